@@ -1,0 +1,97 @@
+package gguf
+
+import (
+	"fmt"
+	"math"
+)
+
+// Source is a model as a GGUF file would hold it: ordered metadata, tensors
+// under GGUF names and shapes, and their rows. A file is a Source; so is a
+// checkpoint seen through its architecture's mapping, or another Source
+// quantized as it is read. All methods are safe for concurrent use.
+type Source interface {
+	// Metadata returns the key-value pairs. The caller must not change them.
+	Metadata() *Metadata
+	// Tensors lists the tensors in file order. The caller must not change it.
+	Tensors() []TensorInfo
+	// ReadRows fills dst with rows [first, first+n) of the tensor with the
+	// given index in Tensors, in the tensor's own type, little-endian.
+	// len(dst) must be n times the tensor's RowBytes. A row is one vector
+	// along the first dimension; rows are numbered through all the others.
+	ReadRows(dst []byte, tensor int, first, n int64) error
+}
+
+// MaxDims is the largest number of dimensions a tensor can have.
+const MaxDims = 4
+
+// TensorInfo names a tensor and gives its type and shape.
+type TensorInfo struct {
+	Name string
+	Type Type
+	// Shape has the row length first, as GGUF and ggml store it: the reverse
+	// of the order PyTorch prints.
+	Shape []int64
+}
+
+// RowLen returns the number of elements in a row.
+func (t TensorInfo) RowLen() int64 {
+	if len(t.Shape) == 0 {
+		return 1
+	}
+	return t.Shape[0]
+}
+
+// Rows returns the number of rows: the product of all dimensions but the first.
+func (t TensorInfo) Rows() int64 {
+	rows := int64(1)
+	for i := 1; i < len(t.Shape); i++ {
+		rows *= t.Shape[i]
+	}
+	return rows
+}
+
+// Elements returns the number of elements.
+func (t TensorInfo) Elements() int64 { return t.RowLen() * t.Rows() }
+
+// RowBytes returns the size of one row in bytes.
+func (t TensorInfo) RowBytes() int64 { return t.Type.RowBytes(t.RowLen()) }
+
+// Bytes returns the size of the tensor's data, without padding.
+func (t TensorInfo) Bytes() int64 { return t.RowBytes() * t.Rows() }
+
+// Check reports what makes the tensor impossible to store: an empty name, an
+// unknown type, a bad number or size of dimensions, a row that is not whole
+// blocks, or a size that overflows.
+func (t TensorInfo) Check() error {
+	switch {
+	case t.Name == "":
+		return fmt.Errorf("%w: tensor without a name", ErrCorrupt)
+	case !t.Type.Valid():
+		return fmt.Errorf("%w: tensor %q has unknown %s", ErrUnsupported, t.Name, t.Type)
+	case len(t.Shape) > MaxDims:
+		return fmt.Errorf("%w: tensor %q has %d dimensions, at most %d are possible", ErrCorrupt, t.Name, len(t.Shape), MaxDims)
+	}
+	elements := int64(1)
+	for _, d := range t.Shape {
+		if d <= 0 || elements > math.MaxInt64/8/d {
+			return fmt.Errorf("%w: tensor %q has impossible shape %v", ErrCorrupt, t.Name, t.Shape)
+		}
+		elements *= d
+	}
+	if block := int64(t.Type.BlockSize()); t.RowLen()%block != 0 {
+		return fmt.Errorf("%w: tensor %q has rows of %d elements, not a multiple of the %d in a block of %s", ErrCorrupt, t.Name, t.RowLen(), block, t.Type)
+	}
+	return nil
+}
+
+// CheckRows reports an error if [first, first+n) are not rows of t or if dst
+// is not exactly their size. Implementations of Source call it first.
+func (t TensorInfo) CheckRows(dst []byte, first, n int64) error {
+	if first < 0 || n < 0 || first > t.Rows()-n {
+		return fmt.Errorf("tensor %q: rows [%d, %d) are outside its %d rows", t.Name, first, first+n, t.Rows())
+	}
+	if want := n * t.RowBytes(); int64(len(dst)) != want {
+		return fmt.Errorf("tensor %q: %d rows need a buffer of %d bytes, not %d", t.Name, n, want, len(dst))
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package gguf
+
+func syncDir(string) error { return nil }

@@ -1,0 +1,211 @@
+package gguf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// WriteOptions says how Write works. The zero value is one file, no
+// overwriting, all cores.
+type WriteOptions struct {
+	// Overwrite allows replacing existing files.
+	Overwrite bool
+	// Threads is the number of rows' ranges that are read and written at the
+	// same time, GOMAXPROCS if 0.
+	Threads int
+	// MaxBytes, if not 0, splits the output into several files with at most
+	// this many bytes of tensor data each (a larger tensor gets a file of its
+	// own), named as SplitPath does after the path without ".gguf".
+	MaxBytes int64
+	// Progress, if set, is called after every written piece with the bytes of
+	// tensor data done so far and in all. Calls may be concurrent.
+	Progress func(done, total int64)
+}
+
+// chunkBytes is how much of a tensor is read and written at a time by each
+// thread: at least one row, and about this much if rows are smaller. Memory
+// is Threads times this plus what the Source needs for it.
+const chunkBytes = 512 << 10
+
+// Write writes src as a GGUF version 3 file at path and returns the paths
+// written: one, or several where WriteOptions.MaxBytes splits it. Bytes do not
+// depend on the number of threads.
+//
+// The output appears whole or not at all: it is written under temporary names
+// in the same directory, synced, and renamed when everything is there. If ctx
+// ends or anything fails, nothing is left behind.
+func Write(ctx context.Context, path string, src Source, opts WriteOptions) (paths []string, err error) {
+	parts := split(src, opts.MaxBytes)
+	if len(parts) > math.MaxUint16 {
+		return nil, fmt.Errorf("%d files of at most %d bytes would be needed, at most %d are possible", len(parts), opts.MaxBytes, math.MaxUint16)
+	}
+	progress := progressMeter{report: opts.Progress}
+	for _, t := range src.Tensors() {
+		if err := t.Check(); err != nil {
+			return nil, err
+		}
+		progress.total += t.Bytes()
+	}
+	for i := range parts {
+		p := path
+		if len(parts) > 1 {
+			p = SplitPath(strings.TrimSuffix(path, ".gguf"), i, len(parts))
+		}
+		if _, err := os.Lstat(p); err == nil && !opts.Overwrite {
+			return nil, &fs.PathError{Op: "create", Path: p, Err: fs.ErrExist}
+		}
+		paths = append(paths, p)
+	}
+
+	var temps []string
+	defer func() {
+		for _, name := range temps {
+			err = errors.Join(err, os.Remove(name))
+		}
+		if err != nil {
+			paths = nil
+		}
+	}()
+	for i, part := range parts {
+		// Not os.CreateTemp, whose files only their owner may read.
+		temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.tmp-%08x", filepath.Base(paths[i]), rand.Uint32()))
+		f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			return nil, err
+		}
+		temps = append(temps, temp)
+		err = part.write(ctx, f, src, opts.Threads, &progress)
+		if err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
+		}
+	}
+	for i := range parts {
+		if err := os.Rename(temps[0], paths[i]); err != nil {
+			return nil, err
+		}
+		temps = temps[1:]
+	}
+	return paths, syncDir(filepath.Dir(path))
+}
+
+// part is the share of a source that goes into one file: tensors
+// [first, first+len(tensors)).
+type part struct {
+	meta    *Metadata
+	first   int
+	tensors []TensorInfo
+}
+
+// split cuts the source into parts of at most maxBytes, or into one part.
+// The first part has the metadata and all have the split.* keys, as
+// llama-gguf-split writes them.
+func split(src Source, maxBytes int64) []part {
+	parts := []part{{meta: src.Metadata()}}
+	size := int64(0)
+	tensors := src.Tensors()
+	for i, t := range tensors {
+		last := &parts[len(parts)-1]
+		if maxBytes > 0 && i > last.first && size+t.Bytes() > maxBytes {
+			parts = append(parts, part{meta: &Metadata{}, first: i})
+			last = &parts[len(parts)-1]
+			size = 0
+		}
+		size += t.Bytes()
+		last.tensors = tensors[last.first : i+1]
+	}
+	if len(parts) == 1 {
+		return parts
+	}
+	alignment, custom := src.Metadata().Get(keyAlignment)
+	for i := range parts {
+		parts[i].meta = parts[i].meta.Clone()
+		if custom && i > 0 {
+			parts[i].meta.Set(keyAlignment, alignment)
+		}
+		parts[i].meta.Set(keySplitNo, uint16(i))
+		parts[i].meta.Set(keySplitCount, uint16(len(parts)))
+		parts[i].meta.Set(keySplitTensors, int32(len(tensors)))
+	}
+	return parts
+}
+
+// write fills f with the part of src. Every chunk of rows has its place in
+// the file, so chunks of many tensors are under way at once.
+func (p part) write(ctx context.Context, f *os.File, src Source, threads int, progress *progressMeter) error {
+	head, offsets, err := encodeHeader(p.meta, p.tensors)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(offsets[len(p.tensors)]); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return err
+	}
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	var buffers sync.Pool
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(threads)
+	for i, t := range p.tensors {
+		rowBytes := t.RowBytes()
+		rows := max(1, chunkBytes/max(1, rowBytes))
+		for first := int64(0); first < t.Rows() && working.Err() == nil; first += rows {
+			n := min(rows, t.Rows()-first)
+			group.Go(func() error {
+				if err := working.Err(); err != nil {
+					return err
+				}
+				buf, _ := buffers.Get().(*[]byte)
+				if buf == nil || int64(cap(*buf)) < n*rowBytes {
+					b := make([]byte, n*rowBytes)
+					buf = &b
+				}
+				defer buffers.Put(buf)
+				data := (*buf)[:n*rowBytes]
+				if err := src.ReadRows(data, p.first+i, first, n); err != nil {
+					return err
+				}
+				if _, err := f.WriteAt(data, offsets[i]+first*rowBytes); err != nil {
+					return err
+				}
+				progress.add(int64(len(data)))
+				return nil
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// progressMeter counts bytes from many goroutines.
+type progressMeter struct {
+	done   atomic.Int64
+	total  int64
+	report func(done, total int64)
+}
+
+func (p *progressMeter) add(n int64) {
+	done := p.done.Add(n)
+	if p.report != nil {
+		p.report(done, p.total)
+	}
+}
