@@ -1,0 +1,259 @@
+// Package perplexity measures how well a model predicts a text, as
+// llama-perplexity defines it, so that figures can be compared.
+//
+// The tokens of the text are cut into chunks of Ctx tokens; what is left at the
+// end is dropped. The first token of every chunk is replaced by BOS where the
+// vocabulary adds one. Each chunk is run from an empty context, and in its
+// second half every token is scored given all before it: 255 of 512. The
+// perplexity is the exponential of the mean negative log-likelihood.
+//
+// The definition is that of perplexity() in llama.cpp's
+// tools/perplexity/perplexity.cpp, without strides. Results do not depend on
+// the number of threads, as they do there in the last digits: sums are made in
+// the order of the text. Memory is 4 bytes per token and 8 per scored token,
+// and whatever the model needs.
+//
+//	tokens, bos, err := perplexity.Tokens(tok, text)
+//	if err != nil {
+//		return err
+//	}
+//	result, err := perplexity.Score(ctx, model, tokens, bos, perplexity.Options{})
+package perplexity
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+)
+
+// DefaultCtx is the length of chunks if Options does not say otherwise.
+const DefaultCtx = 512
+
+// nonFinite are the exponent bits of a float32; all are set in NaN and
+// infinities only.
+const nonFinite = 0x7F80_0000
+
+// minCtx is the length of the shortest chunk with a token to score.
+const minCtx = 3
+
+// Model computes logits.
+type Model interface {
+	// Forward runs chunks of token ids, each from an empty context, and calls
+	// visit once for every position >= from of every chunk, with the logits of
+	// the token after it, one for each token of the vocabulary. Calls for
+	// different chunks may be concurrent; logits are only valid during the
+	// call.
+	Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error
+}
+
+// Options says what to score.
+type Options struct {
+	Ctx    int // tokens in a chunk, DefaultCtx if 0
+	Chunks int // at most so many, all there are if 0
+}
+
+// Result is how well a text was predicted.
+type Result struct {
+	Ctx          int
+	Chunks       int
+	ScoredTokens int
+	NLL          float64 // mean negative log-likelihood of a scored token, in nats
+	PPL          float64 // exp(NLL)
+	// PPLError is the standard error of PPL as llama-perplexity estimates it,
+	// which takes the scored tokens for independent.
+	PPLError float64
+	// TokenNLL has the negative log-likelihood of every scored token, in the
+	// order of the text.
+	TokenNLL []float64
+}
+
+// Tokens encodes a text as llama-perplexity does that of its -f file: without
+// one newline at its end, special tokens as text, BOS first if the vocabulary
+// adds it. bos is that token, or -1. Vocabularies that add EOS are refused, as
+// they are there, with an error that wraps [gguf.ErrUnsupported].
+func Tokens(tok *tokenizer.Tokenizer, text string) (tokens []int32, bos int32, err error) {
+	if tok.AddsEOS() {
+		return nil, 0, fmt.Errorf("perplexity: %w: the vocabulary adds an end-of-sequence token", gguf.ErrUnsupported)
+	}
+	bos = -1
+	if tok.AddsBOS() {
+		bos = tok.BOS()
+	}
+	return tok.Encode(strings.TrimSuffix(text, "\n"), tokenizer.Options{AddSpecial: true}), bos, nil
+}
+
+// Score runs the model on the tokens of a text. The first token of every chunk
+// is replaced by bos unless that is negative. It is an error if there are not
+// tokens for two chunks, as in llama-perplexity, or if a logit is NaN or
+// infinite.
+func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options) (Result, error) {
+	if opts.Ctx == 0 {
+		opts.Ctx = DefaultCtx
+	}
+	chunks, err := cut(tokens, bos, opts)
+	if err != nil {
+		return Result{}, fmt.Errorf("perplexity: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newScorer(tokens, chunks, opts, cancel)
+	err = m.Forward(ctx, chunks, s.from, s.visit)
+	if s.err != nil {
+		err = s.err // what Forward returns is only that it was cancelled
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("perplexity: %w", err)
+	}
+	return s.result(), nil
+}
+
+// cut returns the chunks to run.
+func cut(tokens []int32, bos int32, opts Options) ([][]int32, error) {
+	switch {
+	case opts.Ctx < minCtx:
+		return nil, fmt.Errorf("chunks of %d tokens have none to score, at least %d are needed", opts.Ctx, minCtx)
+	case opts.Chunks < 0:
+		return nil, fmt.Errorf("cannot score %d chunks", opts.Chunks)
+	case len(tokens)/2 < opts.Ctx:
+		return nil, fmt.Errorf("the text has %d tokens, chunks of %d need at least %d", len(tokens), opts.Ctx, 2*opts.Ctx)
+	}
+	n := len(tokens) / opts.Ctx
+	if opts.Chunks > 0 {
+		n = min(n, opts.Chunks)
+	}
+	chunks := slices.Collect(slices.Chunk(slices.Clone(tokens[:n*opts.Ctx]), opts.Ctx))
+	if bos >= 0 {
+		for _, chunk := range chunks {
+			chunk[0] = bos
+		}
+	}
+	return chunks, nil
+}
+
+// scorer turns logits into the negative log-likelihoods of a text's tokens.
+type scorer struct {
+	tokens []int32
+	ctx    int       // tokens in a chunk
+	from   int       // the first position whose next token is scored
+	scored int       // positions of a chunk whose next token is scored
+	nll    []float64 // of every chunk, from position from on; NaN: not yet visited
+	cancel context.CancelFunc
+
+	mu  sync.Mutex
+	err error // the first
+}
+
+func newScorer(tokens []int32, chunks [][]int32, opts Options, cancel context.CancelFunc) *scorer {
+	from := opts.Ctx / 2
+	scored := opts.Ctx - 1 - from
+	return &scorer{
+		tokens: tokens,
+		ctx:    opts.Ctx,
+		from:   from,
+		scored: scored,
+		nll:    slices.Repeat([]float64{math.NaN()}, scored*len(chunks)),
+		cancel: cancel,
+	}
+}
+
+// visit scores the token after position pos of a chunk.
+func (s *scorer) visit(chunk, pos int, logits []float32) {
+	if pos == s.ctx-1 {
+		return // the next token is in no chunk
+	}
+	next := s.tokens[chunk*s.ctx+pos+1]
+	nll, err := negLogLikelihood(logits, next)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if s.err == nil {
+			s.err = fmt.Errorf("chunk %d, position %d: %w", chunk, pos, err)
+			s.cancel()
+		}
+		return
+	}
+	at := chunk*s.scored + pos - s.from
+	if !math.IsNaN(s.nll[at]) {
+		panic(fmt.Sprintf("perplexity: chunk %d, position %d was visited twice", chunk, pos))
+	}
+	s.nll[at] = nll
+}
+
+// negLogLikelihood returns -log softmax(logits)[token] in nats, with the
+// roundings of llama-perplexity's log_softmax: exponentials in float32, their
+// sum in float64.
+func negLogLikelihood(logits []float32, token int32) (float64, error) {
+	if token < 0 || int(token) >= len(logits) {
+		return 0, fmt.Errorf("token %d is not in the model's vocabulary of %d", token, len(logits))
+	}
+	highest := float32(math.Inf(-1))
+	for i, v := range logits {
+		if math.Float32bits(v)&nonFinite == nonFinite {
+			return 0, fmt.Errorf("the logit of token %d is %v", i, v)
+		}
+		highest = max(highest, v)
+	}
+	sum := 0.0
+	for _, v := range logits {
+		sum += float64(float32(math.Exp(float64(v - highest))))
+	}
+	return math.Log(sum) - float64(logits[token]-highest), nil
+}
+
+// result sums in the order of the text, so that it is always the same.
+func (s *scorer) result() Result {
+	if i := slices.IndexFunc(s.nll, math.IsNaN); i >= 0 {
+		panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", i/s.scored, s.from+i%s.scored))
+	}
+	mean, deviation := meanError(s.nll)
+	ppl := math.Exp(mean)
+	return Result{
+		Ctx:          s.ctx,
+		Chunks:       len(s.nll) / s.scored,
+		ScoredTokens: len(s.nll),
+		NLL:          mean,
+		PPL:          ppl,
+		PPLError:     ppl * deviation,
+		TokenNLL:     s.nll,
+	}
+}
+
+// meanError returns the mean of the values and its standard error, which is 0
+// where llama-perplexity reports none.
+func meanError(values []float64) (mean, deviation float64) {
+	n := float64(len(values))
+	var sum, squares float64
+	for _, v := range values {
+		sum += v
+		squares += float64(v * v) // not fused, to be the same everywhere
+	}
+	mean = sum / n
+	if variance := squares/n - float64(mean*mean); variance > 0 {
+		deviation = math.Sqrt(variance / (n - 1))
+	}
+	return mean, deviation
+}
+
+// Difference returns the perplexity of a less that of b, and the standard
+// error of that difference given that both scored the same tokens: to first
+// order the difference is the mean of PPL(a)·nll(a) - PPL(b)·nll(b) over the
+// tokens, which is how llama-perplexity's KL mode combines the variances and
+// the covariance.
+func Difference(a, b Result) (delta, deviation float64, err error) {
+	if len(a.TokenNLL) != len(b.TokenNLL) {
+		return 0, 0, fmt.Errorf("perplexity: results over %d and %d tokens cannot be compared", len(a.TokenNLL), len(b.TokenNLL))
+	}
+	paired := make([]float64, len(a.TokenNLL))
+	for i := range paired {
+		paired[i] = float64(a.PPL*a.TokenNLL[i]) - float64(b.PPL*b.TokenNLL[i])
+	}
+	_, deviation = meanError(paired)
+	return a.PPL - b.PPL, deviation, nil
+}

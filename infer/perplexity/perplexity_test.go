@@ -1,0 +1,359 @@
+package perplexity_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+)
+
+// fake is a model whose logits after a position are a function of the tokens
+// up to there. Chunks run concurrently, the last first.
+type fake func(seen []int32) []float32
+
+func (f fake) Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
+	var g errgroup.Group
+	for i, chunk := range slices.Backward(chunks) {
+		g.Go(func() error {
+			for pos := from; pos < len(chunk); pos++ {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				logits := f(chunk[:pos+1])
+				visit(i, pos, logits)
+				for j := range logits {
+					logits[j] = float32(math.NaN()) // no longer valid
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// uniform gives every one of n tokens the same chance.
+func uniform(n int) fake {
+	return func([]int32) []float32 { return slices.Repeat([]float32{1.5}, n) }
+}
+
+// successor gives the token after the last one seen the chance e / (e + n - 1).
+func successor(n int) fake {
+	return func(seen []int32) []float32 {
+		logits := make([]float32, n)
+		logits[(int(seen[len(seen)-1])+1)%n] = 1
+		return logits
+	}
+}
+
+// count returns the tokens 0, 1, 2, ..., counted modulo vocab.
+func count(n, vocab int) []int32 {
+	tokens := make([]int32, n)
+	for i := range tokens {
+		tokens[i] = int32(i % vocab)
+	}
+	return tokens
+}
+
+func TestUniformModelHasPerplexityOfVocabularySize(t *testing.T) {
+	r, err := perplexity.Score(t.Context(), uniform(100), count(1100, 100), -1, perplexity.Options{})
+	require.NoError(t, err)
+	require.Equal(t, 512, r.Ctx)
+	require.Equal(t, 2, r.Chunks)
+	require.Equal(t, 2*255, r.ScoredTokens)
+	require.InDelta(t, math.Log(100), r.NLL, 1e-12)
+	require.InDelta(t, 100, r.PPL, 1e-9)
+	require.InDelta(t, 0, r.PPLError, 1e-6)
+}
+
+// Every chunk of eight scores the tokens after positions 4, 5 and 6.
+func TestScoreByHand(t *testing.T) {
+	const vocab = 5
+	tokens := count(24, vocab)
+	tokens[14] = 0 // 3 4 0 1 2 3 4 0 becomes 3 4 0 1 2 3 0 0: two tokens that do not follow
+	r, err := perplexity.Score(t.Context(), successor(vocab), tokens, -1, perplexity.Options{Ctx: 8})
+	require.NoError(t, err)
+
+	likely := -math.Log(math.E / (math.E + vocab - 1))
+	unlikely := -math.Log(1 / (math.E + vocab - 1))
+	mean := (7*likely + 2*unlikely) / 9
+	variance := (7*likely*likely+2*unlikely*unlikely)/9 - mean*mean
+	require.Equal(t, 3, r.Chunks)
+	require.Equal(t, 9, r.ScoredTokens)
+	require.InDelta(t, mean, r.NLL, 1e-7)
+	require.InDelta(t, math.Exp(mean), r.PPL, 1e-6)
+	require.InDelta(t, math.Exp(mean)*math.Sqrt(variance/8), r.PPLError, 1e-6)
+}
+
+func TestWindows(t *testing.T) {
+	type seen struct {
+		first, last int32
+		length      int
+	}
+	tests := map[string]struct {
+		tokens int
+		bos    int32
+		opts   perplexity.Options
+		chunks int
+		want   []seen // at every visited position
+	}{
+		"even": {
+			tokens: 8, bos: -1, opts: perplexity.Options{Ctx: 4}, chunks: 2,
+			want: []seen{{0, 2, 3}, {0, 3, 4}, {4, 6, 3}, {4, 7, 4}},
+		},
+		"odd, tail dropped": {
+			tokens: 14, bos: -1, opts: perplexity.Options{Ctx: 5}, chunks: 2,
+			want: []seen{{0, 2, 3}, {0, 3, 4}, {0, 4, 5}, {5, 7, 3}, {5, 8, 4}, {5, 9, 5}},
+		},
+		"first token replaced": {
+			tokens: 8, bos: 99, opts: perplexity.Options{Ctx: 4}, chunks: 2,
+			want: []seen{{99, 2, 3}, {99, 3, 4}, {99, 6, 3}, {99, 7, 4}},
+		},
+		"fewer chunks": {
+			tokens: 40, bos: -1, opts: perplexity.Options{Ctx: 4, Chunks: 1}, chunks: 1,
+			want: []seen{{0, 2, 3}, {0, 3, 4}},
+		},
+		"more chunks than there are": {
+			tokens: 9, bos: -1, opts: perplexity.Options{Ctx: 3, Chunks: 10}, chunks: 3,
+			want: []seen{{0, 1, 2}, {0, 2, 3}, {3, 4, 2}, {3, 5, 3}, {6, 7, 2}, {6, 8, 3}},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var got []seen
+			model := fake(func(s []int32) []float32 {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, seen{s[0], s[len(s)-1], len(s)})
+				return make([]float32, 100)
+			})
+			tokens := count(test.tokens, 100)
+			r, err := perplexity.Score(t.Context(), model, tokens, test.bos, test.opts)
+			require.NoError(t, err)
+			require.ElementsMatch(t, test.want, got)
+			require.Equal(t, test.chunks, r.Chunks)
+			require.Equal(t, count(test.tokens, 100), tokens, "the caller's tokens are left alone")
+		})
+	}
+}
+
+func TestBOSIsNotScored(t *testing.T) {
+	// With BOS in place of the first token nothing that is scored changes.
+	plain, err := perplexity.Score(t.Context(), successor(7), count(30, 7), -1, perplexity.Options{Ctx: 6})
+	require.NoError(t, err)
+	bos, err := perplexity.Score(t.Context(), successor(7), count(30, 7), 3, perplexity.Options{Ctx: 6})
+	require.NoError(t, err)
+	require.Equal(t, plain, bos)
+}
+
+func TestRefused(t *testing.T) {
+	tests := map[string]struct {
+		tokens int
+		opts   perplexity.Options
+		want   string
+	}{
+		"too few tokens":  {1023, perplexity.Options{}, "the text has 1023 tokens, chunks of 512 need at least 1024"},
+		"no tokens":       {0, perplexity.Options{Ctx: 4}, "the text has 0 tokens, chunks of 4 need at least 8"},
+		"nothing scored":  {100, perplexity.Options{Ctx: 2}, "chunks of 2 tokens have none to score"},
+		"negative length": {100, perplexity.Options{Ctx: -1}, "chunks of -1 tokens"},
+		"negative chunks": {100, perplexity.Options{Ctx: 4, Chunks: -1}, "-1 chunks"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := perplexity.Score(t.Context(), uniform(10), count(test.tokens, 10), -1, test.opts)
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+func TestBadLogits(t *testing.T) {
+	for name, bad := range map[string]float32{
+		"NaN":  float32(math.NaN()),
+		"+Inf": float32(math.Inf(1)),
+		"-Inf": float32(math.Inf(-1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			model := fake(func(seen []int32) []float32 {
+				logits := make([]float32, 40)
+				if seen[0] == 8 && len(seen) == 6 {
+					logits[17] = bad
+				}
+				return logits
+			})
+			_, err := perplexity.Score(t.Context(), model, count(40, 40), -1, perplexity.Options{Ctx: 8})
+			require.ErrorContains(t, err, "chunk 1, position 5: the logit of token 17 is "+name)
+		})
+	}
+}
+
+func TestTokenOutsideModel(t *testing.T) {
+	_, err := perplexity.Score(t.Context(), uniform(10), count(20, 20), -1, perplexity.Options{Ctx: 10})
+	require.ErrorContains(t, err, "is not in the model's vocabulary of 10")
+}
+
+func TestCancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	model := fake(func(seen []int32) []float32 {
+		cancel()
+		return make([]float32, 10)
+	})
+	_, err := perplexity.Score(ctx, model, count(8000, 10), -1, perplexity.Options{Ctx: 8})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestModelError(t *testing.T) {
+	failure := errors.New("no such layer")
+	_, err := perplexity.Score(t.Context(), failing{failure}, count(20, 10), -1, perplexity.Options{Ctx: 8})
+	require.ErrorIs(t, err, failure)
+}
+
+type failing struct{ err error }
+
+func (f failing) Forward(context.Context, [][]int32, int, func(int, int, []float32)) error {
+	return f.err
+}
+
+func TestResultIsReproducible(t *testing.T) {
+	model := fake(func(seen []int32) []float32 {
+		logits := make([]float32, 50)
+		for i := range logits {
+			logits[i] = float32(math.Sin(float64(int(seen[0])*7 + len(seen)*13 + i)))
+		}
+		return logits
+	})
+	opts := perplexity.Options{Ctx: 16}
+	want, err := perplexity.Score(t.Context(), model, count(2000, 47), -1, opts)
+	require.NoError(t, err)
+	for range 20 {
+		got, err := perplexity.Score(t.Context(), model, count(2000, 47), -1, opts)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+func TestDifferenceIsPaired(t *testing.T) {
+	tokens := count(2000, 47)
+	sharp := func(scale float64) fake {
+		return func(seen []int32) []float32 {
+			logits := make([]float32, 50)
+			for i := range logits {
+				logits[i] = float32(scale * math.Sin(float64(int(seen[0])*7+len(seen)*13+i)))
+			}
+			return logits
+		}
+	}
+	score := func(m fake) perplexity.Result {
+		r, err := perplexity.Score(t.Context(), m, tokens, -1, perplexity.Options{Ctx: 16})
+		require.NoError(t, err)
+		return r
+	}
+	a, b := score(sharp(1)), score(sharp(1.01))
+
+	delta, deviation, err := perplexity.Difference(a, b)
+	require.NoError(t, err)
+	require.Equal(t, a.PPL-b.PPL, delta)
+	require.Positive(t, deviation)
+	require.Less(t, deviation, a.PPLError/20, "most of the error is common to both")
+
+	// The error from variances and covariance, as the delta method gives it.
+	n := float64(a.ScoredTokens)
+	var cov float64
+	for i := range a.TokenNLL {
+		cov += (a.TokenNLL[i] - a.NLL) * (b.TokenNLL[i] - b.NLL) / n / (n - 1)
+	}
+	want := math.Sqrt(a.PPLError*a.PPLError + b.PPLError*b.PPLError - 2*a.PPL*b.PPL*cov)
+	require.InEpsilon(t, want, deviation, 1e-6)
+
+	delta, deviation, err = perplexity.Difference(a, a)
+	require.NoError(t, err)
+	require.Zero(t, delta)
+	require.Zero(t, deviation)
+	_, _, err = perplexity.Difference(a, perplexity.Result{})
+	require.Error(t, err)
+}
+
+// vocabulary returns metadata with byte tokens only.
+func vocabulary(addBOS, addEOS bool) *gguf.Metadata {
+	tokens, types := []string{"<unk>", "<s>", "</s>", "▁"}, []int32{2, 3, 3, 1}
+	const hex = "0123456789ABCDEF"
+	for b := range 256 {
+		tokens = append(tokens, "<0x"+hex[b>>4:b>>4+1]+hex[b&15:b&15+1]+">")
+		types = append(types, 6)
+	}
+	return gguf.NewMetadata(
+		gguf.KV{Key: "tokenizer.ggml.model", Value: "llama"},
+		gguf.KV{Key: "tokenizer.ggml.tokens", Value: tokens},
+		gguf.KV{Key: "tokenizer.ggml.scores", Value: make([]float32, len(tokens))},
+		gguf.KV{Key: "tokenizer.ggml.token_type", Value: types},
+		gguf.KV{Key: "tokenizer.ggml.add_bos_token", Value: addBOS},
+		gguf.KV{Key: "tokenizer.ggml.add_eos_token", Value: addEOS},
+	)
+}
+
+func TestTokens(t *testing.T) {
+	const space, newline, a, less = 3, 4 + '\n', 4 + 'a', 4 + '<'
+	tests := map[string]struct {
+		text   string
+		addBOS bool
+		bos    int32
+		want   []int32
+	}{
+		"BOS":                  {"a", true, 1, []int32{1, space, a}},
+		"no BOS":               {"a", false, -1, []int32{space, a}},
+		"newline dropped":      {"a\n", true, 1, []int32{1, space, a}},
+		"only one":             {"a\n\n", true, 1, []int32{1, space, a, newline}},
+		"special text is text": {"<s>", true, 1, []int32{1, space, less, 4 + 's', 4 + '>'}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			tok, err := tokenizer.New(vocabulary(test.addBOS, false))
+			require.NoError(t, err)
+			tokens, bos, err := perplexity.Tokens(tok, test.text)
+			require.NoError(t, err)
+			require.Equal(t, test.bos, bos)
+			require.Equal(t, test.want, tokens)
+		})
+	}
+	t.Run("EOS is refused", func(t *testing.T) {
+		tok, err := tokenizer.New(vocabulary(true, true))
+		require.NoError(t, err)
+		_, _, err = perplexity.Tokens(tok, "a")
+		require.ErrorIs(t, err, gguf.ErrUnsupported)
+	})
+}
+
+func BenchmarkScore(b *testing.B) {
+	logits := make([]float32, 32768)
+	for i := range logits {
+		logits[i] = float32(math.Sin(float64(i)))
+	}
+	model := positions(logits)
+	tokens := count(64, 60)
+	for b.Loop() {
+		if _, err := perplexity.Score(b.Context(), model, tokens, -1, perplexity.Options{Ctx: 32}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*30), "µs/token")
+}
+
+// positions is a model with the same logits everywhere.
+type positions []float32
+
+func (p positions) Forward(_ context.Context, chunks [][]int32, from int, visit func(int, int, []float32)) error {
+	for i, chunk := range chunks {
+		for pos := from; pos < len(chunk); pos++ {
+			visit(i, pos, p)
+		}
+	}
+	return nil
+}
