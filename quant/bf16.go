@@ -1,0 +1,30 @@
+package quant
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// BF16 is the upper half of a binary32 number, little-endian.
+var bf16 = codec{quantizeBF16, dequantizeBF16, gguf.BF16, []int{0}}
+
+// quantizeBF16 rounds to nearest, ties to even; a NaN becomes quiet.
+func quantizeBF16(dst []byte, src []float32) {
+	for i, v := range src {
+		bits := math.Float32bits(v)
+		if bits&^(1<<31) > 0x7f800000 {
+			bits |= 1 << 22
+		} else {
+			bits += 0x7fff + bits>>16&1
+		}
+		binary.LittleEndian.PutUint16(dst[2*i:], uint16(bits>>16))
+	}
+}
+
+func dequantizeBF16(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+	}
+}

@@ -1,0 +1,130 @@
+package quant
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// codec is what this package knows of one tensor type. Both functions take any
+// number of whole blocks, in slices of matching length, and do not allocate.
+type codec struct {
+	quantize   func(dst []byte, src []float32)
+	dequantize func(dst []float32, src []byte)
+	// float is the type of the floating-point numbers in a block, floats are
+	// their offsets. A block is valid when all of them are finite.
+	float  gguf.Type
+	floats []int
+}
+
+// codecs is indexed by tensor type. Each entry is defined in the file named
+// after its type.
+var codecs = [...]codec{
+	gguf.F32:  f32,
+	gguf.F16:  f16,
+	gguf.BF16: bf16,
+	gguf.Q4_0: q40,
+	gguf.Q4_1: q41,
+	gguf.Q5_0: q50,
+	gguf.Q5_1: q51,
+	gguf.Q8_0: q80,
+	gguf.Q2_K: q2K,
+	gguf.Q3_K: q3K,
+	gguf.Q4_K: q4K,
+	gguf.Q5_K: q5K,
+	gguf.Q6_K: q6K,
+}
+
+// find returns the codec of t, which has no functions if there is none.
+func find(t gguf.Type) codec {
+	if int(t) < len(codecs) {
+		return codecs[t]
+	}
+	return codec{}
+}
+
+// CanQuantize reports whether Quantize can write blocks of type t.
+func CanQuantize(t gguf.Type) bool { return find(t).quantize != nil }
+
+// CanDequantize reports whether Dequantize and Validate can read blocks of
+// type t.
+func CanDequantize(t gguf.Type) bool { return find(t).dequantize != nil }
+
+// Quantize encodes src as blocks of type t, byte for byte as ggml's
+// ggml_quantize_chunk does without an importance matrix. src may hold several
+// rows, one after another. The error wraps gguf.ErrUnsupported if t has no
+// codec. Values that are not finite give blocks without meaning: see Validate.
+//
+// Quantize panics if src is not whole blocks or if dst is not exactly their
+// size.
+func Quantize(t gguf.Type, dst []byte, src []float32) error {
+	c := find(t)
+	if c.quantize == nil {
+		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
+	}
+	mustMatch(t, len(src), len(dst))
+	c.quantize(dst, src)
+	return nil
+}
+
+// Dequantize decodes blocks of type t, giving the values ggml's to_float does.
+// The error wraps gguf.ErrUnsupported if t has no codec.
+//
+// Dequantize panics if src is not whole blocks or if dst does not hold exactly
+// their elements.
+func Dequantize(t gguf.Type, dst []float32, src []byte) error {
+	c := find(t)
+	if c.dequantize == nil {
+		return fmt.Errorf("%w: %s blocks cannot be read", gguf.ErrUnsupported, t)
+	}
+	mustMatch(t, len(dst), len(src))
+	c.dequantize(dst, src)
+	return nil
+}
+
+func mustMatch(t gguf.Type, elements, bytes int) {
+	if int64(bytes) != t.RowBytes(int64(elements)) {
+		panic(fmt.Sprintf("quant: %d elements of %s do not take %d bytes", elements, t, bytes))
+	}
+}
+
+// Validate reports the first block of data, which holds blocks of type t, that
+// has a NaN or an infinity where a number must be, as ggml_validate_row_data
+// does. Blocks of a valid row dequantize to finite values. The error wraps
+// gguf.ErrUnsupported if t has no codec.
+//
+// Validate panics if data is not whole blocks.
+func Validate(t gguf.Type, data []byte) error {
+	c := find(t)
+	if c.dequantize == nil {
+		return fmt.Errorf("%w: %s blocks cannot be validated", gguf.ErrUnsupported, t)
+	}
+	blockBytes := t.BlockBytes()
+	if len(data)%blockBytes != 0 {
+		panic(fmt.Sprintf("quant: %d bytes are not whole blocks of %s", len(data), t))
+	}
+	for start := 0; start < len(data); start += blockBytes {
+		for _, offset := range c.floats {
+			if field := data[start+offset:]; !finite(c.float, field) {
+				var v [1]float32
+				find(c.float).dequantize(v[:], field[:c.float.BlockBytes()])
+				return fmt.Errorf("block %d of %s has %v at byte %d", start/blockBytes, t, v[0], offset)
+			}
+		}
+	}
+	return nil
+}
+
+// finite reports whether the number of type t that b starts with is neither
+// NaN nor infinite: whether its exponent has a bit that is not set.
+func finite(t gguf.Type, b []byte) bool {
+	switch t {
+	case gguf.F16:
+		return ^binary.LittleEndian.Uint16(b)&0x7c00 != 0
+	case gguf.BF16:
+		return ^binary.LittleEndian.Uint16(b)&0x7f80 != 0
+	default:
+		return ^binary.LittleEndian.Uint32(b)&0x7f800000 != 0
+	}
+}

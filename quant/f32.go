@@ -1,0 +1,23 @@
+package quant
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// F32 is IEEE 754 binary32, little-endian.
+var f32 = codec{quantizeF32, dequantizeF32, gguf.F32, []int{0}}
+
+func quantizeF32(dst []byte, src []float32) {
+	for i, v := range src {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
+}
+
+func dequantizeF32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+	}
+}

@@ -1,0 +1,71 @@
+package quant
+
+import "github.com/ggufkit/ggufkit/gguf"
+
+// A Q2_K block is 16 sub-blocks of 16 values x = d*s*q - dmin*m:
+//
+//	 0  sm     16 bytes, one per sub-block: s in the low, m in the high bits
+//	16  q      64 bytes
+//	80  d      F16
+//	82  dmin   F16
+//
+// Each half of the block, 128 values, has 32 bytes of q. Byte i has elements i,
+// i+32, i+64 and i+96 from the lowest bits up.
+//
+// Sub-blocks are fitted one by one, with the magnitudes of the values as
+// weights; d and dmin make the largest scale and minimum 15, and the values are
+// rounded again with what was stored.
+var q2K = codec{quantizeQ2K, dequantizeQ2K, gguf.F16, []int{80, 82}}
+
+func quantizeQ2K(dst []byte, src []float32) {
+	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
+		quantizeBlockQ2K((*[84]byte)(dst), (*[256]float32)(src))
+	}
+}
+
+func quantizeBlockQ2K(block *[84]byte, x *[256]float32) {
+	var q [256]uint8
+	var scales, minima [16]float32
+	for s := range scales {
+		x := (*[16]float32)(x[16*s:])
+		var weights [16]float32
+		for i, v := range x {
+			weights[i] = abs(v)
+		}
+		scales[s], minima[s] = fitAffine(q[16*s:][:16], x[:], weights[:],
+			affineSearch{n: 3, first: -0.5, step: 0.1, steps: 15, absolute: true})
+	}
+	largestScale, inverseScale := greatest(scales[:], 15)
+	largestMin, inverseMin := greatest(minima[:], 15)
+	putHalf(block[80:], largestScale/15)
+	putHalf(block[82:], largestMin/15)
+	d, dmin := half(block[80:]), half(block[82:])
+	for s := range scales {
+		stored := byte(nearestInt(inverseScale * scales[s]))
+		stored |= byte(nearestInt(inverseMin*minima[s])) << 4
+		block[s] = stored
+		round(q[16*s:][:16], x[16*s:][:16], d*float32(stored&15), float32(dmin*float32(stored>>4)), 0, 3)
+	}
+	for h := range 2 {
+		packed, q := (*[32]byte)(block[16+32*h:]), (*[128]uint8)(q[128*h:])
+		for i := range 32 {
+			packed[i] = q[i] | q[i+32]<<2 | q[i+64]<<4 | q[i+96]<<6
+		}
+	}
+}
+
+func dequantizeQ2K(dst []float32, src []byte) {
+	for ; len(src) > 0; dst, src = dst[256:], src[84:] {
+		x, block := (*[256]float32)(dst), (*[84]byte)(src)
+		d, dmin := half(block[80:]), half(block[82:])
+		for part := range 16 {
+			scale := d * float32(block[part]&15)
+			minimum := float32(dmin * float32(block[part]>>4))
+			packed := (*[32]byte)(block[16+part/8*32:])
+			for i := 16 * part; i < 16*part+16; i++ {
+				q := packed[i&31] >> (i >> 5 & 3 << 1) & 3
+				x[i] = float32(scale*float32(q)) - minimum
+			}
+		}
+	}
+}

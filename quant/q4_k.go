@@ -1,0 +1,47 @@
+package quant
+
+import "github.com/ggufkit/ggufkit/gguf"
+
+// A Q4_K block is 8 sub-blocks of 32 values x = d*s*q - dmin*m:
+//
+//	 0  d      F16
+//	 2  dmin   F16
+//	 4  sm     12 bytes, 8 scales s and 8 minima m of six bits: see scaleMin
+//	16  q      128 bytes
+//
+// Each 64 values have 32 bytes of q. Byte i has element i in the low and i+32 in
+// the high bits.
+var q4K = codec{quantizeQ4K, dequantizeQ4K, gguf.F16, []int{0, 2}}
+
+func quantizeQ4K(dst []byte, src []float32) {
+	for ; len(src) > 0; dst, src = dst[144:], src[256:] {
+		block := (*[144]byte)(dst)
+		var q [256]uint8
+		quantizeAffine((*[16]byte)(block[:]), &q, (*[256]float32)(src),
+			affineSearch{n: 15, first: -1, step: 0.1, steps: 20})
+		for part := range 4 {
+			packed, q := (*[32]byte)(block[16+32*part:]), (*[64]uint8)(q[64*part:])
+			for i := range packed {
+				packed[i] = q[i] | q[i+32]<<4
+			}
+		}
+	}
+}
+
+func dequantizeQ4K(dst []float32, src []byte) {
+	for ; len(src) > 0; dst, src = dst[256:], src[144:] {
+		block := (*[144]byte)(src)
+		d, dmin, packed := half(block[:]), half(block[2:]), (*[12]byte)(block[4:])
+		for part := range 4 {
+			q, x := (*[32]byte)(block[16+32*part:]), (*[64]float32)(dst[64*part:])
+			s0, m0 := scaleMin(packed, 2*part)
+			s1, m1 := scaleMin(packed, 2*part+1)
+			scale0, min0 := d*float32(s0), float32(dmin*float32(m0))
+			scale1, min1 := d*float32(s1), float32(dmin*float32(m1))
+			for i, v := range q {
+				x[i] = float32(scale0*float32(v&15)) - min0
+				x[i+32] = float32(scale1*float32(v>>4)) - min1
+			}
+		}
+	}
+}

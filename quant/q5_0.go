@@ -1,0 +1,49 @@
+package quant
+
+import (
+	"encoding/binary"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// A Q5_0 block is 32 values x = d*(q - 16):
+//
+//	0  d    F16
+//	2  qh   uint32, bit i is bit 4 of element i
+//	6  ql   16 bytes, byte i has bits 0 to 3 of element i in the low and of
+//	        i+16 in the high bits
+//
+// d is the value of largest magnitude over -16.
+var q50 = codec{quantizeQ50, dequantizeQ50, gguf.F16, []int{0}}
+
+func quantizeQ50(dst []byte, src []float32) {
+	for ; len(src) > 0; dst, src = dst[22:], src[32:] {
+		x, block := (*[32]float32)(src), (*[22]byte)(dst)
+		d := extreme(x[:]) / -16
+		inverse := reciprocal(d)
+		putHalf(block[:], d)
+		quantize := func(v float32) byte {
+			return byte(min(31, truncate(float32(v*inverse)+16.5)))
+		}
+		var bits4 uint32
+		for i := range 16 {
+			a, b := quantize(x[i]), quantize(x[i+16])
+			block[6+i] = a&15 | b<<4
+			bits4 |= uint32(a>>4&1)<<i | uint32(b>>4&1)<<(i+16)
+		}
+		binary.LittleEndian.PutUint32(block[2:], bits4)
+	}
+}
+
+func dequantizeQ50(dst []float32, src []byte) {
+	for ; len(src) > 0; dst, src = dst[32:], src[22:] {
+		x, block := (*[32]float32)(dst), (*[22]byte)(src)
+		d := half(block[:])
+		high := binary.LittleEndian.Uint32(block[2:])
+		for i := range 16 {
+			q := block[6+i]
+			x[i] = float32(int(uint32(q&15)|high>>i&1<<4)-16) * d
+			x[i+16] = float32(int(uint32(q>>4)|high>>(i+16)&1<<4)-16) * d
+		}
+	}
+}

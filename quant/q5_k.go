@@ -1,0 +1,53 @@
+package quant
+
+import "github.com/ggufkit/ggufkit/gguf"
+
+// A Q5_K block is 8 sub-blocks of 32 values x = d*s*q - dmin*m:
+//
+//	 0  d      F16
+//	 2  dmin   F16
+//	 4  sm     12 bytes, 8 scales s and 8 minima m of six bits: see scaleMin
+//	16  qh     32 bytes, bit 4: bit j of byte i is that of element 32*j + i
+//	48  ql     128 bytes, bits 0 to 3
+//
+// Each 64 values have 32 bytes of ql. Byte i has element i in the low and i+32 in
+// the high bits.
+var q5K = codec{quantizeQ5K, dequantizeQ5K, gguf.F16, []int{0, 2}}
+
+func quantizeQ5K(dst []byte, src []float32) {
+	for ; len(src) > 0; dst, src = dst[176:], src[256:] {
+		block := (*[176]byte)(dst)
+		var q [256]uint8
+		quantizeAffine((*[16]byte)(block[:]), &q, (*[256]float32)(src),
+			affineSearch{n: 31, first: -0.5, step: 0.1, steps: 15})
+		high := (*[32]byte)(block[16:])
+		clear(high[:])
+		for part := range 4 {
+			packed, q := (*[32]byte)(block[48+32*part:]), (*[64]uint8)(q[64*part:])
+			for i := range packed {
+				packed[i] = q[i]&15 | q[i+32]<<4
+				high[i] |= (q[i]>>4 | q[i+32]>>4<<1) << (2 * part)
+			}
+		}
+	}
+}
+
+func dequantizeQ5K(dst []float32, src []byte) {
+	for ; len(src) > 0; dst, src = dst[256:], src[176:] {
+		block := (*[176]byte)(src)
+		d, dmin, packed := half(block[:]), half(block[2:]), (*[12]byte)(block[4:])
+		high := (*[32]byte)(block[16:])
+		for part := range 4 {
+			q, x := (*[32]byte)(block[48+32*part:]), (*[64]float32)(dst[64*part:])
+			s0, m0 := scaleMin(packed, 2*part)
+			s1, m1 := scaleMin(packed, 2*part+1)
+			scale0, min0 := d*float32(s0), float32(dmin*float32(m0))
+			scale1, min1 := d*float32(s1), float32(dmin*float32(m1))
+			for i, v := range q {
+				bits := high[i] >> (2 * part)
+				x[i] = float32(scale0*float32(v&15|bits&1<<4)) - min0
+				x[i+32] = float32(scale1*float32(v>>4|bits>>1&1<<4)) - min1
+			}
+		}
+	}
+}

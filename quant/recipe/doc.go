@@ -1,0 +1,14 @@
+// Package recipe decides which tensor of a model gets which type when a file
+// type such as Q4_K_M is asked for, as llama-quantize does.
+//
+// A file type ([FileType]) is mostly its base type, but some tensors get more
+// bits or fewer, depending on what they are, on the layer, and on the number of
+// heads and experts. Those rules are tables in rules.go; which tensors are
+// touched at all is in quantizable.go; the file types are in filetype.go.
+//
+// [Plan] needs names, types and shapes only, no weights. It follows
+// llama-quantize 0.7.0 (October 2026) without options; earlier versions had
+// other rules for attn_qkv and attn_kv_b.
+//
+//	types, err := recipe.Plan(src.Metadata(), src.Tensors(), recipe.Q4_K_M, recipe.Options{})
+package recipe

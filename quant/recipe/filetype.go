@@ -1,0 +1,149 @@
+package recipe
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// FileType is a mix of tensor types that a model can be quantized to, numbered
+// as llama.cpp's enum llama_ftype: the value of general.file_type.
+type FileType uint32
+
+// The file types that llama.cpp can write. Absent numbers were used by formats
+// it has removed.
+const (
+	F32       FileType = 0
+	F16       FileType = 1
+	Q4_0      FileType = 2
+	Q4_1      FileType = 3
+	Q8_0      FileType = 7
+	Q5_0      FileType = 8
+	Q5_1      FileType = 9
+	Q2_K      FileType = 10
+	Q3_K_S    FileType = 11
+	Q3_K_M    FileType = 12
+	Q3_K_L    FileType = 13
+	Q4_K_S    FileType = 14
+	Q4_K_M    FileType = 15
+	Q5_K_S    FileType = 16
+	Q5_K_M    FileType = 17
+	Q6_K      FileType = 18
+	IQ2_XXS   FileType = 19
+	IQ2_XS    FileType = 20
+	Q2_K_S    FileType = 21
+	IQ3_XS    FileType = 22
+	IQ3_XXS   FileType = 23
+	IQ1_S     FileType = 24
+	IQ4_NL    FileType = 25
+	IQ3_S     FileType = 26
+	IQ3_M     FileType = 27
+	IQ2_S     FileType = 28
+	IQ2_M     FileType = 29
+	IQ4_XS    FileType = 30
+	IQ1_M     FileType = 31
+	BF16      FileType = 32
+	TQ1_0     FileType = 36
+	TQ2_0     FileType = 37
+	MXFP4_MOE FileType = 38
+	NVFP4     FileType = 39
+	Q1_0      FileType = 40
+	Q2_0      FileType = 41
+)
+
+// fileTypes gives each file type its name and the type most of its tensors
+// have (llama_ftype_get_default_type of llama-quant.cpp). Names and base types
+// differ for some: IQ2_S, IQ2_M and IQ3_XS are not mostly what they are called.
+var fileTypes = []struct {
+	fileType FileType
+	name     string
+	base     gguf.Type
+}{
+	{F32, "F32", gguf.F32},
+	{F16, "F16", gguf.F16},
+	{BF16, "BF16", gguf.BF16},
+	{Q8_0, "Q8_0", gguf.Q8_0},
+	{Q6_K, "Q6_K", gguf.Q6_K},
+	{Q5_K_M, "Q5_K_M", gguf.Q5_K},
+	{Q5_K_S, "Q5_K_S", gguf.Q5_K},
+	{Q5_1, "Q5_1", gguf.Q5_1},
+	{Q5_0, "Q5_0", gguf.Q5_0},
+	{Q4_K_M, "Q4_K_M", gguf.Q4_K},
+	{Q4_K_S, "Q4_K_S", gguf.Q4_K},
+	{Q4_1, "Q4_1", gguf.Q4_1},
+	{Q4_0, "Q4_0", gguf.Q4_0},
+	{IQ4_NL, "IQ4_NL", gguf.IQ4_NL},
+	{IQ4_XS, "IQ4_XS", gguf.IQ4_XS},
+	{Q3_K_L, "Q3_K_L", gguf.Q3_K},
+	{Q3_K_M, "Q3_K_M", gguf.Q3_K},
+	{Q3_K_S, "Q3_K_S", gguf.Q3_K},
+	{IQ3_M, "IQ3_M", gguf.IQ3_S},
+	{IQ3_S, "IQ3_S", gguf.IQ3_S},
+	{IQ3_XS, "IQ3_XS", gguf.IQ3_S},
+	{IQ3_XXS, "IQ3_XXS", gguf.IQ3_XXS},
+	{Q2_K, "Q2_K", gguf.Q2_K},
+	{Q2_K_S, "Q2_K_S", gguf.Q2_K},
+	{IQ2_M, "IQ2_M", gguf.IQ2_S},
+	{IQ2_S, "IQ2_S", gguf.IQ2_XS},
+	{IQ2_XS, "IQ2_XS", gguf.IQ2_XS},
+	{IQ2_XXS, "IQ2_XXS", gguf.IQ2_XXS},
+	{IQ1_M, "IQ1_M", gguf.IQ1_M},
+	{IQ1_S, "IQ1_S", gguf.IQ1_S},
+	{TQ2_0, "TQ2_0", gguf.TQ2_0},
+	{TQ1_0, "TQ1_0", gguf.TQ1_0},
+	{MXFP4_MOE, "MXFP4_MOE", gguf.MXFP4},
+	{NVFP4, "NVFP4", gguf.NVFP4},
+	{Q2_0, "Q2_0", gguf.Q2_0},
+	{Q1_0, "Q1_0", gguf.Q1_0},
+}
+
+// aliases are the short names llama-quantize accepts.
+var aliases = map[string]FileType{"Q3_K": Q3_K_M, "Q4_K": Q4_K_M, "Q5_K": Q5_K_M}
+
+// FileTypes returns all file types, those with more bits first.
+func FileTypes() []FileType {
+	all := make([]FileType, len(fileTypes))
+	for i, f := range fileTypes {
+		all[i] = f.fileType
+	}
+	return all
+}
+
+// ParseFileType finds a file type by llama.cpp's name, in any letter case, or
+// by its number.
+func ParseFileType(s string) (FileType, error) {
+	name := strings.ToUpper(s)
+	number, err := strconv.ParseUint(s, 10, 32)
+	for _, f := range fileTypes {
+		if f.name == name || err == nil && f.fileType == FileType(number) {
+			return f.fileType, nil
+		}
+	}
+	if f, ok := aliases[name]; ok {
+		return f, nil
+	}
+	return 0, fmt.Errorf("%q is not a file type", s)
+}
+
+// String returns llama.cpp's name of the file type, such as "Q4_K_M".
+func (f FileType) String() string {
+	for _, known := range fileTypes {
+		if known.fileType == f {
+			return known.name
+		}
+	}
+	return "file type " + strconv.FormatUint(uint64(f), 10)
+}
+
+// Base returns the type that tensors have unless a rule says otherwise. The
+// error wraps gguf.ErrUnsupported if f is not a file type.
+func (f FileType) Base() (gguf.Type, error) {
+	for _, known := range fileTypes {
+		if known.fileType == f {
+			return known.base, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: %s", gguf.ErrUnsupported, f)
+}

@@ -1,0 +1,247 @@
+package recipe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// ErrNeedsImatrix means that the file type gives a tensor a type so small that
+// it makes no sense without an importance matrix.
+var ErrNeedsImatrix = errors.New("needs an importance matrix")
+
+// Options says under which circumstances Plan plans.
+type Options struct {
+	// Imatrix means that there is an importance matrix. Some rules depend on
+	// it, and some types need it.
+	Imatrix bool
+}
+
+// Plan returns the type of every tensor, in the order of tensors, when a model
+// with this metadata is quantized to file type ft. Tensors that are not
+// quantized keep their type.
+//
+// Some rules count tensors ("the first two attn_v"). They count in Order,
+// whatever the order of tensors is.
+//
+// The error wraps gguf.ErrUnsupported if ft is unknown or a tensor's rows suit
+// no type that could replace the one planned, gguf.ErrNoKey or gguf.ErrCorrupt
+// if the metadata lacks what the rules need or contradicts the tensors, and
+// ErrNeedsImatrix.
+func Plan(meta *gguf.Metadata, tensors []gguf.TensorInfo, ft FileType, opts Options) ([]gguf.Type, error) {
+	base, err := ft.Base()
+	if err != nil {
+		return nil, err
+	}
+	m := model{fileType: ft, base: base, imatrix: opts.Imatrix}
+	if base.Quantized() {
+		if err := m.read(meta, tensors); err != nil {
+			return nil, err
+		}
+	}
+	types := make([]gguf.Type, len(tensors))
+	for _, i := range Order(tensors) {
+		t := tensors[i]
+		types[i] = t.Type
+		if !quantizable(t) {
+			continue
+		}
+		types[i] = base
+		if !base.Quantized() {
+			continue
+		}
+		if types[i], err = m.choose(t); err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		if types[i], err = fitWidth(types[i], t.RowLen()); err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		if !opts.Imatrix && needsImatrix(t.Name, types[i], ft) {
+			return nil, fmt.Errorf("tensor %q: %s in %s %w", t.Name, types[i], ft, ErrNeedsImatrix)
+		}
+	}
+	return types, nil
+}
+
+// Order returns the order in which llama-quantize works on tensors and writes
+// them: indices of tensors sorted by the layer in the name, those outside the
+// layers first, then by name, byte by byte.
+func Order(tensors []gguf.TensorInfo) []int {
+	layers := make([]int, len(tensors))
+	order := make([]int, len(tensors))
+	for i, t := range tensors {
+		layers[i], order[i] = layerOf(t.Name), i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(layers[a], layers[b]), cmp.Compare(tensors[a].Name, tensors[b].Name))
+	})
+	return order
+}
+
+// layerOf returns N for a name that starts with "blk.N", otherwise -1.
+func layerOf(name string) int {
+	rest, ok := strings.CutPrefix(name, "blk.")
+	if !ok {
+		return -1
+	}
+	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil {
+		return -1
+	}
+	return int(n)
+}
+
+// model is what the rules look at besides the tensor itself.
+type model struct {
+	fileType FileType
+	base     gguf.Type
+	imatrix  bool
+
+	arch      string
+	layers    int
+	experts   uint64
+	groupSize uint64 // query heads per key-value head in the first layer
+	tied      bool   // the output matrix is that of the token embeddings
+	is70B     bool
+	// counts has the number of tensors of a class, seen how many of them have
+	// had their turn.
+	counts, seen map[class]int
+}
+
+// layersOf70B are the architectures and layer counts that llama.cpp labels
+// 70B, which gives attn_v more bits.
+var layersOf70B = map[string]int{"llama": 80, "deci": 80, "qwen2": 80, "olmo": 80, "jais2": 68}
+
+// read fills in what comes from the metadata and the names of the tensors.
+func (m *model) read(meta *gguf.Metadata, tensors []gguf.TensorInfo) error {
+	var err error
+	if m.arch, err = gguf.Value[string](meta, "general.architecture"); err != nil {
+		return err
+	}
+	layers, err := meta.Uint(m.arch + ".block_count")
+	if err != nil {
+		return err
+	}
+	if layers > math.MaxInt16 {
+		return fmt.Errorf("%w: %s.block_count is %d", gguf.ErrCorrupt, m.arch, layers)
+	}
+	m.layers = int(layers)
+	if m.experts, err = meta.Uint(m.arch + ".expert_count"); err != nil && !errors.Is(err, gguf.ErrNoKey) {
+		return err
+	}
+	heads, err := headCount(meta, m.arch+".attention.head_count", 0)
+	if err != nil {
+		return err
+	}
+	kvHeads, err := headCount(meta, m.arch+".attention.head_count_kv", heads)
+	if err != nil {
+		return err
+	}
+	if kvHeads > 0 {
+		m.groupSize = heads / kvHeads
+	}
+	m.is70B = m.layers == layersOf70B[m.arch] && (m.arch != "llama" || heads != kvHeads)
+
+	m.tied = true
+	m.seen = make(map[class]int)
+	m.counts = map[class]int{ffnDown: m.layers, ffnGate: m.layers, ffnUp: m.layers}
+	for _, t := range tensors {
+		switch classOf(t.Name) {
+		case output:
+			m.tied = false
+		case attnV:
+			m.counts[attnV]++
+		}
+	}
+	return nil
+}
+
+// headCount returns the value of key, or its first element where layers differ,
+// or otherwise the given default.
+func headCount(meta *gguf.Metadata, key string, otherwise uint64) (uint64, error) {
+	v, ok := meta.Get(key)
+	if !ok {
+		return otherwise, nil
+	}
+	var first any
+	switch v := v.(type) {
+	case []int32:
+		if len(v) > 0 {
+			first = v[0]
+		}
+	case []uint32:
+		if len(v) > 0 {
+			first = v[0]
+		}
+	default:
+		first = v
+	}
+	if first == nil {
+		return otherwise, nil
+	}
+	return gguf.NewMetadata(gguf.KV{Key: key, Value: first}).Uint(key)
+}
+
+// narrower says what replaces a type whose block does not divide the rows of a
+// tensor. Several steps may be needed; F16 suits any width.
+var narrower = map[gguf.Type]gguf.Type{
+	// Blocks of 256, and of 64.
+	gguf.IQ1_S:   gguf.IQ4_NL,
+	gguf.IQ1_M:   gguf.IQ4_NL,
+	gguf.IQ2_XXS: gguf.IQ4_NL,
+	gguf.IQ2_XS:  gguf.IQ4_NL,
+	gguf.IQ2_S:   gguf.IQ4_NL,
+	gguf.IQ3_XXS: gguf.IQ4_NL,
+	gguf.IQ3_S:   gguf.IQ4_NL,
+	gguf.IQ4_XS:  gguf.IQ4_NL,
+	gguf.Q2_0:    gguf.Q4_0,
+	gguf.Q2_K:    gguf.Q4_0,
+	gguf.Q3_K:    gguf.Q4_0,
+	gguf.TQ1_0:   gguf.Q4_0,
+	gguf.TQ2_0:   gguf.Q4_0,
+	gguf.Q4_K:    gguf.Q5_0,
+	gguf.Q5_K:    gguf.Q5_1,
+	gguf.Q6_K:    gguf.Q8_0,
+	// Blocks of 32.
+	gguf.IQ4_NL: gguf.F16,
+	gguf.MXFP4:  gguf.F16,
+	gguf.Q4_0:   gguf.F16,
+	gguf.Q4_1:   gguf.F16,
+	gguf.Q5_0:   gguf.F16,
+	gguf.Q5_1:   gguf.F16,
+	gguf.Q8_0:   gguf.F16,
+}
+
+// fitWidth returns t, or what replaces it for rows of the given width.
+func fitWidth(t gguf.Type, width int64) (gguf.Type, error) {
+	fit := t
+	for width%int64(fit.BlockSize()) != 0 {
+		var ok bool
+		if fit, ok = narrower[fit]; !ok {
+			return 0, fmt.Errorf("%w: rows of %d elements are not whole blocks of %s, and nothing replaces it", gguf.ErrUnsupported, width, t)
+		}
+	}
+	return fit, nil
+}
+
+// needsImatrix reports whether a tensor of type t is refused when there is no
+// importance matrix.
+func needsImatrix(name string, t gguf.Type, ft FileType) bool {
+	if c := classOf(name); c == output || c == tokenEmbd {
+		return false
+	}
+	switch t {
+	case gguf.IQ1_S, gguf.IQ1_M, gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS:
+		return true
+	case gguf.Q2_K:
+		return ft == Q2_K_S
+	}
+	return false
+}

@@ -1,0 +1,255 @@
+package quant
+
+// What blocks and sub-blocks get their scales from: simple extremes for the
+// 32-element types, and three searches for the K types. Sums run in ggml's
+// order.
+
+// extreme returns the value of largest magnitude, the first of several.
+func extreme(x []float32) float32 {
+	var largest, value float32
+	for _, v := range x {
+		if a := abs(v); largest < a {
+			largest, value = a, v
+		}
+	}
+	return value
+}
+
+// limits returns the least and the greatest value.
+func limits(x []float32) (low, high float32) {
+	low, high = maxFloat32, -maxFloat32
+	for _, v := range x {
+		if v < low {
+			low = v
+		}
+		if v > high {
+			high = v
+		}
+	}
+	return low, high
+}
+
+// reciprocal returns 1/d, or 0 for 0.
+func reciprocal(d float32) float32 {
+	if d == 0 {
+		return 0
+	}
+	return 1 / d
+}
+
+const maxFloat32 = 0x1p127 * (1 + (1 - 0x1p-23))
+
+// subBlock is the largest number of elements that share a scale in a K type.
+const subBlock = 32
+
+// negligible is the magnitude below which a sub-block counts as zero
+// (GROUP_MAX_EPS of ggml-quants.c).
+const negligible = 1e-15
+
+// fitSymmetric finds a scale s and integers q in [-n, n) such that x is about
+// s*q, and stores q+n.
+//
+// It minimizes the sum of w*(x - s*q)^2 with weights w = x^2. For a given q the
+// best scale is s = sum(w*x*q) / sum(w*q^2), and the error is smaller the larger
+// sum(w*x*q)^2 / sum(w*q^2) is. The candidates for q are x rounded with the
+// scales that send the extreme value to -n and 18 positions around it, up to 0.9
+// away. It is make_qx_quants of ggml-quants.c with rmse_type 1.
+func fitSymmetric(q []uint8, x []float32, n int32) float32 {
+	peak := extreme(x)
+	if abs(peak) < negligible {
+		clear(q)
+		return 0
+	}
+	var wArray, wxArray [subBlock]float32
+	w, wx := wArray[:len(x)], wxArray[:len(x)]
+	for i, v := range x {
+		w[i] = v * v
+		wx[i] = w[i] * v
+	}
+	sums := func(inverse float32) (xq, qq float32) {
+		for i, v := range x {
+			f := float32(clamp(nearestInt(inverse*v), -n, n-1))
+			xq += float32(wx[i] * f)
+			qq += float32(float32(w[i]*f) * f)
+		}
+		return xq, qq
+	}
+
+	inverse := -float32(n) / peak
+	var scale float32
+	xq, qq := sums(inverse)
+	if qq != 0 {
+		scale = xq / qq
+	}
+	best := scale * xq
+	for step := -9; step <= 9; step++ {
+		if step == 0 {
+			continue
+		}
+		candidate := -(float32(n) + float32(float32(0.1)*float32(step))) / peak
+		xq, qq := sums(candidate)
+		if qq > 0 && xq*xq > best*qq {
+			inverse = candidate
+			scale = xq / qq
+			best = scale * xq
+		}
+	}
+	for i, v := range x {
+		q[i] = uint8(n + clamp(nearestInt(inverse*v), -n, n-1))
+	}
+	return scale
+}
+
+// fitByDescent minimizes the same error as fitSymmetric by another path: from
+// the rounding that sends the extreme value to -n, it moves one integer at a
+// time to where the scale of all others wants it, as long as that helps, at
+// most five times through the block. It is make_q3_quants of ggml-quants.c.
+func fitByDescent(q []uint8, x []float32, n int32) float32 {
+	peak := extreme(x)
+	if abs(peak) < negligible {
+		clear(q)
+		return 0
+	}
+	var level [subBlock]float32
+	inverse := -float32(n) / peak
+	var xq, qq float32
+	for i, v := range x {
+		l := float32(clamp(nearestInt(inverse*v), -n, n-1))
+		level[i] = l
+		w := v * v
+		xq += float32(float32(w*v) * l)
+		qq += float32(float32(w*l) * l)
+	}
+	for range 5 {
+		changed := false
+		for i, v := range x {
+			w := v * v
+			l := level[i]
+			otherXQ := xq - float32(float32(w*v)*l)
+			if !(otherXQ > 0) {
+				continue
+			}
+			otherQQ := qq - float32(float32(w*l)*l)
+			moved := float32(clamp(nearestInt(v*otherQQ/otherXQ), -n, n-1))
+			if moved == l {
+				continue
+			}
+			otherXQ += float32(float32(w*v) * moved)
+			otherQQ += float32(float32(w*moved) * moved)
+			if otherQQ > 0 && float32(otherXQ*otherXQ)*qq > float32(xq*xq)*otherQQ {
+				level[i], xq, qq = moved, otherXQ, otherQQ
+				changed = true
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	for i := range x {
+		q[i] = uint8(int32(level[i]) + n)
+	}
+	if qq > 0 {
+		return xq / qq
+	}
+	return 0
+}
+
+// affineSearch says how fitAffine searches: with scales that spread the range
+// of the values over n + first, n + first + step, ... instead of n levels.
+type affineSearch struct {
+	n           int32 // the largest integer
+	first, step float32
+	steps       int
+	// absolute makes the error the sum of w*|x - s*q - min| instead of that of
+	// the squares.
+	absolute bool
+}
+
+// fitAffine finds a scale s, a minimum m >= 0 and integers q in [0, n] such that
+// x is about s*q - m, weighted by w. For given q, s and m are those of the
+// weighted least squares line through (q, x), but for m < 0, where m is 0 and s
+// that of the line through the origin. It is make_qkx2_quants of ggml-quants.c,
+// including that the range of the values counts from the best minimum so far.
+func fitAffine(q []uint8, x, w []float32, search affineSearch) (scale, minimum float32) {
+	q, w = q[:len(x)], w[:len(x)]
+	low, high := x[0], x[0]
+	sumW := w[0]
+	sumX := float32(sumW * x[0])
+	for i := 1; i < len(x); i++ {
+		v := x[i]
+		if v < low {
+			low = v
+		}
+		if v > high {
+			high = v
+		}
+		sumW += w[i]
+		sumX += float32(w[i] * v)
+	}
+	if low > 0 {
+		low = 0
+	}
+	if high == low {
+		clear(q)
+		return 0, -low
+	}
+
+	var levelArray [subBlock]float32
+	level := levelArray[:len(x)]
+	fitError := func(scale, low float32) float32 {
+		var sum float32
+		for i, v := range x {
+			d := float32(scale*level[i]) + low - v
+			if search.absolute {
+				d = abs(d)
+			} else {
+				d *= d
+			}
+			sum += float32(w[i] * d)
+		}
+		return sum
+	}
+	store := func() {
+		for i, l := range level {
+			q[i] = uint8(l)
+		}
+	}
+
+	n := float32(search.n)
+	inverse := n / (high - low)
+	scale = 1 / inverse
+	for i, v := range x {
+		level[i] = float32(clamp(nearestInt(inverse*(v-low)), 0, search.n))
+	}
+	best := fitError(scale, low)
+	store()
+	for step := range search.steps + 1 {
+		inverse := (search.first + float32(search.step*float32(step)) + n) / (high - low)
+		var sumQ, sumQQ, sumXQ float32
+		for i, v := range x {
+			l := float32(clamp(nearestInt(inverse*(v-low)), 0, search.n))
+			level[i] = l
+			wl := float32(w[i] * l)
+			sumQ += wl
+			sumQQ += float32(wl * l)
+			sumXQ += float32(wl * v)
+		}
+		determinant := float32(sumW*sumQQ) - float32(sumQ*sumQ)
+		if !(determinant > 0) {
+			continue
+		}
+		newScale := (float32(sumW*sumXQ) - float32(sumX*sumQ)) / determinant
+		newLow := (float32(sumQQ*sumX) - float32(sumQ*sumXQ)) / determinant
+		if newLow > 0 {
+			newLow = 0
+			newScale = sumXQ / sumQQ
+		}
+		if e := fitError(newScale, newLow); e < best {
+			best, scale, low = e, newScale, newLow
+			store()
+		}
+	}
+	return scale, -low
+}
+
+func clamp(v, low, high int32) int32 { return max(low, min(high, v)) }
