@@ -1,0 +1,18 @@
+// Command kernel generates the assembly of package infer/internal/kernel.
+// Run go generate there.
+package main
+
+import . "github.com/mmcloughlin/avo/build"
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	tile(isas[0], 6, 2)
+	tile(isas[1], 12, 2)
+	c := newConstants()
+	for _, v := range isas {
+		maxLanes(v)
+		expSum(v, c)
+		siluMul(v, c)
+	}
+	Generate()
+}

@@ -1,0 +1,51 @@
+// Package infer runs language models in float32: token ids in, logits out.
+//
+// [New] reads the hyper-parameters of any [gguf.Source] of architecture "llama"
+// (the Llama, Mistral and Mixtral families) and checks that every tensor of the
+// graph is there with the right shape; what it cannot do it refuses by name.
+// [Model.Forward] scores text. It works layer by layer: all chunks pass a layer
+// before the next one is read, so that every weight is read once per run (or
+// once per batch of chunks that fit in [Options].Memory) and every expert of a
+// mixture multiplies the tokens of all chunks at once.
+//
+//	m, err := infer.New(src, infer.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	err = m.Forward(ctx, chunks, 0, func(chunk, pos int, logits []float32) {
+//		// logits predict the token after position pos of the chunk
+//	})
+//
+// # The graph
+//
+// Weights are dequantized to float32 and multiplied with float32 activations,
+// so that what a quantized model loses is the weights' loss alone. llama.cpp
+// also rounds activations to 8 bits and differs by that.
+//
+//   - RMS norm; rotary embedding of neighbouring pairs (ggml's "norm" layout,
+//     for which llama.cpp's converter permutes the rows of q and k), with linear
+//     scaling and per-frequency factors (Llama 3);
+//   - causal grouped-query attention within a chunk;
+//   - SwiGLU feed-forward, or Mixtral's mixture: softmax over all experts, the
+//     best expert_used_count of them (of equals the one with the lower index),
+//     their weights divided by their sum;
+//   - logits from output.weight, or from token_embd.weight where that is absent.
+//
+// The matrices of attention and of the dense network may have biases.
+// A sliding attention window is ignored, as llama.cpp ignores it for this
+// architecture (its converter writes no key for it).
+//
+// # Memory
+//
+// The activations of one batch take Options.Memory or less, unless a single
+// chunk needs more, or 64 positions' logits. Weights pass through a buffer of
+// 32 MiB and, per thread, 32 dequantized rows of the tensor at hand. Attention
+// needs 4·(2·c·d + 192·c) bytes per thread for chunks of c tokens and heads of
+// d elements.
+//
+// # Determinism
+//
+// Results do not depend on the number of threads, on the other chunks or on
+// Options.Memory. They depend, within rounding, on the instruction set: see
+// package quant/isa.
+package infer

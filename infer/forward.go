@@ -1,0 +1,170 @@
+package infer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// Forward runs chunks of token ids, each from an empty context and with its first
+// token at position 0, and calls visit with the logits at every position from
+// `from` on. logits has one element per token id and may be used only
+// during the call. Positions of one chunk are visited in order; different
+// chunks may be visited at the same time.
+//
+// The chunks are run in batches that fit in Options.Memory. Forward returns
+// early when ctx is done.
+func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
+	for c, chunk := range chunks {
+		for pos, id := range chunk {
+			if id < 0 || int(id) >= m.Vocabulary() {
+				return fmt.Errorf("token %d at position %d of chunk %d is not one of the vocabulary's %d", id, pos, c, m.Vocabulary())
+			}
+		}
+	}
+	p := &pass{m: m, workers: make([]worker, m.threads)}
+	total := len(chunks) * (m.blocks + 1)
+	for first := 0; first < len(chunks); first += len(p.chunks) {
+		p.begin(chunks[first:])
+		done := first * (m.blocks + 1)
+		step := func() {
+			done += len(p.chunks)
+			m.report(done, total)
+		}
+		if err := p.embed(ctx); err != nil {
+			return err
+		}
+		for i := range m.layers {
+			if err := p.layer(ctx, &m.layers[i]); err != nil {
+				return fmt.Errorf("layer %d: %w", i, err)
+			}
+			step()
+		}
+		err := p.head(ctx, max(0, from), func(chunk, pos int, logits []float32) { visit(first+chunk, pos, logits) })
+		if err != nil {
+			return err
+		}
+		step()
+	}
+	return nil
+}
+
+// pass is one batch of chunks on their way through the layers. Their tokens
+// are rows, chunk after chunk.
+type pass struct {
+	m        *Model
+	workers  []worker
+	chunks   [][]int32
+	starts   []int // row of each chunk's first token
+	tokens   int
+	rotation rotation
+
+	x       []float32 // residual stream, tokens x width
+	normed  []float32 // the same, normalised
+	left    []float32 // packed left factor of a product
+	scratch []float32 // results of products
+	slab    []float32 // packed weights
+}
+
+// sizes returns how many floats left and scratch take per token.
+func (m *Model) sizes() (left, scratch int) {
+	left = max(m.width, m.heads*m.valueLen, m.hidden)
+	qkv := m.heads*m.keyLen + m.kvHeads*(m.keyLen+m.valueLen)
+	return left, max(qkv, 2*m.hidden, m.width, m.experts)
+}
+
+// begin takes as many of the chunks as fit in the memory, at least one.
+func (p *pass) begin(chunks [][]int32) {
+	left, scratch := p.m.sizes()
+	perToken := int64(2*p.m.width+left+scratch) * 4
+	p.chunks, p.starts, p.tokens = nil, nil, 0
+	longest := 0
+	for _, chunk := range chunks {
+		if len(p.chunks) > 0 && int64(p.tokens+len(chunk))*perToken > p.m.memory {
+			break
+		}
+		p.chunks = append(p.chunks, chunk)
+		p.starts = append(p.starts, p.tokens)
+		p.tokens += len(chunk)
+		longest = max(longest, len(chunk))
+	}
+	if p.rotation.positions() < longest {
+		p.rotation = p.m.newRotation(longest)
+	}
+	sized(&p.x, p.tokens*p.m.width)
+	sized(&p.normed, p.tokens*p.m.width)
+	sized(&p.left, kernel.LeftLen(p.tokens, left))
+	sized(&p.scratch, p.tokens*scratch)
+}
+
+// embed sets the residual stream to the embeddings of the tokens.
+func (p *pass) embed(ctx context.Context) error {
+	width := p.m.width
+	return parallel(ctx, p.workers, len(p.chunks), func(w *worker, c int) error {
+		for pos, id := range p.chunks[c] {
+			row := p.starts[c] + pos
+			if err := p.m.read(w, p.x[row*width:][:width], p.m.embedding, int(id), 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (p *pass) layer(ctx context.Context, l *layer) error {
+	if err := p.attention(ctx, l); err != nil {
+		return err
+	}
+	if p.m.experts > 0 {
+		return p.mixture(ctx, l)
+	}
+	return p.feedForward(ctx, l)
+}
+
+// minHeadRows is how many positions' logits are computed at once at least, even
+// where scratch is too small for them: each time, the output matrix is read.
+const minHeadRows = 64
+
+// head computes the logits of the positions from `from` on.
+func (p *pass) head(ctx context.Context, from int, visit func(chunk, pos int, logits []float32)) error {
+	var rows []int
+	for c, chunk := range p.chunks {
+		for pos := from; pos < len(chunk); pos++ {
+			rows = append(rows, p.starts[c]+pos)
+		}
+	}
+	if err := p.normalize(ctx, p.m.outputNorm); err != nil {
+		return err
+	}
+	vocabulary := p.m.Vocabulary()
+	group := max(len(p.scratch)/vocabulary, minHeadRows)
+	for len(rows) > 0 {
+		n := min(group, len(rows))
+		if err := p.pack(ctx, p.normed, p.m.width, rows[:n]); err != nil {
+			return err
+		}
+		logits := sized(&p.scratch, n*vocabulary)
+		if err := p.product(ctx, logits, p.left, n, p.m.output, false); err != nil {
+			return err
+		}
+		if err := p.visit(ctx, rows[:n], logits, visit); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// visit calls f with the logits of the given rows, chunks in parallel.
+func (p *pass) visit(ctx context.Context, rows []int, logits []float32, f func(chunk, pos int, logits []float32)) error {
+	vocabulary := p.m.Vocabulary()
+	return parallel(ctx, p.workers, len(p.chunks), func(_ *worker, c int) error {
+		for i, row := range rows {
+			if pos := row - p.starts[c]; pos >= 0 && pos < len(p.chunks[c]) {
+				f(c, pos, logits[i*vocabulary:][:vocabulary])
+			}
+		}
+		return ctx.Err()
+	})
+}

@@ -1,0 +1,228 @@
+package infer_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
+)
+
+// chunks returns random token ids: chunks of the given lengths.
+func (s spec) chunks(lengths ...int) [][]int32 {
+	rng := rand.New(rand.NewPCG(77, 0))
+	out := make([][]int32, len(lengths))
+	for i, n := range lengths {
+		for range n {
+			out[i] = append(out[i], rng.Int32N(int32(s.vocabulary)))
+		}
+	}
+	return out
+}
+
+// forward returns the logits of every visited position of every chunk.
+func forward(t *testing.T, src gguf.Source, opts infer.Options, chunks [][]int32, from int) [][][]float32 {
+	t.Helper()
+	m, err := infer.New(src, opts)
+	require.NoError(t, err)
+	var mu sync.Mutex
+	out := make([][][]float32, len(chunks))
+	err = m.Forward(context.Background(), chunks, from, func(chunk, pos int, logits []float32) {
+		mu.Lock()
+		defer mu.Unlock()
+		if pos != max(0, from)+len(out[chunk]) {
+			t.Errorf("chunk %d: position %d is visited after %d others", chunk, pos, len(out[chunk]))
+		}
+		out[chunk] = append(out[chunk], slices.Clone(logits))
+	})
+	require.NoError(t, err)
+	return out
+}
+
+func TestForwardComputesTheGraph(t *testing.T) {
+	change := func(f func(*spec)) spec {
+		s := small
+		f(&s)
+		return s
+	}
+	for name, s := range map[string]spec{
+		"grouped-query attention": small,
+		"multi-head attention":    change(func(s *spec) { s.kvHeads = s.heads }),
+		"one key head":            change(func(s *spec) { s.kvHeads = 1 }),
+		"wide heads":              change(func(s *spec) { s.keyLen, s.valueLen = 34, 65 }),
+		"tied output":             change(func(s *spec) { s.tied = true }),
+		"biases":                  change(func(s *spec) { s.biased = true }),
+		"scaled positions":        change(func(s *spec) { s.ropeScale = 4 }),
+		"frequency factors":       change(func(s *spec) { s.ropeFactors = []float32{1, 2.5, 8} }),
+		"2 of 4 experts":          change(func(s *spec) { s.experts, s.used = 4, 2 }),
+		"1 of 2 experts":          change(func(s *spec) { s.experts, s.used = 2, 1 }),
+		"3 of 3 experts":          change(func(s *spec) { s.experts, s.used = 3, 3 }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := s.build(1)
+			// The second is longer than the block of queries that attention
+			// takes at once.
+			chunks := s.chunks(5, 101, 0, 1)
+			want := make([][][]float64, len(chunks))
+			for c, chunk := range chunks {
+				want[c] = s.naive(src, chunk)
+			}
+			isatest.ForEach(t, func(t *testing.T) {
+				got := forward(t, src, infer.Options{Threads: 2}, chunks, 0)
+				for c := range chunks {
+					require.Len(t, got[c], len(want[c]))
+					for pos := range want[c] {
+						require.InDeltaSlice(t, want[c][pos], got[c][pos], 1e-4, "chunk %d, position %d", c, pos)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestRouterTies has experts whose router rows are equal, 0 and 2, 1 and 3: the
+// one with the higher index is never used.
+func TestRouterTies(t *testing.T) {
+	s := small
+	s.layers, s.experts, s.used = 1, 4, 1
+	src := s.build(2)
+	router := src.get("blk.0.ffn_gate_inp.weight")
+	copy(router[2*s.width:], router[:2*s.width])
+	chunks := s.chunks(40)
+	want := forward(t, src, infer.Options{}, chunks, 0)
+	for _, name := range []string{"blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight", "blk.0.ffn_down_exps.weight"} {
+		experts := src.get(name)
+		clear(experts[len(experts)/2:])
+	}
+	require.Equal(t, want, forward(t, src, infer.Options{}, chunks, 0))
+}
+
+// TestForwardIsDeterministic demands the same bits however the work is cut.
+func TestForwardIsDeterministic(t *testing.T) {
+	s := small
+	s.experts, s.used = 4, 2
+	src := s.build(3)
+	chunks := s.chunks(30, 7, 110, 12, 1)
+	isatest.ForEach(t, func(t *testing.T) {
+		want := forward(t, src, infer.Options{Threads: 1}, chunks, 0)
+		require.Equal(t, want, forward(t, src, infer.Options{Threads: 5}, chunks, 0), "five threads")
+		require.Equal(t, want, forward(t, src, infer.Options{Threads: 2, Memory: 1}, chunks, 0), "each chunk a batch")
+		for c, chunk := range chunks {
+			require.Equal(t, want[c], forward(t, src, infer.Options{}, [][]int32{chunk}, 0)[0], "chunk %d alone", c)
+		}
+	})
+}
+
+func TestForwardVisitsFrom(t *testing.T) {
+	src := small.build(4)
+	chunks := small.chunks(9, 3, 6)
+	all := forward(t, src, infer.Options{}, chunks, -1)
+	for from := range 10 {
+		got := forward(t, src, infer.Options{}, chunks, from)
+		for c := range chunks {
+			require.Equal(t, len(all[c][min(from, len(all[c])):]), len(got[c]))
+			if len(got[c]) > 0 {
+				require.Equal(t, all[c][from:], got[c])
+			}
+		}
+	}
+}
+
+func TestForwardReportsProgress(t *testing.T) {
+	var steps []int
+	total := 0
+	opts := infer.Options{Memory: 1, Progress: func(done, n int) {
+		steps = append(steps, done)
+		total = n
+	}}
+	forward(t, small.build(5), opts, small.chunks(4, 4), 0)
+	require.Equal(t, 2*(small.layers+1), total)
+	require.Equal(t, []int{1, 2, 3, 4, 5, 6}, steps)
+}
+
+func TestForwardErrors(t *testing.T) {
+	visit := func(int, int, []float32) {}
+	src := small.build(6)
+	m, err := infer.New(src, infer.Options{})
+	require.NoError(t, err)
+	ctx := context.Background()
+
+	for _, id := range []int32{-1, int32(small.vocabulary)} {
+		err := m.Forward(ctx, [][]int32{{0}, {1, id}}, 0, visit)
+		require.ErrorContains(t, err, "position 1 of chunk 1")
+	}
+	require.NoError(t, m.Forward(ctx, nil, 0, visit))
+
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	require.ErrorIs(t, m.Forward(cancelled, [][]int32{{1}}, 0, visit), context.Canceled)
+
+	during, cancel := context.WithCancel(ctx)
+	visits := 0
+	err = m.Forward(during, [][]int32{{1}, {2}, {3}}, 0, func(int, int, []float32) {
+		visits++
+		cancel()
+	})
+	require.ErrorIs(t, err, context.Canceled)
+
+	src.readErr = errors.New("the disk is on fire")
+	require.ErrorIs(t, m.Forward(ctx, [][]int32{{1}}, 0, visit), src.readErr)
+}
+
+func TestNewRefuses(t *testing.T) {
+	set := func(key string, value any) func(*source) { return func(s *source) { s.meta.Set(key, value) } }
+	shape := func(name string, shape ...int64) func(*source) {
+		return func(s *source) { s.tensors[s.find(name)].Shape = shape }
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(*source)
+		want  error
+		says  string
+	}{
+		{"no architecture", func(s *source) { s.meta.Delete("general.architecture") }, gguf.ErrNoKey, "general.architecture"},
+		{"another architecture", set("general.architecture", "qwen2"), gguf.ErrUnsupported, "qwen2"},
+		{"no width", func(s *source) { s.meta.Delete("llama.embedding_length") }, gguf.ErrNoKey, "llama.embedding_length"},
+		{"a width of 0", set("llama.embedding_length", uint32(0)), gguf.ErrCorrupt, "llama.embedding_length"},
+		{"a huge width", set("llama.embedding_length", uint64(1<<63)), gguf.ErrCorrupt, "llama.embedding_length"},
+		{"a negative width", set("llama.embedding_length", int32(-1)), gguf.ErrCorrupt, "llama.embedding_length"},
+		{"a width in words", set("llama.embedding_length", "wide"), gguf.ErrCorrupt, "llama.embedding_length"},
+		{"another width", set("llama.embedding_length", uint32(23)), gguf.ErrCorrupt, "token_embd.weight"},
+		{"millions of blocks", set("llama.block_count", uint32(1<<24)), gguf.ErrCorrupt, "blocks"},
+		{"fewer blocks", set("llama.block_count", uint32(1)), gguf.ErrUnsupported, "blk.1."},
+		{"heads by layer", set("llama.attention.head_count_kv", []uint32{2, 1}), gguf.ErrUnsupported, "llama.attention.head_count_kv"},
+		{"three key heads", set("llama.attention.head_count_kv", uint32(3)), gguf.ErrCorrupt, "key heads"},
+		{"odd heads", set("llama.attention.key_length", uint32(7)), gguf.ErrCorrupt, "pairs"},
+		{"half-rotated heads", set("llama.rope.dimension_count", uint32(2)), gguf.ErrUnsupported, "rotary"},
+		{"epsilon of 0", set("llama.attention.layer_norm_rms_epsilon", float32(0)), gguf.ErrCorrupt, "epsilon"},
+		{"yarn", set("llama.rope.scaling.type", "yarn"), gguf.ErrUnsupported, "yarn"},
+		{"an encoder", set("llama.attention.causal", false), gguf.ErrUnsupported, "causal"},
+		{"more experts used than there are", set("llama.expert_used_count", uint32(5)), gguf.ErrCorrupt, "experts"},
+		{"a missing weight", func(s *source) { s.delete("blk.1.attn_v.weight") }, gguf.ErrCorrupt, "blk.1.attn_v.weight"},
+		{"a missing norm", func(s *source) { s.delete("output_norm.weight") }, gguf.ErrCorrupt, "output_norm.weight"},
+		{"missing experts", func(s *source) { s.delete("blk.0.ffn_up_exps.weight") }, gguf.ErrCorrupt, "blk.0.ffn_up_exps.weight"},
+		{"a weight on its side", shape("blk.0.attn_k.weight", 12, 22), gguf.ErrCorrupt, "blk.0.attn_k.weight"},
+		{"too few experts", shape("blk.0.ffn_down_exps.weight", 37, 22, 3), gguf.ErrCorrupt, "blk.0.ffn_down_exps.weight"},
+		{"a short norm", shape("blk.0.ffn_norm.weight", 21), gguf.ErrCorrupt, "blk.0.ffn_norm.weight"},
+		{"an unknown tensor", func(s *source) { s.tensors[s.find("output.weight")].Name = "blk.0.ffn_gate.0.weight" }, gguf.ErrUnsupported, "blk.0.ffn_gate.0.weight"},
+		{"a bias that llama models do not have", func(s *source) { s.tensors[s.find("output.weight")].Name = "token_embd.bias" }, gguf.ErrUnsupported, "token_embd.bias"},
+		{"integers", func(s *source) { s.tensors[s.find("output.weight")].Type = gguf.I32 }, gguf.ErrUnsupported, "output.weight"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := small
+			s.experts, s.used = 4, 2
+			src := s.build(7)
+			c.spoil(src)
+			_, err := infer.New(src, infer.Options{})
+			require.ErrorIs(t, err, c.want)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}

@@ -1,0 +1,63 @@
+package infer_test
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
+)
+
+// TestLogitsAreTransformers compares the trained mixture in testdata with the
+// logits that transformers computes in float32.
+func TestLogitsAreTransformers(t *testing.T) {
+	var golden struct {
+		Sequences []struct {
+			Text      string
+			Tokens    []int32
+			Every16th []float32 `json:"every_16th"`
+			TopIDs    []int     `json:"top_ids"`
+			TopLogits []float32 `json:"top_logits"`
+			Sum       float64
+		}
+	}
+	data, err := os.ReadFile("testdata/moe-logits.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &golden))
+	require.NotEmpty(t, golden.Sequences)
+	src, err := convert.Open("../testdata/beyonder-mini/moe", convert.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, src.Close()) })
+
+	var chunks [][]int32
+	for _, s := range golden.Sequences {
+		chunks = append(chunks, s.Tokens)
+	}
+	const bound = 1e-4 // 1e-5 is what is measured, on every instruction set
+	isatest.ForEach(t, func(t *testing.T) {
+		got := forward(t, src, infer.Options{}, chunks, len(chunks[0])-1)
+		for i, s := range golden.Sequences {
+			require.Len(t, got[i], 1)
+			logits := got[i][0]
+			top, sum := 0, 0.0
+			for id, v := range logits {
+				sum += float64(v)
+				if v > logits[top] {
+					top = id
+				}
+			}
+			require.Equal(t, s.TopIDs[0], top)
+			require.InDelta(t, s.Sum, sum, bound*float64(len(logits)))
+			for j, id := range s.TopIDs {
+				require.InDelta(t, s.TopLogits[j], logits[id], bound, "%s: logit %d", s.Text, id)
+			}
+			for j, want := range s.Every16th {
+				require.InDelta(t, want, logits[16*j], bound, "%s: logit %d", s.Text, 16*j)
+			}
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package infer
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// hyper holds the hyper-parameters of a model of architecture llama.
+type hyper struct {
+	blocks      int
+	width       int // of the residual stream
+	hidden      int // width of the feed-forward network, or of one expert
+	heads       int
+	kvHeads     int
+	keyLen      int // elements of a query or key head
+	valueLen    int // elements of a value head
+	epsilon     float64
+	ropeBase    float64
+	ropeScale   float64 // factor of positions
+	experts     int     // 0: dense
+	expertsUsed int
+}
+
+// maxCount bounds every hyper-parameter that counts something, so that
+// products of two cannot overflow.
+const maxCount = 1 << 24
+
+// keys reads metadata under an architecture's prefix. The first error sticks.
+type keys struct {
+	meta   *gguf.Metadata
+	prefix string
+	err    error
+}
+
+func (k *keys) fail(err error) {
+	if k.err == nil {
+		k.err = err
+	}
+}
+
+// count returns an integer of at least low, or fallback where the key is
+// absent; a negative fallback makes the key mandatory.
+func (k *keys) count(name string, low, fallback int) int {
+	key := k.prefix + name
+	if v, ok := k.meta.Get(key); ok && reflect.TypeOf(v).Kind() == reflect.Slice {
+		k.fail(fmt.Errorf("%w: %s differs from layer to layer", gguf.ErrUnsupported, key))
+		return low
+	}
+	n, err := k.meta.Uint(key)
+	switch {
+	case errors.Is(err, gguf.ErrNoKey) && fallback >= 0:
+		return fallback
+	case err != nil:
+		k.fail(err)
+		return low
+	case n < uint64(low) || n > maxCount:
+		k.fail(fmt.Errorf("%w: %s is %d, not within %d and %d", gguf.ErrCorrupt, key, n, low, maxCount))
+		return low
+	}
+	return int(n)
+}
+
+// float returns a number above 0, or fallback where the key is absent; a
+// fallback of 0 makes the key mandatory.
+func (k *keys) float(name string, fallback float64) float64 {
+	key := k.prefix + name
+	f, err := k.meta.Float(key)
+	switch {
+	case errors.Is(err, gguf.ErrNoKey) && fallback > 0:
+		return fallback
+	case err != nil:
+		k.fail(err)
+	case f <= 0:
+		k.fail(fmt.Errorf("%w: %s is %v, not above 0", gguf.ErrCorrupt, key, f))
+	}
+	return f
+}
+
+// value returns the value of a key of type T, or fallback where it is absent.
+func value[T any](k *keys, name string, fallback T) T {
+	v, err := gguf.Value[T](k.meta, k.prefix+name)
+	if errors.Is(err, gguf.ErrNoKey) {
+		return fallback
+	}
+	if err != nil {
+		k.fail(err)
+	}
+	return v
+}
+
+func readHyper(meta *gguf.Metadata) (hyper, error) {
+	arch, err := gguf.Value[string](meta, "general.architecture")
+	if err != nil {
+		return hyper{}, err
+	}
+	if arch != "llama" {
+		return hyper{}, fmt.Errorf("%w: architecture %q, only \"llama\" can be run", gguf.ErrUnsupported, arch)
+	}
+	k := &keys{meta: meta, prefix: arch + "."}
+	h := hyper{
+		blocks:   k.count("block_count", 1, -1),
+		width:    k.count("embedding_length", 1, -1),
+		hidden:   k.count("feed_forward_length", 1, -1),
+		heads:    k.count("attention.head_count", 1, -1),
+		epsilon:  k.float("attention.layer_norm_rms_epsilon", 0),
+		ropeBase: k.float("rope.freq_base", 10000),
+		experts:  k.count("expert_count", 0, 0),
+	}
+	h.kvHeads = k.count("attention.head_count_kv", 1, h.heads)
+	perHead := h.width / h.heads
+	h.keyLen = k.count("attention.key_length", 1, perHead)
+	h.valueLen = k.count("attention.value_length", 1, perHead)
+	ropeDims := k.count("rope.dimension_count", 1, h.keyLen)
+	if h.experts > 0 {
+		h.expertsUsed = k.count("expert_used_count", 1, -1)
+	}
+	scaling := value(k, "rope.scaling.type", "linear")
+	causal := value(k, "attention.causal", true)
+	h.ropeScale = 1
+	if scaling == "linear" {
+		// The factor's older name is what llama.cpp reads in its absence. Some
+		// files say 0 where they mean none.
+		for _, name := range []string{"rope.scaling.factor", "rope.scale_linear"} {
+			if f, err := meta.Float(k.prefix + name); err == nil && f > 0 {
+				h.ropeScale = 1 / f
+				break
+			} else if err != nil && !errors.Is(err, gguf.ErrNoKey) {
+				k.fail(err)
+			}
+		}
+	}
+	if k.err != nil {
+		return hyper{}, k.err
+	}
+
+	unsupported := func(format string, args ...any) (hyper, error) {
+		return hyper{}, fmt.Errorf("%w: "+format, append([]any{gguf.ErrUnsupported}, args...)...)
+	}
+	corrupt := func(format string, args ...any) (hyper, error) {
+		return hyper{}, fmt.Errorf("%w: "+format, append([]any{gguf.ErrCorrupt}, args...)...)
+	}
+	switch {
+	case !causal:
+		return unsupported("attention that is not causal")
+	case scaling != "none" && scaling != "linear":
+		return unsupported("%srope.scaling.type %q", k.prefix, scaling)
+	case ropeDims != h.keyLen:
+		return unsupported("rotary embedding of %d of the %d elements of a head", ropeDims, h.keyLen)
+	case h.keyLen == 0 || h.valueLen == 0:
+		return corrupt("%d heads in %d elements", h.heads, h.width)
+	case h.keyLen%2 != 0:
+		return corrupt("heads of %d elements cannot be rotated in pairs", h.keyLen)
+	case h.heads%h.kvHeads != 0:
+		return corrupt("%d query heads cannot share %d key heads", h.heads, h.kvHeads)
+	case h.expertsUsed > h.experts:
+		return corrupt("%d experts used of %d", h.expertsUsed, h.experts)
+	}
+	return h, nil
+}

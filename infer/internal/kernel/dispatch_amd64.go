@@ -1,0 +1,114 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"math"
+
+	"github.com/ggufkit/ggufkit/quant/isa"
+)
+
+// tile is tileGeneric by the best means. len(a)/TileRows steps are taken; b
+// and c must be as long as that takes.
+func tile(c []float32, ldc int, a, b []float32) {
+	k := len(a) / TileRows
+	if k == 0 {
+		return
+	}
+	_ = b[k*TileCols-1]
+	_ = c[(TileRows-1)*ldc+TileCols-1]
+	switch isa.Current() {
+	case isa.AVX512:
+		tileAVX512(&c[0], ldc, &a[0], &b[0], k)
+	case isa.AVX2:
+		for j := 0; j < TileCols; j += 16 {
+			tileAVX2(&c[j], ldc, &a[0], &b[j], k)
+			tileAVX2(&c[6*ldc+j], ldc, &a[6], &b[j], k)
+		}
+	default:
+		tileGeneric(c, ldc, a, b)
+	}
+}
+
+// lanes is the widest vector in floats. The loops below take whole vectors;
+// what is left of a slice goes through them in a vector of its own.
+const lanes = 16
+
+// expSum is expSumGeneric by the best means. The last vector is filled up with
+// -Inf, which does not change the largest and adds 0 to the sum.
+func expSum(x []float32, scale float32) float32 {
+	if isa.Current() == isa.Generic {
+		return expSumGeneric(x, scale)
+	}
+	whole := len(x) / lanes * lanes
+	var rest, tops, sums [lanes]float32
+	for i := range rest {
+		rest[i] = float32(math.Inf(-1))
+		tops[i] = rest[i]
+	}
+	copy(rest[:], x[whole:])
+	maxLanes(x[:whole], &tops)
+	maxLanes(rest[:], &tops)
+	top := tops[0]
+	for _, v := range tops {
+		if v > top {
+			top = v
+		}
+	}
+	expSumLanes(x[:whole], scale, top, &sums)
+	expSumLanes(rest[:], scale, top, &sums)
+	copy(x[whole:], rest[:])
+	var sum float64
+	for _, v := range sums {
+		sum += float64(v)
+	}
+	return float32(sum)
+}
+
+func maxLanes(x []float32, tops *[lanes]float32) {
+	switch {
+	case len(x) == 0:
+	case isa.Current() == isa.AVX512:
+		maxLanesAVX512(&x[0], len(x), &tops[0])
+	default:
+		maxLanesAVX2(&x[0], len(x), &tops[0])
+	}
+}
+
+func expSumLanes(x []float32, scale, top float32, sums *[lanes]float32) {
+	switch {
+	case len(x) == 0:
+	case isa.Current() == isa.AVX512:
+		expSumAVX512(&x[0], len(x), scale, top, &sums[0])
+	default:
+		expSumAVX2(&x[0], len(x), scale, top, &sums[0])
+	}
+}
+
+// siLUMul is siLUMulGeneric by the best means.
+func siLUMul(gate, up []float32) {
+	if isa.Current() == isa.Generic {
+		siLUMulGeneric(gate, up)
+		return
+	}
+	whole := len(gate) / lanes * lanes
+	siLUMulLanes(gate[:whole], up[:whole])
+	if whole == len(gate) {
+		return
+	}
+	var g, u [lanes]float32
+	copy(g[:], gate[whole:])
+	copy(u[:], up[whole:])
+	siLUMulLanes(g[:], u[:])
+	copy(gate[whole:], g[:])
+}
+
+func siLUMulLanes(gate, up []float32) {
+	switch {
+	case len(gate) == 0:
+	case isa.Current() == isa.AVX512:
+		siluMulAVX512(&gate[0], &up[0], len(gate))
+	default:
+		siluMulAVX2(&gate[0], &up[0], len(gate))
+	}
+}

@@ -1,0 +1,25 @@
+// Package kernel has the float32 arithmetic that a model spends its time in:
+// matrix products and the functions between them. Everything here runs on one
+// core; the caller cuts the work.
+//
+// A product is C += A·Bᵀ with A m x k (activations) and B n x k (weights, rows
+// as GGUF stores them). Both are packed first: A into panels of [TileRows] rows,
+// B into panels of [TileCols] rows, each panel with k outermost, so that
+// one step along k reads TileRows + TileCols neighbouring floats. Packing costs one
+// pass over a matrix and is repaid when the other has many rows.
+//
+//	a := make([]float32, kernel.LeftLen(m, k))
+//	b := make([]float32, kernel.RightLen(n, k))
+//	kernel.PackLeft(a, x, k, m, k)
+//	kernel.PackRight(b, w, k, n, k)
+//	kernel.Mul(c, n, a, b, m, n, k)
+//
+// Each element of C is summed in the order of k, in blocks of 256 that are then
+// added to C, on every instruction set. Cutting m and n differently, as for
+// another number of threads, therefore changes no bit. The error of an element is at most
+// (256 + k/256 + 1)·2⁻²⁴·Σ|a·b|, to first order. The AVX2 and AVX-512 versions
+// round alike (they fuse multiply and add) and give the same bits; generic Go differs
+// from them within that bound.
+package kernel
+
+//go:generate go run -C ../../_asm ./kernel -pkg kernel -out ../internal/kernel/kernel_amd64.s -stubs ../internal/kernel/stubs_amd64.go

@@ -1,0 +1,79 @@
+package kernel
+
+import "math"
+
+// Constants of exp: the polynomial of Cephes' expf for e^r with |r| <= ln 2 / 2,
+// and ln 2 in two parts, where n times the first is exact.
+const (
+	ln2Hi = 0.693359375
+	ln2Lo = -2.12194440e-4
+	expC0 = 1.9875691500e-4
+	expC1 = 1.3981999507e-3
+	expC2 = 8.3334519073e-3
+	expC3 = 4.1665795894e-2
+	expC4 = 1.6666665459e-1
+	expC5 = 5.0000001201e-1
+
+	// rounder, added to and subtracted from a small float32, rounds it to an
+	// integer.
+	rounder = 3 << 22
+)
+
+// exp returns e^x for x <= 0, with a relative error below 2⁻²² as long as the
+// result is a normal float32, and 0 below about -87.7.
+func exp(x float32) float32 {
+	if x < -88 {
+		return 0
+	}
+	t := x*math.Log2E + rounder
+	n := t - rounder
+	r := x - n*ln2Hi - n*ln2Lo
+	p := float32(expC0)
+	p = p*r + expC1
+	p = p*r + expC2
+	p = p*r + expC3
+	p = p*r + expC4
+	p = p*r + expC5
+	p = p*(r*r) + r + 1
+	// The low bits of t are n; n = -127 gives the factor 0.
+	return p * math.Float32frombits(math.Float32bits(t)<<23+math.Float32bits(1))
+}
+
+func expSumGeneric(x []float32, scale float32) float32 {
+	top := x[0]
+	for _, v := range x {
+		if v > top {
+			top = v
+		}
+	}
+	var sum float64
+	for i, v := range x {
+		e := exp(scale * (v - top))
+		x[i] = e
+		sum += float64(e)
+	}
+	return float32(sum)
+}
+
+func siLUMulGeneric(gate, up []float32) {
+	for i, x := range gate {
+		// With e = e^-|x| nothing overflows: 1/(1+e⁻ˣ) is e/(1+e) for x < 0.
+		e := exp(-float32(math.Abs(float64(x))))
+		gate[i] = (max(x, 0) + e*min(x, 0)) / (1 + e) * up[i]
+	}
+}
+
+// ExpSum replaces each x[i] by exp(scale·(x[i] - m)), where m is the largest,
+// and returns their sum: the numerators and the denominator of softmax. scale
+// must not be negative. The relative error of a term is below 2⁻²¹ plus what
+// rounding scale·(x[i] - m) costs; terms below 10⁻³⁸ may become 0.
+func ExpSum(x []float32, scale float32) float32 {
+	if len(x) == 0 {
+		return 0
+	}
+	return expSum(x, scale)
+}
+
+// SiLUMul sets gate[i] to silu(gate[i])·up[i], where silu(x) = x / (1 + e⁻ˣ),
+// with a relative error below 2⁻²⁰. up is at least as long as gate.
+func SiLUMul(gate, up []float32) { siLUMul(gate, up[:len(gate)]) }

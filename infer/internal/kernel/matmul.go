@@ -1,0 +1,157 @@
+package kernel
+
+// Rows in a panel of the left and of the right factor. Their product is the
+// part of C that a micro-kernel holds in registers: 24 of the 32 of AVX-512.
+const (
+	TileRows = 12
+	TileCols = 32
+)
+
+// Cache blocking. A panel of B, blockDepth deep, takes 32 KiB and stays in the
+// L1 cache while blockRows rows of A, 192 KiB and in the L2 cache, pass by.
+const (
+	blockDepth = 256
+	blockRows  = 16 * TileRows
+)
+
+// LeftLen returns the number of floats that m rows of k take when packed by
+// [PackLeft].
+func LeftLen(m, k int) int { return roundUp(m, TileRows) * k }
+
+// RightLen returns the number of floats that n rows of k take when packed by
+// [PackRight].
+func RightLen(n, k int) int { return roundUp(n, TileCols) * k }
+
+func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
+
+// PackLeft packs m rows of k floats, ld apart in src, into panels of TileRows
+// rows. Rows that are missing from the last panel become 0.
+func PackLeft(dst, src []float32, ld, m, k int) { pack(dst, src, ld, m, k, TileRows) }
+
+// PackRight packs n rows of k floats, ld apart in src, into panels of TileCols
+// rows. Rows that are missing from the last panel become 0.
+func PackRight(dst, src []float32, ld, n, k int) { pack(dst, src, ld, n, k, TileCols) }
+
+// pack moves row r, element i to panel r/width, offset i*width + r%width.
+func pack(dst, src []float32, ld, rows, k, width int) {
+	dst = dst[:roundUp(rows, width)*k]
+	for first := 0; first < rows; first += width {
+		panel := dst[first*k:][:width*k]
+		// Four rows at a time: more streams whose distance is a power of two
+		// would push each other out of the cache.
+		n, r := min(width, rows-first), 0
+		for ; r+4 <= n; r += 4 {
+			at := src[(first+r)*ld:]
+			pack4(panel, r, width, at[:k], at[ld:][:k], at[2*ld:][:k], at[3*ld:][:k])
+		}
+		for ; r < n; r++ {
+			for i, v := range src[(first+r)*ld:][:k] {
+				panel[i*width+r] = v
+			}
+		}
+		for ; r < width; r++ {
+			for i := range k {
+				panel[i*width+r] = 0
+			}
+		}
+	}
+}
+
+// pack4 packs four rows as columns r to r+3 of a panel.
+func pack4(panel []float32, r, width int, r0, r1, r2, r3 []float32) {
+	r1, r2, r3 = r1[:len(r0)], r2[:len(r0)], r3[:len(r0)]
+	for i := range r0 {
+		d := panel[i*width+r:][:4]
+		d[0], d[1], d[2], d[3] = r0[i], r1[i], r2[i], r3[i]
+	}
+}
+
+// PackRightTransposed packs the transpose of a k x n matrix, whose rows of n
+// floats are ld apart in src, as [PackRight] packs n rows of k.
+func PackRightTransposed(dst, src []float32, ld, n, k int) {
+	dst = dst[:RightLen(n, k)]
+	for first := 0; first < n; first += TileCols {
+		panel := dst[first*k:][:TileCols*k]
+		cols := min(TileCols, n-first)
+		for i := range k {
+			row := panel[i*TileCols:][:TileCols]
+			copy(row, src[i*ld+first:][:cols])
+			clear(row[cols:])
+		}
+	}
+}
+
+// Mul adds A·Bᵀ to the m x n matrix C, whose rows are ldc apart in c. a and b
+// are packed, m x k and n x k.
+func Mul(c []float32, ldc int, a, b []float32, m, n, k int) {
+	a, b = a[:LeftLen(m, k)], b[:RightLen(n, k)]
+	for k0 := 0; k0 < k; k0 += blockDepth {
+		depth := min(blockDepth, k-k0)
+		for i0 := 0; i0 < m; i0 += blockRows {
+			i1 := min(m, i0+blockRows)
+			for j := 0; j < n; j += TileCols {
+				bp := b[j*k+k0*TileCols:][:depth*TileCols]
+				for i := i0; i < i1; i += TileRows {
+					ap := a[i*k+k0*TileRows:][:depth*TileRows]
+					addTile(c[i*ldc+j:], ldc, ap, bp, min(TileRows, m-i), min(TileCols, n-j))
+				}
+			}
+		}
+	}
+}
+
+// addTile adds the product of two panels to rows x cols of c.
+func addTile(c []float32, ldc int, a, b []float32, rows, cols int) {
+	if rows == TileRows && cols == TileCols {
+		tile(c[:(TileRows-1)*ldc+TileCols], ldc, a, b)
+		return
+	}
+	var whole [TileRows * TileCols]float32
+	tile(whole[:], TileCols, a, b)
+	for i := range rows {
+		row := c[i*ldc:][:cols]
+		for j, v := range whole[i*TileCols:][:cols] {
+			row[j] += v
+		}
+	}
+}
+
+// tileGeneric adds the product of a panel of A (k x TileRows) and a panel of B
+// (k x TileCols) to TileRows x TileCols of c:
+//
+//	for each step of k: c[i*ldc+j] += a[i] * b[j]
+//
+// It is the definition of the micro-kernel, in squares of 2 x 4 that fit in the
+// registers every CPU has.
+func tileGeneric(c []float32, ldc int, a, b []float32) {
+	for i := 0; i < TileRows; i += 2 {
+		for j := 0; j < TileCols; j += 4 {
+			var s00, s01, s02, s03, s10, s11, s12, s13 float32
+			ap, bp := a[i:], b[j:]
+			for range len(a) / TileRows {
+				x, y := ap[:2], bp[:4]
+				a0, a1 := x[0], x[1]
+				b0, b1, b2, b3 := y[0], y[1], y[2], y[3]
+				s00 += a0 * b0
+				s01 += a0 * b1
+				s02 += a0 * b2
+				s03 += a0 * b3
+				s10 += a1 * b0
+				s11 += a1 * b1
+				s12 += a1 * b2
+				s13 += a1 * b3
+				ap, bp = ap[min(TileRows, len(ap)):], bp[min(TileCols, len(bp)):]
+			}
+			row := c[i*ldc+j:][:4]
+			row[0] += s00
+			row[1] += s01
+			row[2] += s02
+			row[3] += s03
+			row = c[(i+1)*ldc+j:][:4]
+			row[0] += s10
+			row[1] += s11
+			row[2] += s12
+			row[3] += s13
+		}
+	}
+}

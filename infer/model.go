@@ -1,0 +1,253 @@
+package infer
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
+)
+
+// Options says how to run a model. The zero value is good.
+type Options struct {
+	// Threads is the number of cores to use; 0 means all.
+	Threads int
+	// Memory is how many bytes the activations of one batch of chunks may take;
+	// 0 means 1 GiB. A single chunk is run even if it needs more.
+	Memory int64
+	// Progress, if not nil, is called from time to time during Forward, by its
+	// goroutine, with the steps done and in all. A step is one chunk through
+	// one layer.
+	Progress func(done, total int)
+}
+
+// Model is a model ready to run. It holds the norms and biases, not the large weights.
+// It is safe for concurrent use if its Source is.
+type Model struct {
+	hyper
+	src     gguf.Source
+	threads int
+	memory  int64
+	report  func(done, total int)
+
+	embedding   matrix // vocabulary x width
+	layers      []layer
+	outputNorm  []float32 // width
+	output      matrix    // vocabulary x width
+	ropeFactors []float32 // divisors of the keyLen/2 frequencies, or nil
+}
+
+// layer is one transformer block.
+type layer struct {
+	attnNorm   []float32 // width
+	q, k, v    matrix    // heads x head length rows of width
+	attnOutput matrix    // width rows of heads x value length
+	ffnNorm    []float32 // width
+	router     matrix    // experts x width; without rows in a dense layer
+	// One network per expert, or a single one in a dense layer: hidden rows of
+	// width, hidden rows of width, width rows of hidden.
+	gate, up, down []matrix
+}
+
+// matrix is a weight: rows of cols elements, within a tensor of the Source.
+type matrix struct {
+	tensor     int // index in Source.Tensors
+	first      int // row of the tensor at which it starts
+	rows, cols int
+	bias       []float32 // per row, or nil
+}
+
+// New checks that src is a model that can be run, in all but the values of the
+// weights, and reads its norms and biases. The error wraps gguf.ErrUnsupported
+// or gguf.ErrCorrupt and names the key or tensor at fault.
+func New(src gguf.Source, opts Options) (*Model, error) {
+	h, err := readHyper(src.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{hyper: h, src: src, threads: opts.Threads, memory: opts.Memory, report: opts.Progress}
+	if m.threads <= 0 {
+		m.threads = runtime.GOMAXPROCS(0)
+	}
+	if m.memory <= 0 {
+		m.memory = 1 << 30
+	}
+	if m.report == nil {
+		m.report = func(int, int) {}
+	}
+	if err := m.bind(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Vocabulary returns the number of token ids, and of logits per position.
+func (m *Model) Vocabulary() int { return m.embedding.rows }
+
+// binder finds tensors and remembers the first that is missing or wrong.
+type binder struct {
+	src     gguf.Source
+	index   map[string]int
+	used    []bool
+	missing error
+	err     error
+}
+
+func (b *binder) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// find returns the tensor of the given name, after checking its shape.
+// Dimensions of 1 at the end do not count.
+func (b *binder) find(name string, shape ...int) (i int, ok bool) {
+	i, ok = b.index[name]
+	if !ok {
+		return 0, false
+	}
+	b.used[i] = true
+	info := b.src.Tensors()[i]
+	trim := func(shape []int64) []int64 {
+		for len(shape) > 1 && shape[len(shape)-1] == 1 {
+			shape = shape[:len(shape)-1]
+		}
+		return shape
+	}
+	want := make([]int64, len(shape))
+	for d, n := range shape {
+		want[d] = int64(n)
+	}
+	if !slices.Equal(trim(info.Shape), trim(want)) {
+		b.fail(fmt.Errorf("%w: tensor %q has shape %v, not %v", gguf.ErrCorrupt, name, info.Shape, want))
+	}
+	if !quant.CanDequantize(info.Type) {
+		b.fail(fmt.Errorf("%w: tensor %q is %s, which cannot be computed with", gguf.ErrUnsupported, name, info.Type))
+	}
+	return i, true
+}
+
+func (b *binder) need(name string) {
+	if b.missing == nil {
+		b.missing = fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, name)
+	}
+}
+
+// vector reads a tensor of n elements, or returns nil if there is none.
+func (b *binder) vector(name string, n int) []float32 {
+	i, ok := b.find(name, n)
+	if !ok || b.err != nil {
+		return nil
+	}
+	info := b.src.Tensors()[i]
+	raw := make([]byte, info.Bytes())
+	if err := b.src.ReadRows(raw, i, 0, 1); err != nil {
+		b.fail(err)
+		return nil
+	}
+	out := make([]float32, n)
+	if err := quant.Dequantize(info.Type, out, raw); err != nil {
+		b.fail(fmt.Errorf("tensor %q: %w", name, err))
+	}
+	return out
+}
+
+func (b *binder) norm(name string, n int) []float32 {
+	v := b.vector(name, n)
+	if _, ok := b.index[name]; !ok {
+		b.need(name)
+	}
+	return v
+}
+
+// matrix finds name.weight.
+func (b *binder) matrix(name string, rows, cols int) matrix {
+	i, ok := b.find(name+".weight", cols, rows)
+	if !ok {
+		b.need(name + ".weight")
+	}
+	return matrix{tensor: i, rows: rows, cols: cols}
+}
+
+// biased finds name.weight and, if there is one, name.bias.
+func (b *binder) biased(name string, rows, cols int) matrix {
+	m := b.matrix(name, rows, cols)
+	m.bias = b.vector(name+".bias", rows)
+	return m
+}
+
+// experts finds the matrices that name.weight stacks.
+func (b *binder) experts(name string, n, rows, cols int) []matrix {
+	i, ok := b.find(name+".weight", cols, rows, n)
+	if !ok {
+		b.need(name + ".weight")
+		return nil
+	}
+	stack := make([]matrix, n)
+	for e := range stack {
+		stack[e] = matrix{tensor: i, first: e * rows, rows: rows, cols: cols}
+	}
+	return stack
+}
+
+// bind finds every tensor of the graph and demands that there are no others: a
+// tensor without a place means that the model is not what it is taken for.
+func (m *Model) bind() error {
+	tensors := m.src.Tensors()
+	b := &binder{src: m.src, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors))}
+	for i, t := range tensors {
+		b.index[t.Name] = i
+	}
+	// Each block has at least nine tensors. Without this check a wrong block
+	// count would cost time and memory.
+	if m.blocks > len(tensors)/9 {
+		return fmt.Errorf("%w: %d tensors are not enough for %d blocks", gguf.ErrCorrupt, len(tensors), m.blocks)
+	}
+
+	vocabulary := 1
+	if i, ok := b.index["token_embd.weight"]; ok {
+		vocabulary = int(tensors[i].Rows())
+	}
+	m.embedding = b.matrix("token_embd", vocabulary, m.width)
+	m.output = m.embedding
+	if _, ok := b.index["output.weight"]; ok {
+		m.output = b.matrix("output", vocabulary, m.width)
+	}
+	m.outputNorm = b.norm("output_norm.weight", m.width)
+	m.ropeFactors = b.vector("rope_freqs.weight", m.keyLen/2)
+	m.layers = make([]layer, m.blocks)
+	for i := range m.layers {
+		m.layers[i] = m.bindLayer(b, fmt.Sprintf("blk.%d.", i))
+	}
+
+	if b.err != nil {
+		return b.err
+	}
+	if i := slices.Index(b.used, false); i >= 0 {
+		return fmt.Errorf("%w: tensor %q has no place in the graph of a llama model", gguf.ErrUnsupported, tensors[i].Name)
+	}
+	return b.missing
+}
+
+func (m *Model) bindLayer(b *binder, prefix string) layer {
+	l := layer{
+		attnNorm:   b.norm(prefix+"attn_norm.weight", m.width),
+		q:          b.biased(prefix+"attn_q", m.heads*m.keyLen, m.width),
+		k:          b.biased(prefix+"attn_k", m.kvHeads*m.keyLen, m.width),
+		v:          b.biased(prefix+"attn_v", m.kvHeads*m.valueLen, m.width),
+		attnOutput: b.biased(prefix+"attn_output", m.width, m.heads*m.valueLen),
+		ffnNorm:    b.norm(prefix+"ffn_norm.weight", m.width),
+	}
+	if m.experts == 0 {
+		l.gate = []matrix{b.biased(prefix+"ffn_gate", m.hidden, m.width)}
+		l.up = []matrix{b.biased(prefix+"ffn_up", m.hidden, m.width)}
+		l.down = []matrix{b.biased(prefix+"ffn_down", m.width, m.hidden)}
+		return l
+	}
+	l.router = b.matrix(prefix+"ffn_gate_inp", m.experts, m.width)
+	l.gate = b.experts(prefix+"ffn_gate_exps", m.experts, m.hidden, m.width)
+	l.up = b.experts(prefix+"ffn_up_exps", m.experts, m.hidden, m.width)
+	l.down = b.experts(prefix+"ffn_down_exps", m.experts, m.width, m.hidden)
+	return l
+}

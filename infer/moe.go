@@ -1,0 +1,101 @@
+package infer
+
+import (
+	"context"
+
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// choice is one expert that the router gives a token to.
+type choice struct {
+	expert int
+	weight float32
+}
+
+// mixture adds the mixture of experts of layer l to the residual stream. Each
+// expert in turn multiplies all the tokens that chose it, so that its weights
+// are read once; a token's results are added in the order of the experts.
+func (p *pass) mixture(ctx context.Context, l *layer) error {
+	if err := p.normalize(ctx, l.ffnNorm); err != nil {
+		return err
+	}
+	choices, err := p.route(ctx, l)
+	if err != nil {
+		return err
+	}
+	used, width := p.m.expertsUsed, p.m.width
+	rows := make([][]int, p.m.experts)
+	weights := make([][]float32, p.m.experts)
+	for i, c := range choices {
+		rows[c.expert] = append(rows[c.expert], i/used)
+		weights[c.expert] = append(weights[c.expert], c.weight)
+	}
+	for e, rows := range rows {
+		if len(rows) == 0 {
+			continue
+		}
+		if err := p.pack(ctx, p.normed, width, rows); err != nil {
+			return err
+		}
+		if err := p.swiGLU(ctx, len(rows), l.gate[e], l.up[e]); err != nil {
+			return err
+		}
+		out := p.scratch[:len(rows)*width]
+		if err := p.product(ctx, out, p.left, len(rows), l.down[e], false); err != nil {
+			return err
+		}
+		err := blocks(ctx, p.workers, len(rows), taskRows, func(first, end int) {
+			for i := first; i < end; i++ {
+				x, weight := p.x[rows[i]*width:][:width], weights[e][i]
+				for j, v := range out[i*width:][:width] {
+					x[j] += v * weight
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// route returns the experts that each token, normalised, is given to.
+func (p *pass) route(ctx context.Context, l *layer) ([]choice, error) {
+	if err := p.pack(ctx, p.normed, p.m.width, nil); err != nil {
+		return nil, err
+	}
+	experts, used := p.m.experts, p.m.expertsUsed
+	logits := p.scratch[:p.tokens*experts]
+	if err := p.product(ctx, logits, p.left, p.tokens, l.router, false); err != nil {
+		return nil, err
+	}
+	choices := make([]choice, p.tokens*used)
+	err := blocks(ctx, p.workers, p.tokens, taskRows, func(first, end int) {
+		for t := first; t < end; t++ {
+			choose(choices[t*used:][:used], logits[t*experts:][:experts])
+		}
+	})
+	return choices, err
+}
+
+// choose picks the len(best) experts of highest probability, of equals the one
+// with the lower index, and divides their probabilities by their sum. The
+// logits are overwritten.
+func choose(best []choice, logits []float32) {
+	const taken = -1
+	kernel.ExpSum(logits, 1) // probabilities but for a factor, which cancels
+	var total float32
+	for i := range best {
+		best[i].expert = -1
+		for e, v := range logits {
+			if v != taken && (best[i].expert < 0 || v > best[i].weight) {
+				best[i] = choice{e, v}
+			}
+		}
+		logits[best[i].expert] = taken
+		total += best[i].weight
+	}
+	for i := range best {
+		best[i].weight /= total
+	}
+}

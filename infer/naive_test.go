@@ -1,0 +1,134 @@
+package infer_test
+
+import (
+	"fmt"
+	"math"
+	"math/cmplx"
+	"sort"
+)
+
+// naive computes the logits at every position of a chunk in float64 and by the
+// plainest loops, token by token: what Forward is compared with.
+func (s spec) naive(src *source, tokens []int32) [][]float64 {
+	// multiply is row `expert` of a stack of rows x len(x) matrices, times x.
+	multiply := func(name string, expert, rows int, x []float64) []float64 {
+		w, bias := src.get(name+".weight"), src.get(name+".bias")
+		y := make([]float64, rows)
+		for r := range y {
+			if bias != nil {
+				y[r] = float64(bias[r])
+			}
+			for c := range x {
+				y[r] += float64(w[(expert*rows+r)*len(x)+c]) * x[c]
+			}
+		}
+		return y
+	}
+	norm := func(name string, x []float64) []float64 {
+		w, sum := src.get(name), 0.0
+		for _, v := range x {
+			sum += v * v / float64(len(x))
+		}
+		y := make([]float64, len(x))
+		for i, v := range x {
+			y[i] = v / math.Sqrt(sum+float64(float32(1e-5))) * float64(w[i])
+		}
+		return y
+	}
+	rotate := func(x []float64, pos int) {
+		for i := 0; i < len(x); i += 2 {
+			pair := i % s.keyLen / 2
+			angle := float64(pos) * math.Pow(500, -2*float64(pair)/float64(s.keyLen))
+			if s.ropeScale > 0 {
+				angle /= float64(s.ropeScale)
+			}
+			if s.ropeFactors != nil {
+				angle /= float64(s.ropeFactors[pair])
+			}
+			z := complex(x[i], x[i+1]) * cmplx.Rect(1, angle)
+			x[i], x[i+1] = real(z), imag(z)
+		}
+	}
+	softmax := func(x []float64) []float64 {
+		y, sum := make([]float64, len(x)), 0.0
+		for i, v := range x {
+			y[i] = math.Exp(v)
+			sum += y[i]
+		}
+		for i := range y {
+			y[i] /= sum
+		}
+		return y
+	}
+	network := func(p, suffix string, expert int, x []float64) []float64 {
+		gate, up := multiply(p+"ffn_gate"+suffix, expert, s.hidden, x), multiply(p+"ffn_up"+suffix, expert, s.hidden, x)
+		for i, g := range gate {
+			up[i] *= g / (1 + math.Exp(-g))
+		}
+		return multiply(p+"ffn_down"+suffix, expert, s.width, up)
+	}
+	add := func(x, y []float64, factor float64) {
+		for i := range x {
+			x[i] += factor * y[i]
+		}
+	}
+
+	keys, values := make([][][]float64, s.layers), make([][][]float64, s.layers) // layer, position
+	var logits [][]float64
+	for pos, id := range tokens {
+		x := make([]float64, s.width)
+		for i, v := range src.get("token_embd.weight")[int(id)*s.width:][:s.width] {
+			x[i] = float64(v)
+		}
+		for layer := range s.layers {
+			p := fmt.Sprintf("blk.%d.", layer)
+			h := norm(p+"attn_norm.weight", x)
+			q := multiply(p+"attn_q", 0, s.heads*s.keyLen, h)
+			k := multiply(p+"attn_k", 0, s.kvHeads*s.keyLen, h)
+			rotate(q, pos)
+			rotate(k, pos)
+			keys[layer] = append(keys[layer], k)
+			values[layer] = append(values[layer], multiply(p+"attn_v", 0, s.kvHeads*s.valueLen, h))
+			out := make([]float64, s.heads*s.valueLen)
+			for head := range s.heads {
+				kv := head * s.kvHeads / s.heads
+				scores := make([]float64, pos+1)
+				for t := range scores {
+					for i := range s.keyLen {
+						scores[t] += q[head*s.keyLen+i] * keys[layer][t][kv*s.keyLen+i] / math.Sqrt(float64(s.keyLen))
+					}
+				}
+				for t, weight := range softmax(scores) {
+					add(out[head*s.valueLen:][:s.valueLen], values[layer][t][kv*s.valueLen:], weight)
+				}
+			}
+			add(x, multiply(p+"attn_output", 0, s.width, out), 1)
+
+			h = norm(p+"ffn_norm.weight", x)
+			if s.experts == 0 {
+				add(x, network(p, "", 0, h), 1)
+				continue
+			}
+			probabilities := softmax(multiply(p+"ffn_gate_inp", 0, s.experts, h))
+			order := make([]int, s.experts)
+			for e := range order {
+				order[e] = e
+			}
+			sort.SliceStable(order, func(i, j int) bool { return probabilities[order[i]] > probabilities[order[j]] })
+			sum := 0.0
+			for _, e := range order[:s.used] {
+				sum += probabilities[e]
+			}
+			for _, e := range order[:s.used] {
+				add(x, network(p, "_exps", e, h), probabilities[e]/sum)
+			}
+		}
+		h := norm("output_norm.weight", x)
+		if s.tied {
+			logits = append(logits, multiply("token_embd", 0, s.vocabulary, h))
+		} else {
+			logits = append(logits, multiply("output", 0, s.vocabulary, h))
+		}
+	}
+	return logits
+}

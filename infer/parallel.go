@@ -1,0 +1,59 @@
+package infer
+
+import (
+	"context"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// worker is the memory one goroutine of a pass works in. Its buffers grow to
+// the largest use and stay.
+type worker struct {
+	raw                    []byte    // rows as the Source stores them
+	rows                   []float32 // the same, dequantized
+	keys, values           []float32 // packed, of one head
+	query, scores, weights []float32
+	out                    []float32
+}
+
+// sized returns buf with n elements, whose values are not defined.
+func sized[T any](buf *[]T, n int) []T {
+	if cap(*buf) < n {
+		*buf = make([]T, n)
+	}
+	*buf = (*buf)[:n]
+	return *buf
+}
+
+// parallel calls f once for each of n tasks, on as many goroutines as there
+// are workers, and returns the first error.
+func parallel(ctx context.Context, workers []worker, n int, f func(w *worker, task int) error) error {
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range workers[:min(len(workers), n)] {
+		g.Go(func() error {
+			for {
+				task := int(next.Add(1)) - 1
+				if task >= n {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := f(&workers[i], task); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// blocks calls f for [0, n) cut into blocks of size, in parallel.
+func blocks(ctx context.Context, workers []worker, n, size int, f func(first, end int)) error {
+	return parallel(ctx, workers, (n+size-1)/size, func(_ *worker, task int) error {
+		f(task*size, min(n, (task+1)*size))
+		return nil
+	})
+}
