@@ -1,0 +1,313 @@
+package arch
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// Architecture describes the checkpoints of one class.
+type Architecture struct {
+	// Class is the name in config.json's list of architectures.
+	Class string
+	// Name is general.architecture and the prefix of the keys.
+	Name string
+	// Defaults holds what transformers assumes for keys config.json lacks.
+	Defaults Config
+	// DefaultHeadDim says that head_dim is hidden_size / num_attention_heads
+	// where config.json lacks it, instead of absent.
+	DefaultHeadDim bool
+	// Keys lists the metadata in order.
+	Keys []Key
+	// Tensors lists the tensors every checkpoint has.
+	Tensors []Mapping
+	// Layouts lists further tensors in each of the ways they can be stored. A
+	// checkpoint must keep to one.
+	Layouts [][]Mapping
+	// Extra computes the tensors that only config.json determines. May be nil.
+	Extra func(*Config) []Tensor
+}
+
+// Architectures lists what can be converted.
+var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral}
+
+// Find returns the architecture of a class. The error wraps
+// gguf.ErrUnsupported if there is none.
+func Find(class string) (*Architecture, error) {
+	var known []string
+	for _, a := range Architectures {
+		if a.Class == class {
+			return a, nil
+		}
+		known = append(known, a.Class)
+	}
+	return nil, fmt.Errorf("%w: architecture %q (known: %s)", gguf.ErrUnsupported, class, strings.Join(known, ", "))
+}
+
+// Key is one metadata pair.
+type Key struct {
+	// Name is the key without the architecture's prefix.
+	Name string
+	// Value returns nil if the model has no such pair.
+	Value func(*Config) any
+}
+
+// fileType stands for general.file_type, which depends on the tensors' types
+// and not on the model.
+const fileType = "general.file_type"
+
+// Metadata returns the model's own pairs in convert_hf_to_gguf.py's order.
+func (a *Architecture) Metadata(c *Config, ftype uint32) []gguf.KV {
+	var kvs []gguf.KV
+	for _, k := range a.Keys {
+		if k.Name == fileType {
+			kvs = append(kvs, gguf.KV{Key: fileType, Value: ftype})
+		} else if v := k.Value(c); v != nil {
+			kvs = append(kvs, gguf.KV{Key: a.Name + "." + k.Name, Value: v})
+		}
+	}
+	return kvs
+}
+
+// Mapping is one line of a tensor table.
+type Mapping struct {
+	// Source is the name in the checkpoint; {layer} and {expert} stand for
+	// numbers. With {expert}, the experts' tensors are stacked to one.
+	Source string
+	// Name is the name in GGUF, where {layer} stands for the same number.
+	Name string
+	// Shape is that of Source, row length last.
+	Shape func(*Config) []int64
+	// Heads, if set, says that the rows are those of so many attention heads
+	// and that the halves of each head are to be interleaved. Hugging Face
+	// rotates element i of a head together with i + n/2, llama.cpp with its
+	// neighbour.
+	Heads func(*Config) int64
+	// Part, if set, says which rows of each expert in Source this tensor
+	// takes: rows [first, first+n). Source then has the experts as its first
+	// dimension.
+	Part func(*Config) (first, n int64)
+	// Required says whether the tensor must be there; nil means always.
+	Required func(*Config) bool
+}
+
+// stacked reports whether the line maps experts' tensors, which
+// convert_hf_to_gguf.py writes together once it has those of a layer.
+func (m *Mapping) stacked() bool {
+	return m.Part != nil || strings.Contains(m.Source, "{expert}")
+}
+
+// Tensor is a GGUF tensor and where it comes from.
+type Tensor struct {
+	Name string
+	// Shape has the row length first.
+	Shape []int64
+	// Parts lists the sources; their rows follow one another. Each has the same
+	// number of rows.
+	Parts []Part
+	// Heads is 0, or the number of heads among whose rows (elements, if there
+	// is only one dimension) halves are interleaved.
+	Heads int64
+	// Data holds the values if they do not come from the checkpoint.
+	Data []float32
+}
+
+// Part is a run of rows of a checkpoint tensor.
+type Part struct {
+	Tensor *safetensors.Tensor
+	First  int64
+}
+
+// SourceRow returns which row of its source row r of a part of n rows is, for a
+// tensor of the given number of heads. Of a head of d rows, row 2j comes from
+// j and row 2j+1 from j + d/2.
+func SourceRow(r, n, heads int64) int64 {
+	if heads == 0 {
+		return r
+	}
+	d := n / heads
+	head, i := r/d, r%d
+	return head*d + i%2*(d/2) + i/2
+}
+
+// skipped lists the ends of names of tensors that nothing needs: what old
+// versions of transformers saved although it can be computed.
+var skipped = []string{".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}
+
+// Plan maps the tensors of a checkpoint, in convert_hf_to_gguf.py's order. A
+// tensor that is missing or has another shape than the config implies, and
+// experts in two layouts at once, are errors that wrap gguf.ErrCorrupt; a tensor
+// of no known name or that holds integers is one that wraps gguf.ErrUnsupported.
+func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, error) {
+	p := planner{config: c, ckpt: ckpt, position: make(map[*safetensors.Tensor]int), used: make(map[*safetensors.Tensor]bool)}
+	for i, t := range ckpt.Tensors() {
+		p.position[t] = i
+	}
+	layout, err := p.pickLayout(a.Layouts)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.add(slices.Concat(a.Tensors, layout)); err != nil {
+		return nil, err
+	}
+	for _, t := range ckpt.Tensors() {
+		if !p.used[t] && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(t.Name, end) }) {
+			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %q", gguf.ErrUnsupported, a.Class, c.Layers, t.Name)
+		}
+	}
+	slices.SortStableFunc(p.planned, func(a, b planned) int { return cmp.Compare(a.position, b.position) })
+	var tensors []Tensor
+	if a.Extra != nil {
+		tensors = a.Extra(c)
+	}
+	for _, t := range p.planned {
+		tensors = append(tensors, t.Tensor)
+	}
+	return tensors, nil
+}
+
+// planner collects planned tensors.
+type planner struct {
+	config   *Config
+	ckpt     *safetensors.Checkpoint
+	position map[*safetensors.Tensor]int
+	used     map[*safetensors.Tensor]bool
+	planned  []planned
+}
+
+type planned struct {
+	Tensor
+	position int // of the last checkpoint tensor it has to wait for
+	stacked  bool
+}
+
+// pickLayout returns the layout that the checkpoint keeps to.
+func (p *planner) pickLayout(layouts [][]Mapping) ([]Mapping, error) {
+	if len(layouts) == 0 {
+		return nil, nil
+	}
+	picked, example := 0, ""
+	for i, layout := range layouts {
+		for _, t := range p.ckpt.Tensors() {
+			if !slices.ContainsFunc(layout, func(m Mapping) bool { return matches(m.Source, t.Name) }) {
+				continue
+			}
+			if example != "" {
+				return nil, fmt.Errorf("%w: tensors %q and %q are of two layouts of the same model", gguf.ErrCorrupt, example, t.Name)
+			}
+			picked, example = i, t.Name
+			break
+		}
+	}
+	return layouts[picked], nil
+}
+
+// matches reports whether name is source with numbers for {layer} and {expert}.
+func matches(source, name string) bool {
+	want, have := strings.Split(source, "."), strings.Split(name, ".")
+	if len(want) != len(have) {
+		return false
+	}
+	for i := range want {
+		if strings.HasPrefix(want[i], "{") {
+			if _, err := strconv.ParseUint(have[i], 10, 32); err != nil {
+				return false
+			}
+		} else if want[i] != have[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// add plans the tensors of a table.
+func (p *planner) add(table []Mapping) error {
+	perLayer := func(m Mapping) bool { return strings.Contains(m.Source, "{layer}") }
+	for _, m := range table {
+		if !perLayer(m) {
+			if err := p.addOne(m, 0); err != nil {
+				return err
+			}
+		}
+	}
+	for layer := range p.config.Layers {
+		first := len(p.planned)
+		for _, m := range table {
+			if perLayer(m) {
+				if err := p.addOne(m, layer); err != nil {
+					return err
+				}
+			}
+		}
+		alignStacked(p.planned[first:])
+	}
+	return nil
+}
+
+// alignStacked gives the stacked tensors of a layer the position of the last.
+func alignStacked(layer []planned) {
+	last := 0
+	for _, t := range layer {
+		if t.stacked {
+			last = max(last, t.position)
+		}
+	}
+	for i := range layer {
+		if layer[i].stacked {
+			layer[i].position = last
+		}
+	}
+}
+
+// addOne plans the tensor that m maps in one layer.
+func (p *planner) addOne(m Mapping, layer int64) error {
+	c := p.config
+	want := m.Shape(c)
+	ofLayer := strings.NewReplacer("{layer}", strconv.FormatInt(layer, 10))
+	t := planned{Tensor: Tensor{Name: ofLayer.Replace(m.Name)}, stacked: m.stacked()}
+	if m.Heads != nil {
+		t.Heads = m.Heads(c)
+	}
+	sources := int64(1)
+	if strings.Contains(m.Source, "{expert}") {
+		sources = c.Experts
+	}
+	for expert := range sources {
+		name := strings.ReplaceAll(ofLayer.Replace(m.Source), "{expert}", strconv.FormatInt(expert, 10))
+		src := p.ckpt.Tensor(name)
+		switch {
+		case src == nil && m.Required != nil && !m.Required(c):
+			return nil
+		case src == nil:
+			return fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, name)
+		case !slices.Equal(src.Shape, want):
+			return fmt.Errorf("%w: tensor %q has shape %v, config.json implies %v", gguf.ErrCorrupt, name, src.Shape, want)
+		case !src.Dtype.Float():
+			return fmt.Errorf("%w: tensor %q holds %s, not floating-point numbers; is the checkpoint quantized?", gguf.ErrUnsupported, name, src.Dtype)
+		}
+		p.used[src] = true
+		t.position = max(t.position, p.position[src])
+		t.Parts = append(t.Parts, Part{Tensor: src})
+	}
+	t.Shape = slices.Clone(want)
+	switch {
+	case m.Part != nil:
+		first, n := m.Part(c)
+		src, perExpert := t.Parts[0].Tensor, want[1]
+		t.Parts = nil
+		for expert := range want[0] {
+			t.Parts = append(t.Parts, Part{Tensor: src, First: expert*perExpert + first})
+		}
+		t.Shape[1] = n
+	case t.stacked:
+		t.Shape = append([]int64{sources}, t.Shape...)
+	}
+	slices.Reverse(t.Shape)
+	p.planned = append(p.planned, t)
+	return nil
+}

@@ -1,0 +1,202 @@
+package arch_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/ggufkit/ggufkit/convert/arch"
+	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// plan maps a checkpoint of the given tensors.
+func plan(t *testing.T, a *arch.Architecture, config map[string]any, shards ...[]testmodel.Tensor) ([]arch.Tensor, error) {
+	data, err := json.Marshal(config)
+	require.NoError(t, err)
+	c, err := a.Config(data)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	testmodel.WriteShards(t, dir, shards...)
+	ckpt, err := safetensors.OpenDir(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { ckpt.Close() })
+	return a.Plan(c, ckpt)
+}
+
+func mixtralConfig(changes map[string]any) map[string]any {
+	config := map[string]any{"intermediate_size": 96, "num_local_experts": 3}
+	for k, v := range changes {
+		config[k] = v
+	}
+	return testmodel.Config("MixtralForCausalLM", "mixtral", config)
+}
+
+func TestExpertsGoWhereTheyBelong(t *testing.T) {
+	legacy := testmodel.Tensors(safetensors.F32, 288, 96, 3)
+	want := map[string][2]string{ // projection by GGUF name: legacy source, fused source
+		"blk.1.ffn_gate_exps.weight": {"w1", "gate_up_proj"},
+		"blk.1.ffn_down_exps.weight": {"w2", "down_proj"},
+		"blk.1.ffn_up_exps.weight":   {"w3", "gate_up_proj"},
+	}
+	for i, tensors := range [][]testmodel.Tensor{legacy, testmodel.Fuse(legacy, 96, 3)} {
+		planned, err := plan(t, &arch.Mixtral, mixtralConfig(nil), tensors)
+		require.NoError(t, err)
+		require.Len(t, planned, 3+2*10)
+		for name, sources := range want {
+			at := slices.IndexFunc(planned, func(t arch.Tensor) bool { return t.Name == name })
+			require.GreaterOrEqual(t, at, 0, name)
+			require.Len(t, planned[at].Parts, 3)
+			require.EqualValues(t, 3, planned[at].Shape[2])
+			for _, p := range planned[at].Parts {
+				require.Contains(t, p.Tensor.Name, sources[i])
+			}
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	tensors := func() []testmodel.Tensor { return testmodel.Tensors(safetensors.F32, 288, 96, 3) }
+	without := func(end string) []testmodel.Tensor {
+		return slices.DeleteFunc(tensors(), func(t testmodel.Tensor) bool { return strings.HasSuffix(t.Name, end) })
+	}
+	extra := func(name string, shape ...int64) []testmodel.Tensor {
+		return append(tensors(), testmodel.Tensor{Name: name, Dtype: safetensors.F32, Shape: shape})
+	}
+	for name, tt := range map[string]struct {
+		tensors []testmodel.Tensor
+		config  map[string]any
+		want    string
+		err     error
+	}{
+		"missing expert":        {without("layers.1.block_sparse_moe.experts.2.w3.weight"), nil, "experts.2.w3", gguf.ErrCorrupt},
+		"missing norm":          {without("model.norm.weight"), nil, "model.norm.weight", gguf.ErrCorrupt},
+		"missing output":        {without("lm_head.weight"), nil, "lm_head.weight", gguf.ErrCorrupt},
+		"missing layer":         {tensors(), map[string]any{"num_hidden_layers": 60000}, "model.layers.2.", gguf.ErrCorrupt},
+		"surplus layer":         {tensors(), map[string]any{"num_hidden_layers": 1}, "model.layers.1.", gguf.ErrUnsupported},
+		"surplus expert":        {extra("model.layers.0.block_sparse_moe.experts.3.w1.weight", 96, 64), nil, "experts.3.", gguf.ErrUnsupported},
+		"fewer experts":         {tensors(), map[string]any{"num_local_experts": 2}, "[3 64]", gguf.ErrCorrupt},
+		"width":                 {tensors(), map[string]any{"intermediate_size": 97}, "[97 64]", gguf.ErrCorrupt},
+		"vocabulary":            {tensors(), map[string]any{"vocab_size": 289}, "[289 64]", gguf.ErrCorrupt},
+		"heads":                 {tensors(), map[string]any{"num_key_value_heads": 4}, "k_proj", gguf.ErrCorrupt},
+		"unknown tensor":        {extra("model.layers.0.self_attn.q_norm.weight", 16), nil, "q_norm", gguf.ErrUnsupported},
+		"both layouts":          {extra("model.layers.0.mlp.experts.down_proj", 3, 64, 96), nil, "two layouts", gguf.ErrCorrupt},
+		"both layouts, routers": {extra("model.layers.0.mlp.gate.weight", 3, 64), nil, "two layouts", gguf.ErrCorrupt},
+		"attention bias":        {tensors(), map[string]any{"attention_bias": true}, "q_proj.bias", gguf.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := plan(t, &arch.Mixtral, mixtralConfig(tt.config), tt.tensors)
+			require.ErrorIs(t, err, tt.err)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func TestIntegersAreNotWeights(t *testing.T) {
+	dir := t.TempDir()
+	testmodel.WriteShards(t, dir, testmodel.Tensors(safetensors.F32, 288, 96, 0))
+	path := dir + "/model.safetensors"
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(data), `"F32"`, `"I32"`)), 0o644))
+	ckpt, err := safetensors.OpenDir(dir)
+	require.NoError(t, err)
+	defer ckpt.Close()
+	text, err := json.Marshal(testmodel.Config("LlamaForCausalLM", "llama", nil))
+	require.NoError(t, err)
+	c, err := arch.Llama.Config(text)
+	require.NoError(t, err)
+	_, err = arch.Llama.Plan(c, ckpt)
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "I32")
+}
+
+func TestConfigRefused(t *testing.T) {
+	for _, tt := range []struct {
+		changes map[string]any
+		want    string
+		err     error
+	}{
+		{map[string]any{"vocab_size": "many"}, "vocab_size", gguf.ErrCorrupt},
+		{map[string]any{"vocab_size": 1 << 40}, "vocab_size", gguf.ErrCorrupt},
+		{map[string]any{"hidden_size": 0}, "hidden_size", gguf.ErrCorrupt},
+		{map[string]any{"hidden_size": -64}, "hidden_size", gguf.ErrCorrupt},
+		{map[string]any{"num_hidden_layers": 1 << 30}, "num_hidden_layers", gguf.ErrCorrupt},
+		{map[string]any{"num_attention_heads": 0}, "num_attention_heads", gguf.ErrCorrupt},
+		{map[string]any{"num_key_value_heads": 0}, "num_key_value_heads", gguf.ErrCorrupt},
+		{map[string]any{"num_key_value_heads": 3}, "num_key_value_heads", gguf.ErrCorrupt},
+		{map[string]any{"head_dim": 15}, "15", gguf.ErrCorrupt},
+		{map[string]any{"num_local_experts": 0, "num_experts_per_tok": 0}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"num_local_experts": -1}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"num_experts_per_tok": 9, "num_local_experts": 8}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"rope_scaling": map[string]any{"type": "yarn"}}, "yarn", gguf.ErrCorrupt},
+		{map[string]any{"rope_scaling": map[string]any{"type": "longrope", "factor": 2}}, "longrope", gguf.ErrUnsupported},
+		{map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "original_max_position_embeddings": 0}}, "original_max", gguf.ErrCorrupt},
+		{map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor", gguf.ErrUnsupported},
+		{map[string]any{"quantization_config": map[string]any{"quant_method": "gptq"}}, "gptq", gguf.ErrUnsupported},
+	} {
+		data, err := json.Marshal(testmodel.Config("MixtralForCausalLM", "mixtral", tt.changes))
+		require.NoError(t, err)
+		_, err = arch.Mixtral.Config(data)
+		require.ErrorIs(t, err, tt.err, tt.changes)
+		require.ErrorContains(t, err, tt.want)
+	}
+	_, err := arch.Find("GPT2LMHeadModel")
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "MixtralForCausalLM")
+}
+
+func TestDefaultsStay(t *testing.T) {
+	for range 2 {
+		c, err := arch.Mistral.Config([]byte(`{"num_key_value_heads": 4}`))
+		require.NoError(t, err)
+		require.EqualValues(t, 4, *c.KVHeads)
+		c, err = arch.Mistral.Config([]byte(`{}`))
+		require.NoError(t, err)
+		require.EqualValues(t, 8, *c.KVHeads)
+		c, err = arch.Llama.Config([]byte(`{"num_attention_heads": 16}`))
+		require.NoError(t, err)
+		require.EqualValues(t, 16, *c.KVHeads)
+	}
+}
+
+// TestRopeFreqs has the values that convert_hf_to_gguf.py gives Llama 3.1 8B.
+func TestRopeFreqs(t *testing.T) {
+	c, err := arch.Llama.Config([]byte(`{"hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "rope_theta": 500000.0,
+		"rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}}`))
+	require.NoError(t, err)
+	extra := arch.Llama.Extra(c)
+	require.Len(t, extra, 1)
+	require.Equal(t, "rope_freqs.weight", extra[0].Name)
+	want := slices.Repeat([]float32{1}, 29)
+	want = append(want, 1.2074838876724243, 1.5534145832061768, 2.026313066482544, 2.6945300102233887, 3.684253215789795, 5.257327079772949)
+	want = append(want, slices.Repeat([]float32{8}, 29)...)
+	require.Equal(t, want, extra[0].Data)
+}
+
+// TestSourceRow: interleaving the halves of each head permutes the rows, keeps
+// them in their heads, and puts the pairs that are rotated together side by side.
+func TestSourceRow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		heads := rapid.Int64Range(1, 8).Draw(t, "heads")
+		half := rapid.Int64Range(1, 64).Draw(t, "half")
+		n := heads * 2 * half
+		seen := make(map[int64]bool)
+		for r := range n {
+			src := arch.SourceRow(r, n, heads)
+			if seen[src] || src < 0 || src >= n || src/(2*half) != r/(2*half) {
+				t.Fatalf("row %d comes from row %d", r, src)
+			}
+			seen[src] = true
+			if r%2 == 1 && src != arch.SourceRow(r-1, n, heads)+half {
+				t.Fatalf("rows %d and %d are not a pair", r-1, r)
+			}
+		}
+	})
+}

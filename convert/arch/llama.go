@@ -1,0 +1,172 @@
+package arch
+
+import (
+	"math"
+	"slices"
+)
+
+// Llama is the dense model of Llama 1 to 3, and of many that copied it.
+var Llama = Architecture{
+	Class: "LlamaForCausalLM",
+	Name:  "llama",
+	Defaults: Config{
+		VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 11008, Layers: 32, Heads: 32,
+		MaxPositions: 2048, RMSNormEps: 1e-6, RopeTheta: 10000,
+	},
+	DefaultHeadDim: true,
+	Keys:           llamaKeys,
+	Tensors:        slices.Concat(llamaTensors, llamaMLP),
+	Extra:          ropeFreqs,
+}
+
+// llamaKeys is in the order of TextModel.set_gguf_parameters and
+// LlamaModel.set_gguf_parameters in llama.cpp's conversion/.
+var llamaKeys = []Key{
+	{"block_count", func(c *Config) any { return uint32(c.Layers) }},
+	{"context_length", func(c *Config) any { return uint32(c.MaxPositions) }},
+	{"embedding_length", func(c *Config) any { return uint32(c.HiddenSize) }},
+	{"feed_forward_length", func(c *Config) any { return uint32(c.IntermediateSize) }},
+	{"attention.head_count", func(c *Config) any { return uint32(c.Heads) }},
+	{"attention.head_count_kv", func(c *Config) any { return uint32(*c.KVHeads) }},
+	{"rope.scaling.type", func(c *Config) any { return ropeScaling(c, c.RopeParameters.Type) }},
+	{"rope.scaling.factor", func(c *Config) any { return ropeScaling(c, float(c.RopeParameters.Factor)) }},
+	{"rope.scaling.original_context_length", func(c *Config) any { return yarn(c, uint32(*c.RopeParameters.OriginalPositions)) }},
+	{"rope.scaling.yarn_truncate", func(c *Config) any {
+		if c.RopeParameters.Truncate == nil {
+			return nil
+		}
+		return yarn(c, *c.RopeParameters.Truncate)
+	}},
+	{"rope.scaling.yarn_ext_factor", func(c *Config) any { return yarn(c, float(c.RopeParameters.ExtrapolationFactor)) }},
+	{"rope.scaling.yarn_attn_factor", func(c *Config) any {
+		if c.RopeParameters.AttentionFactor != nil {
+			return yarn(c, float(c.RopeParameters.AttentionFactor))
+		}
+		return yarn(c, float(c.RopeParameters.AttnFactor))
+	}},
+	{"rope.scaling.yarn_beta_fast", func(c *Config) any { return yarn(c, float(c.RopeParameters.BetaFast)) }},
+	{"rope.scaling.yarn_beta_slow", func(c *Config) any { return yarn(c, float(c.RopeParameters.BetaSlow)) }},
+	{"rope.freq_base", func(c *Config) any { return float(c.RopeParameters.Theta) }},
+	{"attention.layer_norm_rms_epsilon", func(c *Config) any { return float32(c.RMSNormEps) }},
+	{"expert_count", func(c *Config) any { return experts(c, c.Experts) }},
+	{"expert_used_count", func(c *Config) any { return experts(c, c.ExpertsPerToken) }},
+	{"attention.key_length", headDim},
+	{"attention.value_length", headDim},
+	{fileType, nil},
+	{"vocab_size", func(c *Config) any { return uint32(c.VocabSize) }},
+	{"rope.dimension_count", func(c *Config) any { return uint32(c.headDim()) }},
+}
+
+// ropeScaling returns v if the config scales positions in a way that metadata
+// describes. llama3's way is a tensor instead, see ropeFreqs.
+func ropeScaling(c *Config, v any) any {
+	if t := c.RopeParameters.Type; t == "linear" || t == "yarn" {
+		return v
+	}
+	return nil
+}
+
+func yarn(c *Config, v any) any {
+	if c.RopeParameters.Type == "yarn" {
+		return v
+	}
+	return nil
+}
+
+func experts(c *Config, n int64) any {
+	if c.Experts == 0 {
+		return nil
+	}
+	return uint32(n)
+}
+
+func headDim(c *Config) any {
+	if c.HeadDim == nil {
+		return nil
+	}
+	return uint32(*c.HeadDim)
+}
+
+// float returns *v as GGUF stores it, nil if there is none.
+func float(v *float64) any {
+	if v == nil {
+		return nil
+	}
+	return float32(*v)
+}
+
+// llamaTensors is what all models of the family share.
+var llamaTensors = []Mapping{
+	{Source: "model.embed_tokens.weight", Name: "token_embd.weight", Shape: vocabByHidden},
+	{Source: "model.norm.weight", Name: "output_norm.weight", Shape: hidden},
+	{Source: "lm_head.weight", Name: "output.weight", Shape: vocabByHidden, Required: func(c *Config) bool { return !c.TieEmbeddings }},
+
+	{Source: "model.layers.{layer}.input_layernorm.weight", Name: "blk.{layer}.attn_norm.weight", Shape: hidden},
+	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.headDim(), c.HiddenSize} }, Heads: heads},
+	{Source: "model.layers.{layer}.self_attn.k_proj.weight", Name: "blk.{layer}.attn_k.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim(), c.HiddenSize} }, Heads: kvHeads},
+	{Source: "model.layers.{layer}.self_attn.v_proj.weight", Name: "blk.{layer}.attn_v.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim(), c.HiddenSize} }},
+	{Source: "model.layers.{layer}.self_attn.o_proj.weight", Name: "blk.{layer}.attn_output.weight", Shape: func(c *Config) []int64 { return []int64{c.HiddenSize, c.Heads * c.headDim()} }},
+	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.headDim()} }, Heads: heads, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim()} }, Heads: kvHeads, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim()} }, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: attentionBias},
+	{Source: "model.layers.{layer}.post_attention_layernorm.weight", Name: "blk.{layer}.ffn_norm.weight", Shape: hidden},
+}
+
+// llamaMLP is the feed-forward part of the dense models.
+var llamaMLP = []Mapping{
+	{Source: "model.layers.{layer}.mlp.gate_proj.weight", Name: "blk.{layer}.ffn_gate.weight", Shape: mlpByHidden},
+	{Source: "model.layers.{layer}.mlp.up_proj.weight", Name: "blk.{layer}.ffn_up.weight", Shape: mlpByHidden},
+	{Source: "model.layers.{layer}.mlp.down_proj.weight", Name: "blk.{layer}.ffn_down.weight", Shape: hiddenByMLP},
+	{Source: "model.layers.{layer}.mlp.gate_proj.bias", Name: "blk.{layer}.ffn_gate.bias", Shape: mlp, Required: mlpBias},
+	{Source: "model.layers.{layer}.mlp.up_proj.bias", Name: "blk.{layer}.ffn_up.bias", Shape: mlp, Required: mlpBias},
+	{Source: "model.layers.{layer}.mlp.down_proj.bias", Name: "blk.{layer}.ffn_down.bias", Shape: hidden, Required: mlpBias},
+}
+
+func hidden(c *Config) []int64        { return []int64{c.HiddenSize} }
+func mlp(c *Config) []int64           { return []int64{c.IntermediateSize} }
+func vocabByHidden(c *Config) []int64 { return []int64{c.VocabSize, c.HiddenSize} }
+func mlpByHidden(c *Config) []int64   { return []int64{c.IntermediateSize, c.HiddenSize} }
+func hiddenByMLP(c *Config) []int64   { return []int64{c.HiddenSize, c.IntermediateSize} }
+func heads(c *Config) int64           { return c.Heads }
+func kvHeads(c *Config) int64         { return *c.KVHeads }
+func attentionBias(c *Config) bool    { return c.AttentionBias }
+func mlpBias(c *Config) bool          { return c.MLPBias }
+
+// ropeFreqs returns the factors by which Llama 3.1 divides the frequencies of
+// the rotary embedding, those of long waves by factor and those of short ones
+// by 1, with a smooth passage between (transformers'
+// _compute_llama3_parameters). Every step is rounded to float32, as
+// convert_hf_to_gguf.py's tensors do; torch divides a number by a tensor as
+// number * (1 / tensor).
+func ropeFreqs(c *Config) []Tensor {
+	r := c.RopeParameters
+	if r.Type != "llama3" {
+		return nil
+	}
+	or := func(v *float64, otherwise float32) float32 {
+		if v == nil {
+			return otherwise
+		}
+		return float32(*v)
+	}
+	factor, low, high := or(r.Factor, 8), or(r.LowFreqFactor, 1), or(r.HighFreqFactor, 4)
+	context := float32(*r.OriginalPositions)
+	dim := c.headDim()
+	factors := make([]float32, dim/2)
+	for i := range factors {
+		exponent := float32(2*i) / float32(dim)
+		freq := 1 / float32(math.Pow(float64(float32(*r.Theta)), float64(exponent)))
+		wavelength := 1 / freq * float32(2*math.Pi)
+		switch {
+		case wavelength < context/high:
+			factors[i] = 1
+		case wavelength > context/low:
+			factors[i] = factor
+		default:
+			smooth := (float32(1/wavelength*context) - low) / (high - low)
+			factors[i] = 1 / ((1-smooth)/factor + smooth)
+		}
+	}
+	return []Tensor{{Name: "rope_freqs.weight", Shape: []int64{int64(len(factors))}, Data: factors}}
+}

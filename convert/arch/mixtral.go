@@ -1,0 +1,46 @@
+package arch
+
+// Mixtral is Mistral with a mixture of experts. In the checkpoint of an expert
+// w1 is the gate, w2 the down and w3 the up projection.
+var Mixtral = Architecture{
+	Class: "MixtralForCausalLM",
+	Name:  "llama",
+	Defaults: Config{
+		VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 14336, Layers: 32, Heads: 32, KVHeads: new(int64(8)),
+		MaxPositions: 4096 * 32, RMSNormEps: 1e-5, RopeTheta: 1e6, Experts: 8, ExpertsPerToken: 2,
+	},
+	Keys:    llamaKeys,
+	Tensors: llamaTensors,
+	Layouts: [][]Mapping{mixtralExperts, mixtralFused},
+	Extra:   ropeFreqs,
+}
+
+// mixtralExperts is how transformers 4 saved and transformers 5 saves: a tensor
+// for each matrix of each expert.
+var mixtralExperts = []Mapping{
+	{Source: "model.layers.{layer}.block_sparse_moe.gate.weight", Name: "blk.{layer}.ffn_gate_inp.weight", Shape: expertsByHidden},
+	{Source: "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: mlpByHidden},
+	{Source: "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight", Name: "blk.{layer}.ffn_down_exps.weight", Shape: hiddenByMLP},
+	{Source: "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight", Name: "blk.{layer}.ffn_up_exps.weight", Shape: mlpByHidden},
+}
+
+// mixtralFused is how transformers 5 computes and mergekit has saved since June
+// 2026: all experts in one tensor, the gate's rows of each before the up
+// projection's. convert_hf_to_gguf.py cannot read it.
+var mixtralFused = []Mapping{
+	{Source: "model.layers.{layer}.mlp.gate.weight", Name: "blk.{layer}.ffn_gate_inp.weight", Shape: expertsByHidden},
+	{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: fusedGateUp,
+		Part: func(c *Config) (first, n int64) { return 0, c.IntermediateSize }},
+	{Source: "model.layers.{layer}.mlp.experts.down_proj", Name: "blk.{layer}.ffn_down_exps.weight", Shape: fusedDown,
+		Part: func(c *Config) (first, n int64) { return 0, c.HiddenSize }},
+	{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_up_exps.weight", Shape: fusedGateUp,
+		Part: func(c *Config) (first, n int64) { return c.IntermediateSize, c.IntermediateSize }},
+}
+
+func expertsByHidden(c *Config) []int64 { return []int64{c.Experts, c.HiddenSize} }
+func fusedGateUp(c *Config) []int64 {
+	return []int64{c.Experts, 2 * c.IntermediateSize, c.HiddenSize}
+}
+func fusedDown(c *Config) []int64 {
+	return []int64{c.Experts, c.HiddenSize, c.IntermediateSize}
+}

@@ -1,0 +1,50 @@
+// Package sidecar reads the small files that lie beside a checkpoint's
+// tensors: config.json, the tokenizer's files, README.md.
+package sidecar
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// limit is far above the largest real tokenizer.json (about 40 MB).
+const limit = 256 << 20
+
+// Read returns the content of a file. The error wraps gguf.ErrCorrupt if the
+// file is too large to be what it should be, and fs.ErrNotExist if it is absent.
+func Read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > limit {
+		return nil, fmt.Errorf("%w: %s is larger than %d bytes", gguf.ErrCorrupt, path, limit)
+	}
+	return data, nil
+}
+
+// ReadJSON decodes a JSON file into v.
+func ReadJSON(path string, v any) error {
+	data, err := Read(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package convert
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// generalMetadata returns the general.* pairs that say what a model is and where
+// it comes from, as gguf-py's metadata.py derives them: from the model card,
+// then config.json's _name_or_path, then the directory's name. name, if not
+// empty, goes before all of them.
+func generalMetadata(dir string, config []byte, name string, tensors []gguf.TensorInfo) ([]gguf.KV, error) {
+	total, active, experts := countParameters(tensors)
+	card, err := readCard(filepath.Join(dir, "README.md"))
+	if err != nil {
+		return nil, err
+	}
+	kvs, err := samplingMetadata(filepath.Join(dir, "generation_config.json"))
+	if err != nil {
+		return nil, err
+	}
+
+	g := card.texts()
+	if name != "" {
+		g["name"] = name
+	}
+	var file struct {
+		NameOrPath string `json:"_name_or_path"`
+	}
+	if err := json.Unmarshal(config, &file); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(dir, "config.json"), err)
+	}
+	if id := file.NameOrPath; id != "" && strings.Count(id, "/") <= 1 { // otherwise a path on somebody's disk
+		g.addName(parseModelName(id, total))
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	g.addName(parseModelName(filepath.Base(abs), total))
+	g.add("size_label", sizeLabel(active, experts))
+
+	for _, key := range []string{
+		"name", "author", "version", "organization", "finetune", "basename", "description", "size_label",
+		"license", "license.name", "license.link", "source.url", "source.doi", "source.uuid", "source.repo_url",
+	} {
+		if v := g[key]; v != "" {
+			kvs = append(kvs, gguf.KV{Key: "general." + key, Value: v})
+		}
+	}
+	kvs = append(kvs, card.origins("base_model", total, "base_model", "base_models", "base_model_sources")...)
+	kvs = append(kvs, card.origins("dataset", total, "datasets", "dataset", "dataset_sources")...)
+	if tags := append(card.list("tags"), card.list("pipeline_tag")...); len(tags) > 0 {
+		kvs = append(kvs, gguf.KV{Key: "general.tags", Value: tags})
+	}
+	if languages := append(card.list("languages"), card.list("language")...); len(languages) > 0 {
+		kvs = append(kvs, gguf.KV{Key: "general.languages", Value: languages})
+	}
+	return kvs, nil
+}
+
+// countParameters returns the number of parameters, that of the shared tensors
+// and one expert, and the number of experts, 0 if there are none.
+func countParameters(tensors []gguf.TensorInfo) (total, active, experts int64) {
+	for _, t := range tensors {
+		total += t.Elements()
+		if len(t.Shape) == 3 && strings.Contains(t.Name, "_exps.") {
+			experts = t.Shape[2]
+			active += t.Elements() / experts
+		} else {
+			active += t.Elements()
+		}
+	}
+	return total, active, experts
+}
+
+// general holds texts by their key without "general.".
+type general map[string]string
+
+// add sets a key that has no value yet.
+func (g general) add(key, value string) {
+	if _, ok := g[key]; !ok && value != "" {
+		g[key] = value
+	}
+}
+
+func (g general) addName(m modelName) {
+	g.add("name", title(m.full))
+	g.add("organization", title(m.organization))
+	g.add("basename", m.basename)
+	g.add("finetune", m.finetune)
+	g.add("version", m.version)
+	g.add("size_label", m.sizeLabel)
+}
+
+// samplingMetadata returns the sampling parameters that generation_config.json
+// recommends. A file that is not JSON is as good as none.
+func samplingMetadata(path string) ([]gguf.KV, error) {
+	var config map[string]any
+	data, err := sidecar.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(data, &config) != nil {
+		return nil, nil
+	}
+	if config["penalty_repeat"] == nil {
+		config["penalty_repeat"] = config["repetition_penalty"]
+	}
+	var kvs []gguf.KV
+	for _, p := range []struct {
+		name, key string
+		integer   bool
+	}{
+		{"sequence", "sequence", false},
+		{"top_k", "top_k", true},
+		{"top_p", "top_p", false},
+		{"min_p", "min_p", false},
+		{"xtc_probability", "xtc_probability", false},
+		{"xtc_threshold", "xtc_threshold", false},
+		{"temperature", "temp", false},
+		{"penalty_last_n", "penalty_last_n", true},
+		{"penalty_repeat", "penalty_repeat", false},
+		{"mirostat", "mirostat", true},
+		{"mirostat_tau", "mirostat_tau", false},
+		{"mirostat_eta", "mirostat_eta", false},
+	} {
+		number, isNumber := config[p.name].(float64)
+		text, isText := config[p.name].(string)
+		var value any
+		switch {
+		case config[p.name] == nil:
+			continue
+		case p.name == "sequence" && isText:
+			value = text
+		case p.integer && isNumber && number == float64(int32(number)):
+			value = int32(number)
+		case p.name != "sequence" && !p.integer && isNumber:
+			value = float32(number)
+		default:
+			return nil, fmt.Errorf("%w: %s: %s is %v", gguf.ErrCorrupt, path, p.name, config[p.name])
+		}
+		kvs = append(kvs, gguf.KV{Key: "general.sampling." + p.key, Value: value})
+	}
+	return kvs, nil
+}
+
+// origins returns the pairs for the models or data sets that a model was made
+// from, listed in the card under the first of keys that it has.
+func (c card) origins(kind string, params int64, keys ...string) []gguf.KV {
+	var entries []any
+	found := false
+	for _, key := range keys {
+		v, ok := c[key]
+		if !ok {
+			continue
+		}
+		found = true
+		switch v := v.(type) {
+		case string:
+			entries = []any{v}
+		case []any:
+			entries = v
+		}
+		break
+	}
+	if !found {
+		return nil
+	}
+	kvs := []gguf.KV{{Key: "general." + kind + ".count", Value: uint32(len(entries))}}
+	for i, entry := range entries {
+		var fields card
+		switch entry := entry.(type) {
+		case string:
+			fields = describeOrigin(entry, params)
+		case map[string]any:
+			fields = entry
+		}
+		for _, key := range []string{"name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"} {
+			if v := fields.text(key); v != "" {
+				kvs = append(kvs, gguf.KV{Key: fmt.Sprintf("general.%s.%d.%s", kind, i, key), Value: v})
+			}
+		}
+	}
+	return kvs
+}
+
+var huggingFaceURL = regexp.MustCompile(`^https?://huggingface.co/([^/]+/[^/]+)$`)
+
+// describeOrigin says what the name or address of a repository does.
+func describeOrigin(id string, params int64) card {
+	fields := card{}
+	if scheme, _, ok := strings.Cut(id, "://"); ok && (scheme == "http" || scheme == "https" || scheme == "ssh") {
+		fields["repo_url"] = id
+		m := huggingFaceURL.FindStringSubmatch(id)
+		if m == nil {
+			return fields
+		}
+		id = m[1]
+	}
+	m := parseModelName(id, params)
+	fields["name"], fields["organization"], fields["version"] = title(m.full), title(m.organization), m.version
+	if _, ok := fields["repo_url"]; !ok && m.organization != "" {
+		fields["repo_url"] = "https://huggingface.co/" + m.organization + "/" + m.full
+	}
+	return fields
+}

@@ -1,0 +1,48 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// Model is a Source that has files open.
+type Model interface {
+	gguf.Source
+	io.Closer
+}
+
+const kinds = "a model is a .gguf file, the first file of a split set, or a Hugging Face directory with config.json and *.safetensors"
+
+// OpenModel opens whatever kind of model a path is. The tensors of a Hugging
+// Face directory keep their own types, each for itself: BF16 and F16 as they
+// are, others as F32. So a reference that is computed from it is that of the
+// checkpoint.
+func OpenModel(path string) (Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		c, err := open(path, Options{}, true)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w (%s)", err, kinds)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	f, err := gguf.Open(path)
+	if errors.Is(err, gguf.ErrNotGGUF) {
+		err = fmt.Errorf("%w (%s)", err, kinds)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

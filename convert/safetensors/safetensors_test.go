@@ -1,0 +1,315 @@
+package safetensors_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// file puts a length before a header and data after it.
+func file(header string, data int) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+	b = append(b, header...)
+	return append(b, make([]byte, data)...)
+}
+
+func parse(data []byte) (*safetensors.File, error) {
+	return safetensors.NewFile("test.safetensors", bytes.NewReader(data), int64(len(data)))
+}
+
+func TestReadsRanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	values := make([]float32, 24)
+	for i := range values {
+		values[i] = float32(i) / 4
+	}
+	for _, dtype := range []safetensors.Dtype{safetensors.F32, safetensors.F16, safetensors.BF16} {
+		testmodel.WriteFile(t, path, []testmodel.Tensor{
+			{Name: "z", Dtype: safetensors.F32, Shape: []int64{2}},
+			{Name: "a", Dtype: dtype, Shape: []int64{2, 3, 4}, Values: values},
+			{Name: "empty", Dtype: dtype, Shape: []int64{0, 3}},
+		})
+		f, err := safetensors.Open(path)
+		require.NoError(t, err)
+		require.Len(t, f.Tensors(), 3)
+		a := f.Tensors()[0]
+		require.Equal(t, "a", a.Name)
+		require.Equal(t, []int64{2, 3, 4}, a.Shape)
+		require.EqualValues(t, 24, a.Elements())
+		for first := range 24 {
+			for n := range 24 - first {
+				raw, floats := make([]byte, n*dtype.Size()), make([]float32, n)
+				require.NoError(t, a.Read(raw, int64(first)))
+				dtype.Float32(floats, raw)
+				require.Equal(t, values[first:first+n], floats)
+			}
+		}
+		require.Error(t, a.Read(make([]byte, 2*dtype.Size()), 23))
+		require.Error(t, a.Read(make([]byte, 1), -1))
+		require.NoError(t, f.Close())
+	}
+}
+
+func TestFloat32(t *testing.T) {
+	le := binary.LittleEndian
+	for _, tt := range []struct {
+		dtype safetensors.Dtype
+		raw   []byte
+		want  float32
+	}{
+		{safetensors.F64, le.AppendUint64(nil, math.Float64bits(0.1)), 0.1},
+		{safetensors.F8E4M3, []byte{0x01}, 1. / 512},
+		{safetensors.F8E4M3, []byte{0x08}, 1. / 64},
+		{safetensors.F8E4M3, []byte{0x38}, 1},
+		{safetensors.F8E4M3, []byte{0x7e}, 448},
+		{safetensors.F8E4M3, []byte{0xfe}, -448},
+		{safetensors.F8E5M2, []byte{0x01}, 1. / 65536},
+		{safetensors.F8E5M2, []byte{0x3c}, 1},
+		{safetensors.F8E5M2, []byte{0xfb}, -57344},
+		{safetensors.F8E5M2, []byte{0x7c}, float32(math.Inf(1))},
+		{safetensors.I64, le.AppendUint64(nil, math.MaxUint64), -1},
+		{safetensors.U64, le.AppendUint64(nil, math.MaxUint64), 1 << 63 * 2},
+		{safetensors.I32, le.AppendUint32(nil, 1<<31), -1 << 31},
+		{safetensors.U32, le.AppendUint32(nil, 1<<31), 1 << 31},
+		{safetensors.I16, []byte{0, 0x80}, -32768},
+		{safetensors.U16, []byte{0, 0x80}, 32768},
+		{safetensors.I8, []byte{0x80}, -128},
+		{safetensors.U8, []byte{0x80}, 128},
+		{safetensors.Bool, []byte{2}, 1},
+		{safetensors.Bool, []byte{0}, 0},
+	} {
+		var got [1]float32
+		tt.dtype.Float32(got[:], tt.raw)
+		require.Equal(t, tt.want, got[0], "%s %x", tt.dtype, tt.raw)
+	}
+	for _, nan := range []struct {
+		dtype safetensors.Dtype
+		raw   byte
+	}{{safetensors.F8E4M3, 0x7f}, {safetensors.F8E4M3, 0xff}, {safetensors.F8E5M2, 0x7d}} {
+		var got [1]float32
+		nan.dtype.Float32(got[:], []byte{nan.raw})
+		require.True(t, math.IsNaN(float64(got[0])), "%s %x", nan.dtype, nan.raw)
+	}
+}
+
+// hostile are files that must be refused, with a part of the error.
+var hostile = map[string]struct {
+	data []byte
+	want string
+}{
+	"empty":            {nil, "too short"},
+	"short length":     {make([]byte, 7), "too short"},
+	"length too large": {file("", 0)[:8:8], "not a JSON object"},
+	"length > file":    {binary.LittleEndian.AppendUint64(nil, 1), "header of 1 bytes at offset 8"},
+	"length > limit":   {binary.LittleEndian.AppendUint64(nil, 100_000_001), "limit"},
+	"length negative":  {binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "limit"},
+	"not JSON":         {file("hello", 0), "not a JSON object"},
+	"array":            {file("[]", 0), "not a JSON object"},
+	"unfinished":       {file(`{"a":`, 0), `tensor "a"`},
+	"two objects":      {file(`{}{}`, 0), "follows"},
+	"junk after":       {file(`{} x`, 0), "follows"},
+	"twice":            {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "twice"},
+	"number":           {file(`{"a":1}`, 0), `tensor "a"`},
+	"nested junk":      {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":{"y":[{}]}}}`, 1), `"x"`},
+	"deep":             {file(`{"a":{"shape":`+strings.Repeat("[", 20000), 0), `tensor "a"`},
+	"metadata":         {file(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
+	"no shape":         {file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "not those of a tensor"},
+	"no offsets":       {file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "not those of a tensor"},
+	"three offsets":    {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}}`, 1), "not those of a tensor"},
+	"backwards":        {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1), "not those of a tensor"},
+	"negative offset":  {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}}`, 1), "not those of a tensor"},
+	"fraction":         {file(`{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}`, 1), "cannot unmarshal"},
+	"huge number":      {file(`{"a":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,1]}}`, 1), "cannot unmarshal"},
+	"negative dim":     {file(`{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}`, 1), "impossible shape"},
+	"overflow":         {file(`{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "impossible shape"},
+	"overflow bytes":   {file(`{"a":{"dtype":"F64","shape":[1152921504606846976],"data_offsets":[0,0]}}`, 0), "impossible shape"},
+	"size":             {file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "takes 8 bytes"},
+	"outside":          {file(`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 3), "needs 4 bytes"},
+	"gap at start":     {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "starts at offset"},
+	"gap":              {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}`, 3), `"b" starts at offset`},
+	"overlap":          {file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, 3), `"b" starts at offset`},
+	"rest":             {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2), "the last tensor ends"},
+	"dtype":            {file(`{"a":{"dtype":"F4","shape":[1],"data_offsets":[0,1]}}`, 1), `"F4"`},
+}
+
+func TestHostileHeaders(t *testing.T) {
+	for name, tt := range hostile {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(tt.data)
+			require.ErrorContains(t, err, tt.want)
+			require.ErrorContains(t, err, "test.safetensors")
+			if name == "dtype" {
+				require.ErrorIs(t, err, gguf.ErrUnsupported)
+			} else {
+				require.ErrorIs(t, err, gguf.ErrCorrupt)
+			}
+		})
+	}
+}
+
+func TestTooManyTensors(t *testing.T) {
+	var header strings.Builder
+	for i := range 1<<18 + 1 {
+		fmt.Fprintf(&header, `,"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, i)
+	}
+	_, err := parse(file("{"+header.String()[1:]+"}", 0))
+	require.ErrorIs(t, err, gguf.ErrCorrupt)
+	require.ErrorContains(t, err, "more than")
+}
+
+func TestTruncatedAnywhere(t *testing.T) {
+	whole := file(`{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},"b":{"dtype":"U8","shape":[],"data_offsets":[3,4]}}   `, 4)
+	_, err := parse(whole)
+	require.NoError(t, err)
+	for n := range whole {
+		_, err := parse(whole[:n])
+		require.ErrorIs(t, err, gguf.ErrCorrupt, "%d bytes", n)
+	}
+}
+
+func FuzzNewFile(f *testing.F) {
+	for _, tt := range hostile {
+		f.Add(tt.data)
+	}
+	f.Add(file(`{"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]},"__metadata__":{"format":"pt"}}`, 8))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := parse(data)
+		if err != nil {
+			return
+		}
+		total := int64(0)
+		for _, tensor := range file.Tensors() {
+			raw := make([]byte, tensor.Elements()*int64(tensor.Dtype.Size()))
+			require.NoError(t, tensor.Read(raw, 0))
+			tensor.Dtype.Float32(make([]float32, tensor.Elements()), raw)
+			total += int64(len(raw))
+		}
+		require.LessOrEqual(t, total, int64(len(data)))
+	})
+}
+
+// shard is a tensor of one element, and directories of such files.
+func shard(t *testing.T, dir, name string, tensors ...string) {
+	var list []testmodel.Tensor
+	for _, tensor := range tensors {
+		list = append(list, testmodel.Tensor{Name: tensor, Dtype: safetensors.F32, Shape: []int64{1}})
+	}
+	testmodel.WriteFile(t, filepath.Join(dir, name), list)
+}
+
+func index(t *testing.T, dir string, shardOf map[string]string) {
+	testmodel.WriteJSON(t, filepath.Join(dir, "model.safetensors.index.json"), map[string]any{"weight_map": shardOf})
+}
+
+func TestDirectories(t *testing.T) {
+	const s1, s2 = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+	for name, tt := range map[string]struct {
+		write func(t *testing.T, dir string)
+		want  string // tensors, or a part of the error
+		err   error
+	}{
+		"single": {func(t *testing.T, dir string) { shard(t, dir, "model.safetensors", "b", "a") }, "a b", nil},
+		"sharded": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "z", "c")
+			shard(t, dir, s2, "a")
+			shard(t, dir, "consolidated.safetensors", "other")
+			index(t, dir, map[string]string{"z": s1, "c": s1, "a": s2})
+		}, "c z a", nil},
+		"no index": {func(t *testing.T, dir string) { shard(t, dir, s1, "b"); shard(t, dir, s2, "a") }, "b a", nil},
+		"stale index": {func(t *testing.T, dir string) {
+			shard(t, dir, "output.safetensors", "a")
+			index(t, dir, map[string]string{"z": s1, "a": s2})
+		}, "a", nil},
+		"missing shard": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			index(t, dir, map[string]string{"b": s1, "a": s2})
+		}, s2 + " is missing", gguf.ErrCorrupt},
+		"missing shard without index": {func(t *testing.T, dir string) { shard(t, dir, s2, "b") }, s1 + " is missing", gguf.ErrCorrupt},
+		"missing tensor": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			shard(t, dir, s2, "a")
+			index(t, dir, map[string]string{"b": s1, "a": s2, "c": s2})
+		}, `"c"`, gguf.ErrCorrupt},
+		"other shard": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			shard(t, dir, s2, "a")
+			index(t, dir, map[string]string{"b": s2, "a": s1})
+		}, `"b" is in ` + s2, gguf.ErrCorrupt},
+		"unlisted tensor": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b", "c")
+			index(t, dir, map[string]string{"b": s1})
+		}, `"c"`, gguf.ErrCorrupt},
+		"unlisted shard": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			shard(t, dir, s2, "a")
+			index(t, dir, map[string]string{"b": s1})
+		}, s2, gguf.ErrCorrupt},
+		"twice": {func(t *testing.T, dir string) { shard(t, dir, s1, "b"); shard(t, dir, s2, "b") }, `"b" is in`, gguf.ErrCorrupt},
+		"outside": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			index(t, dir, map[string]string{"b": "../" + filepath.Base(dir) + "/" + s1})
+		}, "not a file name", gguf.ErrCorrupt},
+		"outside, Windows": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			index(t, dir, map[string]string{"b": `..\x.safetensors`})
+		}, "not a file name", gguf.ErrCorrupt},
+		"parent": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			index(t, dir, map[string]string{"b": ".."})
+		}, "not a file name", gguf.ErrCorrupt},
+		"index without map": {func(t *testing.T, dir string) { shard(t, dir, s1, "b"); index(t, dir, nil) }, "weight_map", gguf.ErrCorrupt},
+		"pickle": {func(t *testing.T, dir string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "pytorch_model.bin"), []byte("x"), 0o644))
+		}, "pickle", gguf.ErrUnsupported},
+		"nothing":    {func(*testing.T, string) {}, "no safetensors files", os.ErrNotExist},
+		"other name": {func(t *testing.T, dir string) { shard(t, dir, "adapter.safetensors", "b") }, "adapter.safetensors", os.ErrNotExist},
+		"corrupt shard": {func(t *testing.T, dir string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), []byte("x"), 0o644))
+		}, "model.safetensors", gguf.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			tt.write(t, dir)
+			c, err := safetensors.OpenDir(dir)
+			if tt.err != nil {
+				require.ErrorIs(t, err, tt.err)
+				require.ErrorContains(t, err, tt.want)
+				return
+			}
+			require.NoError(t, err)
+			defer c.Close()
+			var names []string
+			for _, tensor := range c.Tensors() {
+				names = append(names, tensor.Name)
+				require.Same(t, tensor, c.Tensor(tensor.Name))
+			}
+			require.Equal(t, tt.want, strings.Join(names, " "))
+			require.Nil(t, c.Tensor("absent"))
+		})
+	}
+}
+
+func TestCutAfterOpening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	testmodel.WriteFile(t, path, []testmodel.Tensor{{Name: "a", Dtype: safetensors.F32, Shape: []int64{4}}})
+	f, err := safetensors.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path, info.Size()-1))
+	err = f.Tensors()[0].Read(make([]byte, 16), 0)
+	require.ErrorIs(t, err, gguf.ErrCorrupt)
+	require.ErrorContains(t, err, fmt.Sprintf(`tensor "a" at offset %d`, info.Size()-16))
+}

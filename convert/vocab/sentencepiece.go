@@ -1,0 +1,144 @@
+package vocab
+
+import (
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// TokenType says what a token is for, numbered as in tokenizer.ggml.token_type
+// and in SentencePiece's model file.
+type TokenType int32
+
+// The token types. An absent type in a SentencePiece model means Normal.
+const (
+	Normal      TokenType = 1
+	Unknown     TokenType = 2
+	Control     TokenType = 3
+	UserDefined TokenType = 4
+	Unused      TokenType = 5
+	Byte        TokenType = 6
+)
+
+// Piece is one entry of a SentencePiece vocabulary.
+type Piece struct {
+	Text  string
+	Score float32
+	Type  TokenType
+}
+
+// maxPieces is above the largest vocabularies (about 260,000) and bounds memory.
+const maxPieces = 1 << 22
+
+// ParseSentencePiece reads the pieces of a SentencePiece model, a protocol
+// buffer of the message ModelProto in sentencepiece_model.proto. Like
+// SentencePiece itself it refuses empty and repeated pieces and a model without
+// exactly one unknown piece. The error wraps gguf.ErrCorrupt.
+func ParseSentencePiece(data []byte) ([]Piece, error) {
+	const piecesField = 1
+	var pieces []Piece
+	ids := make(map[string]int)
+	unknown := -1
+	err := fields(data, 0, func(num protowire.Number, value []byte, _ uint64, offset int) error {
+		if num != piecesField {
+			return nil
+		}
+		if len(pieces) == maxPieces {
+			return fmt.Errorf("more than %d pieces", maxPieces)
+		}
+		id := len(pieces)
+		p, err := parsePiece(value, offset)
+		switch {
+		case err != nil:
+			return fmt.Errorf("piece %d: %w", id, err)
+		case p.Text == "":
+			return fmt.Errorf("piece %d is empty", id)
+		case p.Type == Unknown && unknown >= 0:
+			return fmt.Errorf("pieces %d and %d are both of type unknown", unknown, id)
+		}
+		if other, ok := ids[p.Text]; ok {
+			return fmt.Errorf("pieces %d and %d are both %q", other, id, p.Text)
+		}
+		if p.Type == Unknown {
+			unknown = id
+		}
+		ids[p.Text] = id
+		pieces = append(pieces, p)
+		return nil
+	})
+	if err == nil && unknown < 0 {
+		err = fmt.Errorf("no piece of type unknown among %d", len(pieces))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: not a SentencePiece model: %w", gguf.ErrCorrupt, err)
+	}
+	return pieces, nil
+}
+
+// parsePiece reads the message SentencePiece, found at the given offset.
+func parsePiece(data []byte, offset int) (Piece, error) {
+	const (
+		textField  = 1
+		scoreField = 2
+		typeField  = 3
+	)
+	p := Piece{Type: Normal}
+	err := fields(data, offset, func(num protowire.Number, value []byte, number uint64, _ int) error {
+		switch num {
+		case textField:
+			p.Text = string(value)
+			if !utf8.ValidString(p.Text) {
+				return fmt.Errorf("%q is not UTF-8", p.Text)
+			}
+		case scoreField:
+			p.Score = math.Float32frombits(uint32(number))
+		case typeField:
+			if number < uint64(Normal) || number > uint64(Byte) {
+				return fmt.Errorf("type %d", number)
+			}
+			p.Type = TokenType(number)
+		}
+		return nil
+	})
+	return p, err
+}
+
+// fields calls visit for every field of a message that starts at the given
+// offset of the file: with its bytes if it is delimited and with its value as a
+// number otherwise.
+func fields(data []byte, offset int, visit func(num protowire.Number, value []byte, number uint64, offset int) error) error {
+	for len(data) > 0 {
+		num, typ, n := protowire.ConsumeTag(data)
+		var value []byte
+		var number uint64
+		if n >= 0 {
+			data, offset = data[n:], offset+n
+			switch typ {
+			case protowire.BytesType:
+				value, n = protowire.ConsumeBytes(data)
+			case protowire.VarintType:
+				number, n = protowire.ConsumeVarint(data)
+			case protowire.Fixed32Type:
+				var v uint32
+				v, n = protowire.ConsumeFixed32(data)
+				number = uint64(v)
+			case protowire.Fixed64Type:
+				number, n = protowire.ConsumeFixed64(data)
+			default:
+				return fmt.Errorf("field %d of group type at offset %d", num, offset)
+			}
+		}
+		if n < 0 {
+			return fmt.Errorf("at offset %d: %w", offset, protowire.ParseError(n))
+		}
+		data, offset = data[n:], offset+n
+		if err := visit(num, value, number, offset-len(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
