@@ -24,6 +24,10 @@ type Options struct {
 	// whose rows do not divide into blocks (F16). Nil means the 16-bit type of
 	// the first matrix that has one, F16 if none does.
 	Type *gguf.Type
+	// KeepTypes leaves the tensors their own types instead, each for itself:
+	// BF16 and F16 as they are, others as F32. Nothing is lost, so this is what
+	// to score, or to quantize further. Type must be nil.
+	KeepTypes bool
 	// Name replaces the general.name that is derived from the model card,
 	// config.json or the directory's name.
 	Name string
@@ -44,20 +48,15 @@ var _ gguf.Source = (*Checkpoint)(nil)
 // wraps gguf.ErrCorrupt if the directory contradicts itself,
 // gguf.ErrUnsupported if it cannot be converted, and fs.ErrNotExist if a file
 // is missing.
-func Open(dir string, opts Options) (*Checkpoint, error) {
+func Open(dir string, opts Options) (_ *Checkpoint, err error) {
 	if opts.Type != nil {
+		if opts.KeepTypes {
+			return nil, errors.New("convert: Options has both Type and KeepTypes")
+		}
 		if _, ok := fileTypes[*opts.Type]; !ok {
 			return nil, fmt.Errorf("%w: converting a checkpoint to %s (F32, F16, BF16 and Q8_0 are possible)", gguf.ErrUnsupported, *opts.Type)
 		}
 	}
-	return open(dir, opts, false)
-}
-
-// fileTypes gives the numbers of llama.cpp's enum llama_ftype.
-var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
-
-// open opens a checkpoint. With own, every tensor keeps its own type.
-func open(dir string, opts Options, own bool) (_ *Checkpoint, err error) {
 	configPath := filepath.Join(dir, "config.json")
 	data, err := sidecar.Read(configPath)
 	if err != nil {
@@ -81,7 +80,7 @@ func open(dir string, opts Options, own bool) (_ *Checkpoint, err error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	fileType := gguf.F16
-	if own {
+	if opts.KeepTypes {
 		fileType = gguf.F32
 	}
 	if t, ok := first16Bit(c.files.Tensors()); ok {
@@ -94,7 +93,7 @@ func open(dir string, opts Options, own bool) (_ *Checkpoint, err error) {
 		info := gguf.TensorInfo{Name: t.Name, Type: gguf.F32, Shape: t.Shape}
 		switch {
 		case alwaysF32(t):
-		case own:
+		case opts.KeepTypes:
 			info.Type = ownType(t)
 		default:
 			info.Type = fileType
@@ -123,6 +122,9 @@ func open(dir string, opts Options, own bool) (_ *Checkpoint, err error) {
 	c.meta = gguf.NewMetadata(append(kvs, tokens...)...)
 	return c, nil
 }
+
+// fileTypes gives the numbers of llama.cpp's enum llama_ftype.
+var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
 
 // readConfig reads config.json.
 func readConfig(data []byte) (*arch.Architecture, *arch.Config, error) {

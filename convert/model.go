@@ -18,17 +18,15 @@ type Model interface {
 
 const kinds = "a model is a .gguf file, the first file of a split set, or a Hugging Face directory with config.json and *.safetensors"
 
-// OpenModel opens whatever kind of model a path is. The tensors of a Hugging
-// Face directory keep their own types, each for itself: BF16 and F16 as they
-// are, others as F32. So a reference that is computed from it is that of the
-// checkpoint.
+// OpenModel opens whatever kind of model a path is, a Hugging Face directory
+// with Options.KeepTypes.
 func OpenModel(path string) (Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		c, err := open(path, Options{}, true)
+		c, err := Open(path, Options{KeepTypes: true})
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (%s)", err, kinds)
 		}

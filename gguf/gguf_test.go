@@ -26,7 +26,7 @@ type memory struct {
 	fail    error // returned by reads of the last tensor
 }
 
-func (m *memory) Metadata() *gguf.Metadata    { return m.meta }
+func (m *memory) Metadata() *gguf.Metadata   { return m.meta }
 func (m *memory) Tensors() []gguf.TensorInfo { return m.tensors }
 func (m *memory) ReadRows(dst []byte, tensor int, first, n int64) error {
 	if m.fail != nil && tensor == len(m.tensors)-1 {
@@ -177,8 +177,7 @@ func TestSplitFilesAreReadAsOne(t *testing.T) {
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 	require.NoError(t, os.Rename(renamed, paths[0]))
 
-	swapped := make([]byte, 0)
-	swapped, err = os.ReadFile(paths[0])
+	swapped, err := os.ReadFile(paths[0])
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(paths[1], swapped, 0o600))
 	_, err = gguf.Open(paths[0])
@@ -362,7 +361,13 @@ func TestHostileFilesAreErrors(t *testing.T) {
 		{"array of arrays", build(le, 3, 0, 1, func(h *header) { h.str("k"); h.num(uint32(9), uint32(9), uint64(1)); pad(h, 100) }), gguf.ErrUnsupported, "array of arrays"},
 		{"unknown value type", build(le, 3, 0, 1, func(h *header) { h.str("k"); h.num(uint32(13)); pad(h, 100) }), gguf.ErrCorrupt, "type 13"},
 		{"unknown array type", build(le, 3, 0, 1, func(h *header) { h.str("k"); h.num(uint32(9), uint32(99), uint64(1)); pad(h, 100) }), gguf.ErrCorrupt, "type 99"},
-		{"duplicate key", build(le, 3, 0, 2, func(h *header) { h.str("k"); h.num(uint32(0), uint8(1)); h.str("k"); h.num(uint32(0), uint8(1)); pad(h, 100) }), gguf.ErrCorrupt, `"k" is there twice`},
+		{"duplicate key", build(le, 3, 0, 2, func(h *header) {
+			h.str("k")
+			h.num(uint32(0), uint8(1))
+			h.str("k")
+			h.num(uint32(0), uint8(1))
+			pad(h, 100)
+		}), gguf.ErrCorrupt, `"k" is there twice`},
 		{"alignment 0", build(le, 3, 0, 1, func(h *header) { h.str("general.alignment"); h.num(uint32(4), uint32(0)) }), gguf.ErrCorrupt, "alignment"},
 		{"alignment 48", build(le, 3, 0, 1, func(h *header) { h.str("general.alignment"); h.num(uint32(4), uint32(48)) }), gguf.ErrCorrupt, "alignment"},
 		{"alignment as string", build(le, 3, 0, 1, func(h *header) { h.str("general.alignment"); h.num(uint32(8)); h.str("32") }), gguf.ErrCorrupt, "alignment"},

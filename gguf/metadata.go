@@ -109,7 +109,7 @@ func (m *Metadata) Uint(key string) (uint64, error) {
 	if !ok {
 		return 0, fmt.Errorf("%w: %s", ErrNoKey, key)
 	}
-	signed := int64(-1)
+	var signed int64
 	switch v := v.(type) {
 	case uint8:
 		return uint64(v), nil

@@ -202,7 +202,7 @@ func TestTokenOutsideModel(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	model := fake(func(seen []int32) []float32 {
+	model := fake(func([]int32) []float32 {
 		cancel()
 		return make([]float32, 10)
 	})

@@ -66,7 +66,7 @@ type position struct {
 func (p position) falcon() bool       { return p.arch == "falcon" }
 func (p position) eightExperts() bool { return p.experts == 8 }
 func (p position) grouped() bool      { return p.groupSize >= 4 }
-func (p position) noImatrix() bool    { return !p.model.imatrix }
+func (p position) noImatrix() bool    { return !p.imatrix }
 
 func (p position) firstTwo() bool       { return p.i < 2 }
 func (p position) firstFour() bool      { return p.i < 4 }
