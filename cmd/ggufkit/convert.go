@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+func convertCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "convert",
+		Usage:     "write a checkpoint as GGUF, in its own type or quantized",
+		ArgsUsage: "MODEL OUT.gguf",
+		Description: "Reads a Hugging Face directory and writes what convert_hf_to_gguf.py would for F32, F16,\n" +
+			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.",
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; default: that of the checkpoint"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
+			&cli.StringFlag{Name: "split-max-size", Usage: "split the output into files with at most this `SIZE` of tensors, such as 4G"},
+			dryRunFlag(), forceFlag(), threadsFlag(),
+		}, progressFlags()...), jsonFlag()),
+		Action: convertModel,
+	}
+}
+
+func convertModel(c *cli.Context) error {
+	args, err := arguments(c, "MODEL", "OUT.gguf")
+	if err != nil {
+		return err
+	}
+	maxBytes := int64(0)
+	if s := c.String("split-max-size"); s != "" {
+		n, err := humanize.ParseBytes(s)
+		if err != nil || n == 0 || n > math.MaxInt64 {
+			return usagef(c, "--split-max-size is %q, not a size such as 4G", s)
+		}
+		maxBytes = int64(n)
+	}
+	options := convert.Options{Name: c.String("name")}
+	quantizeTo := recipe.FileType(math.MaxUint32)
+	if s := c.String("type"); s != "" {
+		fileType, err := recipe.ParseFileType(s)
+		if err != nil {
+			return usageError{c.Command.Name, err}
+		}
+		base, err := fileType.Base()
+		if err != nil {
+			return err
+		}
+		switch fileType {
+		case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:
+			options.Type = &base
+		default:
+			options.KeepTypes = true
+			quantizeTo = fileType
+		}
+	}
+	checkpoint, err := convert.Open(args[0], options)
+	if err != nil {
+		return err
+	}
+	defer checkpoint.Close()
+	var src gguf.Source = checkpoint
+	if quantizeTo != math.MaxUint32 {
+		if src, err = quant.NewView(checkpoint, quantizeTo, quant.ViewOptions{}); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+	}
+	return writeModel(c, src, tensorTypes(checkpoint), args[1], maxBytes)
+}

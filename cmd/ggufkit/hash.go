@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+func hashCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "hash",
+		Usage:     "SHA-256 of every tensor, of all tensor data, and of the file",
+		ArgsUsage: "MODEL",
+		Flags:     append(progressFlags(), jsonFlag()),
+		Action:    hash,
+	}
+}
+
+type hashReport struct {
+	// FileSHA256 is absent if the model is not a single file.
+	FileSHA256 string       `json:"file_sha256,omitempty"`
+	DataSHA256 string       `json:"data_sha256"`
+	Tensors    []tensorHash `json:"tensors"`
+}
+
+type tensorHash struct {
+	Name   string  `json:"name"`
+	Type   string  `json:"type"`
+	Shape  []int64 `json:"shape"`
+	SHA256 string  `json:"sha256"`
+}
+
+func hash(c *cli.Context) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	model, err := convert.OpenModel(args[0])
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+
+	// The file as a whole and its tensors are read side by side, each once
+	// from start to end.
+	var report hashReport
+	var hashes gguf.Hashes
+	group, ctx := errgroup.WithContext(c.Context)
+	if f, ok := model.(*gguf.File); ok && len(f.Paths()) == 1 {
+		group.Go(func() (err error) {
+			report.FileSHA256, err = hashFile(ctx, f.Paths()[0])
+			return err
+		})
+	}
+	progress := newProgress(c, "hashing", byteRate)
+	group.Go(func() (err error) {
+		hashes, err = gguf.Hash(ctx, model, progress.update)
+		return err
+	})
+	err = group.Wait()
+	progress.stop()
+	if err != nil {
+		return err
+	}
+	report.DataSHA256 = hex.EncodeToString(hashes.Data[:])
+	for i, t := range model.Tensors() {
+		report.Tensors = append(report.Tensors, tensorHash{t.Name, t.Type.String(), t.Shape, hex.EncodeToString(hashes.Tensors[i][:])})
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	for _, t := range report.Tensors {
+		fmt.Fprintf(c.App.Writer, "%s  %s\n", t.SHA256, t.Name)
+	}
+	fmt.Fprintf(c.App.Writer, "%s  (all tensors)\n", report.DataSHA256)
+	if report.FileSHA256 != "" {
+		fmt.Fprintf(c.App.Writer, "%s  %s\n", report.FileSHA256, args[0])
+	}
+	return nil
+}
+
+func hashFile(ctx context.Context, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := f.Read(buf)
+		sum.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(sum.Sum(nil)), nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ggufkit": main})
+}
+
+// TestScripts runs the command line as a user does. Scripts find the small
+// models and texts under $DATA.
+func TestScripts(t *testing.T) {
+	data, err := filepath.Abs("../../testdata")
+	require.NoError(t, err)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("DATA", data)
+			env.Setenv("MOE", filepath.Join(data, "beyonder-mini", "moe"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"json":       jsonIs,
+			"beyonder":   sparseBeyonder,
+			"tensor-mib": tensorMiB,
+			"cut":        cut,
+		},
+	})
+}
+
+// jsonIs compares a value in the JSON on standard output of the last command:
+// json PATH VALUE, where PATH is keys and indexes separated by spaces.
+func jsonIs(ts *testscript.TestScript, neg bool, args []string) {
+	var document any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &document))
+	for _, step := range args[:len(args)-1] {
+		switch d := document.(type) {
+		case map[string]any:
+			document = d[step]
+		case []any:
+			i, err := strconv.Atoi(step)
+			ts.Check(err)
+			if i >= len(d) {
+				ts.Fatalf("%s is beyond the %d items", step, len(d))
+			}
+			document = d[i]
+		}
+	}
+	got, err := json.Marshal(document)
+	ts.Check(err)
+	if (string(got) == args[len(args)-1]) == neg {
+		ts.Fatalf("%v is %s", args[:len(args)-1], got)
+	}
+}
+
+// cut shortens a file: cut FILE BYTES.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}

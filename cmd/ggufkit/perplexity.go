@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+func perplexityCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "perplexity",
+		Usage:     "how well a model predicts a text, as llama-perplexity defines it",
+		ArgsUsage: "MODEL",
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
+			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 512, Usage: "`N` tokens in a window, the second half of which is scored"},
+			&cli.IntFlag{Name: "chunks", Usage: "score at most `N` windows; 0 is all"},
+			&cli.StringFlag{Name: "compute", Value: computeExact, Usage: "exact: float32 on dequantized weights"},
+			threadsFlag(),
+		}, progressFlags()...), jsonFlag()),
+		Action: showPerplexity,
+	}
+}
+
+const computeExact = "exact"
+
+type perplexityReport struct {
+	Model           string  `json:"model"`
+	Type            string  `json:"type"`
+	FileBytes       int64   `json:"file_bytes"`
+	Ctx             int     `json:"ctx"`
+	Chunks          int     `json:"chunks"`
+	ScoredTokens    int     `json:"scored_tokens"`
+	PPL             float64 `json:"ppl"`
+	PPLError        float64 `json:"ppl_error"`
+	NLL             float64 `json:"nll"`
+	Compute         string  `json:"compute"`
+	Seconds         float64 `json:"seconds"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+}
+
+func showPerplexity(c *cli.Context) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	if c.String("file") == "" {
+		return usagef(c, "a text is needed: --file FILE")
+	}
+	if compute := c.String("compute"); compute != computeExact {
+		return usagef(c, "--compute is %q, but only %q can be computed", compute, computeExact)
+	}
+	text, err := os.ReadFile(c.String("file"))
+	if err != nil {
+		return err
+	}
+	model, err := convert.OpenModel(args[0])
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	_, size, err := gguf.Layout(model)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	result, err := score(c, model, string(text), perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")})
+	if err != nil {
+		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
+	}
+	seconds := time.Since(start).Seconds()
+	report := perplexityReport{
+		Model:           args[0],
+		Type:            fileTypeName(model),
+		FileBytes:       size,
+		Ctx:             c.Int("ctx"),
+		Chunks:          result.Chunks,
+		ScoredTokens:    result.ScoredTokens,
+		PPL:             result.PPL,
+		PPLError:        result.PPLError,
+		NLL:             result.NLL,
+		Compute:         computeExact,
+		Seconds:         seconds,
+		TokensPerSecond: float64(result.Chunks*c.Int("ctx")) / seconds,
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s)\n",
+		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond)
+	return nil
+}
+
+// score runs a model on a text, showing progress.
+func score(c *cli.Context, model gguf.Source, text string, options perplexity.Options) (perplexity.Result, error) {
+	vocab, err := tokenizer.New(model.Metadata())
+	if err != nil {
+		return perplexity.Result{}, err
+	}
+	tokens, bos, err := perplexity.Tokens(vocab, text)
+	if err != nil {
+		return perplexity.Result{}, err
+	}
+	progress := newProgress(c, "scoring", func(perSecond float64) string { return fmt.Sprintf("%.0f tokens/s", perSecond) })
+	defer progress.stop()
+	engine, err := infer.New(model, infer.Options{
+		Threads: c.Int("threads"),
+		// Steps are counted in tokens, as if all of them moved on evenly.
+		Progress: func(done, total int) {
+			progress.update(int64(done)*int64(len(tokens))/int64(total), int64(len(tokens)))
+		},
+	})
+	if err != nil {
+		return perplexity.Result{}, err
+	}
+	return perplexity.Score(c.Context, engine, tokens, bos, options)
+}
+
+// fileTypeName names the mix of types that a model says it has.
+func fileTypeName(model gguf.Source) string {
+	number, err := model.Metadata().Uint("general.file_type")
+	if err != nil {
+		return ""
+	}
+	return recipe.FileType(number).String()
+}

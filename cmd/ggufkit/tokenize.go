@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+)
+
+func tokenizeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "tokenize",
+		Usage:     "token ids and pieces of a text",
+		ArgsUsage: "MODEL",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to tokenize"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text to tokenize"},
+			&cli.BoolFlag{Name: "no-bos", Usage: "do not add the tokens the model wants at the start and end"},
+			&cli.BoolFlag{Name: "parse-special", Usage: "recognize special tokens such as </s> in the text"},
+			jsonFlag(),
+		},
+		Action: tokenize,
+	}
+}
+
+type tokenizeReport struct {
+	IDs    []int32  `json:"ids"`
+	Pieces []string `json:"pieces"`
+}
+
+func tokenize(c *cli.Context) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	if c.IsSet("prompt") == c.IsSet("file") {
+		return usagef(c, "one of --prompt and --file is needed")
+	}
+	text := c.String("prompt")
+	if c.IsSet("file") {
+		data, err := os.ReadFile(c.String("file"))
+		if err != nil {
+			return err
+		}
+		text = string(data)
+	}
+	model, err := convert.OpenModel(args[0])
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	vocab, err := tokenizer.New(model.Metadata())
+	if err != nil {
+		return err
+	}
+	report := tokenizeReport{IDs: vocab.Encode(text, tokenizer.Options{
+		AddSpecial:   !c.Bool("no-bos"),
+		ParseSpecial: c.Bool("parse-special"),
+	})}
+	for _, id := range report.IDs {
+		report.Pieces = append(report.Pieces, vocab.Piece(id))
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	for i, id := range report.IDs {
+		fmt.Fprintf(c.App.Writer, "%6d  %q\n", id, report.Pieces[i])
+	}
+	return nil
+}
