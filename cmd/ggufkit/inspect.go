@@ -135,7 +135,7 @@ func jsonValue(v any) any {
 
 const (
 	shownItems = 6
-	shownRunes = 60
+	shownRunes = 30
 )
 
 // valueText shortens a metadata value to a line.

@@ -31,6 +31,7 @@ func newTable(w io.Writer, columns []string, right ...string) table.Writer {
 	style.Box.PaddingLeft = ""
 	style.Box.PaddingRight = "  "
 	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
 	header := table.Row{}
 	for _, name := range columns {
 		header = append(header, name)
