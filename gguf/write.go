@@ -96,6 +96,9 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 	}
 	for i := range parts {
 		if err := os.Rename(temps[0], paths[i]); err != nil {
+			for _, done := range paths[:i] {
+				err = errors.Join(err, os.Remove(done))
+			}
 			return nil, err
 		}
 		temps = temps[1:]
