@@ -10,25 +10,11 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// TokenType says what a token is for, numbered as in tokenizer.ggml.token_type
-// and in SentencePiece's model file.
-type TokenType int32
-
-// The token types. An absent type in a SentencePiece model means Normal.
-const (
-	Normal      TokenType = 1
-	Unknown     TokenType = 2
-	Control     TokenType = 3
-	UserDefined TokenType = 4
-	Unused      TokenType = 5
-	Byte        TokenType = 6
-)
-
 // Piece is one entry of a SentencePiece vocabulary.
 type Piece struct {
 	Text  string
 	Score float32
-	Type  TokenType
+	Type  gguf.TokenType
 }
 
 // maxPieces is above the largest vocabularies (about 260,000) and bounds memory.
@@ -57,13 +43,13 @@ func ParseSentencePiece(data []byte) ([]Piece, error) {
 			return fmt.Errorf("piece %d: %w", id, err)
 		case p.Text == "":
 			return fmt.Errorf("piece %d is empty", id)
-		case p.Type == Unknown && unknown >= 0:
+		case p.Type == gguf.TokenUnknown && unknown >= 0:
 			return fmt.Errorf("pieces %d and %d are both of type unknown", unknown, id)
 		}
 		if other, ok := ids[p.Text]; ok {
 			return fmt.Errorf("pieces %d and %d are both %q", other, id, p.Text)
 		}
-		if p.Type == Unknown {
+		if p.Type == gguf.TokenUnknown {
 			unknown = id
 		}
 		ids[p.Text] = id
@@ -86,7 +72,7 @@ func parsePiece(data []byte, offset int) (Piece, error) {
 		scoreField = 2
 		typeField  = 3
 	)
-	p := Piece{Type: Normal}
+	p := Piece{Type: gguf.TokenNormal} // which SentencePiece does not write
 	err := fields(data, offset, func(num protowire.Number, value []byte, number uint64, _ int) error {
 		switch num {
 		case textField:
@@ -97,10 +83,10 @@ func parsePiece(data []byte, offset int) (Piece, error) {
 		case scoreField:
 			p.Score = math.Float32frombits(uint32(number))
 		case typeField:
-			if number < uint64(Normal) || number > uint64(Byte) {
+			if number < uint64(gguf.TokenNormal) || number > uint64(gguf.TokenByte) {
 				return fmt.Errorf("type %d", number)
 			}
-			p.Type = TokenType(number)
+			p.Type = gguf.TokenType(number)
 		}
 		return nil
 	})

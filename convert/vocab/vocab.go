@@ -64,7 +64,7 @@ type tokens struct {
 	types  []int32
 }
 
-func (t *tokens) set(id int, text string, score float32, typ TokenType) {
+func (t *tokens) set(id int, text string, score float32, typ gguf.TokenType) {
 	t.texts[id], t.scores[id], t.types[id] = text, score, int32(typ)
 }
 
@@ -78,9 +78,9 @@ func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
 	for id := range size {
 		switch {
 		case id >= len(pieces):
-			t.set(id, "[PAD"+strconv.Itoa(id)+"]", scoreAbsent, Unused)
-		case pieces[id].Type == UserDefined: // only added tokens are, to convert_hf_to_gguf.py
-			t.set(id, pieces[id].Text, pieces[id].Score, Normal)
+			t.set(id, "[PAD"+strconv.Itoa(id)+"]", scoreAbsent, gguf.TokenUnused)
+		case pieces[id].Type == gguf.TokenUserDefined: // only added tokens are, to convert_hf_to_gguf.py
+			t.set(id, pieces[id].Text, pieces[id].Score, gguf.TokenNormal)
 		default:
 			t.set(id, pieces[id].Text, pieces[id].Score, pieces[id].Type)
 		}
@@ -93,7 +93,7 @@ func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
 			return fmt.Errorf("token %q has id %s", text, raw)
 		}
 		if id < size {
-			t.set(id, text, scoreAdded, UserDefined)
+			t.set(id, text, scoreAdded, gguf.TokenUserDefined)
 		}
 		return nil
 	})
@@ -116,9 +116,9 @@ func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
 		switch text := *added.Content; {
 		case id >= size:
 		case added.Special || looksSpecial(text):
-			t.set(id, text, scoreAdded, Control)
+			t.set(id, text, scoreAdded, gguf.TokenControl)
 		default:
-			t.set(id, strings.ReplaceAll(text, "▁", " "), scoreAdded, UserDefined)
+			t.set(id, strings.ReplaceAll(text, "▁", " "), scoreAdded, gguf.TokenUserDefined)
 		}
 		return nil
 	})

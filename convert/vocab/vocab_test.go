@@ -56,19 +56,19 @@ func TestTokens(t *testing.T) {
 		id    int
 		text  string
 		score float32
-		typ   vocab.TokenType
+		typ   gguf.TokenType
 	}{
-		{0, "<unk>", 0, vocab.Unknown},
-		{1, "<s>", 0, vocab.Control},
-		{5, "piece", -1000, vocab.UserDefined},
-		{6, "<0x03>", 0, vocab.Byte},
-		{260, "e", -1, vocab.Normal},
-		{271, "<user>", 0, vocab.Normal},
-		{272, "[PAD272]", -10000, vocab.Unused},
-		{273, "second", -1000, vocab.UserDefined},
-		{274, "a b", -1000, vocab.UserDefined},
-		{275, "<|x|>", -1000, vocab.Control},
-		{276, "c", -1000, vocab.Control},
+		{0, "<unk>", 0, gguf.TokenUnknown},
+		{1, "<s>", 0, gguf.TokenControl},
+		{5, "piece", -1000, gguf.TokenUserDefined},
+		{6, "<0x03>", 0, gguf.TokenByte},
+		{260, "e", -1, gguf.TokenNormal},
+		{271, "<user>", 0, gguf.TokenNormal},
+		{272, "[PAD272]", -10000, gguf.TokenUnused},
+		{273, "second", -1000, gguf.TokenUserDefined},
+		{274, "a b", -1000, gguf.TokenUserDefined},
+		{275, "<|x|>", -1000, gguf.TokenControl},
+		{276, "c", -1000, gguf.TokenControl},
 	} {
 		require.Equal(t, want.text, texts[want.id])
 		require.Equal(t, want.score, scores[want.id], want.text)
@@ -173,8 +173,8 @@ func TestRealSentencePiece(t *testing.T) {
 	pieces, err := vocab.ParseSentencePiece(data)
 	require.NoError(t, err)
 	require.Len(t, pieces, 4094)
-	require.Equal(t, vocab.Piece{Text: "<unk>", Type: vocab.Unknown}, pieces[0])
-	require.Equal(t, vocab.Piece{Text: "<0x0A>", Type: vocab.Byte}, pieces[13])
+	require.Equal(t, vocab.Piece{Text: "<unk>", Type: gguf.TokenUnknown}, pieces[0])
+	require.Equal(t, vocab.Piece{Text: "<0x0A>", Type: gguf.TokenByte}, pieces[13])
 	for n := range 2000 { // cut inside a piece or losing the unknown piece it may not panic
 		_, err := vocab.ParseSentencePiece(data[:n])
 		if err != nil {

@@ -16,23 +16,11 @@ const space = "▁"
 // none stands for a token that the vocabulary does not have.
 const none int32 = -1
 
-// tokenType is the kind of a token, numbered as in tokenizer.ggml.token_type.
-type tokenType int32
-
-const (
-	normal      tokenType = 1
-	unknown     tokenType = 2
-	control     tokenType = 3
-	userDefined tokenType = 4
-	unused      tokenType = 5
-	byteToken   tokenType = 6
-)
-
 // Tokenizer is a vocabulary made ready for encoding and decoding.
 type Tokenizer struct {
 	pieces []string
 	scores []float32
-	types  []tokenType
+	types  []gguf.TokenType
 
 	mergeable map[string]int32 // pieces that text can become
 	longest   int              // bytes in the longest of them
@@ -127,10 +115,10 @@ func (t *Tokenizer) loadPieces(meta *gguf.Metadata) error {
 	if len(t.scores) != n || len(types) != n {
 		return fmt.Errorf("%w: %d tokens have %d scores and %d types", gguf.ErrCorrupt, n, len(t.scores), len(types))
 	}
-	t.types = make([]tokenType, n)
+	t.types = make([]gguf.TokenType, n)
 	for id, typ := range types {
-		t.types[id] = tokenType(typ)
-		if t.types[id] < normal || t.types[id] > byteToken {
+		t.types[id] = gguf.TokenType(typ)
+		if t.types[id] < gguf.TokenNormal || t.types[id] > gguf.TokenByte {
 			return fmt.Errorf("%w: token %d %q has unknown type %d", gguf.ErrCorrupt, id, t.pieces[id], typ)
 		}
 		if math.IsNaN(float64(t.scores[id])) {
@@ -204,19 +192,19 @@ func (t *Tokenizer) index() error {
 		seen[piece] = id
 
 		switch t.types[id] {
-		case byteToken:
+		case gguf.TokenByte:
 			b, err := parseByte(piece)
 			if err != nil {
 				return fmt.Errorf("%w: token %d: %w", gguf.ErrCorrupt, id, err)
 			}
 			t.bytes[b] = id
-		case control, unknown:
+		case gguf.TokenControl, gguf.TokenUnknown:
 			parsed = append(parsed, special{piece, id})
-		case userDefined:
+		case gguf.TokenUserDefined:
 			always = append(always, special{piece, id})
 			parsed = append(parsed, special{piece, id})
 			fallthrough
-		case normal, unused:
+		case gguf.TokenNormal, gguf.TokenUnused:
 			t.mergeable[piece] = id
 			t.longest = max(t.longest, len(piece))
 			if strings.Contains(strings.TrimLeft(piece, space), space) {
@@ -279,15 +267,15 @@ func (t *Tokenizer) Piece(id int32) string { return t.pieces[id] }
 func (t *Tokenizer) AppendBytes(dst []byte, id int32) []byte {
 	piece := t.pieces[id]
 	switch t.types[id] {
-	case control, unknown:
+	case gguf.TokenControl, gguf.TokenUnknown:
 		return dst
-	case byteToken:
+	case gguf.TokenByte:
 		b, err := parseByte(piece)
 		if err != nil {
 			panic(err) // New has parsed it
 		}
 		return append(dst, b)
-	case userDefined:
+	case gguf.TokenUserDefined:
 		return append(dst, piece...)
 	}
 	return append(dst, strings.ReplaceAll(piece, space, " ")...)
@@ -304,10 +292,10 @@ func (t *Tokenizer) Decode(ids []int32) string {
 		start := len(text)
 		text = t.AppendBytes(text, id)
 		switch t.types[id] {
-		case control, userDefined:
+		case gguf.TokenControl, gguf.TokenUserDefined:
 			first = true
 			continue
-		case normal, unused:
+		case gguf.TokenNormal, gguf.TokenUnused:
 			if first && t.addSpacePrefix && len(text) > start && text[start] == ' ' {
 				text = append(text[:start], text[start+1:]...)
 			}
