@@ -11,7 +11,7 @@ import (
 var bf16 = codec{quantizeBF16, dequantizeBF16, gguf.BF16, []int{0}}
 
 // quantizeBF16 rounds to nearest, ties to even; a NaN becomes quiet.
-func quantizeBF16(dst []byte, src []float32) {
+func quantizeBF16(dst []byte, src, _ []float32) {
 	for i, v := range src {
 		bits := math.Float32bits(v)
 		if bits&^(1<<31) > 0x7f800000 {

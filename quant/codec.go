@@ -7,10 +7,13 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// codec is what this package knows of one tensor type. Both functions take any
+// codec is what this package knows of one tensor type. Its functions take any
 // number of whole blocks, in slices of matching length, and do not allocate.
 type codec struct {
-	quantize   func(dst []byte, src []float32)
+	// quantize takes rows, one after another, if importance is nil. Otherwise
+	// it takes one row, and as many importances; types that have no use for
+	// them ignore them.
+	quantize   func(dst []byte, src, importance []float32)
 	dequantize func(dst []float32, src []byte)
 	// float is the type of the floating-point numbers in a block, floats are
 	// their offsets. A block is valid when all of them are finite.
@@ -44,17 +47,25 @@ func find(t gguf.Type) codec {
 	return codec{}
 }
 
-// CanQuantize reports whether Quantize can write blocks of type t.
+// CanQuantize reports whether blocks of type t can be written: by
+// QuantizeWeighted and, unless NeedsImportance says otherwise, by Quantize.
 func CanQuantize(t gguf.Type) bool { return find(t).quantize != nil }
 
 // CanDequantize reports whether Dequantize and Validate can read blocks of
 // type t.
 func CanDequantize(t gguf.Type) bool { return find(t).dequantize != nil }
 
+// NeedsImportance reports whether blocks of type t can be written only with an
+// importance matrix, as ggml_quantize_requires_imatrix does.
+func NeedsImportance(t gguf.Type) bool {
+	return t == gguf.IQ2_XXS || t == gguf.IQ2_XS || t == gguf.IQ1_S
+}
+
 // Quantize encodes src as blocks of type t, byte for byte as ggml's
 // ggml_quantize_chunk does without an importance matrix. src may hold several
 // rows, one after another. The error wraps gguf.ErrUnsupported if t has no
-// codec. Values that are not finite give blocks without meaning: see Validate.
+// codec or if NeedsImportance(t). Values that are not finite give blocks without
+// meaning: see Validate.
 //
 // Quantize panics if src is not whole blocks or if dst is not exactly their
 // size.
@@ -63,8 +74,40 @@ func Quantize(t gguf.Type, dst []byte, src []float32) error {
 	if c.quantize == nil {
 		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
 	}
+	if NeedsImportance(t) {
+		return fmt.Errorf("%w: %s blocks cannot be written without importance matrix", gguf.ErrUnsupported, t)
+	}
 	mustMatch(t, len(src), len(dst))
-	c.quantize(dst, src)
+	c.quantize(dst, src, nil)
+	return nil
+}
+
+// QuantizeWeighted encodes src, rows of rowLen elements one after another, as
+// blocks of type t, byte for byte as ggml's ggml_quantize_chunk does with an
+// importance matrix. importance has rowLen values, for the columns of every row:
+// errors in a column count in proportion to them. F32, F16, BF16, Q8_0, MXFP4,
+// NVFP4, Q1_0, Q2_0, TQ1_0 and TQ2_0 have nothing to choose and ignore it.
+//
+// With importance nil it is Quantize, the errors of which it has. Importances
+// that are negative or not finite give blocks without meaning.
+//
+// QuantizeWeighted panics where Quantize does, or if rowLen is not whole
+// blocks, src is not whole rows, or importance is not nil and not rowLen long.
+func QuantizeWeighted(t gguf.Type, dst []byte, src []float32, rowLen int, importance []float32) error {
+	if importance == nil {
+		return Quantize(t, dst, src)
+	}
+	c := find(t)
+	if c.quantize == nil {
+		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
+	}
+	mustMatch(t, len(src), len(dst))
+	if len(importance) != rowLen || rowLen <= 0 || len(src)%rowLen != 0 {
+		panic(fmt.Sprintf("quant: %d elements in rows of %d with %d importances", len(src), rowLen, len(importance)))
+	}
+	for rowBytes := int(t.RowBytes(int64(rowLen))); len(src) > 0; dst, src = dst[rowBytes:], src[rowLen:] {
+		c.quantize(dst[:rowBytes], src[:rowLen], importance)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"os"
 	"testing"
@@ -46,10 +47,22 @@ func forEachType(t *testing.T, f func(t *testing.T, typ gguf.Type)) {
 	}
 }
 
+// quantize takes all importances as equal where there must be some.
 func quantize(t require.TestingT, typ gguf.Type, x []float32) []byte {
 	blocks := make([]byte, typ.RowBytes(int64(len(x))))
-	require.NoError(t, quant.Quantize(typ, blocks, x))
+	require.NoError(t, quant.QuantizeWeighted(typ, blocks, x, len(x), equalImportance(typ, len(x))))
 	return blocks
+}
+
+func equalImportance(typ gguf.Type, n int) []float32 {
+	if !quant.NeedsImportance(typ) {
+		return nil
+	}
+	importance := make([]float32, n)
+	for i := range importance {
+		importance[i] = 1
+	}
+	return importance
 }
 
 func dequantize(t require.TestingT, typ gguf.Type, blocks []byte) []float32 {
@@ -82,45 +95,67 @@ func hash(b []byte) string {
 
 func TestBlocksAreThoseOfGGML(t *testing.T) {
 	const dir = "../testdata/blocks/"
-	var index struct {
-		Rows, Cols  int
-		RowKinds    []string `json:"row_kinds"`
-		InputSHA256 string   `json:"input_sha256"`
-		Types       map[string]struct {
-			SHA256        string `json:"sha256"`
-			DequantSHA256 string `json:"dequant_sha256"`
-		}
+	type golden struct {
+		SHA256       string
+		ValuesSHA256 string `json:"values_sha256"`
+		RowsCRC32    string `json:"rows_crc32"`
 	}
-	raw, err := os.ReadFile(dir + "index.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(raw, &index))
-	input, err := os.ReadFile(dir + "input.f32")
-	require.NoError(t, err)
+	var index struct {
+		Rows, Cols       int
+		RowKinds         []string `json:"row_kinds"`
+		InputSHA256      string   `json:"input_sha256"`
+		ImportanceSHA256 string   `json:"importance_sha256"`
+		Types            map[string]struct{ Plain, Weighted *golden }
+	}
+	read := func(name string) []byte {
+		data, err := os.ReadFile(dir + name)
+		require.NoError(t, err)
+		return data
+	}
+	require.NoError(t, json.Unmarshal(read("index.json"), &index))
+	input, importances := read("input.f32"), read("importance.f32")
 	require.Equal(t, index.InputSHA256, hash(input))
-	x := floatsOf(input)
+	require.Equal(t, index.ImportanceSHA256, hash(importances))
+	x, importance := floatsOf(input), floatsOf(importances)
 	require.Len(t, x, index.Rows*index.Cols)
+	require.Len(t, importance, index.Cols)
 
+	check := func(t *testing.T, typ gguf.Type, want *golden, got []byte) {
+		rowBytes := len(got) / index.Rows
+		for row := range index.Rows {
+			sum := crc32.ChecksumIEEE(got[row*rowBytes:][:rowBytes])
+			require.Equal(t, want.RowsCRC32[8*row:][:8], fmt.Sprintf("%08x", sum), "row %d: %s", row, index.RowKinds[row%len(index.RowKinds)])
+		}
+		require.Equal(t, want.SHA256, hash(got))
+		require.Equal(t, want.ValuesSHA256, hash(bytesOf(dequantize(t, typ, got))))
+	}
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
-		got := quantize(t, typ, x)
-		values := bytesOf(dequantize(t, typ, got))
 		if typ == gguf.F32 {
-			require.Equal(t, input, got)
-			require.Equal(t, input, values)
+			require.Equal(t, input, quantize(t, typ, x))
+			require.Equal(t, x, dequantize(t, typ, input))
 			return
 		}
-		if typ.Quantized() {
-			want, err := os.ReadFile(dir + typ.String() + ".bin")
-			require.NoError(t, err)
-			require.Len(t, got, len(want))
-			rowBytes := len(want) / index.Rows
-			for row := range index.Rows {
-				from, to := row*rowBytes, (row+1)*rowBytes
-				require.Equal(t, want[from:to], got[from:to], "row %d: %s", row, index.RowKinds[row%len(index.RowKinds)])
-			}
+		want, ok := index.Types[typ.String()]
+		require.True(t, ok)
+		require.Equal(t, quant.NeedsImportance(typ), want.Plain == nil)
+		if want.Plain != nil {
+			check(t, typ, want.Plain, quantize(t, typ, x))
 		}
-		require.Equal(t, index.Types[typ.String()].SHA256, hash(got))
-		require.Equal(t, index.Types[typ.String()].DequantSHA256, hash(values))
+		if typ.Quantized() {
+			got := make([]byte, typ.RowBytes(int64(len(x))))
+			require.NoError(t, quant.QuantizeWeighted(typ, got, x, index.Cols, importance))
+			check(t, typ, want.Weighted, got)
+		}
 	})
+}
+
+func TestTypesThatIgnoreImportance(t *testing.T) {
+	x := ramp(512)
+	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0} {
+		got := make([]byte, typ.RowBytes(512))
+		require.NoError(t, quant.QuantizeWeighted(typ, got, x, 256, ramp(256)))
+		require.Equal(t, quantize(t, typ, x), got, typ)
+	}
 }
 
 func TestErrorIsWithinBudget(t *testing.T) {
@@ -207,7 +242,7 @@ func TestQuantizeReplacesWhatWasThere(t *testing.T) {
 			for i := range got {
 				got[i] = 0xff
 			}
-			require.NoError(t, quant.Quantize(typ, got, x))
+			require.NoError(t, quant.QuantizeWeighted(typ, got, x, len(x), equalImportance(typ, len(x))))
 			require.Equal(t, want, got)
 		}
 	})
@@ -225,8 +260,10 @@ func TestCodecsDoNotAllocate(t *testing.T) {
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
 		x := ramp(512)
 		blocks := make([]byte, typ.RowBytes(512))
+		importance := ramp(512)
 		require.Zero(t, testing.AllocsPerRun(3, func() {
 			_ = quant.Quantize(typ, blocks, x)
+			_ = quant.QuantizeWeighted(typ, blocks, x, 512, importance)
 			_ = quant.Dequantize(typ, x, blocks)
 			_ = quant.Validate(typ, blocks)
 		}))
@@ -331,21 +368,34 @@ func TestTypesWithoutCodec(t *testing.T) {
 func TestSlicesThatDoNotMatchAreABug(t *testing.T) {
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
 		blocks, x := make([]byte, 2*typ.BlockBytes()), make([]float32, typ.BlockSize())
-		require.Panics(t, func() { _ = quant.Quantize(typ, blocks, x) })
+		importance := equalImportance(gguf.IQ1_S, len(x))
+		require.Panics(t, func() { _ = quant.QuantizeWeighted(typ, blocks, x, len(x), importance) })
+		block := blocks[:typ.BlockBytes()]
+		require.Panics(t, func() { _ = quant.QuantizeWeighted(typ, block, x, 2*len(x), importance) })
+		require.Panics(t, func() { _ = quant.QuantizeWeighted(typ, block, x, len(x), append(importance, 1)) })
+		if !quant.NeedsImportance(typ) {
+			require.Panics(t, func() { _ = quant.Quantize(typ, blocks, x) })
+		}
 		require.Panics(t, func() { _ = quant.Dequantize(typ, x, blocks) })
 		require.Panics(t, func() { _ = quant.Validate(typ, blocks[1:]) })
 	})
 }
 
-// FuzzQuantize takes any floats there are, NaN and infinities included.
+// FuzzQuantize takes any floats there are, NaN and infinities included, as values
+// and as importances.
 func FuzzQuantize(f *testing.F) {
 	f.Add(bytesOf(ramp(256)))
 	f.Add(bytesOf([]float32{1e38, -1e38, float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 1e-45, 0, 65520}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		x := make([]float32, 256)
 		copy(x, floatsOf(data[:min(len(data), 1024)]))
+		importance := make([]float32, 256)
+		copy(importance, floatsOf(data[len(data)/2:][:min((len(data)+1)/2, 1024)]))
 		for _, c := range types {
 			checkFinite(t, c.typ, quantize(t, c.typ, x))
+			blocks := make([]byte, c.typ.RowBytes(256))
+			require.NoError(t, quant.QuantizeWeighted(c.typ, blocks, x, 256, importance))
+			checkFinite(t, c.typ, blocks)
 		}
 	})
 }
@@ -385,14 +435,23 @@ func BenchmarkQuantize(b *testing.B) {
 	for i := range x {
 		x[i] = float32(math.Cos(float64(i)*float64(i%977)) * 0.02)
 	}
+	importance := make([]float32, len(x))
+	for i := range importance {
+		importance[i] = 1 + float32(i%17)
+	}
 	for _, c := range types {
 		blocks := make([]byte, c.typ.RowBytes(int64(len(x))))
-		b.Run(c.typ.String(), func(b *testing.B) {
-			b.SetBytes(int64(4 * len(x)))
-			for b.Loop() {
-				_ = quant.Quantize(c.typ, blocks, x)
+		for name, importance := range map[string][]float32{"plain": nil, "weighted": importance} {
+			if importance == nil && quant.NeedsImportance(c.typ) {
+				continue
 			}
-		})
+			b.Run(c.typ.String()+"/"+name, func(b *testing.B) {
+				b.SetBytes(int64(4 * len(x)))
+				for b.Loop() {
+					_ = quant.QuantizeWeighted(c.typ, blocks, x, len(x), importance)
+				}
+			})
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // F16 is IEEE 754 binary16, little-endian.
 var f16 = codec{quantizeF16, dequantizeF16, gguf.F16, []int{0}}
 
-func quantizeF16(dst []byte, src []float32) {
+func quantizeF16(dst []byte, src, _ []float32) {
 	for i, v := range src {
 		putHalf(dst[2*i:], v)
 	}

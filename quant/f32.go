@@ -10,7 +10,7 @@ import (
 // F32 is IEEE 754 binary32, little-endian.
 var f32 = codec{quantizeF32, dequantizeF32, gguf.F32, []int{0}}
 
-func quantizeF32(dst []byte, src []float32) {
+func quantizeF32(dst []byte, src, _ []float32) {
 	for i, v := range src {
 		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
 	}

@@ -14,17 +14,31 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // Sub-blocks are fitted one by one, with the magnitudes of the values as
 // weights; d and dmin make the largest scale and minimum 15, and the values are
-// rounded again with what was stored.
+// rounded again with what was stored. With importances, d and dmin are fitted
+// like a sub-block.
 var q2K = codec{quantizeQ2K, dequantizeQ2K, gguf.F16, []int{80, 82}}
 
-func quantizeQ2K(dst []byte, src []float32) {
+func quantizeQ2K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
-		quantizeBlockQ2K((*[84]byte)(dst), (*[256]float32)(src))
+		block, x := (*[84]byte)(dst), (*[256]float32)(src)
+		var q [256]uint8
+		if importance == nil {
+			fitQ2K(block, &q, x)
+		} else {
+			fitWeightedQ2K(block, &q, x, (*[256]float32)(importance))
+			importance = importance[256:]
+		}
+		for h := range 2 {
+			packed, q := (*[32]byte)(block[16+32*h:]), (*[128]uint8)(q[128*h:])
+			for i := range 32 {
+				packed[i] = q[i] | q[i+32]<<2 | q[i+64]<<4 | q[i+96]<<6
+			}
+		}
 	}
 }
 
-func quantizeBlockQ2K(block *[84]byte, x *[256]float32) {
-	var q [256]uint8
+// fitQ2K finds the integers of a block, and stores all but them.
+func fitQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
 	var scales, minima [16]float32
 	for s := range scales {
 		x := (*[16]float32)(x[16*s:])
@@ -39,18 +53,38 @@ func quantizeBlockQ2K(block *[84]byte, x *[256]float32) {
 	largestMin, inverseMin := greatest(minima[:], 15)
 	putHalf(block[80:], largestScale/15)
 	putHalf(block[82:], largestMin/15)
-	d, dmin := half(block[80:]), half(block[82:])
 	for s := range scales {
-		stored := byte(nearestInt(inverseScale * scales[s]))
-		stored |= byte(nearestInt(inverseMin*minima[s])) << 4
-		block[s] = stored
-		round(q[16*s:][:16], x[16*s:][:16], d*float32(stored&15), float32(dmin*float32(stored>>4)), 0, 3)
+		block[s] = byte(nearestInt(inverseScale*scales[s])) | byte(nearestInt(inverseMin*minima[s]))<<4
 	}
-	for h := range 2 {
-		packed, q := (*[32]byte)(block[16+32*h:]), (*[128]uint8)(q[128*h:])
-		for i := range 32 {
-			packed[i] = q[i] | q[i+32]<<2 | q[i+64]<<4 | q[i+96]<<6
-		}
+	roundQ2K(block, q, x)
+}
+
+// fitWeightedQ2K is fitQ2K with importances. It fits d and dmin too, to the
+// scales and minima weighted by the sums of their sub-blocks.
+func fitWeightedQ2K(block *[84]byte, q *[256]uint8, x, importance *[256]float32) {
+	variance := sumSquares(x[:]) / 256
+	var scales, minima, sums [16]float32
+	for s := range scales {
+		x := x[16*s:][:16]
+		var weights [16]float32
+		weigh(weights[:], x, importance[16*s:], variance)
+		sums[s] = total(weights[:])
+		scales[s], minima[s] = fitAffine(q[16*s:][:16], x, weights[:], weightedSearch(3))
+	}
+	var scaleLevels, minLevels [16]uint8
+	putHalf(block[80:], fitPositive(scaleLevels[:], scales[:], sums[:], 15))
+	putHalf(block[82:], fitPositive(minLevels[:], minima[:], sums[:], 15))
+	for s := range scales {
+		block[s] = scaleLevels[s] | minLevels[s]<<4
+	}
+	roundQ2K(block, q, x)
+}
+
+// roundQ2K rounds the values with the scales and minima in the block.
+func roundQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
+	d, dmin := half(block[80:]), half(block[82:])
+	for s, sm := range block[:16] {
+		round(q[16*s:][:16], x[16*s:][:16], d*float32(sm&15), float32(dmin*float32(sm>>4)), 0, 3)
 	}
 }
 

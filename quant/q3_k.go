@@ -15,35 +15,74 @@ import "github.com/ggufkit/ggufkit/gguf"
 // in the high bits; bits 4 and 5 of scale j are in byte 8 + j%4, at bit 2*(j/4).
 //
 // Sub-blocks are fitted one by one, d makes the largest of their scales -32,
-// and the values are rounded again with the scales as stored.
+// and the values are rounded again with the scales as stored. With importances,
+// d is fitted like a sub-block.
 var q3K = codec{quantizeQ3K, dequantizeQ3K, gguf.F16, []int{108}}
 
-func quantizeQ3K(dst []byte, src []float32) {
+func quantizeQ3K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[110:], src[256:] {
-		quantizeBlockQ3K((*[110]byte)(dst), (*[256]float32)(src))
+		block, x := (*[110]byte)(dst), (*[256]float32)(src)
+		clear(block[:])
+		var q [256]uint8
+		if importance == nil {
+			fitQ3K(block, &q, x)
+		} else {
+			fitWeightedQ3K(block, &q, x, (*[256]float32)(importance))
+			importance = importance[256:]
+		}
+		packQ3K(block, &q)
 	}
 }
 
-func quantizeBlockQ3K(block *[110]byte, x *[256]float32) {
-	var q [256]uint8
+// fitQ3K finds the integers of a block, and stores all but them.
+func fitQ3K(block *[110]byte, q *[256]uint8, x *[256]float32) {
 	var scales [16]float32
 	for s := range scales {
 		scales[s] = fitByDescent(q[16*s:][:16], x[16*s:][:16], 4)
 	}
-	packed := block[96:108]
-	clear(block[:])
-	if largest := extreme(scales[:]); largest != 0 {
-		inverse := -32 / largest
-		putHalf(block[108:], 1/inverse)
-		d := half(block[108:])
-		for s, scale := range scales {
-			stored := clamp(int32(int8(nearestInt(inverse*scale))), -32, 31)
-			bits := byte(stored + 32)
-			packed[s%8] |= bits & 15 << (s / 8 * 4)
-			packed[8+s%4] |= bits >> 4 << (s / 4 * 2)
-			round(q[16*s:][:16], x[16*s:][:16], d*float32(stored), 0, -4, 3)
-		}
+	largest := extreme(scales[:])
+	if largest == 0 {
+		return
 	}
+	inverse := -32 / largest
+	putHalf(block[108:], 1/inverse)
+	var levels [16]uint8
+	for s, scale := range scales {
+		levels[s] = uint8(clamp(int32(int8(nearestInt(inverse*scale))), -32, 31) + 32)
+	}
+	roundQ3K(block, q, x, &levels)
+}
+
+// fitWeightedQ3K is fitQ3K with importances. It fits d too, to the scales
+// weighted by the sums of their sub-blocks.
+func fitWeightedQ3K(block *[110]byte, q *[256]uint8, x, importance *[256]float32) {
+	variance := 2 * sumSquares(x[:]) / 256
+	var scales, sums [16]float32
+	for s := range scales {
+		x := x[16*s:][:16]
+		var weights [16]float32
+		weigh(weights[:], x, importance[16*s:], variance)
+		sums[s] = total(weights[:])
+		scales[s] = fitSymmetric(q[16*s:][:16], x, weights[:], 4)
+	}
+	var levels [16]uint8
+	putHalf(block[108:], fitSymmetric(levels[:], scales[:], sums[:], 32))
+	roundQ3K(block, q, x, &levels)
+}
+
+// roundQ3K stores the scales of the sub-blocks, counted from 0, and rounds the
+// values with them.
+func roundQ3K(block *[110]byte, q *[256]uint8, x *[256]float32, levels *[16]uint8) {
+	d, packed := half(block[108:]), block[96:108]
+	for s, level := range levels {
+		packed[s%8] |= level & 15 << (s / 8 * 4)
+		packed[8+s%4] |= level >> 4 << (s / 4 * 2)
+		round(q[16*s:][:16], x[16*s:][:16], d*float32(int(level)-32), 0, -4, 3)
+	}
+}
+
+// packQ3K stores the integers.
+func packQ3K(block *[110]byte, q *[256]uint8) {
 	for i, v := range q {
 		block[i%32] |= v >> 2 << (i / 32)
 	}

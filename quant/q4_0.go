@@ -8,21 +8,36 @@ import "github.com/ggufkit/ggufkit/gguf"
 //	2  q   16 bytes, byte i has element i in the low and i+16 in the high bits
 //
 // d is the value of largest magnitude over -8, so that this value is exact
-// up to the rounding of d.
+// up to the rounding of d. With importances, d is fitted.
 var q40 = codec{quantizeQ40, dequantizeQ40, gguf.F16, []int{0}}
 
-func quantizeQ40(dst []byte, src []float32) {
+func quantizeQ40(dst []byte, src, importance []float32) {
+	variance := meanSquare(src, importance)
 	for ; len(src) > 0; dst, src = dst[18:], src[32:] {
 		x, block := (*[32]float32)(src), (*[18]byte)(dst)
-		d := extreme(x[:]) / -8
-		inverse := reciprocal(d)
-		putHalf(block[:], d)
-		quantize := func(v float32) byte {
-			return byte(min(15, truncate(float32(v*inverse)+8.5)))
+		var q [32]uint8
+		if importance == nil {
+			d := extreme(x[:]) / -8
+			putHalf(block[:], d)
+			inverse := reciprocal(d)
+			for i, v := range x {
+				q[i] = uint8(min(15, truncate(float32(v*inverse)+8.5)))
+			}
+		} else {
+			var weights [32]float32
+			weigh(weights[:], x[:], importance, variance)
+			putHalf(block[:], fitSymmetric(q[:], x[:], weights[:], 8))
+			importance = importance[32:]
 		}
-		for i := range 16 {
-			block[2+i] = quantize(x[i]) | quantize(x[i+16])<<4
-		}
+		packNibbles((*[16]byte)(block[2:]), &q)
+	}
+}
+
+// packNibbles stores bits 0 to 3 of element i in the low and of i+16 in the high
+// bits of byte i.
+func packNibbles(packed *[16]byte, q *[32]uint8) {
+	for i := range packed {
+		packed[i] = q[i]&15 | q[i+16]<<4
 	}
 }
 

@@ -8,23 +8,33 @@ import "github.com/ggufkit/ggufkit/gguf"
 //	2  m   F16
 //	4  q   16 bytes, byte i has element i in the low and i+16 in the high bits
 //
-// m is the least value, d a fifteenth of the range.
+// m is the least value, d a fifteenth of the range. With importances, both are
+// fitted.
 var q41 = codec{quantizeQ41, dequantizeQ41, gguf.F16, []int{0, 2}}
 
-func quantizeQ41(dst []byte, src []float32) {
+func quantizeQ41(dst []byte, src, importance []float32) {
+	variance := meanSquare(src, importance)
 	for ; len(src) > 0; dst, src = dst[20:], src[32:] {
 		x, block := (*[32]float32)(src), (*[20]byte)(dst)
-		low, high := limits(x[:])
-		d := (high - low) / 15
-		inverse := reciprocal(d)
-		putHalf(block[:], d)
-		putHalf(block[2:], low)
-		quantize := func(v float32) byte {
-			return byte(min(15, truncate(float32((v-low)*inverse)+0.5)))
+		var q [32]uint8
+		if importance == nil {
+			low, high := limits(x[:])
+			d := (high - low) / 15
+			putHalf(block[:], d)
+			putHalf(block[2:], low)
+			inverse := reciprocal(d)
+			for i, v := range x {
+				q[i] = uint8(min(15, truncate(float32((v-low)*inverse)+0.5)))
+			}
+		} else {
+			var weights [32]float32
+			weigh(weights[:], x[:], importance, variance)
+			d, minimum := fitAffine(q[:], x[:], weights[:], weightedSearch(15))
+			putHalf(block[:], d)
+			putHalf(block[2:], -minimum)
+			importance = importance[32:]
 		}
-		for i := range 16 {
-			block[4+i] = quantize(x[i]) | quantize(x[i+16])<<4
-		}
+		packNibbles((*[16]byte)(block[4:]), &q)
 	}
 }
 

@@ -13,12 +13,17 @@ import "github.com/ggufkit/ggufkit/gguf"
 // the high bits.
 var q4K = codec{quantizeQ4K, dequantizeQ4K, gguf.F16, []int{0, 2}}
 
-func quantizeQ4K(dst []byte, src []float32) {
+func quantizeQ4K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[144:], src[256:] {
 		block := (*[144]byte)(dst)
 		var q [256]uint8
-		quantizeAffine((*[16]byte)(block[:]), &q, (*[256]float32)(src),
-			affineSearch{n: 15, first: -1, step: 0.1, steps: 20})
+		head, x := (*[16]byte)(block[:]), (*[256]float32)(src)
+		if importance == nil {
+			quantizeAffine(head, &q, x, affineSearch{n: 15, first: -1, step: 0.1, steps: 20})
+		} else {
+			quantizeAffineWeighted(head, &q, x, (*[256]float32)(importance), 15)
+			importance = importance[256:]
+		}
 		for part := range 4 {
 			packed, q := (*[32]byte)(block[16+32*part:]), (*[64]uint8)(q[64*part:])
 			for i := range packed {

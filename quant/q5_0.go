@@ -13,26 +13,39 @@ import (
 //	6  ql   16 bytes, byte i has bits 0 to 3 of element i in the low and of
 //	        i+16 in the high bits
 //
-// d is the value of largest magnitude over -16.
+// d is the value of largest magnitude over -16. With importances, it is fitted.
 var q50 = codec{quantizeQ50, dequantizeQ50, gguf.F16, []int{0}}
 
-func quantizeQ50(dst []byte, src []float32) {
+func quantizeQ50(dst []byte, src, importance []float32) {
+	variance := meanSquare(src, importance)
 	for ; len(src) > 0; dst, src = dst[22:], src[32:] {
 		x, block := (*[32]float32)(src), (*[22]byte)(dst)
-		d := extreme(x[:]) / -16
-		inverse := reciprocal(d)
-		putHalf(block[:], d)
-		quantize := func(v float32) byte {
-			return byte(min(31, truncate(float32(v*inverse)+16.5)))
+		var q [32]uint8
+		if importance == nil {
+			d := extreme(x[:]) / -16
+			putHalf(block[:], d)
+			inverse := reciprocal(d)
+			for i, v := range x {
+				q[i] = uint8(min(31, truncate(float32(v*inverse)+16.5)))
+			}
+		} else {
+			var weights [32]float32
+			weigh(weights[:], x[:], importance, variance)
+			putHalf(block[:], fitSymmetric(q[:], x[:], weights[:], 16))
+			importance = importance[32:]
 		}
-		var bits4 uint32
-		for i := range 16 {
-			a, b := quantize(x[i]), quantize(x[i+16])
-			block[6+i] = a&15 | b<<4
-			bits4 |= uint32(a>>4&1)<<i | uint32(b>>4&1)<<(i+16)
-		}
-		binary.LittleEndian.PutUint32(block[2:], bits4)
+		binary.LittleEndian.PutUint32(block[2:], fifthBits(&q))
+		packNibbles((*[16]byte)(block[6:]), &q)
 	}
+}
+
+// fifthBits returns bit 4 of element i as bit i.
+func fifthBits(q *[32]uint8) uint32 {
+	var bits uint32
+	for i, v := range q {
+		bits |= uint32(v>>4&1) << i
+	}
+	return bits
 }
 
 func dequantizeQ50(dst []float32, src []byte) {

@@ -14,27 +14,33 @@ import (
 //	8  ql   16 bytes, byte i has bits 0 to 3 of element i in the low and of
 //	        i+16 in the high bits
 //
-// m is the least value, d a 31st of the range.
+// m is the least value, d a 31st of the range. With importances, both are fitted.
 var q51 = codec{quantizeQ51, dequantizeQ51, gguf.F16, []int{0, 2}}
 
-func quantizeQ51(dst []byte, src []float32) {
+func quantizeQ51(dst []byte, src, importance []float32) {
+	variance := meanSquare(src, importance)
 	for ; len(src) > 0; dst, src = dst[24:], src[32:] {
 		x, block := (*[32]float32)(src), (*[24]byte)(dst)
-		low, high := limits(x[:])
-		d := (high - low) / 31
-		inverse := reciprocal(d)
-		putHalf(block[:], d)
-		putHalf(block[2:], low)
-		quantize := func(v float32) byte {
-			return byte(truncate(float32((v-low)*inverse) + 0.5))
+		var q [32]uint8
+		if importance == nil {
+			low, high := limits(x[:])
+			d := (high - low) / 31
+			putHalf(block[:], d)
+			putHalf(block[2:], low)
+			inverse := reciprocal(d)
+			for i, v := range x {
+				q[i] = uint8(truncate(float32((v-low)*inverse) + 0.5))
+			}
+		} else {
+			var weights [32]float32
+			weigh(weights[:], x[:], importance, variance)
+			d, minimum := fitAffine(q[:], x[:], weights[:], weightedSearch(31))
+			putHalf(block[:], d)
+			putHalf(block[2:], -minimum)
+			importance = importance[32:]
 		}
-		var bits4 uint32
-		for i := range 16 {
-			a, b := quantize(x[i]), quantize(x[i+16])
-			block[8+i] = a&15 | b<<4
-			bits4 |= uint32(a>>4&1)<<i | uint32(b>>4&1)<<(i+16)
-		}
-		binary.LittleEndian.PutUint32(block[4:], bits4)
+		binary.LittleEndian.PutUint32(block[4:], fifthBits(&q))
+		packNibbles((*[16]byte)(block[8:]), &q)
 	}
 }
 

@@ -14,12 +14,17 @@ import "github.com/ggufkit/ggufkit/gguf"
 // the high bits.
 var q5K = codec{quantizeQ5K, dequantizeQ5K, gguf.F16, []int{0, 2}}
 
-func quantizeQ5K(dst []byte, src []float32) {
+func quantizeQ5K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[176:], src[256:] {
 		block := (*[176]byte)(dst)
 		var q [256]uint8
-		quantizeAffine((*[16]byte)(block[:]), &q, (*[256]float32)(src),
-			affineSearch{n: 31, first: -0.5, step: 0.1, steps: 15})
+		head, x := (*[16]byte)(block[:]), (*[256]float32)(src)
+		if importance == nil {
+			quantizeAffine(head, &q, x, affineSearch{n: 31, first: -0.5, step: 0.1, steps: 15})
+		} else {
+			quantizeAffineWeighted(head, &q, x, (*[256]float32)(importance), 31)
+			importance = importance[256:]
+		}
 		high := (*[32]byte)(block[16:])
 		clear(high[:])
 		for part := range 4 {

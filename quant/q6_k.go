@@ -13,21 +13,29 @@ import "github.com/ggufkit/ggufkit/gguf"
 // ql has element i in the low and i+64 in the high bits; byte i of qh has i, i+32,
 // i+64 and i+96 from the lowest bits up.
 //
-// Sub-blocks are fitted one by one, d makes the largest of their scales -128,
-// and the values are rounded again with the scales as stored.
+// Sub-blocks are fitted one by one, weighted by x^2 or by the importances alone,
+// d makes the largest of their scales -128, and the values are rounded again with
+// the scales as stored.
 var q6K = codec{quantizeQ6K, dequantizeQ6K, gguf.F16, []int{208}}
 
-func quantizeQ6K(dst []byte, src []float32) {
+func quantizeQ6K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[210:], src[256:] {
-		quantizeBlockQ6K((*[210]byte)(dst), (*[256]float32)(src))
+		x := (*[256]float32)(src)
+		var weights [256]float32
+		if importance == nil {
+			weighSquares(weights[:], x[:])
+		} else {
+			importance = importance[copy(weights[:], importance):]
+		}
+		quantizeBlockQ6K((*[210]byte)(dst), x, &weights)
 	}
 }
 
-func quantizeBlockQ6K(block *[210]byte, x *[256]float32) {
+func quantizeBlockQ6K(block *[210]byte, x, weights *[256]float32) {
 	var q [256]uint8
 	var scales [16]float32
 	for s := range scales {
-		scales[s] = fitSymmetric(q[16*s:][:16], x[16*s:][:16], 32)
+		scales[s] = fitSymmetric(q[16*s:][:16], x[16*s:][:16], weights[16*s:], 32)
 	}
 	largest := extreme(scales[:])
 	if abs(largest) < negligible {

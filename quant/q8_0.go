@@ -10,7 +10,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 // d is the largest magnitude over 127.
 var q80 = codec{quantizeQ80, dequantizeQ80, gguf.F16, []int{0}}
 
-func quantizeQ80(dst []byte, src []float32) {
+func quantizeQ80(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[34:], src[32:] {
 		x, block := (*[32]float32)(src), (*[34]byte)(dst)
 		var largest float32

@@ -46,24 +46,68 @@ const subBlock = 32
 // (GROUP_MAX_EPS of ggml-quants.c).
 const negligible = 1e-15
 
+// sumSquares returns the sum of x^2.
+func sumSquares(x []float32) float32 {
+	var sum float32
+	for _, v := range x {
+		sum += float32(v * v)
+	}
+	return sum
+}
+
+// weighSquares makes x^2 the weights w: what errors count by where there are no
+// importances.
+func weighSquares(w, x []float32) {
+	for i, v := range x {
+		w[i] = v * v
+	}
+}
+
+// meanSquare returns the mean of x^2, or 0 if there are no importances to go
+// with it.
+func meanSquare(x, importance []float32) float32 {
+	if importance == nil {
+		return 0
+	}
+	return sumSquares(x) / float32(len(x))
+}
+
+// weigh makes the weights w those of errors in x with the given importances.
+// variance, of a row or a super-block, keeps small values from counting
+// nothing.
+func weigh(w, x, importance []float32, variance float32) {
+	w, importance = w[:len(x)], importance[:len(x)]
+	for i, v := range x {
+		w[i] = importance[i] * sqrt(variance+float32(v*v))
+	}
+}
+
+// total returns the sum of w.
+func total(w []float32) float32 {
+	var s float32
+	for _, v := range w {
+		s += v
+	}
+	return s
+}
+
 // fitSymmetric finds a scale s and integers q in [-n, n) such that x is about
-// s*q, and stores q+n.
+// s*q, and stores q+n, or 0 if x is zero.
 //
-// It minimizes the sum of w*(x - s*q)^2 with weights w = x^2. For a given q the
-// best scale is s = sum(w*x*q) / sum(w*q^2), and the error is smaller the larger
+// It minimizes the sum of w*(x - s*q)^2. For a given q the best scale is s = sum(w*x*q) / sum(w*q^2), and the error is smaller the larger
 // sum(w*x*q)^2 / sum(w*q^2) is. The candidates for q are x rounded with the
 // scales that send the extreme value to -n and 18 positions around it, up to 0.9
-// away. It is make_qx_quants of ggml-quants.c with rmse_type 1.
-func fitSymmetric(q []uint8, x []float32, n int32) float32 {
+// away. It is make_qx_quants of ggml-quants.c.
+func fitSymmetric(q []uint8, x, w []float32, n int32) float32 {
 	peak := extreme(x)
 	if abs(peak) < negligible {
 		clear(q)
 		return 0
 	}
-	var wArray, wxArray [subBlock]float32
-	w, wx := wArray[:len(x)], wxArray[:len(x)]
+	w = w[:len(x)]
+	var wxArray [subBlock]float32
+	wx := wxArray[:len(x)]
 	for i, v := range x {
-		w[i] = v * v
 		wx[i] = w[i] * v
 	}
 	sums := func(inverse float32) (xq, qq float32) {
@@ -168,8 +212,9 @@ type affineSearch struct {
 // fitAffine finds a scale s, a minimum m >= 0 and integers q in [0, n] such that
 // x is about s*q - m, weighted by w. For given q, s and m are those of the
 // weighted least squares line through (q, x), but for m < 0, where m is 0 and s
-// that of the line through the origin. It is make_qkx2_quants of ggml-quants.c,
-// including that the range of the values counts from the best minimum so far.
+// that of the line through the origin. It is make_qkx2_quants and
+// make_qkx3_quants of ggml-quants.c, including that the range of the values counts
+// from the best minimum so far.
 func fitAffine(q []uint8, x, w []float32, search affineSearch) (scale, minimum float32) {
 	q, w = q[:len(x)], w[:len(x)]
 	low, high := x[0], x[0]
@@ -250,6 +295,85 @@ func fitAffine(q []uint8, x, w []float32, search affineSearch) (scale, minimum f
 		}
 	}
 	return scale, -low
+}
+
+// fitPositive finds a scale s and integers q in [0, n] such that x, which is not
+// negative, is about s*q, weighted by w: from the best of nine scales around the
+// one that sends the largest value to n, it moves one integer at a time as
+// fitByDescent does. It is make_qp_quants of ggml-quants.c, including that
+// negative values wrap around in q.
+func fitPositive(q []uint8, x, w []float32, n int32) float32 {
+	q, w = q[:len(x)], w[:len(x)]
+	var peak float32
+	for _, v := range x {
+		if !(peak > v) {
+			peak = v
+		}
+	}
+	if peak < negligible {
+		clear(q)
+		return 0
+	}
+
+	inverse := float32(n) / peak
+	scale := 1 / inverse
+	var best float32
+	for i, v := range x {
+		d := v - float32(scale*float32(uint8(nearestInt(inverse*v))))
+		best += float32(float32(w[i]*d) * d)
+	}
+	for step := -4; step <= 4; step++ {
+		if step == 0 {
+			continue
+		}
+		candidate := (float32(float32(0.1)*float32(step)) + float32(n)) / peak
+		scale := 1 / candidate
+		var e float32
+		for i, v := range x {
+			d := v - float32(scale*float32(min(n, nearestInt(candidate*v))))
+			e += float32(float32(w[i]*d) * d)
+		}
+		if e < best {
+			best, inverse = e, candidate
+		}
+	}
+
+	var xq, qq float32
+	for i, v := range x {
+		l := min(n, nearestInt(inverse*v))
+		q[i] = uint8(l)
+		xq += float32(float32(w[i]*v) * float32(l))
+		qq += float32(float32(w[i]*float32(l)) * float32(l))
+	}
+	for range 5 {
+		changed := false
+		for i, v := range x {
+			l := float32(q[i])
+			otherXQ := xq - float32(float32(w[i]*v)*l)
+			otherQQ := qq - float32(float32(w[i]*l)*l)
+			if !(otherXQ > 0 && otherQQ > 0) {
+				continue
+			}
+			level := min(n, nearestInt(v*otherQQ/otherXQ))
+			if level == int32(q[i]) {
+				continue
+			}
+			moved := float32(level)
+			otherXQ += float32(float32(w[i]*v) * moved)
+			otherQQ += float32(float32(w[i]*moved) * moved)
+			if float32(otherXQ*otherXQ)*qq > float32(xq*xq)*otherQQ {
+				q[i], xq, qq = uint8(level), otherXQ, otherQQ
+				changed = true
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	if qq > 0 {
+		return xq / qq
+	}
+	return 0
 }
 
 func clamp(v, low, high int32) int32 { return max(low, min(high, v)) }

@@ -28,20 +28,22 @@ func round(q []uint8, x []float32, scale, minimum float32, low, high int32) {
 	}
 }
 
-// quantizeAffine does what Q4_K and Q5_K have in common: it fits the eight
-// sub-blocks one by one, each value weighted by its magnitude plus the root mean
-// square of its sub-block, stores d, dmin, scales and minima in the head of the
-// block, such that the largest scale and minimum become 63, and rounds the
-// values again with what was stored.
+// weightedSearch is what Q2_K, Q4_1, Q4_K, Q5_1 and Q5_K search with
+// importances, n being the largest integer.
+func weightedSearch(n int32) affineSearch {
+	return affineSearch{n: n, first: -0.9, step: 0.05, steps: 36}
+}
+
+// quantizeAffine does what Q4_K and Q5_K have in common without importances: it
+// fits the eight sub-blocks one by one, each value weighted by its magnitude plus
+// the root mean square of its sub-block, stores d, dmin, scales and minima in the
+// head of the block, such that the largest scale and minimum become 63, and
+// rounds the values again with what was stored.
 func quantizeAffine(head *[16]byte, q *[256]uint8, x *[256]float32, search affineSearch) {
 	var scales, minima [8]float32
 	for s := range scales {
 		x := (*[32]float32)(x[32*s:])
-		var squares float32
-		for _, v := range x {
-			squares += float32(v * v)
-		}
-		rms := sqrt(squares / 32)
+		rms := sqrt(sumSquares(x[:]) / 32)
 		var weights [32]float32
 		for i, v := range x {
 			weights[i] = rms + abs(v)
@@ -61,6 +63,33 @@ func quantizeAffine(head *[16]byte, q *[256]uint8, x *[256]float32, search affin
 		minimum := min(63, uint8(nearestInt(inverseMin*minima[s])))
 		putScaleMin(packed, s, scale, minimum)
 		round(q[32*s:][:32], x[32*s:][:32], d*float32(scale), float32(dmin*float32(minimum)), 0, search.n)
+	}
+}
+
+// quantizeAffineWeighted is quantizeAffine with importances. There, d and dmin
+// are fitted too, to the scales and minima weighted by the sums of their
+// sub-blocks.
+func quantizeAffineWeighted(head *[16]byte, q *[256]uint8, x, importance *[256]float32, n int32) {
+	variance := 2 * sumSquares(x[:]) / 256
+	var scales, minima, sums [8]float32
+	for s := range scales {
+		x := x[32*s:][:32]
+		var weights [32]float32
+		weigh(weights[:], x, importance[32*s:], variance)
+		sums[s] = total(weights[:])
+		scales[s], minima[s] = fitAffine(q[32*s:][:32], x, weights[:], weightedSearch(n))
+	}
+	var scaleLevels, minLevels [8]uint8
+	putHalf(head[:], fitPositive(scaleLevels[:], scales[:], sums[:], 63))
+	putHalf(head[2:], fitPositive(minLevels[:], minima[:], sums[:], 63))
+	d, dmin := half(head[:]), half(head[2:])
+
+	packed := (*[12]byte)(head[4:])
+	clear(packed[:])
+	for s := range scales {
+		scale, minimum := min(63, scaleLevels[s]), min(63, minLevels[s])
+		putScaleMin(packed, s, scale, minimum)
+		round(q[32*s:][:32], x[32*s:][:32], d*float32(scale), float32(dmin*float32(minimum)), 0, n)
 	}
 }
 
