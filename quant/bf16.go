@@ -8,7 +8,7 @@ import (
 )
 
 // BF16 is the upper half of a binary32 number, little-endian.
-var bf16 = codec{quantizeBF16, dequantizeBF16, gguf.BF16, []int{0}}
+var bf16 = codec{quantize: quantizeBF16, dequantize: dequantizeBF16, float: gguf.BF16, floats: []int{0}}
 
 // quantizeBF16 rounds to nearest, ties to even; a NaN becomes quiet.
 func quantizeBF16(dst []byte, src, _ []float32) {

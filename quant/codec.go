@@ -3,6 +3,7 @@ package quant
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -15,28 +16,37 @@ type codec struct {
 	// them ignore them.
 	quantize   func(dst []byte, src, importance []float32)
 	dequantize func(dst []float32, src []byte)
-	// float is the type of the floating-point numbers in a block, floats are
-	// their offsets. A block is valid when all of them are finite.
-	float  gguf.Type
-	floats []int
+	// A block is valid when the numbers in it are finite: those of type float, at
+	// the offsets floats, and what greatest returns where a block has others.
+	float    gguf.Type
+	floats   []int
+	greatest func(block []byte) float32
 }
 
 // codecs is indexed by tensor type. Each entry is defined in the file named
 // after its type.
 var codecs = [...]codec{
-	gguf.F32:  f32,
-	gguf.F16:  f16,
-	gguf.BF16: bf16,
-	gguf.Q4_0: q40,
-	gguf.Q4_1: q41,
-	gguf.Q5_0: q50,
-	gguf.Q5_1: q51,
-	gguf.Q8_0: q80,
-	gguf.Q2_K: q2K,
-	gguf.Q3_K: q3K,
-	gguf.Q4_K: q4K,
-	gguf.Q5_K: q5K,
-	gguf.Q6_K: q6K,
+	gguf.F32:    f32,
+	gguf.F16:    f16,
+	gguf.BF16:   bf16,
+	gguf.Q1_0:   q10,
+	gguf.Q2_0:   q20,
+	gguf.Q4_0:   q40,
+	gguf.Q4_1:   q41,
+	gguf.Q5_0:   q50,
+	gguf.Q5_1:   q51,
+	gguf.Q8_0:   q80,
+	gguf.Q2_K:   q2K,
+	gguf.Q3_K:   q3K,
+	gguf.Q4_K:   q4K,
+	gguf.Q5_K:   q5K,
+	gguf.Q6_K:   q6K,
+	gguf.IQ4_NL: iq4NL,
+	gguf.IQ4_XS: iq4XS,
+	gguf.TQ1_0:  tq10,
+	gguf.TQ2_0:  tq20,
+	gguf.MXFP4:  mxFP4,
+	gguf.NVFP4:  nvFP4,
 }
 
 // find returns the codec of t, which has no functions if there is none.
@@ -134,7 +144,8 @@ func mustMatch(t gguf.Type, elements, bytes int) {
 
 // Validate reports the first block of data, which holds blocks of type t, that
 // has a NaN or an infinity where a number must be, as ggml_validate_row_data
-// does. Blocks of a valid row dequantize to finite values. The error wraps
+// does. Blocks of a valid row dequantize to finite values: other than there, this
+// goes for MXFP4 too, the largest exponents of which are refused. The error wraps
 // gguf.ErrUnsupported if t has no codec.
 //
 // Validate panics if data is not whole blocks.
@@ -148,6 +159,11 @@ func Validate(t gguf.Type, data []byte) error {
 		panic(fmt.Sprintf("quant: %d bytes are not whole blocks of %s", len(data), t))
 	}
 	for start := 0; start < len(data); start += blockBytes {
+		if c.greatest != nil {
+			if v := c.greatest(data[start:][:blockBytes]); math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("block %d of %s has values up to %v", start/blockBytes, t, v)
+			}
+		}
 		for _, offset := range c.floats {
 			if field := data[start+offset:]; !finite(c.float, field) {
 				var v [1]float32

@@ -38,6 +38,14 @@ var types = []struct {
 	{gguf.Q4_K, 0.002},
 	{gguf.Q5_K, 0.002},
 	{gguf.Q6_K, 0.002},
+	{gguf.IQ4_NL, 0.002},
+	{gguf.IQ4_XS, 0.002},
+	{gguf.TQ1_0, 0.01},
+	{gguf.TQ2_0, 0.01},
+	{gguf.MXFP4, 0.002},
+	{gguf.NVFP4, 0.003},
+	{gguf.Q1_0, 0.025},
+	{gguf.Q2_0, 0.01},
 }
 
 // forEachType runs f as a subtest for every type with a codec.
@@ -151,7 +159,7 @@ func TestBlocksAreThoseOfGGML(t *testing.T) {
 
 func TestTypesThatIgnoreImportance(t *testing.T) {
 	x := ramp(512)
-	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0} {
+	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.MXFP4, gguf.NVFP4, gguf.Q1_0, gguf.Q2_0, gguf.TQ1_0, gguf.TQ2_0} {
 		got := make([]byte, typ.RowBytes(512))
 		require.NoError(t, quant.QuantizeWeighted(typ, got, x, 256, ramp(256)))
 		require.Equal(t, quantize(t, typ, x), got, typ)
@@ -340,6 +348,14 @@ func TestValidate(t *testing.T) {
 		{gguf.Q4_K, 2, []byte{0, 0x7c}, "block 2 of Q4_K has +Inf at byte 2"},
 		{gguf.Q5_K, 0, []byte{0, 0x7c}, "block 2 of Q5_K has +Inf at byte 0"},
 		{gguf.Q6_K, 208, []byte{0, 0x7c}, "block 2 of Q6_K has +Inf at byte 208"},
+		{gguf.IQ4_NL, 0, []byte{0, 0x7c}, "block 2 of IQ4_NL has +Inf at byte 0"},
+		{gguf.IQ4_XS, 0, []byte{0, 0x7c}, "block 2 of IQ4_XS has +Inf at byte 0"},
+		{gguf.TQ1_0, 52, []byte{0, 0x7c}, "block 2 of TQ1_0 has +Inf at byte 52"},
+		{gguf.TQ2_0, 64, []byte{0, 0x7c}, "block 2 of TQ2_0 has +Inf at byte 64"},
+		{gguf.Q1_0, 0, []byte{0, 0x7c}, "block 2 of Q1_0 has +Inf at byte 0"},
+		{gguf.Q2_0, 0, []byte{0, 0x7c}, "block 2 of Q2_0 has +Inf at byte 0"},
+		{gguf.MXFP4, 0, []byte{0xff}, "block 2 of MXFP4 has values up to +Inf"},
+		{gguf.MXFP4, 0, []byte{0xfd}, "block 2 of MXFP4 has values up to +Inf"},
 	} {
 		blocks := quantize(t, c.typ, ramp(1024))
 		copy(blocks[2*c.typ.BlockBytes()+c.offset:], c.bits)

@@ -8,7 +8,7 @@ import (
 )
 
 // F16 is IEEE 754 binary16, little-endian.
-var f16 = codec{quantizeF16, dequantizeF16, gguf.F16, []int{0}}
+var f16 = codec{quantize: quantizeF16, dequantize: dequantizeF16, float: gguf.F16, floats: []int{0}}
 
 func quantizeF16(dst []byte, src, _ []float32) {
 	for i, v := range src {

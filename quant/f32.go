@@ -8,7 +8,7 @@ import (
 )
 
 // F32 is IEEE 754 binary32, little-endian.
-var f32 = codec{quantizeF32, dequantizeF32, gguf.F32, []int{0}}
+var f32 = codec{quantize: quantizeF32, dequantize: dequantizeF32, float: gguf.F32, floats: []int{0}}
 
 func quantizeF32(dst []byte, src, _ []float32) {
 	for i, v := range src {

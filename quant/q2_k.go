@@ -16,7 +16,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 // weights; d and dmin make the largest scale and minimum 15, and the values are
 // rounded again with what was stored. With importances, d and dmin are fitted
 // like a sub-block.
-var q2K = codec{quantizeQ2K, dequantizeQ2K, gguf.F16, []int{80, 82}}
+var q2K = codec{quantize: quantizeQ2K, dequantize: dequantizeQ2K, float: gguf.F16, floats: []int{80, 82}}
 
 func quantizeQ2K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[84:], src[256:] {

@@ -17,7 +17,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 // Sub-blocks are fitted one by one, d makes the largest of their scales -32,
 // and the values are rounded again with the scales as stored. With importances,
 // d is fitted like a sub-block.
-var q3K = codec{quantizeQ3K, dequantizeQ3K, gguf.F16, []int{108}}
+var q3K = codec{quantize: quantizeQ3K, dequantize: dequantizeQ3K, float: gguf.F16, floats: []int{108}}
 
 func quantizeQ3K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[110:], src[256:] {

@@ -9,7 +9,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // d is the value of largest magnitude over -8, so that this value is exact
 // up to the rounding of d. With importances, d is fitted.
-var q40 = codec{quantizeQ40, dequantizeQ40, gguf.F16, []int{0}}
+var q40 = codec{quantize: quantizeQ40, dequantize: dequantizeQ40, float: gguf.F16, floats: []int{0}}
 
 func quantizeQ40(dst []byte, src, importance []float32) {
 	variance := meanSquare(src, importance)

@@ -10,7 +10,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // m is the least value, d a fifteenth of the range. With importances, both are
 // fitted.
-var q41 = codec{quantizeQ41, dequantizeQ41, gguf.F16, []int{0, 2}}
+var q41 = codec{quantize: quantizeQ41, dequantize: dequantizeQ41, float: gguf.F16, floats: []int{0, 2}}
 
 func quantizeQ41(dst []byte, src, importance []float32) {
 	variance := meanSquare(src, importance)

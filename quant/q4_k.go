@@ -11,7 +11,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // Each 64 values have 32 bytes of q. Byte i has element i in the low and i+32 in
 // the high bits.
-var q4K = codec{quantizeQ4K, dequantizeQ4K, gguf.F16, []int{0, 2}}
+var q4K = codec{quantize: quantizeQ4K, dequantize: dequantizeQ4K, float: gguf.F16, floats: []int{0, 2}}
 
 func quantizeQ4K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[144:], src[256:] {

@@ -14,7 +14,7 @@ import (
 //	        i+16 in the high bits
 //
 // d is the value of largest magnitude over -16. With importances, it is fitted.
-var q50 = codec{quantizeQ50, dequantizeQ50, gguf.F16, []int{0}}
+var q50 = codec{quantize: quantizeQ50, dequantize: dequantizeQ50, float: gguf.F16, floats: []int{0}}
 
 func quantizeQ50(dst []byte, src, importance []float32) {
 	variance := meanSquare(src, importance)

@@ -12,7 +12,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // Each 64 values have 32 bytes of ql. Byte i has element i in the low and i+32 in
 // the high bits.
-var q5K = codec{quantizeQ5K, dequantizeQ5K, gguf.F16, []int{0, 2}}
+var q5K = codec{quantize: quantizeQ5K, dequantize: dequantizeQ5K, float: gguf.F16, floats: []int{0, 2}}
 
 func quantizeQ5K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[176:], src[256:] {

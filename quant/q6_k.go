@@ -16,7 +16,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 // Sub-blocks are fitted one by one, weighted by x^2 or by the importances alone,
 // d makes the largest of their scales -128, and the values are rounded again with
 // the scales as stored.
-var q6K = codec{quantizeQ6K, dequantizeQ6K, gguf.F16, []int{208}}
+var q6K = codec{quantize: quantizeQ6K, dequantize: dequantizeQ6K, float: gguf.F16, floats: []int{208}}
 
 func quantizeQ6K(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[210:], src[256:] {

@@ -8,18 +8,12 @@ import "github.com/ggufkit/ggufkit/gguf"
 //	2  q   32 int8
 //
 // d is the largest magnitude over 127.
-var q80 = codec{quantizeQ80, dequantizeQ80, gguf.F16, []int{0}}
+var q80 = codec{quantize: quantizeQ80, dequantize: dequantizeQ80, float: gguf.F16, floats: []int{0}}
 
 func quantizeQ80(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[34:], src[32:] {
 		x, block := (*[32]float32)(src), (*[34]byte)(dst)
-		var largest float32
-		for _, v := range x {
-			if a := abs(v); !(largest > a) {
-				largest = a
-			}
-		}
-		d := largest / 127
+		d := magnitude(x[:]) / 127
 		inverse := reciprocal(d)
 		putHalf(block[:], d)
 		for i, v := range x {

@@ -15,6 +15,17 @@ func extreme(x []float32) float32 {
 	return value
 }
 
+// magnitude returns the largest magnitude.
+func magnitude(x []float32) float32 {
+	var largest float32
+	for _, v := range x {
+		if a := abs(v); !(largest > a) {
+			largest = a
+		}
+	}
+	return largest
+}
+
 // limits returns the least and the greatest value.
 func limits(x []float32) (low, high float32) {
 	low, high = maxFloat32, -maxFloat32

@@ -1,0 +1,71 @@
+package quant
+
+import "math"
+
+// An MXFP4 block is 32 values x = 2^(e-127) * v/2 (OCP Microscaling Formats 1.0):
+//
+//	0  e   E8M0, the exponent of a power of two
+//	1  q   16 bytes, byte i has element i in the low and i+16 in the high bits
+//
+// v is fp4Levels[q]. e is the exponent of the largest magnitude less 2, the
+// exponent of the largest level.
+var mxFP4 = codec{quantize: quantizeMXFP4, dequantize: dequantizeMXFP4, greatest: greatestMXFP4}
+
+// fp4Levels are the E2M1 numbers 0, 0.5, 1, 1.5, 2, 3, 4 and 6 and their
+// negatives, times two.
+var fp4Levels = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+
+func quantizeMXFP4(dst []byte, src, _ []float32) {
+	for ; len(src) > 0; dst, src = dst[17:], src[32:] {
+		x, block := (*[32]float32)(src), (*[17]byte)(dst)
+		block[0] = 0
+		if largest := magnitude(x[:]); largest > 0 {
+			// The logarithm is rounded to float32, as ggml's log2f is, which
+			// lifts numbers next to a power of two to it. Exponents below zero
+			// wrap around as they do in ggml.
+			exponent := math.Floor(float64(float32(math.Log2(float64(largest)))))
+			block[0] = byte(truncate(float32(exponent) - 2 + 127))
+		}
+		d := halfPower(block[0])
+		var q [32]uint8
+		for i, v := range x {
+			q[i] = nearestFP4(v, d)
+		}
+		packNibbles((*[16]byte)(block[1:]), &q)
+	}
+}
+
+// nearestFP4 returns the first q that brings d*fp4Levels[q] closest to x.
+func nearestFP4(x, d float32) uint8 {
+	best, least := 0, abs(x)
+	for q, level := range fp4Levels[1:] {
+		if e := abs(float32(level*d) - x); e < least {
+			best, least = q+1, e
+		}
+	}
+	return uint8(best)
+}
+
+func dequantizeMXFP4(dst []float32, src []byte) {
+	for ; len(src) > 0; dst, src = dst[32:], src[17:] {
+		x, block := (*[32]float32)(dst), (*[17]byte)(src)
+		d := halfPower(block[0])
+		for i, q := range block[1:] {
+			x[i] = fp4Levels[q&15] * d
+			x[i+16] = fp4Levels[q>>4] * d
+		}
+	}
+}
+
+// halfPower returns 2^(e-128), half of what the E8M0 number e is, to go with
+// levels that are doubled.
+func halfPower(e uint8) float32 {
+	if e < 2 {
+		return math.Float32frombits(1 << 21 << e)
+	}
+	return math.Float32frombits(uint32(e-1) << 23)
+}
+
+// greatestMXFP4 returns the greatest value a block can hold. It is infinite for
+// exponents above 252, 255 among them, which stands for NaN.
+func greatestMXFP4(block []byte) float32 { return fp4Levels[7] * halfPower(block[0]) }

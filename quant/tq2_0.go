@@ -1,0 +1,38 @@
+package quant
+
+import "github.com/ggufkit/ggufkit/gguf"
+
+// A TQ2_0 block is 256 values x = d*(q - 1):
+//
+//	 0  q   64 bytes
+//	64  d   F16
+//
+// Each half of the block, 128 values, has 32 bytes of q. Byte i has elements i,
+// i+32, i+64 and i+96 from the lowest bits up.
+//
+// d is the largest magnitude, so q is 0, 1 or 2 when it comes from here.
+var tq20 = codec{quantize: quantizeTQ20, dequantize: dequantizeTQ20, float: gguf.F16, floats: []int{64}}
+
+func quantizeTQ20(dst []byte, src, _ []float32) {
+	for ; len(src) > 0; dst, src = dst[66:], src[256:] {
+		x, block := (*[256]float32)(src), (*[66]byte)(dst)
+		clear(block[:])
+		d := magnitude(x[:])
+		inverse := reciprocal(d)
+		putHalf(block[64:], d)
+		for i, v := range x {
+			block[i/128*32+i%32] |= ternary(v*inverse) & 3 << (i / 32 % 4 * 2)
+		}
+	}
+}
+
+func dequantizeTQ20(dst []float32, src []byte) {
+	for ; len(src) > 0; dst, src = dst[256:], src[66:] {
+		x, block := (*[256]float32)(dst), (*[66]byte)(src)
+		d := half(block[64:])
+		for i := range x {
+			q := block[i/128*32+i%32] >> (i / 32 % 4 * 2) & 3
+			x[i] = float32(int(q)-1) * d
+		}
+	}
+}
