@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -236,6 +237,88 @@ func TestWriteIsWholeOrNothing(t *testing.T) {
 	_, err = gguf.Write(context.Background(), filepath.Join(dir, "twice.gguf"), twice, gguf.WriteOptions{})
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 	require.Equal(t, []string{"model.gguf"}, files())
+}
+
+// interrupted ends its context after some reads.
+type interrupted struct {
+	*memory
+	left   atomic.Int32
+	cancel func()
+}
+
+func (s *interrupted) ReadRows(dst []byte, tensor int, first, n int64) error {
+	if s.left.Add(-1) == 0 {
+		s.cancel()
+	}
+	return s.memory.ReadRows(dst, tensor, first, n)
+}
+
+func TestInterruptedWorkIsResumed(t *testing.T) {
+	src := sample()
+	src.add("big", gguf.F32, 1000, 1001) // several chunks
+	whole, err := os.ReadFile(write(t, src, gguf.WriteOptions{})[0])
+	require.NoError(t, err)
+
+	dir := t.TempDir()
+	path := filepath.Join(dir, "model.gguf")
+	run := func(reads int32, opts gguf.WriteOptions) (made int32, err error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s := &interrupted{memory: src, cancel: cancel}
+		s.left.Store(reads)
+		opts.Threads = 1
+		_, err = gguf.Write(ctx, path, s, opts)
+		return reads - s.left.Load(), err
+	}
+	all, err := run(1000, gguf.WriteOptions{Job: "a"})
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+
+	_, err = run(8, gguf.WriteOptions{Job: "a"})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoFileExists(t, path)
+	made, err := run(2, gguf.WriteOptions{Job: "a", Resume: true})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, int32(2), made)
+
+	// A chunk that was damaged is made again, and so is one whose line was cut.
+	partial, err := os.OpenFile(path+".partial", os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = partial.WriteAt([]byte{1, 2, 3}, int64(len(whole))-4000000)
+	require.NoError(t, errors.Join(err, partial.Close()))
+	journal, err := os.Stat(path + ".partial.journal")
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path+".partial.journal", journal.Size()-3))
+	made, err = run(1000, gguf.WriteOptions{Job: "a", Resume: true})
+	require.NoError(t, err)
+	require.Equal(t, all-10+2, made, "what is left and the two damaged chunks")
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(whole, got))
+	require.NoFileExists(t, path+".partial")
+	require.NoFileExists(t, path+".partial.journal")
+	require.NoError(t, os.Remove(path))
+
+	// Other work, or work that is not to be resumed, starts anew.
+	for _, opts := range []gguf.WriteOptions{{Job: "b", Resume: true}, {Job: "a"}} {
+		_, err = run(3, gguf.WriteOptions{Job: "a"})
+		require.ErrorIs(t, err, context.Canceled)
+		made, err = run(1000, opts)
+		require.NoError(t, err)
+		require.Equal(t, all, made)
+		got, err = os.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(whole, got))
+		require.NoError(t, os.Remove(path))
+	}
+
+	// A failure leaves nothing, resumable or not.
+	src.fail = errors.New("cannot read")
+	_, err = run(1000, gguf.WriteOptions{Job: "a"})
+	require.ErrorIs(t, err, src.fail)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestWriteReportsProgress(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,6 +28,14 @@ type WriteOptions struct {
 	// this many bytes of tensor data each (a larger tensor gets a file of its
 	// own), named as SplitPath does after the path without ".gguf".
 	MaxBytes int64
+	// Job, if not empty, describes what is written, in one line: the inputs and
+	// options on which its bytes depend. A Write that is killed or whose ctx ends
+	// then leaves what it has done beside the output, as OUT.partial and
+	// OUT.partial.journal, for a later one to continue.
+	Job string
+	// Resume continues what an earlier Write of the same Job has left, if there
+	// is anything. Every chunk of it is checked against its checksum first.
+	Resume bool
 	// Progress, if set, is called after every written piece with the bytes of
 	// tensor data done so far and in all. Calls may be concurrent.
 	Progress func(done, total int64)
@@ -45,7 +52,8 @@ const chunkBytes = 512 << 10
 //
 // The output appears whole or not at all: it is written under temporary names
 // in the same directory, synced, and renamed when everything is there. If ctx
-// ends or anything fails, nothing is left behind.
+// ends or anything fails, nothing is left behind, except for WriteOptions.Job
+// when ctx ends.
 func Write(ctx context.Context, path string, src Source, opts WriteOptions) (paths []string, err error) {
 	parts := split(src, opts.MaxBytes)
 	if len(parts) > math.MaxUint16 {
@@ -69,39 +77,40 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 		paths = append(paths, p)
 	}
 
-	var temps []string
+	var outputs []*output
 	defer func() {
-		for _, name := range temps {
-			err = errors.Join(err, os.Remove(name))
+		keep := opts.Job != "" && ctx.Err() != nil
+		for _, o := range outputs {
+			err = errors.Join(err, o.discard(keep))
 		}
 		if err != nil {
 			paths = nil
 		}
 	}()
 	for i, part := range parts {
-		// Not os.CreateTemp, whose files only their owner may read.
-		temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.tmp-%08x", filepath.Base(paths[i]), rand.Uint32()))
-		f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		head, offsets, err := encodeHeader(part.meta, part.tensors)
 		if err != nil {
 			return nil, err
 		}
-		temps = append(temps, temp)
-		err = part.write(ctx, f, src, opts.Threads, &progress)
-		if err == nil {
-			err = f.Sync()
+		o, err := newOutput(paths[i], head, opts)
+		if err != nil {
+			return nil, err
 		}
-		if err = errors.Join(err, f.Close()); err != nil {
+		outputs = append(outputs, o)
+		if err := part.write(ctx, o, head, offsets, src, opts.Threads, &progress); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
+		}
+		if err := o.file.Sync(); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 	}
-	for i := range parts {
-		if err := os.Rename(temps[0], paths[i]); err != nil {
+	for i, o := range outputs {
+		if err := o.publish(paths[i]); err != nil {
 			for _, done := range paths[:i] {
 				err = errors.Join(err, os.Remove(done))
 			}
 			return nil, err
 		}
-		temps = temps[1:]
 	}
 	return paths, syncDir(filepath.Dir(path))
 }
@@ -147,17 +156,13 @@ func split(src Source, maxBytes int64) []part {
 	return parts
 }
 
-// write fills f with the part of src. Every chunk of rows has its place in
+// write fills o with the part of src. Every chunk of rows has its place in
 // the file, so chunks of many tensors are under way at once.
-func (p part) write(ctx context.Context, f *os.File, src Source, threads int, progress *progressMeter) error {
-	head, offsets, err := encodeHeader(p.meta, p.tensors)
-	if err != nil {
+func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64, src Source, threads int, progress *progressMeter) error {
+	if err := o.file.Truncate(offsets[len(p.tensors)]); err != nil {
 		return err
 	}
-	if err := f.Truncate(offsets[len(p.tensors)]); err != nil {
-		return err
-	}
-	if _, err := f.WriteAt(head, 0); err != nil {
+	if _, err := o.file.WriteAt(head, 0); err != nil {
 		return err
 	}
 	if threads <= 0 {
@@ -182,14 +187,13 @@ func (p part) write(ctx context.Context, f *os.File, src Source, threads int, pr
 				}
 				defer buffers.Put(buf)
 				data := (*buf)[:n*rowBytes]
-				if err := src.ReadRows(data, p.first+i, first, n); err != nil {
-					return err
+				err := o.fill(chunk{i, first, n}, offsets[i]+first*rowBytes, data, func() error {
+					return src.ReadRows(data, p.first+i, first, n)
+				})
+				if err == nil {
+					progress.add(int64(len(data)))
 				}
-				if _, err := f.WriteAt(data, offsets[i]+first*rowBytes); err != nil {
-					return err
-				}
-				progress.add(int64(len(data)))
-				return nil
+				return err
 			})
 		}
 	}
