@@ -1,0 +1,148 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// Difference says how far a tensor is from the original.
+type Difference struct {
+	Name string
+	// Type is the tensor's own, not the original's.
+	Type gguf.Type
+	// RMSE is the root of the mean squared difference of the elements.
+	RMSE float64
+	// NMSE is the sum of squared differences divided by that of the original's
+	// elements; 0 if both are 0.
+	NMSE float64
+	// Max is the largest difference of an element.
+	Max float64
+}
+
+// compareElements is how many elements are compared at a time by each thread,
+// unless one row has more. Each takes 16 bytes.
+const compareElements = 256 << 10
+
+// Compare reads every tensor of src and of the original of the same name, and
+// returns the differences in the order of src. It is an error if a tensor of src
+// has no original of the same shape, or if a block of either is not valid: see
+// Validate. Progress, if not nil, is called with the elements done and in all,
+// possibly by several goroutines at the same time.
+func Compare(ctx context.Context, src, original gguf.Source, progress func(done, total int64)) ([]Difference, error) {
+	index := make(map[string]int)
+	for i, t := range original.Tensors() {
+		index[t.Name] = i
+	}
+	var total int64
+	for _, t := range src.Tensors() {
+		i, ok := index[t.Name]
+		if !ok {
+			return nil, fmt.Errorf("tensor %q has no original", t.Name)
+		}
+		o := original.Tensors()[i]
+		if o.RowLen() != t.RowLen() || o.Rows() != t.Rows() {
+			return nil, fmt.Errorf("tensor %q has shape %v, the original %v", t.Name, t.Shape, o.Shape)
+		}
+		total += t.Elements()
+	}
+	var mu sync.Mutex
+	var done int64
+	step := func(elements int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		done += elements
+		if progress != nil {
+			progress(done, total)
+		}
+	}
+	differences := make([]Difference, len(src.Tensors()))
+	for i, t := range src.Tensors() {
+		sums, err := compareTensor(ctx, src, i, original, index[t.Name], step)
+		if err != nil {
+			return nil, err
+		}
+		d := Difference{Name: t.Name, Type: t.Type, Max: sums.max}
+		d.RMSE = math.Sqrt(sums.squares / float64(t.Elements()))
+		if sums.squares > 0 {
+			d.NMSE = sums.squares / sums.original
+		}
+		differences[i] = d
+	}
+	return differences, nil
+}
+
+// sums are of squared differences and of squared elements of the original.
+type sums struct{ squares, original, max float64 }
+
+func (s *sums) add(a, b []float32) {
+	for i, v := range a {
+		d := math.Abs(float64(v) - float64(b[i]))
+		s.squares += float64(d * d)
+		s.original += float64(float64(b[i]) * float64(b[i]))
+		s.max = max(s.max, d)
+	}
+}
+
+// compareTensor compares chunks of rows in parallel and adds up their sums in
+// order, so that threads do not change the result.
+func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi int, step func(elements int64)) (sums, error) {
+	t := a.Tensors()[ai]
+	rows := max(1, compareElements/t.RowLen())
+	chunks := make([]sums, (t.Rows()+rows-1)/rows)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for c := range chunks {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			first := int64(c) * rows
+			n := min(rows, t.Rows()-first)
+			x, err := readValues(a, ai, first, n)
+			if err != nil {
+				return err
+			}
+			y, err := readValues(b, bi, first, n)
+			if err != nil {
+				return err
+			}
+			chunks[c].add(x, y)
+			step(n * t.RowLen())
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return sums{}, err
+	}
+	var all sums
+	for _, c := range chunks {
+		all.squares += c.squares
+		all.original += c.original
+		all.max = max(all.max, c.max)
+	}
+	return all, nil
+}
+
+// readValues returns rows of a tensor as float32, after checking their blocks.
+func readValues(src gguf.Source, tensor int, first, n int64) ([]float32, error) {
+	t := src.Tensors()[tensor]
+	raw := make([]byte, n*t.RowBytes())
+	if err := src.ReadRows(raw, tensor, first, n); err != nil {
+		return nil, err
+	}
+	if err := validateRows(t, raw, first); err != nil {
+		return nil, err
+	}
+	values := make([]float32, n*t.RowLen())
+	if err := Dequantize(t.Type, values, raw); err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return values, nil
+}
