@@ -2,89 +2,172 @@ package quant
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
-// ViewOptions says what NewView may do. The zero value is llama-quantize
-// without flags.
+// ViewOptions says how NewView deviates from the file type, and what it may do.
+// The zero value is llama-quantize without flags.
 type ViewOptions struct {
+	// Recipe chooses the tensors' types. NewView sets its field Imatrix.
+	Recipe recipe.Options
+	// Importance, if set and not empty, tells which weights matter. The view
+	// reads it as long as it is read itself.
+	Importance *imatrix.Matrix
 	// AllowRequantize permits tensors that are quantized in the source to be
 	// quantized again to another type, which loses more than quantizing the
 	// original would.
 	AllowRequantize bool
+	// Metadata are set after those of the source, and are what the recipe sees:
+	// see ParseOverrideKV.
+	Metadata []gguf.KV
+	// PruneLayers takes layers out of the model. Those after them move down.
+	PruneLayers []int
+	// DryRun makes a view that can be looked at but not read. Types that need
+	// an importance matrix, a codec, or leave to requantize are shown without.
+	DryRun bool
 }
 
 // View is a model quantized as it is read: a gguf.Source over another one. It
 // holds no tensor data.
 type View struct {
-	src     gguf.Source
-	meta    *gguf.Metadata
-	tensors []gguf.TensorInfo
-	origin  []int // index of each tensor in src
-	scratch sync.Pool
+	src        gguf.Source
+	meta       *gguf.Metadata
+	tensors    []gguf.TensorInfo
+	origin     []int // index of each tensor in src
+	importance *imatrix.Matrix
+	weighted   []bool // whether there is importance for each tensor
+	notes      []string
+	dryRun     bool
+	scratch    sync.Pool
 }
 
-// scratch is what one ReadRows call works in: rows of the source, and the same
-// as float32.
+// scratch is what one ReadRows call works in: rows of the source, the same as
+// float32, and the importance of their columns.
 type scratch struct {
-	raw    []byte
-	values []float32
+	raw        []byte
+	values     []float32
+	importance []float32
+	// of is the tensor and matrix that importance is of, so that it is not
+	// read again for each piece of a large matrix.
+	of [2]int64
 }
 
 // scratchElements is how many elements ReadRows converts at a time, unless one
 // row has more. Each concurrent call takes at most eight bytes for each, beside
-// its dst.
+// its dst, and four for each column.
 const scratchElements = 64 << 10
 
 // NewView returns src quantized to file type ft, as llama-quantize would write
 // it: the metadata are those of src without split.* keys, followed by
-// general.quantization_version and general.file_type; the tensors are in
-// recipe.Order and of the types recipe.Plan gives. A tensor that has its type
-// already is copied.
+// general.quantization_version, general.file_type, ViewOptions.Metadata, the
+// quantize.imatrix.* keys, and the number of layers if some were pruned; the
+// tensors are in recipe.Order, or as they are in src with
+// recipe.Options.KeepOrder, and of the types recipe.Plan gives. A tensor that
+// has its type already is copied.
 //
-// The error is that of recipe.Plan, or it wraps gguf.ErrUnsupported if a tensor
-// needs a type without codec or is quantized in src and may not be requantized.
+// The error is that of recipe.Plan, recipe.CheckImatrix or recipe.Prune, or it
+// wraps gguf.ErrUnsupported if a tensor needs a type without codec or is
+// quantized in src and may not be requantized, or gguf.ErrCorrupt if the
+// importance is of another size than a tensor.
 func NewView(src gguf.Source, ft recipe.FileType, opts ViewOptions) (*View, error) {
+	v := &View{src: src, dryRun: opts.DryRun}
+	v.scratch.New = func() any { return &scratch{of: [2]int64{-1, -1}} }
+	if opts.Importance != nil && len(opts.Importance.Tensors()) > 0 {
+		v.importance = opts.Importance
+		opts.Recipe.Imatrix = true
+	}
+	v.meta = viewMetadata(src.Metadata(), ft, opts.Metadata, v.importance)
+
 	tensors := src.Tensors()
-	types, err := recipe.Plan(src.Metadata(), tensors, ft, recipe.Options{})
+	origin := func(i int) int { return i }
+	layers := 0
+	if len(opts.PruneLayers) > 0 {
+		pruned, err := recipe.Prune(tensors, opts.PruneLayers)
+		if err != nil {
+			return nil, err
+		}
+		tensors, layers = pruned.Tensors, pruned.Layers
+		origin = func(i int) int { return pruned.Origin[i] }
+		for _, layer := range pruned.Absent {
+			v.notes = append(v.notes, fmt.Sprintf("there is no layer %d to prune", layer))
+		}
+	}
+	// The rules count layers as they were before pruning.
+	types, err := recipe.Plan(v.meta, tensors, ft, opts.Recipe)
 	if err != nil {
 		return nil, err
 	}
-	v := &View{src: src, meta: viewMetadata(src.Metadata(), ft), origin: recipe.Order(tensors)}
-	v.scratch.New = func() any { return new(scratch) }
-	for _, i := range v.origin {
+	if layers > 0 {
+		arch, err := gguf.Value[string](v.meta, "general.architecture")
+		if err != nil {
+			return nil, err
+		}
+		v.meta.Set(arch+".block_count", uint32(layers))
+	}
+	v.notes = append(v.notes, recipe.Lint(tensors, ft, opts.Recipe)...)
+
+	order := recipe.Order(tensors)
+	if opts.Recipe.KeepOrder {
+		slices.Sort(order)
+	}
+	covered := make(map[string]bool)
+	for _, i := range order {
 		from, to := tensors[i], tensors[i]
 		to.Type = types[i]
-		switch {
-		case from.Type == to.Type:
-		case from.Type.Quantized() && !opts.AllowRequantize:
-			return nil, fmt.Errorf("%w: tensor %q is %s already, requantizing it to %s has to be allowed", gguf.ErrUnsupported, from.Name, from.Type, to.Type)
-		case !CanDequantize(from.Type):
-			return nil, fmt.Errorf("%w: tensor %q is %s, which cannot be read", gguf.ErrUnsupported, from.Name, from.Type)
-		case !CanQuantize(to.Type):
-			return nil, fmt.Errorf("%w: tensor %q would have to be %s, which cannot be written", gguf.ErrUnsupported, to.Name, to.Type)
-		}
 		if err := to.Check(); err != nil {
 			return nil, err
 		}
+		weighted := false
+		if from.Type != to.Type {
+			if weighted, err = v.hasImportance(src.Tensors()[origin(i)]); err != nil {
+				return nil, err
+			}
+			covered[from.Name] = weighted
+			if err := opts.allow(from, to, weighted); err != nil {
+				return nil, err
+			}
+		}
 		v.tensors = append(v.tensors, to)
+		v.origin = append(v.origin, origin(i))
+		v.weighted = append(v.weighted, weighted)
+	}
+	err = recipe.CheckImatrix(tensors, types, ft, func(tensor string) bool { return covered[tensor] })
+	switch {
+	case err != nil && !opts.DryRun:
+		return nil, err
+	case err != nil:
+		v.notes = append(v.notes, err.Error())
+	}
+	if v.importance != nil {
+		v.notes = append(v.notes, v.importanceNotes(covered)...)
 	}
 	return v, nil
 }
 
-func viewMetadata(src *gguf.Metadata, ft recipe.FileType) *gguf.Metadata {
-	const quantizationVersion = 2 // GGML_QNT_VERSION
-	m := src.Clone()
-	m.Set("general.quantization_version", uint32(quantizationVersion))
-	m.Set("general.file_type", uint32(ft))
-	for _, key := range []string{"split.no", "split.count", "split.tensors.count"} {
-		m.Delete(key)
+// allow returns why a tensor cannot be converted.
+func (o *ViewOptions) allow(from, to gguf.TensorInfo, weighted bool) error {
+	switch {
+	case o.DryRun:
+	case from.Type.Quantized() && !o.AllowRequantize:
+		return fmt.Errorf("%w: tensor %q is %s already, requantizing it to %s has to be allowed", gguf.ErrUnsupported, from.Name, from.Type, to.Type)
+	case !CanDequantize(from.Type):
+		return fmt.Errorf("%w: tensor %q is %s, which cannot be read", gguf.ErrUnsupported, from.Name, from.Type)
+	case !CanQuantize(to.Type):
+		return fmt.Errorf("%w: tensor %q would have to be %s, which cannot be written", gguf.ErrUnsupported, to.Name, to.Type)
+	case NeedsImportance(to.Type) && !weighted:
+		return fmt.Errorf("tensor %q: %s %w", to.Name, to.Type, recipe.ErrNeedsImatrix)
 	}
-	return m
+	return nil
 }
+
+// Notes returns what the user should know about the view, a sentence each:
+// options that have no effect, and tensors and experts without importance.
+func (v *View) Notes() []string { return v.notes }
 
 // Metadata implements gguf.Source.
 func (v *View) Metadata() *gguf.Metadata { return v.meta }
@@ -109,11 +192,23 @@ func (v *View) ReadRows(dst []byte, tensor int, first, n int64) error {
 		return validateRows(from, dst, first)
 	}
 
+	if v.dryRun {
+		return fmt.Errorf("tensor %q: the view is a dry run", to.Name)
+	}
 	s := v.scratch.Get().(*scratch)
 	defer v.scratch.Put(s)
 	step := max(1, scratchElements/max(1, to.RowLen()))
 	for n > 0 {
 		rows := min(n, step)
+		var importance []float32
+		if v.weighted[tensor] {
+			perMatrix, _ := matrices(to)
+			rows = min(rows, perMatrix-first%perMatrix)
+			var err error
+			if importance, err = v.readImportance(s, tensor, first/perMatrix); err != nil {
+				return err
+			}
+		}
 		s.raw = resize(s.raw, rows*from.RowBytes())
 		s.values = resize(s.values, rows*from.RowLen())
 		if err := v.src.ReadRows(s.raw, origin, first, rows); err != nil {
@@ -126,7 +221,7 @@ func (v *View) ReadRows(dst []byte, tensor int, first, n int64) error {
 			return fmt.Errorf("tensor %q: %w", from.Name, err)
 		}
 		part := dst[:rows*to.RowBytes()]
-		if err := Quantize(to.Type, part, s.values); err != nil {
+		if err := QuantizeWeighted(to.Type, part, s.values, int(to.RowLen()), importance); err != nil {
 			return fmt.Errorf("tensor %q: %w", to.Name, err)
 		}
 		if row, err := firstInvalid(to, part); err != nil {

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -52,6 +53,9 @@ const (
 	Q1_0      FileType = 40
 	Q2_0      FileType = 41
 )
+
+// Copy is no file type: it stands for leaving all tensors as they are.
+const Copy FileType = math.MaxUint32
 
 // fileTypes gives each file type its name and the type most of its tensors
 // have (llama_ftype_get_default_type of llama-quant.cpp). Names and base types
@@ -112,9 +116,12 @@ func FileTypes() []FileType {
 }
 
 // ParseFileType finds a file type by llama.cpp's name, in any letter case, or
-// by its number.
+// by its number; COPY is Copy.
 func ParseFileType(s string) (FileType, error) {
 	name := strings.ToUpper(s)
+	if name == Copy.String() {
+		return Copy, nil
+	}
 	number, err := strconv.ParseUint(s, 10, 32)
 	for _, f := range fileTypes {
 		if f.name == name || err == nil && f.fileType == FileType(number) {
@@ -129,6 +136,9 @@ func ParseFileType(s string) (FileType, error) {
 
 // String returns llama.cpp's name of the file type, such as "Q4_K_M".
 func (f FileType) String() string {
+	if f == Copy {
+		return "COPY"
+	}
 	for _, known := range fileTypes {
 		if known.fileType == f {
 			return known.name

@@ -16,57 +16,132 @@ import (
 // it makes no sense without an importance matrix.
 var ErrNeedsImatrix = errors.New("needs an importance matrix")
 
-// Options says under which circumstances Plan plans.
+// Version is the version of llama-quantize whose rules these are.
+const Version = "0.7.0"
+
+// Options says how Plan deviates from the file type's rules, and under which
+// circumstances it plans. The zero value is llama-quantize without flags.
 type Options struct {
-	// Imatrix means that there is an importance matrix. Some rules depend on
-	// it, and some types need it.
+	// Imatrix means that there is an importance matrix, which some rules
+	// depend on.
 	Imatrix bool
+	// Pure gives every tensor that is quantized the base type instead of what
+	// the file type's rules say (--pure).
+	Pure bool
+	// LeaveOutput leaves output.weight in its type (--leave-output-tensor).
+	LeaveOutput bool
+	// OutputType, if set, is the type of output.weight, or of the token
+	// embeddings where they serve as output matrix (--output-tensor-type).
+	OutputType *gguf.Type
+	// TokenEmbeddingType, if set, is the type of the token embeddings
+	// (--token-embedding-type).
+	TokenEmbeddingType *gguf.Type
+	// Overrides give tensors a type by name; the first that matches counts.
+	// They apply to quantized file types only, and yield to OutputType and
+	// TokenEmbeddingType (--tensor-type).
+	Overrides []Override
+	// KeepOrder makes rules that count tensors do so in the order the tensors
+	// are given in (--keep-split).
+	KeepOrder bool
+}
+
+// quantizable reports whether t changes its type.
+func (o *Options) quantizable(t gguf.TensorInfo) bool {
+	return quantizable(t) && !(o.LeaveOutput && t.Name == "output.weight")
+}
+
+// outright returns the type of a tensor for which nothing else counts.
+func (o *Options) outright(t gguf.TensorInfo) (gguf.Type, bool) {
+	switch c := classOf(t.Name); {
+	case c == tokenEmbd && o.TokenEmbeddingType != nil:
+		return *o.TokenEmbeddingType, true
+	case c == output && o.OutputType != nil:
+		return *o.OutputType, true
+	}
+	return 0, false
+}
+
+// override returns the first override that matches, nil if none does.
+func (o *Options) override(name string) *Override {
+	for i := range o.Overrides {
+		if o.Overrides[i].pattern.MatchString(name) {
+			return &o.Overrides[i]
+		}
+	}
+	return nil
 }
 
 // Plan returns the type of every tensor, in the order of tensors, when a model
 // with this metadata is quantized to file type ft. Tensors that are not
-// quantized keep their type.
+// quantized keep their type; with Copy, all do.
 //
 // Some rules count tensors ("the first two attn_v"). They count in Order,
-// whatever the order of tensors is.
+// whatever the order of tensors is, unless Options.KeepOrder is set. A tensor
+// whose type an option gives is not counted.
 //
 // The error wraps gguf.ErrUnsupported if ft is unknown or a tensor's rows suit
-// no type that could replace the one planned, gguf.ErrNoKey or gguf.ErrCorrupt
-// if the metadata lacks what the rules need or contradicts the tensors, and
-// ErrNeedsImatrix.
+// no type that could replace the one planned, and gguf.ErrNoKey or
+// gguf.ErrCorrupt if the metadata lacks what the rules need or contradicts the
+// tensors.
 func Plan(meta *gguf.Metadata, tensors []gguf.TensorInfo, ft FileType, opts Options) ([]gguf.Type, error) {
+	types := make([]gguf.Type, len(tensors))
+	for i, t := range tensors {
+		types[i] = t.Type
+	}
+	if ft == Copy {
+		return types, nil
+	}
 	base, err := ft.Base()
 	if err != nil {
 		return nil, err
 	}
-	m := model{fileType: ft, base: base, imatrix: opts.Imatrix}
+	m := model{fileType: ft, base: base, imatrix: opts.Imatrix, outputOverride: opts.OutputType}
 	if base.Quantized() {
 		if err := m.read(meta, tensors); err != nil {
 			return nil, err
 		}
 	}
-	types := make([]gguf.Type, len(tensors))
-	for _, i := range Order(tensors) {
+	order := Order(tensors)
+	if opts.KeepOrder {
+		slices.Sort(order)
+	}
+	for _, i := range order {
 		t := tensors[i]
-		types[i] = t.Type
-		if !quantizable(t) {
+		if !opts.quantizable(t) {
+			continue
+		}
+		if typ, ok := opts.outright(t); ok {
+			types[i] = typ
 			continue
 		}
 		types[i] = base
 		if !base.Quantized() {
 			continue
 		}
-		if types[i], err = m.choose(t); err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		if o := opts.override(t.Name); o != nil {
+			types[i] = o.typ
+		} else if !opts.Pure {
+			if types[i], err = m.choose(t); err != nil {
+				return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+			}
 		}
 		if types[i], err = fitWidth(types[i], t.RowLen()); err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
-		if !opts.Imatrix && needsImatrix(t.Name, types[i], ft) {
-			return nil, fmt.Errorf("tensor %q: %s in %s %w", t.Name, types[i], ft, ErrNeedsImatrix)
-		}
 	}
 	return types, nil
+}
+
+// CheckImatrix returns an error that wraps ErrNeedsImatrix if a tensor gets one
+// of the smallest types and there is no importance for it: has says whether
+// there is. types are those Plan returned.
+func CheckImatrix(tensors []gguf.TensorInfo, types []gguf.Type, ft FileType, has func(tensor string) bool) error {
+	for i, t := range tensors {
+		if types[i] != t.Type && needsImatrix(t.Name, types[i], ft) && !has(t.Name) {
+			return fmt.Errorf("tensor %q: %s in %s %w", t.Name, types[i], ft, ErrNeedsImatrix)
+		}
+	}
+	return nil
 }
 
 // Order returns the order in which llama-quantize works on tensors and writes
@@ -103,6 +178,8 @@ type model struct {
 	fileType FileType
 	base     gguf.Type
 	imatrix  bool
+	// outputOverride, if set, is the type of the output matrix.
+	outputOverride *gguf.Type
 
 	arch      string
 	layers    int

@@ -99,6 +99,9 @@ func TestPlanIsThatOfLlamaQuantize(t *testing.T) {
 				ft, err := recipe.ParseFileType(typeName)
 				require.NoError(t, err)
 				types, err := recipe.Plan(r.meta, r.tensors, ft, recipe.Options{Imatrix: imatrix})
+				if err == nil {
+					err = recipe.CheckImatrix(r.tensors, types, ft, func(string) bool { return imatrix })
+				}
 				if want == nil {
 					require.Error(t, err)
 					return
@@ -228,10 +231,6 @@ func TestPlanRefuses(t *testing.T) {
 			ft: recipe.Q1_0, want: gguf.ErrUnsupported, message: "blk.0.attn_q.weight",
 			info: gguf.TensorInfo{Name: "blk.0.attn_q.weight", Type: gguf.F16, Shape: []int64{100, 8}},
 		},
-		"a type that needs an importance matrix": {
-			ft: recipe.IQ2_XS, want: recipe.ErrNeedsImatrix, message: "blk.0.attn_q.weight",
-			info: gguf.TensorInfo{Name: "blk.0.attn_q.weight", Type: gguf.F16, Shape: []int64{256, 8}},
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			meta, tensors := tiny(c.info)
@@ -243,6 +242,25 @@ func TestPlanRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.message)
 		})
 	}
+}
+
+func TestCheckImatrix(t *testing.T) {
+	meta, tensors := tiny(gguf.TensorInfo{Name: "blk.0.attn_q.weight", Type: gguf.F16, Shape: []int64{256, 8}})
+	plan := func(ft recipe.FileType) []gguf.Type {
+		types, err := recipe.Plan(meta, tensors, ft, recipe.Options{})
+		require.NoError(t, err)
+		return types
+	}
+	none := func(string) bool { return false }
+	for ft, needs := range map[recipe.FileType]bool{recipe.IQ2_XS: true, recipe.Q2_K_S: true, recipe.Q2_K: false, recipe.IQ3_S: false} {
+		err := recipe.CheckImatrix(tensors, plan(ft), ft, none)
+		require.Equal(t, needs, err != nil, ft)
+	}
+	err := recipe.CheckImatrix(tensors, plan(recipe.IQ2_XS), recipe.IQ2_XS, none)
+	require.ErrorIs(t, err, recipe.ErrNeedsImatrix)
+	require.ErrorContains(t, err, "blk.0.attn_q.weight")
+	has := func(name string) bool { return name == "blk.0.attn_q.weight" }
+	require.NoError(t, recipe.CheckImatrix(tensors, plan(recipe.IQ2_XS), recipe.IQ2_XS, has))
 }
 
 func TestHeadsMayDifferByLayer(t *testing.T) {
@@ -264,12 +282,12 @@ func TestParseFileType(t *testing.T) {
 			require.Equal(t, ft, got)
 		}
 	}
-	for s, want := range map[string]recipe.FileType{"q4_k": recipe.Q4_K_M, "Q3_K": recipe.Q3_K_M, "Q5_K": recipe.Q5_K_M, "15": recipe.Q4_K_M} {
+	for s, want := range map[string]recipe.FileType{"copy": recipe.Copy, "q4_k": recipe.Q4_K_M, "Q3_K": recipe.Q3_K_M, "Q5_K": recipe.Q5_K_M, "15": recipe.Q4_K_M} {
 		got, err := recipe.ParseFileType(s)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	for _, s := range []string{"", "Q9", "4", "-1", "Q4_K_M ", "COPY", "99999999999"} {
+	for _, s := range []string{"", "Q9", "4", "-1", "Q4_K_M ", "99999999999"} {
 		_, err := recipe.ParseFileType(s)
 		require.ErrorContains(t, err, strconv.Quote(s))
 	}

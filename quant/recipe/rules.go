@@ -231,6 +231,8 @@ func (p position) apply(rules []rule) gguf.Type {
 // embeddings where they are the same.
 func (m *model) outputType(width int64) gguf.Type {
 	switch {
+	case m.outputOverride != nil:
+		return *m.outputOverride
 	case m.fileType == MXFP4_MOE, m.arch == "falcon", width%int64(m.base.BlockSize()) != 0:
 		return gguf.Q8_0
 	case m.fileType == IQ3_XXS, slices.Contains(smallest, m.fileType):
