@@ -175,6 +175,9 @@ func (v *View) Metadata() *gguf.Metadata { return v.meta }
 // Tensors implements gguf.Source.
 func (v *View) Tensors() []gguf.TensorInfo { return v.tensors }
 
+// Origin returns the index in the source's Tensors of a tensor of the view.
+func (v *View) Origin(tensor int) int { return v.origin[tensor] }
+
 // ReadRows implements gguf.Source. A NaN or an infinity in a row, before or
 // after quantizing, is an error that names tensor and row; in the source it
 // wraps gguf.ErrCorrupt.

@@ -133,6 +133,8 @@ func mirrorEnvironment(flags []cli.Flag) {
 			f.EnvVars = env
 		case *cli.StringFlag:
 			f.EnvVars = env
+		case *cli.GenericFlag:
+			f.EnvVars = env
 		default:
 			panic(fmt.Sprintf("flag %s is of type %T", flag.Names()[0], flag))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -22,6 +23,7 @@ func convertCommand() *cli.Command {
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; default: that of the checkpoint"},
+			imatrixFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
 			&cli.StringFlag{Name: "split-max-size", Usage: "split the output into files with at most this `SIZE` of tensors, such as 4G"},
 			dryRunFlag(), forceFlag(), threadsFlag(),
@@ -30,7 +32,7 @@ func convertCommand() *cli.Command {
 	}
 }
 
-func convertModel(c *cli.Context) error {
+func convertModel(c *cli.Context) (err error) {
 	args, err := arguments(c, "MODEL", "OUT.gguf")
 	if err != nil {
 		return err
@@ -44,7 +46,7 @@ func convertModel(c *cli.Context) error {
 		maxBytes = int64(n)
 	}
 	options := convert.Options{Name: c.String("name")}
-	quantizeTo := recipe.FileType(math.MaxUint32)
+	quantizeTo := recipe.Copy
 	if s := c.String("type"); s != "" {
 		fileType, err := recipe.ParseFileType(s)
 		if err != nil {
@@ -52,7 +54,7 @@ func convertModel(c *cli.Context) error {
 		}
 		base, err := fileType.Base()
 		if err != nil {
-			return err
+			return usageError{c.Command.Name, err}
 		}
 		switch fileType {
 		case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:
@@ -68,10 +70,22 @@ func convertModel(c *cli.Context) error {
 	}
 	defer checkpoint.Close()
 	var src gguf.Source = checkpoint
-	if quantizeTo != math.MaxUint32 {
-		if src, err = quant.NewView(checkpoint, quantizeTo, quant.ViewOptions{}); err != nil {
+	importance, err := openImportance(c, quantizeFlags{})
+	if err != nil {
+		return err
+	}
+	if importance != nil {
+		defer func() { err = errors.Join(err, importance.Close()) }()
+	}
+	if quantizeTo != recipe.Copy {
+		view, err := quant.NewView(checkpoint, quantizeTo, quant.ViewOptions{Importance: importance, DryRun: c.Bool("dry-run")})
+		if err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
+		printNotes(c, view.Notes())
+		src = view
+	} else if importance != nil {
+		printNotes(c, []string{"the importance matrix is not used: nothing is quantized with it"})
 	}
 	return writeModel(c, src, tensorTypes(checkpoint), args[1], maxBytes)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,6 +27,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
 			env.Setenv("MOE", filepath.Join(data, "beyonder-mini", "moe"))
+			env.Setenv("IMATRIX", filepath.Join(data, "..", "quant", "imatrix", "testdata", "moe.imatrix"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -32,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"beyonder":   sparseBeyonder,
 			"tensor-mib": tensorMiB,
 			"cut":        cut,
+			"sha256":     sha256Is,
 		},
 	})
 }
@@ -58,6 +62,14 @@ func jsonIs(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if (string(got) == args[len(args)-1]) == neg {
 		ts.Fatalf("%v is %s", args[:len(args)-1], got)
+	}
+}
+
+// sha256Is checks the hash of a whole file: sha256 FILE HASH.
+func sha256Is(ts *testscript.TestScript, neg bool, args []string) {
+	got := fmt.Sprintf("%x", sha256.Sum256([]byte(ts.ReadFile(args[0]))))
+	if (got == args[1]) == neg {
+		ts.Fatalf("%s has SHA-256 %s", args[0], got)
 	}
 }
 

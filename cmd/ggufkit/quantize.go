@@ -1,29 +1,101 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
+// quantizeFlags are the flags of quantize that may be repeated.
+type quantizeFlags struct {
+	overrides        []recipe.Override
+	include, exclude []string
+	metadata         []gguf.KV
+}
+
+// repeated is a flag whose every use adds something.
+type repeated func(value string) error
+
+func (r repeated) Set(value string) error { return r(value) }
+func (r repeated) String() string         { return "" }
+
+// repeatedFlag returns a flag that appends what parse makes of its values.
+func repeatedFlag[T any](name, usage string, to *[]T, parse func(string) ([]T, error)) cli.Flag {
+	add := func(value string) error {
+		v, err := parse(value)
+		*to = append(*to, v...)
+		return err
+	}
+	return &cli.GenericFlag{Name: name, Usage: usage, Value: repeated(add)}
+}
+
+// one makes a parser of one value into one of several.
+func one[T any](parse func(string) (T, error)) func(string) ([]T, error) {
+	return func(s string) ([]T, error) {
+		v, err := parse(s)
+		return []T{v}, err
+	}
+}
+
 func quantizeCommand() *cli.Command {
+	var f quantizeFlags
+	text := one(func(s string) (string, error) { return s, nil })
 	return &cli.Command{
 		Name:      "quantize",
 		Usage:     "write a model with its weights quantized, the same bytes as llama-quantize",
 		ArgsUsage: "MODEL OUT.gguf TYPE",
+		Description: "TYPE is a file type such as Q4_K_M, or COPY. The flags are those of llama-quantize, and their\n" +
+			"order counts where it does there: the first --tensor-type or line of --tensor-type-file that\n" +
+			"matches a tensor is used. A NAME is any part of a tensor's name.",
 		Flags: append(append([]cli.Flag{
+			imatrixFlag(),
+			repeatedFlag("include-weights", "use the importance matrix only for tensors called `NAME`; may be repeated", &f.include, text),
+			repeatedFlag("exclude-weights", "do not use the importance matrix for tensors called `NAME`; may be repeated", &f.exclude, text),
 			&cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, at a loss"},
+			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is"},
+			&cli.BoolFlag{Name: "pure", Usage: "give all tensors the same type"},
+			&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight"},
+			&cli.StringFlag{Name: "token-embedding-type", Usage: "`TYPE` of the token embeddings"},
+			repeatedFlag("tensor-type", "give tensors a type: `PATTERN=TYPE`, where PATTERN is a regular expression; may be repeated", &f.overrides, one(recipe.ParseOverride)),
+			repeatedFlag("tensor-type-file", "read such patterns from `FILE`", &f.overrides, readOverrides),
+			&cli.StringFlag{Name: "prune-layers", Usage: "take out layers `L0,L1,...`, counted from 0"},
+			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors"},
+			repeatedFlag("override-kv", "set metadata: `KEY=TYPE:VALUE`, where TYPE is int, float, bool or str; may be repeated", &f.metadata, one(quant.ParseOverrideKV)),
+			&cli.StringFlag{Name: "compat", Value: recipe.Version, Usage: "write what this `VERSION` of llama-quantize writes"},
 			dryRunFlag(), forceFlag(), threadsFlag(),
 		}, progressFlags()...), jsonFlag()),
-		Action: quantize,
+		Action: func(c *cli.Context) error { return quantize(c, f) },
 	}
 }
 
-func quantize(c *cli.Context) error {
+func imatrixFlag() cli.Flag {
+	return &cli.StringFlag{Name: "imatrix", Usage: "use the importance matrix in `FILE`, as llama-imatrix writes it"}
+}
+
+func readOverrides(path string) (overrides []recipe.Override, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if overrides, err = recipe.ReadOverrides(file); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return overrides, nil
+}
+
+func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	args, err := arguments(c, "MODEL", "OUT.gguf", "TYPE")
 	if err != nil {
 		return err
@@ -32,14 +104,134 @@ func quantize(c *cli.Context) error {
 	if err != nil {
 		return usageError{c.Command.Name, err}
 	}
+	opts, err := f.viewOptions(c)
+	if err != nil {
+		return err
+	}
+	importance, err := openImportance(c, f)
+	if err != nil {
+		return err
+	}
+	if importance != nil {
+		defer func() { err = errors.Join(err, importance.Close()) }()
+		opts.Importance = f.selectWeights(c, importance)
+	}
 	model, err := convert.OpenModel(args[0])
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	view, err := quant.NewView(model, fileType, quant.ViewOptions{AllowRequantize: c.Bool("allow-requantize")})
+	shards := []int{len(model.Tensors())}
+	if opts.Recipe.KeepOrder {
+		file, ok := model.(*gguf.File)
+		if !ok {
+			return usagef(c, "--keep-split needs a GGUF file, %s is none", args[0])
+		}
+		if shards, err = shardSizes(file); err != nil {
+			return err
+		}
+	}
+	view, err := quant.NewView(model, fileType, opts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	return writeModel(c, view, tensorTypes(model), args[1], 0)
+	printNotes(c, view.Notes())
+	from := make(map[string]gguf.Type)
+	for i, t := range view.Tensors() {
+		from[t.Name] = model.Tensors()[view.Origin(i)].Type
+	}
+	if len(shards) > 1 {
+		return writeShards(c, view, from, args[1], shards)
+	}
+	return writeModel(c, view, from, args[1], 0)
+}
+
+// viewOptions returns what the flags say, but for the importance matrix.
+func (f quantizeFlags) viewOptions(c *cli.Context) (quant.ViewOptions, error) {
+	opts := quant.ViewOptions{
+		Recipe: recipe.Options{
+			Pure:        c.Bool("pure"),
+			LeaveOutput: c.Bool("leave-output-tensor"),
+			Overrides:   f.overrides,
+			KeepOrder:   c.Bool("keep-split"),
+		},
+		AllowRequantize: c.Bool("allow-requantize"),
+		Metadata:        f.metadata,
+		DryRun:          c.Bool("dry-run"),
+	}
+	for name, to := range map[string]**gguf.Type{"output-tensor-type": &opts.Recipe.OutputType, "token-embedding-type": &opts.Recipe.TokenEmbeddingType} {
+		if s := c.String(name); s != "" {
+			t, err := gguf.ParseType(s)
+			if err != nil {
+				return opts, usagef(c, "--%s: %w", name, err)
+			}
+			*to = &t
+		}
+	}
+	if s := c.String("prune-layers"); s != "" {
+		for _, layer := range strings.Split(s, ",") {
+			n, err := strconv.ParseUint(layer, 10, 31)
+			if err != nil {
+				return opts, usagef(c, "--prune-layers: %q is not the number of a layer", layer)
+			}
+			opts.PruneLayers = append(opts.PruneLayers, int(n))
+		}
+	}
+	if v := c.String("compat"); v != recipe.Version {
+		return opts, usagef(c, "--compat is %q, only %s is known", v, recipe.Version)
+	}
+	return opts, nil
+}
+
+// openImportance opens the file of --imatrix; it returns nil if there is none.
+func openImportance(c *cli.Context, f quantizeFlags) (*imatrix.Matrix, error) {
+	if f.include != nil && f.exclude != nil {
+		return nil, usagef(c, "--include-weights and --exclude-weights cannot be used together")
+	}
+	path := c.String("imatrix")
+	if path == "" {
+		if f.include != nil || f.exclude != nil {
+			return nil, usagef(c, "--include-weights and --exclude-weights need --imatrix")
+		}
+		return nil, nil
+	}
+	return imatrix.Open(path)
+}
+
+// selectWeights returns the part of the matrix that --include-weights and
+// --exclude-weights leave.
+func (f quantizeFlags) selectWeights(c *cli.Context, m *imatrix.Matrix) *imatrix.Matrix {
+	names := slices.Concat(f.include, f.exclude)
+	if names == nil {
+		return m
+	}
+	used := make(map[string]bool)
+	selected := m.Filter(func(tensor string) bool {
+		found := false
+		for _, name := range names {
+			if strings.Contains(tensor, name) {
+				found, used[name] = true, true
+			}
+		}
+		return found == (f.include != nil)
+	})
+	for _, name := range names {
+		if !used[name] {
+			printNotes(c, []string{fmt.Sprintf("the importance matrix has no tensor called %q", name)})
+		}
+	}
+	if len(selected.Tensors()) == 0 {
+		printNotes(c, []string{"nothing is left of the importance matrix, it is not used"})
+	}
+	return selected
+}
+
+// printNotes says what the user should know but did not ask for.
+func printNotes(c *cli.Context, notes []string) {
+	if c.Bool("quiet") {
+		return
+	}
+	for _, note := range notes {
+		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+	}
 }
