@@ -224,6 +224,9 @@ func (f *File) Paths() []string {
 // Size returns the size of the file or of all files of the set in bytes.
 func (f *File) Size() int64 { return f.size }
 
+// Shard returns which of the files of a split set, counted from 0, has a tensor.
+func (f *File) Shard(tensor int) int { return f.where[tensor].shard }
+
 // Offset returns where the data of a tensor starts, in bytes from the start of
 // the file that holds it.
 func (f *File) Offset(tensor int) int64 { return f.where[tensor].offset }

@@ -169,6 +169,21 @@ func TestSplitFilesAreReadAsOne(t *testing.T) {
 	requireSame(t, src, f)
 	require.Equal(t, paths, f.Paths())
 
+	// The same files again, from how many tensors each has.
+	shards := make([]int, len(paths))
+	for i := range f.Tensors() {
+		shards[f.Shard(i)]++
+	}
+	again := write(t, src, gguf.WriteOptions{Shards: shards})
+	require.Equal(t, len(paths), len(again))
+	for i := range paths {
+		want, err := os.ReadFile(paths[i])
+		require.NoError(t, err)
+		got, err := os.ReadFile(again[i])
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+
 	_, err = gguf.Open(paths[1])
 	require.ErrorContains(t, err, paths[0], "the error says which file to open")
 

@@ -36,6 +36,9 @@ type WriteOptions struct {
 	// Resume continues what an earlier Write of the same Job has left, if there
 	// is anything. Every chunk of it is checked against its checksum first.
 	Resume bool
+	// Shards, if not nil, splits the output into files with so many tensors
+	// each, whatever their size.
+	Shards []int
 	// Progress, if set, is called after every written piece with the bytes of
 	// tensor data done so far and in all. Calls may be concurrent.
 	Progress func(done, total int64)
@@ -55,9 +58,9 @@ const chunkBytes = 512 << 10
 // ends or anything fails, nothing is left behind, except for WriteOptions.Job
 // when ctx ends.
 func Write(ctx context.Context, path string, src Source, opts WriteOptions) (paths []string, err error) {
-	parts := split(src, opts.MaxBytes)
+	parts := split(src, opts)
 	if len(parts) > math.MaxUint16 {
-		return nil, fmt.Errorf("%d files of at most %d bytes would be needed, at most %d are possible", len(parts), opts.MaxBytes, math.MaxUint16)
+		return nil, fmt.Errorf("%d files would be needed, at most %d are possible", len(parts), math.MaxUint16)
 	}
 	progress := progressMeter{report: opts.Progress}
 	for _, t := range src.Tensors() {
@@ -123,23 +126,24 @@ type part struct {
 	tensors []TensorInfo
 }
 
-// split cuts the source into parts of at most maxBytes, or into one part.
-// The first part has the metadata and all have the split.* keys, as
-// llama-gguf-split writes them.
-func split(src Source, maxBytes int64) []part {
-	parts := []part{{meta: src.Metadata()}}
-	size := int64(0)
+// split cuts the source into parts. The first part has the metadata and all
+// have the split.* keys, as llama-gguf-split writes them.
+func split(src Source, opts WriteOptions) []part {
 	tensors := src.Tensors()
-	for i, t := range tensors {
-		last := &parts[len(parts)-1]
-		if maxBytes > 0 && i > last.first && size+t.Bytes() > maxBytes {
-			parts = append(parts, part{meta: &Metadata{}, first: i})
-			last = &parts[len(parts)-1]
-			size = 0
-		}
-		size += t.Bytes()
-		last.tensors = tensors[last.first : i+1]
+	shards := opts.Shards
+	if shards == nil {
+		shards = shardsOf(tensors, opts.MaxBytes)
 	}
+	var parts []part
+	first := 0
+	for _, n := range shards {
+		parts = append(parts, part{meta: &Metadata{}, first: first, tensors: tensors[first : first+n]})
+		first += n
+	}
+	if first != len(tensors) {
+		panic(fmt.Sprintf("gguf: shards %v of %d tensors", shards, len(tensors)))
+	}
+	parts[0].meta = src.Metadata()
 	if len(parts) == 1 {
 		return parts
 	}
@@ -154,6 +158,24 @@ func split(src Source, maxBytes int64) []part {
 		parts[i].meta.Set(keySplitTensors, int32(len(tensors)))
 	}
 	return parts
+}
+
+// shardsOf returns numbers of tensors that take at most maxBytes together, or all
+// if that is 0.
+func shardsOf(tensors []TensorInfo, maxBytes int64) []int {
+	shards := []int{0}
+	size := int64(0)
+	for _, t := range tensors {
+		last := &shards[len(shards)-1]
+		if maxBytes > 0 && *last > 0 && size+t.Bytes() > maxBytes {
+			shards = append(shards, 0)
+			last = &shards[len(shards)-1]
+			size = 0
+		}
+		size += t.Bytes()
+		*last++
+	}
+	return shards
 }
 
 // write fills o with the part of src. Every chunk of rows has its place in

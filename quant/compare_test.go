@@ -10,24 +10,17 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
-// floats is a Source of one F32 tensor.
-type floats struct {
-	info   gguf.TensorInfo
-	values []float32
-}
-
+// newFloats returns a source of one F32 tensor.
 func newFloats(rowLen, rows int64, value func(i int) float32) *floats {
-	f := &floats{info: gguf.TensorInfo{Name: "t", Type: gguf.F32, Shape: []int64{rowLen, rows}}}
-	for i := range int(rowLen * rows) {
-		f.values = append(f.values, value(i))
+	values := make([]float32, rowLen*rows)
+	for i := range values {
+		values[i] = value(i)
 	}
-	return f
-}
-
-func (f *floats) Metadata() *gguf.Metadata   { return &gguf.Metadata{} }
-func (f *floats) Tensors() []gguf.TensorInfo { return []gguf.TensorInfo{f.info} }
-func (f *floats) ReadRows(dst []byte, _ int, first, n int64) error {
-	return quant.Quantize(gguf.F32, dst, f.values[first*f.info.RowLen():][:n*f.info.RowLen()])
+	return &floats{
+		meta:    &gguf.Metadata{},
+		tensors: []gguf.TensorInfo{{Name: "t", Type: gguf.F32, Shape: []int64{rowLen, rows}}},
+		data:    [][]float32{values},
+	}
 }
 
 func TestCompare(t *testing.T) {
@@ -47,14 +40,14 @@ func TestCompare(t *testing.T) {
 	require.EqualValues(t, rowLen*rows, last)
 	require.Equal(t, []quant.Difference{{Name: "t", Type: gguf.F32, RMSE: math.Sqrt(0.5), NMSE: 0.125, Max: 1}}, differences)
 
-	other.values[rowLen*600+7] = float32(math.NaN())
+	other.data[0][rowLen*600+7] = float32(math.NaN())
 	_, err = quant.Compare(t.Context(), other, original, nil)
 	require.ErrorContains(t, err, `tensor "t", row 600`)
 
 	_, err = quant.Compare(t.Context(), newFloats(rowLen, rows+1, func(int) float32 { return 0 }), original, nil)
 	require.ErrorContains(t, err, "shape")
 	renamed := newFloats(rowLen, rows, func(int) float32 { return 0 })
-	renamed.info.Name = "u"
+	renamed.tensors[0].Name = "u"
 	_, err = quant.Compare(t.Context(), renamed, original, nil)
 	require.ErrorContains(t, err, `"u" has no original`)
 }

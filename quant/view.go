@@ -178,6 +178,27 @@ func (v *View) Tensors() []gguf.TensorInfo { return v.tensors }
 // Origin returns the index in the source's Tensors of a tensor of the view.
 func (v *View) Origin(tensor int) int { return v.origin[tensor] }
 
+// Original returns the tensors of the view as they are in its source: in the
+// order and with the names that they have in the view.
+func (v *View) Original() gguf.Source {
+	o := &original{v: v, tensors: slices.Clone(v.tensors)}
+	for i := range o.tensors {
+		o.tensors[i].Type = v.src.Tensors()[v.origin[i]].Type
+	}
+	return o
+}
+
+type original struct {
+	v       *View
+	tensors []gguf.TensorInfo
+}
+
+func (o *original) Metadata() *gguf.Metadata   { return o.v.src.Metadata() }
+func (o *original) Tensors() []gguf.TensorInfo { return o.tensors }
+func (o *original) ReadRows(dst []byte, tensor int, first, n int64) error {
+	return o.v.src.ReadRows(dst, o.v.origin[tensor], first, n)
+}
+
 // ReadRows implements gguf.Source. A NaN or an infinity in a row, before or
 // after quantizing, is an error that names tensor and row; in the source it
 // wraps gguf.ErrCorrupt.

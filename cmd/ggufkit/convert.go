@@ -69,7 +69,7 @@ func convertModel(c *cli.Context) (err error) {
 		return err
 	}
 	defer checkpoint.Close()
-	var src gguf.Source = checkpoint
+	var src, original gguf.Source = checkpoint, checkpoint
 	importance, err := openImportance(c, quantizeFlags{})
 	if err != nil {
 		return err
@@ -83,9 +83,9 @@ func convertModel(c *cli.Context) (err error) {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		printNotes(c, view.Notes())
-		src = view
+		src, original = view, view.Original()
 	} else if importance != nil {
 		printNotes(c, []string{"the importance matrix is not used: nothing is quantized with it"})
 	}
-	return writeModel(c, src, tensorTypes(checkpoint), args[1], maxBytes)
+	return writeModel(c, src, original, args[1], gguf.WriteOptions{MaxBytes: maxBytes})
 }

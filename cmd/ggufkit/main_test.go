@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
@@ -35,6 +37,7 @@ func TestScripts(t *testing.T) {
 			"beyonder":   sparseBeyonder,
 			"tensor-mib": tensorMiB,
 			"cut":        cut,
+			"kill-early": killEarly,
 			"sha256":     sha256Is,
 		},
 	})
@@ -78,4 +81,35 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+// killEarly starts ggufkit and kills it, giving it no chance to clean up, soon
+// after a file appears: kill-early FILE ARGUMENTS.
+func killEarly(ts *testscript.TestScript, _ bool, args []string) {
+	self, err := os.Executable()
+	ts.Check(err)
+	// testscript starts this program again as ggufkit when it is called that.
+	link := ts.MkAbs("bin/ggufkit")
+	ts.Check(os.MkdirAll(filepath.Dir(link), 0o777))
+	if err := os.Symlink(self, link); !os.IsExist(err) {
+		ts.Check(err)
+	}
+	cmd := exec.Command(link, args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			time.Sleep(20 * time.Millisecond)
+			_ = cmd.Process.Kill()
+			<-ended
+			return
+		}
+		select {
+		case <-ended:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }

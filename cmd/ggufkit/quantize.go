@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +75,8 @@ func quantizeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors"},
 			repeatedFlag("override-kv", "set metadata: `KEY=TYPE:VALUE`, where TYPE is int, float, bool or str; may be repeated", &f.metadata, one(quant.ParseOverrideKV)),
 			&cli.StringFlag{Name: "compat", Value: recipe.Version, Usage: "write what this `VERSION` of llama-quantize writes"},
+			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report the error of the worst tensor"},
+			&cli.BoolFlag{Name: "resume", Usage: "continue what an interrupted or killed run has left"},
 			dryRunFlag(), forceFlag(), threadsFlag(),
 		}, progressFlags()...), jsonFlag()),
 		Action: func(c *cli.Context) error { return quantize(c, f) },
@@ -121,29 +125,62 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 		return err
 	}
 	defer model.Close()
-	shards := []int{len(model.Tensors())}
-	if opts.Recipe.KeepOrder {
-		file, ok := model.(*gguf.File)
-		if !ok {
-			return usagef(c, "--keep-split needs a GGUF file, %s is none", args[0])
-		}
-		if shards, err = shardSizes(file); err != nil {
-			return err
-		}
+	file, isFile := model.(*gguf.File)
+	if opts.Recipe.KeepOrder && !isFile {
+		return usagef(c, "--keep-split needs a GGUF file, %s is none", args[0])
 	}
 	view, err := quant.NewView(model, fileType, opts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	printNotes(c, view.Notes())
-	from := make(map[string]gguf.Type)
-	for i, t := range view.Tensors() {
-		from[t.Name] = model.Tensors()[view.Origin(i)].Type
+	write := gguf.WriteOptions{Resume: c.Bool("resume")}
+	if opts.Recipe.KeepOrder {
+		write.Shards = shardsLike(file, view)
 	}
-	if len(shards) > 1 {
-		return writeShards(c, view, from, args[1], shards)
+	inputs := []string{args[0]}
+	if isFile {
+		inputs = file.Paths()
 	}
-	return writeModel(c, view, from, args[1], 0)
+	if path := c.String("imatrix"); path != "" {
+		inputs = append(inputs, path)
+	}
+	if write.Job, err = f.job(inputs); err != nil {
+		return err
+	}
+	return writeModel(c, view, view.Original(), args[1], write)
+}
+
+// shardsLike returns how many tensors of the view each file of its source has.
+// Files but the first that lost all of theirs are left out.
+func shardsLike(file *gguf.File, view *quant.View) []int {
+	shards := make([]int, len(file.Paths()))
+	for i := range view.Tensors() {
+		shards[file.Shard(view.Origin(i))]++
+	}
+	return append(shards[:1], slices.DeleteFunc(shards[1:], func(n int) bool { return n == 0 })...)
+}
+
+// job describes what the bytes of the output depend on besides its header: the
+// files that are read, by size and time, and which importances are used.
+func (f quantizeFlags) job(inputs []string) (string, error) {
+	job := fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)
+	for _, root := range inputs {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := os.Stat(path)
+			if err == nil {
+				job += fmt.Sprintf(", %s %d %d", path, info.Size(), info.ModTime().UnixNano())
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return job, nil
 }
 
 // viewOptions returns what the flags say, but for the importance matrix.

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
 )
 
 // writeReport says what a command wrote, or would write.
@@ -26,15 +27,18 @@ type writeTensor struct {
 	From  string  `json:"from"`
 	Type  string  `json:"type"`
 	Bytes int64   `json:"bytes"`
+	// RMSE is that of the written tensor, with --verify.
+	RMSE *float64 `json:"rmse,omitempty"`
 }
 
-// writeModel writes src to the path out, or with --dry-run says what that
-// would be. from gives each tensor's type in the original.
-func writeModel(c *cli.Context, src gguf.Source, from map[string]gguf.Type, out string, maxBytes int64) error {
+// writeModel writes src to the path out and, if asked to, checks what it wrote
+// against the original, the same tensors in their original types. With --dry-run
+// it only says what it would write.
+func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf.WriteOptions) error {
 	if !strings.HasSuffix(out, ".gguf") {
 		return usagef(c, "the output is called %q, but the name of a GGUF file ends in .gguf", out)
 	}
-	report, err := newWriteReport(src, from)
+	report, err := newWriteReport(src, original)
 	if err != nil {
 		return err
 	}
@@ -42,39 +46,74 @@ func writeModel(c *cli.Context, src gguf.Source, from map[string]gguf.Type, out 
 		return report.print(c, src)
 	}
 	progress := newProgress(c, "writing", byteRate)
-	report.Files, err = gguf.Write(c.Context, out, src, gguf.WriteOptions{
-		Overwrite: c.Bool("force"),
-		Threads:   c.Int("threads"),
-		MaxBytes:  maxBytes,
-		Progress:  progress.update,
-	})
+	opts.Overwrite = c.Bool("force")
+	opts.Threads = c.Int("threads")
+	opts.Progress = progress.update
+	report.Files, err = gguf.Write(c.Context, out, src, opts)
 	progress.stop()
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%w: use --force to overwrite it", err)
-	}
-	if err != nil {
+	case err != nil && opts.Job != "" && c.Err() != nil:
+		return fmt.Errorf("%w: --resume continues it", err)
+	case err != nil:
 		return err
+	}
+	var worst int
+	if c.Bool("verify") {
+		if worst, err = report.verify(c, original); err != nil {
+			return err
+		}
 	}
 	if c.Bool("json") {
 		return printJSON(c, report)
 	}
-	if !c.Bool("quiet") {
-		for _, file := range report.Files {
-			fmt.Fprintln(c.App.ErrWriter, "wrote", file)
-		}
-		fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight\n", bytesText(report.FileBytes), report.BPW)
+	if c.Bool("quiet") {
+		return nil
+	}
+	for _, file := range report.Files {
+		fmt.Fprintln(c.App.ErrWriter, "wrote", file)
+	}
+	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight\n", bytesText(report.FileBytes), report.BPW)
+	if c.Bool("verify") {
+		t := report.Tensors[worst]
+		fmt.Fprintf(c.App.ErrWriter, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *t.RMSE, t.Name, t.Type)
 	}
 	return nil
 }
 
-func newWriteReport(src gguf.Source, from map[string]gguf.Type) (writeReport, error) {
+// verify reads back what was written, checks every block, and returns which
+// tensor has the largest error.
+func (r *writeReport) verify(c *cli.Context, original gguf.Source) (worst int, err error) {
+	written, err := gguf.Open(r.Files[0])
+	if err != nil {
+		return 0, err
+	}
+	defer written.Close()
+	progress := newProgress(c, "verifying", func(perSecond float64) string { return fmt.Sprintf("%.0f million weights/s", perSecond/1e6) })
+	differences, err := quant.Compare(c.Context, written, original, progress.update)
+	progress.stop()
+	if err != nil {
+		return 0, fmt.Errorf("verifying %s: %w", r.Files[0], err)
+	}
+	for i, d := range differences {
+		r.Tensors[i].RMSE = &d.RMSE
+		if d.RMSE > differences[worst].RMSE {
+			worst = i
+		}
+	}
+	return worst, nil
+}
+
+func newWriteReport(src, original gguf.Source) (writeReport, error) {
 	_, size, err := gguf.Layout(src)
 	if err != nil {
 		return writeReport{}, err
 	}
 	report := writeReport{FileBytes: size, BPW: bitsPerWeight(src)}
-	for _, t := range src.Tensors() {
-		report.Tensors = append(report.Tensors, writeTensor{t.Name, t.Shape, from[t.Name].String(), t.Type.String(), t.Bytes()})
+	for i, t := range src.Tensors() {
+		from := original.Tensors()[i].Type
+		report.Tensors = append(report.Tensors, writeTensor{Name: t.Name, Shape: t.Shape, From: from.String(), Type: t.Type.String(), Bytes: t.Bytes()})
 	}
 	return report, nil
 }
@@ -90,15 +129,6 @@ func (r writeReport) print(c *cli.Context, src gguf.Source) error {
 	t.AppendFooter(table.Row{fmt.Sprintf("%d tensors", len(r.Tensors)), fmt.Sprintf("%.2f B weights", float64(weights(src))/1e9), "", fmt.Sprintf("%.2f bpw", r.BPW), r.FileBytes})
 	t.Render()
 	return nil
-}
-
-// tensorTypes returns the type of each tensor by name.
-func tensorTypes(src gguf.Source) map[string]gguf.Type {
-	types := make(map[string]gguf.Type)
-	for _, t := range src.Tensors() {
-		types[t.Name] = t.Type
-	}
-	return types
 }
 
 func weights(src gguf.Source) (n int64) {
