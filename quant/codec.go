@@ -26,27 +26,34 @@ type codec struct {
 // codecs is indexed by tensor type. Each entry is defined in the file named
 // after its type.
 var codecs = [...]codec{
-	gguf.F32:    f32,
-	gguf.F16:    f16,
-	gguf.BF16:   bf16,
-	gguf.Q1_0:   q10,
-	gguf.Q2_0:   q20,
-	gguf.Q4_0:   q40,
-	gguf.Q4_1:   q41,
-	gguf.Q5_0:   q50,
-	gguf.Q5_1:   q51,
-	gguf.Q8_0:   q80,
-	gguf.Q2_K:   q2K,
-	gguf.Q3_K:   q3K,
-	gguf.Q4_K:   q4K,
-	gguf.Q5_K:   q5K,
-	gguf.Q6_K:   q6K,
-	gguf.IQ4_NL: iq4NL,
-	gguf.IQ4_XS: iq4XS,
-	gguf.TQ1_0:  tq10,
-	gguf.TQ2_0:  tq20,
-	gguf.MXFP4:  mxFP4,
-	gguf.NVFP4:  nvFP4,
+	gguf.F32:     f32,
+	gguf.F16:     f16,
+	gguf.BF16:    bf16,
+	gguf.Q1_0:    q10,
+	gguf.Q2_0:    q20,
+	gguf.Q4_0:    q40,
+	gguf.Q4_1:    q41,
+	gguf.Q5_0:    q50,
+	gguf.Q5_1:    q51,
+	gguf.Q8_0:    q80,
+	gguf.Q2_K:    q2K,
+	gguf.Q3_K:    q3K,
+	gguf.Q4_K:    q4K,
+	gguf.Q5_K:    q5K,
+	gguf.Q6_K:    q6K,
+	gguf.IQ1_S:   iq1S,
+	gguf.IQ1_M:   iq1M,
+	gguf.IQ2_XXS: iq2XXS,
+	gguf.IQ2_XS:  iq2XS,
+	gguf.IQ2_S:   iq2S,
+	gguf.IQ3_XXS: iq3XXS,
+	gguf.IQ3_S:   iq3S,
+	gguf.IQ4_NL:  iq4NL,
+	gguf.IQ4_XS:  iq4XS,
+	gguf.TQ1_0:   tq10,
+	gguf.TQ2_0:   tq20,
+	gguf.MXFP4:   mxFP4,
+	gguf.NVFP4:   nvFP4,
 }
 
 // find returns the codec of t, which has no functions if there is none.
@@ -112,7 +119,7 @@ func QuantizeWeighted(t gguf.Type, dst []byte, src []float32, rowLen int, import
 		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
 	}
 	mustMatch(t, len(src), len(dst))
-	if len(importance) != rowLen || rowLen <= 0 || len(src)%rowLen != 0 {
+	if len(importance) != rowLen || len(src) > 0 && len(src)%rowLen != 0 {
 		panic(fmt.Sprintf("quant: %d elements in rows of %d with %d importances", len(src), rowLen, len(importance)))
 	}
 	for rowBytes := int(t.RowBytes(int64(rowLen))); len(src) > 0; dst, src = dst[rowBytes:], src[rowLen:] {

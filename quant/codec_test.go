@@ -20,7 +20,8 @@ import (
 
 // types are those with a codec. The budget is what test-quantize-fns.cpp of
 // ggml allows for the root of the summed squared errors over the number of
-// elements, on its 4096 values.
+// elements, on its 4096 values; for types it does not test, what it allows others
+// of as many bits.
 var types = []struct {
 	typ    gguf.Type
 	budget float64
@@ -38,6 +39,13 @@ var types = []struct {
 	{gguf.Q4_K, 0.002},
 	{gguf.Q5_K, 0.002},
 	{gguf.Q6_K, 0.002},
+	{gguf.IQ1_S, 0.025},
+	{gguf.IQ1_M, 0.025},
+	{gguf.IQ2_XXS, 0.0075},
+	{gguf.IQ2_XS, 0.0075},
+	{gguf.IQ2_S, 0.0075},
+	{gguf.IQ3_XXS, 0.005},
+	{gguf.IQ3_S, 0.004},
 	{gguf.IQ4_NL, 0.002},
 	{gguf.IQ4_XS, 0.002},
 	{gguf.TQ1_0, 0.01},
@@ -268,9 +276,12 @@ func TestCodecsDoNotAllocate(t *testing.T) {
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
 		x := ramp(512)
 		blocks := make([]byte, typ.RowBytes(512))
-		importance := ramp(512)
+		equal, importance := equalImportance(typ, 512), ramp(512)
+		for i := range importance {
+			importance[i] *= importance[i]
+		}
 		require.Zero(t, testing.AllocsPerRun(3, func() {
-			_ = quant.Quantize(typ, blocks, x)
+			_ = quant.QuantizeWeighted(typ, blocks, x, 512, equal)
 			_ = quant.QuantizeWeighted(typ, blocks, x, 512, importance)
 			_ = quant.Dequantize(typ, x, blocks)
 			_ = quant.Validate(typ, blocks)
@@ -457,10 +468,7 @@ func BenchmarkQuantize(b *testing.B) {
 	}
 	for _, c := range types {
 		blocks := make([]byte, c.typ.RowBytes(int64(len(x))))
-		for name, importance := range map[string][]float32{"plain": nil, "weighted": importance} {
-			if importance == nil && quant.NeedsImportance(c.typ) {
-				continue
-			}
+		run := func(name string, importance []float32) {
 			b.Run(c.typ.String()+"/"+name, func(b *testing.B) {
 				b.SetBytes(int64(4 * len(x)))
 				for b.Loop() {
@@ -468,6 +476,10 @@ func BenchmarkQuantize(b *testing.B) {
 				}
 			})
 		}
+		if !quant.NeedsImportance(c.typ) {
+			run("plain", nil)
+		}
+		run("weighted", importance)
 	}
 }
 
