@@ -29,6 +29,23 @@ func TestOverridesTheFirstCounts(t *testing.T) {
 	require.Equal(t, []gguf.Type{gguf.Q4_K, gguf.Q6_K, gguf.Q8_0, gguf.Q2_K}, types)
 }
 
+func TestTypesForSingleTensorsMustFit(t *testing.T) {
+	meta, tensors := tiny()
+	tensors[0].Shape[0], tensors[1].Shape[0] = 96, 96
+	q8, q6 := gguf.Q8_0, gguf.Q6_K
+	types, err := recipe.Plan(meta, tensors, recipe.F16, recipe.Options{OutputType: &q8, TokenEmbeddingType: &q8})
+	require.NoError(t, err)
+	require.Equal(t, []gguf.Type{gguf.Q8_0, gguf.Q8_0}, types)
+	for name, opts := range map[string]recipe.Options{
+		"output.weight":     {OutputType: &q6},
+		"token_embd.weight": {TokenEmbeddingType: &q6},
+	} {
+		_, err := recipe.Plan(meta, tensors, recipe.Q4_K_M, opts)
+		require.ErrorIs(t, err, gguf.ErrUnsupported)
+		require.ErrorContains(t, err, name)
+	}
+}
+
 func TestParseOverrideRefuses(t *testing.T) {
 	for text, message := range map[string]string{
 		`attn_q`:            "PATTERN=TYPE",

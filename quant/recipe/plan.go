@@ -79,8 +79,9 @@ func (o *Options) override(name string) *Override {
 // whatever the order of tensors is, unless Options.KeepOrder is set. A tensor
 // whose type an option gives is not counted.
 //
-// The error wraps gguf.ErrUnsupported if ft is unknown or a tensor's rows suit
-// no type that could replace the one planned, and gguf.ErrNoKey or
+// The error wraps gguf.ErrUnsupported if ft is unknown, or a tensor's rows suit
+// neither the type an option gives nor any that could replace the one planned,
+// and gguf.ErrNoKey or
 // gguf.ErrCorrupt if the metadata lacks what the rules need or contradicts the
 // tensors.
 func Plan(meta *gguf.Metadata, tensors []gguf.TensorInfo, ft FileType, opts Options) ([]gguf.Type, error) {
@@ -111,6 +112,9 @@ func Plan(meta *gguf.Metadata, tensors []gguf.TensorInfo, ft FileType, opts Opti
 			continue
 		}
 		if typ, ok := opts.outright(t); ok {
+			if t.RowLen()%int64(typ.BlockSize()) != 0 {
+				return nil, fmt.Errorf("%w: tensor %q: rows of %d elements are not whole blocks of %s", gguf.ErrUnsupported, t.Name, t.RowLen(), typ)
+			}
 			types[i] = typ
 			continue
 		}
