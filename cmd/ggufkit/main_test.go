@@ -97,8 +97,11 @@ func killEarly(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(link, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	ts.Check(cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
 	for {
 		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
 			time.Sleep(20 * time.Millisecond)

@@ -108,7 +108,7 @@ func checkPattern(pattern string) error {
 			// The = of (?= has ended the pattern.
 			return errors.New("look-ahead is not supported")
 		case c == '(' && strings.HasPrefix(rest, "?") && !strings.HasPrefix(rest, "?:"):
-			return errors.New("groups that start with (? are not supported, but for (?:")
+			return errors.New("a group starts with (?, of which only (?: is supported")
 		}
 	}
 	return nil
