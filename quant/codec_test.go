@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"math"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -359,6 +360,13 @@ func TestValidate(t *testing.T) {
 		{gguf.Q4_K, 2, []byte{0, 0x7c}, "block 2 of Q4_K has +Inf at byte 2"},
 		{gguf.Q5_K, 0, []byte{0, 0x7c}, "block 2 of Q5_K has +Inf at byte 0"},
 		{gguf.Q6_K, 208, []byte{0, 0x7c}, "block 2 of Q6_K has +Inf at byte 208"},
+		{gguf.IQ1_S, 0, []byte{0, 0x7c}, "block 2 of IQ1_S has +Inf at byte 0"},
+		{gguf.IQ1_M, 48, []byte{0, 0, 0, 0, 0, 0xc0, 0, 0x70}, "block 2 of IQ1_M has values up to +Inf"},
+		{gguf.IQ2_XXS, 0, []byte{0, 0x7c}, "block 2 of IQ2_XXS has +Inf at byte 0"},
+		{gguf.IQ2_XS, 0, []byte{0, 0x7c}, "block 2 of IQ2_XS has +Inf at byte 0"},
+		{gguf.IQ2_S, 0, []byte{0, 0x7c}, "block 2 of IQ2_S has +Inf at byte 0"},
+		{gguf.IQ3_XXS, 0, []byte{0, 0x7c}, "block 2 of IQ3_XXS has +Inf at byte 0"},
+		{gguf.IQ3_S, 0, []byte{1, 0x7c}, "block 2 of IQ3_S has NaN at byte 0"},
 		{gguf.IQ4_NL, 0, []byte{0, 0x7c}, "block 2 of IQ4_NL has +Inf at byte 0"},
 		{gguf.IQ4_XS, 0, []byte{0, 0x7c}, "block 2 of IQ4_XS has +Inf at byte 0"},
 		{gguf.TQ1_0, 52, []byte{0, 0x7c}, "block 2 of TQ1_0 has +Inf at byte 52"},
@@ -374,6 +382,43 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestTypesThatNeedImportance(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.IQ1_S, gguf.IQ2_XXS, gguf.IQ2_XS} {
+		require.True(t, quant.NeedsImportance(typ))
+		require.True(t, quant.CanQuantize(typ))
+		x, blocks := ramp(256), make([]byte, typ.BlockBytes())
+		for _, err := range []error{quant.Quantize(typ, blocks, x), quant.QuantizeWeighted(typ, blocks, x, 256, nil)} {
+			require.ErrorIs(t, err, gguf.ErrUnsupported)
+			require.ErrorContains(t, err, typ.String()+" blocks cannot be written without importance matrix")
+		}
+	}
+	require.False(t, quant.NeedsImportance(gguf.IQ2_S))
+	require.False(t, quant.NeedsImportance(gguf.Q4_K))
+}
+
+// The grids of the IQ types are made when they are first used, here by several
+// goroutines at once if no other test ran before.
+func TestCodecsAreSafeForConcurrentUse(t *testing.T) {
+	x := ramp(256)
+	for _, typ := range []gguf.Type{gguf.IQ1_S, gguf.IQ1_M, gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS, gguf.IQ3_S} {
+		results := make([][]float32, 4)
+		var done sync.WaitGroup
+		for i := range results {
+			done.Go(func() {
+				blocks := make([]byte, typ.BlockBytes())
+				if quant.QuantizeWeighted(typ, blocks, x, 256, equalImportance(typ, 256)) == nil {
+					results[i] = dequantize(t, typ, blocks)
+				}
+			})
+		}
+		done.Wait()
+		for _, result := range results {
+			require.NotNil(t, result)
+			require.Equal(t, results[0], result, typ)
+		}
+	}
+}
+
 func TestTypesWithoutCodec(t *testing.T) {
 	have := make(map[gguf.Type]bool)
 	for _, c := range types {
@@ -385,7 +430,7 @@ func TestTypesWithoutCodec(t *testing.T) {
 		if have[typ] {
 			continue
 		}
-		for _, err := range []error{quant.Quantize(typ, nil, nil), quant.Dequantize(typ, nil, nil), quant.Validate(typ, nil)} {
+		for _, err := range []error{quant.Quantize(typ, nil, nil), quant.QuantizeWeighted(typ, nil, nil, 0, []float32{}), quant.Dequantize(typ, nil, nil), quant.Validate(typ, nil)} {
 			require.ErrorIs(t, err, gguf.ErrUnsupported)
 			require.ErrorContains(t, err, typ.String())
 		}
