@@ -1,10 +1,11 @@
 // Package quant converts between float32 and the block formats of ggml's
 // tensor types, and shows a model quantized as llama-quantize would ([View]).
 //
-// [Quantize], [Dequantize] and [Validate] work on whole blocks of a
-// [gguf.Type]; the file named after a type holds its codec and says how a block
-// is laid out. The types are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K,
-// Q3_K, Q4_K, Q5_K and Q6_K, without importance matrix. For others there is an
+// [Quantize], [QuantizeWeighted], which takes importances of the columns of a
+// matrix, [Dequantize] and [Validate] work on whole blocks of a [gguf.Type]; the
+// file named after a type holds its codec and says how a block is laid out. There
+// are codecs for all types of floating-point numbers that GGUF files have, but for
+// F64, and for Q8_1 and Q8_K, which ggml uses in memory only. For those there is an
 // error that wraps [gguf.ErrUnsupported].
 //
 // The bytes are those of ggml's x86-64 baseline build, which has no fused

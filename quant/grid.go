@@ -341,8 +341,7 @@ func oddSums(q []uint8, m, w []float32) (xq, qq float32) {
 }
 
 // scaleLevels returns scales as the odd multiples of d they are nearest to,
-// counted from 0, at most 15. Where ggml has fewer than 16 scales, the others
-// count nothing.
+// counted from 0, at most 15.
 func scaleLevels(scales *[16]float32, d float32) (levels [16]uint8) {
 	inverse := 1 / d
 	for i, scale := range scales {
