@@ -152,7 +152,7 @@ func mustMatch(t gguf.Type, elements, bytes int) {
 // Validate reports the first block of data, which holds blocks of type t, that
 // has a NaN or an infinity where a number must be, as ggml_validate_row_data
 // does. Blocks of a valid row dequantize to finite values: other than there, this
-// goes for MXFP4 too, the largest exponents of which are refused. The error wraps
+// goes for MXFP4 too, which has exponents that are too large for float32. The error wraps
 // gguf.ErrUnsupported if t has no codec.
 //
 // Validate panics if data is not whole blocks.

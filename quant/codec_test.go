@@ -373,13 +373,16 @@ func TestValidate(t *testing.T) {
 		{gguf.TQ2_0, 64, []byte{0, 0x7c}, "block 2 of TQ2_0 has +Inf at byte 64"},
 		{gguf.Q1_0, 0, []byte{0, 0x7c}, "block 2 of Q1_0 has +Inf at byte 0"},
 		{gguf.Q2_0, 0, []byte{0, 0x7c}, "block 2 of Q2_0 has +Inf at byte 0"},
-		{gguf.MXFP4, 0, []byte{0xff}, "block 2 of MXFP4 has values up to +Inf"},
+		{gguf.MXFP4, 0, []byte{0xff}, "block 2 of MXFP4 has values up to NaN"},
 		{gguf.MXFP4, 0, []byte{0xfd}, "block 2 of MXFP4 has values up to +Inf"},
 	} {
 		blocks := quantize(t, c.typ, ramp(1024))
 		copy(blocks[2*c.typ.BlockBytes()+c.offset:], c.bits)
 		require.EqualError(t, quant.Validate(c.typ, blocks), c.want)
 	}
+	zeros := make([]byte, gguf.MXFP4.BlockBytes())
+	zeros[0] = 0xfe
+	require.NoError(t, quant.Validate(gguf.MXFP4, zeros))
 }
 
 func TestTypesThatNeedImportance(t *testing.T) {

@@ -13,7 +13,7 @@ var iq4NL = codec{quantize: quantizeIQ4NL, dequantize: dequantizeIQ4NL, float: g
 
 // iq4Levels are the values of the integers of IQ4_NL and IQ4_XS, closer to each
 // other where weights are more frequent (kvalues_iq4nl of ggml-common.h).
-var iq4Levels = [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+var iq4Levels = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 
 func quantizeIQ4NL(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[18:], src[32:] {
@@ -42,14 +42,14 @@ func fitIQ4(x, w []float32) float32 {
 	}
 	sums := func(inverse float32) (xq, qq float32) {
 		for i, v := range x {
-			l := float32(iq4Levels[nearestIQ4(inverse*v)])
+			l := iq4Levels[nearestIQ4(inverse*v)]
 			wl := float32(w[i] * l)
 			xq += float32(wl * v)
 			qq += float32(wl * l)
 		}
 		return xq, qq
 	}
-	lowest := float32(iq4Levels[0])
+	lowest := iq4Levels[0]
 	var scale float32
 	xq, qq := sums(1 / (-peak / lowest))
 	if qq > 0 {
@@ -69,25 +69,24 @@ func fitIQ4(x, w []float32) float32 {
 // nearestIQ4 returns the integer the level of which is next to f, the higher one
 // of two.
 func nearestIQ4(f float32) uint8 {
-	level := func(i int) float32 { return float32(iq4Levels[i]) }
-	low, high := 0, 15
-	if f <= level(low) {
-		return 0
+	low, high := uint8(0), uint8(15)
+	if f <= iq4Levels[low] {
+		return low
 	}
-	if f >= level(high) {
-		return 15
+	if f >= iq4Levels[high] {
+		return high
 	}
 	for high-low > 1 {
-		if middle := (low + high) / 2; f < level(middle) {
+		if middle := (low + high) / 2; f < iq4Levels[middle&15] {
 			high = middle
 		} else {
 			low = middle
 		}
 	}
-	if f-level(high-1) < level(high)-f {
-		return uint8(high - 1)
+	if f-iq4Levels[low&15] < iq4Levels[high&15]-f {
+		return low
 	}
-	return uint8(high)
+	return high
 }
 
 // packIQ4 rounds and stores 32 values.
@@ -107,7 +106,7 @@ func dequantizeIQ4NL(dst []float32, src []byte) {
 
 func unpackIQ4(x *[32]float32, packed *[16]byte, d float32) {
 	for i, q := range packed {
-		x[i] = d * float32(iq4Levels[q&15])
-		x[i+16] = d * float32(iq4Levels[q>>4])
+		x[i] = d * iq4Levels[q&15]
+		x[i+16] = d * iq4Levels[q>>4]
 	}
 }

@@ -66,6 +66,21 @@ func halfPower(e uint8) float32 {
 	return math.Float32frombits(uint32(e-1) << 23)
 }
 
-// greatestMXFP4 returns the greatest value a block can hold. It is infinite for
-// exponents above 252, 255 among them, which stands for NaN.
-func greatestMXFP4(block []byte) float32 { return fp4Levels[7] * halfPower(block[0]) }
+// greatestMXFP4 returns the largest magnitude in a block: NaN for the exponent that
+// means that, and infinity where it is beyond float32. Without looking at the
+// values, it may be more for exponents that are small enough for all.
+func greatestMXFP4(block []byte) float32 {
+	e := block[0]
+	if e == 255 {
+		return float32(math.NaN())
+	}
+	d := halfPower(e)
+	if e <= 252 {
+		return fp4Levels[7] * d
+	}
+	var greatest float32
+	for _, q := range block[1:] {
+		greatest = max(greatest, fp4Levels[q&7]*d, fp4Levels[q>>4&7]*d)
+	}
+	return greatest
+}
