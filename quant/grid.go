@@ -209,7 +209,7 @@ func (s *gridSearch) fitSubBlock(points []uint16, signs []uint8, x, w []float32)
 		root[i] = sqrt(v)
 	}
 
-	round := func(q []uint8, group int, scale, inverse float32) (moved bool) {
+	toPoint := func(q []uint8, group int, scale, inverse float32) (moved bool) {
 		at := group * g.dim
 		return g.round(q[at:], m[at:], root[at:], scale, inverse)
 	}
@@ -218,7 +218,7 @@ func (s *gridSearch) fitSubBlock(points []uint16, signs []uint8, x, w []float32)
 	for step := -s.steps; step <= s.steps; step++ {
 		inverse := (most + float32(float32(step)*s.step)) / peak
 		for group := range n {
-			candidateMoved[group] = round(candidate, group, 1/inverse, inverse)
+			candidateMoved[group] = toPoint(candidate, group, 1/inverse, inverse)
 		}
 		xq, qq := oddSums(candidate, m, w)
 		if qq > 0 && xq*xq > best*qq {
@@ -247,7 +247,7 @@ func (s *gridSearch) fitSubBlock(points []uint16, signs []uint8, x, w []float32)
 		inverse := 1 / scale
 		for group := range n {
 			if moved[group] || s.refine != refineOffGrid {
-				round(q, group, scale, inverse)
+				toPoint(q, group, scale, inverse)
 			}
 		}
 		if xq, qq := oddSums(q, m, w); qq > 0 {

@@ -82,8 +82,8 @@ func fitIQ1M(x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32)
 	// Sums over the first values in order, of each half of the sub-block.
 	var sumX, sumW [2][17]float32
 	for j, i := range order {
-		for half := range 2 {
-			sumX[half][j+1], sumW[half][j+1] = sumX[half][j], sumW[half][j]
+		for side := range 2 {
+			sumX[side][j+1], sumW[side][j+1] = sumX[side][j], sumW[side][j]
 		}
 		sumX[i/8][j+1] += float32(w[i] * x[i])
 		sumW[i/8][j+1] += w[i]
@@ -96,11 +96,11 @@ func fitIQ1M(x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32)
 			for delta := range 2 {
 				v := &iq1Values[delta]
 				square0, square1, square2 := float32(v[0]*v[0]), float32(v[1]*v[1]), float32(v[2]*v[2])
-				for half := range 2 {
-					x, w := &sumX[half], &sumW[half]
+				for side := range 2 {
+					x, w := &sumX[side], &sumW[side]
 					// Levels are 1 apart.
-					xq[delta][half] = float32(x[16]*v[2]) - (x[i1] + x[i2])
-					qq[delta][half] = float32(w[i1]*(square0-square1)) + float32(w[16]*v[2]*v[2]) + float32(w[i2]*(square1-square2))
+					xq[delta][side] = float32(x[16]*v[2]) - (x[i1] + x[i2])
+					qq[delta][side] = float32(w[i1]*(square0-square1)) + float32(w[16]*v[2]*v[2]) + float32(w[i2]*(square1-square2))
 				}
 			}
 			for pair := range 4 {
