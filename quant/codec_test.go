@@ -17,6 +17,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 // types are those with a codec. The budget is what test-quantize-fns.cpp of
@@ -146,23 +147,25 @@ func TestBlocksAreThoseOfGGML(t *testing.T) {
 		require.Equal(t, want.SHA256, hash(got))
 		require.Equal(t, want.ValuesSHA256, hash(bytesOf(dequantize(t, typ, got))))
 	}
-	forEachType(t, func(t *testing.T, typ gguf.Type) {
-		if typ == gguf.F32 {
-			require.Equal(t, input, quantize(t, typ, x))
-			require.Equal(t, x, dequantize(t, typ, input))
-			return
-		}
-		want, ok := index.Types[typ.String()]
-		require.True(t, ok)
-		require.Equal(t, quant.NeedsImportance(typ), want.Plain == nil)
-		if want.Plain != nil {
-			check(t, typ, want.Plain, quantize(t, typ, x))
-		}
-		if typ.Quantized() {
-			got := make([]byte, typ.RowBytes(int64(len(x))))
-			require.NoError(t, quant.QuantizeWeighted(typ, got, x, index.Cols, importance))
-			check(t, typ, want.Weighted, got)
-		}
+	isatest.ForEach(t, func(t *testing.T) {
+		forEachType(t, func(t *testing.T, typ gguf.Type) {
+			if typ == gguf.F32 {
+				require.Equal(t, input, quantize(t, typ, x))
+				require.Equal(t, x, dequantize(t, typ, input))
+				return
+			}
+			want, ok := index.Types[typ.String()]
+			require.True(t, ok)
+			require.Equal(t, quant.NeedsImportance(typ), want.Plain == nil)
+			if want.Plain != nil {
+				check(t, typ, want.Plain, quantize(t, typ, x))
+			}
+			if typ.Quantized() {
+				got := make([]byte, typ.RowBytes(int64(len(x))))
+				require.NoError(t, quant.QuantizeWeighted(typ, got, x, index.Cols, importance))
+				check(t, typ, want.Weighted, got)
+			}
+		})
 	})
 }
 

@@ -40,15 +40,12 @@ func quantizeQ2K(dst []byte, src, importance []float32) {
 // fitQ2K finds the integers of a block, and stores all but them.
 func fitQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
 	var scales, minima [16]float32
-	for s := range scales {
-		x := (*[16]float32)(x[16*s:])
-		var weights [16]float32
-		for i, v := range x {
-			weights[i] = abs(v)
-		}
-		scales[s], minima[s] = fitAffine(q[16*s:][:16], x[:], weights[:],
-			affineSearch{n: 3, first: -0.5, step: 0.1, steps: 15, absolute: true})
+	var weights [256]float32
+	for i, v := range x {
+		weights[i] = abs(v)
 	}
+	fitAffines(q[:], x[:], weights[:], scales[:], minima[:],
+		affineSearch{n: 3, first: -0.5, step: 0.1, steps: 15, absolute: true})
 	largestScale, inverseScale := greatest(scales[:], 15)
 	largestMin, inverseMin := greatest(minima[:], 15)
 	putHalf(block[80:], largestScale/15)
@@ -64,13 +61,12 @@ func fitQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
 func fitWeightedQ2K(block *[84]byte, q *[256]uint8, x, importance *[256]float32) {
 	variance := sumSquares(x[:]) / 256
 	var scales, minima, sums [16]float32
-	for s := range scales {
-		x := x[16*s:][:16]
-		var weights [16]float32
-		weigh(weights[:], x, importance[16*s:], variance)
-		sums[s] = total(weights[:])
-		scales[s], minima[s] = fitAffine(q[16*s:][:16], x, weights[:], weightedSearch(3))
+	var weights [256]float32
+	weigh(weights[:], x[:], importance[:], variance)
+	for s := range sums {
+		sums[s] = total(weights[16*s:][:16])
 	}
+	fitAffines(q[:], x[:], weights[:], scales[:], minima[:], weightedSearch(3))
 	var scaleLevels, minLevels [16]uint8
 	putHalf(block[80:], fitPositive(scaleLevels[:], scales[:], sums[:], 15))
 	putHalf(block[82:], fitPositive(minLevels[:], minima[:], sums[:], 15))

@@ -1,5 +1,7 @@
 package quant
 
+import "github.com/ggufkit/ggufkit/quant/internal/kernel"
+
 // What blocks and sub-blocks get their scales from: simple extremes for the
 // 32-element types, and three searches for the K types. Sums run in ggml's
 // order.
@@ -220,6 +222,10 @@ type affineSearch struct {
 	absolute bool
 }
 
+func (s affineSearch) lanes() kernel.Affine {
+	return kernel.Affine{N: float32(s.n), First: s.first, Step: s.step, Steps: s.steps, Absolute: s.absolute}
+}
+
 // fitAffine finds a scale s, a minimum m >= 0 and integers q in [0, n] such that
 // x is about s*q - m, weighted by w. For given q, s and m are those of the
 // weighted least squares line through (q, x), but for m < 0, where m is 0 and s
@@ -306,6 +312,20 @@ func fitAffine(q []uint8, x, w []float32, search affineSearch) (scale, minimum f
 		}
 	}
 	return scale, -low
+}
+
+// fitAffines does fitAffine for the sub-blocks of x, which are as many as scales.
+func fitAffines(q []uint8, x, w, scales, minima []float32, search affineSearch) {
+	size := len(x) / len(scales)
+	for s := 0; s < len(scales); {
+		q, x, w := q[s*size:], x[s*size:], w[s*size:]
+		if n := kernel.FitAffine(q, x, w, scales[s:], minima[s:], size, search.lanes()); n > 0 {
+			s += n
+			continue
+		}
+		scales[s], minima[s] = fitAffine(q[:size], x[:size], w[:size], search)
+		s++
+	}
 }
 
 // fitPositive finds a scale s and integers q in [0, n] such that x, which is not

@@ -41,15 +41,15 @@ func weightedSearch(n int32) affineSearch {
 // rounds the values again with what was stored.
 func quantizeAffine(head *[16]byte, q *[256]uint8, x *[256]float32, search affineSearch) {
 	var scales, minima [8]float32
+	var weights [256]float32
 	for s := range scales {
-		x := (*[32]float32)(x[32*s:])
+		x, weights := (*[32]float32)(x[32*s:]), (*[32]float32)(weights[32*s:])
 		rms := sqrt(sumSquares(x[:]) / 32)
-		var weights [32]float32
 		for i, v := range x {
 			weights[i] = rms + abs(v)
 		}
-		scales[s], minima[s] = fitAffine(q[32*s:][:32], x[:], weights[:], search)
 	}
+	fitAffines(q[:], x[:], weights[:], scales[:], minima[:], search)
 	largestScale, inverseScale := greatest(scales[:], 63)
 	largestMin, inverseMin := greatest(minima[:], 63)
 	putHalf(head[:], largestScale/63)
@@ -72,13 +72,12 @@ func quantizeAffine(head *[16]byte, q *[256]uint8, x *[256]float32, search affin
 func quantizeAffineWeighted(head *[16]byte, q *[256]uint8, x, importance *[256]float32, n int32) {
 	variance := 2 * sumSquares(x[:]) / 256
 	var scales, minima, sums [8]float32
-	for s := range scales {
-		x := x[32*s:][:32]
-		var weights [32]float32
-		weigh(weights[:], x, importance[32*s:], variance)
-		sums[s] = total(weights[:])
-		scales[s], minima[s] = fitAffine(q[32*s:][:32], x, weights[:], weightedSearch(n))
+	var weights [256]float32
+	weigh(weights[:], x[:], importance[:], variance)
+	for s := range sums {
+		sums[s] = total(weights[32*s:][:32])
 	}
+	fitAffines(q[:], x[:], weights[:], scales[:], minima[:], weightedSearch(n))
 	var scaleLevels, minLevels [8]uint8
 	putHalf(head[:], fitPositive(scaleLevels[:], scales[:], sums[:], 63))
 	putHalf(head[2:], fitPositive(minLevels[:], minima[:], sums[:], 63))
