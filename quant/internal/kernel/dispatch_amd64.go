@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/ggufkit/ggufkit/quant/isa"
@@ -14,6 +15,9 @@ const lanes = 16
 // FitAffine does fitAffine of package quant for sub-blocks of size values, at most
 // MaxSize, which follow each other in q, x and w, and returns for how many.
 func FitAffine(q []uint8, x, w, scales, minima []float32, size int, s Affine) int {
+	if size > MaxSize {
+		panic(fmt.Sprintf("kernel: sub-blocks of %d values, at most %d are possible", size, MaxSize))
+	}
 	width := 0
 	switch tier := isa.Current(); {
 	case tier == isa.AVX512 && len(scales) >= lanes:
