@@ -50,7 +50,7 @@ func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
 	bits := func(int) float64 { return float64(math.Float32frombits(rng.Uint32())) }
 	normal := func(int) float64 { return rng.NormFloat64() }
 	with := func(rare float64, values ...float64) func(int) float64 {
-		return func(i int) float64 {
+		return func(int) float64 {
 			if rng.Float64() < rare {
 				return values[rng.IntN(len(values))]
 			}
