@@ -162,9 +162,7 @@ func (f *File) openRest(path string) error {
 		return fmt.Errorf("%w: the split files of %s have %d tensors, %d are announced", ErrCorrupt, path, tensors, want)
 	}
 	f.meta = f.meta.Clone()
-	for _, key := range []string{keySplitNo, keySplitCount, keySplitTensors} {
-		f.meta.Delete(key)
-	}
+	f.meta.DeleteSplit()
 	return nil
 }
 
@@ -244,4 +242,11 @@ func splitSuffix(no, count int) string { return fmt.Sprintf("-%05d-of-%05d.gguf"
 // prefix-00001-of-00003.gguf and so on.
 func SplitPath(prefix string, no, count int) string {
 	return prefix + splitSuffix(no, count)
+}
+
+// DeleteSplit removes the keys that say which file of a split set this is.
+func (m *Metadata) DeleteSplit() {
+	for _, key := range []string{keySplitNo, keySplitCount, keySplitTensors} {
+		m.Delete(key)
+	}
 }

@@ -49,6 +49,9 @@ type WriteOptions struct {
 // is Threads times this plus what the Source needs for it.
 const chunkBytes = 512 << 10
 
+// chunkRows returns how many rows of the tensor are read at a time.
+func (t TensorInfo) chunkRows() int64 { return max(1, chunkBytes/max(1, t.RowBytes())) }
+
 // Write writes src as a GGUF version 3 file at path and returns the paths
 // written: one, or several where WriteOptions.MaxBytes splits it. Bytes do not
 // depend on the number of threads.
@@ -195,7 +198,7 @@ func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64
 	group.SetLimit(threads)
 	for i, t := range p.tensors {
 		rowBytes := t.RowBytes()
-		rows := max(1, chunkBytes/max(1, rowBytes))
+		rows := t.chunkRows()
 		for first := int64(0); first < t.Rows() && working.Err() == nil; first += rows {
 			n := min(rows, t.Rows()-first)
 			group.Go(func() error {

@@ -23,12 +23,7 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[56:], src[256:] {
 		block, x := (*[56]byte)(dst), (*[256]float32)(src)
 		var weights [256]float32
-		if importance == nil {
-			weighSquares(weights[:], x[:])
-		} else {
-			weigh(weights[:], x[:], importance, 2*sumSquares(x[:])/256)
-			importance = importance[256:]
-		}
+		importance = weighSuperBlock(&weights, x, importance)
 		clear(block[:])
 		var scales [16]float32
 		var points [16][2]uint16

@@ -30,12 +30,7 @@ func quantizeIQ3S(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[110:], src[256:] {
 		block, x := (*[110]byte)(dst), (*[256]float32)(src)
 		var weights [256]float32
-		if importance == nil {
-			weighSquares(weights[:], x[:])
-		} else {
-			weigh(weights[:], x[:], importance, 2*sumSquares(x[:])/256)
-			importance = importance[256:]
-		}
+		importance = weighSuperBlock(&weights, x, importance)
 		clear(block[:])
 		largest := iq3SSearch.fit(&b, x, &weights)
 		at := 0

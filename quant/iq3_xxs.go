@@ -29,12 +29,7 @@ func quantizeIQ3XXS(dst []byte, src, importance []float32) {
 	for ; len(src) > 0; dst, src = dst[98:], src[256:] {
 		block, x := (*[98]byte)(dst), (*[256]float32)(src)
 		var weights [256]float32
-		if importance == nil {
-			weighSquares(weights[:], x[:])
-		} else {
-			weigh(weights[:], x[:], importance, 2*sumSquares(x[:])/256)
-			importance = importance[256:]
-		}
+		importance = weighSuperBlock(&weights, x, importance)
 		clear(block[:])
 		largest := iq3XXSSearch.fit(&b, x, &weights)
 		if largest == 0 {

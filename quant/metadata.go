@@ -68,9 +68,7 @@ func viewMetadata(src *gguf.Metadata, ft recipe.FileType, overrides []gguf.KV, i
 	} else if v, ok := m.Get(keyFileType); ok {
 		m.Set(keyFileType, v)
 	}
-	for _, key := range []string{"split.no", "split.count", "split.tensors.count"} {
-		m.Delete(key)
-	}
+	m.DeleteSplit()
 	for _, kv := range overrides {
 		m.Set(kv.Key, kv.Value)
 	}
