@@ -10,7 +10,6 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/isa"
-	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 // blocksOf returns plain blocks, where the type can be without importances, and
@@ -25,17 +24,50 @@ func blocksOf(t require.TestingT, typ gguf.Type, x, importance []float32) (plain
 	return plain, weighted
 }
 
-// genericBlocksOf is blocksOf without kernels.
-func genericBlocksOf(t require.TestingT, typ gguf.Type, x, importance []float32) (plain, weighted []byte) {
-	tier := isa.Current()
-	require.NoError(t, isa.Use(isa.Generic))
-	plain, weighted = blocksOf(t, typ, x, importance)
+// on calls f with the instruction set of tier.
+func on(t require.TestingT, tier isa.Tier, f func()) {
+	before := isa.Current()
 	require.NoError(t, isa.Use(tier))
-	return plain, weighted
+	defer func() { require.NoError(t, isa.Use(before)) }()
+	f()
 }
 
-// tieredTypes are those with kernels.
-var tieredTypes = []gguf.Type{gguf.Q2_K, gguf.Q4_K, gguf.Q5_K}
+// requireSameOnAllTiers requires of every instruction set the blocks, and what
+// they are read as, of generic Go.
+func requireSameOnAllTiers(t require.TestingT, typ gguf.Type, x, importance []float32, doc string) {
+	read := func(blocks []byte) []byte {
+		values := make([]float32, len(x))
+		if blocks != nil {
+			require.NoError(t, quant.Dequantize(typ, values, blocks))
+		}
+		return bytesOf(values)
+	}
+	var plain, weighted, readPlain, readWeighted []byte
+	on(t, isa.Generic, func() {
+		plain, weighted = blocksOf(t, typ, x, importance)
+		readPlain, readWeighted = read(plain), read(weighted)
+	})
+	for _, tier := range isa.Available() {
+		on(t, tier, func() {
+			gotPlain, gotWeighted := blocksOf(t, typ, x, importance)
+			require.Equal(t, plain, gotPlain, "%s on %s, %s", typ, tier, doc)
+			require.Equal(t, weighted, gotWeighted, "%s on %s with importances, %s", typ, tier, doc)
+			require.Equal(t, readPlain, read(plain), "reading %s on %s, %s", typ, tier, doc)
+			require.Equal(t, readWeighted, read(weighted), "reading %s on %s, %s", typ, tier, doc)
+		})
+	}
+}
+
+// quantizableTypes are those with a codec that writes.
+func quantizableTypes() []gguf.Type {
+	var types []gguf.Type
+	for typ := range gguf.Type(64) {
+		if quant.CanQuantize(typ) {
+			types = append(types, typ)
+		}
+	}
+	return types
+}
 
 func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 2))
@@ -84,18 +116,15 @@ func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
 		"huge":   row(func(int) float64 { return math.MaxFloat32 * rng.Float64() }),
 		"bits":   row(bits),
 	}
-	isatest.ForEach(t, func(t *testing.T) {
-		for _, typ := range tieredTypes {
+	for _, typ := range quantizableTypes() {
+		t.Run(typ.String(), func(t *testing.T) {
 			for rowName, x := range rows {
 				for name, importance := range importances {
-					wantPlain, wantWeighted := genericBlocksOf(t, typ, x, importance)
-					gotPlain, gotWeighted := blocksOf(t, typ, x, importance)
-					require.Equal(t, wantPlain, gotPlain, "%s, %s", typ, rowName)
-					require.Equal(t, wantWeighted, gotWeighted, "%s, %s with importances %s", typ, rowName, name)
+					requireSameOnAllTiers(t, typ, x, importance, rowName+", importances "+name)
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // FuzzBlocksDoNotDependOnTheInstructionSet takes two super-blocks from data, the
@@ -118,16 +147,8 @@ func FuzzBlocksDoNotDependOnTheInstructionSet(f *testing.F) {
 		for i, v := range x {
 			importance[len(x)-1-i] = float32(math.Abs(float64(v)))
 		}
-		before := isa.Current()
-		defer func() { require.NoError(t, isa.Use(before)) }()
-		for _, typ := range tieredTypes {
-			wantPlain, wantWeighted := genericBlocksOf(t, typ, x, importance)
-			for _, tier := range isa.Available() {
-				require.NoError(t, isa.Use(tier))
-				gotPlain, gotWeighted := blocksOf(t, typ, x, importance)
-				require.Equal(t, wantPlain, gotPlain, "%s on %s", typ, tier)
-				require.Equal(t, wantWeighted, gotWeighted, "%s with importances on %s", typ, tier)
-			}
+		for _, typ := range quantizableTypes() {
+			requireSameOnAllTiers(t, typ, x, importance, "fuzzed")
 		}
 	})
 }

@@ -17,15 +17,3 @@
 //		i++
 //	}
 package kernel
-
-//go:generate go run -C ../../_asm ./kernel -pkg kernel -out ../internal/kernel/kernel_amd64.s -stubs ../internal/kernel/stubs_amd64.go
-
-// MaxSize is the largest number of values in a sub-block.
-const MaxSize = 32
-
-// Affine says how FitAffine searches: see affineSearch of package quant.
-type Affine struct {
-	N, First, Step float32
-	Steps          int
-	Absolute       bool
-}

@@ -1,3 +1,5 @@
+// Command affine generates the fits of scale and minimum. Run go generate in
+// package quant/internal/kernel.
 package main
 
 import (
@@ -6,7 +8,18 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	. "github.com/ggufkit/ggufkit/quant/_asm/vector"
 )
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	c := NewConstants()
+	for _, v := range []ISA{AVX2, AVX512} {
+		fitAffine(v, c)
+	}
+	Generate()
+}
 
 // fitAffine generates fitAffine of package quant with one sub-block per lane.
 //
@@ -14,12 +27,12 @@ import (
 // they were rounded with, from which it makes them again at the end. Lanes
 // whose values are all the same start with an error that nothing can beat and a
 // scale of 0.
-func fitAffine(v isa, c constants) {
-	start("fitAffine", "func(x, w *float32, size int, work, scales, minima *float32, n, first, step float32, steps, absolute int)",
-		fmt.Sprintf("fits %d sub-blocks of size values. It does steps+1 fits after the first. work has room for 3*size + 9 vectors; it leaves the integers, as floats, in the first size of them, those of a place in the sub-blocks side by side.", v.width), v)
+func fitAffine(v ISA, c Constants) {
+	Start("fitAffine", "func(x, w *float32, size int, work, scales, minima *float32, n, first, step float32, steps, absolute int)",
+		fmt.Sprintf("fits %d sub-blocks of size values. It does steps+1 fits after the first. work has room for 3*size + 9 vectors; it leaves the integers, as floats, in the first size of them, those of a place in the sub-blocks side by side.", v.Width), v)
 	x, w, size := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("size"), GP64())
 	levels := Load(Param("work"), GP64())
-	bytes := 4 * v.width
+	bytes := 4 * v.Width
 	end := GP64()
 	IMUL3Q(U32(uint32(bytes)), size, end)
 	xs, ws, state := GP64(), GP64(), GP64()
@@ -47,27 +60,27 @@ func fitAffine(v isa, c constants) {
 	}
 
 	Comment("Put the sub-blocks into lanes.")
-	index := v.vector()
+	index := v.Vector()
 	VPBROADCASTD(NewParamAddr("size", 16), index)
-	VPMULLD(c.lanes, index, index)
+	VPMULLD(c.Lanes, index, index)
 	each("transpose", func() {
-		VMOVUPS(v.gather(x, index), at(xs, i))
-		VMOVUPS(v.gather(w, index), at(ws, i))
+		VMOVUPS(v.Gather(x, index), at(xs, i))
+		VMOVUPS(v.Gather(w, index), at(ws, i))
 		ADDQ(U8(4), x)
 		ADDQ(U8(4), w)
 	})
 
 	Comment("The limits and the sums.")
-	least, largest := v.load(Mem{Base: xs}), v.load(Mem{Base: xs})
-	sw, sx := v.load(c.minusZero), v.load(c.minusZero)
+	least, largest := v.Load(Mem{Base: xs}), v.Load(Mem{Base: xs})
+	sw, sx := v.Load(c.MinusZero), v.Load(c.MinusZero)
 	each("limits", func() {
-		value, weight := v.load(at(xs, i)), v.load(at(ws, i))
+		value, weight := v.Load(at(xs, i)), v.Load(at(ws, i))
 		VMINPS(least, value, least)
 		VMAXPS(largest, value, largest)
 		VADDPS(weight, sw, sw)
-		VADDPS(v.mul(weight, value), sx, sx)
+		VADDPS(v.Mul(weight, value), sx, sx)
 	})
-	VMINPS(least, v.load(c.zero), least)
+	VMINPS(least, v.Load(c.Zero), least)
 	VMOVUPS(sw, sumW)
 	VMOVUPS(sx, sumX)
 	VMOVUPS(least, low)
@@ -76,11 +89,11 @@ func fitAffine(v isa, c constants) {
 	absolute := Load(Param("absolute"), GP64())
 	// fitError returns the error of the integers in levels.
 	fitError := func(label string, scale, low reg.VecVirtual) reg.VecVirtual {
-		sum := v.vector()
+		sum := v.Vector()
 		VXORPS(sum, sum, sum)
 		errors := func(label string, size func(d reg.VecVirtual)) {
 			each(label, func() {
-				d := v.add(v.mul(scale, at(levels, i)), low)
+				d := v.Add(v.Mul(scale, at(levels, i)), low)
 				VSUBPS(at(xs, i), d, d)
 				size(d)
 				VMULPS(at(ws, i), d, d)
@@ -91,34 +104,34 @@ func fitAffine(v isa, c constants) {
 		JNE(LabelRef(label + "_absolute"))
 		errors(label+"_squares", func(d reg.VecVirtual) { VMULPS(d, d, d) })
 		JMP(LabelRef(label + "_done"))
-		mask := v.vector()
+		mask := v.Vector()
 		Label(label + "_absolute")
-		VMOVUPS(c.absolute, mask)
+		VMOVUPS(c.Absolute, mask)
 		errors(label+"_magnitudes", func(d reg.VecVirtual) { VANDPS(mask, d, d) })
 		Label(label + "_done")
 		return sum
 	}
 	// roundAll makes integers of the values.
 	roundAll := func(label string, inverse, low reg.VecVirtual, also func(level reg.VecVirtual)) {
-		r := newRounding(v, c, v.load(c.zero), v.broadcast("n", 48))
+		r := NewRounding(v, c, v.Load(c.Zero), v.Broadcast("n", 48))
 		each(label, func() {
-			level := r.round(v, v.mul(inverse, v.sub(v.load(at(xs, i)), low)))
+			level := r.Round(v, v.Mul(inverse, v.Sub(v.Load(at(xs, i)), low)))
 			VMOVUPS(level, at(levels, i))
 			also(level)
 		})
 	}
 
 	Comment("The fit that spreads the range over all integers.")
-	n := v.broadcast("n", 48)
-	inverse := v.div(n, v.sub(largest, least))
-	s := v.div(v.load(c.one), inverse)
+	n := v.Broadcast("n", 48)
+	inverse := v.Div(n, v.Sub(largest, least))
+	s := v.Div(v.Load(c.One), inverse)
 	roundAll("first", inverse, least, func(reg.VecVirtual) {})
 	e := fitError("first_error", s, least)
-	flat := v.compare(equal, v.load(high), v.load(low))
-	zero := v.load(c.zero)
-	VMOVUPS(v.choose(flat, v.load(c.minusInfinity), e), best)
-	VMOVUPS(v.choose(flat, zero, s), scale)
-	VMOVUPS(v.choose(flat, zero, inverse), usedInverse)
+	flat := v.Compare(Equal, v.Load(high), v.Load(low))
+	zero := v.Load(c.Zero)
+	VMOVUPS(v.Choose(flat, v.Load(c.MinusInfinity), e), best)
+	VMOVUPS(v.Choose(flat, zero, s), scale)
+	VMOVUPS(v.Choose(flat, zero, inverse), usedInverse)
 	VMOVUPS(least, usedLow)
 	VMOVUPS(zero, tried)
 
@@ -126,49 +139,49 @@ func fitAffine(v isa, c constants) {
 	left := Load(Param("steps"), GP64())
 	Label("step")
 	{
-		inverse := v.mul(v.broadcast("step", 56), v.load(tried))
-		inverse = v.add(v.broadcast("first", 52), inverse)
-		inverse = v.add(inverse, v.broadcast("n", 48))
-		least := v.load(low)
-		inverse = v.div(inverse, v.sub(v.load(high), least))
-		q, qq, xq := v.vector(), v.vector(), v.vector()
+		inverse := v.Mul(v.Broadcast("step", 56), v.Load(tried))
+		inverse = v.Add(v.Broadcast("first", 52), inverse)
+		inverse = v.Add(inverse, v.Broadcast("n", 48))
+		least := v.Load(low)
+		inverse = v.Div(inverse, v.Sub(v.Load(high), least))
+		q, qq, xq := v.Vector(), v.Vector(), v.Vector()
 		VXORPS(q, q, q)
 		VXORPS(qq, qq, qq)
 		VXORPS(xq, xq, xq)
 		roundAll("round", inverse, least, func(level reg.VecVirtual) {
-			wl := v.mul(level, at(ws, i))
+			wl := v.Mul(level, at(ws, i))
 			VADDPS(wl, q, q)
 			VMULPS(wl, level, level)
 			VADDPS(level, qq, qq)
 			VMULPS(at(xs, i), wl, wl)
 			VADDPS(wl, xq, xq)
 		})
-		sw, sx := v.load(sumW), v.load(sumX)
-		determinant := v.sub(v.mul(sw, qq), v.mul(q, q))
-		newScale := v.div(v.sub(v.mul(sw, xq), v.mul(sx, q)), determinant)
-		newLow := v.div(v.sub(v.mul(qq, sx), v.mul(q, xq)), determinant)
-		zero := v.load(c.zero)
-		newScale = v.choose(v.compare(greater, newLow, zero), v.div(xq, qq), newScale)
+		sw, sx := v.Load(sumW), v.Load(sumX)
+		determinant := v.Sub(v.Mul(sw, qq), v.Mul(q, q))
+		newScale := v.Div(v.Sub(v.Mul(sw, xq), v.Mul(sx, q)), determinant)
+		newLow := v.Div(v.Sub(v.Mul(qq, sx), v.Mul(q, xq)), determinant)
+		zero := v.Load(c.Zero)
+		newScale = v.Choose(v.Compare(Greater, newLow, zero), v.Div(xq, qq), newScale)
 		VMINPS(newLow, zero, newLow)
 		e := fitError("error", newScale, newLow)
-		e = v.choose(v.compare(greater, determinant, v.load(c.zero)), e, v.load(c.infinity))
-		b := v.load(best)
-		better := v.compare(less, e, b)
-		VMOVUPS(v.choose(better, e, b), best)
-		VMOVUPS(v.choose(better, newScale, v.load(scale)), scale)
-		VMOVUPS(v.choose(better, newLow, least), low)
-		VMOVUPS(v.choose(better, inverse, v.load(usedInverse)), usedInverse)
-		VMOVUPS(v.choose(better, least, v.load(usedLow)), usedLow)
-		VMOVUPS(v.add(v.load(tried), v.load(c.one)), tried)
+		e = v.Choose(v.Compare(Greater, determinant, v.Load(c.Zero)), e, v.Load(c.Infinity))
+		b := v.Load(best)
+		better := v.Compare(Less, e, b)
+		VMOVUPS(v.Choose(better, e, b), best)
+		VMOVUPS(v.Choose(better, newScale, v.Load(scale)), scale)
+		VMOVUPS(v.Choose(better, newLow, least), low)
+		VMOVUPS(v.Choose(better, inverse, v.Load(usedInverse)), usedInverse)
+		VMOVUPS(v.Choose(better, least, v.Load(usedLow)), usedLow)
+		VMOVUPS(v.Add(v.Load(tried), v.Load(c.One)), tried)
 	}
 	SUBQ(U8(1), left)
 	JGE(LabelRef("step"))
 
-	roundAll("last", v.load(usedInverse), v.load(usedLow), func(reg.VecVirtual) {})
+	roundAll("last", v.Load(usedInverse), v.Load(usedLow), func(reg.VecVirtual) {})
 	scales, minima := Load(Param("scales"), GP64()), Load(Param("minima"), GP64())
-	VMOVUPS(v.load(scale), Mem{Base: scales})
-	minimum := v.load(low)
-	VXORPS(c.minusZero, minimum, minimum)
+	VMOVUPS(v.Load(scale), Mem{Base: scales})
+	minimum := v.Load(low)
+	VXORPS(c.MinusZero, minimum, minimum)
 	VMOVUPS(minimum, Mem{Base: minima})
 	VZEROUPPER()
 	RET()

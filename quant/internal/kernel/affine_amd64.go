@@ -4,10 +4,11 @@ package kernel
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
+
+//go:generate go run -C ../../_asm ./affine -pkg kernel -out ../internal/kernel/affine_amd64.s -stubs ../internal/kernel/affine_stubs_amd64.go
 
 // lanes is the widest vector in floats.
 const lanes = 16
@@ -49,15 +50,4 @@ func FitAffine(q []uint8, x, w, scales, minima []float32, size int, s Affine) in
 		}
 	}
 	return width
-}
-
-// finite reports whether all of x are.
-func finite(x []float32) bool {
-	const exponent = 0xff << 23
-	var special uint32
-	for _, v := range x {
-		// The top bit of the sum is set only where all bits of the exponent are.
-		special |= math.Float32bits(v)&exponent + 1<<23
-	}
-	return special>>31 == 0
 }
