@@ -184,7 +184,7 @@ func shardsOf(tensors []TensorInfo, maxBytes int64) []int {
 // write fills o with the part of src. Every chunk of rows has its place in
 // the file, so chunks of many tensors are under way at once.
 func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64, src Source, threads int, progress *progressMeter) error {
-	if err := o.file.Truncate(offsets[len(p.tensors)]); err != nil {
+	if err := allocate(o.file, offsets[len(p.tensors)]); err != nil {
 		return err
 	}
 	if _, err := o.file.WriteAt(head, 0); err != nil {

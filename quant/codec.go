@@ -165,6 +165,9 @@ func Validate(t gguf.Type, data []byte) error {
 	if len(data)%blockBytes != 0 {
 		panic(fmt.Sprintf("quant: %d bytes are not whole blocks of %s", len(data), t))
 	}
+	if blockBytes <= 4 && allFinite(t, data) {
+		return nil
+	}
 	for start := 0; start < len(data); start += blockBytes {
 		if c.greatest != nil {
 			if v := c.greatest(data[start:][:blockBytes]); math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
@@ -193,4 +196,33 @@ func finite(t gguf.Type, b []byte) bool {
 	default:
 		return ^binary.LittleEndian.Uint32(b)&0x7f800000 != 0
 	}
+}
+
+// allFinite is finite for all numbers in data, eight bytes at a time.
+func allFinite(t gguf.Type, data []byte) bool {
+	// One more at the end of an exponent sets the bit above it, the sign's, if
+	// all bits of the exponent are set.
+	var exponents, ones uint64
+	switch t {
+	case gguf.F16:
+		exponents, ones = 0x7c00_7c00_7c00_7c00, 0x0400_0400_0400_0400
+	case gguf.BF16:
+		exponents, ones = 0x7f80_7f80_7f80_7f80, 0x0080_0080_0080_0080
+	default:
+		exponents, ones = 0x7f800000_7f800000, 0x00800000_00800000
+	}
+	var carries uint64
+	for ; len(data) >= 32; data = data[32:] {
+		carries |= binary.LittleEndian.Uint64(data)&exponents + ones
+		carries |= binary.LittleEndian.Uint64(data[8:])&exponents + ones
+		carries |= binary.LittleEndian.Uint64(data[16:])&exponents + ones
+		carries |= binary.LittleEndian.Uint64(data[24:])&exponents + ones
+	}
+	var rest [32]byte
+	copy(rest[:], data)
+	for i := 0; i < len(rest); i += 8 {
+		carries |= binary.LittleEndian.Uint64(rest[i:])&exponents + ones
+	}
+	signs := exponents + ones
+	return carries&signs == 0
 }

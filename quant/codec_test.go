@@ -388,6 +388,35 @@ func TestValidate(t *testing.T) {
 	require.NoError(t, quant.Validate(gguf.MXFP4, zeros))
 }
 
+func TestValidateFindsEveryNumber(t *testing.T) {
+	for typ, numbers := range map[gguf.Type]struct{ greatest, infinity uint32 }{
+		gguf.F16:  {0xfbff, 0x7c00},
+		gguf.BF16: {0xff7f, 0x7f80},
+		gguf.F32:  {0xff7fffff, 0x7f800000},
+	} {
+		size := typ.BlockBytes()
+		put := func(data []byte, i int, bits uint32) {
+			var b [4]byte
+			binary.LittleEndian.PutUint32(b[:], bits)
+			copy(data[i*size:][:size], b[:])
+		}
+		for n := range 40 {
+			data := make([]byte, n*size)
+			for i := range n {
+				put(data, i, numbers.greatest)
+			}
+			require.NoError(t, quant.Validate(typ, data))
+			for i := range n {
+				for _, bits := range []uint32{numbers.infinity, numbers.infinity + 1} {
+					put(data, i, bits)
+					require.ErrorContains(t, quant.Validate(typ, data), fmt.Sprintf("block %d of %s", i, typ))
+				}
+				put(data, i, numbers.greatest)
+			}
+		}
+	}
+}
+
 func TestTypesThatNeedImportance(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.IQ1_S, gguf.IQ2_XXS, gguf.IQ2_XS} {
 		require.True(t, quant.NeedsImportance(typ))
