@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q2_K block is 16 sub-blocks of 16 values x = d*s*q - dmin*m:
 //
@@ -19,33 +22,48 @@ import "github.com/ggufkit/ggufkit/gguf"
 var q2K = codec{quantize: quantizeQ2K, dequantize: dequantizeQ2K, float: gguf.F16, floats: []int{80, 82}}
 
 func quantizeQ2K(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
-		block, x := (*[84]byte)(dst), (*[256]float32)(src)
-		var q [256]uint8
-		if importance == nil {
-			fitQ2K(block, &q, x)
-		} else {
-			fitWeightedQ2K(block, &q, x, (*[256]float32)(importance))
-			importance = importance[256:]
-		}
-		for h := range 2 {
-			packed, q := (*[32]byte)(block[16+32*h:]), (*[128]uint8)(q[128*h:])
-			for i := range 32 {
-				packed[i] = q[i] | q[i+32]<<2 | q[i+64]<<4 | q[i+96]<<6
+	search := affineSearch{n: 3, first: -0.5, step: 0.1, steps: 15, absolute: true, weighing: kernel.ByMagnitude}
+	if importance != nil {
+		search = weightedSearch(3)
+		search.variance = 1
+	}
+	var f affineFits
+	for len(src) > 0 {
+		x := src[:min(len(src), affineBatch)]
+		n := len(x) / 256
+		f.fitSuperBlocks(x, importance, 16, search)
+		for b := range n {
+			block := (*[84]byte)(dst[84*b:])
+			scales, minima := (*[16]float32)(f.scales[16*b:]), (*[16]float32)(f.minima[16*b:])
+			if importance == nil {
+				putQ2K(block, scales, minima)
+			} else {
+				putWeightedQ2K(block, scales, minima, (*[16]float32)(f.sums[16*b:]))
 			}
+			d, dmin := half(block[80:]), half(block[82:])
+			for s, sm := range block[:16] {
+				scales[s], minima[s] = d*float32(sm&15), float32(dmin*float32(sm>>4))
+			}
+		}
+		f.round(x, 16, search.n)
+		for b := range n {
+			block := (*[84]byte)(dst[84*b:])
+			for h := range 2 {
+				packed, q := (*[32]byte)(block[16+32*h:]), (*[128]uint8)(f.q[256*b+128*h:])
+				for i := range 32 {
+					packed[i] = q[i] | q[i+32]<<2 | q[i+64]<<4 | q[i+96]<<6
+				}
+			}
+		}
+		dst, src = dst[84*n:], src[256*n:]
+		if importance != nil {
+			importance = importance[256*n:]
 		}
 	}
 }
 
-// fitQ2K finds the integers of a block, and stores all but them.
-func fitQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
-	var scales, minima [16]float32
-	var weights [256]float32
-	for i, v := range x {
-		weights[i] = abs(v)
-	}
-	fitAffines(q[:], x[:], weights[:], scales[:], minima[:],
-		affineSearch{n: 3, first: -0.5, step: 0.1, steps: 15, absolute: true})
+// putQ2K stores scales and minima such that the largest become 15.
+func putQ2K(block *[84]byte, scales, minima *[16]float32) {
 	largestScale, inverseScale := greatest(scales[:], 15)
 	largestMin, inverseMin := greatest(minima[:], 15)
 	putHalf(block[80:], largestScale/15)
@@ -53,34 +71,16 @@ func fitQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
 	for s := range scales {
 		block[s] = byte(nearestInt(inverseScale*scales[s])) | byte(nearestInt(inverseMin*minima[s]))<<4
 	}
-	roundQ2K(block, q, x)
 }
 
-// fitWeightedQ2K is fitQ2K with importances. It fits d and dmin too, to the
-// scales and minima weighted by the sums of their sub-blocks.
-func fitWeightedQ2K(block *[84]byte, q *[256]uint8, x, importance *[256]float32) {
-	variance := sumSquares(x[:]) / 256
-	var scales, minima, sums [16]float32
-	var weights [256]float32
-	weigh(weights[:], x[:], importance[:], variance)
-	for s := range sums {
-		sums[s] = total(weights[16*s:][:16])
-	}
-	fitAffines(q[:], x[:], weights[:], scales[:], minima[:], weightedSearch(3))
+// putWeightedQ2K is putQ2K with importances. It fits d and dmin too, to the scales
+// and minima weighted by the sums of their sub-blocks.
+func putWeightedQ2K(block *[84]byte, scales, minima, sums *[16]float32) {
 	var scaleLevels, minLevels [16]uint8
 	putHalf(block[80:], fitPositive(scaleLevels[:], scales[:], sums[:], 15))
 	putHalf(block[82:], fitPositive(minLevels[:], minima[:], sums[:], 15))
 	for s := range scales {
 		block[s] = scaleLevels[s] | minLevels[s]<<4
-	}
-	roundQ2K(block, q, x)
-}
-
-// roundQ2K rounds the values with the scales and minima in the block.
-func roundQ2K(block *[84]byte, q *[256]uint8, x *[256]float32) {
-	d, dmin := half(block[80:]), half(block[82:])
-	for s, sm := range block[:16] {
-		round(q[16*s:][:16], x[16*s:][:16], d*float32(sm&15), float32(dmin*float32(sm>>4)), 0, 3)
 	}
 }
 

@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q4_K block is 8 sub-blocks of 32 values x = d*s*q - dmin*m:
 //
@@ -11,24 +14,31 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // Each 64 values have 32 bytes of q. Byte i has element i in the low and i+32 in
 // the high bits.
+//
+// Without importances, errors are weighted by the magnitude of the value plus
+// the root mean square of its sub-block.
 var q4K = codec{quantize: quantizeQ4K, dequantize: dequantizeQ4K, float: gguf.F16, floats: []int{0, 2}}
 
 func quantizeQ4K(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[144:], src[256:] {
-		block := (*[144]byte)(dst)
-		var q [256]uint8
-		head, x := (*[16]byte)(block[:]), (*[256]float32)(src)
-		if importance == nil {
-			quantizeAffine(head, &q, x, affineSearch{n: 15, first: -1, step: 0.1, steps: 20})
-		} else {
-			quantizeAffineWeighted(head, &q, x, (*[256]float32)(importance), 15)
-			importance = importance[256:]
-		}
-		for part := range 4 {
-			packed, q := (*[32]byte)(block[16+32*part:]), (*[64]uint8)(q[64*part:])
-			for i := range packed {
-				packed[i] = q[i] | q[i+32]<<4
+	search := affineSearch{n: 15, first: -1, step: 0.1, steps: 20, weighing: kernel.ByRMS}
+	if importance != nil {
+		search = weightedSearch(15)
+	}
+	var f affineFits
+	for len(src) > 0 {
+		n := f.quantizeAffine(dst, 144, src, importance, search)
+		for b := range n {
+			block, q := (*[144]byte)(dst[144*b:]), (*[256]uint8)(f.q[256*b:])
+			for part := range 4 {
+				packed, q := (*[32]byte)(block[16+32*part:]), (*[64]uint8)(q[64*part:])
+				for i := range packed {
+					packed[i] = q[i] | q[i+32]<<4
+				}
 			}
+		}
+		dst, src = dst[144*n:], src[256*n:]
+		if importance != nil {
+			importance = importance[256*n:]
 		}
 	}
 }

@@ -18,29 +18,45 @@ import (
 var q51 = codec{quantize: quantizeQ51, dequantize: dequantizeQ51, float: gguf.F16, floats: []int{0, 2}}
 
 func quantizeQ51(dst []byte, src, importance []float32) {
-	variance := meanSquare(src, importance)
+	if importance != nil {
+		quantizeWeightedQ51(dst, src, importance)
+		return
+	}
 	for ; len(src) > 0; dst, src = dst[24:], src[32:] {
 		x, block := (*[32]float32)(src), (*[24]byte)(dst)
+		low, high := limits(x[:])
+		d := (high - low) / 31
+		putHalf(block[:], d)
+		putHalf(block[2:], low)
+		inverse := reciprocal(d)
 		var q [32]uint8
-		if importance == nil {
-			low, high := limits(x[:])
-			d := (high - low) / 31
-			putHalf(block[:], d)
-			putHalf(block[2:], low)
-			inverse := reciprocal(d)
-			for i, v := range x {
-				q[i] = uint8(truncate(float32((v-low)*inverse) + 0.5))
-			}
-		} else {
-			var weights [32]float32
-			weigh(weights[:], x[:], importance, variance)
-			d, minimum := fitAffine(q[:], x[:], weights[:], weightedSearch(31))
-			putHalf(block[:], d)
-			putHalf(block[2:], -minimum)
-			importance = importance[32:]
+		for i, v := range x {
+			q[i] = uint8(truncate(float32((v-low)*inverse) + 0.5))
 		}
 		binary.LittleEndian.PutUint32(block[4:], fifthBits(&q))
 		packNibbles((*[16]byte)(block[8:]), &q)
+	}
+}
+
+func quantizeWeightedQ51(dst []byte, src, importance []float32) {
+	var variances [affineBatch / 32]float32
+	variance := meanSquare(src, importance)
+	for i := range variances {
+		variances[i] = variance
+	}
+	search := weightedSearch(31)
+	var f affineFits
+	for len(src) > 0 {
+		n := min(len(src), affineBatch) / 32
+		f.fit(src[:32*n], importance, variances[:], 32, search)
+		for b := range n {
+			block, q := (*[24]byte)(dst[24*b:]), (*[32]uint8)(f.q[32*b:])
+			putHalf(block[:], f.scales[b])
+			putHalf(block[2:], -f.minima[b])
+			binary.LittleEndian.PutUint32(block[4:], fifthBits(q))
+			packNibbles((*[16]byte)(block[8:]), q)
+		}
+		dst, src, importance = dst[24*n:], src[32*n:], importance[32*n:]
 	}
 }
 

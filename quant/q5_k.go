@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q5_K block is 8 sub-blocks of 32 values x = d*s*q - dmin*m:
 //
@@ -12,27 +15,33 @@ import "github.com/ggufkit/ggufkit/gguf"
 //
 // Each 64 values have 32 bytes of ql. Byte i has element i in the low and i+32 in
 // the high bits.
+//
+// Without importances, errors are weighted as those of Q4_K.
 var q5K = codec{quantize: quantizeQ5K, dequantize: dequantizeQ5K, float: gguf.F16, floats: []int{0, 2}}
 
 func quantizeQ5K(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[176:], src[256:] {
-		block := (*[176]byte)(dst)
-		var q [256]uint8
-		head, x := (*[16]byte)(block[:]), (*[256]float32)(src)
-		if importance == nil {
-			quantizeAffine(head, &q, x, affineSearch{n: 31, first: -0.5, step: 0.1, steps: 15})
-		} else {
-			quantizeAffineWeighted(head, &q, x, (*[256]float32)(importance), 31)
-			importance = importance[256:]
-		}
-		high := (*[32]byte)(block[16:])
-		clear(high[:])
-		for part := range 4 {
-			packed, q := (*[32]byte)(block[48+32*part:]), (*[64]uint8)(q[64*part:])
-			for i := range packed {
-				packed[i] = q[i]&15 | q[i+32]<<4
-				high[i] |= (q[i]>>4 | q[i+32]>>4<<1) << (2 * part)
+	search := affineSearch{n: 31, first: -0.5, step: 0.1, steps: 15, weighing: kernel.ByRMS}
+	if importance != nil {
+		search = weightedSearch(31)
+	}
+	var f affineFits
+	for len(src) > 0 {
+		n := f.quantizeAffine(dst, 176, src, importance, search)
+		for b := range n {
+			block, q := (*[176]byte)(dst[176*b:]), (*[256]uint8)(f.q[256*b:])
+			high := (*[32]byte)(block[16:])
+			clear(high[:])
+			for part := range 4 {
+				packed, q := (*[32]byte)(block[48+32*part:]), (*[64]uint8)(q[64*part:])
+				for i := range packed {
+					packed[i] = q[i]&15 | q[i+32]<<4
+					high[i] |= (q[i]>>4 | q[i+32]>>4<<1) << (2 * part)
+				}
 			}
+		}
+		dst, src = dst[176*n:], src[256*n:]
+		if importance != nil {
+			importance = importance[256*n:]
 		}
 	}
 }

@@ -68,6 +68,19 @@ func sumSquares(x []float32) float32 {
 	return sum
 }
 
+// sumSquares4 returns sumSquares of each 256 values. They do not wait for each
+// other's additions.
+func sumSquares4(x *[4 * 256]float32) (sums [4]float32) {
+	var s0, s1, s2, s3 float32
+	for i, v := range x[:256] {
+		s0 += float32(v * v)
+		s1 += float32(x[i+256] * x[i+256])
+		s2 += float32(x[i+512] * x[i+512])
+		s3 += float32(x[i+768] * x[i+768])
+	}
+	return [4]float32{s0, s1, s2, s3}
+}
+
 // weighSquares makes x^2 the weights w: what errors count by where there are no
 // importances.
 func weighSquares(w, x []float32) {
@@ -232,10 +245,31 @@ type affineSearch struct {
 	// absolute makes the error the sum of w*|x - s*q - min| instead of that of
 	// the squares.
 	absolute bool
+	weighing kernel.Weighing
+	// In a super-block, variance is what the mean square is taken times for
+	// kernel.ByImportance.
+	variance float32
 }
 
 func (s affineSearch) lanes() kernel.Affine {
-	return kernel.Affine{N: float32(s.n), First: s.first, Step: s.step, Steps: s.steps, Absolute: s.absolute}
+	return kernel.Affine{N: float32(s.n), First: s.first, Step: s.step, Steps: s.steps, Absolute: s.absolute, Weighing: s.weighing}
+}
+
+// weigh makes the weights w those of the values of a sub-block.
+func (s affineSearch) weigh(w, x, importance []float32, variance float32) {
+	switch s.weighing {
+	case kernel.ByMagnitude:
+		for i, v := range x {
+			w[i] = abs(v)
+		}
+	case kernel.ByRMS:
+		rms := sqrt(sumSquares(x) / float32(len(x)))
+		for i, v := range x {
+			w[i] = rms + abs(v)
+		}
+	case kernel.ByImportance:
+		weigh(w, x, importance, variance)
+	}
 }
 
 // fitAffine finds a scale s, a minimum m >= 0 and integers q in [0, n] such that
@@ -326,17 +360,44 @@ func fitAffine(q []uint8, x, w []float32, search affineSearch) (scale, minimum f
 	return scale, -low
 }
 
-// fitAffines does fitAffine for the sub-blocks of x, which are as many as scales.
-func fitAffines(q []uint8, x, w, scales, minima []float32, search affineSearch) {
-	size := len(x) / len(scales)
-	for s := 0; s < len(scales); {
-		q, x, w := q[s*size:], x[s*size:], w[s*size:]
-		if n := kernel.FitAffine(q, x, w, scales[s:], minima[s:], size, search.lanes()); n > 0 {
-			s += n
-			continue
+// affineBatch is how many values are searched for scales and minima together:
+// enough to fill vectors.
+const affineBatch = 4 * 256
+
+// affineFits is what a search finds for up to affineBatch values.
+type affineFits struct {
+	q              [affineBatch]uint8
+	scales, minima [affineBatch / 16]float32 // of the sub-blocks
+	sums           [affineBatch / 16]float32 // of the weights of the sub-blocks
+	work           kernel.AffineWork
+}
+
+// fit does fitAffine for the sub-blocks of size values that x consists of. With
+// importances, there is a variance for each sub-block.
+func (f *affineFits) fit(x, importance, variances []float32, size int, search affineSearch) {
+	count := len(x) / size
+	done := kernel.FitAffines(&f.work, f.q[:], x, importance, variances, f.scales[:count], f.minima[:count], f.sums[:count], size, search.lanes())
+	for s := done; s < count; s++ {
+		var weights [subBlock]float32
+		w, x := weights[:size], x[s*size:][:size]
+		if importance == nil {
+			search.weigh(w, x, nil, 0)
+		} else {
+			search.weigh(w, x, importance[s*size:], variances[s])
 		}
-		scales[s], minima[s] = fitAffine(q[:size], x[:size], w[:size], search)
-		s++
+		f.sums[s] = total(w)
+		f.scales[s], f.minima[s] = fitAffine(f.q[s*size:][:size], x, w, search)
+	}
+}
+
+// round rounds the values again, with the scales and minima that f has.
+func (f *affineFits) round(x []float32, size int, n int32) {
+	count := len(x) / size
+	if kernel.RoundAffines(f.q[:], x, f.scales[:count], f.minima[:count], size, n) {
+		return
+	}
+	for s := range count {
+		round(f.q[s*size:][:size], x[s*size:][:size], f.scales[s], f.minima[s], 0, n)
 	}
 }
 

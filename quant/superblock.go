@@ -1,5 +1,7 @@
 package quant
 
+import "github.com/ggufkit/ggufkit/quant/internal/kernel"
+
 // What the K types share besides the searches in scale.go.
 
 // greatest returns the largest of scales, none of which counts if it is
@@ -31,64 +33,82 @@ func round(q []uint8, x []float32, scale, minimum float32, low, high int32) {
 // weightedSearch is what Q2_K, Q4_1, Q4_K, Q5_1 and Q5_K search with
 // importances, n being the largest integer.
 func weightedSearch(n int32) affineSearch {
-	return affineSearch{n: n, first: -0.9, step: 0.05, steps: 36}
+	return affineSearch{n: n, first: -0.9, step: 0.05, steps: 36, weighing: kernel.ByImportance, variance: 2}
 }
 
-// quantizeAffine does what Q4_K and Q5_K have in common without importances: it
-// fits the eight sub-blocks one by one, each value weighted by its magnitude plus
-// the root mean square of its sub-block, stores d, dmin, scales and minima in the
-// head of the block, such that the largest scale and minimum become 63, and
-// rounds the values again with what was stored.
-func quantizeAffine(head *[16]byte, q *[256]uint8, x *[256]float32, search affineSearch) {
-	var scales, minima [8]float32
-	var weights [256]float32
-	for s := range scales {
-		x, weights := (*[32]float32)(x[32*s:]), (*[32]float32)(weights[32*s:])
-		rms := sqrt(sumSquares(x[:]) / 32)
-		for i, v := range x {
-			weights[i] = rms + abs(v)
+// fitSuperBlocks fits the sub-blocks of super-blocks.
+func (f *affineFits) fitSuperBlocks(x, importance []float32, size int, search affineSearch) {
+	var variances [affineBatch / 16]float32
+	if importance != nil {
+		var sums [4]float32
+		if len(x) == affineBatch {
+			sums = sumSquares4((*[affineBatch]float32)(x))
+		} else {
+			for b := range len(x) / 256 {
+				sums[b] = sumSquares(x[256*b:][:256])
+			}
+		}
+		for s := range len(x) / size {
+			variances[s] = search.variance * sums[s*size/256] / 256
 		}
 	}
-	fitAffines(q[:], x[:], weights[:], scales[:], minima[:], search)
+	f.fit(x, importance, variances[:], size, search)
+}
+
+// quantizeAffine does what Q4_K and Q5_K have in common for the next
+// super-blocks of src, the number of which it returns: it fits the sub-blocks one
+// by one, stores d, dmin, scales and minima in the heads of the blocks, and
+// rounds the values again with what was stored.
+func (f *affineFits) quantizeAffine(dst []byte, blockBytes int, src, importance []float32, search affineSearch) int {
+	x := src[:min(len(src), affineBatch)]
+	f.fitSuperBlocks(x, importance, 32, search)
+	count := len(x) / 256
+	for b := range count {
+		head := (*[16]byte)(dst[b*blockBytes:])
+		scales, minima := (*[8]float32)(f.scales[8*b:]), (*[8]float32)(f.minima[8*b:])
+		if importance == nil {
+			putAffine(head, scales, minima)
+		} else {
+			putAffineWeighted(head, scales, minima, (*[8]float32)(f.sums[8*b:]))
+		}
+	}
+	f.round(x, 32, search.n)
+	return count
+}
+
+// putAffine stores scales and minima such that the largest become 63. It makes
+// them what was stored.
+func putAffine(head *[16]byte, scales, minima *[8]float32) {
 	largestScale, inverseScale := greatest(scales[:], 63)
 	largestMin, inverseMin := greatest(minima[:], 63)
 	putHalf(head[:], largestScale/63)
 	putHalf(head[2:], largestMin/63)
-	d, dmin := half(head[:]), half(head[2:])
-
-	packed := (*[12]byte)(head[4:])
-	clear(packed[:])
+	var scaleLevels, minLevels [8]uint8
 	for s := range scales {
-		scale := min(63, uint8(nearestInt(inverseScale*scales[s])))
-		minimum := min(63, uint8(nearestInt(inverseMin*minima[s])))
-		putScaleMin(packed, s, scale, minimum)
-		round(q[32*s:][:32], x[32*s:][:32], d*float32(scale), float32(dmin*float32(minimum)), 0, search.n)
+		scaleLevels[s] = uint8(nearestInt(inverseScale * scales[s]))
+		minLevels[s] = uint8(nearestInt(inverseMin * minima[s]))
 	}
+	putScaleMins(head, scales, minima, &scaleLevels, &minLevels)
 }
 
-// quantizeAffineWeighted is quantizeAffine with importances. There, d and dmin
-// are fitted too, to the scales and minima weighted by the sums of their
-// sub-blocks.
-func quantizeAffineWeighted(head *[16]byte, q *[256]uint8, x, importance *[256]float32, n int32) {
-	variance := 2 * sumSquares(x[:]) / 256
-	var scales, minima, sums [8]float32
-	var weights [256]float32
-	weigh(weights[:], x[:], importance[:], variance)
-	for s := range sums {
-		sums[s] = total(weights[32*s:][:32])
-	}
-	fitAffines(q[:], x[:], weights[:], scales[:], minima[:], weightedSearch(n))
+// putAffineWeighted is putAffine with importances: d and dmin are fitted too, to
+// the scales and minima weighted by the sums of their sub-blocks.
+func putAffineWeighted(head *[16]byte, scales, minima, sums *[8]float32) {
 	var scaleLevels, minLevels [8]uint8
 	putHalf(head[:], fitPositive(scaleLevels[:], scales[:], sums[:], 63))
 	putHalf(head[2:], fitPositive(minLevels[:], minima[:], sums[:], 63))
-	d, dmin := half(head[:]), half(head[2:])
+	putScaleMins(head, scales, minima, &scaleLevels, &minLevels)
+}
 
-	packed := (*[12]byte)(head[4:])
+// putScaleMins stores the levels of scales and minima, at most 63, beside d and
+// dmin, and makes scales and minima what they stand for.
+func putScaleMins(head *[16]byte, scales, minima *[8]float32, scaleLevels, minLevels *[8]uint8) {
+	d, dmin, packed := half(head[:]), half(head[2:]), (*[12]byte)(head[4:])
 	clear(packed[:])
 	for s := range scales {
 		scale, minimum := min(63, scaleLevels[s]), min(63, minLevels[s])
 		putScaleMin(packed, s, scale, minimum)
-		round(q[32*s:][:32], x[32*s:][:32], d*float32(scale), float32(dmin*float32(minimum)), 0, n)
+		scales[s], minima[s] = d*float32(scale), float32(dmin*float32(minimum))
 	}
 }
 

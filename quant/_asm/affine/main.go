@@ -15,174 +15,593 @@ import (
 func main() {
 	ConstraintExpr("amd64,!purego")
 	c := NewConstants()
+	limit := ConstData("limit", F32(1<<22))
 	for _, v := range []ISA{AVX2, AVX512} {
-		fitAffine(v, c)
+		fitAffine(v, c, limit)
+		roundAffine(v, c)
 	}
 	Generate()
 }
+
+// groups is how many vectors of sub-blocks are fitted together. The passes over
+// one have other chains of sums than those over the other, which hide how long
+// additions and divisions take.
+const groups = 2
+
+// maxSize is the largest number of values in a sub-block.
+const maxSize = 32
+
+// fit is a function being generated: where it has what.
+type fit struct {
+	ISA
+	Constants
+	limit Mem           // 2^22
+	work  reg.GPVirtual // the memory that place and state share out
+	i     reg.GPVirtual // bytes from the first place in the sub-blocks
+	end   reg.GPVirtual // of i
+}
+
+func (f *fit) bytes() int { return 4 * f.Width }
+
+// Arrays of the work memory with a vector for each place in the sub-blocks of a
+// group. They begin at different places in their pages, such that a store to one
+// does not look like one to another.
+const (
+	values = iota
+	weights
+	levels
+	arrays
+)
+
+// place is the vector of place i.
+func (f *fit) place(array, group int) Mem {
+	return Mem{Base: f.work, Index: f.i, Scale: 1, Disp: f.array(array) + group*maxSize*f.bytes()}
+}
+
+func (f *fit) array(array int) int { return array * (groups*maxSize*f.bytes() + 256) }
+
+// State of the lanes, a vector for each group: those of all groups are side by
+// side.
+const (
+	first = iota // the least value, or 0 if that is greater
+	high
+	sumW
+	sumX
+	best
+	scale
+	low
+	usedInverse // what made the integers of the best fit
+	usedLow
+	states
+)
+
+func (f *fit) state(state, group int) Mem {
+	return Mem{Base: f.work, Disp: f.array(arrays) + (groups*state+group)*f.bytes()}
+}
+
+// each emits a loop over the places.
+func (f *fit) each(label string, body func()) {
+	XORQ(f.i, f.i)
+	Label(label)
+	body()
+	ADDQ(U32(uint32(f.bytes())), f.i)
+	CMPQ(f.i, f.end)
+	JLT(LabelRef(label))
+}
+
+// unlessAll jumps to label if mask does not have all lanes.
+func (f *fit) unlessAll(mask Op, label string) {
+	if f.Masks {
+		KORTESTW(mask, mask)
+		JCC(LabelRef(label))
+		return
+	}
+	bits := GP32()
+	VMOVMSKPS(mask, bits)
+	CMPL(bits, U8(0xff))
+	JNE(LabelRef(label))
+}
+
+// ifNone jumps to label if mask has no lane.
+func (f *fit) ifNone(mask Op, label string) {
+	if f.Masks {
+		KORTESTW(mask, mask)
+	} else {
+		VTESTPS(mask, mask)
+	}
+	JEQ(LabelRef(label))
+}
+
+// parameter fills a vector with a float.
+func parameter(v ISA, name string) reg.VecVirtual {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return broadcast(v, p.Addr)
+}
+
+func broadcast(v ISA, m Mem) reg.VecVirtual {
+	r := v.Vector()
+	VBROADCASTSS(m, r)
+	return r
+}
+
+// weighings of package kernel.
+const (
+	byMagnitude = iota
+	byRMS
+	byImportance
+)
 
 // fitAffine generates fitAffine of package quant with one sub-block per lane.
 //
 // It differs in what it remembers of the best fit: not the integers but what
 // they were rounded with, from which it makes them again at the end. Lanes
-// whose values are all the same start with an error that nothing can beat and a
-// scale of 0.
-func fitAffine(v ISA, c Constants) {
-	Start("fitAffine", "func(x, w *float32, size int, work, scales, minima *float32, n, first, step float32, steps, absolute int)",
-		fmt.Sprintf("fits %d sub-blocks of size values. It does steps+1 fits after the first. work has room for 3*size + 9 vectors; it leaves the integers, as floats, in the first size of them, those of a place in the sub-blocks side by side.", v.Width), v)
-	x, w, size := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("size"), GP64())
-	levels := Load(Param("work"), GP64())
-	bytes := 4 * v.Width
-	end := GP64()
-	IMUL3Q(U32(uint32(bytes)), size, end)
-	xs, ws, state := GP64(), GP64(), GP64()
-	LEAQ(Mem{Base: levels, Index: end, Scale: 1}, xs)
-	LEAQ(Mem{Base: xs, Index: end, Scale: 1}, ws)
-	LEAQ(Mem{Base: ws, Index: end, Scale: 1}, state)
-	at := func(base reg.Register, i reg.Register) Mem { return Mem{Base: base, Index: i, Scale: 1} }
-	slots := 0
-	slot := func() Mem {
-		m := Mem{Base: state, Disp: slots * bytes}
-		slots++
-		return m
+// whose values are all the same start with an error that nothing can beat, a
+// scale of 0, and a limit that makes their integers 0.
+func fitAffine(v ISA, c Constants, limit Mem) {
+	lanes := groups * v.Width
+	f := &fit{ISA: v, Constants: c, limit: limit, work: GP64(), i: GP64(), end: GP64()}
+	bytes := f.array(arrays) + states*groups*f.bytes() + 63
+	Start("fitAffine", "func(q *uint8, x, importance, variances *float32, size int, scales, minima, sums, work *float32, n, first, step float32, steps, absolute, weighing int) bool",
+		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for %d bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt.", lanes, bytes), v)
+	Load(Param("work"), f.work)
+	ADDQ(U8(63), f.work)
+	ANDQ(I8(-64), f.work)
+	Load(Param("size"), f.end)
+	IMUL3Q(U32(uint32(f.bytes())), f.end, f.end)
+
+	f.transpose("values", values, Load(Param("x"), GP64()))
+	weighing := Load(Param("weighing"), GP64())
+	CMPQ(weighing, U8(byImportance))
+	JNE(LabelRef("weigh"))
+	f.transpose("importances", weights, Load(Param("importance"), GP64()))
+
+	Label("weigh")
+	for g := range groups {
+		f.weigh(weighing, g)
 	}
-	low, high, sumW, sumX, scale, best, tried := slot(), slot(), slot(), slot(), slot(), slot(), slot()
-	usedInverse, usedLow := slot(), slot()
-
-	i := GP64()
-	each := func(label string, body func()) {
-		XORQ(i, i)
-		Label(label)
-		body()
-		ADDQ(U8(bytes), i)
-		CMPQ(i, end)
-		JLT(LabelRef(label))
+	for g := range groups {
+		f.limits(g)
 	}
-
-	Comment("Put the sub-blocks into lanes.")
-	index := v.Vector()
-	VPBROADCASTD(NewParamAddr("size", 16), index)
-	VPMULLD(c.Lanes, index, index)
-	each("transpose", func() {
-		VMOVUPS(v.Gather(x, index), at(xs, i))
-		VMOVUPS(v.Gather(w, index), at(ws, i))
-		ADDQ(U8(4), x)
-		ADDQ(U8(4), w)
-	})
-
-	Comment("The limits and the sums.")
-	least, largest := v.Load(Mem{Base: xs}), v.Load(Mem{Base: xs})
-	sw, sx := v.Load(c.MinusZero), v.Load(c.MinusZero)
-	each("limits", func() {
-		value, weight := v.Load(at(xs, i)), v.Load(at(ws, i))
-		VMINPS(least, value, least)
-		VMAXPS(largest, value, largest)
-		VADDPS(weight, sw, sw)
-		VADDPS(v.Mul(weight, value), sx, sx)
-	})
-	VMINPS(least, v.Load(c.Zero), least)
-	VMOVUPS(sw, sumW)
-	VMOVUPS(sx, sumX)
-	VMOVUPS(least, low)
-	VMOVUPS(largest, high)
-
-	absolute := Load(Param("absolute"), GP64())
-	// fitError returns the error of the integers in levels.
-	fitError := func(label string, scale, low reg.VecVirtual) reg.VecVirtual {
-		sum := v.Vector()
-		VXORPS(sum, sum, sum)
-		errors := func(label string, size func(d reg.VecVirtual)) {
-			each(label, func() {
-				d := v.Add(v.Mul(scale, at(levels, i)), low)
-				VSUBPS(at(xs, i), d, d)
-				size(d)
-				VMULPS(at(ws, i), d, d)
-				VADDPS(d, sum, sum)
-			})
-		}
-		TESTQ(absolute, absolute)
-		JNE(LabelRef(label + "_absolute"))
-		errors(label+"_squares", func(d reg.VecVirtual) { VMULPS(d, d, d) })
-		JMP(LabelRef(label + "_done"))
-		mask := v.Vector()
-		Label(label + "_absolute")
-		VMOVUPS(c.Absolute, mask)
-		errors(label+"_magnitudes", func(d reg.VecVirtual) { VANDPS(mask, d, d) })
-		Label(label + "_done")
-		return sum
-	}
-	// roundAll makes integers of the values.
-	roundAll := func(label string, inverse, low reg.VecVirtual, also func(level reg.VecVirtual)) {
-		r := NewRounding(v, c, v.Load(c.Zero), v.Broadcast("n", 48))
-		each(label, func() {
-			level := r.Round(v, v.Mul(inverse, v.Sub(v.Load(at(xs, i)), low)))
-			VMOVUPS(level, at(levels, i))
-			also(level)
-		})
-	}
-
 	Comment("The fit that spreads the range over all integers.")
-	n := v.Broadcast("n", 48)
-	inverse := v.Div(n, v.Sub(largest, least))
-	s := v.Div(v.Load(c.One), inverse)
-	roundAll("first", inverse, least, func(reg.VecVirtual) {})
-	e := fitError("first_error", s, least)
-	flat := v.Compare(Equal, v.Load(high), v.Load(low))
-	zero := v.Load(c.Zero)
-	VMOVUPS(v.Choose(flat, v.Load(c.MinusInfinity), e), best)
-	VMOVUPS(v.Choose(flat, zero, s), scale)
-	VMOVUPS(v.Choose(flat, zero, inverse), usedInverse)
-	VMOVUPS(least, usedLow)
-	VMOVUPS(zero, tried)
+	for g := range groups {
+		f.firstFit(g)
+	}
 
 	Comment("The other fits.")
-	left := Load(Param("steps"), GP64())
+	left, tried := Load(Param("steps"), GP64()), GP64()
+	XORQ(tried, tried)
 	Label("step")
-	{
-		inverse := v.Mul(v.Broadcast("step", 56), v.Load(tried))
-		inverse = v.Add(v.Broadcast("first", 52), inverse)
-		inverse = v.Add(inverse, v.Broadcast("n", 48))
-		least := v.Load(low)
-		inverse = v.Div(inverse, v.Sub(v.Load(high), least))
-		q, qq, xq := v.Vector(), v.Vector(), v.Vector()
-		VXORPS(q, q, q)
-		VXORPS(qq, qq, qq)
-		VXORPS(xq, xq, xq)
-		roundAll("round", inverse, least, func(level reg.VecVirtual) {
-			wl := v.Mul(level, at(ws, i))
-			VADDPS(wl, q, q)
-			VMULPS(wl, level, level)
-			VADDPS(level, qq, qq)
-			VMULPS(at(xs, i), wl, wl)
-			VADDPS(wl, xq, xq)
-		})
-		sw, sx := v.Load(sumW), v.Load(sumX)
-		determinant := v.Sub(v.Mul(sw, qq), v.Mul(q, q))
-		newScale := v.Div(v.Sub(v.Mul(sw, xq), v.Mul(sx, q)), determinant)
-		newLow := v.Div(v.Sub(v.Mul(qq, sx), v.Mul(q, xq)), determinant)
-		zero := v.Load(c.Zero)
-		newScale = v.Choose(v.Compare(Greater, newLow, zero), v.Div(xq, qq), newScale)
-		VMINPS(newLow, zero, newLow)
-		e := fitError("error", newScale, newLow)
-		e = v.Choose(v.Compare(Greater, determinant, v.Load(c.Zero)), e, v.Load(c.Infinity))
-		b := v.Load(best)
-		better := v.Compare(Less, e, b)
-		VMOVUPS(v.Choose(better, e, b), best)
-		VMOVUPS(v.Choose(better, newScale, v.Load(scale)), scale)
-		VMOVUPS(v.Choose(better, newLow, least), low)
-		VMOVUPS(v.Choose(better, inverse, v.Load(usedInverse)), usedInverse)
-		VMOVUPS(v.Choose(better, least, v.Load(usedLow)), usedLow)
-		VMOVUPS(v.Add(v.Load(tried), v.Load(c.One)), tried)
+	Comment("n + first + step*tried")
+	number := XMM()
+	VXORPS(number, number, number)
+	VCVTSI2SSQ(tried, number, number)
+	levelsOver := v.Vector()
+	VBROADCASTSS(number, levelsOver)
+	VMULPS(parameter(v, "step"), levelsOver, levelsOver)
+	VADDPS(parameter(v, "first"), levelsOver, levelsOver)
+	VADDPS(parameter(v, "n"), levelsOver, levelsOver)
+	var solved [groups]solution
+	for g := range groups {
+		solved[g] = f.solve(g, levelsOver)
 	}
+	for g := range groups {
+		f.choose(g, solved[g])
+	}
+	INCQ(tried)
 	SUBQ(U8(1), left)
 	JGE(LabelRef("step"))
 
-	roundAll("last", v.Load(usedInverse), v.Load(usedLow), func(reg.VecVirtual) {})
+	f.store()
+	result(true)
+	Label("fail")
+	result(false)
+}
+
+// transpose puts the sub-blocks that begin at from into lanes. In each part of a
+// vector with four lanes it takes a square of four sub-blocks by four places.
+func (f *fit) transpose(label string, array int, from reg.Register) {
+	Comment("Put the " + label + " into lanes.")
+	stride, stride3 := GP64(), GP64()
+	Load(Param("size"), stride)
+	SHLQ(U8(2), stride)
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, stride3)
+	for g := range groups {
+		rows := make([]reg.GPVirtual, f.Width/4)
+		for part := range rows {
+			rows[part] = GP64()
+			if part == 0 {
+				MOVQ(from, rows[0])
+			} else {
+				LEAQ(Mem{Base: rows[part-1], Index: stride, Scale: 4}, rows[part])
+			}
+		}
+		XORQ(f.i, f.i)
+		loop := fmt.Sprintf("%s%d", label, g)
+		Label(loop)
+		var t [4]reg.VecVirtual
+		for r := range t {
+			t[r] = f.Vector()
+			for part, at := range rows {
+				m := Mem{Base: at}
+				switch r {
+				case 1, 2:
+					m.Index, m.Scale = stride, uint8(r)
+				case 3:
+					m.Index, m.Scale = stride3, 1
+				}
+				switch {
+				case part == 0 && f.Masks:
+					VBROADCASTF32X4(m, t[r])
+				case part == 0:
+					VBROADCASTF128(m, t[r])
+				case f.Masks:
+					VINSERTF32X4(U8(part), m, t[r], t[r])
+				default:
+					VINSERTF128(U8(part), m, t[r], t[r])
+				}
+			}
+		}
+		low01, high01 := f.pair(VUNPCKLPS, t[0], t[1]), f.pair(VUNPCKHPS, t[0], t[1])
+		low23, high23 := f.pair(VUNPCKLPS, t[2], t[3]), f.pair(VUNPCKHPS, t[2], t[3])
+		for i, r := range []reg.VecVirtual{
+			f.pair(VUNPCKLPD, low01, low23), f.pair(VUNPCKHPD, low01, low23),
+			f.pair(VUNPCKLPD, high01, high23), f.pair(VUNPCKHPD, high01, high23),
+		} {
+			at := f.place(array, g)
+			at.Disp += i * f.bytes()
+			VMOVUPS(r, at)
+		}
+		for _, at := range rows {
+			ADDQ(U8(16), at)
+		}
+		ADDQ(U32(uint32(4*f.bytes())), f.i)
+		CMPQ(f.i, f.end)
+		JLT(LabelRef(loop))
+		if g+1 < groups {
+			Comment("The sub-blocks of the next group follow.")
+			IMUL3Q(U32(uint32(f.Width)), stride, f.i)
+			ADDQ(f.i, from)
+		}
+	}
+}
+
+// pair emits op for a and b, where ops have the right operand first.
+func (f *fit) pair(op func(...Op), a, b Op) reg.VecVirtual {
+	r := f.Vector()
+	op(b, a, r)
+	return r
+}
+
+// weigh makes the weights of a group.
+func (f *fit) weigh(weighing reg.Register, g int) {
+	label := func(name string) string { return fmt.Sprintf("%s%d", name, g) }
+	CMPQ(weighing, U8(byRMS))
+	JEQ(LabelRef(label("rms")))
+	JA(LabelRef(label("by_importance")))
+
+	absolute := f.Load(f.Absolute)
+	f.each(label("by_magnitude"), func() {
+		w := f.Load(f.place(values, g))
+		VANDPS(absolute, w, w)
+		VMOVUPS(w, f.place(weights, g))
+	})
+	JMP(LabelRef(label("weighed")))
+
+	Label(label("rms"))
+	sum := f.Load(f.Zero)
+	f.each(label("squares"), func() {
+		x := f.Load(f.place(values, g))
+		VMULPS(x, x, x)
+		VADDPS(x, sum, sum)
+	})
+	size, sizeBits := f.Vector(), XMM()
+	VXORPS(sizeBits, sizeBits, sizeBits)
+	VCVTSI2SSQ(Load(Param("size"), GP64()), sizeBits, sizeBits)
+	VBROADCASTSS(sizeBits, size)
+	VDIVPS(size, sum, sum)
+	VSQRTPS(sum, sum)
+	absolute = f.Load(f.Absolute)
+	f.each(label("deviation"), func() {
+		w := f.Load(f.place(values, g))
+		VANDPS(absolute, w, w)
+		VADDPS(w, sum, w)
+		VMOVUPS(w, f.place(weights, g))
+	})
+	JMP(LabelRef(label("weighed")))
+
+	Label(label("by_importance"))
+	variance := f.Load(Mem{Base: Load(Param("variances"), GP64()), Disp: g * f.bytes()})
+	f.each(label("weighted"), func() {
+		w := f.Load(f.place(values, g))
+		VMULPS(w, w, w)
+		VADDPS(w, variance, w)
+		VSQRTPS(w, w)
+		VMULPS(f.place(weights, g), w, w)
+		VMOVUPS(w, f.place(weights, g))
+	})
+	Label(label("weighed"))
+}
+
+// limits takes the limits and the sums of a group, and fails if a value is not
+// finite: 0 times it is NaN then.
+func (f *fit) limits(g int) {
+	XORQ(f.i, f.i)
+	least, largest := f.Load(f.place(values, g)), f.Load(f.place(values, g))
+	zero, zeros := f.Load(f.Zero), f.Load(f.Zero)
+	// Where all weights are -0, it makes no difference that their sum is not.
+	sw, sx := f.Load(f.Zero), f.Load(f.MinusZero)
+	f.each(fmt.Sprintf("limits%d", g), func() {
+		value, weight := f.Load(f.place(values, g)), f.Load(f.place(weights, g))
+		VADDPS(f.Mul(value, zero), zeros, zeros)
+		VMINPS(least, value, least)
+		VMAXPS(largest, value, largest)
+		VADDPS(weight, sw, sw)
+		VADDPS(f.Mul(weight, value), sx, sx)
+	})
+	f.unlessAll(f.Compare(Equal, zeros, zero), "fail")
+	VMINPS(least, zero, least)
+	VMOVUPS(sw, f.state(sumW, g))
+	VMOVUPS(sx, f.state(sumX, g))
+	VMOVUPS(least, f.state(first, g))
+	VMOVUPS(least, f.state(low, g))
+	VMOVUPS(largest, f.state(high, g))
+}
+
+// inverse returns levelsOver / (high - low). It fails if one of inverse * (x - low)
+// may be as large as 2^22: as rounding is monotone, none is farther from 0 than
+// that of the largest value or that of the least, for which first stands.
+//
+// Nor does nearestInt have to mask the mantissa then.
+func (f *fit) inverse(g int, levelsOver, low, high reg.VecVirtual) reg.VecVirtual {
+	span := f.Sub(high, low)
+	inverse := f.Div(levelsOver, span)
+	absolute, limit := f.Load(f.Absolute), broadcast(f.ISA, f.limit)
+	VMULPS(inverse, span, span)
+	VANDPS(absolute, span, span)
+	least := f.Mul(f.Sub(f.Load(f.state(first, g)), low), inverse)
+	VANDPS(absolute, least, least)
+	if f.Masks {
+		k := K()
+		VCMPPS(U8(Less), limit, span, k)
+		VCMPPS(U8(Less), limit, least, k, k)
+		f.unlessAll(k, "fail")
+	} else {
+		f.unlessAll(f.pair(VANDPS, f.Compare(Less, span, limit), f.Compare(Less, least, limit)), "fail")
+	}
+	return inverse
+}
+
+// roundAll makes integers of the values.
+func (f *fit) roundAll(label string, g int, inverse, low reg.VecVirtual, also func(value, level reg.VecVirtual)) {
+	rounder := f.Load(f.Rounder)
+	upper := f.Add(rounder, parameter(f.ISA, "n"))
+	f.each(label, func() {
+		value := f.Load(f.place(values, g))
+		level := f.Mul(f.Sub(value, low), inverse)
+		VADDPS(rounder, level, level)
+		VMAXPS(rounder, level, level)
+		VMINPS(upper, level, level)
+		VSUBPS(rounder, level, level)
+		VMOVUPS(level, f.place(levels, g))
+		also(value, level)
+	})
+}
+
+// fitError returns the error of the integers.
+func (f *fit) fitError(label string, g int, scale, low reg.VecVirtual) reg.VecVirtual {
+	label = fmt.Sprintf("%s%d", label, g)
+	sum := f.Load(f.Zero)
+	errors := func(label string, size func(d reg.VecVirtual)) {
+		f.each(label, func() {
+			d := f.Add(f.Mul(scale, f.place(levels, g)), low)
+			VSUBPS(f.place(values, g), d, d)
+			size(d)
+			VMULPS(f.place(weights, g), d, d)
+			VADDPS(d, sum, sum)
+		})
+	}
+	absolute := Load(Param("absolute"), GP64())
+	TESTQ(absolute, absolute)
+	JNE(LabelRef(label + "_absolute"))
+	errors(label+"_squares", func(d reg.VecVirtual) { VMULPS(d, d, d) })
+	JMP(LabelRef(label + "_done"))
+	Label(label + "_absolute")
+	mask := f.Load(f.Absolute)
+	errors(label+"_magnitudes", func(d reg.VecVirtual) { VANDPS(mask, d, d) })
+	Label(label + "_done")
+	return sum
+}
+
+func (f *fit) firstFit(g int) {
+	low, largest := f.Load(f.state(first, g)), f.Load(f.state(high, g))
+	flat := f.Compare(Equal, largest, low)
+	largest = f.Choose(flat, f.Load(f.One), largest)
+	VMOVUPS(largest, f.state(high, g))
+	inverse := f.inverse(g, parameter(f.ISA, "n"), low, largest)
+	s := f.Div(f.Load(f.One), inverse)
+	f.roundAll(fmt.Sprintf("first%d", g), g, inverse, low, func(_, _ reg.VecVirtual) {})
+	e := f.fitError("first_error", g, s, low)
+	VMOVUPS(f.Choose(flat, f.Load(f.MinusInfinity), e), f.state(best, g))
+	VMOVUPS(f.Choose(flat, f.Load(f.Zero), s), f.state(scale, g))
+	VMOVUPS(inverse, f.state(usedInverse, g))
+	VMOVUPS(low, f.state(usedLow, g))
+}
+
+// solution is what a step finds for a group.
+type solution struct {
+	inverse, scale, low, determinant reg.VecVirtual
+}
+
+// solve rounds the values with another scale, and finds the line through them.
+func (f *fit) solve(g int, levelsOver reg.VecVirtual) solution {
+	lowest := f.Load(f.state(low, g))
+	inverse := f.inverse(g, levelsOver, lowest, f.Load(f.state(high, g)))
+	q, qq, xq := f.Load(f.Zero), f.Load(f.Zero), f.Load(f.Zero)
+	f.roundAll(fmt.Sprintf("round%d", g), g, inverse, lowest, func(value, level reg.VecVirtual) {
+		wl := f.Mul(level, f.place(weights, g))
+		VADDPS(wl, q, q)
+		VMULPS(wl, level, level)
+		VADDPS(level, qq, qq)
+		VMULPS(value, wl, wl)
+		VADDPS(wl, xq, xq)
+	})
+	sw, sx := f.Load(f.state(sumW, g)), f.Load(f.state(sumX, g))
+	determinant := f.Sub(f.Mul(sw, qq), f.Mul(q, q))
+	newScale := f.Div(f.Sub(f.Mul(sw, xq), f.Mul(sx, q)), determinant)
+	newLow := f.Div(f.Sub(f.Mul(qq, sx), f.Mul(q, xq)), determinant)
+	zero := f.Load(f.Zero)
+	positive := f.Compare(Greater, newLow, zero)
+	done := fmt.Sprintf("solved%d", g)
+	f.ifNone(positive, done)
+	origin := f.Choose(positive, f.Div(xq, qq), newScale)
+	VMOVUPS(origin, newScale)
+	VMINPS(newLow, zero, newLow)
+	Label(done)
+	return solution{inverse, newScale, newLow, determinant}
+}
+
+// choose makes the solution the best fit of the lanes where it is better.
+func (f *fit) choose(g int, s solution) {
+	e := f.fitError("error", g, s.scale, s.low)
+	e = f.Choose(f.Compare(Greater, s.determinant, f.Load(f.Zero)), e, f.Load(f.Infinity))
+	least := f.Load(f.state(best, g))
+	better := f.Compare(Less, e, least)
+	done := fmt.Sprintf("chosen%d", g)
+	f.ifNone(better, done)
+	VMOVUPS(f.Choose(better, e, least), f.state(best, g))
+	VMOVUPS(f.Choose(better, s.scale, f.Load(f.state(scale, g))), f.state(scale, g))
+	lowest := f.Load(f.state(low, g))
+	VMOVUPS(f.Choose(better, s.low, lowest), f.state(low, g))
+	VMOVUPS(f.Choose(better, lowest, f.Load(f.state(usedLow, g))), f.state(usedLow, g))
+	VMOVUPS(f.Choose(better, s.inverse, f.Load(f.state(usedInverse, g))), f.state(usedInverse, g))
+	Label(done)
+}
+
+// store stores the results. It makes the integers of one sub-block after another.
+func (f *fit) store() {
+	scales, minima, sums := Load(Param("scales"), GP64()), Load(Param("minima"), GP64()), Load(Param("sums"), GP64())
+	for g := range groups {
+		VMOVUPS(f.Load(f.state(scale, g)), Mem{Base: scales, Disp: g * f.bytes()})
+		VMOVUPS(f.pair(VXORPS, f.Load(f.state(low, g)), f.Load(f.MinusZero)), Mem{Base: minima, Disp: g * f.bytes()})
+		VMOVUPS(f.Load(f.state(sumW, g)), Mem{Base: sums, Disp: g * f.bytes()})
+	}
+	used := GP64()
+	LEAQ(f.state(usedInverse, 0), used)
+	q, x, size := Load(Param("q"), GP64()), Load(Param("x"), GP64()), Load(Param("size"), GP64())
+	r := newLevels(f.ISA, f.Constants)
+	row := GP64()
+	XORQ(row, row)
+	Label("row")
+	at := Mem{Base: used, Index: row, Scale: 4}
+	inverse := broadcast(f.ISA, at)
+	at.Disp = groups * f.bytes() * (usedLow - usedInverse)
+	low := broadcast(f.ISA, at)
+	r.store("sixteen", q, x, size, func(x Mem) reg.VecVirtual {
+		return f.Add(f.Mul(f.Sub(f.Load(x), low), inverse), r.rounder)
+	})
+	INCQ(row)
+	CMPQ(row, U8(groups*f.Width))
+	JLT(LabelRef("row"))
+}
+
+// levelStore limits integers to [0, n] and stores them as bytes.
+type levelStore struct {
+	ISA
+	rounder, upper reg.VecVirtual
+}
+
+func newLevels(v ISA, c Constants) levelStore {
+	rounder := v.Load(c.Rounder)
+	return levelStore{v, rounder, v.Add(rounder, parameter(v, "n"))}
+}
+
+// store makes bytes of the size values at x. biased rounds those at an address,
+// and returns the rounder plus the integers: their low bytes are those of the
+// limited integers. q and x move on.
+func (s levelStore) store(label string, q, x, size reg.Register, biased func(x Mem) reg.VecVirtual) {
+	limited := func(x Mem) reg.VecVirtual {
+		r := biased(x)
+		VMAXPS(s.rounder, r, r)
+		VMINPS(s.upper, r, r)
+		return r
+	}
+	end := GP64()
+	LEAQ(Mem{Base: q, Index: size, Scale: 1}, end)
+	Label(label)
+	if s.Masks {
+		VPMOVDB(limited(Mem{Base: x}), Mem{Base: q})
+	} else {
+		a, b := limited(Mem{Base: x}), limited(Mem{Base: x, Disp: 32})
+		VPSUBD(s.rounder, a, a)
+		VPSUBD(s.rounder, b, b)
+		VPACKSSDW(b, a, a)
+		VPERMQ(U8(0b11_01_10_00), a, a)
+		high := XMM()
+		VEXTRACTI128(U8(1), a, high)
+		VPACKUSWB(high, a.(reg.Vec).AsX(), high)
+		VMOVDQU(high, Mem{Base: q})
+	}
+	ADDQ(U8(64), x)
+	ADDQ(U8(16), q)
+	CMPQ(q, end)
+	JLT(LabelRef(label))
+}
+
+// roundAffine generates round of package quant for sub-blocks. Limiting the floats
+// is limiting the integers, as rounder plus integer is positive.
+func roundAffine(v ISA, c Constants) {
+	Start("roundAffine", "func(q *uint8, x, scales, minima *float32, size, count int, n float32) bool",
+		"stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a minimum is NaN.", v)
+	q, x, size := Load(Param("q"), GP64()), Load(Param("x"), GP64()), Load(Param("size"), GP64())
 	scales, minima := Load(Param("scales"), GP64()), Load(Param("minima"), GP64())
-	VMOVUPS(v.Load(scale), Mem{Base: scales})
-	minimum := v.Load(low)
-	VXORPS(c.MinusZero, minimum, minimum)
-	VMOVUPS(minimum, Mem{Base: minima})
+	count := Load(Param("count"), GP64())
+	r := newLevels(v, c)
+	mantissa, exponent := v.Load(c.Mantissa), v.Load(c.Exponent)
+	row := GP64()
+	XORQ(row, row)
+	Label("row")
+	scale, minimum := broadcast(v, Mem{Base: scales, Index: row, Scale: 4}), broadcast(v, Mem{Base: minima, Index: row, Scale: 4})
+	VUCOMISS(minimum.(reg.Vec).AsX(), scale.(reg.Vec).AsX())
+	JPS(LabelRef("fail"))
+	bits := GP32()
+	MOVL(Mem{Base: scales, Index: row, Scale: 4}, bits)
+	ADDL(bits, bits)
+	JEQ(LabelRef("skip"))
+	r.store("sixteen", q, x, size, func(x Mem) reg.VecVirtual {
+		f := v.Add(v.Div(v.Add(v.Load(x), minimum), scale), r.rounder)
+		if v.Masks {
+			VPTERNLOGD(U8(0xea), exponent, mantissa, f) // f&mantissa | exponent
+		} else {
+			VPAND(mantissa, f, f)
+			VPOR(exponent, f, f)
+		}
+		return f
+	})
+	JMP(LabelRef("next"))
+	Label("skip")
+	ADDQ(size, q)
+	LEAQ(Mem{Base: x, Index: size, Scale: 4}, x)
+	Label("next")
+	INCQ(row)
+	CMPQ(row, count)
+	JLT(LabelRef("row"))
+	result(true)
+	Label("fail")
+	result(false)
+}
+
+// result returns a bool.
+func result(ok bool) {
+	r := GP8()
+	if ok {
+		MOVB(U8(1), r)
+	} else {
+		XORB(r, r)
+	}
+	Store(r, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }

@@ -166,583 +166,1864 @@ DATA constants<>+632(SB)/4, $0x00000000
 DATA constants<>+636(SB)/4, $0x00000000
 GLOBL constants<>(SB), RODATA|NOPTR, $640
 
-// func fitAffineAVX2(x *float32, w *float32, size int, work *float32, scales *float32, minima *float32, n float32, first float32, step float32, steps int, absolute int)
+DATA limit<>+0(SB)/4, $(4194304.0)
+GLOBL limit<>(SB), RODATA|NOPTR, $4
+
+// func fitAffineAVX2(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
 // Requires: AVX, AVX2
-TEXT ·fitAffineAVX2(SB), NOSPLIT, $0-80
-	MOVQ   x+0(FP), AX
-	MOVQ   w+8(FP), CX
-	MOVQ   size+16(FP), DX
-	MOVQ   work+24(FP), BX
+TEXT ·fitAffineAVX2(SB), NOSPLIT, $0-113
+	MOVQ   work+64(FP), AX
+	ADDQ   $0x3f, AX
+	ANDQ   $-64, AX
+	MOVQ   size+32(FP), DX
 	IMUL3Q $0x00000020, DX, DX
-	LEAQ   (BX)(DX*1), SI
-	LEAQ   (SI)(DX*1), DI
-	LEAQ   (DI)(DX*1), R8
+	MOVQ   x+8(FP), BX
 
-	// Put the sub-blocks into lanes.
-	VPBROADCASTD size+16(FP), Y0
-	VPMULLD      constants<>+0(SB), Y0, Y0
-	XORQ         R9, R9
+	// Put the values into lanes.
+	MOVQ size+32(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	MOVQ BX, R8
+	LEAQ (R8)(SI*4), R9
+	XORQ CX, CX
 
-transpose:
-	VXORPS     Y1, Y1, Y1
-	VPCMPEQD   Y2, Y2, Y2
-	VGATHERDPS Y2, (AX)(Y0*4), Y1
-	VMOVUPS    Y1, (SI)(R9*1)
-	VXORPS     Y1, Y1, Y1
-	VPCMPEQD   Y2, Y2, Y2
-	VGATHERDPS Y2, (CX)(Y0*4), Y1
-	VMOVUPS    Y1, (DI)(R9*1)
-	ADDQ       $0x04, AX
-	ADDQ       $0x04, CX
-	ADDQ       $0x20, R9
-	CMPQ       R9, DX
-	JLT        transpose
+values0:
+	VBROADCASTF128 (R8), Y0
+	VINSERTF128    $0x01, (R9), Y0, Y0
+	VBROADCASTF128 (R8)(SI*1), Y1
+	VINSERTF128    $0x01, (R9)(SI*1), Y1, Y1
+	VBROADCASTF128 (R8)(SI*2), Y2
+	VINSERTF128    $0x01, (R9)(SI*2), Y2, Y2
+	VBROADCASTF128 (R8)(DI*1), Y3
+	VINSERTF128    $0x01, (R9)(DI*1), Y3, Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPD      Y1, Y4, Y3
+	VUNPCKHPD      Y1, Y4, Y1
+	VUNPCKLPD      Y2, Y0, Y4
+	VUNPCKHPD      Y2, Y0, Y0
+	VMOVUPS        Y3, (AX)(CX*1)
+	VMOVUPS        Y1, 32(AX)(CX*1)
+	VMOVUPS        Y4, 64(AX)(CX*1)
+	VMOVUPS        Y0, 96(AX)(CX*1)
+	ADDQ           $0x10, R8
+	ADDQ           $0x10, R9
+	ADDQ           $0x00000080, CX
+	CMPQ           CX, DX
+	JLT            values0
 
-	// The limits and the sums.
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI), Y1
-	VMOVUPS constants<>+64(SB), Y2
-	VMOVUPS constants<>+64(SB), Y3
-	XORQ    R9, R9
+	// The sub-blocks of the next group follow.
+	IMUL3Q $0x00000008, SI, CX
+	ADDQ   CX, BX
+	LEAQ   (BX)(SI*4), R8
+	XORQ   CX, CX
 
-limits:
-	VMOVUPS (SI)(R9*1), Y4
-	VMOVUPS (DI)(R9*1), Y5
-	VMINPS  Y0, Y4, Y0
-	VMAXPS  Y1, Y4, Y1
-	VADDPS  Y5, Y2, Y2
-	VMULPS  Y4, Y5, Y4
-	VADDPS  Y4, Y3, Y3
-	ADDQ    $0x20, R9
-	CMPQ    R9, DX
-	JLT     limits
+values1:
+	VBROADCASTF128 (BX), Y0
+	VINSERTF128    $0x01, (R8), Y0, Y0
+	VBROADCASTF128 (BX)(SI*1), Y1
+	VINSERTF128    $0x01, (R8)(SI*1), Y1, Y1
+	VBROADCASTF128 (BX)(SI*2), Y2
+	VINSERTF128    $0x01, (R8)(SI*2), Y2, Y2
+	VBROADCASTF128 (BX)(DI*1), Y3
+	VINSERTF128    $0x01, (R8)(DI*1), Y3, Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPD      Y1, Y4, Y3
+	VUNPCKHPD      Y1, Y4, Y1
+	VUNPCKLPD      Y2, Y0, Y4
+	VUNPCKHPD      Y2, Y0, Y0
+	VMOVUPS        Y3, 1024(AX)(CX*1)
+	VMOVUPS        Y1, 1056(AX)(CX*1)
+	VMOVUPS        Y4, 1088(AX)(CX*1)
+	VMOVUPS        Y0, 1120(AX)(CX*1)
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, R8
+	ADDQ           $0x00000080, CX
+	CMPQ           CX, DX
+	JLT            values1
+	MOVQ           weighing+104(FP), BX
+	CMPQ           BX, $0x02
+	JNE            weigh
+	MOVQ           importance+16(FP), SI
+
+	// Put the importances into lanes.
+	MOVQ size+32(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
+	MOVQ SI, R9
+	LEAQ (R9)(DI*4), R10
+	XORQ CX, CX
+
+importances0:
+	VBROADCASTF128 (R9), Y0
+	VINSERTF128    $0x01, (R10), Y0, Y0
+	VBROADCASTF128 (R9)(DI*1), Y1
+	VINSERTF128    $0x01, (R10)(DI*1), Y1, Y1
+	VBROADCASTF128 (R9)(DI*2), Y2
+	VINSERTF128    $0x01, (R10)(DI*2), Y2, Y2
+	VBROADCASTF128 (R9)(R8*1), Y3
+	VINSERTF128    $0x01, (R10)(R8*1), Y3, Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPD      Y1, Y4, Y3
+	VUNPCKHPD      Y1, Y4, Y1
+	VUNPCKLPD      Y2, Y0, Y4
+	VUNPCKHPD      Y2, Y0, Y0
+	VMOVUPS        Y3, 2304(AX)(CX*1)
+	VMOVUPS        Y1, 2336(AX)(CX*1)
+	VMOVUPS        Y4, 2368(AX)(CX*1)
+	VMOVUPS        Y0, 2400(AX)(CX*1)
+	ADDQ           $0x10, R9
+	ADDQ           $0x10, R10
+	ADDQ           $0x00000080, CX
+	CMPQ           CX, DX
+	JLT            importances0
+
+	// The sub-blocks of the next group follow.
+	IMUL3Q $0x00000008, DI, CX
+	ADDQ   CX, SI
+	LEAQ   (SI)(DI*4), R9
+	XORQ   CX, CX
+
+importances1:
+	VBROADCASTF128 (SI), Y0
+	VINSERTF128    $0x01, (R9), Y0, Y0
+	VBROADCASTF128 (SI)(DI*1), Y1
+	VINSERTF128    $0x01, (R9)(DI*1), Y1, Y1
+	VBROADCASTF128 (SI)(DI*2), Y2
+	VINSERTF128    $0x01, (R9)(DI*2), Y2, Y2
+	VBROADCASTF128 (SI)(R8*1), Y3
+	VINSERTF128    $0x01, (R9)(R8*1), Y3, Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VUNPCKLPD      Y1, Y4, Y3
+	VUNPCKHPD      Y1, Y4, Y1
+	VUNPCKLPD      Y2, Y0, Y4
+	VUNPCKHPD      Y2, Y0, Y0
+	VMOVUPS        Y3, 3328(AX)(CX*1)
+	VMOVUPS        Y1, 3360(AX)(CX*1)
+	VMOVUPS        Y4, 3392(AX)(CX*1)
+	VMOVUPS        Y0, 3424(AX)(CX*1)
+	ADDQ           $0x10, SI
+	ADDQ           $0x10, R9
+	ADDQ           $0x00000080, CX
+	CMPQ           CX, DX
+	JLT            importances1
+
+weigh:
+	CMPQ    BX, $0x01
+	JEQ     rms0
+	JA      by_importance0
+	VMOVUPS constants<>+128(SB), Y0
+	XORQ    CX, CX
+
+by_magnitude0:
+	VMOVUPS (AX)(CX*1), Y1
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 2304(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     by_magnitude0
+	JMP     weighed0
+
+rms0:
+	VMOVUPS constants<>+576(SB), Y0
+	XORQ    CX, CX
+
+squares0:
+	VMOVUPS      (AX)(CX*1), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	ADDQ         $0x00000020, CX
+	CMPQ         CX, DX
+	JLT          squares0
+	VXORPS       X1, X1, X1
+	MOVQ         size+32(FP), CX
+	VCVTSI2SSQ   CX, X1, X1
+	VBROADCASTSS X1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VSQRTPS      Y0, Y0
+	VMOVUPS      constants<>+128(SB), Y1
+	XORQ         CX, CX
+
+deviation0:
+	VMOVUPS (AX)(CX*1), Y2
+	VANDPS  Y1, Y2, Y2
+	VADDPS  Y2, Y0, Y2
+	VMOVUPS Y2, 2304(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     deviation0
+	JMP     weighed0
+
+by_importance0:
+	MOVQ    variances+24(FP), CX
+	VMOVUPS (CX), Y0
+	XORQ    CX, CX
+
+weighted0:
+	VMOVUPS (AX)(CX*1), Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y1
+	VSQRTPS Y1, Y1
+	VMULPS  2304(AX)(CX*1), Y1, Y1
+	VMOVUPS Y1, 2304(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     weighted0
+
+weighed0:
+	CMPQ    BX, $0x01
+	JEQ     rms1
+	JA      by_importance1
+	VMOVUPS constants<>+128(SB), Y0
+	XORQ    CX, CX
+
+by_magnitude1:
+	VMOVUPS 1024(AX)(CX*1), Y1
+	VANDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 3328(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     by_magnitude1
+	JMP     weighed1
+
+rms1:
+	VMOVUPS constants<>+576(SB), Y0
+	XORQ    CX, CX
+
+squares1:
+	VMOVUPS      1024(AX)(CX*1), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	ADDQ         $0x00000020, CX
+	CMPQ         CX, DX
+	JLT          squares1
+	VXORPS       X1, X1, X1
+	MOVQ         size+32(FP), CX
+	VCVTSI2SSQ   CX, X1, X1
+	VBROADCASTSS X1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VSQRTPS      Y0, Y0
+	VMOVUPS      constants<>+128(SB), Y1
+	XORQ         CX, CX
+
+deviation1:
+	VMOVUPS 1024(AX)(CX*1), Y2
+	VANDPS  Y1, Y2, Y2
+	VADDPS  Y2, Y0, Y2
+	VMOVUPS Y2, 3328(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     deviation1
+	JMP     weighed1
+
+by_importance1:
+	MOVQ    variances+24(FP), CX
+	VMOVUPS 32(CX), Y0
+	XORQ    CX, CX
+
+weighted1:
+	VMOVUPS 1024(AX)(CX*1), Y1
+	VMULPS  Y1, Y1, Y1
+	VADDPS  Y1, Y0, Y1
+	VSQRTPS Y1, Y1
+	VMULPS  3328(AX)(CX*1), Y1, Y1
+	VMOVUPS Y1, 3328(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     weighted1
+
+weighed1:
+	XORQ    CX, CX
+	VMOVUPS (AX)(CX*1), Y0
+	VMOVUPS (AX)(CX*1), Y1
+	VMOVUPS constants<>+576(SB), Y2
+	VMOVUPS constants<>+576(SB), Y3
 	VMOVUPS constants<>+576(SB), Y4
-	VMINPS  Y0, Y4, Y0
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y3, 96(R8)
-	VMOVUPS Y0, (R8)
-	VMOVUPS Y1, 32(R8)
-	MOVQ    absolute+72(FP), AX
+	VMOVUPS constants<>+64(SB), Y5
+	XORQ    CX, CX
+
+limits0:
+	VMOVUPS   (AX)(CX*1), Y6
+	VMOVUPS   2304(AX)(CX*1), Y7
+	VMULPS    Y2, Y6, Y8
+	VADDPS    Y8, Y3, Y3
+	VMINPS    Y0, Y6, Y0
+	VMAXPS    Y1, Y6, Y1
+	VADDPS    Y7, Y4, Y4
+	VMULPS    Y6, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	ADDQ      $0x00000020, CX
+	CMPQ      CX, DX
+	JLT       limits0
+	VCMPPS    $0x00, Y2, Y3, Y3
+	VMOVMSKPS Y3, CX
+	CMPL      CX, $0xff
+	JNE       fail
+	VMINPS    Y0, Y2, Y0
+	VMOVUPS   Y4, 7040(AX)
+	VMOVUPS   Y5, 7104(AX)
+	VMOVUPS   Y0, 6912(AX)
+	VMOVUPS   Y0, 7296(AX)
+	VMOVUPS   Y1, 6976(AX)
+	XORQ      CX, CX
+	VMOVUPS   1024(AX)(CX*1), Y0
+	VMOVUPS   1024(AX)(CX*1), Y1
+	VMOVUPS   constants<>+576(SB), Y2
+	VMOVUPS   constants<>+576(SB), Y3
+	VMOVUPS   constants<>+576(SB), Y4
+	VMOVUPS   constants<>+64(SB), Y5
+	XORQ      CX, CX
+
+limits1:
+	VMOVUPS   1024(AX)(CX*1), Y6
+	VMOVUPS   3328(AX)(CX*1), Y7
+	VMULPS    Y2, Y6, Y8
+	VADDPS    Y8, Y3, Y3
+	VMINPS    Y0, Y6, Y0
+	VMAXPS    Y1, Y6, Y1
+	VADDPS    Y7, Y4, Y4
+	VMULPS    Y6, Y7, Y6
+	VADDPS    Y6, Y5, Y5
+	ADDQ      $0x00000020, CX
+	CMPQ      CX, DX
+	JLT       limits1
+	VCMPPS    $0x00, Y2, Y3, Y3
+	VMOVMSKPS Y3, CX
+	CMPL      CX, $0xff
+	JNE       fail
+	VMINPS    Y0, Y2, Y0
+	VMOVUPS   Y4, 7072(AX)
+	VMOVUPS   Y5, 7136(AX)
+	VMOVUPS   Y0, 6944(AX)
+	VMOVUPS   Y0, 7328(AX)
+	VMOVUPS   Y1, 7008(AX)
 
 	// The fit that spreads the range over all integers.
-	VBROADCASTSS n+48(FP), Y2
+	VMOVUPS      6912(AX), Y0
+	VMOVUPS      6976(AX), Y1
+	VCMPPS       $0x00, Y0, Y1, Y2
+	VMOVUPS      constants<>+192(SB), Y3
+	VBLENDVPS    Y2, Y3, Y1, Y1
+	VMOVUPS      Y1, 6976(AX)
+	VBROADCASTSS n+72(FP), Y3
 	VSUBPS       Y0, Y1, Y1
-	VDIVPS       Y1, Y2, Y1
-	VMOVUPS      constants<>+192(SB), Y2
-	VDIVPS       Y1, Y2, Y2
-	VMOVUPS      constants<>+576(SB), Y3
-	VBROADCASTSS n+48(FP), Y4
-	VMOVUPS      constants<>+384(SB), Y5
-	VMOVUPS      constants<>+448(SB), Y6
-	VMOVUPS      constants<>+512(SB), Y7
-	VADDPS       Y3, Y5, Y3
-	VADDPS       Y4, Y5, Y4
-	XORQ         R9, R9
+	VDIVPS       Y1, Y3, Y3
+	VMOVUPS      constants<>+128(SB), Y4
+	VBROADCASTSS limit<>+0(SB), Y5
+	VMULPS       Y3, Y1, Y1
+	VANDPS       Y4, Y1, Y1
+	VMOVUPS      6912(AX), Y6
+	VSUBPS       Y0, Y6, Y6
+	VMULPS       Y3, Y6, Y6
+	VANDPS       Y4, Y6, Y6
+	VCMPPS       $0x11, Y5, Y1, Y1
+	VCMPPS       $0x11, Y5, Y6, Y4
+	VANDPS       Y4, Y1, Y1
+	VMOVMSKPS    Y1, CX
+	CMPL         CX, $0xff
+	JNE          fail
+	VMOVUPS      constants<>+192(SB), Y1
+	VDIVPS       Y3, Y1, Y1
+	VMOVUPS      constants<>+384(SB), Y4
+	VBROADCASTSS n+72(FP), Y5
+	VADDPS       Y5, Y4, Y5
+	XORQ         CX, CX
 
-first:
-	VMOVUPS (SI)(R9*1), Y8
-	VSUBPS  Y0, Y8, Y8
-	VMULPS  Y8, Y1, Y8
-	VADDPS  Y5, Y8, Y8
-	VPAND   Y6, Y8, Y8
-	VPOR    Y7, Y8, Y8
-	VPMAXSD Y3, Y8, Y8
-	VPMINSD Y4, Y8, Y8
-	VSUBPS  Y5, Y8, Y8
-	VMOVUPS Y8, (BX)(R9*1)
-	ADDQ    $0x20, R9
-	CMPQ    R9, DX
-	JLT     first
-	VXORPS  Y3, Y3, Y3
-	TESTQ   AX, AX
-	JNE     first_error_absolute
-	XORQ    R9, R9
+first0:
+	VMOVUPS (AX)(CX*1), Y6
+	VSUBPS  Y0, Y6, Y6
+	VMULPS  Y3, Y6, Y6
+	VADDPS  Y4, Y6, Y6
+	VMAXPS  Y4, Y6, Y6
+	VMINPS  Y5, Y6, Y6
+	VSUBPS  Y4, Y6, Y6
+	VMOVUPS Y6, 4608(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     first0
+	VMOVUPS constants<>+576(SB), Y4
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     first_error0_absolute
+	XORQ    CX, CX
 
-first_error_squares:
-	VMULPS (BX)(R9*1), Y2, Y4
-	VADDPS Y0, Y4, Y4
-	VSUBPS (SI)(R9*1), Y4, Y4
-	VMULPS Y4, Y4, Y4
-	VMULPS (DI)(R9*1), Y4, Y4
-	VADDPS Y4, Y3, Y3
-	ADDQ   $0x20, R9
-	CMPQ   R9, DX
-	JLT    first_error_squares
-	JMP    first_error_done
-
-first_error_absolute:
-	VMOVUPS constants<>+128(SB), Y4
-	XORQ    R9, R9
-
-first_error_magnitudes:
-	VMULPS (BX)(R9*1), Y2, Y5
+first_error0_squares:
+	VMULPS 4608(AX)(CX*1), Y1, Y5
 	VADDPS Y0, Y5, Y5
-	VSUBPS (SI)(R9*1), Y5, Y5
-	VANDPS Y4, Y5, Y5
-	VMULPS (DI)(R9*1), Y5, Y5
-	VADDPS Y5, Y3, Y3
-	ADDQ   $0x20, R9
-	CMPQ   R9, DX
-	JLT    first_error_magnitudes
+	VSUBPS (AX)(CX*1), Y5, Y5
+	VMULPS Y5, Y5, Y5
+	VMULPS 2304(AX)(CX*1), Y5, Y5
+	VADDPS Y5, Y4, Y4
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    first_error0_squares
+	JMP    first_error0_done
 
-first_error_done:
-	VMOVUPS   32(R8), Y4
-	VMOVUPS   (R8), Y5
-	VCMPPS    $0x00, Y5, Y4, Y4
-	VMOVUPS   constants<>+576(SB), Y5
-	VMOVUPS   constants<>+320(SB), Y6
-	VBLENDVPS Y4, Y6, Y3, Y3
-	VMOVUPS   Y3, 160(R8)
-	VBLENDVPS Y4, Y5, Y2, Y2
-	VMOVUPS   Y2, 128(R8)
-	VBLENDVPS Y4, Y5, Y1, Y1
-	VMOVUPS   Y1, 224(R8)
-	VMOVUPS   Y0, 256(R8)
-	VMOVUPS   Y5, 192(R8)
+first_error0_absolute:
+	VMOVUPS constants<>+128(SB), Y5
+	XORQ    CX, CX
+
+first_error0_magnitudes:
+	VMULPS 4608(AX)(CX*1), Y1, Y6
+	VADDPS Y0, Y6, Y6
+	VSUBPS (AX)(CX*1), Y6, Y6
+	VANDPS Y5, Y6, Y6
+	VMULPS 2304(AX)(CX*1), Y6, Y6
+	VADDPS Y6, Y4, Y4
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    first_error0_magnitudes
+
+first_error0_done:
+	VMOVUPS      constants<>+320(SB), Y5
+	VBLENDVPS    Y2, Y5, Y4, Y4
+	VMOVUPS      Y4, 7168(AX)
+	VMOVUPS      constants<>+576(SB), Y4
+	VBLENDVPS    Y2, Y4, Y1, Y1
+	VMOVUPS      Y1, 7232(AX)
+	VMOVUPS      Y3, 7360(AX)
+	VMOVUPS      Y0, 7424(AX)
+	VMOVUPS      6944(AX), Y0
+	VMOVUPS      7008(AX), Y1
+	VCMPPS       $0x00, Y0, Y1, Y2
+	VMOVUPS      constants<>+192(SB), Y3
+	VBLENDVPS    Y2, Y3, Y1, Y1
+	VMOVUPS      Y1, 7008(AX)
+	VBROADCASTSS n+72(FP), Y3
+	VSUBPS       Y0, Y1, Y1
+	VDIVPS       Y1, Y3, Y3
+	VMOVUPS      constants<>+128(SB), Y4
+	VBROADCASTSS limit<>+0(SB), Y5
+	VMULPS       Y3, Y1, Y1
+	VANDPS       Y4, Y1, Y1
+	VMOVUPS      6944(AX), Y6
+	VSUBPS       Y0, Y6, Y6
+	VMULPS       Y3, Y6, Y6
+	VANDPS       Y4, Y6, Y6
+	VCMPPS       $0x11, Y5, Y1, Y1
+	VCMPPS       $0x11, Y5, Y6, Y4
+	VANDPS       Y4, Y1, Y1
+	VMOVMSKPS    Y1, CX
+	CMPL         CX, $0xff
+	JNE          fail
+	VMOVUPS      constants<>+192(SB), Y1
+	VDIVPS       Y3, Y1, Y1
+	VMOVUPS      constants<>+384(SB), Y4
+	VBROADCASTSS n+72(FP), Y5
+	VADDPS       Y5, Y4, Y5
+	XORQ         CX, CX
+
+first1:
+	VMOVUPS 1024(AX)(CX*1), Y6
+	VSUBPS  Y0, Y6, Y6
+	VMULPS  Y3, Y6, Y6
+	VADDPS  Y4, Y6, Y6
+	VMAXPS  Y4, Y6, Y6
+	VMINPS  Y5, Y6, Y6
+	VSUBPS  Y4, Y6, Y6
+	VMOVUPS Y6, 5632(AX)(CX*1)
+	ADDQ    $0x00000020, CX
+	CMPQ    CX, DX
+	JLT     first1
+	VMOVUPS constants<>+576(SB), Y4
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     first_error1_absolute
+	XORQ    CX, CX
+
+first_error1_squares:
+	VMULPS 5632(AX)(CX*1), Y1, Y5
+	VADDPS Y0, Y5, Y5
+	VSUBPS 1024(AX)(CX*1), Y5, Y5
+	VMULPS Y5, Y5, Y5
+	VMULPS 3328(AX)(CX*1), Y5, Y5
+	VADDPS Y5, Y4, Y4
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    first_error1_squares
+	JMP    first_error1_done
+
+first_error1_absolute:
+	VMOVUPS constants<>+128(SB), Y5
+	XORQ    CX, CX
+
+first_error1_magnitudes:
+	VMULPS 5632(AX)(CX*1), Y1, Y6
+	VADDPS Y0, Y6, Y6
+	VSUBPS 1024(AX)(CX*1), Y6, Y6
+	VANDPS Y5, Y6, Y6
+	VMULPS 3328(AX)(CX*1), Y6, Y6
+	VADDPS Y6, Y4, Y4
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    first_error1_magnitudes
+
+first_error1_done:
+	VMOVUPS   constants<>+320(SB), Y5
+	VBLENDVPS Y2, Y5, Y4, Y4
+	VMOVUPS   Y4, 7200(AX)
+	VMOVUPS   constants<>+576(SB), Y4
+	VBLENDVPS Y2, Y4, Y1, Y1
+	VMOVUPS   Y1, 7264(AX)
+	VMOVUPS   Y3, 7392(AX)
+	VMOVUPS   Y0, 7456(AX)
 
 	// The other fits.
-	MOVQ steps+64(FP), CX
+	MOVQ steps+88(FP), BX
+	XORQ SI, SI
 
 step:
-	VBROADCASTSS step+56(FP), Y0
-	VMOVUPS      192(R8), Y1
+	// n + first + step*tried
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   SI, X0, X0
+	VBROADCASTSS X0, Y0
+	VBROADCASTSS step+80(FP), Y1
 	VMULPS       Y1, Y0, Y0
-	VBROADCASTSS first+52(FP), Y1
-	VADDPS       Y0, Y1, Y0
-	VBROADCASTSS n+48(FP), Y1
+	VBROADCASTSS first+76(FP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      (R8), Y1
-	VMOVUPS      32(R8), Y2
+	VBROADCASTSS n+72(FP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      7296(AX), Y1
+	VMOVUPS      6976(AX), Y2
 	VSUBPS       Y1, Y2, Y2
-	VDIVPS       Y2, Y0, Y0
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
+	VDIVPS       Y2, Y0, Y3
+	VMOVUPS      constants<>+128(SB), Y4
+	VBROADCASTSS limit<>+0(SB), Y5
+	VMULPS       Y3, Y2, Y2
+	VANDPS       Y4, Y2, Y2
+	VMOVUPS      6912(AX), Y6
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y3, Y6, Y6
+	VANDPS       Y4, Y6, Y6
+	VCMPPS       $0x11, Y5, Y2, Y2
+	VCMPPS       $0x11, Y5, Y6, Y4
+	VANDPS       Y4, Y2, Y2
+	VMOVMSKPS    Y2, CX
+	CMPL         CX, $0xff
+	JNE          fail
+	VMOVUPS      constants<>+576(SB), Y2
+	VMOVUPS      constants<>+576(SB), Y4
 	VMOVUPS      constants<>+576(SB), Y5
-	VBROADCASTSS n+48(FP), Y6
-	VMOVUPS      constants<>+384(SB), Y7
-	VMOVUPS      constants<>+448(SB), Y8
-	VMOVUPS      constants<>+512(SB), Y9
-	VADDPS       Y5, Y7, Y5
-	VADDPS       Y6, Y7, Y6
-	XORQ         R9, R9
+	VMOVUPS      constants<>+384(SB), Y6
+	VBROADCASTSS n+72(FP), Y7
+	VADDPS       Y7, Y6, Y7
+	XORQ         CX, CX
 
-round:
-	VMOVUPS   (SI)(R9*1), Y10
-	VSUBPS    Y1, Y10, Y10
-	VMULPS    Y10, Y0, Y10
-	VADDPS    Y7, Y10, Y10
-	VPAND     Y8, Y10, Y10
-	VPOR      Y9, Y10, Y10
-	VPMAXSD   Y5, Y10, Y10
-	VPMINSD   Y6, Y10, Y10
-	VSUBPS    Y7, Y10, Y10
-	VMOVUPS   Y10, (BX)(R9*1)
-	VMULPS    (DI)(R9*1), Y10, Y11
-	VADDPS    Y11, Y2, Y2
-	VMULPS    Y11, Y10, Y10
-	VADDPS    Y10, Y3, Y3
-	VMULPS    (SI)(R9*1), Y11, Y11
-	VADDPS    Y11, Y4, Y4
-	ADDQ      $0x20, R9
-	CMPQ      R9, DX
-	JLT       round
-	VMOVUPS   64(R8), Y5
-	VMOVUPS   96(R8), Y6
-	VMULPS    Y3, Y5, Y7
+round0:
+	VMOVUPS   (AX)(CX*1), Y8
+	VSUBPS    Y1, Y8, Y9
+	VMULPS    Y3, Y9, Y9
+	VADDPS    Y6, Y9, Y9
+	VMAXPS    Y6, Y9, Y9
+	VMINPS    Y7, Y9, Y9
+	VSUBPS    Y6, Y9, Y9
+	VMOVUPS   Y9, 4608(AX)(CX*1)
+	VMULPS    2304(AX)(CX*1), Y9, Y10
+	VADDPS    Y10, Y2, Y2
+	VMULPS    Y10, Y9, Y9
+	VADDPS    Y9, Y4, Y4
+	VMULPS    Y8, Y10, Y10
+	VADDPS    Y10, Y5, Y5
+	ADDQ      $0x00000020, CX
+	CMPQ      CX, DX
+	JLT       round0
+	VMOVUPS   7040(AX), Y1
+	VMOVUPS   7104(AX), Y6
+	VMULPS    Y4, Y1, Y7
 	VMULPS    Y2, Y2, Y8
 	VSUBPS    Y8, Y7, Y7
-	VMULPS    Y4, Y5, Y5
+	VMULPS    Y5, Y1, Y1
 	VMULPS    Y2, Y6, Y8
-	VSUBPS    Y8, Y5, Y5
-	VDIVPS    Y7, Y5, Y5
-	VMULPS    Y6, Y3, Y6
-	VMULPS    Y4, Y2, Y2
+	VSUBPS    Y8, Y1, Y1
+	VDIVPS    Y7, Y1, Y1
+	VMULPS    Y6, Y4, Y6
+	VMULPS    Y5, Y2, Y2
 	VSUBPS    Y2, Y6, Y2
 	VDIVPS    Y7, Y2, Y2
 	VMOVUPS   constants<>+576(SB), Y6
 	VCMPPS    $0x1e, Y6, Y2, Y8
-	VDIVPS    Y3, Y4, Y3
-	VBLENDVPS Y8, Y3, Y5, Y3
+	VTESTPS   Y8, Y8
+	JEQ       solved0
+	VDIVPS    Y4, Y5, Y4
+	VBLENDVPS Y8, Y4, Y1, Y1
+	VMOVUPS   Y1, Y1
 	VMINPS    Y2, Y6, Y2
-	VXORPS    Y4, Y4, Y4
-	TESTQ     AX, AX
-	JNE       error_absolute
-	XORQ      R9, R9
 
-error_squares:
-	VMULPS (BX)(R9*1), Y3, Y5
-	VADDPS Y2, Y5, Y5
-	VSUBPS (SI)(R9*1), Y5, Y5
-	VMULPS Y5, Y5, Y5
-	VMULPS (DI)(R9*1), Y5, Y5
-	VADDPS Y5, Y4, Y4
-	ADDQ   $0x20, R9
-	CMPQ   R9, DX
-	JLT    error_squares
-	JMP    error_done
-
-error_absolute:
-	VMOVUPS constants<>+128(SB), Y5
-	XORQ    R9, R9
-
-error_magnitudes:
-	VMULPS (BX)(R9*1), Y3, Y6
-	VADDPS Y2, Y6, Y6
-	VSUBPS (SI)(R9*1), Y6, Y6
-	VANDPS Y5, Y6, Y6
-	VMULPS (DI)(R9*1), Y6, Y6
-	VADDPS Y6, Y4, Y4
-	ADDQ   $0x20, R9
-	CMPQ   R9, DX
-	JLT    error_magnitudes
-
-error_done:
+solved0:
+	VMOVUPS      7328(AX), Y4
+	VMOVUPS      7008(AX), Y5
+	VSUBPS       Y4, Y5, Y5
+	VDIVPS       Y5, Y0, Y0
+	VMOVUPS      constants<>+128(SB), Y6
+	VBROADCASTSS limit<>+0(SB), Y8
+	VMULPS       Y0, Y5, Y5
+	VANDPS       Y6, Y5, Y5
+	VMOVUPS      6944(AX), Y9
+	VSUBPS       Y4, Y9, Y9
+	VMULPS       Y0, Y9, Y9
+	VANDPS       Y6, Y9, Y9
+	VCMPPS       $0x11, Y8, Y5, Y5
+	VCMPPS       $0x11, Y8, Y9, Y6
+	VANDPS       Y6, Y5, Y5
+	VMOVMSKPS    Y5, CX
+	CMPL         CX, $0xff
+	JNE          fail
 	VMOVUPS      constants<>+576(SB), Y5
-	VCMPPS       $0x1e, Y5, Y7, Y5
-	VMOVUPS      constants<>+256(SB), Y6
-	VBLENDVPS    Y5, Y4, Y6, Y4
-	VMOVUPS      160(R8), Y5
-	VCMPPS       $0x11, Y5, Y4, Y6
-	VBLENDVPS    Y6, Y4, Y5, Y4
-	VMOVUPS      Y4, 160(R8)
-	VMOVUPS      128(R8), Y4
-	VBLENDVPS    Y6, Y3, Y4, Y3
-	VMOVUPS      Y3, 128(R8)
-	VBLENDVPS    Y6, Y2, Y1, Y2
-	VMOVUPS      Y2, (R8)
-	VMOVUPS      224(R8), Y2
-	VBLENDVPS    Y6, Y0, Y2, Y0
-	VMOVUPS      Y0, 224(R8)
-	VMOVUPS      256(R8), Y0
-	VBLENDVPS    Y6, Y1, Y0, Y0
-	VMOVUPS      Y0, 256(R8)
-	VMOVUPS      192(R8), Y0
-	VMOVUPS      constants<>+192(SB), Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 192(R8)
-	SUBQ         $0x01, CX
-	JGE          step
-	VMOVUPS      224(R8), Y0
-	VMOVUPS      256(R8), Y1
-	VMOVUPS      constants<>+576(SB), Y2
-	VBROADCASTSS n+48(FP), Y3
-	VMOVUPS      constants<>+384(SB), Y4
-	VMOVUPS      constants<>+448(SB), Y5
-	VMOVUPS      constants<>+512(SB), Y6
-	VADDPS       Y2, Y4, Y2
-	VADDPS       Y3, Y4, Y3
-	XORQ         R9, R9
+	VMOVUPS      constants<>+576(SB), Y6
+	VMOVUPS      constants<>+576(SB), Y8
+	VMOVUPS      constants<>+384(SB), Y9
+	VBROADCASTSS n+72(FP), Y10
+	VADDPS       Y10, Y9, Y10
+	XORQ         CX, CX
 
-last:
-	VMOVUPS (SI)(R9*1), Y7
-	VSUBPS  Y1, Y7, Y7
-	VMULPS  Y7, Y0, Y7
-	VADDPS  Y4, Y7, Y7
-	VPAND   Y5, Y7, Y7
-	VPOR    Y6, Y7, Y7
-	VPMAXSD Y2, Y7, Y7
-	VPMINSD Y3, Y7, Y7
-	VSUBPS  Y4, Y7, Y7
-	VMOVUPS Y7, (BX)(R9*1)
-	ADDQ    $0x20, R9
-	CMPQ    R9, DX
-	JLT     last
-	MOVQ    scales+32(FP), AX
-	MOVQ    minima+40(FP), CX
-	VMOVUPS 128(R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS (R8), Y0
-	VXORPS  constants<>+64(SB), Y0, Y0
-	VMOVUPS Y0, (CX)
+round1:
+	VMOVUPS   1024(AX)(CX*1), Y11
+	VSUBPS    Y4, Y11, Y12
+	VMULPS    Y0, Y12, Y12
+	VADDPS    Y9, Y12, Y12
+	VMAXPS    Y9, Y12, Y12
+	VMINPS    Y10, Y12, Y12
+	VSUBPS    Y9, Y12, Y12
+	VMOVUPS   Y12, 5632(AX)(CX*1)
+	VMULPS    3328(AX)(CX*1), Y12, Y13
+	VADDPS    Y13, Y5, Y5
+	VMULPS    Y13, Y12, Y12
+	VADDPS    Y12, Y6, Y6
+	VMULPS    Y11, Y13, Y13
+	VADDPS    Y13, Y8, Y8
+	ADDQ      $0x00000020, CX
+	CMPQ      CX, DX
+	JLT       round1
+	VMOVUPS   7072(AX), Y4
+	VMOVUPS   7136(AX), Y9
+	VMULPS    Y6, Y4, Y10
+	VMULPS    Y5, Y5, Y11
+	VSUBPS    Y11, Y10, Y10
+	VMULPS    Y8, Y4, Y4
+	VMULPS    Y5, Y9, Y11
+	VSUBPS    Y11, Y4, Y4
+	VDIVPS    Y10, Y4, Y4
+	VMULPS    Y9, Y6, Y9
+	VMULPS    Y8, Y5, Y5
+	VSUBPS    Y5, Y9, Y5
+	VDIVPS    Y10, Y5, Y5
+	VMOVUPS   constants<>+576(SB), Y9
+	VCMPPS    $0x1e, Y9, Y5, Y11
+	VTESTPS   Y11, Y11
+	JEQ       solved1
+	VDIVPS    Y6, Y8, Y6
+	VBLENDVPS Y11, Y6, Y4, Y4
+	VMOVUPS   Y4, Y4
+	VMINPS    Y5, Y9, Y5
+
+solved1:
+	VMOVUPS constants<>+576(SB), Y6
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     error0_absolute
+	XORQ    CX, CX
+
+error0_squares:
+	VMULPS 4608(AX)(CX*1), Y1, Y8
+	VADDPS Y2, Y8, Y8
+	VSUBPS (AX)(CX*1), Y8, Y8
+	VMULPS Y8, Y8, Y8
+	VMULPS 2304(AX)(CX*1), Y8, Y8
+	VADDPS Y8, Y6, Y6
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    error0_squares
+	JMP    error0_done
+
+error0_absolute:
+	VMOVUPS constants<>+128(SB), Y8
+	XORQ    CX, CX
+
+error0_magnitudes:
+	VMULPS 4608(AX)(CX*1), Y1, Y9
+	VADDPS Y2, Y9, Y9
+	VSUBPS (AX)(CX*1), Y9, Y9
+	VANDPS Y8, Y9, Y9
+	VMULPS 2304(AX)(CX*1), Y9, Y9
+	VADDPS Y9, Y6, Y6
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    error0_magnitudes
+
+error0_done:
+	VMOVUPS   constants<>+576(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y7
+	VMOVUPS   constants<>+256(SB), Y8
+	VBLENDVPS Y7, Y6, Y8, Y6
+	VMOVUPS   7168(AX), Y7
+	VCMPPS    $0x11, Y7, Y6, Y8
+	VTESTPS   Y8, Y8
+	JEQ       chosen0
+	VBLENDVPS Y8, Y6, Y7, Y6
+	VMOVUPS   Y6, 7168(AX)
+	VMOVUPS   7232(AX), Y6
+	VBLENDVPS Y8, Y1, Y6, Y1
+	VMOVUPS   Y1, 7232(AX)
+	VMOVUPS   7296(AX), Y1
+	VBLENDVPS Y8, Y2, Y1, Y2
+	VMOVUPS   Y2, 7296(AX)
+	VMOVUPS   7424(AX), Y2
+	VBLENDVPS Y8, Y1, Y2, Y1
+	VMOVUPS   Y1, 7424(AX)
+	VMOVUPS   7360(AX), Y1
+	VBLENDVPS Y8, Y3, Y1, Y1
+	VMOVUPS   Y1, 7360(AX)
+
+chosen0:
+	VMOVUPS constants<>+576(SB), Y1
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     error1_absolute
+	XORQ    CX, CX
+
+error1_squares:
+	VMULPS 5632(AX)(CX*1), Y4, Y2
+	VADDPS Y5, Y2, Y2
+	VSUBPS 1024(AX)(CX*1), Y2, Y2
+	VMULPS Y2, Y2, Y2
+	VMULPS 3328(AX)(CX*1), Y2, Y2
+	VADDPS Y2, Y1, Y1
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    error1_squares
+	JMP    error1_done
+
+error1_absolute:
+	VMOVUPS constants<>+128(SB), Y2
+	XORQ    CX, CX
+
+error1_magnitudes:
+	VMULPS 5632(AX)(CX*1), Y4, Y3
+	VADDPS Y5, Y3, Y3
+	VSUBPS 1024(AX)(CX*1), Y3, Y3
+	VANDPS Y2, Y3, Y3
+	VMULPS 3328(AX)(CX*1), Y3, Y3
+	VADDPS Y3, Y1, Y1
+	ADDQ   $0x00000020, CX
+	CMPQ   CX, DX
+	JLT    error1_magnitudes
+
+error1_done:
+	VMOVUPS   constants<>+576(SB), Y2
+	VCMPPS    $0x1e, Y2, Y10, Y2
+	VMOVUPS   constants<>+256(SB), Y3
+	VBLENDVPS Y2, Y1, Y3, Y1
+	VMOVUPS   7200(AX), Y2
+	VCMPPS    $0x11, Y2, Y1, Y3
+	VTESTPS   Y3, Y3
+	JEQ       chosen1
+	VBLENDVPS Y3, Y1, Y2, Y1
+	VMOVUPS   Y1, 7200(AX)
+	VMOVUPS   7264(AX), Y1
+	VBLENDVPS Y3, Y4, Y1, Y1
+	VMOVUPS   Y1, 7264(AX)
+	VMOVUPS   7328(AX), Y1
+	VBLENDVPS Y3, Y5, Y1, Y2
+	VMOVUPS   Y2, 7328(AX)
+	VMOVUPS   7456(AX), Y2
+	VBLENDVPS Y3, Y1, Y2, Y1
+	VMOVUPS   Y1, 7456(AX)
+	VMOVUPS   7392(AX), Y1
+	VBLENDVPS Y3, Y0, Y1, Y0
+	VMOVUPS   Y0, 7392(AX)
+
+chosen1:
+	INCQ         SI
+	SUBQ         $0x01, BX
+	JGE          step
+	MOVQ         scales+40(FP), CX
+	MOVQ         minima+48(FP), DX
+	MOVQ         sums+56(FP), BX
+	VMOVUPS      7232(AX), Y0
+	VMOVUPS      Y0, (CX)
+	VMOVUPS      7296(AX), Y0
+	VMOVUPS      constants<>+64(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      7040(AX), Y0
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      7264(AX), Y0
+	VMOVUPS      Y0, 32(CX)
+	VMOVUPS      7328(AX), Y0
+	VMOVUPS      constants<>+64(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	VMOVUPS      7072(AX), Y0
+	VMOVUPS      Y0, 32(BX)
+	LEAQ         7360(AX), AX
+	MOVQ         q+0(FP), CX
+	MOVQ         x+8(FP), DX
+	MOVQ         size+32(FP), BX
+	VMOVUPS      constants<>+384(SB), Y0
+	VBROADCASTSS n+72(FP), Y1
+	VADDPS       Y1, Y0, Y1
+	XORQ         SI, SI
+
+row:
+	VBROADCASTSS (AX)(SI*4), Y2
+	VBROADCASTSS 64(AX)(SI*4), Y3
+	LEAQ         (CX)(BX*1), DI
+
+sixteen:
+	VMOVUPS      (DX), Y4
+	VSUBPS       Y3, Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VMAXPS       Y0, Y4, Y4
+	VMINPS       Y1, Y4, Y4
+	VMOVUPS      32(DX), Y5
+	VSUBPS       Y3, Y5, Y5
+	VMULPS       Y2, Y5, Y5
+	VADDPS       Y0, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       Y1, Y5, Y5
+	VPSUBD       Y0, Y4, Y4
+	VPSUBD       Y0, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X5
+	VMOVDQU      X5, (CX)
+	ADDQ         $0x40, DX
+	ADDQ         $0x10, CX
+	CMPQ         CX, DI
+	JLT          sixteen
+	INCQ         SI
+	CMPQ         SI, $0x10
+	JLT          row
+	MOVB         $0x01, AL
+	MOVB         AL, ret+112(FP)
 	VZEROUPPER
 	RET
 
-// func fitAffineAVX512(x *float32, w *float32, size int, work *float32, scales *float32, minima *float32, n float32, first float32, step float32, steps int, absolute int)
+fail:
+	XORB AL, AL
+	MOVB AL, ret+112(FP)
+	VZEROUPPER
+	RET
+
+// func roundAffineAVX2(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
+// Requires: AVX, AVX2
+TEXT ·roundAffineAVX2(SB), NOSPLIT, $0-57
+	MOVQ         q+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         size+32(FP), DX
+	MOVQ         scales+16(FP), BX
+	MOVQ         minima+24(FP), SI
+	MOVQ         count+40(FP), DI
+	VMOVUPS      constants<>+384(SB), Y0
+	VBROADCASTSS n+48(FP), Y1
+	VADDPS       Y1, Y0, Y1
+	VMOVUPS      constants<>+448(SB), Y2
+	VMOVUPS      constants<>+512(SB), Y3
+	XORQ         R8, R8
+
+row:
+	VBROADCASTSS (BX)(R8*4), Y4
+	VBROADCASTSS (SI)(R8*4), Y5
+	VUCOMISS     X5, X4
+	JPS          fail
+	MOVL         (BX)(R8*4), R9
+	ADDL         R9, R9
+	JEQ          skip
+	LEAQ         (AX)(DX*1), R9
+
+sixteen:
+	VMOVUPS      (CX), Y6
+	VADDPS       Y5, Y6, Y6
+	VDIVPS       Y4, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VPOR         Y3, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       Y1, Y6, Y6
+	VMOVUPS      32(CX), Y7
+	VADDPS       Y5, Y7, Y7
+	VDIVPS       Y4, Y7, Y7
+	VADDPS       Y0, Y7, Y7
+	VPAND        Y2, Y7, Y7
+	VPOR         Y3, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       Y1, Y7, Y7
+	VPSUBD       Y0, Y6, Y6
+	VPSUBD       Y0, Y7, Y7
+	VPACKSSDW    Y7, Y6, Y6
+	VPERMQ       $0xd8, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X7
+	VPACKUSWB    X7, X6, X7
+	VMOVDQU      X7, (AX)
+	ADDQ         $0x40, CX
+	ADDQ         $0x10, AX
+	CMPQ         AX, R9
+	JLT          sixteen
+	JMP          next
+
+skip:
+	ADDQ DX, AX
+	LEAQ (CX)(DX*4), CX
+
+next:
+	INCQ R8
+	CMPQ R8, DI
+	JLT  row
+	MOVB $0x01, AL
+	MOVB AL, ret+56(FP)
+	VZEROUPPER
+	RET
+
+fail:
+	XORB AL, AL
+	MOVB AL, ret+56(FP)
+	VZEROUPPER
+	RET
+
+// func fitAffineAVX512(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·fitAffineAVX512(SB), NOSPLIT, $0-80
-	MOVQ   x+0(FP), AX
-	MOVQ   w+8(FP), CX
-	MOVQ   size+16(FP), DX
-	MOVQ   work+24(FP), BX
+TEXT ·fitAffineAVX512(SB), NOSPLIT, $0-113
+	MOVQ   work+64(FP), AX
+	ADDQ   $0x3f, AX
+	ANDQ   $-64, AX
+	MOVQ   size+32(FP), DX
 	IMUL3Q $0x00000040, DX, DX
-	LEAQ   (BX)(DX*1), SI
-	LEAQ   (SI)(DX*1), DI
-	LEAQ   (DI)(DX*1), R8
+	MOVQ   x+8(FP), BX
 
-	// Put the sub-blocks into lanes.
-	VPBROADCASTD size+16(FP), Z0
-	VPMULLD      constants<>+0(SB), Z0, Z0
-	XORQ         R9, R9
+	// Put the values into lanes.
+	MOVQ size+32(FP), SI
+	SHLQ $0x02, SI
+	LEAQ (SI)(SI*2), DI
+	MOVQ BX, R8
+	LEAQ (R8)(SI*4), R9
+	LEAQ (R9)(SI*4), R10
+	LEAQ (R10)(SI*4), R11
+	XORQ CX, CX
 
-transpose:
-	VXORPS     Z1, Z1, Z1
-	KXNORW     K1, K1, K1
-	VGATHERDPS (AX)(Z0*4), K1, Z1
-	VMOVUPS    Z1, (SI)(R9*1)
-	VXORPS     Z1, Z1, Z1
-	KXNORW     K2, K2, K2
-	VGATHERDPS (CX)(Z0*4), K2, Z1
-	VMOVUPS    Z1, (DI)(R9*1)
-	ADDQ       $0x04, AX
-	ADDQ       $0x04, CX
-	ADDQ       $0x40, R9
-	CMPQ       R9, DX
-	JLT        transpose
+values0:
+	VBROADCASTF32X4 (R8), Z0
+	VINSERTF32X4    $0x01, (R9), Z0, Z0
+	VINSERTF32X4    $0x02, (R10), Z0, Z0
+	VINSERTF32X4    $0x03, (R11), Z0, Z0
+	VBROADCASTF32X4 (R8)(SI*1), Z1
+	VINSERTF32X4    $0x01, (R9)(SI*1), Z1, Z1
+	VINSERTF32X4    $0x02, (R10)(SI*1), Z1, Z1
+	VINSERTF32X4    $0x03, (R11)(SI*1), Z1, Z1
+	VBROADCASTF32X4 (R8)(SI*2), Z2
+	VINSERTF32X4    $0x01, (R9)(SI*2), Z2, Z2
+	VINSERTF32X4    $0x02, (R10)(SI*2), Z2, Z2
+	VINSERTF32X4    $0x03, (R11)(SI*2), Z2, Z2
+	VBROADCASTF32X4 (R8)(DI*1), Z3
+	VINSERTF32X4    $0x01, (R9)(DI*1), Z3, Z3
+	VINSERTF32X4    $0x02, (R10)(DI*1), Z3, Z3
+	VINSERTF32X4    $0x03, (R11)(DI*1), Z3, Z3
+	VUNPCKLPS       Z1, Z0, Z4
+	VUNPCKHPS       Z1, Z0, Z0
+	VUNPCKLPS       Z3, Z2, Z1
+	VUNPCKHPS       Z3, Z2, Z2
+	VUNPCKLPD       Z1, Z4, Z3
+	VUNPCKHPD       Z1, Z4, Z1
+	VUNPCKLPD       Z2, Z0, Z4
+	VUNPCKHPD       Z2, Z0, Z0
+	VMOVUPS         Z3, (AX)(CX*1)
+	VMOVUPS         Z1, 64(AX)(CX*1)
+	VMOVUPS         Z4, 128(AX)(CX*1)
+	VMOVUPS         Z0, 192(AX)(CX*1)
+	ADDQ            $0x10, R8
+	ADDQ            $0x10, R9
+	ADDQ            $0x10, R10
+	ADDQ            $0x10, R11
+	ADDQ            $0x00000100, CX
+	CMPQ            CX, DX
+	JLT             values0
 
-	// The limits and the sums.
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI), Z1
-	VMOVUPS constants<>+64(SB), Z12
-	VMOVUPS constants<>+64(SB), Z13
-	XORQ    R9, R9
+	// The sub-blocks of the next group follow.
+	IMUL3Q $0x00000010, SI, CX
+	ADDQ   CX, BX
+	LEAQ   (BX)(SI*4), R8
+	LEAQ   (R8)(SI*4), R9
+	LEAQ   (R9)(SI*4), R10
+	XORQ   CX, CX
 
-limits:
-	VMOVUPS (SI)(R9*1), Z14
-	VMOVUPS (DI)(R9*1), Z15
-	VMINPS  Z0, Z14, Z0
-	VMAXPS  Z1, Z14, Z1
-	VADDPS  Z15, Z12, Z12
-	VMULPS  Z14, Z15, Z14
-	VADDPS  Z14, Z13, Z13
-	ADDQ    $0x40, R9
-	CMPQ    R9, DX
-	JLT     limits
-	VMOVUPS constants<>+576(SB), Z14
-	VMINPS  Z0, Z14, Z0
-	VMOVUPS Z12, 128(R8)
-	VMOVUPS Z13, 192(R8)
-	VMOVUPS Z0, (R8)
-	VMOVUPS Z1, 64(R8)
-	MOVQ    absolute+72(FP), AX
+values1:
+	VBROADCASTF32X4 (BX), Z0
+	VINSERTF32X4    $0x01, (R8), Z0, Z0
+	VINSERTF32X4    $0x02, (R9), Z0, Z0
+	VINSERTF32X4    $0x03, (R10), Z0, Z0
+	VBROADCASTF32X4 (BX)(SI*1), Z1
+	VINSERTF32X4    $0x01, (R8)(SI*1), Z1, Z1
+	VINSERTF32X4    $0x02, (R9)(SI*1), Z1, Z1
+	VINSERTF32X4    $0x03, (R10)(SI*1), Z1, Z1
+	VBROADCASTF32X4 (BX)(SI*2), Z2
+	VINSERTF32X4    $0x01, (R8)(SI*2), Z2, Z2
+	VINSERTF32X4    $0x02, (R9)(SI*2), Z2, Z2
+	VINSERTF32X4    $0x03, (R10)(SI*2), Z2, Z2
+	VBROADCASTF32X4 (BX)(DI*1), Z3
+	VINSERTF32X4    $0x01, (R8)(DI*1), Z3, Z3
+	VINSERTF32X4    $0x02, (R9)(DI*1), Z3, Z3
+	VINSERTF32X4    $0x03, (R10)(DI*1), Z3, Z3
+	VUNPCKLPS       Z1, Z0, Z4
+	VUNPCKHPS       Z1, Z0, Z0
+	VUNPCKLPS       Z3, Z2, Z1
+	VUNPCKHPS       Z3, Z2, Z2
+	VUNPCKLPD       Z1, Z4, Z3
+	VUNPCKHPD       Z1, Z4, Z1
+	VUNPCKLPD       Z2, Z0, Z4
+	VUNPCKHPD       Z2, Z0, Z0
+	VMOVUPS         Z3, 2048(AX)(CX*1)
+	VMOVUPS         Z1, 2112(AX)(CX*1)
+	VMOVUPS         Z4, 2176(AX)(CX*1)
+	VMOVUPS         Z0, 2240(AX)(CX*1)
+	ADDQ            $0x10, BX
+	ADDQ            $0x10, R8
+	ADDQ            $0x10, R9
+	ADDQ            $0x10, R10
+	ADDQ            $0x00000100, CX
+	CMPQ            CX, DX
+	JLT             values1
+	MOVQ            weighing+104(FP), BX
+	CMPQ            BX, $0x02
+	JNE             weigh
+	MOVQ            importance+16(FP), SI
+
+	// Put the importances into lanes.
+	MOVQ size+32(FP), DI
+	SHLQ $0x02, DI
+	LEAQ (DI)(DI*2), R8
+	MOVQ SI, R9
+	LEAQ (R9)(DI*4), R10
+	LEAQ (R10)(DI*4), R11
+	LEAQ (R11)(DI*4), R12
+	XORQ CX, CX
+
+importances0:
+	VBROADCASTF32X4 (R9), Z0
+	VINSERTF32X4    $0x01, (R10), Z0, Z0
+	VINSERTF32X4    $0x02, (R11), Z0, Z0
+	VINSERTF32X4    $0x03, (R12), Z0, Z0
+	VBROADCASTF32X4 (R9)(DI*1), Z1
+	VINSERTF32X4    $0x01, (R10)(DI*1), Z1, Z1
+	VINSERTF32X4    $0x02, (R11)(DI*1), Z1, Z1
+	VINSERTF32X4    $0x03, (R12)(DI*1), Z1, Z1
+	VBROADCASTF32X4 (R9)(DI*2), Z2
+	VINSERTF32X4    $0x01, (R10)(DI*2), Z2, Z2
+	VINSERTF32X4    $0x02, (R11)(DI*2), Z2, Z2
+	VINSERTF32X4    $0x03, (R12)(DI*2), Z2, Z2
+	VBROADCASTF32X4 (R9)(R8*1), Z3
+	VINSERTF32X4    $0x01, (R10)(R8*1), Z3, Z3
+	VINSERTF32X4    $0x02, (R11)(R8*1), Z3, Z3
+	VINSERTF32X4    $0x03, (R12)(R8*1), Z3, Z3
+	VUNPCKLPS       Z1, Z0, Z4
+	VUNPCKHPS       Z1, Z0, Z0
+	VUNPCKLPS       Z3, Z2, Z1
+	VUNPCKHPS       Z3, Z2, Z2
+	VUNPCKLPD       Z1, Z4, Z3
+	VUNPCKHPD       Z1, Z4, Z1
+	VUNPCKLPD       Z2, Z0, Z4
+	VUNPCKHPD       Z2, Z0, Z0
+	VMOVUPS         Z3, 4352(AX)(CX*1)
+	VMOVUPS         Z1, 4416(AX)(CX*1)
+	VMOVUPS         Z4, 4480(AX)(CX*1)
+	VMOVUPS         Z0, 4544(AX)(CX*1)
+	ADDQ            $0x10, R9
+	ADDQ            $0x10, R10
+	ADDQ            $0x10, R11
+	ADDQ            $0x10, R12
+	ADDQ            $0x00000100, CX
+	CMPQ            CX, DX
+	JLT             importances0
+
+	// The sub-blocks of the next group follow.
+	IMUL3Q $0x00000010, DI, CX
+	ADDQ   CX, SI
+	LEAQ   (SI)(DI*4), R9
+	LEAQ   (R9)(DI*4), R10
+	LEAQ   (R10)(DI*4), R11
+	XORQ   CX, CX
+
+importances1:
+	VBROADCASTF32X4 (SI), Z0
+	VINSERTF32X4    $0x01, (R9), Z0, Z0
+	VINSERTF32X4    $0x02, (R10), Z0, Z0
+	VINSERTF32X4    $0x03, (R11), Z0, Z0
+	VBROADCASTF32X4 (SI)(DI*1), Z1
+	VINSERTF32X4    $0x01, (R9)(DI*1), Z1, Z1
+	VINSERTF32X4    $0x02, (R10)(DI*1), Z1, Z1
+	VINSERTF32X4    $0x03, (R11)(DI*1), Z1, Z1
+	VBROADCASTF32X4 (SI)(DI*2), Z2
+	VINSERTF32X4    $0x01, (R9)(DI*2), Z2, Z2
+	VINSERTF32X4    $0x02, (R10)(DI*2), Z2, Z2
+	VINSERTF32X4    $0x03, (R11)(DI*2), Z2, Z2
+	VBROADCASTF32X4 (SI)(R8*1), Z3
+	VINSERTF32X4    $0x01, (R9)(R8*1), Z3, Z3
+	VINSERTF32X4    $0x02, (R10)(R8*1), Z3, Z3
+	VINSERTF32X4    $0x03, (R11)(R8*1), Z3, Z3
+	VUNPCKLPS       Z1, Z0, Z4
+	VUNPCKHPS       Z1, Z0, Z0
+	VUNPCKLPS       Z3, Z2, Z1
+	VUNPCKHPS       Z3, Z2, Z2
+	VUNPCKLPD       Z1, Z4, Z3
+	VUNPCKHPD       Z1, Z4, Z1
+	VUNPCKLPD       Z2, Z0, Z4
+	VUNPCKHPD       Z2, Z0, Z0
+	VMOVUPS         Z3, 6400(AX)(CX*1)
+	VMOVUPS         Z1, 6464(AX)(CX*1)
+	VMOVUPS         Z4, 6528(AX)(CX*1)
+	VMOVUPS         Z0, 6592(AX)(CX*1)
+	ADDQ            $0x10, SI
+	ADDQ            $0x10, R9
+	ADDQ            $0x10, R10
+	ADDQ            $0x10, R11
+	ADDQ            $0x00000100, CX
+	CMPQ            CX, DX
+	JLT             importances1
+
+weigh:
+	CMPQ    BX, $0x01
+	JEQ     rms0
+	JA      by_importance0
+	VMOVUPS constants<>+128(SB), Z0
+	XORQ    CX, CX
+
+by_magnitude0:
+	VMOVUPS (AX)(CX*1), Z1
+	VANDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 4352(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     by_magnitude0
+	JMP     weighed0
+
+rms0:
+	VMOVUPS constants<>+576(SB), Z0
+	XORQ    CX, CX
+
+squares0:
+	VMOVUPS      (AX)(CX*1), Z1
+	VMULPS       Z1, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	ADDQ         $0x00000040, CX
+	CMPQ         CX, DX
+	JLT          squares0
+	VXORPS       X1, X1, X1
+	MOVQ         size+32(FP), CX
+	VCVTSI2SSQ   CX, X1, X1
+	VBROADCASTSS X1, Z1
+	VDIVPS       Z1, Z0, Z0
+	VSQRTPS      Z0, Z0
+	VMOVUPS      constants<>+128(SB), Z1
+	XORQ         CX, CX
+
+deviation0:
+	VMOVUPS (AX)(CX*1), Z2
+	VANDPS  Z1, Z2, Z2
+	VADDPS  Z2, Z0, Z2
+	VMOVUPS Z2, 4352(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     deviation0
+	JMP     weighed0
+
+by_importance0:
+	MOVQ    variances+24(FP), CX
+	VMOVUPS (CX), Z0
+	XORQ    CX, CX
+
+weighted0:
+	VMOVUPS (AX)(CX*1), Z1
+	VMULPS  Z1, Z1, Z1
+	VADDPS  Z1, Z0, Z1
+	VSQRTPS Z1, Z1
+	VMULPS  4352(AX)(CX*1), Z1, Z1
+	VMOVUPS Z1, 4352(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     weighted0
+
+weighed0:
+	CMPQ    BX, $0x01
+	JEQ     rms1
+	JA      by_importance1
+	VMOVUPS constants<>+128(SB), Z0
+	XORQ    CX, CX
+
+by_magnitude1:
+	VMOVUPS 2048(AX)(CX*1), Z1
+	VANDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 6400(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     by_magnitude1
+	JMP     weighed1
+
+rms1:
+	VMOVUPS constants<>+576(SB), Z0
+	XORQ    CX, CX
+
+squares1:
+	VMOVUPS      2048(AX)(CX*1), Z1
+	VMULPS       Z1, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	ADDQ         $0x00000040, CX
+	CMPQ         CX, DX
+	JLT          squares1
+	VXORPS       X1, X1, X1
+	MOVQ         size+32(FP), CX
+	VCVTSI2SSQ   CX, X1, X1
+	VBROADCASTSS X1, Z1
+	VDIVPS       Z1, Z0, Z0
+	VSQRTPS      Z0, Z0
+	VMOVUPS      constants<>+128(SB), Z1
+	XORQ         CX, CX
+
+deviation1:
+	VMOVUPS 2048(AX)(CX*1), Z2
+	VANDPS  Z1, Z2, Z2
+	VADDPS  Z2, Z0, Z2
+	VMOVUPS Z2, 6400(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     deviation1
+	JMP     weighed1
+
+by_importance1:
+	MOVQ    variances+24(FP), CX
+	VMOVUPS 64(CX), Z0
+	XORQ    CX, CX
+
+weighted1:
+	VMOVUPS 2048(AX)(CX*1), Z1
+	VMULPS  Z1, Z1, Z1
+	VADDPS  Z1, Z0, Z1
+	VSQRTPS Z1, Z1
+	VMULPS  6400(AX)(CX*1), Z1, Z1
+	VMOVUPS Z1, 6400(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     weighted1
+
+weighed1:
+	XORQ    CX, CX
+	VMOVUPS (AX)(CX*1), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS constants<>+576(SB), Z2
+	VMOVUPS constants<>+576(SB), Z3
+	VMOVUPS constants<>+576(SB), Z4
+	VMOVUPS constants<>+64(SB), Z25
+	XORQ    CX, CX
+
+limits0:
+	VMOVUPS  (AX)(CX*1), Z26
+	VMOVUPS  4352(AX)(CX*1), Z27
+	VMULPS   Z2, Z26, Z28
+	VADDPS   Z28, Z3, Z3
+	VMINPS   Z0, Z26, Z0
+	VMAXPS   Z1, Z26, Z1
+	VADDPS   Z27, Z4, Z4
+	VMULPS   Z26, Z27, Z26
+	VADDPS   Z26, Z25, Z25
+	ADDQ     $0x00000040, CX
+	CMPQ     CX, DX
+	JLT      limits0
+	VCMPPS   $0x00, Z2, Z3, K1
+	KORTESTW K1, K1
+	JCC      fail
+	VMINPS   Z0, Z2, Z0
+	VMOVUPS  Z4, 13312(AX)
+	VMOVUPS  Z25, 13440(AX)
+	VMOVUPS  Z0, 13056(AX)
+	VMOVUPS  Z0, 13824(AX)
+	VMOVUPS  Z1, 13184(AX)
+	XORQ     CX, CX
+	VMOVUPS  2048(AX)(CX*1), Z0
+	VMOVUPS  2048(AX)(CX*1), Z1
+	VMOVUPS  constants<>+576(SB), Z2
+	VMOVUPS  constants<>+576(SB), Z3
+	VMOVUPS  constants<>+576(SB), Z4
+	VMOVUPS  constants<>+64(SB), Z25
+	XORQ     CX, CX
+
+limits1:
+	VMOVUPS  2048(AX)(CX*1), Z26
+	VMOVUPS  6400(AX)(CX*1), Z27
+	VMULPS   Z2, Z26, Z28
+	VADDPS   Z28, Z3, Z3
+	VMINPS   Z0, Z26, Z0
+	VMAXPS   Z1, Z26, Z1
+	VADDPS   Z27, Z4, Z4
+	VMULPS   Z26, Z27, Z26
+	VADDPS   Z26, Z25, Z25
+	ADDQ     $0x00000040, CX
+	CMPQ     CX, DX
+	JLT      limits1
+	VCMPPS   $0x00, Z2, Z3, K1
+	KORTESTW K1, K1
+	JCC      fail
+	VMINPS   Z0, Z2, Z0
+	VMOVUPS  Z4, 13376(AX)
+	VMOVUPS  Z25, 13504(AX)
+	VMOVUPS  Z0, 13120(AX)
+	VMOVUPS  Z0, 13888(AX)
+	VMOVUPS  Z1, 13248(AX)
 
 	// The fit that spreads the range over all integers.
-	VBROADCASTSS n+48(FP), Z12
-	VSUBPS       Z0, Z1, Z1
-	VDIVPS       Z1, Z12, Z1
-	VMOVUPS      constants<>+192(SB), Z12
-	VDIVPS       Z1, Z12, Z12
-	VMOVUPS      constants<>+576(SB), Z13
-	VBROADCASTSS n+48(FP), Z14
-	VMOVUPS      constants<>+384(SB), Z15
-	VMOVUPS      constants<>+448(SB), Z16
-	VMOVUPS      constants<>+512(SB), Z17
-	VADDPS       Z13, Z15, Z13
-	VADDPS       Z14, Z15, Z14
-	XORQ         R9, R9
+	VMOVUPS      13056(AX), Z0
+	VMOVUPS      13184(AX), Z1
+	VCMPPS       $0x00, Z0, Z1, K1
+	VMOVUPS      constants<>+192(SB), Z2
+	VBLENDMPS    Z2, Z1, K1, Z5
+	VMOVUPS      Z5, 13184(AX)
+	VBROADCASTSS n+72(FP), Z1
+	VSUBPS       Z0, Z5, Z2
+	VDIVPS       Z2, Z1, Z1
+	VMOVUPS      constants<>+128(SB), Z3
+	VBROADCASTSS limit<>+0(SB), Z4
+	VMULPS       Z1, Z2, Z2
+	VANDPS       Z3, Z2, Z2
+	VMOVUPS      13056(AX), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VANDPS       Z3, Z5, Z5
+	VCMPPS       $0x11, Z4, Z2, K2
+	VCMPPS       $0x11, Z4, Z5, K2, K2
+	KORTESTW     K2, K2
+	JCC          fail
+	VMOVUPS      constants<>+192(SB), Z2
+	VDIVPS       Z1, Z2, Z2
+	VMOVUPS      constants<>+384(SB), Z3
+	VBROADCASTSS n+72(FP), Z4
+	VADDPS       Z4, Z3, Z4
+	XORQ         CX, CX
 
-first:
-	VMOVUPS    (SI)(R9*1), Z18
-	VSUBPS     Z0, Z18, Z18
-	VMULPS     Z18, Z1, Z18
-	VADDPS     Z15, Z18, Z18
-	VPTERNLOGD $0xea, Z17, Z16, Z18
-	VPMAXSD    Z13, Z18, Z18
-	VPMINSD    Z14, Z18, Z18
-	VSUBPS     Z15, Z18, Z18
-	VMOVUPS    Z18, (BX)(R9*1)
-	ADDQ       $0x40, R9
-	CMPQ       R9, DX
-	JLT        first
-	VXORPS     Z13, Z13, Z13
-	TESTQ      AX, AX
-	JNE        first_error_absolute
-	XORQ       R9, R9
+first0:
+	VMOVUPS (AX)(CX*1), Z5
+	VSUBPS  Z0, Z5, Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z3, Z5, Z5
+	VMAXPS  Z3, Z5, Z5
+	VMINPS  Z4, Z5, Z5
+	VSUBPS  Z3, Z5, Z5
+	VMOVUPS Z5, 8704(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     first0
+	VMOVUPS constants<>+576(SB), Z3
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     first_error0_absolute
+	XORQ    CX, CX
 
-first_error_squares:
-	VMULPS (BX)(R9*1), Z12, Z14
-	VADDPS Z0, Z14, Z14
-	VSUBPS (SI)(R9*1), Z14, Z14
-	VMULPS Z14, Z14, Z14
-	VMULPS (DI)(R9*1), Z14, Z14
-	VADDPS Z14, Z13, Z13
-	ADDQ   $0x40, R9
-	CMPQ   R9, DX
-	JLT    first_error_squares
-	JMP    first_error_done
+first_error0_squares:
+	VMULPS 8704(AX)(CX*1), Z2, Z4
+	VADDPS Z0, Z4, Z4
+	VSUBPS (AX)(CX*1), Z4, Z4
+	VMULPS Z4, Z4, Z4
+	VMULPS 4352(AX)(CX*1), Z4, Z4
+	VADDPS Z4, Z3, Z3
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    first_error0_squares
+	JMP    first_error0_done
 
-first_error_absolute:
-	VMOVUPS constants<>+128(SB), Z14
-	XORQ    R9, R9
+first_error0_absolute:
+	VMOVUPS constants<>+128(SB), Z4
+	XORQ    CX, CX
 
-first_error_magnitudes:
-	VMULPS (BX)(R9*1), Z12, Z15
-	VADDPS Z0, Z15, Z15
-	VSUBPS (SI)(R9*1), Z15, Z15
-	VANDPS Z14, Z15, Z15
-	VMULPS (DI)(R9*1), Z15, Z15
-	VADDPS Z15, Z13, Z13
-	ADDQ   $0x40, R9
-	CMPQ   R9, DX
-	JLT    first_error_magnitudes
+first_error0_magnitudes:
+	VMULPS 8704(AX)(CX*1), Z2, Z5
+	VADDPS Z0, Z5, Z5
+	VSUBPS (AX)(CX*1), Z5, Z5
+	VANDPS Z4, Z5, Z5
+	VMULPS 4352(AX)(CX*1), Z5, Z5
+	VADDPS Z5, Z3, Z3
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    first_error0_magnitudes
 
-first_error_done:
-	VMOVUPS   64(R8), Z14
-	VMOVUPS   (R8), Z15
-	VCMPPS    $0x00, Z15, Z14, K1
-	VMOVUPS   constants<>+576(SB), Z14
-	VMOVUPS   constants<>+320(SB), Z15
-	VBLENDMPS Z15, Z13, K1, Z2
-	VMOVUPS   Z2, 320(R8)
-	VBLENDMPS Z14, Z12, K1, Z3
-	VMOVUPS   Z3, 256(R8)
-	VBLENDMPS Z14, Z1, K1, Z4
-	VMOVUPS   Z4, 448(R8)
-	VMOVUPS   Z0, 512(R8)
-	VMOVUPS   Z14, 384(R8)
+first_error0_done:
+	VMOVUPS      constants<>+320(SB), Z4
+	VBLENDMPS    Z4, Z3, K1, Z6
+	VMOVUPS      Z6, 13568(AX)
+	VMOVUPS      constants<>+576(SB), Z3
+	VBLENDMPS    Z3, Z2, K1, Z7
+	VMOVUPS      Z7, 13696(AX)
+	VMOVUPS      Z1, 13952(AX)
+	VMOVUPS      Z0, 14080(AX)
+	VMOVUPS      13120(AX), Z0
+	VMOVUPS      13248(AX), Z1
+	VCMPPS       $0x00, Z0, Z1, K1
+	VMOVUPS      constants<>+192(SB), Z2
+	VBLENDMPS    Z2, Z1, K1, Z8
+	VMOVUPS      Z8, 13248(AX)
+	VBROADCASTSS n+72(FP), Z1
+	VSUBPS       Z0, Z8, Z2
+	VDIVPS       Z2, Z1, Z1
+	VMOVUPS      constants<>+128(SB), Z3
+	VBROADCASTSS limit<>+0(SB), Z4
+	VMULPS       Z1, Z2, Z2
+	VANDPS       Z3, Z2, Z2
+	VMOVUPS      13120(AX), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VANDPS       Z3, Z5, Z5
+	VCMPPS       $0x11, Z4, Z2, K2
+	VCMPPS       $0x11, Z4, Z5, K2, K2
+	KORTESTW     K2, K2
+	JCC          fail
+	VMOVUPS      constants<>+192(SB), Z2
+	VDIVPS       Z1, Z2, Z2
+	VMOVUPS      constants<>+384(SB), Z3
+	VBROADCASTSS n+72(FP), Z4
+	VADDPS       Z4, Z3, Z4
+	XORQ         CX, CX
+
+first1:
+	VMOVUPS 2048(AX)(CX*1), Z5
+	VSUBPS  Z0, Z5, Z5
+	VMULPS  Z1, Z5, Z5
+	VADDPS  Z3, Z5, Z5
+	VMAXPS  Z3, Z5, Z5
+	VMINPS  Z4, Z5, Z5
+	VSUBPS  Z3, Z5, Z5
+	VMOVUPS Z5, 10752(AX)(CX*1)
+	ADDQ    $0x00000040, CX
+	CMPQ    CX, DX
+	JLT     first1
+	VMOVUPS constants<>+576(SB), Z3
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     first_error1_absolute
+	XORQ    CX, CX
+
+first_error1_squares:
+	VMULPS 10752(AX)(CX*1), Z2, Z4
+	VADDPS Z0, Z4, Z4
+	VSUBPS 2048(AX)(CX*1), Z4, Z4
+	VMULPS Z4, Z4, Z4
+	VMULPS 6400(AX)(CX*1), Z4, Z4
+	VADDPS Z4, Z3, Z3
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    first_error1_squares
+	JMP    first_error1_done
+
+first_error1_absolute:
+	VMOVUPS constants<>+128(SB), Z4
+	XORQ    CX, CX
+
+first_error1_magnitudes:
+	VMULPS 10752(AX)(CX*1), Z2, Z5
+	VADDPS Z0, Z5, Z5
+	VSUBPS 2048(AX)(CX*1), Z5, Z5
+	VANDPS Z4, Z5, Z5
+	VMULPS 6400(AX)(CX*1), Z5, Z5
+	VADDPS Z5, Z3, Z3
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    first_error1_magnitudes
+
+first_error1_done:
+	VMOVUPS   constants<>+320(SB), Z4
+	VBLENDMPS Z4, Z3, K1, Z9
+	VMOVUPS   Z9, 13632(AX)
+	VMOVUPS   constants<>+576(SB), Z3
+	VBLENDMPS Z3, Z2, K1, Z10
+	VMOVUPS   Z10, 13760(AX)
+	VMOVUPS   Z1, 14016(AX)
+	VMOVUPS   Z0, 14144(AX)
 
 	// The other fits.
-	MOVQ steps+64(FP), CX
+	MOVQ steps+88(FP), BX
+	XORQ SI, SI
 
 step:
-	VBROADCASTSS step+56(FP), Z0
-	VMOVUPS      384(R8), Z1
+	// n + first + step*tried
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   SI, X0, X0
+	VBROADCASTSS X0, Z0
+	VBROADCASTSS step+80(FP), Z1
 	VMULPS       Z1, Z0, Z0
-	VBROADCASTSS first+52(FP), Z1
-	VADDPS       Z0, Z1, Z0
-	VBROADCASTSS n+48(FP), Z1
+	VBROADCASTSS first+76(FP), Z1
 	VADDPS       Z1, Z0, Z0
-	VMOVUPS      (R8), Z1
-	VMOVUPS      64(R8), Z2
+	VBROADCASTSS n+72(FP), Z1
+	VADDPS       Z1, Z0, Z0
+	VMOVUPS      13824(AX), Z1
+	VMOVUPS      13184(AX), Z2
 	VSUBPS       Z1, Z2, Z2
-	VDIVPS       Z2, Z0, Z0
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	VXORPS       Z4, Z4, Z4
-	VMOVUPS      constants<>+576(SB), Z12
-	VBROADCASTSS n+48(FP), Z13
-	VMOVUPS      constants<>+384(SB), Z14
-	VMOVUPS      constants<>+448(SB), Z15
-	VMOVUPS      constants<>+512(SB), Z16
-	VADDPS       Z12, Z14, Z12
-	VADDPS       Z13, Z14, Z13
-	XORQ         R9, R9
-
-round:
-	VMOVUPS    (SI)(R9*1), Z17
-	VSUBPS     Z1, Z17, Z17
-	VMULPS     Z17, Z0, Z17
-	VADDPS     Z14, Z17, Z17
-	VPTERNLOGD $0xea, Z16, Z15, Z17
-	VPMAXSD    Z12, Z17, Z17
-	VPMINSD    Z13, Z17, Z17
-	VSUBPS     Z14, Z17, Z17
-	VMOVUPS    Z17, (BX)(R9*1)
-	VMULPS     (DI)(R9*1), Z17, Z18
-	VADDPS     Z18, Z2, Z2
-	VMULPS     Z18, Z17, Z17
-	VADDPS     Z17, Z3, Z3
-	VMULPS     (SI)(R9*1), Z18, Z18
-	VADDPS     Z18, Z4, Z4
-	ADDQ       $0x40, R9
-	CMPQ       R9, DX
-	JLT        round
-	VMOVUPS    128(R8), Z12
-	VMOVUPS    192(R8), Z13
-	VMULPS     Z3, Z12, Z14
-	VMULPS     Z2, Z2, Z15
-	VSUBPS     Z15, Z14, Z14
-	VMULPS     Z4, Z12, Z12
-	VMULPS     Z2, Z13, Z15
-	VSUBPS     Z15, Z12, Z12
-	VDIVPS     Z14, Z12, Z12
-	VMULPS     Z13, Z3, Z13
-	VMULPS     Z4, Z2, Z2
-	VSUBPS     Z2, Z13, Z2
-	VDIVPS     Z14, Z2, Z2
-	VMOVUPS    constants<>+576(SB), Z13
-	VCMPPS     $0x1e, Z13, Z2, K1
-	VDIVPS     Z3, Z4, Z3
-	VBLENDMPS  Z3, Z12, K1, Z5
-	VMINPS     Z2, Z13, Z2
-	VXORPS     Z3, Z3, Z3
-	TESTQ      AX, AX
-	JNE        error_absolute
-	XORQ       R9, R9
-
-error_squares:
-	VMULPS (BX)(R9*1), Z5, Z4
-	VADDPS Z2, Z4, Z4
-	VSUBPS (SI)(R9*1), Z4, Z4
-	VMULPS Z4, Z4, Z4
-	VMULPS (DI)(R9*1), Z4, Z4
-	VADDPS Z4, Z3, Z3
-	ADDQ   $0x40, R9
-	CMPQ   R9, DX
-	JLT    error_squares
-	JMP    error_done
-
-error_absolute:
-	VMOVUPS constants<>+128(SB), Z4
-	XORQ    R9, R9
-
-error_magnitudes:
-	VMULPS (BX)(R9*1), Z5, Z12
-	VADDPS Z2, Z12, Z12
-	VSUBPS (SI)(R9*1), Z12, Z12
-	VANDPS Z4, Z12, Z12
-	VMULPS (DI)(R9*1), Z12, Z12
-	VADDPS Z12, Z3, Z3
-	ADDQ   $0x40, R9
-	CMPQ   R9, DX
-	JLT    error_magnitudes
-
-error_done:
-	VMOVUPS      constants<>+576(SB), Z4
-	VCMPPS       $0x1e, Z4, Z14, K1
-	VMOVUPS      constants<>+256(SB), Z4
-	VBLENDMPS    Z3, Z4, K1, Z6
-	VMOVUPS      320(R8), Z3
-	VCMPPS       $0x11, Z3, Z6, K1
-	VBLENDMPS    Z6, Z3, K1, Z7
-	VMOVUPS      Z7, 320(R8)
-	VMOVUPS      256(R8), Z3
-	VBLENDMPS    Z5, Z3, K1, Z8
-	VMOVUPS      Z8, 256(R8)
-	VBLENDMPS    Z2, Z1, K1, Z9
-	VMOVUPS      Z9, (R8)
-	VMOVUPS      448(R8), Z2
-	VBLENDMPS    Z0, Z2, K1, Z10
-	VMOVUPS      Z10, 448(R8)
-	VMOVUPS      512(R8), Z0
-	VBLENDMPS    Z1, Z0, K1, Z11
-	VMOVUPS      Z11, 512(R8)
-	VMOVUPS      384(R8), Z0
-	VMOVUPS      constants<>+192(SB), Z1
-	VADDPS       Z1, Z0, Z0
-	VMOVUPS      Z0, 384(R8)
-	SUBQ         $0x01, CX
-	JGE          step
-	VMOVUPS      448(R8), Z0
-	VMOVUPS      512(R8), Z1
+	VDIVPS       Z2, Z0, Z3
+	VMOVUPS      constants<>+128(SB), Z4
+	VBROADCASTSS limit<>+0(SB), Z5
+	VMULPS       Z3, Z2, Z2
+	VANDPS       Z4, Z2, Z2
+	VMOVUPS      13056(AX), Z6
+	VSUBPS       Z1, Z6, Z6
+	VMULPS       Z3, Z6, Z6
+	VANDPS       Z4, Z6, Z6
+	VCMPPS       $0x11, Z5, Z2, K1
+	VCMPPS       $0x11, Z5, Z6, K1, K1
+	KORTESTW     K1, K1
+	JCC          fail
 	VMOVUPS      constants<>+576(SB), Z2
-	VBROADCASTSS n+48(FP), Z3
-	VMOVUPS      constants<>+384(SB), Z4
-	VMOVUPS      constants<>+448(SB), Z5
-	VMOVUPS      constants<>+512(SB), Z6
-	VADDPS       Z2, Z4, Z2
-	VADDPS       Z3, Z4, Z3
-	XORQ         R9, R9
+	VMOVUPS      constants<>+576(SB), Z4
+	VMOVUPS      constants<>+576(SB), Z5
+	VMOVUPS      constants<>+384(SB), Z6
+	VBROADCASTSS n+72(FP), Z7
+	VADDPS       Z7, Z6, Z7
+	XORQ         CX, CX
 
-last:
-	VMOVUPS    (SI)(R9*1), Z7
-	VSUBPS     Z1, Z7, Z7
-	VMULPS     Z7, Z0, Z7
-	VADDPS     Z4, Z7, Z7
-	VPTERNLOGD $0xea, Z6, Z5, Z7
-	VPMAXSD    Z2, Z7, Z7
-	VPMINSD    Z3, Z7, Z7
-	VSUBPS     Z4, Z7, Z7
-	VMOVUPS    Z7, (BX)(R9*1)
-	ADDQ       $0x40, R9
-	CMPQ       R9, DX
-	JLT        last
-	MOVQ       scales+32(FP), AX
-	MOVQ       minima+40(FP), CX
-	VMOVUPS    256(R8), Z0
-	VMOVUPS    Z0, (AX)
-	VMOVUPS    (R8), Z0
-	VXORPS     constants<>+64(SB), Z0, Z0
-	VMOVUPS    Z0, (CX)
+round0:
+	VMOVUPS   (AX)(CX*1), Z8
+	VSUBPS    Z1, Z8, Z9
+	VMULPS    Z3, Z9, Z9
+	VADDPS    Z6, Z9, Z9
+	VMAXPS    Z6, Z9, Z9
+	VMINPS    Z7, Z9, Z9
+	VSUBPS    Z6, Z9, Z9
+	VMOVUPS   Z9, 8704(AX)(CX*1)
+	VMULPS    4352(AX)(CX*1), Z9, Z10
+	VADDPS    Z10, Z2, Z2
+	VMULPS    Z10, Z9, Z9
+	VADDPS    Z9, Z4, Z4
+	VMULPS    Z8, Z10, Z10
+	VADDPS    Z10, Z5, Z5
+	ADDQ      $0x00000040, CX
+	CMPQ      CX, DX
+	JLT       round0
+	VMOVUPS   13312(AX), Z1
+	VMOVUPS   13440(AX), Z6
+	VMULPS    Z4, Z1, Z7
+	VMULPS    Z2, Z2, Z8
+	VSUBPS    Z8, Z7, Z7
+	VMULPS    Z5, Z1, Z1
+	VMULPS    Z2, Z6, Z8
+	VSUBPS    Z8, Z1, Z1
+	VDIVPS    Z7, Z1, Z1
+	VMULPS    Z6, Z4, Z6
+	VMULPS    Z5, Z2, Z2
+	VSUBPS    Z2, Z6, Z2
+	VDIVPS    Z7, Z2, Z2
+	VMOVUPS   constants<>+576(SB), Z6
+	VCMPPS    $0x1e, Z6, Z2, K1
+	KORTESTW  K1, K1
+	JEQ       solved0
+	VDIVPS    Z4, Z5, Z4
+	VBLENDMPS Z4, Z1, K1, Z11
+	VMOVUPS   Z11, Z1
+	VMINPS    Z2, Z6, Z2
+
+solved0:
+	VMOVUPS      13888(AX), Z4
+	VMOVUPS      13248(AX), Z5
+	VSUBPS       Z4, Z5, Z5
+	VDIVPS       Z5, Z0, Z0
+	VMOVUPS      constants<>+128(SB), Z6
+	VBROADCASTSS limit<>+0(SB), Z8
+	VMULPS       Z0, Z5, Z5
+	VANDPS       Z6, Z5, Z5
+	VMOVUPS      13120(AX), Z9
+	VSUBPS       Z4, Z9, Z9
+	VMULPS       Z0, Z9, Z9
+	VANDPS       Z6, Z9, Z9
+	VCMPPS       $0x11, Z8, Z5, K1
+	VCMPPS       $0x11, Z8, Z9, K1, K1
+	KORTESTW     K1, K1
+	JCC          fail
+	VMOVUPS      constants<>+576(SB), Z5
+	VMOVUPS      constants<>+576(SB), Z6
+	VMOVUPS      constants<>+576(SB), Z8
+	VMOVUPS      constants<>+384(SB), Z9
+	VBROADCASTSS n+72(FP), Z10
+	VADDPS       Z10, Z9, Z10
+	XORQ         CX, CX
+
+round1:
+	VMOVUPS   2048(AX)(CX*1), Z25
+	VSUBPS    Z4, Z25, Z26
+	VMULPS    Z0, Z26, Z26
+	VADDPS    Z9, Z26, Z26
+	VMAXPS    Z9, Z26, Z26
+	VMINPS    Z10, Z26, Z26
+	VSUBPS    Z9, Z26, Z26
+	VMOVUPS   Z26, 10752(AX)(CX*1)
+	VMULPS    6400(AX)(CX*1), Z26, Z27
+	VADDPS    Z27, Z5, Z5
+	VMULPS    Z27, Z26, Z26
+	VADDPS    Z26, Z6, Z6
+	VMULPS    Z25, Z27, Z27
+	VADDPS    Z27, Z8, Z8
+	ADDQ      $0x00000040, CX
+	CMPQ      CX, DX
+	JLT       round1
+	VMOVUPS   13376(AX), Z4
+	VMOVUPS   13504(AX), Z9
+	VMULPS    Z6, Z4, Z10
+	VMULPS    Z5, Z5, Z25
+	VSUBPS    Z25, Z10, Z10
+	VMULPS    Z8, Z4, Z4
+	VMULPS    Z5, Z9, Z25
+	VSUBPS    Z25, Z4, Z4
+	VDIVPS    Z10, Z4, Z4
+	VMULPS    Z9, Z6, Z9
+	VMULPS    Z8, Z5, Z5
+	VSUBPS    Z5, Z9, Z5
+	VDIVPS    Z10, Z5, Z5
+	VMOVUPS   constants<>+576(SB), Z9
+	VCMPPS    $0x1e, Z9, Z5, K1
+	KORTESTW  K1, K1
+	JEQ       solved1
+	VDIVPS    Z6, Z8, Z6
+	VBLENDMPS Z6, Z4, K1, Z12
+	VMOVUPS   Z12, Z4
+	VMINPS    Z5, Z9, Z5
+
+solved1:
+	VMOVUPS constants<>+576(SB), Z6
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     error0_absolute
+	XORQ    CX, CX
+
+error0_squares:
+	VMULPS 8704(AX)(CX*1), Z1, Z8
+	VADDPS Z2, Z8, Z8
+	VSUBPS (AX)(CX*1), Z8, Z8
+	VMULPS Z8, Z8, Z8
+	VMULPS 4352(AX)(CX*1), Z8, Z8
+	VADDPS Z8, Z6, Z6
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    error0_squares
+	JMP    error0_done
+
+error0_absolute:
+	VMOVUPS constants<>+128(SB), Z8
+	XORQ    CX, CX
+
+error0_magnitudes:
+	VMULPS 8704(AX)(CX*1), Z1, Z9
+	VADDPS Z2, Z9, Z9
+	VSUBPS (AX)(CX*1), Z9, Z9
+	VANDPS Z8, Z9, Z9
+	VMULPS 4352(AX)(CX*1), Z9, Z9
+	VADDPS Z9, Z6, Z6
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    error0_magnitudes
+
+error0_done:
+	VMOVUPS   constants<>+576(SB), Z8
+	VCMPPS    $0x1e, Z8, Z7, K1
+	VMOVUPS   constants<>+256(SB), Z7
+	VBLENDMPS Z6, Z7, K1, Z13
+	VMOVUPS   13568(AX), Z6
+	VCMPPS    $0x11, Z6, Z13, K1
+	KORTESTW  K1, K1
+	JEQ       chosen0
+	VBLENDMPS Z13, Z6, K1, Z14
+	VMOVUPS   Z14, 13568(AX)
+	VMOVUPS   13696(AX), Z6
+	VBLENDMPS Z1, Z6, K1, Z15
+	VMOVUPS   Z15, 13696(AX)
+	VMOVUPS   13824(AX), Z1
+	VBLENDMPS Z2, Z1, K1, Z16
+	VMOVUPS   Z16, 13824(AX)
+	VMOVUPS   14080(AX), Z2
+	VBLENDMPS Z1, Z2, K1, Z17
+	VMOVUPS   Z17, 14080(AX)
+	VMOVUPS   13952(AX), Z1
+	VBLENDMPS Z3, Z1, K1, Z18
+	VMOVUPS   Z18, 13952(AX)
+
+chosen0:
+	VMOVUPS constants<>+576(SB), Z1
+	MOVQ    absolute+96(FP), CX
+	TESTQ   CX, CX
+	JNE     error1_absolute
+	XORQ    CX, CX
+
+error1_squares:
+	VMULPS 10752(AX)(CX*1), Z4, Z2
+	VADDPS Z5, Z2, Z2
+	VSUBPS 2048(AX)(CX*1), Z2, Z2
+	VMULPS Z2, Z2, Z2
+	VMULPS 6400(AX)(CX*1), Z2, Z2
+	VADDPS Z2, Z1, Z1
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    error1_squares
+	JMP    error1_done
+
+error1_absolute:
+	VMOVUPS constants<>+128(SB), Z2
+	XORQ    CX, CX
+
+error1_magnitudes:
+	VMULPS 10752(AX)(CX*1), Z4, Z3
+	VADDPS Z5, Z3, Z3
+	VSUBPS 2048(AX)(CX*1), Z3, Z3
+	VANDPS Z2, Z3, Z3
+	VMULPS 6400(AX)(CX*1), Z3, Z3
+	VADDPS Z3, Z1, Z1
+	ADDQ   $0x00000040, CX
+	CMPQ   CX, DX
+	JLT    error1_magnitudes
+
+error1_done:
+	VMOVUPS   constants<>+576(SB), Z2
+	VCMPPS    $0x1e, Z2, Z10, K1
+	VMOVUPS   constants<>+256(SB), Z2
+	VBLENDMPS Z1, Z2, K1, Z19
+	VMOVUPS   13632(AX), Z1
+	VCMPPS    $0x11, Z1, Z19, K1
+	KORTESTW  K1, K1
+	JEQ       chosen1
+	VBLENDMPS Z19, Z1, K1, Z20
+	VMOVUPS   Z20, 13632(AX)
+	VMOVUPS   13760(AX), Z1
+	VBLENDMPS Z4, Z1, K1, Z21
+	VMOVUPS   Z21, 13760(AX)
+	VMOVUPS   13888(AX), Z1
+	VBLENDMPS Z5, Z1, K1, Z22
+	VMOVUPS   Z22, 13888(AX)
+	VMOVUPS   14144(AX), Z2
+	VBLENDMPS Z1, Z2, K1, Z23
+	VMOVUPS   Z23, 14144(AX)
+	VMOVUPS   14016(AX), Z1
+	VBLENDMPS Z0, Z1, K1, Z24
+	VMOVUPS   Z24, 14016(AX)
+
+chosen1:
+	INCQ         SI
+	SUBQ         $0x01, BX
+	JGE          step
+	MOVQ         scales+40(FP), CX
+	MOVQ         minima+48(FP), DX
+	MOVQ         sums+56(FP), BX
+	VMOVUPS      13696(AX), Z0
+	VMOVUPS      Z0, (CX)
+	VMOVUPS      13824(AX), Z0
+	VMOVUPS      constants<>+64(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      13312(AX), Z0
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      13760(AX), Z0
+	VMOVUPS      Z0, 64(CX)
+	VMOVUPS      13888(AX), Z0
+	VMOVUPS      constants<>+64(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, 64(DX)
+	VMOVUPS      13376(AX), Z0
+	VMOVUPS      Z0, 64(BX)
+	LEAQ         13952(AX), AX
+	MOVQ         q+0(FP), CX
+	MOVQ         x+8(FP), DX
+	MOVQ         size+32(FP), BX
+	VMOVUPS      constants<>+384(SB), Z0
+	VBROADCASTSS n+72(FP), Z1
+	VADDPS       Z1, Z0, Z1
+	XORQ         SI, SI
+
+row:
+	VBROADCASTSS (AX)(SI*4), Z2
+	VBROADCASTSS 128(AX)(SI*4), Z3
+	LEAQ         (CX)(BX*1), DI
+
+sixteen:
+	VMOVUPS (DX), Z4
+	VSUBPS  Z3, Z4, Z4
+	VMULPS  Z2, Z4, Z4
+	VADDPS  Z0, Z4, Z4
+	VMAXPS  Z0, Z4, Z4
+	VMINPS  Z1, Z4, Z4
+	VPMOVDB Z4, (CX)
+	ADDQ    $0x40, DX
+	ADDQ    $0x10, CX
+	CMPQ    CX, DI
+	JLT     sixteen
+	INCQ    SI
+	CMPQ    SI, $0x20
+	JLT     row
+	MOVB    $0x01, AL
+	MOVB    AL, ret+112(FP)
+	VZEROUPPER
+	RET
+
+fail:
+	XORB AL, AL
+	MOVB AL, ret+112(FP)
+	VZEROUPPER
+	RET
+
+// func roundAffineAVX512(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
+// Requires: AVX, AVX512F
+TEXT ·roundAffineAVX512(SB), NOSPLIT, $0-57
+	MOVQ         q+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         size+32(FP), DX
+	MOVQ         scales+16(FP), BX
+	MOVQ         minima+24(FP), SI
+	MOVQ         count+40(FP), DI
+	VMOVUPS      constants<>+384(SB), Z0
+	VBROADCASTSS n+48(FP), Z1
+	VADDPS       Z1, Z0, Z1
+	VMOVUPS      constants<>+448(SB), Z2
+	VMOVUPS      constants<>+512(SB), Z3
+	XORQ         R8, R8
+
+row:
+	VBROADCASTSS (BX)(R8*4), Z4
+	VBROADCASTSS (SI)(R8*4), Z5
+	VUCOMISS     X5, X4
+	JPS          fail
+	MOVL         (BX)(R8*4), R9
+	ADDL         R9, R9
+	JEQ          skip
+	LEAQ         (AX)(DX*1), R9
+
+sixteen:
+	VMOVUPS    (CX), Z6
+	VADDPS     Z5, Z6, Z6
+	VDIVPS     Z4, Z6, Z6
+	VADDPS     Z0, Z6, Z6
+	VPTERNLOGD $0xea, Z3, Z2, Z6
+	VMAXPS     Z0, Z6, Z6
+	VMINPS     Z1, Z6, Z6
+	VPMOVDB    Z6, (AX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x10, AX
+	CMPQ       AX, R9
+	JLT        sixteen
+	JMP        next
+
+skip:
+	ADDQ DX, AX
+	LEAQ (CX)(DX*4), CX
+
+next:
+	INCQ R8
+	CMPQ R8, DI
+	JLT  row
+	MOVB $0x01, AL
+	MOVB AL, ret+56(FP)
+	VZEROUPPER
+	RET
+
+fail:
+	XORB AL, AL
+	MOVB AL, ret+56(FP)
 	VZEROUPPER
 	RET

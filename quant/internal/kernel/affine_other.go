@@ -2,5 +2,13 @@
 
 package kernel
 
-// FitAffine does nothing: there is no kernel.
-func FitAffine(q []uint8, x, w, scales, minima []float32, size int, s Affine) int { return 0 }
+// AffineWork is nothing: there is no kernel.
+type AffineWork struct{}
+
+// FitAffines does nothing.
+func FitAffines(work *AffineWork, q []uint8, x, importance, variances, scales, minima, sums []float32, size int, s Affine) int {
+	return 0
+}
+
+// RoundAffines does nothing.
+func RoundAffines(q []uint8, x, scales, minima []float32, size int, n int32) bool { return false }

@@ -4,12 +4,22 @@
 
 package kernel
 
-// fitAffineAVX2 fits 8 sub-blocks of size values. It does steps+1 fits after the first. work has room for 3*size + 9 vectors; it leaves the integers, as floats, in the first size of them, those of a place in the sub-blocks side by side. It needs AVX2 and F16C.
+// fitAffineAVX2 fits 16 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 7551 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX2 and F16C.
 //
 //go:noescape
-func fitAffineAVX2(x *float32, w *float32, size int, work *float32, scales *float32, minima *float32, n float32, first float32, step float32, steps int, absolute int)
+func fitAffineAVX2(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
 
-// fitAffineAVX512 fits 16 sub-blocks of size values. It does steps+1 fits after the first. work has room for 3*size + 9 vectors; it leaves the integers, as floats, in the first size of them, those of a place in the sub-blocks side by side. It needs AVX512F, BW, DQ and VL.
+// roundAffineAVX2 stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a minimum is NaN. It needs AVX2 and F16C.
 //
 //go:noescape
-func fitAffineAVX512(x *float32, w *float32, size int, work *float32, scales *float32, minima *float32, n float32, first float32, step float32, steps int, absolute int)
+func roundAffineAVX2(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
+
+// fitAffineAVX512 fits 32 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 14271 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func fitAffineAVX512(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
+
+// roundAffineAVX512 stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a minimum is NaN. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func roundAffineAVX512(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool

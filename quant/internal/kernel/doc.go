@@ -3,17 +3,12 @@
 // Go, which is the definition, in the same order and without fused multiply-add,
 // so the bits are the same.
 //
-// A function does as many sub-blocks as fit a vector and returns how many that
-// were: 0 where the instruction set in use has no kernel, where there are
-// fewer sub-blocks than lanes, or where a value is not finite, as then results
-// depend on the order of operands that Go leaves open. The caller does the others:
+// A function does as many sub-blocks as it can and returns how many that were, or
+// whether it did all: none where the instruction set in use has no kernel, or
+// where values are not finite, as then results may depend on the order of operands
+// that Go leaves open. The caller does the others:
 //
-//	for i := 0; i < len(scales); {
-//		if n := kernel.FitAffine(q[i*size:], x[i*size:], w[i*size:], scales[i:], minima[i:], size, search); n > 0 {
-//			i += n
-//			continue
-//		}
-//		... // sub-block i
-//		i++
+//	for s := kernel.FitAffines(&work, q, x, nil, nil, scales, minima, sums, size, search); s < len(scales); s++ {
+//		... // sub-block s
 //	}
 package kernel
