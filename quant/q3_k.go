@@ -1,6 +1,10 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"encoding/binary"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // A Q3_K block is 16 sub-blocks of 16 values x = d*(s - 32)*(q - 4):
 //
@@ -20,77 +24,74 @@ import "github.com/ggufkit/ggufkit/gguf"
 var q3K = codec{quantize: quantizeQ3K, dequantize: dequantizeQ3K, float: gguf.F16, floats: []int{108}}
 
 func quantizeQ3K(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[110:], src[256:] {
-		block, x := (*[110]byte)(dst), (*[256]float32)(src)
-		clear(block[:])
-		var q [256]uint8
+	var work symmetricBatch
+	for len(src) > 0 {
+		n := min(batch, len(src)/256)
+		x := src[:256*n]
+		q, levels, scales, d := work.q[:256*n], work.levels[:16*n], work.scales[:16*n], work.d[:n]
 		if importance == nil {
-			fitQ3K(block, &q, x)
+			fitByDescents(q, x, scales, 4)
+			fitScales(levels, scales, d, 32, 0)
 		} else {
-			fitWeightedQ3K(block, &q, x, (*[256]float32)(importance))
-			importance = importance[256:]
+			work.fitWeightedQ3K(x, importance[:256*n])
+			importance = importance[256*n:]
 		}
-		packQ3K(block, &q)
+		blocks := dst[:110*n]
+		for b := range d {
+			block, levels := (*[110]byte)(blocks[110*b:]), (*[16]uint8)(levels[16*b:])
+			putHalf(block[108:], d[b])
+			d := half(block[108:])
+			for s, level := range levels {
+				scales[16*b+s] = d * float32(int(level)-32)
+			}
+			packScalesQ3K((*[12]byte)(block[96:]), levels)
+		}
+		roundSubBlocks(q, x, scales, 4)
+		for b := range d {
+			packQ3K((*[110]byte)(blocks[110*b:]), (*[256]uint8)(q[256*b:]))
+		}
+		dst, src = dst[110*n:], src[256*n:]
 	}
 }
 
-// fitQ3K finds the integers of a block, and stores all but them.
-func fitQ3K(block *[110]byte, q *[256]uint8, x *[256]float32) {
-	var scales [16]float32
-	for s := range scales {
-		scales[s] = fitByDescent(q[16*s:][:16], x[16*s:][:16], 4)
+// fitWeightedQ3K finds the integers of values and scales, and d, with
+// importances. It fits d too, to the scales weighted by the sums of their
+// sub-blocks.
+func (work *symmetricBatch) fitWeightedQ3K(x, importance []float32) {
+	n := len(x) / 256
+	scales, totals, weights := work.scales[:16*n], work.totals[:16*n], work.weights[:256*n]
+	var sums [batch]float32
+	sumSuperBlocks(sums[:n], x)
+	for b := range n {
+		variance := 2 * sums[b] / 256
+		weighAll(weights[256*b:][:256], x[256*b:][:256], importance[256*b:][:256], variance)
 	}
-	largest := extreme(scales[:])
-	if largest == 0 {
-		return
-	}
-	inverse := -32 / largest
-	putHalf(block[108:], 1/inverse)
-	var levels [16]uint8
-	for s, scale := range scales {
-		levels[s] = uint8(clamp(int32(int8(nearestInt(inverse*scale))), -32, 31) + 32)
-	}
-	roundQ3K(block, q, x, &levels)
+	fitSymmetrics(work.q[:256*n], x, weights, scales, totals, 4)
+	fitSymmetrics(work.levels[:16*n], scales, totals, work.d[:n], nil, 32)
 }
 
-// fitWeightedQ3K is fitQ3K with importances. It fits d too, to the scales
-// weighted by the sums of their sub-blocks.
-func fitWeightedQ3K(block *[110]byte, q *[256]uint8, x, importance *[256]float32) {
-	variance := 2 * sumSquares(x[:]) / 256
-	var scales, sums [16]float32
-	for s := range scales {
-		x := x[16*s:][:16]
-		var weights [16]float32
-		weigh(weights[:], x, importance[16*s:], variance)
-		sums[s] = total(weights[:])
-		scales[s] = fitSymmetric(q[16*s:][:16], x, weights[:], 4)
+// packScalesQ3K stores the scales of the sub-blocks.
+func packScalesQ3K(packed *[12]byte, levels *[16]uint8) {
+	low := eightBytes(levels[:])&ofEach(15) | eightBytes(levels[8:])&ofEach(15)<<4
+	binary.LittleEndian.PutUint64(packed[:], low)
+	var high uint32
+	for part := range 4 {
+		high |= binary.LittleEndian.Uint32(levels[4*part:]) >> 4 & 0x03030303 << (2 * part)
 	}
-	var levels [16]uint8
-	putHalf(block[108:], fitSymmetric(levels[:], scales[:], sums[:], 32))
-	roundQ3K(block, q, x, &levels)
-}
-
-// roundQ3K stores the scales of the sub-blocks, counted from 0, and rounds the
-// values with them.
-func roundQ3K(block *[110]byte, q *[256]uint8, x *[256]float32, levels *[16]uint8) {
-	d, packed := half(block[108:]), block[96:108]
-	for s, level := range levels {
-		packed[s%8] |= level & 15 << (s / 8 * 4)
-		packed[8+s%4] |= level >> 4 << (s / 4 * 2)
-		round(q[16*s:][:16], x[16*s:][:16], d*float32(int(level)-32), 0, -4, 3)
-	}
+	binary.LittleEndian.PutUint32(packed[8:], high)
 }
 
 // packQ3K stores the integers.
 func packQ3K(block *[110]byte, q *[256]uint8) {
-	for i, v := range q {
-		block[i%32] |= v >> 2 << (i / 32)
+	for i := 0; i < 32; i += 8 {
+		var high uint64
+		for part := range 8 {
+			high |= eightBytes(q[32*part+i:]) >> 2 & ofEach(1) << part
+		}
+		binary.LittleEndian.PutUint64(block[i:], high)
 	}
 	for h := range 2 {
-		ql, q := (*[32]byte)(block[32+32*h:]), (*[128]uint8)(q[128*h:])
-		for i := range 32 {
-			ql[i] = q[i]&3 | q[i+32]&3<<2 | q[i+64]&3<<4 | q[i+96]&3<<6
-		}
+		packPairs((*[32]byte)(block[32+32*h:]), (*[128]uint8)(q[128*h:]), 0)
 	}
 }
 

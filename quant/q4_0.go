@@ -1,6 +1,10 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"encoding/binary"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // A Q4_0 block is 32 values x = d*(q - 8):
 //
@@ -12,32 +16,62 @@ import "github.com/ggufkit/ggufkit/gguf"
 var q40 = codec{quantize: quantizeQ40, dequantize: dequantizeQ40, float: gguf.F16, floats: []int{0}}
 
 func quantizeQ40(dst []byte, src, importance []float32) {
-	variance := meanSquare(src, importance)
+	if importance != nil {
+		quantizeWeightedQ40(dst, src, importance)
+		return
+	}
 	for ; len(src) > 0; dst, src = dst[18:], src[32:] {
 		x, block := (*[32]float32)(src), (*[18]byte)(dst)
 		var q [32]uint8
-		if importance == nil {
-			d := extreme(x[:]) / -8
-			putHalf(block[:], d)
-			inverse := reciprocal(d)
-			for i, v := range x {
-				q[i] = uint8(min(15, truncate(float32(v*inverse)+8.5)))
-			}
-		} else {
-			var weights [32]float32
-			weigh(weights[:], x[:], importance, variance)
-			putHalf(block[:], fitSymmetric(q[:], x[:], weights[:], 8))
-			importance = importance[32:]
+		d := extreme(x[:]) / -8
+		putHalf(block[:], d)
+		inverse := reciprocal(d)
+		for i, v := range x {
+			q[i] = uint8(min(15, truncate(float32(v*inverse)+8.5)))
 		}
 		packNibbles((*[16]byte)(block[2:]), &q)
 	}
 }
 
+func quantizeWeightedQ40(dst []byte, src, importance []float32) {
+	var work weightedBlocks
+	variance := meanSquare(src, importance)
+	for len(src) > 0 {
+		n := work.fit(src, importance, variance, 8)
+		for b := range n {
+			block := (*[18]byte)(dst[18*b:])
+			putHalf(block[:], work.d[b])
+			packNibbles((*[16]byte)(block[2:]), (*[32]uint8)(work.q[32*b:]))
+		}
+		dst, src, importance = dst[18*n:], src[32*n:], importance[32*n:]
+	}
+}
+
+// weightedBlocks has what Q4_0 and Q5_0 know of blocks while they quantize them
+// with importances.
+type weightedBlocks struct {
+	q       [32 * 64]uint8
+	d       [64]float32
+	weights [32 * 64]float32
+}
+
+// fit finds d and integers in [-n, n), counted from 0, for the first blocks of x
+// and returns how many it did.
+func (w *weightedBlocks) fit(x, importance []float32, variance float32, n int32) int {
+	blocks := min(len(w.d), len(x)/32)
+	x = x[:32*blocks]
+	weights := w.weights[:len(x)]
+	weighAll(weights, x, importance, variance)
+	fitSymmetrics(w.q[:], x, weights, w.d[:blocks], nil, n)
+	return blocks
+}
+
 // packNibbles stores bits 0 to 3 of element i in the low and of i+16 in the high
 // bits of byte i.
 func packNibbles(packed *[16]byte, q *[32]uint8) {
-	for i := range packed {
-		packed[i] = q[i]&15 | q[i+16]<<4
+	for i := 0; i < 16; i += 8 {
+		pairs := eightBytes(q[i:])&ofEach(15) | eightBytes(q[i+16:])&ofEach(15)<<4
+		binary.LittleEndian.PutUint64(packed[i:], pairs)
 	}
 }
 

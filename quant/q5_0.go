@@ -17,33 +17,46 @@ import (
 var q50 = codec{quantize: quantizeQ50, dequantize: dequantizeQ50, float: gguf.F16, floats: []int{0}}
 
 func quantizeQ50(dst []byte, src, importance []float32) {
-	variance := meanSquare(src, importance)
+	if importance != nil {
+		quantizeWeightedQ50(dst, src, importance)
+		return
+	}
 	for ; len(src) > 0; dst, src = dst[22:], src[32:] {
 		x, block := (*[32]float32)(src), (*[22]byte)(dst)
 		var q [32]uint8
-		if importance == nil {
-			d := extreme(x[:]) / -16
-			putHalf(block[:], d)
-			inverse := reciprocal(d)
-			for i, v := range x {
-				q[i] = uint8(min(31, truncate(float32(v*inverse)+16.5)))
-			}
-		} else {
-			var weights [32]float32
-			weigh(weights[:], x[:], importance, variance)
-			putHalf(block[:], fitSymmetric(q[:], x[:], weights[:], 16))
-			importance = importance[32:]
+		d := extreme(x[:]) / -16
+		putHalf(block[:], d)
+		inverse := reciprocal(d)
+		for i, v := range x {
+			q[i] = uint8(min(31, truncate(float32(v*inverse)+16.5)))
 		}
 		binary.LittleEndian.PutUint32(block[2:], fifthBits(&q))
 		packNibbles((*[16]byte)(block[6:]), &q)
 	}
 }
 
+func quantizeWeightedQ50(dst []byte, src, importance []float32) {
+	var work weightedBlocks
+	variance := meanSquare(src, importance)
+	for len(src) > 0 {
+		n := work.fit(src, importance, variance, 16)
+		for b := range n {
+			block, q := (*[22]byte)(dst[22*b:]), (*[32]uint8)(work.q[32*b:])
+			putHalf(block[:], work.d[b])
+			binary.LittleEndian.PutUint32(block[2:], fifthBits(q))
+			packNibbles((*[16]byte)(block[6:]), q)
+		}
+		dst, src, importance = dst[22*n:], src[32*n:], importance[32*n:]
+	}
+}
+
 // fifthBits returns bit 4 of element i as bit i.
 func fifthBits(q *[32]uint8) uint32 {
 	var bits uint32
-	for i, v := range q {
-		bits |= uint32(v>>4&1) << i
+	for i := 0; i < 32; i += 8 {
+		// The product has the lowest bits of the bytes in its highest byte.
+		ones := eightBytes(q[i:]) >> 4 & ofEach(1)
+		bits |= uint32(ones*0x0102040810204080>>56) << i
 	}
 	return bits
 }

@@ -1,6 +1,10 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"encoding/binary"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // A Q6_K block is 16 sub-blocks of 16 values x = d*s*(q - 32):
 //
@@ -19,44 +23,50 @@ import "github.com/ggufkit/ggufkit/gguf"
 var q6K = codec{quantize: quantizeQ6K, dequantize: dequantizeQ6K, float: gguf.F16, floats: []int{208}}
 
 func quantizeQ6K(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[210:], src[256:] {
-		x := (*[256]float32)(src)
-		var weights [256]float32
-		if importance == nil {
-			weighSquares(weights[:], x[:])
-		} else {
-			importance = importance[copy(weights[:], importance):]
+	var work symmetricBatch
+	for len(src) > 0 {
+		n := min(batch, len(src)/256)
+		x := src[:256*n]
+		var weights []float32 // those of x^2
+		if importance != nil {
+			weights, importance = importance[:256*n], importance[256*n:]
 		}
-		quantizeBlockQ6K((*[210]byte)(dst), x, &weights)
+		q, levels, scales, d := work.q[:256*n], work.levels[:16*n], work.scales[:16*n], work.d[:n]
+		fitSymmetrics(q, x, weights, scales, nil, 32)
+		fitScales(levels, scales, d, 128, negligible)
+		blocks := dst[:210*n]
+		for b := range d {
+			block, levels := (*[210]byte)(blocks[210*b:]), (*[16]uint8)(levels[16*b:])
+			putHalf(block[208:], d[b])
+			d := half(block[208:])
+			for s, level := range levels {
+				stored := int8(level - 128)
+				block[192+s] = byte(stored)
+				scales[16*b+s] = d * float32(stored)
+			}
+		}
+		roundSubBlocks(q, x, scales, 32)
+		for b := range d {
+			block := (*[210]byte)(blocks[210*b:])
+			if d[b] == 0 {
+				clear(block[:])
+				continue
+			}
+			packQ6K(block, (*[256]uint8)(q[256*b:]))
+		}
+		dst, src = dst[210*n:], src[256*n:]
 	}
 }
 
-func quantizeBlockQ6K(block *[210]byte, x, weights *[256]float32) {
-	var q [256]uint8
-	var scales [16]float32
-	for s := range scales {
-		scales[s] = fitSymmetric(q[16*s:][:16], x[16*s:][:16], weights[16*s:], 32)
-	}
-	largest := extreme(scales[:])
-	if abs(largest) < negligible {
-		clear(block[:])
-		return
-	}
-	inverse := -128 / largest
-	putHalf(block[208:], 1/inverse)
-	d := half(block[208:])
-	for s, scale := range scales {
-		stored := int8(min(127, nearestInt(inverse*scale)))
-		block[192+s] = byte(stored)
-		round(q[16*s:][:16], x[16*s:][:16], d*float32(stored), 0, -32, 31)
-	}
+// packQ6K stores the integers.
+func packQ6K(block *[210]byte, q *[256]uint8) {
 	for h := range 2 {
-		ql, qh, q := (*[64]byte)(block[64*h:]), (*[32]byte)(block[128+32*h:]), (*[128]uint8)(q[128*h:])
-		for i := range 32 {
-			ql[i] = q[i]&15 | q[i+64]<<4
-			ql[i+32] = q[i+32]&15 | q[i+96]<<4
-			qh[i] = q[i]>>4 | q[i+32]>>4<<2 | q[i+64]>>4<<4 | q[i+96]>>4<<6
+		ql, q := (*[64]byte)(block[64*h:]), (*[128]uint8)(q[128*h:])
+		for i := 0; i < 64; i += 8 {
+			low := eightBytes(q[i:])&ofEach(15) | eightBytes(q[i+64:])&ofEach(15)<<4
+			binary.LittleEndian.PutUint64(ql[i:], low)
 		}
+		packPairs((*[32]byte)(block[128+32*h:]), q, 4)
 	}
 }
 

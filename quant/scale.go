@@ -108,6 +108,12 @@ func weigh(w, x, importance []float32, variance float32) {
 	}
 }
 
+// weighAll does weigh for any number of values.
+func weighAll(w, x, importance []float32, variance float32) {
+	done := kernel.WeighValues(w, x, importance, variance)
+	weigh(w[done:], x[done:], importance[done:], variance)
+}
+
 // weighSuperBlock gives the values of a super-block the weights that count where
 // the search is for points of a grid: those of weigh, or of weighSquares where
 // there are no importances. It returns the importances of what follows.
@@ -182,6 +188,38 @@ func fitSymmetric(q []uint8, x, w []float32, n int32) float32 {
 	return scale
 }
 
+// fitSymmetrics does fitSymmetric for the sub-blocks of x, which are as many as
+// scales, with the weights x^2 if w is nil. totals, if it is not nil, gets the
+// sums of their weights.
+func fitSymmetrics(q []uint8, x, w, scales, totals []float32, n int32) {
+	size := len(x) / len(scales)
+	for s := 0; s < len(scales); {
+		q, x := q[s*size:], x[s*size:]
+		var weights, sums []float32
+		if w != nil {
+			weights = w[s*size:]
+		}
+		if totals != nil {
+			sums = totals[s:]
+		}
+		if done := kernel.FitSymmetric(q, x, weights, scales[s:], sums, size, float32(n)); done > 0 {
+			s += done
+			continue
+		}
+		q, x = q[:size], x[:size]
+		var squares [subBlock]float32
+		if w == nil {
+			weights = squares[:]
+			weighSquares(weights, x)
+		}
+		scales[s] = fitSymmetric(q, x, weights, n)
+		if totals != nil {
+			sums[0] = total(weights[:size])
+		}
+		s++
+	}
+}
+
 // fitByDescent minimizes the same error as fitSymmetric by another path: from
 // the rounding that sends the extreme value to -n, it moves one integer at a
 // time to where the scale of all others wants it, as long as that helps, at
@@ -234,6 +272,20 @@ func fitByDescent(q []uint8, x []float32, n int32) float32 {
 		return xq / qq
 	}
 	return 0
+}
+
+// fitByDescents does fitByDescent for sub-blocks of 16 values, which are as many
+// as scales.
+func fitByDescents(q []uint8, x, scales []float32, n int32) {
+	for s := 0; s < len(scales); {
+		q, x := q[16*s:], x[16*s:]
+		if done := kernel.FitByDescent(q, x, scales[s:], float32(n)); done > 0 {
+			s += done
+			continue
+		}
+		scales[s] = fitByDescent(q[:16], x[:16], n)
+		s++
+	}
 }
 
 // affineSearch says how fitAffine searches: with scales that spread the range

@@ -1,6 +1,10 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/quant/internal/kernel"
+import (
+	"encoding/binary"
+
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // What the K types share besides the searches in scale.go.
 
@@ -27,6 +31,84 @@ func round(q []uint8, x []float32, scale, minimum float32, low, high int32) {
 	q = q[:len(x)]
 	for i, v := range x {
 		q[i] = uint8(clamp(nearestInt((v+minimum)/scale), low, high) - low)
+	}
+}
+
+// batch is how many super-blocks are quantized together, so that each can be in a
+// lane of its own.
+const batch = 16
+
+// symmetricBatch has what Q3_K and Q6_K know of super-blocks of 16 sub-blocks
+// while they quantize them.
+type symmetricBatch struct {
+	q       [256 * batch]uint8
+	levels  [16 * batch]uint8   // the scales as integers, counted from 0
+	scales  [16 * batch]float32 // those that were fitted, later those that are stored
+	totals  [16 * batch]float32 // the weights of sub-blocks
+	d       [batch]float32      // what the integers count in
+	weights [256 * batch]float32
+}
+
+// sumSuperBlocks stores the sum of x^2 of each super-block.
+func sumSuperBlocks(sums, x []float32) {
+	for b := kernel.SumSuperBlocks(sums, x); b < len(sums); b++ {
+		sums[b] = sumSquares(x[256*b:][:256])
+	}
+}
+
+// fitScales makes integers in [-n, n), counted from 0, of the 16 scales of each
+// super-block, such that the one of largest magnitude becomes -n, and stores
+// what they count in, d. If that one is 0, or its magnitude below least, d and the
+// integers are 0.
+func fitScales(levels []uint8, scales, d []float32, n int32, least float32) {
+	for b := 0; b < len(d); {
+		levels, scales := levels[16*b:], scales[16*b:]
+		if done := kernel.FitScales(levels, scales, d[b:], float32(n)); done > 0 {
+			b += done
+			continue
+		}
+		levels, scales = levels[:16], scales[:16]
+		largest := extreme(scales)
+		if largest == 0 || abs(largest) < least {
+			d[b] = 0
+			clear(levels)
+		} else {
+			inverse := -float32(n) / largest
+			d[b] = 1 / inverse
+			for s, scale := range scales {
+				levels[s] = uint8(max(-n, int32(int8(min(n-1, nearestInt(inverse*scale))))) + n)
+			}
+		}
+		b++
+	}
+}
+
+// roundSubBlocks stores x/scale, rounded and limited to [-n, n), counted from 0,
+// for sub-blocks of 16 values. Where the scale is 0, q stays as it is.
+func roundSubBlocks(q []uint8, x, scales []float32, n int32) {
+	if kernel.RoundSubBlocks(q, x, scales, float32(n)) {
+		return
+	}
+	for s, scale := range scales {
+		round(q[16*s:][:16], x[16*s:][:16], scale, 0, -n, n-1)
+	}
+}
+
+// eightBytes returns eight bytes of q as an integer.
+func eightBytes(q []uint8) uint64 { return binary.LittleEndian.Uint64(q) }
+
+// ofEach returns bits for eight bytes at once: v in each of them.
+func ofEach(v uint8) uint64 { return uint64(v) * 0x0101010101010101 }
+
+// packPairs stores bits 0 and 1 of elements i, i+32, i+64 and i+96 in byte i, from
+// the lowest bits up, after shifting the elements to the right.
+func packPairs(packed *[32]byte, q *[128]uint8, shift int) {
+	for i := 0; i < 32; i += 8 {
+		var pairs uint64
+		for part := range 4 {
+			pairs |= eightBytes(q[32*part+i:]) >> shift & ofEach(3) << (2 * part)
+		}
+		binary.LittleEndian.PutUint64(packed[i:], pairs)
 	}
 }
 
