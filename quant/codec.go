@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // codec is what this package knows of one tensor type. Its functions take any
@@ -16,6 +17,7 @@ type codec struct {
 	// them ignore them.
 	quantize   func(dst []byte, src, importance []float32)
 	dequantize func(dst []float32, src []byte)
+	grid       *grid // of an IQ type that has one
 	// A block is valid when the numbers in it are finite: those of type float, at
 	// the offsets floats, and what greatest returns where a block has others.
 	float    gguf.Type
@@ -139,7 +141,12 @@ func Dequantize(t gguf.Type, dst []float32, src []byte) error {
 		return fmt.Errorf("%w: %s blocks cannot be read", gguf.ErrUnsupported, t)
 	}
 	mustMatch(t, len(dst), len(src))
-	c.dequantize(dst, src)
+	var points []uint8
+	if c.grid != nil {
+		points = c.grid.read()
+	}
+	done := kernel.Dequantize(t, dst, src, points)
+	c.dequantize(dst[done:], src[t.RowBytes(int64(done)):])
 	return nil
 }
 

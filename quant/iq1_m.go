@@ -16,7 +16,7 @@ import "encoding/binary"
 // error for the best of the four pairs of deltas; then each group of 8 is moved to
 // the grid. The largest scale becomes 15, and d is fitted to what was stored, and
 // made larger by a ninth.
-var iq1M = codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, greatest: greatestIQ1M}
+var iq1M = codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, grid: &iq1Grid, greatest: greatestIQ1M}
 
 func quantizeIQ1M(dst []byte, src, importance []float32) {
 	iq1Grid.prepare()

@@ -17,7 +17,7 @@ import (
 // A sub-block is sorted, and cut in three such that the best scale leaves the least
 // error; then each group of 8 is moved to the grid. d makes the largest scale 15,
 // and an eighth more.
-var iq1S = codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, float: gguf.F16, floats: []int{0}}
+var iq1S = codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, grid: &iq1Grid, float: gguf.F16, floats: []int{0}}
 
 // iq1Values are what levels stand for: with delta 1/8, and with -1/8.
 var iq1Values = [2][8]float32{

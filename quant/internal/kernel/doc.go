@@ -11,4 +11,8 @@
 //	for s := kernel.FitAffines(&work, q, x, nil, nil, scales, minima, sums, size, search); s < len(scales); s++ {
 //		... // sub-block s
 //	}
+//
+// Dequantize, which reads blocks, is another matter: there, lanes are elements that
+// follow each other, and nothing is summed. It leaves what it cannot read, which are
+// blocks with scales that are not finite of some types, and all after them.
 package kernel
