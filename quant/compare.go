@@ -81,13 +81,20 @@ func Compare(ctx context.Context, src, original gguf.Source, progress func(done,
 // sums are of squared differences and of squared elements of the original.
 type sums struct{ squares, original, max float64 }
 
-func (s *sums) add(a, b []float32) {
+// sum returns the sums of a compared with b, which are finite.
+func sum(a, b []float32) sums {
+	var squares, original, largest float64 // variables of their own stay in registers
+	b = b[:len(a)]
 	for i, v := range a {
-		d := math.Abs(float64(v) - float64(b[i]))
-		s.squares += float64(d * d)
-		s.original += float64(float64(b[i]) * float64(b[i]))
-		s.max = max(s.max, d)
+		o := float64(b[i])
+		d := math.Abs(float64(v) - o)
+		squares += float64(d * d)
+		original += float64(o * o)
+		if d > largest {
+			largest = d
+		}
 	}
+	return sums{squares, original, largest}
 }
 
 // compareTensor compares chunks of rows in parallel and adds up their sums in
@@ -98,6 +105,7 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 	chunks := make([]sums, (t.Rows()+rows-1)/rows)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
+	pool := sync.Pool{New: func() any { return new([2]values) }}
 	for c := range chunks {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -105,15 +113,15 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 			}
 			first := int64(c) * rows
 			n := min(rows, t.Rows()-first)
-			x, err := readValues(a, ai, first, n)
-			if err != nil {
+			v := pool.Get().(*[2]values)
+			defer pool.Put(v)
+			if err := v[0].read(a, ai, first, n); err != nil {
 				return err
 			}
-			y, err := readValues(b, bi, first, n)
-			if err != nil {
+			if err := v[1].read(b, bi, first, n); err != nil {
 				return err
 			}
-			chunks[c].add(x, y)
+			chunks[c] = sum(v[0].x, v[1].x)
 			step(n * t.RowLen())
 			return nil
 		})
@@ -130,19 +138,24 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 	return all, nil
 }
 
-// readValues returns rows of a tensor as float32, after checking their blocks.
-func readValues(src gguf.Source, tensor int, first, n int64) ([]float32, error) {
+// values are rows of a tensor, as they are and as float32.
+type values struct {
+	raw []byte
+	x   []float32
+}
+
+// read reads n rows, and checks their blocks.
+func (v *values) read(src gguf.Source, tensor int, first, n int64) error {
 	t := src.Tensors()[tensor]
-	raw := make([]byte, n*t.RowBytes())
-	if err := src.ReadRows(raw, tensor, first, n); err != nil {
-		return nil, err
+	v.raw, v.x = resize(v.raw, n*t.RowBytes()), resize(v.x, n*t.RowLen())
+	if err := src.ReadRows(v.raw, tensor, first, n); err != nil {
+		return err
 	}
-	if err := validateRows(t, raw, first); err != nil {
-		return nil, err
+	if err := validateRows(t, v.raw, first); err != nil {
+		return err
 	}
-	values := make([]float32, n*t.RowLen())
-	if err := Dequantize(t.Type, values, raw); err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+	if err := Dequantize(t.Type, v.x, v.raw); err != nil {
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
-	return values, nil
+	return nil
 }
