@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // An IQ4_NL block is 32 values x = d*iq4Levels[q]:
 //
@@ -15,19 +18,70 @@ var iq4NL = codec{quantize: quantizeIQ4NL, dequantize: dequantizeIQ4NL, float: g
 // other where weights are more frequent (kvalues_iq4nl of ggml-common.h).
 var iq4Levels = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 
+// iq4Batch is for how many blocks of 32 values fitIQ4s and packIQ4s are called at
+// a time: a whole number of vectors, and 16 super-blocks of IQ4_XS.
+const iq4Batch = 128
+
 func quantizeIQ4NL(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[18:], src[32:] {
-		x, block := (*[32]float32)(src), (*[18]byte)(dst)
+	for len(src) > 0 {
+		n := min(iq4Batch, len(src)/32)
+		x := src[:32*n]
+		var scales, inverses, variances [iq4Batch]float32
+		if importance == nil {
+			fitIQ4s(scales[:n], x, nil, nil)
+		} else {
+			sumsOfSquares(variances[:n], x, 32)
+			for b, sum := range variances[:n] {
+				variances[b] = 2 * sum / 32
+			}
+			fitIQ4s(scales[:n], x, importance[:32*n], variances[:n])
+			importance = importance[32*n:]
+		}
+		for b, d := range scales[:n] {
+			putHalf(dst[18*b:], d)
+			inverses[b] = reciprocal(d)
+		}
+		packIQ4s(dst[2:], 18, x, inverses[:n])
+		dst, src = dst[18*n:], src[32*n:]
+	}
+}
+
+// sumsOfSquares does sumSquares for each size values of x, which are as many as
+// sums.
+func sumsOfSquares(sums, x []float32, size int) {
+	for i := 0; i < len(sums); {
+		if n := kernel.SumSquares(sums[i:], x[i*size:], size); n > 0 {
+			i += n
+			continue
+		}
+		sums[i] = sumSquares(x[i*size:][:size])
+		i++
+	}
+}
+
+// fitIQ4s does fitIQ4 for the blocks of 32 values of x, which are as many as
+// scales. The weights are those of weighSquares, or with importances those of
+// weigh.
+func fitIQ4s(scales, x, importance, variances []float32) {
+	for b := 0; b < len(scales); {
+		x := x[32*b:]
+		var blockImportance, blockVariances []float32
+		if importance != nil {
+			blockImportance, blockVariances = importance[32*b:], variances[b:]
+		}
+		if n := kernel.FitIQ4(scales[b:], x, blockImportance, blockVariances); n > 0 {
+			b += n
+			continue
+		}
+		x = x[:32]
 		var weights [32]float32
 		if importance == nil {
-			weighSquares(weights[:], x[:])
+			weighSquares(weights[:], x)
 		} else {
-			weigh(weights[:], x[:], importance, 2*sumSquares(x[:])/32)
-			importance = importance[32:]
+			weigh(weights[:], x, blockImportance[:32], blockVariances[0])
 		}
-		d := fitIQ4(x[:], weights[:])
-		putHalf(block[:], d)
-		packIQ4((*[16]byte)(block[2:]), x, reciprocal(d))
+		scales[b] = fitIQ4(x, weights[:])
+		b++
 	}
 }
 
@@ -87,6 +141,14 @@ func nearestIQ4(f float32) uint8 {
 		return low
 	}
 	return high
+}
+
+// packIQ4s does packIQ4 for the blocks of 32 values of x, which are as many as
+// inverses, into 16 bytes each, which begin stride bytes apart.
+func packIQ4s(dst []byte, stride int, x, inverses []float32) {
+	for b := kernel.PackIQ4(dst, stride, x, inverses); b < len(inverses); b++ {
+		packIQ4((*[16]byte)(dst[stride*b:]), (*[32]float32)(x[32*b:]), inverses[b])
+	}
 }
 
 // packIQ4 rounds and stores 32 values.

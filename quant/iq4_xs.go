@@ -20,35 +20,46 @@ import (
 var iq4XS = codec{quantize: quantizeIQ4XS, dequantize: dequantizeIQ4XS, float: gguf.F16, floats: []int{0}}
 
 func quantizeIQ4XS(dst []byte, src, importance []float32) {
-	for ; len(src) > 0; dst, src = dst[136:], src[256:] {
-		x, block := (*[256]float32)(src), (*[136]byte)(dst)
-		variance := sumSquares(x[:]) * (2.0 / 256)
-		var scales [8]float32
-		for s := range scales {
-			x := x[32*s:][:32]
-			var weights [32]float32
-			if importance == nil {
-				weighSquares(weights[:], x)
-			} else {
-				weigh(weights[:], x, importance, variance)
-				importance = importance[32:]
+	for len(src) > 0 {
+		n := min(iq4Batch, len(src)/32)
+		x := src[:32*n]
+		var scaleArray, varianceArray [iq4Batch]float32
+		scales := scaleArray[:n]
+		if importance == nil {
+			fitIQ4s(scales, x, nil, nil)
+		} else {
+			var sums [iq4Batch / 8]float32
+			sumsOfSquares(sums[:n/8], x, 256)
+			variances := varianceArray[:n]
+			for s := range variances {
+				variances[s] = sums[s/8] * (2.0 / 256)
 			}
-			scales[s] = fitIQ4(x, weights[:])
+			fitIQ4s(scales, x, importance[:32*n], variances)
+			importance = importance[32*n:]
 		}
-		clear(block[:8])
-		d := -extreme(scales[:]) / 32
-		putHalf(block[:], d)
-		inverse := reciprocal(d)
-		var high uint16
-		for s, scale := range scales {
-			level := clamp(nearestInt(inverse*scale), -32, 31)
-			packIQ4((*[16]byte)(block[8+16*s:]), (*[32]float32)(x[32*s:]), reciprocal(d*float32(level)))
-			bits := byte(level + 32)
-			block[4+s/2] |= bits & 15 << (s % 2 * 4)
-			high |= uint16(bits>>4) << (2 * s)
+		for ; len(x) > 0; dst, src, x, scales = dst[136:], src[256:], x[256:], scales[8:] {
+			storeIQ4XS((*[136]byte)(dst), (*[256]float32)(x), (*[8]float32)(scales))
 		}
-		binary.LittleEndian.PutUint16(block[2:], high)
 	}
+}
+
+// storeIQ4XS makes the block of sub-blocks with the given scales.
+func storeIQ4XS(block *[136]byte, x *[256]float32, scales *[8]float32) {
+	clear(block[:8])
+	d := -extreme(scales[:]) / 32
+	putHalf(block[:], d)
+	inverse := reciprocal(d)
+	var high uint16
+	var inverses [8]float32
+	for s, scale := range scales {
+		level := clamp(nearestInt(inverse*scale), -32, 31)
+		inverses[s] = reciprocal(d * float32(level))
+		bits := byte(level + 32)
+		block[4+s/2] |= bits & 15 << (s % 2 * 4)
+		high |= uint16(bits>>4) << (2 * s)
+	}
+	binary.LittleEndian.PutUint16(block[2:], high)
+	packIQ4s(block[8:], 16, x[:], inverses[:])
 }
 
 func dequantizeIQ4XS(dst []float32, src []byte) {

@@ -1,6 +1,7 @@
 package quant_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -122,6 +123,24 @@ func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
 				for name, importance := range importances {
 					requireSameOnAllTiers(t, typ, x, importance, rowName+", importances "+name)
 				}
+			}
+		})
+	}
+}
+
+// TestAnyNumberOfBlocks is for what is left where vectors take several blocks at a
+// time.
+func TestAnyNumberOfBlocks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 3))
+	for _, typ := range quantizableTypes() {
+		t.Run(typ.String(), func(t *testing.T) {
+			for _, n := range []int{1, 2, 3, 7, 8, 9, 15, 16, 17, 33} {
+				x := make([]float32, n*typ.BlockSize())
+				importance := make([]float32, len(x))
+				for i := range x {
+					x[i], importance[i] = float32(rng.NormFloat64()), float32(rng.ExpFloat64())
+				}
+				requireSameOnAllTiers(t, typ, x, importance, fmt.Sprint(n, " blocks"))
 			}
 		})
 	}

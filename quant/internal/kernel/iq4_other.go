@@ -1,0 +1,12 @@
+//go:build !amd64 || purego
+
+package kernel
+
+// SumSquares does nothing: there is no kernel.
+func SumSquares(sums, x []float32, size int) int { return 0 }
+
+// FitIQ4 does nothing: there is no kernel.
+func FitIQ4(scales, x, importance, variances []float32) int { return 0 }
+
+// PackIQ4 does nothing: there is no kernel.
+func PackIQ4(dst []byte, stride int, x, inverses []float32) int { return 0 }
