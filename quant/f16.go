@@ -5,14 +5,21 @@ import (
 	"math"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // F16 is IEEE 754 binary16, little-endian.
 var f16 = codec{quantize: quantizeF16, dequantize: dequantizeF16, float: gguf.F16, floats: []int{0}}
 
 func quantizeF16(dst []byte, src, _ []float32) {
-	for i, v := range src {
-		putHalf(dst[2*i:], v)
+	for len(src) > 0 {
+		n := 16 * kernel.QuantizeF16(dst, src)
+		dst, src = dst[2*n:], src[n:]
+		n = min(16, len(src))
+		for i, v := range src[:n] {
+			putHalf(dst[2*i:], v)
+		}
+		dst, src = dst[2*n:], src[n:]
 	}
 }
 

@@ -1,6 +1,10 @@
 package quant
 
-import "math"
+import (
+	"math"
+
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // An MXFP4 block is 32 values x = 2^(e-127) * v/2 (OCP Microscaling Formats 1.0):
 //
@@ -17,6 +21,10 @@ var fp4Levels = [16]float32{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, 
 
 func quantizeMXFP4(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[17:], src[32:] {
+		n := kernel.QuantizeMXFP4(dst, src)
+		if dst, src = dst[17*n:], src[32*n:]; len(src) == 0 {
+			break
+		}
 		x, block := (*[32]float32)(src), (*[17]byte)(dst)
 		block[0] = 0
 		if largest := magnitude(x[:]); largest > 0 {

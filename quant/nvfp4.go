@@ -1,6 +1,10 @@
 package quant
 
-import "math"
+import (
+	"math"
+
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // An NVFP4 block is 4 sub-blocks of 16 values x = d * v/2:
 //
@@ -15,6 +19,10 @@ var nvFP4 = codec{quantize: quantizeNVFP4, dequantize: dequantizeNVFP4}
 
 func quantizeNVFP4(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[36:], src[64:] {
+		n := kernel.QuantizeNVFP4(dst, src)
+		if dst, src = dst[36*n:], src[64*n:]; len(src) == 0 {
+			break
+		}
 		block := (*[36]byte)(dst)
 		for s := range 4 {
 			x, packed := (*[16]float32)(src[16*s:]), (*[8]byte)(block[4+8*s:])

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // A Q4_0 block is 32 values x = d*(q - 8):
@@ -21,6 +22,10 @@ func quantizeQ40(dst []byte, src, importance []float32) {
 		return
 	}
 	for ; len(src) > 0; dst, src = dst[18:], src[32:] {
+		n := kernel.QuantizeQ40(dst, src)
+		if dst, src = dst[18*n:], src[32*n:]; len(src) == 0 {
+			break
+		}
 		x, block := (*[32]float32)(src), (*[18]byte)(dst)
 		var q [32]uint8
 		d := extreme(x[:]) / -8

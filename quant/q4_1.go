@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q4_1 block is 32 values x = d*q + m:
 //
@@ -18,6 +21,12 @@ func quantizeQ41(dst []byte, src, importance []float32) {
 		return
 	}
 	for ; len(src) > 0; dst, src = dst[20:], src[32:] {
+		if importance == nil {
+			n := kernel.QuantizeQ41(dst, src)
+			if dst, src = dst[20*n:], src[32*n:]; len(src) == 0 {
+				break
+			}
+		}
 		x, block := (*[32]float32)(src), (*[20]byte)(dst)
 		low, high := limits(x[:])
 		d := (high - low) / 15

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // A Q5_1 block is 32 values x = d*q + m:
@@ -23,6 +24,12 @@ func quantizeQ51(dst []byte, src, importance []float32) {
 		return
 	}
 	for ; len(src) > 0; dst, src = dst[24:], src[32:] {
+		if importance == nil {
+			n := kernel.QuantizeQ51(dst, src)
+			if dst, src = dst[24*n:], src[32*n:]; len(src) == 0 {
+				break
+			}
+		}
 		x, block := (*[32]float32)(src), (*[24]byte)(dst)
 		low, high := limits(x[:])
 		d := (high - low) / 31

@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q8_0 block is 32 values x = d*q:
 //
@@ -12,6 +15,10 @@ var q80 = codec{quantize: quantizeQ80, dequantize: dequantizeQ80, float: gguf.F1
 
 func quantizeQ80(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[34:], src[32:] {
+		n := kernel.QuantizeQ80(dst, src)
+		if dst, src = dst[34*n:], src[32*n:]; len(src) == 0 {
+			break
+		}
 		x, block := (*[32]float32)(src), (*[34]byte)(dst)
 		d := magnitude(x[:]) / 127
 		inverse := reciprocal(d)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -143,6 +144,54 @@ func TestAnyNumberOfBlocks(t *testing.T) {
 				requireSameOnAllTiers(t, typ, x, importance, fmt.Sprint(n, " blocks"))
 			}
 		})
+	}
+}
+
+// TestTies is for values halfway between two integers or levels, and next to
+// there: the scale makes integers and halves of many values of a block with the
+// peaks here.
+func TestTies(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 4))
+	var x []float32
+	for _, peak := range []float32{127, 8, 16, 15, 31, 6, 12, 0.5, 1} {
+		for _, sign := range []float32{1, -1} {
+			block := make([]float32, 2*256)
+			for i := range block {
+				v := peak * float32(rng.IntN(509)-254) / 254 // halves for 127
+				if rng.IntN(2) == 0 {
+					v = float32(math.Round(4*float64(v)) / 4)
+				}
+				for range rng.IntN(3) {
+					v = math.Nextafter32(v, peak*float32(1-2*rng.IntN(2)))
+				}
+				if i%16 == 0 {
+					v = peak * sign
+				}
+				block[i] = v
+			}
+			x = append(x, block...)
+		}
+	}
+	importance := slices.Repeat([]float32{1, 0.25, 2, 0.5}, len(x)/4)
+	for _, typ := range quantizableTypes() {
+		requireSameOnAllTiers(t, typ, x, importance, "ties")
+	}
+}
+
+// TestExponentsOfMXFP4 has blocks with the largest magnitude next to each power
+// of two, where the logarithm may round to it.
+func TestExponentsOfMXFP4(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 5))
+	for exponent := range uint32(256) {
+		const around = 100
+		x := make([]float32, 2*around*32)
+		for i := range x {
+			x[i] = math.Float32frombits(max(1, exponent)<<23) * float32(2*rng.Float64()-1) / 2
+			if i%32 == 0 {
+				x[i] = math.Float32frombits(min(0x7f7fffff, max(around, exponent<<23)-around+uint32(i/32)))
+			}
+		}
+		requireSameOnAllTiers(t, gguf.MXFP4, x, x, fmt.Sprint("exponent ", exponent))
 	}
 }
 

@@ -6,6 +6,9 @@ import "github.com/ggufkit/ggufkit/quant/isa"
 
 //go:generate go run -C ../../_asm ./iq4 -pkg kernel -out ../internal/kernel/iq4_amd64.s -stubs ../internal/kernel/iq4_stubs_amd64.go
 
+// lanes is the number of floats in a vector of AVX-512.
+const lanes = 16
+
 // iq4Width returns how many lanes to use for n things at most: 0 if there are fewer
 // than in the shortest vector.
 func iq4Width(n int) int {
