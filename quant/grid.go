@@ -2,9 +2,12 @@ package quant
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"sync"
+
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // grid is the set of points an IQ type has for groups of dim elements, each of
@@ -26,6 +29,9 @@ type grid struct {
 	points               []uint8    // dim levels for each point
 	index                []int16    // by code: which point it is, or -1
 	neighbours           [][]uint16 // by code, unless it is a point: the closest points, by distance, then by index
+
+	lanesOnce sync.Once
+	lanes     kernel.Grid
 }
 
 // read returns the levels of all points, dim for each.
@@ -102,6 +108,76 @@ func (g *grid) prepare() {
 	})
 }
 
+// forLanes returns the tables as the kernels have them: up to 1.2 MB more.
+//
+// There, neighbours that cannot be the closest are left out. If point a has in each
+// place a level between that of point b and that of the combination they are
+// neighbours of, or one of these two, then no term of a's distance is larger than
+// that of b, and so neither is the sum, as rounding keeps order. As a is closer
+// by levels it comes first, so b is not taken. The exception is an element that is
+// within rounding errors of where its level changes: it may be as close to b's
+// level as to its own. The kernels look for that.
+func (g *grid) forLanes() *kernel.Grid {
+	g.prepare()
+	g.lanesOnce.Do(func() {
+		width := bits.Len(uint(g.levels - 1))
+		k := kernel.Grid{Levels: g.levels}
+		k.Starts = make([]uint32, 1<<(width*g.dim))
+		k.All = make([]uint32, len(k.Starts))
+		// below has a bit for each level above the lowest that a combination reaches: two
+		// combinations differ in the bits of the levels between them.
+		packed, below := make([]uint32, len(g.index)), make([]uint32, len(g.index))
+		for code := range g.index {
+			for i, c := 0, code; i < g.dim; i, c = i+1, c/g.levels {
+				level := c % g.levels
+				packed[code] |= uint32(level) << (width * i)
+				below[code] |= (1<<level - 1) << ((g.levels - 1) * i)
+			}
+		}
+		belowPoint := make([]uint32, len(g.points)/g.dim)
+		k.Points = make([]uint8, 16*len(belowPoint))
+		for code, point := range g.index {
+			if point < 0 {
+				continue
+			}
+			belowPoint[point] = below[code]
+			record := k.Points[16*int(point):][:16]
+			for i, level := range g.point(uint16(point)) {
+				record[i] = uint8(8 * (i*g.levels + int(level)))
+			}
+			binary.LittleEndian.PutUint32(record[8:], packed[code]|1<<31)
+		}
+		add := func(neighbours []uint16) uint32 {
+			entry := uint32(len(neighbours)<<23 | len(k.Lists))
+			for _, n := range neighbours {
+				k.Lists = append(k.Lists, 16*n)
+			}
+			return entry
+		}
+		var closest []uint16
+		for code, point := range g.index {
+			if point >= 0 {
+				k.Starts[packed[code]], k.All[packed[code]] = uint32(point), uint32(point)
+				continue
+			}
+			closest = closest[:0]
+		next:
+			for _, b := range g.neighbours[code] {
+				for _, a := range closest {
+					if (belowPoint[a]^below[code])&^(belowPoint[b]^below[code]) == 0 {
+						continue next
+					}
+				}
+				closest = append(closest, b)
+			}
+			k.Starts[packed[code]] = add(closest)
+			k.All[packed[code]] = add(g.neighbours[code])
+		}
+		g.lanes = k
+	})
+	return &g.lanes
+}
+
 // point returns the levels of point i.
 func (g *grid) point(i uint16) []uint8 { return g.points[int(i)*g.dim:][:g.dim] }
 
@@ -140,6 +216,12 @@ type gridSearch struct {
 	// fitPeak lets the greatest value be what fitPositive says.
 	fitPeak bool
 	refine  refinement
+	// Weights are those of weigh with so many times the mean square as variance, or
+	// else the squares plus base times that.
+	variance, base float32
+
+	lanesOnce sync.Once
+	lanes     kernel.GridSearch // the same as the kernels have it
 }
 
 // refinement is which groups of elements are rounded again with the best scale.
@@ -151,28 +233,62 @@ const (
 	refineAlways                      // all
 )
 
-// gridBlock is what a search finds for 256 elements.
-type gridBlock struct {
-	points [64]uint16  // the first of them: one for each group
-	signs  [32]uint8   // bit i of byte j: element 8*j + i is negative
-	scales [16]float32 // the first of them: one for each sub-block
-}
+// gridBlock is what a search finds for 256 elements, with room to search.
+type gridBlock = kernel.GridWork
 
-// fit finds the scales, signs and points of a super-block of which the errors
-// count by weights. It returns the largest scale.
-func (s *gridSearch) fit(b *gridBlock, x, weights *[256]float32) float32 {
-	s.grid.prepare()
-	*b = gridBlock{}
+// fit finds the scales, signs and points of a super-block. It returns the largest
+// scale.
+func (s *gridSearch) fit(b *gridBlock, x *[256]float32, importance []float32) float32 {
+	var variance, base float32
+	switch {
+	case importance != nil:
+		variance = s.variance * sumSquares(x[:]) / 256
+	case s.base != 0:
+		base = s.base * (s.variance * sumSquares(x[:]) / 256)
+	}
+	s.prepare()
+	if !kernel.FitGrid(s.grid.forLanes(), &s.lanes, b, x, importance, variance, base) {
+		var weights [256]float32
+		if importance != nil {
+			weigh(weights[:], x[:], importance, variance)
+		} else {
+			for i, v := range x {
+				weights[i] = base + float32(v*v)
+			}
+		}
+		b.Points, b.Signs, b.Scales = [64]uint16{}, [32]uint8{}, [16]float32{}
+		for i := range 256 / s.subBlock {
+			from, to := i*s.subBlock, (i+1)*s.subBlock
+			points, signs := b.Points[from/s.grid.dim:to/s.grid.dim], b.Signs[from/8:to/8]
+			b.Scales[i] = s.fitSubBlock(points, signs, x[from:to], weights[from:to])
+		}
+	}
 	var largest float32
-	for i := range 256 / s.subBlock {
-		from, to := i*s.subBlock, (i+1)*s.subBlock
-		points, signs := b.points[from/s.grid.dim:to/s.grid.dim], b.signs[from/8:to/8]
-		b.scales[i] = s.fitSubBlock(points, signs, x[from:to], weights[from:to])
-		if !(largest > b.scales[i]) {
-			largest = b.scales[i]
+	for _, scale := range b.Scales {
+		if !(largest > scale) {
+			largest = scale
 		}
 	}
 	return largest
+}
+
+// prepare makes what the kernels search by.
+func (s *gridSearch) prepare() {
+	s.lanesOnce.Do(func() {
+		s.lanes = kernel.GridSearch{
+			Size: s.subBlock, EvenSigns: s.evenSigns, Zero: s.zero, FitPeak: s.fitPeak, Candidates: 2*s.steps + 1,
+			AgainIfMoved: s.refine == refineIfOffGrid, AgainAlways: s.refine == refineAlways,
+		}
+		most := float32(2*s.grid.levels - 1)
+		for i := range s.lanes.Numerators {
+			s.lanes.Numerators[i] = most + float32(float32(min(i, 2*s.steps)-s.steps)*s.step)
+		}
+		n := float32(s.grid.levels + 1)
+		s.lanes.PeakNumerators[0] = n
+		for i, step := range []int{-4, -3, -2, -1, 1, 2, 3, 4} {
+			s.lanes.PeakNumerators[i+1] = float32(float32(0.1)*float32(step)) + n
+		}
+	})
 }
 
 func (s *gridSearch) fitSubBlock(points []uint16, signs []uint8, x, w []float32) float32 {
@@ -367,4 +483,12 @@ func putPoint(x []float32, point []uint8, values *[8]float32, d float32, signs u
 		}
 		x[i] = v
 	}
+}
+
+// nextBlock returns the importances of what follows a super-block.
+func nextBlock(importance []float32) []float32 {
+	if importance == nil {
+		return nil
+	}
+	return importance[256:]
 }

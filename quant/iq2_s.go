@@ -17,26 +17,18 @@ var iq2S = codec{quantize: quantizeIQ2S, dequantize: dequantizeIQ2S, grid: &iq2S
 var iq2SSearch = gridSearch{
 	grid: &iq2SGrid, subBlock: 16, zero: 1e-8,
 	steps: 9, step: 0.1, refine: refineOffGrid,
+	variance: 2, base: 0.25,
 }
 
 func quantizeIQ2S(dst []byte, src, importance []float32) {
 	var b gridBlock
 	for ; len(src) > 0; dst, src = dst[82:], src[256:] {
 		block, x := (*[82]byte)(dst), (*[256]float32)(src)
-		variance := 2 * sumSquares(x[:]) / 256
-		var weights [256]float32
-		if importance == nil {
-			for i, v := range x {
-				weights[i] = float32(0.25*variance) + float32(v*v)
-			}
-		} else {
-			weigh(weights[:], x[:], importance, variance)
-			importance = importance[256:]
-		}
 		clear(block[:])
-		largest := iq2SSearch.fit(&b, x, &weights)
-		copy(block[34:], b.signs[:])
-		for i, p := range b.points[:32] {
+		largest := iq2SSearch.fit(&b, x, importance)
+		importance = nextBlock(importance)
+		copy(block[34:], b.Signs[:])
+		for i, p := range b.Points[:32] {
 			block[2+i] = byte(p)
 			block[66+i/4] |= byte(p>>8) << (i % 4 * 2)
 		}
@@ -45,7 +37,7 @@ func quantizeIQ2S(dst []byte, src, importance []float32) {
 		}
 		d := largest / 31
 		putHalf(block[:], d*0.9875)
-		levels := scaleLevels(&b.scales, d)
+		levels := scaleLevels(&b.Scales, d)
 		for i := range 8 {
 			block[74+i] = levels[2*i] | levels[2*i+1]<<4
 		}

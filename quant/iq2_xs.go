@@ -19,24 +19,24 @@ var iq2XS = codec{quantize: quantizeIQ2XS, dequantize: dequantizeIQ2XS, grid: &i
 var iq2XSSearch = gridSearch{
 	grid: &iq2XSGrid, subBlock: 16, evenSigns: true, zero: negligible,
 	steps: 9, step: 0.1, refine: refineOffGrid,
+	variance: 1,
 }
 
 func quantizeIQ2XS(dst []byte, src, importance []float32) {
 	var b gridBlock
-	for ; len(src) > 0; dst, src, importance = dst[74:], src[256:], importance[256:] {
+	for ; len(src) > 0; dst, src = dst[74:], src[256:] {
 		block, x := (*[74]byte)(dst), (*[256]float32)(src)
-		var weights [256]float32
-		weigh(weights[:], x[:], importance, sumSquares(x[:])/256)
 		clear(block[:])
-		largest := iq2XSSearch.fit(&b, x, &weights)
+		largest := iq2XSSearch.fit(&b, x, importance)
+		importance = nextBlock(importance)
 		if largest == 0 {
 			continue
 		}
 		d := largest / 31
 		putHalf(block[:], d)
-		levels := scaleLevels(&b.scales, d)
+		levels := scaleLevels(&b.Scales, d)
 		for i := range 32 {
-			binary.LittleEndian.PutUint16(block[2+2*i:], b.points[i]|uint16(b.signs[i]&127)<<9)
+			binary.LittleEndian.PutUint16(block[2+2*i:], b.Points[i]|uint16(b.Signs[i]&127)<<9)
 		}
 		for i := range 8 {
 			block[66+i] = levels[2*i] | levels[2*i+1]<<4

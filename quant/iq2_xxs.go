@@ -24,27 +24,27 @@ var iq2Values = [8]float32{8, 25, 43}
 var iq2XXSSearch = gridSearch{
 	grid: &iq2XXSGrid, subBlock: 32, evenSigns: true, zero: negligible,
 	steps: 6, step: 0.1, fitPeak: true, refine: refineAlways,
+	variance: 1,
 }
 
 func quantizeIQ2XXS(dst []byte, src, importance []float32) {
 	var b gridBlock
-	for ; len(src) > 0; dst, src, importance = dst[66:], src[256:], importance[256:] {
+	for ; len(src) > 0; dst, src = dst[66:], src[256:] {
 		block, x := (*[66]byte)(dst), (*[256]float32)(src)
-		var weights [256]float32
-		weigh(weights[:], x[:], importance, sumSquares(x[:])/256)
 		clear(block[:])
-		largest := iq2XXSSearch.fit(&b, x, &weights)
+		largest := iq2XXSSearch.fit(&b, x, importance)
+		importance = nextBlock(importance)
 		if largest == 0 {
 			continue
 		}
 		d := largest / 31
 		putHalf(block[:], d)
-		levels := scaleLevels(&b.scales, d)
+		levels := scaleLevels(&b.Scales, d)
 		for s := range 8 {
 			word := uint32(levels[s]) << 28
 			for i := range 4 {
-				block[2+8*s+i] = byte(b.points[4*s+i])
-				word |= uint32(b.signs[4*s+i]&127) << (7 * i)
+				block[2+8*s+i] = byte(b.Points[4*s+i])
+				word |= uint32(b.Signs[4*s+i]&127) << (7 * i)
 			}
 			binary.LittleEndian.PutUint32(block[2+8*s+4:], word)
 		}

@@ -23,26 +23,26 @@ var iq3SValues = [8]float32{1, 3, 5, 7, 9, 11, 13, 15}
 var iq3SSearch = gridSearch{
 	grid: &iq3SGrid, subBlock: 32,
 	steps: 9, step: 0.2, refine: refineIfOffGrid,
+	variance: 2,
 }
 
 func quantizeIQ3S(dst []byte, src, importance []float32) {
 	var b gridBlock
 	for ; len(src) > 0; dst, src = dst[110:], src[256:] {
 		block, x := (*[110]byte)(dst), (*[256]float32)(src)
-		var weights [256]float32
-		importance = weighSuperBlock(&weights, x, importance)
 		clear(block[:])
-		largest := iq3SSearch.fit(&b, x, &weights)
+		largest := iq3SSearch.fit(&b, x, importance)
+		importance = nextBlock(importance)
 		at := 0
 		for s := range 8 {
 			if magnitude(x[32*s:][:32]) == 0 {
 				continue
 			}
-			for i, p := range b.points[8*s:][:8] {
+			for i, p := range b.Points[8*s:][:8] {
 				block[2+8*at+i] = byte(p)
 				block[66+s] |= byte(p>>8) << i
 			}
-			copy(block[74+4*at:], b.signs[4*s:][:4])
+			copy(block[74+4*at:], b.Signs[4*s:][:4])
 			at++
 		}
 		if largest == 0 {
@@ -50,7 +50,7 @@ func quantizeIQ3S(dst []byte, src, importance []float32) {
 		}
 		d := largest / 31
 		putHalf(block[:], d*1.033)
-		levels := scaleLevels(&b.scales, d)
+		levels := scaleLevels(&b.Scales, d)
 		for i := range 4 {
 			block[106+i] = levels[2*i] | levels[2*i+1]<<4
 		}

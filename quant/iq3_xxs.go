@@ -22,28 +22,28 @@ var iq3XXSValues = [8]float32{4, 12, 20, 28, 36, 44, 52, 62}
 var iq3XXSSearch = gridSearch{
 	grid: &iq3XXSGrid, subBlock: 32, evenSigns: true, zero: 1e-8,
 	steps: 15, step: 0.2, refine: refineOffGrid,
+	variance: 2,
 }
 
 func quantizeIQ3XXS(dst []byte, src, importance []float32) {
 	var b gridBlock
 	for ; len(src) > 0; dst, src = dst[98:], src[256:] {
 		block, x := (*[98]byte)(dst), (*[256]float32)(src)
-		var weights [256]float32
-		importance = weighSuperBlock(&weights, x, importance)
 		clear(block[:])
-		largest := iq3XXSSearch.fit(&b, x, &weights)
+		largest := iq3XXSSearch.fit(&b, x, importance)
+		importance = nextBlock(importance)
 		if largest == 0 {
 			continue
 		}
 		d := largest / 31
 		putHalf(block[:], d*1.0125)
-		levels := scaleLevels(&b.scales, d)
-		for i, p := range b.points {
+		levels := scaleLevels(&b.Scales, d)
+		for i, p := range b.Points {
 			block[2+i] = byte(p)
 		}
 		for s := range 8 {
 			word := uint32(levels[s]) << 28
-			for i, signs := range b.signs[4*s:][:4] {
+			for i, signs := range b.Signs[4*s:][:4] {
 				word |= uint32(signs&127) << (7 * i)
 			}
 			binary.LittleEndian.PutUint32(block[66+4*s:], word)

@@ -1,0 +1,605 @@
+// Command grid generates the searches for points of a grid. Run go generate in
+// package quant/internal/kernel.
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	. "github.com/ggufkit/ggufkit/quant/_asm/vector"
+)
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	c := newConstants()
+	split(c)
+	fitPeaks(c)
+	spread(c)
+	for _, s := range []shape{{dim: 8, levels: 3, bits: 2}, {dim: 4, levels: 8, bits: 3}} {
+		for _, v := range []ISA{AVX2, AVX512} {
+			round(v, c, s, false)
+		}
+		round(AVX2, c, s, true)
+	}
+	Generate()
+}
+
+// shape is what groups of elements are rounded to.
+type shape struct{ dim, levels, bits int }
+
+// constants are those of package vector, and some for grids.
+type constants struct {
+	Constants
+	half, two, rounderHigh, sign, near, low8, middle Mem
+	odd                                              map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
+	codeBias                                         Mem
+}
+
+func newConstants() constants {
+	c := constants{Constants: NewConstants(), odd: make(map[int]Mem)}
+	table := GLOBL("gridConstants", RODATA|NOPTR)
+	next := 0
+	add := func(bits func(lane int) uint32) Mem {
+		at := table.Offset(next)
+		for lane := range 16 {
+			DATA(next, U32(bits(lane)))
+			next += 4
+		}
+		return at
+	}
+	same := func(bits uint32) Mem { return add(func(int) uint32 { return bits }) }
+	float := func(f float64) Mem { return same(math.Float32bits(float32(f))) }
+	c.half, c.two = float(0.5), float(2)
+	c.rounderHigh = float(3<<22 + 7)
+	c.sign = same(1 << 31)
+
+	c.near = float(0x1p-18)
+	c.low8, c.middle = same(255), same(1<<22)
+	rounder := math.Float32bits(3 << 22)
+	c.codeBias = same(-(rounder + rounder<<3 + rounder<<6 + rounder<<9))
+	for _, bits := range []int{2, 3} {
+		c.odd[bits] = add(func(lane int) uint32 { return math.Float32bits(float32(2*(lane%(1<<bits)) + 1)) })
+	}
+	return c
+}
+
+// The arrays of GridWork.values and GridWork.lanes follow each other.
+const (
+	mArray    = 0
+	wArray    = 1024
+	rootArray = 2048
+	wmArray   = 3072
+)
+
+// round generates the rounding of a sub-block to points of a grid, with one
+// scale in each lane; or, if each, of one sub-block in each lane.
+func round(v ISA, c constants, s shape, each bool) {
+	name, of := fmt.Sprintf("gridCandidates%d", s.levels), fmt.Sprintf("%d scales for a sub-block", v.Width)
+	scales := "peak float32, numerators *float32"
+	if each {
+		name, of = fmt.Sprintf("gridAgain%d", s.levels), fmt.Sprintf("%d sub-blocks with a scale each", v.Width)
+		scales = "scales *float32"
+	}
+	Start(name, "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)",
+		fmt.Sprintf("tries %s. See GridWork.", of), v)
+	values, groups := Load(Param("values"), GP64()), Load(Param("groups"), GP64())
+	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
+	work, chosen := Load(Param("work"), GP64()), Load(Param("chosen"), GP64())
+	bytes := 4 * v.Width
+	table := func(i, level int) Mem { return Mem{Base: work, Disp: (i*s.levels + level) * bytes} }
+	entries := s.dim * s.levels
+	levelScale := make([]Op, s.levels)
+	codeSlot := Mem{Base: work, Disp: entries * bytes}
+
+	inverse, scale := v.Vector(), v.Vector()
+	if each {
+		scale = v.Load(Mem{Base: Load(Param("scales"), GP64())})
+		inverse = v.Div(v.Load(c.One), scale)
+	} else {
+		peak := v.Vector()
+		VBROADCASTSS(NewParamAddr("peak", 16), peak)
+		inverse = v.Div(v.Load(Mem{Base: Load(Param("numerators"), GP64())}), peak)
+		scale = v.Div(v.Load(c.One), inverse)
+	}
+	for l := range s.levels {
+		product := scale
+		if l > 0 {
+			odd := v.Vector()
+			VBROADCASTSS(c.odd[3].Offset(4*l), odd)
+			product = v.Mul(scale, odd)
+		}
+		levelScale[l] = product
+		if s.levels == 8 && !v.Masks {
+			m := Mem{Base: work, Disp: (entries + 1 + l) * bytes}
+			VMOVUPS(product, m)
+			levelScale[l] = m
+		}
+	}
+	half := v.Mul(inverse, v.Load(c.half)) // rounding is exact: levels change where half*m is an integer
+	xq, qq := v.Vector(), v.Vector()
+	VXORPS(xq, xq, xq)
+	VXORPS(qq, qq, qq)
+	stride := 4
+	if each {
+		stride = bytes
+	}
+	// value loads element i of an array of the group.
+	value := func(array, i int) reg.VecVirtual {
+		m := Mem{Base: values, Disp: array + i*stride}
+		r := v.Vector()
+		if each {
+			VMOVUPS(m, r)
+		} else {
+			VBROADCASTSS(m, r)
+		}
+		return r
+	}
+
+	Label("group")
+	code, near := v.Vector(), v.Load(c.One)
+	if s.levels == 8 {
+		VMOVUPS(c.codeBias, code)
+	} else {
+		VXORPS(code, code, code)
+	}
+	for i := range s.dim {
+		m := value(mArray, i)
+		y := v.Mul(half, m)
+		addLevel(v, c, s, code, y, i)
+		nearest(v, c, near, y)
+		root := value(rootArray, i)
+		for l := range s.levels {
+			d := v.Sub(m, levelScale[l])
+			VMOVUPS(v.Mul(v.Mul(root, d), d), table(i, l))
+		}
+	}
+	VMOVUPS(code, codeSlot)
+	nearMask := maskOf(v, v.Compare(Less, near, v.Load(c.near)))
+
+	pending := GP32()
+	best := v.Vector()
+	var again reg.VecVirtual
+	if each {
+		again = v.Load(Mem{Base: chosen})
+		VMOVMSKPS(again, pending)
+		VBLENDVPS(again, code, again, best)
+		TESTL(pending, pending)
+		JEQ(LabelRef("sums"))
+	} else {
+		MOVL(U32(1<<v.Width-1), pending)
+		VMOVUPS(code, best)
+	}
+
+	Label("segment")
+	{
+		at, segment, list, count := GP64(), GP32(), GP64(), GP32()
+		BSFL(pending, at.As32())
+		same := v.Vector()
+		VPBROADCASTD(codeSlot.Idx(at, 4), same)
+		MOVL(codeSlot.Idx(at, 4), at.As32())
+		mask := equal(v, code, same)
+		MOVL(maskOf(v, mask), segment)
+		ANDL(pending, segment)
+		XORL(segment, pending)
+		start := Load(Param("starts"), GP64())
+		ANDL(nearMask, segment)
+		JEQ(LabelRef("certain"))
+		Load(Param("all"), start)
+		Label("certain")
+		MOVL(Mem{Base: start, Index: at, Scale: 4}, count)
+		MOVL(count, list.As32())
+		SHRL(U8(23), count)
+		JEQ(LabelRef("done"))
+		ANDL(U32(1<<23-1), list.As32())
+		LEAQ(Mem{Base: lists, Index: list, Scale: 2}, list)
+		least := v.Choose(mask, v.Load(c.Infinity), v.Load(c.MinusInfinity))
+
+		Label("neighbour")
+		point, a := GP64(), GP64()
+		MOVWLZX(Mem{Base: list}, point.As32())
+		ADDQ(U8(2), list)
+		e := v.Vector()
+		for i := range s.dim {
+			MOVBLZX(Mem{Base: points, Index: point, Scale: 1, Disp: i}, a.As32())
+			term := Mem{Base: work, Index: a, Scale: 8}
+			if v.Width == 8 {
+				term.Scale = 4
+			}
+			if i == 0 {
+				VMOVUPS(term, e)
+			} else {
+				VADDPS(term, e, e)
+			}
+		}
+		better := v.Compare(Less, e, least)
+		levels := Mem{Base: points, Index: point, Scale: 1, Disp: 8}
+		VMINPS(least, e, least)
+		if v.Masks {
+			VPBROADCASTD(levels, better, best)
+		} else {
+			l := v.Vector()
+			VPBROADCASTD(levels, l)
+			VBLENDVPS(better, l, best, best)
+		}
+		DECL(count)
+		JNE(LabelRef("neighbour"))
+		Label("done")
+	}
+	TESTL(pending, pending)
+	JNE(LabelRef("segment"))
+
+	if each {
+		// Lanes of the same code may not be to be rounded again.
+		VBLENDVPS(again, best, v.Load(Mem{Base: chosen}), best)
+		Label("sums")
+	}
+	VMOVUPS(best, Mem{Base: chosen})
+	ADDQ(U8(bytes), chosen)
+	odd := v.Load(c.odd[s.bits])
+	for i := range s.dim {
+		at, level := best, v.Vector()
+		if i > 0 {
+			at = v.Vector()
+			VPSRLD(U8(s.bits*i), best, at)
+		}
+		VPERMPS(odd, at, level)
+		VADDPS(v.Mul(value(wmArray, i), level), xq, xq)
+		VADDPS(v.Mul(v.Mul(value(wArray, i), level), level), qq, qq)
+	}
+	ADDQ(U32(uint32(s.dim*stride)), values)
+	DECQ(groups)
+	JNE(LabelRef("group"))
+	sums := Load(Param("sums"), GP64())
+	VMOVUPS(xq, Mem{Base: sums})
+	VMOVUPS(qq, Mem{Base: sums, Disp: bytes})
+	VZEROUPPER()
+	RET()
+}
+
+// addLevel adds to code the level that y, half of an element over its scale, is
+// rounded to.
+func addLevel(v ISA, c constants, s shape, code, y reg.VecVirtual, i int) {
+	if s.levels == 8 {
+		r := v.Add(v.Sub(y, v.Load(c.half)), v.Load(c.Rounder))
+		VMAXPS(c.Rounder, r, r)
+		VMINPS(c.rounderHigh, r, r)
+		if i > 0 {
+			VPSLLD(U8(s.bits*i), r, r)
+		}
+		VPADDD(r, code, code)
+		return
+	}
+	// Halves are rounded to even: to level 0 at 1, to level 2 at 2.
+	const notLess = 0x1d
+	first, second := v.Compare(Greater, y, v.Load(c.One)), v.Compare(notLess, y, v.Load(c.two))
+	if v.Masks {
+		one := v.Vector()
+		bit := c.Lanes.Offset(4) // the integer 1
+		VPBROADCASTD(bit, one)
+		if i > 0 {
+			VPSLLD(U8(s.bits*i), one, one)
+		}
+		VPADDD(one, code, first, code)
+		VPADDD(one, code, second, code)
+		return
+	}
+	sum := v.Vector() // of minus 1 each
+	VPADDD(first, second, sum)
+	if i > 0 {
+		VPSLLD(U8(s.bits*i), sum, sum)
+	}
+	VPSUBD(sum, code, code)
+}
+
+// nearest makes near the distance of y to an integer, if that is less.
+func nearest(v ISA, c constants, near, y reg.VecVirtual) {
+	d := v.Vector()
+	if v.Masks {
+		VREDUCEPS(U8(0), y, d)
+		VRANGEPS(U8(0b1010), d, near, near) // the lesser magnitude
+		return
+	}
+	VROUNDPS(U8(8), y, d)
+	VSUBPS(d, y, d)
+	VANDPS(c.Absolute, d, d)
+	VMINPS(d, near, near)
+}
+
+// equal returns the mask of the lanes where the integers are equal.
+func equal(v ISA, a, b reg.VecVirtual) Op {
+	if v.Masks {
+		k := K()
+		VPCMPEQD(a, b, k)
+		return k
+	}
+	m := v.Vector()
+	VPCMPEQD(a, b, m)
+	return m
+}
+
+// maskOf returns a mask as the bits of an integer.
+func maskOf(v ISA, mask Op) reg.GPVirtual {
+	bits := GP32()
+	if v.Masks {
+		KMOVW(mask, bits)
+	} else {
+		VMOVMSKPS(mask, bits)
+	}
+	return bits
+}
+
+// across makes every lane that which op makes of all lanes.
+func across(op func(...Op), x reg.VecVirtual) {
+	t := YMM()
+	VPERM2F128(U8(1), x, x, t)
+	op(t, x, x)
+	VSHUFPS(U8(0x4e), x, x, t)
+	op(t, x, x)
+	VSHUFPS(U8(0xb1), x, x, t)
+	op(t, x, x)
+}
+
+// split generates what goes before a search, for all values of a super-block.
+func split(c constants) {
+	v := AVX2
+	Start("gridSplit", "func(x, importance *float32, variance, base float32, size, even int, values *float32, signs *uint8, peaks, lows *float32) (bits uint32)",
+		"fills the first four arrays of values, signs, and for each sub-block of size values the greatest and the least magnitude. It returns the greatest magnitude of values and weights as the bits of a float, or more if a weight is negative.", v)
+	x, importance := Load(Param("x"), GP64()), Load(Param("importance"), GP64())
+	values, signs := Load(Param("values"), GP64()), Load(Param("signs"), GP64())
+	peaks, lows := Load(Param("peaks"), GP64()), Load(Param("lows"), GP64())
+	even, size := Load(Param("even"), GP64()), Load(Param("size"), GP64())
+	variance, base := v.Broadcast("variance", 16), v.Broadcast("base", 20)
+	most := v.Vector()
+	VXORPS(most, most, most)
+	i, left := GP64(), GP64()
+	XORQ(i, i)
+
+	Label("subBlock")
+	MOVQ(size, left)
+	peak, low := v.Load(c.MinusInfinity), v.Load(c.Infinity)
+	Label("group")
+	m := v.Load(Mem{Base: x, Index: i, Scale: 4})
+	square := v.Mul(m, m)
+	w := v.Vector()
+	TESTQ(importance, importance)
+	JEQ(LabelRef("plain"))
+	VADDPS(square, variance, square)
+	VSQRTPS(square, square)
+	VMULPS(Mem{Base: importance, Index: i, Scale: 4}, square, w)
+	JMP(LabelRef("weighted"))
+	Label("plain")
+	VADDPS(square, base, w)
+	Label("weighted")
+	VPMAXUD(w, most, most)
+	magnitude := v.Vector()
+	VANDPS(c.Absolute, m, magnitude)
+	VPMAXUD(magnitude, most, most)
+	negative := v.Compare(Less, m, v.Load(c.Zero)).(reg.VecVirtual)
+	bits := GP32()
+	VMOVMSKPS(negative, bits)
+
+	TESTQ(even, even)
+	JEQ(LabelRef("any"))
+	{
+		odd, first, flip := GP32(), GP32(), GP32()
+		least := v.Mul(v.Mul(w, m), m)
+		e := v.Vector()
+		VMOVAPS(least, e)
+		across(VMINPS, least)
+		VCMPPS(U8(Equal), least, e, e)
+		VMOVMSKPS(e, first)
+		BSFL(first, first)
+		POPCNTL(bits, odd)
+		ANDL(U8(1), odd)
+		MOVL(odd, flip)
+		// avo has no shift by CL of a virtual register.
+		MOVL(first, reg.ECX)
+		SHLL(reg.CL, flip)
+		XORL(flip, bits)
+		at, sign := v.Vector(), v.Vector()
+		lane, top := XMM(), XMM()
+		VMOVD(first, lane)
+		VPBROADCASTD(lane, at)
+		VPCMPEQD(c.Lanes, at, at)
+		SHLL(U8(31), odd)
+		VMOVD(odd, top)
+		VPBROADCASTD(top, sign)
+		VPAND(sign, at, at)
+		VPAND(c.sign, negative, negative)
+		VPXOR(at, negative, negative)
+	}
+	Label("any")
+	VPAND(c.sign, negative, negative)
+	VXORPS(negative, m, m)
+	MOVB(bits.As8(), Mem{Base: signs})
+	INCQ(signs)
+	VMAXPS(m, peak, peak)
+	VMINPS(m, low, low)
+	at := func(array int) Mem { return Mem{Base: values, Index: i, Scale: 4, Disp: array} }
+	VMOVUPS(m, at(mArray))
+	VMOVUPS(w, at(wArray))
+	VMULPS(m, w, m)
+	VMOVUPS(m, at(wmArray))
+	VSQRTPS(w, w)
+	VMOVUPS(w, at(rootArray))
+	ADDQ(U8(8), i)
+	SUBQ(U8(8), left)
+	JNE(LabelRef("group"))
+	across(VMAXPS, peak)
+	across(VMINPS, low)
+	VMOVSS(peak.AsX(), Mem{Base: peaks})
+	VMOVSS(low.AsX(), Mem{Base: lows})
+	ADDQ(U8(4), peaks)
+	ADDQ(U8(4), lows)
+	CMPQ(i, U32(256))
+	JNE(LabelRef("subBlock"))
+	across(VPMAXUD, most)
+	VMOVD(most.AsX(), bits)
+	Store(bits, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+// spread generates the gathering of eight sub-blocks into lanes.
+func spread(c constants) {
+	v := AVX2
+	Start("gridSpread", "func(values *float32, size int, lanes *float32)",
+		"puts eight sub-blocks of size values each into a lane of the four arrays.", v)
+	values, size, lanes := Load(Param("values"), GP64()), Load(Param("size"), GP64()), Load(Param("lanes"), GP64())
+	index := v.Vector()
+	VPBROADCASTD(NewParamAddr("size", 8), index)
+	VPMULLD(c.Lanes, index, index)
+	weights := GP64()
+	LEAQ(Mem{Base: values, Disp: wArray}, weights)
+	Label("next")
+	m, w := v.Gather(values, index), v.Gather(weights, index)
+	VMOVUPS(m, Mem{Base: lanes, Disp: mArray})
+	VMOVUPS(w, Mem{Base: lanes, Disp: wArray})
+	VMULPS(w, m, m)
+	VMOVUPS(m, Mem{Base: lanes, Disp: wmArray})
+	VSQRTPS(w, w)
+	VMOVUPS(w, Mem{Base: lanes, Disp: rootArray})
+	ADDQ(U8(4), values)
+	ADDQ(U8(4), weights)
+	ADDQ(U8(32), lanes)
+	DECQ(size)
+	JNE(LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}
+
+// fitPeaks generates fitPositive of package quant for eight sub-blocks of 32
+// values, each in a lane.
+func fitPeaks(c constants) {
+	v := AVX2
+	const size, bytes = 32, 32
+	Start("gridFitPeaks", "func(lanes, numerators, peaks, work, scales *float32)",
+		"fits the scales of eight sub-blocks of 32 values. The first of nine numerators is the largest level, the others are what over the peak is a candidate. work has room for 32 vectors.", v)
+	lanes, numerators := Load(Param("lanes"), GP64()), Load(Param("numerators"), GP64())
+	work := Load(Param("work"), GP64())
+	peak := v.Load(Mem{Base: Load(Param("peaks"), GP64())})
+	broadcast := func(m Mem) reg.VecVirtual {
+		r := v.Vector()
+		VBROADCASTSS(m, r)
+		return r
+	}
+	n := broadcast(Mem{Base: numerators})
+	limit := v.Vector()
+	VCVTPS2DQ(n, limit)
+	i := GP64()
+	each := func(label string, body func()) {
+		XORQ(i, i)
+		Label(label)
+		body()
+		ADDQ(U8(bytes), i)
+		CMPQ(i, U32(size*bytes))
+		JLT(LabelRef(label))
+	}
+	at := func(array int) Mem { return Mem{Base: lanes, Index: i, Scale: 1, Disp: array} }
+	levels := Mem{Base: work, Index: i, Scale: 1}
+	integer := func(f reg.VecVirtual) reg.VecVirtual { // nearestInt
+		x := v.Add(f, v.Load(c.Rounder))
+		VPAND(c.Mantissa, x, x)
+		VPSUBD(c.middle, x, x)
+		return x
+	}
+	float := func(x reg.VecVirtual) reg.VecVirtual {
+		f := v.Vector()
+		VCVTDQ2PS(x, f)
+		return f
+	}
+	fitError := func(label string, inverse, scale reg.VecVirtual, limits func(x reg.VecVirtual)) reg.VecVirtual {
+		sum := v.Vector()
+		VXORPS(sum, sum, sum)
+		each(label, func() {
+			m := v.Load(at(mArray))
+			x := integer(v.Mul(inverse, m))
+			limits(x)
+			d := v.Sub(m, v.Mul(scale, float(x)))
+			VADDPS(v.Mul(v.Mul(d, at(wArray)), d), sum, sum)
+		})
+		return sum
+	}
+
+	Comment("The best of nine scales.")
+	inverse := v.Div(n, peak)
+	best := fitError("first", inverse, v.Div(v.Load(c.One), inverse), func(x reg.VecVirtual) { VPAND(c.low8, x, x) })
+	left := GP64()
+	MOVQ(U32(8), left)
+	Label("candidate")
+	{
+		ADDQ(U8(4), numerators)
+		candidate := v.Div(broadcast(Mem{Base: numerators}), peak)
+		e := fitError("other", candidate, v.Div(v.Load(c.One), candidate), func(x reg.VecVirtual) { VPMINSD(limit, x, x) })
+		better := v.Compare(Less, e, best)
+		VBLENDVPS(better, e, best, best)
+		VBLENDVPS(better, candidate, inverse, inverse)
+	}
+	DECQ(left)
+	JNE(LabelRef("candidate"))
+
+	Comment("Its integers and sums.")
+	xq, qq := v.Vector(), v.Vector()
+	VXORPS(xq, xq, xq)
+	VXORPS(qq, qq, qq)
+	each("sums", func() {
+		m := v.Load(at(mArray))
+		x := integer(v.Mul(inverse, m))
+		VPMINSD(limit, x, x)
+		l := float(x)
+		VPAND(c.low8, x, x)
+		VMOVUPS(x, levels)
+		VADDPS(v.Mul(l, at(wmArray)), xq, xq)
+		VADDPS(v.Mul(v.Mul(l, at(wArray)), l), qq, qq)
+	})
+
+	Comment("The descent.")
+	MOVQ(U32(5), left)
+	Label("descend")
+	changed := v.Vector()
+	VXORPS(changed, changed, changed)
+	each("move", func() {
+		zero := v.Load(c.Zero)
+		x := v.Load(levels)
+		l := float(x)
+		w, wm := v.Load(at(wArray)), v.Load(at(wmArray))
+		otherXQ := v.Sub(xq, v.Mul(wm, l))
+		otherQQ := v.Sub(qq, v.Mul(v.Mul(w, l), l))
+		moves := v.Vector()
+		VANDPS(v.Compare(Greater, otherXQ, zero), v.Compare(Greater, otherQQ, zero), moves)
+		y := integer(v.Div(v.Mul(otherQQ, at(mArray)), otherXQ))
+		VPMINSD(limit, y, y)
+		same := v.Vector()
+		VPCMPEQD(x, y, same)
+		VPANDN(moves, same, moves)
+		moved := float(y)
+		VADDPS(v.Mul(wm, moved), otherXQ, otherXQ)
+		VADDPS(v.Mul(v.Mul(w, moved), moved), otherQQ, otherQQ)
+		VANDPS(v.Compare(Greater, otherQQ, zero), moves, moves)
+		a, b := v.Mul(v.Mul(otherXQ, otherXQ), qq), v.Mul(v.Mul(xq, xq), otherQQ)
+		VANDPS(v.Compare(Greater, a, b), moves, moves)
+		VPAND(c.low8, y, y)
+		VBLENDVPS(moves, y, x, x)
+		VMOVUPS(x, levels)
+		VBLENDVPS(moves, otherXQ, xq, xq)
+		VBLENDVPS(moves, otherQQ, qq, qq)
+		VORPS(moves, changed, changed)
+	})
+	lanesChanged := GP32()
+	VMOVMSKPS(changed, lanesChanged)
+	TESTL(lanesChanged, lanesChanged)
+	JEQ(LabelRef("fitted"))
+	DECQ(left)
+	JNE(LabelRef("descend"))
+	Label("fitted")
+	positive := v.Compare(Greater, qq, v.Load(c.Zero)).(reg.VecVirtual)
+	VDIVPS(qq, xq, xq)
+	VANDPS(positive, xq, xq)
+	VMOVUPS(xq, Mem{Base: Load(Param("scales"), GP64())})
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,62 @@
+package kernel
+
+// Grid is what FitGrid knows of a grid: eight elements of three levels, or four
+// of eight. A combination of levels is known by its bits, two or three for each
+// level, the first one being the lowest.
+type Grid struct {
+	Levels int
+	// Points has 16 bytes for each point: for each element, eight times its place
+	// among the levels of all elements; at 8, the bits, and the highest bit set.
+	Points []uint8
+	// Lists has the neighbours of combinations that are no points, as offsets in
+	// Points. By the bits of a combination, All says how many there are, in bits 23
+	// and up, and where they start; for a point, bits 23 and up are 0, and the
+	// others are its number. Starts leaves out those that cannot be the closest
+	// where no element is near to where its level changes.
+	Lists       []uint16
+	Starts, All []uint32
+}
+
+// GridSearch says how FitGrid searches: see gridSearch of package quant.
+type GridSearch struct {
+	Size      int // elements in a sub-block
+	EvenSigns bool
+	Zero      float32
+	// Numerators are what over the peak is the inverse of a candidate scale, the
+	// greatest one last of Candidates. The others are not used, but must not be 0.
+	Numerators [32]float32
+	Candidates int
+	// PeakNumerators has the same for fitPositive, after the largest level.
+	FitPeak        bool
+	PeakNumerators [9]float32
+	// All groups of a sub-block are rounded again if one was moved, or always.
+	AgainIfMoved, AgainAlways bool
+}
+
+// GridWork is what a search finds, and what it works with. It can be used again.
+type GridWork struct {
+	Points [64]uint16  // the first of them: one for each group
+	Signs  [32]uint8   // bit i of byte j: element 8*j + i is negative
+	Scales [16]float32 // the first of them: one for each sub-block
+
+	// By sub-block: the greatest and least magnitudes, which may be negative, the
+	// greatest without signs, and whether it counts as zero.
+	peaks, lows, magnitudes [16]float32
+	zero                    [16]bool
+	// Magnitudes, weights, the square roots of these, and products of the first
+	// two: of the elements, and of eight sub-blocks side by side.
+	values, lanes [4 * 256]float32
+	// The terms that the levels of each element add to distances, the bits of what a
+	// group is rounded to, and what levels are worth.
+	terms [(32 + 1 + 8) * 16]float32
+	// For all groups with the first 8 or 16 candidates, then with the next: the
+	// bits of points, the highest one set where a neighbour was taken. For each 8
+	// or 16 candidates, the two sums that scales are fitted by.
+	chosen [256]uint32
+	sums   [64]float32
+	// The bits of the best candidate, with the highest one set in groups to round
+	// again; and this for eight sub-blocks side by side.
+	bits        [64]uint32
+	chosenAgain [64]uint32
+	sumsAgain   [16]float32
+}

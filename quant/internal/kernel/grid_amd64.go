@@ -1,0 +1,210 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"math"
+
+	"github.com/ggufkit/ggufkit/quant/isa"
+)
+
+//go:generate go run -C ../../_asm ./grid -pkg kernel -out ../internal/kernel/grid_amd64.s -stubs ../internal/kernel/grid_stubs_amd64.go
+
+// What FitGrid takes, so that nothing overflows, and that no quotient is too
+// large to be rounded.
+const (
+	gridLargest  = 0x1p40 // values and weights
+	gridLeast    = 0x1p-60
+	gridQuotient = 0x1p18 // magnitudes over the scale
+)
+
+const (
+	gridMoved = 1 << 31
+	gridBits  = 1<<16 - 1
+	gridStart = 1<<23 - 1
+)
+
+// FitGrid does what gridSearch.fit of package quant does. Where importance is nil,
+// an element x has the weight base + x^2, else that of weigh. It reports whether
+// it could.
+func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []float32, variance, base float32) bool {
+	width := 8
+	switch isa.Current() {
+	case isa.AVX512:
+		width = 16
+	case isa.AVX2:
+	default:
+		return false
+	}
+	var weights *float32
+	if importance != nil {
+		weights = &importance[:256][0]
+	}
+	even := 0
+	if s.EvenSigns {
+		even = 1
+	}
+	if gridSplitAVX2(&x[0], weights, variance, base, s.Size, even, &b.values[0], &b.Signs[0], &b.peaks[0], &b.lows[0]) > math.Float32bits(gridLargest) {
+		return false
+	}
+	b.Scales = [16]float32{}
+	n, groups := 256/s.Size, g.groups(s.Size)
+	for i, peak := range b.peaks[:n] {
+		b.magnitudes[i] = max(peak, -b.lows[i])
+		b.zero[i] = peak < s.Zero || peak == 0
+		if peak < gridLeast && !b.zero[i] {
+			return false
+		}
+	}
+	if s.FitPeak {
+		gridSpreadAVX2(&b.values[0], s.Size, &b.lanes[0])
+		gridFitPeaksAVX2(&b.lanes[0], &s.PeakNumerators[0], &b.peaks[0], &b.terms[0], &b.Scales[0])
+		for i, scale := range b.Scales[:n] {
+			b.peaks[i] = scale * float32(g.Levels)
+			b.zero[i] = b.zero[i] || b.peaks[i] <= 0
+		}
+	}
+	for i, zero := range b.zero[:n] {
+		if zero {
+			b.Scales[i] = 0
+			clear(b.Signs[i*s.Size/8:][:s.Size/8])
+			clear(b.bits[i*groups:][:groups])
+			continue
+		}
+		if s.Numerators[s.Candidates-1]*b.magnitudes[i] > gridQuotient*b.peaks[i] {
+			return false
+		}
+		if !s.FitPeak {
+			b.Scales[i] = b.peaks[i] / float32(2*g.Levels-1)
+		}
+		for v := 0; v*width < s.Candidates; v++ {
+			g.try(&b.values[i*s.Size], groups, b.peaks[i], &s.Numerators[v*width], &b.terms[0], &b.chosen[v*groups*width], &b.sums[2*v*width], width)
+		}
+		b.choose(s, i, groups, width)
+	}
+	for first := 0; first < n; first += 8 {
+		if !g.again(s, b, first, groups) {
+			return false
+		}
+	}
+	for i, bits := range b.bits[:256/s.Size*groups] {
+		b.Points[i] = uint16(g.Starts[bits&gridBits])
+	}
+	for i, scale := range b.Scales[:n] {
+		if scale < 0 {
+			b.Scales[i] = -scale
+			for j := range b.Signs[i*s.Size/8:][:s.Size/8] {
+				b.Signs[i*s.Size/8+j] ^= 0xff
+			}
+		}
+	}
+	return true
+}
+
+// groups returns how many groups size elements are.
+func (g *Grid) groups(size int) int {
+	if g.Levels == 3 {
+		return size / 8
+	}
+	return size / 4
+}
+
+// try rounds the groups of a sub-block, one after another in values, with width
+// candidates.
+func (g *Grid) try(values *float32, groups int, peak float32, numerators, terms *float32, chosen *uint32, sums *float32, width int) {
+	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
+	switch {
+	case g.Levels == 3 && width == 16:
+		gridCandidates3AVX512(values, groups, peak, numerators, starts, all, lists, points, terms, chosen, sums)
+	case g.Levels == 3:
+		gridCandidates3AVX2(values, groups, peak, numerators, starts, all, lists, points, terms, chosen, sums)
+	case width == 16:
+		gridCandidates8AVX512(values, groups, peak, numerators, starts, all, lists, points, terms, chosen, sums)
+	default:
+		gridCandidates8AVX2(values, groups, peak, numerators, starts, all, lists, points, terms, chosen, sums)
+	}
+}
+
+// choose takes the best candidate of sub-block i.
+func (b *GridWork) choose(s *GridSearch, i, groups, width int) {
+	var best float32
+	at := -1
+	for v := 0; v*width < s.Candidates; v++ {
+		all := b.sums[2*v*width:][:2*width]
+		count := min(width, s.Candidates-v*width)
+		xqs, qqs := all[:count], all[width:][:count]
+		for lane, xq := range xqs {
+			if qq := qqs[lane]; qq > 0 && xq*xq > best*qq {
+				b.Scales[i] = xq / qq
+				best = b.Scales[i] * xq
+				at = v*groups*width + lane
+			}
+		}
+	}
+	bits := b.bits[i*groups:][:groups]
+	if at < 0 {
+		clear(bits)
+	} else {
+		for group := range bits {
+			bits[group] = b.chosen[at+group*width]
+		}
+	}
+	var moved uint32
+	for _, c := range bits {
+		moved |= c
+	}
+	if s.AgainAlways || s.AgainIfMoved && (moved&gridMoved != 0 || at < 0) {
+		for group := range bits {
+			bits[group] |= gridMoved
+		}
+	}
+}
+
+// again rounds what is marked as moved in eight sub-blocks once more, with the
+// scale they have. It reports whether it could.
+func (g *Grid) again(s *GridSearch, b *GridWork, first, groups int) bool {
+	scales := b.Scales[first:][:8]
+	var lanes [8]float32
+	var marks [8]uint32
+	var any uint32
+	for lane, scale := range scales {
+		lanes[lane] = 1
+		if !(scale > 0) {
+			continue
+		}
+		lanes[lane] = scale
+		marks[lane] = gridMoved
+		if b.magnitudes[first+lane] > gridQuotient*scale {
+			return false
+		}
+	}
+	for lane := range lanes {
+		for group, bits := range b.bits[(first+lane)*groups:][:groups] {
+			bits &= marks[lane] | gridBits
+			b.chosenAgain[8*group+lane] = bits
+			any |= bits
+		}
+	}
+	if any&gridMoved == 0 {
+		return true
+	}
+	gridSpreadAVX2(&b.values[first*s.Size], s.Size, &b.lanes[0])
+	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
+	if g.Levels == 3 {
+		gridAgain3AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, &b.terms[0], &b.chosenAgain[0], &b.sumsAgain[0])
+	} else {
+		gridAgain8AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, &b.terms[0], &b.chosenAgain[0], &b.sumsAgain[0])
+	}
+	for lane := range lanes {
+		bits := b.bits[(first+lane)*groups:][:groups]
+		var again uint32
+		for group := range bits {
+			again |= bits[group]
+			bits[group] = b.chosenAgain[8*group+lane]
+		}
+		if qq := b.sumsAgain[8+lane]; again&marks[lane] != 0 && qq > 0 {
+			scales[lane] = b.sumsAgain[lane] / qq
+		}
+	}
+	return true
+}
