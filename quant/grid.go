@@ -152,6 +152,9 @@ func (g *grid) forLanes() *kernel.Grid {
 			for _, n := range neighbours {
 				k.Lists = append(k.Lists, 16*n)
 			}
+			for len(k.Lists)%kernel.GridStep != 0 {
+				k.Lists = append(k.Lists, 16*neighbours[0])
+			}
 			return entry
 		}
 		var closest []uint16

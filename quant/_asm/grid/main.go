@@ -34,9 +34,9 @@ type shape struct{ dim, levels, bits int }
 // constants are those of package vector, and some for grids.
 type constants struct {
 	Constants
-	half, two, rounderHigh, sign, near, low8, middle Mem
-	odd                                              map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
-	codeBias                                         Mem
+	half, two, rounderHigh, sign, near, low8, middle, before Mem
+	odd                                                      map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
+	codeBias                                                 Mem
 }
 
 func newConstants() constants {
@@ -59,6 +59,7 @@ func newConstants() constants {
 
 	c.near = float(0x1p-18)
 	c.low8, c.middle = same(255), same(1<<22)
+	c.before = add(func(lane int) uint32 { return uint32(lane-1) & 15 })
 	rounder := math.Float32bits(3 << 22)
 	c.codeBias = same(-(rounder + rounder<<3 + rounder<<6 + rounder<<9))
 	for _, bits := range []int{2, 3} {
@@ -75,61 +76,68 @@ const (
 	wmArray   = 3072
 )
 
+// Parts of GridWork.work, in bytes. Every group has terms for up to 32 levels of
+// its elements.
+const (
+	termBytes  = 32 * 64 * 8
+	codesAt    = termBytes
+	itemsAt    = codesAt + 8*64
+	changesAt  = itemsAt + 8*(8*16+1)
+	nearAt     = changesAt + 16
+	levelsAt   = nearAt + 40 // which is a multiple of 64
+	termShift  = 7           // from the number of a lane to the terms of its group
+	unroll     = 2           // neighbours at a time
+	entryShift = 23
+)
+
 // round generates the rounding of a sub-block to points of a grid, with one
 // scale in each lane; or, if each, of one sub-block in each lane.
+//
+// It goes through the groups four times, as a branch that is predicted wrong
+// costs less where little follows: first it rounds all elements. Then it collects
+// the combinations that are no points, and for each of them looks for the closest
+// neighbour in the lanes that have it. At last it sums up.
 func round(v ISA, c constants, s shape, each bool) {
-	name, of := fmt.Sprintf("gridCandidates%d", s.levels), fmt.Sprintf("%d scales for a sub-block", v.Width)
+	name, of := fmt.Sprintf("gridCandidates%d", s.levels), fmt.Sprintf("a sub-block with %d scales", v.Width)
 	scales := "peak float32, numerators *float32"
 	if each {
 		name, of = fmt.Sprintf("gridAgain%d", s.levels), fmt.Sprintf("%d sub-blocks with a scale each", v.Width)
 		scales = "scales *float32"
 	}
 	Start(name, "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)",
-		fmt.Sprintf("tries %s. See GridWork.", of), v)
+		fmt.Sprintf("rounds %s. See GridWork.", of), v)
 	values, groups := Load(Param("values"), GP64()), Load(Param("groups"), GP64())
-	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
 	work, chosen := Load(Param("work"), GP64()), Load(Param("chosen"), GP64())
 	bytes := 4 * v.Width
-	table := func(i, level int) Mem { return Mem{Base: work, Disp: (i*s.levels + level) * bytes} }
-	entries := s.dim * s.levels
-	levelScale := make([]Op, s.levels)
-	codeSlot := Mem{Base: work, Disp: entries * bytes}
+	stride := 4
+	if each {
+		stride = bytes
+	}
 
 	inverse, scale := v.Vector(), v.Vector()
 	if each {
 		scale = v.Load(Mem{Base: Load(Param("scales"), GP64())})
 		inverse = v.Div(v.Load(c.One), scale)
 	} else {
-		peak := v.Vector()
-		VBROADCASTSS(NewParamAddr("peak", 16), peak)
-		inverse = v.Div(v.Load(Mem{Base: Load(Param("numerators"), GP64())}), peak)
+		inverse = v.Div(v.Load(Mem{Base: Load(Param("numerators"), GP64())}), v.Broadcast("peak", 16))
 		scale = v.Div(v.Load(c.One), inverse)
 	}
-	for l := range s.levels {
-		product := scale
-		if l > 0 {
-			odd := v.Vector()
-			VBROADCASTSS(c.odd[3].Offset(4*l), odd)
-			product = v.Mul(scale, odd)
-		}
-		levelScale[l] = product
+	worth := make([]Op, s.levels) // times the scale
+	for l := range worth {
+		odd := v.Vector()
+		VBROADCASTSS(c.odd[3].Offset(4*l), odd)
+		product := v.Mul(scale, odd)
+		worth[l] = product
 		if s.levels == 8 && !v.Masks {
-			m := Mem{Base: work, Disp: (entries + 1 + l) * bytes}
+			m := Mem{Base: work, Disp: levelsAt + l*bytes}
 			VMOVUPS(product, m)
-			levelScale[l] = m
+			worth[l] = m
 		}
 	}
-	half := v.Mul(inverse, v.Load(c.half)) // rounding is exact: levels change where half*m is an integer
-	xq, qq := v.Vector(), v.Vector()
-	VXORPS(xq, xq, xq)
-	VXORPS(qq, qq, qq)
-	stride := 4
-	if each {
-		stride = bytes
-	}
-	// value loads element i of an array of the group.
-	value := func(array, i int) reg.VecVirtual {
-		m := Mem{Base: values, Disp: array + i*stride}
+	half := v.Mul(inverse, v.Load(c.half)) // exact: levels change where half*m is an integer
+	// value loads element i of an array of the group at group.
+	value := func(group reg.GPVirtual, array, i int) reg.VecVirtual {
+		m := Mem{Base: group, Disp: array + i*stride}
 		r := v.Vector()
 		if each {
 			VMOVUPS(m, r)
@@ -138,126 +146,206 @@ func round(v ISA, c constants, s shape, each bool) {
 		}
 		return r
 	}
-
-	Label("group")
-	code, near := v.Vector(), v.Load(c.One)
-	if s.levels == 8 {
-		VMOVUPS(c.codeBias, code)
-	} else {
-		VXORPS(code, code, code)
+	eachGroup := func(label string, next func(), body func(group reg.GPVirtual)) {
+		group, left := GP64(), GP64()
+		MOVQ(values, group)
+		MOVQ(groups, left)
+		Label(label)
+		body(group)
+		ADDQ(U32(uint32(s.dim*stride)), group)
+		next()
+		DECQ(left)
+		JNE(LabelRef(label))
 	}
-	for i := range s.dim {
-		m := value(mArray, i)
-		y := v.Mul(half, m)
-		addLevel(v, c, s, code, y, i)
-		nearest(v, c, near, y)
-		root := value(rootArray, i)
-		for l := range s.levels {
-			d := v.Sub(m, levelScale[l])
-			VMOVUPS(v.Mul(v.Mul(root, d), d), table(i, l))
+
+	Comment("Round all elements.")
+	zero := GP64()
+	XORQ(zero, zero)
+	for i := range 4 {
+		MOVQ(zero, Mem{Base: work, Disp: changesAt + 8*i})
+	}
+	terms, codes, bits, result := GP64(), GP64(), GP64(), GP64()
+	MOVQ(work, terms)
+	LEAQ(Mem{Base: work, Disp: codesAt}, codes)
+	LEAQ(Mem{Base: work, Disp: changesAt}, bits)
+	MOVQ(chosen, result)
+	eachGroup("round", func() {
+		ADDQ(U32(32*bytes), terms)
+		ADDQ(U8(bytes), codes)
+		ADDQ(U8(v.Width/8), bits)
+		ADDQ(U8(bytes), result)
+	}, func(group reg.GPVirtual) {
+		code, near := v.Vector(), v.Load(c.One)
+		if s.levels == 8 {
+			VMOVUPS(c.codeBias, code)
+		} else {
+			VXORPS(code, code, code)
 		}
-	}
-	VMOVUPS(code, codeSlot)
-	nearMask := maskOf(v, v.Compare(Less, near, v.Load(c.near)))
+		for i := range s.dim {
+			m := value(group, mArray, i)
+			y := v.Mul(half, m)
+			addLevel(v, c, s, code, y, i)
+			nearest(v, c, near, y)
+			root := value(group, rootArray, i)
+			for l := range s.levels {
+				d := v.Sub(m, worth[l])
+				VMOVUPS(v.Mul(v.Mul(root, d), d), Mem{Base: terms, Disp: (i*s.levels + l) * bytes})
+			}
+		}
+		VMOVUPS(code, Mem{Base: codes})
+		storeMask(v, maskOf(v, v.Compare(Less, near, v.Load(c.near))), Mem{Base: bits, Disp: nearAt - changesAt})
+		changes := GP32()
+		if each {
+			before := v.Load(Mem{Base: result})
+			VMOVMSKPS(before, changes)
+			VORPS(c.sign, code, code)
+			VBLENDVPS(before, code, before, before)
+			VMOVUPS(before, Mem{Base: result})
+		} else {
+			VMOVUPS(code, Mem{Base: result})
+			before := v.Load(c.before)
+			VPERMD(code, before, before)
+			changes = maskOf(v, equal(v, code, before))
+			NOTL(changes)
+			ORL(U8(1), changes)
+		}
+		storeMask(v, changes, Mem{Base: bits})
+	})
 
-	pending := GP32()
-	best := v.Vector()
-	var again reg.VecVirtual
-	if each {
-		again = v.Load(Mem{Base: chosen})
-		VMOVMSKPS(again, pending)
-		VBLENDVPS(again, code, again, best)
-		TESTL(pending, pending)
-		JEQ(LabelRef("sums"))
-	} else {
-		MOVL(U32(1<<v.Width-1), pending)
-		VMOVUPS(code, best)
+	Comment("Collect what is no point.")
+	item := GP64()
+	LEAQ(Mem{Base: work, Disp: itemsAt}, item)
+	for word := range v.Width / 8 {
+		starts, all := Load(Param("starts"), GP64()), Load(Param("all"), GP64())
+		left, near := GP64(), GP64()
+		MOVQ(Mem{Base: work, Disp: changesAt + 8*word}, left)
+		MOVQ(Mem{Base: work, Disp: nearAt + 8*word}, near)
+		done := fmt.Sprintf("collected%d", word)
+		TESTQ(left, left)
+		JEQ(LabelRef(done))
+		collect := fmt.Sprintf("collect%d", word)
+		Label(collect)
+		lane, rest, code, lists := GP64(), GP64(), GP64(), GP64()
+		BSFQ(left, lane)
+		LEAQ(Mem{Base: left, Disp: -1}, rest)
+		MOVL(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt + 256*word}, code.As32())
+		MOVQ(starts, lists)
+		BTQ(lane, near)
+		CMOVQCS(all, lists)
+		MOVL(Mem{Base: lists, Index: code, Scale: 4}, code.As32())
+		if word > 0 {
+			ADDL(U8(64*word), lane.As32())
+		}
+		MOVL(code.As32(), Mem{Base: item})
+		MOVL(lane.As32(), Mem{Base: item, Disp: 4})
+		next := GP64()
+		LEAQ(Mem{Base: item, Disp: 8}, next)
+		CMPL(code.As32(), U32(1<<entryShift))
+		CMOVQCC(next, item)
+		ANDQ(rest, left)
+		JNE(LabelRef(collect))
+		Label(done)
 	}
 
-	Label("segment")
+	Comment("Find the closest neighbours.")
+	end := item
+	item = GP64()
+	LEAQ(Mem{Base: work, Disp: itemsAt}, item)
+	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
+	CMPQ(item, end)
+	JEQ(LabelRef("found"))
+	Label("item")
 	{
-		at, segment, list, count := GP64(), GP32(), GP64(), GP32()
-		BSFL(pending, at.As32())
-		same := v.Vector()
-		VPBROADCASTD(codeSlot.Idx(at, 4), same)
-		MOVL(codeSlot.Idx(at, 4), at.As32())
-		mask := equal(v, code, same)
-		MOVL(maskOf(v, mask), segment)
-		ANDL(pending, segment)
-		XORL(segment, pending)
-		start := Load(Param("starts"), GP64())
-		ANDL(nearMask, segment)
-		JEQ(LabelRef("certain"))
-		Load(Param("all"), start)
-		Label("certain")
-		MOVL(Mem{Base: start, Index: at, Scale: 4}, count)
+		lane, list, count := GP64(), GP64(), GP32()
+		MOVL(Mem{Base: item}, count)
+		MOVL(Mem{Base: item, Disp: 4}, lane.As32())
 		MOVL(count, list.As32())
-		SHRL(U8(23), count)
-		JEQ(LabelRef("done"))
-		ANDL(U32(1<<23-1), list.As32())
+		SHRL(U8(entryShift), count)
+		ANDL(U32(1<<entryShift-1), list.As32())
 		LEAQ(Mem{Base: lists, Index: list, Scale: 2}, list)
+		code := v.Vector()
+		VPBROADCASTD(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}, code)
+		ANDL(I32(-v.Width), lane.As32())
+		mask := equal(v, v.Load(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}), code)
 		least := v.Choose(mask, v.Load(c.Infinity), v.Load(c.MinusInfinity))
+		best := v.Load(Mem{Base: chosen, Index: lane, Scale: 4})
+		terms := GP64()
+		MOVQ(lane, terms)
+		SHLQ(U8(termShift), terms)
+		ADDQ(work, terms)
 
 		Label("neighbour")
-		point, a := GP64(), GP64()
-		MOVWLZX(Mem{Base: list}, point.As32())
-		ADDQ(U8(2), list)
-		e := v.Vector()
-		for i := range s.dim {
-			MOVBLZX(Mem{Base: points, Index: point, Scale: 1, Disp: i}, a.As32())
-			term := Mem{Base: work, Index: a, Scale: 8}
-			if v.Width == 8 {
-				term.Scale = 4
+		for n := range unroll {
+			point, a := GP64(), GP64()
+			MOVWLZX(Mem{Base: list, Disp: 2 * n}, point.As32())
+			e := v.Vector()
+			for i := range s.dim {
+				MOVBLZX(Mem{Base: points, Index: point, Scale: 1, Disp: i}, a.As32())
+				term := Mem{Base: terms, Index: a, Scale: uint8(v.Width / 2)}
+				if i == 0 {
+					VMOVUPS(term, e)
+				} else {
+					VADDPS(term, e, e)
+				}
 			}
-			if i == 0 {
-				VMOVUPS(term, e)
+			better := v.Compare(Less, e, least)
+			levels := Mem{Base: points, Index: point, Scale: 1, Disp: 8}
+			VMINPS(least, e, least)
+			if v.Masks {
+				VPBROADCASTD(levels, better, best)
 			} else {
-				VADDPS(term, e, e)
+				l := v.Vector()
+				VPBROADCASTD(levels, l)
+				VBLENDVPS(better, l, best, best)
 			}
 		}
-		better := v.Compare(Less, e, least)
-		levels := Mem{Base: points, Index: point, Scale: 1, Disp: 8}
-		VMINPS(least, e, least)
-		if v.Masks {
-			VPBROADCASTD(levels, better, best)
-		} else {
-			l := v.Vector()
-			VPBROADCASTD(levels, l)
-			VBLENDVPS(better, l, best, best)
+		ADDQ(U8(2*unroll), list)
+		SUBL(U8(unroll), count)
+		JGT(LabelRef("neighbour"))
+		if each {
+			// Lanes with the same code may not be to be rounded again.
+			before := v.Load(Mem{Base: chosen, Index: lane, Scale: 4})
+			VBLENDVPS(before, best, before, best)
 		}
-		DECL(count)
-		JNE(LabelRef("neighbour"))
-		Label("done")
+		VMOVUPS(best, Mem{Base: chosen, Index: lane, Scale: 4})
+		ADDQ(U8(8), item)
+		CMPQ(item, end)
+		JNE(LabelRef("item"))
 	}
-	TESTL(pending, pending)
-	JNE(LabelRef("segment"))
+	Label("found")
 
-	if each {
-		// Lanes of the same code may not be to be rounded again.
-		VBLENDVPS(again, best, v.Load(Mem{Base: chosen}), best)
-		Label("sums")
-	}
-	VMOVUPS(best, Mem{Base: chosen})
-	ADDQ(U8(bytes), chosen)
+	Comment("Sum up.")
 	odd := v.Load(c.odd[s.bits])
-	for i := range s.dim {
-		at, level := best, v.Vector()
-		if i > 0 {
-			at = v.Vector()
-			VPSRLD(U8(s.bits*i), best, at)
+	xq, qq := v.Vector(), v.Vector()
+	VXORPS(xq, xq, xq)
+	VXORPS(qq, qq, qq)
+	eachGroup("sum", func() { ADDQ(U8(bytes), chosen) }, func(group reg.GPVirtual) {
+		best := v.Load(Mem{Base: chosen})
+		for i := range s.dim {
+			at, level := best, v.Vector()
+			if i > 0 {
+				at = v.Vector()
+				VPSRLD(U8(s.bits*i), best, at)
+			}
+			VPERMPS(odd, at, level)
+			VADDPS(v.Mul(value(group, wmArray, i), level), xq, xq)
+			VADDPS(v.Mul(v.Mul(value(group, wArray, i), level), level), qq, qq)
 		}
-		VPERMPS(odd, at, level)
-		VADDPS(v.Mul(value(wmArray, i), level), xq, xq)
-		VADDPS(v.Mul(v.Mul(value(wArray, i), level), level), qq, qq)
-	}
-	ADDQ(U32(uint32(s.dim*stride)), values)
-	DECQ(groups)
-	JNE(LabelRef("group"))
+	})
 	sums := Load(Param("sums"), GP64())
 	VMOVUPS(xq, Mem{Base: sums})
 	VMOVUPS(qq, Mem{Base: sums, Disp: bytes})
 	VZEROUPPER()
 	RET()
+}
+
+// storeMask stores a bit for each lane.
+func storeMask(v ISA, bits reg.GPVirtual, m Mem) {
+	if v.Width == 16 {
+		MOVW(bits.As16(), m)
+	} else {
+		MOVB(bits.As8(), m)
+	}
 }
 
 // addLevel adds to code the level that y, half of an element over its scale, is

@@ -17,6 +17,10 @@ type Grid struct {
 	Starts, All []uint32
 }
 
+// GridStep is what Lists has for each combination a multiple of: the first one
+// stands again for what lacks.
+const GridStep = 4
+
 // GridSearch says how FitGrid searches: see gridSearch of package quant.
 type GridSearch struct {
 	Size      int // elements in a sub-block
@@ -46,9 +50,10 @@ type GridWork struct {
 	// Magnitudes, weights, the square roots of these, and products of the first
 	// two: of the elements, and of eight sub-blocks side by side.
 	values, lanes [4 * 256]float32
-	// The terms that the levels of each element add to distances, the bits of what a
-	// group is rounded to, and what levels are worth.
-	terms [(32 + 1 + 8) * 16]float32
+	// For each group, the terms that the levels of its elements add to distances,
+	// and what else the kernels have for themselves, from an address that is a
+	// multiple of 64.
+	work [4560 + 16]float32
 	// For all groups with the first 8 or 16 candidates, then with the next: the
 	// bits of points, the highest one set where a neighbour was taken. For each 8
 	// or 16 candidates, the two sums that scales are fitted by.

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
@@ -58,7 +59,7 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 	}
 	if s.FitPeak {
 		gridSpreadAVX2(&b.values[0], s.Size, &b.lanes[0])
-		gridFitPeaksAVX2(&b.lanes[0], &s.PeakNumerators[0], &b.peaks[0], &b.terms[0], &b.Scales[0])
+		gridFitPeaksAVX2(&b.lanes[0], &s.PeakNumerators[0], &b.peaks[0], b.aligned(), &b.Scales[0])
 		for i, scale := range b.Scales[:n] {
 			b.peaks[i] = scale * float32(g.Levels)
 			b.zero[i] = b.zero[i] || b.peaks[i] <= 0
@@ -78,7 +79,7 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 			b.Scales[i] = b.peaks[i] / float32(2*g.Levels-1)
 		}
 		for v := 0; v*width < s.Candidates; v++ {
-			g.try(&b.values[i*s.Size], groups, b.peaks[i], &s.Numerators[v*width], &b.terms[0], &b.chosen[v*groups*width], &b.sums[2*v*width], width)
+			g.try(&b.values[i*s.Size], groups, b.peaks[i], &s.Numerators[v*width], b.aligned(), &b.chosen[v*groups*width], &b.sums[2*v*width], width)
 		}
 		b.choose(s, i, groups, width)
 	}
@@ -99,6 +100,11 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 		}
 	}
 	return true
+}
+
+// aligned returns where the work of a kernel begins.
+func (b *GridWork) aligned() *float32 {
+	return &b.work[-uintptr(unsafe.Pointer(&b.work[0]))%64/4]
 }
 
 // groups returns how many groups size elements are.
@@ -191,9 +197,9 @@ func (g *Grid) again(s *GridSearch, b *GridWork, first, groups int) bool {
 	gridSpreadAVX2(&b.values[first*s.Size], s.Size, &b.lanes[0])
 	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
 	if g.Levels == 3 {
-		gridAgain3AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, &b.terms[0], &b.chosenAgain[0], &b.sumsAgain[0])
+		gridAgain3AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])
 	} else {
-		gridAgain8AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, &b.terms[0], &b.chosenAgain[0], &b.sumsAgain[0])
+		gridAgain8AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])
 	}
 	for lane := range lanes {
 		bits := b.bits[(first+lane)*groups:][:groups]

@@ -278,55 +278,71 @@ DATA gridConstants<>+432(SB)/4, $0x00400000
 DATA gridConstants<>+436(SB)/4, $0x00400000
 DATA gridConstants<>+440(SB)/4, $0x00400000
 DATA gridConstants<>+444(SB)/4, $0x00400000
-DATA gridConstants<>+448(SB)/4, $0x0ac00000
-DATA gridConstants<>+452(SB)/4, $0x0ac00000
-DATA gridConstants<>+456(SB)/4, $0x0ac00000
-DATA gridConstants<>+460(SB)/4, $0x0ac00000
-DATA gridConstants<>+464(SB)/4, $0x0ac00000
-DATA gridConstants<>+468(SB)/4, $0x0ac00000
-DATA gridConstants<>+472(SB)/4, $0x0ac00000
-DATA gridConstants<>+476(SB)/4, $0x0ac00000
-DATA gridConstants<>+480(SB)/4, $0x0ac00000
-DATA gridConstants<>+484(SB)/4, $0x0ac00000
-DATA gridConstants<>+488(SB)/4, $0x0ac00000
-DATA gridConstants<>+492(SB)/4, $0x0ac00000
-DATA gridConstants<>+496(SB)/4, $0x0ac00000
-DATA gridConstants<>+500(SB)/4, $0x0ac00000
-DATA gridConstants<>+504(SB)/4, $0x0ac00000
-DATA gridConstants<>+508(SB)/4, $0x0ac00000
-DATA gridConstants<>+512(SB)/4, $0x3f800000
-DATA gridConstants<>+516(SB)/4, $0x40400000
-DATA gridConstants<>+520(SB)/4, $0x40a00000
-DATA gridConstants<>+524(SB)/4, $0x40e00000
-DATA gridConstants<>+528(SB)/4, $0x3f800000
-DATA gridConstants<>+532(SB)/4, $0x40400000
-DATA gridConstants<>+536(SB)/4, $0x40a00000
-DATA gridConstants<>+540(SB)/4, $0x40e00000
-DATA gridConstants<>+544(SB)/4, $0x3f800000
-DATA gridConstants<>+548(SB)/4, $0x40400000
-DATA gridConstants<>+552(SB)/4, $0x40a00000
-DATA gridConstants<>+556(SB)/4, $0x40e00000
-DATA gridConstants<>+560(SB)/4, $0x3f800000
-DATA gridConstants<>+564(SB)/4, $0x40400000
-DATA gridConstants<>+568(SB)/4, $0x40a00000
-DATA gridConstants<>+572(SB)/4, $0x40e00000
+DATA gridConstants<>+448(SB)/4, $0x0000000f
+DATA gridConstants<>+452(SB)/4, $0x00000000
+DATA gridConstants<>+456(SB)/4, $0x00000001
+DATA gridConstants<>+460(SB)/4, $0x00000002
+DATA gridConstants<>+464(SB)/4, $0x00000003
+DATA gridConstants<>+468(SB)/4, $0x00000004
+DATA gridConstants<>+472(SB)/4, $0x00000005
+DATA gridConstants<>+476(SB)/4, $0x00000006
+DATA gridConstants<>+480(SB)/4, $0x00000007
+DATA gridConstants<>+484(SB)/4, $0x00000008
+DATA gridConstants<>+488(SB)/4, $0x00000009
+DATA gridConstants<>+492(SB)/4, $0x0000000a
+DATA gridConstants<>+496(SB)/4, $0x0000000b
+DATA gridConstants<>+500(SB)/4, $0x0000000c
+DATA gridConstants<>+504(SB)/4, $0x0000000d
+DATA gridConstants<>+508(SB)/4, $0x0000000e
+DATA gridConstants<>+512(SB)/4, $0x0ac00000
+DATA gridConstants<>+516(SB)/4, $0x0ac00000
+DATA gridConstants<>+520(SB)/4, $0x0ac00000
+DATA gridConstants<>+524(SB)/4, $0x0ac00000
+DATA gridConstants<>+528(SB)/4, $0x0ac00000
+DATA gridConstants<>+532(SB)/4, $0x0ac00000
+DATA gridConstants<>+536(SB)/4, $0x0ac00000
+DATA gridConstants<>+540(SB)/4, $0x0ac00000
+DATA gridConstants<>+544(SB)/4, $0x0ac00000
+DATA gridConstants<>+548(SB)/4, $0x0ac00000
+DATA gridConstants<>+552(SB)/4, $0x0ac00000
+DATA gridConstants<>+556(SB)/4, $0x0ac00000
+DATA gridConstants<>+560(SB)/4, $0x0ac00000
+DATA gridConstants<>+564(SB)/4, $0x0ac00000
+DATA gridConstants<>+568(SB)/4, $0x0ac00000
+DATA gridConstants<>+572(SB)/4, $0x0ac00000
 DATA gridConstants<>+576(SB)/4, $0x3f800000
 DATA gridConstants<>+580(SB)/4, $0x40400000
 DATA gridConstants<>+584(SB)/4, $0x40a00000
 DATA gridConstants<>+588(SB)/4, $0x40e00000
-DATA gridConstants<>+592(SB)/4, $0x41100000
-DATA gridConstants<>+596(SB)/4, $0x41300000
-DATA gridConstants<>+600(SB)/4, $0x41500000
-DATA gridConstants<>+604(SB)/4, $0x41700000
+DATA gridConstants<>+592(SB)/4, $0x3f800000
+DATA gridConstants<>+596(SB)/4, $0x40400000
+DATA gridConstants<>+600(SB)/4, $0x40a00000
+DATA gridConstants<>+604(SB)/4, $0x40e00000
 DATA gridConstants<>+608(SB)/4, $0x3f800000
 DATA gridConstants<>+612(SB)/4, $0x40400000
 DATA gridConstants<>+616(SB)/4, $0x40a00000
 DATA gridConstants<>+620(SB)/4, $0x40e00000
-DATA gridConstants<>+624(SB)/4, $0x41100000
-DATA gridConstants<>+628(SB)/4, $0x41300000
-DATA gridConstants<>+632(SB)/4, $0x41500000
-DATA gridConstants<>+636(SB)/4, $0x41700000
-GLOBL gridConstants<>(SB), RODATA|NOPTR, $640
+DATA gridConstants<>+624(SB)/4, $0x3f800000
+DATA gridConstants<>+628(SB)/4, $0x40400000
+DATA gridConstants<>+632(SB)/4, $0x40a00000
+DATA gridConstants<>+636(SB)/4, $0x40e00000
+DATA gridConstants<>+640(SB)/4, $0x3f800000
+DATA gridConstants<>+644(SB)/4, $0x40400000
+DATA gridConstants<>+648(SB)/4, $0x40a00000
+DATA gridConstants<>+652(SB)/4, $0x40e00000
+DATA gridConstants<>+656(SB)/4, $0x41100000
+DATA gridConstants<>+660(SB)/4, $0x41300000
+DATA gridConstants<>+664(SB)/4, $0x41500000
+DATA gridConstants<>+668(SB)/4, $0x41700000
+DATA gridConstants<>+672(SB)/4, $0x3f800000
+DATA gridConstants<>+676(SB)/4, $0x40400000
+DATA gridConstants<>+680(SB)/4, $0x40a00000
+DATA gridConstants<>+684(SB)/4, $0x40e00000
+DATA gridConstants<>+688(SB)/4, $0x41100000
+DATA gridConstants<>+692(SB)/4, $0x41300000
+DATA gridConstants<>+696(SB)/4, $0x41500000
+DATA gridConstants<>+700(SB)/4, $0x41700000
+GLOBL gridConstants<>(SB), RODATA|NOPTR, $704
 
 // func gridSplitAVX2(x *float32, importance *float32, variance float32, base float32, size int, even int, values *float32, signs *uint8, peaks *float32, lows *float32) (bits uint32)
 // Requires: AVX, AVX2, POPCNT
@@ -639,1447 +655,1783 @@ next:
 	RET
 
 // func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV
 TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
-	MOVQ         lists+48(FP), DX
-	MOVQ         points+56(FP), BX
-	MOVQ         work+64(FP), SI
-	MOVQ         chosen+72(FP), DI
-	VBROADCASTSS peak+16(FP), Y0
-	MOVQ         numerators+24(FP), R8
-	VMOVUPS      (R8), Y1
-	VDIVPS       Y0, Y1, Y0
+	MOVQ         work+64(FP), DX
+	MOVQ         chosen+72(FP), BX
+	MOVQ         numerators+24(FP), SI
+	VMOVUPS      (SI), Y0
+	VBROADCASTSS peak+16(FP), Y1
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+580(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VBROADCASTSS gridConstants<>+584(SB), Y3
+	VBROADCASTSS gridConstants<>+644(SB), Y3
 	VMULPS       Y3, Y1, Y3
+	VBROADCASTSS gridConstants<>+648(SB), Y4
+	VMULPS       Y4, Y1, Y1
 	VMOVUPS      gridConstants<>+0(SB), Y4
 	VMULPS       Y4, Y0, Y0
+
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R8
+	LEAQ 17928(DX), R9
+	MOVQ BX, R10
+	MOVQ AX, R11
+	MOVQ CX, R12
+
+round:
+	VMOVUPS      constants<>+192(SB), Y5
 	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-
-group:
-	VMOVUPS      constants<>+192(SB), Y7
-	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS (AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2048(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, (SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 32(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
+	VBROADCASTSS (R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2048(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 64(SI)
-	VBROADCASTSS 4(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x02, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2052(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 96(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 128(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
+	VMOVUPS      Y8, (SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 160(SI)
-	VBROADCASTSS 8(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x04, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2056(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 192(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 224(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 256(SI)
-	VBROADCASTSS 12(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x06, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2060(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 288(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 320(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 352(SI)
-	VBROADCASTSS 16(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x08, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2064(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 384(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 416(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 448(SI)
-	VBROADCASTSS 20(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x0a, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2068(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 480(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 512(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 544(SI)
-	VBROADCASTSS 24(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x0c, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2072(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 576(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 608(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 640(SI)
-	VBROADCASTSS 28(AX), Y8
-	VMULPS       Y8, Y0, Y9
-	VMOVUPS      constants<>+192(SB), Y10
-	VCMPPS       $0x1e, Y10, Y9, Y10
-	VMOVUPS      gridConstants<>+64(SB), Y11
-	VCMPPS       $0x1d, Y11, Y9, Y11
-	VPADDD       Y10, Y11, Y10
-	VPSLLD       $0x0e, Y10, Y10
-	VPSUBD       Y10, Y6, Y6
-	VROUNDPS     $0x08, Y9, Y10
-	VSUBPS       Y10, Y9, Y10
-	VANDPS       constants<>+128(SB), Y10, Y10
-	VMINPS       Y10, Y7, Y7
-	VBROADCASTSS 2076(AX), Y9
-	VSUBPS       Y1, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 672(SI)
-	VSUBPS       Y2, Y8, Y10
-	VMULPS       Y10, Y9, Y11
-	VMULPS       Y10, Y11, Y10
-	VMOVUPS      Y10, 704(SI)
-	VSUBPS       Y3, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 736(SI)
-	VMOVUPS      Y6, 768(SI)
-	VMOVUPS      gridConstants<>+256(SB), Y8
-	VCMPPS       $0x11, Y8, Y7, Y7
-	VMOVMSKPS    Y7, R8
-	MOVL         $0x000000ff, R10
-	VMOVUPS      Y6, Y7
-
-segment:
-	BSFL         R10, R9
-	VPBROADCASTD 768(SI)(R9*4), Y8
-	MOVL         768(SI)(R9*4), R9
-	VPCMPEQD     Y6, Y8, Y8
-	VMOVMSKPS    Y8, R11
-	ANDL         R10, R11
-	XORL         R11, R10
-	MOVQ         starts+32(FP), R12
-	ANDL         R8, R11
-	JEQ          certain
-	MOVQ         all+40(FP), R12
-
-certain:
-	MOVL      (R12)(R9*4), R12
-	MOVL      R12, R11
-	SHRL      $0x17, R12
-	JEQ       done
-	ANDL      $0x007fffff, R11
-	LEAQ      (DX)(R11*2), R11
-	VMOVUPS   constants<>+256(SB), Y9
-	VMOVUPS   constants<>+320(SB), Y10
-	VBLENDVPS Y8, Y9, Y10, Y8
-
-neighbour:
-	MOVWLZX      (R11), R13
-	ADDQ         $0x02, R11
-	MOVBLZX      (BX)(R13*1), R14
-	VMOVUPS      (SI)(R14*4), Y9
-	MOVBLZX      1(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	MOVBLZX      2(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	MOVBLZX      3(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	MOVBLZX      4(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	MOVBLZX      5(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	MOVBLZX      6(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	MOVBLZX      7(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y9, Y9
-	VCMPPS       $0x11, Y8, Y9, Y10
-	VMINPS       Y8, Y9, Y8
-	VPBROADCASTD 8(BX)(R13*1), Y9
-	VBLENDVPS    Y10, Y9, Y7, Y7
-	DECL         R12
-	JNE          neighbour
-
-done:
-	TESTL        R10, R10
-	JNE          segment
-	VMOVUPS      Y7, (DI)
-	ADDQ         $0x20, DI
-	VMOVUPS      gridConstants<>+512(SB), Y6
-	VPERMPS      Y6, Y7, Y8
-	VBROADCASTSS 3072(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1024(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x02, Y7, Y8
-	VPERMPS      Y6, Y8, Y8
-	VBROADCASTSS 3076(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1028(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x04, Y7, Y8
-	VPERMPS      Y6, Y8, Y8
-	VBROADCASTSS 3080(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1032(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x06, Y7, Y8
-	VPERMPS      Y6, Y8, Y8
-	VBROADCASTSS 3084(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1036(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x08, Y7, Y8
-	VPERMPS      Y6, Y8, Y8
-	VBROADCASTSS 3088(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1040(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x0a, Y7, Y8
-	VPERMPS      Y6, Y8, Y8
-	VBROADCASTSS 3092(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1044(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x0c, Y7, Y8
-	VPERMPS      Y6, Y8, Y8
-	VBROADCASTSS 3096(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 1048(AX), Y9
-	VMULPS       Y8, Y9, Y9
-	VMULPS       Y8, Y9, Y8
-	VADDPS       Y8, Y5, Y5
-	VPSRLD       $0x0e, Y7, Y7
-	VPERMPS      Y6, Y7, Y6
-	VBROADCASTSS 3100(AX), Y7
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y4, Y4
-	VBROADCASTSS 1052(AX), Y7
+	VMOVUPS      Y8, 32(SI)
+	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VADDPS       Y6, Y5, Y5
+	VMOVUPS      Y6, 64(SI)
+	VBROADCASTSS 4(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x02, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2052(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 96(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 128(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 160(SI)
+	VBROADCASTSS 8(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x04, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2056(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 192(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 224(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 256(SI)
+	VBROADCASTSS 12(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x06, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2060(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 288(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 320(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 352(SI)
+	VBROADCASTSS 16(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x08, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2064(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 384(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 416(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 448(SI)
+	VBROADCASTSS 20(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x0a, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2068(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 480(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 512(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 544(SI)
+	VBROADCASTSS 24(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x0c, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2072(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 576(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 608(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 640(SI)
+	VBROADCASTSS 28(R11), Y6
+	VMULPS       Y6, Y0, Y7
+	VMOVUPS      constants<>+192(SB), Y8
+	VCMPPS       $0x1e, Y8, Y7, Y8
+	VMOVUPS      gridConstants<>+64(SB), Y9
+	VCMPPS       $0x1d, Y9, Y7, Y9
+	VPADDD       Y8, Y9, Y8
+	VPSLLD       $0x0e, Y8, Y8
+	VPSUBD       Y8, Y4, Y4
+	VROUNDPS     $0x08, Y7, Y8
+	VSUBPS       Y8, Y7, Y8
+	VANDPS       constants<>+128(SB), Y8, Y8
+	VMINPS       Y8, Y5, Y5
+	VBROADCASTSS 2076(R11), Y7
+	VSUBPS       Y2, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 672(SI)
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y8, Y7, Y9
+	VMULPS       Y8, Y9, Y8
+	VMOVUPS      Y8, 704(SI)
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 736(SI)
+	VMOVUPS      Y4, (R8)
+	VMOVUPS      gridConstants<>+256(SB), Y6
+	VCMPPS       $0x11, Y6, Y5, Y5
+	VMOVMSKPS    Y5, R13
+	MOVB         R13, 16(R9)
+	VMOVUPS      Y4, (R10)
+	VMOVUPS      gridConstants<>+448(SB), Y5
+	VPERMD       Y4, Y5, Y5
+	VPCMPEQD     Y4, Y5, Y4
+	VMOVMSKPS    Y4, R13
+	NOTL         R13
+	ORL          $0x01, R13
+	MOVB         R13, (R9)
+	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000400, SI
+	ADDQ         $0x20, R8
+	ADDQ         $0x01, R9
+	ADDQ         $0x20, R10
+	DECQ         R12
+	JNE          round
+
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+32(FP), R8
+	MOVQ  all+40(FP), R9
+	MOVQ  17928(DX), R10
+	MOVQ  17944(DX), R11
+	TESTQ R10, R10
+	JEQ   collected0
+
+collect0:
+	BSFQ    R10, DI
+	LEAQ    -1(R10), R12
+	MOVL    16384(DX)(DI*4), R13
+	MOVQ    R8, R14
+	BTQ     DI, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect0
+
+collected0:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+48(FP), R8
+	MOVQ points+56(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Y0
+	ANDL         $-8, R10
+	VMOVUPS      16384(DX)(R10*4), Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVUPS      constants<>+256(SB), Y1
+	VMOVUPS      constants<>+320(SB), Y2
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VMOVUPS      (BX)(R10*4), Y1
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
+
+neighbour:
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      Y1, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+576(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, CX
+
+sum:
+	VMOVUPS      (BX), Y3
+	VPERMPS      Y0, Y3, Y4
+	VBROADCASTSS 3072(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1024(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x02, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3076(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1028(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x04, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3080(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1032(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x06, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3084(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1036(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x08, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3088(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1040(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x0a, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3092(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1044(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x0c, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3096(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1048(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x0e, Y3, Y3
+	VPERMPS      Y0, Y3, Y3
+	VBROADCASTSS 3100(AX), Y4
+	VMULPS       Y3, Y4, Y4
+	VADDPS       Y4, Y1, Y1
+	VBROADCASTSS 1052(AX), Y4
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y3, Y4, Y3
+	VADDPS       Y3, Y2, Y2
 	ADDQ         $0x00000020, AX
+	ADDQ         $0x20, BX
 	DECQ         CX
-	JNE          group
+	JNE          sum
 	MOVQ         sums+80(FP), AX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y5, 32(AX)
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y2, 32(AX)
 	VZEROUPPER
 	RET
 
 // func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
-	MOVQ         lists+48(FP), DX
-	MOVQ         points+56(FP), BX
-	MOVQ         work+64(FP), SI
-	MOVQ         chosen+72(FP), DI
-	VBROADCASTSS peak+16(FP), Z0
-	MOVQ         numerators+24(FP), R8
-	VMOVUPS      (R8), Z1
-	VDIVPS       Z0, Z1, Z0
+	MOVQ         work+64(FP), DX
+	MOVQ         chosen+72(FP), BX
+	MOVQ         numerators+24(FP), SI
+	VMOVUPS      (SI), Z0
+	VBROADCASTSS peak+16(FP), Z1
+	VDIVPS       Z1, Z0, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+580(SB), Z3
+	VBROADCASTSS gridConstants<>+640(SB), Z3
 	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+584(SB), Z4
+	VBROADCASTSS gridConstants<>+644(SB), Z4
 	VMULPS       Z4, Z1, Z4
+	VBROADCASTSS gridConstants<>+648(SB), Z5
+	VMULPS       Z5, Z1, Z1
 	VMOVUPS      gridConstants<>+0(SB), Z5
 	VMULPS       Z5, Z0, Z0
+
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R9
+	LEAQ 17928(DX), R10
+	MOVQ BX, R11
+	MOVQ AX, R12
+	MOVQ CX, R13
+
+round:
+	VMOVUPS      constants<>+192(SB), Z6
 	VXORPS       Z5, Z5, Z5
-	VXORPS       Z6, Z6, Z6
-
-group:
-	VMOVUPS      constants<>+192(SB), Z8
-	VXORPS       Z7, Z7, Z7
-	VBROADCASTSS (AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2048(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, (SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 64(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
+	VBROADCASTSS (R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2048(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 128(SI)
-	VBROADCASTSS 4(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x02, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2052(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 192(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 256(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
+	VMOVUPS      Z9, (SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 320(SI)
-	VBROADCASTSS 8(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x04, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2056(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 384(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 448(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 512(SI)
-	VBROADCASTSS 12(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x06, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2060(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 576(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 640(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 704(SI)
-	VBROADCASTSS 16(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x08, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2064(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 768(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 832(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 896(SI)
-	VBROADCASTSS 20(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x0a, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2068(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 960(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 1024(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1088(SI)
-	VBROADCASTSS 24(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x0c, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2072(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 1152(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 1216(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1280(SI)
-	VBROADCASTSS 28(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VMOVUPS      constants<>+192(SB), Z11
-	VCMPPS       $0x1e, Z11, Z10, K1
-	VMOVUPS      gridConstants<>+64(SB), Z11
-	VCMPPS       $0x1d, Z11, Z10, K2
-	VPBROADCASTD constants<>+4(SB), Z11
-	VPSLLD       $0x0e, Z11, Z11
-	VPADDD       Z11, Z7, K1, Z7
-	VPADDD       Z11, Z7, K2, Z7
-	VREDUCEPS    $0x00, Z10, Z10
-	VRANGEPS     $0x0a, Z10, Z8, Z8
-	VBROADCASTSS 2076(AX), Z10
-	VSUBPS       Z1, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 1344(SI)
-	VSUBPS       Z3, Z9, Z11
-	VMULPS       Z11, Z10, Z12
-	VMULPS       Z11, Z12, Z11
-	VMOVUPS      Z11, 1408(SI)
-	VSUBPS       Z4, Z9, Z9
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1472(SI)
-	VMOVUPS      Z7, 1536(SI)
-	VMOVUPS      gridConstants<>+256(SB), Z9
-	VCMPPS       $0x11, Z9, Z8, K1
-	KMOVW        K1, R8
-	MOVL         $0x0000ffff, R10
-	VMOVUPS      Z7, Z8
-
-segment:
-	BSFL         R10, R9
-	VPBROADCASTD 1536(SI)(R9*4), Z9
-	MOVL         1536(SI)(R9*4), R9
-	VPCMPEQD     Z7, Z9, K1
-	KMOVW        K1, R11
-	ANDL         R10, R11
-	XORL         R11, R10
-	MOVQ         starts+32(FP), R12
-	ANDL         R8, R11
-	JEQ          certain
-	MOVQ         all+40(FP), R12
-
-certain:
-	MOVL      (R12)(R9*4), R12
-	MOVL      R12, R11
-	SHRL      $0x17, R12
-	JEQ       done
-	ANDL      $0x007fffff, R11
-	LEAQ      (DX)(R11*2), R11
-	VMOVUPS   constants<>+256(SB), Z9
-	VMOVUPS   constants<>+320(SB), Z10
-	VBLENDMPS Z9, Z10, K1, Z2
-
-neighbour:
-	MOVWLZX      (R11), R13
-	ADDQ         $0x02, R11
-	MOVBLZX      (BX)(R13*1), R14
-	VMOVUPS      (SI)(R14*8), Z9
-	MOVBLZX      1(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	MOVBLZX      2(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	MOVBLZX      3(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	MOVBLZX      4(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	MOVBLZX      5(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	MOVBLZX      6(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	MOVBLZX      7(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z9, Z9
-	VCMPPS       $0x11, Z2, Z9, K1
-	VMINPS       Z2, Z9, Z2
-	VPBROADCASTD 8(BX)(R13*1), K1, Z8
-	DECL         R12
-	JNE          neighbour
-
-done:
-	TESTL        R10, R10
-	JNE          segment
-	VMOVUPS      Z8, (DI)
-	ADDQ         $0x40, DI
-	VMOVUPS      gridConstants<>+512(SB), Z7
-	VPERMPS      Z7, Z8, Z9
-	VBROADCASTSS 3072(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1024(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x02, Z8, Z9
-	VPERMPS      Z7, Z9, Z9
-	VBROADCASTSS 3076(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1028(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x04, Z8, Z9
-	VPERMPS      Z7, Z9, Z9
-	VBROADCASTSS 3080(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1032(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x06, Z8, Z9
-	VPERMPS      Z7, Z9, Z9
-	VBROADCASTSS 3084(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1036(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x08, Z8, Z9
-	VPERMPS      Z7, Z9, Z9
-	VBROADCASTSS 3088(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1040(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x0a, Z8, Z9
-	VPERMPS      Z7, Z9, Z9
-	VBROADCASTSS 3092(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1044(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x0c, Z8, Z9
-	VPERMPS      Z7, Z9, Z9
-	VBROADCASTSS 3096(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VBROADCASTSS 1048(AX), Z10
-	VMULPS       Z9, Z10, Z10
-	VMULPS       Z9, Z10, Z9
-	VADDPS       Z9, Z6, Z6
-	VPSRLD       $0x0e, Z8, Z8
-	VPERMPS      Z7, Z8, Z7
-	VBROADCASTSS 3100(AX), Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
-	VBROADCASTSS 1052(AX), Z8
+	VMOVUPS      Z9, 64(SI)
+	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VADDPS       Z7, Z6, Z6
+	VMOVUPS      Z7, 128(SI)
+	VBROADCASTSS 4(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x02, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2052(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 192(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 256(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 320(SI)
+	VBROADCASTSS 8(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x04, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2056(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 384(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 448(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 512(SI)
+	VBROADCASTSS 12(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x06, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2060(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 576(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 640(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 704(SI)
+	VBROADCASTSS 16(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x08, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2064(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 768(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 832(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 896(SI)
+	VBROADCASTSS 20(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x0a, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2068(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 960(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 1024(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 1088(SI)
+	VBROADCASTSS 24(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x0c, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2072(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 1152(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 1216(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 1280(SI)
+	VBROADCASTSS 28(R12), Z7
+	VMULPS       Z7, Z0, Z8
+	VMOVUPS      constants<>+192(SB), Z9
+	VCMPPS       $0x1e, Z9, Z8, K1
+	VMOVUPS      gridConstants<>+64(SB), Z9
+	VCMPPS       $0x1d, Z9, Z8, K2
+	VPBROADCASTD constants<>+4(SB), Z9
+	VPSLLD       $0x0e, Z9, Z9
+	VPADDD       Z9, Z5, K1, Z5
+	VPADDD       Z9, Z5, K2, Z5
+	VREDUCEPS    $0x00, Z8, Z8
+	VRANGEPS     $0x0a, Z8, Z6, Z6
+	VBROADCASTSS 2076(R12), Z8
+	VSUBPS       Z3, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 1344(SI)
+	VSUBPS       Z4, Z7, Z9
+	VMULPS       Z9, Z8, Z10
+	VMULPS       Z9, Z10, Z9
+	VMOVUPS      Z9, 1408(SI)
+	VSUBPS       Z1, Z7, Z7
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z7, Z8, Z7
+	VMOVUPS      Z7, 1472(SI)
+	VMOVUPS      Z5, (R9)
+	VMOVUPS      gridConstants<>+256(SB), Z7
+	VCMPPS       $0x11, Z7, Z6, K1
+	KMOVW        K1, R14
+	MOVW         R14, 16(R10)
+	VMOVUPS      Z5, (R11)
+	VMOVUPS      gridConstants<>+448(SB), Z6
+	VPERMD       Z5, Z6, Z6
+	VPCMPEQD     Z5, Z6, K1
+	KMOVW        K1, R14
+	NOTL         R14
+	ORL          $0x01, R14
+	MOVW         R14, (R10)
+	ADDQ         $0x00000020, R12
+	ADDQ         $0x00000800, SI
+	ADDQ         $0x40, R9
+	ADDQ         $0x02, R10
+	ADDQ         $0x40, R11
+	DECQ         R13
+	JNE          round
+
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+32(FP), R9
+	MOVQ  all+40(FP), R10
+	MOVQ  17928(DX), R11
+	MOVQ  17944(DX), R12
+	TESTQ R11, R11
+	JEQ   collected0
+
+collect0:
+	BSFQ    R11, DI
+	LEAQ    -1(R11), R13
+	MOVL    16384(DX)(DI*4), R14
+	MOVQ    R9, R15
+	BTQ     DI, R12
+	CMOVQCS R10, R15
+	MOVL    (R15)(R14*4), R14
+	MOVL    R14, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R15
+	CMPL    R14, $0x00800000
+	CMOVQCC R15, SI
+	ANDQ    R13, R11
+	JNE     collect0
+
+collected0:
+	MOVQ  starts+32(FP), DI
+	MOVQ  all+40(FP), R9
+	MOVQ  17936(DX), R10
+	MOVQ  17952(DX), R11
+	TESTQ R10, R10
+	JEQ   collected1
+
+collect1:
+	BSFQ    R10, R8
+	LEAQ    -1(R10), R12
+	MOVL    16640(DX)(R8*4), R13
+	MOVQ    DI, R14
+	BTQ     R8, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	ADDL    $0x40, R8
+	MOVL    R13, (SI)
+	MOVL    R8, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect1
+
+collected1:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+48(FP), R8
+	MOVQ points+56(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Z0
+	ANDL         $-16, R10
+	VMOVUPS      16384(DX)(R10*4), Z1
+	VPCMPEQD     Z1, Z0, K1
+	VMOVUPS      constants<>+256(SB), Z0
+	VMOVUPS      constants<>+320(SB), Z1
+	VBLENDMPS    Z0, Z1, K1, Z2
+	VMOVUPS      (BX)(R10*4), Z0
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
+
+neighbour:
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      Z0, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+576(SB), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    CX, CX
+
+sum:
+	VMOVUPS      (BX), Z3
+	VPERMPS      Z0, Z3, Z4
+	VBROADCASTSS 3072(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1024(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x02, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3076(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1028(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x04, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3080(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1032(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x06, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3084(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1036(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x08, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3088(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1040(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x0a, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3092(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1044(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x0c, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3096(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1048(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x0e, Z3, Z3
+	VPERMPS      Z0, Z3, Z3
+	VBROADCASTSS 3100(AX), Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS 1052(AX), Z4
+	VMULPS       Z3, Z4, Z4
+	VMULPS       Z3, Z4, Z3
+	VADDPS       Z3, Z2, Z2
 	ADDQ         $0x00000020, AX
+	ADDQ         $0x40, BX
 	DECQ         CX
-	JNE          group
+	JNE          sum
 	MOVQ         sums+80(FP), AX
-	VMOVUPS      Z5, (AX)
-	VMOVUPS      Z6, 64(AX)
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z2, 64(AX)
 	VZEROUPPER
 	RET
 
 // func gridAgain3AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV
 TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
-	MOVQ         lists+40(FP), DX
-	MOVQ         points+48(FP), BX
-	MOVQ         work+56(FP), SI
-	MOVQ         chosen+64(FP), DI
-	MOVQ         scales+16(FP), R8
-	VMOVUPS      (R8), Y0
+	MOVQ         work+56(FP), DX
+	MOVQ         chosen+64(FP), BX
+	MOVQ         scales+16(FP), SI
+	VMOVUPS      (SI), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+580(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS gridConstants<>+584(SB), Y3
+	VBROADCASTSS gridConstants<>+644(SB), Y3
 	VMULPS       Y3, Y0, Y3
+	VBROADCASTSS gridConstants<>+648(SB), Y4
+	VMULPS       Y4, Y0, Y0
 	VMOVUPS      gridConstants<>+0(SB), Y4
 	VMULPS       Y4, Y1, Y1
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
 
-group:
-	VMOVUPS   constants<>+192(SB), Y7
-	VXORPS    Y6, Y6, Y6
-	VMOVUPS   (AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2048(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, (SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 32(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 64(SI)
-	VMOVUPS   32(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x02, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2080(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 96(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 128(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 160(SI)
-	VMOVUPS   64(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x04, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2112(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 192(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 224(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 256(SI)
-	VMOVUPS   96(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x06, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2144(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 288(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 320(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 352(SI)
-	VMOVUPS   128(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x08, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2176(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 384(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 416(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 448(SI)
-	VMOVUPS   160(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x0a, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2208(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 480(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 512(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 544(SI)
-	VMOVUPS   192(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x0c, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2240(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 576(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 608(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 640(SI)
-	VMOVUPS   224(AX), Y8
-	VMULPS    Y8, Y1, Y9
-	VMOVUPS   constants<>+192(SB), Y10
-	VCMPPS    $0x1e, Y10, Y9, Y10
-	VMOVUPS   gridConstants<>+64(SB), Y11
-	VCMPPS    $0x1d, Y11, Y9, Y11
-	VPADDD    Y10, Y11, Y10
-	VPSLLD    $0x0e, Y10, Y10
-	VPSUBD    Y10, Y6, Y6
-	VROUNDPS  $0x08, Y9, Y10
-	VSUBPS    Y10, Y9, Y10
-	VANDPS    constants<>+128(SB), Y10, Y10
-	VMINPS    Y10, Y7, Y7
-	VMOVUPS   2272(AX), Y9
-	VSUBPS    Y0, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 672(SI)
-	VSUBPS    Y2, Y8, Y10
-	VMULPS    Y10, Y9, Y11
-	VMULPS    Y10, Y11, Y10
-	VMOVUPS   Y10, 704(SI)
-	VSUBPS    Y3, Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 736(SI)
-	VMOVUPS   Y6, 768(SI)
-	VMOVUPS   gridConstants<>+256(SB), Y8
-	VCMPPS    $0x11, Y8, Y7, Y7
-	VMOVMSKPS Y7, R8
-	VMOVUPS   (DI), Y8
-	VMOVMSKPS Y8, R10
-	VBLENDVPS Y8, Y6, Y8, Y7
-	TESTL     R10, R10
-	JEQ       sums
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R8
+	LEAQ 17928(DX), R9
+	MOVQ BX, R10
+	MOVQ AX, R11
+	MOVQ CX, R12
 
-segment:
-	BSFL         R10, R9
-	VPBROADCASTD 768(SI)(R9*4), Y9
-	MOVL         768(SI)(R9*4), R9
-	VPCMPEQD     Y6, Y9, Y9
-	VMOVMSKPS    Y9, R11
-	ANDL         R10, R11
-	XORL         R11, R10
-	MOVQ         starts+24(FP), R12
-	ANDL         R8, R11
-	JEQ          certain
-	MOVQ         all+32(FP), R12
+round:
+	VMOVUPS   constants<>+192(SB), Y5
+	VXORPS    Y4, Y4, Y4
+	VMOVUPS   (R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2048(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, (SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 32(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 64(SI)
+	VMOVUPS   32(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x02, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2080(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 96(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 128(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 160(SI)
+	VMOVUPS   64(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x04, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2112(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 192(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 224(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 256(SI)
+	VMOVUPS   96(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x06, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2144(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 288(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 320(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 352(SI)
+	VMOVUPS   128(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x08, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2176(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 384(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 416(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 448(SI)
+	VMOVUPS   160(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x0a, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2208(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 480(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 512(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 544(SI)
+	VMOVUPS   192(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x0c, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2240(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 576(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 608(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 640(SI)
+	VMOVUPS   224(R11), Y6
+	VMULPS    Y6, Y1, Y7
+	VMOVUPS   constants<>+192(SB), Y8
+	VCMPPS    $0x1e, Y8, Y7, Y8
+	VMOVUPS   gridConstants<>+64(SB), Y9
+	VCMPPS    $0x1d, Y9, Y7, Y9
+	VPADDD    Y8, Y9, Y8
+	VPSLLD    $0x0e, Y8, Y8
+	VPSUBD    Y8, Y4, Y4
+	VROUNDPS  $0x08, Y7, Y8
+	VSUBPS    Y8, Y7, Y8
+	VANDPS    constants<>+128(SB), Y8, Y8
+	VMINPS    Y8, Y5, Y5
+	VMOVUPS   2272(R11), Y7
+	VSUBPS    Y2, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 672(SI)
+	VSUBPS    Y3, Y6, Y8
+	VMULPS    Y8, Y7, Y9
+	VMULPS    Y8, Y9, Y8
+	VMOVUPS   Y8, 704(SI)
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 736(SI)
+	VMOVUPS   Y4, (R8)
+	VMOVUPS   gridConstants<>+256(SB), Y6
+	VCMPPS    $0x11, Y6, Y5, Y5
+	VMOVMSKPS Y5, R13
+	MOVB      R13, 16(R9)
+	VMOVUPS   (R10), Y5
+	VMOVMSKPS Y5, R13
+	VORPS     gridConstants<>+192(SB), Y4, Y4
+	VBLENDVPS Y5, Y4, Y5, Y5
+	VMOVUPS   Y5, (R10)
+	MOVB      R13, (R9)
+	ADDQ      $0x00000100, R11
+	ADDQ      $0x00000400, SI
+	ADDQ      $0x20, R8
+	ADDQ      $0x01, R9
+	ADDQ      $0x20, R10
+	DECQ      R12
+	JNE       round
 
-certain:
-	MOVL      (R12)(R9*4), R12
-	MOVL      R12, R11
-	SHRL      $0x17, R12
-	JEQ       done
-	ANDL      $0x007fffff, R11
-	LEAQ      (DX)(R11*2), R11
-	VMOVUPS   constants<>+256(SB), Y10
-	VMOVUPS   constants<>+320(SB), Y11
-	VBLENDVPS Y9, Y10, Y11, Y9
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+24(FP), R8
+	MOVQ  all+32(FP), R9
+	MOVQ  17928(DX), R10
+	MOVQ  17944(DX), R11
+	TESTQ R10, R10
+	JEQ   collected0
+
+collect0:
+	BSFQ    R10, DI
+	LEAQ    -1(R10), R12
+	MOVL    16384(DX)(DI*4), R13
+	MOVQ    R8, R14
+	BTQ     DI, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect0
+
+collected0:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+40(FP), R8
+	MOVQ points+48(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Y0
+	ANDL         $-8, R10
+	VMOVUPS      16384(DX)(R10*4), Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVUPS      constants<>+256(SB), Y1
+	VMOVUPS      constants<>+320(SB), Y2
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VMOVUPS      (BX)(R10*4), Y1
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
 
 neighbour:
-	MOVWLZX      (R11), R13
-	ADDQ         $0x02, R11
-	MOVBLZX      (BX)(R13*1), R14
-	VMOVUPS      (SI)(R14*4), Y10
-	MOVBLZX      1(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	MOVBLZX      2(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	MOVBLZX      3(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	MOVBLZX      4(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	MOVBLZX      5(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	MOVBLZX      6(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	MOVBLZX      7(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y10, Y10
-	VCMPPS       $0x11, Y9, Y10, Y11
-	VMINPS       Y9, Y10, Y9
-	VPBROADCASTD 8(BX)(R13*1), Y10
-	VBLENDVPS    Y11, Y10, Y7, Y7
-	DECL         R12
-	JNE          neighbour
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      (BX)(R10*4), Y0
+	VBLENDVPS    Y0, Y1, Y0, Y1
+	VMOVUPS      Y1, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
 
-done:
-	TESTL     R10, R10
-	JNE       segment
-	VMOVUPS   (DI), Y6
-	VBLENDVPS Y8, Y7, Y6, Y7
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+576(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, CX
 
-sums:
-	VMOVUPS Y7, (DI)
-	ADDQ    $0x20, DI
-	VMOVUPS gridConstants<>+512(SB), Y6
-	VPERMPS Y6, Y7, Y8
-	VMOVUPS 3072(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1024(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x02, Y7, Y8
-	VPERMPS Y6, Y8, Y8
-	VMOVUPS 3104(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1056(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x04, Y7, Y8
-	VPERMPS Y6, Y8, Y8
-	VMOVUPS 3136(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1088(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x06, Y7, Y8
-	VPERMPS Y6, Y8, Y8
-	VMOVUPS 3168(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1120(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x08, Y7, Y8
-	VPERMPS Y6, Y8, Y8
-	VMOVUPS 3200(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1152(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x0a, Y7, Y8
-	VPERMPS Y6, Y8, Y8
-	VMOVUPS 3232(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1184(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x0c, Y7, Y8
-	VPERMPS Y6, Y8, Y8
-	VMOVUPS 3264(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y9, Y4, Y4
-	VMOVUPS 1216(AX), Y9
-	VMULPS  Y8, Y9, Y9
-	VMULPS  Y8, Y9, Y8
-	VADDPS  Y8, Y5, Y5
-	VPSRLD  $0x0e, Y7, Y7
-	VPERMPS Y6, Y7, Y6
-	VMOVUPS 3296(AX), Y7
-	VMULPS  Y6, Y7, Y7
-	VADDPS  Y7, Y4, Y4
-	VMOVUPS 1248(AX), Y7
-	VMULPS  Y6, Y7, Y7
-	VMULPS  Y6, Y7, Y6
-	VADDPS  Y6, Y5, Y5
+sum:
+	VMOVUPS (BX), Y3
+	VPERMPS Y0, Y3, Y4
+	VMOVUPS 3072(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1024(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x02, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3104(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1056(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x04, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3136(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1088(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x06, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3168(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1120(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x08, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3200(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1152(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x0a, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3232(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1184(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x0c, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3264(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1216(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x0e, Y3, Y3
+	VPERMPS Y0, Y3, Y3
+	VMOVUPS 3296(AX), Y4
+	VMULPS  Y3, Y4, Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 1248(AX), Y4
+	VMULPS  Y3, Y4, Y4
+	VMULPS  Y3, Y4, Y3
+	VADDPS  Y3, Y2, Y2
 	ADDQ    $0x00000100, AX
+	ADDQ    $0x20, BX
 	DECQ    CX
-	JNE     group
+	JNE     sum
 	MOVQ    sums+72(FP), AX
-	VMOVUPS Y4, (AX)
-	VMOVUPS Y5, 32(AX)
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
 	VZEROUPPER
 	RET
 
 // func gridCandidates8AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV
 TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
-	MOVQ         lists+48(FP), DX
-	MOVQ         points+56(FP), BX
-	MOVQ         work+64(FP), SI
-	MOVQ         chosen+72(FP), DI
-	VBROADCASTSS peak+16(FP), Y0
-	MOVQ         numerators+24(FP), R8
-	VMOVUPS      (R8), Y1
-	VDIVPS       Y0, Y1, Y0
+	MOVQ         work+64(FP), DX
+	MOVQ         chosen+72(FP), BX
+	MOVQ         numerators+24(FP), SI
+	VMOVUPS      (SI), Y0
+	VBROADCASTSS peak+16(FP), Y1
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VMOVUPS      Y1, 1056(SI)
-	VBROADCASTSS gridConstants<>+580(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 1088(SI)
-	VBROADCASTSS gridConstants<>+584(SB), Y2
+	VMOVUPS      Y2, 17984(DX)
+	VBROADCASTSS gridConstants<>+644(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 1120(SI)
-	VBROADCASTSS gridConstants<>+588(SB), Y2
+	VMOVUPS      Y2, 18016(DX)
+	VBROADCASTSS gridConstants<>+648(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 1152(SI)
-	VBROADCASTSS gridConstants<>+592(SB), Y2
+	VMOVUPS      Y2, 18048(DX)
+	VBROADCASTSS gridConstants<>+652(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 1184(SI)
-	VBROADCASTSS gridConstants<>+596(SB), Y2
+	VMOVUPS      Y2, 18080(DX)
+	VBROADCASTSS gridConstants<>+656(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 1216(SI)
-	VBROADCASTSS gridConstants<>+600(SB), Y2
+	VMOVUPS      Y2, 18112(DX)
+	VBROADCASTSS gridConstants<>+660(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 1248(SI)
-	VBROADCASTSS gridConstants<>+604(SB), Y2
+	VMOVUPS      Y2, 18144(DX)
+	VBROADCASTSS gridConstants<>+664(SB), Y2
+	VMULPS       Y2, Y1, Y2
+	VMOVUPS      Y2, 18176(DX)
+	VBROADCASTSS gridConstants<>+668(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 1280(SI)
+	VMOVUPS      Y1, 18208(DX)
 	VMOVUPS      gridConstants<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
 
-group:
-	VMOVUPS      constants<>+192(SB), Y4
-	VMOVUPS      gridConstants<>+448(SB), Y3
-	VBROADCASTSS (AX), Y5
-	VMULPS       Y5, Y0, Y6
-	VMOVUPS      gridConstants<>+0(SB), Y7
-	VSUBPS       Y7, Y6, Y7
-	VMOVUPS      constants<>+384(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMAXPS       constants<>+384(SB), Y7, Y7
-	VMINPS       gridConstants<>+128(SB), Y7, Y7
-	VPADDD       Y7, Y3, Y3
-	VROUNDPS     $0x08, Y6, Y7
-	VSUBPS       Y7, Y6, Y7
-	VANDPS       constants<>+128(SB), Y7, Y7
-	VMINPS       Y7, Y4, Y4
-	VBROADCASTSS 2048(AX), Y6
-	VSUBPS       1056(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, (SI)
-	VSUBPS       1088(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 32(SI)
-	VSUBPS       1120(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 64(SI)
-	VSUBPS       1152(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 96(SI)
-	VSUBPS       1184(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 128(SI)
-	VSUBPS       1216(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 160(SI)
-	VSUBPS       1248(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 192(SI)
-	VSUBPS       1280(SI), Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 224(SI)
-	VBROADCASTSS 4(AX), Y5
-	VMULPS       Y5, Y0, Y6
-	VMOVUPS      gridConstants<>+0(SB), Y7
-	VSUBPS       Y7, Y6, Y7
-	VMOVUPS      constants<>+384(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMAXPS       constants<>+384(SB), Y7, Y7
-	VMINPS       gridConstants<>+128(SB), Y7, Y7
-	VPSLLD       $0x03, Y7, Y7
-	VPADDD       Y7, Y3, Y3
-	VROUNDPS     $0x08, Y6, Y7
-	VSUBPS       Y7, Y6, Y7
-	VANDPS       constants<>+128(SB), Y7, Y7
-	VMINPS       Y7, Y4, Y4
-	VBROADCASTSS 2052(AX), Y6
-	VSUBPS       1056(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 256(SI)
-	VSUBPS       1088(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 288(SI)
-	VSUBPS       1120(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 320(SI)
-	VSUBPS       1152(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 352(SI)
-	VSUBPS       1184(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 384(SI)
-	VSUBPS       1216(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 416(SI)
-	VSUBPS       1248(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 448(SI)
-	VSUBPS       1280(SI), Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 480(SI)
-	VBROADCASTSS 8(AX), Y5
-	VMULPS       Y5, Y0, Y6
-	VMOVUPS      gridConstants<>+0(SB), Y7
-	VSUBPS       Y7, Y6, Y7
-	VMOVUPS      constants<>+384(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMAXPS       constants<>+384(SB), Y7, Y7
-	VMINPS       gridConstants<>+128(SB), Y7, Y7
-	VPSLLD       $0x06, Y7, Y7
-	VPADDD       Y7, Y3, Y3
-	VROUNDPS     $0x08, Y6, Y7
-	VSUBPS       Y7, Y6, Y7
-	VANDPS       constants<>+128(SB), Y7, Y7
-	VMINPS       Y7, Y4, Y4
-	VBROADCASTSS 2056(AX), Y6
-	VSUBPS       1056(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 512(SI)
-	VSUBPS       1088(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 544(SI)
-	VSUBPS       1120(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 576(SI)
-	VSUBPS       1152(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 608(SI)
-	VSUBPS       1184(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 640(SI)
-	VSUBPS       1216(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 672(SI)
-	VSUBPS       1248(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 704(SI)
-	VSUBPS       1280(SI), Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 736(SI)
-	VBROADCASTSS 12(AX), Y5
-	VMULPS       Y5, Y0, Y6
-	VMOVUPS      gridConstants<>+0(SB), Y7
-	VSUBPS       Y7, Y6, Y7
-	VMOVUPS      constants<>+384(SB), Y8
-	VADDPS       Y8, Y7, Y7
-	VMAXPS       constants<>+384(SB), Y7, Y7
-	VMINPS       gridConstants<>+128(SB), Y7, Y7
-	VPSLLD       $0x09, Y7, Y7
-	VPADDD       Y7, Y3, Y3
-	VROUNDPS     $0x08, Y6, Y7
-	VSUBPS       Y7, Y6, Y7
-	VANDPS       constants<>+128(SB), Y7, Y7
-	VMINPS       Y7, Y4, Y4
-	VBROADCASTSS 2060(AX), Y6
-	VSUBPS       1056(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 768(SI)
-	VSUBPS       1088(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 800(SI)
-	VSUBPS       1120(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 832(SI)
-	VSUBPS       1152(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 864(SI)
-	VSUBPS       1184(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 896(SI)
-	VSUBPS       1216(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 928(SI)
-	VSUBPS       1248(SI), Y5, Y7
-	VMULPS       Y7, Y6, Y8
-	VMULPS       Y7, Y8, Y7
-	VMOVUPS      Y7, 960(SI)
-	VSUBPS       1280(SI), Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 992(SI)
-	VMOVUPS      Y3, 1024(SI)
-	VMOVUPS      gridConstants<>+256(SB), Y5
-	VCMPPS       $0x11, Y5, Y4, Y4
-	VMOVMSKPS    Y4, R8
-	MOVL         $0x000000ff, R10
-	VMOVUPS      Y3, Y4
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R8
+	LEAQ 17928(DX), R9
+	MOVQ BX, R10
+	MOVQ AX, R11
+	MOVQ CX, R12
 
-segment:
-	BSFL         R10, R9
-	VPBROADCASTD 1024(SI)(R9*4), Y5
-	MOVL         1024(SI)(R9*4), R9
-	VPCMPEQD     Y3, Y5, Y5
-	VMOVMSKPS    Y5, R11
-	ANDL         R10, R11
-	XORL         R11, R10
-	MOVQ         starts+32(FP), R12
-	ANDL         R8, R11
-	JEQ          certain
-	MOVQ         all+40(FP), R12
+round:
+	VMOVUPS      constants<>+192(SB), Y2
+	VMOVUPS      gridConstants<>+512(SB), Y1
+	VBROADCASTSS (R11), Y3
+	VMULPS       Y3, Y0, Y4
+	VMOVUPS      gridConstants<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VMOVUPS      constants<>+384(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMAXPS       constants<>+384(SB), Y5, Y5
+	VMINPS       gridConstants<>+128(SB), Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	VROUNDPS     $0x08, Y4, Y5
+	VSUBPS       Y5, Y4, Y5
+	VANDPS       constants<>+128(SB), Y5, Y5
+	VMINPS       Y5, Y2, Y2
+	VBROADCASTSS 2048(R11), Y4
+	VSUBPS       17984(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, (SI)
+	VSUBPS       18016(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 32(SI)
+	VSUBPS       18048(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 64(SI)
+	VSUBPS       18080(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 96(SI)
+	VSUBPS       18112(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 128(SI)
+	VSUBPS       18144(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 160(SI)
+	VSUBPS       18176(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 192(SI)
+	VSUBPS       18208(DX), Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, 224(SI)
+	VBROADCASTSS 4(R11), Y3
+	VMULPS       Y3, Y0, Y4
+	VMOVUPS      gridConstants<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VMOVUPS      constants<>+384(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMAXPS       constants<>+384(SB), Y5, Y5
+	VMINPS       gridConstants<>+128(SB), Y5, Y5
+	VPSLLD       $0x03, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	VROUNDPS     $0x08, Y4, Y5
+	VSUBPS       Y5, Y4, Y5
+	VANDPS       constants<>+128(SB), Y5, Y5
+	VMINPS       Y5, Y2, Y2
+	VBROADCASTSS 2052(R11), Y4
+	VSUBPS       17984(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 256(SI)
+	VSUBPS       18016(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 288(SI)
+	VSUBPS       18048(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 320(SI)
+	VSUBPS       18080(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 352(SI)
+	VSUBPS       18112(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 384(SI)
+	VSUBPS       18144(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 416(SI)
+	VSUBPS       18176(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 448(SI)
+	VSUBPS       18208(DX), Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, 480(SI)
+	VBROADCASTSS 8(R11), Y3
+	VMULPS       Y3, Y0, Y4
+	VMOVUPS      gridConstants<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VMOVUPS      constants<>+384(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMAXPS       constants<>+384(SB), Y5, Y5
+	VMINPS       gridConstants<>+128(SB), Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	VROUNDPS     $0x08, Y4, Y5
+	VSUBPS       Y5, Y4, Y5
+	VANDPS       constants<>+128(SB), Y5, Y5
+	VMINPS       Y5, Y2, Y2
+	VBROADCASTSS 2056(R11), Y4
+	VSUBPS       17984(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 512(SI)
+	VSUBPS       18016(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 544(SI)
+	VSUBPS       18048(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 576(SI)
+	VSUBPS       18080(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 608(SI)
+	VSUBPS       18112(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 640(SI)
+	VSUBPS       18144(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 672(SI)
+	VSUBPS       18176(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 704(SI)
+	VSUBPS       18208(DX), Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, 736(SI)
+	VBROADCASTSS 12(R11), Y3
+	VMULPS       Y3, Y0, Y4
+	VMOVUPS      gridConstants<>+0(SB), Y5
+	VSUBPS       Y5, Y4, Y5
+	VMOVUPS      constants<>+384(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMAXPS       constants<>+384(SB), Y5, Y5
+	VMINPS       gridConstants<>+128(SB), Y5, Y5
+	VPSLLD       $0x09, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	VROUNDPS     $0x08, Y4, Y5
+	VSUBPS       Y5, Y4, Y5
+	VANDPS       constants<>+128(SB), Y5, Y5
+	VMINPS       Y5, Y2, Y2
+	VBROADCASTSS 2060(R11), Y4
+	VSUBPS       17984(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 768(SI)
+	VSUBPS       18016(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 800(SI)
+	VSUBPS       18048(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 832(SI)
+	VSUBPS       18080(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 864(SI)
+	VSUBPS       18112(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 896(SI)
+	VSUBPS       18144(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 928(SI)
+	VSUBPS       18176(DX), Y3, Y5
+	VMULPS       Y5, Y4, Y6
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      Y5, 960(SI)
+	VSUBPS       18208(DX), Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      Y3, 992(SI)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      gridConstants<>+256(SB), Y3
+	VCMPPS       $0x11, Y3, Y2, Y2
+	VMOVMSKPS    Y2, R13
+	MOVB         R13, 16(R9)
+	VMOVUPS      Y1, (R10)
+	VMOVUPS      gridConstants<>+448(SB), Y2
+	VPERMD       Y1, Y2, Y2
+	VPCMPEQD     Y1, Y2, Y1
+	VMOVMSKPS    Y1, R13
+	NOTL         R13
+	ORL          $0x01, R13
+	MOVB         R13, (R9)
+	ADDQ         $0x00000010, R11
+	ADDQ         $0x00000400, SI
+	ADDQ         $0x20, R8
+	ADDQ         $0x01, R9
+	ADDQ         $0x20, R10
+	DECQ         R12
+	JNE          round
 
-certain:
-	MOVL      (R12)(R9*4), R12
-	MOVL      R12, R11
-	SHRL      $0x17, R12
-	JEQ       done
-	ANDL      $0x007fffff, R11
-	LEAQ      (DX)(R11*2), R11
-	VMOVUPS   constants<>+256(SB), Y6
-	VMOVUPS   constants<>+320(SB), Y7
-	VBLENDVPS Y5, Y6, Y7, Y5
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+32(FP), R8
+	MOVQ  all+40(FP), R9
+	MOVQ  17928(DX), R10
+	MOVQ  17944(DX), R11
+	TESTQ R10, R10
+	JEQ   collected0
+
+collect0:
+	BSFQ    R10, DI
+	LEAQ    -1(R10), R12
+	MOVL    16384(DX)(DI*4), R13
+	MOVQ    R8, R14
+	BTQ     DI, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect0
+
+collected0:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+48(FP), R8
+	MOVQ points+56(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Y0
+	ANDL         $-8, R10
+	VMOVUPS      16384(DX)(R10*4), Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVUPS      constants<>+256(SB), Y1
+	VMOVUPS      constants<>+320(SB), Y2
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VMOVUPS      (BX)(R10*4), Y1
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
 
 neighbour:
-	MOVWLZX      (R11), R13
-	ADDQ         $0x02, R11
-	MOVBLZX      (BX)(R13*1), R14
-	VMOVUPS      (SI)(R14*4), Y6
-	MOVBLZX      1(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y6, Y6
-	MOVBLZX      2(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y6, Y6
-	MOVBLZX      3(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y6, Y6
-	VCMPPS       $0x11, Y5, Y6, Y7
-	VMINPS       Y5, Y6, Y5
-	VPBROADCASTD 8(BX)(R13*1), Y6
-	VBLENDVPS    Y7, Y6, Y4, Y4
-	DECL         R12
-	JNE          neighbour
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      Y1, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
 
-done:
-	TESTL        R10, R10
-	JNE          segment
-	VMOVUPS      Y4, (DI)
-	ADDQ         $0x20, DI
-	VMOVUPS      gridConstants<>+576(SB), Y3
-	VPERMPS      Y3, Y4, Y5
-	VBROADCASTSS 3072(AX), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VBROADCASTSS 1024(AX), Y6
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VADDPS       Y5, Y2, Y2
-	VPSRLD       $0x03, Y4, Y5
-	VPERMPS      Y3, Y5, Y5
-	VBROADCASTSS 3076(AX), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VBROADCASTSS 1028(AX), Y6
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VADDPS       Y5, Y2, Y2
-	VPSRLD       $0x06, Y4, Y5
-	VPERMPS      Y3, Y5, Y5
-	VBROADCASTSS 3080(AX), Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VBROADCASTSS 1032(AX), Y6
-	VMULPS       Y5, Y6, Y6
-	VMULPS       Y5, Y6, Y5
-	VADDPS       Y5, Y2, Y2
-	VPSRLD       $0x09, Y4, Y4
-	VPERMPS      Y3, Y4, Y3
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+640(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, CX
+
+sum:
+	VMOVUPS      (BX), Y3
+	VPERMPS      Y0, Y3, Y4
+	VBROADCASTSS 3072(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1024(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x03, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3076(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1028(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x06, Y3, Y4
+	VPERMPS      Y0, Y4, Y4
+	VBROADCASTSS 3080(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 1032(AX), Y5
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VPSRLD       $0x09, Y3, Y3
+	VPERMPS      Y0, Y3, Y3
 	VBROADCASTSS 3084(AX), Y4
 	VMULPS       Y3, Y4, Y4
 	VADDPS       Y4, Y1, Y1
@@ -2088,8 +2440,9 @@ done:
 	VMULPS       Y3, Y4, Y3
 	VADDPS       Y3, Y2, Y2
 	ADDQ         $0x00000010, AX
+	ADDQ         $0x20, BX
 	DECQ         CX
-	JNE          group
+	JNE          sum
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Y1, (AX)
 	VMOVUPS      Y2, 32(AX)
@@ -2097,639 +2450,803 @@ done:
 	RET
 
 // func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
 TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
-	MOVQ         lists+48(FP), DX
-	MOVQ         points+56(FP), BX
-	MOVQ         work+64(FP), SI
-	MOVQ         chosen+72(FP), DI
-	VBROADCASTSS peak+16(FP), Z0
-	MOVQ         numerators+24(FP), R8
-	VMOVUPS      (R8), Z1
-	VDIVPS       Z0, Z1, Z0
+	MOVQ         work+64(FP), DX
+	MOVQ         chosen+72(FP), BX
+	MOVQ         numerators+24(FP), SI
+	VMOVUPS      (SI), Z0
+	VBROADCASTSS peak+16(FP), Z1
+	VDIVPS       Z1, Z0, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+580(SB), Z3
+	VBROADCASTSS gridConstants<>+640(SB), Z3
 	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+584(SB), Z4
+	VBROADCASTSS gridConstants<>+644(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+588(SB), Z5
+	VBROADCASTSS gridConstants<>+648(SB), Z5
 	VMULPS       Z5, Z1, Z5
-	VBROADCASTSS gridConstants<>+592(SB), Z6
+	VBROADCASTSS gridConstants<>+652(SB), Z6
 	VMULPS       Z6, Z1, Z6
-	VBROADCASTSS gridConstants<>+596(SB), Z7
+	VBROADCASTSS gridConstants<>+656(SB), Z7
 	VMULPS       Z7, Z1, Z7
-	VBROADCASTSS gridConstants<>+600(SB), Z8
+	VBROADCASTSS gridConstants<>+660(SB), Z8
 	VMULPS       Z8, Z1, Z8
-	VBROADCASTSS gridConstants<>+604(SB), Z9
+	VBROADCASTSS gridConstants<>+664(SB), Z9
 	VMULPS       Z9, Z1, Z9
+	VBROADCASTSS gridConstants<>+668(SB), Z10
+	VMULPS       Z10, Z1, Z1
 	VMOVUPS      gridConstants<>+0(SB), Z10
 	VMULPS       Z10, Z0, Z0
-	VXORPS       Z10, Z10, Z10
-	VXORPS       Z11, Z11, Z11
 
-group:
-	VMOVUPS      constants<>+192(SB), Z13
-	VMOVUPS      gridConstants<>+448(SB), Z12
-	VBROADCASTSS (AX), Z14
-	VMULPS       Z14, Z0, Z15
-	VMOVUPS      gridConstants<>+0(SB), Z16
-	VSUBPS       Z16, Z15, Z16
-	VMOVUPS      constants<>+384(SB), Z17
-	VADDPS       Z17, Z16, Z16
-	VMAXPS       constants<>+384(SB), Z16, Z16
-	VMINPS       gridConstants<>+128(SB), Z16, Z16
-	VPADDD       Z16, Z12, Z12
-	VREDUCEPS    $0x00, Z15, Z15
-	VRANGEPS     $0x0a, Z15, Z13, Z13
-	VBROADCASTSS 2048(AX), Z15
-	VSUBPS       Z1, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, (SI)
-	VSUBPS       Z3, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 64(SI)
-	VSUBPS       Z4, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 128(SI)
-	VSUBPS       Z5, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 192(SI)
-	VSUBPS       Z6, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 256(SI)
-	VSUBPS       Z7, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 320(SI)
-	VSUBPS       Z8, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 384(SI)
-	VSUBPS       Z9, Z14, Z14
-	VMULPS       Z14, Z15, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 448(SI)
-	VBROADCASTSS 4(AX), Z14
-	VMULPS       Z14, Z0, Z15
-	VMOVUPS      gridConstants<>+0(SB), Z16
-	VSUBPS       Z16, Z15, Z16
-	VMOVUPS      constants<>+384(SB), Z17
-	VADDPS       Z17, Z16, Z16
-	VMAXPS       constants<>+384(SB), Z16, Z16
-	VMINPS       gridConstants<>+128(SB), Z16, Z16
-	VPSLLD       $0x03, Z16, Z16
-	VPADDD       Z16, Z12, Z12
-	VREDUCEPS    $0x00, Z15, Z15
-	VRANGEPS     $0x0a, Z15, Z13, Z13
-	VBROADCASTSS 2052(AX), Z15
-	VSUBPS       Z1, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 512(SI)
-	VSUBPS       Z3, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 576(SI)
-	VSUBPS       Z4, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 640(SI)
-	VSUBPS       Z5, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 704(SI)
-	VSUBPS       Z6, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 768(SI)
-	VSUBPS       Z7, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 832(SI)
-	VSUBPS       Z8, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 896(SI)
-	VSUBPS       Z9, Z14, Z14
-	VMULPS       Z14, Z15, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 960(SI)
-	VBROADCASTSS 8(AX), Z14
-	VMULPS       Z14, Z0, Z15
-	VMOVUPS      gridConstants<>+0(SB), Z16
-	VSUBPS       Z16, Z15, Z16
-	VMOVUPS      constants<>+384(SB), Z17
-	VADDPS       Z17, Z16, Z16
-	VMAXPS       constants<>+384(SB), Z16, Z16
-	VMINPS       gridConstants<>+128(SB), Z16, Z16
-	VPSLLD       $0x06, Z16, Z16
-	VPADDD       Z16, Z12, Z12
-	VREDUCEPS    $0x00, Z15, Z15
-	VRANGEPS     $0x0a, Z15, Z13, Z13
-	VBROADCASTSS 2056(AX), Z15
-	VSUBPS       Z1, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1024(SI)
-	VSUBPS       Z3, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1088(SI)
-	VSUBPS       Z4, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1152(SI)
-	VSUBPS       Z5, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1216(SI)
-	VSUBPS       Z6, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1280(SI)
-	VSUBPS       Z7, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1344(SI)
-	VSUBPS       Z8, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1408(SI)
-	VSUBPS       Z9, Z14, Z14
-	VMULPS       Z14, Z15, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1472(SI)
-	VBROADCASTSS 12(AX), Z14
-	VMULPS       Z14, Z0, Z15
-	VMOVUPS      gridConstants<>+0(SB), Z16
-	VSUBPS       Z16, Z15, Z16
-	VMOVUPS      constants<>+384(SB), Z17
-	VADDPS       Z17, Z16, Z16
-	VMAXPS       constants<>+384(SB), Z16, Z16
-	VMINPS       gridConstants<>+128(SB), Z16, Z16
-	VPSLLD       $0x09, Z16, Z16
-	VPADDD       Z16, Z12, Z12
-	VREDUCEPS    $0x00, Z15, Z15
-	VRANGEPS     $0x0a, Z15, Z13, Z13
-	VBROADCASTSS 2060(AX), Z15
-	VSUBPS       Z1, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1536(SI)
-	VSUBPS       Z3, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1600(SI)
-	VSUBPS       Z4, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1664(SI)
-	VSUBPS       Z5, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1728(SI)
-	VSUBPS       Z6, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1792(SI)
-	VSUBPS       Z7, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1856(SI)
-	VSUBPS       Z8, Z14, Z16
-	VMULPS       Z16, Z15, Z17
-	VMULPS       Z16, Z17, Z16
-	VMOVUPS      Z16, 1920(SI)
-	VSUBPS       Z9, Z14, Z14
-	VMULPS       Z14, Z15, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1984(SI)
-	VMOVUPS      Z12, 2048(SI)
-	VMOVUPS      gridConstants<>+256(SB), Z14
-	VCMPPS       $0x11, Z14, Z13, K1
-	KMOVW        K1, R8
-	MOVL         $0x0000ffff, R10
-	VMOVUPS      Z12, Z13
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R9
+	LEAQ 17928(DX), R10
+	MOVQ BX, R11
+	MOVQ AX, R12
+	MOVQ CX, R13
 
-segment:
-	BSFL         R10, R9
-	VPBROADCASTD 2048(SI)(R9*4), Z14
-	MOVL         2048(SI)(R9*4), R9
-	VPCMPEQD     Z12, Z14, K1
-	KMOVW        K1, R11
-	ANDL         R10, R11
-	XORL         R11, R10
-	MOVQ         starts+32(FP), R12
-	ANDL         R8, R11
-	JEQ          certain
-	MOVQ         all+40(FP), R12
-
-certain:
-	MOVL      (R12)(R9*4), R12
-	MOVL      R12, R11
-	SHRL      $0x17, R12
-	JEQ       done
-	ANDL      $0x007fffff, R11
-	LEAQ      (DX)(R11*2), R11
-	VMOVUPS   constants<>+256(SB), Z14
-	VMOVUPS   constants<>+320(SB), Z15
-	VBLENDMPS Z14, Z15, K1, Z2
-
-neighbour:
-	MOVWLZX      (R11), R13
-	ADDQ         $0x02, R11
-	MOVBLZX      (BX)(R13*1), R14
-	VMOVUPS      (SI)(R14*8), Z14
-	MOVBLZX      1(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z14, Z14
-	MOVBLZX      2(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z14, Z14
-	MOVBLZX      3(BX)(R13*1), R14
-	VADDPS       (SI)(R14*8), Z14, Z14
-	VCMPPS       $0x11, Z2, Z14, K1
-	VMINPS       Z2, Z14, Z2
-	VPBROADCASTD 8(BX)(R13*1), K1, Z13
-	DECL         R12
-	JNE          neighbour
-
-done:
-	TESTL        R10, R10
-	JNE          segment
-	VMOVUPS      Z13, (DI)
-	ADDQ         $0x40, DI
-	VMOVUPS      gridConstants<>+576(SB), Z12
-	VPERMPS      Z12, Z13, Z14
-	VBROADCASTSS 3072(AX), Z15
-	VMULPS       Z14, Z15, Z15
-	VADDPS       Z15, Z10, Z10
-	VBROADCASTSS 1024(AX), Z15
-	VMULPS       Z14, Z15, Z15
+round:
+	VMOVUPS      constants<>+192(SB), Z11
+	VMOVUPS      gridConstants<>+512(SB), Z10
+	VBROADCASTSS (R12), Z12
+	VMULPS       Z12, Z0, Z13
+	VMOVUPS      gridConstants<>+0(SB), Z14
+	VSUBPS       Z14, Z13, Z14
+	VMOVUPS      constants<>+384(SB), Z15
+	VADDPS       Z15, Z14, Z14
+	VMAXPS       constants<>+384(SB), Z14, Z14
+	VMINPS       gridConstants<>+128(SB), Z14, Z14
+	VPADDD       Z14, Z10, Z10
+	VREDUCEPS    $0x00, Z13, Z13
+	VRANGEPS     $0x0a, Z13, Z11, Z11
+	VBROADCASTSS 2048(R12), Z13
+	VSUBPS       Z3, Z12, Z14
+	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VADDPS       Z14, Z11, Z11
-	VPSRLD       $0x03, Z13, Z14
-	VPERMPS      Z12, Z14, Z14
-	VBROADCASTSS 3076(AX), Z15
-	VMULPS       Z14, Z15, Z15
-	VADDPS       Z15, Z10, Z10
-	VBROADCASTSS 1028(AX), Z15
-	VMULPS       Z14, Z15, Z15
+	VMOVUPS      Z14, (SI)
+	VSUBPS       Z4, Z12, Z14
+	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VADDPS       Z14, Z11, Z11
-	VPSRLD       $0x06, Z13, Z14
-	VPERMPS      Z12, Z14, Z14
-	VBROADCASTSS 3080(AX), Z15
-	VMULPS       Z14, Z15, Z15
-	VADDPS       Z15, Z10, Z10
-	VBROADCASTSS 1032(AX), Z15
-	VMULPS       Z14, Z15, Z15
+	VMOVUPS      Z14, 64(SI)
+	VSUBPS       Z5, Z12, Z14
+	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VADDPS       Z14, Z11, Z11
-	VPSRLD       $0x09, Z13, Z13
-	VPERMPS      Z12, Z13, Z12
-	VBROADCASTSS 3084(AX), Z13
-	VMULPS       Z12, Z13, Z13
-	VADDPS       Z13, Z10, Z10
-	VBROADCASTSS 1036(AX), Z13
+	VMOVUPS      Z14, 128(SI)
+	VSUBPS       Z6, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 192(SI)
+	VSUBPS       Z7, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 256(SI)
+	VSUBPS       Z8, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 320(SI)
+	VSUBPS       Z9, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 384(SI)
+	VSUBPS       Z1, Z12, Z12
 	VMULPS       Z12, Z13, Z13
 	VMULPS       Z12, Z13, Z12
-	VADDPS       Z12, Z11, Z11
+	VMOVUPS      Z12, 448(SI)
+	VBROADCASTSS 4(R12), Z12
+	VMULPS       Z12, Z0, Z13
+	VMOVUPS      gridConstants<>+0(SB), Z14
+	VSUBPS       Z14, Z13, Z14
+	VMOVUPS      constants<>+384(SB), Z15
+	VADDPS       Z15, Z14, Z14
+	VMAXPS       constants<>+384(SB), Z14, Z14
+	VMINPS       gridConstants<>+128(SB), Z14, Z14
+	VPSLLD       $0x03, Z14, Z14
+	VPADDD       Z14, Z10, Z10
+	VREDUCEPS    $0x00, Z13, Z13
+	VRANGEPS     $0x0a, Z13, Z11, Z11
+	VBROADCASTSS 2052(R12), Z13
+	VSUBPS       Z3, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 512(SI)
+	VSUBPS       Z4, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 576(SI)
+	VSUBPS       Z5, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 640(SI)
+	VSUBPS       Z6, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 704(SI)
+	VSUBPS       Z7, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 768(SI)
+	VSUBPS       Z8, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 832(SI)
+	VSUBPS       Z9, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 896(SI)
+	VSUBPS       Z1, Z12, Z12
+	VMULPS       Z12, Z13, Z13
+	VMULPS       Z12, Z13, Z12
+	VMOVUPS      Z12, 960(SI)
+	VBROADCASTSS 8(R12), Z12
+	VMULPS       Z12, Z0, Z13
+	VMOVUPS      gridConstants<>+0(SB), Z14
+	VSUBPS       Z14, Z13, Z14
+	VMOVUPS      constants<>+384(SB), Z15
+	VADDPS       Z15, Z14, Z14
+	VMAXPS       constants<>+384(SB), Z14, Z14
+	VMINPS       gridConstants<>+128(SB), Z14, Z14
+	VPSLLD       $0x06, Z14, Z14
+	VPADDD       Z14, Z10, Z10
+	VREDUCEPS    $0x00, Z13, Z13
+	VRANGEPS     $0x0a, Z13, Z11, Z11
+	VBROADCASTSS 2056(R12), Z13
+	VSUBPS       Z3, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1024(SI)
+	VSUBPS       Z4, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1088(SI)
+	VSUBPS       Z5, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1152(SI)
+	VSUBPS       Z6, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1216(SI)
+	VSUBPS       Z7, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1280(SI)
+	VSUBPS       Z8, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1344(SI)
+	VSUBPS       Z9, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1408(SI)
+	VSUBPS       Z1, Z12, Z12
+	VMULPS       Z12, Z13, Z13
+	VMULPS       Z12, Z13, Z12
+	VMOVUPS      Z12, 1472(SI)
+	VBROADCASTSS 12(R12), Z12
+	VMULPS       Z12, Z0, Z13
+	VMOVUPS      gridConstants<>+0(SB), Z14
+	VSUBPS       Z14, Z13, Z14
+	VMOVUPS      constants<>+384(SB), Z15
+	VADDPS       Z15, Z14, Z14
+	VMAXPS       constants<>+384(SB), Z14, Z14
+	VMINPS       gridConstants<>+128(SB), Z14, Z14
+	VPSLLD       $0x09, Z14, Z14
+	VPADDD       Z14, Z10, Z10
+	VREDUCEPS    $0x00, Z13, Z13
+	VRANGEPS     $0x0a, Z13, Z11, Z11
+	VBROADCASTSS 2060(R12), Z13
+	VSUBPS       Z3, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1536(SI)
+	VSUBPS       Z4, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1600(SI)
+	VSUBPS       Z5, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1664(SI)
+	VSUBPS       Z6, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1728(SI)
+	VSUBPS       Z7, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1792(SI)
+	VSUBPS       Z8, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1856(SI)
+	VSUBPS       Z9, Z12, Z14
+	VMULPS       Z14, Z13, Z15
+	VMULPS       Z14, Z15, Z14
+	VMOVUPS      Z14, 1920(SI)
+	VSUBPS       Z1, Z12, Z12
+	VMULPS       Z12, Z13, Z13
+	VMULPS       Z12, Z13, Z12
+	VMOVUPS      Z12, 1984(SI)
+	VMOVUPS      Z10, (R9)
+	VMOVUPS      gridConstants<>+256(SB), Z12
+	VCMPPS       $0x11, Z12, Z11, K1
+	KMOVW        K1, R14
+	MOVW         R14, 16(R10)
+	VMOVUPS      Z10, (R11)
+	VMOVUPS      gridConstants<>+448(SB), Z11
+	VPERMD       Z10, Z11, Z11
+	VPCMPEQD     Z10, Z11, K1
+	KMOVW        K1, R14
+	NOTL         R14
+	ORL          $0x01, R14
+	MOVW         R14, (R10)
+	ADDQ         $0x00000010, R12
+	ADDQ         $0x00000800, SI
+	ADDQ         $0x40, R9
+	ADDQ         $0x02, R10
+	ADDQ         $0x40, R11
+	DECQ         R13
+	JNE          round
+
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+32(FP), R9
+	MOVQ  all+40(FP), R10
+	MOVQ  17928(DX), R11
+	MOVQ  17944(DX), R12
+	TESTQ R11, R11
+	JEQ   collected0
+
+collect0:
+	BSFQ    R11, DI
+	LEAQ    -1(R11), R13
+	MOVL    16384(DX)(DI*4), R14
+	MOVQ    R9, R15
+	BTQ     DI, R12
+	CMOVQCS R10, R15
+	MOVL    (R15)(R14*4), R14
+	MOVL    R14, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R15
+	CMPL    R14, $0x00800000
+	CMOVQCC R15, SI
+	ANDQ    R13, R11
+	JNE     collect0
+
+collected0:
+	MOVQ  starts+32(FP), DI
+	MOVQ  all+40(FP), R9
+	MOVQ  17936(DX), R10
+	MOVQ  17952(DX), R11
+	TESTQ R10, R10
+	JEQ   collected1
+
+collect1:
+	BSFQ    R10, R8
+	LEAQ    -1(R10), R12
+	MOVL    16640(DX)(R8*4), R13
+	MOVQ    DI, R14
+	BTQ     R8, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	ADDL    $0x40, R8
+	MOVL    R13, (SI)
+	MOVL    R8, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect1
+
+collected1:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+48(FP), R8
+	MOVQ points+56(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Z0
+	ANDL         $-16, R10
+	VMOVUPS      16384(DX)(R10*4), Z1
+	VPCMPEQD     Z1, Z0, K1
+	VMOVUPS      constants<>+256(SB), Z0
+	VMOVUPS      constants<>+320(SB), Z1
+	VBLENDMPS    Z0, Z1, K1, Z2
+	VMOVUPS      (BX)(R10*4), Z0
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
+
+neighbour:
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      Z0, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+640(SB), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    CX, CX
+
+sum:
+	VMOVUPS      (BX), Z3
+	VPERMPS      Z0, Z3, Z4
+	VBROADCASTSS 3072(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1024(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x03, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3076(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1028(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x06, Z3, Z4
+	VPERMPS      Z0, Z4, Z4
+	VBROADCASTSS 3080(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VADDPS       Z5, Z1, Z1
+	VBROADCASTSS 1032(AX), Z5
+	VMULPS       Z4, Z5, Z5
+	VMULPS       Z4, Z5, Z4
+	VADDPS       Z4, Z2, Z2
+	VPSRLD       $0x09, Z3, Z3
+	VPERMPS      Z0, Z3, Z3
+	VBROADCASTSS 3084(AX), Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+	VBROADCASTSS 1036(AX), Z4
+	VMULPS       Z3, Z4, Z4
+	VMULPS       Z3, Z4, Z3
+	VADDPS       Z3, Z2, Z2
 	ADDQ         $0x00000010, AX
+	ADDQ         $0x40, BX
 	DECQ         CX
-	JNE          group
+	JNE          sum
 	MOVQ         sums+80(FP), AX
-	VMOVUPS      Z10, (AX)
-	VMOVUPS      Z11, 64(AX)
+	VMOVUPS      Z1, (AX)
+	VMOVUPS      Z2, 64(AX)
 	VZEROUPPER
 	RET
 
 // func gridAgain8AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, CMOV
 TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
-	MOVQ         lists+40(FP), DX
-	MOVQ         points+48(FP), BX
-	MOVQ         work+56(FP), SI
-	MOVQ         chosen+64(FP), DI
-	MOVQ         scales+16(FP), R8
-	VMOVUPS      (R8), Y0
+	MOVQ         work+56(FP), DX
+	MOVQ         chosen+64(FP), BX
+	MOVQ         scales+16(FP), SI
+	VMOVUPS      (SI), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VMOVUPS      Y0, 1056(SI)
-	VBROADCASTSS gridConstants<>+580(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 1088(SI)
-	VBROADCASTSS gridConstants<>+584(SB), Y2
+	VMOVUPS      Y2, 17984(DX)
+	VBROADCASTSS gridConstants<>+644(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 1120(SI)
-	VBROADCASTSS gridConstants<>+588(SB), Y2
+	VMOVUPS      Y2, 18016(DX)
+	VBROADCASTSS gridConstants<>+648(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 1152(SI)
-	VBROADCASTSS gridConstants<>+592(SB), Y2
+	VMOVUPS      Y2, 18048(DX)
+	VBROADCASTSS gridConstants<>+652(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 1184(SI)
-	VBROADCASTSS gridConstants<>+596(SB), Y2
+	VMOVUPS      Y2, 18080(DX)
+	VBROADCASTSS gridConstants<>+656(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 1216(SI)
-	VBROADCASTSS gridConstants<>+600(SB), Y2
+	VMOVUPS      Y2, 18112(DX)
+	VBROADCASTSS gridConstants<>+660(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 1248(SI)
-	VBROADCASTSS gridConstants<>+604(SB), Y2
+	VMOVUPS      Y2, 18144(DX)
+	VBROADCASTSS gridConstants<>+664(SB), Y2
+	VMULPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 18176(DX)
+	VBROADCASTSS gridConstants<>+668(SB), Y2
 	VMULPS       Y2, Y0, Y0
-	VMOVUPS      Y0, 1280(SI)
+	VMOVUPS      Y0, 18208(DX)
 	VMOVUPS      gridConstants<>+0(SB), Y0
 	VMULPS       Y0, Y1, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
 
-group:
-	VMOVUPS   constants<>+192(SB), Y4
-	VMOVUPS   gridConstants<>+448(SB), Y3
-	VMOVUPS   (AX), Y5
-	VMULPS    Y5, Y0, Y6
-	VMOVUPS   gridConstants<>+0(SB), Y7
-	VSUBPS    Y7, Y6, Y7
-	VMOVUPS   constants<>+384(SB), Y8
-	VADDPS    Y8, Y7, Y7
-	VMAXPS    constants<>+384(SB), Y7, Y7
-	VMINPS    gridConstants<>+128(SB), Y7, Y7
-	VPADDD    Y7, Y3, Y3
-	VROUNDPS  $0x08, Y6, Y7
-	VSUBPS    Y7, Y6, Y7
-	VANDPS    constants<>+128(SB), Y7, Y7
-	VMINPS    Y7, Y4, Y4
-	VMOVUPS   2048(AX), Y6
-	VSUBPS    1056(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, (SI)
-	VSUBPS    1088(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 32(SI)
-	VSUBPS    1120(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 64(SI)
-	VSUBPS    1152(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 96(SI)
-	VSUBPS    1184(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 128(SI)
-	VSUBPS    1216(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 160(SI)
-	VSUBPS    1248(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 192(SI)
-	VSUBPS    1280(SI), Y5, Y5
-	VMULPS    Y5, Y6, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 224(SI)
-	VMOVUPS   32(AX), Y5
-	VMULPS    Y5, Y0, Y6
-	VMOVUPS   gridConstants<>+0(SB), Y7
-	VSUBPS    Y7, Y6, Y7
-	VMOVUPS   constants<>+384(SB), Y8
-	VADDPS    Y8, Y7, Y7
-	VMAXPS    constants<>+384(SB), Y7, Y7
-	VMINPS    gridConstants<>+128(SB), Y7, Y7
-	VPSLLD    $0x03, Y7, Y7
-	VPADDD    Y7, Y3, Y3
-	VROUNDPS  $0x08, Y6, Y7
-	VSUBPS    Y7, Y6, Y7
-	VANDPS    constants<>+128(SB), Y7, Y7
-	VMINPS    Y7, Y4, Y4
-	VMOVUPS   2080(AX), Y6
-	VSUBPS    1056(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 256(SI)
-	VSUBPS    1088(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 288(SI)
-	VSUBPS    1120(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 320(SI)
-	VSUBPS    1152(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 352(SI)
-	VSUBPS    1184(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 384(SI)
-	VSUBPS    1216(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 416(SI)
-	VSUBPS    1248(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 448(SI)
-	VSUBPS    1280(SI), Y5, Y5
-	VMULPS    Y5, Y6, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 480(SI)
-	VMOVUPS   64(AX), Y5
-	VMULPS    Y5, Y0, Y6
-	VMOVUPS   gridConstants<>+0(SB), Y7
-	VSUBPS    Y7, Y6, Y7
-	VMOVUPS   constants<>+384(SB), Y8
-	VADDPS    Y8, Y7, Y7
-	VMAXPS    constants<>+384(SB), Y7, Y7
-	VMINPS    gridConstants<>+128(SB), Y7, Y7
-	VPSLLD    $0x06, Y7, Y7
-	VPADDD    Y7, Y3, Y3
-	VROUNDPS  $0x08, Y6, Y7
-	VSUBPS    Y7, Y6, Y7
-	VANDPS    constants<>+128(SB), Y7, Y7
-	VMINPS    Y7, Y4, Y4
-	VMOVUPS   2112(AX), Y6
-	VSUBPS    1056(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 512(SI)
-	VSUBPS    1088(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 544(SI)
-	VSUBPS    1120(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 576(SI)
-	VSUBPS    1152(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 608(SI)
-	VSUBPS    1184(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 640(SI)
-	VSUBPS    1216(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 672(SI)
-	VSUBPS    1248(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 704(SI)
-	VSUBPS    1280(SI), Y5, Y5
-	VMULPS    Y5, Y6, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 736(SI)
-	VMOVUPS   96(AX), Y5
-	VMULPS    Y5, Y0, Y6
-	VMOVUPS   gridConstants<>+0(SB), Y7
-	VSUBPS    Y7, Y6, Y7
-	VMOVUPS   constants<>+384(SB), Y8
-	VADDPS    Y8, Y7, Y7
-	VMAXPS    constants<>+384(SB), Y7, Y7
-	VMINPS    gridConstants<>+128(SB), Y7, Y7
-	VPSLLD    $0x09, Y7, Y7
-	VPADDD    Y7, Y3, Y3
-	VROUNDPS  $0x08, Y6, Y7
-	VSUBPS    Y7, Y6, Y7
-	VANDPS    constants<>+128(SB), Y7, Y7
-	VMINPS    Y7, Y4, Y4
-	VMOVUPS   2144(AX), Y6
-	VSUBPS    1056(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 768(SI)
-	VSUBPS    1088(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 800(SI)
-	VSUBPS    1120(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 832(SI)
-	VSUBPS    1152(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 864(SI)
-	VSUBPS    1184(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 896(SI)
-	VSUBPS    1216(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 928(SI)
-	VSUBPS    1248(SI), Y5, Y7
-	VMULPS    Y7, Y6, Y8
-	VMULPS    Y7, Y8, Y7
-	VMOVUPS   Y7, 960(SI)
-	VSUBPS    1280(SI), Y5, Y5
-	VMULPS    Y5, Y6, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 992(SI)
-	VMOVUPS   Y3, 1024(SI)
-	VMOVUPS   gridConstants<>+256(SB), Y5
-	VCMPPS    $0x11, Y5, Y4, Y4
-	VMOVMSKPS Y4, R8
-	VMOVUPS   (DI), Y5
-	VMOVMSKPS Y5, R10
-	VBLENDVPS Y5, Y3, Y5, Y4
-	TESTL     R10, R10
-	JEQ       sums
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R8
+	LEAQ 17928(DX), R9
+	MOVQ BX, R10
+	MOVQ AX, R11
+	MOVQ CX, R12
 
-segment:
-	BSFL         R10, R9
-	VPBROADCASTD 1024(SI)(R9*4), Y6
-	MOVL         1024(SI)(R9*4), R9
-	VPCMPEQD     Y3, Y6, Y6
-	VMOVMSKPS    Y6, R11
-	ANDL         R10, R11
-	XORL         R11, R10
-	MOVQ         starts+24(FP), R12
-	ANDL         R8, R11
-	JEQ          certain
-	MOVQ         all+32(FP), R12
+round:
+	VMOVUPS   constants<>+192(SB), Y2
+	VMOVUPS   gridConstants<>+512(SB), Y1
+	VMOVUPS   (R11), Y3
+	VMULPS    Y3, Y0, Y4
+	VMOVUPS   gridConstants<>+0(SB), Y5
+	VSUBPS    Y5, Y4, Y5
+	VMOVUPS   constants<>+384(SB), Y6
+	VADDPS    Y6, Y5, Y5
+	VMAXPS    constants<>+384(SB), Y5, Y5
+	VMINPS    gridConstants<>+128(SB), Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VROUNDPS  $0x08, Y4, Y5
+	VSUBPS    Y5, Y4, Y5
+	VANDPS    constants<>+128(SB), Y5, Y5
+	VMINPS    Y5, Y2, Y2
+	VMOVUPS   2048(R11), Y4
+	VSUBPS    17984(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, (SI)
+	VSUBPS    18016(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 32(SI)
+	VSUBPS    18048(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 64(SI)
+	VSUBPS    18080(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 96(SI)
+	VSUBPS    18112(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 128(SI)
+	VSUBPS    18144(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 160(SI)
+	VSUBPS    18176(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 192(SI)
+	VSUBPS    18208(DX), Y3, Y3
+	VMULPS    Y3, Y4, Y4
+	VMULPS    Y3, Y4, Y3
+	VMOVUPS   Y3, 224(SI)
+	VMOVUPS   32(R11), Y3
+	VMULPS    Y3, Y0, Y4
+	VMOVUPS   gridConstants<>+0(SB), Y5
+	VSUBPS    Y5, Y4, Y5
+	VMOVUPS   constants<>+384(SB), Y6
+	VADDPS    Y6, Y5, Y5
+	VMAXPS    constants<>+384(SB), Y5, Y5
+	VMINPS    gridConstants<>+128(SB), Y5, Y5
+	VPSLLD    $0x03, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VROUNDPS  $0x08, Y4, Y5
+	VSUBPS    Y5, Y4, Y5
+	VANDPS    constants<>+128(SB), Y5, Y5
+	VMINPS    Y5, Y2, Y2
+	VMOVUPS   2080(R11), Y4
+	VSUBPS    17984(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 256(SI)
+	VSUBPS    18016(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 288(SI)
+	VSUBPS    18048(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 320(SI)
+	VSUBPS    18080(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 352(SI)
+	VSUBPS    18112(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 384(SI)
+	VSUBPS    18144(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 416(SI)
+	VSUBPS    18176(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 448(SI)
+	VSUBPS    18208(DX), Y3, Y3
+	VMULPS    Y3, Y4, Y4
+	VMULPS    Y3, Y4, Y3
+	VMOVUPS   Y3, 480(SI)
+	VMOVUPS   64(R11), Y3
+	VMULPS    Y3, Y0, Y4
+	VMOVUPS   gridConstants<>+0(SB), Y5
+	VSUBPS    Y5, Y4, Y5
+	VMOVUPS   constants<>+384(SB), Y6
+	VADDPS    Y6, Y5, Y5
+	VMAXPS    constants<>+384(SB), Y5, Y5
+	VMINPS    gridConstants<>+128(SB), Y5, Y5
+	VPSLLD    $0x06, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VROUNDPS  $0x08, Y4, Y5
+	VSUBPS    Y5, Y4, Y5
+	VANDPS    constants<>+128(SB), Y5, Y5
+	VMINPS    Y5, Y2, Y2
+	VMOVUPS   2112(R11), Y4
+	VSUBPS    17984(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 512(SI)
+	VSUBPS    18016(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 544(SI)
+	VSUBPS    18048(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 576(SI)
+	VSUBPS    18080(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 608(SI)
+	VSUBPS    18112(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 640(SI)
+	VSUBPS    18144(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 672(SI)
+	VSUBPS    18176(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 704(SI)
+	VSUBPS    18208(DX), Y3, Y3
+	VMULPS    Y3, Y4, Y4
+	VMULPS    Y3, Y4, Y3
+	VMOVUPS   Y3, 736(SI)
+	VMOVUPS   96(R11), Y3
+	VMULPS    Y3, Y0, Y4
+	VMOVUPS   gridConstants<>+0(SB), Y5
+	VSUBPS    Y5, Y4, Y5
+	VMOVUPS   constants<>+384(SB), Y6
+	VADDPS    Y6, Y5, Y5
+	VMAXPS    constants<>+384(SB), Y5, Y5
+	VMINPS    gridConstants<>+128(SB), Y5, Y5
+	VPSLLD    $0x09, Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VROUNDPS  $0x08, Y4, Y5
+	VSUBPS    Y5, Y4, Y5
+	VANDPS    constants<>+128(SB), Y5, Y5
+	VMINPS    Y5, Y2, Y2
+	VMOVUPS   2144(R11), Y4
+	VSUBPS    17984(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 768(SI)
+	VSUBPS    18016(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 800(SI)
+	VSUBPS    18048(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 832(SI)
+	VSUBPS    18080(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 864(SI)
+	VSUBPS    18112(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 896(SI)
+	VSUBPS    18144(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 928(SI)
+	VSUBPS    18176(DX), Y3, Y5
+	VMULPS    Y5, Y4, Y6
+	VMULPS    Y5, Y6, Y5
+	VMOVUPS   Y5, 960(SI)
+	VSUBPS    18208(DX), Y3, Y3
+	VMULPS    Y3, Y4, Y4
+	VMULPS    Y3, Y4, Y3
+	VMOVUPS   Y3, 992(SI)
+	VMOVUPS   Y1, (R8)
+	VMOVUPS   gridConstants<>+256(SB), Y3
+	VCMPPS    $0x11, Y3, Y2, Y2
+	VMOVMSKPS Y2, R13
+	MOVB      R13, 16(R9)
+	VMOVUPS   (R10), Y2
+	VMOVMSKPS Y2, R13
+	VORPS     gridConstants<>+192(SB), Y1, Y1
+	VBLENDVPS Y2, Y1, Y2, Y2
+	VMOVUPS   Y2, (R10)
+	MOVB      R13, (R9)
+	ADDQ      $0x00000080, R11
+	ADDQ      $0x00000400, SI
+	ADDQ      $0x20, R8
+	ADDQ      $0x01, R9
+	ADDQ      $0x20, R10
+	DECQ      R12
+	JNE       round
 
-certain:
-	MOVL      (R12)(R9*4), R12
-	MOVL      R12, R11
-	SHRL      $0x17, R12
-	JEQ       done
-	ANDL      $0x007fffff, R11
-	LEAQ      (DX)(R11*2), R11
-	VMOVUPS   constants<>+256(SB), Y7
-	VMOVUPS   constants<>+320(SB), Y8
-	VBLENDVPS Y6, Y7, Y8, Y6
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+24(FP), R8
+	MOVQ  all+32(FP), R9
+	MOVQ  17928(DX), R10
+	MOVQ  17944(DX), R11
+	TESTQ R10, R10
+	JEQ   collected0
+
+collect0:
+	BSFQ    R10, DI
+	LEAQ    -1(R10), R12
+	MOVL    16384(DX)(DI*4), R13
+	MOVQ    R8, R14
+	BTQ     DI, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect0
+
+collected0:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+40(FP), R8
+	MOVQ points+48(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Y0
+	ANDL         $-8, R10
+	VMOVUPS      16384(DX)(R10*4), Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVUPS      constants<>+256(SB), Y1
+	VMOVUPS      constants<>+320(SB), Y2
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VMOVUPS      (BX)(R10*4), Y1
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
 
 neighbour:
-	MOVWLZX      (R11), R13
-	ADDQ         $0x02, R11
-	MOVBLZX      (BX)(R13*1), R14
-	VMOVUPS      (SI)(R14*4), Y7
-	MOVBLZX      1(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y7, Y7
-	MOVBLZX      2(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y7, Y7
-	MOVBLZX      3(BX)(R13*1), R14
-	VADDPS       (SI)(R14*4), Y7, Y7
-	VCMPPS       $0x11, Y6, Y7, Y8
-	VMINPS       Y6, Y7, Y6
-	VPBROADCASTD 8(BX)(R13*1), Y7
-	VBLENDVPS    Y8, Y7, Y4, Y4
-	DECL         R12
-	JNE          neighbour
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*4), Y2
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(R9)(R14*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      (BX)(R10*4), Y0
+	VBLENDVPS    Y0, Y1, Y0, Y1
+	VMOVUPS      Y1, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
 
-done:
-	TESTL     R10, R10
-	JNE       segment
-	VMOVUPS   (DI), Y3
-	VBLENDVPS Y5, Y4, Y3, Y4
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+640(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, CX
 
-sums:
-	VMOVUPS Y4, (DI)
-	ADDQ    $0x20, DI
-	VMOVUPS gridConstants<>+576(SB), Y3
-	VPERMPS Y3, Y4, Y5
-	VMOVUPS 3072(AX), Y6
-	VMULPS  Y5, Y6, Y6
-	VADDPS  Y6, Y1, Y1
-	VMOVUPS 1024(AX), Y6
-	VMULPS  Y5, Y6, Y6
-	VMULPS  Y5, Y6, Y5
-	VADDPS  Y5, Y2, Y2
-	VPSRLD  $0x03, Y4, Y5
-	VPERMPS Y3, Y5, Y5
-	VMOVUPS 3104(AX), Y6
-	VMULPS  Y5, Y6, Y6
-	VADDPS  Y6, Y1, Y1
-	VMOVUPS 1056(AX), Y6
-	VMULPS  Y5, Y6, Y6
-	VMULPS  Y5, Y6, Y5
-	VADDPS  Y5, Y2, Y2
-	VPSRLD  $0x06, Y4, Y5
-	VPERMPS Y3, Y5, Y5
-	VMOVUPS 3136(AX), Y6
-	VMULPS  Y5, Y6, Y6
-	VADDPS  Y6, Y1, Y1
-	VMOVUPS 1088(AX), Y6
-	VMULPS  Y5, Y6, Y6
-	VMULPS  Y5, Y6, Y5
-	VADDPS  Y5, Y2, Y2
-	VPSRLD  $0x09, Y4, Y4
-	VPERMPS Y3, Y4, Y3
+sum:
+	VMOVUPS (BX), Y3
+	VPERMPS Y0, Y3, Y4
+	VMOVUPS 3072(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1024(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x03, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3104(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1056(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x06, Y3, Y4
+	VPERMPS Y0, Y4, Y4
+	VMOVUPS 3136(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS 1088(AX), Y5
+	VMULPS  Y4, Y5, Y5
+	VMULPS  Y4, Y5, Y4
+	VADDPS  Y4, Y2, Y2
+	VPSRLD  $0x09, Y3, Y3
+	VPERMPS Y0, Y3, Y3
 	VMOVUPS 3168(AX), Y4
 	VMULPS  Y3, Y4, Y4
 	VADDPS  Y4, Y1, Y1
@@ -2738,8 +3255,9 @@ sums:
 	VMULPS  Y3, Y4, Y3
 	VADDPS  Y3, Y2, Y2
 	ADDQ    $0x00000080, AX
+	ADDQ    $0x20, BX
 	DECQ    CX
-	JNE     group
+	JNE     sum
 	MOVQ    sums+72(FP), AX
 	VMOVUPS Y1, (AX)
 	VMOVUPS Y2, 32(AX)
