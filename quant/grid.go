@@ -286,6 +286,9 @@ func (s *gridSearch) prepare() {
 		for i := range s.lanes.Numerators {
 			s.lanes.Numerators[i] = most + float32(float32(min(i, 2*s.steps)-s.steps)*s.step)
 		}
+		for i := range s.lanes.RestNumerators {
+			s.lanes.RestNumerators[i] = s.lanes.Numerators[16+i/4]
+		}
 		n := float32(s.grid.levels + 1)
 		s.lanes.PeakNumerators[0] = n
 		for i, step := range []int{-4, -3, -2, -1, 1, 2, 3, 4} {

@@ -35,7 +35,7 @@ func quantizeIQ3S(dst []byte, src, importance []float32) {
 		importance = nextBlock(importance)
 		at := 0
 		for s := range 8 {
-			if magnitude(x[32*s:][:32]) == 0 {
+			if b.Scales[s] == 0 && magnitude(x[32*s:][:32]) == 0 {
 				continue
 			}
 			for i, p := range b.Points[8*s:][:8] {

@@ -20,10 +20,10 @@ func main() {
 	fitPeaks(c)
 	spread(c)
 	for _, s := range []shape{{dim: 8, levels: 3, bits: 2}, {dim: 4, levels: 8, bits: 3}} {
-		for _, v := range []ISA{AVX2, AVX512} {
-			round(v, c, s, false)
-		}
-		round(AVX2, c, s, true)
+		round(AVX2, c, s, candidates)
+		round(AVX512, c, s, candidates)
+		round(AVX512, c, s, rest)
+		round(AVX2, c, s, again)
 	}
 	Generate()
 }
@@ -34,9 +34,9 @@ type shape struct{ dim, levels, bits int }
 // constants are those of package vector, and some for grids.
 type constants struct {
 	Constants
-	half, two, rounderHigh, sign, near, low8, middle, before Mem
-	odd                                                      map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
-	codeBias                                                 Mem
+	half, two, rounderHigh, sign, near, low8, middle, before, before4 Mem
+	odd                                                               map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
+	codeBias                                                          Mem
 }
 
 func newConstants() constants {
@@ -60,6 +60,7 @@ func newConstants() constants {
 	c.near = float(0x1p-18)
 	c.low8, c.middle = same(255), same(1<<22)
 	c.before = add(func(lane int) uint32 { return uint32(lane-1) & 15 })
+	c.before4 = add(func(lane int) uint32 { return uint32(lane-4) & 15 })
 	rounder := math.Float32bits(3 << 22)
 	c.codeBias = same(-(rounder + rounder<<3 + rounder<<6 + rounder<<9))
 	for _, bits := range []int{2, 3} {
@@ -86,40 +87,62 @@ const (
 	nearAt     = changesAt + 16
 	levelsAt   = nearAt + 40 // which is a multiple of 64
 	termShift  = 7           // from the number of a lane to the terms of its group
-	unroll     = 2           // neighbours at a time
+	unroll     = 2           // x
 	entryShift = 23
 )
 
-// round generates the rounding of a sub-block to points of a grid, with one
-// scale in each lane; or, if each, of one sub-block in each lane.
+// purpose says what is in the lanes.
+type purpose int
+
+const (
+	candidates purpose = iota // a sub-block with different scales
+	rest                      // four sub-blocks with one scale, the same with the next, and so on
+	again                     // sub-blocks
+)
+
+// round generates the rounding of sub-blocks to points of a grid, with a scale in
+// each lane.
 //
-// It goes through the groups four times, as a branch that is predicted wrong
+// It goes through the groups several times, as a branch that is predicted wrong
 // costs less where little follows: first it rounds all elements. Then it collects
 // the combinations that are no points, and for each of them looks for the closest
 // neighbour in the lanes that have it. At last it sums up.
-func round(v ISA, c constants, s shape, each bool) {
-	name, of := fmt.Sprintf("gridCandidates%d", s.levels), fmt.Sprintf("a sub-block with %d scales", v.Width)
-	scales := "peak float32, numerators *float32"
-	if each {
-		name, of = fmt.Sprintf("gridAgain%d", s.levels), fmt.Sprintf("%d sub-blocks with a scale each", v.Width)
+func round(v ISA, c constants, s shape, p purpose) {
+	var name, doc, scales string
+	switch p {
+	case candidates:
+		name, doc = "gridCandidates", fmt.Sprintf("rounds the groups of a sub-block with %d candidates.", v.Width)
+		scales = "peak float32, numerators *float32"
+	case rest:
+		name, doc = "gridRest", "rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours."
+		scales = "peaks, numerators *float32, mask int"
+	case again:
+		name, doc = "gridAgain", "rounds the groups of eight sub-blocks side by side that are marked as moved."
 		scales = "scales *float32"
 	}
-	Start(name, "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)",
-		fmt.Sprintf("rounds %s. See GridWork.", of), v)
+	Start(fmt.Sprint(name, s.levels), "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)",
+		doc+" See GridWork.", v)
 	values, groups := Load(Param("values"), GP64()), Load(Param("groups"), GP64())
 	work, chosen := Load(Param("work"), GP64()), Load(Param("chosen"), GP64())
 	bytes := 4 * v.Width
 	stride := 4
-	if each {
-		stride = bytes
+	if p != candidates {
+		stride = 4 * AVX2.Width
 	}
 
 	inverse, scale := v.Vector(), v.Vector()
-	if each {
+	if p == again {
 		scale = v.Load(Mem{Base: Load(Param("scales"), GP64())})
 		inverse = v.Div(v.Load(c.One), scale)
 	} else {
-		inverse = v.Div(v.Load(Mem{Base: Load(Param("numerators"), GP64())}), v.Broadcast("peak", 16))
+		var peaks reg.VecVirtual
+		if p == candidates {
+			peaks = v.Broadcast("peak", 16)
+		} else {
+			peaks = v.Vector()
+			VBROADCASTF32X4(Mem{Base: Load(Param("peaks"), GP64())}, peaks)
+		}
+		inverse = v.Div(v.Load(Mem{Base: Load(Param("numerators"), GP64())}), peaks)
 		scale = v.Div(v.Load(c.One), inverse)
 	}
 	worth := make([]Op, s.levels) // times the scale
@@ -139,10 +162,13 @@ func round(v ISA, c constants, s shape, each bool) {
 	value := func(group reg.GPVirtual, array, i int) reg.VecVirtual {
 		m := Mem{Base: group, Disp: array + i*stride}
 		r := v.Vector()
-		if each {
-			VMOVUPS(m, r)
-		} else {
+		switch p {
+		case candidates:
 			VBROADCASTSS(m, r)
+		case rest:
+			VBROADCASTF32X4(m, r)
+		case again:
+			VMOVUPS(m, r)
 		}
 		return r
 	}
@@ -195,7 +221,7 @@ func round(v ISA, c constants, s shape, each bool) {
 		VMOVUPS(code, Mem{Base: codes})
 		storeMask(v, maskOf(v, v.Compare(Less, near, v.Load(c.near))), Mem{Base: bits, Disp: nearAt - changesAt})
 		changes := GP32()
-		if each {
+		if p == again {
 			before := v.Load(Mem{Base: result})
 			VMOVMSKPS(before, changes)
 			VORPS(c.sign, code, code)
@@ -203,11 +229,17 @@ func round(v ISA, c constants, s shape, each bool) {
 			VMOVUPS(before, Mem{Base: result})
 		} else {
 			VMOVUPS(code, Mem{Base: result})
-			before := v.Load(c.before)
+			before, first := v.Load(c.before), U8(1)
+			if p == rest {
+				before, first = v.Load(c.before4), U8(15)
+			}
 			VPERMD(code, before, before)
 			changes = maskOf(v, equal(v, code, before))
 			NOTL(changes)
-			ORL(U8(1), changes)
+			ORL(first, changes)
+			if p == rest {
+				ANDL(Load(Param("mask"), GP64()).(reg.GPVirtual).As32(), changes)
+			}
 		}
 		storeMask(v, changes, Mem{Base: bits})
 	})
@@ -302,7 +334,7 @@ func round(v ISA, c constants, s shape, each bool) {
 		ADDQ(U8(2*unroll), list)
 		SUBL(U8(unroll), count)
 		JGT(LabelRef("neighbour"))
-		if each {
+		if p == again {
 			// Lanes with the same code may not be to be rounded again.
 			before := v.Load(Mem{Base: chosen, Index: lane, Scale: 4})
 			VBLENDVPS(before, best, before, best)

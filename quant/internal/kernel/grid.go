@@ -30,6 +30,8 @@ type GridSearch struct {
 	// greatest one last of Candidates. The others are not used, but must not be 0.
 	Numerators [32]float32
 	Candidates int
+	// RestNumerators has each of the candidates 16 to 19 four times.
+	RestNumerators [16]float32
 	// PeakNumerators has the same for fitPositive, after the largest level.
 	FitPeak        bool
 	PeakNumerators [9]float32
@@ -59,6 +61,11 @@ type GridWork struct {
 	// or 16 candidates, the two sums that scales are fitted by.
 	chosen [256]uint32
 	sums   [64]float32
+	// The same for candidates 16 to 19 of the sub-blocks 0 to 3 of eight, those of
+	// a candidate side by side; and of the others.
+	restPeaks  [4]float32
+	chosenRest [2][128]uint32
+	sumsRest   [2][32]float32
 	// The bits of the best candidate, with the highest one set in groups to round
 	// again; and this for eight sub-blocks side by side.
 	bits        [64]uint32

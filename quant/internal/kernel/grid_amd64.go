@@ -64,26 +64,50 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 			b.peaks[i] = scale * float32(g.Levels)
 			b.zero[i] = b.zero[i] || b.peaks[i] <= 0
 		}
+	} else {
+		for i, peak := range b.peaks[:n] {
+			b.Scales[i] = peak / float32(2*g.Levels-1)
+		}
 	}
 	for i, zero := range b.zero[:n] {
 		if zero {
 			b.Scales[i] = 0
 			clear(b.Signs[i*s.Size/8:][:s.Size/8])
 			clear(b.bits[i*groups:][:groups])
-			continue
-		}
-		if s.Numerators[s.Candidates-1]*b.magnitudes[i] > gridQuotient*b.peaks[i] {
+		} else if s.Numerators[s.Candidates-1]*b.magnitudes[i] > gridQuotient*b.peaks[i] {
 			return false
 		}
-		if !s.FitPeak {
-			b.Scales[i] = b.peaks[i] / float32(2*g.Levels-1)
-		}
-		for v := 0; v*width < s.Candidates; v++ {
-			g.try(&b.values[i*s.Size], groups, b.peaks[i], &s.Numerators[v*width], b.aligned(), &b.chosen[v*groups*width], &b.sums[2*v*width], width)
-		}
-		b.choose(s, i, groups, width)
 	}
 	for first := 0; first < n; first += 8 {
+		if !s.FitPeak {
+			gridSpreadAVX2(&b.values[first*s.Size], s.Size, &b.lanes[0])
+		}
+		vectors := (s.Candidates + width - 1) / width
+		withRest := width == 16 && s.Candidates > 16 && s.Candidates <= 20
+		if withRest {
+			vectors = 1
+			g.rest(s, b, first, groups)
+		}
+		for i := first; i < first+8; i++ {
+			if b.zero[i] {
+				continue
+			}
+			for v := range vectors {
+				g.try(&b.values[i*s.Size], groups, b.peaks[i], &s.Numerators[v*width], b.aligned(), &b.chosen[v*groups*width], &b.sums[2*v*width], width)
+			}
+			best := choice{scale: b.Scales[i]}
+			left := s.Candidates
+			for v := range vectors {
+				best.choose(b.chosen[v*groups*width:], b.sums[2*v*width:][:2*width], width, min(left, width), 1)
+				left -= width
+			}
+			if withRest {
+				at := i % 4
+				best.choose(b.chosenRest[i/4%2][at:], b.sumsRest[i/4%2][at:], 16, left, 4)
+			}
+			b.Scales[i] = best.scale
+			best.store(s, b.bits[i*groups:][:groups])
+		}
 		if !g.again(s, b, first, groups) {
 			return false
 		}
@@ -131,35 +155,57 @@ func (g *Grid) try(values *float32, groups int, peak float32, numerators, terms 
 	}
 }
 
-// choose takes the best candidate of sub-block i.
-func (b *GridWork) choose(s *GridSearch, i, groups, width int) {
-	var best float32
-	at := -1
-	for v := 0; v*width < s.Candidates; v++ {
-		all := b.sums[2*v*width:][:2*width]
-		count := min(width, s.Candidates-v*width)
-		xqs, qqs := all[:count], all[width:][:count]
-		for lane, xq := range xqs {
-			if qq := qqs[lane]; qq > 0 && xq*xq > best*qq {
-				b.Scales[i] = xq / qq
-				best = b.Scales[i] * xq
-				at = v*groups*width + lane
+// rest does for eight sub-blocks what try does, with candidates 16 and up.
+func (g *Grid) rest(s *GridSearch, b *GridWork, first, groups int) {
+	for half := range 2 {
+		mask := 0
+		for i := range 4 {
+			b.restPeaks[i] = 1
+			if at := first + 4*half + i; !b.zero[at] {
+				b.restPeaks[i] = b.peaks[at]
+				mask |= 0x1111 << i
 			}
 		}
-	}
-	bits := b.bits[i*groups:][:groups]
-	if at < 0 {
-		clear(bits)
-	} else {
-		for group := range bits {
-			bits[group] = b.chosen[at+group*width]
+		mask &= 1<<(4*(s.Candidates-16)) - 1
+		starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
+		if g.Levels == 3 {
+			gridRest3AVX512(&b.lanes[4*half], groups, &b.restPeaks[0], &s.RestNumerators[0], mask, starts, all, lists, points, b.aligned(), &b.chosenRest[half][0], &b.sumsRest[half][0])
+		} else {
+			gridRest8AVX512(&b.lanes[4*half], groups, &b.restPeaks[0], &s.RestNumerators[0], mask, starts, all, lists, points, b.aligned(), &b.chosenRest[half][0], &b.sumsRest[half][0])
 		}
 	}
-	var moved uint32
-	for _, c := range bits {
-		moved |= c
+}
+
+// choice is the best candidate so far.
+type choice struct {
+	scale, best float32
+	chosen      []uint32 // from that of its first group on, if there is one
+	stride      int
+}
+
+// choose looks at n more candidates: of width lanes, every step-th.
+func (c *choice) choose(chosen []uint32, sums []float32, width, n, step int) {
+	for i := range n {
+		xq, qq := sums[i*step], sums[i*step+width]
+		if qq > 0 && xq*xq > c.best*qq {
+			c.scale = xq / qq
+			c.best = c.scale * xq
+			c.chosen, c.stride = chosen[i*step:], width
+		}
 	}
-	if s.AgainAlways || s.AgainIfMoved && (moved&gridMoved != 0 || at < 0) {
+}
+
+// store keeps the bits of the choice, and marks what to round again.
+func (c *choice) store(s *GridSearch, bits []uint32) {
+	clear(bits)
+	var moved uint32
+	if c.chosen != nil {
+		for group := range bits {
+			bits[group] = c.chosen[group*c.stride]
+			moved |= bits[group]
+		}
+	}
+	if s.AgainAlways || s.AgainIfMoved && (moved&gridMoved != 0 || c.chosen == nil) {
 		for group := range bits {
 			bits[group] |= gridMoved
 		}
@@ -194,7 +240,6 @@ func (g *Grid) again(s *GridSearch, b *GridWork, first, groups int) bool {
 	if any&gridMoved == 0 {
 		return true
 	}
-	gridSpreadAVX2(&b.values[first*s.Size], s.Size, &b.lanes[0])
 	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
 	if g.Levels == 3 {
 		gridAgain3AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])

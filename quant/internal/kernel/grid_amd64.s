@@ -294,55 +294,71 @@ DATA gridConstants<>+496(SB)/4, $0x0000000b
 DATA gridConstants<>+500(SB)/4, $0x0000000c
 DATA gridConstants<>+504(SB)/4, $0x0000000d
 DATA gridConstants<>+508(SB)/4, $0x0000000e
-DATA gridConstants<>+512(SB)/4, $0x0ac00000
-DATA gridConstants<>+516(SB)/4, $0x0ac00000
-DATA gridConstants<>+520(SB)/4, $0x0ac00000
-DATA gridConstants<>+524(SB)/4, $0x0ac00000
-DATA gridConstants<>+528(SB)/4, $0x0ac00000
-DATA gridConstants<>+532(SB)/4, $0x0ac00000
-DATA gridConstants<>+536(SB)/4, $0x0ac00000
-DATA gridConstants<>+540(SB)/4, $0x0ac00000
-DATA gridConstants<>+544(SB)/4, $0x0ac00000
-DATA gridConstants<>+548(SB)/4, $0x0ac00000
-DATA gridConstants<>+552(SB)/4, $0x0ac00000
-DATA gridConstants<>+556(SB)/4, $0x0ac00000
-DATA gridConstants<>+560(SB)/4, $0x0ac00000
-DATA gridConstants<>+564(SB)/4, $0x0ac00000
-DATA gridConstants<>+568(SB)/4, $0x0ac00000
-DATA gridConstants<>+572(SB)/4, $0x0ac00000
-DATA gridConstants<>+576(SB)/4, $0x3f800000
-DATA gridConstants<>+580(SB)/4, $0x40400000
-DATA gridConstants<>+584(SB)/4, $0x40a00000
-DATA gridConstants<>+588(SB)/4, $0x40e00000
-DATA gridConstants<>+592(SB)/4, $0x3f800000
-DATA gridConstants<>+596(SB)/4, $0x40400000
-DATA gridConstants<>+600(SB)/4, $0x40a00000
-DATA gridConstants<>+604(SB)/4, $0x40e00000
-DATA gridConstants<>+608(SB)/4, $0x3f800000
-DATA gridConstants<>+612(SB)/4, $0x40400000
-DATA gridConstants<>+616(SB)/4, $0x40a00000
-DATA gridConstants<>+620(SB)/4, $0x40e00000
-DATA gridConstants<>+624(SB)/4, $0x3f800000
-DATA gridConstants<>+628(SB)/4, $0x40400000
-DATA gridConstants<>+632(SB)/4, $0x40a00000
-DATA gridConstants<>+636(SB)/4, $0x40e00000
+DATA gridConstants<>+512(SB)/4, $0x0000000c
+DATA gridConstants<>+516(SB)/4, $0x0000000d
+DATA gridConstants<>+520(SB)/4, $0x0000000e
+DATA gridConstants<>+524(SB)/4, $0x0000000f
+DATA gridConstants<>+528(SB)/4, $0x00000000
+DATA gridConstants<>+532(SB)/4, $0x00000001
+DATA gridConstants<>+536(SB)/4, $0x00000002
+DATA gridConstants<>+540(SB)/4, $0x00000003
+DATA gridConstants<>+544(SB)/4, $0x00000004
+DATA gridConstants<>+548(SB)/4, $0x00000005
+DATA gridConstants<>+552(SB)/4, $0x00000006
+DATA gridConstants<>+556(SB)/4, $0x00000007
+DATA gridConstants<>+560(SB)/4, $0x00000008
+DATA gridConstants<>+564(SB)/4, $0x00000009
+DATA gridConstants<>+568(SB)/4, $0x0000000a
+DATA gridConstants<>+572(SB)/4, $0x0000000b
+DATA gridConstants<>+576(SB)/4, $0x0ac00000
+DATA gridConstants<>+580(SB)/4, $0x0ac00000
+DATA gridConstants<>+584(SB)/4, $0x0ac00000
+DATA gridConstants<>+588(SB)/4, $0x0ac00000
+DATA gridConstants<>+592(SB)/4, $0x0ac00000
+DATA gridConstants<>+596(SB)/4, $0x0ac00000
+DATA gridConstants<>+600(SB)/4, $0x0ac00000
+DATA gridConstants<>+604(SB)/4, $0x0ac00000
+DATA gridConstants<>+608(SB)/4, $0x0ac00000
+DATA gridConstants<>+612(SB)/4, $0x0ac00000
+DATA gridConstants<>+616(SB)/4, $0x0ac00000
+DATA gridConstants<>+620(SB)/4, $0x0ac00000
+DATA gridConstants<>+624(SB)/4, $0x0ac00000
+DATA gridConstants<>+628(SB)/4, $0x0ac00000
+DATA gridConstants<>+632(SB)/4, $0x0ac00000
+DATA gridConstants<>+636(SB)/4, $0x0ac00000
 DATA gridConstants<>+640(SB)/4, $0x3f800000
 DATA gridConstants<>+644(SB)/4, $0x40400000
 DATA gridConstants<>+648(SB)/4, $0x40a00000
 DATA gridConstants<>+652(SB)/4, $0x40e00000
-DATA gridConstants<>+656(SB)/4, $0x41100000
-DATA gridConstants<>+660(SB)/4, $0x41300000
-DATA gridConstants<>+664(SB)/4, $0x41500000
-DATA gridConstants<>+668(SB)/4, $0x41700000
+DATA gridConstants<>+656(SB)/4, $0x3f800000
+DATA gridConstants<>+660(SB)/4, $0x40400000
+DATA gridConstants<>+664(SB)/4, $0x40a00000
+DATA gridConstants<>+668(SB)/4, $0x40e00000
 DATA gridConstants<>+672(SB)/4, $0x3f800000
 DATA gridConstants<>+676(SB)/4, $0x40400000
 DATA gridConstants<>+680(SB)/4, $0x40a00000
 DATA gridConstants<>+684(SB)/4, $0x40e00000
-DATA gridConstants<>+688(SB)/4, $0x41100000
-DATA gridConstants<>+692(SB)/4, $0x41300000
-DATA gridConstants<>+696(SB)/4, $0x41500000
-DATA gridConstants<>+700(SB)/4, $0x41700000
-GLOBL gridConstants<>(SB), RODATA|NOPTR, $704
+DATA gridConstants<>+688(SB)/4, $0x3f800000
+DATA gridConstants<>+692(SB)/4, $0x40400000
+DATA gridConstants<>+696(SB)/4, $0x40a00000
+DATA gridConstants<>+700(SB)/4, $0x40e00000
+DATA gridConstants<>+704(SB)/4, $0x3f800000
+DATA gridConstants<>+708(SB)/4, $0x40400000
+DATA gridConstants<>+712(SB)/4, $0x40a00000
+DATA gridConstants<>+716(SB)/4, $0x40e00000
+DATA gridConstants<>+720(SB)/4, $0x41100000
+DATA gridConstants<>+724(SB)/4, $0x41300000
+DATA gridConstants<>+728(SB)/4, $0x41500000
+DATA gridConstants<>+732(SB)/4, $0x41700000
+DATA gridConstants<>+736(SB)/4, $0x3f800000
+DATA gridConstants<>+740(SB)/4, $0x40400000
+DATA gridConstants<>+744(SB)/4, $0x40a00000
+DATA gridConstants<>+748(SB)/4, $0x40e00000
+DATA gridConstants<>+752(SB)/4, $0x41100000
+DATA gridConstants<>+756(SB)/4, $0x41300000
+DATA gridConstants<>+760(SB)/4, $0x41500000
+DATA gridConstants<>+764(SB)/4, $0x41700000
+GLOBL gridConstants<>(SB), RODATA|NOPTR, $768
 
 // func gridSplitAVX2(x *float32, importance *float32, variance float32, base float32, size int, even int, values *float32, signs *uint8, peaks *float32, lows *float32) (bits uint32)
 // Requires: AVX, AVX2, POPCNT
@@ -661,17 +677,17 @@ TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-88
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
 	MOVQ         chosen+72(FP), BX
+	VBROADCASTSS peak+16(FP), Y0
 	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Y0
-	VBROADCASTSS peak+16(FP), Y1
-	VDIVPS       Y1, Y0, Y0
+	VMOVUPS      (SI), Y1
+	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+704(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VBROADCASTSS gridConstants<>+644(SB), Y3
+	VBROADCASTSS gridConstants<>+708(SB), Y3
 	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS gridConstants<>+648(SB), Y4
+	VBROADCASTSS gridConstants<>+712(SB), Y4
 	VMULPS       Y4, Y1, Y1
 	VMOVUPS      gridConstants<>+0(SB), Y4
 	VMULPS       Y4, Y0, Y0
@@ -1025,7 +1041,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Y0
+	VMOVUPS gridConstants<>+640(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, CX
@@ -1120,17 +1136,17 @@ TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
 	MOVQ         chosen+72(FP), BX
+	VBROADCASTSS peak+16(FP), Z0
 	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Z0
-	VBROADCASTSS peak+16(FP), Z1
-	VDIVPS       Z1, Z0, Z0
+	VMOVUPS      (SI), Z1
+	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+640(SB), Z3
+	VBROADCASTSS gridConstants<>+704(SB), Z3
 	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+644(SB), Z4
+	VBROADCASTSS gridConstants<>+708(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+648(SB), Z5
+	VBROADCASTSS gridConstants<>+712(SB), Z5
 	VMULPS       Z5, Z1, Z1
 	VMOVUPS      gridConstants<>+0(SB), Z5
 	VMULPS       Z5, Z0, Z0
@@ -1499,7 +1515,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Z0
+	VMOVUPS gridConstants<>+640(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	MOVQ    CX, CX
@@ -1587,6 +1603,484 @@ sum:
 	VZEROUPPER
 	RET
 
+// func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·gridRest3AVX512(SB), NOSPLIT, $0-96
+	MOVQ            values+0(FP), AX
+	MOVQ            groups+8(FP), CX
+	MOVQ            work+72(FP), DX
+	MOVQ            chosen+80(FP), BX
+	MOVQ            peaks+16(FP), SI
+	VBROADCASTF32X4 (SI), Z0
+	MOVQ            numerators+24(FP), SI
+	VMOVUPS         (SI), Z1
+	VDIVPS          Z0, Z1, Z0
+	VMOVUPS         constants<>+192(SB), Z1
+	VDIVPS          Z0, Z1, Z1
+	VBROADCASTSS    gridConstants<>+704(SB), Z3
+	VMULPS          Z3, Z1, Z3
+	VBROADCASTSS    gridConstants<>+708(SB), Z4
+	VMULPS          Z4, Z1, Z4
+	VBROADCASTSS    gridConstants<>+712(SB), Z5
+	VMULPS          Z5, Z1, Z1
+	VMOVUPS         gridConstants<>+0(SB), Z5
+	VMULPS          Z5, Z0, Z0
+
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R9
+	LEAQ 17928(DX), R10
+	MOVQ BX, R11
+	MOVQ AX, R12
+	MOVQ CX, R13
+
+round:
+	VMOVUPS         constants<>+192(SB), Z6
+	VXORPS          Z5, Z5, Z5
+	VBROADCASTF32X4 (R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2048(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, (SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 64(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 128(SI)
+	VBROADCASTF32X4 32(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x02, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2080(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 192(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 256(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 320(SI)
+	VBROADCASTF32X4 64(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x04, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2112(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 384(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 448(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 512(SI)
+	VBROADCASTF32X4 96(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x06, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2144(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 576(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 640(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 704(SI)
+	VBROADCASTF32X4 128(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x08, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2176(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 768(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 832(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 896(SI)
+	VBROADCASTF32X4 160(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x0a, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2208(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 960(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 1024(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 1088(SI)
+	VBROADCASTF32X4 192(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x0c, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2240(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 1152(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 1216(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 1280(SI)
+	VBROADCASTF32X4 224(R12), Z7
+	VMULPS          Z7, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x0e, Z9, Z9
+	VPADDD          Z9, Z5, K1, Z5
+	VPADDD          Z9, Z5, K2, Z5
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z6, Z6
+	VBROADCASTF32X4 2272(R12), Z8
+	VSUBPS          Z3, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 1344(SI)
+	VSUBPS          Z4, Z7, Z9
+	VMULPS          Z9, Z8, Z10
+	VMULPS          Z9, Z10, Z9
+	VMOVUPS         Z9, 1408(SI)
+	VSUBPS          Z1, Z7, Z7
+	VMULPS          Z7, Z8, Z8
+	VMULPS          Z7, Z8, Z7
+	VMOVUPS         Z7, 1472(SI)
+	VMOVUPS         Z5, (R9)
+	VMOVUPS         gridConstants<>+256(SB), Z7
+	VCMPPS          $0x11, Z7, Z6, K1
+	KMOVW           K1, R14
+	MOVW            R14, 16(R10)
+	VMOVUPS         Z5, (R11)
+	VMOVUPS         gridConstants<>+448(SB), Z6
+	VMOVUPS         gridConstants<>+512(SB), Z6
+	VPERMD          Z5, Z6, Z6
+	VPCMPEQD        Z5, Z6, K1
+	KMOVW           K1, R14
+	NOTL            R14
+	ORL             $0x0f, R14
+	MOVQ            mask+32(FP), R15
+	ANDL            R15, R14
+	MOVW            R14, (R10)
+	ADDQ            $0x00000100, R12
+	ADDQ            $0x00000800, SI
+	ADDQ            $0x40, R9
+	ADDQ            $0x02, R10
+	ADDQ            $0x40, R11
+	DECQ            R13
+	JNE             round
+
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+40(FP), R9
+	MOVQ  all+48(FP), R10
+	MOVQ  17928(DX), R11
+	MOVQ  17944(DX), R12
+	TESTQ R11, R11
+	JEQ   collected0
+
+collect0:
+	BSFQ    R11, DI
+	LEAQ    -1(R11), R13
+	MOVL    16384(DX)(DI*4), R14
+	MOVQ    R9, R15
+	BTQ     DI, R12
+	CMOVQCS R10, R15
+	MOVL    (R15)(R14*4), R14
+	MOVL    R14, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R15
+	CMPL    R14, $0x00800000
+	CMOVQCC R15, SI
+	ANDQ    R13, R11
+	JNE     collect0
+
+collected0:
+	MOVQ  starts+40(FP), DI
+	MOVQ  all+48(FP), R9
+	MOVQ  17936(DX), R10
+	MOVQ  17952(DX), R11
+	TESTQ R10, R10
+	JEQ   collected1
+
+collect1:
+	BSFQ    R10, R8
+	LEAQ    -1(R10), R12
+	MOVL    16640(DX)(R8*4), R13
+	MOVQ    DI, R14
+	BTQ     R8, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	ADDL    $0x40, R8
+	MOVL    R13, (SI)
+	MOVL    R8, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect1
+
+collected1:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+56(FP), R8
+	MOVQ points+64(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Z0
+	ANDL         $-16, R10
+	VMOVUPS      16384(DX)(R10*4), Z1
+	VPCMPEQD     Z1, Z0, K1
+	VMOVUPS      constants<>+256(SB), Z0
+	VMOVUPS      constants<>+320(SB), Z1
+	VBLENDMPS    Z0, Z1, K1, Z2
+	VMOVUPS      (BX)(R10*4), Z0
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
+
+neighbour:
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      4(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      5(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      6(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      7(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      Z0, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+640(SB), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    CX, CX
+
+sum:
+	VMOVUPS         (BX), Z3
+	VPERMPS         Z0, Z3, Z4
+	VBROADCASTF32X4 3072(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1024(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x02, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3104(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1056(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x04, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3136(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1088(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x06, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3168(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1120(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x08, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3200(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1152(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x0a, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3232(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1184(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x0c, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3264(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1216(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x0e, Z3, Z3
+	VPERMPS         Z0, Z3, Z3
+	VBROADCASTF32X4 3296(AX), Z4
+	VMULPS          Z3, Z4, Z4
+	VADDPS          Z4, Z1, Z1
+	VBROADCASTF32X4 1248(AX), Z4
+	VMULPS          Z3, Z4, Z4
+	VMULPS          Z3, Z4, Z3
+	VADDPS          Z3, Z2, Z2
+	ADDQ            $0x00000100, AX
+	ADDQ            $0x40, BX
+	DECQ            CX
+	JNE             sum
+	MOVQ            sums+88(FP), AX
+	VMOVUPS         Z1, (AX)
+	VMOVUPS         Z2, 64(AX)
+	VZEROUPPER
+	RET
+
 // func gridAgain3AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
 TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
@@ -1598,11 +2092,11 @@ TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
 	VMOVUPS      (SI), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+704(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS gridConstants<>+644(SB), Y3
+	VBROADCASTSS gridConstants<>+708(SB), Y3
 	VMULPS       Y3, Y0, Y3
-	VBROADCASTSS gridConstants<>+648(SB), Y4
+	VBROADCASTSS gridConstants<>+712(SB), Y4
 	VMULPS       Y4, Y0, Y0
 	VMOVUPS      gridConstants<>+0(SB), Y4
 	VMULPS       Y4, Y1, Y1
@@ -1956,7 +2450,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Y0
+	VMOVUPS gridConstants<>+640(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, CX
@@ -2051,34 +2545,34 @@ TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
 	MOVQ         chosen+72(FP), BX
+	VBROADCASTSS peak+16(FP), Y0
 	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Y0
-	VBROADCASTSS peak+16(FP), Y1
-	VDIVPS       Y1, Y0, Y0
+	VMOVUPS      (SI), Y1
+	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+704(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 17984(DX)
-	VBROADCASTSS gridConstants<>+644(SB), Y2
+	VBROADCASTSS gridConstants<>+708(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18016(DX)
-	VBROADCASTSS gridConstants<>+648(SB), Y2
+	VBROADCASTSS gridConstants<>+712(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18048(DX)
-	VBROADCASTSS gridConstants<>+652(SB), Y2
+	VBROADCASTSS gridConstants<>+716(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18080(DX)
-	VBROADCASTSS gridConstants<>+656(SB), Y2
+	VBROADCASTSS gridConstants<>+720(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18112(DX)
-	VBROADCASTSS gridConstants<>+660(SB), Y2
+	VBROADCASTSS gridConstants<>+724(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18144(DX)
-	VBROADCASTSS gridConstants<>+664(SB), Y2
+	VBROADCASTSS gridConstants<>+728(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18176(DX)
-	VBROADCASTSS gridConstants<>+668(SB), Y2
+	VBROADCASTSS gridConstants<>+732(SB), Y2
 	VMULPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 18208(DX)
 	VMOVUPS      gridConstants<>+0(SB), Y1
@@ -2099,7 +2593,7 @@ TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
 
 round:
 	VMOVUPS      constants<>+192(SB), Y2
-	VMOVUPS      gridConstants<>+512(SB), Y1
+	VMOVUPS      gridConstants<>+576(SB), Y1
 	VBROADCASTSS (R11), Y3
 	VMULPS       Y3, Y0, Y4
 	VMOVUPS      gridConstants<>+0(SB), Y5
@@ -2397,7 +2891,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Y0
+	VMOVUPS gridConstants<>+704(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, CX
@@ -2456,27 +2950,27 @@ TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
 	MOVQ         chosen+72(FP), BX
+	VBROADCASTSS peak+16(FP), Z0
 	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Z0
-	VBROADCASTSS peak+16(FP), Z1
-	VDIVPS       Z1, Z0, Z0
+	VMOVUPS      (SI), Z1
+	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+640(SB), Z3
+	VBROADCASTSS gridConstants<>+704(SB), Z3
 	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+644(SB), Z4
+	VBROADCASTSS gridConstants<>+708(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+648(SB), Z5
+	VBROADCASTSS gridConstants<>+712(SB), Z5
 	VMULPS       Z5, Z1, Z5
-	VBROADCASTSS gridConstants<>+652(SB), Z6
+	VBROADCASTSS gridConstants<>+716(SB), Z6
 	VMULPS       Z6, Z1, Z6
-	VBROADCASTSS gridConstants<>+656(SB), Z7
+	VBROADCASTSS gridConstants<>+720(SB), Z7
 	VMULPS       Z7, Z1, Z7
-	VBROADCASTSS gridConstants<>+660(SB), Z8
+	VBROADCASTSS gridConstants<>+724(SB), Z8
 	VMULPS       Z8, Z1, Z8
-	VBROADCASTSS gridConstants<>+664(SB), Z9
+	VBROADCASTSS gridConstants<>+728(SB), Z9
 	VMULPS       Z9, Z1, Z9
-	VBROADCASTSS gridConstants<>+668(SB), Z10
+	VBROADCASTSS gridConstants<>+732(SB), Z10
 	VMULPS       Z10, Z1, Z1
 	VMOVUPS      gridConstants<>+0(SB), Z10
 	VMULPS       Z10, Z0, Z0
@@ -2496,7 +2990,7 @@ TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 
 round:
 	VMOVUPS      constants<>+192(SB), Z11
-	VMOVUPS      gridConstants<>+512(SB), Z10
+	VMOVUPS      gridConstants<>+576(SB), Z10
 	VBROADCASTSS (R12), Z12
 	VMULPS       Z12, Z0, Z13
 	VMOVUPS      gridConstants<>+0(SB), Z14
@@ -2809,7 +3303,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Z0
+	VMOVUPS gridConstants<>+704(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	MOVQ    CX, CX
@@ -2861,6 +3355,422 @@ sum:
 	VZEROUPPER
 	RET
 
+// func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·gridRest8AVX512(SB), NOSPLIT, $0-96
+	MOVQ            values+0(FP), AX
+	MOVQ            groups+8(FP), CX
+	MOVQ            work+72(FP), DX
+	MOVQ            chosen+80(FP), BX
+	MOVQ            peaks+16(FP), SI
+	VBROADCASTF32X4 (SI), Z0
+	MOVQ            numerators+24(FP), SI
+	VMOVUPS         (SI), Z1
+	VDIVPS          Z0, Z1, Z0
+	VMOVUPS         constants<>+192(SB), Z1
+	VDIVPS          Z0, Z1, Z1
+	VBROADCASTSS    gridConstants<>+704(SB), Z3
+	VMULPS          Z3, Z1, Z3
+	VBROADCASTSS    gridConstants<>+708(SB), Z4
+	VMULPS          Z4, Z1, Z4
+	VBROADCASTSS    gridConstants<>+712(SB), Z5
+	VMULPS          Z5, Z1, Z5
+	VBROADCASTSS    gridConstants<>+716(SB), Z6
+	VMULPS          Z6, Z1, Z6
+	VBROADCASTSS    gridConstants<>+720(SB), Z7
+	VMULPS          Z7, Z1, Z7
+	VBROADCASTSS    gridConstants<>+724(SB), Z8
+	VMULPS          Z8, Z1, Z8
+	VBROADCASTSS    gridConstants<>+728(SB), Z9
+	VMULPS          Z9, Z1, Z9
+	VBROADCASTSS    gridConstants<>+732(SB), Z10
+	VMULPS          Z10, Z1, Z1
+	VMOVUPS         gridConstants<>+0(SB), Z10
+	VMULPS          Z10, Z0, Z0
+
+	// Round all elements.
+	XORQ SI, SI
+	MOVQ SI, 17928(DX)
+	MOVQ SI, 17936(DX)
+	MOVQ SI, 17944(DX)
+	MOVQ SI, 17952(DX)
+	MOVQ DX, SI
+	LEAQ 16384(DX), R9
+	LEAQ 17928(DX), R10
+	MOVQ BX, R11
+	MOVQ AX, R12
+	MOVQ CX, R13
+
+round:
+	VMOVUPS         constants<>+192(SB), Z11
+	VMOVUPS         gridConstants<>+576(SB), Z10
+	VBROADCASTF32X4 (R12), Z12
+	VMULPS          Z12, Z0, Z13
+	VMOVUPS         gridConstants<>+0(SB), Z14
+	VSUBPS          Z14, Z13, Z14
+	VMOVUPS         constants<>+384(SB), Z15
+	VADDPS          Z15, Z14, Z14
+	VMAXPS          constants<>+384(SB), Z14, Z14
+	VMINPS          gridConstants<>+128(SB), Z14, Z14
+	VPADDD          Z14, Z10, Z10
+	VREDUCEPS       $0x00, Z13, Z13
+	VRANGEPS        $0x0a, Z13, Z11, Z11
+	VBROADCASTF32X4 2048(R12), Z13
+	VSUBPS          Z3, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, (SI)
+	VSUBPS          Z4, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 64(SI)
+	VSUBPS          Z5, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 128(SI)
+	VSUBPS          Z6, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 192(SI)
+	VSUBPS          Z7, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 256(SI)
+	VSUBPS          Z8, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 320(SI)
+	VSUBPS          Z9, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 384(SI)
+	VSUBPS          Z1, Z12, Z12
+	VMULPS          Z12, Z13, Z13
+	VMULPS          Z12, Z13, Z12
+	VMOVUPS         Z12, 448(SI)
+	VBROADCASTF32X4 32(R12), Z12
+	VMULPS          Z12, Z0, Z13
+	VMOVUPS         gridConstants<>+0(SB), Z14
+	VSUBPS          Z14, Z13, Z14
+	VMOVUPS         constants<>+384(SB), Z15
+	VADDPS          Z15, Z14, Z14
+	VMAXPS          constants<>+384(SB), Z14, Z14
+	VMINPS          gridConstants<>+128(SB), Z14, Z14
+	VPSLLD          $0x03, Z14, Z14
+	VPADDD          Z14, Z10, Z10
+	VREDUCEPS       $0x00, Z13, Z13
+	VRANGEPS        $0x0a, Z13, Z11, Z11
+	VBROADCASTF32X4 2080(R12), Z13
+	VSUBPS          Z3, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 512(SI)
+	VSUBPS          Z4, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 576(SI)
+	VSUBPS          Z5, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 640(SI)
+	VSUBPS          Z6, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 704(SI)
+	VSUBPS          Z7, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 768(SI)
+	VSUBPS          Z8, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 832(SI)
+	VSUBPS          Z9, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 896(SI)
+	VSUBPS          Z1, Z12, Z12
+	VMULPS          Z12, Z13, Z13
+	VMULPS          Z12, Z13, Z12
+	VMOVUPS         Z12, 960(SI)
+	VBROADCASTF32X4 64(R12), Z12
+	VMULPS          Z12, Z0, Z13
+	VMOVUPS         gridConstants<>+0(SB), Z14
+	VSUBPS          Z14, Z13, Z14
+	VMOVUPS         constants<>+384(SB), Z15
+	VADDPS          Z15, Z14, Z14
+	VMAXPS          constants<>+384(SB), Z14, Z14
+	VMINPS          gridConstants<>+128(SB), Z14, Z14
+	VPSLLD          $0x06, Z14, Z14
+	VPADDD          Z14, Z10, Z10
+	VREDUCEPS       $0x00, Z13, Z13
+	VRANGEPS        $0x0a, Z13, Z11, Z11
+	VBROADCASTF32X4 2112(R12), Z13
+	VSUBPS          Z3, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1024(SI)
+	VSUBPS          Z4, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1088(SI)
+	VSUBPS          Z5, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1152(SI)
+	VSUBPS          Z6, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1216(SI)
+	VSUBPS          Z7, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1280(SI)
+	VSUBPS          Z8, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1344(SI)
+	VSUBPS          Z9, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1408(SI)
+	VSUBPS          Z1, Z12, Z12
+	VMULPS          Z12, Z13, Z13
+	VMULPS          Z12, Z13, Z12
+	VMOVUPS         Z12, 1472(SI)
+	VBROADCASTF32X4 96(R12), Z12
+	VMULPS          Z12, Z0, Z13
+	VMOVUPS         gridConstants<>+0(SB), Z14
+	VSUBPS          Z14, Z13, Z14
+	VMOVUPS         constants<>+384(SB), Z15
+	VADDPS          Z15, Z14, Z14
+	VMAXPS          constants<>+384(SB), Z14, Z14
+	VMINPS          gridConstants<>+128(SB), Z14, Z14
+	VPSLLD          $0x09, Z14, Z14
+	VPADDD          Z14, Z10, Z10
+	VREDUCEPS       $0x00, Z13, Z13
+	VRANGEPS        $0x0a, Z13, Z11, Z11
+	VBROADCASTF32X4 2144(R12), Z13
+	VSUBPS          Z3, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1536(SI)
+	VSUBPS          Z4, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1600(SI)
+	VSUBPS          Z5, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1664(SI)
+	VSUBPS          Z6, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1728(SI)
+	VSUBPS          Z7, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1792(SI)
+	VSUBPS          Z8, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1856(SI)
+	VSUBPS          Z9, Z12, Z14
+	VMULPS          Z14, Z13, Z15
+	VMULPS          Z14, Z15, Z14
+	VMOVUPS         Z14, 1920(SI)
+	VSUBPS          Z1, Z12, Z12
+	VMULPS          Z12, Z13, Z13
+	VMULPS          Z12, Z13, Z12
+	VMOVUPS         Z12, 1984(SI)
+	VMOVUPS         Z10, (R9)
+	VMOVUPS         gridConstants<>+256(SB), Z12
+	VCMPPS          $0x11, Z12, Z11, K1
+	KMOVW           K1, R14
+	MOVW            R14, 16(R10)
+	VMOVUPS         Z10, (R11)
+	VMOVUPS         gridConstants<>+448(SB), Z11
+	VMOVUPS         gridConstants<>+512(SB), Z11
+	VPERMD          Z10, Z11, Z11
+	VPCMPEQD        Z10, Z11, K1
+	KMOVW           K1, R14
+	NOTL            R14
+	ORL             $0x0f, R14
+	MOVQ            mask+32(FP), R15
+	ANDL            R15, R14
+	MOVW            R14, (R10)
+	ADDQ            $0x00000080, R12
+	ADDQ            $0x00000800, SI
+	ADDQ            $0x40, R9
+	ADDQ            $0x02, R10
+	ADDQ            $0x40, R11
+	DECQ            R13
+	JNE             round
+
+	// Collect what is no point.
+	LEAQ  16896(DX), SI
+	MOVQ  starts+40(FP), R9
+	MOVQ  all+48(FP), R10
+	MOVQ  17928(DX), R11
+	MOVQ  17944(DX), R12
+	TESTQ R11, R11
+	JEQ   collected0
+
+collect0:
+	BSFQ    R11, DI
+	LEAQ    -1(R11), R13
+	MOVL    16384(DX)(DI*4), R14
+	MOVQ    R9, R15
+	BTQ     DI, R12
+	CMOVQCS R10, R15
+	MOVL    (R15)(R14*4), R14
+	MOVL    R14, (SI)
+	MOVL    DI, 4(SI)
+	LEAQ    8(SI), R15
+	CMPL    R14, $0x00800000
+	CMOVQCC R15, SI
+	ANDQ    R13, R11
+	JNE     collect0
+
+collected0:
+	MOVQ  starts+40(FP), DI
+	MOVQ  all+48(FP), R9
+	MOVQ  17936(DX), R10
+	MOVQ  17952(DX), R11
+	TESTQ R10, R10
+	JEQ   collected1
+
+collect1:
+	BSFQ    R10, R8
+	LEAQ    -1(R10), R12
+	MOVL    16640(DX)(R8*4), R13
+	MOVQ    DI, R14
+	BTQ     R8, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	ADDL    $0x40, R8
+	MOVL    R13, (SI)
+	MOVL    R8, 4(SI)
+	LEAQ    8(SI), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, SI
+	ANDQ    R12, R10
+	JNE     collect1
+
+collected1:
+	// Find the closest neighbours.
+	LEAQ 16896(DX), DI
+	MOVQ lists+56(FP), R8
+	MOVQ points+64(FP), R9
+	CMPQ DI, SI
+	JEQ  found
+
+item:
+	MOVL         (DI), R12
+	MOVL         4(DI), R10
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x007fffff, R11
+	LEAQ         (R8)(R11*2), R11
+	VPBROADCASTD 16384(DX)(R10*4), Z0
+	ANDL         $-16, R10
+	VMOVUPS      16384(DX)(R10*4), Z1
+	VPCMPEQD     Z1, Z0, K1
+	VMOVUPS      constants<>+256(SB), Z0
+	VMOVUPS      constants<>+320(SB), Z1
+	VBLENDMPS    Z0, Z1, K1, Z2
+	VMOVUPS      (BX)(R10*4), Z0
+	MOVQ         R10, R13
+	SHLQ         $0x07, R13
+	ADDQ         DX, R13
+
+neighbour:
+	MOVWLZX      (R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	MOVWLZX      2(R11), R14
+	MOVBLZX      (R9)(R14*1), R15
+	VMOVUPS      (R13)(R15*8), Z1
+	MOVBLZX      1(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      2(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVBLZX      3(R9)(R14*1), R15
+	VADDPS       (R13)(R15*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(R9)(R14*1), K1, Z0
+	ADDQ         $0x04, R11
+	SUBL         $0x02, R12
+	JGT          neighbour
+	VMOVUPS      Z0, (BX)(R10*4)
+	ADDQ         $0x08, DI
+	CMPQ         DI, SI
+	JNE          item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+704(SB), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    CX, CX
+
+sum:
+	VMOVUPS         (BX), Z3
+	VPERMPS         Z0, Z3, Z4
+	VBROADCASTF32X4 3072(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1024(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x03, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3104(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1056(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x06, Z3, Z4
+	VPERMPS         Z0, Z4, Z4
+	VBROADCASTF32X4 3136(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1088(AX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
+	VADDPS          Z4, Z2, Z2
+	VPSRLD          $0x09, Z3, Z3
+	VPERMPS         Z0, Z3, Z3
+	VBROADCASTF32X4 3168(AX), Z4
+	VMULPS          Z3, Z4, Z4
+	VADDPS          Z4, Z1, Z1
+	VBROADCASTF32X4 1120(AX), Z4
+	VMULPS          Z3, Z4, Z4
+	VMULPS          Z3, Z4, Z3
+	VADDPS          Z3, Z2, Z2
+	ADDQ            $0x00000080, AX
+	ADDQ            $0x40, BX
+	DECQ            CX
+	JNE             sum
+	MOVQ            sums+88(FP), AX
+	VMOVUPS         Z1, (AX)
+	VMOVUPS         Z2, 64(AX)
+	VZEROUPPER
+	RET
+
 // func gridAgain8AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
 TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
@@ -2872,28 +3782,28 @@ TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
 	VMOVUPS      (SI), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+704(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 17984(DX)
-	VBROADCASTSS gridConstants<>+644(SB), Y2
+	VBROADCASTSS gridConstants<>+708(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18016(DX)
-	VBROADCASTSS gridConstants<>+648(SB), Y2
+	VBROADCASTSS gridConstants<>+712(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18048(DX)
-	VBROADCASTSS gridConstants<>+652(SB), Y2
+	VBROADCASTSS gridConstants<>+716(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18080(DX)
-	VBROADCASTSS gridConstants<>+656(SB), Y2
+	VBROADCASTSS gridConstants<>+720(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18112(DX)
-	VBROADCASTSS gridConstants<>+660(SB), Y2
+	VBROADCASTSS gridConstants<>+724(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18144(DX)
-	VBROADCASTSS gridConstants<>+664(SB), Y2
+	VBROADCASTSS gridConstants<>+728(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18176(DX)
-	VBROADCASTSS gridConstants<>+668(SB), Y2
+	VBROADCASTSS gridConstants<>+732(SB), Y2
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      Y0, 18208(DX)
 	VMOVUPS      gridConstants<>+0(SB), Y0
@@ -2914,7 +3824,7 @@ TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
 
 round:
 	VMOVUPS   constants<>+192(SB), Y2
-	VMOVUPS   gridConstants<>+512(SB), Y1
+	VMOVUPS   gridConstants<>+576(SB), Y1
 	VMOVUPS   (R11), Y3
 	VMULPS    Y3, Y0, Y4
 	VMOVUPS   gridConstants<>+0(SB), Y5
@@ -3212,7 +4122,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Y0
+	VMOVUPS gridConstants<>+704(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, CX
