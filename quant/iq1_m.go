@@ -1,6 +1,11 @@
 package quant
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // An IQ1_M block is 16 sub-blocks of 16 values x = d*(2*s + 1)*(l - 1 + delta):
 //
@@ -20,6 +25,7 @@ var iq1M = codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, grid: &iq1G
 
 func quantizeIQ1M(dst []byte, src, importance []float32) {
 	iq1Grid.prepare()
+	var search kernel.IQ1M
 	for ; len(src) > 0; dst, src = dst[56:], src[256:] {
 		block, x := (*[56]byte)(dst), (*[256]float32)(src)
 		var weights [256]float32
@@ -30,7 +36,7 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 		var deltas [16][2]int
 		var largest float32
 		for s := range scales {
-			points[s], deltas[s], scales[s] = fitIQ1M((*[16]float32)(x[16*s:]), (*[16]float32)(weights[16*s:]))
+			points[s], deltas[s], scales[s] = fitIQ1M(&search, (*[16]float32)(x[16*s:]), (*[16]float32)(weights[16*s:]))
 			for i, p := range points[s] {
 				block[2*s+i] = byte(p)
 				block[32+s] |= byte(p>>8) << (4 * i)
@@ -68,31 +74,35 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 }
 
 // fitIQ1M finds two points, their deltas, as indices of iq1Values, and a scale.
-func fitIQ1M(x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32) {
-	if magnitude(x[:]) < 1e-7 {
-		return points, deltas, 0
-	}
-	var order [16]uint8
-	sortOrder(order[:], x[:])
-	// Sums over the first values in order, of each half of the sub-block.
-	var sumX, sumW [2][17]float32
-	for j, i := range order {
-		for side := range 2 {
-			sumX[side][j+1], sumW[side][j+1] = sumX[side][j], sumW[side][j]
+func fitIQ1M(search *kernel.IQ1M, x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32) {
+	const least = 1e-7
+	ordinary := search.Sums(x, w, least)
+	if !ordinary {
+		if magnitude(x[:]) < least {
+			return points, deltas, 0
 		}
-		sumX[i/8][j+1] += float32(w[i] * x[i])
-		sumW[i/8][j+1] += w[i]
+		sumIQ1M(search, x, w)
+	}
+	if ordinary = ordinary && search.LikelyCuts(); !ordinary {
+		for i1 := range search.Cuts {
+			search.Cuts[i1] = ^uint16(0) << max(i1-1, 0)
+		}
 	}
 	best, found := float32(-maxFloat32), false
 	var cut1, cut2, bestPair int
-	for i1 := 0; i1 <= 16; i1++ {
-		for i2 := i1; i2 <= 16; i2++ {
+	for i1, likely := range search.Cuts {
+		cuts := uint32(likely) << 1
+		if i1 == 0 {
+			cuts |= 1
+		}
+		for ; cuts != 0; cuts &= cuts - 1 {
+			i2 := bits.TrailingZeros32(cuts)
 			var xq, qq [2][2]float32 // by delta and half
 			for delta := range 2 {
 				v := &iq1Values[delta]
 				square0, square1, square2 := float32(v[0]*v[0]), float32(v[1]*v[1]), float32(v[2]*v[2])
 				for side := range 2 {
-					x, w := &sumX[side], &sumW[side]
+					x, w := &search.X[side], &search.W[side]
 					// Levels are 1 apart.
 					xq[delta][side] = float32(x[16]*v[2]) - (x[i1] + x[i2])
 					qq[delta][side] = float32(w[i1]*(square0-square1)) + float32(w[16]*v[2]*v[2]) + float32(w[i2]*(square1-square2))
@@ -112,16 +122,16 @@ func fitIQ1M(x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32)
 	if !found {
 		return points, deltas, 0
 	}
-	var q [16]uint8
-	cutLevels(q[:], order[:], cut1, cut2, scale < 0)
-	if scale < 0 {
+	reverse := scale < 0
+	if reverse {
 		scale, bestPair = -scale, 3-bestPair
 	}
 	deltas = [2]int{bestPair >> 1, bestPair & 1}
 	moved := false
 	for i := range points {
+		levels := cutLevels(search.Rank[8*i:], cut1, cut2, reverse)
 		var off bool
-		points[i], off = roundTernary(q[8*i:], x[8*i:], w[8*i:], scale, &iq1Values[deltas[i]])
+		points[i], off = roundTernary(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), scale, &iq1Values[deltas[i]], ordinary)
 		moved = moved || off
 	}
 	if moved {
@@ -134,6 +144,23 @@ func fitIQ1M(x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32)
 		}
 	}
 	return points, deltas, scale
+}
+
+// sumIQ1M sorts 16 values, and makes the sums of each half.
+func sumIQ1M(s *kernel.IQ1M, x, w *[16]float32) {
+	var order [16]uint8
+	sortOrder(order[:], x[:])
+	for side := range 2 {
+		s.X[side][0], s.W[side][0] = 0, 0
+	}
+	for j, i := range order {
+		s.Rank[i] = uint8(j)
+		for side := range 2 {
+			s.X[side][j+1], s.W[side][j+1] = s.X[side][j], s.W[side][j]
+		}
+		s.X[i/8][j+1] += float32(w[i] * x[i])
+		s.W[i/8][j+1] += w[i]
+	}
 }
 
 // scaleIQ1M gathers d.

@@ -2,8 +2,10 @@ package quant
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // An IQ1_S block is 8 sub-blocks of 32 values x = d*(2*s + 1)*(l - 1 + delta):
@@ -19,14 +21,9 @@ import (
 // and an eighth more.
 var iq1S = codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, grid: &iq1Grid, float: gguf.F16, floats: []int{0}}
 
-// iq1Values are what levels stand for: with delta 1/8, and with -1/8.
-var iq1Values = [2][8]float32{
-	{-1 + 0.125, 0.125, 1 + 0.125},
-	{-1 - 0.125, -0.125, 1 - 0.125},
-}
-
 func quantizeIQ1S(dst []byte, src, importance []float32) {
 	iq1Grid.prepare()
+	var search kernel.IQ1S
 	for ; len(src) > 0; dst, src, importance = dst[50:], src[256:], importance[256:] {
 		block, x := (*[50]byte)(dst), (*[256]float32)(src)
 		variance := 2 * sumSquares(x[:]) / 256
@@ -40,7 +37,7 @@ func quantizeIQ1S(dst []byte, src, importance []float32) {
 			weigh(weights[:], x[:], importance[32*s:], variance)
 			var points [4]uint16
 			var negative bool
-			points, negative, scales[s] = fitIQ1S(x, &weights)
+			points, negative, scales[s] = fitIQ1S(&search, x, &weights)
 			for i, p := range points {
 				block[2+4*s+i] = byte(p)
 				words[s] |= p >> 8 << (3 * i)
@@ -66,22 +63,31 @@ func quantizeIQ1S(dst []byte, src, importance []float32) {
 }
 
 // fitIQ1S finds points, the sign of delta and a scale.
-func fitIQ1S(x, w *[32]float32) (points [4]uint16, negative bool, scale float32) {
-	if magnitude(x[:]) < 1e-12 {
-		return points, false, 0
+func fitIQ1S(search *kernel.IQ1S, x, w *[32]float32) (points [4]uint16, negative bool, scale float32) {
+	const least = 1e-12
+	ordinary := search.Sums(x, w, least)
+	if !ordinary {
+		if magnitude(x[:]) < least {
+			return points, false, 0
+		}
+		sumIQ1S(search, x, w)
 	}
-	var order [32]uint8
-	sortOrder(order[:], x[:])
-	// Sums over the first values in order.
-	var sumX, sumW [33]float32
-	for j, i := range order {
-		sumX[j+1] = sumX[j] + float32(w[i]*x[i])
-		sumW[j+1] = sumW[j] + w[i]
+	if ordinary = ordinary && search.LikelyCuts(); !ordinary {
+		for i1 := range search.Cuts {
+			search.Cuts[i1] = ^uint32(0) << max(i1-1, 0)
+		}
+		search.Cuts[32] = 1 << 31
 	}
+	sumX, sumW := &search.X, &search.W
 	best, found := float32(-maxFloat32), false
 	var cut1, cut2, delta int
-	for i1 := 0; i1 <= 32; i1++ {
-		for i2 := i1; i2 <= 32; i2++ {
+	for i1, likely := range search.Cuts {
+		cuts := uint64(likely) << 1
+		if i1 == 0 {
+			cuts |= 1
+		}
+		for ; cuts != 0; cuts &= cuts - 1 {
+			i2 := bits.TrailingZeros64(cuts)
 			for sign := range iq1Values {
 				v := &iq1Values[sign]
 				xq := float32((sumX[i1]-sumX[0])*v[0]) + float32((sumX[i2]-sumX[i1])*v[1]) + float32((sumX[32]-sumX[i2])*v[2])
@@ -97,15 +103,15 @@ func fitIQ1S(x, w *[32]float32) (points [4]uint16, negative bool, scale float32)
 	if !found {
 		return points, false, 0
 	}
-	var q [32]uint8
-	cutLevels(q[:], order[:], cut1, cut2, scale < 0)
-	if scale < 0 {
+	reverse := scale < 0
+	if reverse {
 		scale, delta = -scale, 1-delta
 	}
 	moved := false
 	for i := range points {
+		levels := cutLevels(search.Rank[8*i:], cut1, cut2, reverse)
 		var off bool
-		points[i], off = roundTernary(q[8*i:], x[8*i:], w[8*i:], scale, &iq1Values[delta])
+		points[i], off = roundTernary(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), scale, &iq1Values[delta], ordinary)
 		moved = moved || off
 	}
 	if moved {
@@ -120,67 +126,15 @@ func fitIQ1S(x, w *[32]float32) (points [4]uint16, negative bool, scale float32)
 	return points, delta == 1, scale
 }
 
-// sortOrder stores the indices of x in the order of their values, equal ones as
-// they come.
-func sortOrder(order []uint8, x []float32) {
-	for i, v := range x {
-		j := i
-		for ; j > 0 && x[order[j-1]] > v; j-- {
-			order[j] = order[j-1]
-		}
-		order[j] = uint8(i)
-	}
-}
-
-// cutLevels makes the levels 0 up to the first cut in order, 1 up to the second,
-// and 2 from there; or the other way round.
-func cutLevels(q, order []uint8, cut1, cut2 int, reverse bool) {
+// sumIQ1S sorts, and makes the sums of, 32 values.
+func sumIQ1S(s *kernel.IQ1S, x, w *[32]float32) {
+	var order [32]uint8
+	sortOrder(order[:], x[:])
+	s.X[0], s.W[0] = 0, 0
 	for j, i := range order {
-		var level uint8
-		switch {
-		case j >= cut2:
-			level = 2
-		case j >= cut1:
-			level = 1
-		}
-		if reverse {
-			level = 2 - level
-		}
-		q[i] = level
-	}
-}
-
-// roundTernary returns the point of the grid that the levels of eight values are,
-// or else the neighbour that is closest by weight. It reports whether that was so.
-// It is iq1_find_best_neighbour2 of ggml-quants.c.
-func roundTernary(q []uint8, x, w []float32, scale float32, values *[8]float32) (point uint16, moved bool) {
-	code := iq1Grid.code(q)
-	if index := iq1Grid.index[code]; index >= 0 {
-		return uint16(index), false
-	}
-	point = iq1Grid.neighbours[code][0]
-	least := float32(maxFloat32)
-	for _, neighbour := range iq1Grid.neighbours[code] {
-		var e float32
-		for i, l := range iq1Grid.point(neighbour) {
-			d := float32(scale*values[l&7]) - x[i]
-			e += float32(float32(w[i]*d) * d)
-		}
-		if e < least {
-			point, least = neighbour, e
-		}
-	}
-	return point, true
-}
-
-// addTernary adds what fits a scale to eight values and a point: the weighted sums
-// of x times the point's values, which are multiplied by factor, and of their
-// squares.
-func addTernary(xq, qq *float32, point uint16, x, w []float32, values *[8]float32, factor float32) {
-	for i, l := range iq1Grid.point(point) {
-		v := values[l&7] * factor
-		*xq += float32(float32(w[i]*v) * x[i])
-		*qq += float32(float32(w[i]*v) * v)
+		s.Rank[i] = uint8(j)
+		s.X[j+1] = s.X[j] + float32(w[i]*x[i])
+		s.W[j+1] = s.W[j] + w[i]
 	}
 }
 

@@ -1,0 +1,576 @@
+// Command ternary generates the searches of IQ1_S and IQ1_M. Run go generate in
+// package quant/internal/kernel.
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	. "github.com/ggufkit/ggufkit/quant/_asm/vector"
+)
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	t := newTables()
+	for _, v := range []ISA{AVX2, AVX512} {
+		sums(v, t, 32, 1)
+		sums(v, t, 16, 2)
+		cuts(v, t)
+		pairCuts(v, t)
+		nearest(v, t)
+	}
+	Generate()
+}
+
+// tables are the constants of the file. What is the same in all lanes is there
+// once.
+type tables struct {
+	table Mem
+	size  int
+	same  map[uint32]Mem
+
+	step   Mem // 15 times 0, then -1, then 15 times 0
+	window Mem // 16 times 0, then 33 times a word of ones
+	place  Mem // 0, 1, 2, ...
+	lists  Mem // for each of eight places, where a vector of its three errors is, by four bits
+}
+
+func newTables() *tables {
+	t := &tables{table: GLOBL("tables", RODATA|NOPTR), same: make(map[uint32]Mem)}
+	t.step = t.add(31, func(i int) uint32 { return uint32(-b2i(i == 15)) })
+	t.window = t.add(49, func(i int) uint32 { return uint32(-b2i(i >= 16)) })
+	t.place = t.add(16, func(i int) uint32 { return uint32(i) })
+	t.lists = t.add(8*16, func(i int) uint32 {
+		place, bits := i/16, i%16
+		return uint32(place + 8*(bits>>(place%2*2)&3))
+	})
+	for _, f := range []float64{9. / 8, 7. / 8, 81. / 64, 49. / 64, 5. / 4, 3. / 4, 1 - 0x1p-10, 1 - 0x1p-9, math.MaxFloat32} {
+		t.float(f)
+	}
+	t.int(math.MaxInt32)
+	t.int(0x7f7fffff)
+	t.int(8)
+	t.int(16)
+	return t
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (t *tables) add(n int, bits func(i int) uint32) Mem {
+	at := t.table.Offset(t.size)
+	for i := range n {
+		DATA(t.size, U32(bits(i)))
+		t.size += 4
+	}
+	return at
+}
+
+// int returns where i is.
+func (t *tables) int(i uint32) Mem {
+	at, ok := t.same[i]
+	if !ok {
+		at = t.add(1, func(int) uint32 { return i })
+		t.same[i] = at
+	}
+	return at
+}
+
+func (t *tables) float(f float64) Mem { return t.int(math.Float32bits(float32(f))) }
+
+// broadcast fills a vector with the four bytes at m.
+func broadcast(v ISA, m Mem) reg.VecVirtual {
+	r := v.Vector()
+	VBROADCASTSS(m, r)
+	return r
+}
+
+func zero(v ISA) reg.VecVirtual {
+	r := v.Vector()
+	if v.Masks {
+		VPXORD(r, r, r)
+	} else {
+		VPXOR(r, r, r)
+	}
+	return r
+}
+
+func max32(v ISA, a, b Op) reg.VecVirtual {
+	r := v.Vector()
+	VMAXPS(b, a, r)
+	return r
+}
+
+// intGreater returns the mask of the lanes where the integers a are greater than b.
+func intGreater(v ISA, a, b Op) Op {
+	if v.Masks {
+		k := K()
+		VPCMPGTD(b, a, k)
+		return k
+	}
+	m := v.Vector()
+	VPCMPGTD(b, a, m)
+	return m
+}
+
+// lanes returns a mask as bits.
+func lanes(v ISA, mask Op) reg.GPVirtual {
+	r := GP32()
+	if v.Masks {
+		KMOVW(mask, r)
+	} else {
+		VMOVMSKPS(mask, r)
+	}
+	return r
+}
+
+// signs returns the sign bits of the lanes.
+func signs(v ISA, x reg.VecVirtual) reg.GPVirtual {
+	if v.Masks {
+		k := K()
+		VPMOVD2M(x, k)
+		return lanes(v, k)
+	}
+	return lanes(v, x)
+}
+
+// reduce combines all lanes by op, and returns a vector that has the result in
+// the lowest four.
+func reduce(v ISA, op func(...Op), x reg.VecVirtual) reg.VecVirtual {
+	if v.Masks {
+		half := YMM()
+		VEXTRACTF64X4(U8(1), x, half)
+		op(x.AsY(), half, half)
+		x = half
+	}
+	quarter, swapped := XMM(), XMM()
+	if v.Masks {
+		VEXTRACTF32X4(U8(1), x.AsY(), quarter)
+	} else {
+		VEXTRACTF128(U8(1), x.AsY(), quarter)
+	}
+	op(x.AsX(), quarter, quarter)
+	for _, order := range []uint64{0x4e, 0xb1} {
+		VPSHUFD(U8(order), quarter, swapped)
+		op(swapped, quarter, quarter)
+	}
+	return quarter
+}
+
+func at(base reg.Register, bytes int) Mem { return Mem{Base: base, Disp: bytes} }
+
+func indexed(base, index reg.Register) Mem { return Mem{Base: base, Index: index, Scale: 1} }
+
+// sums generates the order of n values and the sums over the first of them, for
+// each of the parts of the values.
+//
+// The place of a value in the order is the number of those less than it, of the
+// same ones only those before it. Floats are compared as integers that have their
+// order; those of the lanes after a value are made greater by one before they are
+// compared with it.
+func sums(v ISA, t *tables, n, parts int) {
+	Start(fmt.Sprintf("ternarySums%d", n), "func(x, w, sumX, sumW, work *float32, rank *uint8, least float32) (done int)",
+		fmt.Sprintf("finds the places of %d values in their order, and the sums of x*w and of w over the first of them for each of the %d parts of the values. It does nothing but return 0 if a value is not finite, if none has a magnitude of least, or if there is a sign in w. work has room for %d floats.", n, parts, 2*n), v)
+	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
+	sumX, sumW := Load(Param("sumX"), GP64()), Load(Param("sumW"), GP64())
+	work, rank := Load(Param("work"), GP64()), Load(Param("rank"), GP64())
+	bytes := 4 * v.Width
+	products := 4 * n // in work
+
+	done := GP64()
+	XORQ(done, done)
+	count := n / v.Width
+	var keys, ranks []reg.VecVirtual
+	noSign := broadcast(v, t.int(math.MaxInt32))
+	null := zero(v)
+	ones := v.Vector()
+	if v.Masks {
+		VPTERNLOGD(U8(0xff), ones, ones, ones)
+	} else {
+		VPCMPEQD(ones, ones, ones)
+	}
+	peak, sign := zero(v), zero(v)
+	for p := range count {
+		value, weight := v.Load(at(x, p*bytes)), v.Load(at(w, p*bytes))
+		VMOVUPS(v.Mul(weight, value), at(work, products+p*bytes))
+		VORPS(weight, sign, sign)
+		magnitude := v.Vector()
+		VANDPS(value, noSign, magnitude)
+		VPMAXSD(magnitude, peak, peak)
+		key := v.Add(value, null) // -0 becomes 0
+		flip := v.Vector()
+		VPSRAD(U8(31), key, flip)
+		VPSRLD(U8(1), flip, flip)
+		VXORPS(flip, key, key)
+		VMOVUPS(key, at(work, p*bytes))
+		VPSUBD(ones, key, key)
+		keys, ranks = append(keys, key), append(ranks, zero(v))
+	}
+	special := intGreater(v, peak, broadcast(v, t.int(0x7f7fffff)))
+	least := broadcast(v, NewParamAddr("least", 48))
+	VPSUBD(least, peak, peak) // Negative where it is less.
+	refuse, small := signs(v, sign), signs(v, peak)
+	ORL(lanes(v, special), refuse)
+	XORL(U32(1<<v.Width-1), small)
+	DECL(small) // Negative if all are.
+	SHRL(U8(31), small)
+	ORL(small, refuse)
+	JNE(LabelRef("end"))
+
+	for j := range n {
+		key := broadcast(v, at(work, 4*j))
+		p := j / v.Width
+		VPADDD(t.step.Offset(4*(15-j%v.Width)), keys[p], keys[p])
+		for p := range count {
+			less := intGreater(v, keys[p], key)
+			if v.Masks {
+				VPSUBD(ones, ranks[p], less, ranks[p])
+			} else {
+				VPSUBD(less, ranks[p], ranks[p])
+			}
+		}
+	}
+	if v.Masks {
+		for p, r := range ranks {
+			VPMOVDB(r, at(rank, 16*p))
+		}
+	} else {
+		for p := 0; p < count; p += 2 {
+			r := ranks[p]
+			VPACKSSDW(ranks[p+1], r, r)
+			VPERMQ(U8(0xd8), r, r)
+			high := XMM()
+			VEXTRACTI128(U8(1), r, high)
+			VPACKUSWB(high, r.AsX(), high)
+			VMOVUPS(high, at(rank, 8*p))
+		}
+	}
+
+	stride := 4 * (n + 1) // of the parts
+	if parts > 1 {
+		for i := 0; i < parts*stride; i += bytes {
+			i = min(i, parts*stride-bytes)
+			VMOVUPS(null, at(sumX, i))
+			VMOVUPS(null, at(sumW, i))
+		}
+	}
+	place, product, weight := GP64(), GP32(), GP32()
+	for i := range n {
+		part := i / (n / parts)
+		MOVBQZX(at(rank, i), place)
+		MOVL(at(work, products+4*i), product)
+		MOVL(at(w, 4*i), weight)
+		MOVL(product, Mem{Base: sumX, Index: place, Scale: 4, Disp: 4 + part*stride})
+		MOVL(weight, Mem{Base: sumW, Index: place, Scale: 4, Disp: 4 + part*stride})
+	}
+	var totals []reg.VecVirtual
+	var from []Mem
+	for part := range parts {
+		for _, base := range []reg.Register{sumX, sumW} {
+			total := XMM()
+			VXORPS(total, total, total)
+			m := at(base, part*stride)
+			VMOVSS(total, m)
+			totals, from = append(totals, total), append(from, m)
+		}
+	}
+	for j := range n {
+		for i, total := range totals {
+			m := from[i].Offset(4 * (j + 1))
+			VADDSS(m, total, total)
+			VMOVSS(total, m)
+		}
+	}
+	INCQ(done)
+	Label("end")
+	Store(done, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+// candidates generates what cuts and pairCuts have in common: with ratio, which
+// makes the ratios of the second cuts in the lanes, from block*Width + 1 on, and
+// of the first cut at 4*i in the arrays of work, it makes all of them, from
+// ratios on, and sets the bits of cuts for those that are almost the largest.
+func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func(block int) (ratio func(i reg.Register) reg.VecVirtual)) {
+	bytes := 4 * v.Width
+	largest := zero(v)
+	to := GP64()
+	MOVQ(ratios, to)
+	i, window := GP64(), GP64()
+	for block := range n / v.Width {
+		Comment(fmt.Sprintf("Second cuts from %d on.", block*v.Width+1))
+		ratio := prepare(block)
+		// Lanes before the first cut do not count.
+		LEAQ(t.window.Offset(4*(17+block*v.Width)), window)
+		XORQ(i, i)
+		label := fmt.Sprintf("ratio%d", block)
+		Label(label)
+		r := ratio(i)
+		VANDPS(at(window, 0), r, r)
+		VMAXPS(r, largest, largest)
+		VMOVUPS(r, at(to, 0))
+		SUBQ(U8(4), window)
+		ADDQ(U8(bytes), to)
+		ADDQ(U8(4), i)
+		CMPQ(i, U32(4*((block+1)*v.Width+1)))
+		JLT(LabelRef(label))
+	}
+
+	Comment("The bits of those that are almost as large as the largest.")
+	most := reduce(v, VMAXPS, largest)
+	Store(most, ReturnIndex(0))
+	threshold := v.Vector()
+	VBROADCASTSS(most, threshold)
+	if v.Masks {
+		VMULPS(broadcast(v, t.float(1-0x1p-10)), threshold, threshold)
+	} else {
+		VMULPS(broadcast(v, t.float(1-0x1p-9)), threshold, threshold)
+	}
+	for block := range n / v.Width {
+		size := 4 // bytes of a row of bits
+		if n == 16 {
+			size = 2
+		}
+		label := fmt.Sprintf("bits%d", block)
+		XORQ(i, i)
+		Label(label)
+		mask := v.Compare(0x0d, v.Load(at(ratios, 0)), threshold) // greater or equal
+		bits := lanes(v, mask)
+		row := Mem{Base: cuts, Index: i, Scale: uint8(size), Disp: block * v.Width / 8}
+		if v.Masks {
+			MOVW(bits.As16(), row)
+		} else {
+			MOVB(bits.As8(), row)
+		}
+		ADDQ(U8(bytes), ratios)
+		INCQ(i)
+		CMPQ(i, U32((block+1)*v.Width+1))
+		JLT(LabelRef(label))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// square returns about xq^2/qq.
+func square(v ISA, xq, qq reg.VecVirtual) reg.VecVirtual {
+	inverse := v.Vector()
+	if v.Masks {
+		VRCP14PS(qq, inverse)
+	} else {
+		VRCPPS(qq, inverse)
+	}
+	return v.Mul(v.Mul(xq, xq), inverse)
+}
+
+// cuts generates the search for the cuts of IQ1_S that may be the best ones.
+//
+// With S and W the sums over all, and X1, X2, W1 and W2 those up to the cuts, as
+// the values of levels are 1 apart:
+//
+//	xq = S*v2 - X1 - X2
+//	qq = W*v2^2 + W1*(v0^2 - v1^2) - W2*(v2^2 - v1^2)
+//
+// where 9/8, 81/64, 3/4 and 5/4 are the numbers for one delta, and 7/8, 49/64,
+// 5/4 and 3/4 for the other.
+func cuts(v ISA, t *tables) {
+	const n = 32
+	Start("ternaryCuts", "func(x, w, work *float32, cuts *uint32) (largest float32)",
+		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. work has room for 896 floats.", v)
+	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
+	work, to := Load(Param("work"), GP64()), Load(Param("cuts"), GP64())
+	bytes := 4 * v.Width
+	const second = 4 * 48 // in work, where 5/4 of W1 are
+	for i := 0; i < 4*(n+1); i += bytes {
+		i = min(i, 4*(n+1)-bytes)
+		VMOVUPS(v.Mul(broadcast(v, t.float(3./4)), at(w, i)), at(work, i))
+		VMOVUPS(v.Mul(broadcast(v, t.float(5./4)), at(w, i)), at(work, i+second))
+	}
+	ratios := GP64()
+	LEAQ(at(work, 2*second), ratios)
+	candidates(v, t, n, ratios, to, func(block int) func(i reg.Register) reg.VecVirtual {
+		from := 4 + block*bytes
+		totalX, totalW := broadcast(v, at(x, 4*n)), broadcast(v, at(w, 4*n))
+		x2, w2 := v.Load(at(x, from)), v.Load(at(w, from))
+		xq := [2]reg.VecVirtual{
+			v.Sub(v.Mul(totalX, broadcast(v, t.float(9./8))), x2),
+			v.Sub(v.Mul(totalX, broadcast(v, t.float(7./8))), x2),
+		}
+		qq := [2]reg.VecVirtual{
+			v.Sub(v.Mul(totalW, broadcast(v, t.float(81./64))), v.Mul(w2, broadcast(v, t.float(5./4)))),
+			v.Sub(v.Mul(totalW, broadcast(v, t.float(49./64))), v.Mul(w2, broadcast(v, t.float(3./4)))),
+		}
+		return func(i reg.Register) reg.VecVirtual {
+			x1, w1 := broadcast(v, indexed(x, i)), indexed(work, i)
+			first := square(v, v.Sub(xq[0], x1), v.Add(qq[0], broadcast(v, w1)))
+			return max32(v, first, square(v, v.Sub(xq[1], x1), v.Add(qq[1], broadcast(v, w1.Offset(second)))))
+		}
+	})
+}
+
+// pairCuts generates the search for the cuts of IQ1_M that may be the best ones:
+// that of cuts for each pair of deltas of the two halves, of which x and w have
+// the sums.
+func pairCuts(v ISA, t *tables) {
+	const n = 16
+	Start("ternaryPairCuts", "func(x, w, work *float32, cuts *uint16) (largest float32)",
+		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. work has room for 432 floats.", v)
+	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
+	work, to := Load(Param("work"), GP64()), Load(Param("cuts"), GP64())
+	bytes := 4 * v.Width
+	const half, array = 4 * (n + 1), 4 * 32 // bytes of the sums and of an array in work
+	factors := [2]Mem{t.float(3. / 4), t.float(5. / 4)}
+	for i := 0; i < 4*(n+1); i += bytes {
+		i = min(i, 4*(n+1)-bytes)
+		VMOVUPS(v.Add(v.Load(at(x, i)), at(x, i+half)), at(work, i))
+		var terms [2][2]reg.VecVirtual // by half and delta
+		for side := range terms {
+			for delta, f := range factors {
+				terms[side][delta] = v.Mul(broadcast(v, f), at(w, i+side*half))
+			}
+		}
+		for pair := range 4 {
+			VMOVUPS(v.Add(terms[0][pair>>1], terms[1][pair&1]), at(work, i+(pair+1)*array))
+		}
+	}
+	ratios := GP64()
+	LEAQ(at(work, 5*array), ratios)
+	candidates(v, t, n, ratios, to, func(block int) func(i reg.Register) reg.VecVirtual {
+		from := 4 + block*bytes
+		greatest := [2]Mem{t.float(9. / 8), t.float(7. / 8)}
+		squares := [2]Mem{t.float(81. / 64), t.float(49. / 64)}
+		var xs, ws [2][2]reg.VecVirtual // by half and delta
+		for side := range xs {
+			totalX, totalW := broadcast(v, at(x, 4*n+side*half)), broadcast(v, at(w, 4*n+side*half))
+			for delta := range 2 {
+				xs[side][delta] = v.Mul(totalX, broadcast(v, greatest[delta]))
+				ws[side][delta] = v.Sub(v.Mul(totalW, broadcast(v, squares[delta])),
+					v.Mul(broadcast(v, factors[1-delta]), at(w, from+side*half)))
+			}
+		}
+		x2 := v.Add(v.Load(at(x, from)), at(x, from+half))
+		var xq, qq [4]reg.VecVirtual
+		for pair := range xq {
+			xq[pair] = v.Sub(v.Add(xs[0][pair>>1], xs[1][pair&1]), x2)
+			qq[pair] = v.Add(ws[0][pair>>1], ws[1][pair&1])
+		}
+		return func(i reg.Register) reg.VecVirtual {
+			x1 := broadcast(v, indexed(work, i))
+			var most reg.VecVirtual
+			for pair := range xq {
+				w1 := broadcast(v, indexed(work, i).Offset((pair+1)*array))
+				r := square(v, v.Sub(xq[pair], x1), v.Add(qq[pair], w1))
+				if pair > 0 {
+					r = max32(v, most, r)
+				}
+				most = r
+			}
+			return most
+		}
+	})
+}
+
+// nearest generates the choice of the point nearest to eight values: that of the
+// least sum of w*d^2, in order, d being the value of the level minus x.
+//
+// The terms of a place are a table, from which each lane takes one for the two bits of
+// its point's level. AVX-512 looks at four bits, as tables have sixteen entries,
+// and so at the first two places at once.
+func nearest(v ISA, t *tables) {
+	Start("ternaryNearest", "func(points *uint16, vectors int, x, w, values *float32) (place int)",
+		fmt.Sprintf("returns which of the points, %d for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three values.", v.Width), v)
+	points, vectors := Load(Param("points"), GP64()), Load(Param("vectors"), GP64())
+	x, w, values := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("values"), GP64())
+
+	errors := func(x, w, value reg.VecVirtual) reg.VecVirtual {
+		d := v.Sub(value, x)
+		return v.Mul(v.Mul(w, d), d)
+	}
+	look := func(table, levels reg.VecVirtual) reg.VecVirtual {
+		term := v.Vector()
+		if v.Masks {
+			VPERMPS(table, levels, term)
+		} else {
+			VPERMILPS(levels, table, term)
+		}
+		return term
+	}
+	var terms []reg.VecVirtual
+	perShift, shift := 1, uint64(2)
+	if v.Masks {
+		perShift, shift = 2, 4
+		xs, ws := v.Vector(), v.Vector()
+		VBROADCASTF32X8(at(x, 0), xs)
+		VBROADCASTF32X8(at(w, 0), ws)
+		first, second := broadcast(v, at(values, 0)), YMM()
+		VBROADCASTSS(at(values, 4), second)
+		VINSERTF64X4(U8(1), second, first, first)
+		low, high := errors(xs, ws, first), errors(xs, ws, broadcast(v, at(values, 8)))
+		for place := range 8 {
+			term := v.Load(t.lists.Offset(place * 64))
+			VPERMI2PS(high, low, term)
+			terms = append(terms, term)
+		}
+		terms = append([]reg.VecVirtual{v.Add(terms[0], terms[1])}, terms[2:]...)
+	} else {
+		xs, ws := v.Load(at(x, 0)), v.Load(at(w, 0))
+		var e [3]reg.VecVirtual
+		for level := range e {
+			e[level] = errors(xs, ws, broadcast(v, at(values, 4*level)))
+		}
+		var low, high []reg.VecVirtual // places 0 to 3 and 4 to 7
+		for _, unpack := range []func(...Op){VUNPCKLPS, VUNPCKHPS} {
+			two, last := v.Vector(), v.Vector()
+			unpack(e[1], e[0], two)
+			unpack(e[2], e[2], last)
+			for _, unpack := range []func(...Op){VUNPCKLPD, VUNPCKHPD} {
+				both, a, b := v.Vector(), v.Vector(), v.Vector()
+				unpack(last, two, both)
+				VPERM2F128(U8(0x00), both, both, a)
+				VPERM2F128(U8(0x11), both, both, b)
+				low, high = append(low, a), append(high, b)
+			}
+		}
+		terms = append(low, high...)
+	}
+
+	least, best := broadcast(v, t.float(math.MaxFloat32)), zero(v)
+	place := v.Load(t.place)
+	width := broadcast(v, t.int(uint32(v.Width)))
+	Label("points")
+	{
+		levels := v.Vector()
+		VPMOVZXWD(at(points, 0), levels)
+		sum := look(terms[0], levels)
+		for i, table := range terms[1:] {
+			if i%perShift == 0 {
+				VPSRLD(U8(shift), levels, levels)
+			}
+			VADDPS(look(table, levels), sum, sum)
+		}
+		VMOVUPS(v.Choose(v.Compare(Less, sum, least), place, best), best)
+		VMINPS(sum, least, least)
+		VPADDD(width, place, place)
+	}
+	ADDQ(U8(2*v.Width), points)
+	DECQ(vectors)
+	JNE(LabelRef("points"))
+
+	Comment("The first of the least ones.")
+	all := v.Vector()
+	VBROADCASTSS(reduce(v, VMINPS, least), all)
+	place = v.Choose(v.Compare(Equal, least, all), best, broadcast(v, t.int(math.MaxInt32)))
+	index := GP32()
+	VMOVD(reduce(v, VPMINSD, place), index)
+	Store(index.As64(), ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
