@@ -16,28 +16,33 @@ var iq1Values = [2][8]float32{
 	{-1 - 0.125, -0.125, 1 - 0.125},
 }
 
-// iq1Neighbours returns the neighbours of the codes of iq1Grid as kernels take
-// them: two bits for each level, as many points as fill whole vectors, the first
-// one again at the end.
-var iq1Neighbours = sync.OnceValue(func() [][]uint16 {
+// ternaryPoints has points as kernels take them: the levels, two bits each from
+// the lowest up.
+type ternaryPoints struct {
+	levels []uint16
+	// neighbours are those of the grid, as many as fill whole vectors, the first
+	// one again at the end.
+	neighbours [][]uint16
+}
+
+var iq1Points = sync.OnceValue(func() *ternaryPoints {
 	iq1Grid.prepare()
-	levels := make([]uint16, len(iq1Grid.points)/iq1Grid.dim)
-	for i := range levels {
+	p := &ternaryPoints{make([]uint16, len(iq1Grid.points)/iq1Grid.dim), make([][]uint16, len(iq1Grid.neighbours))}
+	for i := range p.levels {
 		for j, l := range iq1Grid.point(uint16(i)) {
-			levels[i] |= uint16(l) << (2 * j)
+			p.levels[i] |= uint16(l) << (2 * j)
 		}
 	}
-	all := make([][]uint16, len(iq1Grid.neighbours))
 	for code, neighbours := range iq1Grid.neighbours {
 		for i := 0; i < len(neighbours) || i%kernel.TernaryPoints != 0; i++ {
+			neighbour := neighbours[0]
 			if i < len(neighbours) {
-				all[code] = append(all[code], levels[neighbours[i]])
-			} else {
-				all[code] = append(all[code], all[code][0])
+				neighbour = neighbours[i]
 			}
+			p.neighbours[code] = append(p.neighbours[code], p.levels[neighbour])
 		}
 	}
-	return all
+	return p
 })
 
 // sortOrder stores the indices of x in the order of their values, equal ones as
@@ -73,11 +78,10 @@ func ternaryCode(levels uint64) int {
 	return int(four&0xffff + 81*(four>>32))
 }
 
-// roundTernary returns the point of the grid that the levels of eight values are,
-// or else the neighbour that is closest by weight. It reports whether that was so.
-// It is iq1_find_best_neighbour2 of ggml-quants.c. If ordinary is set, the errors
-// are not NaN.
-func roundTernary(levels uint64, x, w *[8]float32, scale float32, values *[8]float32, ordinary bool) (point uint16, moved bool) {
+// round returns the point of the grid that the levels of eight values are, or else
+// the neighbour that is closest by weight. It reports whether that was so. It is
+// iq1_find_best_neighbour2 of ggml-quants.c. If ordinary is set, errors are not NaN.
+func (p *ternaryPoints) round(levels uint64, x, w *[8]float32, scale float32, values *[8]float32, ordinary bool) (point uint16, moved bool) {
 	code := ternaryCode(levels)
 	if index := iq1Grid.index[code]; index >= 0 {
 		return uint16(index), false
@@ -85,7 +89,7 @@ func roundTernary(levels uint64, x, w *[8]float32, scale float32, values *[8]flo
 	neighbours := iq1Grid.neighbours[code]
 	scaled := [4]float32{scale * values[0], scale * values[1], scale * values[2]}
 	if ordinary {
-		if place := kernel.NearestTernary(iq1Neighbours()[code], x, w, &scaled); place >= 0 {
+		if place := kernel.NearestTernary(p.neighbours[code], x, w, &scaled); place >= 0 {
 			return neighbours[place], true
 		}
 	}
@@ -104,14 +108,30 @@ func roundTernary(levels uint64, x, w *[8]float32, scale float32, values *[8]flo
 	return point, true
 }
 
-// addTernary adds what fits a scale to eight values and a point: the weighted sums
-// of x times the point's values, which are multiplied by factor, and of their
-// squares.
-func addTernary(xq, qq *float32, point uint16, x, w []float32, values *[8]float32, factor float32) {
-	x, w = x[:8], w[:8]
-	for i, l := range iq1Grid.point(point) {
-		v := values[l&7] * factor
-		*xq += float32(float32(w[i]*v) * x[i])
-		*qq += float32(float32(w[i]*v) * v)
+// fit returns what fits a scale to points, each of which has the levels of eight
+// of x and its own values: the weighted sums of x times the value and of the squares
+// of the values. If ordinary is set, they are not NaN.
+func (p *ternaryPoints) fit(points []uint16, values [][4]float32, x, w []float32, ordinary bool) (xq, qq float32) {
+	var levels [32]uint16
+	for i, point := range points {
+		levels[i] = p.levels[point]
 	}
+	if ordinary {
+		if xq, qq, ok := kernel.FitTernary(levels[:len(points)], values, x, w); ok {
+			return xq, qq
+		}
+	}
+	x, w = x[:8*len(points)], w[:8*len(points)]
+	for i := range x {
+		v := values[i/8][levels[i/8]>>(i%8*2)&3]
+		xq += float32(float32(w[i]*v) * x[i])
+		qq += float32(float32(w[i]*v) * v)
+	}
+	return xq, qq
+}
+
+// ternaryValues returns what levels stand for, multiplied by a factor.
+func ternaryValues(delta int, factor float32) [4]float32 {
+	v := &iq1Values[delta]
+	return [4]float32{v[0] * factor, v[1] * factor, v[2] * factor}
 }

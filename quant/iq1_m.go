@@ -24,25 +24,50 @@ import (
 var iq1M = codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, grid: &iq1Grid, greatest: greatestIQ1M}
 
 func quantizeIQ1M(dst []byte, src, importance []float32) {
-	iq1Grid.prepare()
-	var search kernel.IQ1M
+	grid := iq1Points()
+	var fits [16]iq1MFit
+	var weights [256]float32
+	var work kernel.TernaryWork
 	for ; len(src) > 0; dst, src = dst[56:], src[256:] {
 		block, x := (*[56]byte)(dst), (*[256]float32)(src)
-		var weights [256]float32
-		importance = weighSuperBlock(&weights, x, importance)
+		var variance float32
+		if importance != nil {
+			variance = 2 * sumSquares(x[:]) / 256
+		}
+		// Step by step, as the sub-blocks do not wait for each other.
+		for s := range fits {
+			var subImportance []float32
+			if importance != nil {
+				subImportance = importance[16*s:]
+			}
+			fits[s].sum((*[16]float32)(weights[16*s:]), (*[16]float32)(x[16*s:]), subImportance, variance, &work)
+		}
+		for s := range fits {
+			fits[s].likelyCuts(&work)
+		}
+		for s := range fits {
+			fits[s].cut()
+		}
+		for s := range fits {
+			fits[s].round(grid, (*[16]float32)(x[16*s:]), (*[16]float32)(weights[16*s:]))
+		}
+		for s := range fits {
+			fits[s].fit(grid, (*[16]float32)(x[16*s:]), (*[16]float32)(weights[16*s:]))
+		}
+		if importance != nil {
+			importance = importance[256:]
+		}
+
 		clear(block[:])
-		var scales [16]float32
-		var points [16][2]uint16
-		var deltas [16][2]int
 		var largest float32
-		for s := range scales {
-			points[s], deltas[s], scales[s] = fitIQ1M(&search, (*[16]float32)(x[16*s:]), (*[16]float32)(weights[16*s:]))
-			for i, p := range points[s] {
+		for s := range fits {
+			f := &fits[s]
+			for i, p := range f.points {
 				block[2*s+i] = byte(p)
 				block[32+s] |= byte(p>>8) << (4 * i)
 			}
-			if !(largest > scales[s]) {
-				largest = scales[s]
+			if !(largest > f.scale) {
+				largest = f.scale
 			}
 		}
 		if largest == 0 {
@@ -51,17 +76,20 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 		d := largest / 15
 		inverse := 1 / d
 		var words [4]uint16
-		var xq, qq float32
-		for s, scale := range scales {
-			level := oddLevel(inverse*scale, 7)
+		var points [32]uint16
+		var values [32][4]float32
+		ordinary := true
+		for s := range fits {
+			f := &fits[s]
+			ordinary = ordinary && f.ordinary
+			level := oddLevel(inverse*f.scale, 7)
 			words[s/4] |= uint16(level) << (s % 4 * 3)
-			for i, p := range points[s] {
-				block[32+s] |= byte(deltas[s][i]) << (4*i + 3)
-				at := 16*s + 8*i
-				addTernary(&xq, &qq, p, x[at:], weights[at:], &iq1Values[deltas[s][i]], float32(2*level+1))
+			for i, p := range f.points {
+				block[32+s] |= byte(f.deltas[i]) << (4*i + 3)
+				points[2*s+i], values[2*s+i] = p, ternaryValues(f.deltas[i], float32(2*level+1))
 			}
 		}
-		if qq > 0 {
+		if xq, qq := grid.fit(points[:], values[:], x[:], weights[:], ordinary); qq > 0 {
 			d = xq / qq
 		}
 		var stored [2]byte
@@ -73,26 +101,69 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 	}
 }
 
-// fitIQ1M finds two points, their deltas, as indices of iq1Values, and a scale.
-func fitIQ1M(search *kernel.IQ1M, x, w *[16]float32) (points [2]uint16, deltas [2]int, scale float32) {
+// iq1MFit is what is known of a sub-block of IQ1_M, and then its scale, points and
+// deltas, as indices of iq1Values.
+type iq1MFit struct {
+	kernel.IQ1M
+	zero, ordinary bool
+	cut1, cut2     int
+	scale          float32
+	deltas         [2]int
+	points         [2]uint16
+	moved          bool
+}
+
+// sum makes the weights w of 16 values, sorts them and makes their sums.
+func (f *iq1MFit) sum(w, x *[16]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
 	const least = 1e-7
-	ordinary := search.Sums(x, w, least)
-	if !ordinary {
-		if magnitude(x[:]) < least {
-			return points, deltas, 0
-		}
-		sumIQ1M(search, x, w)
+	f.zero, f.ordinary = false, f.Sums(w, x, importance, variance, least, work)
+	if f.ordinary {
+		return
 	}
-	if ordinary = ordinary && search.LikelyCuts(); !ordinary {
-		for i1 := range search.Cuts {
-			search.Cuts[i1] = ^uint16(0) << max(i1-1, 0)
-		}
+	if importance == nil {
+		weighSquares(w[:], x[:])
+	} else {
+		weigh(w[:], x[:], importance, variance)
 	}
+	f.zero = magnitude(x[:]) < least
+	var order [16]uint8
+	sortOrder(order[:], x[:])
+	for half := range 2 {
+		f.X[half][0], f.W[half][0] = 0, 0
+	}
+	for j, i := range order {
+		f.Rank[i] = uint8(j)
+		for half := range 2 {
+			f.X[half][j+1], f.W[half][j+1] = f.X[half][j], f.W[half][j]
+		}
+		f.X[i/8][j+1] += float32(w[i] * x[i])
+		f.W[i/8][j+1] += w[i]
+	}
+}
+
+// likelyCuts finds what cuts may be the best ones.
+func (f *iq1MFit) likelyCuts(work *kernel.TernaryWork) {
+	f.ordinary = f.ordinary && f.LikelyCuts(work)
+	if f.ordinary {
+		return
+	}
+	f.Whole, f.Rows = true, 1<<17-1
+	for i1 := range f.Cuts {
+		f.Cuts[i1] = 0xffff << max(i1-1, 0) & 0xffff
+	}
+}
+
+// cut finds the best cuts.
+func (f *iq1MFit) cut() {
 	best, found := float32(-maxFloat32), false
-	var cut1, cut2, bestPair int
-	for i1, likely := range search.Cuts {
-		cuts := uint32(likely) << 1
-		if i1 == 0 {
+	rows := f.Rows
+	if f.Whole {
+		rows |= 1
+	}
+	for ; rows != 0; rows &= rows - 1 {
+		i1 := bits.TrailingZeros64(rows)
+		cuts := f.Cuts[i1] << 1
+		if i1 == 0 && f.Whole {
 			cuts |= 1
 		}
 		for ; cuts != 0; cuts &= cuts - 1 {
@@ -101,65 +172,55 @@ func fitIQ1M(search *kernel.IQ1M, x, w *[16]float32) (points [2]uint16, deltas [
 			for delta := range 2 {
 				v := &iq1Values[delta]
 				square0, square1, square2 := float32(v[0]*v[0]), float32(v[1]*v[1]), float32(v[2]*v[2])
-				for side := range 2 {
-					x, w := &search.X[side], &search.W[side]
+				for half := range 2 {
+					x, w := &f.X[half], &f.W[half]
 					// Levels are 1 apart.
-					xq[delta][side] = float32(x[16]*v[2]) - (x[i1] + x[i2])
-					qq[delta][side] = float32(w[i1]*(square0-square1)) + float32(w[16]*v[2]*v[2]) + float32(w[i2]*(square1-square2))
+					xq[delta][half] = float32(x[16]*v[2]) - (x[i1] + x[i2])
+					qq[delta][half] = float32(w[i1]*(square0-square1)) + float32(w[16]*v[2]*v[2]) + float32(w[i2]*(square1-square2))
 				}
 			}
 			for pair := range 4 {
 				xq := xq[pair>>1][0] + xq[pair&1][1]
 				qq := qq[pair>>1][0] + qq[pair&1][1]
 				if qq > 0 && xq*xq > best*qq {
-					scale = xq / qq
-					best = scale * xq
-					cut1, cut2, bestPair, found = i1, i2, pair, true
+					f.scale = xq / qq
+					best = f.scale * xq
+					f.cut1, f.cut2, f.deltas, found = i1, i2, [2]int{pair >> 1, pair & 1}, true
 				}
 			}
 		}
 	}
-	if !found {
-		return points, deltas, 0
-	}
-	reverse := scale < 0
-	if reverse {
-		scale, bestPair = -scale, 3-bestPair
-	}
-	deltas = [2]int{bestPair >> 1, bestPair & 1}
-	moved := false
-	for i := range points {
-		levels := cutLevels(search.Rank[8*i:], cut1, cut2, reverse)
-		var off bool
-		points[i], off = roundTernary(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), scale, &iq1Values[deltas[i]], ordinary)
-		moved = moved || off
-	}
-	if moved {
-		var xq, qq float32
-		for i, p := range points {
-			addTernary(&xq, &qq, p, x[8*i:], w[8*i:], &iq1Values[deltas[i]], 1)
-		}
-		if xq > 0 && qq > 0 {
-			scale = xq / qq
-		}
-	}
-	return points, deltas, scale
+	f.zero = f.zero || !found
 }
 
-// sumIQ1M sorts 16 values, and makes the sums of each half.
-func sumIQ1M(s *kernel.IQ1M, x, w *[16]float32) {
-	var order [16]uint8
-	sortOrder(order[:], x[:])
-	for side := range 2 {
-		s.X[side][0], s.W[side][0] = 0, 0
+// round finds the points of the grid.
+func (f *iq1MFit) round(grid *ternaryPoints, x, w *[16]float32) {
+	f.moved = false
+	if f.zero {
+		f.points, f.scale, f.deltas = [2]uint16{}, 0, [2]int{}
+		return
 	}
-	for j, i := range order {
-		s.Rank[i] = uint8(j)
-		for side := range 2 {
-			s.X[side][j+1], s.W[side][j+1] = s.X[side][j], s.W[side][j]
-		}
-		s.X[i/8][j+1] += float32(w[i] * x[i])
-		s.W[i/8][j+1] += w[i]
+	reverse := f.scale < 0
+	if reverse {
+		f.scale, f.deltas = -f.scale, [2]int{1 - f.deltas[0], 1 - f.deltas[1]}
+	}
+	for i := range f.points {
+		var moved bool
+		levels := cutLevels(f.Rank[8*i:], f.cut1, f.cut2, reverse)
+		f.points[i], moved = grid.round(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), f.scale, &iq1Values[f.deltas[i]], f.ordinary)
+		f.moved = f.moved || moved
+	}
+}
+
+// fit finds the scale anew if points are not what the values were rounded to.
+func (f *iq1MFit) fit(grid *ternaryPoints, x, w *[16]float32) {
+	if !f.moved {
+		return
+	}
+	values := [][4]float32{ternaryValues(f.deltas[0], 1), ternaryValues(f.deltas[1], 1)}
+	xq, qq := grid.fit(f.points[:], values, x[:], w[:], f.ordinary)
+	if xq > 0 && qq > 0 {
+		f.scale = xq / qq
 	}
 }
 

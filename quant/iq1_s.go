@@ -2,6 +2,7 @@ package quant
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -22,119 +23,160 @@ import (
 var iq1S = codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, grid: &iq1Grid, float: gguf.F16, floats: []int{0}}
 
 func quantizeIQ1S(dst []byte, src, importance []float32) {
-	iq1Grid.prepare()
-	var search kernel.IQ1S
+	grid := iq1Points()
+	var fits [8]iq1SFit
+	var weights [256]float32
+	var work kernel.TernaryWork
 	for ; len(src) > 0; dst, src, importance = dst[50:], src[256:], importance[256:] {
 		block, x := (*[50]byte)(dst), (*[256]float32)(src)
 		variance := 2 * sumSquares(x[:]) / 256
-		clear(block[:])
-		var scales [8]float32
-		var words [8]uint16
-		var largest float32
-		for s := range scales {
-			x := (*[32]float32)(x[32*s:])
-			var weights [32]float32
-			weigh(weights[:], x[:], importance[32*s:], variance)
-			var points [4]uint16
-			var negative bool
-			points, negative, scales[s] = fitIQ1S(&search, x, &weights)
-			for i, p := range points {
-				block[2+4*s+i] = byte(p)
-				words[s] |= p >> 8 << (3 * i)
-			}
-			if negative {
-				words[s] |= 1 << 15
-			}
-			if !(largest > scales[s]) {
-				largest = scales[s]
-			}
+		// Step by step, as the sub-blocks do not wait for each other.
+		for s := range fits {
+			fits[s].sum((*[32]float32)(weights[32*s:]), (*[32]float32)(x[32*s:]), importance[32*s:], variance, &work)
 		}
-		if largest == 0 {
-			continue
+		for s := range fits {
+			fits[s].likelyCuts(&work)
+		}
+		for s := range fits {
+			fits[s].cut()
+		}
+		for s := range fits {
+			fits[s].round(grid, (*[32]float32)(x[32*s:]), (*[32]float32)(weights[32*s:]))
+		}
+		for s := range fits {
+			fits[s].fit(grid, (*[32]float32)(x[32*s:]), (*[32]float32)(weights[32*s:]))
+		}
+
+		clear(block[:])
+		var largest float32
+		for s := range fits {
+			if !(largest > fits[s].scale) {
+				largest = fits[s].scale
+			}
 		}
 		d := largest / 15
-		putHalf(block[:], d*1.125)
 		inverse := 1 / d
-		for s, word := range words {
-			word |= uint16(oddLevel(inverse*scales[s], 7)) << 12
+		for s := range fits {
+			f := &fits[s]
+			var word uint16
+			for i, p := range f.points {
+				block[2+4*s+i] = byte(p)
+				word |= p >> 8 << (3 * i)
+			}
+			if largest == 0 {
+				continue
+			}
+			word |= uint16(f.delta)<<15 | uint16(oddLevel(inverse*f.scale, 7))<<12
 			binary.LittleEndian.PutUint16(block[34+2*s:], word)
+		}
+		if largest != 0 {
+			putHalf(block[:], d*1.125)
 		}
 	}
 }
 
-// fitIQ1S finds points, the sign of delta and a scale.
-func fitIQ1S(search *kernel.IQ1S, x, w *[32]float32) (points [4]uint16, negative bool, scale float32) {
+// iq1SFit is what is known of a sub-block of IQ1_S, and then its scale, points and
+// delta, as an index of iq1Values.
+type iq1SFit struct {
+	kernel.IQ1S
+	zero, ordinary bool
+	cut1, cut2     int
+	scale          float32
+	delta          int
+	points         [4]uint16
+	moved          bool
+}
+
+// sum makes the weights w of 32 values, sorts them and makes their sums.
+func (f *iq1SFit) sum(w, x *[32]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
 	const least = 1e-12
-	ordinary := search.Sums(x, w, least)
-	if !ordinary {
-		if magnitude(x[:]) < least {
-			return points, false, 0
-		}
-		sumIQ1S(search, x, w)
+	f.zero, f.ordinary = false, f.Sums(w, x, importance, variance, least, work)
+	if f.ordinary {
+		return
 	}
-	if ordinary = ordinary && search.LikelyCuts(); !ordinary {
-		for i1 := range search.Cuts {
-			search.Cuts[i1] = ^uint32(0) << max(i1-1, 0)
-		}
-		search.Cuts[32] = 1 << 31
+	weigh(w[:], x[:], importance, variance)
+	f.zero = magnitude(x[:]) < least
+	var order [32]uint8
+	sortOrder(order[:], x[:])
+	f.X[0], f.W[0] = 0, 0
+	for j, i := range order {
+		f.Rank[i] = uint8(j)
+		f.X[j+1] = f.X[j] + float32(w[i]*x[i])
+		f.W[j+1] = f.W[j] + w[i]
 	}
-	sumX, sumW := &search.X, &search.W
+}
+
+// likelyCuts finds what cuts may be the best ones.
+func (f *iq1SFit) likelyCuts(work *kernel.TernaryWork) {
+	f.ordinary = f.ordinary && f.LikelyCuts(work)
+	if f.ordinary {
+		return
+	}
+	f.Whole, f.Rows = true, 1<<33-1
+	for i1 := range f.Cuts {
+		f.Cuts[i1] = uint32(uint64(math.MaxUint32) << max(i1-1, 0))
+	}
+}
+
+// cut finds the best cuts.
+func (f *iq1SFit) cut() {
+	sumX, sumW := &f.X, &f.W
 	best, found := float32(-maxFloat32), false
-	var cut1, cut2, delta int
-	for i1, likely := range search.Cuts {
-		cuts := uint64(likely) << 1
-		if i1 == 0 {
+	rows := f.Rows
+	if f.Whole {
+		rows |= 1
+	}
+	for ; rows != 0; rows &= rows - 1 {
+		i1 := bits.TrailingZeros64(rows)
+		cuts := uint64(f.Cuts[i1]) << 1
+		if i1 == 0 && f.Whole {
 			cuts |= 1
 		}
 		for ; cuts != 0; cuts &= cuts - 1 {
 			i2 := bits.TrailingZeros64(cuts)
-			for sign := range iq1Values {
-				v := &iq1Values[sign]
+			for delta := range iq1Values {
+				v := &iq1Values[delta]
 				xq := float32((sumX[i1]-sumX[0])*v[0]) + float32((sumX[i2]-sumX[i1])*v[1]) + float32((sumX[32]-sumX[i2])*v[2])
 				qq := float32((sumW[i1]-sumW[0])*v[0]*v[0]) + float32((sumW[i2]-sumW[i1])*v[1]*v[1]) + float32((sumW[32]-sumW[i2])*v[2]*v[2])
 				if qq > 0 && xq*xq > best*qq {
-					scale = xq / qq
-					best = scale * xq
-					cut1, cut2, delta, found = i1, i2, sign, true
+					f.scale = xq / qq
+					best = f.scale * xq
+					f.cut1, f.cut2, f.delta, found = i1, i2, delta, true
 				}
 			}
 		}
 	}
-	if !found {
-		return points, false, 0
-	}
-	reverse := scale < 0
-	if reverse {
-		scale, delta = -scale, 1-delta
-	}
-	moved := false
-	for i := range points {
-		levels := cutLevels(search.Rank[8*i:], cut1, cut2, reverse)
-		var off bool
-		points[i], off = roundTernary(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), scale, &iq1Values[delta], ordinary)
-		moved = moved || off
-	}
-	if moved {
-		var xq, qq float32
-		for i, p := range points {
-			addTernary(&xq, &qq, p, x[8*i:], w[8*i:], &iq1Values[delta], 1)
-		}
-		if xq > 0 && qq > 0 {
-			scale = xq / qq
-		}
-	}
-	return points, delta == 1, scale
+	f.zero = f.zero || !found
 }
 
-// sumIQ1S sorts, and makes the sums of, 32 values.
-func sumIQ1S(s *kernel.IQ1S, x, w *[32]float32) {
-	var order [32]uint8
-	sortOrder(order[:], x[:])
-	s.X[0], s.W[0] = 0, 0
-	for j, i := range order {
-		s.Rank[i] = uint8(j)
-		s.X[j+1] = s.X[j] + float32(w[i]*x[i])
-		s.W[j+1] = s.W[j] + w[i]
+// round finds the points of the grid.
+func (f *iq1SFit) round(grid *ternaryPoints, x, w *[32]float32) {
+	f.moved = false
+	if f.zero {
+		f.points, f.scale, f.delta = [4]uint16{}, 0, 0
+		return
+	}
+	reverse := f.scale < 0
+	if reverse {
+		f.scale, f.delta = -f.scale, 1-f.delta
+	}
+	for i := range f.points {
+		var moved bool
+		levels := cutLevels(f.Rank[8*i:], f.cut1, f.cut2, reverse)
+		f.points[i], moved = grid.round(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), f.scale, &iq1Values[f.delta], f.ordinary)
+		f.moved = f.moved || moved
+	}
+}
+
+// fit finds the scale anew if points are not what the values were rounded to.
+func (f *iq1SFit) fit(grid *ternaryPoints, x, w *[32]float32) {
+	if !f.moved {
+		return
+	}
+	v := ternaryValues(f.delta, 1)
+	xq, qq := grid.fit(f.points[:], [][4]float32{v, v, v, v}, x[:], w[:], f.ordinary)
+	if xq > 0 && qq > 0 {
+		f.scale = xq / qq
 	}
 }
 

@@ -23,6 +23,7 @@ func main() {
 		pairCuts(v, t)
 		nearest(v, t)
 	}
+	fit(t)
 	Generate()
 }
 
@@ -36,6 +37,7 @@ type tables struct {
 	step   Mem // 15 times 0, then -1, then 15 times 0
 	window Mem // 16 times 0, then 33 times a word of ones
 	place  Mem // 0, 1, 2, ...
+	digits Mem // 0, 2, 4, ... 14
 	lists  Mem // for each of eight places, where a vector of its three errors is, by four bits
 }
 
@@ -44,6 +46,7 @@ func newTables() *tables {
 	t.step = t.add(31, func(i int) uint32 { return uint32(-b2i(i == 15)) })
 	t.window = t.add(49, func(i int) uint32 { return uint32(-b2i(i >= 16)) })
 	t.place = t.add(16, func(i int) uint32 { return uint32(i) })
+	t.digits = t.add(8, func(i int) uint32 { return uint32(2 * i) })
 	t.lists = t.add(8*16, func(i int) uint32 {
 		place, bits := i/16, i%16
 		return uint32(place + 8*(bits>>(place%2*2)&3))
@@ -132,6 +135,19 @@ func lanes(v ISA, mask Op) reg.GPVirtual {
 	return r
 }
 
+// notZero returns the bits of the integers that are not 0.
+func notZero(v ISA, x reg.VecVirtual) reg.GPVirtual {
+	if v.Masks {
+		k := K()
+		VPTESTMD(x, x, k)
+		return lanes(v, k)
+	}
+	VPCMPEQD(zero(v), x, x)
+	bits := lanes(v, x)
+	XORL(U32(1<<v.Width-1), bits)
+	return bits
+}
+
 // signs returns the sign bits of the lanes.
 func signs(v ISA, x reg.VecVirtual) reg.GPVirtual {
 	if v.Masks {
@@ -167,6 +183,14 @@ func reduce(v ISA, op func(...Op), x reg.VecVirtual) reg.VecVirtual {
 
 func at(base reg.Register, bytes int) Mem { return Mem{Base: base, Disp: bytes} }
 
+// alignedWork loads a parameter and rounds it up to a multiple of 64 bytes.
+func alignedWork() reg.Register {
+	r := Load(Param("work"), GP64())
+	ADDQ(U8(63), r)
+	ANDQ(I8(-64), r)
+	return r
+}
+
 func indexed(base, index reg.Register) Mem { return Mem{Base: base, Index: index, Scale: 1} }
 
 // sums generates the order of n values and the sums over the first of them, for
@@ -177,17 +201,34 @@ func indexed(base, index reg.Register) Mem { return Mem{Base: base, Index: index
 // order; those of the lanes after a value are made greater by one before they are
 // compared with it.
 func sums(v ISA, t *tables, n, parts int) {
-	Start(fmt.Sprintf("ternarySums%d", n), "func(x, w, sumX, sumW, work *float32, rank *uint8, least float32) (done int)",
-		fmt.Sprintf("finds the places of %d values in their order, and the sums of x*w and of w over the first of them for each of the %d parts of the values. It does nothing but return 0 if a value is not finite, if none has a magnitude of least, or if there is a sign in w. work has room for %d floats.", n, parts, 2*n), v)
-	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
+	Start(fmt.Sprintf("ternarySums%d", n), "func(x, importance, w, sumX, sumW, work *float32, rank *uint8, variance, least float32) (done int)",
+		fmt.Sprintf("weighs %d values, finds their places in their order, and sums x*w and w over the first of them for each of the %d parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for %d floats.", n, parts, 2*n+16), v)
+	x, importance, w := Load(Param("x"), GP64()), Load(Param("importance"), GP64()), Load(Param("w"), GP64())
 	sumX, sumW := Load(Param("sumX"), GP64()), Load(Param("sumW"), GP64())
-	work, rank := Load(Param("work"), GP64()), Load(Param("rank"), GP64())
+	work, rank := alignedWork(), Load(Param("rank"), GP64())
 	bytes := 4 * v.Width
 	products := 4 * n // in work
 
+	count := n / v.Width
+	TESTQ(importance, importance)
+	JE(LabelRef("squares"))
+	variance := v.Broadcast("variance", 56)
+	for p := range count {
+		value := v.Load(at(x, p*bytes))
+		value = v.Add(v.Mul(value, value), variance)
+		VSQRTPS(value, value)
+		VMOVUPS(v.Mul(value, at(importance, p*bytes)), at(w, p*bytes))
+	}
+	JMP(LabelRef("weighed"))
+	Label("squares")
+	for p := range count {
+		value := v.Load(at(x, p*bytes))
+		VMOVUPS(v.Mul(value, value), at(w, p*bytes))
+	}
+	Label("weighed")
+
 	done := GP64()
 	XORQ(done, done)
-	count := n / v.Width
 	var keys, ranks []reg.VecVirtual
 	noSign := broadcast(v, t.int(math.MaxInt32))
 	null := zero(v)
@@ -215,7 +256,7 @@ func sums(v ISA, t *tables, n, parts int) {
 		keys, ranks = append(keys, key), append(ranks, zero(v))
 	}
 	special := intGreater(v, peak, broadcast(v, t.int(0x7f7fffff)))
-	least := broadcast(v, NewParamAddr("least", 48))
+	least := broadcast(v, NewParamAddr("least", 60))
 	VPSUBD(least, peak, peak) // Negative where it is less.
 	refuse, small := signs(v, sign), signs(v, peak)
 	ORL(lanes(v, special), refuse)
@@ -336,16 +377,12 @@ func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func
 		VMULPS(broadcast(v, t.float(1-0x1p-9)), threshold, threshold)
 	}
 	for block := range n / v.Width {
-		size := 4 // bytes of a row of bits
-		if n == 16 {
-			size = 2
-		}
 		label := fmt.Sprintf("bits%d", block)
 		XORQ(i, i)
 		Label(label)
 		mask := v.Compare(0x0d, v.Load(at(ratios, 0)), threshold) // greater or equal
 		bits := lanes(v, mask)
-		row := Mem{Base: cuts, Index: i, Scale: uint8(size), Disp: block * v.Width / 8}
+		row := Mem{Base: cuts, Index: i, Scale: 4, Disp: block * v.Width / 8}
 		if v.Masks {
 			MOVW(bits.As16(), row)
 		} else {
@@ -356,6 +393,15 @@ func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func
 		CMPQ(i, U32((block+1)*v.Width+1))
 		JLT(LabelRef(label))
 	}
+	rows, some := GP64(), GP8()
+	TESTL(U32(math.MaxUint32), at(cuts, 4*n))
+	SETNE(some)
+	MOVBQZX(some, rows)
+	for i := n - v.Width; i >= 0; i -= v.Width {
+		SHLQ(U8(v.Width), rows)
+		ORQ(notZero(v, v.Load(at(cuts, 4*i))).As64(), rows)
+	}
+	Store(rows, ReturnIndex(1))
 	VZEROUPPER()
 	RET()
 }
@@ -383,10 +429,10 @@ func square(v ISA, xq, qq reg.VecVirtual) reg.VecVirtual {
 // 5/4 and 3/4 for the other.
 func cuts(v ISA, t *tables) {
 	const n = 32
-	Start("ternaryCuts", "func(x, w, work *float32, cuts *uint32) (largest float32)",
-		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. work has room for 896 floats.", v)
+	Start("ternaryCuts", "func(x, w, work *float32, cuts *uint32) (largest float32, rows uint64)",
+		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats.", v)
 	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
-	work, to := Load(Param("work"), GP64()), Load(Param("cuts"), GP64())
+	work, to := alignedWork(), Load(Param("cuts"), GP64())
 	bytes := 4 * v.Width
 	const second = 4 * 48 // in work, where 5/4 of W1 are
 	for i := 0; i < 4*(n+1); i += bytes {
@@ -421,10 +467,10 @@ func cuts(v ISA, t *tables) {
 // the sums.
 func pairCuts(v ISA, t *tables) {
 	const n = 16
-	Start("ternaryPairCuts", "func(x, w, work *float32, cuts *uint16) (largest float32)",
-		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. work has room for 432 floats.", v)
+	Start("ternaryPairCuts", "func(x, w, work *float32, cuts *uint32) (largest float32, rows uint64)",
+		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats.", v)
 	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
-	work, to := Load(Param("work"), GP64()), Load(Param("cuts"), GP64())
+	work, to := alignedWork(), Load(Param("cuts"), GP64())
 	bytes := 4 * v.Width
 	const half, array = 4 * (n + 1), 4 * 32 // bytes of the sums and of an array in work
 	factors := [2]Mem{t.float(3. / 4), t.float(5. / 4)}
@@ -571,6 +617,44 @@ func nearest(v ISA, t *tables) {
 	index := GP32()
 	VMOVD(reduce(v, VPMINSD, place), index)
 	Store(index.As64(), ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+// fit generates the sums a scale comes from. There is only one version of it:
+// points are eight values, the sums of which are in order.
+func fit(t *tables) {
+	v := AVX2
+	Start("ternaryFit", "func(points *uint16, values, x, w *float32, groups int) (xq, qq float32)",
+		"returns the sums of w*x*v and w*v^2, v being the four values of each group as the levels of its point say. These are two bits each, from the lowest up.", v)
+	points, values := Load(Param("points"), GP64()), Load(Param("values"), GP64())
+	x, w, groups := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("groups"), GP64())
+	terms := AllocLocal(64)
+	xq, qq := XMM(), XMM()
+	VXORPS(xq, xq, xq)
+	VXORPS(qq, qq, qq)
+	digits := v.Load(t.digits)
+	Label("group")
+	levels, value := v.Vector(), v.Vector()
+	VPBROADCASTW(at(points, 0), levels)
+	VPSRLVD(digits, levels, levels)
+	VBROADCASTF128(at(values, 0), value)
+	VPERMILPS(levels, value, value)
+	weighted := v.Mul(value, at(w, 0))
+	VMOVUPS(v.Mul(weighted, at(x, 0)), terms)
+	VMOVUPS(v.Mul(weighted, value), terms.Offset(32))
+	for i := range 8 {
+		VADDSS(terms.Offset(4*i), xq, xq)
+		VADDSS(terms.Offset(32+4*i), qq, qq)
+	}
+	ADDQ(U8(2), points)
+	ADDQ(U8(16), values)
+	ADDQ(U8(32), x)
+	ADDQ(U8(32), w)
+	DECQ(groups)
+	JNE(LabelRef("group"))
+	Store(xq, ReturnIndex(0))
+	Store(qq, ReturnIndex(1))
 	VZEROUPPER()
 	RET()
 }

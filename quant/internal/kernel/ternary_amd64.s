@@ -101,13 +101,13 @@ DATA tables<>+372(SB)/4, $0x0000000d
 DATA tables<>+376(SB)/4, $0x0000000e
 DATA tables<>+380(SB)/4, $0x0000000f
 DATA tables<>+384(SB)/4, $0x00000000
-DATA tables<>+388(SB)/4, $0x00000008
-DATA tables<>+392(SB)/4, $0x00000010
-DATA tables<>+396(SB)/4, $0x00000018
-DATA tables<>+400(SB)/4, $0x00000000
-DATA tables<>+404(SB)/4, $0x00000008
-DATA tables<>+408(SB)/4, $0x00000010
-DATA tables<>+412(SB)/4, $0x00000018
+DATA tables<>+388(SB)/4, $0x00000002
+DATA tables<>+392(SB)/4, $0x00000004
+DATA tables<>+396(SB)/4, $0x00000006
+DATA tables<>+400(SB)/4, $0x00000008
+DATA tables<>+404(SB)/4, $0x0000000a
+DATA tables<>+408(SB)/4, $0x0000000c
+DATA tables<>+412(SB)/4, $0x0000000e
 DATA tables<>+416(SB)/4, $0x00000000
 DATA tables<>+420(SB)/4, $0x00000008
 DATA tables<>+424(SB)/4, $0x00000010
@@ -116,30 +116,30 @@ DATA tables<>+432(SB)/4, $0x00000000
 DATA tables<>+436(SB)/4, $0x00000008
 DATA tables<>+440(SB)/4, $0x00000010
 DATA tables<>+444(SB)/4, $0x00000018
-DATA tables<>+448(SB)/4, $0x00000001
-DATA tables<>+452(SB)/4, $0x00000001
-DATA tables<>+456(SB)/4, $0x00000001
-DATA tables<>+460(SB)/4, $0x00000001
-DATA tables<>+464(SB)/4, $0x00000009
-DATA tables<>+468(SB)/4, $0x00000009
-DATA tables<>+472(SB)/4, $0x00000009
-DATA tables<>+476(SB)/4, $0x00000009
-DATA tables<>+480(SB)/4, $0x00000011
-DATA tables<>+484(SB)/4, $0x00000011
-DATA tables<>+488(SB)/4, $0x00000011
-DATA tables<>+492(SB)/4, $0x00000011
-DATA tables<>+496(SB)/4, $0x00000019
-DATA tables<>+500(SB)/4, $0x00000019
-DATA tables<>+504(SB)/4, $0x00000019
-DATA tables<>+508(SB)/4, $0x00000019
-DATA tables<>+512(SB)/4, $0x00000002
-DATA tables<>+516(SB)/4, $0x0000000a
-DATA tables<>+520(SB)/4, $0x00000012
-DATA tables<>+524(SB)/4, $0x0000001a
-DATA tables<>+528(SB)/4, $0x00000002
-DATA tables<>+532(SB)/4, $0x0000000a
-DATA tables<>+536(SB)/4, $0x00000012
-DATA tables<>+540(SB)/4, $0x0000001a
+DATA tables<>+448(SB)/4, $0x00000000
+DATA tables<>+452(SB)/4, $0x00000008
+DATA tables<>+456(SB)/4, $0x00000010
+DATA tables<>+460(SB)/4, $0x00000018
+DATA tables<>+464(SB)/4, $0x00000000
+DATA tables<>+468(SB)/4, $0x00000008
+DATA tables<>+472(SB)/4, $0x00000010
+DATA tables<>+476(SB)/4, $0x00000018
+DATA tables<>+480(SB)/4, $0x00000001
+DATA tables<>+484(SB)/4, $0x00000001
+DATA tables<>+488(SB)/4, $0x00000001
+DATA tables<>+492(SB)/4, $0x00000001
+DATA tables<>+496(SB)/4, $0x00000009
+DATA tables<>+500(SB)/4, $0x00000009
+DATA tables<>+504(SB)/4, $0x00000009
+DATA tables<>+508(SB)/4, $0x00000009
+DATA tables<>+512(SB)/4, $0x00000011
+DATA tables<>+516(SB)/4, $0x00000011
+DATA tables<>+520(SB)/4, $0x00000011
+DATA tables<>+524(SB)/4, $0x00000011
+DATA tables<>+528(SB)/4, $0x00000019
+DATA tables<>+532(SB)/4, $0x00000019
+DATA tables<>+536(SB)/4, $0x00000019
+DATA tables<>+540(SB)/4, $0x00000019
 DATA tables<>+544(SB)/4, $0x00000002
 DATA tables<>+548(SB)/4, $0x0000000a
 DATA tables<>+552(SB)/4, $0x00000012
@@ -148,30 +148,30 @@ DATA tables<>+560(SB)/4, $0x00000002
 DATA tables<>+564(SB)/4, $0x0000000a
 DATA tables<>+568(SB)/4, $0x00000012
 DATA tables<>+572(SB)/4, $0x0000001a
-DATA tables<>+576(SB)/4, $0x00000003
-DATA tables<>+580(SB)/4, $0x00000003
-DATA tables<>+584(SB)/4, $0x00000003
-DATA tables<>+588(SB)/4, $0x00000003
-DATA tables<>+592(SB)/4, $0x0000000b
-DATA tables<>+596(SB)/4, $0x0000000b
-DATA tables<>+600(SB)/4, $0x0000000b
-DATA tables<>+604(SB)/4, $0x0000000b
-DATA tables<>+608(SB)/4, $0x00000013
-DATA tables<>+612(SB)/4, $0x00000013
-DATA tables<>+616(SB)/4, $0x00000013
-DATA tables<>+620(SB)/4, $0x00000013
-DATA tables<>+624(SB)/4, $0x0000001b
-DATA tables<>+628(SB)/4, $0x0000001b
-DATA tables<>+632(SB)/4, $0x0000001b
-DATA tables<>+636(SB)/4, $0x0000001b
-DATA tables<>+640(SB)/4, $0x00000004
-DATA tables<>+644(SB)/4, $0x0000000c
-DATA tables<>+648(SB)/4, $0x00000014
-DATA tables<>+652(SB)/4, $0x0000001c
-DATA tables<>+656(SB)/4, $0x00000004
-DATA tables<>+660(SB)/4, $0x0000000c
-DATA tables<>+664(SB)/4, $0x00000014
-DATA tables<>+668(SB)/4, $0x0000001c
+DATA tables<>+576(SB)/4, $0x00000002
+DATA tables<>+580(SB)/4, $0x0000000a
+DATA tables<>+584(SB)/4, $0x00000012
+DATA tables<>+588(SB)/4, $0x0000001a
+DATA tables<>+592(SB)/4, $0x00000002
+DATA tables<>+596(SB)/4, $0x0000000a
+DATA tables<>+600(SB)/4, $0x00000012
+DATA tables<>+604(SB)/4, $0x0000001a
+DATA tables<>+608(SB)/4, $0x00000003
+DATA tables<>+612(SB)/4, $0x00000003
+DATA tables<>+616(SB)/4, $0x00000003
+DATA tables<>+620(SB)/4, $0x00000003
+DATA tables<>+624(SB)/4, $0x0000000b
+DATA tables<>+628(SB)/4, $0x0000000b
+DATA tables<>+632(SB)/4, $0x0000000b
+DATA tables<>+636(SB)/4, $0x0000000b
+DATA tables<>+640(SB)/4, $0x00000013
+DATA tables<>+644(SB)/4, $0x00000013
+DATA tables<>+648(SB)/4, $0x00000013
+DATA tables<>+652(SB)/4, $0x00000013
+DATA tables<>+656(SB)/4, $0x0000001b
+DATA tables<>+660(SB)/4, $0x0000001b
+DATA tables<>+664(SB)/4, $0x0000001b
+DATA tables<>+668(SB)/4, $0x0000001b
 DATA tables<>+672(SB)/4, $0x00000004
 DATA tables<>+676(SB)/4, $0x0000000c
 DATA tables<>+680(SB)/4, $0x00000014
@@ -180,30 +180,30 @@ DATA tables<>+688(SB)/4, $0x00000004
 DATA tables<>+692(SB)/4, $0x0000000c
 DATA tables<>+696(SB)/4, $0x00000014
 DATA tables<>+700(SB)/4, $0x0000001c
-DATA tables<>+704(SB)/4, $0x00000005
-DATA tables<>+708(SB)/4, $0x00000005
-DATA tables<>+712(SB)/4, $0x00000005
-DATA tables<>+716(SB)/4, $0x00000005
-DATA tables<>+720(SB)/4, $0x0000000d
-DATA tables<>+724(SB)/4, $0x0000000d
-DATA tables<>+728(SB)/4, $0x0000000d
-DATA tables<>+732(SB)/4, $0x0000000d
-DATA tables<>+736(SB)/4, $0x00000015
-DATA tables<>+740(SB)/4, $0x00000015
-DATA tables<>+744(SB)/4, $0x00000015
-DATA tables<>+748(SB)/4, $0x00000015
-DATA tables<>+752(SB)/4, $0x0000001d
-DATA tables<>+756(SB)/4, $0x0000001d
-DATA tables<>+760(SB)/4, $0x0000001d
-DATA tables<>+764(SB)/4, $0x0000001d
-DATA tables<>+768(SB)/4, $0x00000006
-DATA tables<>+772(SB)/4, $0x0000000e
-DATA tables<>+776(SB)/4, $0x00000016
-DATA tables<>+780(SB)/4, $0x0000001e
-DATA tables<>+784(SB)/4, $0x00000006
-DATA tables<>+788(SB)/4, $0x0000000e
-DATA tables<>+792(SB)/4, $0x00000016
-DATA tables<>+796(SB)/4, $0x0000001e
+DATA tables<>+704(SB)/4, $0x00000004
+DATA tables<>+708(SB)/4, $0x0000000c
+DATA tables<>+712(SB)/4, $0x00000014
+DATA tables<>+716(SB)/4, $0x0000001c
+DATA tables<>+720(SB)/4, $0x00000004
+DATA tables<>+724(SB)/4, $0x0000000c
+DATA tables<>+728(SB)/4, $0x00000014
+DATA tables<>+732(SB)/4, $0x0000001c
+DATA tables<>+736(SB)/4, $0x00000005
+DATA tables<>+740(SB)/4, $0x00000005
+DATA tables<>+744(SB)/4, $0x00000005
+DATA tables<>+748(SB)/4, $0x00000005
+DATA tables<>+752(SB)/4, $0x0000000d
+DATA tables<>+756(SB)/4, $0x0000000d
+DATA tables<>+760(SB)/4, $0x0000000d
+DATA tables<>+764(SB)/4, $0x0000000d
+DATA tables<>+768(SB)/4, $0x00000015
+DATA tables<>+772(SB)/4, $0x00000015
+DATA tables<>+776(SB)/4, $0x00000015
+DATA tables<>+780(SB)/4, $0x00000015
+DATA tables<>+784(SB)/4, $0x0000001d
+DATA tables<>+788(SB)/4, $0x0000001d
+DATA tables<>+792(SB)/4, $0x0000001d
+DATA tables<>+796(SB)/4, $0x0000001d
 DATA tables<>+800(SB)/4, $0x00000006
 DATA tables<>+804(SB)/4, $0x0000000e
 DATA tables<>+808(SB)/4, $0x00000016
@@ -212,55 +212,110 @@ DATA tables<>+816(SB)/4, $0x00000006
 DATA tables<>+820(SB)/4, $0x0000000e
 DATA tables<>+824(SB)/4, $0x00000016
 DATA tables<>+828(SB)/4, $0x0000001e
-DATA tables<>+832(SB)/4, $0x00000007
-DATA tables<>+836(SB)/4, $0x00000007
-DATA tables<>+840(SB)/4, $0x00000007
-DATA tables<>+844(SB)/4, $0x00000007
-DATA tables<>+848(SB)/4, $0x0000000f
-DATA tables<>+852(SB)/4, $0x0000000f
-DATA tables<>+856(SB)/4, $0x0000000f
-DATA tables<>+860(SB)/4, $0x0000000f
-DATA tables<>+864(SB)/4, $0x00000017
-DATA tables<>+868(SB)/4, $0x00000017
-DATA tables<>+872(SB)/4, $0x00000017
-DATA tables<>+876(SB)/4, $0x00000017
-DATA tables<>+880(SB)/4, $0x0000001f
-DATA tables<>+884(SB)/4, $0x0000001f
-DATA tables<>+888(SB)/4, $0x0000001f
-DATA tables<>+892(SB)/4, $0x0000001f
-DATA tables<>+896(SB)/4, $0x3f900000
-DATA tables<>+900(SB)/4, $0x3f600000
-DATA tables<>+904(SB)/4, $0x3fa20000
-DATA tables<>+908(SB)/4, $0x3f440000
-DATA tables<>+912(SB)/4, $0x3fa00000
-DATA tables<>+916(SB)/4, $0x3f400000
-DATA tables<>+920(SB)/4, $0x3f7fc000
-DATA tables<>+924(SB)/4, $0x3f7f8000
-DATA tables<>+928(SB)/4, $0x7f7fffff
-DATA tables<>+932(SB)/4, $0x7fffffff
-DATA tables<>+936(SB)/4, $0x00000008
-DATA tables<>+940(SB)/4, $0x00000010
-GLOBL tables<>(SB), RODATA|NOPTR, $944
+DATA tables<>+832(SB)/4, $0x00000006
+DATA tables<>+836(SB)/4, $0x0000000e
+DATA tables<>+840(SB)/4, $0x00000016
+DATA tables<>+844(SB)/4, $0x0000001e
+DATA tables<>+848(SB)/4, $0x00000006
+DATA tables<>+852(SB)/4, $0x0000000e
+DATA tables<>+856(SB)/4, $0x00000016
+DATA tables<>+860(SB)/4, $0x0000001e
+DATA tables<>+864(SB)/4, $0x00000007
+DATA tables<>+868(SB)/4, $0x00000007
+DATA tables<>+872(SB)/4, $0x00000007
+DATA tables<>+876(SB)/4, $0x00000007
+DATA tables<>+880(SB)/4, $0x0000000f
+DATA tables<>+884(SB)/4, $0x0000000f
+DATA tables<>+888(SB)/4, $0x0000000f
+DATA tables<>+892(SB)/4, $0x0000000f
+DATA tables<>+896(SB)/4, $0x00000017
+DATA tables<>+900(SB)/4, $0x00000017
+DATA tables<>+904(SB)/4, $0x00000017
+DATA tables<>+908(SB)/4, $0x00000017
+DATA tables<>+912(SB)/4, $0x0000001f
+DATA tables<>+916(SB)/4, $0x0000001f
+DATA tables<>+920(SB)/4, $0x0000001f
+DATA tables<>+924(SB)/4, $0x0000001f
+DATA tables<>+928(SB)/4, $0x3f900000
+DATA tables<>+932(SB)/4, $0x3f600000
+DATA tables<>+936(SB)/4, $0x3fa20000
+DATA tables<>+940(SB)/4, $0x3f440000
+DATA tables<>+944(SB)/4, $0x3fa00000
+DATA tables<>+948(SB)/4, $0x3f400000
+DATA tables<>+952(SB)/4, $0x3f7fc000
+DATA tables<>+956(SB)/4, $0x3f7f8000
+DATA tables<>+960(SB)/4, $0x7f7fffff
+DATA tables<>+964(SB)/4, $0x7fffffff
+DATA tables<>+968(SB)/4, $0x00000008
+DATA tables<>+972(SB)/4, $0x00000010
+GLOBL tables<>(SB), RODATA|NOPTR, $976
 
-// func ternarySums32AVX2(x *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, least float32) (done int)
+// func ternarySums32AVX2(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX2
-TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
+TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-72
 	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         sumX+16(FP), DX
-	MOVQ         sumW+24(FP), BX
-	MOVQ         work+32(FP), SI
-	MOVQ         rank+40(FP), DI
-	XORQ         R8, R8
-	VBROADCASTSS tables<>+932(SB), Y0
+	MOVQ         importance+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         sumX+24(FP), BX
+	MOVQ         sumW+32(FP), SI
+	MOVQ         work+40(FP), DI
+	ADDQ         $0x3f, DI
+	ANDQ         $-64, DI
+	MOVQ         rank+48(FP), R8
+	TESTQ        CX, CX
+	JE           squares
+	VBROADCASTSS variance+56(FP), Y0
+	VMOVUPS      (AX), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VSQRTPS      Y1, Y1
+	VMULPS       (CX), Y1, Y1
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      32(AX), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VSQRTPS      Y1, Y1
+	VMULPS       32(CX), Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      64(AX), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VSQRTPS      Y1, Y1
+	VMULPS       64(CX), Y1, Y1
+	VMOVUPS      Y1, 64(DX)
+	VMOVUPS      96(AX), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y0, Y1, Y0
+	VSQRTPS      Y0, Y0
+	VMULPS       96(CX), Y0, Y0
+	VMOVUPS      Y0, 96(DX)
+	JMP          weighed
+
+squares:
+	VMOVUPS (AX), Y0
+	VMULPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS 32(AX), Y0
+	VMULPS  Y0, Y0, Y0
+	VMOVUPS Y0, 32(DX)
+	VMOVUPS 64(AX), Y0
+	VMULPS  Y0, Y0, Y0
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS 96(AX), Y0
+	VMULPS  Y0, Y0, Y0
+	VMOVUPS Y0, 96(DX)
+
+weighed:
+	XORQ         CX, CX
+	VBROADCASTSS tables<>+964(SB), Y0
 	VPXOR        Y1, Y1, Y1
 	VPCMPEQD     Y2, Y2, Y2
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VMOVUPS      (AX), Y5
-	VMOVUPS      (CX), Y6
+	VMOVUPS      (DX), Y6
 	VMULPS       Y5, Y6, Y7
-	VMOVUPS      Y7, 128(SI)
+	VMOVUPS      Y7, 128(DI)
 	VORPS        Y6, Y4, Y4
 	VANDPS       Y5, Y0, Y6
 	VPMAXSD      Y6, Y3, Y3
@@ -268,13 +323,13 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSRAD       $0x1f, Y5, Y6
 	VPSRLD       $0x01, Y6, Y6
 	VXORPS       Y6, Y5, Y5
-	VMOVUPS      Y5, (SI)
+	VMOVUPS      Y5, (DI)
 	VPSUBD       Y2, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VMOVUPS      32(AX), Y7
-	VMOVUPS      32(CX), Y8
+	VMOVUPS      32(DX), Y8
 	VMULPS       Y7, Y8, Y9
-	VMOVUPS      Y9, 160(SI)
+	VMOVUPS      Y9, 160(DI)
 	VORPS        Y8, Y4, Y4
 	VANDPS       Y7, Y0, Y8
 	VPMAXSD      Y8, Y3, Y3
@@ -282,13 +337,13 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSRAD       $0x1f, Y7, Y8
 	VPSRLD       $0x01, Y8, Y8
 	VXORPS       Y8, Y7, Y7
-	VMOVUPS      Y7, 32(SI)
+	VMOVUPS      Y7, 32(DI)
 	VPSUBD       Y2, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VMOVUPS      64(AX), Y9
-	VMOVUPS      64(CX), Y10
+	VMOVUPS      64(DX), Y10
 	VMULPS       Y9, Y10, Y11
-	VMOVUPS      Y11, 192(SI)
+	VMOVUPS      Y11, 192(DI)
 	VORPS        Y10, Y4, Y4
 	VANDPS       Y9, Y0, Y10
 	VPMAXSD      Y10, Y3, Y3
@@ -296,13 +351,13 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSRAD       $0x1f, Y9, Y10
 	VPSRLD       $0x01, Y10, Y10
 	VXORPS       Y10, Y9, Y9
-	VMOVUPS      Y9, 64(SI)
+	VMOVUPS      Y9, 64(DI)
 	VPSUBD       Y2, Y9, Y9
 	VPXOR        Y10, Y10, Y10
 	VMOVUPS      96(AX), Y11
-	VMOVUPS      96(CX), Y12
+	VMOVUPS      96(DX), Y12
 	VMULPS       Y11, Y12, Y13
-	VMOVUPS      Y13, 224(SI)
+	VMOVUPS      Y13, 224(DI)
 	VORPS        Y12, Y4, Y4
 	VANDPS       Y11, Y0, Y0
 	VPMAXSD      Y0, Y3, Y3
@@ -310,12 +365,12 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSRAD       $0x1f, Y0, Y1
 	VPSRLD       $0x01, Y1, Y1
 	VXORPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 96(SI)
+	VMOVUPS      Y0, 96(DI)
 	VPSUBD       Y2, Y0, Y0
 	VPXOR        Y1, Y1, Y1
-	VBROADCASTSS tables<>+928(SB), Y2
+	VBROADCASTSS tables<>+960(SB), Y2
 	VPCMPGTD     Y2, Y3, Y2
-	VBROADCASTSS least+48(FP), Y11
+	VBROADCASTSS least+60(FP), Y11
 	VPSUBD       Y11, Y3, Y3
 	VMOVMSKPS    Y4, AX
 	VMOVMSKPS    Y3, R9
@@ -326,7 +381,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	SHRL         $0x1f, R9
 	ORL          R9, AX
 	JNE          end
-	VBROADCASTSS (SI), Y2
+	VBROADCASTSS (DI), Y2
 	VPADDD       tables<>+60(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -336,7 +391,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 4(SI), Y2
+	VBROADCASTSS 4(DI), Y2
 	VPADDD       tables<>+56(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -346,7 +401,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 8(DI), Y2
 	VPADDD       tables<>+52(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -356,7 +411,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 12(SI), Y2
+	VBROADCASTSS 12(DI), Y2
 	VPADDD       tables<>+48(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -366,7 +421,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 16(SI), Y2
+	VBROADCASTSS 16(DI), Y2
 	VPADDD       tables<>+44(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -376,7 +431,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 20(SI), Y2
+	VBROADCASTSS 20(DI), Y2
 	VPADDD       tables<>+40(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -386,7 +441,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 24(SI), Y2
+	VBROADCASTSS 24(DI), Y2
 	VPADDD       tables<>+36(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -396,7 +451,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 28(SI), Y2
+	VBROADCASTSS 28(DI), Y2
 	VPADDD       tables<>+32(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -406,7 +461,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 32(SI), Y2
+	VBROADCASTSS 32(DI), Y2
 	VPADDD       tables<>+60(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -416,7 +471,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 36(SI), Y2
+	VBROADCASTSS 36(DI), Y2
 	VPADDD       tables<>+56(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -426,7 +481,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 40(SI), Y2
+	VBROADCASTSS 40(DI), Y2
 	VPADDD       tables<>+52(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -436,7 +491,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 44(SI), Y2
+	VBROADCASTSS 44(DI), Y2
 	VPADDD       tables<>+48(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -446,7 +501,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 48(SI), Y2
+	VBROADCASTSS 48(DI), Y2
 	VPADDD       tables<>+44(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -456,7 +511,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 52(SI), Y2
+	VBROADCASTSS 52(DI), Y2
 	VPADDD       tables<>+40(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -466,7 +521,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 56(SI), Y2
+	VBROADCASTSS 56(DI), Y2
 	VPADDD       tables<>+36(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -476,7 +531,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 60(SI), Y2
+	VBROADCASTSS 60(DI), Y2
 	VPADDD       tables<>+32(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -486,7 +541,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 64(SI), Y2
+	VBROADCASTSS 64(DI), Y2
 	VPADDD       tables<>+60(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -496,7 +551,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 68(SI), Y2
+	VBROADCASTSS 68(DI), Y2
 	VPADDD       tables<>+56(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -506,7 +561,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 72(SI), Y2
+	VBROADCASTSS 72(DI), Y2
 	VPADDD       tables<>+52(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -516,7 +571,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 76(SI), Y2
+	VBROADCASTSS 76(DI), Y2
 	VPADDD       tables<>+48(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -526,7 +581,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 80(SI), Y2
+	VBROADCASTSS 80(DI), Y2
 	VPADDD       tables<>+44(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -536,7 +591,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 84(SI), Y2
+	VBROADCASTSS 84(DI), Y2
 	VPADDD       tables<>+40(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -546,7 +601,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 88(SI), Y2
+	VBROADCASTSS 88(DI), Y2
 	VPADDD       tables<>+36(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -556,7 +611,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 92(SI), Y2
+	VBROADCASTSS 92(DI), Y2
 	VPADDD       tables<>+32(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -566,7 +621,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 96(SI), Y2
+	VBROADCASTSS 96(DI), Y2
 	VPADDD       tables<>+60(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -576,7 +631,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 100(SI), Y2
+	VBROADCASTSS 100(DI), Y2
 	VPADDD       tables<>+56(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -586,7 +641,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 104(SI), Y2
+	VBROADCASTSS 104(DI), Y2
 	VPADDD       tables<>+52(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -596,7 +651,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 108(SI), Y2
+	VBROADCASTSS 108(DI), Y2
 	VPADDD       tables<>+48(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -606,7 +661,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 112(SI), Y2
+	VBROADCASTSS 112(DI), Y2
 	VPADDD       tables<>+44(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -616,7 +671,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 116(SI), Y2
+	VBROADCASTSS 116(DI), Y2
 	VPADDD       tables<>+40(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -626,7 +681,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 120(SI), Y2
+	VBROADCASTSS 120(DI), Y2
 	VPADDD       tables<>+36(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -636,7 +691,7 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 124(SI), Y2
+	VBROADCASTSS 124(DI), Y2
 	VPADDD       tables<>+32(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -650,330 +705,359 @@ TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	VPERMQ       $0xd8, Y6, Y6
 	VEXTRACTI128 $0x01, Y6, X0
 	VPACKUSWB    X0, X6, X0
-	VMOVUPS      X0, (DI)
+	VMOVUPS      X0, (R8)
 	VPACKSSDW    Y1, Y10, Y10
 	VPERMQ       $0xd8, Y10, Y10
 	VEXTRACTI128 $0x01, Y10, X0
 	VPACKUSWB    X0, X10, X0
-	VMOVUPS      X0, 16(DI)
-	MOVBQZX      (DI), AX
-	MOVL         128(SI), R9
-	MOVL         (CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      1(DI), AX
-	MOVL         132(SI), R9
-	MOVL         4(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      2(DI), AX
-	MOVL         136(SI), R9
-	MOVL         8(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      3(DI), AX
-	MOVL         140(SI), R9
-	MOVL         12(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      4(DI), AX
-	MOVL         144(SI), R9
-	MOVL         16(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      5(DI), AX
-	MOVL         148(SI), R9
-	MOVL         20(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      6(DI), AX
-	MOVL         152(SI), R9
-	MOVL         24(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      7(DI), AX
-	MOVL         156(SI), R9
-	MOVL         28(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      8(DI), AX
-	MOVL         160(SI), R9
-	MOVL         32(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      9(DI), AX
-	MOVL         164(SI), R9
-	MOVL         36(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      10(DI), AX
-	MOVL         168(SI), R9
-	MOVL         40(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      11(DI), AX
-	MOVL         172(SI), R9
-	MOVL         44(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      12(DI), AX
-	MOVL         176(SI), R9
-	MOVL         48(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      13(DI), AX
-	MOVL         180(SI), R9
-	MOVL         52(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      14(DI), AX
-	MOVL         184(SI), R9
-	MOVL         56(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      15(DI), AX
-	MOVL         188(SI), R9
-	MOVL         60(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      16(DI), AX
-	MOVL         192(SI), R9
-	MOVL         64(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      17(DI), AX
-	MOVL         196(SI), R9
-	MOVL         68(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      18(DI), AX
-	MOVL         200(SI), R9
-	MOVL         72(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      19(DI), AX
-	MOVL         204(SI), R9
-	MOVL         76(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      20(DI), AX
-	MOVL         208(SI), R9
-	MOVL         80(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      21(DI), AX
-	MOVL         212(SI), R9
-	MOVL         84(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      22(DI), AX
-	MOVL         216(SI), R9
-	MOVL         88(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      23(DI), AX
-	MOVL         220(SI), R9
-	MOVL         92(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      24(DI), AX
-	MOVL         224(SI), R9
-	MOVL         96(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      25(DI), AX
-	MOVL         228(SI), R9
-	MOVL         100(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      26(DI), AX
-	MOVL         232(SI), R9
-	MOVL         104(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      27(DI), AX
-	MOVL         236(SI), R9
-	MOVL         108(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      28(DI), AX
-	MOVL         240(SI), R9
-	MOVL         112(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      29(DI), AX
-	MOVL         244(SI), R9
-	MOVL         116(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      30(DI), AX
-	MOVL         248(SI), R9
-	MOVL         120(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      31(DI), AX
-	MOVL         252(SI), R9
-	MOVL         124(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
+	VMOVUPS      X0, 16(R8)
+	MOVBQZX      (R8), AX
+	MOVL         128(DI), R9
+	MOVL         (DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      1(R8), AX
+	MOVL         132(DI), R9
+	MOVL         4(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      2(R8), AX
+	MOVL         136(DI), R9
+	MOVL         8(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      3(R8), AX
+	MOVL         140(DI), R9
+	MOVL         12(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      4(R8), AX
+	MOVL         144(DI), R9
+	MOVL         16(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      5(R8), AX
+	MOVL         148(DI), R9
+	MOVL         20(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      6(R8), AX
+	MOVL         152(DI), R9
+	MOVL         24(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      7(R8), AX
+	MOVL         156(DI), R9
+	MOVL         28(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      8(R8), AX
+	MOVL         160(DI), R9
+	MOVL         32(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      9(R8), AX
+	MOVL         164(DI), R9
+	MOVL         36(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      10(R8), AX
+	MOVL         168(DI), R9
+	MOVL         40(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      11(R8), AX
+	MOVL         172(DI), R9
+	MOVL         44(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      12(R8), AX
+	MOVL         176(DI), R9
+	MOVL         48(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      13(R8), AX
+	MOVL         180(DI), R9
+	MOVL         52(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      14(R8), AX
+	MOVL         184(DI), R9
+	MOVL         56(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      15(R8), AX
+	MOVL         188(DI), R9
+	MOVL         60(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      16(R8), AX
+	MOVL         192(DI), R9
+	MOVL         64(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      17(R8), AX
+	MOVL         196(DI), R9
+	MOVL         68(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      18(R8), AX
+	MOVL         200(DI), R9
+	MOVL         72(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      19(R8), AX
+	MOVL         204(DI), R9
+	MOVL         76(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      20(R8), AX
+	MOVL         208(DI), R9
+	MOVL         80(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      21(R8), AX
+	MOVL         212(DI), R9
+	MOVL         84(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      22(R8), AX
+	MOVL         216(DI), R9
+	MOVL         88(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      23(R8), AX
+	MOVL         220(DI), R9
+	MOVL         92(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      24(R8), AX
+	MOVL         224(DI), R9
+	MOVL         96(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      25(R8), AX
+	MOVL         228(DI), R9
+	MOVL         100(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      26(R8), AX
+	MOVL         232(DI), R9
+	MOVL         104(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      27(R8), AX
+	MOVL         236(DI), R9
+	MOVL         108(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      28(R8), AX
+	MOVL         240(DI), R9
+	MOVL         112(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      29(R8), AX
+	MOVL         244(DI), R9
+	MOVL         116(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      30(R8), AX
+	MOVL         248(DI), R9
+	MOVL         120(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      31(R8), AX
+	MOVL         252(DI), R9
+	MOVL         124(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (DX)
+	VMOVSS       X0, (BX)
 	VXORPS       X1, X1, X1
-	VMOVSS       X1, (BX)
-	VADDSS       4(DX), X0, X0
-	VMOVSS       X0, 4(DX)
-	VADDSS       4(BX), X1, X1
-	VMOVSS       X1, 4(BX)
-	VADDSS       8(DX), X0, X0
-	VMOVSS       X0, 8(DX)
-	VADDSS       8(BX), X1, X1
-	VMOVSS       X1, 8(BX)
-	VADDSS       12(DX), X0, X0
-	VMOVSS       X0, 12(DX)
-	VADDSS       12(BX), X1, X1
-	VMOVSS       X1, 12(BX)
-	VADDSS       16(DX), X0, X0
-	VMOVSS       X0, 16(DX)
-	VADDSS       16(BX), X1, X1
-	VMOVSS       X1, 16(BX)
-	VADDSS       20(DX), X0, X0
-	VMOVSS       X0, 20(DX)
-	VADDSS       20(BX), X1, X1
-	VMOVSS       X1, 20(BX)
-	VADDSS       24(DX), X0, X0
-	VMOVSS       X0, 24(DX)
-	VADDSS       24(BX), X1, X1
-	VMOVSS       X1, 24(BX)
-	VADDSS       28(DX), X0, X0
-	VMOVSS       X0, 28(DX)
-	VADDSS       28(BX), X1, X1
-	VMOVSS       X1, 28(BX)
-	VADDSS       32(DX), X0, X0
-	VMOVSS       X0, 32(DX)
-	VADDSS       32(BX), X1, X1
-	VMOVSS       X1, 32(BX)
-	VADDSS       36(DX), X0, X0
-	VMOVSS       X0, 36(DX)
-	VADDSS       36(BX), X1, X1
-	VMOVSS       X1, 36(BX)
-	VADDSS       40(DX), X0, X0
-	VMOVSS       X0, 40(DX)
-	VADDSS       40(BX), X1, X1
-	VMOVSS       X1, 40(BX)
-	VADDSS       44(DX), X0, X0
-	VMOVSS       X0, 44(DX)
-	VADDSS       44(BX), X1, X1
-	VMOVSS       X1, 44(BX)
-	VADDSS       48(DX), X0, X0
-	VMOVSS       X0, 48(DX)
-	VADDSS       48(BX), X1, X1
-	VMOVSS       X1, 48(BX)
-	VADDSS       52(DX), X0, X0
-	VMOVSS       X0, 52(DX)
-	VADDSS       52(BX), X1, X1
-	VMOVSS       X1, 52(BX)
-	VADDSS       56(DX), X0, X0
-	VMOVSS       X0, 56(DX)
-	VADDSS       56(BX), X1, X1
-	VMOVSS       X1, 56(BX)
-	VADDSS       60(DX), X0, X0
-	VMOVSS       X0, 60(DX)
-	VADDSS       60(BX), X1, X1
-	VMOVSS       X1, 60(BX)
-	VADDSS       64(DX), X0, X0
-	VMOVSS       X0, 64(DX)
-	VADDSS       64(BX), X1, X1
-	VMOVSS       X1, 64(BX)
-	VADDSS       68(DX), X0, X0
-	VMOVSS       X0, 68(DX)
-	VADDSS       68(BX), X1, X1
-	VMOVSS       X1, 68(BX)
-	VADDSS       72(DX), X0, X0
-	VMOVSS       X0, 72(DX)
-	VADDSS       72(BX), X1, X1
-	VMOVSS       X1, 72(BX)
-	VADDSS       76(DX), X0, X0
-	VMOVSS       X0, 76(DX)
-	VADDSS       76(BX), X1, X1
-	VMOVSS       X1, 76(BX)
-	VADDSS       80(DX), X0, X0
-	VMOVSS       X0, 80(DX)
-	VADDSS       80(BX), X1, X1
-	VMOVSS       X1, 80(BX)
-	VADDSS       84(DX), X0, X0
-	VMOVSS       X0, 84(DX)
-	VADDSS       84(BX), X1, X1
-	VMOVSS       X1, 84(BX)
-	VADDSS       88(DX), X0, X0
-	VMOVSS       X0, 88(DX)
-	VADDSS       88(BX), X1, X1
-	VMOVSS       X1, 88(BX)
-	VADDSS       92(DX), X0, X0
-	VMOVSS       X0, 92(DX)
-	VADDSS       92(BX), X1, X1
-	VMOVSS       X1, 92(BX)
-	VADDSS       96(DX), X0, X0
-	VMOVSS       X0, 96(DX)
-	VADDSS       96(BX), X1, X1
-	VMOVSS       X1, 96(BX)
-	VADDSS       100(DX), X0, X0
-	VMOVSS       X0, 100(DX)
-	VADDSS       100(BX), X1, X1
-	VMOVSS       X1, 100(BX)
-	VADDSS       104(DX), X0, X0
-	VMOVSS       X0, 104(DX)
-	VADDSS       104(BX), X1, X1
-	VMOVSS       X1, 104(BX)
-	VADDSS       108(DX), X0, X0
-	VMOVSS       X0, 108(DX)
-	VADDSS       108(BX), X1, X1
-	VMOVSS       X1, 108(BX)
-	VADDSS       112(DX), X0, X0
-	VMOVSS       X0, 112(DX)
-	VADDSS       112(BX), X1, X1
-	VMOVSS       X1, 112(BX)
-	VADDSS       116(DX), X0, X0
-	VMOVSS       X0, 116(DX)
-	VADDSS       116(BX), X1, X1
-	VMOVSS       X1, 116(BX)
-	VADDSS       120(DX), X0, X0
-	VMOVSS       X0, 120(DX)
-	VADDSS       120(BX), X1, X1
-	VMOVSS       X1, 120(BX)
-	VADDSS       124(DX), X0, X0
-	VMOVSS       X0, 124(DX)
-	VADDSS       124(BX), X1, X1
-	VMOVSS       X1, 124(BX)
-	VADDSS       128(DX), X0, X0
-	VMOVSS       X0, 128(DX)
-	VADDSS       128(BX), X1, X1
-	VMOVSS       X1, 128(BX)
-	INCQ         R8
+	VMOVSS       X1, (SI)
+	VADDSS       4(BX), X0, X0
+	VMOVSS       X0, 4(BX)
+	VADDSS       4(SI), X1, X1
+	VMOVSS       X1, 4(SI)
+	VADDSS       8(BX), X0, X0
+	VMOVSS       X0, 8(BX)
+	VADDSS       8(SI), X1, X1
+	VMOVSS       X1, 8(SI)
+	VADDSS       12(BX), X0, X0
+	VMOVSS       X0, 12(BX)
+	VADDSS       12(SI), X1, X1
+	VMOVSS       X1, 12(SI)
+	VADDSS       16(BX), X0, X0
+	VMOVSS       X0, 16(BX)
+	VADDSS       16(SI), X1, X1
+	VMOVSS       X1, 16(SI)
+	VADDSS       20(BX), X0, X0
+	VMOVSS       X0, 20(BX)
+	VADDSS       20(SI), X1, X1
+	VMOVSS       X1, 20(SI)
+	VADDSS       24(BX), X0, X0
+	VMOVSS       X0, 24(BX)
+	VADDSS       24(SI), X1, X1
+	VMOVSS       X1, 24(SI)
+	VADDSS       28(BX), X0, X0
+	VMOVSS       X0, 28(BX)
+	VADDSS       28(SI), X1, X1
+	VMOVSS       X1, 28(SI)
+	VADDSS       32(BX), X0, X0
+	VMOVSS       X0, 32(BX)
+	VADDSS       32(SI), X1, X1
+	VMOVSS       X1, 32(SI)
+	VADDSS       36(BX), X0, X0
+	VMOVSS       X0, 36(BX)
+	VADDSS       36(SI), X1, X1
+	VMOVSS       X1, 36(SI)
+	VADDSS       40(BX), X0, X0
+	VMOVSS       X0, 40(BX)
+	VADDSS       40(SI), X1, X1
+	VMOVSS       X1, 40(SI)
+	VADDSS       44(BX), X0, X0
+	VMOVSS       X0, 44(BX)
+	VADDSS       44(SI), X1, X1
+	VMOVSS       X1, 44(SI)
+	VADDSS       48(BX), X0, X0
+	VMOVSS       X0, 48(BX)
+	VADDSS       48(SI), X1, X1
+	VMOVSS       X1, 48(SI)
+	VADDSS       52(BX), X0, X0
+	VMOVSS       X0, 52(BX)
+	VADDSS       52(SI), X1, X1
+	VMOVSS       X1, 52(SI)
+	VADDSS       56(BX), X0, X0
+	VMOVSS       X0, 56(BX)
+	VADDSS       56(SI), X1, X1
+	VMOVSS       X1, 56(SI)
+	VADDSS       60(BX), X0, X0
+	VMOVSS       X0, 60(BX)
+	VADDSS       60(SI), X1, X1
+	VMOVSS       X1, 60(SI)
+	VADDSS       64(BX), X0, X0
+	VMOVSS       X0, 64(BX)
+	VADDSS       64(SI), X1, X1
+	VMOVSS       X1, 64(SI)
+	VADDSS       68(BX), X0, X0
+	VMOVSS       X0, 68(BX)
+	VADDSS       68(SI), X1, X1
+	VMOVSS       X1, 68(SI)
+	VADDSS       72(BX), X0, X0
+	VMOVSS       X0, 72(BX)
+	VADDSS       72(SI), X1, X1
+	VMOVSS       X1, 72(SI)
+	VADDSS       76(BX), X0, X0
+	VMOVSS       X0, 76(BX)
+	VADDSS       76(SI), X1, X1
+	VMOVSS       X1, 76(SI)
+	VADDSS       80(BX), X0, X0
+	VMOVSS       X0, 80(BX)
+	VADDSS       80(SI), X1, X1
+	VMOVSS       X1, 80(SI)
+	VADDSS       84(BX), X0, X0
+	VMOVSS       X0, 84(BX)
+	VADDSS       84(SI), X1, X1
+	VMOVSS       X1, 84(SI)
+	VADDSS       88(BX), X0, X0
+	VMOVSS       X0, 88(BX)
+	VADDSS       88(SI), X1, X1
+	VMOVSS       X1, 88(SI)
+	VADDSS       92(BX), X0, X0
+	VMOVSS       X0, 92(BX)
+	VADDSS       92(SI), X1, X1
+	VMOVSS       X1, 92(SI)
+	VADDSS       96(BX), X0, X0
+	VMOVSS       X0, 96(BX)
+	VADDSS       96(SI), X1, X1
+	VMOVSS       X1, 96(SI)
+	VADDSS       100(BX), X0, X0
+	VMOVSS       X0, 100(BX)
+	VADDSS       100(SI), X1, X1
+	VMOVSS       X1, 100(SI)
+	VADDSS       104(BX), X0, X0
+	VMOVSS       X0, 104(BX)
+	VADDSS       104(SI), X1, X1
+	VMOVSS       X1, 104(SI)
+	VADDSS       108(BX), X0, X0
+	VMOVSS       X0, 108(BX)
+	VADDSS       108(SI), X1, X1
+	VMOVSS       X1, 108(SI)
+	VADDSS       112(BX), X0, X0
+	VMOVSS       X0, 112(BX)
+	VADDSS       112(SI), X1, X1
+	VMOVSS       X1, 112(SI)
+	VADDSS       116(BX), X0, X0
+	VMOVSS       X0, 116(BX)
+	VADDSS       116(SI), X1, X1
+	VMOVSS       X1, 116(SI)
+	VADDSS       120(BX), X0, X0
+	VMOVSS       X0, 120(BX)
+	VADDSS       120(SI), X1, X1
+	VMOVSS       X1, 120(SI)
+	VADDSS       124(BX), X0, X0
+	VMOVSS       X0, 124(BX)
+	VADDSS       124(SI), X1, X1
+	VMOVSS       X1, 124(SI)
+	VADDSS       128(BX), X0, X0
+	VMOVSS       X0, 128(BX)
+	VADDSS       128(SI), X1, X1
+	VMOVSS       X1, 128(SI)
+	INCQ         CX
 
 end:
-	MOVQ R8, done+56(FP)
+	MOVQ CX, done+64(FP)
 	VZEROUPPER
 	RET
 
-// func ternarySums16AVX2(x *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, least float32) (done int)
+// func ternarySums16AVX2(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX2
-TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
+TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-72
 	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         sumX+16(FP), DX
-	MOVQ         sumW+24(FP), BX
-	MOVQ         work+32(FP), SI
-	MOVQ         rank+40(FP), DI
-	XORQ         R8, R8
-	VBROADCASTSS tables<>+932(SB), Y0
+	MOVQ         importance+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         sumX+24(FP), BX
+	MOVQ         sumW+32(FP), SI
+	MOVQ         work+40(FP), DI
+	ADDQ         $0x3f, DI
+	ANDQ         $-64, DI
+	MOVQ         rank+48(FP), R8
+	TESTQ        CX, CX
+	JE           squares
+	VBROADCASTSS variance+56(FP), Y0
+	VMOVUPS      (AX), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VSQRTPS      Y1, Y1
+	VMULPS       (CX), Y1, Y1
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      32(AX), Y1
+	VMULPS       Y1, Y1, Y1
+	VADDPS       Y0, Y1, Y0
+	VSQRTPS      Y0, Y0
+	VMULPS       32(CX), Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	JMP          weighed
+
+squares:
+	VMOVUPS (AX), Y0
+	VMULPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS 32(AX), Y0
+	VMULPS  Y0, Y0, Y0
+	VMOVUPS Y0, 32(DX)
+
+weighed:
+	XORQ         CX, CX
+	VBROADCASTSS tables<>+964(SB), Y0
 	VPXOR        Y1, Y1, Y1
 	VPCMPEQD     Y2, Y2, Y2
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VMOVUPS      (AX), Y5
-	VMOVUPS      (CX), Y6
+	VMOVUPS      (DX), Y6
 	VMULPS       Y5, Y6, Y7
-	VMOVUPS      Y7, 64(SI)
+	VMOVUPS      Y7, 64(DI)
 	VORPS        Y6, Y4, Y4
 	VANDPS       Y5, Y0, Y6
 	VPMAXSD      Y6, Y3, Y3
@@ -981,13 +1065,13 @@ TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
 	VPSRAD       $0x1f, Y5, Y6
 	VPSRLD       $0x01, Y6, Y6
 	VXORPS       Y6, Y5, Y5
-	VMOVUPS      Y5, (SI)
+	VMOVUPS      Y5, (DI)
 	VPSUBD       Y2, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VMOVUPS      32(AX), Y7
-	VMOVUPS      32(CX), Y8
+	VMOVUPS      32(DX), Y8
 	VMULPS       Y7, Y8, Y9
-	VMOVUPS      Y9, 96(SI)
+	VMOVUPS      Y9, 96(DI)
 	VORPS        Y8, Y4, Y4
 	VANDPS       Y7, Y0, Y0
 	VPMAXSD      Y0, Y3, Y3
@@ -995,12 +1079,12 @@ TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
 	VPSRAD       $0x1f, Y0, Y7
 	VPSRLD       $0x01, Y7, Y7
 	VXORPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y0, 32(DI)
 	VPSUBD       Y2, Y0, Y0
 	VPXOR        Y2, Y2, Y2
-	VBROADCASTSS tables<>+928(SB), Y7
+	VBROADCASTSS tables<>+960(SB), Y7
 	VPCMPGTD     Y7, Y3, Y7
-	VBROADCASTSS least+48(FP), Y8
+	VBROADCASTSS least+60(FP), Y8
 	VPSUBD       Y8, Y3, Y3
 	VMOVMSKPS    Y4, AX
 	VMOVMSKPS    Y3, R9
@@ -1011,97 +1095,97 @@ TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
 	SHRL         $0x1f, R9
 	ORL          R9, AX
 	JNE          end
-	VBROADCASTSS (SI), Y3
+	VBROADCASTSS (DI), Y3
 	VPADDD       tables<>+60(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 4(SI), Y3
+	VBROADCASTSS 4(DI), Y3
 	VPADDD       tables<>+56(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 8(SI), Y3
+	VBROADCASTSS 8(DI), Y3
 	VPADDD       tables<>+52(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 12(DI), Y3
 	VPADDD       tables<>+48(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 16(SI), Y3
+	VBROADCASTSS 16(DI), Y3
 	VPADDD       tables<>+44(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 20(SI), Y3
+	VBROADCASTSS 20(DI), Y3
 	VPADDD       tables<>+40(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 24(SI), Y3
+	VBROADCASTSS 24(DI), Y3
 	VPADDD       tables<>+36(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 28(SI), Y3
+	VBROADCASTSS 28(DI), Y3
 	VPADDD       tables<>+32(SB), Y5, Y5
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 32(SI), Y3
+	VBROADCASTSS 32(DI), Y3
 	VPADDD       tables<>+60(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 36(SI), Y3
+	VBROADCASTSS 36(DI), Y3
 	VPADDD       tables<>+56(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 40(SI), Y3
+	VBROADCASTSS 40(DI), Y3
 	VPADDD       tables<>+52(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 44(SI), Y3
+	VBROADCASTSS 44(DI), Y3
 	VPADDD       tables<>+48(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 48(SI), Y3
+	VBROADCASTSS 48(DI), Y3
 	VPADDD       tables<>+44(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 52(SI), Y3
+	VBROADCASTSS 52(DI), Y3
 	VPADDD       tables<>+40(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 56(SI), Y3
+	VBROADCASTSS 56(DI), Y3
 	VPADDD       tables<>+36(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
 	VPCMPGTD     Y3, Y0, Y3
 	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 60(SI), Y3
+	VBROADCASTSS 60(DI), Y3
 	VPADDD       tables<>+32(SB), Y0, Y0
 	VPCMPGTD     Y3, Y5, Y4
 	VPSUBD       Y4, Y6, Y6
@@ -1111,275 +1195,277 @@ TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
 	VPERMQ       $0xd8, Y6, Y6
 	VEXTRACTI128 $0x01, Y6, X0
 	VPACKUSWB    X0, X6, X0
-	VMOVUPS      X0, (DI)
-	VMOVUPS      Y1, (DX)
+	VMOVUPS      X0, (R8)
 	VMOVUPS      Y1, (BX)
-	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      Y1, (SI)
 	VMOVUPS      Y1, 32(BX)
-	VMOVUPS      Y1, 64(DX)
+	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      Y1, 64(BX)
-	VMOVUPS      Y1, 96(DX)
+	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      Y1, 96(BX)
-	VMOVUPS      Y1, 104(DX)
+	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      Y1, 104(BX)
-	MOVBQZX      (DI), AX
-	MOVL         64(SI), R9
-	MOVL         (CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      1(DI), AX
-	MOVL         68(SI), R9
-	MOVL         4(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      2(DI), AX
-	MOVL         72(SI), R9
-	MOVL         8(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      3(DI), AX
-	MOVL         76(SI), R9
-	MOVL         12(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      4(DI), AX
-	MOVL         80(SI), R9
-	MOVL         16(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      5(DI), AX
-	MOVL         84(SI), R9
-	MOVL         20(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      6(DI), AX
-	MOVL         88(SI), R9
-	MOVL         24(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      7(DI), AX
-	MOVL         92(SI), R9
-	MOVL         28(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      8(DI), AX
-	MOVL         96(SI), R9
-	MOVL         32(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      9(DI), AX
-	MOVL         100(SI), R9
-	MOVL         36(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      10(DI), AX
-	MOVL         104(SI), R9
-	MOVL         40(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      11(DI), AX
-	MOVL         108(SI), R9
-	MOVL         44(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      12(DI), AX
-	MOVL         112(SI), R9
-	MOVL         48(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      13(DI), AX
-	MOVL         116(SI), R9
-	MOVL         52(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      14(DI), AX
-	MOVL         120(SI), R9
-	MOVL         56(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      15(DI), AX
-	MOVL         124(SI), R9
-	MOVL         60(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
+	VMOVUPS      Y1, 104(SI)
+	MOVBQZX      (R8), AX
+	MOVL         64(DI), R9
+	MOVL         (DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      1(R8), AX
+	MOVL         68(DI), R9
+	MOVL         4(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      2(R8), AX
+	MOVL         72(DI), R9
+	MOVL         8(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      3(R8), AX
+	MOVL         76(DI), R9
+	MOVL         12(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      4(R8), AX
+	MOVL         80(DI), R9
+	MOVL         16(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      5(R8), AX
+	MOVL         84(DI), R9
+	MOVL         20(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      6(R8), AX
+	MOVL         88(DI), R9
+	MOVL         24(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      7(R8), AX
+	MOVL         92(DI), R9
+	MOVL         28(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      8(R8), AX
+	MOVL         96(DI), R9
+	MOVL         32(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      9(R8), AX
+	MOVL         100(DI), R9
+	MOVL         36(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      10(R8), AX
+	MOVL         104(DI), R9
+	MOVL         40(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      11(R8), AX
+	MOVL         108(DI), R9
+	MOVL         44(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      12(R8), AX
+	MOVL         112(DI), R9
+	MOVL         48(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      13(R8), AX
+	MOVL         116(DI), R9
+	MOVL         52(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      14(R8), AX
+	MOVL         120(DI), R9
+	MOVL         56(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      15(R8), AX
+	MOVL         124(DI), R9
+	MOVL         60(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (DX)
+	VMOVSS       X0, (BX)
 	VXORPS       X1, X1, X1
-	VMOVSS       X1, (BX)
+	VMOVSS       X1, (SI)
 	VXORPS       X2, X2, X2
-	VMOVSS       X2, 68(DX)
+	VMOVSS       X2, 68(BX)
 	VXORPS       X3, X3, X3
-	VMOVSS       X3, 68(BX)
-	VADDSS       4(DX), X0, X0
-	VMOVSS       X0, 4(DX)
-	VADDSS       4(BX), X1, X1
-	VMOVSS       X1, 4(BX)
-	VADDSS       72(DX), X2, X2
-	VMOVSS       X2, 72(DX)
-	VADDSS       72(BX), X3, X3
-	VMOVSS       X3, 72(BX)
-	VADDSS       8(DX), X0, X0
-	VMOVSS       X0, 8(DX)
-	VADDSS       8(BX), X1, X1
-	VMOVSS       X1, 8(BX)
-	VADDSS       76(DX), X2, X2
-	VMOVSS       X2, 76(DX)
-	VADDSS       76(BX), X3, X3
-	VMOVSS       X3, 76(BX)
-	VADDSS       12(DX), X0, X0
-	VMOVSS       X0, 12(DX)
-	VADDSS       12(BX), X1, X1
-	VMOVSS       X1, 12(BX)
-	VADDSS       80(DX), X2, X2
-	VMOVSS       X2, 80(DX)
-	VADDSS       80(BX), X3, X3
-	VMOVSS       X3, 80(BX)
-	VADDSS       16(DX), X0, X0
-	VMOVSS       X0, 16(DX)
-	VADDSS       16(BX), X1, X1
-	VMOVSS       X1, 16(BX)
-	VADDSS       84(DX), X2, X2
-	VMOVSS       X2, 84(DX)
-	VADDSS       84(BX), X3, X3
-	VMOVSS       X3, 84(BX)
-	VADDSS       20(DX), X0, X0
-	VMOVSS       X0, 20(DX)
-	VADDSS       20(BX), X1, X1
-	VMOVSS       X1, 20(BX)
-	VADDSS       88(DX), X2, X2
-	VMOVSS       X2, 88(DX)
-	VADDSS       88(BX), X3, X3
-	VMOVSS       X3, 88(BX)
-	VADDSS       24(DX), X0, X0
-	VMOVSS       X0, 24(DX)
-	VADDSS       24(BX), X1, X1
-	VMOVSS       X1, 24(BX)
-	VADDSS       92(DX), X2, X2
-	VMOVSS       X2, 92(DX)
-	VADDSS       92(BX), X3, X3
-	VMOVSS       X3, 92(BX)
-	VADDSS       28(DX), X0, X0
-	VMOVSS       X0, 28(DX)
-	VADDSS       28(BX), X1, X1
-	VMOVSS       X1, 28(BX)
-	VADDSS       96(DX), X2, X2
-	VMOVSS       X2, 96(DX)
-	VADDSS       96(BX), X3, X3
-	VMOVSS       X3, 96(BX)
-	VADDSS       32(DX), X0, X0
-	VMOVSS       X0, 32(DX)
-	VADDSS       32(BX), X1, X1
-	VMOVSS       X1, 32(BX)
-	VADDSS       100(DX), X2, X2
-	VMOVSS       X2, 100(DX)
-	VADDSS       100(BX), X3, X3
-	VMOVSS       X3, 100(BX)
-	VADDSS       36(DX), X0, X0
-	VMOVSS       X0, 36(DX)
-	VADDSS       36(BX), X1, X1
-	VMOVSS       X1, 36(BX)
-	VADDSS       104(DX), X2, X2
-	VMOVSS       X2, 104(DX)
-	VADDSS       104(BX), X3, X3
-	VMOVSS       X3, 104(BX)
-	VADDSS       40(DX), X0, X0
-	VMOVSS       X0, 40(DX)
-	VADDSS       40(BX), X1, X1
-	VMOVSS       X1, 40(BX)
-	VADDSS       108(DX), X2, X2
-	VMOVSS       X2, 108(DX)
-	VADDSS       108(BX), X3, X3
-	VMOVSS       X3, 108(BX)
-	VADDSS       44(DX), X0, X0
-	VMOVSS       X0, 44(DX)
-	VADDSS       44(BX), X1, X1
-	VMOVSS       X1, 44(BX)
-	VADDSS       112(DX), X2, X2
-	VMOVSS       X2, 112(DX)
-	VADDSS       112(BX), X3, X3
-	VMOVSS       X3, 112(BX)
-	VADDSS       48(DX), X0, X0
-	VMOVSS       X0, 48(DX)
-	VADDSS       48(BX), X1, X1
-	VMOVSS       X1, 48(BX)
-	VADDSS       116(DX), X2, X2
-	VMOVSS       X2, 116(DX)
-	VADDSS       116(BX), X3, X3
-	VMOVSS       X3, 116(BX)
-	VADDSS       52(DX), X0, X0
-	VMOVSS       X0, 52(DX)
-	VADDSS       52(BX), X1, X1
-	VMOVSS       X1, 52(BX)
-	VADDSS       120(DX), X2, X2
-	VMOVSS       X2, 120(DX)
-	VADDSS       120(BX), X3, X3
-	VMOVSS       X3, 120(BX)
-	VADDSS       56(DX), X0, X0
-	VMOVSS       X0, 56(DX)
-	VADDSS       56(BX), X1, X1
-	VMOVSS       X1, 56(BX)
-	VADDSS       124(DX), X2, X2
-	VMOVSS       X2, 124(DX)
-	VADDSS       124(BX), X3, X3
-	VMOVSS       X3, 124(BX)
-	VADDSS       60(DX), X0, X0
-	VMOVSS       X0, 60(DX)
-	VADDSS       60(BX), X1, X1
-	VMOVSS       X1, 60(BX)
-	VADDSS       128(DX), X2, X2
-	VMOVSS       X2, 128(DX)
-	VADDSS       128(BX), X3, X3
-	VMOVSS       X3, 128(BX)
-	VADDSS       64(DX), X0, X0
-	VMOVSS       X0, 64(DX)
-	VADDSS       64(BX), X1, X1
-	VMOVSS       X1, 64(BX)
-	VADDSS       132(DX), X2, X2
-	VMOVSS       X2, 132(DX)
-	VADDSS       132(BX), X3, X3
-	VMOVSS       X3, 132(BX)
-	INCQ         R8
+	VMOVSS       X3, 68(SI)
+	VADDSS       4(BX), X0, X0
+	VMOVSS       X0, 4(BX)
+	VADDSS       4(SI), X1, X1
+	VMOVSS       X1, 4(SI)
+	VADDSS       72(BX), X2, X2
+	VMOVSS       X2, 72(BX)
+	VADDSS       72(SI), X3, X3
+	VMOVSS       X3, 72(SI)
+	VADDSS       8(BX), X0, X0
+	VMOVSS       X0, 8(BX)
+	VADDSS       8(SI), X1, X1
+	VMOVSS       X1, 8(SI)
+	VADDSS       76(BX), X2, X2
+	VMOVSS       X2, 76(BX)
+	VADDSS       76(SI), X3, X3
+	VMOVSS       X3, 76(SI)
+	VADDSS       12(BX), X0, X0
+	VMOVSS       X0, 12(BX)
+	VADDSS       12(SI), X1, X1
+	VMOVSS       X1, 12(SI)
+	VADDSS       80(BX), X2, X2
+	VMOVSS       X2, 80(BX)
+	VADDSS       80(SI), X3, X3
+	VMOVSS       X3, 80(SI)
+	VADDSS       16(BX), X0, X0
+	VMOVSS       X0, 16(BX)
+	VADDSS       16(SI), X1, X1
+	VMOVSS       X1, 16(SI)
+	VADDSS       84(BX), X2, X2
+	VMOVSS       X2, 84(BX)
+	VADDSS       84(SI), X3, X3
+	VMOVSS       X3, 84(SI)
+	VADDSS       20(BX), X0, X0
+	VMOVSS       X0, 20(BX)
+	VADDSS       20(SI), X1, X1
+	VMOVSS       X1, 20(SI)
+	VADDSS       88(BX), X2, X2
+	VMOVSS       X2, 88(BX)
+	VADDSS       88(SI), X3, X3
+	VMOVSS       X3, 88(SI)
+	VADDSS       24(BX), X0, X0
+	VMOVSS       X0, 24(BX)
+	VADDSS       24(SI), X1, X1
+	VMOVSS       X1, 24(SI)
+	VADDSS       92(BX), X2, X2
+	VMOVSS       X2, 92(BX)
+	VADDSS       92(SI), X3, X3
+	VMOVSS       X3, 92(SI)
+	VADDSS       28(BX), X0, X0
+	VMOVSS       X0, 28(BX)
+	VADDSS       28(SI), X1, X1
+	VMOVSS       X1, 28(SI)
+	VADDSS       96(BX), X2, X2
+	VMOVSS       X2, 96(BX)
+	VADDSS       96(SI), X3, X3
+	VMOVSS       X3, 96(SI)
+	VADDSS       32(BX), X0, X0
+	VMOVSS       X0, 32(BX)
+	VADDSS       32(SI), X1, X1
+	VMOVSS       X1, 32(SI)
+	VADDSS       100(BX), X2, X2
+	VMOVSS       X2, 100(BX)
+	VADDSS       100(SI), X3, X3
+	VMOVSS       X3, 100(SI)
+	VADDSS       36(BX), X0, X0
+	VMOVSS       X0, 36(BX)
+	VADDSS       36(SI), X1, X1
+	VMOVSS       X1, 36(SI)
+	VADDSS       104(BX), X2, X2
+	VMOVSS       X2, 104(BX)
+	VADDSS       104(SI), X3, X3
+	VMOVSS       X3, 104(SI)
+	VADDSS       40(BX), X0, X0
+	VMOVSS       X0, 40(BX)
+	VADDSS       40(SI), X1, X1
+	VMOVSS       X1, 40(SI)
+	VADDSS       108(BX), X2, X2
+	VMOVSS       X2, 108(BX)
+	VADDSS       108(SI), X3, X3
+	VMOVSS       X3, 108(SI)
+	VADDSS       44(BX), X0, X0
+	VMOVSS       X0, 44(BX)
+	VADDSS       44(SI), X1, X1
+	VMOVSS       X1, 44(SI)
+	VADDSS       112(BX), X2, X2
+	VMOVSS       X2, 112(BX)
+	VADDSS       112(SI), X3, X3
+	VMOVSS       X3, 112(SI)
+	VADDSS       48(BX), X0, X0
+	VMOVSS       X0, 48(BX)
+	VADDSS       48(SI), X1, X1
+	VMOVSS       X1, 48(SI)
+	VADDSS       116(BX), X2, X2
+	VMOVSS       X2, 116(BX)
+	VADDSS       116(SI), X3, X3
+	VMOVSS       X3, 116(SI)
+	VADDSS       52(BX), X0, X0
+	VMOVSS       X0, 52(BX)
+	VADDSS       52(SI), X1, X1
+	VMOVSS       X1, 52(SI)
+	VADDSS       120(BX), X2, X2
+	VMOVSS       X2, 120(BX)
+	VADDSS       120(SI), X3, X3
+	VMOVSS       X3, 120(SI)
+	VADDSS       56(BX), X0, X0
+	VMOVSS       X0, 56(BX)
+	VADDSS       56(SI), X1, X1
+	VMOVSS       X1, 56(SI)
+	VADDSS       124(BX), X2, X2
+	VMOVSS       X2, 124(BX)
+	VADDSS       124(SI), X3, X3
+	VMOVSS       X3, 124(SI)
+	VADDSS       60(BX), X0, X0
+	VMOVSS       X0, 60(BX)
+	VADDSS       60(SI), X1, X1
+	VMOVSS       X1, 60(SI)
+	VADDSS       128(BX), X2, X2
+	VMOVSS       X2, 128(BX)
+	VADDSS       128(SI), X3, X3
+	VMOVSS       X3, 128(SI)
+	VADDSS       64(BX), X0, X0
+	VMOVSS       X0, 64(BX)
+	VADDSS       64(SI), X1, X1
+	VMOVSS       X1, 64(SI)
+	VADDSS       132(BX), X2, X2
+	VMOVSS       X2, 132(BX)
+	VADDSS       132(SI), X3, X3
+	VMOVSS       X3, 132(SI)
+	INCQ         CX
 
 end:
-	MOVQ R8, done+56(FP)
+	MOVQ CX, done+64(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32)
+// func ternaryCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 // Requires: AVX, AVX2, SSE
-TEXT ·ternaryCutsAVX2(SB), NOSPLIT, $0-36
+TEXT ·ternaryCutsAVX2(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         work+16(FP), DX
+	ADDQ         $0x3f, DX
+	ANDQ         $-64, DX
 	MOVQ         cuts+24(FP), BX
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       (CX), Y0, Y0
 	VMOVUPS      Y0, (DX)
-	VBROADCASTSS tables<>+912(SB), Y0
+	VBROADCASTSS tables<>+944(SB), Y0
 	VMULPS       (CX), Y0, Y0
 	VMOVUPS      Y0, 192(DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       32(CX), Y0, Y0
 	VMOVUPS      Y0, 32(DX)
-	VBROADCASTSS tables<>+912(SB), Y0
+	VBROADCASTSS tables<>+944(SB), Y0
 	VMULPS       32(CX), Y0, Y0
 	VMOVUPS      Y0, 224(DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       64(CX), Y0, Y0
 	VMOVUPS      Y0, 64(DX)
-	VBROADCASTSS tables<>+912(SB), Y0
+	VBROADCASTSS tables<>+944(SB), Y0
 	VMULPS       64(CX), Y0, Y0
 	VMOVUPS      Y0, 256(DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       96(CX), Y0, Y0
 	VMOVUPS      Y0, 96(DX)
-	VBROADCASTSS tables<>+912(SB), Y0
+	VBROADCASTSS tables<>+944(SB), Y0
 	VMULPS       96(CX), Y0, Y0
 	VMOVUPS      Y0, 288(DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       100(CX), Y0, Y0
 	VMOVUPS      Y0, 100(DX)
-	VBROADCASTSS tables<>+912(SB), Y0
+	VBROADCASTSS tables<>+944(SB), Y0
 	VMULPS       100(CX), Y0, Y0
 	VMOVUPS      Y0, 292(DX)
 	LEAQ         384(DX), SI
@@ -1391,20 +1477,20 @@ TEXT ·ternaryCutsAVX2(SB), NOSPLIT, $0-36
 	VBROADCASTSS 128(CX), Y2
 	VMOVUPS      4(AX), Y3
 	VMOVUPS      4(CX), Y4
-	VBROADCASTSS tables<>+896(SB), Y5
+	VBROADCASTSS tables<>+928(SB), Y5
 	VMULPS       Y5, Y1, Y5
 	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+900(SB), Y6
+	VBROADCASTSS tables<>+932(SB), Y6
 	VMULPS       Y6, Y1, Y1
 	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+904(SB), Y3
+	VBROADCASTSS tables<>+936(SB), Y3
 	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+912(SB), Y6
+	VBROADCASTSS tables<>+944(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+908(SB), Y6
+	VBROADCASTSS tables<>+940(SB), Y6
 	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+916(SB), Y6
+	VBROADCASTSS tables<>+948(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VSUBPS       Y4, Y2, Y2
 	LEAQ         tables<>+192(SB), R9
@@ -1439,20 +1525,20 @@ ratio0:
 	VBROADCASTSS 128(CX), Y2
 	VMOVUPS      36(AX), Y3
 	VMOVUPS      36(CX), Y4
-	VBROADCASTSS tables<>+896(SB), Y5
+	VBROADCASTSS tables<>+928(SB), Y5
 	VMULPS       Y5, Y1, Y5
 	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+900(SB), Y6
+	VBROADCASTSS tables<>+932(SB), Y6
 	VMULPS       Y6, Y1, Y1
 	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+904(SB), Y3
+	VBROADCASTSS tables<>+936(SB), Y3
 	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+912(SB), Y6
+	VBROADCASTSS tables<>+944(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+908(SB), Y6
+	VBROADCASTSS tables<>+940(SB), Y6
 	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+916(SB), Y6
+	VBROADCASTSS tables<>+948(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VSUBPS       Y4, Y2, Y2
 	LEAQ         tables<>+224(SB), R9
@@ -1487,20 +1573,20 @@ ratio1:
 	VBROADCASTSS 128(CX), Y2
 	VMOVUPS      68(AX), Y3
 	VMOVUPS      68(CX), Y4
-	VBROADCASTSS tables<>+896(SB), Y5
+	VBROADCASTSS tables<>+928(SB), Y5
 	VMULPS       Y5, Y1, Y5
 	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+900(SB), Y6
+	VBROADCASTSS tables<>+932(SB), Y6
 	VMULPS       Y6, Y1, Y1
 	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+904(SB), Y3
+	VBROADCASTSS tables<>+936(SB), Y3
 	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+912(SB), Y6
+	VBROADCASTSS tables<>+944(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+908(SB), Y6
+	VBROADCASTSS tables<>+940(SB), Y6
 	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+916(SB), Y6
+	VBROADCASTSS tables<>+948(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VSUBPS       Y4, Y2, Y2
 	LEAQ         tables<>+256(SB), R9
@@ -1535,20 +1621,20 @@ ratio2:
 	VBROADCASTSS 128(CX), Y2
 	VMOVUPS      100(AX), Y3
 	VMOVUPS      100(CX), Y4
-	VBROADCASTSS tables<>+896(SB), Y5
+	VBROADCASTSS tables<>+928(SB), Y5
 	VMULPS       Y5, Y1, Y5
 	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+900(SB), Y6
+	VBROADCASTSS tables<>+932(SB), Y6
 	VMULPS       Y6, Y1, Y1
 	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+904(SB), Y3
+	VBROADCASTSS tables<>+936(SB), Y3
 	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+912(SB), Y6
+	VBROADCASTSS tables<>+944(SB), Y6
 	VMULPS       Y6, Y4, Y6
 	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+908(SB), Y6
+	VBROADCASTSS tables<>+940(SB), Y6
 	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+916(SB), Y6
+	VBROADCASTSS tables<>+948(SB), Y6
 	VMULPS       Y6, Y4, Y4
 	VSUBPS       Y4, Y2, Y2
 	LEAQ         tables<>+288(SB), R9
@@ -1587,7 +1673,7 @@ ratio3:
 	VMAXPS       X0, X1, X1
 	MOVSS        X1, largest+32(FP)
 	VBROADCASTSS X1, Y0
-	VBROADCASTSS tables<>+924(SB), Y1
+	VBROADCASTSS tables<>+956(SB), Y1
 	VMULPS       Y1, Y0, Y0
 	XORQ         R8, R8
 
@@ -1633,26 +1719,60 @@ bits3:
 	INCQ      R8
 	CMPQ      R8, $0x00000021
 	JLT       bits3
+	TESTL     $0xffffffff, 128(BX)
+	SETNE     AL
+	MOVBQZX   AL, AX
+	SHLQ      $0x08, AX
+	VMOVUPS   96(BX), Y0
+	VPXOR     Y1, Y1, Y1
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, CX
+	XORL      $0x000000ff, CX
+	ORQ       CX, AX
+	SHLQ      $0x08, AX
+	VMOVUPS   64(BX), Y0
+	VPXOR     Y1, Y1, Y1
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, CX
+	XORL      $0x000000ff, CX
+	ORQ       CX, AX
+	SHLQ      $0x08, AX
+	VMOVUPS   32(BX), Y0
+	VPXOR     Y1, Y1, Y1
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, CX
+	XORL      $0x000000ff, CX
+	ORQ       CX, AX
+	SHLQ      $0x08, AX
+	VMOVUPS   (BX), Y0
+	VPXOR     Y1, Y1, Y1
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, CX
+	XORL      $0x000000ff, CX
+	ORQ       CX, AX
+	MOVQ      AX, rows+40(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryPairCutsAVX2(x *float32, w *float32, work *float32, cuts *uint16) (largest float32)
+// func ternaryPairCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 // Requires: AVX, AVX2, SSE
-TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-36
+TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         work+16(FP), DX
+	ADDQ         $0x3f, DX
+	ANDQ         $-64, DX
 	MOVQ         cuts+24(FP), BX
 	VMOVUPS      (AX), Y0
 	VADDPS       68(AX), Y0, Y0
 	VMOVUPS      Y0, (DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       (CX), Y0, Y0
-	VBROADCASTSS tables<>+912(SB), Y1
+	VBROADCASTSS tables<>+944(SB), Y1
 	VMULPS       (CX), Y1, Y1
-	VBROADCASTSS tables<>+916(SB), Y2
+	VBROADCASTSS tables<>+948(SB), Y2
 	VMULPS       68(CX), Y2, Y2
-	VBROADCASTSS tables<>+912(SB), Y3
+	VBROADCASTSS tables<>+944(SB), Y3
 	VMULPS       68(CX), Y3, Y3
 	VADDPS       Y2, Y0, Y4
 	VMOVUPS      Y4, 128(DX)
@@ -1665,13 +1785,13 @@ TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-36
 	VMOVUPS      32(AX), Y0
 	VADDPS       100(AX), Y0, Y0
 	VMOVUPS      Y0, 32(DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       32(CX), Y0, Y0
-	VBROADCASTSS tables<>+912(SB), Y1
+	VBROADCASTSS tables<>+944(SB), Y1
 	VMULPS       32(CX), Y1, Y1
-	VBROADCASTSS tables<>+916(SB), Y2
+	VBROADCASTSS tables<>+948(SB), Y2
 	VMULPS       100(CX), Y2, Y2
-	VBROADCASTSS tables<>+912(SB), Y3
+	VBROADCASTSS tables<>+944(SB), Y3
 	VMULPS       100(CX), Y3, Y3
 	VADDPS       Y2, Y0, Y4
 	VMOVUPS      Y4, 160(DX)
@@ -1684,13 +1804,13 @@ TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-36
 	VMOVUPS      36(AX), Y0
 	VADDPS       104(AX), Y0, Y0
 	VMOVUPS      Y0, 36(DX)
-	VBROADCASTSS tables<>+916(SB), Y0
+	VBROADCASTSS tables<>+948(SB), Y0
 	VMULPS       36(CX), Y0, Y0
-	VBROADCASTSS tables<>+912(SB), Y1
+	VBROADCASTSS tables<>+944(SB), Y1
 	VMULPS       36(CX), Y1, Y1
-	VBROADCASTSS tables<>+916(SB), Y2
+	VBROADCASTSS tables<>+948(SB), Y2
 	VMULPS       104(CX), Y2, Y2
-	VBROADCASTSS tables<>+912(SB), Y3
+	VBROADCASTSS tables<>+944(SB), Y3
 	VMULPS       104(CX), Y3, Y3
 	VADDPS       Y2, Y0, Y4
 	VMOVUPS      Y4, 164(DX)
@@ -1707,34 +1827,34 @@ TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-36
 	// Second cuts from 1 on.
 	VBROADCASTSS 64(AX), Y1
 	VBROADCASTSS 64(CX), Y2
-	VBROADCASTSS tables<>+896(SB), Y3
+	VBROADCASTSS tables<>+928(SB), Y3
 	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS tables<>+904(SB), Y4
+	VBROADCASTSS tables<>+936(SB), Y4
 	VMULPS       Y4, Y2, Y4
-	VBROADCASTSS tables<>+912(SB), Y5
+	VBROADCASTSS tables<>+944(SB), Y5
 	VMULPS       4(CX), Y5, Y5
 	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS tables<>+900(SB), Y5
+	VBROADCASTSS tables<>+932(SB), Y5
 	VMULPS       Y5, Y1, Y1
-	VBROADCASTSS tables<>+908(SB), Y5
+	VBROADCASTSS tables<>+940(SB), Y5
 	VMULPS       Y5, Y2, Y2
-	VBROADCASTSS tables<>+916(SB), Y5
+	VBROADCASTSS tables<>+948(SB), Y5
 	VMULPS       4(CX), Y5, Y5
 	VSUBPS       Y5, Y2, Y2
 	VBROADCASTSS 132(AX), Y5
 	VBROADCASTSS 132(CX), Y6
-	VBROADCASTSS tables<>+896(SB), Y7
+	VBROADCASTSS tables<>+928(SB), Y7
 	VMULPS       Y7, Y5, Y7
-	VBROADCASTSS tables<>+904(SB), Y8
+	VBROADCASTSS tables<>+936(SB), Y8
 	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS tables<>+912(SB), Y9
+	VBROADCASTSS tables<>+944(SB), Y9
 	VMULPS       72(CX), Y9, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS tables<>+900(SB), Y9
+	VBROADCASTSS tables<>+932(SB), Y9
 	VMULPS       Y9, Y5, Y5
-	VBROADCASTSS tables<>+908(SB), Y9
+	VBROADCASTSS tables<>+940(SB), Y9
 	VMULPS       Y9, Y6, Y6
-	VBROADCASTSS tables<>+916(SB), Y9
+	VBROADCASTSS tables<>+948(SB), Y9
 	VMULPS       72(CX), Y9, Y9
 	VSUBPS       Y9, Y6, Y6
 	VMOVUPS      4(AX), Y9
@@ -1795,34 +1915,34 @@ ratio0:
 	// Second cuts from 9 on.
 	VBROADCASTSS 64(AX), Y1
 	VBROADCASTSS 64(CX), Y2
-	VBROADCASTSS tables<>+896(SB), Y3
+	VBROADCASTSS tables<>+928(SB), Y3
 	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS tables<>+904(SB), Y4
+	VBROADCASTSS tables<>+936(SB), Y4
 	VMULPS       Y4, Y2, Y4
-	VBROADCASTSS tables<>+912(SB), Y5
+	VBROADCASTSS tables<>+944(SB), Y5
 	VMULPS       36(CX), Y5, Y5
 	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS tables<>+900(SB), Y5
+	VBROADCASTSS tables<>+932(SB), Y5
 	VMULPS       Y5, Y1, Y1
-	VBROADCASTSS tables<>+908(SB), Y5
+	VBROADCASTSS tables<>+940(SB), Y5
 	VMULPS       Y5, Y2, Y2
-	VBROADCASTSS tables<>+916(SB), Y5
+	VBROADCASTSS tables<>+948(SB), Y5
 	VMULPS       36(CX), Y5, Y5
 	VSUBPS       Y5, Y2, Y2
 	VBROADCASTSS 132(AX), Y5
 	VBROADCASTSS 132(CX), Y6
-	VBROADCASTSS tables<>+896(SB), Y7
+	VBROADCASTSS tables<>+928(SB), Y7
 	VMULPS       Y7, Y5, Y7
-	VBROADCASTSS tables<>+904(SB), Y8
+	VBROADCASTSS tables<>+936(SB), Y8
 	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS tables<>+912(SB), Y9
+	VBROADCASTSS tables<>+944(SB), Y9
 	VMULPS       104(CX), Y9, Y9
 	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS tables<>+900(SB), Y9
+	VBROADCASTSS tables<>+932(SB), Y9
 	VMULPS       Y9, Y5, Y5
-	VBROADCASTSS tables<>+908(SB), Y9
+	VBROADCASTSS tables<>+940(SB), Y9
 	VMULPS       Y9, Y6, Y6
-	VBROADCASTSS tables<>+916(SB), Y9
+	VBROADCASTSS tables<>+948(SB), Y9
 	VMULPS       104(CX), Y9, Y9
 	VSUBPS       Y9, Y6, Y6
 	VMOVUPS      36(AX), Y9
@@ -1889,7 +2009,7 @@ ratio1:
 	VMAXPS       X0, X1, X1
 	MOVSS        X1, largest+32(FP)
 	VBROADCASTSS X1, Y0
-	VBROADCASTSS tables<>+924(SB), Y1
+	VBROADCASTSS tables<>+956(SB), Y1
 	VMULPS       Y1, Y0, Y0
 	XORQ         R8, R8
 
@@ -1897,7 +2017,7 @@ bits0:
 	VMOVUPS   (SI), Y1
 	VCMPPS    $0x0d, Y0, Y1, Y1
 	VMOVMSKPS Y1, AX
-	MOVB      AL, (BX)(R8*2)
+	MOVB      AL, (BX)(R8*4)
 	ADDQ      $0x20, SI
 	INCQ      R8
 	CMPQ      R8, $0x00000009
@@ -1908,11 +2028,29 @@ bits1:
 	VMOVUPS   (SI), Y1
 	VCMPPS    $0x0d, Y0, Y1, Y1
 	VMOVMSKPS Y1, AX
-	MOVB      AL, 1(BX)(R8*2)
+	MOVB      AL, 1(BX)(R8*4)
 	ADDQ      $0x20, SI
 	INCQ      R8
 	CMPQ      R8, $0x00000011
 	JLT       bits1
+	TESTL     $0xffffffff, 64(BX)
+	SETNE     AL
+	MOVBQZX   AL, AX
+	SHLQ      $0x08, AX
+	VMOVUPS   32(BX), Y0
+	VPXOR     Y1, Y1, Y1
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, CX
+	XORL      $0x000000ff, CX
+	ORQ       CX, AX
+	SHLQ      $0x08, AX
+	VMOVUPS   (BX), Y0
+	VPXOR     Y1, Y1, Y1
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, CX
+	XORL      $0x000000ff, CX
+	ORQ       CX, AX
+	MOVQ      AX, rows+40(FP)
 	VZEROUPPER
 	RET
 
@@ -1954,10 +2092,10 @@ TEXT ·ternaryNearestAVX2(SB), NOSPLIT, $0-48
 	VUNPCKHPD    Y0, Y2, Y0
 	VPERM2F128   $0x00, Y0, Y0, Y2
 	VPERM2F128   $0x11, Y0, Y0, Y0
-	VBROADCASTSS tables<>+928(SB), Y8
+	VBROADCASTSS tables<>+960(SB), Y8
 	VPXOR        Y9, Y9, Y9
 	VMOVUPS      tables<>+320(SB), Y10
-	VBROADCASTSS tables<>+936(SB), Y11
+	VBROADCASTSS tables<>+968(SB), Y11
 
 points:
 	VPMOVZXWD (AX), Y12
@@ -2001,7 +2139,7 @@ points:
 	VMINPS       X1, X0, X0
 	VBROADCASTSS X0, Y0
 	VCMPPS       $0x00, Y0, Y8, Y0
-	VBROADCASTSS tables<>+932(SB), Y1
+	VBROADCASTSS tables<>+964(SB), Y1
 	VBLENDVPS    Y0, Y9, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VPMINSD      X0, X1, X1
@@ -2014,56 +2152,642 @@ points:
 	VZEROUPPER
 	RET
 
-// func ternarySums32AVX512(x *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, least float32) (done int)
+// func ternarySums32AVX512(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ternarySums32AVX512(SB), NOSPLIT, $0-64
+TEXT ·ternarySums32AVX512(SB), NOSPLIT, $0-72
 	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         sumX+16(FP), DX
-	MOVQ         sumW+24(FP), BX
-	MOVQ         work+32(FP), SI
-	MOVQ         rank+40(FP), DI
-	XORQ         R8, R8
-	VBROADCASTSS tables<>+932(SB), Z0
-	VPXORD       Z1, Z1, Z1
-	VPTERNLOGD   $0xff, Z2, Z2, Z2
-	VPXORD       Z3, Z3, Z3
+	MOVQ         importance+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         sumX+24(FP), BX
+	MOVQ         sumW+32(FP), SI
+	MOVQ         work+40(FP), DI
+	ADDQ         $0x3f, DI
+	ANDQ         $-64, DI
+	MOVQ         rank+48(FP), R8
+	TESTQ        CX, CX
+	JE           squares
+	VBROADCASTSS variance+56(FP), Z0
+	VMOVUPS      (AX), Z1
+	VMULPS       Z1, Z1, Z1
+	VADDPS       Z0, Z1, Z1
+	VSQRTPS      Z1, Z1
+	VMULPS       (CX), Z1, Z1
+	VMOVUPS      Z1, (DX)
+	VMOVUPS      64(AX), Z1
+	VMULPS       Z1, Z1, Z1
+	VADDPS       Z0, Z1, Z0
+	VSQRTPS      Z0, Z0
+	VMULPS       64(CX), Z0, Z0
+	VMOVUPS      Z0, 64(DX)
+	JMP          weighed
+
+squares:
+	VMOVUPS (AX), Z0
+	VMULPS  Z0, Z0, Z0
+	VMOVUPS Z0, (DX)
+	VMOVUPS 64(AX), Z0
+	VMULPS  Z0, Z0, Z0
+	VMOVUPS Z0, 64(DX)
+
+weighed:
+	XORQ         CX, CX
+	VBROADCASTSS tables<>+964(SB), Z0
+	VPXORD       Z2, Z2, Z2
+	VPTERNLOGD   $0xff, Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
-	VMOVUPS      (AX), Z5
-	VMOVUPS      (CX), Z6
-	VMULPS       Z5, Z6, Z7
-	VMOVUPS      Z7, 128(SI)
-	VORPS        Z6, Z4, Z4
-	VANDPS       Z5, Z0, Z6
-	VPMAXSD      Z6, Z3, Z3
-	VADDPS       Z1, Z5, Z5
-	VPSRAD       $0x1f, Z5, Z6
-	VPSRLD       $0x01, Z6, Z6
-	VXORPS       Z6, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VPSUBD       Z2, Z5, Z5
-	VPXORD       Z8, Z8, Z8
-	VMOVUPS      64(AX), Z6
-	VMOVUPS      64(CX), Z7
-	VMULPS       Z6, Z7, Z10
-	VMOVUPS      Z10, 192(SI)
-	VORPS        Z7, Z4, Z4
-	VANDPS       Z6, Z0, Z0
-	VPMAXSD      Z0, Z3, Z3
-	VADDPS       Z1, Z6, Z0
+	VPXORD       Z5, Z5, Z5
+	VMOVUPS      (AX), Z1
+	VMOVUPS      (DX), Z8
+	VMULPS       Z1, Z8, Z9
+	VMOVUPS      Z9, 128(DI)
+	VORPS        Z8, Z5, Z5
+	VANDPS       Z1, Z0, Z8
+	VPMAXSD      Z8, Z4, Z4
+	VADDPS       Z2, Z1, Z1
+	VPSRAD       $0x1f, Z1, Z8
+	VPSRLD       $0x01, Z8, Z8
+	VXORPS       Z8, Z1, Z1
+	VMOVUPS      Z1, (DI)
+	VPSUBD       Z3, Z1, Z1
+	VPXORD       Z6, Z6, Z6
+	VMOVUPS      64(AX), Z8
+	VMOVUPS      64(DX), Z9
+	VMULPS       Z8, Z9, Z10
+	VMOVUPS      Z10, 192(DI)
+	VORPS        Z9, Z5, Z5
+	VANDPS       Z8, Z0, Z0
+	VPMAXSD      Z0, Z4, Z4
+	VADDPS       Z2, Z8, Z0
+	VPSRAD       $0x1f, Z0, Z2
+	VPSRLD       $0x01, Z2, Z2
+	VXORPS       Z2, Z0, Z0
+	VMOVUPS      Z0, 64(DI)
+	VPSUBD       Z3, Z0, Z0
+	VPXORD       Z7, Z7, Z7
+	VBROADCASTSS tables<>+960(SB), Z2
+	VPCMPGTD     Z2, Z4, K1
+	VBROADCASTSS least+60(FP), Z2
+	VPSUBD       Z2, Z4, Z4
+	VPMOVD2M     Z5, K2
+	KMOVW        K2, AX
+	VPMOVD2M     Z4, K2
+	KMOVW        K2, R9
+	KMOVW        K1, R10
+	ORL          R10, AX
+	XORL         $0x0000ffff, R9
+	DECL         R9
+	SHRL         $0x1f, R9
+	ORL          R9, AX
+	JNE          end
+	VBROADCASTSS (DI), Z2
+	VPADDD       tables<>+60(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 4(DI), Z2
+	VPADDD       tables<>+56(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 8(DI), Z2
+	VPADDD       tables<>+52(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 12(DI), Z2
+	VPADDD       tables<>+48(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 16(DI), Z2
+	VPADDD       tables<>+44(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 20(DI), Z2
+	VPADDD       tables<>+40(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 24(DI), Z2
+	VPADDD       tables<>+36(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 28(DI), Z2
+	VPADDD       tables<>+32(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 32(DI), Z2
+	VPADDD       tables<>+28(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 36(DI), Z2
+	VPADDD       tables<>+24(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 40(DI), Z2
+	VPADDD       tables<>+20(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 44(DI), Z2
+	VPADDD       tables<>+16(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 48(DI), Z2
+	VPADDD       tables<>+12(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 52(DI), Z2
+	VPADDD       tables<>+8(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 56(DI), Z2
+	VPADDD       tables<>+4(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 60(DI), Z2
+	VPADDD       tables<>+0(SB), Z1, Z1
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 64(DI), Z2
+	VPADDD       tables<>+60(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 68(DI), Z2
+	VPADDD       tables<>+56(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 72(DI), Z2
+	VPADDD       tables<>+52(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 76(DI), Z2
+	VPADDD       tables<>+48(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 80(DI), Z2
+	VPADDD       tables<>+44(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 84(DI), Z2
+	VPADDD       tables<>+40(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 88(DI), Z2
+	VPADDD       tables<>+36(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 92(DI), Z2
+	VPADDD       tables<>+32(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 96(DI), Z2
+	VPADDD       tables<>+28(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 100(DI), Z2
+	VPADDD       tables<>+24(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 104(DI), Z2
+	VPADDD       tables<>+20(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 108(DI), Z2
+	VPADDD       tables<>+16(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 112(DI), Z2
+	VPADDD       tables<>+12(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 116(DI), Z2
+	VPADDD       tables<>+8(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 120(DI), Z2
+	VPADDD       tables<>+4(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VBROADCASTSS 124(DI), Z2
+	VPADDD       tables<>+0(SB), Z0, Z0
+	VPCMPGTD     Z2, Z1, K1
+	VPSUBD       Z3, Z6, K1, Z6
+	VPCMPGTD     Z2, Z0, K1
+	VPSUBD       Z3, Z7, K1, Z7
+	VPMOVDB      Z6, (R8)
+	VPMOVDB      Z7, 16(R8)
+	MOVBQZX      (R8), AX
+	MOVL         128(DI), R9
+	MOVL         (DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      1(R8), AX
+	MOVL         132(DI), R9
+	MOVL         4(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      2(R8), AX
+	MOVL         136(DI), R9
+	MOVL         8(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      3(R8), AX
+	MOVL         140(DI), R9
+	MOVL         12(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      4(R8), AX
+	MOVL         144(DI), R9
+	MOVL         16(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      5(R8), AX
+	MOVL         148(DI), R9
+	MOVL         20(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      6(R8), AX
+	MOVL         152(DI), R9
+	MOVL         24(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      7(R8), AX
+	MOVL         156(DI), R9
+	MOVL         28(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      8(R8), AX
+	MOVL         160(DI), R9
+	MOVL         32(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      9(R8), AX
+	MOVL         164(DI), R9
+	MOVL         36(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      10(R8), AX
+	MOVL         168(DI), R9
+	MOVL         40(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      11(R8), AX
+	MOVL         172(DI), R9
+	MOVL         44(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      12(R8), AX
+	MOVL         176(DI), R9
+	MOVL         48(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      13(R8), AX
+	MOVL         180(DI), R9
+	MOVL         52(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      14(R8), AX
+	MOVL         184(DI), R9
+	MOVL         56(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      15(R8), AX
+	MOVL         188(DI), R9
+	MOVL         60(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      16(R8), AX
+	MOVL         192(DI), R9
+	MOVL         64(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      17(R8), AX
+	MOVL         196(DI), R9
+	MOVL         68(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      18(R8), AX
+	MOVL         200(DI), R9
+	MOVL         72(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      19(R8), AX
+	MOVL         204(DI), R9
+	MOVL         76(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      20(R8), AX
+	MOVL         208(DI), R9
+	MOVL         80(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      21(R8), AX
+	MOVL         212(DI), R9
+	MOVL         84(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      22(R8), AX
+	MOVL         216(DI), R9
+	MOVL         88(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      23(R8), AX
+	MOVL         220(DI), R9
+	MOVL         92(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      24(R8), AX
+	MOVL         224(DI), R9
+	MOVL         96(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      25(R8), AX
+	MOVL         228(DI), R9
+	MOVL         100(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      26(R8), AX
+	MOVL         232(DI), R9
+	MOVL         104(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      27(R8), AX
+	MOVL         236(DI), R9
+	MOVL         108(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      28(R8), AX
+	MOVL         240(DI), R9
+	MOVL         112(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      29(R8), AX
+	MOVL         244(DI), R9
+	MOVL         116(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      30(R8), AX
+	MOVL         248(DI), R9
+	MOVL         120(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      31(R8), AX
+	MOVL         252(DI), R9
+	MOVL         124(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	VXORPS       X0, X0, X0
+	VMOVSS       X0, (BX)
+	VXORPS       X1, X1, X1
+	VMOVSS       X1, (SI)
+	VADDSS       4(BX), X0, X0
+	VMOVSS       X0, 4(BX)
+	VADDSS       4(SI), X1, X1
+	VMOVSS       X1, 4(SI)
+	VADDSS       8(BX), X0, X0
+	VMOVSS       X0, 8(BX)
+	VADDSS       8(SI), X1, X1
+	VMOVSS       X1, 8(SI)
+	VADDSS       12(BX), X0, X0
+	VMOVSS       X0, 12(BX)
+	VADDSS       12(SI), X1, X1
+	VMOVSS       X1, 12(SI)
+	VADDSS       16(BX), X0, X0
+	VMOVSS       X0, 16(BX)
+	VADDSS       16(SI), X1, X1
+	VMOVSS       X1, 16(SI)
+	VADDSS       20(BX), X0, X0
+	VMOVSS       X0, 20(BX)
+	VADDSS       20(SI), X1, X1
+	VMOVSS       X1, 20(SI)
+	VADDSS       24(BX), X0, X0
+	VMOVSS       X0, 24(BX)
+	VADDSS       24(SI), X1, X1
+	VMOVSS       X1, 24(SI)
+	VADDSS       28(BX), X0, X0
+	VMOVSS       X0, 28(BX)
+	VADDSS       28(SI), X1, X1
+	VMOVSS       X1, 28(SI)
+	VADDSS       32(BX), X0, X0
+	VMOVSS       X0, 32(BX)
+	VADDSS       32(SI), X1, X1
+	VMOVSS       X1, 32(SI)
+	VADDSS       36(BX), X0, X0
+	VMOVSS       X0, 36(BX)
+	VADDSS       36(SI), X1, X1
+	VMOVSS       X1, 36(SI)
+	VADDSS       40(BX), X0, X0
+	VMOVSS       X0, 40(BX)
+	VADDSS       40(SI), X1, X1
+	VMOVSS       X1, 40(SI)
+	VADDSS       44(BX), X0, X0
+	VMOVSS       X0, 44(BX)
+	VADDSS       44(SI), X1, X1
+	VMOVSS       X1, 44(SI)
+	VADDSS       48(BX), X0, X0
+	VMOVSS       X0, 48(BX)
+	VADDSS       48(SI), X1, X1
+	VMOVSS       X1, 48(SI)
+	VADDSS       52(BX), X0, X0
+	VMOVSS       X0, 52(BX)
+	VADDSS       52(SI), X1, X1
+	VMOVSS       X1, 52(SI)
+	VADDSS       56(BX), X0, X0
+	VMOVSS       X0, 56(BX)
+	VADDSS       56(SI), X1, X1
+	VMOVSS       X1, 56(SI)
+	VADDSS       60(BX), X0, X0
+	VMOVSS       X0, 60(BX)
+	VADDSS       60(SI), X1, X1
+	VMOVSS       X1, 60(SI)
+	VADDSS       64(BX), X0, X0
+	VMOVSS       X0, 64(BX)
+	VADDSS       64(SI), X1, X1
+	VMOVSS       X1, 64(SI)
+	VADDSS       68(BX), X0, X0
+	VMOVSS       X0, 68(BX)
+	VADDSS       68(SI), X1, X1
+	VMOVSS       X1, 68(SI)
+	VADDSS       72(BX), X0, X0
+	VMOVSS       X0, 72(BX)
+	VADDSS       72(SI), X1, X1
+	VMOVSS       X1, 72(SI)
+	VADDSS       76(BX), X0, X0
+	VMOVSS       X0, 76(BX)
+	VADDSS       76(SI), X1, X1
+	VMOVSS       X1, 76(SI)
+	VADDSS       80(BX), X0, X0
+	VMOVSS       X0, 80(BX)
+	VADDSS       80(SI), X1, X1
+	VMOVSS       X1, 80(SI)
+	VADDSS       84(BX), X0, X0
+	VMOVSS       X0, 84(BX)
+	VADDSS       84(SI), X1, X1
+	VMOVSS       X1, 84(SI)
+	VADDSS       88(BX), X0, X0
+	VMOVSS       X0, 88(BX)
+	VADDSS       88(SI), X1, X1
+	VMOVSS       X1, 88(SI)
+	VADDSS       92(BX), X0, X0
+	VMOVSS       X0, 92(BX)
+	VADDSS       92(SI), X1, X1
+	VMOVSS       X1, 92(SI)
+	VADDSS       96(BX), X0, X0
+	VMOVSS       X0, 96(BX)
+	VADDSS       96(SI), X1, X1
+	VMOVSS       X1, 96(SI)
+	VADDSS       100(BX), X0, X0
+	VMOVSS       X0, 100(BX)
+	VADDSS       100(SI), X1, X1
+	VMOVSS       X1, 100(SI)
+	VADDSS       104(BX), X0, X0
+	VMOVSS       X0, 104(BX)
+	VADDSS       104(SI), X1, X1
+	VMOVSS       X1, 104(SI)
+	VADDSS       108(BX), X0, X0
+	VMOVSS       X0, 108(BX)
+	VADDSS       108(SI), X1, X1
+	VMOVSS       X1, 108(SI)
+	VADDSS       112(BX), X0, X0
+	VMOVSS       X0, 112(BX)
+	VADDSS       112(SI), X1, X1
+	VMOVSS       X1, 112(SI)
+	VADDSS       116(BX), X0, X0
+	VMOVSS       X0, 116(BX)
+	VADDSS       116(SI), X1, X1
+	VMOVSS       X1, 116(SI)
+	VADDSS       120(BX), X0, X0
+	VMOVSS       X0, 120(BX)
+	VADDSS       120(SI), X1, X1
+	VMOVSS       X1, 120(SI)
+	VADDSS       124(BX), X0, X0
+	VMOVSS       X0, 124(BX)
+	VADDSS       124(SI), X1, X1
+	VMOVSS       X1, 124(SI)
+	VADDSS       128(BX), X0, X0
+	VMOVSS       X0, 128(BX)
+	VADDSS       128(SI), X1, X1
+	VMOVSS       X1, 128(SI)
+	INCQ         CX
+
+end:
+	MOVQ CX, done+64(FP)
+	VZEROUPPER
+	RET
+
+// func ternarySums16AVX512(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·ternarySums16AVX512(SB), NOSPLIT, $0-72
+	MOVQ         x+0(FP), AX
+	MOVQ         importance+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         sumX+24(FP), BX
+	MOVQ         sumW+32(FP), SI
+	MOVQ         work+40(FP), DI
+	ADDQ         $0x3f, DI
+	ANDQ         $-64, DI
+	MOVQ         rank+48(FP), R8
+	TESTQ        CX, CX
+	JE           squares
+	VBROADCASTSS variance+56(FP), Z0
+	VMOVUPS      (AX), Z1
+	VMULPS       Z1, Z1, Z1
+	VADDPS       Z0, Z1, Z0
+	VSQRTPS      Z0, Z0
+	VMULPS       (CX), Z0, Z0
+	VMOVUPS      Z0, (DX)
+	JMP          weighed
+
+squares:
+	VMOVUPS (AX), Z0
+	VMULPS  Z0, Z0, Z0
+	VMOVUPS Z0, (DX)
+
+weighed:
+	XORQ         CX, CX
+	VBROADCASTSS tables<>+964(SB), Z0
+	VPXORD       Z2, Z2, Z2
+	VPTERNLOGD   $0xff, Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VMOVUPS      (AX), Z1
+	VMOVUPS      (DX), Z7
+	VMULPS       Z1, Z7, Z8
+	VMOVUPS      Z8, 64(DI)
+	VORPS        Z7, Z5, Z5
+	VANDPS       Z1, Z0, Z0
+	VPMAXSD      Z0, Z4, Z4
+	VADDPS       Z2, Z1, Z0
 	VPSRAD       $0x1f, Z0, Z1
 	VPSRLD       $0x01, Z1, Z1
 	VXORPS       Z1, Z0, Z0
-	VMOVUPS      Z0, 64(SI)
-	VPSUBD       Z2, Z0, Z0
-	VPXORD       Z9, Z9, Z9
-	VBROADCASTSS tables<>+928(SB), Z1
-	VPCMPGTD     Z1, Z3, K1
-	VBROADCASTSS least+48(FP), Z1
-	VPSUBD       Z1, Z3, Z3
-	VPMOVD2M     Z4, K2
+	VMOVUPS      Z0, (DI)
+	VPSUBD       Z3, Z0, Z0
+	VPXORD       Z6, Z6, Z6
+	VBROADCASTSS tables<>+960(SB), Z1
+	VPCMPGTD     Z1, Z4, K1
+	VBROADCASTSS least+60(FP), Z1
+	VPSUBD       Z1, Z4, Z4
+	VPMOVD2M     Z5, K2
 	KMOVW        K2, AX
-	VPMOVD2M     Z3, K2
+	VPMOVD2M     Z4, K2
 	KMOVW        K2, R9
 	KMOVW        K1, R10
 	ORL          R10, AX
@@ -2072,860 +2796,325 @@ TEXT ·ternarySums32AVX512(SB), NOSPLIT, $0-64
 	SHRL         $0x1f, R9
 	ORL          R9, AX
 	JNE          end
-	VBROADCASTSS (SI), Z1
-	VPADDD       tables<>+60(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 4(SI), Z1
-	VPADDD       tables<>+56(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 8(SI), Z1
-	VPADDD       tables<>+52(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 12(SI), Z1
-	VPADDD       tables<>+48(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 16(SI), Z1
-	VPADDD       tables<>+44(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 20(SI), Z1
-	VPADDD       tables<>+40(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 24(SI), Z1
-	VPADDD       tables<>+36(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 28(SI), Z1
-	VPADDD       tables<>+32(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 32(SI), Z1
-	VPADDD       tables<>+28(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 36(SI), Z1
-	VPADDD       tables<>+24(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 40(SI), Z1
-	VPADDD       tables<>+20(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 44(SI), Z1
-	VPADDD       tables<>+16(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 48(SI), Z1
-	VPADDD       tables<>+12(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 52(SI), Z1
-	VPADDD       tables<>+8(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 56(SI), Z1
-	VPADDD       tables<>+4(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 60(SI), Z1
-	VPADDD       tables<>+0(SB), Z5, Z5
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 64(SI), Z1
+	VBROADCASTSS (DI), Z1
 	VPADDD       tables<>+60(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 68(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 4(DI), Z1
 	VPADDD       tables<>+56(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 72(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 8(DI), Z1
 	VPADDD       tables<>+52(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 76(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 12(DI), Z1
 	VPADDD       tables<>+48(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 80(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 16(DI), Z1
 	VPADDD       tables<>+44(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 84(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 20(DI), Z1
 	VPADDD       tables<>+40(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 88(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 24(DI), Z1
 	VPADDD       tables<>+36(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 92(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 28(DI), Z1
 	VPADDD       tables<>+32(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 96(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 32(DI), Z1
 	VPADDD       tables<>+28(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 100(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 36(DI), Z1
 	VPADDD       tables<>+24(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 104(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 40(DI), Z1
 	VPADDD       tables<>+20(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 108(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 44(DI), Z1
 	VPADDD       tables<>+16(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 112(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 48(DI), Z1
 	VPADDD       tables<>+12(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 116(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 52(DI), Z1
 	VPADDD       tables<>+8(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 120(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 56(DI), Z1
 	VPADDD       tables<>+4(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VBROADCASTSS 124(SI), Z1
+	VPSUBD       Z3, Z6, K1, Z6
+	VBROADCASTSS 60(DI), Z1
 	VPADDD       tables<>+0(SB), Z0, Z0
-	VPCMPGTD     Z1, Z5, K1
-	VPSUBD       Z2, Z8, K1, Z8
 	VPCMPGTD     Z1, Z0, K1
-	VPSUBD       Z2, Z9, K1, Z9
-	VPMOVDB      Z8, (DI)
-	VPMOVDB      Z9, 16(DI)
-	MOVBQZX      (DI), AX
-	MOVL         128(SI), R9
-	MOVL         (CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      1(DI), AX
-	MOVL         132(SI), R9
-	MOVL         4(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      2(DI), AX
-	MOVL         136(SI), R9
-	MOVL         8(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      3(DI), AX
-	MOVL         140(SI), R9
-	MOVL         12(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      4(DI), AX
-	MOVL         144(SI), R9
-	MOVL         16(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      5(DI), AX
-	MOVL         148(SI), R9
-	MOVL         20(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      6(DI), AX
-	MOVL         152(SI), R9
-	MOVL         24(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      7(DI), AX
-	MOVL         156(SI), R9
-	MOVL         28(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      8(DI), AX
-	MOVL         160(SI), R9
-	MOVL         32(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      9(DI), AX
-	MOVL         164(SI), R9
-	MOVL         36(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      10(DI), AX
-	MOVL         168(SI), R9
-	MOVL         40(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      11(DI), AX
-	MOVL         172(SI), R9
-	MOVL         44(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      12(DI), AX
-	MOVL         176(SI), R9
-	MOVL         48(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      13(DI), AX
-	MOVL         180(SI), R9
-	MOVL         52(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      14(DI), AX
-	MOVL         184(SI), R9
-	MOVL         56(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      15(DI), AX
-	MOVL         188(SI), R9
-	MOVL         60(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      16(DI), AX
-	MOVL         192(SI), R9
-	MOVL         64(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      17(DI), AX
-	MOVL         196(SI), R9
-	MOVL         68(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      18(DI), AX
-	MOVL         200(SI), R9
-	MOVL         72(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      19(DI), AX
-	MOVL         204(SI), R9
-	MOVL         76(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      20(DI), AX
-	MOVL         208(SI), R9
-	MOVL         80(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      21(DI), AX
-	MOVL         212(SI), R9
-	MOVL         84(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      22(DI), AX
-	MOVL         216(SI), R9
-	MOVL         88(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      23(DI), AX
-	MOVL         220(SI), R9
-	MOVL         92(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      24(DI), AX
-	MOVL         224(SI), R9
-	MOVL         96(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      25(DI), AX
-	MOVL         228(SI), R9
-	MOVL         100(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      26(DI), AX
-	MOVL         232(SI), R9
-	MOVL         104(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      27(DI), AX
-	MOVL         236(SI), R9
-	MOVL         108(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      28(DI), AX
-	MOVL         240(SI), R9
-	MOVL         112(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      29(DI), AX
-	MOVL         244(SI), R9
-	MOVL         116(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      30(DI), AX
-	MOVL         248(SI), R9
-	MOVL         120(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      31(DI), AX
-	MOVL         252(SI), R9
-	MOVL         124(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
+	VPSUBD       Z3, Z6, K1, Z6
+	VPMOVDB      Z6, (R8)
+	VMOVUPS      Z2, (BX)
+	VMOVUPS      Z2, (SI)
+	VMOVUPS      Z2, 64(BX)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z2, 72(BX)
+	VMOVUPS      Z2, 72(SI)
+	MOVBQZX      (R8), AX
+	MOVL         64(DI), R9
+	MOVL         (DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      1(R8), AX
+	MOVL         68(DI), R9
+	MOVL         4(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      2(R8), AX
+	MOVL         72(DI), R9
+	MOVL         8(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      3(R8), AX
+	MOVL         76(DI), R9
+	MOVL         12(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      4(R8), AX
+	MOVL         80(DI), R9
+	MOVL         16(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      5(R8), AX
+	MOVL         84(DI), R9
+	MOVL         20(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      6(R8), AX
+	MOVL         88(DI), R9
+	MOVL         24(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      7(R8), AX
+	MOVL         92(DI), R9
+	MOVL         28(DX), R10
+	MOVL         R9, 4(BX)(AX*4)
+	MOVL         R10, 4(SI)(AX*4)
+	MOVBQZX      8(R8), AX
+	MOVL         96(DI), R9
+	MOVL         32(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      9(R8), AX
+	MOVL         100(DI), R9
+	MOVL         36(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      10(R8), AX
+	MOVL         104(DI), R9
+	MOVL         40(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      11(R8), AX
+	MOVL         108(DI), R9
+	MOVL         44(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      12(R8), AX
+	MOVL         112(DI), R9
+	MOVL         48(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      13(R8), AX
+	MOVL         116(DI), R9
+	MOVL         52(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      14(R8), AX
+	MOVL         120(DI), R9
+	MOVL         56(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
+	MOVBQZX      15(R8), AX
+	MOVL         124(DI), R9
+	MOVL         60(DX), R10
+	MOVL         R9, 72(BX)(AX*4)
+	MOVL         R10, 72(SI)(AX*4)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (DX)
+	VMOVSS       X0, (BX)
 	VXORPS       X1, X1, X1
-	VMOVSS       X1, (BX)
-	VADDSS       4(DX), X0, X0
-	VMOVSS       X0, 4(DX)
-	VADDSS       4(BX), X1, X1
-	VMOVSS       X1, 4(BX)
-	VADDSS       8(DX), X0, X0
-	VMOVSS       X0, 8(DX)
-	VADDSS       8(BX), X1, X1
-	VMOVSS       X1, 8(BX)
-	VADDSS       12(DX), X0, X0
-	VMOVSS       X0, 12(DX)
-	VADDSS       12(BX), X1, X1
-	VMOVSS       X1, 12(BX)
-	VADDSS       16(DX), X0, X0
-	VMOVSS       X0, 16(DX)
-	VADDSS       16(BX), X1, X1
-	VMOVSS       X1, 16(BX)
-	VADDSS       20(DX), X0, X0
-	VMOVSS       X0, 20(DX)
-	VADDSS       20(BX), X1, X1
-	VMOVSS       X1, 20(BX)
-	VADDSS       24(DX), X0, X0
-	VMOVSS       X0, 24(DX)
-	VADDSS       24(BX), X1, X1
-	VMOVSS       X1, 24(BX)
-	VADDSS       28(DX), X0, X0
-	VMOVSS       X0, 28(DX)
-	VADDSS       28(BX), X1, X1
-	VMOVSS       X1, 28(BX)
-	VADDSS       32(DX), X0, X0
-	VMOVSS       X0, 32(DX)
-	VADDSS       32(BX), X1, X1
-	VMOVSS       X1, 32(BX)
-	VADDSS       36(DX), X0, X0
-	VMOVSS       X0, 36(DX)
-	VADDSS       36(BX), X1, X1
-	VMOVSS       X1, 36(BX)
-	VADDSS       40(DX), X0, X0
-	VMOVSS       X0, 40(DX)
-	VADDSS       40(BX), X1, X1
-	VMOVSS       X1, 40(BX)
-	VADDSS       44(DX), X0, X0
-	VMOVSS       X0, 44(DX)
-	VADDSS       44(BX), X1, X1
-	VMOVSS       X1, 44(BX)
-	VADDSS       48(DX), X0, X0
-	VMOVSS       X0, 48(DX)
-	VADDSS       48(BX), X1, X1
-	VMOVSS       X1, 48(BX)
-	VADDSS       52(DX), X0, X0
-	VMOVSS       X0, 52(DX)
-	VADDSS       52(BX), X1, X1
-	VMOVSS       X1, 52(BX)
-	VADDSS       56(DX), X0, X0
-	VMOVSS       X0, 56(DX)
-	VADDSS       56(BX), X1, X1
-	VMOVSS       X1, 56(BX)
-	VADDSS       60(DX), X0, X0
-	VMOVSS       X0, 60(DX)
-	VADDSS       60(BX), X1, X1
-	VMOVSS       X1, 60(BX)
-	VADDSS       64(DX), X0, X0
-	VMOVSS       X0, 64(DX)
-	VADDSS       64(BX), X1, X1
-	VMOVSS       X1, 64(BX)
-	VADDSS       68(DX), X0, X0
-	VMOVSS       X0, 68(DX)
-	VADDSS       68(BX), X1, X1
-	VMOVSS       X1, 68(BX)
-	VADDSS       72(DX), X0, X0
-	VMOVSS       X0, 72(DX)
-	VADDSS       72(BX), X1, X1
-	VMOVSS       X1, 72(BX)
-	VADDSS       76(DX), X0, X0
-	VMOVSS       X0, 76(DX)
-	VADDSS       76(BX), X1, X1
-	VMOVSS       X1, 76(BX)
-	VADDSS       80(DX), X0, X0
-	VMOVSS       X0, 80(DX)
-	VADDSS       80(BX), X1, X1
-	VMOVSS       X1, 80(BX)
-	VADDSS       84(DX), X0, X0
-	VMOVSS       X0, 84(DX)
-	VADDSS       84(BX), X1, X1
-	VMOVSS       X1, 84(BX)
-	VADDSS       88(DX), X0, X0
-	VMOVSS       X0, 88(DX)
-	VADDSS       88(BX), X1, X1
-	VMOVSS       X1, 88(BX)
-	VADDSS       92(DX), X0, X0
-	VMOVSS       X0, 92(DX)
-	VADDSS       92(BX), X1, X1
-	VMOVSS       X1, 92(BX)
-	VADDSS       96(DX), X0, X0
-	VMOVSS       X0, 96(DX)
-	VADDSS       96(BX), X1, X1
-	VMOVSS       X1, 96(BX)
-	VADDSS       100(DX), X0, X0
-	VMOVSS       X0, 100(DX)
-	VADDSS       100(BX), X1, X1
-	VMOVSS       X1, 100(BX)
-	VADDSS       104(DX), X0, X0
-	VMOVSS       X0, 104(DX)
-	VADDSS       104(BX), X1, X1
-	VMOVSS       X1, 104(BX)
-	VADDSS       108(DX), X0, X0
-	VMOVSS       X0, 108(DX)
-	VADDSS       108(BX), X1, X1
-	VMOVSS       X1, 108(BX)
-	VADDSS       112(DX), X0, X0
-	VMOVSS       X0, 112(DX)
-	VADDSS       112(BX), X1, X1
-	VMOVSS       X1, 112(BX)
-	VADDSS       116(DX), X0, X0
-	VMOVSS       X0, 116(DX)
-	VADDSS       116(BX), X1, X1
-	VMOVSS       X1, 116(BX)
-	VADDSS       120(DX), X0, X0
-	VMOVSS       X0, 120(DX)
-	VADDSS       120(BX), X1, X1
-	VMOVSS       X1, 120(BX)
-	VADDSS       124(DX), X0, X0
-	VMOVSS       X0, 124(DX)
-	VADDSS       124(BX), X1, X1
-	VMOVSS       X1, 124(BX)
-	VADDSS       128(DX), X0, X0
-	VMOVSS       X0, 128(DX)
-	VADDSS       128(BX), X1, X1
-	VMOVSS       X1, 128(BX)
-	INCQ         R8
-
-end:
-	MOVQ R8, done+56(FP)
-	VZEROUPPER
-	RET
-
-// func ternarySums16AVX512(x *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, least float32) (done int)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ternarySums16AVX512(SB), NOSPLIT, $0-64
-	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         sumX+16(FP), DX
-	MOVQ         sumW+24(FP), BX
-	MOVQ         work+32(FP), SI
-	MOVQ         rank+40(FP), DI
-	XORQ         R8, R8
-	VBROADCASTSS tables<>+932(SB), Z0
-	VPXORD       Z1, Z1, Z1
-	VPTERNLOGD   $0xff, Z2, Z2, Z2
-	VPXORD       Z3, Z3, Z3
-	VPXORD       Z4, Z4, Z4
-	VMOVUPS      (AX), Z5
-	VMOVUPS      (CX), Z6
-	VMULPS       Z5, Z6, Z7
-	VMOVUPS      Z7, 64(SI)
-	VORPS        Z6, Z4, Z4
-	VANDPS       Z5, Z0, Z0
-	VPMAXSD      Z0, Z3, Z3
-	VADDPS       Z1, Z5, Z0
-	VPSRAD       $0x1f, Z0, Z5
-	VPSRLD       $0x01, Z5, Z5
-	VXORPS       Z5, Z0, Z0
-	VMOVUPS      Z0, (SI)
-	VPSUBD       Z2, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VBROADCASTSS tables<>+928(SB), Z5
-	VPCMPGTD     Z5, Z3, K1
-	VBROADCASTSS least+48(FP), Z5
-	VPSUBD       Z5, Z3, Z3
-	VPMOVD2M     Z4, K2
-	KMOVW        K2, AX
-	VPMOVD2M     Z3, K2
-	KMOVW        K2, R9
-	KMOVW        K1, R10
-	ORL          R10, AX
-	XORL         $0x0000ffff, R9
-	DECL         R9
-	SHRL         $0x1f, R9
-	ORL          R9, AX
-	JNE          end
-	VBROADCASTSS (SI), Z3
-	VPADDD       tables<>+60(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 4(SI), Z3
-	VPADDD       tables<>+56(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 8(SI), Z3
-	VPADDD       tables<>+52(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 12(SI), Z3
-	VPADDD       tables<>+48(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 16(SI), Z3
-	VPADDD       tables<>+44(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 20(SI), Z3
-	VPADDD       tables<>+40(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 24(SI), Z3
-	VPADDD       tables<>+36(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 28(SI), Z3
-	VPADDD       tables<>+32(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 32(SI), Z3
-	VPADDD       tables<>+28(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 36(SI), Z3
-	VPADDD       tables<>+24(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 40(SI), Z3
-	VPADDD       tables<>+20(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 44(SI), Z3
-	VPADDD       tables<>+16(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 48(SI), Z3
-	VPADDD       tables<>+12(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 52(SI), Z3
-	VPADDD       tables<>+8(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 56(SI), Z3
-	VPADDD       tables<>+4(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VBROADCASTSS 60(SI), Z3
-	VPADDD       tables<>+0(SB), Z0, Z0
-	VPCMPGTD     Z3, Z0, K1
-	VPSUBD       Z2, Z8, K1, Z8
-	VPMOVDB      Z8, (DI)
-	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z1, (BX)
-	VMOVUPS      Z1, 64(DX)
-	VMOVUPS      Z1, 64(BX)
-	VMOVUPS      Z1, 72(DX)
-	VMOVUPS      Z1, 72(BX)
-	MOVBQZX      (DI), AX
-	MOVL         64(SI), R9
-	MOVL         (CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      1(DI), AX
-	MOVL         68(SI), R9
-	MOVL         4(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      2(DI), AX
-	MOVL         72(SI), R9
-	MOVL         8(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      3(DI), AX
-	MOVL         76(SI), R9
-	MOVL         12(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      4(DI), AX
-	MOVL         80(SI), R9
-	MOVL         16(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      5(DI), AX
-	MOVL         84(SI), R9
-	MOVL         20(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      6(DI), AX
-	MOVL         88(SI), R9
-	MOVL         24(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      7(DI), AX
-	MOVL         92(SI), R9
-	MOVL         28(CX), R10
-	MOVL         R9, 4(DX)(AX*4)
-	MOVL         R10, 4(BX)(AX*4)
-	MOVBQZX      8(DI), AX
-	MOVL         96(SI), R9
-	MOVL         32(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      9(DI), AX
-	MOVL         100(SI), R9
-	MOVL         36(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      10(DI), AX
-	MOVL         104(SI), R9
-	MOVL         40(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      11(DI), AX
-	MOVL         108(SI), R9
-	MOVL         44(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      12(DI), AX
-	MOVL         112(SI), R9
-	MOVL         48(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      13(DI), AX
-	MOVL         116(SI), R9
-	MOVL         52(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      14(DI), AX
-	MOVL         120(SI), R9
-	MOVL         56(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	MOVBQZX      15(DI), AX
-	MOVL         124(SI), R9
-	MOVL         60(CX), R10
-	MOVL         R9, 72(DX)(AX*4)
-	MOVL         R10, 72(BX)(AX*4)
-	VXORPS       X0, X0, X0
-	VMOVSS       X0, (DX)
-	VXORPS       X1, X1, X1
-	VMOVSS       X1, (BX)
+	VMOVSS       X1, (SI)
 	VXORPS       X2, X2, X2
-	VMOVSS       X2, 68(DX)
+	VMOVSS       X2, 68(BX)
 	VXORPS       X3, X3, X3
-	VMOVSS       X3, 68(BX)
-	VADDSS       4(DX), X0, X0
-	VMOVSS       X0, 4(DX)
-	VADDSS       4(BX), X1, X1
-	VMOVSS       X1, 4(BX)
-	VADDSS       72(DX), X2, X2
-	VMOVSS       X2, 72(DX)
-	VADDSS       72(BX), X3, X3
-	VMOVSS       X3, 72(BX)
-	VADDSS       8(DX), X0, X0
-	VMOVSS       X0, 8(DX)
-	VADDSS       8(BX), X1, X1
-	VMOVSS       X1, 8(BX)
-	VADDSS       76(DX), X2, X2
-	VMOVSS       X2, 76(DX)
-	VADDSS       76(BX), X3, X3
-	VMOVSS       X3, 76(BX)
-	VADDSS       12(DX), X0, X0
-	VMOVSS       X0, 12(DX)
-	VADDSS       12(BX), X1, X1
-	VMOVSS       X1, 12(BX)
-	VADDSS       80(DX), X2, X2
-	VMOVSS       X2, 80(DX)
-	VADDSS       80(BX), X3, X3
-	VMOVSS       X3, 80(BX)
-	VADDSS       16(DX), X0, X0
-	VMOVSS       X0, 16(DX)
-	VADDSS       16(BX), X1, X1
-	VMOVSS       X1, 16(BX)
-	VADDSS       84(DX), X2, X2
-	VMOVSS       X2, 84(DX)
-	VADDSS       84(BX), X3, X3
-	VMOVSS       X3, 84(BX)
-	VADDSS       20(DX), X0, X0
-	VMOVSS       X0, 20(DX)
-	VADDSS       20(BX), X1, X1
-	VMOVSS       X1, 20(BX)
-	VADDSS       88(DX), X2, X2
-	VMOVSS       X2, 88(DX)
-	VADDSS       88(BX), X3, X3
-	VMOVSS       X3, 88(BX)
-	VADDSS       24(DX), X0, X0
-	VMOVSS       X0, 24(DX)
-	VADDSS       24(BX), X1, X1
-	VMOVSS       X1, 24(BX)
-	VADDSS       92(DX), X2, X2
-	VMOVSS       X2, 92(DX)
-	VADDSS       92(BX), X3, X3
-	VMOVSS       X3, 92(BX)
-	VADDSS       28(DX), X0, X0
-	VMOVSS       X0, 28(DX)
-	VADDSS       28(BX), X1, X1
-	VMOVSS       X1, 28(BX)
-	VADDSS       96(DX), X2, X2
-	VMOVSS       X2, 96(DX)
-	VADDSS       96(BX), X3, X3
-	VMOVSS       X3, 96(BX)
-	VADDSS       32(DX), X0, X0
-	VMOVSS       X0, 32(DX)
-	VADDSS       32(BX), X1, X1
-	VMOVSS       X1, 32(BX)
-	VADDSS       100(DX), X2, X2
-	VMOVSS       X2, 100(DX)
-	VADDSS       100(BX), X3, X3
-	VMOVSS       X3, 100(BX)
-	VADDSS       36(DX), X0, X0
-	VMOVSS       X0, 36(DX)
-	VADDSS       36(BX), X1, X1
-	VMOVSS       X1, 36(BX)
-	VADDSS       104(DX), X2, X2
-	VMOVSS       X2, 104(DX)
-	VADDSS       104(BX), X3, X3
-	VMOVSS       X3, 104(BX)
-	VADDSS       40(DX), X0, X0
-	VMOVSS       X0, 40(DX)
-	VADDSS       40(BX), X1, X1
-	VMOVSS       X1, 40(BX)
-	VADDSS       108(DX), X2, X2
-	VMOVSS       X2, 108(DX)
-	VADDSS       108(BX), X3, X3
-	VMOVSS       X3, 108(BX)
-	VADDSS       44(DX), X0, X0
-	VMOVSS       X0, 44(DX)
-	VADDSS       44(BX), X1, X1
-	VMOVSS       X1, 44(BX)
-	VADDSS       112(DX), X2, X2
-	VMOVSS       X2, 112(DX)
-	VADDSS       112(BX), X3, X3
-	VMOVSS       X3, 112(BX)
-	VADDSS       48(DX), X0, X0
-	VMOVSS       X0, 48(DX)
-	VADDSS       48(BX), X1, X1
-	VMOVSS       X1, 48(BX)
-	VADDSS       116(DX), X2, X2
-	VMOVSS       X2, 116(DX)
-	VADDSS       116(BX), X3, X3
-	VMOVSS       X3, 116(BX)
-	VADDSS       52(DX), X0, X0
-	VMOVSS       X0, 52(DX)
-	VADDSS       52(BX), X1, X1
-	VMOVSS       X1, 52(BX)
-	VADDSS       120(DX), X2, X2
-	VMOVSS       X2, 120(DX)
-	VADDSS       120(BX), X3, X3
-	VMOVSS       X3, 120(BX)
-	VADDSS       56(DX), X0, X0
-	VMOVSS       X0, 56(DX)
-	VADDSS       56(BX), X1, X1
-	VMOVSS       X1, 56(BX)
-	VADDSS       124(DX), X2, X2
-	VMOVSS       X2, 124(DX)
-	VADDSS       124(BX), X3, X3
-	VMOVSS       X3, 124(BX)
-	VADDSS       60(DX), X0, X0
-	VMOVSS       X0, 60(DX)
-	VADDSS       60(BX), X1, X1
-	VMOVSS       X1, 60(BX)
-	VADDSS       128(DX), X2, X2
-	VMOVSS       X2, 128(DX)
-	VADDSS       128(BX), X3, X3
-	VMOVSS       X3, 128(BX)
-	VADDSS       64(DX), X0, X0
-	VMOVSS       X0, 64(DX)
-	VADDSS       64(BX), X1, X1
-	VMOVSS       X1, 64(BX)
-	VADDSS       132(DX), X2, X2
-	VMOVSS       X2, 132(DX)
-	VADDSS       132(BX), X3, X3
-	VMOVSS       X3, 132(BX)
-	INCQ         R8
+	VMOVSS       X3, 68(SI)
+	VADDSS       4(BX), X0, X0
+	VMOVSS       X0, 4(BX)
+	VADDSS       4(SI), X1, X1
+	VMOVSS       X1, 4(SI)
+	VADDSS       72(BX), X2, X2
+	VMOVSS       X2, 72(BX)
+	VADDSS       72(SI), X3, X3
+	VMOVSS       X3, 72(SI)
+	VADDSS       8(BX), X0, X0
+	VMOVSS       X0, 8(BX)
+	VADDSS       8(SI), X1, X1
+	VMOVSS       X1, 8(SI)
+	VADDSS       76(BX), X2, X2
+	VMOVSS       X2, 76(BX)
+	VADDSS       76(SI), X3, X3
+	VMOVSS       X3, 76(SI)
+	VADDSS       12(BX), X0, X0
+	VMOVSS       X0, 12(BX)
+	VADDSS       12(SI), X1, X1
+	VMOVSS       X1, 12(SI)
+	VADDSS       80(BX), X2, X2
+	VMOVSS       X2, 80(BX)
+	VADDSS       80(SI), X3, X3
+	VMOVSS       X3, 80(SI)
+	VADDSS       16(BX), X0, X0
+	VMOVSS       X0, 16(BX)
+	VADDSS       16(SI), X1, X1
+	VMOVSS       X1, 16(SI)
+	VADDSS       84(BX), X2, X2
+	VMOVSS       X2, 84(BX)
+	VADDSS       84(SI), X3, X3
+	VMOVSS       X3, 84(SI)
+	VADDSS       20(BX), X0, X0
+	VMOVSS       X0, 20(BX)
+	VADDSS       20(SI), X1, X1
+	VMOVSS       X1, 20(SI)
+	VADDSS       88(BX), X2, X2
+	VMOVSS       X2, 88(BX)
+	VADDSS       88(SI), X3, X3
+	VMOVSS       X3, 88(SI)
+	VADDSS       24(BX), X0, X0
+	VMOVSS       X0, 24(BX)
+	VADDSS       24(SI), X1, X1
+	VMOVSS       X1, 24(SI)
+	VADDSS       92(BX), X2, X2
+	VMOVSS       X2, 92(BX)
+	VADDSS       92(SI), X3, X3
+	VMOVSS       X3, 92(SI)
+	VADDSS       28(BX), X0, X0
+	VMOVSS       X0, 28(BX)
+	VADDSS       28(SI), X1, X1
+	VMOVSS       X1, 28(SI)
+	VADDSS       96(BX), X2, X2
+	VMOVSS       X2, 96(BX)
+	VADDSS       96(SI), X3, X3
+	VMOVSS       X3, 96(SI)
+	VADDSS       32(BX), X0, X0
+	VMOVSS       X0, 32(BX)
+	VADDSS       32(SI), X1, X1
+	VMOVSS       X1, 32(SI)
+	VADDSS       100(BX), X2, X2
+	VMOVSS       X2, 100(BX)
+	VADDSS       100(SI), X3, X3
+	VMOVSS       X3, 100(SI)
+	VADDSS       36(BX), X0, X0
+	VMOVSS       X0, 36(BX)
+	VADDSS       36(SI), X1, X1
+	VMOVSS       X1, 36(SI)
+	VADDSS       104(BX), X2, X2
+	VMOVSS       X2, 104(BX)
+	VADDSS       104(SI), X3, X3
+	VMOVSS       X3, 104(SI)
+	VADDSS       40(BX), X0, X0
+	VMOVSS       X0, 40(BX)
+	VADDSS       40(SI), X1, X1
+	VMOVSS       X1, 40(SI)
+	VADDSS       108(BX), X2, X2
+	VMOVSS       X2, 108(BX)
+	VADDSS       108(SI), X3, X3
+	VMOVSS       X3, 108(SI)
+	VADDSS       44(BX), X0, X0
+	VMOVSS       X0, 44(BX)
+	VADDSS       44(SI), X1, X1
+	VMOVSS       X1, 44(SI)
+	VADDSS       112(BX), X2, X2
+	VMOVSS       X2, 112(BX)
+	VADDSS       112(SI), X3, X3
+	VMOVSS       X3, 112(SI)
+	VADDSS       48(BX), X0, X0
+	VMOVSS       X0, 48(BX)
+	VADDSS       48(SI), X1, X1
+	VMOVSS       X1, 48(SI)
+	VADDSS       116(BX), X2, X2
+	VMOVSS       X2, 116(BX)
+	VADDSS       116(SI), X3, X3
+	VMOVSS       X3, 116(SI)
+	VADDSS       52(BX), X0, X0
+	VMOVSS       X0, 52(BX)
+	VADDSS       52(SI), X1, X1
+	VMOVSS       X1, 52(SI)
+	VADDSS       120(BX), X2, X2
+	VMOVSS       X2, 120(BX)
+	VADDSS       120(SI), X3, X3
+	VMOVSS       X3, 120(SI)
+	VADDSS       56(BX), X0, X0
+	VMOVSS       X0, 56(BX)
+	VADDSS       56(SI), X1, X1
+	VMOVSS       X1, 56(SI)
+	VADDSS       124(BX), X2, X2
+	VMOVSS       X2, 124(BX)
+	VADDSS       124(SI), X3, X3
+	VMOVSS       X3, 124(SI)
+	VADDSS       60(BX), X0, X0
+	VMOVSS       X0, 60(BX)
+	VADDSS       60(SI), X1, X1
+	VMOVSS       X1, 60(SI)
+	VADDSS       128(BX), X2, X2
+	VMOVSS       X2, 128(BX)
+	VADDSS       128(SI), X3, X3
+	VMOVSS       X3, 128(SI)
+	VADDSS       64(BX), X0, X0
+	VMOVSS       X0, 64(BX)
+	VADDSS       64(SI), X1, X1
+	VMOVSS       X1, 64(SI)
+	VADDSS       132(BX), X2, X2
+	VMOVSS       X2, 132(BX)
+	VADDSS       132(SI), X3, X3
+	VMOVSS       X3, 132(SI)
+	INCQ         CX
 
 end:
-	MOVQ R8, done+56(FP)
+	MOVQ CX, done+64(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32)
+// func ternaryCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, SSE
-TEXT ·ternaryCutsAVX512(SB), NOSPLIT, $0-36
+TEXT ·ternaryCutsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         work+16(FP), DX
+	ADDQ         $0x3f, DX
+	ANDQ         $-64, DX
 	MOVQ         cuts+24(FP), BX
-	VBROADCASTSS tables<>+916(SB), Z0
+	VBROADCASTSS tables<>+948(SB), Z0
 	VMULPS       (CX), Z0, Z0
 	VMOVUPS      Z0, (DX)
-	VBROADCASTSS tables<>+912(SB), Z0
+	VBROADCASTSS tables<>+944(SB), Z0
 	VMULPS       (CX), Z0, Z0
 	VMOVUPS      Z0, 192(DX)
-	VBROADCASTSS tables<>+916(SB), Z0
+	VBROADCASTSS tables<>+948(SB), Z0
 	VMULPS       64(CX), Z0, Z0
 	VMOVUPS      Z0, 64(DX)
-	VBROADCASTSS tables<>+912(SB), Z0
+	VBROADCASTSS tables<>+944(SB), Z0
 	VMULPS       64(CX), Z0, Z0
 	VMOVUPS      Z0, 256(DX)
-	VBROADCASTSS tables<>+916(SB), Z0
+	VBROADCASTSS tables<>+948(SB), Z0
 	VMULPS       68(CX), Z0, Z0
 	VMOVUPS      Z0, 68(DX)
-	VBROADCASTSS tables<>+912(SB), Z0
+	VBROADCASTSS tables<>+944(SB), Z0
 	VMULPS       68(CX), Z0, Z0
 	VMOVUPS      Z0, 260(DX)
 	LEAQ         384(DX), SI
@@ -2937,20 +3126,20 @@ TEXT ·ternaryCutsAVX512(SB), NOSPLIT, $0-36
 	VBROADCASTSS 128(CX), Z2
 	VMOVUPS      4(AX), Z3
 	VMOVUPS      4(CX), Z4
-	VBROADCASTSS tables<>+896(SB), Z5
+	VBROADCASTSS tables<>+928(SB), Z5
 	VMULPS       Z5, Z0, Z5
 	VSUBPS       Z3, Z5, Z5
-	VBROADCASTSS tables<>+900(SB), Z6
+	VBROADCASTSS tables<>+932(SB), Z6
 	VMULPS       Z6, Z0, Z0
 	VSUBPS       Z3, Z0, Z0
-	VBROADCASTSS tables<>+904(SB), Z3
+	VBROADCASTSS tables<>+936(SB), Z3
 	VMULPS       Z3, Z2, Z3
-	VBROADCASTSS tables<>+912(SB), Z6
+	VBROADCASTSS tables<>+944(SB), Z6
 	VMULPS       Z6, Z4, Z6
 	VSUBPS       Z6, Z3, Z3
-	VBROADCASTSS tables<>+908(SB), Z6
+	VBROADCASTSS tables<>+940(SB), Z6
 	VMULPS       Z6, Z2, Z2
-	VBROADCASTSS tables<>+916(SB), Z6
+	VBROADCASTSS tables<>+948(SB), Z6
 	VMULPS       Z6, Z4, Z4
 	VSUBPS       Z4, Z2, Z2
 	LEAQ         tables<>+192(SB), R9
@@ -2985,20 +3174,20 @@ ratio0:
 	VBROADCASTSS 128(CX), Z2
 	VMOVUPS      68(AX), Z3
 	VMOVUPS      68(CX), Z4
-	VBROADCASTSS tables<>+896(SB), Z5
+	VBROADCASTSS tables<>+928(SB), Z5
 	VMULPS       Z5, Z0, Z5
 	VSUBPS       Z3, Z5, Z5
-	VBROADCASTSS tables<>+900(SB), Z6
+	VBROADCASTSS tables<>+932(SB), Z6
 	VMULPS       Z6, Z0, Z0
 	VSUBPS       Z3, Z0, Z0
-	VBROADCASTSS tables<>+904(SB), Z3
+	VBROADCASTSS tables<>+936(SB), Z3
 	VMULPS       Z3, Z2, Z3
-	VBROADCASTSS tables<>+912(SB), Z6
+	VBROADCASTSS tables<>+944(SB), Z6
 	VMULPS       Z6, Z4, Z6
 	VSUBPS       Z6, Z3, Z3
-	VBROADCASTSS tables<>+908(SB), Z6
+	VBROADCASTSS tables<>+940(SB), Z6
 	VMULPS       Z6, Z2, Z2
-	VBROADCASTSS tables<>+916(SB), Z6
+	VBROADCASTSS tables<>+948(SB), Z6
 	VMULPS       Z6, Z4, Z4
 	VSUBPS       Z4, Z2, Z2
 	LEAQ         tables<>+256(SB), R9
@@ -3039,7 +3228,7 @@ ratio1:
 	VMAXPS        X0, X1, X1
 	MOVSS         X1, largest+32(FP)
 	VBROADCASTSS  X1, Z0
-	VBROADCASTSS  tables<>+920(SB), Z1
+	VBROADCASTSS  tables<>+952(SB), Z1
 	VMULPS        Z1, Z0, Z0
 	XORQ          R8, R8
 
@@ -3055,34 +3244,50 @@ bits0:
 	XORQ    R8, R8
 
 bits1:
-	VMOVUPS (SI), Z1
-	VCMPPS  $0x0d, Z0, Z1, K1
-	KMOVW   K1, AX
-	MOVW    AX, 2(BX)(R8*4)
-	ADDQ    $0x40, SI
-	INCQ    R8
-	CMPQ    R8, $0x00000021
-	JLT     bits1
+	VMOVUPS  (SI), Z1
+	VCMPPS   $0x0d, Z0, Z1, K1
+	KMOVW    K1, AX
+	MOVW     AX, 2(BX)(R8*4)
+	ADDQ     $0x40, SI
+	INCQ     R8
+	CMPQ     R8, $0x00000021
+	JLT      bits1
+	TESTL    $0xffffffff, 128(BX)
+	SETNE    AL
+	MOVBQZX  AL, AX
+	SHLQ     $0x10, AX
+	VMOVUPS  64(BX), Z0
+	VPTESTMD Z0, Z0, K1
+	KMOVW    K1, CX
+	ORQ      CX, AX
+	SHLQ     $0x10, AX
+	VMOVUPS  (BX), Z0
+	VPTESTMD Z0, Z0, K1
+	KMOVW    K1, CX
+	ORQ      CX, AX
+	MOVQ     AX, rows+40(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryPairCutsAVX512(x *float32, w *float32, work *float32, cuts *uint16) (largest float32)
+// func ternaryPairCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, SSE
-TEXT ·ternaryPairCutsAVX512(SB), NOSPLIT, $0-36
+TEXT ·ternaryPairCutsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
 	MOVQ         w+8(FP), CX
 	MOVQ         work+16(FP), DX
+	ADDQ         $0x3f, DX
+	ANDQ         $-64, DX
 	MOVQ         cuts+24(FP), BX
 	VMOVUPS      (AX), Z0
 	VADDPS       68(AX), Z0, Z0
 	VMOVUPS      Z0, (DX)
-	VBROADCASTSS tables<>+916(SB), Z0
+	VBROADCASTSS tables<>+948(SB), Z0
 	VMULPS       (CX), Z0, Z0
-	VBROADCASTSS tables<>+912(SB), Z2
+	VBROADCASTSS tables<>+944(SB), Z2
 	VMULPS       (CX), Z2, Z2
-	VBROADCASTSS tables<>+916(SB), Z3
+	VBROADCASTSS tables<>+948(SB), Z3
 	VMULPS       68(CX), Z3, Z3
-	VBROADCASTSS tables<>+912(SB), Z4
+	VBROADCASTSS tables<>+944(SB), Z4
 	VMULPS       68(CX), Z4, Z4
 	VADDPS       Z3, Z0, Z5
 	VMOVUPS      Z5, 128(DX)
@@ -3095,13 +3300,13 @@ TEXT ·ternaryPairCutsAVX512(SB), NOSPLIT, $0-36
 	VMOVUPS      4(AX), Z0
 	VADDPS       72(AX), Z0, Z0
 	VMOVUPS      Z0, 4(DX)
-	VBROADCASTSS tables<>+916(SB), Z0
+	VBROADCASTSS tables<>+948(SB), Z0
 	VMULPS       4(CX), Z0, Z0
-	VBROADCASTSS tables<>+912(SB), Z2
+	VBROADCASTSS tables<>+944(SB), Z2
 	VMULPS       4(CX), Z2, Z2
-	VBROADCASTSS tables<>+916(SB), Z3
+	VBROADCASTSS tables<>+948(SB), Z3
 	VMULPS       72(CX), Z3, Z3
-	VBROADCASTSS tables<>+912(SB), Z4
+	VBROADCASTSS tables<>+944(SB), Z4
 	VMULPS       72(CX), Z4, Z4
 	VADDPS       Z3, Z0, Z5
 	VMOVUPS      Z5, 132(DX)
@@ -3118,34 +3323,34 @@ TEXT ·ternaryPairCutsAVX512(SB), NOSPLIT, $0-36
 	// Second cuts from 1 on.
 	VBROADCASTSS 64(AX), Z0
 	VBROADCASTSS 64(CX), Z2
-	VBROADCASTSS tables<>+896(SB), Z3
+	VBROADCASTSS tables<>+928(SB), Z3
 	VMULPS       Z3, Z0, Z3
-	VBROADCASTSS tables<>+904(SB), Z4
+	VBROADCASTSS tables<>+936(SB), Z4
 	VMULPS       Z4, Z2, Z4
-	VBROADCASTSS tables<>+912(SB), Z5
+	VBROADCASTSS tables<>+944(SB), Z5
 	VMULPS       4(CX), Z5, Z5
 	VSUBPS       Z5, Z4, Z4
-	VBROADCASTSS tables<>+900(SB), Z5
+	VBROADCASTSS tables<>+932(SB), Z5
 	VMULPS       Z5, Z0, Z0
-	VBROADCASTSS tables<>+908(SB), Z5
+	VBROADCASTSS tables<>+940(SB), Z5
 	VMULPS       Z5, Z2, Z2
-	VBROADCASTSS tables<>+916(SB), Z5
+	VBROADCASTSS tables<>+948(SB), Z5
 	VMULPS       4(CX), Z5, Z5
 	VSUBPS       Z5, Z2, Z2
 	VBROADCASTSS 132(AX), Z5
 	VBROADCASTSS 132(CX), Z6
-	VBROADCASTSS tables<>+896(SB), Z7
+	VBROADCASTSS tables<>+928(SB), Z7
 	VMULPS       Z7, Z5, Z7
-	VBROADCASTSS tables<>+904(SB), Z8
+	VBROADCASTSS tables<>+936(SB), Z8
 	VMULPS       Z8, Z6, Z8
-	VBROADCASTSS tables<>+912(SB), Z9
+	VBROADCASTSS tables<>+944(SB), Z9
 	VMULPS       72(CX), Z9, Z9
 	VSUBPS       Z9, Z8, Z8
-	VBROADCASTSS tables<>+900(SB), Z9
+	VBROADCASTSS tables<>+932(SB), Z9
 	VMULPS       Z9, Z5, Z5
-	VBROADCASTSS tables<>+908(SB), Z9
+	VBROADCASTSS tables<>+940(SB), Z9
 	VMULPS       Z9, Z6, Z6
-	VBROADCASTSS tables<>+916(SB), Z9
+	VBROADCASTSS tables<>+948(SB), Z9
 	VMULPS       72(CX), Z9, Z9
 	VSUBPS       Z9, Z6, Z6
 	VMOVUPS      4(AX), Z9
@@ -3214,19 +3419,28 @@ ratio0:
 	VMAXPS        X0, X1, X1
 	MOVSS         X1, largest+32(FP)
 	VBROADCASTSS  X1, Z0
-	VBROADCASTSS  tables<>+920(SB), Z1
+	VBROADCASTSS  tables<>+952(SB), Z1
 	VMULPS        Z1, Z0, Z0
 	XORQ          AX, AX
 
 bits0:
-	VMOVUPS (SI), Z1
-	VCMPPS  $0x0d, Z0, Z1, K1
-	KMOVW   K1, CX
-	MOVW    CX, (BX)(AX*2)
-	ADDQ    $0x40, SI
-	INCQ    AX
-	CMPQ    AX, $0x00000011
-	JLT     bits0
+	VMOVUPS  (SI), Z1
+	VCMPPS   $0x0d, Z0, Z1, K1
+	KMOVW    K1, CX
+	MOVW     CX, (BX)(AX*4)
+	ADDQ     $0x40, SI
+	INCQ     AX
+	CMPQ     AX, $0x00000011
+	JLT      bits0
+	TESTL    $0xffffffff, 64(BX)
+	SETNE    AL
+	MOVBQZX  AL, AX
+	SHLQ     $0x10, AX
+	VMOVUPS  (BX), Z0
+	VPTESTMD Z0, Z0, K1
+	KMOVW    K1, CX
+	ORQ      CX, AX
+	MOVQ     AX, rows+40(FP)
 	VZEROUPPER
 	RET
 
@@ -3250,27 +3464,27 @@ TEXT ·ternaryNearestAVX512(SB), NOSPLIT, $0-48
 	VSUBPS          Z0, Z3, Z0
 	VMULPS          Z0, Z1, Z1
 	VMULPS          Z0, Z1, Z0
-	VMOVUPS         tables<>+384(SB), Z1
+	VMOVUPS         tables<>+416(SB), Z1
 	VPERMI2PS       Z0, Z2, Z1
-	VMOVUPS         tables<>+448(SB), Z3
+	VMOVUPS         tables<>+480(SB), Z3
 	VPERMI2PS       Z0, Z2, Z3
-	VMOVUPS         tables<>+512(SB), Z7
+	VMOVUPS         tables<>+544(SB), Z7
 	VPERMI2PS       Z0, Z2, Z7
-	VMOVUPS         tables<>+576(SB), Z8
+	VMOVUPS         tables<>+608(SB), Z8
 	VPERMI2PS       Z0, Z2, Z8
-	VMOVUPS         tables<>+640(SB), Z9
+	VMOVUPS         tables<>+672(SB), Z9
 	VPERMI2PS       Z0, Z2, Z9
-	VMOVUPS         tables<>+704(SB), Z10
+	VMOVUPS         tables<>+736(SB), Z10
 	VPERMI2PS       Z0, Z2, Z10
-	VMOVUPS         tables<>+768(SB), Z11
+	VMOVUPS         tables<>+800(SB), Z11
 	VPERMI2PS       Z0, Z2, Z11
-	VMOVUPS         tables<>+832(SB), Z12
+	VMOVUPS         tables<>+864(SB), Z12
 	VPERMI2PS       Z0, Z2, Z12
 	VADDPS          Z3, Z1, Z0
-	VBROADCASTSS    tables<>+928(SB), Z1
+	VBROADCASTSS    tables<>+960(SB), Z1
 	VPXORD          Z4, Z4, Z4
 	VMOVUPS         tables<>+320(SB), Z2
-	VBROADCASTSS    tables<>+940(SB), Z3
+	VBROADCASTSS    tables<>+972(SB), Z3
 
 points:
 	VPMOVZXWD (AX), Z13
@@ -3310,7 +3524,7 @@ points:
 	VMINPS        X0, X2, X2
 	VBROADCASTSS  X2, Z0
 	VCMPPS        $0x00, Z0, Z1, K1
-	VBROADCASTSS  tables<>+932(SB), Z0
+	VBROADCASTSS  tables<>+964(SB), Z0
 	VBLENDMPS     Z4, Z0, K1, Z6
 	VEXTRACTF64X4 $0x01, Z6, Y0
 	VPMINSD       Y6, Y0, Y0
@@ -3322,5 +3536,54 @@ points:
 	VPMINSD       X0, X1, X1
 	VMOVD         X1, AX
 	MOVQ          AX, place+40(FP)
+	VZEROUPPER
+	RET
+
+// func ternaryFitAVX2(points *uint16, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·ternaryFitAVX2(SB), NOSPLIT, $64-48
+	MOVQ    points+0(FP), AX
+	MOVQ    values+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    w+24(FP), BX
+	MOVQ    groups+32(FP), SI
+	VXORPS  X0, X0, X0
+	VXORPS  X1, X1, X1
+	VMOVUPS tables<>+384(SB), Y2
+
+group:
+	VPBROADCASTW   (AX), Y3
+	VPSRLVD        Y2, Y3, Y3
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      Y3, Y4, Y4
+	VMULPS         (BX), Y4, Y3
+	VMULPS         (DX), Y3, Y5
+	VMOVUPS        Y5, (SP)
+	VMULPS         Y4, Y3, Y3
+	VMOVUPS        Y3, 32(SP)
+	VADDSS         (SP), X0, X0
+	VADDSS         32(SP), X1, X1
+	VADDSS         4(SP), X0, X0
+	VADDSS         36(SP), X1, X1
+	VADDSS         8(SP), X0, X0
+	VADDSS         40(SP), X1, X1
+	VADDSS         12(SP), X0, X0
+	VADDSS         44(SP), X1, X1
+	VADDSS         16(SP), X0, X0
+	VADDSS         48(SP), X1, X1
+	VADDSS         20(SP), X0, X0
+	VADDSS         52(SP), X1, X1
+	VADDSS         24(SP), X0, X0
+	VADDSS         56(SP), X1, X1
+	VADDSS         28(SP), X0, X0
+	VADDSS         60(SP), X1, X1
+	ADDQ           $0x02, AX
+	ADDQ           $0x10, CX
+	ADDQ           $0x20, DX
+	ADDQ           $0x20, BX
+	DECQ           SI
+	JNE            group
+	MOVSS          X0, xq+40(FP)
+	MOVSS          X1, qq+44(FP)
 	VZEROUPPER
 	RET

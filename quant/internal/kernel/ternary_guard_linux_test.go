@@ -19,23 +19,26 @@ func TestTernarySearchesStayWithinTheirArrays(t *testing.T) {
 	isatest.ForEach(t, func(t *testing.T) {
 		vectors := isa.Current() == isa.AVX2 || isa.Current() == isa.AVX512
 		for _, start := range []bool{false, true} {
-			x, w := random(t, 32, start), positive(t, 32, start)
+			work := &guarded[kernel.TernaryWork](t, 1, start)[0]
+			x, importance, w := random(t, 32, start), positive(t, 32, start), guarded[float32](t, 32, start)
 			s := &guarded[kernel.IQ1S](t, 1, start)[0]
 			require.NotPanics(t, func() {
-				require.Equal(t, vectors, s.Sums((*[32]float32)(x), (*[32]float32)(w), 1e-12))
-				require.Equal(t, vectors, s.LikelyCuts())
+				require.Equal(t, vectors, s.Sums((*[32]float32)(w), (*[32]float32)(x), importance, 1, 1e-12, work))
+				require.Equal(t, vectors, s.LikelyCuts(work))
 			})
-			x, w = random(t, 16, start), positive(t, 16, start)
+			x, importance, w = random(t, 16, start), positive(t, 16, start), guarded[float32](t, 16, start)
 			m := &guarded[kernel.IQ1M](t, 1, start)[0]
 			require.NotPanics(t, func() {
-				require.Equal(t, vectors, m.Sums((*[16]float32)(x), (*[16]float32)(w), 1e-7))
-				require.Equal(t, vectors, m.LikelyCuts())
+				require.Equal(t, vectors, m.Sums((*[16]float32)(w), (*[16]float32)(x), nil, 0, 1e-7, work))
+				require.Equal(t, vectors, m.Sums((*[16]float32)(w), (*[16]float32)(x), importance, 1, 1e-7, work))
+				require.Equal(t, vectors, m.LikelyCuts(work))
 			})
 			values := &guarded[[4]float32](t, 1, start)[0]
 			points := guarded[uint16](t, kernel.TernaryPoints, start)
 			x, w = random(t, 8, start), positive(t, 8, start)
 			require.NotPanics(t, func() {
 				kernel.NearestTernary(points, (*[8]float32)(x), (*[8]float32)(w), values)
+				kernel.FitTernary(guarded[uint16](t, 1, start), guarded[[4]float32](t, 1, start), x, w)
 			})
 		}
 	})

@@ -3,16 +3,25 @@
 package kernel
 
 // Sums does nothing: there is no kernel.
-func (f *IQ1S) Sums(x, w *[32]float32, least float32) bool { return false }
+func (s *IQ1S) Sums(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+	return false
+}
 
 // LikelyCuts does nothing: there is no kernel.
-func (f *IQ1S) LikelyCuts() bool { return false }
+func (s *IQ1S) LikelyCuts(work *TernaryWork) bool { return false }
 
 // Sums does nothing: there is no kernel.
-func (f *IQ1M) Sums(x, w *[16]float32, least float32) bool { return false }
+func (s *IQ1M) Sums(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+	return false
+}
 
 // LikelyCuts does nothing: there is no kernel.
-func (f *IQ1M) LikelyCuts() bool { return false }
+func (s *IQ1M) LikelyCuts(work *TernaryWork) bool { return false }
 
 // NearestTernary does nothing: there is no kernel.
 func NearestTernary(points []uint16, x, w *[8]float32, values *[4]float32) int { return -1 }
+
+// FitTernary does nothing: there is no kernel.
+func FitTernary(points []uint16, values [][4]float32, x, w []float32) (xq, qq float32, ok bool) {
+	return 0, 0, false
+}
