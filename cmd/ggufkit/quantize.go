@@ -135,8 +135,12 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	}
 	printNotes(c, view.Notes())
 	write := gguf.WriteOptions{Resume: c.Bool("resume")}
+	out := args[1]
 	if opts.Recipe.KeepOrder {
 		write.Shards = shardsLike(file, view)
+		if prefix, ok := strings.CutSuffix(out, ".gguf"); ok && len(write.Shards) == 1 {
+			out = gguf.SplitPath(prefix, 0, 1) // as llama-quantize does with a single file, too
+		}
 	}
 	inputs := []string{args[0]}
 	if isFile {
@@ -148,7 +152,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	if write.Job, err = f.job(inputs); err != nil {
 		return err
 	}
-	return writeModel(c, view, view.Original(), args[1], write)
+	return writeModel(c, view, view.Original(), out, write)
 }
 
 // shardsLike returns how many tensors of the view each file of its source has.
