@@ -15,9 +15,9 @@ import (
 func main() {
 	ConstraintExpr("amd64,!purego")
 	c := NewConstants()
-	limit := ConstData("limit", F32(1<<22))
+	limit, half := ConstData("limit", F32(1<<22)), ConstData("half", F32(0.5))
 	for _, v := range []ISA{AVX2, AVX512} {
-		fitAffine(v, c, limit)
+		fitAffine(v, c, limit, half)
 		roundAffine(v, c)
 	}
 	Generate()
@@ -35,10 +35,11 @@ const maxSize = 32
 type fit struct {
 	ISA
 	Constants
-	limit Mem           // 2^22
-	work  reg.GPVirtual // the memory that place and state share out
-	i     reg.GPVirtual // bytes from the first place in the sub-blocks
-	end   reg.GPVirtual // of i
+	limit, half Mem           // 2^22 and 0.5
+	work        reg.GPVirtual // the memory that place and state share out
+	i           reg.GPVirtual // bytes from the first place in the sub-blocks
+	end         reg.GPVirtual // of i
+	turn        int           // the place in a turn of a loop
 }
 
 func (f *fit) bytes() int { return 4 * f.Width }
@@ -55,7 +56,7 @@ const (
 
 // place is the vector of place i.
 func (f *fit) place(array, group int) Mem {
-	return Mem{Base: f.work, Index: f.i, Scale: 1, Disp: f.array(array) + group*maxSize*f.bytes()}
+	return Mem{Base: f.work, Index: f.i, Scale: 1, Disp: f.array(array) + (group*maxSize+f.turn)*f.bytes()}
 }
 
 func (f *fit) array(array int) int { return array * (groups*maxSize*f.bytes() + 256) }
@@ -72,21 +73,54 @@ const (
 	low
 	usedInverse // what made the integers of the best fit
 	usedLow
-	states
+	triedInverse
+	leastQuotient
+	highQuotient
+	determinants
+	largest // the largest integer
+	stateCount
 )
 
 func (f *fit) state(state, group int) Mem {
 	return Mem{Base: f.work, Disp: f.array(arrays) + (groups*state+group)*f.bytes()}
 }
 
+// unrolled is how many places a turn of a loop does.
+const unrolled = 4
+
 // each emits a loop over the places.
 func (f *fit) each(label string, body func()) {
 	XORQ(f.i, f.i)
 	Label(label)
-	body()
-	ADDQ(U32(uint32(f.bytes())), f.i)
+	for f.turn = range unrolled {
+		body()
+	}
+	f.turn = 0
+	f.next(label)
+}
+
+func (f *fit) next(label string) {
+	ADDQ(U32(uint32(unrolled*f.bytes())), f.i)
 	CMPQ(f.i, f.end)
 	JLT(LabelRef(label))
+}
+
+// cell is a vector on its way through a turn of a loop.
+type cell struct{ r, wl reg.VecVirtual }
+
+// eachAtOnce emits a loop over the places. It does each step for all places of a
+// turn before the next one, such that steps do not wait for the one before.
+func (f *fit) eachAtOnce(label string, steps ...func(c *cell)) {
+	XORQ(f.i, f.i)
+	Label(label)
+	var cells [unrolled]cell
+	for _, step := range steps {
+		for f.turn = range cells {
+			step(&cells[f.turn])
+		}
+	}
+	f.turn = 0
+	f.next(label)
 }
 
 // unlessAll jumps to label if mask does not have all lanes.
@@ -100,16 +134,6 @@ func (f *fit) unlessAll(mask Op, label string) {
 	VMOVMSKPS(mask, bits)
 	CMPL(bits, U8(0xff))
 	JNE(LabelRef(label))
-}
-
-// ifNone jumps to label if mask has no lane.
-func (f *fit) ifNone(mask Op, label string) {
-	if f.Masks {
-		KORTESTW(mask, mask)
-	} else {
-		VTESTPS(mask, mask)
-	}
-	JEQ(LabelRef(label))
 }
 
 // parameter fills a vector with a float.
@@ -140,10 +164,10 @@ const (
 // they were rounded with, from which it makes them again at the end. Lanes
 // whose values are all the same start with an error that nothing can beat, a
 // scale of 0, and a limit that makes their integers 0.
-func fitAffine(v ISA, c Constants, limit Mem) {
+func fitAffine(v ISA, c Constants, limit, half Mem) {
 	lanes := groups * v.Width
-	f := &fit{ISA: v, Constants: c, limit: limit, work: GP64(), i: GP64(), end: GP64()}
-	bytes := f.array(arrays) + states*groups*f.bytes() + 63
+	f := &fit{ISA: v, Constants: c, limit: limit, half: half, work: GP64(), i: GP64(), end: GP64()}
+	bytes := f.array(arrays) + stateCount*groups*f.bytes() + 63
 	Start("fitAffine", "func(q *uint8, x, importance, variances *float32, size int, scales, minima, sums, work *float32, n, first, step float32, steps, absolute, weighing int) bool",
 		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for %d bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt.", lanes, bytes), v)
 	Load(Param("work"), f.work)
@@ -166,11 +190,16 @@ func fitAffine(v ISA, c Constants, limit Mem) {
 		f.limits(g)
 	}
 	Comment("The fit that spreads the range over all integers.")
+	VMOVUPS(parameter(v, "n"), f.state(largest, 0))
 	for g := range groups {
 		f.firstFit(g)
 	}
 
 	Comment("The other fits.")
+	var lowest [groups]reg.VecVirtual
+	for g := range groups {
+		lowest[g] = f.Load(f.state(low, g))
+	}
 	left, tried := Load(Param("steps"), GP64()), GP64()
 	XORQ(tried, tried)
 	Label("step")
@@ -183,18 +212,18 @@ func fitAffine(v ISA, c Constants, limit Mem) {
 	VMULPS(parameter(v, "step"), levelsOver, levelsOver)
 	VADDPS(parameter(v, "first"), levelsOver, levelsOver)
 	VADDPS(parameter(v, "n"), levelsOver, levelsOver)
-	var solved [groups]solution
+	var solutions [groups]solution
 	for g := range groups {
-		solved[g] = f.solve(g, levelsOver)
+		solutions[g] = f.solve(g, levelsOver, lowest[g])
 	}
 	for g := range groups {
-		f.choose(g, solved[g])
+		f.choose(g, solutions[g], lowest[g])
 	}
 	INCQ(tried)
 	SUBQ(U8(1), left)
 	JGE(LabelRef("step"))
 
-	f.store()
+	f.store(lowest)
 	result(true)
 	Label("fail")
 	result(false)
@@ -350,44 +379,87 @@ func (f *fit) limits(g int) {
 	VMOVUPS(largest, f.state(high, g))
 }
 
-// inverse returns levelsOver / (high - low). It fails if one of inverse * (x - low)
-// may be as large as 2^22: as rounding is monotone, none is farther from 0 than
-// that of the largest value or that of the least, for which first stands.
-//
-// Nor does nearestInt have to mask the mantissa then.
-func (f *fit) inverse(g int, levelsOver, low, high reg.VecVirtual) reg.VecVirtual {
-	span := f.Sub(high, low)
-	inverse := f.Div(levelsOver, span)
-	absolute, limit := f.Load(f.Absolute), broadcast(f.ISA, f.limit)
-	VMULPS(inverse, span, span)
-	VANDPS(absolute, span, span)
-	least := f.Mul(f.Sub(f.Load(f.state(first, g)), low), inverse)
-	VANDPS(absolute, least, least)
+// Choose is ISA.Choose without VBLENDMPS, of which avo believes that it reads
+// what it is about to overwrite, and so keeps the register from others before.
+func (f *fit) Choose(mask, yes, no Op) reg.VecVirtual {
+	if !f.Masks {
+		return f.ISA.Choose(mask, yes, no)
+	}
+	r := f.Load(no)
+	VMOVUPS(yes, mask, r)
+	return r
+}
+
+// both returns the lanes that are in two masks.
+func (f *fit) both(a, b Op) Op {
 	if f.Masks {
 		k := K()
-		VCMPPS(U8(Less), limit, span, k)
-		VCMPPS(U8(Less), limit, least, k, k)
-		f.unlessAll(k, "fail")
-	} else {
-		f.unlessAll(f.pair(VANDPS, f.Compare(Less, span, limit), f.Compare(Less, least, limit)), "fail")
+		KANDW(a, b, k)
+		return k
 	}
+	return f.pair(VANDPS, a, b)
+}
+
+// divide returns levelsOver / (high - low), with which values are rounded, and
+// leaves the quotients inverse * (x - low) of the least and of the largest value
+// in the state. first stands for the least. All others are between them, as
+// rounding is monotone.
+func (f *fit) divide(g int, levelsOver, low reg.VecVirtual) reg.VecVirtual {
+	span := f.Sub(f.Load(f.state(high, g)), low)
+	inverse := f.Div(levelsOver, span)
+	VMULPS(inverse, span, span)
+	VMOVUPS(span, f.state(highQuotient, g))
+	VMOVUPS(f.Mul(f.Sub(f.Load(f.state(first, g)), low), inverse), f.state(leastQuotient, g))
+	VMOVUPS(inverse, f.state(triedInverse, g))
 	return inverse
 }
 
-// roundAll makes integers of the values.
-func (f *fit) roundAll(label string, g int, inverse, low reg.VecVirtual, also func(value, level reg.VecVirtual)) {
-	rounder := f.Load(f.Rounder)
-	upper := f.Add(rounder, parameter(f.ISA, "n"))
-	f.each(label, func() {
-		value := f.Load(f.place(values, g))
-		level := f.Mul(f.Sub(value, low), inverse)
-		VADDPS(rounder, level, level)
-		VMAXPS(rounder, level, level)
-		VMINPS(upper, level, level)
-		VSUBPS(rounder, level, level)
-		VMOVUPS(level, f.place(levels, g))
-		also(value, level)
-	})
+// quotientsAre returns the lanes in which predicate holds for the quotients and limit.
+func (f *fit) quotientsAre(g int, predicate uint8, limit reg.VecVirtual) Op {
+	return f.both(f.Compare(predicate, f.Load(f.state(leastQuotient, g)), limit), f.Compare(predicate, f.Load(f.state(highQuotient, g)), limit))
+}
+
+// mustRound fails if a quotient is farther from 0 than rounding is that of
+// nearestInt.
+func (f *fit) mustRound(g int) {
+	limit := broadcast(f.ISA, f.limit)
+	f.unlessAll(f.quotientsAre(g, Less, limit), "fail")
+	VXORPS(f.MinusZero, limit, limit)
+	f.unlessAll(f.quotientsAre(g, Greater, limit), "fail")
+}
+
+// roundAll makes integers of the values, and stores them. Those that are rounded to
+// -0 stand for 0, too: products and sums are the same but for the sign of zeros, which
+// errors and sums lose.
+func (f *fit) roundAll(label string, g int, inverse, low reg.VecVirtual, below, above bool, also ...func(c *cell)) {
+	var zero, upper Op = f.Zero, f.state(largest, 0)
+	if f.Masks {
+		zero, upper = f.Load(zero), f.Load(upper)
+	}
+	steps := []func(c *cell){
+		func(c *cell) { c.r = f.Load(f.place(values, g)) },
+		func(c *cell) { VSUBPS(low, c.r, c.r) },
+		func(c *cell) { VMULPS(inverse, c.r, c.r) },
+		func(c *cell) { f.toInteger(c.r) },
+	}
+	// Floats that are not negative are ordered as their bits are.
+	if below {
+		steps = append(steps, func(c *cell) { VPMAXSD(zero, c.r, c.r) })
+	}
+	if above {
+		steps = append(steps, func(c *cell) { VPMINSD(upper, c.r, c.r) })
+	}
+	steps = append(steps, func(c *cell) { VMOVUPS(c.r, f.place(levels, g)) })
+	f.eachAtOnce(label, append(steps, also...)...)
+}
+
+// toInteger rounds to the nearest integer, halves to even.
+func (f *fit) toInteger(r reg.VecVirtual) {
+	if f.Masks {
+		VRNDSCALEPS(U8(0), r, r)
+	} else {
+		VROUNDPS(U8(0), r, r)
+	}
 }
 
 // fitError returns the error of the integers.
@@ -395,13 +467,13 @@ func (f *fit) fitError(label string, g int, scale, low reg.VecVirtual) reg.VecVi
 	label = fmt.Sprintf("%s%d", label, g)
 	sum := f.Load(f.Zero)
 	errors := func(label string, size func(d reg.VecVirtual)) {
-		f.each(label, func() {
-			d := f.Add(f.Mul(scale, f.place(levels, g)), low)
-			VSUBPS(f.place(values, g), d, d)
-			size(d)
-			VMULPS(f.place(weights, g), d, d)
-			VADDPS(d, sum, sum)
-		})
+		f.eachAtOnce(label,
+			func(c *cell) { c.r = f.Mul(scale, f.place(levels, g)) },
+			func(c *cell) { VADDPS(low, c.r, c.r) },
+			func(c *cell) { VSUBPS(f.place(values, g), c.r, c.r) },
+			func(c *cell) { size(c.r) },
+			func(c *cell) { VMULPS(f.place(weights, g), c.r, c.r) },
+			func(c *cell) { VADDPS(c.r, sum, sum) })
 	}
 	absolute := Load(Param("absolute"), GP64())
 	TESTQ(absolute, absolute)
@@ -416,13 +488,13 @@ func (f *fit) fitError(label string, g int, scale, low reg.VecVirtual) reg.VecVi
 }
 
 func (f *fit) firstFit(g int) {
-	low, largest := f.Load(f.state(first, g)), f.Load(f.state(high, g))
-	flat := f.Compare(Equal, largest, low)
-	largest = f.Choose(flat, f.Load(f.One), largest)
-	VMOVUPS(largest, f.state(high, g))
-	inverse := f.inverse(g, parameter(f.ISA, "n"), low, largest)
+	low, highest := f.Load(f.state(first, g)), f.Load(f.state(high, g))
+	flat := f.Compare(Equal, highest, low)
+	VMOVUPS(f.Choose(flat, f.Load(f.One), highest), f.state(high, g))
+	inverse := f.divide(g, f.Load(f.state(largest, 0)), low)
+	f.mustRound(g)
+	f.roundAll(fmt.Sprintf("first%d", g), g, inverse, low, true, true)
 	s := f.Div(f.Load(f.One), inverse)
-	f.roundAll(fmt.Sprintf("first%d", g), g, inverse, low, func(_, _ reg.VecVirtual) {})
 	e := f.fitError("first_error", g, s, low)
 	VMOVUPS(f.Choose(flat, f.Load(f.MinusInfinity), e), f.state(best, g))
 	VMOVUPS(f.Choose(flat, f.Load(f.Zero), s), f.state(scale, g))
@@ -431,61 +503,72 @@ func (f *fit) firstFit(g int) {
 }
 
 // solution is what a step finds for a group.
-type solution struct {
-	inverse, scale, low, determinant reg.VecVirtual
-}
+type solution struct{ scale, low reg.VecVirtual }
 
-// solve rounds the values with another scale, and finds the line through them.
-func (f *fit) solve(g int, levelsOver reg.VecVirtual) solution {
-	lowest := f.Load(f.state(low, g))
-	inverse := f.inverse(g, levelsOver, lowest, f.Load(f.state(high, g)))
+// solve rounds the values with another scale, and finds the line through the
+// integers and the values, or that through the origin.
+func (f *fit) solve(g int, levelsOver, lowest reg.VecVirtual) solution {
+	label := func(name string) string { return fmt.Sprintf("%s%d", name, g) }
+	inverse := f.divide(g, levelsOver, lowest)
 	q, qq, xq := f.Load(f.Zero), f.Load(f.Zero), f.Load(f.Zero)
-	f.roundAll(fmt.Sprintf("round%d", g), g, inverse, lowest, func(value, level reg.VecVirtual) {
-		wl := f.Mul(level, f.place(weights, g))
-		VADDPS(wl, q, q)
-		VMULPS(wl, level, level)
-		VADDPS(level, qq, qq)
-		VMULPS(value, wl, wl)
-		VADDPS(wl, xq, xq)
-	})
-	sw, sx := f.Load(f.state(sumW, g)), f.Load(f.state(sumX, g))
-	determinant := f.Sub(f.Mul(sw, qq), f.Mul(q, q))
-	newScale := f.Div(f.Sub(f.Mul(sw, xq), f.Mul(sx, q)), determinant)
+	round := func(name string, below, above bool) {
+		f.roundAll(label(name), g, inverse, lowest, below, above,
+			func(c *cell) { c.wl = f.Mul(c.r, f.place(weights, g)) },
+			func(c *cell) { VADDPS(c.wl, q, q) },
+			func(c *cell) { VMULPS(c.wl, c.r, c.r) },
+			func(c *cell) { VADDPS(c.r, qq, qq) },
+			func(c *cell) { VMULPS(f.place(values, g), c.wl, c.wl) },
+			func(c *cell) { VADDPS(c.wl, xq, xq) })
+	}
+	half := broadcast(f.ISA, f.half)
+	f.unlessAll(f.quotientsAre(g, Less, f.Add(half, f.state(largest, 0))), label("above"))
+	VXORPS(f.MinusZero, half, half)
+	f.unlessAll(f.quotientsAre(g, Greater, half), label("below"))
+	round("round", false, false)
+	JMP(LabelRef(label("rounded")))
+	Label(label("below"))
+	f.mustRound(g)
+	round("round_below", true, false)
+	JMP(LabelRef(label("rounded")))
+	Label(label("above"))
+	f.mustRound(g)
+	round("round_above", true, true)
+	Label(label("rounded"))
+
+	sw, sx := f.state(sumW, g), f.state(sumX, g)
+	determinant := f.Sub(f.Mul(qq, sw), f.Mul(q, q))
+	VMOVUPS(determinant, f.state(determinants, g))
+	newScale := f.Div(f.Sub(f.Mul(xq, sw), f.Mul(q, sx)), determinant)
 	newLow := f.Div(f.Sub(f.Mul(qq, sx), f.Mul(q, xq)), determinant)
 	zero := f.Load(f.Zero)
 	positive := f.Compare(Greater, newLow, zero)
-	done := fmt.Sprintf("solved%d", g)
-	f.ifNone(positive, done)
-	origin := f.Choose(positive, f.Div(xq, qq), newScale)
-	VMOVUPS(origin, newScale)
+	newScale = f.Choose(positive, f.Div(xq, qq), newScale)
 	VMINPS(newLow, zero, newLow)
-	Label(done)
-	return solution{inverse, newScale, newLow, determinant}
+	return solution{newScale, newLow}
 }
 
 // choose makes the solution the best fit of the lanes where it is better.
-func (f *fit) choose(g int, s solution) {
+func (f *fit) choose(g int, s solution, lowest reg.VecVirtual) {
 	e := f.fitError("error", g, s.scale, s.low)
-	e = f.Choose(f.Compare(Greater, s.determinant, f.Load(f.Zero)), e, f.Load(f.Infinity))
+	e = f.Choose(f.Compare(Greater, f.Load(f.state(determinants, g)), f.Load(f.Zero)), e, f.Load(f.Infinity))
 	least := f.Load(f.state(best, g))
 	better := f.Compare(Less, e, least)
-	done := fmt.Sprintf("chosen%d", g)
-	f.ifNone(better, done)
-	VMOVUPS(f.Choose(better, e, least), f.state(best, g))
-	VMOVUPS(f.Choose(better, s.scale, f.Load(f.state(scale, g))), f.state(scale, g))
-	lowest := f.Load(f.state(low, g))
-	VMOVUPS(f.Choose(better, s.low, lowest), f.state(low, g))
-	VMOVUPS(f.Choose(better, lowest, f.Load(f.state(usedLow, g))), f.state(usedLow, g))
-	VMOVUPS(f.Choose(better, s.inverse, f.Load(f.state(usedInverse, g))), f.state(usedInverse, g))
-	Label(done)
+	remember := func(value reg.VecVirtual, state int) {
+		VMOVUPS(f.Choose(better, value, f.Load(f.state(state, g))), f.state(state, g))
+	}
+	remember(e, best)
+	remember(s.scale, scale)
+	remember(lowest, usedLow)
+	VMOVUPS(f.Choose(better, s.low, lowest), lowest)
+	remember(f.Load(f.state(triedInverse, g)), usedInverse)
 }
 
 // store stores the results. It makes the integers of one sub-block after another.
-func (f *fit) store() {
+func (f *fit) store(lowest [groups]reg.VecVirtual) {
 	scales, minima, sums := Load(Param("scales"), GP64()), Load(Param("minima"), GP64()), Load(Param("sums"), GP64())
 	for g := range groups {
 		VMOVUPS(f.Load(f.state(scale, g)), Mem{Base: scales, Disp: g * f.bytes()})
-		VMOVUPS(f.pair(VXORPS, f.Load(f.state(low, g)), f.Load(f.MinusZero)), Mem{Base: minima, Disp: g * f.bytes()})
+		VMOVUPS(f.pair(VXORPS, lowest[g], f.Load(f.MinusZero)), Mem{Base: minima, Disp: g * f.bytes()})
 		VMOVUPS(f.Load(f.state(sumW, g)), Mem{Base: sums, Disp: g * f.bytes()})
 	}
 	used := GP64()

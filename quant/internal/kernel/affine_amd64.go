@@ -18,7 +18,7 @@ type AffineWork struct {
 		x, importance                   [32 * MaxSize]float32
 		variances, scales, minima, sums [32]float32
 	}
-	memory [14272 / 4]float32
+	memory [14976 / 4]float32
 }
 
 // FitAffines does fitAffine of package quant for the sub-blocks of size values, 16

@@ -4,7 +4,7 @@
 
 package kernel
 
-// fitAffineAVX2 fits 16 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 7551 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX2 and F16C.
+// fitAffineAVX2 fits 16 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 7871 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX2 and F16C.
 //
 //go:noescape
 func fitAffineAVX2(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
@@ -14,7 +14,7 @@ func fitAffineAVX2(q *uint8, x *float32, importance *float32, variances *float32
 //go:noescape
 func roundAffineAVX2(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
 
-// fitAffineAVX512 fits 32 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 14271 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX512F, BW, DQ and VL.
+// fitAffineAVX512 fits 32 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 14911 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func fitAffineAVX512(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
