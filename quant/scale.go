@@ -478,19 +478,22 @@ func fitPositive(q []uint8, x, w []float32, n int32) float32 {
 		d := v - float32(scale*float32(uint8(nearestInt(inverse*v))))
 		best += float32(float32(w[i]*d) * d)
 	}
-	for step := -4; step <= 4; step++ {
-		if step == 0 {
-			continue
+	var candidates, errors [8]float32
+	for k, step := range [...]float32{-4, -3, -2, -1, 1, 2, 3, 4} {
+		candidates[k] = (float32(float32(0.1)*step) + float32(n)) / peak
+	}
+	if !kernel.PositiveErrors(&errors, &candidates, x, w, n) {
+		for k, candidate := range candidates {
+			scale := 1 / candidate
+			for i, v := range x {
+				d := v - float32(scale*float32(min(n, nearestInt(candidate*v))))
+				errors[k] += float32(float32(w[i]*d) * d)
+			}
 		}
-		candidate := (float32(float32(0.1)*float32(step)) + float32(n)) / peak
-		scale := 1 / candidate
-		var e float32
-		for i, v := range x {
-			d := v - float32(scale*float32(min(n, nearestInt(candidate*v))))
-			e += float32(float32(w[i]*d) * d)
-		}
+	}
+	for k, e := range errors {
 		if e < best {
-			best, inverse = e, candidate
+			best, inverse = e, candidates[k]
 		}
 	}
 

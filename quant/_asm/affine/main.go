@@ -20,6 +20,7 @@ func main() {
 		fitAffine(v, c, limit, half)
 		roundAffine(v, c)
 	}
+	positiveErrors(AVX2, c)
 	Generate()
 }
 
@@ -674,6 +675,39 @@ func roundAffine(v ISA, c Constants) {
 	result(true)
 	Label("fail")
 	result(false)
+}
+
+// positiveErrors generates the errors of eight candidates of fitPositive of
+// package quant, which are in lanes.
+func positiveErrors(v ISA, c Constants) {
+	Start("positiveErrors", "func(errors, candidates, x, w *float32, count int, n int32)",
+		"stores the errors of eight candidates for count values, at least one.", v)
+	x, w, end := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("count"), GP64())
+	inverse := v.Load(Mem{Base: Load(Param("candidates"), GP64())})
+	scale := v.Div(v.Load(c.One), inverse)
+	sum, rounder, mantissa := v.Load(c.Zero), v.Load(c.Rounder), v.Load(c.Mantissa)
+	n, bias := v.Vector(), v.Vector()
+	VMOVD(Load(Param("n"), GP32()), n.(reg.Vec).AsX())
+	VPBROADCASTD(n.(reg.Vec).AsX(), n)
+	VPAND(mantissa, rounder, bias)
+	i := GP64()
+	XORQ(i, i)
+	Label("value")
+	value := broadcast(v, Mem{Base: x, Index: i, Scale: 4})
+	level := v.Add(v.Mul(value, inverse), rounder)
+	VPAND(mantissa, level, level)
+	VPSUBD(bias, level, level)
+	VPMINSD(n, level, level)
+	VCVTDQ2PS(level, level)
+	d := v.Sub(value, v.Mul(scale, level))
+	e := v.Mul(v.Mul(broadcast(v, Mem{Base: w, Index: i, Scale: 4}), d), d)
+	VADDPS(e, sum, sum)
+	INCQ(i)
+	CMPQ(i, end)
+	JLT(LabelRef("value"))
+	VMOVUPS(sum, Mem{Base: Load(Param("errors"), GP64())})
+	VZEROUPPER()
+	RET()
 }
 
 // result returns a bool.

@@ -108,3 +108,14 @@ func RoundAffines(q []uint8, x, scales, minima []float32, size int, n int32) boo
 		return false
 	}
 }
+
+// PositiveErrors computes the errors of candidates as fitPositive of package quant
+// does, but that those that are NaN may be other NaN. It reports whether it did.
+func PositiveErrors(errors, candidates *[8]float32, x, w []float32, n int32) bool {
+	if isa.Current() == isa.Generic || len(x) == 0 {
+		return false
+	}
+	w = w[:len(x)]
+	positiveErrorsAVX2(&errors[0], &candidates[0], &x[0], &w[0], len(x), n)
+	return true
+}

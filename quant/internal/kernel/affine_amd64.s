@@ -3510,3 +3510,44 @@ fail:
 	MOVB AL, ret+56(FP)
 	VZEROUPPER
 	RET
+
+// func positiveErrorsAVX2(errors *float32, candidates *float32, x *float32, w *float32, count int, n int32)
+// Requires: AVX, AVX2
+TEXT ·positiveErrorsAVX2(SB), NOSPLIT, $0-44
+	MOVQ         x+16(FP), AX
+	MOVQ         w+24(FP), CX
+	MOVQ         count+32(FP), DX
+	MOVQ         candidates+8(FP), BX
+	VMOVUPS      (BX), Y0
+	VMOVUPS      constants<>+192(SB), Y1
+	VDIVPS       Y0, Y1, Y1
+	VMOVUPS      constants<>+576(SB), Y2
+	VMOVUPS      constants<>+384(SB), Y3
+	VMOVUPS      constants<>+448(SB), Y4
+	MOVL         n+40(FP), BX
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VPAND        Y4, Y3, Y6
+	XORQ         BX, BX
+
+value:
+	VBROADCASTSS (AX)(BX*4), Y7
+	VMULPS       Y0, Y7, Y8
+	VADDPS       Y3, Y8, Y8
+	VPAND        Y4, Y8, Y8
+	VPSUBD       Y6, Y8, Y8
+	VPMINSD      Y5, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y8, Y1, Y8
+	VSUBPS       Y8, Y7, Y7
+	VBROADCASTSS (CX)(BX*4), Y8
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	INCQ         BX
+	CMPQ         BX, DX
+	JLT          value
+	MOVQ         errors+0(FP), AX
+	VMOVUPS      Y2, (AX)
+	VZEROUPPER
+	RET

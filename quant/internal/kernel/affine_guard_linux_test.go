@@ -33,3 +33,16 @@ func TestAffineStaysWithinItsSlices(t *testing.T) {
 		}
 	})
 }
+
+func TestPositiveErrorsStaysWithinItsSlices(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	isatest.ForEach(t, func(t *testing.T) {
+		for _, start := range []bool{false, true} {
+			for _, n := range []int{0, 1, 8, 16, 32} {
+				x, w := random(t, n, start), random(t, n, start)
+				errors, candidates := (*[8]float32)(guarded[float32](t, 8, start)), (*[8]float32)(guarded[float32](t, 8, start))
+				require.NotPanics(t, func() { kernel.PositiveErrors(errors, candidates, x, w, 15) }, "%d values", n)
+			}
+		}
+	})
+}

@@ -12,3 +12,6 @@ func FitAffines(work *AffineWork, q []uint8, x, importance, variances, scales, m
 
 // RoundAffines does nothing.
 func RoundAffines(q []uint8, x, scales, minima []float32, size int, n int32) bool { return false }
+
+// PositiveErrors does nothing.
+func PositiveErrors(errors, candidates *[8]float32, x, w []float32, n int32) bool { return false }

@@ -23,3 +23,8 @@ func fitAffineAVX512(q *uint8, x *float32, importance *float32, variances *float
 //
 //go:noescape
 func roundAffineAVX512(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
+
+// positiveErrorsAVX2 stores the errors of eight candidates for count values, at least one. It needs AVX2 and F16C.
+//
+//go:noescape
+func positiveErrorsAVX2(errors *float32, candidates *float32, x *float32, w *float32, count int, n int32)
