@@ -24,15 +24,14 @@ func main() {
 	Generate()
 }
 
-// groups is how many vectors of sub-blocks are fitted together. The passes over
-// one have other chains of sums than those over the other, which hide how long
-// additions and divisions take.
+// groups is how many vectors of sub-blocks are fitted together. The CPU is with one
+// while the divisions between the passes over another are under way.
 const groups = 2
 
 // maxSize is the largest number of values in a sub-block.
 const maxSize = 32
 
-// fit is a function being generated: where it has what.
+// fit is a version of fitAffine being generated: where it has what.
 type fit struct {
 	ISA
 	Constants
@@ -190,7 +189,6 @@ func fitAffine(v ISA, c Constants, limit, half Mem) {
 	for g := range groups {
 		f.limits(g)
 	}
-	Comment("The fit that spreads the range over all integers.")
 	VMOVUPS(parameter(v, "n"), f.state(largest, 0))
 	for g := range groups {
 		f.firstFit(g)
@@ -204,7 +202,7 @@ func fitAffine(v ISA, c Constants, limit, half Mem) {
 	left, tried := Load(Param("steps"), GP64()), GP64()
 	XORQ(tried, tried)
 	Label("step")
-	Comment("n + first + step*tried")
+	Comment("The range of the values is spread over n + first + step*tried levels.")
 	number := XMM()
 	VXORPS(number, number, number)
 	VCVTSI2SSQ(tried, number, number)
@@ -356,7 +354,7 @@ func (f *fit) weigh(weighing reg.Register, g int) {
 }
 
 // limits takes the limits and the sums of a group, and fails if a value is not
-// finite: 0 times it is NaN then.
+// finite: then 0 times it is NaN.
 func (f *fit) limits(g int) {
 	XORQ(f.i, f.i)
 	least, largest := f.Load(f.place(values, g)), f.Load(f.place(values, g))
@@ -401,10 +399,10 @@ func (f *fit) both(a, b Op) Op {
 	return f.pair(VANDPS, a, b)
 }
 
-// divide returns levelsOver / (high - low), with which values are rounded, and
-// leaves the quotients inverse * (x - low) of the least and of the largest value
-// in the state. first stands for the least. All others are between them, as
-// rounding is monotone.
+// divide returns the inverse levelsOver / (high - low), with which values are
+// rounded, and leaves the quotients inverse * (x - low) of the least and of the
+// largest value in the state. first stands for the least. All others are between
+// these, as the float operations are monotone in x.
 func (f *fit) divide(g int, levelsOver, low reg.VecVirtual) reg.VecVirtual {
 	span := f.Sub(f.Load(f.state(high, g)), low)
 	inverse := f.Div(levelsOver, span)
@@ -415,7 +413,7 @@ func (f *fit) divide(g int, levelsOver, low reg.VecVirtual) reg.VecVirtual {
 	return inverse
 }
 
-// quotientsAre returns the lanes in which predicate holds for the quotients and limit.
+// quotientsAre returns the lanes in which predicate holds for all quotients and limit.
 func (f *fit) quotientsAre(g int, predicate uint8, limit reg.VecVirtual) Op {
 	return f.both(f.Compare(predicate, f.Load(f.state(leastQuotient, g)), limit), f.Compare(predicate, f.Load(f.state(highQuotient, g)), limit))
 }
@@ -429,9 +427,10 @@ func (f *fit) mustRound(g int) {
 	f.unlessAll(f.quotientsAre(g, Greater, limit), "fail")
 }
 
-// roundAll makes integers of the values, and stores them. Those that are rounded to
-// -0 stand for 0, too: products and sums are the same but for the sign of zeros, which
-// errors and sums lose.
+// roundAll makes integers of the values, and stores them. below says that some may
+// be less than 0, above that some may be more than n. A quotient that is rounded to
+// -0 needs no limit: sums begin with 0, so they stay the same, and errors have the
+// sign of no zero.
 func (f *fit) roundAll(label string, g int, inverse, low reg.VecVirtual, below, above bool, also ...func(c *cell)) {
 	var zero, upper Op = f.Zero, f.state(largest, 0)
 	if f.Masks {
@@ -488,6 +487,7 @@ func (f *fit) fitError(label string, g int, scale, low reg.VecVirtual) reg.VecVi
 	return sum
 }
 
+// firstFit is the fit that spreads the range over n levels.
 func (f *fit) firstFit(g int) {
 	low, highest := f.Load(f.state(first, g)), f.Load(f.state(high, g))
 	flat := f.Compare(Equal, highest, low)

@@ -612,57 +612,55 @@ limits0:
 	XORQ      CX, CX
 
 limits1:
-	VMOVUPS   1024(AX)(CX*1), Y6
-	VMOVUPS   3328(AX)(CX*1), Y7
-	VMULPS    Y2, Y6, Y8
-	VADDPS    Y8, Y3, Y3
-	VMINPS    Y0, Y6, Y0
-	VMAXPS    Y1, Y6, Y1
-	VADDPS    Y7, Y4, Y4
-	VMULPS    Y6, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   1056(AX)(CX*1), Y6
-	VMOVUPS   3360(AX)(CX*1), Y7
-	VMULPS    Y2, Y6, Y8
-	VADDPS    Y8, Y3, Y3
-	VMINPS    Y0, Y6, Y0
-	VMAXPS    Y1, Y6, Y1
-	VADDPS    Y7, Y4, Y4
-	VMULPS    Y6, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   1088(AX)(CX*1), Y6
-	VMOVUPS   3392(AX)(CX*1), Y7
-	VMULPS    Y2, Y6, Y8
-	VADDPS    Y8, Y3, Y3
-	VMINPS    Y0, Y6, Y0
-	VMAXPS    Y1, Y6, Y1
-	VADDPS    Y7, Y4, Y4
-	VMULPS    Y6, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	VMOVUPS   1120(AX)(CX*1), Y6
-	VMOVUPS   3424(AX)(CX*1), Y7
-	VMULPS    Y2, Y6, Y8
-	VADDPS    Y8, Y3, Y3
-	VMINPS    Y0, Y6, Y0
-	VMAXPS    Y1, Y6, Y1
-	VADDPS    Y7, Y4, Y4
-	VMULPS    Y6, Y7, Y6
-	VADDPS    Y6, Y5, Y5
-	ADDQ      $0x00000080, CX
-	CMPQ      CX, DX
-	JLT       limits1
-	VCMPPS    $0x00, Y2, Y3, Y3
-	VMOVMSKPS Y3, CX
-	CMPL      CX, $0xff
-	JNE       fail
-	VMINPS    Y0, Y2, Y0
-	VMOVUPS   Y4, 7072(AX)
-	VMOVUPS   Y5, 7136(AX)
-	VMOVUPS   Y0, 6944(AX)
-	VMOVUPS   Y0, 7328(AX)
-	VMOVUPS   Y1, 7008(AX)
-
-	// The fit that spreads the range over all integers.
+	VMOVUPS      1024(AX)(CX*1), Y6
+	VMOVUPS      3328(AX)(CX*1), Y7
+	VMULPS       Y2, Y6, Y8
+	VADDPS       Y8, Y3, Y3
+	VMINPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VADDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y7, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      1056(AX)(CX*1), Y6
+	VMOVUPS      3360(AX)(CX*1), Y7
+	VMULPS       Y2, Y6, Y8
+	VADDPS       Y8, Y3, Y3
+	VMINPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VADDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y7, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      1088(AX)(CX*1), Y6
+	VMOVUPS      3392(AX)(CX*1), Y7
+	VMULPS       Y2, Y6, Y8
+	VADDPS       Y8, Y3, Y3
+	VMINPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VADDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y7, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      1120(AX)(CX*1), Y6
+	VMOVUPS      3424(AX)(CX*1), Y7
+	VMULPS       Y2, Y6, Y8
+	VADDPS       Y8, Y3, Y3
+	VMINPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VADDPS       Y7, Y4, Y4
+	VMULPS       Y6, Y7, Y6
+	VADDPS       Y6, Y5, Y5
+	ADDQ         $0x00000080, CX
+	CMPQ         CX, DX
+	JLT          limits1
+	VCMPPS       $0x00, Y2, Y3, Y3
+	VMOVMSKPS    Y3, CX
+	CMPL         CX, $0xff
+	JNE          fail
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y4, 7072(AX)
+	VMOVUPS      Y5, 7136(AX)
+	VMOVUPS      Y0, 6944(AX)
+	VMOVUPS      Y0, 7328(AX)
+	VMOVUPS      Y1, 7008(AX)
 	VBROADCASTSS n+72(FP), Y0
 	VMOVUPS      Y0, 7744(AX)
 	VMOVUPS      6912(AX), Y0
@@ -971,7 +969,7 @@ first_error1_done:
 	XORQ    SI, SI
 
 step:
-	// n + first + step*tried
+	// The range of the values is spread over n + first + step*tried levels.
 	VXORPS       X2, X2, X2
 	VCVTSI2SSQ   SI, X2, X2
 	VBROADCASTSS X2, Y2
@@ -2309,56 +2307,54 @@ limits0:
 	XORQ     CX, CX
 
 limits1:
-	VMOVUPS  2048(AX)(CX*1), Z6
-	VMOVUPS  6400(AX)(CX*1), Z7
-	VMULPS   Z2, Z6, Z8
-	VADDPS   Z8, Z3, Z3
-	VMINPS   Z0, Z6, Z0
-	VMAXPS   Z1, Z6, Z1
-	VADDPS   Z7, Z4, Z4
-	VMULPS   Z6, Z7, Z6
-	VADDPS   Z6, Z5, Z5
-	VMOVUPS  2112(AX)(CX*1), Z6
-	VMOVUPS  6464(AX)(CX*1), Z7
-	VMULPS   Z2, Z6, Z8
-	VADDPS   Z8, Z3, Z3
-	VMINPS   Z0, Z6, Z0
-	VMAXPS   Z1, Z6, Z1
-	VADDPS   Z7, Z4, Z4
-	VMULPS   Z6, Z7, Z6
-	VADDPS   Z6, Z5, Z5
-	VMOVUPS  2176(AX)(CX*1), Z6
-	VMOVUPS  6528(AX)(CX*1), Z7
-	VMULPS   Z2, Z6, Z8
-	VADDPS   Z8, Z3, Z3
-	VMINPS   Z0, Z6, Z0
-	VMAXPS   Z1, Z6, Z1
-	VADDPS   Z7, Z4, Z4
-	VMULPS   Z6, Z7, Z6
-	VADDPS   Z6, Z5, Z5
-	VMOVUPS  2240(AX)(CX*1), Z6
-	VMOVUPS  6592(AX)(CX*1), Z7
-	VMULPS   Z2, Z6, Z8
-	VADDPS   Z8, Z3, Z3
-	VMINPS   Z0, Z6, Z0
-	VMAXPS   Z1, Z6, Z1
-	VADDPS   Z7, Z4, Z4
-	VMULPS   Z6, Z7, Z6
-	VADDPS   Z6, Z5, Z5
-	ADDQ     $0x00000100, CX
-	CMPQ     CX, DX
-	JLT      limits1
-	VCMPPS   $0x00, Z2, Z3, K1
-	KORTESTW K1, K1
-	JCC      fail
-	VMINPS   Z0, Z2, Z0
-	VMOVUPS  Z4, 13376(AX)
-	VMOVUPS  Z5, 13504(AX)
-	VMOVUPS  Z0, 13120(AX)
-	VMOVUPS  Z0, 13888(AX)
-	VMOVUPS  Z1, 13248(AX)
-
-	// The fit that spreads the range over all integers.
+	VMOVUPS      2048(AX)(CX*1), Z6
+	VMOVUPS      6400(AX)(CX*1), Z7
+	VMULPS       Z2, Z6, Z8
+	VADDPS       Z8, Z3, Z3
+	VMINPS       Z0, Z6, Z0
+	VMAXPS       Z1, Z6, Z1
+	VADDPS       Z7, Z4, Z4
+	VMULPS       Z6, Z7, Z6
+	VADDPS       Z6, Z5, Z5
+	VMOVUPS      2112(AX)(CX*1), Z6
+	VMOVUPS      6464(AX)(CX*1), Z7
+	VMULPS       Z2, Z6, Z8
+	VADDPS       Z8, Z3, Z3
+	VMINPS       Z0, Z6, Z0
+	VMAXPS       Z1, Z6, Z1
+	VADDPS       Z7, Z4, Z4
+	VMULPS       Z6, Z7, Z6
+	VADDPS       Z6, Z5, Z5
+	VMOVUPS      2176(AX)(CX*1), Z6
+	VMOVUPS      6528(AX)(CX*1), Z7
+	VMULPS       Z2, Z6, Z8
+	VADDPS       Z8, Z3, Z3
+	VMINPS       Z0, Z6, Z0
+	VMAXPS       Z1, Z6, Z1
+	VADDPS       Z7, Z4, Z4
+	VMULPS       Z6, Z7, Z6
+	VADDPS       Z6, Z5, Z5
+	VMOVUPS      2240(AX)(CX*1), Z6
+	VMOVUPS      6592(AX)(CX*1), Z7
+	VMULPS       Z2, Z6, Z8
+	VADDPS       Z8, Z3, Z3
+	VMINPS       Z0, Z6, Z0
+	VMAXPS       Z1, Z6, Z1
+	VADDPS       Z7, Z4, Z4
+	VMULPS       Z6, Z7, Z6
+	VADDPS       Z6, Z5, Z5
+	ADDQ         $0x00000100, CX
+	CMPQ         CX, DX
+	JLT          limits1
+	VCMPPS       $0x00, Z2, Z3, K1
+	KORTESTW     K1, K1
+	JCC          fail
+	VMINPS       Z0, Z2, Z0
+	VMOVUPS      Z4, 13376(AX)
+	VMOVUPS      Z5, 13504(AX)
+	VMOVUPS      Z0, 13120(AX)
+	VMOVUPS      Z0, 13888(AX)
+	VMOVUPS      Z1, 13248(AX)
 	VBROADCASTSS n+72(FP), Z0
 	VMOVUPS      Z0, 14720(AX)
 	VMOVUPS      13056(AX), Z0
@@ -2673,7 +2669,7 @@ first_error1_done:
 	XORQ    SI, SI
 
 step:
-	// n + first + step*tried
+	// The range of the values is spread over n + first + step*tried levels.
 	VXORPS       X2, X2, X2
 	VCVTSI2SSQ   SI, X2, X2
 	VBROADCASTSS X2, Z2
