@@ -109,6 +109,7 @@ func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
 		"NaN":              row(with(0.002, math.NaN())),
 		"Inf":              row(with(0.002, math.Inf(1), math.Inf(-1))),
 		"bits":             row(bits),
+		"signs of zero":    row(with(1, 0, negativeZero)),
 	}
 	importances := map[string][]float32{
 		"equal":  row(func(int) float64 { return 1 }),
