@@ -240,7 +240,7 @@ func (k generator) first(x []reg.VecVirtual, v reg.VecVirtual) reg.Register {
 		VPMOVMSKB(k.pack(masks, VPACKSSDW, VPACKSSWB), equal)
 	}
 	index := GP64()
-	BSFL(equal, index.As32())
+	TZCNTL(equal, index.As32()) // is BSF, which is the same here, where there is no TZCNT
 	return index
 }
 
@@ -251,39 +251,42 @@ func (k generator) pack(q []reg.VecVirtual, toWords, toBytes func(...Op)) reg.Ve
 	return p
 }
 
-// bytes returns the low bytes of 32 integers, which for AVX2 must be from 0 to
-// 255 or negative: then, they become 0.
-func (k generator) bytes(q []reg.VecVirtual) (first, second reg.Register) {
-	first, second = XMM(), XMM()
+// putLevels stores 32 integers, which are at most most or, for 0, the least
+// integer: the fifth bits, if they have five, and then the low four bits, those of
+// the first 16 in the low bits of bytes.
+func (k generator) putLevels(q []reg.VecVirtual, at Mem, most uint32) {
 	if k.Masks {
-		VPMOVDB(q[0], first)
-		VPMOVDB(q[1], second)
-		return first, second
+		first, second := q[0], q[1]
+		if most > 15 {
+			fifth := k.Load(k.bits(16))
+			for i, q := range q {
+				set := K()
+				VPTESTMD(fifth, q, set)
+				KMOVW(set, at.Offset(2*i))
+			}
+			at = at.Offset(4)
+			first = k.and(first, k.bits(15))
+		}
+		VPSLLD(U8(4), second, second)
+		VPORD(first, second, second)
+		VPMOVDB(second, at)
+		return
 	}
-	p := k.pack(q, VPACKUSDW, VPACKUSWB)
-	VEXTRACTI128(U8(1), p, second)
-	return p.AsX(), second
-}
-
-// putNibbles stores the low four bits of bytes: those of first in the low bits.
-func (k generator) putNibbles(first, second reg.Register, at Mem) {
-	mask := XMM()
-	VMOVDQU(k.bits(0x0f0f0f0f), mask)
-	VPAND(mask, first, first)
-	VPAND(mask, second, second)
+	// What is negative becomes 0.
+	all := k.pack(q, VPACKUSDW, VPACKUSWB)
+	if most > 15 {
+		fifth, bits := k.Vector(), GP32()
+		VPSLLW(U8(3), all, fifth)
+		VPMOVMSKB(fifth, bits)
+		MOVL(bits, at)
+		at = at.Offset(4)
+		VPAND(k.bits(0x0f0f0f0f), all, all)
+	}
+	second := XMM()
+	VEXTRACTI128(U8(1), all, second)
 	VPSLLW(U8(4), second, second)
-	VPOR(second, first, first)
-	VMOVDQU(first, at)
-}
-
-// putFifthBits stores bit 4 of 32 bytes.
-func putFifthBits(first, second reg.Register, at Mem) {
-	for i, b := range []reg.Register{first, second} {
-		shifted, bits := XMM(), GP32()
-		VPSLLW(U8(3), b, shifted)
-		VPMOVMSKB(shifted, bits)
-		MOVW(bits.As16(), at.Offset(2*i))
-	}
+	VPOR(all.AsX(), second, second)
+	VMOVDQU(second, at)
 }
 
 // putHalf stores f, rounded.
@@ -354,22 +357,13 @@ func (k generator) fromExtreme(name string, blockBytes int, factor, middle float
 		VMULSS(k.float(factor), d, d)
 		putHalf(d, Mem{Base: dst})
 		inverse, shift, limit := k.reciprocal(d), k.Load(k.float(middle)), k.Load(k.bits(most))
-		first, second := k.bytes(k.each(values, func(v reg.VecVirtual) reg.VecVirtual {
+		q := k.each(values, func(v reg.VecVirtual) reg.VecVirtual {
 			q := toInt(k.Add(k.Mul(v, inverse), shift))
 			VPMINSD(limit, q, q)
 			return q
-		}))
-		k.putLevels(first, second, Mem{Base: dst, Disp: 2}, most)
+		})
+		k.putLevels(q, Mem{Base: dst, Disp: 2}, most)
 	})
-}
-
-// putLevels stores integers of four or five bits.
-func (k generator) putLevels(first, second reg.Register, at Mem, most uint32) {
-	if most > 15 {
-		putFifthBits(first, second, at)
-		at = at.Offset(4)
-	}
-	k.putNibbles(first, second, at)
 }
 
 // fromLimits generates what spreads the integers over the range of the values.
@@ -389,12 +383,12 @@ func (k generator) fromLimits(name string, blockBytes int, most uint32) {
 		putHalf(low, Mem{Base: dst, Disp: 2})
 		inverse, half, limit := k.reciprocal(d), k.Load(k.float(0.5)), k.Load(k.bits(most))
 		low = k.everyLane(low)
-		first, second := k.bytes(k.each(values, func(v reg.VecVirtual) reg.VecVirtual {
+		q := k.each(values, func(v reg.VecVirtual) reg.VecVirtual {
 			q := toInt(k.Add(k.Mul(k.Sub(v, low), inverse), half))
 			VPMINSD(limit, q, q)
 			return q
-		}))
-		k.putLevels(first, second, Mem{Base: dst, Disp: 4}, most)
+		})
+		k.putLevels(q, Mem{Base: dst, Disp: 4}, most)
 	})
 }
 
@@ -475,8 +469,7 @@ func (k generator) mxfp4() {
 		SHLL(U8(23), exponent)
 		d := XMM()
 		VMOVD(exponent, d)
-		first, second := k.bytes(k.fp4(values, magnitudes, k.everyLane(d)))
-		k.putNibbles(first, second, Mem{Base: dst, Disp: 1})
+		k.putLevels(k.fp4(values, magnitudes, k.everyLane(d)), Mem{Base: dst, Disp: 1}, 15)
 	})
 }
 

@@ -547,70 +547,70 @@ DATA tables<>+2156(SB)/4, $0x0000000f
 DATA tables<>+2160(SB)/4, $0x0000000f
 DATA tables<>+2164(SB)/4, $0x0000000f
 DATA tables<>+2168(SB)/4, $0x0000000f
-DATA tables<>+2172(SB)/4, $0x0f0f0f0f
-DATA tables<>+2176(SB)/4, $0x0f0f0f0f
-DATA tables<>+2180(SB)/4, $0x0f0f0f0f
-DATA tables<>+2184(SB)/4, $0x0f0f0f0f
-DATA tables<>+2188(SB)/4, $0x0f0f0f0f
-DATA tables<>+2192(SB)/4, $0x0f0f0f0f
-DATA tables<>+2196(SB)/4, $0x0f0f0f0f
-DATA tables<>+2200(SB)/4, $0x0f0f0f0f
-DATA tables<>+2204(SB)/4, $0x0f0f0f0f
-DATA tables<>+2208(SB)/4, $0x0f0f0f0f
-DATA tables<>+2212(SB)/4, $0x0f0f0f0f
-DATA tables<>+2216(SB)/4, $0x0f0f0f0f
-DATA tables<>+2220(SB)/4, $0x0f0f0f0f
-DATA tables<>+2224(SB)/4, $0x0f0f0f0f
-DATA tables<>+2228(SB)/4, $0x0f0f0f0f
-DATA tables<>+2232(SB)/4, $0x0f0f0f0f
-DATA tables<>+2236(SB)/4, $0xbd800000
-DATA tables<>+2240(SB)/4, $0xbd800000
-DATA tables<>+2244(SB)/4, $0xbd800000
-DATA tables<>+2248(SB)/4, $0xbd800000
-DATA tables<>+2252(SB)/4, $0xbd800000
-DATA tables<>+2256(SB)/4, $0xbd800000
-DATA tables<>+2260(SB)/4, $0xbd800000
-DATA tables<>+2264(SB)/4, $0xbd800000
-DATA tables<>+2268(SB)/4, $0xbd800000
-DATA tables<>+2272(SB)/4, $0xbd800000
-DATA tables<>+2276(SB)/4, $0xbd800000
-DATA tables<>+2280(SB)/4, $0xbd800000
-DATA tables<>+2284(SB)/4, $0xbd800000
-DATA tables<>+2288(SB)/4, $0xbd800000
-DATA tables<>+2292(SB)/4, $0xbd800000
-DATA tables<>+2296(SB)/4, $0xbd800000
-DATA tables<>+2300(SB)/4, $0x41840000
-DATA tables<>+2304(SB)/4, $0x41840000
-DATA tables<>+2308(SB)/4, $0x41840000
-DATA tables<>+2312(SB)/4, $0x41840000
-DATA tables<>+2316(SB)/4, $0x41840000
-DATA tables<>+2320(SB)/4, $0x41840000
-DATA tables<>+2324(SB)/4, $0x41840000
-DATA tables<>+2328(SB)/4, $0x41840000
-DATA tables<>+2332(SB)/4, $0x41840000
-DATA tables<>+2336(SB)/4, $0x41840000
-DATA tables<>+2340(SB)/4, $0x41840000
-DATA tables<>+2344(SB)/4, $0x41840000
-DATA tables<>+2348(SB)/4, $0x41840000
-DATA tables<>+2352(SB)/4, $0x41840000
-DATA tables<>+2356(SB)/4, $0x41840000
-DATA tables<>+2360(SB)/4, $0x41840000
-DATA tables<>+2364(SB)/4, $0x0000001f
-DATA tables<>+2368(SB)/4, $0x0000001f
-DATA tables<>+2372(SB)/4, $0x0000001f
-DATA tables<>+2376(SB)/4, $0x0000001f
-DATA tables<>+2380(SB)/4, $0x0000001f
-DATA tables<>+2384(SB)/4, $0x0000001f
-DATA tables<>+2388(SB)/4, $0x0000001f
-DATA tables<>+2392(SB)/4, $0x0000001f
-DATA tables<>+2396(SB)/4, $0x0000001f
-DATA tables<>+2400(SB)/4, $0x0000001f
-DATA tables<>+2404(SB)/4, $0x0000001f
-DATA tables<>+2408(SB)/4, $0x0000001f
-DATA tables<>+2412(SB)/4, $0x0000001f
-DATA tables<>+2416(SB)/4, $0x0000001f
-DATA tables<>+2420(SB)/4, $0x0000001f
-DATA tables<>+2424(SB)/4, $0x0000001f
+DATA tables<>+2172(SB)/4, $0xbd800000
+DATA tables<>+2176(SB)/4, $0xbd800000
+DATA tables<>+2180(SB)/4, $0xbd800000
+DATA tables<>+2184(SB)/4, $0xbd800000
+DATA tables<>+2188(SB)/4, $0xbd800000
+DATA tables<>+2192(SB)/4, $0xbd800000
+DATA tables<>+2196(SB)/4, $0xbd800000
+DATA tables<>+2200(SB)/4, $0xbd800000
+DATA tables<>+2204(SB)/4, $0xbd800000
+DATA tables<>+2208(SB)/4, $0xbd800000
+DATA tables<>+2212(SB)/4, $0xbd800000
+DATA tables<>+2216(SB)/4, $0xbd800000
+DATA tables<>+2220(SB)/4, $0xbd800000
+DATA tables<>+2224(SB)/4, $0xbd800000
+DATA tables<>+2228(SB)/4, $0xbd800000
+DATA tables<>+2232(SB)/4, $0xbd800000
+DATA tables<>+2236(SB)/4, $0x41840000
+DATA tables<>+2240(SB)/4, $0x41840000
+DATA tables<>+2244(SB)/4, $0x41840000
+DATA tables<>+2248(SB)/4, $0x41840000
+DATA tables<>+2252(SB)/4, $0x41840000
+DATA tables<>+2256(SB)/4, $0x41840000
+DATA tables<>+2260(SB)/4, $0x41840000
+DATA tables<>+2264(SB)/4, $0x41840000
+DATA tables<>+2268(SB)/4, $0x41840000
+DATA tables<>+2272(SB)/4, $0x41840000
+DATA tables<>+2276(SB)/4, $0x41840000
+DATA tables<>+2280(SB)/4, $0x41840000
+DATA tables<>+2284(SB)/4, $0x41840000
+DATA tables<>+2288(SB)/4, $0x41840000
+DATA tables<>+2292(SB)/4, $0x41840000
+DATA tables<>+2296(SB)/4, $0x41840000
+DATA tables<>+2300(SB)/4, $0x0000001f
+DATA tables<>+2304(SB)/4, $0x0000001f
+DATA tables<>+2308(SB)/4, $0x0000001f
+DATA tables<>+2312(SB)/4, $0x0000001f
+DATA tables<>+2316(SB)/4, $0x0000001f
+DATA tables<>+2320(SB)/4, $0x0000001f
+DATA tables<>+2324(SB)/4, $0x0000001f
+DATA tables<>+2328(SB)/4, $0x0000001f
+DATA tables<>+2332(SB)/4, $0x0000001f
+DATA tables<>+2336(SB)/4, $0x0000001f
+DATA tables<>+2340(SB)/4, $0x0000001f
+DATA tables<>+2344(SB)/4, $0x0000001f
+DATA tables<>+2348(SB)/4, $0x0000001f
+DATA tables<>+2352(SB)/4, $0x0000001f
+DATA tables<>+2356(SB)/4, $0x0000001f
+DATA tables<>+2360(SB)/4, $0x0000001f
+DATA tables<>+2364(SB)/4, $0x0f0f0f0f
+DATA tables<>+2368(SB)/4, $0x0f0f0f0f
+DATA tables<>+2372(SB)/4, $0x0f0f0f0f
+DATA tables<>+2376(SB)/4, $0x0f0f0f0f
+DATA tables<>+2380(SB)/4, $0x0f0f0f0f
+DATA tables<>+2384(SB)/4, $0x0f0f0f0f
+DATA tables<>+2388(SB)/4, $0x0f0f0f0f
+DATA tables<>+2392(SB)/4, $0x0f0f0f0f
+DATA tables<>+2396(SB)/4, $0x0f0f0f0f
+DATA tables<>+2400(SB)/4, $0x0f0f0f0f
+DATA tables<>+2404(SB)/4, $0x0f0f0f0f
+DATA tables<>+2408(SB)/4, $0x0f0f0f0f
+DATA tables<>+2412(SB)/4, $0x0f0f0f0f
+DATA tables<>+2416(SB)/4, $0x0f0f0f0f
+DATA tables<>+2420(SB)/4, $0x0f0f0f0f
+DATA tables<>+2424(SB)/4, $0x0f0f0f0f
 DATA tables<>+2428(SB)/4, $0x41700000
 DATA tables<>+2432(SB)/4, $0x41700000
 DATA tables<>+2436(SB)/4, $0x41700000
@@ -787,7 +787,23 @@ DATA tables<>+3116(SB)/4, $0x00007fff
 DATA tables<>+3120(SB)/4, $0x00007fff
 DATA tables<>+3124(SB)/4, $0x00007fff
 DATA tables<>+3128(SB)/4, $0x00007fff
-GLOBL tables<>(SB), RODATA|NOPTR, $3132
+DATA tables<>+3132(SB)/4, $0x00000010
+DATA tables<>+3136(SB)/4, $0x00000010
+DATA tables<>+3140(SB)/4, $0x00000010
+DATA tables<>+3144(SB)/4, $0x00000010
+DATA tables<>+3148(SB)/4, $0x00000010
+DATA tables<>+3152(SB)/4, $0x00000010
+DATA tables<>+3156(SB)/4, $0x00000010
+DATA tables<>+3160(SB)/4, $0x00000010
+DATA tables<>+3164(SB)/4, $0x00000010
+DATA tables<>+3168(SB)/4, $0x00000010
+DATA tables<>+3172(SB)/4, $0x00000010
+DATA tables<>+3176(SB)/4, $0x00000010
+DATA tables<>+3180(SB)/4, $0x00000010
+DATA tables<>+3184(SB)/4, $0x00000010
+DATA tables<>+3188(SB)/4, $0x00000010
+DATA tables<>+3192(SB)/4, $0x00000010
+GLOBL tables<>(SB), RODATA|NOPTR, $3196
 
 // func quantizeQ80AVX2(dst *byte, x *float32, n int) (done int)
 // Requires: AVX, AVX2, F16C
@@ -875,7 +891,7 @@ done:
 	RET
 
 // func quantizeQ40AVX2(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, F16C
+// Requires: AVX, AVX2, BMI, F16C
 TEXT ·quantizeQ40AVX2(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -917,9 +933,9 @@ block:
 	VMOVUPS      tables<>+0(SB), Y5
 	VPERMD       Y4, Y5, Y4
 	VPMOVMSKB    Y4, SI
-	BSFL         SI, DI
+	TZCNTL       SI, SI
 	VXORPS       X4, X4, X4
-	VADDSS       (CX)(DI*4), X4, X4
+	VADDSS       (CX)(SI*4), X4, X4
 	VMULSS       tables<>+1980(SB), X4, X4
 	VCVTPS2PH    $0x00, X4, X5
 	VPEXTRW      $0x00, X5, (AX)
@@ -949,14 +965,11 @@ block:
 	VPMINSD      Y6, Y3, Y3
 	VPACKUSDW    Y1, Y0, Y0
 	VPACKUSDW    Y3, Y2, Y1
-	VPACKUSWB    Y1, Y0, Y1
-	VMOVUPS      tables<>+0(SB), Y0
-	VPERMD       Y1, Y0, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VMOVDQU      tables<>+2172(SB), X2
-	VPAND        X2, X1, X1
-	VPAND        X2, X0, X0
-	VPSLLW       $0x04, X0, X0
+	VPACKUSWB    Y1, Y0, Y0
+	VMOVUPS      tables<>+0(SB), Y1
+	VPERMD       Y0, Y1, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
 	VMOVDQU      X1, 2(AX)
 	ADDQ         $0x12, AX
@@ -971,7 +984,7 @@ done:
 	RET
 
 // func quantizeQ50AVX2(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, F16C
+// Requires: AVX, AVX2, BMI, F16C
 TEXT ·quantizeQ50AVX2(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -1013,10 +1026,10 @@ block:
 	VMOVUPS      tables<>+0(SB), Y5
 	VPERMD       Y4, Y5, Y4
 	VPMOVMSKB    Y4, SI
-	BSFL         SI, DI
+	TZCNTL       SI, SI
 	VXORPS       X4, X4, X4
-	VADDSS       (CX)(DI*4), X4, X4
-	VMULSS       tables<>+2236(SB), X4, X4
+	VADDSS       (CX)(SI*4), X4, X4
+	VMULSS       tables<>+2172(SB), X4, X4
 	VCVTPS2PH    $0x00, X4, X5
 	VPEXTRW      $0x00, X5, (AX)
 	VMOVSS       tables<>+1724(SB), X5
@@ -1025,8 +1038,8 @@ block:
 	VDIVSS       X4, X5, X4
 	VANDPS       X6, X4, X4
 	VBROADCASTSS X4, Y4
-	VMOVUPS      tables<>+2300(SB), Y5
-	VMOVUPS      tables<>+2364(SB), Y6
+	VMOVUPS      tables<>+2236(SB), Y5
+	VMOVUPS      tables<>+2300(SB), Y6
 	VMULPS       Y4, Y0, Y0
 	VADDPS       Y5, Y0, Y0
 	VCVTTPS2DQ   Y0, Y0
@@ -1045,20 +1058,15 @@ block:
 	VPMINSD      Y6, Y3, Y3
 	VPACKUSDW    Y1, Y0, Y0
 	VPACKUSDW    Y3, Y2, Y1
-	VPACKUSWB    Y1, Y0, Y1
-	VMOVUPS      tables<>+0(SB), Y0
-	VPERMD       Y1, Y0, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VPSLLW       $0x03, X1, X2
-	VPMOVMSKB    X2, SI
-	MOVW         SI, 2(AX)
-	VPSLLW       $0x03, X0, X2
-	VPMOVMSKB    X2, SI
-	MOVW         SI, 4(AX)
-	VMOVDQU      tables<>+2172(SB), X2
-	VPAND        X2, X1, X1
-	VPAND        X2, X0, X0
-	VPSLLW       $0x04, X0, X0
+	VPACKUSWB    Y1, Y0, Y0
+	VMOVUPS      tables<>+0(SB), Y1
+	VPERMD       Y0, Y1, Y0
+	VPSLLW       $0x03, Y0, Y1
+	VPMOVMSKB    Y1, SI
+	MOVL         SI, 2(AX)
+	VPAND        tables<>+2364(SB), Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
 	VMOVDQU      X1, 6(AX)
 	ADDQ         $0x16, AX
@@ -1073,7 +1081,7 @@ done:
 	RET
 
 // func quantizeQ41AVX2(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, F16C
+// Requires: AVX, AVX2, BMI, F16C
 TEXT ·quantizeQ41AVX2(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -1133,8 +1141,8 @@ block:
 	VMOVUPS      tables<>+0(SB), Y6
 	VPERMD       Y4, Y6, Y4
 	VPMOVMSKB    Y4, SI
-	BSFL         SI, DI
-	VMOVSS       (CX)(DI*4), X4
+	TZCNTL       SI, SI
+	VMOVSS       (CX)(SI*4), X4
 	VSUBSS       X4, X5, X5
 	VANDPS       tables<>+1596(SB), X5, X5
 	VDIVSS       tables<>+2428(SB), X5, X5
@@ -1173,14 +1181,11 @@ block:
 	VPMINSD      Y7, Y3, Y3
 	VPACKUSDW    Y1, Y0, Y0
 	VPACKUSDW    Y3, Y2, Y1
-	VPACKUSWB    Y1, Y0, Y1
-	VMOVUPS      tables<>+0(SB), Y0
-	VPERMD       Y1, Y0, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VMOVDQU      tables<>+2172(SB), X2
-	VPAND        X2, X1, X1
-	VPAND        X2, X0, X0
-	VPSLLW       $0x04, X0, X0
+	VPACKUSWB    Y1, Y0, Y0
+	VMOVUPS      tables<>+0(SB), Y1
+	VPERMD       Y0, Y1, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
 	VMOVDQU      X1, 4(AX)
 	ADDQ         $0x14, AX
@@ -1195,7 +1200,7 @@ done:
 	RET
 
 // func quantizeQ51AVX2(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, F16C
+// Requires: AVX, AVX2, BMI, F16C
 TEXT ·quantizeQ51AVX2(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -1255,8 +1260,8 @@ block:
 	VMOVUPS      tables<>+0(SB), Y6
 	VPERMD       Y4, Y6, Y4
 	VPMOVMSKB    Y4, SI
-	BSFL         SI, DI
-	VMOVSS       (CX)(DI*4), X4
+	TZCNTL       SI, SI
+	VMOVSS       (CX)(SI*4), X4
 	VSUBSS       X4, X5, X5
 	VANDPS       tables<>+1596(SB), X5, X5
 	VDIVSS       tables<>+2556(SB), X5, X5
@@ -1271,7 +1276,7 @@ block:
 	VANDPS       X7, X5, X5
 	VBROADCASTSS X5, Y5
 	VMOVUPS      tables<>+2492(SB), Y6
-	VMOVUPS      tables<>+2364(SB), Y7
+	VMOVUPS      tables<>+2300(SB), Y7
 	VBROADCASTSS X4, Y4
 	VSUBPS       Y4, Y0, Y0
 	VMULPS       Y5, Y0, Y0
@@ -1295,20 +1300,15 @@ block:
 	VPMINSD      Y7, Y3, Y3
 	VPACKUSDW    Y1, Y0, Y0
 	VPACKUSDW    Y3, Y2, Y1
-	VPACKUSWB    Y1, Y0, Y1
-	VMOVUPS      tables<>+0(SB), Y0
-	VPERMD       Y1, Y0, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VPSLLW       $0x03, X1, X2
-	VPMOVMSKB    X2, SI
-	MOVW         SI, 4(AX)
-	VPSLLW       $0x03, X0, X2
-	VPMOVMSKB    X2, SI
-	MOVW         SI, 6(AX)
-	VMOVDQU      tables<>+2172(SB), X2
-	VPAND        X2, X1, X1
-	VPAND        X2, X0, X0
-	VPSLLW       $0x04, X0, X0
+	VPACKUSWB    Y1, Y0, Y0
+	VMOVUPS      tables<>+0(SB), Y1
+	VPERMD       Y0, Y1, Y0
+	VPSLLW       $0x03, Y0, Y1
+	VPMOVMSKB    Y1, SI
+	MOVL         SI, 4(AX)
+	VPAND        tables<>+2364(SB), Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
 	VMOVDQU      X1, 8(AX)
 	ADDQ         $0x18, AX
@@ -1450,14 +1450,11 @@ block:
 	VPOR         Y3, Y2, Y2
 	VPACKUSDW    Y0, Y5, Y0
 	VPACKUSDW    Y2, Y1, Y1
-	VPACKUSWB    Y1, Y0, Y1
-	VMOVUPS      tables<>+0(SB), Y0
-	VPERMD       Y1, Y0, Y1
-	VEXTRACTI128 $0x01, Y1, X0
-	VMOVDQU      tables<>+2172(SB), X2
-	VPAND        X2, X1, X1
-	VPAND        X2, X0, X0
-	VPSLLW       $0x04, X0, X0
+	VPACKUSWB    Y1, Y0, Y0
+	VMOVUPS      tables<>+0(SB), Y1
+	VPERMD       Y0, Y1, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
 	VMOVDQU      X1, 1(AX)
 	ADDQ         $0x11, AX
@@ -1934,7 +1931,7 @@ done:
 	RET
 
 // func quantizeQ40AVX512(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, BMI, F16C
 TEXT ·quantizeQ40AVX512(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -1965,12 +1962,12 @@ block:
 	VCMPPS        $0x00, Z4, Z3, K1
 	KMOVW         K1, SI
 	VCMPPS        $0x00, Z4, Z2, K1
-	KMOVW         K1, R8
-	SHLL          $0x10, R8
-	ORL           R8, SI
-	BSFL          SI, DI
+	KMOVW         K1, DI
+	SHLL          $0x10, DI
+	ORL           DI, SI
+	TZCNTL        SI, SI
 	VXORPS        X2, X2, X2
-	VADDSS        (CX)(DI*4), X2, X2
+	VADDSS        (CX)(SI*4), X2, X2
 	VMULSS        tables<>+1980(SB), X2, X2
 	VCVTPS2PH     $0x00, X2, X3
 	VPEXTRW       $0x00, X3, (AX)
@@ -1990,14 +1987,9 @@ block:
 	VADDPS        Z3, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z4, Z1, Z1
-	VPMOVDB       Z0, X0
-	VPMOVDB       Z1, X1
-	VMOVDQU       tables<>+2172(SB), X2
-	VPAND         X2, X0, X0
-	VPAND         X2, X1, X1
-	VPSLLW        $0x04, X1, X1
-	VPOR          X1, X0, X0
-	VMOVDQU       X0, 2(AX)
+	VPSLLD        $0x04, Z1, Z1
+	VPORD         Z0, Z1, Z1
+	VPMOVDB       Z1, 2(AX)
 	ADDQ          $0x12, AX
 	ADDQ          $0x00000080, CX
 	DECQ          BX
@@ -2010,7 +2002,7 @@ done:
 	RET
 
 // func quantizeQ50AVX512(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, BMI, F16C
 TEXT ·quantizeQ50AVX512(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -2041,13 +2033,13 @@ block:
 	VCMPPS        $0x00, Z4, Z3, K1
 	KMOVW         K1, SI
 	VCMPPS        $0x00, Z4, Z2, K1
-	KMOVW         K1, R8
-	SHLL          $0x10, R8
-	ORL           R8, SI
-	BSFL          SI, DI
+	KMOVW         K1, DI
+	SHLL          $0x10, DI
+	ORL           DI, SI
+	TZCNTL        SI, SI
 	VXORPS        X2, X2, X2
-	VADDSS        (CX)(DI*4), X2, X2
-	VMULSS        tables<>+2236(SB), X2, X2
+	VADDSS        (CX)(SI*4), X2, X2
+	VMULSS        tables<>+2172(SB), X2, X2
 	VCVTPS2PH     $0x00, X2, X3
 	VPEXTRW       $0x00, X3, (AX)
 	VMOVSS        tables<>+1724(SB), X3
@@ -2056,8 +2048,8 @@ block:
 	VDIVSS        X2, X3, X2
 	VANDPS        X4, X2, X2
 	VBROADCASTSS  X2, Z2
-	VMOVUPS       tables<>+2300(SB), Z3
-	VMOVUPS       tables<>+2364(SB), Z4
+	VMOVUPS       tables<>+2236(SB), Z3
+	VMOVUPS       tables<>+2300(SB), Z4
 	VMULPS        Z2, Z0, Z0
 	VADDPS        Z3, Z0, Z0
 	VCVTTPS2DQ    Z0, Z0
@@ -2066,20 +2058,15 @@ block:
 	VADDPS        Z3, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z4, Z1, Z1
-	VPMOVDB       Z0, X0
-	VPMOVDB       Z1, X1
-	VPSLLW        $0x03, X0, X2
-	VPMOVMSKB     X2, SI
-	MOVW          SI, 2(AX)
-	VPSLLW        $0x03, X1, X2
-	VPMOVMSKB     X2, SI
-	MOVW          SI, 4(AX)
-	VMOVDQU       tables<>+2172(SB), X2
-	VPAND         X2, X0, X0
-	VPAND         X2, X1, X1
-	VPSLLW        $0x04, X1, X1
-	VPOR          X1, X0, X0
-	VMOVDQU       X0, 6(AX)
+	VMOVUPS       tables<>+3132(SB), Z2
+	VPTESTMD      Z2, Z0, K1
+	KMOVW         K1, 2(AX)
+	VPTESTMD      Z2, Z1, K1
+	KMOVW         K1, 4(AX)
+	VANDPS        tables<>+2108(SB), Z0, Z0
+	VPSLLD        $0x04, Z1, Z1
+	VPORD         Z0, Z1, Z1
+	VPMOVDB       Z1, 6(AX)
 	ADDQ          $0x16, AX
 	ADDQ          $0x00000080, CX
 	DECQ          BX
@@ -2092,7 +2079,7 @@ done:
 	RET
 
 // func quantizeQ41AVX512(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, BMI, F16C
 TEXT ·quantizeQ41AVX512(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -2141,11 +2128,11 @@ block:
 	VCMPPS        $0x00, Z2, Z0, K1
 	KMOVW         K1, SI
 	VCMPPS        $0x00, Z2, Z1, K1
-	KMOVW         K1, R8
-	SHLL          $0x10, R8
-	ORL           R8, SI
-	BSFL          SI, DI
-	VMOVSS        (CX)(DI*4), X2
+	KMOVW         K1, DI
+	SHLL          $0x10, DI
+	ORL           DI, SI
+	TZCNTL        SI, SI
+	VMOVSS        (CX)(SI*4), X2
 	VSUBSS        X2, X3, X3
 	VANDPS        tables<>+1596(SB), X3, X3
 	VDIVSS        tables<>+2428(SB), X3, X3
@@ -2172,14 +2159,9 @@ block:
 	VADDPS        Z4, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z5, Z1, Z1
-	VPMOVDB       Z0, X0
-	VPMOVDB       Z1, X1
-	VMOVDQU       tables<>+2172(SB), X2
-	VPAND         X2, X0, X0
-	VPAND         X2, X1, X1
-	VPSLLW        $0x04, X1, X1
-	VPOR          X1, X0, X0
-	VMOVDQU       X0, 4(AX)
+	VPSLLD        $0x04, Z1, Z1
+	VPORD         Z0, Z1, Z1
+	VPMOVDB       Z1, 4(AX)
 	ADDQ          $0x14, AX
 	ADDQ          $0x00000080, CX
 	DECQ          BX
@@ -2192,7 +2174,7 @@ done:
 	RET
 
 // func quantizeQ51AVX512(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, F16C
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, BMI, F16C
 TEXT ·quantizeQ51AVX512(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -2241,11 +2223,11 @@ block:
 	VCMPPS        $0x00, Z2, Z0, K1
 	KMOVW         K1, SI
 	VCMPPS        $0x00, Z2, Z1, K1
-	KMOVW         K1, R8
-	SHLL          $0x10, R8
-	ORL           R8, SI
-	BSFL          SI, DI
-	VMOVSS        (CX)(DI*4), X2
+	KMOVW         K1, DI
+	SHLL          $0x10, DI
+	ORL           DI, SI
+	TZCNTL        SI, SI
+	VMOVSS        (CX)(SI*4), X2
 	VSUBSS        X2, X3, X3
 	VANDPS        tables<>+1596(SB), X3, X3
 	VDIVSS        tables<>+2556(SB), X3, X3
@@ -2260,7 +2242,7 @@ block:
 	VANDPS        X5, X3, X3
 	VBROADCASTSS  X3, Z3
 	VMOVUPS       tables<>+2492(SB), Z4
-	VMOVUPS       tables<>+2364(SB), Z5
+	VMOVUPS       tables<>+2300(SB), Z5
 	VBROADCASTSS  X2, Z2
 	VSUBPS        Z2, Z0, Z0
 	VMULPS        Z3, Z0, Z0
@@ -2272,20 +2254,15 @@ block:
 	VADDPS        Z4, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z5, Z1, Z1
-	VPMOVDB       Z0, X0
-	VPMOVDB       Z1, X1
-	VPSLLW        $0x03, X0, X2
-	VPMOVMSKB     X2, SI
-	MOVW          SI, 4(AX)
-	VPSLLW        $0x03, X1, X2
-	VPMOVMSKB     X2, SI
-	MOVW          SI, 6(AX)
-	VMOVDQU       tables<>+2172(SB), X2
-	VPAND         X2, X0, X0
-	VPAND         X2, X1, X1
-	VPSLLW        $0x04, X1, X1
-	VPOR          X1, X0, X0
-	VMOVDQU       X0, 8(AX)
+	VMOVUPS       tables<>+3132(SB), Z2
+	VPTESTMD      Z2, Z0, K1
+	KMOVW         K1, 4(AX)
+	VPTESTMD      Z2, Z1, K1
+	KMOVW         K1, 6(AX)
+	VANDPS        tables<>+2108(SB), Z0, Z0
+	VPSLLD        $0x04, Z1, Z1
+	VPORD         Z0, Z1, Z1
+	VPMOVDB       Z1, 8(AX)
 	ADDQ          $0x18, AX
 	ADDQ          $0x00000080, CX
 	DECQ          BX
@@ -2386,14 +2363,9 @@ block:
 	VPTESTMD      Z0, Z0, K1
 	VPANDD        Z8, Z1, Z1
 	VPORD         Z1, Z0, K1, Z0
-	VPMOVDB       Z10, X1
-	VPMOVDB       Z0, X0
-	VMOVDQU       tables<>+2172(SB), X2
-	VPAND         X2, X1, X1
-	VPAND         X2, X0, X0
-	VPSLLW        $0x04, X0, X0
-	VPOR          X0, X1, X1
-	VMOVDQU       X1, 1(AX)
+	VPSLLD        $0x04, Z0, Z0
+	VPORD         Z10, Z0, Z0
+	VPMOVDB       Z0, 1(AX)
 	ADDQ          $0x11, AX
 	ADDQ          $0x00000080, CX
 	DECQ          BX
