@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q1_0 block is 128 values x = d or -d:
 //
@@ -11,17 +14,41 @@ import "github.com/ggufkit/ggufkit/gguf"
 var q10 = codec{quantize: quantizeQ10, dequantize: dequantizeQ10, float: gguf.F16, floats: []int{0}}
 
 func quantizeQ10(dst []byte, src, _ []float32) {
-	for ; len(src) > 0; dst, src = dst[18:], src[128:] {
-		x, block := (*[128]float32)(src), (*[18]byte)(dst)
-		clear(block[:])
-		var sum float32
-		for i, v := range x {
-			sum += abs(v)
-			if v >= 0 {
-				block[2+i/8] |= 1 << (i % 8)
+	for len(src) > 0 {
+		n := min(16, len(src)/128)
+		x, blocks := src[:128*n], dst[:18*n]
+		var sums [16]float32
+		sumMagnitudes(sums[:n], x, 128)
+		for b := kernel.SignsQ10(blocks, x); b < n; b++ {
+			block := (*[18]byte)(blocks[18*b:])
+			clear(block[:])
+			for i, v := range x[128*b:][:128] {
+				if v >= 0 {
+					block[2+i/8] |= 1 << (i % 8)
+				}
 			}
 		}
-		putHalf(block[:], sum/128)
+		for b, sum := range sums[:n] {
+			putHalf(blocks[18*b:], sum/128)
+		}
+		dst, src = dst[18*n:], src[128*n:]
+	}
+}
+
+// sumMagnitudes stores the sums of the magnitudes of each size values of x, which
+// are as many as sums.
+func sumMagnitudes(sums, x []float32, size int) {
+	for i := 0; i < len(sums); {
+		if n := kernel.SumMagnitudes(sums[i:], x[i*size:], size); n > 0 {
+			i += n
+			continue
+		}
+		var sum float32
+		for _, v := range x[i*size:][:size] {
+			sum += abs(v)
+		}
+		sums[i] = sum
+		i++
 	}
 }
 

@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A Q2_0 block is 64 values x = d*(q - 1):
 //
@@ -12,6 +15,10 @@ var q20 = codec{quantize: quantizeQ20, dequantize: dequantizeQ20, float: gguf.F1
 
 func quantizeQ20(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[18:], src[64:] {
+		n := kernel.QuantizeQ20(dst, src)
+		if dst, src = dst[18*n:], src[64*n:]; len(src) == 0 {
+			break
+		}
 		x, block := (*[64]float32)(src), (*[18]byte)(dst)
 		clear(block[:])
 		d := magnitude(x[:])

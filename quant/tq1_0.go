@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A TQ1_0 block is 256 values x = d*(q - 1), q being 0, 1 or 2:
 //
@@ -25,6 +28,10 @@ var tq10Runs = [3]struct{ firstByte, bytes, firstElement, digits int }{
 
 func quantizeTQ10(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[54:], src[256:] {
+		n := kernel.QuantizeTQ10(dst, src)
+		if dst, src = dst[54*n:], src[256*n:]; len(src) == 0 {
+			break
+		}
 		x, block := (*[256]float32)(src), (*[54]byte)(dst)
 		d := magnitude(x[:])
 		inverse := reciprocal(d)

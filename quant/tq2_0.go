@@ -1,6 +1,9 @@
 package quant
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
+)
 
 // A TQ2_0 block is 256 values x = d*(q - 1):
 //
@@ -15,6 +18,10 @@ var tq20 = codec{quantize: quantizeTQ20, dequantize: dequantizeTQ20, float: gguf
 
 func quantizeTQ20(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[66:], src[256:] {
+		n := kernel.QuantizeTQ20(dst, src)
+		if dst, src = dst[66*n:], src[256*n:]; len(src) == 0 {
+			break
+		}
 		x, block := (*[256]float32)(src), (*[66]byte)(dst)
 		clear(block[:])
 		d := magnitude(x[:])

@@ -19,7 +19,6 @@ func main() {
 	c := NewConstants()
 	l := newLevels(c)
 	for _, v := range []ISA{AVX2, AVX512} {
-		sumSquares(v, c)
 		fit(v, c, l)
 		pack(v, l)
 	}
@@ -178,78 +177,6 @@ func apply(v ISA, op func(...Op), a, b Op) reg.VecVirtual {
 	return r
 }
 
-// transpose loads the first Width columns of Width rows, which are stride bytes
-// apart, and calls use for each column in turn, with the rows in lanes.
-func transpose(v ISA, rows, stride reg.Register, use func(column int, values reg.VecVirtual)) {
-	row := GP64()
-	MOVQ(rows, row)
-	// After two rounds, each 128 bits have four rows of a column: vector c of a
-	// group has columns c, c + 4, c + 8 and c + 12.
-	groups := make([][4]reg.VecVirtual, v.Width/4)
-	for g := range groups {
-		var r [4]reg.VecVirtual
-		for i := range r {
-			r[i] = v.Load(Mem{Base: row})
-			ADDQ(stride, row)
-		}
-		low01, high01 := apply(v, VUNPCKLPS, r[0], r[1]), apply(v, VUNPCKHPS, r[0], r[1])
-		low23, high23 := apply(v, VUNPCKLPS, r[2], r[3]), apply(v, VUNPCKHPS, r[2], r[3])
-		groups[g] = [4]reg.VecVirtual{
-			apply(v, VUNPCKLPD, low01, low23), apply(v, VUNPCKHPD, low01, low23),
-			apply(v, VUNPCKLPD, high01, high23), apply(v, VUNPCKHPD, high01, high23),
-		}
-	}
-	if !v.Masks {
-		for half, select128 := range []uint8{0x20, 0x31} {
-			for c := range 4 {
-				r := v.Vector()
-				VPERM2F128(U8(select128), groups[1][c], groups[0][c], r)
-				use(4*half+c, r)
-			}
-		}
-		return
-	}
-	const even, odd = 0x88, 0xdd // parts of 128 bits, of the left and then of the right operand
-	shuffle := func(parts uint8, a, b Op) reg.VecVirtual {
-		r := v.Vector()
-		VSHUFF32X4(U8(parts), b, a, r)
-		return r
-	}
-	var halves [2][4][2]reg.VecVirtual
-	for c := range 4 {
-		for i, parts := range []uint8{even, odd} {
-			halves[i][c] = [2]reg.VecVirtual{shuffle(parts, groups[0][c], groups[1][c]), shuffle(parts, groups[2][c], groups[3][c])}
-		}
-	}
-	for part := range 4 {
-		for c := range 4 {
-			h := halves[part%2][c]
-			use(4*part+c, shuffle([]uint8{even, odd}[part/2], h[0], h[1]))
-		}
-	}
-}
-
-// sumSquares generates sumSquares of package quant with one row per lane.
-func sumSquares(v ISA, c Constants) {
-	Start("sumSquares", "func(x *float32, size int, sums *float32)",
-		fmt.Sprintf("stores the sums of the squares of %d rows of size values, a multiple of %[1]d.", v.Width), v)
-	x, left := Load(Param("x"), GP64()), Load(Param("size"), GP64())
-	stride := GP64()
-	IMUL3Q(U8(4), left, stride)
-	sum := v.Load(c.Zero)
-	Label("columns")
-	transpose(v, x, stride, func(_ int, values reg.VecVirtual) {
-		VMULPS(values, values, values)
-		VADDPS(values, sum, sum)
-	})
-	ADDQ(U32(uint32(4*v.Width)), x)
-	SUBQ(U8(uint8(v.Width)), left)
-	JNE(LabelRef("columns"))
-	VMOVUPS(sum, Mem{Base: Load(Param("sums"), GP64())})
-	VZEROUPPER()
-	RET()
-}
-
 // fit generates fitIQ4 of package quant with one block per lane.
 //
 // But for the first, which sends the peak to the other side of zero, the candidate
@@ -303,7 +230,7 @@ func fit(v ISA, c Constants, l levels) {
 		MOVQ(work, i)
 		MOVQ(U32(uint32(size/v.Width)), left)
 		Label(label)
-		transpose(v, rows, stride, func(column int, values reg.VecVirtual) {
+		Transpose(v, rows, stride, func(column int, values reg.VecVirtual) {
 			VMOVUPS(values, at(i, column*vectors+vector))
 		})
 		ADDQ(U8(uint8(bytes)), rows)

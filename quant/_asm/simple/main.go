@@ -28,6 +28,10 @@ func main() {
 		k.nvfp4()
 		k.f16()
 		k.bf16()
+		k.signs()
+		k.q20()
+		k.tq10()
+		k.tq20()
 	}
 	Generate()
 }
@@ -54,6 +58,8 @@ type tables struct {
 	// lifted is, by exponent, how many floats next to the following power of two
 	// have a logarithm that float32 rounds to that of the power.
 	lifted Mem
+	// powers are those of 3, from 81 down to 3, four times each.
+	powers Mem
 	// halves are what halfUE4M3 of package quant returns, but for 0: no magnitude is
 	// above infinity.
 	halves Mem
@@ -87,6 +93,7 @@ func newTables() tables {
 		halves = append(halves, half)
 	}
 	t.halves = t.put(halves...)
+	t.powers = t.put(81, 81, 81, 81, 27, 27, 27, 27, 9, 9, 9, 9, 3, 3, 3, 3)
 	return t
 }
 
@@ -315,9 +322,25 @@ func toInt(v reg.VecVirtual) reg.VecVirtual {
 	return v
 }
 
-// q80 generates quantizeQ80. Adding the float just below a half and then truncating
-// rounds halves away from zero: from 0.5 on, sums that are closer to the next
-// integer than floats are to each other round to it.
+// roundAway has what rounds to the nearest integer, halves away from zero.
+type roundAway struct {
+	generator
+	sign, half reg.VecVirtual
+}
+
+func (k generator) newRoundAway() roundAway {
+	return roundAway{k, k.Load(k.bits(1 << 31)), k.Load(k.bits(math.Float32bits(0.5) - 1))}
+}
+
+// integer rounds f by adding the float just below a half, with the sign of f, and
+// then truncating: from 0.5 on, sums that are closer to the next integer than
+// floats are to each other round to it.
+func (r roundAway) integer(f reg.VecVirtual) reg.VecVirtual {
+	h := r.and(f, r.sign)
+	VORPS(r.half, h, h)
+	return toInt(r.Add(f, h))
+}
+
 func (k generator) q80() {
 	k.blocks("quantizeQ80", doc("quantizeQ80", size), 34, size, func(dst, x reg.Register) {
 		values := k.load(Mem{Base: x}, size)
@@ -325,13 +348,8 @@ func (k generator) q80() {
 		d = scalar(VDIVSS, d, k.float(127))
 		putHalf(d, Mem{Base: dst})
 		inverse := k.reciprocal(d)
-		sign, half := k.Load(k.bits(1<<31)), k.Load(k.bits(math.Float32bits(0.5)-1))
-		q := k.each(values, func(v reg.VecVirtual) reg.VecVirtual {
-			f := k.Mul(v, inverse)
-			h := k.and(f, sign)
-			VORPS(half, h, h)
-			return toInt(k.Add(f, h))
-		})
+		round := k.newRoundAway()
+		q := k.each(values, func(v reg.VecVirtual) reg.VecVirtual { return round.integer(k.Mul(v, inverse)) })
 		if k.Masks {
 			VPMOVDB(q[0], Mem{Base: dst, Disp: 2})
 			VPMOVDB(q[1], Mem{Base: dst, Disp: 18})

@@ -6,36 +6,20 @@ import "github.com/ggufkit/ggufkit/quant/isa"
 
 //go:generate go run -C ../../_asm ./iq4 -pkg kernel -out ../internal/kernel/iq4_amd64.s -stubs ../internal/kernel/iq4_stubs_amd64.go
 
-// lanes is the number of floats in a vector of AVX-512.
-const lanes = 16
+// iq4Lanes is how many blocks the widest vector takes.
+const iq4Lanes = 16
 
 // iq4Width returns how many lanes to use for n things at most: 0 if there are fewer
 // than in the shortest vector.
 func iq4Width(n int) int {
 	switch tier := isa.Current(); {
-	case tier == isa.AVX512 && n >= lanes:
-		return lanes
-	case tier != isa.Generic && n >= lanes/2:
-		return lanes / 2
+	case tier == isa.AVX512 && n >= iq4Lanes:
+		return iq4Lanes
+	case tier != isa.Generic && n >= iq4Lanes/2:
+		return iq4Lanes / 2
 	default:
 		return 0
 	}
-}
-
-// SumSquares does sumSquares of package quant for the rows of size values, a
-// multiple of 16, that follow each other in x, and returns for how many.
-func SumSquares(sums, x []float32, size int) int {
-	n := iq4Width(len(sums))
-	if n == 0 || size == 0 || size%lanes != 0 {
-		return 0
-	}
-	x = x[:n*size]
-	if n == lanes {
-		sumSquaresAVX512(&x[0], size, &sums[0])
-	} else {
-		sumSquaresAVX2(&x[0], size, &sums[0])
-	}
-	return n
 }
 
 // FitIQ4 does fitIQ4 of package quant for the blocks of 32 values that follow
@@ -52,7 +36,7 @@ func FitIQ4(scales, x, importance, variances []float32) int {
 		firstImportance, firstVariance = &importance[:32*n][0], &variances[:n][0]
 	}
 	var finite bool
-	if n == lanes {
+	if n == iq4Lanes {
 		finite = fitIQ4AVX512(&x[0], firstImportance, firstVariance, &scales[0])
 	} else {
 		finite = fitIQ4AVX2(&x[0], firstImportance, firstVariance, &scales[0])
@@ -65,7 +49,7 @@ func FitIQ4(scales, x, importance, variances []float32) int {
 
 // fitFewIQ4 is FitIQ4 for fewer blocks than there are lanes.
 func fitFewIQ4(scales, x, importance, variances []float32) int {
-	const n = lanes / 2
+	const n = iq4Lanes / 2
 	if isa.Current() == isa.Generic || len(scales) == 0 {
 		return 0
 	}

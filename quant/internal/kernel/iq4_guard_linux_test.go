@@ -21,7 +21,6 @@ func TestIQ4StaysWithinItsSlices(t *testing.T) {
 				const stride = 18
 				packed := guarded[byte](t, stride*(n-1)+16, start)
 				require.NotPanics(t, func() {
-					kernel.SumSquares(variances, x, 32)
 					kernel.FitIQ4(scales, x, nil, nil)
 					kernel.FitIQ4(scales, x, importance, variances)
 					kernel.PackIQ4(packed, stride, x, scales)

@@ -2,9 +2,6 @@
 
 package kernel
 
-// SumSquares does nothing: there is no kernel.
-func SumSquares(sums, x []float32, size int) int { return 0 }
-
 // FitIQ4 does nothing: there is no kernel.
 func FitIQ4(scales, x, importance, variances []float32) int { return 0 }
 

@@ -4,11 +4,6 @@
 
 package kernel
 
-// sumSquaresAVX2 stores the sums of the squares of 8 rows of size values, a multiple of 8. It needs AVX2 and F16C.
-//
-//go:noescape
-func sumSquaresAVX2(x *float32, size int, sums *float32)
-
 // fitIQ4AVX2 fits 8 blocks. Without importance, it needs no variances. If a value is not finite, it stores nothing. It needs AVX2 and F16C.
 //
 //go:noescape
@@ -18,11 +13,6 @@ func fitIQ4AVX2(x *float32, importance *float32, variances *float32, scales *flo
 //
 //go:noescape
 func packIQ4AVX2(dst *byte, stride int, x *float32, inverses *float32, n int)
-
-// sumSquaresAVX512 stores the sums of the squares of 16 rows of size values, a multiple of 16. It needs AVX512F, BW, DQ and VL.
-//
-//go:noescape
-func sumSquaresAVX512(x *float32, size int, sums *float32)
 
 // fitIQ4AVX512 fits 16 blocks. Without importance, it needs no variances. If a value is not finite, it stores nothing. It needs AVX512F, BW, DQ and VL.
 //

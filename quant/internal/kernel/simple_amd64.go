@@ -134,3 +134,55 @@ func QuantizeBF16(dst []byte, x []float32) int {
 		return quantizeBF16AVX2(&dst[0], &x[0], n)
 	}
 }
+
+// SignsQ10 makes blocks as quantizeQ10 does, but for d.
+func SignsQ10(dst []byte, x []float32) int {
+	dst, x, n := operands(dst, 18, x, 128)
+	switch tier := isa.Current(); {
+	case n == 0 || tier == isa.Generic:
+		return 0
+	case tier == isa.AVX512:
+		return signsQ10AVX512(&dst[0], &x[0], n)
+	default:
+		return signsQ10AVX2(&dst[0], &x[0], n)
+	}
+}
+
+// QuantizeQ20 does quantizeQ20 for blocks of x.
+func QuantizeQ20(dst []byte, x []float32) int {
+	dst, x, n := operands(dst, 18, x, 64)
+	switch tier := isa.Current(); {
+	case n == 0 || tier == isa.Generic:
+		return 0
+	case tier == isa.AVX512:
+		return quantizeQ20AVX512(&dst[0], &x[0], n)
+	default:
+		return quantizeQ20AVX2(&dst[0], &x[0], n)
+	}
+}
+
+// QuantizeTQ10 does quantizeTQ10 for blocks of x.
+func QuantizeTQ10(dst []byte, x []float32) int {
+	dst, x, n := operands(dst, 54, x, 256)
+	switch tier := isa.Current(); {
+	case n == 0 || tier == isa.Generic:
+		return 0
+	case tier == isa.AVX512:
+		return quantizeTQ10AVX512(&dst[0], &x[0], n)
+	default:
+		return quantizeTQ10AVX2(&dst[0], &x[0], n)
+	}
+}
+
+// QuantizeTQ20 does quantizeTQ20 for blocks of x.
+func QuantizeTQ20(dst []byte, x []float32) int {
+	dst, x, n := operands(dst, 66, x, 256)
+	switch tier := isa.Current(); {
+	case n == 0 || tier == isa.Generic:
+		return 0
+	case tier == isa.AVX512:
+		return quantizeTQ20AVX512(&dst[0], &x[0], n)
+	default:
+		return quantizeTQ20AVX2(&dst[0], &x[0], n)
+	}
+}

@@ -403,407 +403,487 @@ DATA tables<>+1580(SB)/4, $0x42c00000
 DATA tables<>+1584(SB)/4, $0x42d00000
 DATA tables<>+1588(SB)/4, $0x42e00000
 DATA tables<>+1592(SB)/4, $0x42f00000
-DATA tables<>+1596(SB)/4, $0x7fffffff
-DATA tables<>+1600(SB)/4, $0x7fffffff
-DATA tables<>+1604(SB)/4, $0x7fffffff
-DATA tables<>+1608(SB)/4, $0x7fffffff
-DATA tables<>+1612(SB)/4, $0x7fffffff
-DATA tables<>+1616(SB)/4, $0x7fffffff
-DATA tables<>+1620(SB)/4, $0x7fffffff
-DATA tables<>+1624(SB)/4, $0x7fffffff
-DATA tables<>+1628(SB)/4, $0x7fffffff
-DATA tables<>+1632(SB)/4, $0x7fffffff
-DATA tables<>+1636(SB)/4, $0x7fffffff
-DATA tables<>+1640(SB)/4, $0x7fffffff
-DATA tables<>+1644(SB)/4, $0x7fffffff
-DATA tables<>+1648(SB)/4, $0x7fffffff
-DATA tables<>+1652(SB)/4, $0x7fffffff
-DATA tables<>+1656(SB)/4, $0x7fffffff
-DATA tables<>+1660(SB)/4, $0x42fe0000
-DATA tables<>+1664(SB)/4, $0x42fe0000
-DATA tables<>+1668(SB)/4, $0x42fe0000
-DATA tables<>+1672(SB)/4, $0x42fe0000
-DATA tables<>+1676(SB)/4, $0x42fe0000
-DATA tables<>+1680(SB)/4, $0x42fe0000
-DATA tables<>+1684(SB)/4, $0x42fe0000
-DATA tables<>+1688(SB)/4, $0x42fe0000
-DATA tables<>+1692(SB)/4, $0x42fe0000
-DATA tables<>+1696(SB)/4, $0x42fe0000
-DATA tables<>+1700(SB)/4, $0x42fe0000
-DATA tables<>+1704(SB)/4, $0x42fe0000
-DATA tables<>+1708(SB)/4, $0x42fe0000
-DATA tables<>+1712(SB)/4, $0x42fe0000
-DATA tables<>+1716(SB)/4, $0x42fe0000
-DATA tables<>+1720(SB)/4, $0x42fe0000
-DATA tables<>+1724(SB)/4, $0x3f800000
-DATA tables<>+1728(SB)/4, $0x3f800000
-DATA tables<>+1732(SB)/4, $0x3f800000
-DATA tables<>+1736(SB)/4, $0x3f800000
-DATA tables<>+1740(SB)/4, $0x3f800000
-DATA tables<>+1744(SB)/4, $0x3f800000
-DATA tables<>+1748(SB)/4, $0x3f800000
-DATA tables<>+1752(SB)/4, $0x3f800000
-DATA tables<>+1756(SB)/4, $0x3f800000
-DATA tables<>+1760(SB)/4, $0x3f800000
-DATA tables<>+1764(SB)/4, $0x3f800000
-DATA tables<>+1768(SB)/4, $0x3f800000
-DATA tables<>+1772(SB)/4, $0x3f800000
-DATA tables<>+1776(SB)/4, $0x3f800000
-DATA tables<>+1780(SB)/4, $0x3f800000
-DATA tables<>+1784(SB)/4, $0x3f800000
-DATA tables<>+1788(SB)/4, $0x80000000
-DATA tables<>+1792(SB)/4, $0x80000000
-DATA tables<>+1796(SB)/4, $0x80000000
-DATA tables<>+1800(SB)/4, $0x80000000
-DATA tables<>+1804(SB)/4, $0x80000000
-DATA tables<>+1808(SB)/4, $0x80000000
-DATA tables<>+1812(SB)/4, $0x80000000
-DATA tables<>+1816(SB)/4, $0x80000000
-DATA tables<>+1820(SB)/4, $0x80000000
-DATA tables<>+1824(SB)/4, $0x80000000
-DATA tables<>+1828(SB)/4, $0x80000000
-DATA tables<>+1832(SB)/4, $0x80000000
-DATA tables<>+1836(SB)/4, $0x80000000
-DATA tables<>+1840(SB)/4, $0x80000000
-DATA tables<>+1844(SB)/4, $0x80000000
-DATA tables<>+1848(SB)/4, $0x80000000
-DATA tables<>+1852(SB)/4, $0x3effffff
-DATA tables<>+1856(SB)/4, $0x3effffff
-DATA tables<>+1860(SB)/4, $0x3effffff
-DATA tables<>+1864(SB)/4, $0x3effffff
-DATA tables<>+1868(SB)/4, $0x3effffff
-DATA tables<>+1872(SB)/4, $0x3effffff
-DATA tables<>+1876(SB)/4, $0x3effffff
-DATA tables<>+1880(SB)/4, $0x3effffff
-DATA tables<>+1884(SB)/4, $0x3effffff
-DATA tables<>+1888(SB)/4, $0x3effffff
-DATA tables<>+1892(SB)/4, $0x3effffff
-DATA tables<>+1896(SB)/4, $0x3effffff
-DATA tables<>+1900(SB)/4, $0x3effffff
-DATA tables<>+1904(SB)/4, $0x3effffff
-DATA tables<>+1908(SB)/4, $0x3effffff
-DATA tables<>+1912(SB)/4, $0x3effffff
-DATA tables<>+1916(SB)/4, $0x000000ff
-DATA tables<>+1920(SB)/4, $0x000000ff
-DATA tables<>+1924(SB)/4, $0x000000ff
-DATA tables<>+1928(SB)/4, $0x000000ff
-DATA tables<>+1932(SB)/4, $0x000000ff
-DATA tables<>+1936(SB)/4, $0x000000ff
-DATA tables<>+1940(SB)/4, $0x000000ff
-DATA tables<>+1944(SB)/4, $0x000000ff
-DATA tables<>+1948(SB)/4, $0x000000ff
-DATA tables<>+1952(SB)/4, $0x000000ff
-DATA tables<>+1956(SB)/4, $0x000000ff
-DATA tables<>+1960(SB)/4, $0x000000ff
-DATA tables<>+1964(SB)/4, $0x000000ff
-DATA tables<>+1968(SB)/4, $0x000000ff
-DATA tables<>+1972(SB)/4, $0x000000ff
-DATA tables<>+1976(SB)/4, $0x000000ff
-DATA tables<>+1980(SB)/4, $0xbe000000
-DATA tables<>+1984(SB)/4, $0xbe000000
-DATA tables<>+1988(SB)/4, $0xbe000000
-DATA tables<>+1992(SB)/4, $0xbe000000
-DATA tables<>+1996(SB)/4, $0xbe000000
-DATA tables<>+2000(SB)/4, $0xbe000000
-DATA tables<>+2004(SB)/4, $0xbe000000
-DATA tables<>+2008(SB)/4, $0xbe000000
-DATA tables<>+2012(SB)/4, $0xbe000000
-DATA tables<>+2016(SB)/4, $0xbe000000
-DATA tables<>+2020(SB)/4, $0xbe000000
-DATA tables<>+2024(SB)/4, $0xbe000000
-DATA tables<>+2028(SB)/4, $0xbe000000
-DATA tables<>+2032(SB)/4, $0xbe000000
-DATA tables<>+2036(SB)/4, $0xbe000000
-DATA tables<>+2040(SB)/4, $0xbe000000
-DATA tables<>+2044(SB)/4, $0x41080000
-DATA tables<>+2048(SB)/4, $0x41080000
-DATA tables<>+2052(SB)/4, $0x41080000
-DATA tables<>+2056(SB)/4, $0x41080000
-DATA tables<>+2060(SB)/4, $0x41080000
-DATA tables<>+2064(SB)/4, $0x41080000
-DATA tables<>+2068(SB)/4, $0x41080000
-DATA tables<>+2072(SB)/4, $0x41080000
-DATA tables<>+2076(SB)/4, $0x41080000
-DATA tables<>+2080(SB)/4, $0x41080000
-DATA tables<>+2084(SB)/4, $0x41080000
-DATA tables<>+2088(SB)/4, $0x41080000
-DATA tables<>+2092(SB)/4, $0x41080000
-DATA tables<>+2096(SB)/4, $0x41080000
-DATA tables<>+2100(SB)/4, $0x41080000
-DATA tables<>+2104(SB)/4, $0x41080000
-DATA tables<>+2108(SB)/4, $0x0000000f
-DATA tables<>+2112(SB)/4, $0x0000000f
-DATA tables<>+2116(SB)/4, $0x0000000f
-DATA tables<>+2120(SB)/4, $0x0000000f
-DATA tables<>+2124(SB)/4, $0x0000000f
-DATA tables<>+2128(SB)/4, $0x0000000f
-DATA tables<>+2132(SB)/4, $0x0000000f
-DATA tables<>+2136(SB)/4, $0x0000000f
-DATA tables<>+2140(SB)/4, $0x0000000f
-DATA tables<>+2144(SB)/4, $0x0000000f
-DATA tables<>+2148(SB)/4, $0x0000000f
-DATA tables<>+2152(SB)/4, $0x0000000f
-DATA tables<>+2156(SB)/4, $0x0000000f
-DATA tables<>+2160(SB)/4, $0x0000000f
-DATA tables<>+2164(SB)/4, $0x0000000f
-DATA tables<>+2168(SB)/4, $0x0000000f
-DATA tables<>+2172(SB)/4, $0xbd800000
-DATA tables<>+2176(SB)/4, $0xbd800000
-DATA tables<>+2180(SB)/4, $0xbd800000
-DATA tables<>+2184(SB)/4, $0xbd800000
-DATA tables<>+2188(SB)/4, $0xbd800000
-DATA tables<>+2192(SB)/4, $0xbd800000
-DATA tables<>+2196(SB)/4, $0xbd800000
-DATA tables<>+2200(SB)/4, $0xbd800000
-DATA tables<>+2204(SB)/4, $0xbd800000
-DATA tables<>+2208(SB)/4, $0xbd800000
-DATA tables<>+2212(SB)/4, $0xbd800000
-DATA tables<>+2216(SB)/4, $0xbd800000
-DATA tables<>+2220(SB)/4, $0xbd800000
-DATA tables<>+2224(SB)/4, $0xbd800000
-DATA tables<>+2228(SB)/4, $0xbd800000
-DATA tables<>+2232(SB)/4, $0xbd800000
-DATA tables<>+2236(SB)/4, $0x41840000
-DATA tables<>+2240(SB)/4, $0x41840000
-DATA tables<>+2244(SB)/4, $0x41840000
-DATA tables<>+2248(SB)/4, $0x41840000
-DATA tables<>+2252(SB)/4, $0x41840000
-DATA tables<>+2256(SB)/4, $0x41840000
-DATA tables<>+2260(SB)/4, $0x41840000
-DATA tables<>+2264(SB)/4, $0x41840000
-DATA tables<>+2268(SB)/4, $0x41840000
-DATA tables<>+2272(SB)/4, $0x41840000
-DATA tables<>+2276(SB)/4, $0x41840000
-DATA tables<>+2280(SB)/4, $0x41840000
-DATA tables<>+2284(SB)/4, $0x41840000
-DATA tables<>+2288(SB)/4, $0x41840000
-DATA tables<>+2292(SB)/4, $0x41840000
-DATA tables<>+2296(SB)/4, $0x41840000
-DATA tables<>+2300(SB)/4, $0x0000001f
-DATA tables<>+2304(SB)/4, $0x0000001f
-DATA tables<>+2308(SB)/4, $0x0000001f
-DATA tables<>+2312(SB)/4, $0x0000001f
-DATA tables<>+2316(SB)/4, $0x0000001f
-DATA tables<>+2320(SB)/4, $0x0000001f
-DATA tables<>+2324(SB)/4, $0x0000001f
-DATA tables<>+2328(SB)/4, $0x0000001f
-DATA tables<>+2332(SB)/4, $0x0000001f
-DATA tables<>+2336(SB)/4, $0x0000001f
-DATA tables<>+2340(SB)/4, $0x0000001f
-DATA tables<>+2344(SB)/4, $0x0000001f
-DATA tables<>+2348(SB)/4, $0x0000001f
-DATA tables<>+2352(SB)/4, $0x0000001f
-DATA tables<>+2356(SB)/4, $0x0000001f
-DATA tables<>+2360(SB)/4, $0x0000001f
-DATA tables<>+2364(SB)/4, $0x0f0f0f0f
-DATA tables<>+2368(SB)/4, $0x0f0f0f0f
-DATA tables<>+2372(SB)/4, $0x0f0f0f0f
-DATA tables<>+2376(SB)/4, $0x0f0f0f0f
-DATA tables<>+2380(SB)/4, $0x0f0f0f0f
-DATA tables<>+2384(SB)/4, $0x0f0f0f0f
-DATA tables<>+2388(SB)/4, $0x0f0f0f0f
-DATA tables<>+2392(SB)/4, $0x0f0f0f0f
-DATA tables<>+2396(SB)/4, $0x0f0f0f0f
-DATA tables<>+2400(SB)/4, $0x0f0f0f0f
-DATA tables<>+2404(SB)/4, $0x0f0f0f0f
-DATA tables<>+2408(SB)/4, $0x0f0f0f0f
-DATA tables<>+2412(SB)/4, $0x0f0f0f0f
-DATA tables<>+2416(SB)/4, $0x0f0f0f0f
-DATA tables<>+2420(SB)/4, $0x0f0f0f0f
-DATA tables<>+2424(SB)/4, $0x0f0f0f0f
-DATA tables<>+2428(SB)/4, $0x41700000
-DATA tables<>+2432(SB)/4, $0x41700000
-DATA tables<>+2436(SB)/4, $0x41700000
-DATA tables<>+2440(SB)/4, $0x41700000
-DATA tables<>+2444(SB)/4, $0x41700000
-DATA tables<>+2448(SB)/4, $0x41700000
-DATA tables<>+2452(SB)/4, $0x41700000
-DATA tables<>+2456(SB)/4, $0x41700000
-DATA tables<>+2460(SB)/4, $0x41700000
-DATA tables<>+2464(SB)/4, $0x41700000
-DATA tables<>+2468(SB)/4, $0x41700000
-DATA tables<>+2472(SB)/4, $0x41700000
-DATA tables<>+2476(SB)/4, $0x41700000
-DATA tables<>+2480(SB)/4, $0x41700000
-DATA tables<>+2484(SB)/4, $0x41700000
-DATA tables<>+2488(SB)/4, $0x41700000
-DATA tables<>+2492(SB)/4, $0x3f000000
-DATA tables<>+2496(SB)/4, $0x3f000000
-DATA tables<>+2500(SB)/4, $0x3f000000
-DATA tables<>+2504(SB)/4, $0x3f000000
-DATA tables<>+2508(SB)/4, $0x3f000000
-DATA tables<>+2512(SB)/4, $0x3f000000
-DATA tables<>+2516(SB)/4, $0x3f000000
-DATA tables<>+2520(SB)/4, $0x3f000000
-DATA tables<>+2524(SB)/4, $0x3f000000
-DATA tables<>+2528(SB)/4, $0x3f000000
-DATA tables<>+2532(SB)/4, $0x3f000000
-DATA tables<>+2536(SB)/4, $0x3f000000
-DATA tables<>+2540(SB)/4, $0x3f000000
-DATA tables<>+2544(SB)/4, $0x3f000000
-DATA tables<>+2548(SB)/4, $0x3f000000
-DATA tables<>+2552(SB)/4, $0x3f000000
-DATA tables<>+2556(SB)/4, $0x41f80000
-DATA tables<>+2560(SB)/4, $0x41f80000
-DATA tables<>+2564(SB)/4, $0x41f80000
-DATA tables<>+2568(SB)/4, $0x41f80000
-DATA tables<>+2572(SB)/4, $0x41f80000
-DATA tables<>+2576(SB)/4, $0x41f80000
-DATA tables<>+2580(SB)/4, $0x41f80000
-DATA tables<>+2584(SB)/4, $0x41f80000
-DATA tables<>+2588(SB)/4, $0x41f80000
-DATA tables<>+2592(SB)/4, $0x41f80000
-DATA tables<>+2596(SB)/4, $0x41f80000
-DATA tables<>+2600(SB)/4, $0x41f80000
-DATA tables<>+2604(SB)/4, $0x41f80000
-DATA tables<>+2608(SB)/4, $0x41f80000
-DATA tables<>+2612(SB)/4, $0x41f80000
-DATA tables<>+2616(SB)/4, $0x41f80000
-DATA tables<>+2620(SB)/4, $0x00000004
-DATA tables<>+2624(SB)/4, $0x00000004
-DATA tables<>+2628(SB)/4, $0x00000004
-DATA tables<>+2632(SB)/4, $0x00000004
-DATA tables<>+2636(SB)/4, $0x00000004
-DATA tables<>+2640(SB)/4, $0x00000004
-DATA tables<>+2644(SB)/4, $0x00000004
-DATA tables<>+2648(SB)/4, $0x00000004
-DATA tables<>+2652(SB)/4, $0x00000004
-DATA tables<>+2656(SB)/4, $0x00000004
-DATA tables<>+2660(SB)/4, $0x00000004
-DATA tables<>+2664(SB)/4, $0x00000004
-DATA tables<>+2668(SB)/4, $0x00000004
-DATA tables<>+2672(SB)/4, $0x00000004
-DATA tables<>+2676(SB)/4, $0x00000004
-DATA tables<>+2680(SB)/4, $0x00000004
-DATA tables<>+2684(SB)/4, $0x00000002
-DATA tables<>+2688(SB)/4, $0x00000002
-DATA tables<>+2692(SB)/4, $0x00000002
-DATA tables<>+2696(SB)/4, $0x00000002
-DATA tables<>+2700(SB)/4, $0x00000002
-DATA tables<>+2704(SB)/4, $0x00000002
-DATA tables<>+2708(SB)/4, $0x00000002
-DATA tables<>+2712(SB)/4, $0x00000002
-DATA tables<>+2716(SB)/4, $0x00000002
-DATA tables<>+2720(SB)/4, $0x00000002
-DATA tables<>+2724(SB)/4, $0x00000002
-DATA tables<>+2728(SB)/4, $0x00000002
-DATA tables<>+2732(SB)/4, $0x00000002
-DATA tables<>+2736(SB)/4, $0x00000002
-DATA tables<>+2740(SB)/4, $0x00000002
-DATA tables<>+2744(SB)/4, $0x00000002
-DATA tables<>+2748(SB)/4, $0x00000001
-DATA tables<>+2752(SB)/4, $0x00000001
-DATA tables<>+2756(SB)/4, $0x00000001
-DATA tables<>+2760(SB)/4, $0x00000001
-DATA tables<>+2764(SB)/4, $0x00000001
-DATA tables<>+2768(SB)/4, $0x00000001
-DATA tables<>+2772(SB)/4, $0x00000001
-DATA tables<>+2776(SB)/4, $0x00000001
-DATA tables<>+2780(SB)/4, $0x00000001
-DATA tables<>+2784(SB)/4, $0x00000001
-DATA tables<>+2788(SB)/4, $0x00000001
-DATA tables<>+2792(SB)/4, $0x00000001
-DATA tables<>+2796(SB)/4, $0x00000001
-DATA tables<>+2800(SB)/4, $0x00000001
-DATA tables<>+2804(SB)/4, $0x00000001
-DATA tables<>+2808(SB)/4, $0x00000001
-DATA tables<>+2812(SB)/4, $0x00000008
-DATA tables<>+2816(SB)/4, $0x00000008
-DATA tables<>+2820(SB)/4, $0x00000008
-DATA tables<>+2824(SB)/4, $0x00000008
-DATA tables<>+2828(SB)/4, $0x00000008
-DATA tables<>+2832(SB)/4, $0x00000008
-DATA tables<>+2836(SB)/4, $0x00000008
-DATA tables<>+2840(SB)/4, $0x00000008
-DATA tables<>+2844(SB)/4, $0x00000008
-DATA tables<>+2848(SB)/4, $0x00000008
-DATA tables<>+2852(SB)/4, $0x00000008
-DATA tables<>+2856(SB)/4, $0x00000008
-DATA tables<>+2860(SB)/4, $0x00000008
-DATA tables<>+2864(SB)/4, $0x00000008
-DATA tables<>+2868(SB)/4, $0x00000008
-DATA tables<>+2872(SB)/4, $0x00000008
-DATA tables<>+2876(SB)/4, $0x00000000
-DATA tables<>+2880(SB)/4, $0x00000000
-DATA tables<>+2884(SB)/4, $0x00000000
-DATA tables<>+2888(SB)/4, $0x00000000
-DATA tables<>+2892(SB)/4, $0x00000000
-DATA tables<>+2896(SB)/4, $0x00000000
-DATA tables<>+2900(SB)/4, $0x00000000
-DATA tables<>+2904(SB)/4, $0x00000000
-DATA tables<>+2908(SB)/4, $0x00000000
-DATA tables<>+2912(SB)/4, $0x00000000
-DATA tables<>+2916(SB)/4, $0x00000000
-DATA tables<>+2920(SB)/4, $0x00000000
-DATA tables<>+2924(SB)/4, $0x00000000
-DATA tables<>+2928(SB)/4, $0x00000000
-DATA tables<>+2932(SB)/4, $0x00000000
-DATA tables<>+2936(SB)/4, $0x00000000
-DATA tables<>+2940(SB)/4, $0x40c00000
-DATA tables<>+2944(SB)/4, $0x40c00000
-DATA tables<>+2948(SB)/4, $0x40c00000
-DATA tables<>+2952(SB)/4, $0x40c00000
-DATA tables<>+2956(SB)/4, $0x40c00000
-DATA tables<>+2960(SB)/4, $0x40c00000
-DATA tables<>+2964(SB)/4, $0x40c00000
-DATA tables<>+2968(SB)/4, $0x40c00000
-DATA tables<>+2972(SB)/4, $0x40c00000
-DATA tables<>+2976(SB)/4, $0x40c00000
-DATA tables<>+2980(SB)/4, $0x40c00000
-DATA tables<>+2984(SB)/4, $0x40c00000
-DATA tables<>+2988(SB)/4, $0x40c00000
-DATA tables<>+2992(SB)/4, $0x40c00000
-DATA tables<>+2996(SB)/4, $0x40c00000
-DATA tables<>+3000(SB)/4, $0x40c00000
-DATA tables<>+3004(SB)/4, $0x44000000
-DATA tables<>+3008(SB)/4, $0x44000000
-DATA tables<>+3012(SB)/4, $0x44000000
-DATA tables<>+3016(SB)/4, $0x44000000
-DATA tables<>+3020(SB)/4, $0x44000000
-DATA tables<>+3024(SB)/4, $0x44000000
-DATA tables<>+3028(SB)/4, $0x44000000
-DATA tables<>+3032(SB)/4, $0x44000000
-DATA tables<>+3036(SB)/4, $0x44000000
-DATA tables<>+3040(SB)/4, $0x44000000
-DATA tables<>+3044(SB)/4, $0x44000000
-DATA tables<>+3048(SB)/4, $0x44000000
-DATA tables<>+3052(SB)/4, $0x44000000
-DATA tables<>+3056(SB)/4, $0x44000000
-DATA tables<>+3060(SB)/4, $0x44000000
-DATA tables<>+3064(SB)/4, $0x44000000
-DATA tables<>+3068(SB)/4, $0x00007fff
-DATA tables<>+3072(SB)/4, $0x00007fff
-DATA tables<>+3076(SB)/4, $0x00007fff
-DATA tables<>+3080(SB)/4, $0x00007fff
-DATA tables<>+3084(SB)/4, $0x00007fff
-DATA tables<>+3088(SB)/4, $0x00007fff
-DATA tables<>+3092(SB)/4, $0x00007fff
-DATA tables<>+3096(SB)/4, $0x00007fff
-DATA tables<>+3100(SB)/4, $0x00007fff
-DATA tables<>+3104(SB)/4, $0x00007fff
-DATA tables<>+3108(SB)/4, $0x00007fff
-DATA tables<>+3112(SB)/4, $0x00007fff
-DATA tables<>+3116(SB)/4, $0x00007fff
-DATA tables<>+3120(SB)/4, $0x00007fff
-DATA tables<>+3124(SB)/4, $0x00007fff
-DATA tables<>+3128(SB)/4, $0x00007fff
-DATA tables<>+3132(SB)/4, $0x00000010
-DATA tables<>+3136(SB)/4, $0x00000010
-DATA tables<>+3140(SB)/4, $0x00000010
-DATA tables<>+3144(SB)/4, $0x00000010
-DATA tables<>+3148(SB)/4, $0x00000010
-DATA tables<>+3152(SB)/4, $0x00000010
-DATA tables<>+3156(SB)/4, $0x00000010
-DATA tables<>+3160(SB)/4, $0x00000010
-DATA tables<>+3164(SB)/4, $0x00000010
-DATA tables<>+3168(SB)/4, $0x00000010
-DATA tables<>+3172(SB)/4, $0x00000010
-DATA tables<>+3176(SB)/4, $0x00000010
-DATA tables<>+3180(SB)/4, $0x00000010
-DATA tables<>+3184(SB)/4, $0x00000010
-DATA tables<>+3188(SB)/4, $0x00000010
-DATA tables<>+3192(SB)/4, $0x00000010
-GLOBL tables<>(SB), RODATA|NOPTR, $3196
+DATA tables<>+1596(SB)/4, $0x00000051
+DATA tables<>+1600(SB)/4, $0x00000051
+DATA tables<>+1604(SB)/4, $0x00000051
+DATA tables<>+1608(SB)/4, $0x00000051
+DATA tables<>+1612(SB)/4, $0x0000001b
+DATA tables<>+1616(SB)/4, $0x0000001b
+DATA tables<>+1620(SB)/4, $0x0000001b
+DATA tables<>+1624(SB)/4, $0x0000001b
+DATA tables<>+1628(SB)/4, $0x00000009
+DATA tables<>+1632(SB)/4, $0x00000009
+DATA tables<>+1636(SB)/4, $0x00000009
+DATA tables<>+1640(SB)/4, $0x00000009
+DATA tables<>+1644(SB)/4, $0x00000003
+DATA tables<>+1648(SB)/4, $0x00000003
+DATA tables<>+1652(SB)/4, $0x00000003
+DATA tables<>+1656(SB)/4, $0x00000003
+DATA tables<>+1660(SB)/4, $0x7fffffff
+DATA tables<>+1664(SB)/4, $0x7fffffff
+DATA tables<>+1668(SB)/4, $0x7fffffff
+DATA tables<>+1672(SB)/4, $0x7fffffff
+DATA tables<>+1676(SB)/4, $0x7fffffff
+DATA tables<>+1680(SB)/4, $0x7fffffff
+DATA tables<>+1684(SB)/4, $0x7fffffff
+DATA tables<>+1688(SB)/4, $0x7fffffff
+DATA tables<>+1692(SB)/4, $0x7fffffff
+DATA tables<>+1696(SB)/4, $0x7fffffff
+DATA tables<>+1700(SB)/4, $0x7fffffff
+DATA tables<>+1704(SB)/4, $0x7fffffff
+DATA tables<>+1708(SB)/4, $0x7fffffff
+DATA tables<>+1712(SB)/4, $0x7fffffff
+DATA tables<>+1716(SB)/4, $0x7fffffff
+DATA tables<>+1720(SB)/4, $0x7fffffff
+DATA tables<>+1724(SB)/4, $0x42fe0000
+DATA tables<>+1728(SB)/4, $0x42fe0000
+DATA tables<>+1732(SB)/4, $0x42fe0000
+DATA tables<>+1736(SB)/4, $0x42fe0000
+DATA tables<>+1740(SB)/4, $0x42fe0000
+DATA tables<>+1744(SB)/4, $0x42fe0000
+DATA tables<>+1748(SB)/4, $0x42fe0000
+DATA tables<>+1752(SB)/4, $0x42fe0000
+DATA tables<>+1756(SB)/4, $0x42fe0000
+DATA tables<>+1760(SB)/4, $0x42fe0000
+DATA tables<>+1764(SB)/4, $0x42fe0000
+DATA tables<>+1768(SB)/4, $0x42fe0000
+DATA tables<>+1772(SB)/4, $0x42fe0000
+DATA tables<>+1776(SB)/4, $0x42fe0000
+DATA tables<>+1780(SB)/4, $0x42fe0000
+DATA tables<>+1784(SB)/4, $0x42fe0000
+DATA tables<>+1788(SB)/4, $0x3f800000
+DATA tables<>+1792(SB)/4, $0x3f800000
+DATA tables<>+1796(SB)/4, $0x3f800000
+DATA tables<>+1800(SB)/4, $0x3f800000
+DATA tables<>+1804(SB)/4, $0x3f800000
+DATA tables<>+1808(SB)/4, $0x3f800000
+DATA tables<>+1812(SB)/4, $0x3f800000
+DATA tables<>+1816(SB)/4, $0x3f800000
+DATA tables<>+1820(SB)/4, $0x3f800000
+DATA tables<>+1824(SB)/4, $0x3f800000
+DATA tables<>+1828(SB)/4, $0x3f800000
+DATA tables<>+1832(SB)/4, $0x3f800000
+DATA tables<>+1836(SB)/4, $0x3f800000
+DATA tables<>+1840(SB)/4, $0x3f800000
+DATA tables<>+1844(SB)/4, $0x3f800000
+DATA tables<>+1848(SB)/4, $0x3f800000
+DATA tables<>+1852(SB)/4, $0x80000000
+DATA tables<>+1856(SB)/4, $0x80000000
+DATA tables<>+1860(SB)/4, $0x80000000
+DATA tables<>+1864(SB)/4, $0x80000000
+DATA tables<>+1868(SB)/4, $0x80000000
+DATA tables<>+1872(SB)/4, $0x80000000
+DATA tables<>+1876(SB)/4, $0x80000000
+DATA tables<>+1880(SB)/4, $0x80000000
+DATA tables<>+1884(SB)/4, $0x80000000
+DATA tables<>+1888(SB)/4, $0x80000000
+DATA tables<>+1892(SB)/4, $0x80000000
+DATA tables<>+1896(SB)/4, $0x80000000
+DATA tables<>+1900(SB)/4, $0x80000000
+DATA tables<>+1904(SB)/4, $0x80000000
+DATA tables<>+1908(SB)/4, $0x80000000
+DATA tables<>+1912(SB)/4, $0x80000000
+DATA tables<>+1916(SB)/4, $0x3effffff
+DATA tables<>+1920(SB)/4, $0x3effffff
+DATA tables<>+1924(SB)/4, $0x3effffff
+DATA tables<>+1928(SB)/4, $0x3effffff
+DATA tables<>+1932(SB)/4, $0x3effffff
+DATA tables<>+1936(SB)/4, $0x3effffff
+DATA tables<>+1940(SB)/4, $0x3effffff
+DATA tables<>+1944(SB)/4, $0x3effffff
+DATA tables<>+1948(SB)/4, $0x3effffff
+DATA tables<>+1952(SB)/4, $0x3effffff
+DATA tables<>+1956(SB)/4, $0x3effffff
+DATA tables<>+1960(SB)/4, $0x3effffff
+DATA tables<>+1964(SB)/4, $0x3effffff
+DATA tables<>+1968(SB)/4, $0x3effffff
+DATA tables<>+1972(SB)/4, $0x3effffff
+DATA tables<>+1976(SB)/4, $0x3effffff
+DATA tables<>+1980(SB)/4, $0x000000ff
+DATA tables<>+1984(SB)/4, $0x000000ff
+DATA tables<>+1988(SB)/4, $0x000000ff
+DATA tables<>+1992(SB)/4, $0x000000ff
+DATA tables<>+1996(SB)/4, $0x000000ff
+DATA tables<>+2000(SB)/4, $0x000000ff
+DATA tables<>+2004(SB)/4, $0x000000ff
+DATA tables<>+2008(SB)/4, $0x000000ff
+DATA tables<>+2012(SB)/4, $0x000000ff
+DATA tables<>+2016(SB)/4, $0x000000ff
+DATA tables<>+2020(SB)/4, $0x000000ff
+DATA tables<>+2024(SB)/4, $0x000000ff
+DATA tables<>+2028(SB)/4, $0x000000ff
+DATA tables<>+2032(SB)/4, $0x000000ff
+DATA tables<>+2036(SB)/4, $0x000000ff
+DATA tables<>+2040(SB)/4, $0x000000ff
+DATA tables<>+2044(SB)/4, $0xbe000000
+DATA tables<>+2048(SB)/4, $0xbe000000
+DATA tables<>+2052(SB)/4, $0xbe000000
+DATA tables<>+2056(SB)/4, $0xbe000000
+DATA tables<>+2060(SB)/4, $0xbe000000
+DATA tables<>+2064(SB)/4, $0xbe000000
+DATA tables<>+2068(SB)/4, $0xbe000000
+DATA tables<>+2072(SB)/4, $0xbe000000
+DATA tables<>+2076(SB)/4, $0xbe000000
+DATA tables<>+2080(SB)/4, $0xbe000000
+DATA tables<>+2084(SB)/4, $0xbe000000
+DATA tables<>+2088(SB)/4, $0xbe000000
+DATA tables<>+2092(SB)/4, $0xbe000000
+DATA tables<>+2096(SB)/4, $0xbe000000
+DATA tables<>+2100(SB)/4, $0xbe000000
+DATA tables<>+2104(SB)/4, $0xbe000000
+DATA tables<>+2108(SB)/4, $0x41080000
+DATA tables<>+2112(SB)/4, $0x41080000
+DATA tables<>+2116(SB)/4, $0x41080000
+DATA tables<>+2120(SB)/4, $0x41080000
+DATA tables<>+2124(SB)/4, $0x41080000
+DATA tables<>+2128(SB)/4, $0x41080000
+DATA tables<>+2132(SB)/4, $0x41080000
+DATA tables<>+2136(SB)/4, $0x41080000
+DATA tables<>+2140(SB)/4, $0x41080000
+DATA tables<>+2144(SB)/4, $0x41080000
+DATA tables<>+2148(SB)/4, $0x41080000
+DATA tables<>+2152(SB)/4, $0x41080000
+DATA tables<>+2156(SB)/4, $0x41080000
+DATA tables<>+2160(SB)/4, $0x41080000
+DATA tables<>+2164(SB)/4, $0x41080000
+DATA tables<>+2168(SB)/4, $0x41080000
+DATA tables<>+2172(SB)/4, $0x0000000f
+DATA tables<>+2176(SB)/4, $0x0000000f
+DATA tables<>+2180(SB)/4, $0x0000000f
+DATA tables<>+2184(SB)/4, $0x0000000f
+DATA tables<>+2188(SB)/4, $0x0000000f
+DATA tables<>+2192(SB)/4, $0x0000000f
+DATA tables<>+2196(SB)/4, $0x0000000f
+DATA tables<>+2200(SB)/4, $0x0000000f
+DATA tables<>+2204(SB)/4, $0x0000000f
+DATA tables<>+2208(SB)/4, $0x0000000f
+DATA tables<>+2212(SB)/4, $0x0000000f
+DATA tables<>+2216(SB)/4, $0x0000000f
+DATA tables<>+2220(SB)/4, $0x0000000f
+DATA tables<>+2224(SB)/4, $0x0000000f
+DATA tables<>+2228(SB)/4, $0x0000000f
+DATA tables<>+2232(SB)/4, $0x0000000f
+DATA tables<>+2236(SB)/4, $0xbd800000
+DATA tables<>+2240(SB)/4, $0xbd800000
+DATA tables<>+2244(SB)/4, $0xbd800000
+DATA tables<>+2248(SB)/4, $0xbd800000
+DATA tables<>+2252(SB)/4, $0xbd800000
+DATA tables<>+2256(SB)/4, $0xbd800000
+DATA tables<>+2260(SB)/4, $0xbd800000
+DATA tables<>+2264(SB)/4, $0xbd800000
+DATA tables<>+2268(SB)/4, $0xbd800000
+DATA tables<>+2272(SB)/4, $0xbd800000
+DATA tables<>+2276(SB)/4, $0xbd800000
+DATA tables<>+2280(SB)/4, $0xbd800000
+DATA tables<>+2284(SB)/4, $0xbd800000
+DATA tables<>+2288(SB)/4, $0xbd800000
+DATA tables<>+2292(SB)/4, $0xbd800000
+DATA tables<>+2296(SB)/4, $0xbd800000
+DATA tables<>+2300(SB)/4, $0x41840000
+DATA tables<>+2304(SB)/4, $0x41840000
+DATA tables<>+2308(SB)/4, $0x41840000
+DATA tables<>+2312(SB)/4, $0x41840000
+DATA tables<>+2316(SB)/4, $0x41840000
+DATA tables<>+2320(SB)/4, $0x41840000
+DATA tables<>+2324(SB)/4, $0x41840000
+DATA tables<>+2328(SB)/4, $0x41840000
+DATA tables<>+2332(SB)/4, $0x41840000
+DATA tables<>+2336(SB)/4, $0x41840000
+DATA tables<>+2340(SB)/4, $0x41840000
+DATA tables<>+2344(SB)/4, $0x41840000
+DATA tables<>+2348(SB)/4, $0x41840000
+DATA tables<>+2352(SB)/4, $0x41840000
+DATA tables<>+2356(SB)/4, $0x41840000
+DATA tables<>+2360(SB)/4, $0x41840000
+DATA tables<>+2364(SB)/4, $0x0000001f
+DATA tables<>+2368(SB)/4, $0x0000001f
+DATA tables<>+2372(SB)/4, $0x0000001f
+DATA tables<>+2376(SB)/4, $0x0000001f
+DATA tables<>+2380(SB)/4, $0x0000001f
+DATA tables<>+2384(SB)/4, $0x0000001f
+DATA tables<>+2388(SB)/4, $0x0000001f
+DATA tables<>+2392(SB)/4, $0x0000001f
+DATA tables<>+2396(SB)/4, $0x0000001f
+DATA tables<>+2400(SB)/4, $0x0000001f
+DATA tables<>+2404(SB)/4, $0x0000001f
+DATA tables<>+2408(SB)/4, $0x0000001f
+DATA tables<>+2412(SB)/4, $0x0000001f
+DATA tables<>+2416(SB)/4, $0x0000001f
+DATA tables<>+2420(SB)/4, $0x0000001f
+DATA tables<>+2424(SB)/4, $0x0000001f
+DATA tables<>+2428(SB)/4, $0x0f0f0f0f
+DATA tables<>+2432(SB)/4, $0x0f0f0f0f
+DATA tables<>+2436(SB)/4, $0x0f0f0f0f
+DATA tables<>+2440(SB)/4, $0x0f0f0f0f
+DATA tables<>+2444(SB)/4, $0x0f0f0f0f
+DATA tables<>+2448(SB)/4, $0x0f0f0f0f
+DATA tables<>+2452(SB)/4, $0x0f0f0f0f
+DATA tables<>+2456(SB)/4, $0x0f0f0f0f
+DATA tables<>+2460(SB)/4, $0x0f0f0f0f
+DATA tables<>+2464(SB)/4, $0x0f0f0f0f
+DATA tables<>+2468(SB)/4, $0x0f0f0f0f
+DATA tables<>+2472(SB)/4, $0x0f0f0f0f
+DATA tables<>+2476(SB)/4, $0x0f0f0f0f
+DATA tables<>+2480(SB)/4, $0x0f0f0f0f
+DATA tables<>+2484(SB)/4, $0x0f0f0f0f
+DATA tables<>+2488(SB)/4, $0x0f0f0f0f
+DATA tables<>+2492(SB)/4, $0x41700000
+DATA tables<>+2496(SB)/4, $0x41700000
+DATA tables<>+2500(SB)/4, $0x41700000
+DATA tables<>+2504(SB)/4, $0x41700000
+DATA tables<>+2508(SB)/4, $0x41700000
+DATA tables<>+2512(SB)/4, $0x41700000
+DATA tables<>+2516(SB)/4, $0x41700000
+DATA tables<>+2520(SB)/4, $0x41700000
+DATA tables<>+2524(SB)/4, $0x41700000
+DATA tables<>+2528(SB)/4, $0x41700000
+DATA tables<>+2532(SB)/4, $0x41700000
+DATA tables<>+2536(SB)/4, $0x41700000
+DATA tables<>+2540(SB)/4, $0x41700000
+DATA tables<>+2544(SB)/4, $0x41700000
+DATA tables<>+2548(SB)/4, $0x41700000
+DATA tables<>+2552(SB)/4, $0x41700000
+DATA tables<>+2556(SB)/4, $0x3f000000
+DATA tables<>+2560(SB)/4, $0x3f000000
+DATA tables<>+2564(SB)/4, $0x3f000000
+DATA tables<>+2568(SB)/4, $0x3f000000
+DATA tables<>+2572(SB)/4, $0x3f000000
+DATA tables<>+2576(SB)/4, $0x3f000000
+DATA tables<>+2580(SB)/4, $0x3f000000
+DATA tables<>+2584(SB)/4, $0x3f000000
+DATA tables<>+2588(SB)/4, $0x3f000000
+DATA tables<>+2592(SB)/4, $0x3f000000
+DATA tables<>+2596(SB)/4, $0x3f000000
+DATA tables<>+2600(SB)/4, $0x3f000000
+DATA tables<>+2604(SB)/4, $0x3f000000
+DATA tables<>+2608(SB)/4, $0x3f000000
+DATA tables<>+2612(SB)/4, $0x3f000000
+DATA tables<>+2616(SB)/4, $0x3f000000
+DATA tables<>+2620(SB)/4, $0x41f80000
+DATA tables<>+2624(SB)/4, $0x41f80000
+DATA tables<>+2628(SB)/4, $0x41f80000
+DATA tables<>+2632(SB)/4, $0x41f80000
+DATA tables<>+2636(SB)/4, $0x41f80000
+DATA tables<>+2640(SB)/4, $0x41f80000
+DATA tables<>+2644(SB)/4, $0x41f80000
+DATA tables<>+2648(SB)/4, $0x41f80000
+DATA tables<>+2652(SB)/4, $0x41f80000
+DATA tables<>+2656(SB)/4, $0x41f80000
+DATA tables<>+2660(SB)/4, $0x41f80000
+DATA tables<>+2664(SB)/4, $0x41f80000
+DATA tables<>+2668(SB)/4, $0x41f80000
+DATA tables<>+2672(SB)/4, $0x41f80000
+DATA tables<>+2676(SB)/4, $0x41f80000
+DATA tables<>+2680(SB)/4, $0x41f80000
+DATA tables<>+2684(SB)/4, $0x00000004
+DATA tables<>+2688(SB)/4, $0x00000004
+DATA tables<>+2692(SB)/4, $0x00000004
+DATA tables<>+2696(SB)/4, $0x00000004
+DATA tables<>+2700(SB)/4, $0x00000004
+DATA tables<>+2704(SB)/4, $0x00000004
+DATA tables<>+2708(SB)/4, $0x00000004
+DATA tables<>+2712(SB)/4, $0x00000004
+DATA tables<>+2716(SB)/4, $0x00000004
+DATA tables<>+2720(SB)/4, $0x00000004
+DATA tables<>+2724(SB)/4, $0x00000004
+DATA tables<>+2728(SB)/4, $0x00000004
+DATA tables<>+2732(SB)/4, $0x00000004
+DATA tables<>+2736(SB)/4, $0x00000004
+DATA tables<>+2740(SB)/4, $0x00000004
+DATA tables<>+2744(SB)/4, $0x00000004
+DATA tables<>+2748(SB)/4, $0x00000002
+DATA tables<>+2752(SB)/4, $0x00000002
+DATA tables<>+2756(SB)/4, $0x00000002
+DATA tables<>+2760(SB)/4, $0x00000002
+DATA tables<>+2764(SB)/4, $0x00000002
+DATA tables<>+2768(SB)/4, $0x00000002
+DATA tables<>+2772(SB)/4, $0x00000002
+DATA tables<>+2776(SB)/4, $0x00000002
+DATA tables<>+2780(SB)/4, $0x00000002
+DATA tables<>+2784(SB)/4, $0x00000002
+DATA tables<>+2788(SB)/4, $0x00000002
+DATA tables<>+2792(SB)/4, $0x00000002
+DATA tables<>+2796(SB)/4, $0x00000002
+DATA tables<>+2800(SB)/4, $0x00000002
+DATA tables<>+2804(SB)/4, $0x00000002
+DATA tables<>+2808(SB)/4, $0x00000002
+DATA tables<>+2812(SB)/4, $0x00000001
+DATA tables<>+2816(SB)/4, $0x00000001
+DATA tables<>+2820(SB)/4, $0x00000001
+DATA tables<>+2824(SB)/4, $0x00000001
+DATA tables<>+2828(SB)/4, $0x00000001
+DATA tables<>+2832(SB)/4, $0x00000001
+DATA tables<>+2836(SB)/4, $0x00000001
+DATA tables<>+2840(SB)/4, $0x00000001
+DATA tables<>+2844(SB)/4, $0x00000001
+DATA tables<>+2848(SB)/4, $0x00000001
+DATA tables<>+2852(SB)/4, $0x00000001
+DATA tables<>+2856(SB)/4, $0x00000001
+DATA tables<>+2860(SB)/4, $0x00000001
+DATA tables<>+2864(SB)/4, $0x00000001
+DATA tables<>+2868(SB)/4, $0x00000001
+DATA tables<>+2872(SB)/4, $0x00000001
+DATA tables<>+2876(SB)/4, $0x00000008
+DATA tables<>+2880(SB)/4, $0x00000008
+DATA tables<>+2884(SB)/4, $0x00000008
+DATA tables<>+2888(SB)/4, $0x00000008
+DATA tables<>+2892(SB)/4, $0x00000008
+DATA tables<>+2896(SB)/4, $0x00000008
+DATA tables<>+2900(SB)/4, $0x00000008
+DATA tables<>+2904(SB)/4, $0x00000008
+DATA tables<>+2908(SB)/4, $0x00000008
+DATA tables<>+2912(SB)/4, $0x00000008
+DATA tables<>+2916(SB)/4, $0x00000008
+DATA tables<>+2920(SB)/4, $0x00000008
+DATA tables<>+2924(SB)/4, $0x00000008
+DATA tables<>+2928(SB)/4, $0x00000008
+DATA tables<>+2932(SB)/4, $0x00000008
+DATA tables<>+2936(SB)/4, $0x00000008
+DATA tables<>+2940(SB)/4, $0x00000000
+DATA tables<>+2944(SB)/4, $0x00000000
+DATA tables<>+2948(SB)/4, $0x00000000
+DATA tables<>+2952(SB)/4, $0x00000000
+DATA tables<>+2956(SB)/4, $0x00000000
+DATA tables<>+2960(SB)/4, $0x00000000
+DATA tables<>+2964(SB)/4, $0x00000000
+DATA tables<>+2968(SB)/4, $0x00000000
+DATA tables<>+2972(SB)/4, $0x00000000
+DATA tables<>+2976(SB)/4, $0x00000000
+DATA tables<>+2980(SB)/4, $0x00000000
+DATA tables<>+2984(SB)/4, $0x00000000
+DATA tables<>+2988(SB)/4, $0x00000000
+DATA tables<>+2992(SB)/4, $0x00000000
+DATA tables<>+2996(SB)/4, $0x00000000
+DATA tables<>+3000(SB)/4, $0x00000000
+DATA tables<>+3004(SB)/4, $0x40c00000
+DATA tables<>+3008(SB)/4, $0x40c00000
+DATA tables<>+3012(SB)/4, $0x40c00000
+DATA tables<>+3016(SB)/4, $0x40c00000
+DATA tables<>+3020(SB)/4, $0x40c00000
+DATA tables<>+3024(SB)/4, $0x40c00000
+DATA tables<>+3028(SB)/4, $0x40c00000
+DATA tables<>+3032(SB)/4, $0x40c00000
+DATA tables<>+3036(SB)/4, $0x40c00000
+DATA tables<>+3040(SB)/4, $0x40c00000
+DATA tables<>+3044(SB)/4, $0x40c00000
+DATA tables<>+3048(SB)/4, $0x40c00000
+DATA tables<>+3052(SB)/4, $0x40c00000
+DATA tables<>+3056(SB)/4, $0x40c00000
+DATA tables<>+3060(SB)/4, $0x40c00000
+DATA tables<>+3064(SB)/4, $0x40c00000
+DATA tables<>+3068(SB)/4, $0x44000000
+DATA tables<>+3072(SB)/4, $0x44000000
+DATA tables<>+3076(SB)/4, $0x44000000
+DATA tables<>+3080(SB)/4, $0x44000000
+DATA tables<>+3084(SB)/4, $0x44000000
+DATA tables<>+3088(SB)/4, $0x44000000
+DATA tables<>+3092(SB)/4, $0x44000000
+DATA tables<>+3096(SB)/4, $0x44000000
+DATA tables<>+3100(SB)/4, $0x44000000
+DATA tables<>+3104(SB)/4, $0x44000000
+DATA tables<>+3108(SB)/4, $0x44000000
+DATA tables<>+3112(SB)/4, $0x44000000
+DATA tables<>+3116(SB)/4, $0x44000000
+DATA tables<>+3120(SB)/4, $0x44000000
+DATA tables<>+3124(SB)/4, $0x44000000
+DATA tables<>+3128(SB)/4, $0x44000000
+DATA tables<>+3132(SB)/4, $0x00007fff
+DATA tables<>+3136(SB)/4, $0x00007fff
+DATA tables<>+3140(SB)/4, $0x00007fff
+DATA tables<>+3144(SB)/4, $0x00007fff
+DATA tables<>+3148(SB)/4, $0x00007fff
+DATA tables<>+3152(SB)/4, $0x00007fff
+DATA tables<>+3156(SB)/4, $0x00007fff
+DATA tables<>+3160(SB)/4, $0x00007fff
+DATA tables<>+3164(SB)/4, $0x00007fff
+DATA tables<>+3168(SB)/4, $0x00007fff
+DATA tables<>+3172(SB)/4, $0x00007fff
+DATA tables<>+3176(SB)/4, $0x00007fff
+DATA tables<>+3180(SB)/4, $0x00007fff
+DATA tables<>+3184(SB)/4, $0x00007fff
+DATA tables<>+3188(SB)/4, $0x00007fff
+DATA tables<>+3192(SB)/4, $0x00007fff
+DATA tables<>+3196(SB)/4, $0x04010401
+DATA tables<>+3200(SB)/4, $0x04010401
+DATA tables<>+3204(SB)/4, $0x04010401
+DATA tables<>+3208(SB)/4, $0x04010401
+DATA tables<>+3212(SB)/4, $0x04010401
+DATA tables<>+3216(SB)/4, $0x04010401
+DATA tables<>+3220(SB)/4, $0x04010401
+DATA tables<>+3224(SB)/4, $0x04010401
+DATA tables<>+3228(SB)/4, $0x04010401
+DATA tables<>+3232(SB)/4, $0x04010401
+DATA tables<>+3236(SB)/4, $0x04010401
+DATA tables<>+3240(SB)/4, $0x04010401
+DATA tables<>+3244(SB)/4, $0x04010401
+DATA tables<>+3248(SB)/4, $0x04010401
+DATA tables<>+3252(SB)/4, $0x04010401
+DATA tables<>+3256(SB)/4, $0x04010401
+DATA tables<>+3260(SB)/4, $0x00100001
+DATA tables<>+3264(SB)/4, $0x00100001
+DATA tables<>+3268(SB)/4, $0x00100001
+DATA tables<>+3272(SB)/4, $0x00100001
+DATA tables<>+3276(SB)/4, $0x00100001
+DATA tables<>+3280(SB)/4, $0x00100001
+DATA tables<>+3284(SB)/4, $0x00100001
+DATA tables<>+3288(SB)/4, $0x00100001
+DATA tables<>+3292(SB)/4, $0x00100001
+DATA tables<>+3296(SB)/4, $0x00100001
+DATA tables<>+3300(SB)/4, $0x00100001
+DATA tables<>+3304(SB)/4, $0x00100001
+DATA tables<>+3308(SB)/4, $0x00100001
+DATA tables<>+3312(SB)/4, $0x00100001
+DATA tables<>+3316(SB)/4, $0x00100001
+DATA tables<>+3320(SB)/4, $0x00100001
+DATA tables<>+3324(SB)/4, $0x000000f2
+DATA tables<>+3328(SB)/4, $0x000000f2
+DATA tables<>+3332(SB)/4, $0x000000f2
+DATA tables<>+3336(SB)/4, $0x000000f2
+DATA tables<>+3340(SB)/4, $0x000000f2
+DATA tables<>+3344(SB)/4, $0x000000f2
+DATA tables<>+3348(SB)/4, $0x000000f2
+DATA tables<>+3352(SB)/4, $0x000000f2
+DATA tables<>+3356(SB)/4, $0x000000f2
+DATA tables<>+3360(SB)/4, $0x000000f2
+DATA tables<>+3364(SB)/4, $0x000000f2
+DATA tables<>+3368(SB)/4, $0x000000f2
+DATA tables<>+3372(SB)/4, $0x000000f2
+DATA tables<>+3376(SB)/4, $0x000000f2
+DATA tables<>+3380(SB)/4, $0x000000f2
+DATA tables<>+3384(SB)/4, $0x000000f2
+DATA tables<>+3388(SB)/4, $0x000021b7
+DATA tables<>+3392(SB)/4, $0x000021b7
+DATA tables<>+3396(SB)/4, $0x000021b7
+DATA tables<>+3400(SB)/4, $0x000021b7
+DATA tables<>+3404(SB)/4, $0x000021b7
+DATA tables<>+3408(SB)/4, $0x000021b7
+DATA tables<>+3412(SB)/4, $0x000021b7
+DATA tables<>+3416(SB)/4, $0x000021b7
+DATA tables<>+3420(SB)/4, $0x000021b7
+DATA tables<>+3424(SB)/4, $0x000021b7
+DATA tables<>+3428(SB)/4, $0x000021b7
+DATA tables<>+3432(SB)/4, $0x000021b7
+DATA tables<>+3436(SB)/4, $0x000021b7
+DATA tables<>+3440(SB)/4, $0x000021b7
+DATA tables<>+3444(SB)/4, $0x000021b7
+DATA tables<>+3448(SB)/4, $0x000021b7
+DATA tables<>+3452(SB)/4, $0x00000010
+DATA tables<>+3456(SB)/4, $0x00000010
+DATA tables<>+3460(SB)/4, $0x00000010
+DATA tables<>+3464(SB)/4, $0x00000010
+DATA tables<>+3468(SB)/4, $0x00000010
+DATA tables<>+3472(SB)/4, $0x00000010
+DATA tables<>+3476(SB)/4, $0x00000010
+DATA tables<>+3480(SB)/4, $0x00000010
+DATA tables<>+3484(SB)/4, $0x00000010
+DATA tables<>+3488(SB)/4, $0x00000010
+DATA tables<>+3492(SB)/4, $0x00000010
+DATA tables<>+3496(SB)/4, $0x00000010
+DATA tables<>+3500(SB)/4, $0x00000010
+DATA tables<>+3504(SB)/4, $0x00000010
+DATA tables<>+3508(SB)/4, $0x00000010
+DATA tables<>+3512(SB)/4, $0x00000010
+GLOBL tables<>(SB), RODATA|NOPTR, $3516
 
 // func quantizeQ80AVX2(dst *byte, x *float32, n int) (done int)
 // Requires: AVX, AVX2, F16C
@@ -820,7 +900,7 @@ block:
 	VMOVUPS      32(CX), Y1
 	VMOVUPS      64(CX), Y2
 	VMOVUPS      96(CX), Y3
-	VMOVUPS      tables<>+1596(SB), Y4
+	VMOVUPS      tables<>+1660(SB), Y4
 	VANDPS       Y4, Y0, Y5
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
@@ -837,17 +917,17 @@ block:
 	VMOVD        X4, SI
 	CMPL         SI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+1660(SB), X4, X4
+	VDIVSS       tables<>+1724(SB), X4, X4
 	VCVTPS2PH    $0x00, X4, X5
 	VPEXTRW      $0x00, X5, (AX)
-	VMOVSS       tables<>+1724(SB), X5
+	VMOVSS       tables<>+1788(SB), X5
 	VXORPS       X6, X6, X6
 	VCMPSS       $0x04, X6, X4, X6
 	VDIVSS       X4, X5, X4
 	VANDPS       X6, X4, X4
 	VBROADCASTSS X4, Y4
-	VMOVUPS      tables<>+1788(SB), Y5
-	VMOVUPS      tables<>+1852(SB), Y6
+	VMOVUPS      tables<>+1852(SB), Y5
+	VMOVUPS      tables<>+1916(SB), Y6
 	VMULPS       Y4, Y0, Y0
 	VANDPS       Y5, Y0, Y7
 	VORPS        Y6, Y7, Y7
@@ -868,7 +948,7 @@ block:
 	VORPS        Y6, Y4, Y4
 	VADDPS       Y4, Y3, Y3
 	VCVTTPS2DQ   Y3, Y3
-	VMOVUPS      tables<>+1916(SB), Y4
+	VMOVUPS      tables<>+1980(SB), Y4
 	VANDPS       Y4, Y0, Y0
 	VANDPS       Y4, Y1, Y1
 	VANDPS       Y4, Y2, Y2
@@ -905,7 +985,7 @@ block:
 	VMOVUPS      32(CX), Y1
 	VMOVUPS      64(CX), Y2
 	VMOVUPS      96(CX), Y3
-	VMOVUPS      tables<>+1596(SB), Y4
+	VMOVUPS      tables<>+1660(SB), Y4
 	VANDPS       Y4, Y0, Y5
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
@@ -936,17 +1016,17 @@ block:
 	TZCNTL       SI, SI
 	VXORPS       X4, X4, X4
 	VADDSS       (CX)(SI*4), X4, X4
-	VMULSS       tables<>+1980(SB), X4, X4
+	VMULSS       tables<>+2044(SB), X4, X4
 	VCVTPS2PH    $0x00, X4, X5
 	VPEXTRW      $0x00, X5, (AX)
-	VMOVSS       tables<>+1724(SB), X5
+	VMOVSS       tables<>+1788(SB), X5
 	VXORPS       X6, X6, X6
 	VCMPSS       $0x04, X6, X4, X6
 	VDIVSS       X4, X5, X4
 	VANDPS       X6, X4, X4
 	VBROADCASTSS X4, Y4
-	VMOVUPS      tables<>+2044(SB), Y5
-	VMOVUPS      tables<>+2108(SB), Y6
+	VMOVUPS      tables<>+2108(SB), Y5
+	VMOVUPS      tables<>+2172(SB), Y6
 	VMULPS       Y4, Y0, Y0
 	VADDPS       Y5, Y0, Y0
 	VCVTTPS2DQ   Y0, Y0
@@ -998,7 +1078,7 @@ block:
 	VMOVUPS      32(CX), Y1
 	VMOVUPS      64(CX), Y2
 	VMOVUPS      96(CX), Y3
-	VMOVUPS      tables<>+1596(SB), Y4
+	VMOVUPS      tables<>+1660(SB), Y4
 	VANDPS       Y4, Y0, Y5
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
@@ -1029,17 +1109,17 @@ block:
 	TZCNTL       SI, SI
 	VXORPS       X4, X4, X4
 	VADDSS       (CX)(SI*4), X4, X4
-	VMULSS       tables<>+2172(SB), X4, X4
+	VMULSS       tables<>+2236(SB), X4, X4
 	VCVTPS2PH    $0x00, X4, X5
 	VPEXTRW      $0x00, X5, (AX)
-	VMOVSS       tables<>+1724(SB), X5
+	VMOVSS       tables<>+1788(SB), X5
 	VXORPS       X6, X6, X6
 	VCMPSS       $0x04, X6, X4, X6
 	VDIVSS       X4, X5, X4
 	VANDPS       X6, X4, X4
 	VBROADCASTSS X4, Y4
-	VMOVUPS      tables<>+2236(SB), Y5
-	VMOVUPS      tables<>+2300(SB), Y6
+	VMOVUPS      tables<>+2300(SB), Y5
+	VMOVUPS      tables<>+2364(SB), Y6
 	VMULPS       Y4, Y0, Y0
 	VADDPS       Y5, Y0, Y0
 	VCVTTPS2DQ   Y0, Y0
@@ -1064,7 +1144,7 @@ block:
 	VPSLLW       $0x03, Y0, Y1
 	VPMOVMSKB    Y1, SI
 	MOVL         SI, 2(AX)
-	VPAND        tables<>+2364(SB), Y0, Y0
+	VPAND        tables<>+2428(SB), Y0, Y0
 	VEXTRACTI128 $0x01, Y0, X1
 	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
@@ -1095,7 +1175,7 @@ block:
 	VMOVUPS      32(CX), Y1
 	VMOVUPS      64(CX), Y2
 	VMOVUPS      96(CX), Y3
-	VMOVUPS      tables<>+1596(SB), Y4
+	VMOVUPS      tables<>+1660(SB), Y4
 	VANDPS       Y4, Y0, Y5
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
@@ -1144,20 +1224,20 @@ block:
 	TZCNTL       SI, SI
 	VMOVSS       (CX)(SI*4), X4
 	VSUBSS       X4, X5, X5
-	VANDPS       tables<>+1596(SB), X5, X5
-	VDIVSS       tables<>+2428(SB), X5, X5
+	VANDPS       tables<>+1660(SB), X5, X5
+	VDIVSS       tables<>+2492(SB), X5, X5
 	VCVTPS2PH    $0x00, X5, X6
 	VPEXTRW      $0x00, X6, (AX)
 	VCVTPS2PH    $0x00, X4, X6
 	VPEXTRW      $0x00, X6, 2(AX)
-	VMOVSS       tables<>+1724(SB), X6
+	VMOVSS       tables<>+1788(SB), X6
 	VXORPS       X7, X7, X7
 	VCMPSS       $0x04, X7, X5, X7
 	VDIVSS       X5, X6, X5
 	VANDPS       X7, X5, X5
 	VBROADCASTSS X5, Y5
-	VMOVUPS      tables<>+2492(SB), Y6
-	VMOVUPS      tables<>+2108(SB), Y7
+	VMOVUPS      tables<>+2556(SB), Y6
+	VMOVUPS      tables<>+2172(SB), Y7
 	VBROADCASTSS X4, Y4
 	VSUBPS       Y4, Y0, Y0
 	VMULPS       Y5, Y0, Y0
@@ -1214,7 +1294,7 @@ block:
 	VMOVUPS      32(CX), Y1
 	VMOVUPS      64(CX), Y2
 	VMOVUPS      96(CX), Y3
-	VMOVUPS      tables<>+1596(SB), Y4
+	VMOVUPS      tables<>+1660(SB), Y4
 	VANDPS       Y4, Y0, Y5
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
@@ -1263,20 +1343,20 @@ block:
 	TZCNTL       SI, SI
 	VMOVSS       (CX)(SI*4), X4
 	VSUBSS       X4, X5, X5
-	VANDPS       tables<>+1596(SB), X5, X5
-	VDIVSS       tables<>+2556(SB), X5, X5
+	VANDPS       tables<>+1660(SB), X5, X5
+	VDIVSS       tables<>+2620(SB), X5, X5
 	VCVTPS2PH    $0x00, X5, X6
 	VPEXTRW      $0x00, X6, (AX)
 	VCVTPS2PH    $0x00, X4, X6
 	VPEXTRW      $0x00, X6, 2(AX)
-	VMOVSS       tables<>+1724(SB), X6
+	VMOVSS       tables<>+1788(SB), X6
 	VXORPS       X7, X7, X7
 	VCMPSS       $0x04, X7, X5, X7
 	VDIVSS       X5, X6, X5
 	VANDPS       X7, X5, X5
 	VBROADCASTSS X5, Y5
-	VMOVUPS      tables<>+2492(SB), Y6
-	VMOVUPS      tables<>+2300(SB), Y7
+	VMOVUPS      tables<>+2556(SB), Y6
+	VMOVUPS      tables<>+2364(SB), Y7
 	VBROADCASTSS X4, Y4
 	VSUBPS       Y4, Y0, Y0
 	VMULPS       Y5, Y0, Y0
@@ -1306,7 +1386,7 @@ block:
 	VPSLLW       $0x03, Y0, Y1
 	VPMOVMSKB    Y1, SI
 	MOVL         SI, 4(AX)
-	VPAND        tables<>+2364(SB), Y0, Y0
+	VPAND        tables<>+2428(SB), Y0, Y0
 	VEXTRACTI128 $0x01, Y0, X1
 	VPSLLW       $0x04, X1, X1
 	VPOR         X0, X1, X1
@@ -1337,7 +1417,7 @@ block:
 	VMOVUPS      32(CX), Y1
 	VMOVUPS      64(CX), Y2
 	VMOVUPS      96(CX), Y3
-	VMOVUPS      tables<>+1596(SB), Y4
+	VMOVUPS      tables<>+1660(SB), Y4
 	VANDPS       Y4, Y0, Y5
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
@@ -1376,76 +1456,76 @@ block:
 	VMOVD        DI, X8
 	VBROADCASTSS X8, Y8
 	VMULPS       tables<>+32(SB), Y8, Y8
-	VMOVUPS      tables<>+2876(SB), Y9
-	VPOR         tables<>+2620(SB), Y9, Y10
-	VPERMPS      Y8, Y10, Y11
-	VCMPPS       $0x1e, Y11, Y5, Y11
-	VBLENDVPS    Y11, Y10, Y9, Y9
+	VMOVUPS      tables<>+2940(SB), Y9
 	VPOR         tables<>+2684(SB), Y9, Y10
 	VPERMPS      Y8, Y10, Y11
 	VCMPPS       $0x1e, Y11, Y5, Y11
 	VBLENDVPS    Y11, Y10, Y9, Y9
 	VPOR         tables<>+2748(SB), Y9, Y10
 	VPERMPS      Y8, Y10, Y11
+	VCMPPS       $0x1e, Y11, Y5, Y11
+	VBLENDVPS    Y11, Y10, Y9, Y9
+	VPOR         tables<>+2812(SB), Y9, Y10
+	VPERMPS      Y8, Y10, Y11
 	VCMPPS       $0x1e, Y11, Y5, Y5
 	VBLENDVPS    Y5, Y10, Y9, Y5
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2812(SB), Y0, Y0
-	VPCMPGTD     tables<>+2876(SB), Y5, Y9
+	VPAND        tables<>+2876(SB), Y0, Y0
+	VPCMPGTD     tables<>+2940(SB), Y5, Y9
 	VPAND        Y9, Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      tables<>+2876(SB), Y0
-	VPOR         tables<>+2620(SB), Y0, Y9
-	VPERMPS      Y8, Y9, Y10
-	VCMPPS       $0x1e, Y10, Y6, Y10
-	VBLENDVPS    Y10, Y9, Y0, Y0
+	VMOVUPS      tables<>+2940(SB), Y0
 	VPOR         tables<>+2684(SB), Y0, Y9
 	VPERMPS      Y8, Y9, Y10
 	VCMPPS       $0x1e, Y10, Y6, Y10
 	VBLENDVPS    Y10, Y9, Y0, Y0
 	VPOR         tables<>+2748(SB), Y0, Y9
 	VPERMPS      Y8, Y9, Y10
+	VCMPPS       $0x1e, Y10, Y6, Y10
+	VBLENDVPS    Y10, Y9, Y0, Y0
+	VPOR         tables<>+2812(SB), Y0, Y9
+	VPERMPS      Y8, Y9, Y10
 	VCMPPS       $0x1e, Y10, Y6, Y6
 	VBLENDVPS    Y6, Y9, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2812(SB), Y1, Y1
-	VPCMPGTD     tables<>+2876(SB), Y0, Y6
+	VPAND        tables<>+2876(SB), Y1, Y1
+	VPCMPGTD     tables<>+2940(SB), Y0, Y6
 	VPAND        Y6, Y1, Y1
 	VPOR         Y1, Y0, Y0
-	VMOVUPS      tables<>+2876(SB), Y1
-	VPOR         tables<>+2620(SB), Y1, Y6
-	VPERMPS      Y8, Y6, Y9
-	VCMPPS       $0x1e, Y9, Y7, Y9
-	VBLENDVPS    Y9, Y6, Y1, Y1
+	VMOVUPS      tables<>+2940(SB), Y1
 	VPOR         tables<>+2684(SB), Y1, Y6
 	VPERMPS      Y8, Y6, Y9
 	VCMPPS       $0x1e, Y9, Y7, Y9
 	VBLENDVPS    Y9, Y6, Y1, Y1
 	VPOR         tables<>+2748(SB), Y1, Y6
 	VPERMPS      Y8, Y6, Y9
+	VCMPPS       $0x1e, Y9, Y7, Y9
+	VBLENDVPS    Y9, Y6, Y1, Y1
+	VPOR         tables<>+2812(SB), Y1, Y6
+	VPERMPS      Y8, Y6, Y9
 	VCMPPS       $0x1e, Y9, Y7, Y7
 	VBLENDVPS    Y7, Y6, Y1, Y1
 	VPSRLD       $0x1c, Y2, Y2
-	VPAND        tables<>+2812(SB), Y2, Y2
-	VPCMPGTD     tables<>+2876(SB), Y1, Y6
+	VPAND        tables<>+2876(SB), Y2, Y2
+	VPCMPGTD     tables<>+2940(SB), Y1, Y6
 	VPAND        Y6, Y2, Y2
 	VPOR         Y2, Y1, Y1
-	VMOVUPS      tables<>+2876(SB), Y2
-	VPOR         tables<>+2620(SB), Y2, Y6
-	VPERMPS      Y8, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y4, Y7
-	VBLENDVPS    Y7, Y6, Y2, Y2
+	VMOVUPS      tables<>+2940(SB), Y2
 	VPOR         tables<>+2684(SB), Y2, Y6
 	VPERMPS      Y8, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y4, Y7
 	VBLENDVPS    Y7, Y6, Y2, Y2
 	VPOR         tables<>+2748(SB), Y2, Y6
 	VPERMPS      Y8, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y4, Y7
+	VBLENDVPS    Y7, Y6, Y2, Y2
+	VPOR         tables<>+2812(SB), Y2, Y6
+	VPERMPS      Y8, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y4, Y4
 	VBLENDVPS    Y4, Y6, Y2, Y2
 	VPSRLD       $0x1c, Y3, Y3
-	VPAND        tables<>+2812(SB), Y3, Y3
-	VPCMPGTD     tables<>+2876(SB), Y2, Y4
+	VPAND        tables<>+2876(SB), Y3, Y3
+	VPCMPGTD     tables<>+2940(SB), Y2, Y4
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y2, Y2
 	VPACKUSDW    Y0, Y5, Y0
@@ -1482,7 +1562,7 @@ block:
 	LEAQ         tables<>+1116(SB), SI
 	VMOVUPS      (CX), Y0
 	VMOVUPS      32(CX), Y1
-	VMOVUPS      tables<>+1596(SB), Y2
+	VMOVUPS      tables<>+1660(SB), Y2
 	VANDPS       Y2, Y0, Y3
 	VANDPS       Y2, Y1, Y2
 	VPMAXSD      Y2, Y3, Y4
@@ -1495,14 +1575,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+2940(SB), X4, X4
+	VDIVSS       tables<>+3004(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3004(SB), X4, X4
-	VADDSS       tables<>+2492(SB), X4, X4
+	VMULSS       tables<>+3068(SB), X4, X4
+	VADDSS       tables<>+2556(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1514,40 +1594,40 @@ block:
 	MOVB         R8, (AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2876(SB), Y5
-	VPOR         tables<>+2620(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+2940(SB), Y5
 	VPOR         tables<>+2684(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2812(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2812(SB), Y0, Y0
-	VPCMPGTD     tables<>+2876(SB), Y3, Y5
+	VPAND        tables<>+2876(SB), Y0, Y0
+	VPCMPGTD     tables<>+2940(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2876(SB), Y0
-	VPOR         tables<>+2620(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+2940(SB), Y0
 	VPOR         tables<>+2684(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2812(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2812(SB), Y1, Y1
-	VPCMPGTD     tables<>+2876(SB), Y0, Y2
+	VPAND        tables<>+2876(SB), Y1, Y1
+	VPCMPGTD     tables<>+2940(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1558,7 +1638,7 @@ block:
 	VMOVQ        X0, 4(AX)
 	VMOVUPS      64(CX), Y0
 	VMOVUPS      96(CX), Y1
-	VMOVUPS      tables<>+1596(SB), Y2
+	VMOVUPS      tables<>+1660(SB), Y2
 	VANDPS       Y2, Y0, Y3
 	VANDPS       Y2, Y1, Y2
 	VPMAXSD      Y2, Y3, Y4
@@ -1571,14 +1651,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+2940(SB), X4, X4
+	VDIVSS       tables<>+3004(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3004(SB), X4, X4
-	VADDSS       tables<>+2492(SB), X4, X4
+	VMULSS       tables<>+3068(SB), X4, X4
+	VADDSS       tables<>+2556(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1590,40 +1670,40 @@ block:
 	MOVB         R8, 1(AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2876(SB), Y5
-	VPOR         tables<>+2620(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+2940(SB), Y5
 	VPOR         tables<>+2684(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2812(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2812(SB), Y0, Y0
-	VPCMPGTD     tables<>+2876(SB), Y3, Y5
+	VPAND        tables<>+2876(SB), Y0, Y0
+	VPCMPGTD     tables<>+2940(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2876(SB), Y0
-	VPOR         tables<>+2620(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+2940(SB), Y0
 	VPOR         tables<>+2684(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2812(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2812(SB), Y1, Y1
-	VPCMPGTD     tables<>+2876(SB), Y0, Y2
+	VPAND        tables<>+2876(SB), Y1, Y1
+	VPCMPGTD     tables<>+2940(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1634,7 +1714,7 @@ block:
 	VMOVQ        X0, 12(AX)
 	VMOVUPS      128(CX), Y0
 	VMOVUPS      160(CX), Y1
-	VMOVUPS      tables<>+1596(SB), Y2
+	VMOVUPS      tables<>+1660(SB), Y2
 	VANDPS       Y2, Y0, Y3
 	VANDPS       Y2, Y1, Y2
 	VPMAXSD      Y2, Y3, Y4
@@ -1647,14 +1727,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+2940(SB), X4, X4
+	VDIVSS       tables<>+3004(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3004(SB), X4, X4
-	VADDSS       tables<>+2492(SB), X4, X4
+	VMULSS       tables<>+3068(SB), X4, X4
+	VADDSS       tables<>+2556(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1666,40 +1746,40 @@ block:
 	MOVB         R8, 2(AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2876(SB), Y5
-	VPOR         tables<>+2620(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+2940(SB), Y5
 	VPOR         tables<>+2684(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2812(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2812(SB), Y0, Y0
-	VPCMPGTD     tables<>+2876(SB), Y3, Y5
+	VPAND        tables<>+2876(SB), Y0, Y0
+	VPCMPGTD     tables<>+2940(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2876(SB), Y0
-	VPOR         tables<>+2620(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+2940(SB), Y0
 	VPOR         tables<>+2684(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2812(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2812(SB), Y1, Y1
-	VPCMPGTD     tables<>+2876(SB), Y0, Y2
+	VPAND        tables<>+2876(SB), Y1, Y1
+	VPCMPGTD     tables<>+2940(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1710,7 +1790,7 @@ block:
 	VMOVQ        X0, 20(AX)
 	VMOVUPS      192(CX), Y0
 	VMOVUPS      224(CX), Y1
-	VMOVUPS      tables<>+1596(SB), Y2
+	VMOVUPS      tables<>+1660(SB), Y2
 	VANDPS       Y2, Y0, Y3
 	VANDPS       Y2, Y1, Y2
 	VPMAXSD      Y2, Y3, Y4
@@ -1723,14 +1803,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+2940(SB), X4, X4
+	VDIVSS       tables<>+3004(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3004(SB), X4, X4
-	VADDSS       tables<>+2492(SB), X4, X4
+	VMULSS       tables<>+3068(SB), X4, X4
+	VADDSS       tables<>+2556(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1742,40 +1822,40 @@ block:
 	MOVB         R8, 3(AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2876(SB), Y5
-	VPOR         tables<>+2620(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+2940(SB), Y5
 	VPOR         tables<>+2684(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2812(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2812(SB), Y0, Y0
-	VPCMPGTD     tables<>+2876(SB), Y3, Y5
+	VPAND        tables<>+2876(SB), Y0, Y0
+	VPCMPGTD     tables<>+2940(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2876(SB), Y0
-	VPOR         tables<>+2620(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+2940(SB), Y0
 	VPOR         tables<>+2684(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2812(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2812(SB), Y1, Y1
-	VPCMPGTD     tables<>+2876(SB), Y0, Y2
+	VPAND        tables<>+2876(SB), Y1, Y1
+	VPCMPGTD     tables<>+2940(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1842,8 +1922,8 @@ block:
 	VMOVMSKPS Y2, SI
 	TESTL     SI, SI
 	JNE       done
-	VMOVUPS   tables<>+2748(SB), Y2
-	VMOVUPS   tables<>+3068(SB), Y3
+	VMOVUPS   tables<>+2812(SB), Y2
+	VMOVUPS   tables<>+3132(SB), Y3
 	VPSRLD    $0x10, Y0, Y4
 	VANDPS    Y2, Y4, Y4
 	VPADDD    Y3, Y0, Y0
@@ -1868,6 +1948,1066 @@ done:
 	VZEROUPPER
 	RET
 
+// func signsQ10AVX2(dst *byte, x *float32, n int) (done int)
+// Requires: AVX
+TEXT ·signsQ10AVX2(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS   tables<>+2940(SB), Y0
+	VMOVUPS   (CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 2(AX)
+	VMOVUPS   32(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 3(AX)
+	VMOVUPS   64(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 4(AX)
+	VMOVUPS   96(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 5(AX)
+	VMOVUPS   128(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 6(AX)
+	VMOVUPS   160(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 7(AX)
+	VMOVUPS   192(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 8(AX)
+	VMOVUPS   224(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 9(AX)
+	VMOVUPS   256(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 10(AX)
+	VMOVUPS   288(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 11(AX)
+	VMOVUPS   320(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 12(AX)
+	VMOVUPS   352(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 13(AX)
+	VMOVUPS   384(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 14(AX)
+	VMOVUPS   416(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 15(AX)
+	VMOVUPS   448(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 16(AX)
+	VMOVUPS   480(CX), Y1
+	VCMPPS    $0x1d, Y0, Y1, Y0
+	VMOVMSKPS Y0, SI
+	MOVB      SI, 17(AX)
+	ADDQ      $0x12, AX
+	ADDQ      $0x00000200, CX
+	DECQ      BX
+	JNE       block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeQ20AVX2(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX2, F16C
+TEXT ·quantizeQ20AVX2(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS      tables<>+1660(SB), Y0
+	VMOVUPS      tables<>+2940(SB), Y1
+	VMOVUPS      tables<>+2940(SB), Y2
+	VANDPS       (CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       32(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       64(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       96(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       128(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       160(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       192(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       224(CX), Y0, Y0
+	VPMAXSD      Y0, Y2, Y2
+	VPMAXSD      Y2, Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPMAXSD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXSD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXSD      X1, X0, X0
+	VMOVD        X0, SI
+	CMPL         SI, $0x7f800000
+	JGE          done
+	VCVTPS2PH    $0x00, X0, X1
+	VPEXTRW      $0x00, X1, (AX)
+	VMOVUPS      tables<>+1852(SB), Y1
+	VMOVUPS      tables<>+1916(SB), Y2
+	VMOVSS       tables<>+1788(SB), X3
+	VXORPS       X4, X4, X4
+	VCMPSS       $0x04, X4, X0, X4
+	VDIVSS       X0, X3, X0
+	VANDPS       X4, X0, X0
+	VBROADCASTSS X0, Y0
+	VMOVUPS      tables<>+2812(SB), Y3
+	VMULPS       (CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPMAXSD      tables<>+2940(SB), Y4, Y4
+	VMULPS       32(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPMAXSD      tables<>+2940(SB), Y5, Y5
+	VMULPS       64(CX), Y0, Y6
+	VANDPS       Y1, Y6, Y7
+	VORPS        Y2, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VCVTTPS2DQ   Y6, Y6
+	VPADDD       Y3, Y6, Y6
+	VPMAXSD      tables<>+2940(SB), Y6, Y6
+	VMULPS       96(CX), Y0, Y7
+	VANDPS       Y1, Y7, Y8
+	VORPS        Y2, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VCVTTPS2DQ   Y7, Y7
+	VPADDD       Y3, Y7, Y7
+	VPMAXSD      tables<>+2940(SB), Y7, Y7
+	VPACKUSDW    Y5, Y4, Y4
+	VPACKUSDW    Y7, Y6, Y5
+	VPACKUSWB    Y5, Y4, Y4
+	VMOVUPS      tables<>+0(SB), Y5
+	VPERMD       Y4, Y5, Y4
+	VPMADDUBSW   tables<>+3196(SB), Y4, Y4
+	VPMADDWD     tables<>+3260(SB), Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 2(AX)
+	VMULPS       128(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPMAXSD      tables<>+2940(SB), Y4, Y4
+	VMULPS       160(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPMAXSD      tables<>+2940(SB), Y5, Y5
+	VMULPS       192(CX), Y0, Y6
+	VANDPS       Y1, Y6, Y7
+	VORPS        Y2, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VCVTTPS2DQ   Y6, Y6
+	VPADDD       Y3, Y6, Y6
+	VPMAXSD      tables<>+2940(SB), Y6, Y6
+	VMULPS       224(CX), Y0, Y0
+	VANDPS       Y1, Y0, Y1
+	VORPS        Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VCVTTPS2DQ   Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMAXSD      tables<>+2940(SB), Y0, Y0
+	VPACKUSDW    Y5, Y4, Y1
+	VPACKUSDW    Y0, Y6, Y0
+	VPACKUSWB    Y0, Y1, Y0
+	VMOVUPS      tables<>+0(SB), Y1
+	VPERMD       Y0, Y1, Y0
+	VPMADDUBSW   tables<>+3196(SB), Y0, Y0
+	VPMADDWD     tables<>+3260(SB), Y0, Y0
+	VPAND        tables<>+1980(SB), Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSDW    X1, X0, X0
+	VPACKUSWB    X0, X0, X0
+	VMOVQ        X0, 10(AX)
+	ADDQ         $0x12, AX
+	ADDQ         $0x00000100, CX
+	DECQ         BX
+	JNE          block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeTQ10AVX2(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX2, F16C
+TEXT ·quantizeTQ10AVX2(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS      tables<>+1660(SB), Y0
+	VMOVUPS      tables<>+2940(SB), Y1
+	VMOVUPS      tables<>+2940(SB), Y2
+	VANDPS       (CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       32(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       64(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       96(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       128(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       160(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       192(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       224(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       256(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       288(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       320(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       352(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       384(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       416(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       448(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       480(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       512(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       544(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       576(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       608(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       640(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       672(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       704(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       736(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       768(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       800(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       832(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       864(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       896(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       928(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       960(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       992(CX), Y0, Y0
+	VPMAXSD      Y0, Y2, Y2
+	VPMAXSD      Y2, Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPMAXSD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXSD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXSD      X1, X0, X0
+	VMOVD        X0, SI
+	CMPL         SI, $0x7f800000
+	JGE          done
+	VCVTPS2PH    $0x00, X0, X1
+	VPEXTRW      $0x00, X1, 52(AX)
+	VMOVUPS      tables<>+1852(SB), Y1
+	VMOVUPS      tables<>+1916(SB), Y2
+	VMOVSS       tables<>+1788(SB), X3
+	VXORPS       X4, X4, X4
+	VCMPSS       $0x04, X4, X0, X4
+	VDIVSS       X0, X3, X0
+	VANDPS       X4, X0, X0
+	VBROADCASTSS X0, Y0
+	VMOVUPS      tables<>+2812(SB), Y3
+	VMULPS       (CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       128(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       256(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       384(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       512(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPSLLW       $0x08, Y4, Y4
+	VPADDW       tables<>+3324(SB), Y4, Y4
+	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, (AX)
+	VMULPS       32(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       160(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       288(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       416(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       544(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPSLLW       $0x08, Y4, Y4
+	VPADDW       tables<>+3324(SB), Y4, Y4
+	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 8(AX)
+	VMULPS       64(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       192(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       320(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       448(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       576(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPSLLW       $0x08, Y4, Y4
+	VPADDW       tables<>+3324(SB), Y4, Y4
+	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 16(AX)
+	VMULPS       96(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       224(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       352(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       480(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       608(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPSLLW       $0x08, Y4, Y4
+	VPADDW       tables<>+3324(SB), Y4, Y4
+	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 24(AX)
+	VMULPS       640(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       704(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       768(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       832(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       896(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPSLLW       $0x08, Y4, Y4
+	VPADDW       tables<>+3324(SB), Y4, Y4
+	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 32(AX)
+	VMULPS       672(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       736(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       800(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       864(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPADDD       Y4, Y4, Y6
+	VPADDD       Y6, Y4, Y4
+	VPADDD       Y4, Y5, Y5
+	VMULPS       928(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPADDD       Y5, Y5, Y6
+	VPADDD       Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPSLLW       $0x08, Y4, Y4
+	VPADDW       tables<>+3324(SB), Y4, Y4
+	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 40(AX)
+	VMULPS       960(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPMULLD      tables<>+1596(SB), Y4, Y4
+	VMULPS       992(CX), Y0, Y0
+	VANDPS       Y1, Y0, Y1
+	VORPS        Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VCVTTPS2DQ   Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMULLD      tables<>+1628(SB), Y0, Y0
+	VPADDD       Y0, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X0
+	VPADDD       X0, X4, X0
+	VPSLLW       $0x08, X0, X0
+	VPADDW       tables<>+3324(SB), X0, X0
+	VPMULHUW     tables<>+3388(SB), X0, X0
+	VPSRLW       $0x05, X0, X0
+	VPAND        tables<>+1980(SB), X0, X0
+	VPACKUSDW    X0, X0, X0
+	VPACKUSWB    X0, X0, X0
+	VMOVD        X0, 48(AX)
+	ADDQ         $0x36, AX
+	ADDQ         $0x00000400, CX
+	DECQ         BX
+	JNE          block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeTQ20AVX2(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX2, F16C
+TEXT ·quantizeTQ20AVX2(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS      tables<>+1660(SB), Y0
+	VMOVUPS      tables<>+2940(SB), Y1
+	VMOVUPS      tables<>+2940(SB), Y2
+	VANDPS       (CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       32(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       64(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       96(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       128(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       160(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       192(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       224(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       256(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       288(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       320(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       352(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       384(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       416(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       448(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       480(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       512(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       544(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       576(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       608(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       640(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       672(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       704(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       736(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       768(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       800(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       832(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       864(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       896(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       928(CX), Y0, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VANDPS       960(CX), Y0, Y3
+	VPMAXSD      Y3, Y1, Y1
+	VANDPS       992(CX), Y0, Y0
+	VPMAXSD      Y0, Y2, Y2
+	VPMAXSD      Y2, Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VPMAXSD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXSD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXSD      X1, X0, X0
+	VMOVD        X0, SI
+	CMPL         SI, $0x7f800000
+	JGE          done
+	VCVTPS2PH    $0x00, X0, X1
+	VPEXTRW      $0x00, X1, 64(AX)
+	VMOVUPS      tables<>+1852(SB), Y1
+	VMOVUPS      tables<>+1916(SB), Y2
+	VMOVSS       tables<>+1788(SB), X3
+	VXORPS       X4, X4, X4
+	VCMPSS       $0x04, X4, X0, X4
+	VDIVSS       X0, X3, X0
+	VANDPS       X4, X0, X0
+	VBROADCASTSS X0, Y0
+	VMOVUPS      tables<>+2812(SB), Y3
+	VMULPS       (CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       128(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       256(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       384(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, (AX)
+	VMULPS       32(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       160(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       288(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       416(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 8(AX)
+	VMULPS       64(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       192(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       320(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       448(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 16(AX)
+	VMULPS       96(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       224(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       352(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       480(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 24(AX)
+	VMULPS       512(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       640(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       768(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       896(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 32(AX)
+	VMULPS       544(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       672(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       800(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       928(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 40(AX)
+	VMULPS       576(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       704(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       832(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       960(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x06, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, 48(AX)
+	VMULPS       608(CX), Y0, Y4
+	VANDPS       Y1, Y4, Y5
+	VORPS        Y2, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VCVTTPS2DQ   Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VMULPS       736(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x02, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       864(CX), Y0, Y5
+	VANDPS       Y1, Y5, Y6
+	VORPS        Y2, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VCVTTPS2DQ   Y5, Y5
+	VPADDD       Y3, Y5, Y5
+	VPSLLD       $0x04, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMULPS       992(CX), Y0, Y0
+	VANDPS       Y1, Y0, Y1
+	VORPS        Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VCVTTPS2DQ   Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x06, Y0, Y0
+	VPADDD       Y0, Y4, Y4
+	VPAND        tables<>+1980(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X0
+	VPACKUSDW    X0, X4, X0
+	VPACKUSWB    X0, X0, X0
+	VMOVQ        X0, 56(AX)
+	ADDQ         $0x42, AX
+	ADDQ         $0x00000400, CX
+	DECQ         BX
+	JNE          block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
 // func quantizeQ80AVX512(dst *byte, x *float32, n int) (done int)
 // Requires: AVX, AVX2, AVX512DQ, AVX512F, F16C
 TEXT ·quantizeQ80AVX512(SB), NOSPLIT, $0-32
@@ -1881,7 +3021,7 @@ TEXT ·quantizeQ80AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1596(SB), Z2
+	VMOVUPS       tables<>+1660(SB), Z2
 	VANDPS        Z2, Z0, Z3
 	VANDPS        Z2, Z1, Z2
 	VPMAXSD       Z2, Z3, Z2
@@ -1896,17 +3036,17 @@ block:
 	VMOVD         X2, SI
 	CMPL          SI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+1660(SB), X2, X2
+	VDIVSS        tables<>+1724(SB), X2, X2
 	VCVTPS2PH     $0x00, X2, X3
 	VPEXTRW       $0x00, X3, (AX)
-	VMOVSS        tables<>+1724(SB), X3
+	VMOVSS        tables<>+1788(SB), X3
 	VXORPS        X4, X4, X4
 	VCMPSS        $0x04, X4, X2, X4
 	VDIVSS        X2, X3, X2
 	VANDPS        X4, X2, X2
 	VBROADCASTSS  X2, Z2
-	VMOVUPS       tables<>+1788(SB), Z3
-	VMOVUPS       tables<>+1852(SB), Z4
+	VMOVUPS       tables<>+1852(SB), Z3
+	VMOVUPS       tables<>+1916(SB), Z4
 	VMULPS        Z2, Z0, Z0
 	VANDPS        Z3, Z0, Z5
 	VORPS         Z4, Z5, Z5
@@ -1943,7 +3083,7 @@ TEXT ·quantizeQ40AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1596(SB), Z2
+	VMOVUPS       tables<>+1660(SB), Z2
 	VANDPS        Z2, Z0, Z3
 	VANDPS        Z2, Z1, Z2
 	VPMAXSD       Z2, Z3, Z4
@@ -1968,17 +3108,17 @@ block:
 	TZCNTL        SI, SI
 	VXORPS        X2, X2, X2
 	VADDSS        (CX)(SI*4), X2, X2
-	VMULSS        tables<>+1980(SB), X2, X2
+	VMULSS        tables<>+2044(SB), X2, X2
 	VCVTPS2PH     $0x00, X2, X3
 	VPEXTRW       $0x00, X3, (AX)
-	VMOVSS        tables<>+1724(SB), X3
+	VMOVSS        tables<>+1788(SB), X3
 	VXORPS        X4, X4, X4
 	VCMPSS        $0x04, X4, X2, X4
 	VDIVSS        X2, X3, X2
 	VANDPS        X4, X2, X2
 	VBROADCASTSS  X2, Z2
-	VMOVUPS       tables<>+2044(SB), Z3
-	VMOVUPS       tables<>+2108(SB), Z4
+	VMOVUPS       tables<>+2108(SB), Z3
+	VMOVUPS       tables<>+2172(SB), Z4
 	VMULPS        Z2, Z0, Z0
 	VADDPS        Z3, Z0, Z0
 	VCVTTPS2DQ    Z0, Z0
@@ -2014,7 +3154,7 @@ TEXT ·quantizeQ50AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1596(SB), Z2
+	VMOVUPS       tables<>+1660(SB), Z2
 	VANDPS        Z2, Z0, Z3
 	VANDPS        Z2, Z1, Z2
 	VPMAXSD       Z2, Z3, Z4
@@ -2039,17 +3179,17 @@ block:
 	TZCNTL        SI, SI
 	VXORPS        X2, X2, X2
 	VADDSS        (CX)(SI*4), X2, X2
-	VMULSS        tables<>+2172(SB), X2, X2
+	VMULSS        tables<>+2236(SB), X2, X2
 	VCVTPS2PH     $0x00, X2, X3
 	VPEXTRW       $0x00, X3, (AX)
-	VMOVSS        tables<>+1724(SB), X3
+	VMOVSS        tables<>+1788(SB), X3
 	VXORPS        X4, X4, X4
 	VCMPSS        $0x04, X4, X2, X4
 	VDIVSS        X2, X3, X2
 	VANDPS        X4, X2, X2
 	VBROADCASTSS  X2, Z2
-	VMOVUPS       tables<>+2236(SB), Z3
-	VMOVUPS       tables<>+2300(SB), Z4
+	VMOVUPS       tables<>+2300(SB), Z3
+	VMOVUPS       tables<>+2364(SB), Z4
 	VMULPS        Z2, Z0, Z0
 	VADDPS        Z3, Z0, Z0
 	VCVTTPS2DQ    Z0, Z0
@@ -2058,12 +3198,12 @@ block:
 	VADDPS        Z3, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z4, Z1, Z1
-	VMOVUPS       tables<>+3132(SB), Z2
+	VMOVUPS       tables<>+3452(SB), Z2
 	VPTESTMD      Z2, Z0, K1
 	KMOVW         K1, 2(AX)
 	VPTESTMD      Z2, Z1, K1
 	KMOVW         K1, 4(AX)
-	VANDPS        tables<>+2108(SB), Z0, Z0
+	VANDPS        tables<>+2172(SB), Z0, Z0
 	VPSLLD        $0x04, Z1, Z1
 	VPORD         Z0, Z1, Z1
 	VPMOVDB       Z1, 6(AX)
@@ -2091,7 +3231,7 @@ TEXT ·quantizeQ41AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1596(SB), Z2
+	VMOVUPS       tables<>+1660(SB), Z2
 	VANDPS        Z2, Z0, Z3
 	VANDPS        Z2, Z1, Z2
 	VPMAXSD       Z2, Z3, Z2
@@ -2134,20 +3274,20 @@ block:
 	TZCNTL        SI, SI
 	VMOVSS        (CX)(SI*4), X2
 	VSUBSS        X2, X3, X3
-	VANDPS        tables<>+1596(SB), X3, X3
-	VDIVSS        tables<>+2428(SB), X3, X3
+	VANDPS        tables<>+1660(SB), X3, X3
+	VDIVSS        tables<>+2492(SB), X3, X3
 	VCVTPS2PH     $0x00, X3, X4
 	VPEXTRW       $0x00, X4, (AX)
 	VCVTPS2PH     $0x00, X2, X4
 	VPEXTRW       $0x00, X4, 2(AX)
-	VMOVSS        tables<>+1724(SB), X4
+	VMOVSS        tables<>+1788(SB), X4
 	VXORPS        X5, X5, X5
 	VCMPSS        $0x04, X5, X3, X5
 	VDIVSS        X3, X4, X3
 	VANDPS        X5, X3, X3
 	VBROADCASTSS  X3, Z3
-	VMOVUPS       tables<>+2492(SB), Z4
-	VMOVUPS       tables<>+2108(SB), Z5
+	VMOVUPS       tables<>+2556(SB), Z4
+	VMOVUPS       tables<>+2172(SB), Z5
 	VBROADCASTSS  X2, Z2
 	VSUBPS        Z2, Z0, Z0
 	VMULPS        Z3, Z0, Z0
@@ -2186,7 +3326,7 @@ TEXT ·quantizeQ51AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1596(SB), Z2
+	VMOVUPS       tables<>+1660(SB), Z2
 	VANDPS        Z2, Z0, Z3
 	VANDPS        Z2, Z1, Z2
 	VPMAXSD       Z2, Z3, Z2
@@ -2229,20 +3369,20 @@ block:
 	TZCNTL        SI, SI
 	VMOVSS        (CX)(SI*4), X2
 	VSUBSS        X2, X3, X3
-	VANDPS        tables<>+1596(SB), X3, X3
-	VDIVSS        tables<>+2556(SB), X3, X3
+	VANDPS        tables<>+1660(SB), X3, X3
+	VDIVSS        tables<>+2620(SB), X3, X3
 	VCVTPS2PH     $0x00, X3, X4
 	VPEXTRW       $0x00, X4, (AX)
 	VCVTPS2PH     $0x00, X2, X4
 	VPEXTRW       $0x00, X4, 2(AX)
-	VMOVSS        tables<>+1724(SB), X4
+	VMOVSS        tables<>+1788(SB), X4
 	VXORPS        X5, X5, X5
 	VCMPSS        $0x04, X5, X3, X5
 	VDIVSS        X3, X4, X3
 	VANDPS        X5, X3, X3
 	VBROADCASTSS  X3, Z3
-	VMOVUPS       tables<>+2492(SB), Z4
-	VMOVUPS       tables<>+2300(SB), Z5
+	VMOVUPS       tables<>+2556(SB), Z4
+	VMOVUPS       tables<>+2364(SB), Z5
 	VBROADCASTSS  X2, Z2
 	VSUBPS        Z2, Z0, Z0
 	VMULPS        Z3, Z0, Z0
@@ -2254,12 +3394,12 @@ block:
 	VADDPS        Z4, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z5, Z1, Z1
-	VMOVUPS       tables<>+3132(SB), Z2
+	VMOVUPS       tables<>+3452(SB), Z2
 	VPTESTMD      Z2, Z0, K1
 	KMOVW         K1, 4(AX)
 	VPTESTMD      Z2, Z1, K1
 	KMOVW         K1, 6(AX)
-	VANDPS        tables<>+2108(SB), Z0, Z0
+	VANDPS        tables<>+2172(SB), Z0, Z0
 	VPSLLD        $0x04, Z1, Z1
 	VPORD         Z0, Z1, Z1
 	VPMOVDB       Z1, 8(AX)
@@ -2287,7 +3427,7 @@ TEXT ·quantizeMXFP4AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1596(SB), Z2
+	VMOVUPS       tables<>+1660(SB), Z2
 	VANDPS        Z2, Z0, Z3
 	VANDPS        Z2, Z1, Z2
 	VPMAXSD       Z2, Z3, Z4
@@ -2324,11 +3464,11 @@ block:
 	VMOVD         DI, X4
 	VBROADCASTSS  X4, Z4
 	VMULPS        tables<>+32(SB), Z4, Z4
-	VMOVUPS       tables<>+2620(SB), Z5
-	VMOVUPS       tables<>+2684(SB), Z6
-	VMOVUPS       tables<>+2748(SB), Z7
-	VMOVUPS       tables<>+2812(SB), Z8
-	VMOVUPS       tables<>+2876(SB), Z9
+	VMOVUPS       tables<>+2684(SB), Z5
+	VMOVUPS       tables<>+2748(SB), Z6
+	VMOVUPS       tables<>+2812(SB), Z7
+	VMOVUPS       tables<>+2876(SB), Z8
+	VMOVUPS       tables<>+2940(SB), Z9
 	VMOVUPS       Z9, Z10
 	VPADDD        Z5, Z10, Z11
 	VPERMPS       Z4, Z11, Z12
@@ -2390,7 +3530,7 @@ TEXT ·quantizeNVFP4AVX512(SB), NOSPLIT, $0-32
 block:
 	LEAQ          tables<>+1116(SB), SI
 	VMOVUPS       (CX), Z0
-	VMOVUPS       tables<>+1596(SB), Z1
+	VMOVUPS       tables<>+1660(SB), Z1
 	VANDPS        Z1, Z0, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y2
 	VPMAXSD       Y2, Y1, Y2
@@ -2403,14 +3543,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+2940(SB), X2, X2
+	VDIVSS        tables<>+3004(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3004(SB), X2, X2
-	VADDSS        tables<>+2492(SB), X2, X2
+	VMULSS        tables<>+3068(SB), X2, X2
+	VADDSS        tables<>+2556(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -2422,11 +3562,11 @@ block:
 	MOVB          R8, (AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2620(SB), Z3
-	VMOVUPS       tables<>+2684(SB), Z4
-	VMOVUPS       tables<>+2748(SB), Z5
-	VMOVUPS       tables<>+2812(SB), Z6
-	VMOVUPS       tables<>+2876(SB), Z7
+	VMOVUPS       tables<>+2684(SB), Z3
+	VMOVUPS       tables<>+2748(SB), Z4
+	VMOVUPS       tables<>+2812(SB), Z5
+	VMOVUPS       tables<>+2876(SB), Z6
+	VMOVUPS       tables<>+2940(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -2450,7 +3590,7 @@ block:
 	VPOR          X1, X0, X0
 	VMOVQ         X0, 4(AX)
 	VMOVUPS       64(CX), Z0
-	VMOVUPS       tables<>+1596(SB), Z1
+	VMOVUPS       tables<>+1660(SB), Z1
 	VANDPS        Z1, Z0, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y2
 	VPMAXSD       Y2, Y1, Y2
@@ -2463,14 +3603,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+2940(SB), X2, X2
+	VDIVSS        tables<>+3004(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3004(SB), X2, X2
-	VADDSS        tables<>+2492(SB), X2, X2
+	VMULSS        tables<>+3068(SB), X2, X2
+	VADDSS        tables<>+2556(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -2482,11 +3622,11 @@ block:
 	MOVB          R8, 1(AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2620(SB), Z3
-	VMOVUPS       tables<>+2684(SB), Z4
-	VMOVUPS       tables<>+2748(SB), Z5
-	VMOVUPS       tables<>+2812(SB), Z6
-	VMOVUPS       tables<>+2876(SB), Z7
+	VMOVUPS       tables<>+2684(SB), Z3
+	VMOVUPS       tables<>+2748(SB), Z4
+	VMOVUPS       tables<>+2812(SB), Z5
+	VMOVUPS       tables<>+2876(SB), Z6
+	VMOVUPS       tables<>+2940(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -2510,7 +3650,7 @@ block:
 	VPOR          X1, X0, X0
 	VMOVQ         X0, 12(AX)
 	VMOVUPS       128(CX), Z0
-	VMOVUPS       tables<>+1596(SB), Z1
+	VMOVUPS       tables<>+1660(SB), Z1
 	VANDPS        Z1, Z0, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y2
 	VPMAXSD       Y2, Y1, Y2
@@ -2523,14 +3663,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+2940(SB), X2, X2
+	VDIVSS        tables<>+3004(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3004(SB), X2, X2
-	VADDSS        tables<>+2492(SB), X2, X2
+	VMULSS        tables<>+3068(SB), X2, X2
+	VADDSS        tables<>+2556(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -2542,11 +3682,11 @@ block:
 	MOVB          R8, 2(AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2620(SB), Z3
-	VMOVUPS       tables<>+2684(SB), Z4
-	VMOVUPS       tables<>+2748(SB), Z5
-	VMOVUPS       tables<>+2812(SB), Z6
-	VMOVUPS       tables<>+2876(SB), Z7
+	VMOVUPS       tables<>+2684(SB), Z3
+	VMOVUPS       tables<>+2748(SB), Z4
+	VMOVUPS       tables<>+2812(SB), Z5
+	VMOVUPS       tables<>+2876(SB), Z6
+	VMOVUPS       tables<>+2940(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -2570,7 +3710,7 @@ block:
 	VPOR          X1, X0, X0
 	VMOVQ         X0, 20(AX)
 	VMOVUPS       192(CX), Z0
-	VMOVUPS       tables<>+1596(SB), Z1
+	VMOVUPS       tables<>+1660(SB), Z1
 	VANDPS        Z1, Z0, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y2
 	VPMAXSD       Y2, Y1, Y2
@@ -2583,14 +3723,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+2940(SB), X2, X2
+	VDIVSS        tables<>+3004(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3004(SB), X2, X2
-	VADDSS        tables<>+2492(SB), X2, X2
+	VMULSS        tables<>+3068(SB), X2, X2
+	VADDSS        tables<>+2556(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -2602,11 +3742,11 @@ block:
 	MOVB          R8, 3(AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2620(SB), Z3
-	VMOVUPS       tables<>+2684(SB), Z4
-	VMOVUPS       tables<>+2748(SB), Z5
-	VMOVUPS       tables<>+2812(SB), Z6
-	VMOVUPS       tables<>+2876(SB), Z7
+	VMOVUPS       tables<>+2684(SB), Z3
+	VMOVUPS       tables<>+2748(SB), Z4
+	VMOVUPS       tables<>+2812(SB), Z5
+	VMOVUPS       tables<>+2876(SB), Z6
+	VMOVUPS       tables<>+2940(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -2682,8 +3822,8 @@ block:
 	VCMPPS   $0x03, Z0, Z0, K1
 	KORTESTW K1, K1
 	JNE      done
-	VMOVUPS  tables<>+2748(SB), Z1
-	VMOVUPS  tables<>+3068(SB), Z2
+	VMOVUPS  tables<>+2812(SB), Z1
+	VMOVUPS  tables<>+3132(SB), Z2
 	VPSRLD   $0x10, Z0, Z3
 	VANDPS   Z1, Z3, Z1
 	VPADDD   Z2, Z0, Z0
@@ -2694,6 +3834,593 @@ block:
 	ADDQ     $0x00000040, CX
 	DECQ     BX
 	JNE      block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func signsQ10AVX512(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX512F
+TEXT ·signsQ10AVX512(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS tables<>+2940(SB), Z0
+	VMOVUPS (CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 2(AX)
+	VMOVUPS 64(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 4(AX)
+	VMOVUPS 128(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 6(AX)
+	VMOVUPS 192(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 8(AX)
+	VMOVUPS 256(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 10(AX)
+	VMOVUPS 320(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 12(AX)
+	VMOVUPS 384(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 14(AX)
+	VMOVUPS 448(CX), Z1
+	VCMPPS  $0x1d, Z0, Z1, K1
+	KMOVW   K1, 16(AX)
+	ADDQ    $0x12, AX
+	ADDQ    $0x00000200, CX
+	DECQ    BX
+	JNE     block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeQ20AVX512(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, F16C
+TEXT ·quantizeQ20AVX512(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS       tables<>+1660(SB), Z0
+	VMOVUPS       tables<>+2940(SB), Z1
+	VMOVUPS       tables<>+2940(SB), Z2
+	VANDPS        (CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        64(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        128(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        192(CX), Z0, Z0
+	VPMAXSD       Z0, Z2, Z2
+	VPMAXSD       Z2, Z1, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPMAXSD       Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXSD       X1, X0, X2
+	VMOVD         X2, SI
+	CMPL          SI, $0x7f800000
+	JGE           done
+	VCVTPS2PH     $0x00, X2, X0
+	VPEXTRW       $0x00, X0, (AX)
+	VMOVUPS       tables<>+1852(SB), Z0
+	VMOVUPS       tables<>+1916(SB), Z1
+	VMOVSS        tables<>+1788(SB), X3
+	VXORPS        X4, X4, X4
+	VCMPSS        $0x04, X4, X2, X4
+	VDIVSS        X2, X3, X2
+	VANDPS        X4, X2, X2
+	VBROADCASTSS  X2, Z2
+	VMOVUPS       tables<>+2812(SB), Z3
+	VMULPS        (CX), Z2, Z6
+	VANDPS        Z0, Z6, Z7
+	VORPS         Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VCVTTPS2DQ    Z6, Z6
+	VPADDD        Z3, Z6, Z6
+	VPMAXSD       tables<>+2940(SB), Z6, Z6
+	VMULPS        64(CX), Z2, Z7
+	VANDPS        Z0, Z7, Z8
+	VORPS         Z1, Z8, Z8
+	VADDPS        Z8, Z7, Z7
+	VCVTTPS2DQ    Z7, Z7
+	VPADDD        Z3, Z7, Z7
+	VPMAXSD       tables<>+2940(SB), Z7, Z7
+	VPMOVDB       Z6, X4
+	VPMOVDB       Z7, X5
+	VINSERTI128   $0x01, X5, Y4, Y4
+	VPMADDUBSW    tables<>+3196(SB), Y4, Y6
+	VPMADDWD      tables<>+3260(SB), Y6, Y6
+	VPMOVDB       Y6, 2(AX)
+	VMULPS        128(CX), Z2, Z6
+	VANDPS        Z0, Z6, Z7
+	VORPS         Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VCVTTPS2DQ    Z6, Z6
+	VPADDD        Z3, Z6, Z6
+	VPMAXSD       tables<>+2940(SB), Z6, Z6
+	VMULPS        192(CX), Z2, Z2
+	VANDPS        Z0, Z2, Z0
+	VORPS         Z1, Z0, Z0
+	VADDPS        Z0, Z2, Z0
+	VCVTTPS2DQ    Z0, Z0
+	VPADDD        Z3, Z0, Z0
+	VPMAXSD       tables<>+2940(SB), Z0, Z0
+	VPMOVDB       Z6, X5
+	VPMOVDB       Z0, X0
+	VINSERTI128   $0x01, X0, Y5, Y5
+	VPMADDUBSW    tables<>+3196(SB), Y5, Y0
+	VPMADDWD      tables<>+3260(SB), Y0, Y0
+	VPMOVDB       Y0, 10(AX)
+	ADDQ          $0x12, AX
+	ADDQ          $0x00000100, CX
+	DECQ          BX
+	JNE           block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeTQ10AVX512(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, F16C
+TEXT ·quantizeTQ10AVX512(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS       tables<>+1660(SB), Z0
+	VMOVUPS       tables<>+2940(SB), Z1
+	VMOVUPS       tables<>+2940(SB), Z2
+	VANDPS        (CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        64(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        128(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        192(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        256(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        320(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        384(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        448(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        512(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        576(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        640(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        704(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        768(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        832(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        896(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        960(CX), Z0, Z0
+	VPMAXSD       Z0, Z2, Z2
+	VPMAXSD       Z2, Z1, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPMAXSD       Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXSD       X1, X0, X0
+	VMOVD         X0, SI
+	CMPL          SI, $0x7f800000
+	JGE           done
+	VCVTPS2PH     $0x00, X0, X1
+	VPEXTRW       $0x00, X1, 52(AX)
+	VMOVUPS       tables<>+1852(SB), Z1
+	VMOVUPS       tables<>+1916(SB), Z2
+	VMOVSS        tables<>+1788(SB), X3
+	VXORPS        X4, X4, X4
+	VCMPSS        $0x04, X4, X0, X4
+	VDIVSS        X0, X3, X0
+	VANDPS        X4, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVUPS       tables<>+2812(SB), Z3
+	VMULPS        (CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        128(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPADDD        Z4, Z4, Z6
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z4, Z5, Z5
+	VMULPS        256(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPADDD        Z5, Z5, Z6
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        384(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPADDD        Z4, Z4, Z6
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z4, Z5, Z5
+	VMULPS        512(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPADDD        Z5, Z5, Z6
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPSLLW        $0x08, Z4, Z4
+	VPADDW        tables<>+3324(SB), Z4, Z4
+	VPMULHUW      tables<>+3388(SB), Z4, Z4
+	VPSRLW        $0x05, Z4, Z4
+	VPMOVDB       Z4, (AX)
+	VMULPS        64(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        192(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPADDD        Z4, Z4, Z6
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z4, Z5, Z5
+	VMULPS        320(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPADDD        Z5, Z5, Z6
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        448(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPADDD        Z4, Z4, Z6
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z4, Z5, Z5
+	VMULPS        576(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPADDD        Z5, Z5, Z6
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPSLLW        $0x08, Z4, Z4
+	VPADDW        tables<>+3324(SB), Z4, Z4
+	VPMULHUW      tables<>+3388(SB), Z4, Z4
+	VPSRLW        $0x05, Z4, Z4
+	VPMOVDB       Z4, 16(AX)
+	VMULPS        640(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        704(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPADDD        Z4, Z4, Z6
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z4, Z5, Z5
+	VMULPS        768(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPADDD        Z5, Z5, Z6
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        832(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPADDD        Z4, Z4, Z6
+	VPADDD        Z6, Z4, Z4
+	VPADDD        Z4, Z5, Z5
+	VMULPS        896(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VPADDD        Z5, Z5, Z6
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPSLLW        $0x08, Z4, Z4
+	VPADDW        tables<>+3324(SB), Z4, Z4
+	VPMULHUW      tables<>+3388(SB), Z4, Z4
+	VPSRLW        $0x05, Z4, Z4
+	VPMOVDB       Z4, 32(AX)
+	VMULPS        960(CX), Z0, Z0
+	VANDPS        Z1, Z0, Z1
+	VORPS         Z2, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VCVTTPS2DQ    Z0, Z0
+	VPADDD        Z3, Z0, Z0
+	VPMULLD       tables<>+1596(SB), Z0, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VPADDD        Y1, Y0, Y0
+	VEXTRACTI128  $0x01, Y0, X1
+	VPADDD        X1, X0, X0
+	VPSLLW        $0x08, X0, X0
+	VPADDW        tables<>+3324(SB), X0, X0
+	VPMULHUW      tables<>+3388(SB), X0, X0
+	VPSRLW        $0x05, X0, X0
+	VPAND         tables<>+1980(SB), X0, X0
+	VPACKUSDW     X0, X0, X0
+	VPACKUSWB     X0, X0, X0
+	VMOVD         X0, 48(AX)
+	ADDQ          $0x36, AX
+	ADDQ          $0x00000400, CX
+	DECQ          BX
+	JNE           block
+
+done:
+	SUBQ BX, DX
+	MOVQ DX, done+24(FP)
+	VZEROUPPER
+	RET
+
+// func quantizeTQ20AVX512(dst *byte, x *float32, n int) (done int)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, F16C
+TEXT ·quantizeTQ20AVX512(SB), NOSPLIT, $0-32
+	MOVQ  dst+0(FP), AX
+	MOVQ  x+8(FP), CX
+	MOVQ  n+16(FP), DX
+	MOVQ  DX, BX
+	TESTQ BX, BX
+	JE    done
+
+block:
+	VMOVUPS       tables<>+1660(SB), Z0
+	VMOVUPS       tables<>+2940(SB), Z1
+	VMOVUPS       tables<>+2940(SB), Z2
+	VANDPS        (CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        64(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        128(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        192(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        256(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        320(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        384(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        448(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        512(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        576(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        640(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        704(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        768(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        832(CX), Z0, Z3
+	VPMAXSD       Z3, Z2, Z2
+	VANDPS        896(CX), Z0, Z3
+	VPMAXSD       Z3, Z1, Z1
+	VANDPS        960(CX), Z0, Z0
+	VPMAXSD       Z0, Z2, Z2
+	VPMAXSD       Z2, Z1, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPMAXSD       Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXSD       X1, X0, X0
+	VMOVD         X0, SI
+	CMPL          SI, $0x7f800000
+	JGE           done
+	VCVTPS2PH     $0x00, X0, X1
+	VPEXTRW       $0x00, X1, 64(AX)
+	VMOVUPS       tables<>+1852(SB), Z1
+	VMOVUPS       tables<>+1916(SB), Z2
+	VMOVSS        tables<>+1788(SB), X3
+	VXORPS        X4, X4, X4
+	VCMPSS        $0x04, X4, X0, X4
+	VDIVSS        X0, X3, X0
+	VANDPS        X4, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVUPS       tables<>+2812(SB), Z3
+	VMULPS        (CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        128(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x02, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        256(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x04, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        384(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x06, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPMOVDB       Z4, (AX)
+	VMULPS        64(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        192(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x02, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        320(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x04, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        448(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x06, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPMOVDB       Z4, 16(AX)
+	VMULPS        512(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        640(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x02, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        768(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x04, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        896(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x06, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VPMOVDB       Z4, 32(AX)
+	VMULPS        576(CX), Z0, Z4
+	VANDPS        Z1, Z4, Z5
+	VORPS         Z2, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VCVTTPS2DQ    Z4, Z4
+	VPADDD        Z3, Z4, Z4
+	VMULPS        704(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x02, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        832(CX), Z0, Z5
+	VANDPS        Z1, Z5, Z6
+	VORPS         Z2, Z6, Z6
+	VADDPS        Z6, Z5, Z5
+	VCVTTPS2DQ    Z5, Z5
+	VPADDD        Z3, Z5, Z5
+	VPSLLD        $0x04, Z5, Z5
+	VPADDD        Z5, Z4, Z4
+	VMULPS        960(CX), Z0, Z0
+	VANDPS        Z1, Z0, Z1
+	VORPS         Z2, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VCVTTPS2DQ    Z0, Z0
+	VPADDD        Z3, Z0, Z0
+	VPSLLD        $0x06, Z0, Z0
+	VPADDD        Z0, Z4, Z4
+	VPMOVDB       Z4, 48(AX)
+	ADDQ          $0x42, AX
+	ADDQ          $0x00000400, CX
+	DECQ          BX
+	JNE           block
 
 done:
 	SUBQ BX, DX

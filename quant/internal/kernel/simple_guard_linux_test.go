@@ -27,6 +27,10 @@ func TestSimpleBlocksStayWithinTheirSlices(t *testing.T) {
 		"NVFP4": {kernel.QuantizeNVFP4, 36, 64},
 		"F16":   {kernel.QuantizeF16, 32, 16},
 		"BF16":  {kernel.QuantizeBF16, 32, 16},
+		"Q1_0":  {kernel.SignsQ10, 18, 128},
+		"Q2_0":  {kernel.QuantizeQ20, 18, 64},
+		"TQ1_0": {kernel.QuantizeTQ10, 54, 256},
+		"TQ2_0": {kernel.QuantizeTQ20, 66, 256},
 	}
 	isatest.ForEach(t, func(t *testing.T) {
 		for name, typ := range types {

@@ -28,3 +28,15 @@ func QuantizeF16(dst []byte, x []float32) int { return 0 }
 
 // QuantizeBF16 does nothing: there is no kernel.
 func QuantizeBF16(dst []byte, x []float32) int { return 0 }
+
+// SignsQ10 does nothing: there is no kernel.
+func SignsQ10(dst []byte, x []float32) int { return 0 }
+
+// QuantizeQ20 does nothing: there is no kernel.
+func QuantizeQ20(dst []byte, x []float32) int { return 0 }
+
+// QuantizeTQ10 does nothing: there is no kernel.
+func QuantizeTQ10(dst []byte, x []float32) int { return 0 }
+
+// QuantizeTQ20 does nothing: there is no kernel.
+func QuantizeTQ20(dst []byte, x []float32) int { return 0 }

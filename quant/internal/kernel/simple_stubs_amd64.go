@@ -49,6 +49,26 @@ func quantizeF16AVX2(dst *byte, x *float32, n int) (done int)
 //go:noescape
 func quantizeBF16AVX2(dst *byte, x *float32, n int) (done int)
 
+// signsQ10AVX2 stores the signs in n blocks of 128 values as quantizeQ10 of package quant does, and returns n. It needs AVX2 and F16C.
+//
+//go:noescape
+func signsQ10AVX2(dst *byte, x *float32, n int) (done int)
+
+// quantizeQ20AVX2 makes n blocks of 64 values as quantizeQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+//
+//go:noescape
+func quantizeQ20AVX2(dst *byte, x *float32, n int) (done int)
+
+// quantizeTQ10AVX2 makes n blocks of 256 values as quantizeTQ10 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+//
+//go:noescape
+func quantizeTQ10AVX2(dst *byte, x *float32, n int) (done int)
+
+// quantizeTQ20AVX2 makes n blocks of 256 values as quantizeTQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+//
+//go:noescape
+func quantizeTQ20AVX2(dst *byte, x *float32, n int) (done int)
+
 // quantizeQ80AVX512 makes n blocks of 32 values as quantizeQ80 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
@@ -93,3 +113,23 @@ func quantizeF16AVX512(dst *byte, x *float32, n int) (done int)
 //
 //go:noescape
 func quantizeBF16AVX512(dst *byte, x *float32, n int) (done int)
+
+// signsQ10AVX512 stores the signs in n blocks of 128 values as quantizeQ10 of package quant does, and returns n. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func signsQ10AVX512(dst *byte, x *float32, n int) (done int)
+
+// quantizeQ20AVX512 makes n blocks of 64 values as quantizeQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func quantizeQ20AVX512(dst *byte, x *float32, n int) (done int)
+
+// quantizeTQ10AVX512 makes n blocks of 256 values as quantizeTQ10 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func quantizeTQ10AVX512(dst *byte, x *float32, n int) (done int)
+
+// quantizeTQ20AVX512 makes n blocks of 256 values as quantizeTQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func quantizeTQ20AVX512(dst *byte, x *float32, n int) (done int)
