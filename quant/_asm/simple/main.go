@@ -231,6 +231,29 @@ func (k generator) largest(magnitudes []reg.VecVirtual) reg.VecVirtual {
 	return r
 }
 
+// leaveIfSpecial leaves for done if a value is not finite.
+func (k generator) leaveIfSpecial(values []reg.VecVirtual) {
+	if k.Masks {
+		const notFinite = 0x99 // quiet NaN, infinity, -infinity and signaling NaN
+		var special [2]reg.OpmaskVirtual
+		for i, v := range values {
+			special[i] = K()
+			VFPCLASSPSZ(U8(notFinite), v, special[i])
+		}
+		KORTESTW(special[0], special[1])
+	} else {
+		m := k.magnitudes(values)
+		for _, other := range m[1:] {
+			VPMAXSD(other, m[0], m[0])
+		}
+		VPCMPGTD(k.float(math.MaxFloat32), m[0], m[0])
+		lanes := GP32()
+		VMOVMSKPS(m[0], lanes)
+		TESTL(lanes, lanes)
+	}
+	JNE(LabelRef("done"))
+}
+
 // first returns the index of the first of 32 values that are equal to v, and
 // there is one.
 func (k generator) first(x []reg.VecVirtual, v reg.VecVirtual) reg.Register {
@@ -388,11 +411,14 @@ func (k generator) fromExtreme(name string, blockBytes int, factor, middle float
 func (k generator) fromLimits(name string, blockBytes int, most uint32) {
 	k.blocks(name, doc(name, size), blockBytes, size, func(dst, x reg.Register) {
 		values := k.load(Mem{Base: x}, size)
-		k.largest(k.magnitudes(values))
-		least, greatest := k.reduce(VMINPS, values), k.reduce(VMAXPS, values)
-		at := k.first(values, least)
-		low := XMM()
-		VMOVSS(Mem{Base: x, Index: at, Scale: 4}, low) // of zeros, the first, for its sign
+		k.leaveIfSpecial(values)
+		low, greatest := k.reduce(VMINPS, values), k.reduce(VMAXPS, values)
+		zero := XMM()
+		VXORPS(zero, zero, zero)
+		VUCOMISS(zero, low)
+		JNE(LabelRef("low"))
+		VMOVSS(Mem{Base: x, Index: k.first(values, low), Scale: 4}, low) // for its sign
+		Label("low")
 		// The difference of zeros is positive where both are the same one.
 		d := scalar(VSUBSS, greatest, low)
 		VANDPS(k.bits(1<<31-1), d, d)

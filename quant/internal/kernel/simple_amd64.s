@@ -627,263 +627,279 @@ DATA tables<>+2476(SB)/4, $0x0f0f0f0f
 DATA tables<>+2480(SB)/4, $0x0f0f0f0f
 DATA tables<>+2484(SB)/4, $0x0f0f0f0f
 DATA tables<>+2488(SB)/4, $0x0f0f0f0f
-DATA tables<>+2492(SB)/4, $0x41700000
-DATA tables<>+2496(SB)/4, $0x41700000
-DATA tables<>+2500(SB)/4, $0x41700000
-DATA tables<>+2504(SB)/4, $0x41700000
-DATA tables<>+2508(SB)/4, $0x41700000
-DATA tables<>+2512(SB)/4, $0x41700000
-DATA tables<>+2516(SB)/4, $0x41700000
-DATA tables<>+2520(SB)/4, $0x41700000
-DATA tables<>+2524(SB)/4, $0x41700000
-DATA tables<>+2528(SB)/4, $0x41700000
-DATA tables<>+2532(SB)/4, $0x41700000
-DATA tables<>+2536(SB)/4, $0x41700000
-DATA tables<>+2540(SB)/4, $0x41700000
-DATA tables<>+2544(SB)/4, $0x41700000
-DATA tables<>+2548(SB)/4, $0x41700000
-DATA tables<>+2552(SB)/4, $0x41700000
-DATA tables<>+2556(SB)/4, $0x3f000000
-DATA tables<>+2560(SB)/4, $0x3f000000
-DATA tables<>+2564(SB)/4, $0x3f000000
-DATA tables<>+2568(SB)/4, $0x3f000000
-DATA tables<>+2572(SB)/4, $0x3f000000
-DATA tables<>+2576(SB)/4, $0x3f000000
-DATA tables<>+2580(SB)/4, $0x3f000000
-DATA tables<>+2584(SB)/4, $0x3f000000
-DATA tables<>+2588(SB)/4, $0x3f000000
-DATA tables<>+2592(SB)/4, $0x3f000000
-DATA tables<>+2596(SB)/4, $0x3f000000
-DATA tables<>+2600(SB)/4, $0x3f000000
-DATA tables<>+2604(SB)/4, $0x3f000000
-DATA tables<>+2608(SB)/4, $0x3f000000
-DATA tables<>+2612(SB)/4, $0x3f000000
-DATA tables<>+2616(SB)/4, $0x3f000000
-DATA tables<>+2620(SB)/4, $0x41f80000
-DATA tables<>+2624(SB)/4, $0x41f80000
-DATA tables<>+2628(SB)/4, $0x41f80000
-DATA tables<>+2632(SB)/4, $0x41f80000
-DATA tables<>+2636(SB)/4, $0x41f80000
-DATA tables<>+2640(SB)/4, $0x41f80000
-DATA tables<>+2644(SB)/4, $0x41f80000
-DATA tables<>+2648(SB)/4, $0x41f80000
-DATA tables<>+2652(SB)/4, $0x41f80000
-DATA tables<>+2656(SB)/4, $0x41f80000
-DATA tables<>+2660(SB)/4, $0x41f80000
-DATA tables<>+2664(SB)/4, $0x41f80000
-DATA tables<>+2668(SB)/4, $0x41f80000
-DATA tables<>+2672(SB)/4, $0x41f80000
-DATA tables<>+2676(SB)/4, $0x41f80000
-DATA tables<>+2680(SB)/4, $0x41f80000
-DATA tables<>+2684(SB)/4, $0x00000004
-DATA tables<>+2688(SB)/4, $0x00000004
-DATA tables<>+2692(SB)/4, $0x00000004
-DATA tables<>+2696(SB)/4, $0x00000004
-DATA tables<>+2700(SB)/4, $0x00000004
-DATA tables<>+2704(SB)/4, $0x00000004
-DATA tables<>+2708(SB)/4, $0x00000004
-DATA tables<>+2712(SB)/4, $0x00000004
-DATA tables<>+2716(SB)/4, $0x00000004
-DATA tables<>+2720(SB)/4, $0x00000004
-DATA tables<>+2724(SB)/4, $0x00000004
-DATA tables<>+2728(SB)/4, $0x00000004
-DATA tables<>+2732(SB)/4, $0x00000004
-DATA tables<>+2736(SB)/4, $0x00000004
-DATA tables<>+2740(SB)/4, $0x00000004
-DATA tables<>+2744(SB)/4, $0x00000004
-DATA tables<>+2748(SB)/4, $0x00000002
-DATA tables<>+2752(SB)/4, $0x00000002
-DATA tables<>+2756(SB)/4, $0x00000002
-DATA tables<>+2760(SB)/4, $0x00000002
-DATA tables<>+2764(SB)/4, $0x00000002
-DATA tables<>+2768(SB)/4, $0x00000002
-DATA tables<>+2772(SB)/4, $0x00000002
-DATA tables<>+2776(SB)/4, $0x00000002
-DATA tables<>+2780(SB)/4, $0x00000002
-DATA tables<>+2784(SB)/4, $0x00000002
-DATA tables<>+2788(SB)/4, $0x00000002
-DATA tables<>+2792(SB)/4, $0x00000002
-DATA tables<>+2796(SB)/4, $0x00000002
-DATA tables<>+2800(SB)/4, $0x00000002
-DATA tables<>+2804(SB)/4, $0x00000002
-DATA tables<>+2808(SB)/4, $0x00000002
-DATA tables<>+2812(SB)/4, $0x00000001
-DATA tables<>+2816(SB)/4, $0x00000001
-DATA tables<>+2820(SB)/4, $0x00000001
-DATA tables<>+2824(SB)/4, $0x00000001
-DATA tables<>+2828(SB)/4, $0x00000001
-DATA tables<>+2832(SB)/4, $0x00000001
-DATA tables<>+2836(SB)/4, $0x00000001
-DATA tables<>+2840(SB)/4, $0x00000001
-DATA tables<>+2844(SB)/4, $0x00000001
-DATA tables<>+2848(SB)/4, $0x00000001
-DATA tables<>+2852(SB)/4, $0x00000001
-DATA tables<>+2856(SB)/4, $0x00000001
-DATA tables<>+2860(SB)/4, $0x00000001
-DATA tables<>+2864(SB)/4, $0x00000001
-DATA tables<>+2868(SB)/4, $0x00000001
-DATA tables<>+2872(SB)/4, $0x00000001
-DATA tables<>+2876(SB)/4, $0x00000008
-DATA tables<>+2880(SB)/4, $0x00000008
-DATA tables<>+2884(SB)/4, $0x00000008
-DATA tables<>+2888(SB)/4, $0x00000008
-DATA tables<>+2892(SB)/4, $0x00000008
-DATA tables<>+2896(SB)/4, $0x00000008
-DATA tables<>+2900(SB)/4, $0x00000008
-DATA tables<>+2904(SB)/4, $0x00000008
-DATA tables<>+2908(SB)/4, $0x00000008
-DATA tables<>+2912(SB)/4, $0x00000008
-DATA tables<>+2916(SB)/4, $0x00000008
-DATA tables<>+2920(SB)/4, $0x00000008
-DATA tables<>+2924(SB)/4, $0x00000008
-DATA tables<>+2928(SB)/4, $0x00000008
-DATA tables<>+2932(SB)/4, $0x00000008
-DATA tables<>+2936(SB)/4, $0x00000008
-DATA tables<>+2940(SB)/4, $0x00000000
-DATA tables<>+2944(SB)/4, $0x00000000
-DATA tables<>+2948(SB)/4, $0x00000000
-DATA tables<>+2952(SB)/4, $0x00000000
-DATA tables<>+2956(SB)/4, $0x00000000
-DATA tables<>+2960(SB)/4, $0x00000000
-DATA tables<>+2964(SB)/4, $0x00000000
-DATA tables<>+2968(SB)/4, $0x00000000
-DATA tables<>+2972(SB)/4, $0x00000000
-DATA tables<>+2976(SB)/4, $0x00000000
-DATA tables<>+2980(SB)/4, $0x00000000
-DATA tables<>+2984(SB)/4, $0x00000000
-DATA tables<>+2988(SB)/4, $0x00000000
-DATA tables<>+2992(SB)/4, $0x00000000
-DATA tables<>+2996(SB)/4, $0x00000000
-DATA tables<>+3000(SB)/4, $0x00000000
-DATA tables<>+3004(SB)/4, $0x40c00000
-DATA tables<>+3008(SB)/4, $0x40c00000
-DATA tables<>+3012(SB)/4, $0x40c00000
-DATA tables<>+3016(SB)/4, $0x40c00000
-DATA tables<>+3020(SB)/4, $0x40c00000
-DATA tables<>+3024(SB)/4, $0x40c00000
-DATA tables<>+3028(SB)/4, $0x40c00000
-DATA tables<>+3032(SB)/4, $0x40c00000
-DATA tables<>+3036(SB)/4, $0x40c00000
-DATA tables<>+3040(SB)/4, $0x40c00000
-DATA tables<>+3044(SB)/4, $0x40c00000
-DATA tables<>+3048(SB)/4, $0x40c00000
-DATA tables<>+3052(SB)/4, $0x40c00000
-DATA tables<>+3056(SB)/4, $0x40c00000
-DATA tables<>+3060(SB)/4, $0x40c00000
-DATA tables<>+3064(SB)/4, $0x40c00000
-DATA tables<>+3068(SB)/4, $0x44000000
-DATA tables<>+3072(SB)/4, $0x44000000
-DATA tables<>+3076(SB)/4, $0x44000000
-DATA tables<>+3080(SB)/4, $0x44000000
-DATA tables<>+3084(SB)/4, $0x44000000
-DATA tables<>+3088(SB)/4, $0x44000000
-DATA tables<>+3092(SB)/4, $0x44000000
-DATA tables<>+3096(SB)/4, $0x44000000
-DATA tables<>+3100(SB)/4, $0x44000000
-DATA tables<>+3104(SB)/4, $0x44000000
-DATA tables<>+3108(SB)/4, $0x44000000
-DATA tables<>+3112(SB)/4, $0x44000000
-DATA tables<>+3116(SB)/4, $0x44000000
-DATA tables<>+3120(SB)/4, $0x44000000
-DATA tables<>+3124(SB)/4, $0x44000000
-DATA tables<>+3128(SB)/4, $0x44000000
-DATA tables<>+3132(SB)/4, $0x00007fff
-DATA tables<>+3136(SB)/4, $0x00007fff
-DATA tables<>+3140(SB)/4, $0x00007fff
-DATA tables<>+3144(SB)/4, $0x00007fff
-DATA tables<>+3148(SB)/4, $0x00007fff
-DATA tables<>+3152(SB)/4, $0x00007fff
-DATA tables<>+3156(SB)/4, $0x00007fff
-DATA tables<>+3160(SB)/4, $0x00007fff
-DATA tables<>+3164(SB)/4, $0x00007fff
-DATA tables<>+3168(SB)/4, $0x00007fff
-DATA tables<>+3172(SB)/4, $0x00007fff
-DATA tables<>+3176(SB)/4, $0x00007fff
-DATA tables<>+3180(SB)/4, $0x00007fff
-DATA tables<>+3184(SB)/4, $0x00007fff
-DATA tables<>+3188(SB)/4, $0x00007fff
-DATA tables<>+3192(SB)/4, $0x00007fff
-DATA tables<>+3196(SB)/4, $0x04010401
-DATA tables<>+3200(SB)/4, $0x04010401
-DATA tables<>+3204(SB)/4, $0x04010401
-DATA tables<>+3208(SB)/4, $0x04010401
-DATA tables<>+3212(SB)/4, $0x04010401
-DATA tables<>+3216(SB)/4, $0x04010401
-DATA tables<>+3220(SB)/4, $0x04010401
-DATA tables<>+3224(SB)/4, $0x04010401
-DATA tables<>+3228(SB)/4, $0x04010401
-DATA tables<>+3232(SB)/4, $0x04010401
-DATA tables<>+3236(SB)/4, $0x04010401
-DATA tables<>+3240(SB)/4, $0x04010401
-DATA tables<>+3244(SB)/4, $0x04010401
-DATA tables<>+3248(SB)/4, $0x04010401
-DATA tables<>+3252(SB)/4, $0x04010401
-DATA tables<>+3256(SB)/4, $0x04010401
-DATA tables<>+3260(SB)/4, $0x00100001
-DATA tables<>+3264(SB)/4, $0x00100001
-DATA tables<>+3268(SB)/4, $0x00100001
-DATA tables<>+3272(SB)/4, $0x00100001
-DATA tables<>+3276(SB)/4, $0x00100001
-DATA tables<>+3280(SB)/4, $0x00100001
-DATA tables<>+3284(SB)/4, $0x00100001
-DATA tables<>+3288(SB)/4, $0x00100001
-DATA tables<>+3292(SB)/4, $0x00100001
-DATA tables<>+3296(SB)/4, $0x00100001
-DATA tables<>+3300(SB)/4, $0x00100001
-DATA tables<>+3304(SB)/4, $0x00100001
-DATA tables<>+3308(SB)/4, $0x00100001
-DATA tables<>+3312(SB)/4, $0x00100001
-DATA tables<>+3316(SB)/4, $0x00100001
-DATA tables<>+3320(SB)/4, $0x00100001
-DATA tables<>+3324(SB)/4, $0x000000f2
-DATA tables<>+3328(SB)/4, $0x000000f2
-DATA tables<>+3332(SB)/4, $0x000000f2
-DATA tables<>+3336(SB)/4, $0x000000f2
-DATA tables<>+3340(SB)/4, $0x000000f2
-DATA tables<>+3344(SB)/4, $0x000000f2
-DATA tables<>+3348(SB)/4, $0x000000f2
-DATA tables<>+3352(SB)/4, $0x000000f2
-DATA tables<>+3356(SB)/4, $0x000000f2
-DATA tables<>+3360(SB)/4, $0x000000f2
-DATA tables<>+3364(SB)/4, $0x000000f2
-DATA tables<>+3368(SB)/4, $0x000000f2
-DATA tables<>+3372(SB)/4, $0x000000f2
-DATA tables<>+3376(SB)/4, $0x000000f2
-DATA tables<>+3380(SB)/4, $0x000000f2
-DATA tables<>+3384(SB)/4, $0x000000f2
-DATA tables<>+3388(SB)/4, $0x000021b7
-DATA tables<>+3392(SB)/4, $0x000021b7
-DATA tables<>+3396(SB)/4, $0x000021b7
-DATA tables<>+3400(SB)/4, $0x000021b7
-DATA tables<>+3404(SB)/4, $0x000021b7
-DATA tables<>+3408(SB)/4, $0x000021b7
-DATA tables<>+3412(SB)/4, $0x000021b7
-DATA tables<>+3416(SB)/4, $0x000021b7
-DATA tables<>+3420(SB)/4, $0x000021b7
-DATA tables<>+3424(SB)/4, $0x000021b7
-DATA tables<>+3428(SB)/4, $0x000021b7
-DATA tables<>+3432(SB)/4, $0x000021b7
-DATA tables<>+3436(SB)/4, $0x000021b7
-DATA tables<>+3440(SB)/4, $0x000021b7
-DATA tables<>+3444(SB)/4, $0x000021b7
-DATA tables<>+3448(SB)/4, $0x000021b7
-DATA tables<>+3452(SB)/4, $0x00000010
-DATA tables<>+3456(SB)/4, $0x00000010
-DATA tables<>+3460(SB)/4, $0x00000010
-DATA tables<>+3464(SB)/4, $0x00000010
-DATA tables<>+3468(SB)/4, $0x00000010
-DATA tables<>+3472(SB)/4, $0x00000010
-DATA tables<>+3476(SB)/4, $0x00000010
-DATA tables<>+3480(SB)/4, $0x00000010
-DATA tables<>+3484(SB)/4, $0x00000010
-DATA tables<>+3488(SB)/4, $0x00000010
-DATA tables<>+3492(SB)/4, $0x00000010
-DATA tables<>+3496(SB)/4, $0x00000010
-DATA tables<>+3500(SB)/4, $0x00000010
-DATA tables<>+3504(SB)/4, $0x00000010
-DATA tables<>+3508(SB)/4, $0x00000010
-DATA tables<>+3512(SB)/4, $0x00000010
-GLOBL tables<>(SB), RODATA|NOPTR, $3516
+DATA tables<>+2492(SB)/4, $0x7f7fffff
+DATA tables<>+2496(SB)/4, $0x7f7fffff
+DATA tables<>+2500(SB)/4, $0x7f7fffff
+DATA tables<>+2504(SB)/4, $0x7f7fffff
+DATA tables<>+2508(SB)/4, $0x7f7fffff
+DATA tables<>+2512(SB)/4, $0x7f7fffff
+DATA tables<>+2516(SB)/4, $0x7f7fffff
+DATA tables<>+2520(SB)/4, $0x7f7fffff
+DATA tables<>+2524(SB)/4, $0x7f7fffff
+DATA tables<>+2528(SB)/4, $0x7f7fffff
+DATA tables<>+2532(SB)/4, $0x7f7fffff
+DATA tables<>+2536(SB)/4, $0x7f7fffff
+DATA tables<>+2540(SB)/4, $0x7f7fffff
+DATA tables<>+2544(SB)/4, $0x7f7fffff
+DATA tables<>+2548(SB)/4, $0x7f7fffff
+DATA tables<>+2552(SB)/4, $0x7f7fffff
+DATA tables<>+2556(SB)/4, $0x41700000
+DATA tables<>+2560(SB)/4, $0x41700000
+DATA tables<>+2564(SB)/4, $0x41700000
+DATA tables<>+2568(SB)/4, $0x41700000
+DATA tables<>+2572(SB)/4, $0x41700000
+DATA tables<>+2576(SB)/4, $0x41700000
+DATA tables<>+2580(SB)/4, $0x41700000
+DATA tables<>+2584(SB)/4, $0x41700000
+DATA tables<>+2588(SB)/4, $0x41700000
+DATA tables<>+2592(SB)/4, $0x41700000
+DATA tables<>+2596(SB)/4, $0x41700000
+DATA tables<>+2600(SB)/4, $0x41700000
+DATA tables<>+2604(SB)/4, $0x41700000
+DATA tables<>+2608(SB)/4, $0x41700000
+DATA tables<>+2612(SB)/4, $0x41700000
+DATA tables<>+2616(SB)/4, $0x41700000
+DATA tables<>+2620(SB)/4, $0x3f000000
+DATA tables<>+2624(SB)/4, $0x3f000000
+DATA tables<>+2628(SB)/4, $0x3f000000
+DATA tables<>+2632(SB)/4, $0x3f000000
+DATA tables<>+2636(SB)/4, $0x3f000000
+DATA tables<>+2640(SB)/4, $0x3f000000
+DATA tables<>+2644(SB)/4, $0x3f000000
+DATA tables<>+2648(SB)/4, $0x3f000000
+DATA tables<>+2652(SB)/4, $0x3f000000
+DATA tables<>+2656(SB)/4, $0x3f000000
+DATA tables<>+2660(SB)/4, $0x3f000000
+DATA tables<>+2664(SB)/4, $0x3f000000
+DATA tables<>+2668(SB)/4, $0x3f000000
+DATA tables<>+2672(SB)/4, $0x3f000000
+DATA tables<>+2676(SB)/4, $0x3f000000
+DATA tables<>+2680(SB)/4, $0x3f000000
+DATA tables<>+2684(SB)/4, $0x41f80000
+DATA tables<>+2688(SB)/4, $0x41f80000
+DATA tables<>+2692(SB)/4, $0x41f80000
+DATA tables<>+2696(SB)/4, $0x41f80000
+DATA tables<>+2700(SB)/4, $0x41f80000
+DATA tables<>+2704(SB)/4, $0x41f80000
+DATA tables<>+2708(SB)/4, $0x41f80000
+DATA tables<>+2712(SB)/4, $0x41f80000
+DATA tables<>+2716(SB)/4, $0x41f80000
+DATA tables<>+2720(SB)/4, $0x41f80000
+DATA tables<>+2724(SB)/4, $0x41f80000
+DATA tables<>+2728(SB)/4, $0x41f80000
+DATA tables<>+2732(SB)/4, $0x41f80000
+DATA tables<>+2736(SB)/4, $0x41f80000
+DATA tables<>+2740(SB)/4, $0x41f80000
+DATA tables<>+2744(SB)/4, $0x41f80000
+DATA tables<>+2748(SB)/4, $0x00000004
+DATA tables<>+2752(SB)/4, $0x00000004
+DATA tables<>+2756(SB)/4, $0x00000004
+DATA tables<>+2760(SB)/4, $0x00000004
+DATA tables<>+2764(SB)/4, $0x00000004
+DATA tables<>+2768(SB)/4, $0x00000004
+DATA tables<>+2772(SB)/4, $0x00000004
+DATA tables<>+2776(SB)/4, $0x00000004
+DATA tables<>+2780(SB)/4, $0x00000004
+DATA tables<>+2784(SB)/4, $0x00000004
+DATA tables<>+2788(SB)/4, $0x00000004
+DATA tables<>+2792(SB)/4, $0x00000004
+DATA tables<>+2796(SB)/4, $0x00000004
+DATA tables<>+2800(SB)/4, $0x00000004
+DATA tables<>+2804(SB)/4, $0x00000004
+DATA tables<>+2808(SB)/4, $0x00000004
+DATA tables<>+2812(SB)/4, $0x00000002
+DATA tables<>+2816(SB)/4, $0x00000002
+DATA tables<>+2820(SB)/4, $0x00000002
+DATA tables<>+2824(SB)/4, $0x00000002
+DATA tables<>+2828(SB)/4, $0x00000002
+DATA tables<>+2832(SB)/4, $0x00000002
+DATA tables<>+2836(SB)/4, $0x00000002
+DATA tables<>+2840(SB)/4, $0x00000002
+DATA tables<>+2844(SB)/4, $0x00000002
+DATA tables<>+2848(SB)/4, $0x00000002
+DATA tables<>+2852(SB)/4, $0x00000002
+DATA tables<>+2856(SB)/4, $0x00000002
+DATA tables<>+2860(SB)/4, $0x00000002
+DATA tables<>+2864(SB)/4, $0x00000002
+DATA tables<>+2868(SB)/4, $0x00000002
+DATA tables<>+2872(SB)/4, $0x00000002
+DATA tables<>+2876(SB)/4, $0x00000001
+DATA tables<>+2880(SB)/4, $0x00000001
+DATA tables<>+2884(SB)/4, $0x00000001
+DATA tables<>+2888(SB)/4, $0x00000001
+DATA tables<>+2892(SB)/4, $0x00000001
+DATA tables<>+2896(SB)/4, $0x00000001
+DATA tables<>+2900(SB)/4, $0x00000001
+DATA tables<>+2904(SB)/4, $0x00000001
+DATA tables<>+2908(SB)/4, $0x00000001
+DATA tables<>+2912(SB)/4, $0x00000001
+DATA tables<>+2916(SB)/4, $0x00000001
+DATA tables<>+2920(SB)/4, $0x00000001
+DATA tables<>+2924(SB)/4, $0x00000001
+DATA tables<>+2928(SB)/4, $0x00000001
+DATA tables<>+2932(SB)/4, $0x00000001
+DATA tables<>+2936(SB)/4, $0x00000001
+DATA tables<>+2940(SB)/4, $0x00000008
+DATA tables<>+2944(SB)/4, $0x00000008
+DATA tables<>+2948(SB)/4, $0x00000008
+DATA tables<>+2952(SB)/4, $0x00000008
+DATA tables<>+2956(SB)/4, $0x00000008
+DATA tables<>+2960(SB)/4, $0x00000008
+DATA tables<>+2964(SB)/4, $0x00000008
+DATA tables<>+2968(SB)/4, $0x00000008
+DATA tables<>+2972(SB)/4, $0x00000008
+DATA tables<>+2976(SB)/4, $0x00000008
+DATA tables<>+2980(SB)/4, $0x00000008
+DATA tables<>+2984(SB)/4, $0x00000008
+DATA tables<>+2988(SB)/4, $0x00000008
+DATA tables<>+2992(SB)/4, $0x00000008
+DATA tables<>+2996(SB)/4, $0x00000008
+DATA tables<>+3000(SB)/4, $0x00000008
+DATA tables<>+3004(SB)/4, $0x00000000
+DATA tables<>+3008(SB)/4, $0x00000000
+DATA tables<>+3012(SB)/4, $0x00000000
+DATA tables<>+3016(SB)/4, $0x00000000
+DATA tables<>+3020(SB)/4, $0x00000000
+DATA tables<>+3024(SB)/4, $0x00000000
+DATA tables<>+3028(SB)/4, $0x00000000
+DATA tables<>+3032(SB)/4, $0x00000000
+DATA tables<>+3036(SB)/4, $0x00000000
+DATA tables<>+3040(SB)/4, $0x00000000
+DATA tables<>+3044(SB)/4, $0x00000000
+DATA tables<>+3048(SB)/4, $0x00000000
+DATA tables<>+3052(SB)/4, $0x00000000
+DATA tables<>+3056(SB)/4, $0x00000000
+DATA tables<>+3060(SB)/4, $0x00000000
+DATA tables<>+3064(SB)/4, $0x00000000
+DATA tables<>+3068(SB)/4, $0x40c00000
+DATA tables<>+3072(SB)/4, $0x40c00000
+DATA tables<>+3076(SB)/4, $0x40c00000
+DATA tables<>+3080(SB)/4, $0x40c00000
+DATA tables<>+3084(SB)/4, $0x40c00000
+DATA tables<>+3088(SB)/4, $0x40c00000
+DATA tables<>+3092(SB)/4, $0x40c00000
+DATA tables<>+3096(SB)/4, $0x40c00000
+DATA tables<>+3100(SB)/4, $0x40c00000
+DATA tables<>+3104(SB)/4, $0x40c00000
+DATA tables<>+3108(SB)/4, $0x40c00000
+DATA tables<>+3112(SB)/4, $0x40c00000
+DATA tables<>+3116(SB)/4, $0x40c00000
+DATA tables<>+3120(SB)/4, $0x40c00000
+DATA tables<>+3124(SB)/4, $0x40c00000
+DATA tables<>+3128(SB)/4, $0x40c00000
+DATA tables<>+3132(SB)/4, $0x44000000
+DATA tables<>+3136(SB)/4, $0x44000000
+DATA tables<>+3140(SB)/4, $0x44000000
+DATA tables<>+3144(SB)/4, $0x44000000
+DATA tables<>+3148(SB)/4, $0x44000000
+DATA tables<>+3152(SB)/4, $0x44000000
+DATA tables<>+3156(SB)/4, $0x44000000
+DATA tables<>+3160(SB)/4, $0x44000000
+DATA tables<>+3164(SB)/4, $0x44000000
+DATA tables<>+3168(SB)/4, $0x44000000
+DATA tables<>+3172(SB)/4, $0x44000000
+DATA tables<>+3176(SB)/4, $0x44000000
+DATA tables<>+3180(SB)/4, $0x44000000
+DATA tables<>+3184(SB)/4, $0x44000000
+DATA tables<>+3188(SB)/4, $0x44000000
+DATA tables<>+3192(SB)/4, $0x44000000
+DATA tables<>+3196(SB)/4, $0x00007fff
+DATA tables<>+3200(SB)/4, $0x00007fff
+DATA tables<>+3204(SB)/4, $0x00007fff
+DATA tables<>+3208(SB)/4, $0x00007fff
+DATA tables<>+3212(SB)/4, $0x00007fff
+DATA tables<>+3216(SB)/4, $0x00007fff
+DATA tables<>+3220(SB)/4, $0x00007fff
+DATA tables<>+3224(SB)/4, $0x00007fff
+DATA tables<>+3228(SB)/4, $0x00007fff
+DATA tables<>+3232(SB)/4, $0x00007fff
+DATA tables<>+3236(SB)/4, $0x00007fff
+DATA tables<>+3240(SB)/4, $0x00007fff
+DATA tables<>+3244(SB)/4, $0x00007fff
+DATA tables<>+3248(SB)/4, $0x00007fff
+DATA tables<>+3252(SB)/4, $0x00007fff
+DATA tables<>+3256(SB)/4, $0x00007fff
+DATA tables<>+3260(SB)/4, $0x04010401
+DATA tables<>+3264(SB)/4, $0x04010401
+DATA tables<>+3268(SB)/4, $0x04010401
+DATA tables<>+3272(SB)/4, $0x04010401
+DATA tables<>+3276(SB)/4, $0x04010401
+DATA tables<>+3280(SB)/4, $0x04010401
+DATA tables<>+3284(SB)/4, $0x04010401
+DATA tables<>+3288(SB)/4, $0x04010401
+DATA tables<>+3292(SB)/4, $0x04010401
+DATA tables<>+3296(SB)/4, $0x04010401
+DATA tables<>+3300(SB)/4, $0x04010401
+DATA tables<>+3304(SB)/4, $0x04010401
+DATA tables<>+3308(SB)/4, $0x04010401
+DATA tables<>+3312(SB)/4, $0x04010401
+DATA tables<>+3316(SB)/4, $0x04010401
+DATA tables<>+3320(SB)/4, $0x04010401
+DATA tables<>+3324(SB)/4, $0x00100001
+DATA tables<>+3328(SB)/4, $0x00100001
+DATA tables<>+3332(SB)/4, $0x00100001
+DATA tables<>+3336(SB)/4, $0x00100001
+DATA tables<>+3340(SB)/4, $0x00100001
+DATA tables<>+3344(SB)/4, $0x00100001
+DATA tables<>+3348(SB)/4, $0x00100001
+DATA tables<>+3352(SB)/4, $0x00100001
+DATA tables<>+3356(SB)/4, $0x00100001
+DATA tables<>+3360(SB)/4, $0x00100001
+DATA tables<>+3364(SB)/4, $0x00100001
+DATA tables<>+3368(SB)/4, $0x00100001
+DATA tables<>+3372(SB)/4, $0x00100001
+DATA tables<>+3376(SB)/4, $0x00100001
+DATA tables<>+3380(SB)/4, $0x00100001
+DATA tables<>+3384(SB)/4, $0x00100001
+DATA tables<>+3388(SB)/4, $0x000000f2
+DATA tables<>+3392(SB)/4, $0x000000f2
+DATA tables<>+3396(SB)/4, $0x000000f2
+DATA tables<>+3400(SB)/4, $0x000000f2
+DATA tables<>+3404(SB)/4, $0x000000f2
+DATA tables<>+3408(SB)/4, $0x000000f2
+DATA tables<>+3412(SB)/4, $0x000000f2
+DATA tables<>+3416(SB)/4, $0x000000f2
+DATA tables<>+3420(SB)/4, $0x000000f2
+DATA tables<>+3424(SB)/4, $0x000000f2
+DATA tables<>+3428(SB)/4, $0x000000f2
+DATA tables<>+3432(SB)/4, $0x000000f2
+DATA tables<>+3436(SB)/4, $0x000000f2
+DATA tables<>+3440(SB)/4, $0x000000f2
+DATA tables<>+3444(SB)/4, $0x000000f2
+DATA tables<>+3448(SB)/4, $0x000000f2
+DATA tables<>+3452(SB)/4, $0x000021b7
+DATA tables<>+3456(SB)/4, $0x000021b7
+DATA tables<>+3460(SB)/4, $0x000021b7
+DATA tables<>+3464(SB)/4, $0x000021b7
+DATA tables<>+3468(SB)/4, $0x000021b7
+DATA tables<>+3472(SB)/4, $0x000021b7
+DATA tables<>+3476(SB)/4, $0x000021b7
+DATA tables<>+3480(SB)/4, $0x000021b7
+DATA tables<>+3484(SB)/4, $0x000021b7
+DATA tables<>+3488(SB)/4, $0x000021b7
+DATA tables<>+3492(SB)/4, $0x000021b7
+DATA tables<>+3496(SB)/4, $0x000021b7
+DATA tables<>+3500(SB)/4, $0x000021b7
+DATA tables<>+3504(SB)/4, $0x000021b7
+DATA tables<>+3508(SB)/4, $0x000021b7
+DATA tables<>+3512(SB)/4, $0x000021b7
+DATA tables<>+3516(SB)/4, $0x00000010
+DATA tables<>+3520(SB)/4, $0x00000010
+DATA tables<>+3524(SB)/4, $0x00000010
+DATA tables<>+3528(SB)/4, $0x00000010
+DATA tables<>+3532(SB)/4, $0x00000010
+DATA tables<>+3536(SB)/4, $0x00000010
+DATA tables<>+3540(SB)/4, $0x00000010
+DATA tables<>+3544(SB)/4, $0x00000010
+DATA tables<>+3548(SB)/4, $0x00000010
+DATA tables<>+3552(SB)/4, $0x00000010
+DATA tables<>+3556(SB)/4, $0x00000010
+DATA tables<>+3560(SB)/4, $0x00000010
+DATA tables<>+3564(SB)/4, $0x00000010
+DATA tables<>+3568(SB)/4, $0x00000010
+DATA tables<>+3572(SB)/4, $0x00000010
+DATA tables<>+3576(SB)/4, $0x00000010
+GLOBL tables<>(SB), RODATA|NOPTR, $3580
 
 // func quantizeQ80AVX2(dst *byte, x *float32, n int) (done int)
 // Requires: AVX, AVX2, F16C
@@ -1180,18 +1196,13 @@ block:
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
 	VANDPS       Y4, Y3, Y4
+	VPMAXSD      Y6, Y5, Y5
 	VPMAXSD      Y7, Y5, Y5
-	VPMAXSD      Y4, Y6, Y4
-	VPMAXSD      Y4, Y5, Y4
-	VEXTRACTF128 $0x01, Y4, X5
-	VPMAXSD      X5, X4, X4
-	VPSHUFD      $0x4e, X4, X5
-	VPMAXSD      X5, X4, X4
-	VPSHUFD      $0xb1, X4, X5
-	VPMAXSD      X5, X4, X4
-	VMOVD        X4, SI
-	CMPL         SI, $0x7f800000
-	JGE          done
+	VPMAXSD      Y4, Y5, Y5
+	VPCMPGTD     tables<>+2492(SB), Y5, Y5
+	VMOVMSKPS    Y5, SI
+	TESTL        SI, SI
+	JNE          done
 	VMINPS       Y2, Y0, Y4
 	VMINPS       Y3, Y1, Y5
 	VMINPS       Y5, Y4, Y4
@@ -1210,6 +1221,9 @@ block:
 	VMAXPS       X6, X5, X5
 	VPSHUFD      $0xb1, X5, X6
 	VMAXPS       X6, X5, X5
+	VXORPS       X6, X6, X6
+	VUCOMISS     X6, X4
+	JNE          low
 	VBROADCASTSS X4, Y4
 	VCMPPS       $0x00, Y4, Y0, Y6
 	VCMPPS       $0x00, Y4, Y1, Y7
@@ -1223,9 +1237,11 @@ block:
 	VPMOVMSKB    Y4, SI
 	TZCNTL       SI, SI
 	VMOVSS       (CX)(SI*4), X4
+
+low:
 	VSUBSS       X4, X5, X5
 	VANDPS       tables<>+1660(SB), X5, X5
-	VDIVSS       tables<>+2492(SB), X5, X5
+	VDIVSS       tables<>+2556(SB), X5, X5
 	VCVTPS2PH    $0x00, X5, X6
 	VPEXTRW      $0x00, X6, (AX)
 	VCVTPS2PH    $0x00, X4, X6
@@ -1236,7 +1252,7 @@ block:
 	VDIVSS       X5, X6, X5
 	VANDPS       X7, X5, X5
 	VBROADCASTSS X5, Y5
-	VMOVUPS      tables<>+2556(SB), Y6
+	VMOVUPS      tables<>+2620(SB), Y6
 	VMOVUPS      tables<>+2172(SB), Y7
 	VBROADCASTSS X4, Y4
 	VSUBPS       Y4, Y0, Y0
@@ -1299,18 +1315,13 @@ block:
 	VANDPS       Y4, Y1, Y6
 	VANDPS       Y4, Y2, Y7
 	VANDPS       Y4, Y3, Y4
+	VPMAXSD      Y6, Y5, Y5
 	VPMAXSD      Y7, Y5, Y5
-	VPMAXSD      Y4, Y6, Y4
-	VPMAXSD      Y4, Y5, Y4
-	VEXTRACTF128 $0x01, Y4, X5
-	VPMAXSD      X5, X4, X4
-	VPSHUFD      $0x4e, X4, X5
-	VPMAXSD      X5, X4, X4
-	VPSHUFD      $0xb1, X4, X5
-	VPMAXSD      X5, X4, X4
-	VMOVD        X4, SI
-	CMPL         SI, $0x7f800000
-	JGE          done
+	VPMAXSD      Y4, Y5, Y5
+	VPCMPGTD     tables<>+2492(SB), Y5, Y5
+	VMOVMSKPS    Y5, SI
+	TESTL        SI, SI
+	JNE          done
 	VMINPS       Y2, Y0, Y4
 	VMINPS       Y3, Y1, Y5
 	VMINPS       Y5, Y4, Y4
@@ -1329,6 +1340,9 @@ block:
 	VMAXPS       X6, X5, X5
 	VPSHUFD      $0xb1, X5, X6
 	VMAXPS       X6, X5, X5
+	VXORPS       X6, X6, X6
+	VUCOMISS     X6, X4
+	JNE          low
 	VBROADCASTSS X4, Y4
 	VCMPPS       $0x00, Y4, Y0, Y6
 	VCMPPS       $0x00, Y4, Y1, Y7
@@ -1342,9 +1356,11 @@ block:
 	VPMOVMSKB    Y4, SI
 	TZCNTL       SI, SI
 	VMOVSS       (CX)(SI*4), X4
+
+low:
 	VSUBSS       X4, X5, X5
 	VANDPS       tables<>+1660(SB), X5, X5
-	VDIVSS       tables<>+2620(SB), X5, X5
+	VDIVSS       tables<>+2684(SB), X5, X5
 	VCVTPS2PH    $0x00, X5, X6
 	VPEXTRW      $0x00, X6, (AX)
 	VCVTPS2PH    $0x00, X4, X6
@@ -1355,7 +1371,7 @@ block:
 	VDIVSS       X5, X6, X5
 	VANDPS       X7, X5, X5
 	VBROADCASTSS X5, Y5
-	VMOVUPS      tables<>+2556(SB), Y6
+	VMOVUPS      tables<>+2620(SB), Y6
 	VMOVUPS      tables<>+2364(SB), Y7
 	VBROADCASTSS X4, Y4
 	VSUBPS       Y4, Y0, Y0
@@ -1456,76 +1472,76 @@ block:
 	VMOVD        DI, X8
 	VBROADCASTSS X8, Y8
 	VMULPS       tables<>+32(SB), Y8, Y8
-	VMOVUPS      tables<>+2940(SB), Y9
-	VPOR         tables<>+2684(SB), Y9, Y10
-	VPERMPS      Y8, Y10, Y11
-	VCMPPS       $0x1e, Y11, Y5, Y11
-	VBLENDVPS    Y11, Y10, Y9, Y9
+	VMOVUPS      tables<>+3004(SB), Y9
 	VPOR         tables<>+2748(SB), Y9, Y10
 	VPERMPS      Y8, Y10, Y11
 	VCMPPS       $0x1e, Y11, Y5, Y11
 	VBLENDVPS    Y11, Y10, Y9, Y9
 	VPOR         tables<>+2812(SB), Y9, Y10
 	VPERMPS      Y8, Y10, Y11
+	VCMPPS       $0x1e, Y11, Y5, Y11
+	VBLENDVPS    Y11, Y10, Y9, Y9
+	VPOR         tables<>+2876(SB), Y9, Y10
+	VPERMPS      Y8, Y10, Y11
 	VCMPPS       $0x1e, Y11, Y5, Y5
 	VBLENDVPS    Y5, Y10, Y9, Y5
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2876(SB), Y0, Y0
-	VPCMPGTD     tables<>+2940(SB), Y5, Y9
+	VPAND        tables<>+2940(SB), Y0, Y0
+	VPCMPGTD     tables<>+3004(SB), Y5, Y9
 	VPAND        Y9, Y0, Y0
 	VPOR         Y0, Y5, Y5
-	VMOVUPS      tables<>+2940(SB), Y0
-	VPOR         tables<>+2684(SB), Y0, Y9
-	VPERMPS      Y8, Y9, Y10
-	VCMPPS       $0x1e, Y10, Y6, Y10
-	VBLENDVPS    Y10, Y9, Y0, Y0
+	VMOVUPS      tables<>+3004(SB), Y0
 	VPOR         tables<>+2748(SB), Y0, Y9
 	VPERMPS      Y8, Y9, Y10
 	VCMPPS       $0x1e, Y10, Y6, Y10
 	VBLENDVPS    Y10, Y9, Y0, Y0
 	VPOR         tables<>+2812(SB), Y0, Y9
 	VPERMPS      Y8, Y9, Y10
+	VCMPPS       $0x1e, Y10, Y6, Y10
+	VBLENDVPS    Y10, Y9, Y0, Y0
+	VPOR         tables<>+2876(SB), Y0, Y9
+	VPERMPS      Y8, Y9, Y10
 	VCMPPS       $0x1e, Y10, Y6, Y6
 	VBLENDVPS    Y6, Y9, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2876(SB), Y1, Y1
-	VPCMPGTD     tables<>+2940(SB), Y0, Y6
+	VPAND        tables<>+2940(SB), Y1, Y1
+	VPCMPGTD     tables<>+3004(SB), Y0, Y6
 	VPAND        Y6, Y1, Y1
 	VPOR         Y1, Y0, Y0
-	VMOVUPS      tables<>+2940(SB), Y1
-	VPOR         tables<>+2684(SB), Y1, Y6
-	VPERMPS      Y8, Y6, Y9
-	VCMPPS       $0x1e, Y9, Y7, Y9
-	VBLENDVPS    Y9, Y6, Y1, Y1
+	VMOVUPS      tables<>+3004(SB), Y1
 	VPOR         tables<>+2748(SB), Y1, Y6
 	VPERMPS      Y8, Y6, Y9
 	VCMPPS       $0x1e, Y9, Y7, Y9
 	VBLENDVPS    Y9, Y6, Y1, Y1
 	VPOR         tables<>+2812(SB), Y1, Y6
 	VPERMPS      Y8, Y6, Y9
+	VCMPPS       $0x1e, Y9, Y7, Y9
+	VBLENDVPS    Y9, Y6, Y1, Y1
+	VPOR         tables<>+2876(SB), Y1, Y6
+	VPERMPS      Y8, Y6, Y9
 	VCMPPS       $0x1e, Y9, Y7, Y7
 	VBLENDVPS    Y7, Y6, Y1, Y1
 	VPSRLD       $0x1c, Y2, Y2
-	VPAND        tables<>+2876(SB), Y2, Y2
-	VPCMPGTD     tables<>+2940(SB), Y1, Y6
+	VPAND        tables<>+2940(SB), Y2, Y2
+	VPCMPGTD     tables<>+3004(SB), Y1, Y6
 	VPAND        Y6, Y2, Y2
 	VPOR         Y2, Y1, Y1
-	VMOVUPS      tables<>+2940(SB), Y2
-	VPOR         tables<>+2684(SB), Y2, Y6
-	VPERMPS      Y8, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y4, Y7
-	VBLENDVPS    Y7, Y6, Y2, Y2
+	VMOVUPS      tables<>+3004(SB), Y2
 	VPOR         tables<>+2748(SB), Y2, Y6
 	VPERMPS      Y8, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y4, Y7
 	VBLENDVPS    Y7, Y6, Y2, Y2
 	VPOR         tables<>+2812(SB), Y2, Y6
 	VPERMPS      Y8, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y4, Y7
+	VBLENDVPS    Y7, Y6, Y2, Y2
+	VPOR         tables<>+2876(SB), Y2, Y6
+	VPERMPS      Y8, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y4, Y4
 	VBLENDVPS    Y4, Y6, Y2, Y2
 	VPSRLD       $0x1c, Y3, Y3
-	VPAND        tables<>+2876(SB), Y3, Y3
-	VPCMPGTD     tables<>+2940(SB), Y2, Y4
+	VPAND        tables<>+2940(SB), Y3, Y3
+	VPCMPGTD     tables<>+3004(SB), Y2, Y4
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y2, Y2
 	VPACKUSDW    Y0, Y5, Y0
@@ -1575,14 +1591,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+3004(SB), X4, X4
+	VDIVSS       tables<>+3068(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3068(SB), X4, X4
-	VADDSS       tables<>+2556(SB), X4, X4
+	VMULSS       tables<>+3132(SB), X4, X4
+	VADDSS       tables<>+2620(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1594,40 +1610,40 @@ block:
 	MOVB         R8, (AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2940(SB), Y5
-	VPOR         tables<>+2684(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+3004(SB), Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2812(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2876(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2876(SB), Y0, Y0
-	VPCMPGTD     tables<>+2940(SB), Y3, Y5
+	VPAND        tables<>+2940(SB), Y0, Y0
+	VPCMPGTD     tables<>+3004(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2940(SB), Y0
-	VPOR         tables<>+2684(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+3004(SB), Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2812(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2876(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2876(SB), Y1, Y1
-	VPCMPGTD     tables<>+2940(SB), Y0, Y2
+	VPAND        tables<>+2940(SB), Y1, Y1
+	VPCMPGTD     tables<>+3004(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1651,14 +1667,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+3004(SB), X4, X4
+	VDIVSS       tables<>+3068(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3068(SB), X4, X4
-	VADDSS       tables<>+2556(SB), X4, X4
+	VMULSS       tables<>+3132(SB), X4, X4
+	VADDSS       tables<>+2620(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1670,40 +1686,40 @@ block:
 	MOVB         R8, 1(AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2940(SB), Y5
-	VPOR         tables<>+2684(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+3004(SB), Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2812(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2876(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2876(SB), Y0, Y0
-	VPCMPGTD     tables<>+2940(SB), Y3, Y5
+	VPAND        tables<>+2940(SB), Y0, Y0
+	VPCMPGTD     tables<>+3004(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2940(SB), Y0
-	VPOR         tables<>+2684(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+3004(SB), Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2812(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2876(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2876(SB), Y1, Y1
-	VPCMPGTD     tables<>+2940(SB), Y0, Y2
+	VPAND        tables<>+2940(SB), Y1, Y1
+	VPCMPGTD     tables<>+3004(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1727,14 +1743,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+3004(SB), X4, X4
+	VDIVSS       tables<>+3068(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3068(SB), X4, X4
-	VADDSS       tables<>+2556(SB), X4, X4
+	VMULSS       tables<>+3132(SB), X4, X4
+	VADDSS       tables<>+2620(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1746,40 +1762,40 @@ block:
 	MOVB         R8, 2(AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2940(SB), Y5
-	VPOR         tables<>+2684(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+3004(SB), Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2812(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2876(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2876(SB), Y0, Y0
-	VPCMPGTD     tables<>+2940(SB), Y3, Y5
+	VPAND        tables<>+2940(SB), Y0, Y0
+	VPCMPGTD     tables<>+3004(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2940(SB), Y0
-	VPOR         tables<>+2684(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+3004(SB), Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2812(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2876(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2876(SB), Y1, Y1
-	VPCMPGTD     tables<>+2940(SB), Y0, Y2
+	VPAND        tables<>+2940(SB), Y1, Y1
+	VPCMPGTD     tables<>+3004(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1803,14 +1819,14 @@ block:
 	VMOVD        X4, DI
 	CMPL         DI, $0x7f800000
 	JGE          done
-	VDIVSS       tables<>+3004(SB), X4, X4
+	VDIVSS       tables<>+3068(SB), X4, X4
 	VMOVD        X4, DI
 	MOVL         DI, R8
 	ADDL         $0x00080000, R8
 	SHRL         $0x14, R8
 	SUBL         $0x000003c0, R8
-	VMULSS       tables<>+3068(SB), X4, X4
-	VADDSS       tables<>+2556(SB), X4, X4
+	VMULSS       tables<>+3132(SB), X4, X4
+	VADDSS       tables<>+2620(SB), X4, X4
 	VCVTTSS2SI   X4, R9
 	MOVL         $0x00000007, R10
 	CMPL         R9, R10
@@ -1822,40 +1838,40 @@ block:
 	MOVB         R8, 3(AX)
 	VBROADCASTSS (SI)(R8*4), Y4
 	VMULPS       tables<>+32(SB), Y4, Y4
-	VMOVUPS      tables<>+2940(SB), Y5
-	VPOR         tables<>+2684(SB), Y5, Y6
-	VPERMPS      Y4, Y6, Y7
-	VCMPPS       $0x1e, Y7, Y3, Y7
-	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      tables<>+3004(SB), Y5
 	VPOR         tables<>+2748(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VPOR         tables<>+2812(SB), Y5, Y6
 	VPERMPS      Y4, Y6, Y7
+	VCMPPS       $0x1e, Y7, Y3, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VPOR         tables<>+2876(SB), Y5, Y6
+	VPERMPS      Y4, Y6, Y7
 	VCMPPS       $0x1e, Y7, Y3, Y3
 	VBLENDVPS    Y3, Y6, Y5, Y3
 	VPSRLD       $0x1c, Y0, Y0
-	VPAND        tables<>+2876(SB), Y0, Y0
-	VPCMPGTD     tables<>+2940(SB), Y3, Y5
+	VPAND        tables<>+2940(SB), Y0, Y0
+	VPCMPGTD     tables<>+3004(SB), Y3, Y5
 	VPAND        Y5, Y0, Y0
 	VPOR         Y0, Y3, Y3
-	VMOVUPS      tables<>+2940(SB), Y0
-	VPOR         tables<>+2684(SB), Y0, Y5
-	VPERMPS      Y4, Y5, Y6
-	VCMPPS       $0x1e, Y6, Y2, Y6
-	VBLENDVPS    Y6, Y5, Y0, Y0
+	VMOVUPS      tables<>+3004(SB), Y0
 	VPOR         tables<>+2748(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y6
 	VCMPPS       $0x1e, Y6, Y2, Y6
 	VBLENDVPS    Y6, Y5, Y0, Y0
 	VPOR         tables<>+2812(SB), Y0, Y5
+	VPERMPS      Y4, Y5, Y6
+	VCMPPS       $0x1e, Y6, Y2, Y6
+	VBLENDVPS    Y6, Y5, Y0, Y0
+	VPOR         tables<>+2876(SB), Y0, Y5
 	VPERMPS      Y4, Y5, Y4
 	VCMPPS       $0x1e, Y4, Y2, Y2
 	VBLENDVPS    Y2, Y5, Y0, Y0
 	VPSRLD       $0x1c, Y1, Y1
-	VPAND        tables<>+2876(SB), Y1, Y1
-	VPCMPGTD     tables<>+2940(SB), Y0, Y2
+	VPAND        tables<>+2940(SB), Y1, Y1
+	VPCMPGTD     tables<>+3004(SB), Y0, Y2
 	VPAND        Y2, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VPSLLD       $0x04, Y0, Y0
@@ -1922,8 +1938,8 @@ block:
 	VMOVMSKPS Y2, SI
 	TESTL     SI, SI
 	JNE       done
-	VMOVUPS   tables<>+2812(SB), Y2
-	VMOVUPS   tables<>+3132(SB), Y3
+	VMOVUPS   tables<>+2876(SB), Y2
+	VMOVUPS   tables<>+3196(SB), Y3
 	VPSRLD    $0x10, Y0, Y4
 	VANDPS    Y2, Y4, Y4
 	VPADDD    Y3, Y0, Y0
@@ -1959,7 +1975,7 @@ TEXT ·signsQ10AVX2(SB), NOSPLIT, $0-32
 	JE    done
 
 block:
-	VMOVUPS   tables<>+2940(SB), Y0
+	VMOVUPS   tables<>+3004(SB), Y0
 	VMOVUPS   (CX), Y1
 	VCMPPS    $0x1d, Y0, Y1, Y1
 	VMOVMSKPS Y1, SI
@@ -2047,8 +2063,8 @@ TEXT ·quantizeQ20AVX2(SB), NOSPLIT, $0-32
 
 block:
 	VMOVUPS      tables<>+1660(SB), Y0
-	VMOVUPS      tables<>+2940(SB), Y1
-	VMOVUPS      tables<>+2940(SB), Y2
+	VMOVUPS      tables<>+3004(SB), Y1
+	VMOVUPS      tables<>+3004(SB), Y2
 	VANDPS       (CX), Y0, Y3
 	VPMAXSD      Y3, Y1, Y1
 	VANDPS       32(CX), Y0, Y3
@@ -2085,42 +2101,42 @@ block:
 	VDIVSS       X0, X3, X0
 	VANDPS       X4, X0, X0
 	VBROADCASTSS X0, Y0
-	VMOVUPS      tables<>+2812(SB), Y3
+	VMOVUPS      tables<>+2876(SB), Y3
 	VMULPS       (CX), Y0, Y4
 	VANDPS       Y1, Y4, Y5
 	VORPS        Y2, Y5, Y5
 	VADDPS       Y5, Y4, Y4
 	VCVTTPS2DQ   Y4, Y4
 	VPADDD       Y3, Y4, Y4
-	VPMAXSD      tables<>+2940(SB), Y4, Y4
+	VPMAXSD      tables<>+3004(SB), Y4, Y4
 	VMULPS       32(CX), Y0, Y5
 	VANDPS       Y1, Y5, Y6
 	VORPS        Y2, Y6, Y6
 	VADDPS       Y6, Y5, Y5
 	VCVTTPS2DQ   Y5, Y5
 	VPADDD       Y3, Y5, Y5
-	VPMAXSD      tables<>+2940(SB), Y5, Y5
+	VPMAXSD      tables<>+3004(SB), Y5, Y5
 	VMULPS       64(CX), Y0, Y6
 	VANDPS       Y1, Y6, Y7
 	VORPS        Y2, Y7, Y7
 	VADDPS       Y7, Y6, Y6
 	VCVTTPS2DQ   Y6, Y6
 	VPADDD       Y3, Y6, Y6
-	VPMAXSD      tables<>+2940(SB), Y6, Y6
+	VPMAXSD      tables<>+3004(SB), Y6, Y6
 	VMULPS       96(CX), Y0, Y7
 	VANDPS       Y1, Y7, Y8
 	VORPS        Y2, Y8, Y8
 	VADDPS       Y8, Y7, Y7
 	VCVTTPS2DQ   Y7, Y7
 	VPADDD       Y3, Y7, Y7
-	VPMAXSD      tables<>+2940(SB), Y7, Y7
+	VPMAXSD      tables<>+3004(SB), Y7, Y7
 	VPACKUSDW    Y5, Y4, Y4
 	VPACKUSDW    Y7, Y6, Y5
 	VPACKUSWB    Y5, Y4, Y4
 	VMOVUPS      tables<>+0(SB), Y5
 	VPERMD       Y4, Y5, Y4
-	VPMADDUBSW   tables<>+3196(SB), Y4, Y4
-	VPMADDWD     tables<>+3260(SB), Y4, Y4
+	VPMADDUBSW   tables<>+3260(SB), Y4, Y4
+	VPMADDWD     tables<>+3324(SB), Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
 	VPACKUSDW    X5, X4, X4
@@ -2132,35 +2148,35 @@ block:
 	VADDPS       Y5, Y4, Y4
 	VCVTTPS2DQ   Y4, Y4
 	VPADDD       Y3, Y4, Y4
-	VPMAXSD      tables<>+2940(SB), Y4, Y4
+	VPMAXSD      tables<>+3004(SB), Y4, Y4
 	VMULPS       160(CX), Y0, Y5
 	VANDPS       Y1, Y5, Y6
 	VORPS        Y2, Y6, Y6
 	VADDPS       Y6, Y5, Y5
 	VCVTTPS2DQ   Y5, Y5
 	VPADDD       Y3, Y5, Y5
-	VPMAXSD      tables<>+2940(SB), Y5, Y5
+	VPMAXSD      tables<>+3004(SB), Y5, Y5
 	VMULPS       192(CX), Y0, Y6
 	VANDPS       Y1, Y6, Y7
 	VORPS        Y2, Y7, Y7
 	VADDPS       Y7, Y6, Y6
 	VCVTTPS2DQ   Y6, Y6
 	VPADDD       Y3, Y6, Y6
-	VPMAXSD      tables<>+2940(SB), Y6, Y6
+	VPMAXSD      tables<>+3004(SB), Y6, Y6
 	VMULPS       224(CX), Y0, Y0
 	VANDPS       Y1, Y0, Y1
 	VORPS        Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y0
 	VCVTTPS2DQ   Y0, Y0
 	VPADDD       Y3, Y0, Y0
-	VPMAXSD      tables<>+2940(SB), Y0, Y0
+	VPMAXSD      tables<>+3004(SB), Y0, Y0
 	VPACKUSDW    Y5, Y4, Y1
 	VPACKUSDW    Y0, Y6, Y0
 	VPACKUSWB    Y0, Y1, Y0
 	VMOVUPS      tables<>+0(SB), Y1
 	VPERMD       Y0, Y1, Y0
-	VPMADDUBSW   tables<>+3196(SB), Y0, Y0
-	VPMADDWD     tables<>+3260(SB), Y0, Y0
+	VPMADDUBSW   tables<>+3260(SB), Y0, Y0
+	VPMADDWD     tables<>+3324(SB), Y0, Y0
 	VPAND        tables<>+1980(SB), Y0, Y0
 	VEXTRACTI128 $0x01, Y0, X1
 	VPACKUSDW    X1, X0, X0
@@ -2189,8 +2205,8 @@ TEXT ·quantizeTQ10AVX2(SB), NOSPLIT, $0-32
 
 block:
 	VMOVUPS      tables<>+1660(SB), Y0
-	VMOVUPS      tables<>+2940(SB), Y1
-	VMOVUPS      tables<>+2940(SB), Y2
+	VMOVUPS      tables<>+3004(SB), Y1
+	VMOVUPS      tables<>+3004(SB), Y2
 	VANDPS       (CX), Y0, Y3
 	VPMAXSD      Y3, Y1, Y1
 	VANDPS       32(CX), Y0, Y3
@@ -2275,7 +2291,7 @@ block:
 	VDIVSS       X0, X3, X0
 	VANDPS       X4, X0, X0
 	VBROADCASTSS X0, Y0
-	VMOVUPS      tables<>+2812(SB), Y3
+	VMOVUPS      tables<>+2876(SB), Y3
 	VMULPS       (CX), Y0, Y4
 	VANDPS       Y1, Y4, Y5
 	VORPS        Y2, Y5, Y5
@@ -2319,8 +2335,8 @@ block:
 	VPADDD       Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VPSLLW       $0x08, Y4, Y4
-	VPADDW       tables<>+3324(SB), Y4, Y4
-	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPADDW       tables<>+3388(SB), Y4, Y4
+	VPMULHUW     tables<>+3452(SB), Y4, Y4
 	VPSRLW       $0x05, Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -2370,8 +2386,8 @@ block:
 	VPADDD       Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VPSLLW       $0x08, Y4, Y4
-	VPADDW       tables<>+3324(SB), Y4, Y4
-	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPADDW       tables<>+3388(SB), Y4, Y4
+	VPMULHUW     tables<>+3452(SB), Y4, Y4
 	VPSRLW       $0x05, Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -2421,8 +2437,8 @@ block:
 	VPADDD       Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VPSLLW       $0x08, Y4, Y4
-	VPADDW       tables<>+3324(SB), Y4, Y4
-	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPADDW       tables<>+3388(SB), Y4, Y4
+	VPMULHUW     tables<>+3452(SB), Y4, Y4
 	VPSRLW       $0x05, Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -2472,8 +2488,8 @@ block:
 	VPADDD       Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VPSLLW       $0x08, Y4, Y4
-	VPADDW       tables<>+3324(SB), Y4, Y4
-	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPADDW       tables<>+3388(SB), Y4, Y4
+	VPMULHUW     tables<>+3452(SB), Y4, Y4
 	VPSRLW       $0x05, Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -2523,8 +2539,8 @@ block:
 	VPADDD       Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VPSLLW       $0x08, Y4, Y4
-	VPADDW       tables<>+3324(SB), Y4, Y4
-	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPADDW       tables<>+3388(SB), Y4, Y4
+	VPMULHUW     tables<>+3452(SB), Y4, Y4
 	VPSRLW       $0x05, Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -2574,8 +2590,8 @@ block:
 	VPADDD       Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VPSLLW       $0x08, Y4, Y4
-	VPADDW       tables<>+3324(SB), Y4, Y4
-	VPMULHUW     tables<>+3388(SB), Y4, Y4
+	VPADDW       tables<>+3388(SB), Y4, Y4
+	VPMULHUW     tables<>+3452(SB), Y4, Y4
 	VPSRLW       $0x05, Y4, Y4
 	VPAND        tables<>+1980(SB), Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -2600,8 +2616,8 @@ block:
 	VEXTRACTI128 $0x01, Y4, X0
 	VPADDD       X0, X4, X0
 	VPSLLW       $0x08, X0, X0
-	VPADDW       tables<>+3324(SB), X0, X0
-	VPMULHUW     tables<>+3388(SB), X0, X0
+	VPADDW       tables<>+3388(SB), X0, X0
+	VPMULHUW     tables<>+3452(SB), X0, X0
 	VPSRLW       $0x05, X0, X0
 	VPAND        tables<>+1980(SB), X0, X0
 	VPACKUSDW    X0, X0, X0
@@ -2630,8 +2646,8 @@ TEXT ·quantizeTQ20AVX2(SB), NOSPLIT, $0-32
 
 block:
 	VMOVUPS      tables<>+1660(SB), Y0
-	VMOVUPS      tables<>+2940(SB), Y1
-	VMOVUPS      tables<>+2940(SB), Y2
+	VMOVUPS      tables<>+3004(SB), Y1
+	VMOVUPS      tables<>+3004(SB), Y2
 	VANDPS       (CX), Y0, Y3
 	VPMAXSD      Y3, Y1, Y1
 	VANDPS       32(CX), Y0, Y3
@@ -2716,7 +2732,7 @@ block:
 	VDIVSS       X0, X3, X0
 	VANDPS       X4, X0, X0
 	VBROADCASTSS X0, Y0
-	VMOVUPS      tables<>+2812(SB), Y3
+	VMOVUPS      tables<>+2876(SB), Y3
 	VMULPS       (CX), Y0, Y4
 	VANDPS       Y1, Y4, Y5
 	VORPS        Y2, Y5, Y5
@@ -3198,7 +3214,7 @@ block:
 	VADDPS        Z3, Z1, Z1
 	VCVTTPS2DQ    Z1, Z1
 	VPMINSD       Z4, Z1, Z1
-	VMOVUPS       tables<>+3452(SB), Z2
+	VMOVUPS       tables<>+3516(SB), Z2
 	VPTESTMD      Z2, Z0, K1
 	KMOVW         K1, 2(AX)
 	VPTESTMD      Z2, Z1, K1
@@ -3219,7 +3235,7 @@ done:
 	RET
 
 // func quantizeQ41AVX512(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, BMI, F16C
+// Requires: AVX, AVX512DQ, AVX512F, BMI, F16C
 TEXT ·quantizeQ41AVX512(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -3231,21 +3247,10 @@ TEXT ·quantizeQ41AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1660(SB), Z2
-	VANDPS        Z2, Z0, Z3
-	VANDPS        Z2, Z1, Z2
-	VPMAXSD       Z2, Z3, Z2
-	VEXTRACTF64X4 $0x01, Z2, Y3
-	VPMAXSD       Y3, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X3
-	VPMAXSD       X3, X2, X2
-	VPSHUFD       $0x4e, X2, X3
-	VPMAXSD       X3, X2, X2
-	VPSHUFD       $0xb1, X2, X3
-	VPMAXSD       X3, X2, X2
-	VMOVD         X2, SI
-	CMPL          SI, $0x7f800000
-	JGE           done
+	VFPCLASSPSZ   $0x99, Z0, K1
+	VFPCLASSPSZ   $0x99, Z1, K2
+	KORTESTW      K1, K2
+	JNE           done
 	VMINPS        Z1, Z0, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VMINPS        Y3, Y2, Y2
@@ -3264,6 +3269,9 @@ block:
 	VMAXPS        X4, X3, X3
 	VPSHUFD       $0xb1, X3, X4
 	VMAXPS        X4, X3, X3
+	VXORPS        X4, X4, X4
+	VUCOMISS      X4, X2
+	JNE           low
 	VBROADCASTSS  X2, Z2
 	VCMPPS        $0x00, Z2, Z0, K1
 	KMOVW         K1, SI
@@ -3273,39 +3281,41 @@ block:
 	ORL           DI, SI
 	TZCNTL        SI, SI
 	VMOVSS        (CX)(SI*4), X2
-	VSUBSS        X2, X3, X3
-	VANDPS        tables<>+1660(SB), X3, X3
-	VDIVSS        tables<>+2492(SB), X3, X3
-	VCVTPS2PH     $0x00, X3, X4
-	VPEXTRW       $0x00, X4, (AX)
-	VCVTPS2PH     $0x00, X2, X4
-	VPEXTRW       $0x00, X4, 2(AX)
-	VMOVSS        tables<>+1788(SB), X4
-	VXORPS        X5, X5, X5
-	VCMPSS        $0x04, X5, X3, X5
-	VDIVSS        X3, X4, X3
-	VANDPS        X5, X3, X3
-	VBROADCASTSS  X3, Z3
-	VMOVUPS       tables<>+2556(SB), Z4
-	VMOVUPS       tables<>+2172(SB), Z5
-	VBROADCASTSS  X2, Z2
-	VSUBPS        Z2, Z0, Z0
-	VMULPS        Z3, Z0, Z0
-	VADDPS        Z4, Z0, Z0
-	VCVTTPS2DQ    Z0, Z0
-	VPMINSD       Z5, Z0, Z0
-	VSUBPS        Z2, Z1, Z1
-	VMULPS        Z3, Z1, Z1
-	VADDPS        Z4, Z1, Z1
-	VCVTTPS2DQ    Z1, Z1
-	VPMINSD       Z5, Z1, Z1
-	VPSLLD        $0x04, Z1, Z1
-	VPORD         Z0, Z1, Z1
-	VPMOVDB       Z1, 4(AX)
-	ADDQ          $0x14, AX
-	ADDQ          $0x00000080, CX
-	DECQ          BX
-	JNE           block
+
+low:
+	VSUBSS       X2, X3, X3
+	VANDPS       tables<>+1660(SB), X3, X3
+	VDIVSS       tables<>+2556(SB), X3, X3
+	VCVTPS2PH    $0x00, X3, X4
+	VPEXTRW      $0x00, X4, (AX)
+	VCVTPS2PH    $0x00, X2, X4
+	VPEXTRW      $0x00, X4, 2(AX)
+	VMOVSS       tables<>+1788(SB), X4
+	VXORPS       X5, X5, X5
+	VCMPSS       $0x04, X5, X3, X5
+	VDIVSS       X3, X4, X3
+	VANDPS       X5, X3, X3
+	VBROADCASTSS X3, Z3
+	VMOVUPS      tables<>+2620(SB), Z4
+	VMOVUPS      tables<>+2172(SB), Z5
+	VBROADCASTSS X2, Z2
+	VSUBPS       Z2, Z0, Z0
+	VMULPS       Z3, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	VCVTTPS2DQ   Z0, Z0
+	VPMINSD      Z5, Z0, Z0
+	VSUBPS       Z2, Z1, Z1
+	VMULPS       Z3, Z1, Z1
+	VADDPS       Z4, Z1, Z1
+	VCVTTPS2DQ   Z1, Z1
+	VPMINSD      Z5, Z1, Z1
+	VPSLLD       $0x04, Z1, Z1
+	VPORD        Z0, Z1, Z1
+	VPMOVDB      Z1, 4(AX)
+	ADDQ         $0x14, AX
+	ADDQ         $0x00000080, CX
+	DECQ         BX
+	JNE          block
 
 done:
 	SUBQ BX, DX
@@ -3314,7 +3324,7 @@ done:
 	RET
 
 // func quantizeQ51AVX512(dst *byte, x *float32, n int) (done int)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, BMI, F16C
+// Requires: AVX, AVX512DQ, AVX512F, BMI, F16C
 TEXT ·quantizeQ51AVX512(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  x+8(FP), CX
@@ -3326,21 +3336,10 @@ TEXT ·quantizeQ51AVX512(SB), NOSPLIT, $0-32
 block:
 	VMOVUPS       (CX), Z0
 	VMOVUPS       64(CX), Z1
-	VMOVUPS       tables<>+1660(SB), Z2
-	VANDPS        Z2, Z0, Z3
-	VANDPS        Z2, Z1, Z2
-	VPMAXSD       Z2, Z3, Z2
-	VEXTRACTF64X4 $0x01, Z2, Y3
-	VPMAXSD       Y3, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X3
-	VPMAXSD       X3, X2, X2
-	VPSHUFD       $0x4e, X2, X3
-	VPMAXSD       X3, X2, X2
-	VPSHUFD       $0xb1, X2, X3
-	VPMAXSD       X3, X2, X2
-	VMOVD         X2, SI
-	CMPL          SI, $0x7f800000
-	JGE           done
+	VFPCLASSPSZ   $0x99, Z0, K1
+	VFPCLASSPSZ   $0x99, Z1, K2
+	KORTESTW      K1, K2
+	JNE           done
 	VMINPS        Z1, Z0, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VMINPS        Y3, Y2, Y2
@@ -3359,6 +3358,9 @@ block:
 	VMAXPS        X4, X3, X3
 	VPSHUFD       $0xb1, X3, X4
 	VMAXPS        X4, X3, X3
+	VXORPS        X4, X4, X4
+	VUCOMISS      X4, X2
+	JNE           low
 	VBROADCASTSS  X2, Z2
 	VCMPPS        $0x00, Z2, Z0, K1
 	KMOVW         K1, SI
@@ -3368,45 +3370,47 @@ block:
 	ORL           DI, SI
 	TZCNTL        SI, SI
 	VMOVSS        (CX)(SI*4), X2
-	VSUBSS        X2, X3, X3
-	VANDPS        tables<>+1660(SB), X3, X3
-	VDIVSS        tables<>+2620(SB), X3, X3
-	VCVTPS2PH     $0x00, X3, X4
-	VPEXTRW       $0x00, X4, (AX)
-	VCVTPS2PH     $0x00, X2, X4
-	VPEXTRW       $0x00, X4, 2(AX)
-	VMOVSS        tables<>+1788(SB), X4
-	VXORPS        X5, X5, X5
-	VCMPSS        $0x04, X5, X3, X5
-	VDIVSS        X3, X4, X3
-	VANDPS        X5, X3, X3
-	VBROADCASTSS  X3, Z3
-	VMOVUPS       tables<>+2556(SB), Z4
-	VMOVUPS       tables<>+2364(SB), Z5
-	VBROADCASTSS  X2, Z2
-	VSUBPS        Z2, Z0, Z0
-	VMULPS        Z3, Z0, Z0
-	VADDPS        Z4, Z0, Z0
-	VCVTTPS2DQ    Z0, Z0
-	VPMINSD       Z5, Z0, Z0
-	VSUBPS        Z2, Z1, Z1
-	VMULPS        Z3, Z1, Z1
-	VADDPS        Z4, Z1, Z1
-	VCVTTPS2DQ    Z1, Z1
-	VPMINSD       Z5, Z1, Z1
-	VMOVUPS       tables<>+3452(SB), Z2
-	VPTESTMD      Z2, Z0, K1
-	KMOVW         K1, 4(AX)
-	VPTESTMD      Z2, Z1, K1
-	KMOVW         K1, 6(AX)
-	VANDPS        tables<>+2172(SB), Z0, Z0
-	VPSLLD        $0x04, Z1, Z1
-	VPORD         Z0, Z1, Z1
-	VPMOVDB       Z1, 8(AX)
-	ADDQ          $0x18, AX
-	ADDQ          $0x00000080, CX
-	DECQ          BX
-	JNE           block
+
+low:
+	VSUBSS       X2, X3, X3
+	VANDPS       tables<>+1660(SB), X3, X3
+	VDIVSS       tables<>+2684(SB), X3, X3
+	VCVTPS2PH    $0x00, X3, X4
+	VPEXTRW      $0x00, X4, (AX)
+	VCVTPS2PH    $0x00, X2, X4
+	VPEXTRW      $0x00, X4, 2(AX)
+	VMOVSS       tables<>+1788(SB), X4
+	VXORPS       X5, X5, X5
+	VCMPSS       $0x04, X5, X3, X5
+	VDIVSS       X3, X4, X3
+	VANDPS       X5, X3, X3
+	VBROADCASTSS X3, Z3
+	VMOVUPS      tables<>+2620(SB), Z4
+	VMOVUPS      tables<>+2364(SB), Z5
+	VBROADCASTSS X2, Z2
+	VSUBPS       Z2, Z0, Z0
+	VMULPS       Z3, Z0, Z0
+	VADDPS       Z4, Z0, Z0
+	VCVTTPS2DQ   Z0, Z0
+	VPMINSD      Z5, Z0, Z0
+	VSUBPS       Z2, Z1, Z1
+	VMULPS       Z3, Z1, Z1
+	VADDPS       Z4, Z1, Z1
+	VCVTTPS2DQ   Z1, Z1
+	VPMINSD      Z5, Z1, Z1
+	VMOVUPS      tables<>+3516(SB), Z2
+	VPTESTMD     Z2, Z0, K1
+	KMOVW        K1, 4(AX)
+	VPTESTMD     Z2, Z1, K1
+	KMOVW        K1, 6(AX)
+	VANDPS       tables<>+2172(SB), Z0, Z0
+	VPSLLD       $0x04, Z1, Z1
+	VPORD        Z0, Z1, Z1
+	VPMOVDB      Z1, 8(AX)
+	ADDQ         $0x18, AX
+	ADDQ         $0x00000080, CX
+	DECQ         BX
+	JNE          block
 
 done:
 	SUBQ BX, DX
@@ -3464,11 +3468,11 @@ block:
 	VMOVD         DI, X4
 	VBROADCASTSS  X4, Z4
 	VMULPS        tables<>+32(SB), Z4, Z4
-	VMOVUPS       tables<>+2684(SB), Z5
-	VMOVUPS       tables<>+2748(SB), Z6
-	VMOVUPS       tables<>+2812(SB), Z7
-	VMOVUPS       tables<>+2876(SB), Z8
-	VMOVUPS       tables<>+2940(SB), Z9
+	VMOVUPS       tables<>+2748(SB), Z5
+	VMOVUPS       tables<>+2812(SB), Z6
+	VMOVUPS       tables<>+2876(SB), Z7
+	VMOVUPS       tables<>+2940(SB), Z8
+	VMOVUPS       tables<>+3004(SB), Z9
 	VMOVUPS       Z9, Z10
 	VPADDD        Z5, Z10, Z11
 	VPERMPS       Z4, Z11, Z12
@@ -3543,14 +3547,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+3004(SB), X2, X2
+	VDIVSS        tables<>+3068(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3068(SB), X2, X2
-	VADDSS        tables<>+2556(SB), X2, X2
+	VMULSS        tables<>+3132(SB), X2, X2
+	VADDSS        tables<>+2620(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -3562,11 +3566,11 @@ block:
 	MOVB          R8, (AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2684(SB), Z3
-	VMOVUPS       tables<>+2748(SB), Z4
-	VMOVUPS       tables<>+2812(SB), Z5
-	VMOVUPS       tables<>+2876(SB), Z6
-	VMOVUPS       tables<>+2940(SB), Z7
+	VMOVUPS       tables<>+2748(SB), Z3
+	VMOVUPS       tables<>+2812(SB), Z4
+	VMOVUPS       tables<>+2876(SB), Z5
+	VMOVUPS       tables<>+2940(SB), Z6
+	VMOVUPS       tables<>+3004(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -3603,14 +3607,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+3004(SB), X2, X2
+	VDIVSS        tables<>+3068(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3068(SB), X2, X2
-	VADDSS        tables<>+2556(SB), X2, X2
+	VMULSS        tables<>+3132(SB), X2, X2
+	VADDSS        tables<>+2620(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -3622,11 +3626,11 @@ block:
 	MOVB          R8, 1(AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2684(SB), Z3
-	VMOVUPS       tables<>+2748(SB), Z4
-	VMOVUPS       tables<>+2812(SB), Z5
-	VMOVUPS       tables<>+2876(SB), Z6
-	VMOVUPS       tables<>+2940(SB), Z7
+	VMOVUPS       tables<>+2748(SB), Z3
+	VMOVUPS       tables<>+2812(SB), Z4
+	VMOVUPS       tables<>+2876(SB), Z5
+	VMOVUPS       tables<>+2940(SB), Z6
+	VMOVUPS       tables<>+3004(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -3663,14 +3667,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+3004(SB), X2, X2
+	VDIVSS        tables<>+3068(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3068(SB), X2, X2
-	VADDSS        tables<>+2556(SB), X2, X2
+	VMULSS        tables<>+3132(SB), X2, X2
+	VADDSS        tables<>+2620(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -3682,11 +3686,11 @@ block:
 	MOVB          R8, 2(AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2684(SB), Z3
-	VMOVUPS       tables<>+2748(SB), Z4
-	VMOVUPS       tables<>+2812(SB), Z5
-	VMOVUPS       tables<>+2876(SB), Z6
-	VMOVUPS       tables<>+2940(SB), Z7
+	VMOVUPS       tables<>+2748(SB), Z3
+	VMOVUPS       tables<>+2812(SB), Z4
+	VMOVUPS       tables<>+2876(SB), Z5
+	VMOVUPS       tables<>+2940(SB), Z6
+	VMOVUPS       tables<>+3004(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -3723,14 +3727,14 @@ block:
 	VMOVD         X2, DI
 	CMPL          DI, $0x7f800000
 	JGE           done
-	VDIVSS        tables<>+3004(SB), X2, X2
+	VDIVSS        tables<>+3068(SB), X2, X2
 	VMOVD         X2, DI
 	MOVL          DI, R8
 	ADDL          $0x00080000, R8
 	SHRL          $0x14, R8
 	SUBL          $0x000003c0, R8
-	VMULSS        tables<>+3068(SB), X2, X2
-	VADDSS        tables<>+2556(SB), X2, X2
+	VMULSS        tables<>+3132(SB), X2, X2
+	VADDSS        tables<>+2620(SB), X2, X2
 	VCVTTSS2SI    X2, R9
 	MOVL          $0x00000007, R10
 	CMPL          R9, R10
@@ -3742,11 +3746,11 @@ block:
 	MOVB          R8, 3(AX)
 	VBROADCASTSS  (SI)(R8*4), Z2
 	VMULPS        tables<>+32(SB), Z2, Z2
-	VMOVUPS       tables<>+2684(SB), Z3
-	VMOVUPS       tables<>+2748(SB), Z4
-	VMOVUPS       tables<>+2812(SB), Z5
-	VMOVUPS       tables<>+2876(SB), Z6
-	VMOVUPS       tables<>+2940(SB), Z7
+	VMOVUPS       tables<>+2748(SB), Z3
+	VMOVUPS       tables<>+2812(SB), Z4
+	VMOVUPS       tables<>+2876(SB), Z5
+	VMOVUPS       tables<>+2940(SB), Z6
+	VMOVUPS       tables<>+3004(SB), Z7
 	VMOVUPS       Z7, Z7
 	VPADDD        Z3, Z7, Z3
 	VPERMPS       Z2, Z3, Z8
@@ -3822,8 +3826,8 @@ block:
 	VCMPPS   $0x03, Z0, Z0, K1
 	KORTESTW K1, K1
 	JNE      done
-	VMOVUPS  tables<>+2812(SB), Z1
-	VMOVUPS  tables<>+3132(SB), Z2
+	VMOVUPS  tables<>+2876(SB), Z1
+	VMOVUPS  tables<>+3196(SB), Z2
 	VPSRLD   $0x10, Z0, Z3
 	VANDPS   Z1, Z3, Z1
 	VPADDD   Z2, Z0, Z0
@@ -3852,7 +3856,7 @@ TEXT ·signsQ10AVX512(SB), NOSPLIT, $0-32
 	JE    done
 
 block:
-	VMOVUPS tables<>+2940(SB), Z0
+	VMOVUPS tables<>+3004(SB), Z0
 	VMOVUPS (CX), Z1
 	VCMPPS  $0x1d, Z0, Z1, K1
 	KMOVW   K1, 2(AX)
@@ -3900,8 +3904,8 @@ TEXT ·quantizeQ20AVX512(SB), NOSPLIT, $0-32
 
 block:
 	VMOVUPS       tables<>+1660(SB), Z0
-	VMOVUPS       tables<>+2940(SB), Z1
-	VMOVUPS       tables<>+2940(SB), Z2
+	VMOVUPS       tables<>+3004(SB), Z1
+	VMOVUPS       tables<>+3004(SB), Z2
 	VANDPS        (CX), Z0, Z3
 	VPMAXSD       Z3, Z1, Z1
 	VANDPS        64(CX), Z0, Z3
@@ -3932,26 +3936,26 @@ block:
 	VDIVSS        X2, X3, X2
 	VANDPS        X4, X2, X2
 	VBROADCASTSS  X2, Z2
-	VMOVUPS       tables<>+2812(SB), Z3
+	VMOVUPS       tables<>+2876(SB), Z3
 	VMULPS        (CX), Z2, Z6
 	VANDPS        Z0, Z6, Z7
 	VORPS         Z1, Z7, Z7
 	VADDPS        Z7, Z6, Z6
 	VCVTTPS2DQ    Z6, Z6
 	VPADDD        Z3, Z6, Z6
-	VPMAXSD       tables<>+2940(SB), Z6, Z6
+	VPMAXSD       tables<>+3004(SB), Z6, Z6
 	VMULPS        64(CX), Z2, Z7
 	VANDPS        Z0, Z7, Z8
 	VORPS         Z1, Z8, Z8
 	VADDPS        Z8, Z7, Z7
 	VCVTTPS2DQ    Z7, Z7
 	VPADDD        Z3, Z7, Z7
-	VPMAXSD       tables<>+2940(SB), Z7, Z7
+	VPMAXSD       tables<>+3004(SB), Z7, Z7
 	VPMOVDB       Z6, X4
 	VPMOVDB       Z7, X5
 	VINSERTI128   $0x01, X5, Y4, Y4
-	VPMADDUBSW    tables<>+3196(SB), Y4, Y6
-	VPMADDWD      tables<>+3260(SB), Y6, Y6
+	VPMADDUBSW    tables<>+3260(SB), Y4, Y6
+	VPMADDWD      tables<>+3324(SB), Y6, Y6
 	VPMOVDB       Y6, 2(AX)
 	VMULPS        128(CX), Z2, Z6
 	VANDPS        Z0, Z6, Z7
@@ -3959,19 +3963,19 @@ block:
 	VADDPS        Z7, Z6, Z6
 	VCVTTPS2DQ    Z6, Z6
 	VPADDD        Z3, Z6, Z6
-	VPMAXSD       tables<>+2940(SB), Z6, Z6
+	VPMAXSD       tables<>+3004(SB), Z6, Z6
 	VMULPS        192(CX), Z2, Z2
 	VANDPS        Z0, Z2, Z0
 	VORPS         Z1, Z0, Z0
 	VADDPS        Z0, Z2, Z0
 	VCVTTPS2DQ    Z0, Z0
 	VPADDD        Z3, Z0, Z0
-	VPMAXSD       tables<>+2940(SB), Z0, Z0
+	VPMAXSD       tables<>+3004(SB), Z0, Z0
 	VPMOVDB       Z6, X5
 	VPMOVDB       Z0, X0
 	VINSERTI128   $0x01, X0, Y5, Y5
-	VPMADDUBSW    tables<>+3196(SB), Y5, Y0
-	VPMADDWD      tables<>+3260(SB), Y0, Y0
+	VPMADDUBSW    tables<>+3260(SB), Y5, Y0
+	VPMADDWD      tables<>+3324(SB), Y0, Y0
 	VPMOVDB       Y0, 10(AX)
 	ADDQ          $0x12, AX
 	ADDQ          $0x00000100, CX
@@ -3996,8 +4000,8 @@ TEXT ·quantizeTQ10AVX512(SB), NOSPLIT, $0-32
 
 block:
 	VMOVUPS       tables<>+1660(SB), Z0
-	VMOVUPS       tables<>+2940(SB), Z1
-	VMOVUPS       tables<>+2940(SB), Z2
+	VMOVUPS       tables<>+3004(SB), Z1
+	VMOVUPS       tables<>+3004(SB), Z2
 	VANDPS        (CX), Z0, Z3
 	VPMAXSD       Z3, Z1, Z1
 	VANDPS        64(CX), Z0, Z3
@@ -4052,7 +4056,7 @@ block:
 	VDIVSS        X0, X3, X0
 	VANDPS        X4, X0, X0
 	VBROADCASTSS  X0, Z0
-	VMOVUPS       tables<>+2812(SB), Z3
+	VMOVUPS       tables<>+2876(SB), Z3
 	VMULPS        (CX), Z0, Z4
 	VANDPS        Z1, Z4, Z5
 	VORPS         Z2, Z5, Z5
@@ -4096,8 +4100,8 @@ block:
 	VPADDD        Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
 	VPSLLW        $0x08, Z4, Z4
-	VPADDW        tables<>+3324(SB), Z4, Z4
-	VPMULHUW      tables<>+3388(SB), Z4, Z4
+	VPADDW        tables<>+3388(SB), Z4, Z4
+	VPMULHUW      tables<>+3452(SB), Z4, Z4
 	VPSRLW        $0x05, Z4, Z4
 	VPMOVDB       Z4, (AX)
 	VMULPS        64(CX), Z0, Z4
@@ -4143,8 +4147,8 @@ block:
 	VPADDD        Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
 	VPSLLW        $0x08, Z4, Z4
-	VPADDW        tables<>+3324(SB), Z4, Z4
-	VPMULHUW      tables<>+3388(SB), Z4, Z4
+	VPADDW        tables<>+3388(SB), Z4, Z4
+	VPMULHUW      tables<>+3452(SB), Z4, Z4
 	VPSRLW        $0x05, Z4, Z4
 	VPMOVDB       Z4, 16(AX)
 	VMULPS        640(CX), Z0, Z4
@@ -4190,8 +4194,8 @@ block:
 	VPADDD        Z6, Z5, Z5
 	VPADDD        Z5, Z4, Z4
 	VPSLLW        $0x08, Z4, Z4
-	VPADDW        tables<>+3324(SB), Z4, Z4
-	VPMULHUW      tables<>+3388(SB), Z4, Z4
+	VPADDW        tables<>+3388(SB), Z4, Z4
+	VPMULHUW      tables<>+3452(SB), Z4, Z4
 	VPSRLW        $0x05, Z4, Z4
 	VPMOVDB       Z4, 32(AX)
 	VMULPS        960(CX), Z0, Z0
@@ -4206,8 +4210,8 @@ block:
 	VEXTRACTI128  $0x01, Y0, X1
 	VPADDD        X1, X0, X0
 	VPSLLW        $0x08, X0, X0
-	VPADDW        tables<>+3324(SB), X0, X0
-	VPMULHUW      tables<>+3388(SB), X0, X0
+	VPADDW        tables<>+3388(SB), X0, X0
+	VPMULHUW      tables<>+3452(SB), X0, X0
 	VPSRLW        $0x05, X0, X0
 	VPAND         tables<>+1980(SB), X0, X0
 	VPACKUSDW     X0, X0, X0
@@ -4236,8 +4240,8 @@ TEXT ·quantizeTQ20AVX512(SB), NOSPLIT, $0-32
 
 block:
 	VMOVUPS       tables<>+1660(SB), Z0
-	VMOVUPS       tables<>+2940(SB), Z1
-	VMOVUPS       tables<>+2940(SB), Z2
+	VMOVUPS       tables<>+3004(SB), Z1
+	VMOVUPS       tables<>+3004(SB), Z2
 	VANDPS        (CX), Z0, Z3
 	VPMAXSD       Z3, Z1, Z1
 	VANDPS        64(CX), Z0, Z3
@@ -4292,7 +4296,7 @@ block:
 	VDIVSS        X0, X3, X0
 	VANDPS        X4, X0, X0
 	VBROADCASTSS  X0, Z0
-	VMOVUPS       tables<>+2812(SB), Z3
+	VMOVUPS       tables<>+2876(SB), Z3
 	VMULPS        (CX), Z0, Z4
 	VANDPS        Z1, Z4, Z5
 	VORPS         Z2, Z5, Z5
