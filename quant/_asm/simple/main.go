@@ -42,7 +42,7 @@ type generator struct {
 	tables
 }
 
-// size is the number of values in a block, but for NVFP4.
+// size is the number of values in a block of most types.
 const size = 32
 
 // tables has constants, vectors of which are made when they are first asked for.
