@@ -311,8 +311,13 @@ func round(v ISA, c constants, s shape, p purpose) {
 			point, a := GP64(), GP64()
 			MOVWLZX(Mem{Base: list, Disp: 2 * n}, point.As32())
 			e := v.Vector()
+			offsets := GP64()
+			MOVQ(Mem{Base: points, Index: point, Scale: 1}, offsets)
 			for i := range s.dim {
-				MOVBLZX(Mem{Base: points, Index: point, Scale: 1, Disp: i}, a.As32())
+				MOVBLZX(offsets.As8(), a.As32())
+				if i+1 < s.dim {
+					SHRQ(U8(8), offsets)
+				}
 				term := Mem{Base: terms, Index: a, Scale: uint8(v.Width / 2)}
 				if i == 0 {
 					VMOVUPS(term, e)

@@ -672,7 +672,7 @@ next:
 
 // func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-88
+TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $8-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
@@ -990,42 +990,58 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(R9)(R14*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
@@ -1131,7 +1147,7 @@ sum:
 
 // func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
+TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $8-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
@@ -1466,41 +1482,57 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
 	VPBROADCASTD 8(R9)(R14*1), K1, Z0
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
@@ -1605,7 +1637,7 @@ sum:
 
 // func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridRest3AVX512(SB), NOSPLIT, $0-96
+TEXT ·gridRest3AVX512(SB), NOSPLIT, $8-96
 	MOVQ            values+0(FP), AX
 	MOVQ            groups+8(FP), CX
 	MOVQ            work+72(FP), DX
@@ -1944,41 +1976,57 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
 	VPBROADCASTD 8(R9)(R14*1), K1, Z0
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
@@ -2083,7 +2131,7 @@ sum:
 
 // func gridAgain3AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
+TEXT ·gridAgain3AVX2(SB), NOSPLIT, $8-80
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+56(FP), DX
@@ -2397,42 +2445,58 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(R9)(R14*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      4(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      5(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      6(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      7(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
@@ -2540,7 +2604,7 @@ sum:
 
 // func gridCandidates8AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
+TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $8-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
@@ -2856,26 +2920,34 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(R9)(R14*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
@@ -2945,7 +3017,7 @@ sum:
 
 // func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
+TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $8-88
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+64(FP), DX
@@ -3270,25 +3342,33 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
 	VPBROADCASTD 8(R9)(R14*1), K1, Z0
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
@@ -3357,7 +3437,7 @@ sum:
 
 // func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridRest8AVX512(SB), NOSPLIT, $0-96
+TEXT ·gridRest8AVX512(SB), NOSPLIT, $8-96
 	MOVQ            values+0(FP), AX
 	MOVQ            groups+8(FP), CX
 	MOVQ            work+72(FP), DX
@@ -3686,25 +3766,33 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
 	VPBROADCASTD 8(R9)(R14*1), K1, Z0
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
@@ -3773,7 +3861,7 @@ sum:
 
 // func gridAgain8AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
+TEXT ·gridAgain8AVX2(SB), NOSPLIT, $8-80
 	MOVQ         values+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         work+56(FP), DX
@@ -4085,26 +4173,34 @@ item:
 
 neighbour:
 	MOVWLZX      (R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(R9)(R14*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	MOVWLZX      2(R11), R14
-	MOVBLZX      (R9)(R14*1), R15
+	MOVQ         (R9)(R14*1), BP
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      1(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      2(R9)(R14*1), R15
+	MOVBLZX      BP, R15
+	SHRQ         $0x08, BP
 	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      3(R9)(R14*1), R15
+	MOVBLZX      BP, R15
 	VADDPS       (R13)(R15*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
