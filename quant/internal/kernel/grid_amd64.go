@@ -97,16 +97,33 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 			}
 			best := choice{scale: b.Scales[i]}
 			left := s.Candidates
+			chosen, stride := b.chosen[:], width
 			for v := range vectors {
-				best.choose(b.chosen[v*groups*width:], b.sums[2*v*width:][:2*width], width, min(left, width), 1)
+				if at := best.better(b.sums[2*v*width:][:2*width], width, min(left, width), 1); at >= 0 {
+					chosen = b.chosen[v*groups*width+at:]
+				}
 				left -= width
 			}
 			if withRest {
-				at := i % 4
-				best.choose(b.chosenRest[i/4%2][at:], b.sumsRest[i/4%2][at:], 16, left, 4)
+				if at := best.better(b.sumsRest[i/4%2][i%4:], 16, left, 4); at >= 0 {
+					chosen, stride = b.chosenRest[i/4%2][i%4+at:], 16
+				}
 			}
 			b.Scales[i] = best.scale
-			best.store(s, b.bits[i*groups:][:groups])
+			bits := b.bits[i*groups:][:groups]
+			clear(bits)
+			var moved uint32
+			if best.found {
+				for group := range bits {
+					bits[group] = chosen[group*stride]
+					moved |= bits[group]
+				}
+			}
+			if s.AgainAlways || s.AgainIfMoved && (moved&gridMoved != 0 || !best.found) {
+				for group := range bits {
+					bits[group] |= gridMoved
+				}
+			}
 		}
 		if !g.again(s, b, first, groups) {
 			return false
@@ -179,37 +196,22 @@ func (g *Grid) rest(s *GridSearch, b *GridWork, first, groups int) {
 // choice is the best candidate so far.
 type choice struct {
 	scale, best float32
-	chosen      []uint32 // from that of its first group on, if there is one
-	stride      int
+	found       bool
 }
 
-// choose looks at n more candidates: of width lanes, every step-th.
-func (c *choice) choose(chosen []uint32, sums []float32, width, n, step int) {
-	for i := range n {
-		xq, qq := sums[i*step], sums[i*step+width]
-		if qq > 0 && xq*xq > c.best*qq {
+// better looks at n more candidates, every step-th, of which the second sums are
+// width after the first. It returns where the new best one is, or -1.
+func (c *choice) better(sums []float32, width, n, step int) int {
+	at := -1
+	for i := 0; i < n*step; i += step {
+		if xq, qq := sums[i], sums[i+width]; qq > 0 && xq*xq > c.best*qq {
 			c.scale = xq / qq
 			c.best = c.scale * xq
-			c.chosen, c.stride = chosen[i*step:], width
+			c.found = true
+			at = i
 		}
 	}
-}
-
-// store keeps the bits of the choice, and marks what to round again.
-func (c *choice) store(s *GridSearch, bits []uint32) {
-	clear(bits)
-	var moved uint32
-	if c.chosen != nil {
-		for group := range bits {
-			bits[group] = c.chosen[group*c.stride]
-			moved |= bits[group]
-		}
-	}
-	if s.AgainAlways || s.AgainIfMoved && (moved&gridMoved != 0 || c.chosen == nil) {
-		for group := range bits {
-			bits[group] |= gridMoved
-		}
-	}
+	return at
 }
 
 // again rounds what is marked as moved in eight sub-blocks once more, with the
