@@ -24,7 +24,7 @@ import (
 var iq1M = codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, grid: &iq1Grid, greatest: greatestIQ1M}
 
 func quantizeIQ1M(dst []byte, src, importance []float32) {
-	grid := iq1Points()
+	grid := newIQ1Search()
 	var fits [16]iq1MFit
 	var weights [256]float32
 	var work kernel.TernaryWork
@@ -62,7 +62,8 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 		var largest float32
 		for s := range fits {
 			f := &fits[s]
-			for i, p := range f.points {
+			for i, levels := range f.levels {
+				p := grid.byCode[grid.code(levels)]
 				block[2*s+i] = byte(p)
 				block[32+s] |= byte(p>>8) << (4 * i)
 			}
@@ -76,20 +77,20 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 		d := largest / 15
 		inverse := 1 / d
 		var words [4]uint16
-		var points [32]uint16
-		var values [32][4]float32
+		var levels [32]uint16
+		var which [32]uint8
 		ordinary := true
 		for s := range fits {
 			f := &fits[s]
 			ordinary = ordinary && f.ordinary
 			level := oddLevel(inverse*f.scale, 7)
 			words[s/4] |= uint16(level) << (s % 4 * 3)
-			for i, p := range f.points {
-				block[32+s] |= byte(f.deltas[i]) << (4*i + 3)
-				points[2*s+i], values[2*s+i] = p, ternaryValues(f.deltas[i], float32(2*level+1))
+			for i, delta := range f.deltas {
+				block[32+s] |= delta << (4*i + 3)
+				levels[2*s+i], which[2*s+i] = f.levels[i], 8*delta+level
 			}
 		}
-		if xq, qq := grid.fit(points[:], values[:], x[:], weights[:], ordinary); qq > 0 {
+		if xq, qq := grid.fit(levels[:], which[:], x[:], weights[:], ordinary); qq > 0 {
 			d = xq / qq
 		}
 		var stored [2]byte
@@ -101,22 +102,22 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 	}
 }
 
-// iq1MFit is what is known of a sub-block of IQ1_M, and then its scale, points and
-// deltas, as indices of iq1Values.
+// iq1MFit is what is known of a sub-block of IQ1_M, and then its scale, the levels of
+// its points and deltas, as indices of iq1Values.
 type iq1MFit struct {
 	kernel.IQ1M
 	zero, ordinary bool
 	cut1, cut2     int
 	scale          float32
-	deltas         [2]int
-	points         [2]uint16
+	deltas         [2]uint8
+	levels         [2]uint16
 	moved          bool
 }
 
 // sum makes the weights w of 16 values, sorts them and makes their sums.
 func (f *iq1MFit) sum(w, x *[16]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
 	const least = 1e-7
-	f.zero, f.ordinary = false, f.Sums(w, x, importance, variance, least, work)
+	f.zero, f.ordinary = false, f.Sum(w, x, importance, variance, least, work)
 	if f.ordinary {
 		return
 	}
@@ -128,17 +129,14 @@ func (f *iq1MFit) sum(w, x *[16]float32, importance []float32, variance float32,
 	f.zero = magnitude(x[:]) < least
 	var order [16]uint8
 	sortOrder(order[:], x[:])
-	for half := range 2 {
-		f.X[half][0], f.W[half][0] = 0, 0
-	}
+	var sums [4]float32
 	for j, i := range order {
-		f.Rank[i] = uint8(j)
-		for half := range 2 {
-			f.X[half][j+1], f.W[half][j+1] = f.X[half][j], f.W[half][j]
-		}
-		f.X[i/8][j+1] += float32(w[i] * x[i])
-		f.W[i/8][j+1] += w[i]
+		f.Rank[i], f.Sums[j] = uint8(j), sums
+		half := i / 8
+		sums[half] += float32(w[i] * x[i])
+		sums[2+half] += w[i]
 	}
+	f.Sums[16] = sums
 }
 
 // likelyCuts finds what cuts may be the best ones.
@@ -155,6 +153,7 @@ func (f *iq1MFit) likelyCuts(work *kernel.TernaryWork) {
 
 // cut finds the best cuts.
 func (f *iq1MFit) cut() {
+	last := &f.Sums[16]
 	best, found := float32(-maxFloat32), false
 	rows := f.Rows
 	if f.Whole {
@@ -168,15 +167,15 @@ func (f *iq1MFit) cut() {
 		}
 		for ; cuts != 0; cuts &= cuts - 1 {
 			i2 := bits.TrailingZeros32(cuts)
+			at1, at2 := &f.Sums[i1], &f.Sums[i2]
 			var xq, qq [2][2]float32 // by delta and half
 			for delta := range 2 {
 				v := &iq1Values[delta]
 				square0, square1, square2 := float32(v[0]*v[0]), float32(v[1]*v[1]), float32(v[2]*v[2])
 				for half := range 2 {
-					x, w := &f.X[half], &f.W[half]
 					// Levels are 1 apart.
-					xq[delta][half] = float32(x[16]*v[2]) - (x[i1] + x[i2])
-					qq[delta][half] = float32(w[i1]*(square0-square1)) + float32(w[16]*v[2]*v[2]) + float32(w[i2]*(square1-square2))
+					xq[delta][half] = float32(last[half]*v[2]) - (at1[half] + at2[half])
+					qq[delta][half] = float32(at1[2+half]*(square0-square1)) + float32(last[2+half]*v[2]*v[2]) + float32(at2[2+half]*(square1-square2))
 				}
 			}
 			for pair := range 4 {
@@ -185,7 +184,7 @@ func (f *iq1MFit) cut() {
 				if qq > 0 && xq*xq > best*qq {
 					f.scale = xq / qq
 					best = f.scale * xq
-					f.cut1, f.cut2, f.deltas, found = i1, i2, [2]int{pair >> 1, pair & 1}, true
+					f.cut1, f.cut2, f.deltas, found = i1, i2, [2]uint8{uint8(pair >> 1), uint8(pair & 1)}, true
 				}
 			}
 		}
@@ -193,32 +192,32 @@ func (f *iq1MFit) cut() {
 	f.zero = f.zero || !found
 }
 
-// round finds the points of the grid.
-func (f *iq1MFit) round(grid *ternaryPoints, x, w *[16]float32) {
+// round finds points of the grid.
+func (f *iq1MFit) round(grid *iq1Search, x, w *[16]float32) {
 	f.moved = false
 	if f.zero {
-		f.points, f.scale, f.deltas = [2]uint16{}, 0, [2]int{}
+		f.scale, f.deltas = 0, [2]uint8{}
+		f.levels = [2]uint16{grid.levels[0], grid.levels[0]}
 		return
 	}
 	reverse := f.scale < 0
 	if reverse {
-		f.scale, f.deltas = -f.scale, [2]int{1 - f.deltas[0], 1 - f.deltas[1]}
+		f.scale, f.deltas = -f.scale, [2]uint8{1 - f.deltas[0], 1 - f.deltas[1]}
 	}
-	for i := range f.points {
+	for i, delta := range f.deltas {
 		var moved bool
-		levels := cutLevels(f.Rank[8*i:], f.cut1, f.cut2, reverse)
-		f.points[i], moved = grid.round(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), f.scale, &iq1Values[f.deltas[i]], f.ordinary)
+		levels, values := cutLevels(f.Rank[8*i:], f.cut1, f.cut2, reverse), grid.scaled(int(delta), f.scale)
+		f.levels[i], moved = grid.round(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), &values, f.ordinary)
 		f.moved = f.moved || moved
 	}
 }
 
-// fit finds the scale anew if points are not what the values were rounded to.
-func (f *iq1MFit) fit(grid *ternaryPoints, x, w *[16]float32) {
+// fit finds the scale anew if levels are not what the values were rounded to.
+func (f *iq1MFit) fit(grid *iq1Search, x, w *[16]float32) {
 	if !f.moved {
 		return
 	}
-	values := [][4]float32{ternaryValues(f.deltas[0], 1), ternaryValues(f.deltas[1], 1)}
-	xq, qq := grid.fit(f.points[:], values, x[:], w[:], f.ordinary)
+	xq, qq := grid.fit(f.levels[:], []uint8{8 * f.deltas[0], 8 * f.deltas[1]}, x[:], w[:], f.ordinary)
 	if xq > 0 && qq > 0 {
 		f.scale = xq / qq
 	}

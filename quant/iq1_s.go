@@ -23,7 +23,7 @@ import (
 var iq1S = codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, grid: &iq1Grid, float: gguf.F16, floats: []int{0}}
 
 func quantizeIQ1S(dst []byte, src, importance []float32) {
-	grid := iq1Points()
+	grid := newIQ1Search()
 	var fits [8]iq1SFit
 	var weights [256]float32
 	var work kernel.TernaryWork
@@ -59,9 +59,10 @@ func quantizeIQ1S(dst []byte, src, importance []float32) {
 		for s := range fits {
 			f := &fits[s]
 			var word uint16
-			for i, p := range f.points {
+			for i, levels := range f.levels {
+				p := grid.byCode[grid.code(levels)]
 				block[2+4*s+i] = byte(p)
-				word |= p >> 8 << (3 * i)
+				word |= uint16(p>>8) << (3 * i)
 			}
 			if largest == 0 {
 				continue
@@ -75,22 +76,22 @@ func quantizeIQ1S(dst []byte, src, importance []float32) {
 	}
 }
 
-// iq1SFit is what is known of a sub-block of IQ1_S, and then its scale, points and
-// delta, as an index of iq1Values.
+// iq1SFit is what is known of a sub-block of IQ1_S, and then its scale, the levels of
+// its points and delta, as an index of iq1Values.
 type iq1SFit struct {
 	kernel.IQ1S
 	zero, ordinary bool
 	cut1, cut2     int
 	scale          float32
 	delta          int
-	points         [4]uint16
+	levels         [4]uint16
 	moved          bool
 }
 
 // sum makes the weights w of 32 values, sorts them and makes their sums.
 func (f *iq1SFit) sum(w, x *[32]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
 	const least = 1e-12
-	f.zero, f.ordinary = false, f.Sums(w, x, importance, variance, least, work)
+	f.zero, f.ordinary = false, f.Sum(w, x, importance, variance, least, work)
 	if f.ordinary {
 		return
 	}
@@ -98,12 +99,13 @@ func (f *iq1SFit) sum(w, x *[32]float32, importance []float32, variance float32,
 	f.zero = magnitude(x[:]) < least
 	var order [32]uint8
 	sortOrder(order[:], x[:])
-	f.X[0], f.W[0] = 0, 0
+	var sums [2]float32
 	for j, i := range order {
-		f.Rank[i] = uint8(j)
-		f.X[j+1] = f.X[j] + float32(w[i]*x[i])
-		f.W[j+1] = f.W[j] + w[i]
+		f.Rank[i], f.Sums[j] = uint8(j), sums
+		sums[0] += float32(w[i] * x[i])
+		sums[1] += w[i]
 	}
+	f.Sums[32] = sums
 }
 
 // likelyCuts finds what cuts may be the best ones.
@@ -120,7 +122,7 @@ func (f *iq1SFit) likelyCuts(work *kernel.TernaryWork) {
 
 // cut finds the best cuts.
 func (f *iq1SFit) cut() {
-	sumX, sumW := &f.X, &f.W
+	first, last := &f.Sums[0], &f.Sums[32]
 	best, found := float32(-maxFloat32), false
 	rows := f.Rows
 	if f.Whole {
@@ -134,10 +136,11 @@ func (f *iq1SFit) cut() {
 		}
 		for ; cuts != 0; cuts &= cuts - 1 {
 			i2 := bits.TrailingZeros64(cuts)
+			at1, at2 := &f.Sums[i1], &f.Sums[i2]
 			for delta := range iq1Values {
 				v := &iq1Values[delta]
-				xq := float32((sumX[i1]-sumX[0])*v[0]) + float32((sumX[i2]-sumX[i1])*v[1]) + float32((sumX[32]-sumX[i2])*v[2])
-				qq := float32((sumW[i1]-sumW[0])*v[0]*v[0]) + float32((sumW[i2]-sumW[i1])*v[1]*v[1]) + float32((sumW[32]-sumW[i2])*v[2]*v[2])
+				xq := float32((at1[0]-first[0])*v[0]) + float32((at2[0]-at1[0])*v[1]) + float32((last[0]-at2[0])*v[2])
+				qq := float32((at1[1]-first[1])*v[0]*v[0]) + float32((at2[1]-at1[1])*v[1]*v[1]) + float32((last[1]-at2[1])*v[2]*v[2])
 				if qq > 0 && xq*xq > best*qq {
 					f.scale = xq / qq
 					best = f.scale * xq
@@ -149,32 +152,36 @@ func (f *iq1SFit) cut() {
 	f.zero = f.zero || !found
 }
 
-// round finds the points of the grid.
-func (f *iq1SFit) round(grid *ternaryPoints, x, w *[32]float32) {
+// round finds points of the grid.
+func (f *iq1SFit) round(grid *iq1Search, x, w *[32]float32) {
 	f.moved = false
 	if f.zero {
-		f.points, f.scale, f.delta = [4]uint16{}, 0, 0
+		f.scale, f.delta = 0, 0
+		for i := range f.levels {
+			f.levels[i] = grid.levels[0]
+		}
 		return
 	}
 	reverse := f.scale < 0
 	if reverse {
 		f.scale, f.delta = -f.scale, 1-f.delta
 	}
-	for i := range f.points {
+	values := grid.scaled(f.delta, f.scale)
+	for i := range f.levels {
 		var moved bool
 		levels := cutLevels(f.Rank[8*i:], f.cut1, f.cut2, reverse)
-		f.points[i], moved = grid.round(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), f.scale, &iq1Values[f.delta], f.ordinary)
+		f.levels[i], moved = grid.round(levels, (*[8]float32)(x[8*i:]), (*[8]float32)(w[8*i:]), &values, f.ordinary)
 		f.moved = f.moved || moved
 	}
 }
 
-// fit finds the scale anew if points are not what the values were rounded to.
-func (f *iq1SFit) fit(grid *ternaryPoints, x, w *[32]float32) {
+// fit finds the scale anew if levels are not what the values were rounded to.
+func (f *iq1SFit) fit(grid *iq1Search, x, w *[32]float32) {
 	if !f.moved {
 		return
 	}
-	v := ternaryValues(f.delta, 1)
-	xq, qq := grid.fit(f.points[:], [][4]float32{v, v, v, v}, x[:], w[:], f.ordinary)
+	which := uint8(8 * f.delta)
+	xq, qq := grid.fit(f.levels[:], []uint8{which, which, which, which}, x[:], w[:], f.ordinary)
 	if xq > 0 && qq > 0 {
 		f.scale = xq / qq
 	}

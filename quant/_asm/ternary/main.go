@@ -34,6 +34,9 @@ type tables struct {
 	size  int
 	same  map[uint32]Mem
 
+	evens, odds Mem         // 0, 2, 4, ... and 1, 3, 5, ...
+	columns     map[int]Mem // by width, what puts transposed columns into order
+
 	step   Mem // 15 times 0, then -1, then 15 times 0
 	window Mem // 16 times 0, then 33 times a word of ones
 	place  Mem // 0, 1, 2, ...
@@ -46,6 +49,13 @@ func newTables() *tables {
 	t.step = t.add(31, func(i int) uint32 { return uint32(-b2i(i == 15)) })
 	t.window = t.add(49, func(i int) uint32 { return uint32(-b2i(i >= 16)) })
 	t.place = t.add(16, func(i int) uint32 { return uint32(i) })
+	t.evens = t.add(16, func(i int) uint32 { return uint32(2 * i) })
+	t.odds = t.add(16, func(i int) uint32 { return uint32(2*i + 1) })
+	t.columns = make(map[int]Mem)
+	for _, width := range []int{8, 16} {
+		rows := width / 4
+		t.columns[width] = t.add(width, func(i int) uint32 { return uint32(i%rows*4 + i/rows) })
+	}
 	t.digits = t.add(8, func(i int) uint32 { return uint32(2 * i) })
 	t.lists = t.add(8*16, func(i int) uint32 {
 		place, bits := i/16, i%16
@@ -106,9 +116,11 @@ func zero(v ISA) reg.VecVirtual {
 	return r
 }
 
-func max32(v ISA, a, b Op) reg.VecVirtual {
+// larger returns the larger one of floats that are not negative, or else of what
+// they are as integers.
+func larger(v ISA, a, b Op) reg.VecVirtual {
 	r := v.Vector()
-	VMAXPS(b, a, r)
+	VPMAXSD(b, a, r)
 	return r
 }
 
@@ -201,10 +213,10 @@ func indexed(base, index reg.Register) Mem { return Mem{Base: base, Index: index
 // order; those of the lanes after a value are made greater by one before they are
 // compared with it.
 func sums(v ISA, t *tables, n, parts int) {
-	Start(fmt.Sprintf("ternarySums%d", n), "func(x, importance, w, sumX, sumW, work *float32, rank *uint8, variance, least float32) (done int)",
-		fmt.Sprintf("weighs %d values, finds their places in their order, and sums x*w and w over the first of them for each of the %d parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for %d floats.", n, parts, 2*n+16), v)
+	Start(fmt.Sprintf("ternarySums%d", n), "func(x, importance, w, sums, work *float32, rank *uint8, variance, least float32) (done int)",
+		fmt.Sprintf("weighs %d values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are %d, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for %d floats.", n, parts, 3*n+16), v)
 	x, importance, w := Load(Param("x"), GP64()), Load(Param("importance"), GP64()), Load(Param("w"), GP64())
-	sumX, sumW := Load(Param("sumX"), GP64()), Load(Param("sumW"), GP64())
+	sums := Load(Param("sums"), GP64())
 	work, rank := alignedWork(), Load(Param("rank"), GP64())
 	bytes := 4 * v.Width
 	products := 4 * n // in work
@@ -212,7 +224,7 @@ func sums(v ISA, t *tables, n, parts int) {
 	count := n / v.Width
 	TESTQ(importance, importance)
 	JE(LabelRef("squares"))
-	variance := v.Broadcast("variance", 56)
+	variance := v.Broadcast("variance", 48)
 	for p := range count {
 		value := v.Load(at(x, p*bytes))
 		value = v.Add(v.Mul(value, value), variance)
@@ -241,7 +253,11 @@ func sums(v ISA, t *tables, n, parts int) {
 	peak, sign := zero(v), zero(v)
 	for p := range count {
 		value, weight := v.Load(at(x, p*bytes)), v.Load(at(w, p*bytes))
-		VMOVUPS(v.Mul(weight, value), at(work, products+p*bytes))
+		product, pairs := v.Mul(weight, value), v.Vector()
+		VUNPCKLPS(weight, product, pairs)
+		VMOVUPS(pairs, at(work, products+2*p*bytes))
+		VUNPCKHPS(weight, product, product)
+		VMOVUPS(product, at(work, products+(2*p+1)*bytes))
 		VORPS(weight, sign, sign)
 		magnitude := v.Vector()
 		VANDPS(value, noSign, magnitude)
@@ -256,7 +272,7 @@ func sums(v ISA, t *tables, n, parts int) {
 		keys, ranks = append(keys, key), append(ranks, zero(v))
 	}
 	special := intGreater(v, peak, broadcast(v, t.int(0x7f7fffff)))
-	least := broadcast(v, NewParamAddr("least", 60))
+	least := broadcast(v, NewParamAddr("least", 52))
 	VPSUBD(least, peak, peak) // Negative where it is less.
 	refuse, small := signs(v, sign), signs(v, peak)
 	ORL(lanes(v, special), refuse)
@@ -295,40 +311,39 @@ func sums(v ISA, t *tables, n, parts int) {
 		}
 	}
 
-	stride := 4 * (n + 1) // of the parts
-	if parts > 1 {
-		for i := 0; i < parts*stride; i += bytes {
-			i = min(i, parts*stride-bytes)
-			VMOVUPS(null, at(sumX, i))
-			VMOVUPS(null, at(sumW, i))
-		}
-	}
-	place, product, weight := GP64(), GP32(), GP32()
+	// Pairs of x*w and w go to their places.
+	place := GP64()
+	pairBytes := 8 * parts
 	for i := range n {
-		part := i / (n / parts)
 		MOVBQZX(at(rank, i), place)
-		MOVL(at(work, products+4*i), product)
-		MOVL(at(w, 4*i), weight)
-		MOVL(product, Mem{Base: sumX, Index: place, Scale: 4, Disp: 4 + part*stride})
-		MOVL(weight, Mem{Base: sumW, Index: place, Scale: 4, Disp: 4 + part*stride})
-	}
-	var totals []reg.VecVirtual
-	var from []Mem
-	for part := range parts {
-		for _, base := range []reg.Register{sumX, sumW} {
-			total := XMM()
-			VXORPS(total, total, total)
-			m := at(base, part*stride)
-			VMOVSS(total, m)
-			totals, from = append(totals, total), append(from, m)
+		// Vectors have the first two pairs of each of their quarters, or the last two.
+		pair := at(work, products+2*bytes*(i/v.Width)+i%4/2*bytes+i%v.Width/4*16+i%2*8)
+		if parts == 1 {
+			both := GP64()
+			MOVQ(pair, both)
+			MOVQ(both, Mem{Base: sums, Index: place, Scale: 8, Disp: pairBytes})
+			continue
 		}
+		both := XMM()
+		VPMOVZXDQ(pair, both)
+		if i >= n/2 {
+			VPSLLQ(U8(32), both, both)
+		}
+		ADDQ(place, place)
+		VMOVUPS(both, Mem{Base: sums, Index: place, Scale: 8, Disp: pairBytes})
 	}
+	load, store := func(m Mem, x reg.VecVirtual) { VMOVUPS(m, x) }, func(x reg.VecVirtual, m Mem) { VMOVUPS(x, m) }
+	if parts == 1 {
+		load, store = func(m Mem, x reg.VecVirtual) { VMOVSD(m, x) }, func(x reg.VecVirtual, m Mem) { VMOVSD(x, m) }
+	}
+	total := XMM()
+	VXORPS(total, total, total)
+	store(total, at(sums, 0))
 	for j := range n {
-		for i, total := range totals {
-			m := from[i].Offset(4 * (j + 1))
-			VADDSS(m, total, total)
-			VMOVSS(total, m)
-		}
+		m, next := at(sums, (j+1)*pairBytes), XMM()
+		load(m, next)
+		VADDPS(next, total, total)
+		store(total, m)
 	}
 	INCQ(done)
 	Label("end")
@@ -337,15 +352,17 @@ func sums(v ISA, t *tables, n, parts int) {
 	RET()
 }
 
+const lessOrEqual = 0x12 // predicate of comparisons
+
 // candidates generates what cuts and pairCuts have in common: with ratio, which
 // makes the ratios of the second cuts in the lanes, from block*Width + 1 on, and
-// of the first cut at 4*i in the arrays of work, it makes all of them, from
+// of the first cut at 4*i in the arrays of work, it makes all of them, in work from
 // ratios on, and sets the bits of cuts for those that are almost the largest.
-func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func(block int) (ratio func(i reg.Register) reg.VecVirtual)) {
+func candidates(v ISA, t *tables, n int, work reg.Register, ratios int, cuts reg.Register, prepare func(block int) (ratio func(i reg.Register) reg.VecVirtual)) {
 	bytes := 4 * v.Width
 	largest := zero(v)
 	to := GP64()
-	MOVQ(ratios, to)
+	LEAQ(at(work, ratios), to)
 	i, window := GP64(), GP64()
 	for block := range n / v.Width {
 		Comment(fmt.Sprintf("Second cuts from %d on.", block*v.Width+1))
@@ -357,7 +374,7 @@ func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func
 		Label(label)
 		r := ratio(i)
 		VANDPS(at(window, 0), r, r)
-		VMAXPS(r, largest, largest)
+		VPMAXSD(r, largest, largest)
 		VMOVUPS(r, at(to, 0))
 		SUBQ(U8(4), window)
 		ADDQ(U8(bytes), to)
@@ -367,7 +384,7 @@ func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func
 	}
 
 	Comment("The bits of those that are almost as large as the largest.")
-	most := reduce(v, VMAXPS, largest)
+	most := reduce(v, VPMAXSD, largest)
 	Store(most, ReturnIndex(0))
 	threshold := v.Vector()
 	VBROADCASTSS(most, threshold)
@@ -376,22 +393,22 @@ func candidates(v ISA, t *tables, n int, ratios, cuts reg.Register, prepare func
 	} else {
 		VMULPS(broadcast(v, t.float(1-0x1p-9)), threshold, threshold)
 	}
+	from := ratios
 	for block := range n / v.Width {
-		label := fmt.Sprintf("bits%d", block)
-		XORQ(i, i)
-		Label(label)
-		mask := v.Compare(0x0d, v.Load(at(ratios, 0)), threshold) // greater or equal
-		bits := lanes(v, mask)
-		row := Mem{Base: cuts, Index: i, Scale: 4, Disp: block * v.Width / 8}
-		if v.Masks {
-			MOVW(bits.As16(), row)
-		} else {
-			MOVB(bits.As8(), row)
+		for i := range (block+1)*v.Width + 1 {
+			m := at(work, from)
+			from += bytes
+			row := at(cuts, 4*i+block*v.Width/8)
+			if v.Masks {
+				k := K()
+				VCMPPS(U8(lessOrEqual), m, threshold, k)
+				KMOVW(k, row)
+			} else {
+				mask := v.Vector()
+				VCMPPS(U8(lessOrEqual), m, threshold, mask)
+				MOVB(lanes(v, mask).As8(), row)
+			}
 		}
-		ADDQ(U8(bytes), ratios)
-		INCQ(i)
-		CMPQ(i, U32((block+1)*v.Width+1))
-		JLT(LabelRef(label))
 	}
 	rows, some := GP64(), GP8()
 	TESTL(U32(math.MaxUint32), at(cuts, 4*n))
@@ -429,37 +446,55 @@ func square(v ISA, xq, qq reg.VecVirtual) reg.VecVirtual {
 // 5/4 and 3/4 for the other.
 func cuts(v ISA, t *tables) {
 	const n = 32
-	Start("ternaryCuts", "func(x, w, work *float32, cuts *uint32) (largest float32, rows uint64)",
+	Start("ternaryCuts", "func(sums, work *float32, cuts *uint32) (largest float32, rows uint64)",
 		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats.", v)
-	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
-	work, to := alignedWork(), Load(Param("cuts"), GP64())
+	sums, work, to := Load(Param("sums"), GP64()), alignedWork(), Load(Param("cuts"), GP64())
 	bytes := 4 * v.Width
-	const second = 4 * 48 // in work, where 5/4 of W1 are
-	for i := 0; i < 4*(n+1); i += bytes {
-		i = min(i, 4*(n+1)-bytes)
-		VMOVUPS(v.Mul(broadcast(v, t.float(3./4)), at(w, i)), at(work, i))
-		VMOVUPS(v.Mul(broadcast(v, t.float(5./4)), at(w, i)), at(work, i+second))
-	}
-	ratios := GP64()
-	LEAQ(at(work, 2*second), ratios)
-	candidates(v, t, n, ratios, to, func(block int) func(i reg.Register) reg.VecVirtual {
-		from := 4 + block*bytes
-		totalX, totalW := broadcast(v, at(x, 4*n)), broadcast(v, at(w, 4*n))
-		x2, w2 := v.Load(at(x, from)), v.Load(at(w, from))
+	const (
+		first  = 60 // in work, where 3/4 of W1 are
+		second = first + 4*48
+		ratios = 2 * 4 * 48
+	)
+	MOVL(U32(0), at(work, first))
+	MOVL(U32(0), at(work, second))
+	candidates(v, t, n, work, ratios, to, func(block int) func(i reg.Register) reg.VecVirtual {
+		x2, w2 := columns2(v, t, sums, 8+2*block*bytes)
+		threeQuarters, fiveQuarters := v.Mul(w2, broadcast(v, t.float(3./4))), v.Mul(w2, broadcast(v, t.float(5./4)))
+		VMOVUPS(threeQuarters, at(work, first+4+block*bytes))
+		VMOVUPS(fiveQuarters, at(work, second+4+block*bytes))
+		totalX, totalW := broadcast(v, at(sums, 8*n)), broadcast(v, at(sums, 8*n+4))
 		xq := [2]reg.VecVirtual{
 			v.Sub(v.Mul(totalX, broadcast(v, t.float(9./8))), x2),
 			v.Sub(v.Mul(totalX, broadcast(v, t.float(7./8))), x2),
 		}
 		qq := [2]reg.VecVirtual{
-			v.Sub(v.Mul(totalW, broadcast(v, t.float(81./64))), v.Mul(w2, broadcast(v, t.float(5./4)))),
-			v.Sub(v.Mul(totalW, broadcast(v, t.float(49./64))), v.Mul(w2, broadcast(v, t.float(3./4)))),
+			v.Sub(v.Mul(totalW, broadcast(v, t.float(81./64))), fiveQuarters),
+			v.Sub(v.Mul(totalW, broadcast(v, t.float(49./64))), threeQuarters),
 		}
 		return func(i reg.Register) reg.VecVirtual {
-			x1, w1 := broadcast(v, indexed(x, i)), indexed(work, i)
-			first := square(v, v.Sub(xq[0], x1), v.Add(qq[0], broadcast(v, w1)))
-			return max32(v, first, square(v, v.Sub(xq[1], x1), v.Add(qq[1], broadcast(v, w1.Offset(second)))))
+			x1 := broadcast(v, Mem{Base: sums, Index: i, Scale: 2})
+			w1 := indexed(work, i)
+			r := square(v, v.Sub(xq[0], x1), v.Add(qq[0], broadcast(v, w1.Offset(first))))
+			return larger(v, r, square(v, v.Sub(xq[1], x1), v.Add(qq[1], broadcast(v, w1.Offset(second)))))
 		}
 	})
+}
+
+// columns2 returns the columns of as many rows of two as there are lanes.
+func columns2(v ISA, t *tables, base reg.Register, from int) (a, b reg.VecVirtual) {
+	top, bottom := v.Load(at(base, from)), v.Load(at(base, from+4*v.Width))
+	if v.Masks {
+		a, b = v.Load(t.evens), v.Load(t.odds)
+		VPERMI2PS(bottom, top, a)
+		VPERMI2PS(bottom, top, b)
+		return a, b
+	}
+	a, b = v.Vector(), v.Vector()
+	VSHUFPS(U8(0x88), bottom, top, a)
+	VSHUFPS(U8(0xdd), bottom, top, b)
+	VPERMPD(U8(0xd8), a, a)
+	VPERMPD(U8(0xd8), b, b)
+	return a, b
 }
 
 // pairCuts generates the search for the cuts of IQ1_M that may be the best ones:
@@ -467,61 +502,76 @@ func cuts(v ISA, t *tables) {
 // the sums.
 func pairCuts(v ISA, t *tables) {
 	const n = 16
-	Start("ternaryPairCuts", "func(x, w, work *float32, cuts *uint32) (largest float32, rows uint64)",
+	Start("ternaryPairCuts", "func(sums, work *float32, cuts *uint32) (largest float32, rows uint64)",
 		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats.", v)
-	x, w := Load(Param("x"), GP64()), Load(Param("w"), GP64())
-	work, to := alignedWork(), Load(Param("cuts"), GP64())
+	sums, work, to := Load(Param("sums"), GP64()), alignedWork(), Load(Param("cuts"), GP64())
 	bytes := 4 * v.Width
-	const half, array = 4 * (n + 1), 4 * 32 // bytes of the sums and of an array in work
-	factors := [2]Mem{t.float(3. / 4), t.float(5. / 4)}
-	for i := 0; i < 4*(n+1); i += bytes {
-		i = min(i, 4*(n+1)-bytes)
-		VMOVUPS(v.Add(v.Load(at(x, i)), at(x, i+half)), at(work, i))
-		var terms [2][2]reg.VecVirtual // by half and delta
-		for side := range terms {
-			for delta, f := range factors {
-				terms[side][delta] = v.Mul(broadcast(v, f), at(w, i+side*half))
-			}
-		}
-		for pair := range 4 {
-			VMOVUPS(v.Add(terms[0][pair>>1], terms[1][pair&1]), at(work, i+(pair+1)*array))
-		}
+	const (
+		first  = 60     // in work, where X1 are
+		array  = 4 * 32 // bytes to what each of the pairs has for W1
+		ratios = 5 * array
+	)
+	for i := range 5 {
+		MOVL(U32(0), at(work, first+i*array))
 	}
-	ratios := GP64()
-	LEAQ(at(work, 5*array), ratios)
-	candidates(v, t, n, ratios, to, func(block int) func(i reg.Register) reg.VecVirtual {
-		from := 4 + block*bytes
-		greatest := [2]Mem{t.float(9. / 8), t.float(7. / 8)}
-		squares := [2]Mem{t.float(81. / 64), t.float(49. / 64)}
-		var xs, ws [2][2]reg.VecVirtual // by half and delta
-		for side := range xs {
-			totalX, totalW := broadcast(v, at(x, 4*n+side*half)), broadcast(v, at(w, 4*n+side*half))
-			for delta := range 2 {
-				xs[side][delta] = v.Mul(totalX, broadcast(v, greatest[delta]))
-				ws[side][delta] = v.Sub(v.Mul(totalW, broadcast(v, squares[delta])),
-					v.Mul(broadcast(v, factors[1-delta]), at(w, from+side*half)))
+	candidates(v, t, n, work, ratios, to, func(block int) func(i reg.Register) reg.VecVirtual {
+		columns := columns4(v, t, sums, 16+4*block*bytes)
+		x2 := v.Add(columns[0], columns[1])
+		VMOVUPS(x2, at(work, first+4+block*bytes))
+		var xs, ws, w1 [2][2]reg.VecVirtual // by half and delta
+		for half := range xs {
+			totalX, totalW := broadcast(v, at(sums, 16*n+4*half)), broadcast(v, at(sums, 16*n+8+4*half))
+			for delta, f := range []float64{3. / 4, 5. / 4} {
+				w1[half][delta] = v.Mul(broadcast(v, t.float(f)), columns[2+half])
+			}
+			for delta, greatest := range []float64{9. / 8, 7. / 8} {
+				xs[half][delta] = v.Mul(totalX, broadcast(v, t.float(greatest)))
+				ws[half][delta] = v.Sub(v.Mul(totalW, broadcast(v, t.float(greatest*greatest))), w1[half][1-delta])
 			}
 		}
-		x2 := v.Add(v.Load(at(x, from)), at(x, from+half))
 		var xq, qq [4]reg.VecVirtual
 		for pair := range xq {
-			xq[pair] = v.Sub(v.Add(xs[0][pair>>1], xs[1][pair&1]), x2)
-			qq[pair] = v.Add(ws[0][pair>>1], ws[1][pair&1])
+			a, b := pair>>1, pair&1
+			VMOVUPS(v.Add(w1[0][a], w1[1][b]), at(work, first+4+(pair+1)*array+block*bytes))
+			xq[pair] = v.Sub(v.Add(xs[0][a], xs[1][b]), x2)
+			qq[pair] = v.Add(ws[0][a], ws[1][b])
 		}
 		return func(i reg.Register) reg.VecVirtual {
-			x1 := broadcast(v, indexed(work, i))
+			m := indexed(work, i).Offset(first)
+			x1 := broadcast(v, m)
 			var most reg.VecVirtual
 			for pair := range xq {
-				w1 := broadcast(v, indexed(work, i).Offset((pair+1)*array))
-				r := square(v, v.Sub(xq[pair], x1), v.Add(qq[pair], w1))
+				r := square(v, v.Sub(xq[pair], x1), v.Add(qq[pair], broadcast(v, m.Offset((pair+1)*array))))
 				if pair > 0 {
-					r = max32(v, most, r)
+					r = larger(v, most, r)
 				}
 				most = r
 			}
 			return most
 		}
 	})
+}
+
+// columns4 returns the columns of as many rows of four as there are lanes.
+func columns4(v ISA, t *tables, base reg.Register, from int) [4]reg.VecVirtual {
+	var rows [4]reg.VecVirtual
+	for i := range rows {
+		rows[i] = v.Load(at(base, from+4*v.Width*i))
+	}
+	order := v.Load(t.columns[v.Width])
+	var columns [4]reg.VecVirtual
+	for i, unpack := range []func(...Op){VUNPCKLPS, VUNPCKHPS} {
+		top, bottom := v.Vector(), v.Vector()
+		unpack(rows[1], rows[0], top)
+		unpack(rows[3], rows[2], bottom)
+		for j, unpack := range []func(...Op){VUNPCKLPD, VUNPCKHPD} {
+			column := v.Vector()
+			unpack(bottom, top, column)
+			VPERMPS(column, order, column)
+			columns[2*i+j] = column
+		}
+	}
+	return columns
 }
 
 // nearest generates the choice of the point nearest to eight values: that of the
@@ -625,9 +675,9 @@ func nearest(v ISA, t *tables) {
 // points are eight values, the sums of which are in order.
 func fit(t *tables) {
 	v := AVX2
-	Start("ternaryFit", "func(points *uint16, values, x, w *float32, groups int) (xq, qq float32)",
-		"returns the sums of w*x*v and w*v^2, v being the four values of each group as the levels of its point say. These are two bits each, from the lowest up.", v)
-	points, values := Load(Param("points"), GP64()), Load(Param("values"), GP64())
+	Start("ternaryFit", "func(points *uint16, which *uint8, values, x, w *float32, groups int) (xq, qq float32)",
+		"returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of eight mean: those of its four values that which tells. Levels are two bits each, from the lowest up.", v)
+	points, which, values := Load(Param("points"), GP64()), Load(Param("which"), GP64()), Load(Param("values"), GP64())
 	x, w, groups := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("groups"), GP64())
 	terms := AllocLocal(64)
 	xq, qq := XMM(), XMM()
@@ -638,7 +688,10 @@ func fit(t *tables) {
 	levels, value := v.Vector(), v.Vector()
 	VPBROADCASTW(at(points, 0), levels)
 	VPSRLVD(digits, levels, levels)
-	VBROADCASTF128(at(values, 0), value)
+	offset := GP64()
+	MOVBQZX(at(which, 0), offset)
+	SHLQ(U8(4), offset)
+	VBROADCASTF128(indexed(values, offset), value)
 	VPERMILPS(levels, value, value)
 	weighted := v.Mul(value, at(w, 0))
 	VMOVUPS(v.Mul(weighted, at(x, 0)), terms)
@@ -648,7 +701,7 @@ func fit(t *tables) {
 		VADDSS(terms.Offset(32+4*i), qq, qq)
 	}
 	ADDQ(U8(2), points)
-	ADDQ(U8(16), values)
+	INCQ(which)
 	ADDQ(U8(32), x)
 	ADDQ(U8(32), w)
 	DECQ(groups)

@@ -6,25 +6,25 @@ import "github.com/ggufkit/ggufkit/quant/isa"
 
 //go:generate go run -C ../../_asm ./ternary -pkg kernel -out ../internal/kernel/ternary_amd64.s -stubs ../internal/kernel/ternary_stubs_amd64.go
 
-// Sums makes the weights w of x, x^2 if importance is nil, and fills Rank, X and
-// W. It returns false where there is no kernel, where no magnitude is least, and
+// Sum makes the weights w of x, x^2 if importance is nil, and fills Rank and
+// Sums. It returns false where there is no kernel, where no magnitude is least, and
 // where results may depend on more than the order of operations: where a value is
 // not finite or a weight has a sign.
-func (s *IQ1S) Sums(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+func (s *IQ1S) Sum(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	var weights *float32
 	if importance != nil {
 		weights = &importance[:32][0]
 	}
 	switch isa.Current() {
 	case isa.AVX512:
-		return ternarySums32AVX512(&x[0], weights, &w[0], &s.X[0], &s.W[0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternarySums32AVX512(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	case isa.AVX2:
-		return ternarySums32AVX2(&x[0], weights, &w[0], &s.X[0], &s.W[0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternarySums32AVX2(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	}
 	return false
 }
 
-// LikelyCuts finds Cuts, Rows and Whole for what Sums made. It returns false if
+// LikelyCuts finds Cuts, Rows and Whole for what Sum made. It returns false if
 // some numbers are too large or too small to tell.
 //
 // A candidate is the better the larger its xq^2/qq is, of which the kernel makes
@@ -33,7 +33,7 @@ func (s *IQ1S) Sums(w, x *[32]float32, importance []float32, variance, least flo
 // candidates count the approximation of which is within 2^-10 of the largest, or
 // 2^-9 where reciprocals have fewer bits.
 //
-// That is enough. Let A be the largest magnitude in X, W the total weight and u
+// That is enough. Let A be the largest sum of x*w, W the total weight and u
 // 2^-24. Both cuts where A is make the largest xq^2/qq at least A^2/W, and qq is
 // at least W/64, so where xq^2/qq is half of the largest or more, xq is A/12 or
 // more. Errors of xq are below 17*u*A and those of qq below 12*u*W, so those of
@@ -44,7 +44,7 @@ func (s *IQ1S) Sums(w, x *[32]float32, importance []float32, variance, least flo
 // IQ1_M has fewer candidates, and as the values are sorted, sums of magnitudes
 // that bound xq as A does here.
 func (s *IQ1S) LikelyCuts(work *TernaryWork) bool {
-	x, w := s.X[32], s.W[32]
+	x, w := s.Sums[32][0], s.Sums[32][1]
 	if !moderate(x, w) {
 		return false
 	}
@@ -52,32 +52,32 @@ func (s *IQ1S) LikelyCuts(work *TernaryWork) bool {
 	var largest float32
 	switch isa.Current() {
 	case isa.AVX512:
-		largest, s.Rows = ternaryCutsAVX512(&s.X[0], &s.W[0], &work[0], &s.Cuts[0])
+		largest, s.Rows = ternaryCutsAVX512(&s.Sums[0][0], &work[0], &s.Cuts[0])
 	case isa.AVX2:
-		largest, s.Rows = ternaryCutsAVX2(&s.X[0], &s.W[0], &work[0], &s.Cuts[0])
+		largest, s.Rows = ternaryCutsAVX2(&s.Sums[0][0], &work[0], &s.Cuts[0])
 	}
 	s.Whole = float64(x)*float64(x) > float64(largest)*float64(w)*(1-0x1p-9)
 	return normal(largest, w)
 }
 
-// Sums is that of IQ1S.
-func (s *IQ1M) Sums(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+// Sum is that of IQ1S.
+func (s *IQ1M) Sum(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	var weights *float32
 	if importance != nil {
 		weights = &importance[:16][0]
 	}
 	switch isa.Current() {
 	case isa.AVX512:
-		return ternarySums16AVX512(&x[0], weights, &w[0], &s.X[0][0], &s.W[0][0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternarySums16AVX512(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	case isa.AVX2:
-		return ternarySums16AVX2(&x[0], weights, &w[0], &s.X[0][0], &s.W[0][0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternarySums16AVX2(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	}
 	return false
 }
 
 // LikelyCuts is that of IQ1S.
 func (s *IQ1M) LikelyCuts(work *TernaryWork) bool {
-	x0, x1, w0, w1 := s.X[0][16], s.X[1][16], s.W[0][16], s.W[1][16]
+	x0, x1, w0, w1 := s.Sums[16][0], s.Sums[16][1], s.Sums[16][2], s.Sums[16][3]
 	if !moderate(x0, w0+w1) || !moderate(x1, w0+w1) {
 		return false
 	}
@@ -85,9 +85,9 @@ func (s *IQ1M) LikelyCuts(work *TernaryWork) bool {
 	var largest float32
 	switch isa.Current() {
 	case isa.AVX512:
-		largest, s.Rows = ternaryPairCutsAVX512(&s.X[0][0], &s.W[0][0], &work[0], &s.Cuts[0])
+		largest, s.Rows = ternaryPairCutsAVX512(&s.Sums[0][0], &work[0], &s.Cuts[0])
 	case isa.AVX2:
-		largest, s.Rows = ternaryPairCutsAVX2(&s.X[0][0], &s.W[0][0], &work[0], &s.Cuts[0])
+		largest, s.Rows = ternaryPairCutsAVX2(&s.Sums[0][0], &work[0], &s.Cuts[0])
 	}
 	// xq^2/qq of any pair is at most the sum of those of both halves.
 	both := float64(x0)*float64(x0)*float64(w1) + float64(x1)*float64(x1)*float64(w0)
@@ -104,26 +104,26 @@ func normal(largest, w float32) bool {
 	return largest > 0x1p-110 && largest*w > 0x1p-105 && largest*w < 0x1p60
 }
 
-// NearestTernary returns which of points is nearest to x, weighted by w: the
+// NearestTernary returns the one of points, a multiple of 16, that is nearest to x, weighted by w: the
 // first of several. The levels of a point, two bits each from the lowest up, stand
-// for values. It returns -1 where there is no kernel.
-func NearestTernary(points []uint16, x, w *[8]float32, values *[4]float32) int {
+// for values. It returns false where there is no kernel.
+func NearestTernary(points []uint16, x, w *[8]float32, values *[4]float32) (uint16, bool) {
 	switch isa.Current() {
 	case isa.AVX512:
-		return ternaryNearestAVX512(&points[0], len(points)/16, &x[0], &w[0], &values[0])
+		return points[ternaryNearestAVX512(&points[0], len(points)/16, &x[0], &w[0], &values[0])], true
 	case isa.AVX2:
-		return ternaryNearestAVX2(&points[0], len(points)/8, &x[0], &w[0], &values[0])
+		return points[ternaryNearestAVX2(&points[0], len(points)/8, &x[0], &w[0], &values[0])], true
 	}
-	return -1
+	return 0, false
 }
 
-// FitTernary returns the sums of w*x*v and w*v^2, v being the values that points
-// have for each eight x. There is no kernel if ok is not set.
-func FitTernary(points []uint16, values [][4]float32, x, w []float32) (xq, qq float32, ok bool) {
+// FitTernary returns the sums of w*x*v and w*v^2, v being what a point means for
+// each eight x: values[which]. It returns false where there is no kernel.
+func FitTernary(points []uint16, which []uint8, values *[16][4]float32, x, w []float32) (xq, qq float32, ok bool) {
 	if isa.Current() != isa.AVX512 && isa.Current() != isa.AVX2 {
 		return 0, 0, false
 	}
-	values, x, w = values[:len(points)], x[:8*len(points)], w[:8*len(points)]
-	xq, qq = ternaryFitAVX2(&points[0], &values[0][0], &x[0], &w[0], len(points))
+	which, x, w = which[:len(points)], x[:8*len(points)], w[:8*len(points)]
+	xq, qq = ternaryFitAVX2(&points[0], &which[0], &values[0][0], &x[0], &w[0], len(points))
 	return xq, qq, true
 }

@@ -108,163 +108,218 @@ DATA tables<>+400(SB)/4, $0x00000008
 DATA tables<>+404(SB)/4, $0x0000000a
 DATA tables<>+408(SB)/4, $0x0000000c
 DATA tables<>+412(SB)/4, $0x0000000e
-DATA tables<>+416(SB)/4, $0x00000000
-DATA tables<>+420(SB)/4, $0x00000008
-DATA tables<>+424(SB)/4, $0x00000010
-DATA tables<>+428(SB)/4, $0x00000018
-DATA tables<>+432(SB)/4, $0x00000000
-DATA tables<>+436(SB)/4, $0x00000008
-DATA tables<>+440(SB)/4, $0x00000010
-DATA tables<>+444(SB)/4, $0x00000018
-DATA tables<>+448(SB)/4, $0x00000000
-DATA tables<>+452(SB)/4, $0x00000008
-DATA tables<>+456(SB)/4, $0x00000010
-DATA tables<>+460(SB)/4, $0x00000018
-DATA tables<>+464(SB)/4, $0x00000000
-DATA tables<>+468(SB)/4, $0x00000008
-DATA tables<>+472(SB)/4, $0x00000010
-DATA tables<>+476(SB)/4, $0x00000018
-DATA tables<>+480(SB)/4, $0x00000001
-DATA tables<>+484(SB)/4, $0x00000001
-DATA tables<>+488(SB)/4, $0x00000001
-DATA tables<>+492(SB)/4, $0x00000001
-DATA tables<>+496(SB)/4, $0x00000009
-DATA tables<>+500(SB)/4, $0x00000009
-DATA tables<>+504(SB)/4, $0x00000009
-DATA tables<>+508(SB)/4, $0x00000009
-DATA tables<>+512(SB)/4, $0x00000011
-DATA tables<>+516(SB)/4, $0x00000011
-DATA tables<>+520(SB)/4, $0x00000011
-DATA tables<>+524(SB)/4, $0x00000011
-DATA tables<>+528(SB)/4, $0x00000019
-DATA tables<>+532(SB)/4, $0x00000019
-DATA tables<>+536(SB)/4, $0x00000019
-DATA tables<>+540(SB)/4, $0x00000019
-DATA tables<>+544(SB)/4, $0x00000002
-DATA tables<>+548(SB)/4, $0x0000000a
-DATA tables<>+552(SB)/4, $0x00000012
-DATA tables<>+556(SB)/4, $0x0000001a
-DATA tables<>+560(SB)/4, $0x00000002
-DATA tables<>+564(SB)/4, $0x0000000a
-DATA tables<>+568(SB)/4, $0x00000012
-DATA tables<>+572(SB)/4, $0x0000001a
+DATA tables<>+416(SB)/4, $0x00000010
+DATA tables<>+420(SB)/4, $0x00000012
+DATA tables<>+424(SB)/4, $0x00000014
+DATA tables<>+428(SB)/4, $0x00000016
+DATA tables<>+432(SB)/4, $0x00000018
+DATA tables<>+436(SB)/4, $0x0000001a
+DATA tables<>+440(SB)/4, $0x0000001c
+DATA tables<>+444(SB)/4, $0x0000001e
+DATA tables<>+448(SB)/4, $0x00000001
+DATA tables<>+452(SB)/4, $0x00000003
+DATA tables<>+456(SB)/4, $0x00000005
+DATA tables<>+460(SB)/4, $0x00000007
+DATA tables<>+464(SB)/4, $0x00000009
+DATA tables<>+468(SB)/4, $0x0000000b
+DATA tables<>+472(SB)/4, $0x0000000d
+DATA tables<>+476(SB)/4, $0x0000000f
+DATA tables<>+480(SB)/4, $0x00000011
+DATA tables<>+484(SB)/4, $0x00000013
+DATA tables<>+488(SB)/4, $0x00000015
+DATA tables<>+492(SB)/4, $0x00000017
+DATA tables<>+496(SB)/4, $0x00000019
+DATA tables<>+500(SB)/4, $0x0000001b
+DATA tables<>+504(SB)/4, $0x0000001d
+DATA tables<>+508(SB)/4, $0x0000001f
+DATA tables<>+512(SB)/4, $0x00000000
+DATA tables<>+516(SB)/4, $0x00000004
+DATA tables<>+520(SB)/4, $0x00000001
+DATA tables<>+524(SB)/4, $0x00000005
+DATA tables<>+528(SB)/4, $0x00000002
+DATA tables<>+532(SB)/4, $0x00000006
+DATA tables<>+536(SB)/4, $0x00000003
+DATA tables<>+540(SB)/4, $0x00000007
+DATA tables<>+544(SB)/4, $0x00000000
+DATA tables<>+548(SB)/4, $0x00000004
+DATA tables<>+552(SB)/4, $0x00000008
+DATA tables<>+556(SB)/4, $0x0000000c
+DATA tables<>+560(SB)/4, $0x00000001
+DATA tables<>+564(SB)/4, $0x00000005
+DATA tables<>+568(SB)/4, $0x00000009
+DATA tables<>+572(SB)/4, $0x0000000d
 DATA tables<>+576(SB)/4, $0x00000002
-DATA tables<>+580(SB)/4, $0x0000000a
-DATA tables<>+584(SB)/4, $0x00000012
-DATA tables<>+588(SB)/4, $0x0000001a
-DATA tables<>+592(SB)/4, $0x00000002
-DATA tables<>+596(SB)/4, $0x0000000a
-DATA tables<>+600(SB)/4, $0x00000012
-DATA tables<>+604(SB)/4, $0x0000001a
-DATA tables<>+608(SB)/4, $0x00000003
-DATA tables<>+612(SB)/4, $0x00000003
-DATA tables<>+616(SB)/4, $0x00000003
-DATA tables<>+620(SB)/4, $0x00000003
-DATA tables<>+624(SB)/4, $0x0000000b
-DATA tables<>+628(SB)/4, $0x0000000b
-DATA tables<>+632(SB)/4, $0x0000000b
-DATA tables<>+636(SB)/4, $0x0000000b
-DATA tables<>+640(SB)/4, $0x00000013
-DATA tables<>+644(SB)/4, $0x00000013
-DATA tables<>+648(SB)/4, $0x00000013
-DATA tables<>+652(SB)/4, $0x00000013
-DATA tables<>+656(SB)/4, $0x0000001b
-DATA tables<>+660(SB)/4, $0x0000001b
-DATA tables<>+664(SB)/4, $0x0000001b
-DATA tables<>+668(SB)/4, $0x0000001b
-DATA tables<>+672(SB)/4, $0x00000004
-DATA tables<>+676(SB)/4, $0x0000000c
-DATA tables<>+680(SB)/4, $0x00000014
-DATA tables<>+684(SB)/4, $0x0000001c
-DATA tables<>+688(SB)/4, $0x00000004
-DATA tables<>+692(SB)/4, $0x0000000c
-DATA tables<>+696(SB)/4, $0x00000014
-DATA tables<>+700(SB)/4, $0x0000001c
-DATA tables<>+704(SB)/4, $0x00000004
-DATA tables<>+708(SB)/4, $0x0000000c
-DATA tables<>+712(SB)/4, $0x00000014
-DATA tables<>+716(SB)/4, $0x0000001c
-DATA tables<>+720(SB)/4, $0x00000004
-DATA tables<>+724(SB)/4, $0x0000000c
-DATA tables<>+728(SB)/4, $0x00000014
-DATA tables<>+732(SB)/4, $0x0000001c
-DATA tables<>+736(SB)/4, $0x00000005
-DATA tables<>+740(SB)/4, $0x00000005
-DATA tables<>+744(SB)/4, $0x00000005
-DATA tables<>+748(SB)/4, $0x00000005
-DATA tables<>+752(SB)/4, $0x0000000d
-DATA tables<>+756(SB)/4, $0x0000000d
-DATA tables<>+760(SB)/4, $0x0000000d
-DATA tables<>+764(SB)/4, $0x0000000d
-DATA tables<>+768(SB)/4, $0x00000015
-DATA tables<>+772(SB)/4, $0x00000015
-DATA tables<>+776(SB)/4, $0x00000015
-DATA tables<>+780(SB)/4, $0x00000015
-DATA tables<>+784(SB)/4, $0x0000001d
-DATA tables<>+788(SB)/4, $0x0000001d
-DATA tables<>+792(SB)/4, $0x0000001d
-DATA tables<>+796(SB)/4, $0x0000001d
-DATA tables<>+800(SB)/4, $0x00000006
-DATA tables<>+804(SB)/4, $0x0000000e
-DATA tables<>+808(SB)/4, $0x00000016
-DATA tables<>+812(SB)/4, $0x0000001e
-DATA tables<>+816(SB)/4, $0x00000006
-DATA tables<>+820(SB)/4, $0x0000000e
-DATA tables<>+824(SB)/4, $0x00000016
-DATA tables<>+828(SB)/4, $0x0000001e
-DATA tables<>+832(SB)/4, $0x00000006
-DATA tables<>+836(SB)/4, $0x0000000e
-DATA tables<>+840(SB)/4, $0x00000016
-DATA tables<>+844(SB)/4, $0x0000001e
-DATA tables<>+848(SB)/4, $0x00000006
-DATA tables<>+852(SB)/4, $0x0000000e
-DATA tables<>+856(SB)/4, $0x00000016
-DATA tables<>+860(SB)/4, $0x0000001e
-DATA tables<>+864(SB)/4, $0x00000007
-DATA tables<>+868(SB)/4, $0x00000007
-DATA tables<>+872(SB)/4, $0x00000007
-DATA tables<>+876(SB)/4, $0x00000007
-DATA tables<>+880(SB)/4, $0x0000000f
-DATA tables<>+884(SB)/4, $0x0000000f
-DATA tables<>+888(SB)/4, $0x0000000f
-DATA tables<>+892(SB)/4, $0x0000000f
-DATA tables<>+896(SB)/4, $0x00000017
-DATA tables<>+900(SB)/4, $0x00000017
-DATA tables<>+904(SB)/4, $0x00000017
-DATA tables<>+908(SB)/4, $0x00000017
-DATA tables<>+912(SB)/4, $0x0000001f
-DATA tables<>+916(SB)/4, $0x0000001f
-DATA tables<>+920(SB)/4, $0x0000001f
-DATA tables<>+924(SB)/4, $0x0000001f
-DATA tables<>+928(SB)/4, $0x3f900000
-DATA tables<>+932(SB)/4, $0x3f600000
-DATA tables<>+936(SB)/4, $0x3fa20000
-DATA tables<>+940(SB)/4, $0x3f440000
-DATA tables<>+944(SB)/4, $0x3fa00000
-DATA tables<>+948(SB)/4, $0x3f400000
-DATA tables<>+952(SB)/4, $0x3f7fc000
-DATA tables<>+956(SB)/4, $0x3f7f8000
-DATA tables<>+960(SB)/4, $0x7f7fffff
-DATA tables<>+964(SB)/4, $0x7fffffff
-DATA tables<>+968(SB)/4, $0x00000008
-DATA tables<>+972(SB)/4, $0x00000010
-GLOBL tables<>(SB), RODATA|NOPTR, $976
+DATA tables<>+580(SB)/4, $0x00000006
+DATA tables<>+584(SB)/4, $0x0000000a
+DATA tables<>+588(SB)/4, $0x0000000e
+DATA tables<>+592(SB)/4, $0x00000003
+DATA tables<>+596(SB)/4, $0x00000007
+DATA tables<>+600(SB)/4, $0x0000000b
+DATA tables<>+604(SB)/4, $0x0000000f
+DATA tables<>+608(SB)/4, $0x00000000
+DATA tables<>+612(SB)/4, $0x00000002
+DATA tables<>+616(SB)/4, $0x00000004
+DATA tables<>+620(SB)/4, $0x00000006
+DATA tables<>+624(SB)/4, $0x00000008
+DATA tables<>+628(SB)/4, $0x0000000a
+DATA tables<>+632(SB)/4, $0x0000000c
+DATA tables<>+636(SB)/4, $0x0000000e
+DATA tables<>+640(SB)/4, $0x00000000
+DATA tables<>+644(SB)/4, $0x00000008
+DATA tables<>+648(SB)/4, $0x00000010
+DATA tables<>+652(SB)/4, $0x00000018
+DATA tables<>+656(SB)/4, $0x00000000
+DATA tables<>+660(SB)/4, $0x00000008
+DATA tables<>+664(SB)/4, $0x00000010
+DATA tables<>+668(SB)/4, $0x00000018
+DATA tables<>+672(SB)/4, $0x00000000
+DATA tables<>+676(SB)/4, $0x00000008
+DATA tables<>+680(SB)/4, $0x00000010
+DATA tables<>+684(SB)/4, $0x00000018
+DATA tables<>+688(SB)/4, $0x00000000
+DATA tables<>+692(SB)/4, $0x00000008
+DATA tables<>+696(SB)/4, $0x00000010
+DATA tables<>+700(SB)/4, $0x00000018
+DATA tables<>+704(SB)/4, $0x00000001
+DATA tables<>+708(SB)/4, $0x00000001
+DATA tables<>+712(SB)/4, $0x00000001
+DATA tables<>+716(SB)/4, $0x00000001
+DATA tables<>+720(SB)/4, $0x00000009
+DATA tables<>+724(SB)/4, $0x00000009
+DATA tables<>+728(SB)/4, $0x00000009
+DATA tables<>+732(SB)/4, $0x00000009
+DATA tables<>+736(SB)/4, $0x00000011
+DATA tables<>+740(SB)/4, $0x00000011
+DATA tables<>+744(SB)/4, $0x00000011
+DATA tables<>+748(SB)/4, $0x00000011
+DATA tables<>+752(SB)/4, $0x00000019
+DATA tables<>+756(SB)/4, $0x00000019
+DATA tables<>+760(SB)/4, $0x00000019
+DATA tables<>+764(SB)/4, $0x00000019
+DATA tables<>+768(SB)/4, $0x00000002
+DATA tables<>+772(SB)/4, $0x0000000a
+DATA tables<>+776(SB)/4, $0x00000012
+DATA tables<>+780(SB)/4, $0x0000001a
+DATA tables<>+784(SB)/4, $0x00000002
+DATA tables<>+788(SB)/4, $0x0000000a
+DATA tables<>+792(SB)/4, $0x00000012
+DATA tables<>+796(SB)/4, $0x0000001a
+DATA tables<>+800(SB)/4, $0x00000002
+DATA tables<>+804(SB)/4, $0x0000000a
+DATA tables<>+808(SB)/4, $0x00000012
+DATA tables<>+812(SB)/4, $0x0000001a
+DATA tables<>+816(SB)/4, $0x00000002
+DATA tables<>+820(SB)/4, $0x0000000a
+DATA tables<>+824(SB)/4, $0x00000012
+DATA tables<>+828(SB)/4, $0x0000001a
+DATA tables<>+832(SB)/4, $0x00000003
+DATA tables<>+836(SB)/4, $0x00000003
+DATA tables<>+840(SB)/4, $0x00000003
+DATA tables<>+844(SB)/4, $0x00000003
+DATA tables<>+848(SB)/4, $0x0000000b
+DATA tables<>+852(SB)/4, $0x0000000b
+DATA tables<>+856(SB)/4, $0x0000000b
+DATA tables<>+860(SB)/4, $0x0000000b
+DATA tables<>+864(SB)/4, $0x00000013
+DATA tables<>+868(SB)/4, $0x00000013
+DATA tables<>+872(SB)/4, $0x00000013
+DATA tables<>+876(SB)/4, $0x00000013
+DATA tables<>+880(SB)/4, $0x0000001b
+DATA tables<>+884(SB)/4, $0x0000001b
+DATA tables<>+888(SB)/4, $0x0000001b
+DATA tables<>+892(SB)/4, $0x0000001b
+DATA tables<>+896(SB)/4, $0x00000004
+DATA tables<>+900(SB)/4, $0x0000000c
+DATA tables<>+904(SB)/4, $0x00000014
+DATA tables<>+908(SB)/4, $0x0000001c
+DATA tables<>+912(SB)/4, $0x00000004
+DATA tables<>+916(SB)/4, $0x0000000c
+DATA tables<>+920(SB)/4, $0x00000014
+DATA tables<>+924(SB)/4, $0x0000001c
+DATA tables<>+928(SB)/4, $0x00000004
+DATA tables<>+932(SB)/4, $0x0000000c
+DATA tables<>+936(SB)/4, $0x00000014
+DATA tables<>+940(SB)/4, $0x0000001c
+DATA tables<>+944(SB)/4, $0x00000004
+DATA tables<>+948(SB)/4, $0x0000000c
+DATA tables<>+952(SB)/4, $0x00000014
+DATA tables<>+956(SB)/4, $0x0000001c
+DATA tables<>+960(SB)/4, $0x00000005
+DATA tables<>+964(SB)/4, $0x00000005
+DATA tables<>+968(SB)/4, $0x00000005
+DATA tables<>+972(SB)/4, $0x00000005
+DATA tables<>+976(SB)/4, $0x0000000d
+DATA tables<>+980(SB)/4, $0x0000000d
+DATA tables<>+984(SB)/4, $0x0000000d
+DATA tables<>+988(SB)/4, $0x0000000d
+DATA tables<>+992(SB)/4, $0x00000015
+DATA tables<>+996(SB)/4, $0x00000015
+DATA tables<>+1000(SB)/4, $0x00000015
+DATA tables<>+1004(SB)/4, $0x00000015
+DATA tables<>+1008(SB)/4, $0x0000001d
+DATA tables<>+1012(SB)/4, $0x0000001d
+DATA tables<>+1016(SB)/4, $0x0000001d
+DATA tables<>+1020(SB)/4, $0x0000001d
+DATA tables<>+1024(SB)/4, $0x00000006
+DATA tables<>+1028(SB)/4, $0x0000000e
+DATA tables<>+1032(SB)/4, $0x00000016
+DATA tables<>+1036(SB)/4, $0x0000001e
+DATA tables<>+1040(SB)/4, $0x00000006
+DATA tables<>+1044(SB)/4, $0x0000000e
+DATA tables<>+1048(SB)/4, $0x00000016
+DATA tables<>+1052(SB)/4, $0x0000001e
+DATA tables<>+1056(SB)/4, $0x00000006
+DATA tables<>+1060(SB)/4, $0x0000000e
+DATA tables<>+1064(SB)/4, $0x00000016
+DATA tables<>+1068(SB)/4, $0x0000001e
+DATA tables<>+1072(SB)/4, $0x00000006
+DATA tables<>+1076(SB)/4, $0x0000000e
+DATA tables<>+1080(SB)/4, $0x00000016
+DATA tables<>+1084(SB)/4, $0x0000001e
+DATA tables<>+1088(SB)/4, $0x00000007
+DATA tables<>+1092(SB)/4, $0x00000007
+DATA tables<>+1096(SB)/4, $0x00000007
+DATA tables<>+1100(SB)/4, $0x00000007
+DATA tables<>+1104(SB)/4, $0x0000000f
+DATA tables<>+1108(SB)/4, $0x0000000f
+DATA tables<>+1112(SB)/4, $0x0000000f
+DATA tables<>+1116(SB)/4, $0x0000000f
+DATA tables<>+1120(SB)/4, $0x00000017
+DATA tables<>+1124(SB)/4, $0x00000017
+DATA tables<>+1128(SB)/4, $0x00000017
+DATA tables<>+1132(SB)/4, $0x00000017
+DATA tables<>+1136(SB)/4, $0x0000001f
+DATA tables<>+1140(SB)/4, $0x0000001f
+DATA tables<>+1144(SB)/4, $0x0000001f
+DATA tables<>+1148(SB)/4, $0x0000001f
+DATA tables<>+1152(SB)/4, $0x3f900000
+DATA tables<>+1156(SB)/4, $0x3f600000
+DATA tables<>+1160(SB)/4, $0x3fa20000
+DATA tables<>+1164(SB)/4, $0x3f440000
+DATA tables<>+1168(SB)/4, $0x3fa00000
+DATA tables<>+1172(SB)/4, $0x3f400000
+DATA tables<>+1176(SB)/4, $0x3f7fc000
+DATA tables<>+1180(SB)/4, $0x3f7f8000
+DATA tables<>+1184(SB)/4, $0x7f7fffff
+DATA tables<>+1188(SB)/4, $0x7fffffff
+DATA tables<>+1192(SB)/4, $0x00000008
+DATA tables<>+1196(SB)/4, $0x00000010
+GLOBL tables<>(SB), RODATA|NOPTR, $1200
 
-// func ternarySums32AVX2(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternarySums32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX2
-TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-72
+TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
-	MOVQ         sumX+24(FP), BX
-	MOVQ         sumW+32(FP), SI
-	MOVQ         work+40(FP), DI
-	ADDQ         $0x3f, DI
-	ANDQ         $-64, DI
-	MOVQ         rank+48(FP), R8
+	MOVQ         sums+24(FP), BX
+	MOVQ         work+32(FP), SI
+	ADDQ         $0x3f, SI
+	ANDQ         $-64, SI
+	MOVQ         rank+40(FP), DI
 	TESTQ        CX, CX
 	JE           squares
-	VBROADCASTSS variance+56(FP), Y0
+	VBROADCASTSS variance+48(FP), Y0
 	VMOVUPS      (AX), Y1
 	VMULPS       Y1, Y1, Y1
 	VADDPS       Y0, Y1, Y1
@@ -307,7 +362,7 @@ squares:
 
 weighed:
 	XORQ         CX, CX
-	VBROADCASTSS tables<>+964(SB), Y0
+	VBROADCASTSS tables<>+1188(SB), Y0
 	VPXOR        Y1, Y1, Y1
 	VPCMPEQD     Y2, Y2, Y2
 	VPXOR        Y3, Y3, Y3
@@ -315,7 +370,10 @@ weighed:
 	VMOVUPS      (AX), Y5
 	VMOVUPS      (DX), Y6
 	VMULPS       Y5, Y6, Y7
-	VMOVUPS      Y7, 128(DI)
+	VUNPCKLPS    Y6, Y7, Y8
+	VMOVUPS      Y8, 128(SI)
+	VUNPCKHPS    Y6, Y7, Y7
+	VMOVUPS      Y7, 160(SI)
 	VORPS        Y6, Y4, Y4
 	VANDPS       Y5, Y0, Y6
 	VPMAXSD      Y6, Y3, Y3
@@ -323,13 +381,16 @@ weighed:
 	VPSRAD       $0x1f, Y5, Y6
 	VPSRLD       $0x01, Y6, Y6
 	VXORPS       Y6, Y5, Y5
-	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y5, (SI)
 	VPSUBD       Y2, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VMOVUPS      32(AX), Y7
 	VMOVUPS      32(DX), Y8
 	VMULPS       Y7, Y8, Y9
-	VMOVUPS      Y9, 160(DI)
+	VUNPCKLPS    Y8, Y9, Y10
+	VMOVUPS      Y10, 192(SI)
+	VUNPCKHPS    Y8, Y9, Y9
+	VMOVUPS      Y9, 224(SI)
 	VORPS        Y8, Y4, Y4
 	VANDPS       Y7, Y0, Y8
 	VPMAXSD      Y8, Y3, Y3
@@ -337,13 +398,16 @@ weighed:
 	VPSRAD       $0x1f, Y7, Y8
 	VPSRLD       $0x01, Y8, Y8
 	VXORPS       Y8, Y7, Y7
-	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y7, 32(SI)
 	VPSUBD       Y2, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VMOVUPS      64(AX), Y9
 	VMOVUPS      64(DX), Y10
 	VMULPS       Y9, Y10, Y11
-	VMOVUPS      Y11, 192(DI)
+	VUNPCKLPS    Y10, Y11, Y12
+	VMOVUPS      Y12, 256(SI)
+	VUNPCKHPS    Y10, Y11, Y11
+	VMOVUPS      Y11, 288(SI)
 	VORPS        Y10, Y4, Y4
 	VANDPS       Y9, Y0, Y10
 	VPMAXSD      Y10, Y3, Y3
@@ -351,13 +415,16 @@ weighed:
 	VPSRAD       $0x1f, Y9, Y10
 	VPSRLD       $0x01, Y10, Y10
 	VXORPS       Y10, Y9, Y9
-	VMOVUPS      Y9, 64(DI)
+	VMOVUPS      Y9, 64(SI)
 	VPSUBD       Y2, Y9, Y9
 	VPXOR        Y10, Y10, Y10
 	VMOVUPS      96(AX), Y11
 	VMOVUPS      96(DX), Y12
 	VMULPS       Y11, Y12, Y13
-	VMOVUPS      Y13, 224(DI)
+	VUNPCKLPS    Y12, Y13, Y14
+	VMOVUPS      Y14, 320(SI)
+	VUNPCKHPS    Y12, Y13, Y13
+	VMOVUPS      Y13, 352(SI)
 	VORPS        Y12, Y4, Y4
 	VANDPS       Y11, Y0, Y0
 	VPMAXSD      Y0, Y3, Y3
@@ -365,23 +432,23 @@ weighed:
 	VPSRAD       $0x1f, Y0, Y1
 	VPSRLD       $0x01, Y1, Y1
 	VXORPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 96(DI)
+	VMOVUPS      Y0, 96(SI)
 	VPSUBD       Y2, Y0, Y0
 	VPXOR        Y1, Y1, Y1
-	VBROADCASTSS tables<>+960(SB), Y2
+	VBROADCASTSS tables<>+1184(SB), Y2
 	VPCMPGTD     Y2, Y3, Y2
-	VBROADCASTSS least+60(FP), Y11
+	VBROADCASTSS least+52(FP), Y11
 	VPSUBD       Y11, Y3, Y3
 	VMOVMSKPS    Y4, AX
-	VMOVMSKPS    Y3, R9
-	VMOVMSKPS    Y2, R10
-	ORL          R10, AX
-	XORL         $0x000000ff, R9
-	DECL         R9
-	SHRL         $0x1f, R9
-	ORL          R9, AX
+	VMOVMSKPS    Y3, DX
+	VMOVMSKPS    Y2, R8
+	ORL          R8, AX
+	XORL         $0x000000ff, DX
+	DECL         DX
+	SHRL         $0x1f, DX
+	ORL          DX, AX
 	JNE          end
-	VBROADCASTSS (DI), Y2
+	VBROADCASTSS (SI), Y2
 	VPADDD       tables<>+60(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -391,7 +458,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 4(SI), Y2
 	VPADDD       tables<>+56(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -401,7 +468,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 8(SI), Y2
 	VPADDD       tables<>+52(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -411,7 +478,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 12(DI), Y2
+	VBROADCASTSS 12(SI), Y2
 	VPADDD       tables<>+48(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -421,7 +488,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 16(DI), Y2
+	VBROADCASTSS 16(SI), Y2
 	VPADDD       tables<>+44(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -431,7 +498,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 20(DI), Y2
+	VBROADCASTSS 20(SI), Y2
 	VPADDD       tables<>+40(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -441,7 +508,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 24(DI), Y2
+	VBROADCASTSS 24(SI), Y2
 	VPADDD       tables<>+36(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -451,7 +518,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 28(DI), Y2
+	VBROADCASTSS 28(SI), Y2
 	VPADDD       tables<>+32(SB), Y5, Y5
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -461,7 +528,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 32(DI), Y2
+	VBROADCASTSS 32(SI), Y2
 	VPADDD       tables<>+60(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -471,7 +538,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 36(DI), Y2
+	VBROADCASTSS 36(SI), Y2
 	VPADDD       tables<>+56(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -481,7 +548,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 40(DI), Y2
+	VBROADCASTSS 40(SI), Y2
 	VPADDD       tables<>+52(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -491,7 +558,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 44(DI), Y2
+	VBROADCASTSS 44(SI), Y2
 	VPADDD       tables<>+48(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -501,7 +568,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 48(DI), Y2
+	VBROADCASTSS 48(SI), Y2
 	VPADDD       tables<>+44(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -511,7 +578,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 52(DI), Y2
+	VBROADCASTSS 52(SI), Y2
 	VPADDD       tables<>+40(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -521,7 +588,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 56(DI), Y2
+	VBROADCASTSS 56(SI), Y2
 	VPADDD       tables<>+36(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -531,7 +598,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 60(DI), Y2
+	VBROADCASTSS 60(SI), Y2
 	VPADDD       tables<>+32(SB), Y7, Y7
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -541,7 +608,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 64(DI), Y2
+	VBROADCASTSS 64(SI), Y2
 	VPADDD       tables<>+60(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -551,7 +618,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 68(DI), Y2
+	VBROADCASTSS 68(SI), Y2
 	VPADDD       tables<>+56(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -561,7 +628,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 72(DI), Y2
+	VBROADCASTSS 72(SI), Y2
 	VPADDD       tables<>+52(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -571,7 +638,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 76(DI), Y2
+	VBROADCASTSS 76(SI), Y2
 	VPADDD       tables<>+48(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -581,7 +648,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 80(DI), Y2
+	VBROADCASTSS 80(SI), Y2
 	VPADDD       tables<>+44(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -591,7 +658,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 84(DI), Y2
+	VBROADCASTSS 84(SI), Y2
 	VPADDD       tables<>+40(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -601,7 +668,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 88(DI), Y2
+	VBROADCASTSS 88(SI), Y2
 	VPADDD       tables<>+36(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -611,7 +678,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 92(DI), Y2
+	VBROADCASTSS 92(SI), Y2
 	VPADDD       tables<>+32(SB), Y9, Y9
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -621,7 +688,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 96(DI), Y2
+	VBROADCASTSS 96(SI), Y2
 	VPADDD       tables<>+60(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -631,7 +698,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 100(DI), Y2
+	VBROADCASTSS 100(SI), Y2
 	VPADDD       tables<>+56(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -641,7 +708,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 104(DI), Y2
+	VBROADCASTSS 104(SI), Y2
 	VPADDD       tables<>+52(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -651,7 +718,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 108(DI), Y2
+	VBROADCASTSS 108(SI), Y2
 	VPADDD       tables<>+48(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -661,7 +728,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 112(DI), Y2
+	VBROADCASTSS 112(SI), Y2
 	VPADDD       tables<>+44(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -671,7 +738,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 116(DI), Y2
+	VBROADCASTSS 116(SI), Y2
 	VPADDD       tables<>+40(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -681,7 +748,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 120(DI), Y2
+	VBROADCASTSS 120(SI), Y2
 	VPADDD       tables<>+36(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -691,7 +758,7 @@ weighed:
 	VPSUBD       Y3, Y10, Y10
 	VPCMPGTD     Y2, Y0, Y2
 	VPSUBD       Y2, Y1, Y1
-	VBROADCASTSS 124(DI), Y2
+	VBROADCASTSS 124(SI), Y2
 	VPADDD       tables<>+32(SB), Y0, Y0
 	VPCMPGTD     Y2, Y5, Y3
 	VPSUBD       Y3, Y6, Y6
@@ -705,326 +772,227 @@ weighed:
 	VPERMQ       $0xd8, Y6, Y6
 	VEXTRACTI128 $0x01, Y6, X0
 	VPACKUSWB    X0, X6, X0
-	VMOVUPS      X0, (R8)
+	VMOVUPS      X0, (DI)
 	VPACKSSDW    Y1, Y10, Y10
 	VPERMQ       $0xd8, Y10, Y10
 	VEXTRACTI128 $0x01, Y10, X0
 	VPACKUSWB    X0, X10, X0
-	VMOVUPS      X0, 16(R8)
-	MOVBQZX      (R8), AX
-	MOVL         128(DI), R9
-	MOVL         (DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      1(R8), AX
-	MOVL         132(DI), R9
-	MOVL         4(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      2(R8), AX
-	MOVL         136(DI), R9
-	MOVL         8(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      3(R8), AX
-	MOVL         140(DI), R9
-	MOVL         12(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      4(R8), AX
-	MOVL         144(DI), R9
-	MOVL         16(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      5(R8), AX
-	MOVL         148(DI), R9
-	MOVL         20(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      6(R8), AX
-	MOVL         152(DI), R9
-	MOVL         24(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      7(R8), AX
-	MOVL         156(DI), R9
-	MOVL         28(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      8(R8), AX
-	MOVL         160(DI), R9
-	MOVL         32(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      9(R8), AX
-	MOVL         164(DI), R9
-	MOVL         36(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      10(R8), AX
-	MOVL         168(DI), R9
-	MOVL         40(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      11(R8), AX
-	MOVL         172(DI), R9
-	MOVL         44(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      12(R8), AX
-	MOVL         176(DI), R9
-	MOVL         48(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      13(R8), AX
-	MOVL         180(DI), R9
-	MOVL         52(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      14(R8), AX
-	MOVL         184(DI), R9
-	MOVL         56(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      15(R8), AX
-	MOVL         188(DI), R9
-	MOVL         60(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      16(R8), AX
-	MOVL         192(DI), R9
-	MOVL         64(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      17(R8), AX
-	MOVL         196(DI), R9
-	MOVL         68(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      18(R8), AX
-	MOVL         200(DI), R9
-	MOVL         72(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      19(R8), AX
-	MOVL         204(DI), R9
-	MOVL         76(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      20(R8), AX
-	MOVL         208(DI), R9
-	MOVL         80(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      21(R8), AX
-	MOVL         212(DI), R9
-	MOVL         84(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      22(R8), AX
-	MOVL         216(DI), R9
-	MOVL         88(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      23(R8), AX
-	MOVL         220(DI), R9
-	MOVL         92(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      24(R8), AX
-	MOVL         224(DI), R9
-	MOVL         96(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      25(R8), AX
-	MOVL         228(DI), R9
-	MOVL         100(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      26(R8), AX
-	MOVL         232(DI), R9
-	MOVL         104(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      27(R8), AX
-	MOVL         236(DI), R9
-	MOVL         108(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      28(R8), AX
-	MOVL         240(DI), R9
-	MOVL         112(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      29(R8), AX
-	MOVL         244(DI), R9
-	MOVL         116(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      30(R8), AX
-	MOVL         248(DI), R9
-	MOVL         120(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      31(R8), AX
-	MOVL         252(DI), R9
-	MOVL         124(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
+	VMOVUPS      X0, 16(DI)
+	MOVBQZX      (DI), AX
+	MOVQ         128(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      1(DI), AX
+	MOVQ         136(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      2(DI), AX
+	MOVQ         160(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      3(DI), AX
+	MOVQ         168(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      4(DI), AX
+	MOVQ         144(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      5(DI), AX
+	MOVQ         152(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      6(DI), AX
+	MOVQ         176(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      7(DI), AX
+	MOVQ         184(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      8(DI), AX
+	MOVQ         192(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      9(DI), AX
+	MOVQ         200(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      10(DI), AX
+	MOVQ         224(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      11(DI), AX
+	MOVQ         232(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      12(DI), AX
+	MOVQ         208(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      13(DI), AX
+	MOVQ         216(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      14(DI), AX
+	MOVQ         240(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      15(DI), AX
+	MOVQ         248(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      16(DI), AX
+	MOVQ         256(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      17(DI), AX
+	MOVQ         264(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      18(DI), AX
+	MOVQ         288(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      19(DI), AX
+	MOVQ         296(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      20(DI), AX
+	MOVQ         272(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      21(DI), AX
+	MOVQ         280(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      22(DI), AX
+	MOVQ         304(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      23(DI), AX
+	MOVQ         312(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      24(DI), AX
+	MOVQ         320(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      25(DI), AX
+	MOVQ         328(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      26(DI), AX
+	MOVQ         352(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      27(DI), AX
+	MOVQ         360(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      28(DI), AX
+	MOVQ         336(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      29(DI), AX
+	MOVQ         344(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      30(DI), AX
+	MOVQ         368(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      31(DI), AX
+	MOVQ         376(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (BX)
-	VXORPS       X1, X1, X1
-	VMOVSS       X1, (SI)
-	VADDSS       4(BX), X0, X0
-	VMOVSS       X0, 4(BX)
-	VADDSS       4(SI), X1, X1
-	VMOVSS       X1, 4(SI)
-	VADDSS       8(BX), X0, X0
-	VMOVSS       X0, 8(BX)
-	VADDSS       8(SI), X1, X1
-	VMOVSS       X1, 8(SI)
-	VADDSS       12(BX), X0, X0
-	VMOVSS       X0, 12(BX)
-	VADDSS       12(SI), X1, X1
-	VMOVSS       X1, 12(SI)
-	VADDSS       16(BX), X0, X0
-	VMOVSS       X0, 16(BX)
-	VADDSS       16(SI), X1, X1
-	VMOVSS       X1, 16(SI)
-	VADDSS       20(BX), X0, X0
-	VMOVSS       X0, 20(BX)
-	VADDSS       20(SI), X1, X1
-	VMOVSS       X1, 20(SI)
-	VADDSS       24(BX), X0, X0
-	VMOVSS       X0, 24(BX)
-	VADDSS       24(SI), X1, X1
-	VMOVSS       X1, 24(SI)
-	VADDSS       28(BX), X0, X0
-	VMOVSS       X0, 28(BX)
-	VADDSS       28(SI), X1, X1
-	VMOVSS       X1, 28(SI)
-	VADDSS       32(BX), X0, X0
-	VMOVSS       X0, 32(BX)
-	VADDSS       32(SI), X1, X1
-	VMOVSS       X1, 32(SI)
-	VADDSS       36(BX), X0, X0
-	VMOVSS       X0, 36(BX)
-	VADDSS       36(SI), X1, X1
-	VMOVSS       X1, 36(SI)
-	VADDSS       40(BX), X0, X0
-	VMOVSS       X0, 40(BX)
-	VADDSS       40(SI), X1, X1
-	VMOVSS       X1, 40(SI)
-	VADDSS       44(BX), X0, X0
-	VMOVSS       X0, 44(BX)
-	VADDSS       44(SI), X1, X1
-	VMOVSS       X1, 44(SI)
-	VADDSS       48(BX), X0, X0
-	VMOVSS       X0, 48(BX)
-	VADDSS       48(SI), X1, X1
-	VMOVSS       X1, 48(SI)
-	VADDSS       52(BX), X0, X0
-	VMOVSS       X0, 52(BX)
-	VADDSS       52(SI), X1, X1
-	VMOVSS       X1, 52(SI)
-	VADDSS       56(BX), X0, X0
-	VMOVSS       X0, 56(BX)
-	VADDSS       56(SI), X1, X1
-	VMOVSS       X1, 56(SI)
-	VADDSS       60(BX), X0, X0
-	VMOVSS       X0, 60(BX)
-	VADDSS       60(SI), X1, X1
-	VMOVSS       X1, 60(SI)
-	VADDSS       64(BX), X0, X0
-	VMOVSS       X0, 64(BX)
-	VADDSS       64(SI), X1, X1
-	VMOVSS       X1, 64(SI)
-	VADDSS       68(BX), X0, X0
-	VMOVSS       X0, 68(BX)
-	VADDSS       68(SI), X1, X1
-	VMOVSS       X1, 68(SI)
-	VADDSS       72(BX), X0, X0
-	VMOVSS       X0, 72(BX)
-	VADDSS       72(SI), X1, X1
-	VMOVSS       X1, 72(SI)
-	VADDSS       76(BX), X0, X0
-	VMOVSS       X0, 76(BX)
-	VADDSS       76(SI), X1, X1
-	VMOVSS       X1, 76(SI)
-	VADDSS       80(BX), X0, X0
-	VMOVSS       X0, 80(BX)
-	VADDSS       80(SI), X1, X1
-	VMOVSS       X1, 80(SI)
-	VADDSS       84(BX), X0, X0
-	VMOVSS       X0, 84(BX)
-	VADDSS       84(SI), X1, X1
-	VMOVSS       X1, 84(SI)
-	VADDSS       88(BX), X0, X0
-	VMOVSS       X0, 88(BX)
-	VADDSS       88(SI), X1, X1
-	VMOVSS       X1, 88(SI)
-	VADDSS       92(BX), X0, X0
-	VMOVSS       X0, 92(BX)
-	VADDSS       92(SI), X1, X1
-	VMOVSS       X1, 92(SI)
-	VADDSS       96(BX), X0, X0
-	VMOVSS       X0, 96(BX)
-	VADDSS       96(SI), X1, X1
-	VMOVSS       X1, 96(SI)
-	VADDSS       100(BX), X0, X0
-	VMOVSS       X0, 100(BX)
-	VADDSS       100(SI), X1, X1
-	VMOVSS       X1, 100(SI)
-	VADDSS       104(BX), X0, X0
-	VMOVSS       X0, 104(BX)
-	VADDSS       104(SI), X1, X1
-	VMOVSS       X1, 104(SI)
-	VADDSS       108(BX), X0, X0
-	VMOVSS       X0, 108(BX)
-	VADDSS       108(SI), X1, X1
-	VMOVSS       X1, 108(SI)
-	VADDSS       112(BX), X0, X0
-	VMOVSS       X0, 112(BX)
-	VADDSS       112(SI), X1, X1
-	VMOVSS       X1, 112(SI)
-	VADDSS       116(BX), X0, X0
-	VMOVSS       X0, 116(BX)
-	VADDSS       116(SI), X1, X1
-	VMOVSS       X1, 116(SI)
-	VADDSS       120(BX), X0, X0
-	VMOVSS       X0, 120(BX)
-	VADDSS       120(SI), X1, X1
-	VMOVSS       X1, 120(SI)
-	VADDSS       124(BX), X0, X0
-	VMOVSS       X0, 124(BX)
-	VADDSS       124(SI), X1, X1
-	VMOVSS       X1, 124(SI)
-	VADDSS       128(BX), X0, X0
-	VMOVSS       X0, 128(BX)
-	VADDSS       128(SI), X1, X1
-	VMOVSS       X1, 128(SI)
+	VMOVSD       X0, (BX)
+	VMOVSD       8(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 8(BX)
+	VMOVSD       16(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 16(BX)
+	VMOVSD       24(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 24(BX)
+	VMOVSD       32(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 32(BX)
+	VMOVSD       40(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 40(BX)
+	VMOVSD       48(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 48(BX)
+	VMOVSD       56(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 56(BX)
+	VMOVSD       64(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 64(BX)
+	VMOVSD       72(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 72(BX)
+	VMOVSD       80(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 80(BX)
+	VMOVSD       88(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 88(BX)
+	VMOVSD       96(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 96(BX)
+	VMOVSD       104(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 104(BX)
+	VMOVSD       112(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 112(BX)
+	VMOVSD       120(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 120(BX)
+	VMOVSD       128(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 128(BX)
+	VMOVSD       136(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 136(BX)
+	VMOVSD       144(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 144(BX)
+	VMOVSD       152(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 152(BX)
+	VMOVSD       160(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 160(BX)
+	VMOVSD       168(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 168(BX)
+	VMOVSD       176(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 176(BX)
+	VMOVSD       184(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 184(BX)
+	VMOVSD       192(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 192(BX)
+	VMOVSD       200(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 200(BX)
+	VMOVSD       208(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 208(BX)
+	VMOVSD       216(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 216(BX)
+	VMOVSD       224(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 224(BX)
+	VMOVSD       232(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 232(BX)
+	VMOVSD       240(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 240(BX)
+	VMOVSD       248(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 248(BX)
+	VMOVSD       256(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 256(BX)
 	INCQ         CX
 
 end:
-	MOVQ CX, done+64(FP)
+	MOVQ CX, done+56(FP)
 	VZEROUPPER
 	RET
 
-// func ternarySums16AVX2(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternarySums16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX2
-TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-72
+TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
-	MOVQ         sumX+24(FP), BX
-	MOVQ         sumW+32(FP), SI
-	MOVQ         work+40(FP), DI
-	ADDQ         $0x3f, DI
-	ANDQ         $-64, DI
-	MOVQ         rank+48(FP), R8
+	MOVQ         sums+24(FP), BX
+	MOVQ         work+32(FP), SI
+	ADDQ         $0x3f, SI
+	ANDQ         $-64, SI
+	MOVQ         rank+40(FP), DI
 	TESTQ        CX, CX
 	JE           squares
-	VBROADCASTSS variance+56(FP), Y0
+	VBROADCASTSS variance+48(FP), Y0
 	VMOVUPS      (AX), Y1
 	VMULPS       Y1, Y1, Y1
 	VADDPS       Y0, Y1, Y1
@@ -1049,7 +1017,7 @@ squares:
 
 weighed:
 	XORQ         CX, CX
-	VBROADCASTSS tables<>+964(SB), Y0
+	VBROADCASTSS tables<>+1188(SB), Y0
 	VPXOR        Y1, Y1, Y1
 	VPCMPEQD     Y2, Y2, Y2
 	VPXOR        Y3, Y3, Y3
@@ -1057,7 +1025,10 @@ weighed:
 	VMOVUPS      (AX), Y5
 	VMOVUPS      (DX), Y6
 	VMULPS       Y5, Y6, Y7
-	VMOVUPS      Y7, 64(DI)
+	VUNPCKLPS    Y6, Y7, Y8
+	VMOVUPS      Y8, 64(SI)
+	VUNPCKHPS    Y6, Y7, Y7
+	VMOVUPS      Y7, 96(SI)
 	VORPS        Y6, Y4, Y4
 	VANDPS       Y5, Y0, Y6
 	VPMAXSD      Y6, Y3, Y3
@@ -1065,992 +1036,1145 @@ weighed:
 	VPSRAD       $0x1f, Y5, Y6
 	VPSRLD       $0x01, Y6, Y6
 	VXORPS       Y6, Y5, Y5
-	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y5, (SI)
 	VPSUBD       Y2, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VMOVUPS      32(AX), Y7
 	VMOVUPS      32(DX), Y8
 	VMULPS       Y7, Y8, Y9
-	VMOVUPS      Y9, 96(DI)
+	VUNPCKLPS    Y8, Y9, Y10
+	VMOVUPS      Y10, 128(SI)
+	VUNPCKHPS    Y8, Y9, Y9
+	VMOVUPS      Y9, 160(SI)
 	VORPS        Y8, Y4, Y4
 	VANDPS       Y7, Y0, Y0
 	VPMAXSD      Y0, Y3, Y3
 	VADDPS       Y1, Y7, Y0
-	VPSRAD       $0x1f, Y0, Y7
-	VPSRLD       $0x01, Y7, Y7
-	VXORPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 32(DI)
+	VPSRAD       $0x1f, Y0, Y1
+	VPSRLD       $0x01, Y1, Y1
+	VXORPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 32(SI)
 	VPSUBD       Y2, Y0, Y0
-	VPXOR        Y2, Y2, Y2
-	VBROADCASTSS tables<>+960(SB), Y7
-	VPCMPGTD     Y7, Y3, Y7
-	VBROADCASTSS least+60(FP), Y8
-	VPSUBD       Y8, Y3, Y3
+	VPXOR        Y1, Y1, Y1
+	VBROADCASTSS tables<>+1184(SB), Y2
+	VPCMPGTD     Y2, Y3, Y2
+	VBROADCASTSS least+52(FP), Y7
+	VPSUBD       Y7, Y3, Y3
 	VMOVMSKPS    Y4, AX
-	VMOVMSKPS    Y3, R9
-	VMOVMSKPS    Y7, R10
-	ORL          R10, AX
-	XORL         $0x000000ff, R9
-	DECL         R9
-	SHRL         $0x1f, R9
-	ORL          R9, AX
+	VMOVMSKPS    Y3, DX
+	VMOVMSKPS    Y2, R8
+	ORL          R8, AX
+	XORL         $0x000000ff, DX
+	DECL         DX
+	SHRL         $0x1f, DX
+	ORL          DX, AX
 	JNE          end
-	VBROADCASTSS (DI), Y3
+	VBROADCASTSS (SI), Y2
 	VPADDD       tables<>+60(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 4(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 4(SI), Y2
 	VPADDD       tables<>+56(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 8(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 8(SI), Y2
 	VPADDD       tables<>+52(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 12(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 12(SI), Y2
 	VPADDD       tables<>+48(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 16(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 16(SI), Y2
 	VPADDD       tables<>+44(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 20(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 20(SI), Y2
 	VPADDD       tables<>+40(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 24(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 24(SI), Y2
 	VPADDD       tables<>+36(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 28(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 28(SI), Y2
 	VPADDD       tables<>+32(SB), Y5, Y5
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 32(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 32(SI), Y2
 	VPADDD       tables<>+60(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 36(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 36(SI), Y2
 	VPADDD       tables<>+56(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 40(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 40(SI), Y2
 	VPADDD       tables<>+52(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 44(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 44(SI), Y2
 	VPADDD       tables<>+48(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 48(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 48(SI), Y2
 	VPADDD       tables<>+44(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 52(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 52(SI), Y2
 	VPADDD       tables<>+40(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 56(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 56(SI), Y2
 	VPADDD       tables<>+36(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y3
-	VPSUBD       Y3, Y2, Y2
-	VBROADCASTSS 60(DI), Y3
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y2
+	VPSUBD       Y2, Y1, Y1
+	VBROADCASTSS 60(SI), Y2
 	VPADDD       tables<>+32(SB), Y0, Y0
-	VPCMPGTD     Y3, Y5, Y4
-	VPSUBD       Y4, Y6, Y6
-	VPCMPGTD     Y3, Y0, Y0
-	VPSUBD       Y0, Y2, Y2
-	VPACKSSDW    Y2, Y6, Y6
+	VPCMPGTD     Y2, Y5, Y3
+	VPSUBD       Y3, Y6, Y6
+	VPCMPGTD     Y2, Y0, Y0
+	VPSUBD       Y0, Y1, Y1
+	VPACKSSDW    Y1, Y6, Y6
 	VPERMQ       $0xd8, Y6, Y6
 	VEXTRACTI128 $0x01, Y6, X0
 	VPACKUSWB    X0, X6, X0
-	VMOVUPS      X0, (R8)
-	VMOVUPS      Y1, (BX)
-	VMOVUPS      Y1, (SI)
-	VMOVUPS      Y1, 32(BX)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y1, 64(BX)
-	VMOVUPS      Y1, 64(SI)
-	VMOVUPS      Y1, 96(BX)
-	VMOVUPS      Y1, 96(SI)
-	VMOVUPS      Y1, 104(BX)
-	VMOVUPS      Y1, 104(SI)
-	MOVBQZX      (R8), AX
-	MOVL         64(DI), R9
-	MOVL         (DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      1(R8), AX
-	MOVL         68(DI), R9
-	MOVL         4(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      2(R8), AX
-	MOVL         72(DI), R9
-	MOVL         8(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      3(R8), AX
-	MOVL         76(DI), R9
-	MOVL         12(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      4(R8), AX
-	MOVL         80(DI), R9
-	MOVL         16(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      5(R8), AX
-	MOVL         84(DI), R9
-	MOVL         20(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      6(R8), AX
-	MOVL         88(DI), R9
-	MOVL         24(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      7(R8), AX
-	MOVL         92(DI), R9
-	MOVL         28(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      8(R8), AX
-	MOVL         96(DI), R9
-	MOVL         32(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      9(R8), AX
-	MOVL         100(DI), R9
-	MOVL         36(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      10(R8), AX
-	MOVL         104(DI), R9
-	MOVL         40(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      11(R8), AX
-	MOVL         108(DI), R9
-	MOVL         44(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      12(R8), AX
-	MOVL         112(DI), R9
-	MOVL         48(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      13(R8), AX
-	MOVL         116(DI), R9
-	MOVL         52(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      14(R8), AX
-	MOVL         120(DI), R9
-	MOVL         56(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      15(R8), AX
-	MOVL         124(DI), R9
-	MOVL         60(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
+	VMOVUPS      X0, (DI)
+	MOVBQZX      (DI), AX
+	VPMOVZXDQ    64(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      1(DI), AX
+	VPMOVZXDQ    72(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      2(DI), AX
+	VPMOVZXDQ    96(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      3(DI), AX
+	VPMOVZXDQ    104(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      4(DI), AX
+	VPMOVZXDQ    80(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      5(DI), AX
+	VPMOVZXDQ    88(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      6(DI), AX
+	VPMOVZXDQ    112(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      7(DI), AX
+	VPMOVZXDQ    120(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      8(DI), AX
+	VPMOVZXDQ    128(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      9(DI), AX
+	VPMOVZXDQ    136(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      10(DI), AX
+	VPMOVZXDQ    160(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      11(DI), AX
+	VPMOVZXDQ    168(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      12(DI), AX
+	VPMOVZXDQ    144(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      13(DI), AX
+	VPMOVZXDQ    152(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      14(DI), AX
+	VPMOVZXDQ    176(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      15(DI), AX
+	VPMOVZXDQ    184(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (BX)
-	VXORPS       X1, X1, X1
-	VMOVSS       X1, (SI)
-	VXORPS       X2, X2, X2
-	VMOVSS       X2, 68(BX)
-	VXORPS       X3, X3, X3
-	VMOVSS       X3, 68(SI)
-	VADDSS       4(BX), X0, X0
-	VMOVSS       X0, 4(BX)
-	VADDSS       4(SI), X1, X1
-	VMOVSS       X1, 4(SI)
-	VADDSS       72(BX), X2, X2
-	VMOVSS       X2, 72(BX)
-	VADDSS       72(SI), X3, X3
-	VMOVSS       X3, 72(SI)
-	VADDSS       8(BX), X0, X0
-	VMOVSS       X0, 8(BX)
-	VADDSS       8(SI), X1, X1
-	VMOVSS       X1, 8(SI)
-	VADDSS       76(BX), X2, X2
-	VMOVSS       X2, 76(BX)
-	VADDSS       76(SI), X3, X3
-	VMOVSS       X3, 76(SI)
-	VADDSS       12(BX), X0, X0
-	VMOVSS       X0, 12(BX)
-	VADDSS       12(SI), X1, X1
-	VMOVSS       X1, 12(SI)
-	VADDSS       80(BX), X2, X2
-	VMOVSS       X2, 80(BX)
-	VADDSS       80(SI), X3, X3
-	VMOVSS       X3, 80(SI)
-	VADDSS       16(BX), X0, X0
-	VMOVSS       X0, 16(BX)
-	VADDSS       16(SI), X1, X1
-	VMOVSS       X1, 16(SI)
-	VADDSS       84(BX), X2, X2
-	VMOVSS       X2, 84(BX)
-	VADDSS       84(SI), X3, X3
-	VMOVSS       X3, 84(SI)
-	VADDSS       20(BX), X0, X0
-	VMOVSS       X0, 20(BX)
-	VADDSS       20(SI), X1, X1
-	VMOVSS       X1, 20(SI)
-	VADDSS       88(BX), X2, X2
-	VMOVSS       X2, 88(BX)
-	VADDSS       88(SI), X3, X3
-	VMOVSS       X3, 88(SI)
-	VADDSS       24(BX), X0, X0
-	VMOVSS       X0, 24(BX)
-	VADDSS       24(SI), X1, X1
-	VMOVSS       X1, 24(SI)
-	VADDSS       92(BX), X2, X2
-	VMOVSS       X2, 92(BX)
-	VADDSS       92(SI), X3, X3
-	VMOVSS       X3, 92(SI)
-	VADDSS       28(BX), X0, X0
-	VMOVSS       X0, 28(BX)
-	VADDSS       28(SI), X1, X1
-	VMOVSS       X1, 28(SI)
-	VADDSS       96(BX), X2, X2
-	VMOVSS       X2, 96(BX)
-	VADDSS       96(SI), X3, X3
-	VMOVSS       X3, 96(SI)
-	VADDSS       32(BX), X0, X0
-	VMOVSS       X0, 32(BX)
-	VADDSS       32(SI), X1, X1
-	VMOVSS       X1, 32(SI)
-	VADDSS       100(BX), X2, X2
-	VMOVSS       X2, 100(BX)
-	VADDSS       100(SI), X3, X3
-	VMOVSS       X3, 100(SI)
-	VADDSS       36(BX), X0, X0
-	VMOVSS       X0, 36(BX)
-	VADDSS       36(SI), X1, X1
-	VMOVSS       X1, 36(SI)
-	VADDSS       104(BX), X2, X2
-	VMOVSS       X2, 104(BX)
-	VADDSS       104(SI), X3, X3
-	VMOVSS       X3, 104(SI)
-	VADDSS       40(BX), X0, X0
-	VMOVSS       X0, 40(BX)
-	VADDSS       40(SI), X1, X1
-	VMOVSS       X1, 40(SI)
-	VADDSS       108(BX), X2, X2
-	VMOVSS       X2, 108(BX)
-	VADDSS       108(SI), X3, X3
-	VMOVSS       X3, 108(SI)
-	VADDSS       44(BX), X0, X0
-	VMOVSS       X0, 44(BX)
-	VADDSS       44(SI), X1, X1
-	VMOVSS       X1, 44(SI)
-	VADDSS       112(BX), X2, X2
-	VMOVSS       X2, 112(BX)
-	VADDSS       112(SI), X3, X3
-	VMOVSS       X3, 112(SI)
-	VADDSS       48(BX), X0, X0
-	VMOVSS       X0, 48(BX)
-	VADDSS       48(SI), X1, X1
-	VMOVSS       X1, 48(SI)
-	VADDSS       116(BX), X2, X2
-	VMOVSS       X2, 116(BX)
-	VADDSS       116(SI), X3, X3
-	VMOVSS       X3, 116(SI)
-	VADDSS       52(BX), X0, X0
-	VMOVSS       X0, 52(BX)
-	VADDSS       52(SI), X1, X1
-	VMOVSS       X1, 52(SI)
-	VADDSS       120(BX), X2, X2
-	VMOVSS       X2, 120(BX)
-	VADDSS       120(SI), X3, X3
-	VMOVSS       X3, 120(SI)
-	VADDSS       56(BX), X0, X0
-	VMOVSS       X0, 56(BX)
-	VADDSS       56(SI), X1, X1
-	VMOVSS       X1, 56(SI)
-	VADDSS       124(BX), X2, X2
-	VMOVSS       X2, 124(BX)
-	VADDSS       124(SI), X3, X3
-	VMOVSS       X3, 124(SI)
-	VADDSS       60(BX), X0, X0
-	VMOVSS       X0, 60(BX)
-	VADDSS       60(SI), X1, X1
-	VMOVSS       X1, 60(SI)
-	VADDSS       128(BX), X2, X2
-	VMOVSS       X2, 128(BX)
-	VADDSS       128(SI), X3, X3
-	VMOVSS       X3, 128(SI)
-	VADDSS       64(BX), X0, X0
-	VMOVSS       X0, 64(BX)
-	VADDSS       64(SI), X1, X1
-	VMOVSS       X1, 64(SI)
-	VADDSS       132(BX), X2, X2
-	VMOVSS       X2, 132(BX)
-	VADDSS       132(SI), X3, X3
-	VMOVSS       X3, 132(SI)
+	VMOVUPS      X0, (BX)
+	VMOVUPS      16(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 16(BX)
+	VMOVUPS      32(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 32(BX)
+	VMOVUPS      48(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 48(BX)
+	VMOVUPS      64(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 64(BX)
+	VMOVUPS      80(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 80(BX)
+	VMOVUPS      96(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 96(BX)
+	VMOVUPS      112(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 112(BX)
+	VMOVUPS      128(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 128(BX)
+	VMOVUPS      144(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 144(BX)
+	VMOVUPS      160(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 160(BX)
+	VMOVUPS      176(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 176(BX)
+	VMOVUPS      192(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 192(BX)
+	VMOVUPS      208(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 208(BX)
+	VMOVUPS      224(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 224(BX)
+	VMOVUPS      240(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 240(BX)
+	VMOVUPS      256(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 256(BX)
 	INCQ         CX
 
 end:
-	MOVQ CX, done+64(FP)
+	MOVQ CX, done+56(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+// func ternaryCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 // Requires: AVX, AVX2, SSE
-TEXT ·ternaryCutsAVX2(SB), NOSPLIT, $0-48
-	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         work+16(FP), DX
-	ADDQ         $0x3f, DX
-	ANDQ         $-64, DX
-	MOVQ         cuts+24(FP), BX
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       (CX), Y0, Y0
-	VMOVUPS      Y0, (DX)
-	VBROADCASTSS tables<>+944(SB), Y0
-	VMULPS       (CX), Y0, Y0
-	VMOVUPS      Y0, 192(DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       32(CX), Y0, Y0
-	VMOVUPS      Y0, 32(DX)
-	VBROADCASTSS tables<>+944(SB), Y0
-	VMULPS       32(CX), Y0, Y0
-	VMOVUPS      Y0, 224(DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       64(CX), Y0, Y0
-	VMOVUPS      Y0, 64(DX)
-	VBROADCASTSS tables<>+944(SB), Y0
-	VMULPS       64(CX), Y0, Y0
-	VMOVUPS      Y0, 256(DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       96(CX), Y0, Y0
-	VMOVUPS      Y0, 96(DX)
-	VBROADCASTSS tables<>+944(SB), Y0
-	VMULPS       96(CX), Y0, Y0
-	VMOVUPS      Y0, 288(DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       100(CX), Y0, Y0
-	VMOVUPS      Y0, 100(DX)
-	VBROADCASTSS tables<>+944(SB), Y0
-	VMULPS       100(CX), Y0, Y0
-	VMOVUPS      Y0, 292(DX)
-	LEAQ         384(DX), SI
-	VPXOR        Y0, Y0, Y0
-	MOVQ         SI, DI
+TEXT ·ternaryCutsAVX2(SB), NOSPLIT, $0-40
+	MOVQ  sums+0(FP), AX
+	MOVQ  work+8(FP), CX
+	ADDQ  $0x3f, CX
+	ANDQ  $-64, CX
+	MOVQ  cuts+16(FP), DX
+	MOVL  $0x00000000, 60(CX)
+	MOVL  $0x00000000, 252(CX)
+	VPXOR Y0, Y0, Y0
+	LEAQ  384(CX), BX
 
 	// Second cuts from 1 on.
-	VBROADCASTSS 128(AX), Y1
-	VBROADCASTSS 128(CX), Y2
-	VMOVUPS      4(AX), Y3
-	VMOVUPS      4(CX), Y4
-	VBROADCASTSS tables<>+928(SB), Y5
-	VMULPS       Y5, Y1, Y5
-	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+932(SB), Y6
-	VMULPS       Y6, Y1, Y1
-	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+936(SB), Y3
-	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+944(SB), Y6
+	VMOVUPS      8(AX), Y1
+	VMOVUPS      40(AX), Y2
+	VSHUFPS      $0x88, Y2, Y1, Y3
+	VSHUFPS      $0xdd, Y2, Y1, Y1
+	VPERMPD      $0xd8, Y3, Y3
+	VPERMPD      $0xd8, Y1, Y1
+	VBROADCASTSS tables<>+1172(SB), Y2
+	VMULPS       Y2, Y1, Y2
+	VBROADCASTSS tables<>+1168(SB), Y4
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y2, 64(CX)
+	VMOVUPS      Y1, 256(CX)
+	VBROADCASTSS 256(AX), Y4
+	VBROADCASTSS 260(AX), Y5
+	VBROADCASTSS tables<>+1152(SB), Y6
 	VMULPS       Y6, Y4, Y6
-	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+940(SB), Y6
-	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+948(SB), Y6
-	VMULPS       Y6, Y4, Y4
-	VSUBPS       Y4, Y2, Y2
-	LEAQ         tables<>+192(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Y3, Y6, Y6
+	VBROADCASTSS tables<>+1156(SB), Y7
+	VMULPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y4, Y3
+	VBROADCASTSS tables<>+1160(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y1, Y4, Y1
+	VBROADCASTSS tables<>+1164(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y2, Y4, Y2
+	LEAQ         tables<>+192(SB), DI
+	XORQ         SI, SI
 
 ratio0:
-	VBROADCASTSS (AX)(R8*1), Y4
-	VSUBPS       Y4, Y5, Y6
-	VBROADCASTSS (DX)(R8*1), Y7
-	VADDPS       Y7, Y3, Y7
+	VBROADCASTSS (AX)(SI*2), Y4
+	VSUBPS       Y4, Y6, Y5
+	VBROADCASTSS 60(CX)(SI*1), Y7
+	VADDPS       Y7, Y1, Y7
 	VRCPPS       Y7, Y7
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y4, Y1, Y4
-	VBROADCASTSS 192(DX)(R8*1), Y7
+	VMULPS       Y5, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y4, Y3, Y4
+	VBROADCASTSS 252(CX)(SI*1), Y7
 	VADDPS       Y7, Y2, Y7
 	VRCPPS       Y7, Y7
 	VMULPS       Y4, Y4, Y4
 	VMULPS       Y7, Y4, Y4
-	VMAXPS       Y4, Y6, Y4
-	VANDPS       (R9), Y4, Y4
-	VMAXPS       Y4, Y0, Y0
-	VMOVUPS      Y4, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x20, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000024
+	VPMAXSD      Y4, Y5, Y4
+	VANDPS       (DI), Y4, Y4
+	VPMAXSD      Y4, Y0, Y0
+	VMOVUPS      Y4, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x20, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000024
 	JLT          ratio0
 
 	// Second cuts from 9 on.
-	VBROADCASTSS 128(AX), Y1
-	VBROADCASTSS 128(CX), Y2
-	VMOVUPS      36(AX), Y3
-	VMOVUPS      36(CX), Y4
-	VBROADCASTSS tables<>+928(SB), Y5
-	VMULPS       Y5, Y1, Y5
-	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+932(SB), Y6
-	VMULPS       Y6, Y1, Y1
-	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+936(SB), Y3
-	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+944(SB), Y6
+	VMOVUPS      72(AX), Y1
+	VMOVUPS      104(AX), Y2
+	VSHUFPS      $0x88, Y2, Y1, Y3
+	VSHUFPS      $0xdd, Y2, Y1, Y1
+	VPERMPD      $0xd8, Y3, Y3
+	VPERMPD      $0xd8, Y1, Y1
+	VBROADCASTSS tables<>+1172(SB), Y2
+	VMULPS       Y2, Y1, Y2
+	VBROADCASTSS tables<>+1168(SB), Y4
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y2, 96(CX)
+	VMOVUPS      Y1, 288(CX)
+	VBROADCASTSS 256(AX), Y4
+	VBROADCASTSS 260(AX), Y5
+	VBROADCASTSS tables<>+1152(SB), Y6
 	VMULPS       Y6, Y4, Y6
-	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+940(SB), Y6
-	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+948(SB), Y6
-	VMULPS       Y6, Y4, Y4
-	VSUBPS       Y4, Y2, Y2
-	LEAQ         tables<>+224(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Y3, Y6, Y6
+	VBROADCASTSS tables<>+1156(SB), Y7
+	VMULPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y4, Y3
+	VBROADCASTSS tables<>+1160(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y1, Y4, Y1
+	VBROADCASTSS tables<>+1164(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y2, Y4, Y2
+	LEAQ         tables<>+224(SB), DI
+	XORQ         SI, SI
 
 ratio1:
-	VBROADCASTSS (AX)(R8*1), Y4
-	VSUBPS       Y4, Y5, Y6
-	VBROADCASTSS (DX)(R8*1), Y7
-	VADDPS       Y7, Y3, Y7
+	VBROADCASTSS (AX)(SI*2), Y4
+	VSUBPS       Y4, Y6, Y5
+	VBROADCASTSS 60(CX)(SI*1), Y7
+	VADDPS       Y7, Y1, Y7
 	VRCPPS       Y7, Y7
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y4, Y1, Y4
-	VBROADCASTSS 192(DX)(R8*1), Y7
+	VMULPS       Y5, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y4, Y3, Y4
+	VBROADCASTSS 252(CX)(SI*1), Y7
 	VADDPS       Y7, Y2, Y7
 	VRCPPS       Y7, Y7
 	VMULPS       Y4, Y4, Y4
 	VMULPS       Y7, Y4, Y4
-	VMAXPS       Y4, Y6, Y4
-	VANDPS       (R9), Y4, Y4
-	VMAXPS       Y4, Y0, Y0
-	VMOVUPS      Y4, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x20, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000044
+	VPMAXSD      Y4, Y5, Y4
+	VANDPS       (DI), Y4, Y4
+	VPMAXSD      Y4, Y0, Y0
+	VMOVUPS      Y4, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x20, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000044
 	JLT          ratio1
 
 	// Second cuts from 17 on.
-	VBROADCASTSS 128(AX), Y1
-	VBROADCASTSS 128(CX), Y2
-	VMOVUPS      68(AX), Y3
-	VMOVUPS      68(CX), Y4
-	VBROADCASTSS tables<>+928(SB), Y5
-	VMULPS       Y5, Y1, Y5
-	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+932(SB), Y6
-	VMULPS       Y6, Y1, Y1
-	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+936(SB), Y3
-	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+944(SB), Y6
+	VMOVUPS      136(AX), Y1
+	VMOVUPS      168(AX), Y2
+	VSHUFPS      $0x88, Y2, Y1, Y3
+	VSHUFPS      $0xdd, Y2, Y1, Y1
+	VPERMPD      $0xd8, Y3, Y3
+	VPERMPD      $0xd8, Y1, Y1
+	VBROADCASTSS tables<>+1172(SB), Y2
+	VMULPS       Y2, Y1, Y2
+	VBROADCASTSS tables<>+1168(SB), Y4
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y2, 128(CX)
+	VMOVUPS      Y1, 320(CX)
+	VBROADCASTSS 256(AX), Y4
+	VBROADCASTSS 260(AX), Y5
+	VBROADCASTSS tables<>+1152(SB), Y6
 	VMULPS       Y6, Y4, Y6
-	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+940(SB), Y6
-	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+948(SB), Y6
-	VMULPS       Y6, Y4, Y4
-	VSUBPS       Y4, Y2, Y2
-	LEAQ         tables<>+256(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Y3, Y6, Y6
+	VBROADCASTSS tables<>+1156(SB), Y7
+	VMULPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y4, Y3
+	VBROADCASTSS tables<>+1160(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y1, Y4, Y1
+	VBROADCASTSS tables<>+1164(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y2, Y4, Y2
+	LEAQ         tables<>+256(SB), DI
+	XORQ         SI, SI
 
 ratio2:
-	VBROADCASTSS (AX)(R8*1), Y4
-	VSUBPS       Y4, Y5, Y6
-	VBROADCASTSS (DX)(R8*1), Y7
-	VADDPS       Y7, Y3, Y7
+	VBROADCASTSS (AX)(SI*2), Y4
+	VSUBPS       Y4, Y6, Y5
+	VBROADCASTSS 60(CX)(SI*1), Y7
+	VADDPS       Y7, Y1, Y7
 	VRCPPS       Y7, Y7
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y4, Y1, Y4
-	VBROADCASTSS 192(DX)(R8*1), Y7
+	VMULPS       Y5, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y4, Y3, Y4
+	VBROADCASTSS 252(CX)(SI*1), Y7
 	VADDPS       Y7, Y2, Y7
 	VRCPPS       Y7, Y7
 	VMULPS       Y4, Y4, Y4
 	VMULPS       Y7, Y4, Y4
-	VMAXPS       Y4, Y6, Y4
-	VANDPS       (R9), Y4, Y4
-	VMAXPS       Y4, Y0, Y0
-	VMOVUPS      Y4, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x20, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000064
+	VPMAXSD      Y4, Y5, Y4
+	VANDPS       (DI), Y4, Y4
+	VPMAXSD      Y4, Y0, Y0
+	VMOVUPS      Y4, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x20, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000064
 	JLT          ratio2
 
 	// Second cuts from 25 on.
-	VBROADCASTSS 128(AX), Y1
-	VBROADCASTSS 128(CX), Y2
-	VMOVUPS      100(AX), Y3
-	VMOVUPS      100(CX), Y4
-	VBROADCASTSS tables<>+928(SB), Y5
-	VMULPS       Y5, Y1, Y5
-	VSUBPS       Y3, Y5, Y5
-	VBROADCASTSS tables<>+932(SB), Y6
-	VMULPS       Y6, Y1, Y1
-	VSUBPS       Y3, Y1, Y1
-	VBROADCASTSS tables<>+936(SB), Y3
-	VMULPS       Y3, Y2, Y3
-	VBROADCASTSS tables<>+944(SB), Y6
+	VMOVUPS      200(AX), Y1
+	VMOVUPS      232(AX), Y2
+	VSHUFPS      $0x88, Y2, Y1, Y3
+	VSHUFPS      $0xdd, Y2, Y1, Y1
+	VPERMPD      $0xd8, Y3, Y3
+	VPERMPD      $0xd8, Y1, Y1
+	VBROADCASTSS tables<>+1172(SB), Y2
+	VMULPS       Y2, Y1, Y2
+	VBROADCASTSS tables<>+1168(SB), Y4
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y2, 160(CX)
+	VMOVUPS      Y1, 352(CX)
+	VBROADCASTSS 256(AX), Y4
+	VBROADCASTSS 260(AX), Y5
+	VBROADCASTSS tables<>+1152(SB), Y6
 	VMULPS       Y6, Y4, Y6
-	VSUBPS       Y6, Y3, Y3
-	VBROADCASTSS tables<>+940(SB), Y6
-	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS tables<>+948(SB), Y6
-	VMULPS       Y6, Y4, Y4
-	VSUBPS       Y4, Y2, Y2
-	LEAQ         tables<>+288(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Y3, Y6, Y6
+	VBROADCASTSS tables<>+1156(SB), Y7
+	VMULPS       Y7, Y4, Y4
+	VSUBPS       Y3, Y4, Y3
+	VBROADCASTSS tables<>+1160(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y1, Y4, Y1
+	VBROADCASTSS tables<>+1164(SB), Y4
+	VMULPS       Y4, Y5, Y4
+	VSUBPS       Y2, Y4, Y2
+	LEAQ         tables<>+288(SB), DI
+	XORQ         SI, SI
 
 ratio3:
-	VBROADCASTSS (AX)(R8*1), Y4
-	VSUBPS       Y4, Y5, Y6
-	VBROADCASTSS (DX)(R8*1), Y7
-	VADDPS       Y7, Y3, Y7
+	VBROADCASTSS (AX)(SI*2), Y4
+	VSUBPS       Y4, Y6, Y5
+	VBROADCASTSS 60(CX)(SI*1), Y7
+	VADDPS       Y7, Y1, Y7
 	VRCPPS       Y7, Y7
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y7, Y6, Y6
-	VSUBPS       Y4, Y1, Y4
-	VBROADCASTSS 192(DX)(R8*1), Y7
+	VMULPS       Y5, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VSUBPS       Y4, Y3, Y4
+	VBROADCASTSS 252(CX)(SI*1), Y7
 	VADDPS       Y7, Y2, Y7
 	VRCPPS       Y7, Y7
 	VMULPS       Y4, Y4, Y4
 	VMULPS       Y7, Y4, Y4
-	VMAXPS       Y4, Y6, Y4
-	VANDPS       (R9), Y4, Y4
-	VMAXPS       Y4, Y0, Y0
-	VMOVUPS      Y4, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x20, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000084
+	VPMAXSD      Y4, Y5, Y4
+	VANDPS       (DI), Y4, Y4
+	VPMAXSD      Y4, Y0, Y0
+	VMOVUPS      Y4, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x20, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000084
 	JLT          ratio3
 
 	// The bits of those that are almost as large as the largest.
 	VEXTRACTF128 $0x01, Y0, X1
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VPSHUFD      $0x4e, X1, X0
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
-	VMAXPS       X0, X1, X1
-	MOVSS        X1, largest+32(FP)
+	VPMAXSD      X0, X1, X1
+	MOVSS        X1, largest+24(FP)
 	VBROADCASTSS X1, Y0
-	VBROADCASTSS tables<>+956(SB), Y1
+	VBROADCASTSS tables<>+1180(SB), Y1
 	VMULPS       Y1, Y0, Y0
-	XORQ         R8, R8
-
-bits0:
-	VMOVUPS   (SI), Y1
-	VCMPPS    $0x0d, Y0, Y1, Y1
-	VMOVMSKPS Y1, AX
-	MOVB      AL, (BX)(R8*4)
-	ADDQ      $0x20, SI
-	INCQ      R8
-	CMPQ      R8, $0x00000009
-	JLT       bits0
-	XORQ      R8, R8
-
-bits1:
-	VMOVUPS   (SI), Y1
-	VCMPPS    $0x0d, Y0, Y1, Y1
-	VMOVMSKPS Y1, AX
-	MOVB      AL, 1(BX)(R8*4)
-	ADDQ      $0x20, SI
-	INCQ      R8
-	CMPQ      R8, $0x00000011
-	JLT       bits1
-	XORQ      R8, R8
-
-bits2:
-	VMOVUPS   (SI), Y1
-	VCMPPS    $0x0d, Y0, Y1, Y1
-	VMOVMSKPS Y1, AX
-	MOVB      AL, 2(BX)(R8*4)
-	ADDQ      $0x20, SI
-	INCQ      R8
-	CMPQ      R8, $0x00000019
-	JLT       bits2
-	XORQ      R8, R8
-
-bits3:
-	VMOVUPS   (SI), Y1
-	VCMPPS    $0x0d, Y0, Y1, Y1
-	VMOVMSKPS Y1, AX
-	MOVB      AL, 3(BX)(R8*4)
-	ADDQ      $0x20, SI
-	INCQ      R8
-	CMPQ      R8, $0x00000021
-	JLT       bits3
-	TESTL     $0xffffffff, 128(BX)
-	SETNE     AL
-	MOVBQZX   AL, AX
-	SHLQ      $0x08, AX
-	VMOVUPS   96(BX), Y0
-	VPXOR     Y1, Y1, Y1
-	VPCMPEQD  Y1, Y0, Y0
-	VMOVMSKPS Y0, CX
-	XORL      $0x000000ff, CX
-	ORQ       CX, AX
-	SHLQ      $0x08, AX
-	VMOVUPS   64(BX), Y0
-	VPXOR     Y1, Y1, Y1
-	VPCMPEQD  Y1, Y0, Y0
-	VMOVMSKPS Y0, CX
-	XORL      $0x000000ff, CX
-	ORQ       CX, AX
-	SHLQ      $0x08, AX
-	VMOVUPS   32(BX), Y0
-	VPXOR     Y1, Y1, Y1
-	VPCMPEQD  Y1, Y0, Y0
-	VMOVMSKPS Y0, CX
-	XORL      $0x000000ff, CX
-	ORQ       CX, AX
-	SHLQ      $0x08, AX
-	VMOVUPS   (BX), Y0
-	VPXOR     Y1, Y1, Y1
-	VPCMPEQD  Y1, Y0, Y0
-	VMOVMSKPS Y0, CX
-	XORL      $0x000000ff, CX
-	ORQ       CX, AX
-	MOVQ      AX, rows+40(FP)
+	VCMPPS       $0x12, 384(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, (DX)
+	VCMPPS       $0x12, 416(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 4(DX)
+	VCMPPS       $0x12, 448(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 8(DX)
+	VCMPPS       $0x12, 480(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 12(DX)
+	VCMPPS       $0x12, 512(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 16(DX)
+	VCMPPS       $0x12, 544(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 20(DX)
+	VCMPPS       $0x12, 576(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 24(DX)
+	VCMPPS       $0x12, 608(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 28(DX)
+	VCMPPS       $0x12, 640(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 32(DX)
+	VCMPPS       $0x12, 672(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 1(DX)
+	VCMPPS       $0x12, 704(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 5(DX)
+	VCMPPS       $0x12, 736(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 9(DX)
+	VCMPPS       $0x12, 768(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 13(DX)
+	VCMPPS       $0x12, 800(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 17(DX)
+	VCMPPS       $0x12, 832(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 21(DX)
+	VCMPPS       $0x12, 864(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 25(DX)
+	VCMPPS       $0x12, 896(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 29(DX)
+	VCMPPS       $0x12, 928(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 33(DX)
+	VCMPPS       $0x12, 960(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 37(DX)
+	VCMPPS       $0x12, 992(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 41(DX)
+	VCMPPS       $0x12, 1024(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 45(DX)
+	VCMPPS       $0x12, 1056(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 49(DX)
+	VCMPPS       $0x12, 1088(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 53(DX)
+	VCMPPS       $0x12, 1120(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 57(DX)
+	VCMPPS       $0x12, 1152(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 61(DX)
+	VCMPPS       $0x12, 1184(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 65(DX)
+	VCMPPS       $0x12, 1216(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 2(DX)
+	VCMPPS       $0x12, 1248(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 6(DX)
+	VCMPPS       $0x12, 1280(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 10(DX)
+	VCMPPS       $0x12, 1312(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 14(DX)
+	VCMPPS       $0x12, 1344(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 18(DX)
+	VCMPPS       $0x12, 1376(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 22(DX)
+	VCMPPS       $0x12, 1408(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 26(DX)
+	VCMPPS       $0x12, 1440(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 30(DX)
+	VCMPPS       $0x12, 1472(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 34(DX)
+	VCMPPS       $0x12, 1504(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 38(DX)
+	VCMPPS       $0x12, 1536(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 42(DX)
+	VCMPPS       $0x12, 1568(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 46(DX)
+	VCMPPS       $0x12, 1600(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 50(DX)
+	VCMPPS       $0x12, 1632(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 54(DX)
+	VCMPPS       $0x12, 1664(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 58(DX)
+	VCMPPS       $0x12, 1696(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 62(DX)
+	VCMPPS       $0x12, 1728(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 66(DX)
+	VCMPPS       $0x12, 1760(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 70(DX)
+	VCMPPS       $0x12, 1792(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 74(DX)
+	VCMPPS       $0x12, 1824(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 78(DX)
+	VCMPPS       $0x12, 1856(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 82(DX)
+	VCMPPS       $0x12, 1888(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 86(DX)
+	VCMPPS       $0x12, 1920(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 90(DX)
+	VCMPPS       $0x12, 1952(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 94(DX)
+	VCMPPS       $0x12, 1984(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 98(DX)
+	VCMPPS       $0x12, 2016(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 3(DX)
+	VCMPPS       $0x12, 2048(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 7(DX)
+	VCMPPS       $0x12, 2080(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 11(DX)
+	VCMPPS       $0x12, 2112(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 15(DX)
+	VCMPPS       $0x12, 2144(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 19(DX)
+	VCMPPS       $0x12, 2176(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 23(DX)
+	VCMPPS       $0x12, 2208(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 27(DX)
+	VCMPPS       $0x12, 2240(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 31(DX)
+	VCMPPS       $0x12, 2272(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 35(DX)
+	VCMPPS       $0x12, 2304(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 39(DX)
+	VCMPPS       $0x12, 2336(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 43(DX)
+	VCMPPS       $0x12, 2368(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 47(DX)
+	VCMPPS       $0x12, 2400(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 51(DX)
+	VCMPPS       $0x12, 2432(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 55(DX)
+	VCMPPS       $0x12, 2464(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 59(DX)
+	VCMPPS       $0x12, 2496(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 63(DX)
+	VCMPPS       $0x12, 2528(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 67(DX)
+	VCMPPS       $0x12, 2560(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 71(DX)
+	VCMPPS       $0x12, 2592(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 75(DX)
+	VCMPPS       $0x12, 2624(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 79(DX)
+	VCMPPS       $0x12, 2656(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 83(DX)
+	VCMPPS       $0x12, 2688(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 87(DX)
+	VCMPPS       $0x12, 2720(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 91(DX)
+	VCMPPS       $0x12, 2752(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 95(DX)
+	VCMPPS       $0x12, 2784(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 99(DX)
+	VCMPPS       $0x12, 2816(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 103(DX)
+	VCMPPS       $0x12, 2848(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 107(DX)
+	VCMPPS       $0x12, 2880(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 111(DX)
+	VCMPPS       $0x12, 2912(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 115(DX)
+	VCMPPS       $0x12, 2944(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 119(DX)
+	VCMPPS       $0x12, 2976(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 123(DX)
+	VCMPPS       $0x12, 3008(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 127(DX)
+	VCMPPS       $0x12, 3040(CX), Y0, Y0
+	VMOVMSKPS    Y0, AX
+	MOVB         AL, 131(DX)
+	TESTL        $0xffffffff, 128(DX)
+	SETNE        AL
+	MOVBQZX      AL, AX
+	SHLQ         $0x08, AX
+	VMOVUPS      96(DX), Y0
+	VPXOR        Y1, Y1, Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVMSKPS    Y0, CX
+	XORL         $0x000000ff, CX
+	ORQ          CX, AX
+	SHLQ         $0x08, AX
+	VMOVUPS      64(DX), Y0
+	VPXOR        Y1, Y1, Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVMSKPS    Y0, CX
+	XORL         $0x000000ff, CX
+	ORQ          CX, AX
+	SHLQ         $0x08, AX
+	VMOVUPS      32(DX), Y0
+	VPXOR        Y1, Y1, Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVMSKPS    Y0, CX
+	XORL         $0x000000ff, CX
+	ORQ          CX, AX
+	SHLQ         $0x08, AX
+	VMOVUPS      (DX), Y0
+	VPXOR        Y1, Y1, Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVMSKPS    Y0, CX
+	XORL         $0x000000ff, CX
+	ORQ          CX, AX
+	MOVQ         AX, rows+32(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryPairCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+// func ternaryPairCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 // Requires: AVX, AVX2, SSE
-TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-48
-	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         work+16(FP), DX
-	ADDQ         $0x3f, DX
-	ANDQ         $-64, DX
-	MOVQ         cuts+24(FP), BX
-	VMOVUPS      (AX), Y0
-	VADDPS       68(AX), Y0, Y0
-	VMOVUPS      Y0, (DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       (CX), Y0, Y0
-	VBROADCASTSS tables<>+944(SB), Y1
-	VMULPS       (CX), Y1, Y1
-	VBROADCASTSS tables<>+948(SB), Y2
-	VMULPS       68(CX), Y2, Y2
-	VBROADCASTSS tables<>+944(SB), Y3
-	VMULPS       68(CX), Y3, Y3
-	VADDPS       Y2, Y0, Y4
-	VMOVUPS      Y4, 128(DX)
-	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, 256(DX)
-	VADDPS       Y2, Y1, Y0
-	VMOVUPS      Y0, 384(DX)
-	VADDPS       Y3, Y1, Y0
-	VMOVUPS      Y0, 512(DX)
-	VMOVUPS      32(AX), Y0
-	VADDPS       100(AX), Y0, Y0
-	VMOVUPS      Y0, 32(DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       32(CX), Y0, Y0
-	VBROADCASTSS tables<>+944(SB), Y1
-	VMULPS       32(CX), Y1, Y1
-	VBROADCASTSS tables<>+948(SB), Y2
-	VMULPS       100(CX), Y2, Y2
-	VBROADCASTSS tables<>+944(SB), Y3
-	VMULPS       100(CX), Y3, Y3
-	VADDPS       Y2, Y0, Y4
-	VMOVUPS      Y4, 160(DX)
-	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, 288(DX)
-	VADDPS       Y2, Y1, Y0
-	VMOVUPS      Y0, 416(DX)
-	VADDPS       Y3, Y1, Y0
-	VMOVUPS      Y0, 544(DX)
-	VMOVUPS      36(AX), Y0
-	VADDPS       104(AX), Y0, Y0
-	VMOVUPS      Y0, 36(DX)
-	VBROADCASTSS tables<>+948(SB), Y0
-	VMULPS       36(CX), Y0, Y0
-	VBROADCASTSS tables<>+944(SB), Y1
-	VMULPS       36(CX), Y1, Y1
-	VBROADCASTSS tables<>+948(SB), Y2
-	VMULPS       104(CX), Y2, Y2
-	VBROADCASTSS tables<>+944(SB), Y3
-	VMULPS       104(CX), Y3, Y3
-	VADDPS       Y2, Y0, Y4
-	VMOVUPS      Y4, 164(DX)
-	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, 292(DX)
-	VADDPS       Y2, Y1, Y0
-	VMOVUPS      Y0, 420(DX)
-	VADDPS       Y3, Y1, Y0
-	VMOVUPS      Y0, 548(DX)
-	LEAQ         640(DX), SI
-	VPXOR        Y0, Y0, Y0
-	MOVQ         SI, DI
+TEXT ·ternaryPairCutsAVX2(SB), NOSPLIT, $0-40
+	MOVQ  sums+0(FP), AX
+	MOVQ  work+8(FP), CX
+	ADDQ  $0x3f, CX
+	ANDQ  $-64, CX
+	MOVQ  cuts+16(FP), DX
+	MOVL  $0x00000000, 60(CX)
+	MOVL  $0x00000000, 188(CX)
+	MOVL  $0x00000000, 316(CX)
+	MOVL  $0x00000000, 444(CX)
+	MOVL  $0x00000000, 572(CX)
+	VPXOR Y0, Y0, Y0
+	LEAQ  640(CX), BX
 
 	// Second cuts from 1 on.
-	VBROADCASTSS 64(AX), Y1
-	VBROADCASTSS 64(CX), Y2
-	VBROADCASTSS tables<>+928(SB), Y3
-	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS tables<>+936(SB), Y4
-	VMULPS       Y4, Y2, Y4
-	VBROADCASTSS tables<>+944(SB), Y5
-	VMULPS       4(CX), Y5, Y5
-	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS tables<>+932(SB), Y5
-	VMULPS       Y5, Y1, Y1
-	VBROADCASTSS tables<>+940(SB), Y5
-	VMULPS       Y5, Y2, Y2
-	VBROADCASTSS tables<>+948(SB), Y5
-	VMULPS       4(CX), Y5, Y5
-	VSUBPS       Y5, Y2, Y2
-	VBROADCASTSS 132(AX), Y5
-	VBROADCASTSS 132(CX), Y6
-	VBROADCASTSS tables<>+928(SB), Y7
-	VMULPS       Y7, Y5, Y7
-	VBROADCASTSS tables<>+936(SB), Y8
-	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS tables<>+944(SB), Y9
-	VMULPS       72(CX), Y9, Y9
-	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS tables<>+932(SB), Y9
+	VMOVUPS      16(AX), Y1
+	VMOVUPS      48(AX), Y2
+	VMOVUPS      80(AX), Y3
+	VMOVUPS      112(AX), Y4
+	VMOVUPS      tables<>+512(SB), Y5
+	VUNPCKLPS    Y2, Y1, Y6
+	VUNPCKLPS    Y4, Y3, Y7
+	VUNPCKLPD    Y7, Y6, Y8
+	VPERMPS      Y8, Y5, Y8
+	VUNPCKHPD    Y7, Y6, Y6
+	VPERMPS      Y6, Y5, Y6
+	VUNPCKHPS    Y2, Y1, Y1
+	VUNPCKHPS    Y4, Y3, Y2
+	VUNPCKLPD    Y2, Y1, Y3
+	VPERMPS      Y3, Y5, Y3
+	VUNPCKHPD    Y2, Y1, Y1
+	VPERMPS      Y1, Y5, Y1
+	VADDPS       Y6, Y8, Y2
+	VMOVUPS      Y2, 64(CX)
+	VBROADCASTSS 256(AX), Y4
+	VBROADCASTSS 264(AX), Y5
+	VBROADCASTSS tables<>+1172(SB), Y6
+	VMULPS       Y3, Y6, Y6
+	VBROADCASTSS tables<>+1168(SB), Y7
+	VMULPS       Y3, Y7, Y3
+	VBROADCASTSS tables<>+1152(SB), Y7
+	VMULPS       Y7, Y4, Y7
+	VBROADCASTSS tables<>+1160(SB), Y8
+	VMULPS       Y8, Y5, Y8
+	VSUBPS       Y3, Y8, Y8
+	VBROADCASTSS tables<>+1156(SB), Y9
+	VMULPS       Y9, Y4, Y4
+	VBROADCASTSS tables<>+1164(SB), Y9
 	VMULPS       Y9, Y5, Y5
-	VBROADCASTSS tables<>+940(SB), Y9
-	VMULPS       Y9, Y6, Y6
-	VBROADCASTSS tables<>+948(SB), Y9
-	VMULPS       72(CX), Y9, Y9
-	VSUBPS       Y9, Y6, Y6
-	VMOVUPS      4(AX), Y9
-	VADDPS       72(AX), Y9, Y9
-	VADDPS       Y7, Y3, Y10
-	VSUBPS       Y9, Y10, Y10
-	VADDPS       Y8, Y4, Y11
-	VADDPS       Y5, Y3, Y3
-	VSUBPS       Y9, Y3, Y3
-	VADDPS       Y6, Y4, Y4
-	VADDPS       Y7, Y1, Y7
-	VSUBPS       Y9, Y7, Y7
-	VADDPS       Y8, Y2, Y8
-	VADDPS       Y5, Y1, Y1
-	VSUBPS       Y9, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	LEAQ         tables<>+192(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS 260(AX), Y9
+	VBROADCASTSS 268(AX), Y10
+	VBROADCASTSS tables<>+1172(SB), Y11
+	VMULPS       Y1, Y11, Y11
+	VBROADCASTSS tables<>+1168(SB), Y12
+	VMULPS       Y1, Y12, Y1
+	VBROADCASTSS tables<>+1152(SB), Y12
+	VMULPS       Y12, Y9, Y12
+	VBROADCASTSS tables<>+1160(SB), Y13
+	VMULPS       Y13, Y10, Y13
+	VSUBPS       Y1, Y13, Y13
+	VBROADCASTSS tables<>+1156(SB), Y14
+	VMULPS       Y14, Y9, Y9
+	VBROADCASTSS tables<>+1164(SB), Y14
+	VMULPS       Y14, Y10, Y10
+	VSUBPS       Y11, Y10, Y10
+	VADDPS       Y11, Y6, Y14
+	VMOVUPS      Y14, 192(CX)
+	VADDPS       Y12, Y7, Y14
+	VSUBPS       Y2, Y14, Y14
+	VADDPS       Y13, Y8, Y15
+	VADDPS       Y1, Y6, Y6
+	VMOVUPS      Y6, 320(CX)
+	VADDPS       Y9, Y7, Y6
+	VSUBPS       Y2, Y6, Y6
+	VADDPS       Y10, Y8, Y7
+	VADDPS       Y11, Y3, Y8
+	VMOVUPS      Y8, 448(CX)
+	VADDPS       Y12, Y4, Y8
+	VSUBPS       Y2, Y8, Y8
+	VADDPS       Y13, Y5, Y11
+	VADDPS       Y1, Y3, Y1
+	VMOVUPS      Y1, 576(CX)
+	VADDPS       Y9, Y4, Y1
+	VSUBPS       Y2, Y1, Y1
+	VADDPS       Y10, Y5, Y2
+	LEAQ         tables<>+192(SB), DI
+	XORQ         SI, SI
 
 ratio0:
-	VBROADCASTSS (DX)(R8*1), Y5
-	VBROADCASTSS 128(DX)(R8*1), Y6
-	VSUBPS       Y5, Y10, Y9
-	VADDPS       Y6, Y11, Y6
-	VRCPPS       Y6, Y6
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y6, Y9, Y6
-	VBROADCASTSS 256(DX)(R8*1), Y9
-	VSUBPS       Y5, Y3, Y12
-	VADDPS       Y9, Y4, Y9
-	VRCPPS       Y9, Y9
-	VMULPS       Y12, Y12, Y12
-	VMULPS       Y9, Y12, Y9
-	VMAXPS       Y9, Y6, Y6
-	VBROADCASTSS 384(DX)(R8*1), Y9
-	VSUBPS       Y5, Y7, Y12
-	VADDPS       Y9, Y8, Y9
-	VRCPPS       Y9, Y9
-	VMULPS       Y12, Y12, Y12
-	VMULPS       Y9, Y12, Y9
-	VMAXPS       Y9, Y6, Y6
-	VBROADCASTSS 512(DX)(R8*1), Y9
-	VSUBPS       Y5, Y1, Y5
-	VADDPS       Y9, Y2, Y9
+	VBROADCASTSS 60(CX)(SI*1), Y3
+	VSUBPS       Y3, Y14, Y4
+	VBROADCASTSS 188(CX)(SI*1), Y5
+	VADDPS       Y5, Y15, Y5
+	VRCPPS       Y5, Y5
+	VMULPS       Y4, Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VSUBPS       Y3, Y6, Y5
+	VBROADCASTSS 316(CX)(SI*1), Y9
+	VADDPS       Y9, Y7, Y9
 	VRCPPS       Y9, Y9
 	VMULPS       Y5, Y5, Y5
 	VMULPS       Y9, Y5, Y5
-	VMAXPS       Y5, Y6, Y5
-	VANDPS       (R9), Y5, Y5
-	VMAXPS       Y5, Y0, Y0
-	VMOVUPS      Y5, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x20, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000024
+	VPMAXSD      Y5, Y4, Y4
+	VSUBPS       Y3, Y8, Y5
+	VBROADCASTSS 444(CX)(SI*1), Y9
+	VADDPS       Y9, Y11, Y9
+	VRCPPS       Y9, Y9
+	VMULPS       Y5, Y5, Y5
+	VMULPS       Y9, Y5, Y5
+	VPMAXSD      Y5, Y4, Y4
+	VSUBPS       Y3, Y1, Y3
+	VBROADCASTSS 572(CX)(SI*1), Y5
+	VADDPS       Y5, Y2, Y5
+	VRCPPS       Y5, Y5
+	VMULPS       Y3, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VPMAXSD      Y3, Y4, Y3
+	VANDPS       (DI), Y3, Y3
+	VPMAXSD      Y3, Y0, Y0
+	VMOVUPS      Y3, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x20, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000024
 	JLT          ratio0
 
 	// Second cuts from 9 on.
-	VBROADCASTSS 64(AX), Y1
-	VBROADCASTSS 64(CX), Y2
-	VBROADCASTSS tables<>+928(SB), Y3
-	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS tables<>+936(SB), Y4
-	VMULPS       Y4, Y2, Y4
-	VBROADCASTSS tables<>+944(SB), Y5
-	VMULPS       36(CX), Y5, Y5
-	VSUBPS       Y5, Y4, Y4
-	VBROADCASTSS tables<>+932(SB), Y5
-	VMULPS       Y5, Y1, Y1
-	VBROADCASTSS tables<>+940(SB), Y5
-	VMULPS       Y5, Y2, Y2
-	VBROADCASTSS tables<>+948(SB), Y5
-	VMULPS       36(CX), Y5, Y5
-	VSUBPS       Y5, Y2, Y2
-	VBROADCASTSS 132(AX), Y5
-	VBROADCASTSS 132(CX), Y6
-	VBROADCASTSS tables<>+928(SB), Y7
-	VMULPS       Y7, Y5, Y7
-	VBROADCASTSS tables<>+936(SB), Y8
-	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS tables<>+944(SB), Y9
-	VMULPS       104(CX), Y9, Y9
-	VSUBPS       Y9, Y8, Y8
-	VBROADCASTSS tables<>+932(SB), Y9
+	VMOVUPS      144(AX), Y1
+	VMOVUPS      176(AX), Y2
+	VMOVUPS      208(AX), Y3
+	VMOVUPS      240(AX), Y4
+	VMOVUPS      tables<>+512(SB), Y5
+	VUNPCKLPS    Y2, Y1, Y6
+	VUNPCKLPS    Y4, Y3, Y7
+	VUNPCKLPD    Y7, Y6, Y8
+	VPERMPS      Y8, Y5, Y8
+	VUNPCKHPD    Y7, Y6, Y6
+	VPERMPS      Y6, Y5, Y6
+	VUNPCKHPS    Y2, Y1, Y1
+	VUNPCKHPS    Y4, Y3, Y2
+	VUNPCKLPD    Y2, Y1, Y3
+	VPERMPS      Y3, Y5, Y3
+	VUNPCKHPD    Y2, Y1, Y1
+	VPERMPS      Y1, Y5, Y1
+	VADDPS       Y6, Y8, Y2
+	VMOVUPS      Y2, 96(CX)
+	VBROADCASTSS 256(AX), Y4
+	VBROADCASTSS 264(AX), Y5
+	VBROADCASTSS tables<>+1172(SB), Y6
+	VMULPS       Y3, Y6, Y6
+	VBROADCASTSS tables<>+1168(SB), Y7
+	VMULPS       Y3, Y7, Y3
+	VBROADCASTSS tables<>+1152(SB), Y7
+	VMULPS       Y7, Y4, Y7
+	VBROADCASTSS tables<>+1160(SB), Y8
+	VMULPS       Y8, Y5, Y8
+	VSUBPS       Y3, Y8, Y8
+	VBROADCASTSS tables<>+1156(SB), Y9
+	VMULPS       Y9, Y4, Y4
+	VBROADCASTSS tables<>+1164(SB), Y9
 	VMULPS       Y9, Y5, Y5
-	VBROADCASTSS tables<>+940(SB), Y9
-	VMULPS       Y9, Y6, Y6
-	VBROADCASTSS tables<>+948(SB), Y9
-	VMULPS       104(CX), Y9, Y9
-	VSUBPS       Y9, Y6, Y6
-	VMOVUPS      36(AX), Y9
-	VADDPS       104(AX), Y9, Y9
-	VADDPS       Y7, Y3, Y10
-	VSUBPS       Y9, Y10, Y10
-	VADDPS       Y8, Y4, Y11
-	VADDPS       Y5, Y3, Y3
-	VSUBPS       Y9, Y3, Y3
-	VADDPS       Y6, Y4, Y4
-	VADDPS       Y7, Y1, Y7
-	VSUBPS       Y9, Y7, Y7
-	VADDPS       Y8, Y2, Y8
-	VADDPS       Y5, Y1, Y1
-	VSUBPS       Y9, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	LEAQ         tables<>+224(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Y6, Y5, Y5
+	VBROADCASTSS 260(AX), Y9
+	VBROADCASTSS 268(AX), Y10
+	VBROADCASTSS tables<>+1172(SB), Y11
+	VMULPS       Y1, Y11, Y11
+	VBROADCASTSS tables<>+1168(SB), Y12
+	VMULPS       Y1, Y12, Y1
+	VBROADCASTSS tables<>+1152(SB), Y12
+	VMULPS       Y12, Y9, Y12
+	VBROADCASTSS tables<>+1160(SB), Y13
+	VMULPS       Y13, Y10, Y13
+	VSUBPS       Y1, Y13, Y13
+	VBROADCASTSS tables<>+1156(SB), Y14
+	VMULPS       Y14, Y9, Y9
+	VBROADCASTSS tables<>+1164(SB), Y14
+	VMULPS       Y14, Y10, Y10
+	VSUBPS       Y11, Y10, Y10
+	VADDPS       Y11, Y6, Y14
+	VMOVUPS      Y14, 224(CX)
+	VADDPS       Y12, Y7, Y14
+	VSUBPS       Y2, Y14, Y14
+	VADDPS       Y13, Y8, Y15
+	VADDPS       Y1, Y6, Y6
+	VMOVUPS      Y6, 352(CX)
+	VADDPS       Y9, Y7, Y6
+	VSUBPS       Y2, Y6, Y6
+	VADDPS       Y10, Y8, Y7
+	VADDPS       Y11, Y3, Y8
+	VMOVUPS      Y8, 480(CX)
+	VADDPS       Y12, Y4, Y8
+	VSUBPS       Y2, Y8, Y8
+	VADDPS       Y13, Y5, Y11
+	VADDPS       Y1, Y3, Y1
+	VMOVUPS      Y1, 608(CX)
+	VADDPS       Y9, Y4, Y1
+	VSUBPS       Y2, Y1, Y1
+	VADDPS       Y10, Y5, Y2
+	LEAQ         tables<>+224(SB), DI
+	XORQ         SI, SI
 
 ratio1:
-	VBROADCASTSS (DX)(R8*1), Y5
-	VBROADCASTSS 128(DX)(R8*1), Y6
-	VSUBPS       Y5, Y10, Y9
-	VADDPS       Y6, Y11, Y6
-	VRCPPS       Y6, Y6
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y6, Y9, Y6
-	VBROADCASTSS 256(DX)(R8*1), Y9
-	VSUBPS       Y5, Y3, Y12
-	VADDPS       Y9, Y4, Y9
-	VRCPPS       Y9, Y9
-	VMULPS       Y12, Y12, Y12
-	VMULPS       Y9, Y12, Y9
-	VMAXPS       Y9, Y6, Y6
-	VBROADCASTSS 384(DX)(R8*1), Y9
-	VSUBPS       Y5, Y7, Y12
-	VADDPS       Y9, Y8, Y9
-	VRCPPS       Y9, Y9
-	VMULPS       Y12, Y12, Y12
-	VMULPS       Y9, Y12, Y9
-	VMAXPS       Y9, Y6, Y6
-	VBROADCASTSS 512(DX)(R8*1), Y9
-	VSUBPS       Y5, Y1, Y5
-	VADDPS       Y9, Y2, Y9
+	VBROADCASTSS 60(CX)(SI*1), Y3
+	VSUBPS       Y3, Y14, Y4
+	VBROADCASTSS 188(CX)(SI*1), Y5
+	VADDPS       Y5, Y15, Y5
+	VRCPPS       Y5, Y5
+	VMULPS       Y4, Y4, Y4
+	VMULPS       Y5, Y4, Y4
+	VSUBPS       Y3, Y6, Y5
+	VBROADCASTSS 316(CX)(SI*1), Y9
+	VADDPS       Y9, Y7, Y9
 	VRCPPS       Y9, Y9
 	VMULPS       Y5, Y5, Y5
 	VMULPS       Y9, Y5, Y5
-	VMAXPS       Y5, Y6, Y5
-	VANDPS       (R9), Y5, Y5
-	VMAXPS       Y5, Y0, Y0
-	VMOVUPS      Y5, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x20, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000044
+	VPMAXSD      Y5, Y4, Y4
+	VSUBPS       Y3, Y8, Y5
+	VBROADCASTSS 444(CX)(SI*1), Y9
+	VADDPS       Y9, Y11, Y9
+	VRCPPS       Y9, Y9
+	VMULPS       Y5, Y5, Y5
+	VMULPS       Y9, Y5, Y5
+	VPMAXSD      Y5, Y4, Y4
+	VSUBPS       Y3, Y1, Y3
+	VBROADCASTSS 572(CX)(SI*1), Y5
+	VADDPS       Y5, Y2, Y5
+	VRCPPS       Y5, Y5
+	VMULPS       Y3, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VPMAXSD      Y3, Y4, Y3
+	VANDPS       (DI), Y3, Y3
+	VPMAXSD      Y3, Y0, Y0
+	VMOVUPS      Y3, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x20, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000044
 	JLT          ratio1
 
 	// The bits of those that are almost as large as the largest.
 	VEXTRACTF128 $0x01, Y0, X1
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VPSHUFD      $0x4e, X1, X0
-	VMAXPS       X0, X1, X1
+	VPMAXSD      X0, X1, X1
 	VPSHUFD      $0xb1, X1, X0
-	VMAXPS       X0, X1, X1
-	MOVSS        X1, largest+32(FP)
+	VPMAXSD      X0, X1, X1
+	MOVSS        X1, largest+24(FP)
 	VBROADCASTSS X1, Y0
-	VBROADCASTSS tables<>+956(SB), Y1
+	VBROADCASTSS tables<>+1180(SB), Y1
 	VMULPS       Y1, Y0, Y0
-	XORQ         R8, R8
-
-bits0:
-	VMOVUPS   (SI), Y1
-	VCMPPS    $0x0d, Y0, Y1, Y1
-	VMOVMSKPS Y1, AX
-	MOVB      AL, (BX)(R8*4)
-	ADDQ      $0x20, SI
-	INCQ      R8
-	CMPQ      R8, $0x00000009
-	JLT       bits0
-	XORQ      R8, R8
-
-bits1:
-	VMOVUPS   (SI), Y1
-	VCMPPS    $0x0d, Y0, Y1, Y1
-	VMOVMSKPS Y1, AX
-	MOVB      AL, 1(BX)(R8*4)
-	ADDQ      $0x20, SI
-	INCQ      R8
-	CMPQ      R8, $0x00000011
-	JLT       bits1
-	TESTL     $0xffffffff, 64(BX)
-	SETNE     AL
-	MOVBQZX   AL, AX
-	SHLQ      $0x08, AX
-	VMOVUPS   32(BX), Y0
-	VPXOR     Y1, Y1, Y1
-	VPCMPEQD  Y1, Y0, Y0
-	VMOVMSKPS Y0, CX
-	XORL      $0x000000ff, CX
-	ORQ       CX, AX
-	SHLQ      $0x08, AX
-	VMOVUPS   (BX), Y0
-	VPXOR     Y1, Y1, Y1
-	VPCMPEQD  Y1, Y0, Y0
-	VMOVMSKPS Y0, CX
-	XORL      $0x000000ff, CX
-	ORQ       CX, AX
-	MOVQ      AX, rows+40(FP)
+	VCMPPS       $0x12, 640(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, (DX)
+	VCMPPS       $0x12, 672(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 4(DX)
+	VCMPPS       $0x12, 704(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 8(DX)
+	VCMPPS       $0x12, 736(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 12(DX)
+	VCMPPS       $0x12, 768(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 16(DX)
+	VCMPPS       $0x12, 800(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 20(DX)
+	VCMPPS       $0x12, 832(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 24(DX)
+	VCMPPS       $0x12, 864(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 28(DX)
+	VCMPPS       $0x12, 896(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 32(DX)
+	VCMPPS       $0x12, 928(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 1(DX)
+	VCMPPS       $0x12, 960(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 5(DX)
+	VCMPPS       $0x12, 992(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 9(DX)
+	VCMPPS       $0x12, 1024(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 13(DX)
+	VCMPPS       $0x12, 1056(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 17(DX)
+	VCMPPS       $0x12, 1088(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 21(DX)
+	VCMPPS       $0x12, 1120(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 25(DX)
+	VCMPPS       $0x12, 1152(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 29(DX)
+	VCMPPS       $0x12, 1184(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 33(DX)
+	VCMPPS       $0x12, 1216(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 37(DX)
+	VCMPPS       $0x12, 1248(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 41(DX)
+	VCMPPS       $0x12, 1280(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 45(DX)
+	VCMPPS       $0x12, 1312(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 49(DX)
+	VCMPPS       $0x12, 1344(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 53(DX)
+	VCMPPS       $0x12, 1376(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 57(DX)
+	VCMPPS       $0x12, 1408(CX), Y0, Y1
+	VMOVMSKPS    Y1, AX
+	MOVB         AL, 61(DX)
+	VCMPPS       $0x12, 1440(CX), Y0, Y0
+	VMOVMSKPS    Y0, AX
+	MOVB         AL, 65(DX)
+	TESTL        $0xffffffff, 64(DX)
+	SETNE        AL
+	MOVBQZX      AL, AX
+	SHLQ         $0x08, AX
+	VMOVUPS      32(DX), Y0
+	VPXOR        Y1, Y1, Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVMSKPS    Y0, CX
+	XORL         $0x000000ff, CX
+	ORQ          CX, AX
+	SHLQ         $0x08, AX
+	VMOVUPS      (DX), Y0
+	VPXOR        Y1, Y1, Y1
+	VPCMPEQD     Y1, Y0, Y0
+	VMOVMSKPS    Y0, CX
+	XORL         $0x000000ff, CX
+	ORQ          CX, AX
+	MOVQ         AX, rows+32(FP)
 	VZEROUPPER
 	RET
 
@@ -2092,10 +2216,10 @@ TEXT ·ternaryNearestAVX2(SB), NOSPLIT, $0-48
 	VUNPCKHPD    Y0, Y2, Y0
 	VPERM2F128   $0x00, Y0, Y0, Y2
 	VPERM2F128   $0x11, Y0, Y0, Y0
-	VBROADCASTSS tables<>+960(SB), Y8
+	VBROADCASTSS tables<>+1184(SB), Y8
 	VPXOR        Y9, Y9, Y9
 	VMOVUPS      tables<>+320(SB), Y10
-	VBROADCASTSS tables<>+968(SB), Y11
+	VBROADCASTSS tables<>+1192(SB), Y11
 
 points:
 	VPMOVZXWD (AX), Y12
@@ -2139,7 +2263,7 @@ points:
 	VMINPS       X1, X0, X0
 	VBROADCASTSS X0, Y0
 	VCMPPS       $0x00, Y0, Y8, Y0
-	VBROADCASTSS tables<>+964(SB), Y1
+	VBROADCASTSS tables<>+1188(SB), Y1
 	VBLENDVPS    Y0, Y9, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VPMINSD      X0, X1, X1
@@ -2152,21 +2276,20 @@ points:
 	VZEROUPPER
 	RET
 
-// func ternarySums32AVX512(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternarySums32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ternarySums32AVX512(SB), NOSPLIT, $0-72
+TEXT ·ternarySums32AVX512(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
-	MOVQ         sumX+24(FP), BX
-	MOVQ         sumW+32(FP), SI
-	MOVQ         work+40(FP), DI
-	ADDQ         $0x3f, DI
-	ANDQ         $-64, DI
-	MOVQ         rank+48(FP), R8
+	MOVQ         sums+24(FP), BX
+	MOVQ         work+32(FP), SI
+	ADDQ         $0x3f, SI
+	ANDQ         $-64, SI
+	MOVQ         rank+40(FP), DI
 	TESTQ        CX, CX
 	JE           squares
-	VBROADCASTSS variance+56(FP), Z0
+	VBROADCASTSS variance+48(FP), Z0
 	VMOVUPS      (AX), Z1
 	VMULPS       Z1, Z1, Z1
 	VADDPS       Z0, Z1, Z1
@@ -2191,7 +2314,7 @@ squares:
 
 weighed:
 	XORQ         CX, CX
-	VBROADCASTSS tables<>+964(SB), Z0
+	VBROADCASTSS tables<>+1188(SB), Z0
 	VPXORD       Z2, Z2, Z2
 	VPTERNLOGD   $0xff, Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
@@ -2199,7 +2322,10 @@ weighed:
 	VMOVUPS      (AX), Z1
 	VMOVUPS      (DX), Z8
 	VMULPS       Z1, Z8, Z9
-	VMOVUPS      Z9, 128(DI)
+	VUNPCKLPS    Z8, Z9, Z10
+	VMOVUPS      Z10, 128(SI)
+	VUNPCKHPS    Z8, Z9, Z9
+	VMOVUPS      Z9, 192(SI)
 	VORPS        Z8, Z5, Z5
 	VANDPS       Z1, Z0, Z8
 	VPMAXSD      Z8, Z4, Z4
@@ -2207,13 +2333,16 @@ weighed:
 	VPSRAD       $0x1f, Z1, Z8
 	VPSRLD       $0x01, Z8, Z8
 	VXORPS       Z8, Z1, Z1
-	VMOVUPS      Z1, (DI)
+	VMOVUPS      Z1, (SI)
 	VPSUBD       Z3, Z1, Z1
 	VPXORD       Z6, Z6, Z6
 	VMOVUPS      64(AX), Z8
 	VMOVUPS      64(DX), Z9
 	VMULPS       Z8, Z9, Z10
-	VMOVUPS      Z10, 192(DI)
+	VUNPCKLPS    Z9, Z10, Z11
+	VMOVUPS      Z11, 256(SI)
+	VUNPCKHPS    Z9, Z10, Z10
+	VMOVUPS      Z10, 320(SI)
 	VORPS        Z9, Z5, Z5
 	VANDPS       Z8, Z0, Z0
 	VPMAXSD      Z0, Z4, Z4
@@ -2221,532 +2350,433 @@ weighed:
 	VPSRAD       $0x1f, Z0, Z2
 	VPSRLD       $0x01, Z2, Z2
 	VXORPS       Z2, Z0, Z0
-	VMOVUPS      Z0, 64(DI)
+	VMOVUPS      Z0, 64(SI)
 	VPSUBD       Z3, Z0, Z0
 	VPXORD       Z7, Z7, Z7
-	VBROADCASTSS tables<>+960(SB), Z2
+	VBROADCASTSS tables<>+1184(SB), Z2
 	VPCMPGTD     Z2, Z4, K1
-	VBROADCASTSS least+60(FP), Z2
+	VBROADCASTSS least+52(FP), Z2
 	VPSUBD       Z2, Z4, Z4
 	VPMOVD2M     Z5, K2
 	KMOVW        K2, AX
 	VPMOVD2M     Z4, K2
-	KMOVW        K2, R9
-	KMOVW        K1, R10
-	ORL          R10, AX
-	XORL         $0x0000ffff, R9
-	DECL         R9
-	SHRL         $0x1f, R9
-	ORL          R9, AX
+	KMOVW        K2, DX
+	KMOVW        K1, R8
+	ORL          R8, AX
+	XORL         $0x0000ffff, DX
+	DECL         DX
+	SHRL         $0x1f, DX
+	ORL          DX, AX
 	JNE          end
-	VBROADCASTSS (DI), Z2
+	VBROADCASTSS (SI), Z2
 	VPADDD       tables<>+60(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 4(DI), Z2
+	VBROADCASTSS 4(SI), Z2
 	VPADDD       tables<>+56(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 8(SI), Z2
 	VPADDD       tables<>+52(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 12(DI), Z2
+	VBROADCASTSS 12(SI), Z2
 	VPADDD       tables<>+48(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 16(DI), Z2
+	VBROADCASTSS 16(SI), Z2
 	VPADDD       tables<>+44(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 20(DI), Z2
+	VBROADCASTSS 20(SI), Z2
 	VPADDD       tables<>+40(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 24(DI), Z2
+	VBROADCASTSS 24(SI), Z2
 	VPADDD       tables<>+36(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 28(DI), Z2
+	VBROADCASTSS 28(SI), Z2
 	VPADDD       tables<>+32(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 32(DI), Z2
+	VBROADCASTSS 32(SI), Z2
 	VPADDD       tables<>+28(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 36(DI), Z2
+	VBROADCASTSS 36(SI), Z2
 	VPADDD       tables<>+24(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 40(DI), Z2
+	VBROADCASTSS 40(SI), Z2
 	VPADDD       tables<>+20(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 44(DI), Z2
+	VBROADCASTSS 44(SI), Z2
 	VPADDD       tables<>+16(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 48(DI), Z2
+	VBROADCASTSS 48(SI), Z2
 	VPADDD       tables<>+12(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 52(DI), Z2
+	VBROADCASTSS 52(SI), Z2
 	VPADDD       tables<>+8(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 56(DI), Z2
+	VBROADCASTSS 56(SI), Z2
 	VPADDD       tables<>+4(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 60(DI), Z2
+	VBROADCASTSS 60(SI), Z2
 	VPADDD       tables<>+0(SB), Z1, Z1
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 64(DI), Z2
+	VBROADCASTSS 64(SI), Z2
 	VPADDD       tables<>+60(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 68(DI), Z2
+	VBROADCASTSS 68(SI), Z2
 	VPADDD       tables<>+56(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 72(DI), Z2
+	VBROADCASTSS 72(SI), Z2
 	VPADDD       tables<>+52(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 76(DI), Z2
+	VBROADCASTSS 76(SI), Z2
 	VPADDD       tables<>+48(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 80(DI), Z2
+	VBROADCASTSS 80(SI), Z2
 	VPADDD       tables<>+44(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 84(DI), Z2
+	VBROADCASTSS 84(SI), Z2
 	VPADDD       tables<>+40(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 88(DI), Z2
+	VBROADCASTSS 88(SI), Z2
 	VPADDD       tables<>+36(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 92(DI), Z2
+	VBROADCASTSS 92(SI), Z2
 	VPADDD       tables<>+32(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 96(DI), Z2
+	VBROADCASTSS 96(SI), Z2
 	VPADDD       tables<>+28(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 100(DI), Z2
+	VBROADCASTSS 100(SI), Z2
 	VPADDD       tables<>+24(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 104(DI), Z2
+	VBROADCASTSS 104(SI), Z2
 	VPADDD       tables<>+20(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 108(DI), Z2
+	VBROADCASTSS 108(SI), Z2
 	VPADDD       tables<>+16(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 112(DI), Z2
+	VBROADCASTSS 112(SI), Z2
 	VPADDD       tables<>+12(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 116(DI), Z2
+	VBROADCASTSS 116(SI), Z2
 	VPADDD       tables<>+8(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 120(DI), Z2
+	VBROADCASTSS 120(SI), Z2
 	VPADDD       tables<>+4(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VBROADCASTSS 124(DI), Z2
+	VBROADCASTSS 124(SI), Z2
 	VPADDD       tables<>+0(SB), Z0, Z0
 	VPCMPGTD     Z2, Z1, K1
 	VPSUBD       Z3, Z6, K1, Z6
 	VPCMPGTD     Z2, Z0, K1
 	VPSUBD       Z3, Z7, K1, Z7
-	VPMOVDB      Z6, (R8)
-	VPMOVDB      Z7, 16(R8)
-	MOVBQZX      (R8), AX
-	MOVL         128(DI), R9
-	MOVL         (DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      1(R8), AX
-	MOVL         132(DI), R9
-	MOVL         4(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      2(R8), AX
-	MOVL         136(DI), R9
-	MOVL         8(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      3(R8), AX
-	MOVL         140(DI), R9
-	MOVL         12(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      4(R8), AX
-	MOVL         144(DI), R9
-	MOVL         16(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      5(R8), AX
-	MOVL         148(DI), R9
-	MOVL         20(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      6(R8), AX
-	MOVL         152(DI), R9
-	MOVL         24(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      7(R8), AX
-	MOVL         156(DI), R9
-	MOVL         28(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      8(R8), AX
-	MOVL         160(DI), R9
-	MOVL         32(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      9(R8), AX
-	MOVL         164(DI), R9
-	MOVL         36(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      10(R8), AX
-	MOVL         168(DI), R9
-	MOVL         40(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      11(R8), AX
-	MOVL         172(DI), R9
-	MOVL         44(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      12(R8), AX
-	MOVL         176(DI), R9
-	MOVL         48(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      13(R8), AX
-	MOVL         180(DI), R9
-	MOVL         52(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      14(R8), AX
-	MOVL         184(DI), R9
-	MOVL         56(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      15(R8), AX
-	MOVL         188(DI), R9
-	MOVL         60(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      16(R8), AX
-	MOVL         192(DI), R9
-	MOVL         64(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      17(R8), AX
-	MOVL         196(DI), R9
-	MOVL         68(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      18(R8), AX
-	MOVL         200(DI), R9
-	MOVL         72(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      19(R8), AX
-	MOVL         204(DI), R9
-	MOVL         76(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      20(R8), AX
-	MOVL         208(DI), R9
-	MOVL         80(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      21(R8), AX
-	MOVL         212(DI), R9
-	MOVL         84(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      22(R8), AX
-	MOVL         216(DI), R9
-	MOVL         88(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      23(R8), AX
-	MOVL         220(DI), R9
-	MOVL         92(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      24(R8), AX
-	MOVL         224(DI), R9
-	MOVL         96(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      25(R8), AX
-	MOVL         228(DI), R9
-	MOVL         100(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      26(R8), AX
-	MOVL         232(DI), R9
-	MOVL         104(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      27(R8), AX
-	MOVL         236(DI), R9
-	MOVL         108(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      28(R8), AX
-	MOVL         240(DI), R9
-	MOVL         112(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      29(R8), AX
-	MOVL         244(DI), R9
-	MOVL         116(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      30(R8), AX
-	MOVL         248(DI), R9
-	MOVL         120(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      31(R8), AX
-	MOVL         252(DI), R9
-	MOVL         124(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
+	VPMOVDB      Z6, (DI)
+	VPMOVDB      Z7, 16(DI)
+	MOVBQZX      (DI), AX
+	MOVQ         128(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      1(DI), AX
+	MOVQ         136(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      2(DI), AX
+	MOVQ         192(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      3(DI), AX
+	MOVQ         200(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      4(DI), AX
+	MOVQ         144(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      5(DI), AX
+	MOVQ         152(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      6(DI), AX
+	MOVQ         208(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      7(DI), AX
+	MOVQ         216(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      8(DI), AX
+	MOVQ         160(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      9(DI), AX
+	MOVQ         168(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      10(DI), AX
+	MOVQ         224(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      11(DI), AX
+	MOVQ         232(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      12(DI), AX
+	MOVQ         176(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      13(DI), AX
+	MOVQ         184(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      14(DI), AX
+	MOVQ         240(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      15(DI), AX
+	MOVQ         248(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      16(DI), AX
+	MOVQ         256(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      17(DI), AX
+	MOVQ         264(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      18(DI), AX
+	MOVQ         320(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      19(DI), AX
+	MOVQ         328(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      20(DI), AX
+	MOVQ         272(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      21(DI), AX
+	MOVQ         280(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      22(DI), AX
+	MOVQ         336(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      23(DI), AX
+	MOVQ         344(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      24(DI), AX
+	MOVQ         288(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      25(DI), AX
+	MOVQ         296(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      26(DI), AX
+	MOVQ         352(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      27(DI), AX
+	MOVQ         360(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      28(DI), AX
+	MOVQ         304(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      29(DI), AX
+	MOVQ         312(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      30(DI), AX
+	MOVQ         368(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
+	MOVBQZX      31(DI), AX
+	MOVQ         376(SI), DX
+	MOVQ         DX, 8(BX)(AX*8)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (BX)
-	VXORPS       X1, X1, X1
-	VMOVSS       X1, (SI)
-	VADDSS       4(BX), X0, X0
-	VMOVSS       X0, 4(BX)
-	VADDSS       4(SI), X1, X1
-	VMOVSS       X1, 4(SI)
-	VADDSS       8(BX), X0, X0
-	VMOVSS       X0, 8(BX)
-	VADDSS       8(SI), X1, X1
-	VMOVSS       X1, 8(SI)
-	VADDSS       12(BX), X0, X0
-	VMOVSS       X0, 12(BX)
-	VADDSS       12(SI), X1, X1
-	VMOVSS       X1, 12(SI)
-	VADDSS       16(BX), X0, X0
-	VMOVSS       X0, 16(BX)
-	VADDSS       16(SI), X1, X1
-	VMOVSS       X1, 16(SI)
-	VADDSS       20(BX), X0, X0
-	VMOVSS       X0, 20(BX)
-	VADDSS       20(SI), X1, X1
-	VMOVSS       X1, 20(SI)
-	VADDSS       24(BX), X0, X0
-	VMOVSS       X0, 24(BX)
-	VADDSS       24(SI), X1, X1
-	VMOVSS       X1, 24(SI)
-	VADDSS       28(BX), X0, X0
-	VMOVSS       X0, 28(BX)
-	VADDSS       28(SI), X1, X1
-	VMOVSS       X1, 28(SI)
-	VADDSS       32(BX), X0, X0
-	VMOVSS       X0, 32(BX)
-	VADDSS       32(SI), X1, X1
-	VMOVSS       X1, 32(SI)
-	VADDSS       36(BX), X0, X0
-	VMOVSS       X0, 36(BX)
-	VADDSS       36(SI), X1, X1
-	VMOVSS       X1, 36(SI)
-	VADDSS       40(BX), X0, X0
-	VMOVSS       X0, 40(BX)
-	VADDSS       40(SI), X1, X1
-	VMOVSS       X1, 40(SI)
-	VADDSS       44(BX), X0, X0
-	VMOVSS       X0, 44(BX)
-	VADDSS       44(SI), X1, X1
-	VMOVSS       X1, 44(SI)
-	VADDSS       48(BX), X0, X0
-	VMOVSS       X0, 48(BX)
-	VADDSS       48(SI), X1, X1
-	VMOVSS       X1, 48(SI)
-	VADDSS       52(BX), X0, X0
-	VMOVSS       X0, 52(BX)
-	VADDSS       52(SI), X1, X1
-	VMOVSS       X1, 52(SI)
-	VADDSS       56(BX), X0, X0
-	VMOVSS       X0, 56(BX)
-	VADDSS       56(SI), X1, X1
-	VMOVSS       X1, 56(SI)
-	VADDSS       60(BX), X0, X0
-	VMOVSS       X0, 60(BX)
-	VADDSS       60(SI), X1, X1
-	VMOVSS       X1, 60(SI)
-	VADDSS       64(BX), X0, X0
-	VMOVSS       X0, 64(BX)
-	VADDSS       64(SI), X1, X1
-	VMOVSS       X1, 64(SI)
-	VADDSS       68(BX), X0, X0
-	VMOVSS       X0, 68(BX)
-	VADDSS       68(SI), X1, X1
-	VMOVSS       X1, 68(SI)
-	VADDSS       72(BX), X0, X0
-	VMOVSS       X0, 72(BX)
-	VADDSS       72(SI), X1, X1
-	VMOVSS       X1, 72(SI)
-	VADDSS       76(BX), X0, X0
-	VMOVSS       X0, 76(BX)
-	VADDSS       76(SI), X1, X1
-	VMOVSS       X1, 76(SI)
-	VADDSS       80(BX), X0, X0
-	VMOVSS       X0, 80(BX)
-	VADDSS       80(SI), X1, X1
-	VMOVSS       X1, 80(SI)
-	VADDSS       84(BX), X0, X0
-	VMOVSS       X0, 84(BX)
-	VADDSS       84(SI), X1, X1
-	VMOVSS       X1, 84(SI)
-	VADDSS       88(BX), X0, X0
-	VMOVSS       X0, 88(BX)
-	VADDSS       88(SI), X1, X1
-	VMOVSS       X1, 88(SI)
-	VADDSS       92(BX), X0, X0
-	VMOVSS       X0, 92(BX)
-	VADDSS       92(SI), X1, X1
-	VMOVSS       X1, 92(SI)
-	VADDSS       96(BX), X0, X0
-	VMOVSS       X0, 96(BX)
-	VADDSS       96(SI), X1, X1
-	VMOVSS       X1, 96(SI)
-	VADDSS       100(BX), X0, X0
-	VMOVSS       X0, 100(BX)
-	VADDSS       100(SI), X1, X1
-	VMOVSS       X1, 100(SI)
-	VADDSS       104(BX), X0, X0
-	VMOVSS       X0, 104(BX)
-	VADDSS       104(SI), X1, X1
-	VMOVSS       X1, 104(SI)
-	VADDSS       108(BX), X0, X0
-	VMOVSS       X0, 108(BX)
-	VADDSS       108(SI), X1, X1
-	VMOVSS       X1, 108(SI)
-	VADDSS       112(BX), X0, X0
-	VMOVSS       X0, 112(BX)
-	VADDSS       112(SI), X1, X1
-	VMOVSS       X1, 112(SI)
-	VADDSS       116(BX), X0, X0
-	VMOVSS       X0, 116(BX)
-	VADDSS       116(SI), X1, X1
-	VMOVSS       X1, 116(SI)
-	VADDSS       120(BX), X0, X0
-	VMOVSS       X0, 120(BX)
-	VADDSS       120(SI), X1, X1
-	VMOVSS       X1, 120(SI)
-	VADDSS       124(BX), X0, X0
-	VMOVSS       X0, 124(BX)
-	VADDSS       124(SI), X1, X1
-	VMOVSS       X1, 124(SI)
-	VADDSS       128(BX), X0, X0
-	VMOVSS       X0, 128(BX)
-	VADDSS       128(SI), X1, X1
-	VMOVSS       X1, 128(SI)
+	VMOVSD       X0, (BX)
+	VMOVSD       8(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 8(BX)
+	VMOVSD       16(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 16(BX)
+	VMOVSD       24(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 24(BX)
+	VMOVSD       32(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 32(BX)
+	VMOVSD       40(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 40(BX)
+	VMOVSD       48(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 48(BX)
+	VMOVSD       56(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 56(BX)
+	VMOVSD       64(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 64(BX)
+	VMOVSD       72(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 72(BX)
+	VMOVSD       80(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 80(BX)
+	VMOVSD       88(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 88(BX)
+	VMOVSD       96(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 96(BX)
+	VMOVSD       104(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 104(BX)
+	VMOVSD       112(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 112(BX)
+	VMOVSD       120(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 120(BX)
+	VMOVSD       128(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 128(BX)
+	VMOVSD       136(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 136(BX)
+	VMOVSD       144(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 144(BX)
+	VMOVSD       152(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 152(BX)
+	VMOVSD       160(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 160(BX)
+	VMOVSD       168(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 168(BX)
+	VMOVSD       176(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 176(BX)
+	VMOVSD       184(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 184(BX)
+	VMOVSD       192(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 192(BX)
+	VMOVSD       200(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 200(BX)
+	VMOVSD       208(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 208(BX)
+	VMOVSD       216(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 216(BX)
+	VMOVSD       224(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 224(BX)
+	VMOVSD       232(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 232(BX)
+	VMOVSD       240(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 240(BX)
+	VMOVSD       248(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 248(BX)
+	VMOVSD       256(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVSD       X0, 256(BX)
 	INCQ         CX
 
 end:
-	MOVQ CX, done+64(FP)
+	MOVQ CX, done+56(FP)
 	VZEROUPPER
 	RET
 
-// func ternarySums16AVX512(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternarySums16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ternarySums16AVX512(SB), NOSPLIT, $0-72
+TEXT ·ternarySums16AVX512(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
-	MOVQ         sumX+24(FP), BX
-	MOVQ         sumW+32(FP), SI
-	MOVQ         work+40(FP), DI
-	ADDQ         $0x3f, DI
-	ANDQ         $-64, DI
-	MOVQ         rank+48(FP), R8
+	MOVQ         sums+24(FP), BX
+	MOVQ         work+32(FP), SI
+	ADDQ         $0x3f, SI
+	ANDQ         $-64, SI
+	MOVQ         rank+40(FP), DI
 	TESTQ        CX, CX
 	JE           squares
-	VBROADCASTSS variance+56(FP), Z0
+	VBROADCASTSS variance+48(FP), Z0
 	VMOVUPS      (AX), Z1
 	VMULPS       Z1, Z1, Z1
 	VADDPS       Z0, Z1, Z0
@@ -2762,7 +2792,7 @@ squares:
 
 weighed:
 	XORQ         CX, CX
-	VBROADCASTSS tables<>+964(SB), Z0
+	VBROADCASTSS tables<>+1188(SB), Z0
 	VPXORD       Z2, Z2, Z2
 	VPTERNLOGD   $0xff, Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
@@ -2770,7 +2800,10 @@ weighed:
 	VMOVUPS      (AX), Z1
 	VMOVUPS      (DX), Z7
 	VMULPS       Z1, Z7, Z8
-	VMOVUPS      Z8, 64(DI)
+	VUNPCKLPS    Z7, Z8, Z9
+	VMOVUPS      Z9, 64(SI)
+	VUNPCKHPS    Z7, Z8, Z8
+	VMOVUPS      Z8, 128(SI)
 	VORPS        Z7, Z5, Z5
 	VANDPS       Z1, Z0, Z0
 	VPMAXSD      Z0, Z4, Z4
@@ -2778,669 +2811,654 @@ weighed:
 	VPSRAD       $0x1f, Z0, Z1
 	VPSRLD       $0x01, Z1, Z1
 	VXORPS       Z1, Z0, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (SI)
 	VPSUBD       Z3, Z0, Z0
 	VPXORD       Z6, Z6, Z6
-	VBROADCASTSS tables<>+960(SB), Z1
+	VBROADCASTSS tables<>+1184(SB), Z1
 	VPCMPGTD     Z1, Z4, K1
-	VBROADCASTSS least+60(FP), Z1
+	VBROADCASTSS least+52(FP), Z1
 	VPSUBD       Z1, Z4, Z4
 	VPMOVD2M     Z5, K2
 	KMOVW        K2, AX
 	VPMOVD2M     Z4, K2
-	KMOVW        K2, R9
-	KMOVW        K1, R10
-	ORL          R10, AX
-	XORL         $0x0000ffff, R9
-	DECL         R9
-	SHRL         $0x1f, R9
-	ORL          R9, AX
+	KMOVW        K2, DX
+	KMOVW        K1, R8
+	ORL          R8, AX
+	XORL         $0x0000ffff, DX
+	DECL         DX
+	SHRL         $0x1f, DX
+	ORL          DX, AX
 	JNE          end
-	VBROADCASTSS (DI), Z1
+	VBROADCASTSS (SI), Z1
 	VPADDD       tables<>+60(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 4(SI), Z1
 	VPADDD       tables<>+56(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 8(DI), Z1
+	VBROADCASTSS 8(SI), Z1
 	VPADDD       tables<>+52(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 12(DI), Z1
+	VBROADCASTSS 12(SI), Z1
 	VPADDD       tables<>+48(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 16(DI), Z1
+	VBROADCASTSS 16(SI), Z1
 	VPADDD       tables<>+44(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 20(DI), Z1
+	VBROADCASTSS 20(SI), Z1
 	VPADDD       tables<>+40(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 24(DI), Z1
+	VBROADCASTSS 24(SI), Z1
 	VPADDD       tables<>+36(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 28(DI), Z1
+	VBROADCASTSS 28(SI), Z1
 	VPADDD       tables<>+32(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 32(DI), Z1
+	VBROADCASTSS 32(SI), Z1
 	VPADDD       tables<>+28(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 36(DI), Z1
+	VBROADCASTSS 36(SI), Z1
 	VPADDD       tables<>+24(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 40(DI), Z1
+	VBROADCASTSS 40(SI), Z1
 	VPADDD       tables<>+20(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 44(DI), Z1
+	VBROADCASTSS 44(SI), Z1
 	VPADDD       tables<>+16(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 48(DI), Z1
+	VBROADCASTSS 48(SI), Z1
 	VPADDD       tables<>+12(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 52(DI), Z1
+	VBROADCASTSS 52(SI), Z1
 	VPADDD       tables<>+8(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 56(DI), Z1
+	VBROADCASTSS 56(SI), Z1
 	VPADDD       tables<>+4(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VBROADCASTSS 60(DI), Z1
+	VBROADCASTSS 60(SI), Z1
 	VPADDD       tables<>+0(SB), Z0, Z0
 	VPCMPGTD     Z1, Z0, K1
 	VPSUBD       Z3, Z6, K1, Z6
-	VPMOVDB      Z6, (R8)
-	VMOVUPS      Z2, (BX)
-	VMOVUPS      Z2, (SI)
-	VMOVUPS      Z2, 64(BX)
-	VMOVUPS      Z2, 64(SI)
-	VMOVUPS      Z2, 72(BX)
-	VMOVUPS      Z2, 72(SI)
-	MOVBQZX      (R8), AX
-	MOVL         64(DI), R9
-	MOVL         (DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      1(R8), AX
-	MOVL         68(DI), R9
-	MOVL         4(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      2(R8), AX
-	MOVL         72(DI), R9
-	MOVL         8(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      3(R8), AX
-	MOVL         76(DI), R9
-	MOVL         12(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      4(R8), AX
-	MOVL         80(DI), R9
-	MOVL         16(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      5(R8), AX
-	MOVL         84(DI), R9
-	MOVL         20(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      6(R8), AX
-	MOVL         88(DI), R9
-	MOVL         24(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      7(R8), AX
-	MOVL         92(DI), R9
-	MOVL         28(DX), R10
-	MOVL         R9, 4(BX)(AX*4)
-	MOVL         R10, 4(SI)(AX*4)
-	MOVBQZX      8(R8), AX
-	MOVL         96(DI), R9
-	MOVL         32(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      9(R8), AX
-	MOVL         100(DI), R9
-	MOVL         36(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      10(R8), AX
-	MOVL         104(DI), R9
-	MOVL         40(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      11(R8), AX
-	MOVL         108(DI), R9
-	MOVL         44(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      12(R8), AX
-	MOVL         112(DI), R9
-	MOVL         48(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      13(R8), AX
-	MOVL         116(DI), R9
-	MOVL         52(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      14(R8), AX
-	MOVL         120(DI), R9
-	MOVL         56(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
-	MOVBQZX      15(R8), AX
-	MOVL         124(DI), R9
-	MOVL         60(DX), R10
-	MOVL         R9, 72(BX)(AX*4)
-	MOVL         R10, 72(SI)(AX*4)
+	VPMOVDB      Z6, (DI)
+	MOVBQZX      (DI), AX
+	VPMOVZXDQ    64(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      1(DI), AX
+	VPMOVZXDQ    72(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      2(DI), AX
+	VPMOVZXDQ    128(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      3(DI), AX
+	VPMOVZXDQ    136(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      4(DI), AX
+	VPMOVZXDQ    80(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      5(DI), AX
+	VPMOVZXDQ    88(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      6(DI), AX
+	VPMOVZXDQ    144(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      7(DI), AX
+	VPMOVZXDQ    152(SI), X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      8(DI), AX
+	VPMOVZXDQ    96(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      9(DI), AX
+	VPMOVZXDQ    104(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      10(DI), AX
+	VPMOVZXDQ    160(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      11(DI), AX
+	VPMOVZXDQ    168(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      12(DI), AX
+	VPMOVZXDQ    112(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      13(DI), AX
+	VPMOVZXDQ    120(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      14(DI), AX
+	VPMOVZXDQ    176(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
+	MOVBQZX      15(DI), AX
+	VPMOVZXDQ    184(SI), X0
+	VPSLLQ       $0x20, X0, X0
+	ADDQ         AX, AX
+	VMOVUPS      X0, 16(BX)(AX*8)
 	VXORPS       X0, X0, X0
-	VMOVSS       X0, (BX)
-	VXORPS       X1, X1, X1
-	VMOVSS       X1, (SI)
-	VXORPS       X2, X2, X2
-	VMOVSS       X2, 68(BX)
-	VXORPS       X3, X3, X3
-	VMOVSS       X3, 68(SI)
-	VADDSS       4(BX), X0, X0
-	VMOVSS       X0, 4(BX)
-	VADDSS       4(SI), X1, X1
-	VMOVSS       X1, 4(SI)
-	VADDSS       72(BX), X2, X2
-	VMOVSS       X2, 72(BX)
-	VADDSS       72(SI), X3, X3
-	VMOVSS       X3, 72(SI)
-	VADDSS       8(BX), X0, X0
-	VMOVSS       X0, 8(BX)
-	VADDSS       8(SI), X1, X1
-	VMOVSS       X1, 8(SI)
-	VADDSS       76(BX), X2, X2
-	VMOVSS       X2, 76(BX)
-	VADDSS       76(SI), X3, X3
-	VMOVSS       X3, 76(SI)
-	VADDSS       12(BX), X0, X0
-	VMOVSS       X0, 12(BX)
-	VADDSS       12(SI), X1, X1
-	VMOVSS       X1, 12(SI)
-	VADDSS       80(BX), X2, X2
-	VMOVSS       X2, 80(BX)
-	VADDSS       80(SI), X3, X3
-	VMOVSS       X3, 80(SI)
-	VADDSS       16(BX), X0, X0
-	VMOVSS       X0, 16(BX)
-	VADDSS       16(SI), X1, X1
-	VMOVSS       X1, 16(SI)
-	VADDSS       84(BX), X2, X2
-	VMOVSS       X2, 84(BX)
-	VADDSS       84(SI), X3, X3
-	VMOVSS       X3, 84(SI)
-	VADDSS       20(BX), X0, X0
-	VMOVSS       X0, 20(BX)
-	VADDSS       20(SI), X1, X1
-	VMOVSS       X1, 20(SI)
-	VADDSS       88(BX), X2, X2
-	VMOVSS       X2, 88(BX)
-	VADDSS       88(SI), X3, X3
-	VMOVSS       X3, 88(SI)
-	VADDSS       24(BX), X0, X0
-	VMOVSS       X0, 24(BX)
-	VADDSS       24(SI), X1, X1
-	VMOVSS       X1, 24(SI)
-	VADDSS       92(BX), X2, X2
-	VMOVSS       X2, 92(BX)
-	VADDSS       92(SI), X3, X3
-	VMOVSS       X3, 92(SI)
-	VADDSS       28(BX), X0, X0
-	VMOVSS       X0, 28(BX)
-	VADDSS       28(SI), X1, X1
-	VMOVSS       X1, 28(SI)
-	VADDSS       96(BX), X2, X2
-	VMOVSS       X2, 96(BX)
-	VADDSS       96(SI), X3, X3
-	VMOVSS       X3, 96(SI)
-	VADDSS       32(BX), X0, X0
-	VMOVSS       X0, 32(BX)
-	VADDSS       32(SI), X1, X1
-	VMOVSS       X1, 32(SI)
-	VADDSS       100(BX), X2, X2
-	VMOVSS       X2, 100(BX)
-	VADDSS       100(SI), X3, X3
-	VMOVSS       X3, 100(SI)
-	VADDSS       36(BX), X0, X0
-	VMOVSS       X0, 36(BX)
-	VADDSS       36(SI), X1, X1
-	VMOVSS       X1, 36(SI)
-	VADDSS       104(BX), X2, X2
-	VMOVSS       X2, 104(BX)
-	VADDSS       104(SI), X3, X3
-	VMOVSS       X3, 104(SI)
-	VADDSS       40(BX), X0, X0
-	VMOVSS       X0, 40(BX)
-	VADDSS       40(SI), X1, X1
-	VMOVSS       X1, 40(SI)
-	VADDSS       108(BX), X2, X2
-	VMOVSS       X2, 108(BX)
-	VADDSS       108(SI), X3, X3
-	VMOVSS       X3, 108(SI)
-	VADDSS       44(BX), X0, X0
-	VMOVSS       X0, 44(BX)
-	VADDSS       44(SI), X1, X1
-	VMOVSS       X1, 44(SI)
-	VADDSS       112(BX), X2, X2
-	VMOVSS       X2, 112(BX)
-	VADDSS       112(SI), X3, X3
-	VMOVSS       X3, 112(SI)
-	VADDSS       48(BX), X0, X0
-	VMOVSS       X0, 48(BX)
-	VADDSS       48(SI), X1, X1
-	VMOVSS       X1, 48(SI)
-	VADDSS       116(BX), X2, X2
-	VMOVSS       X2, 116(BX)
-	VADDSS       116(SI), X3, X3
-	VMOVSS       X3, 116(SI)
-	VADDSS       52(BX), X0, X0
-	VMOVSS       X0, 52(BX)
-	VADDSS       52(SI), X1, X1
-	VMOVSS       X1, 52(SI)
-	VADDSS       120(BX), X2, X2
-	VMOVSS       X2, 120(BX)
-	VADDSS       120(SI), X3, X3
-	VMOVSS       X3, 120(SI)
-	VADDSS       56(BX), X0, X0
-	VMOVSS       X0, 56(BX)
-	VADDSS       56(SI), X1, X1
-	VMOVSS       X1, 56(SI)
-	VADDSS       124(BX), X2, X2
-	VMOVSS       X2, 124(BX)
-	VADDSS       124(SI), X3, X3
-	VMOVSS       X3, 124(SI)
-	VADDSS       60(BX), X0, X0
-	VMOVSS       X0, 60(BX)
-	VADDSS       60(SI), X1, X1
-	VMOVSS       X1, 60(SI)
-	VADDSS       128(BX), X2, X2
-	VMOVSS       X2, 128(BX)
-	VADDSS       128(SI), X3, X3
-	VMOVSS       X3, 128(SI)
-	VADDSS       64(BX), X0, X0
-	VMOVSS       X0, 64(BX)
-	VADDSS       64(SI), X1, X1
-	VMOVSS       X1, 64(SI)
-	VADDSS       132(BX), X2, X2
-	VMOVSS       X2, 132(BX)
-	VADDSS       132(SI), X3, X3
-	VMOVSS       X3, 132(SI)
+	VMOVUPS      X0, (BX)
+	VMOVUPS      16(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 16(BX)
+	VMOVUPS      32(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 32(BX)
+	VMOVUPS      48(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 48(BX)
+	VMOVUPS      64(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 64(BX)
+	VMOVUPS      80(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 80(BX)
+	VMOVUPS      96(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 96(BX)
+	VMOVUPS      112(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 112(BX)
+	VMOVUPS      128(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 128(BX)
+	VMOVUPS      144(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 144(BX)
+	VMOVUPS      160(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 160(BX)
+	VMOVUPS      176(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 176(BX)
+	VMOVUPS      192(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 192(BX)
+	VMOVUPS      208(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 208(BX)
+	VMOVUPS      224(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 224(BX)
+	VMOVUPS      240(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 240(BX)
+	VMOVUPS      256(BX), X1
+	VADDPS       X1, X0, X0
+	VMOVUPS      X0, 256(BX)
 	INCQ         CX
 
 end:
-	MOVQ CX, done+64(FP)
+	MOVQ CX, done+56(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, SSE
-TEXT ·ternaryCutsAVX512(SB), NOSPLIT, $0-48
-	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         work+16(FP), DX
-	ADDQ         $0x3f, DX
-	ANDQ         $-64, DX
-	MOVQ         cuts+24(FP), BX
-	VBROADCASTSS tables<>+948(SB), Z0
-	VMULPS       (CX), Z0, Z0
-	VMOVUPS      Z0, (DX)
-	VBROADCASTSS tables<>+944(SB), Z0
-	VMULPS       (CX), Z0, Z0
-	VMOVUPS      Z0, 192(DX)
-	VBROADCASTSS tables<>+948(SB), Z0
-	VMULPS       64(CX), Z0, Z0
-	VMOVUPS      Z0, 64(DX)
-	VBROADCASTSS tables<>+944(SB), Z0
-	VMULPS       64(CX), Z0, Z0
-	VMOVUPS      Z0, 256(DX)
-	VBROADCASTSS tables<>+948(SB), Z0
-	VMULPS       68(CX), Z0, Z0
-	VMOVUPS      Z0, 68(DX)
-	VBROADCASTSS tables<>+944(SB), Z0
-	VMULPS       68(CX), Z0, Z0
-	VMOVUPS      Z0, 260(DX)
-	LEAQ         384(DX), SI
-	VPXORD       Z1, Z1, Z1
-	MOVQ         SI, DI
+// func ternaryCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, SSE
+TEXT ·ternaryCutsAVX512(SB), NOSPLIT, $0-40
+	MOVQ   sums+0(FP), AX
+	MOVQ   work+8(FP), CX
+	ADDQ   $0x3f, CX
+	ANDQ   $-64, CX
+	MOVQ   cuts+16(FP), DX
+	MOVL   $0x00000000, 60(CX)
+	MOVL   $0x00000000, 252(CX)
+	VPXORD Z0, Z0, Z0
+	LEAQ   384(CX), BX
 
 	// Second cuts from 1 on.
-	VBROADCASTSS 128(AX), Z0
-	VBROADCASTSS 128(CX), Z2
-	VMOVUPS      4(AX), Z3
-	VMOVUPS      4(CX), Z4
-	VBROADCASTSS tables<>+928(SB), Z5
-	VMULPS       Z5, Z0, Z5
-	VSUBPS       Z3, Z5, Z5
-	VBROADCASTSS tables<>+932(SB), Z6
-	VMULPS       Z6, Z0, Z0
-	VSUBPS       Z3, Z0, Z0
-	VBROADCASTSS tables<>+936(SB), Z3
-	VMULPS       Z3, Z2, Z3
-	VBROADCASTSS tables<>+944(SB), Z6
+	VMOVUPS      8(AX), Z1
+	VMOVUPS      72(AX), Z2
+	VMOVUPS      tables<>+384(SB), Z3
+	VMOVUPS      tables<>+448(SB), Z4
+	VPERMI2PS    Z2, Z1, Z3
+	VPERMI2PS    Z2, Z1, Z4
+	VBROADCASTSS tables<>+1172(SB), Z1
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS tables<>+1168(SB), Z2
+	VMULPS       Z2, Z4, Z2
+	VMOVUPS      Z1, 64(CX)
+	VMOVUPS      Z2, 256(CX)
+	VBROADCASTSS 256(AX), Z4
+	VBROADCASTSS 260(AX), Z5
+	VBROADCASTSS tables<>+1152(SB), Z6
 	VMULPS       Z6, Z4, Z6
-	VSUBPS       Z6, Z3, Z3
-	VBROADCASTSS tables<>+940(SB), Z6
-	VMULPS       Z6, Z2, Z2
-	VBROADCASTSS tables<>+948(SB), Z6
-	VMULPS       Z6, Z4, Z4
-	VSUBPS       Z4, Z2, Z2
-	LEAQ         tables<>+192(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Z3, Z6, Z6
+	VBROADCASTSS tables<>+1156(SB), Z7
+	VMULPS       Z7, Z4, Z4
+	VSUBPS       Z3, Z4, Z3
+	VBROADCASTSS tables<>+1160(SB), Z4
+	VMULPS       Z4, Z5, Z4
+	VSUBPS       Z2, Z4, Z2
+	VBROADCASTSS tables<>+1164(SB), Z4
+	VMULPS       Z4, Z5, Z4
+	VSUBPS       Z1, Z4, Z1
+	LEAQ         tables<>+192(SB), DI
+	XORQ         SI, SI
 
 ratio0:
-	VBROADCASTSS (AX)(R8*1), Z4
-	VSUBPS       Z4, Z5, Z6
-	VBROADCASTSS (DX)(R8*1), Z7
-	VADDPS       Z7, Z3, Z7
-	VRCP14PS     Z7, Z7
-	VMULPS       Z6, Z6, Z6
-	VMULPS       Z7, Z6, Z6
-	VSUBPS       Z4, Z0, Z4
-	VBROADCASTSS 192(DX)(R8*1), Z7
+	VBROADCASTSS (AX)(SI*2), Z4
+	VSUBPS       Z4, Z6, Z5
+	VBROADCASTSS 60(CX)(SI*1), Z7
 	VADDPS       Z7, Z2, Z7
+	VRCP14PS     Z7, Z7
+	VMULPS       Z5, Z5, Z5
+	VMULPS       Z7, Z5, Z5
+	VSUBPS       Z4, Z3, Z4
+	VBROADCASTSS 252(CX)(SI*1), Z7
+	VADDPS       Z7, Z1, Z7
 	VRCP14PS     Z7, Z7
 	VMULPS       Z4, Z4, Z4
 	VMULPS       Z7, Z4, Z4
-	VMAXPS       Z4, Z6, Z4
-	VANDPS       (R9), Z4, Z4
-	VMAXPS       Z4, Z1, Z1
-	VMOVUPS      Z4, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x40, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000044
+	VPMAXSD      Z4, Z5, Z4
+	VANDPS       (DI), Z4, Z4
+	VPMAXSD      Z4, Z0, Z0
+	VMOVUPS      Z4, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x40, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000044
 	JLT          ratio0
 
 	// Second cuts from 17 on.
-	VBROADCASTSS 128(AX), Z0
-	VBROADCASTSS 128(CX), Z2
-	VMOVUPS      68(AX), Z3
-	VMOVUPS      68(CX), Z4
-	VBROADCASTSS tables<>+928(SB), Z5
-	VMULPS       Z5, Z0, Z5
-	VSUBPS       Z3, Z5, Z5
-	VBROADCASTSS tables<>+932(SB), Z6
-	VMULPS       Z6, Z0, Z0
-	VSUBPS       Z3, Z0, Z0
-	VBROADCASTSS tables<>+936(SB), Z3
-	VMULPS       Z3, Z2, Z3
-	VBROADCASTSS tables<>+944(SB), Z6
+	VMOVUPS      136(AX), Z1
+	VMOVUPS      200(AX), Z2
+	VMOVUPS      tables<>+384(SB), Z3
+	VMOVUPS      tables<>+448(SB), Z4
+	VPERMI2PS    Z2, Z1, Z3
+	VPERMI2PS    Z2, Z1, Z4
+	VBROADCASTSS tables<>+1172(SB), Z1
+	VMULPS       Z1, Z4, Z1
+	VBROADCASTSS tables<>+1168(SB), Z2
+	VMULPS       Z2, Z4, Z2
+	VMOVUPS      Z1, 128(CX)
+	VMOVUPS      Z2, 320(CX)
+	VBROADCASTSS 256(AX), Z4
+	VBROADCASTSS 260(AX), Z5
+	VBROADCASTSS tables<>+1152(SB), Z6
 	VMULPS       Z6, Z4, Z6
-	VSUBPS       Z6, Z3, Z3
-	VBROADCASTSS tables<>+940(SB), Z6
-	VMULPS       Z6, Z2, Z2
-	VBROADCASTSS tables<>+948(SB), Z6
-	VMULPS       Z6, Z4, Z4
-	VSUBPS       Z4, Z2, Z2
-	LEAQ         tables<>+256(SB), R9
-	XORQ         R8, R8
+	VSUBPS       Z3, Z6, Z6
+	VBROADCASTSS tables<>+1156(SB), Z7
+	VMULPS       Z7, Z4, Z4
+	VSUBPS       Z3, Z4, Z3
+	VBROADCASTSS tables<>+1160(SB), Z4
+	VMULPS       Z4, Z5, Z4
+	VSUBPS       Z2, Z4, Z2
+	VBROADCASTSS tables<>+1164(SB), Z4
+	VMULPS       Z4, Z5, Z4
+	VSUBPS       Z1, Z4, Z1
+	LEAQ         tables<>+256(SB), DI
+	XORQ         SI, SI
 
 ratio1:
-	VBROADCASTSS (AX)(R8*1), Z4
-	VSUBPS       Z4, Z5, Z6
-	VBROADCASTSS (DX)(R8*1), Z7
-	VADDPS       Z7, Z3, Z7
-	VRCP14PS     Z7, Z7
-	VMULPS       Z6, Z6, Z6
-	VMULPS       Z7, Z6, Z6
-	VSUBPS       Z4, Z0, Z4
-	VBROADCASTSS 192(DX)(R8*1), Z7
+	VBROADCASTSS (AX)(SI*2), Z4
+	VSUBPS       Z4, Z6, Z5
+	VBROADCASTSS 60(CX)(SI*1), Z7
 	VADDPS       Z7, Z2, Z7
+	VRCP14PS     Z7, Z7
+	VMULPS       Z5, Z5, Z5
+	VMULPS       Z7, Z5, Z5
+	VSUBPS       Z4, Z3, Z4
+	VBROADCASTSS 252(CX)(SI*1), Z7
+	VADDPS       Z7, Z1, Z7
 	VRCP14PS     Z7, Z7
 	VMULPS       Z4, Z4, Z4
 	VMULPS       Z7, Z4, Z4
-	VMAXPS       Z4, Z6, Z4
-	VANDPS       (R9), Z4, Z4
-	VMAXPS       Z4, Z1, Z1
-	VMOVUPS      Z4, (DI)
-	SUBQ         $0x04, R9
-	ADDQ         $0x40, DI
-	ADDQ         $0x04, R8
-	CMPQ         R8, $0x00000084
+	VPMAXSD      Z4, Z5, Z4
+	VANDPS       (DI), Z4, Z4
+	VPMAXSD      Z4, Z0, Z0
+	VMOVUPS      Z4, (BX)
+	SUBQ         $0x04, DI
+	ADDQ         $0x40, BX
+	ADDQ         $0x04, SI
+	CMPQ         SI, $0x00000084
 	JLT          ratio1
 
 	// The bits of those that are almost as large as the largest.
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VMAXPS        X0, X1, X1
-	VPSHUFD       $0x4e, X1, X0
-	VMAXPS        X0, X1, X1
-	VPSHUFD       $0xb1, X1, X0
-	VMAXPS        X0, X1, X1
-	MOVSS         X1, largest+32(FP)
-	VBROADCASTSS  X1, Z0
-	VBROADCASTSS  tables<>+952(SB), Z1
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPMAXSD       Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXSD       X1, X0, X0
+	MOVSS         X0, largest+24(FP)
+	VBROADCASTSS  X0, Z0
+	VBROADCASTSS  tables<>+1176(SB), Z1
 	VMULPS        Z1, Z0, Z0
-	XORQ          R8, R8
-
-bits0:
-	VMOVUPS (SI), Z1
-	VCMPPS  $0x0d, Z0, Z1, K1
-	KMOVW   K1, AX
-	MOVW    AX, (BX)(R8*4)
-	ADDQ    $0x40, SI
-	INCQ    R8
-	CMPQ    R8, $0x00000011
-	JLT     bits0
-	XORQ    R8, R8
-
-bits1:
-	VMOVUPS  (SI), Z1
-	VCMPPS   $0x0d, Z0, Z1, K1
-	KMOVW    K1, AX
-	MOVW     AX, 2(BX)(R8*4)
-	ADDQ     $0x40, SI
-	INCQ     R8
-	CMPQ     R8, $0x00000021
-	JLT      bits1
-	TESTL    $0xffffffff, 128(BX)
-	SETNE    AL
-	MOVBQZX  AL, AX
-	SHLQ     $0x10, AX
-	VMOVUPS  64(BX), Z0
-	VPTESTMD Z0, Z0, K1
-	KMOVW    K1, CX
-	ORQ      CX, AX
-	SHLQ     $0x10, AX
-	VMOVUPS  (BX), Z0
-	VPTESTMD Z0, Z0, K1
-	KMOVW    K1, CX
-	ORQ      CX, AX
-	MOVQ     AX, rows+40(FP)
+	VCMPPS        $0x12, 384(CX), Z0, K1
+	KMOVW         K1, (DX)
+	VCMPPS        $0x12, 448(CX), Z0, K1
+	KMOVW         K1, 4(DX)
+	VCMPPS        $0x12, 512(CX), Z0, K1
+	KMOVW         K1, 8(DX)
+	VCMPPS        $0x12, 576(CX), Z0, K1
+	KMOVW         K1, 12(DX)
+	VCMPPS        $0x12, 640(CX), Z0, K1
+	KMOVW         K1, 16(DX)
+	VCMPPS        $0x12, 704(CX), Z0, K1
+	KMOVW         K1, 20(DX)
+	VCMPPS        $0x12, 768(CX), Z0, K1
+	KMOVW         K1, 24(DX)
+	VCMPPS        $0x12, 832(CX), Z0, K1
+	KMOVW         K1, 28(DX)
+	VCMPPS        $0x12, 896(CX), Z0, K1
+	KMOVW         K1, 32(DX)
+	VCMPPS        $0x12, 960(CX), Z0, K1
+	KMOVW         K1, 36(DX)
+	VCMPPS        $0x12, 1024(CX), Z0, K1
+	KMOVW         K1, 40(DX)
+	VCMPPS        $0x12, 1088(CX), Z0, K1
+	KMOVW         K1, 44(DX)
+	VCMPPS        $0x12, 1152(CX), Z0, K1
+	KMOVW         K1, 48(DX)
+	VCMPPS        $0x12, 1216(CX), Z0, K1
+	KMOVW         K1, 52(DX)
+	VCMPPS        $0x12, 1280(CX), Z0, K1
+	KMOVW         K1, 56(DX)
+	VCMPPS        $0x12, 1344(CX), Z0, K1
+	KMOVW         K1, 60(DX)
+	VCMPPS        $0x12, 1408(CX), Z0, K1
+	KMOVW         K1, 64(DX)
+	VCMPPS        $0x12, 1472(CX), Z0, K1
+	KMOVW         K1, 2(DX)
+	VCMPPS        $0x12, 1536(CX), Z0, K1
+	KMOVW         K1, 6(DX)
+	VCMPPS        $0x12, 1600(CX), Z0, K1
+	KMOVW         K1, 10(DX)
+	VCMPPS        $0x12, 1664(CX), Z0, K1
+	KMOVW         K1, 14(DX)
+	VCMPPS        $0x12, 1728(CX), Z0, K1
+	KMOVW         K1, 18(DX)
+	VCMPPS        $0x12, 1792(CX), Z0, K1
+	KMOVW         K1, 22(DX)
+	VCMPPS        $0x12, 1856(CX), Z0, K1
+	KMOVW         K1, 26(DX)
+	VCMPPS        $0x12, 1920(CX), Z0, K1
+	KMOVW         K1, 30(DX)
+	VCMPPS        $0x12, 1984(CX), Z0, K1
+	KMOVW         K1, 34(DX)
+	VCMPPS        $0x12, 2048(CX), Z0, K1
+	KMOVW         K1, 38(DX)
+	VCMPPS        $0x12, 2112(CX), Z0, K1
+	KMOVW         K1, 42(DX)
+	VCMPPS        $0x12, 2176(CX), Z0, K1
+	KMOVW         K1, 46(DX)
+	VCMPPS        $0x12, 2240(CX), Z0, K1
+	KMOVW         K1, 50(DX)
+	VCMPPS        $0x12, 2304(CX), Z0, K1
+	KMOVW         K1, 54(DX)
+	VCMPPS        $0x12, 2368(CX), Z0, K1
+	KMOVW         K1, 58(DX)
+	VCMPPS        $0x12, 2432(CX), Z0, K1
+	KMOVW         K1, 62(DX)
+	VCMPPS        $0x12, 2496(CX), Z0, K1
+	KMOVW         K1, 66(DX)
+	VCMPPS        $0x12, 2560(CX), Z0, K1
+	KMOVW         K1, 70(DX)
+	VCMPPS        $0x12, 2624(CX), Z0, K1
+	KMOVW         K1, 74(DX)
+	VCMPPS        $0x12, 2688(CX), Z0, K1
+	KMOVW         K1, 78(DX)
+	VCMPPS        $0x12, 2752(CX), Z0, K1
+	KMOVW         K1, 82(DX)
+	VCMPPS        $0x12, 2816(CX), Z0, K1
+	KMOVW         K1, 86(DX)
+	VCMPPS        $0x12, 2880(CX), Z0, K1
+	KMOVW         K1, 90(DX)
+	VCMPPS        $0x12, 2944(CX), Z0, K1
+	KMOVW         K1, 94(DX)
+	VCMPPS        $0x12, 3008(CX), Z0, K1
+	KMOVW         K1, 98(DX)
+	VCMPPS        $0x12, 3072(CX), Z0, K1
+	KMOVW         K1, 102(DX)
+	VCMPPS        $0x12, 3136(CX), Z0, K1
+	KMOVW         K1, 106(DX)
+	VCMPPS        $0x12, 3200(CX), Z0, K1
+	KMOVW         K1, 110(DX)
+	VCMPPS        $0x12, 3264(CX), Z0, K1
+	KMOVW         K1, 114(DX)
+	VCMPPS        $0x12, 3328(CX), Z0, K1
+	KMOVW         K1, 118(DX)
+	VCMPPS        $0x12, 3392(CX), Z0, K1
+	KMOVW         K1, 122(DX)
+	VCMPPS        $0x12, 3456(CX), Z0, K1
+	KMOVW         K1, 126(DX)
+	VCMPPS        $0x12, 3520(CX), Z0, K1
+	KMOVW         K1, 130(DX)
+	TESTL         $0xffffffff, 128(DX)
+	SETNE         AL
+	MOVBQZX       AL, AX
+	SHLQ          $0x10, AX
+	VMOVUPS       64(DX), Z0
+	VPTESTMD      Z0, Z0, K1
+	KMOVW         K1, CX
+	ORQ           CX, AX
+	SHLQ          $0x10, AX
+	VMOVUPS       (DX), Z0
+	VPTESTMD      Z0, Z0, K1
+	KMOVW         K1, CX
+	ORQ           CX, AX
+	MOVQ          AX, rows+32(FP)
 	VZEROUPPER
 	RET
 
-// func ternaryPairCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, SSE
-TEXT ·ternaryPairCutsAVX512(SB), NOSPLIT, $0-48
-	MOVQ         x+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         work+16(FP), DX
-	ADDQ         $0x3f, DX
-	ANDQ         $-64, DX
-	MOVQ         cuts+24(FP), BX
-	VMOVUPS      (AX), Z0
-	VADDPS       68(AX), Z0, Z0
-	VMOVUPS      Z0, (DX)
-	VBROADCASTSS tables<>+948(SB), Z0
-	VMULPS       (CX), Z0, Z0
-	VBROADCASTSS tables<>+944(SB), Z2
-	VMULPS       (CX), Z2, Z2
-	VBROADCASTSS tables<>+948(SB), Z3
-	VMULPS       68(CX), Z3, Z3
-	VBROADCASTSS tables<>+944(SB), Z4
-	VMULPS       68(CX), Z4, Z4
-	VADDPS       Z3, Z0, Z5
-	VMOVUPS      Z5, 128(DX)
-	VADDPS       Z4, Z0, Z0
-	VMOVUPS      Z0, 256(DX)
-	VADDPS       Z3, Z2, Z0
-	VMOVUPS      Z0, 384(DX)
-	VADDPS       Z4, Z2, Z0
-	VMOVUPS      Z0, 512(DX)
-	VMOVUPS      4(AX), Z0
-	VADDPS       72(AX), Z0, Z0
-	VMOVUPS      Z0, 4(DX)
-	VBROADCASTSS tables<>+948(SB), Z0
-	VMULPS       4(CX), Z0, Z0
-	VBROADCASTSS tables<>+944(SB), Z2
-	VMULPS       4(CX), Z2, Z2
-	VBROADCASTSS tables<>+948(SB), Z3
-	VMULPS       72(CX), Z3, Z3
-	VBROADCASTSS tables<>+944(SB), Z4
-	VMULPS       72(CX), Z4, Z4
-	VADDPS       Z3, Z0, Z5
-	VMOVUPS      Z5, 132(DX)
-	VADDPS       Z4, Z0, Z0
-	VMOVUPS      Z0, 260(DX)
-	VADDPS       Z3, Z2, Z0
-	VMOVUPS      Z0, 388(DX)
-	VADDPS       Z4, Z2, Z0
-	VMOVUPS      Z0, 516(DX)
-	LEAQ         640(DX), SI
-	VPXORD       Z1, Z1, Z1
-	MOVQ         SI, DI
+// func ternaryPairCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, SSE
+TEXT ·ternaryPairCutsAVX512(SB), NOSPLIT, $0-40
+	MOVQ   sums+0(FP), AX
+	MOVQ   work+8(FP), CX
+	ADDQ   $0x3f, CX
+	ANDQ   $-64, CX
+	MOVQ   cuts+16(FP), DX
+	MOVL   $0x00000000, 60(CX)
+	MOVL   $0x00000000, 188(CX)
+	MOVL   $0x00000000, 316(CX)
+	MOVL   $0x00000000, 444(CX)
+	MOVL   $0x00000000, 572(CX)
+	VPXORD Z0, Z0, Z0
+	LEAQ   640(CX), BX
 
 	// Second cuts from 1 on.
-	VBROADCASTSS 64(AX), Z0
-	VBROADCASTSS 64(CX), Z2
-	VBROADCASTSS tables<>+928(SB), Z3
-	VMULPS       Z3, Z0, Z3
-	VBROADCASTSS tables<>+936(SB), Z4
-	VMULPS       Z4, Z2, Z4
-	VBROADCASTSS tables<>+944(SB), Z5
-	VMULPS       4(CX), Z5, Z5
-	VSUBPS       Z5, Z4, Z4
-	VBROADCASTSS tables<>+932(SB), Z5
-	VMULPS       Z5, Z0, Z0
-	VBROADCASTSS tables<>+940(SB), Z5
-	VMULPS       Z5, Z2, Z2
-	VBROADCASTSS tables<>+948(SB), Z5
-	VMULPS       4(CX), Z5, Z5
-	VSUBPS       Z5, Z2, Z2
-	VBROADCASTSS 132(AX), Z5
-	VBROADCASTSS 132(CX), Z6
-	VBROADCASTSS tables<>+928(SB), Z7
-	VMULPS       Z7, Z5, Z7
-	VBROADCASTSS tables<>+936(SB), Z8
-	VMULPS       Z8, Z6, Z8
-	VBROADCASTSS tables<>+944(SB), Z9
-	VMULPS       72(CX), Z9, Z9
-	VSUBPS       Z9, Z8, Z8
-	VBROADCASTSS tables<>+932(SB), Z9
+	VMOVUPS      16(AX), Z1
+	VMOVUPS      80(AX), Z2
+	VMOVUPS      144(AX), Z3
+	VMOVUPS      208(AX), Z4
+	VMOVUPS      tables<>+544(SB), Z5
+	VUNPCKLPS    Z2, Z1, Z6
+	VUNPCKLPS    Z4, Z3, Z7
+	VUNPCKLPD    Z7, Z6, Z8
+	VPERMPS      Z8, Z5, Z8
+	VUNPCKHPD    Z7, Z6, Z6
+	VPERMPS      Z6, Z5, Z6
+	VUNPCKHPS    Z2, Z1, Z1
+	VUNPCKHPS    Z4, Z3, Z2
+	VUNPCKLPD    Z2, Z1, Z3
+	VPERMPS      Z3, Z5, Z3
+	VUNPCKHPD    Z2, Z1, Z1
+	VPERMPS      Z1, Z5, Z1
+	VADDPS       Z6, Z8, Z2
+	VMOVUPS      Z2, 64(CX)
+	VBROADCASTSS 256(AX), Z4
+	VBROADCASTSS 264(AX), Z5
+	VBROADCASTSS tables<>+1172(SB), Z6
+	VMULPS       Z3, Z6, Z6
+	VBROADCASTSS tables<>+1168(SB), Z7
+	VMULPS       Z3, Z7, Z3
+	VBROADCASTSS tables<>+1152(SB), Z7
+	VMULPS       Z7, Z4, Z7
+	VBROADCASTSS tables<>+1160(SB), Z8
+	VMULPS       Z8, Z5, Z8
+	VSUBPS       Z3, Z8, Z8
+	VBROADCASTSS tables<>+1156(SB), Z9
+	VMULPS       Z9, Z4, Z4
+	VBROADCASTSS tables<>+1164(SB), Z9
 	VMULPS       Z9, Z5, Z5
-	VBROADCASTSS tables<>+940(SB), Z9
-	VMULPS       Z9, Z6, Z6
-	VBROADCASTSS tables<>+948(SB), Z9
-	VMULPS       72(CX), Z9, Z9
-	VSUBPS       Z9, Z6, Z6
-	VMOVUPS      4(AX), Z9
-	VADDPS       72(AX), Z9, Z9
-	VADDPS       Z7, Z3, Z10
-	VSUBPS       Z9, Z10, Z10
-	VADDPS       Z8, Z4, Z11
-	VADDPS       Z5, Z3, Z3
-	VSUBPS       Z9, Z3, Z3
-	VADDPS       Z6, Z4, Z4
-	VADDPS       Z7, Z0, Z7
-	VSUBPS       Z9, Z7, Z7
-	VADDPS       Z8, Z2, Z8
-	VADDPS       Z5, Z0, Z0
-	VSUBPS       Z9, Z0, Z0
-	VADDPS       Z6, Z2, Z2
-	LEAQ         tables<>+192(SB), CX
+	VSUBPS       Z6, Z5, Z5
+	VBROADCASTSS 260(AX), Z9
+	VBROADCASTSS 268(AX), Z10
+	VBROADCASTSS tables<>+1172(SB), Z11
+	VMULPS       Z1, Z11, Z11
+	VBROADCASTSS tables<>+1168(SB), Z12
+	VMULPS       Z1, Z12, Z1
+	VBROADCASTSS tables<>+1152(SB), Z12
+	VMULPS       Z12, Z9, Z12
+	VBROADCASTSS tables<>+1160(SB), Z13
+	VMULPS       Z13, Z10, Z13
+	VSUBPS       Z1, Z13, Z13
+	VBROADCASTSS tables<>+1156(SB), Z14
+	VMULPS       Z14, Z9, Z9
+	VBROADCASTSS tables<>+1164(SB), Z14
+	VMULPS       Z14, Z10, Z10
+	VSUBPS       Z11, Z10, Z10
+	VADDPS       Z11, Z6, Z14
+	VMOVUPS      Z14, 192(CX)
+	VADDPS       Z12, Z7, Z14
+	VSUBPS       Z2, Z14, Z14
+	VADDPS       Z13, Z8, Z15
+	VADDPS       Z1, Z6, Z6
+	VMOVUPS      Z6, 320(CX)
+	VADDPS       Z9, Z7, Z6
+	VSUBPS       Z2, Z6, Z6
+	VADDPS       Z10, Z8, Z7
+	VADDPS       Z11, Z3, Z8
+	VMOVUPS      Z8, 448(CX)
+	VADDPS       Z12, Z4, Z8
+	VSUBPS       Z2, Z8, Z8
+	VADDPS       Z13, Z5, Z11
+	VADDPS       Z1, Z3, Z1
+	VMOVUPS      Z1, 576(CX)
+	VADDPS       Z9, Z4, Z1
+	VSUBPS       Z2, Z1, Z1
+	VADDPS       Z10, Z5, Z2
+	LEAQ         tables<>+192(SB), SI
 	XORQ         AX, AX
 
 ratio0:
-	VBROADCASTSS (DX)(AX*1), Z5
-	VBROADCASTSS 128(DX)(AX*1), Z6
-	VSUBPS       Z5, Z10, Z9
-	VADDPS       Z6, Z11, Z6
-	VRCP14PS     Z6, Z6
-	VMULPS       Z9, Z9, Z9
-	VMULPS       Z6, Z9, Z6
-	VBROADCASTSS 256(DX)(AX*1), Z9
-	VSUBPS       Z5, Z3, Z12
-	VADDPS       Z9, Z4, Z9
-	VRCP14PS     Z9, Z9
-	VMULPS       Z12, Z12, Z12
-	VMULPS       Z9, Z12, Z9
-	VMAXPS       Z9, Z6, Z6
-	VBROADCASTSS 384(DX)(AX*1), Z9
-	VSUBPS       Z5, Z7, Z12
-	VADDPS       Z9, Z8, Z9
-	VRCP14PS     Z9, Z9
-	VMULPS       Z12, Z12, Z12
-	VMULPS       Z9, Z12, Z9
-	VMAXPS       Z9, Z6, Z6
-	VBROADCASTSS 512(DX)(AX*1), Z9
-	VSUBPS       Z5, Z0, Z5
-	VADDPS       Z9, Z2, Z9
+	VBROADCASTSS 60(CX)(AX*1), Z3
+	VSUBPS       Z3, Z14, Z4
+	VBROADCASTSS 188(CX)(AX*1), Z5
+	VADDPS       Z5, Z15, Z5
+	VRCP14PS     Z5, Z5
+	VMULPS       Z4, Z4, Z4
+	VMULPS       Z5, Z4, Z4
+	VSUBPS       Z3, Z6, Z5
+	VBROADCASTSS 316(CX)(AX*1), Z9
+	VADDPS       Z9, Z7, Z9
 	VRCP14PS     Z9, Z9
 	VMULPS       Z5, Z5, Z5
 	VMULPS       Z9, Z5, Z5
-	VMAXPS       Z5, Z6, Z5
-	VANDPS       (CX), Z5, Z5
-	VMAXPS       Z5, Z1, Z1
-	VMOVUPS      Z5, (DI)
-	SUBQ         $0x04, CX
-	ADDQ         $0x40, DI
+	VPMAXSD      Z5, Z4, Z4
+	VSUBPS       Z3, Z8, Z5
+	VBROADCASTSS 444(CX)(AX*1), Z9
+	VADDPS       Z9, Z11, Z9
+	VRCP14PS     Z9, Z9
+	VMULPS       Z5, Z5, Z5
+	VMULPS       Z9, Z5, Z5
+	VPMAXSD      Z5, Z4, Z4
+	VSUBPS       Z3, Z1, Z3
+	VBROADCASTSS 572(CX)(AX*1), Z5
+	VADDPS       Z5, Z2, Z5
+	VRCP14PS     Z5, Z5
+	VMULPS       Z3, Z3, Z3
+	VMULPS       Z5, Z3, Z3
+	VPMAXSD      Z3, Z4, Z3
+	VANDPS       (SI), Z3, Z3
+	VPMAXSD      Z3, Z0, Z0
+	VMOVUPS      Z3, (BX)
+	SUBQ         $0x04, SI
+	ADDQ         $0x40, BX
 	ADDQ         $0x04, AX
 	CMPQ         AX, $0x00000044
 	JLT          ratio0
 
 	// The bits of those that are almost as large as the largest.
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF32X4 $0x01, Y0, X1
-	VMAXPS        X0, X1, X1
-	VPSHUFD       $0x4e, X1, X0
-	VMAXPS        X0, X1, X1
-	VPSHUFD       $0xb1, X1, X0
-	VMAXPS        X0, X1, X1
-	MOVSS         X1, largest+32(FP)
-	VBROADCASTSS  X1, Z0
-	VBROADCASTSS  tables<>+952(SB), Z1
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VPMAXSD       Y0, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X0
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0x4e, X0, X1
+	VPMAXSD       X1, X0, X0
+	VPSHUFD       $0xb1, X0, X1
+	VPMAXSD       X1, X0, X0
+	MOVSS         X0, largest+24(FP)
+	VBROADCASTSS  X0, Z0
+	VBROADCASTSS  tables<>+1176(SB), Z1
 	VMULPS        Z1, Z0, Z0
-	XORQ          AX, AX
-
-bits0:
-	VMOVUPS  (SI), Z1
-	VCMPPS   $0x0d, Z0, Z1, K1
-	KMOVW    K1, CX
-	MOVW     CX, (BX)(AX*4)
-	ADDQ     $0x40, SI
-	INCQ     AX
-	CMPQ     AX, $0x00000011
-	JLT      bits0
-	TESTL    $0xffffffff, 64(BX)
-	SETNE    AL
-	MOVBQZX  AL, AX
-	SHLQ     $0x10, AX
-	VMOVUPS  (BX), Z0
-	VPTESTMD Z0, Z0, K1
-	KMOVW    K1, CX
-	ORQ      CX, AX
-	MOVQ     AX, rows+40(FP)
+	VCMPPS        $0x12, 640(CX), Z0, K1
+	KMOVW         K1, (DX)
+	VCMPPS        $0x12, 704(CX), Z0, K1
+	KMOVW         K1, 4(DX)
+	VCMPPS        $0x12, 768(CX), Z0, K1
+	KMOVW         K1, 8(DX)
+	VCMPPS        $0x12, 832(CX), Z0, K1
+	KMOVW         K1, 12(DX)
+	VCMPPS        $0x12, 896(CX), Z0, K1
+	KMOVW         K1, 16(DX)
+	VCMPPS        $0x12, 960(CX), Z0, K1
+	KMOVW         K1, 20(DX)
+	VCMPPS        $0x12, 1024(CX), Z0, K1
+	KMOVW         K1, 24(DX)
+	VCMPPS        $0x12, 1088(CX), Z0, K1
+	KMOVW         K1, 28(DX)
+	VCMPPS        $0x12, 1152(CX), Z0, K1
+	KMOVW         K1, 32(DX)
+	VCMPPS        $0x12, 1216(CX), Z0, K1
+	KMOVW         K1, 36(DX)
+	VCMPPS        $0x12, 1280(CX), Z0, K1
+	KMOVW         K1, 40(DX)
+	VCMPPS        $0x12, 1344(CX), Z0, K1
+	KMOVW         K1, 44(DX)
+	VCMPPS        $0x12, 1408(CX), Z0, K1
+	KMOVW         K1, 48(DX)
+	VCMPPS        $0x12, 1472(CX), Z0, K1
+	KMOVW         K1, 52(DX)
+	VCMPPS        $0x12, 1536(CX), Z0, K1
+	KMOVW         K1, 56(DX)
+	VCMPPS        $0x12, 1600(CX), Z0, K1
+	KMOVW         K1, 60(DX)
+	VCMPPS        $0x12, 1664(CX), Z0, K1
+	KMOVW         K1, 64(DX)
+	TESTL         $0xffffffff, 64(DX)
+	SETNE         AL
+	MOVBQZX       AL, AX
+	SHLQ          $0x10, AX
+	VMOVUPS       (DX), Z0
+	VPTESTMD      Z0, Z0, K1
+	KMOVW         K1, CX
+	ORQ           CX, AX
+	MOVQ          AX, rows+32(FP)
 	VZEROUPPER
 	RET
 
@@ -3464,27 +3482,27 @@ TEXT ·ternaryNearestAVX512(SB), NOSPLIT, $0-48
 	VSUBPS          Z0, Z3, Z0
 	VMULPS          Z0, Z1, Z1
 	VMULPS          Z0, Z1, Z0
-	VMOVUPS         tables<>+416(SB), Z1
+	VMOVUPS         tables<>+640(SB), Z1
 	VPERMI2PS       Z0, Z2, Z1
-	VMOVUPS         tables<>+480(SB), Z3
+	VMOVUPS         tables<>+704(SB), Z3
 	VPERMI2PS       Z0, Z2, Z3
-	VMOVUPS         tables<>+544(SB), Z7
+	VMOVUPS         tables<>+768(SB), Z7
 	VPERMI2PS       Z0, Z2, Z7
-	VMOVUPS         tables<>+608(SB), Z8
+	VMOVUPS         tables<>+832(SB), Z8
 	VPERMI2PS       Z0, Z2, Z8
-	VMOVUPS         tables<>+672(SB), Z9
+	VMOVUPS         tables<>+896(SB), Z9
 	VPERMI2PS       Z0, Z2, Z9
-	VMOVUPS         tables<>+736(SB), Z10
+	VMOVUPS         tables<>+960(SB), Z10
 	VPERMI2PS       Z0, Z2, Z10
-	VMOVUPS         tables<>+800(SB), Z11
+	VMOVUPS         tables<>+1024(SB), Z11
 	VPERMI2PS       Z0, Z2, Z11
-	VMOVUPS         tables<>+864(SB), Z12
+	VMOVUPS         tables<>+1088(SB), Z12
 	VPERMI2PS       Z0, Z2, Z12
 	VADDPS          Z3, Z1, Z0
-	VBROADCASTSS    tables<>+960(SB), Z1
+	VBROADCASTSS    tables<>+1184(SB), Z1
 	VPXORD          Z4, Z4, Z4
 	VMOVUPS         tables<>+320(SB), Z2
-	VBROADCASTSS    tables<>+972(SB), Z3
+	VBROADCASTSS    tables<>+1196(SB), Z3
 
 points:
 	VPMOVZXWD (AX), Z13
@@ -3524,7 +3542,7 @@ points:
 	VMINPS        X0, X2, X2
 	VBROADCASTSS  X2, Z0
 	VCMPPS        $0x00, Z0, Z1, K1
-	VBROADCASTSS  tables<>+964(SB), Z0
+	VBROADCASTSS  tables<>+1188(SB), Z0
 	VBLENDMPS     Z4, Z0, K1, Z6
 	VEXTRACTF64X4 $0x01, Z6, Y0
 	VPMINSD       Y6, Y0, Y0
@@ -3539,25 +3557,28 @@ points:
 	VZEROUPPER
 	RET
 
-// func ternaryFitAVX2(points *uint16, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)
+// func ternaryFitAVX2(points *uint16, which *uint8, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·ternaryFitAVX2(SB), NOSPLIT, $64-48
+TEXT ·ternaryFitAVX2(SB), NOSPLIT, $64-56
 	MOVQ    points+0(FP), AX
-	MOVQ    values+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    w+24(FP), BX
-	MOVQ    groups+32(FP), SI
+	MOVQ    which+8(FP), CX
+	MOVQ    values+16(FP), DX
+	MOVQ    x+24(FP), BX
+	MOVQ    w+32(FP), SI
+	MOVQ    groups+40(FP), DI
 	VXORPS  X0, X0, X0
 	VXORPS  X1, X1, X1
-	VMOVUPS tables<>+384(SB), Y2
+	VMOVUPS tables<>+608(SB), Y2
 
 group:
 	VPBROADCASTW   (AX), Y3
 	VPSRLVD        Y2, Y3, Y3
-	VBROADCASTF128 (CX), Y4
+	MOVBQZX        (CX), R8
+	SHLQ           $0x04, R8
+	VBROADCASTF128 (DX)(R8*1), Y4
 	VPERMILPS      Y3, Y4, Y4
-	VMULPS         (BX), Y4, Y3
-	VMULPS         (DX), Y3, Y5
+	VMULPS         (SI), Y4, Y3
+	VMULPS         (BX), Y3, Y5
 	VMOVUPS        Y5, (SP)
 	VMULPS         Y4, Y3, Y3
 	VMOVUPS        Y3, 32(SP)
@@ -3578,12 +3599,12 @@ group:
 	VADDSS         28(SP), X0, X0
 	VADDSS         60(SP), X1, X1
 	ADDQ           $0x02, AX
-	ADDQ           $0x10, CX
-	ADDQ           $0x20, DX
+	INCQ           CX
 	ADDQ           $0x20, BX
-	DECQ           SI
+	ADDQ           $0x20, SI
+	DECQ           DI
 	JNE            group
-	MOVSS          X0, xq+40(FP)
-	MOVSS          X1, qq+44(FP)
+	MOVSS          X0, xq+48(FP)
+	MOVSS          X1, qq+52(FP)
 	VZEROUPPER
 	RET

@@ -2,16 +2,16 @@
 
 package kernel
 
-// Sums does nothing: there is no kernel.
-func (s *IQ1S) Sums(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+// Sum does nothing: there is no kernel.
+func (s *IQ1S) Sum(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	return false
 }
 
 // LikelyCuts does nothing: there is no kernel.
 func (s *IQ1S) LikelyCuts(work *TernaryWork) bool { return false }
 
-// Sums does nothing: there is no kernel.
-func (s *IQ1M) Sums(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+// Sum does nothing: there is no kernel.
+func (s *IQ1M) Sum(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	return false
 }
 
@@ -19,9 +19,11 @@ func (s *IQ1M) Sums(w, x *[16]float32, importance []float32, variance, least flo
 func (s *IQ1M) LikelyCuts(work *TernaryWork) bool { return false }
 
 // NearestTernary does nothing: there is no kernel.
-func NearestTernary(points []uint16, x, w *[8]float32, values *[4]float32) int { return -1 }
+func NearestTernary(points []uint16, x, w *[8]float32, values *[4]float32) (uint16, bool) {
+	return 0, false
+}
 
 // FitTernary does nothing: there is no kernel.
-func FitTernary(points []uint16, values [][4]float32, x, w []float32) (xq, qq float32, ok bool) {
+func FitTernary(points []uint16, which []uint8, values *[16][4]float32, x, w []float32) (xq, qq float32, ok bool) {
 	return 0, 0, false
 }

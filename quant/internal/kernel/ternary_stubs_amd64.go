@@ -4,57 +4,57 @@
 
 package kernel
 
-// ternarySums32AVX2 weighs 32 values, finds their places in their order, and sums x*w and w over the first of them for each of the 1 parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 80 floats. It needs AVX2 and F16C.
+// ternarySums32AVX2 weighs 32 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 1, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternarySums32AVX2(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternarySums32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternarySums16AVX2 weighs 16 values, finds their places in their order, and sums x*w and w over the first of them for each of the 2 parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 48 floats. It needs AVX2 and F16C.
+// ternarySums16AVX2 weighs 16 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 2, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternarySums16AVX2(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternarySums16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
 // ternaryCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternaryCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+func ternaryCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
 // ternaryPairCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternaryPairCutsAVX2(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+func ternaryPairCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
 // ternaryNearestAVX2 returns which of the points, 8 for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three values. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternaryNearestAVX2(points *uint16, vectors int, x *float32, w *float32, values *float32) (place int)
 
-// ternarySums32AVX512 weighs 32 values, finds their places in their order, and sums x*w and w over the first of them for each of the 1 parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 80 floats. It needs AVX512F, BW, DQ and VL.
+// ternarySums32AVX512 weighs 32 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 1, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func ternarySums32AVX512(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternarySums32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternarySums16AVX512 weighs 16 values, finds their places in their order, and sums x*w and w over the first of them for each of the 2 parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 48 floats. It needs AVX512F, BW, DQ and VL.
+// ternarySums16AVX512 weighs 16 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 2, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func ternarySums16AVX512(x *float32, importance *float32, w *float32, sumX *float32, sumW *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternarySums16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
 // ternaryCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func ternaryCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+func ternaryCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
 // ternaryPairCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func ternaryPairCutsAVX512(x *float32, w *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
+func ternaryPairCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
 // ternaryNearestAVX512 returns which of the points, 16 for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three values. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func ternaryNearestAVX512(points *uint16, vectors int, x *float32, w *float32, values *float32) (place int)
 
-// ternaryFitAVX2 returns the sums of w*x*v and w*v^2, v being the four values of each group as the levels of its point say. These are two bits each, from the lowest up. It needs AVX2 and F16C.
+// ternaryFitAVX2 returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of eight mean: those of its four values that which tells. Levels are two bits each, from the lowest up. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternaryFitAVX2(points *uint16, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)
+func ternaryFitAVX2(points *uint16, which *uint8, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)
