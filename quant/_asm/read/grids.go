@@ -204,7 +204,7 @@ func readIQ3S(r *reader) {
 	levels = r.pairs(levels).AsX().(reg.VecVirtual)
 	VPADDB(levels, levels, levels)
 	VPADDB(r.same(1), levels, levels)
-	putScales(stored, levels, 8, func(x reg.VecVirtual) { VMULPS(d.AsY(), x, x) })
+	putScales(stored, levels, 8, scale(d.AsY()))
 	scales, indices := pointer(stored), AllocLocal(32)
 	points, low, high, signs := param("points"), pointer(r.in(2)), pointer(r.in(66)), pointer(r.in(74))
 	r.times(8, 32, func() {

@@ -95,19 +95,16 @@ func (r *reader) leaveSpecial(m Mem, mask uint32) {
 // first.
 func expand(v ISA, levels Op, n int, body func(i int, x reg.VecVirtual)) {
 	for i := 0; i < n; i += v.Width {
-		part := levels
-		if m, ok := levels.(Mem); ok {
-			part = m.Offset(i)
-		} else {
-			part = levels.(reg.VecVirtual).AsX()
-			if i == 8 {
-				upper := XMM()
-				VPSRLDQ(U8(8), part, upper)
-				part = upper
-			}
-		}
 		x := v.Vector()
-		VPMOVSXBD(part, x)
+		switch m, ok := levels.(Mem); {
+		case ok:
+			VPMOVSXBD(m.Offset(i), x)
+		case i == 0:
+			VPMOVSXBD(levels.(reg.VecVirtual).AsX(), x)
+		default:
+			VPSRLDQ(U8(8), levels.(reg.VecVirtual).AsX(), x.AsX())
+			VPMOVSXBD(x.AsX(), x)
+		}
 		VCVTDQ2PS(x, x)
 		body(i, x)
 	}
@@ -131,7 +128,7 @@ func (r *reader) put32(element int, levels reg.VecVirtual, then0, then1 func(x r
 }
 
 // scale and affine are what put does to levels.
-func scale(d reg.VecVirtual) func(x reg.VecVirtual) {
+func scale(d Op) func(x reg.VecVirtual) {
 	return func(x reg.VecVirtual) { VMULPS(d, x, x) }
 }
 

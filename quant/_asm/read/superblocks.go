@@ -16,8 +16,8 @@ func readQ2K(r *reader) {
 	VPAND(loadX(r.in(0)), loadX(r.same(15)), low)
 	VPSRLW(U8(4), loadX(r.in(0)), high)
 	VPAND(r.same(15), high, high)
-	putScales(scales, low, 16, func(x reg.VecVirtual) { VMULPS(d.AsY(), x, x) })
-	putScales(minima, high, 16, func(x reg.VecVirtual) { VMULPS(dmin.AsY(), x, x) })
+	putScales(scales, low, 16, scale(d.AsY()))
+	putScales(minima, high, 16, scale(dmin.AsY()))
 	s, m, packed := pointer(scales), pointer(minima), pointer(r.in(16))
 	r.times(2, 128, func() {
 		q := loadY(Mem{Base: packed})
@@ -49,7 +49,7 @@ func readQ3K(r *reader) {
 	VPSLLW(U8(4), high, high)
 	VPOR(high, low, low)
 	VPSUBB(r.same(32), low, low)
-	putScales(scales, low, 16, func(x reg.VecVirtual) { VMULPS(d.AsY(), x, x) })
+	putScales(scales, low, 16, scale(d.AsY()))
 	at, packed, qh := pointer(scales), pointer(r.in(32)), loadY(r.in(0))
 	r.times(2, 128, func() {
 		ql := loadY(Mem{Base: packed})
@@ -86,9 +86,9 @@ func (r *reader) scalesAndMinima() Mem {
 	VPAND(mask(0x30303030, 0), high, high)
 	VPOR(high, low, low)
 	scales := AllocLocal(64)
-	putScales(scales, low, 8, func(x reg.VecVirtual) { VMULPS(d.AsY(), x, x) })
+	putScales(scales, low, 8, scale(d.AsY()))
 	VPSRLDQ(U8(8), low, low)
-	putScales(scales.Offset(32), low, 8, func(x reg.VecVirtual) { VMULPS(dmin.AsY(), x, x) })
+	putScales(scales.Offset(32), low, 8, scale(dmin.AsY()))
 	return scales
 }
 
@@ -131,7 +131,7 @@ func readQ5K(r *reader) {
 func readQ6K(r *reader) {
 	d := r.half(r.in(208))
 	scales := AllocLocal(64)
-	putScales(scales, r.in(192), 16, func(x reg.VecVirtual) { VMULPS(d.AsY(), x, x) })
+	putScales(scales, r.in(192), 16, scale(d.AsY()))
 	s, low, high := pointer(scales), pointer(r.in(0)), pointer(r.in(128))
 	r.times(2, 128, func() {
 		qh := loadY(Mem{Base: high})

@@ -419,8 +419,8 @@ block:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, (AX)
-	VPSRLDQ      $0x08, X2, X1
-	VPMOVSXBD    X1, Y3
+	VPSRLDQ      $0x08, X2, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 32(AX)
@@ -429,8 +429,8 @@ block:
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 64(AX)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 96(AX)
@@ -499,8 +499,8 @@ block:
 	VMULPS       Y2, Y4, Y4
 	VADDPS       Y3, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	VPSRLDQ      $0x08, X1, X0
-	VPMOVSXBD    X0, Y4
+	VPSRLDQ      $0x08, X1, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y2, Y4, Y4
 	VADDPS       Y3, Y4, Y4
@@ -511,8 +511,8 @@ block:
 	VMULPS       Y2, Y1, Y1
 	VADDPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(AX)
-	VPSRLDQ      $0x08, X0, X0
-	VPMOVSXBD    X0, Y1
+	VPSRLDQ      $0x08, X0, X1
+	VPMOVSXBD    X1, Y1
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VADDPS       Y3, Y1, Y1
@@ -592,8 +592,8 @@ block:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, (AX)
-	VPSRLDQ      $0x08, X1, X2
-	VPMOVSXBD    X2, Y3
+	VPSRLDQ      $0x08, X1, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 32(AX)
@@ -683,8 +683,8 @@ block:
 	VMULPS       Y2, Y4, Y4
 	VADDPS       Y3, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	VPSRLDQ      $0x08, X0, X1
-	VPMOVSXBD    X1, Y4
+	VPSRLDQ      $0x08, X0, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y2, Y4, Y4
 	VADDPS       Y3, Y4, Y4
@@ -2060,8 +2060,8 @@ part:
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y2, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	VPSRLDQ      $0x08, X3, X1
-	VPMOVSXBD    X1, Y4
+	VPSRLDQ      $0x08, X3, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 32(AX)
@@ -2070,8 +2070,8 @@ part:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(AX)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y3
+	VPSRLDQ      $0x08, X1, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 96(AX)
@@ -2190,8 +2190,8 @@ block:
 	VMULPS       Y0, Y2, Y2
 	VMULPS       readConstants<>+608(SB), Y2, Y2
 	VMOVUPS      Y2, (SP)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VADDPS       readConstants<>+576(SB), Y2, Y2
 	VMULPS       Y0, Y2, Y2
@@ -2239,8 +2239,8 @@ part:
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	VPSRLDQ      $0x08, X2, X1
-	VPMOVSXBD    X1, Y4
+	VPSRLDQ      $0x08, X2, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 32(AX)
@@ -2292,8 +2292,8 @@ block:
 	VMULPS       Y0, Y2, Y2
 	VMULPS       readConstants<>+608(SB), Y2, Y2
 	VMOVUPS      Y2, (SP)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VADDPS       readConstants<>+576(SB), Y2, Y2
 	VMULPS       Y0, Y2, Y2
@@ -2429,8 +2429,8 @@ part:
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y2, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	VPSRLDQ      $0x08, X3, X1
-	VPMOVSXBD    X1, Y4
+	VPSRLDQ      $0x08, X3, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y2, Y4, Y4
 	VMOVUPS      Y4, 32(AX)
@@ -2439,8 +2439,8 @@ part:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 64(AX)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y3
+	VPSRLDQ      $0x08, X1, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y2, Y3, Y3
 	VMOVUPS      Y3, 96(AX)
@@ -2778,8 +2778,8 @@ block:
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, (AX)
-	VPSRLDQ      $0x08, X3, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X3, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 32(AX)
@@ -2788,8 +2788,8 @@ block:
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 64(AX)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 96(AX)
@@ -2903,8 +2903,8 @@ part:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, (AX)
-	VPSRLDQ      $0x08, X1, X2
-	VPMOVSXBD    X2, Y3
+	VPSRLDQ      $0x08, X1, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 32(AX)
@@ -3048,8 +3048,8 @@ block:
 	VMULPS       Y0, Y2, Y2
 	VMULPS       readConstants<>+608(SB), Y2, Y2
 	VMOVUPS      Y2, (SP)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VADDPS       readConstants<>+576(SB), Y2, Y2
 	VMULPS       Y0, Y2, Y2
@@ -3093,8 +3093,8 @@ part:
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, (AX)
-	VPSRLDQ      $0x08, X2, X1
-	VPMOVSXBD    X1, Y4
+	VPSRLDQ      $0x08, X2, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 32(AX)
@@ -3131,8 +3131,8 @@ part:
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 128(AX)
-	VPSRLDQ      $0x08, X2, X1
-	VPMOVSXBD    X1, Y4
+	VPSRLDQ      $0x08, X2, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 160(AX)
@@ -3186,8 +3186,8 @@ block:
 	VMULPS       Y0, Y2, Y2
 	VMULPS       readConstants<>+608(SB), Y2, Y2
 	VMOVUPS      Y2, (SP)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VADDPS       readConstants<>+576(SB), Y2, Y2
 	VMULPS       Y0, Y2, Y2
@@ -3781,8 +3781,8 @@ block:
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 128(AX)
-	VPSRLDQ      $0x08, X4, X2
-	VPMOVSXBD    X2, Y6
+	VPSRLDQ      $0x08, X4, X6
+	VPMOVSXBD    X6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 160(AX)
@@ -3791,8 +3791,8 @@ block:
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 192(AX)
-	VPSRLDQ      $0x08, X2, X2
-	VPMOVSXBD    X2, Y4
+	VPSRLDQ      $0x08, X2, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 224(AX)
@@ -3806,8 +3806,8 @@ block:
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 704(AX)
-	VPSRLDQ      $0x08, X4, X2
-	VPMOVSXBD    X2, Y4
+	VPSRLDQ      $0x08, X4, X4
+	VPMOVSXBD    X4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VMULPS       Y0, Y4, Y4
 	VMOVUPS      Y4, 736(AX)
@@ -3825,8 +3825,8 @@ block:
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 256(AX)
-	VPSRLDQ      $0x08, X1, X2
-	VPMOVSXBD    X2, Y6
+	VPSRLDQ      $0x08, X1, X6
+	VPMOVSXBD    X6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 288(AX)
@@ -3869,8 +3869,8 @@ block:
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 384(AX)
-	VPSRLDQ      $0x08, X3, X2
-	VPMOVSXBD    X2, Y6
+	VPSRLDQ      $0x08, X3, X6
+	VPMOVSXBD    X6, Y6
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 416(AX)
@@ -3879,8 +3879,8 @@ block:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 448(AX)
-	VPSRLDQ      $0x08, X2, X2
-	VPMOVSXBD    X2, Y3
+	VPSRLDQ      $0x08, X2, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 480(AX)
@@ -3894,8 +3894,8 @@ block:
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y0, Y6, Y6
 	VMOVUPS      Y6, 832(AX)
-	VPSRLDQ      $0x08, X3, X2
-	VPMOVSXBD    X2, Y3
+	VPSRLDQ      $0x08, X3, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 864(AX)
@@ -3913,8 +3913,8 @@ block:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 512(AX)
-	VPSRLDQ      $0x08, X4, X2
-	VPMOVSXBD    X2, Y3
+	VPSRLDQ      $0x08, X4, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 544(AX)
@@ -3923,8 +3923,8 @@ block:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 576(AX)
-	VPSRLDQ      $0x08, X2, X2
-	VPMOVSXBD    X2, Y3
+	VPSRLDQ      $0x08, X2, X3
+	VPMOVSXBD    X3, Y3
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y0, Y3, Y3
 	VMOVUPS      Y3, 608(AX)
@@ -4370,8 +4370,8 @@ block:
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, (AX)
-	VPSRLDQ      $0x08, X3, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X3, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 32(AX)
@@ -4380,8 +4380,8 @@ block:
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 64(AX)
-	VPSRLDQ      $0x08, X1, X1
-	VPMOVSXBD    X1, Y2
+	VPSRLDQ      $0x08, X1, X2
+	VPMOVSXBD    X2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMULPS       Y0, Y2, Y2
 	VMOVUPS      Y2, 96(AX)
@@ -4466,8 +4466,8 @@ block:
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VMOVUPS      Y1, (AX)
-	VPSRLDQ      $0x08, X4, X0
-	VPMOVSXBD    X0, Y1
+	VPSRLDQ      $0x08, X4, X1
+	VPMOVSXBD    X1, Y1
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 32(AX)
@@ -4476,8 +4476,8 @@ block:
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 64(AX)
-	VPSRLDQ      $0x08, X0, X0
-	VPMOVSXBD    X0, Y1
+	VPSRLDQ      $0x08, X0, X1
+	VPMOVSXBD    X1, Y1
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 96(AX)
@@ -4494,8 +4494,8 @@ block:
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 128(AX)
-	VPSRLDQ      $0x08, X4, X0
-	VPMOVSXBD    X0, Y1
+	VPSRLDQ      $0x08, X4, X1
+	VPMOVSXBD    X1, Y1
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y2, Y1, Y1
 	VMOVUPS      Y1, 160(AX)
@@ -4504,8 +4504,8 @@ block:
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 192(AX)
-	VPSRLDQ      $0x08, X0, X0
-	VPMOVSXBD    X0, Y1
+	VPSRLDQ      $0x08, X0, X1
+	VPMOVSXBD    X1, Y1
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y3, Y1, Y1
 	VMOVUPS      Y1, 224(AX)
