@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // A Q3_K block is 16 sub-blocks of 16 values x = d*(s - 32)*(q - 4):
@@ -25,6 +26,10 @@ var q3K = codec{quantize: quantizeQ3K, dequantize: dequantizeQ3K, float: gguf.F1
 
 func quantizeQ3K(dst []byte, src, importance []float32) {
 	var work symmetricBatch
+	var weights []float32
+	if importance != nil {
+		weights = make([]float32, 256*batch)
+	}
 	for len(src) > 0 {
 		n := min(batch, len(src)/256)
 		x := src[:256*n]
@@ -33,7 +38,7 @@ func quantizeQ3K(dst []byte, src, importance []float32) {
 			fitByDescents(q, x, scales, 4)
 			fitScales(levels, scales, d, 32, 0)
 		} else {
-			work.fitWeightedQ3K(x, importance[:256*n])
+			work.fitWeightedQ3K(x, importance[:256*n], weights[:256*n])
 			importance = importance[256*n:]
 		}
 		blocks := dst[:110*n]
@@ -47,19 +52,17 @@ func quantizeQ3K(dst []byte, src, importance []float32) {
 			packScalesQ3K((*[12]byte)(block[96:]), levels)
 		}
 		roundSubBlocks(q, x, scales, 4)
-		for b := range d {
-			packQ3K((*[110]byte)(blocks[110*b:]), (*[256]uint8)(q[256*b:]))
-		}
+		packQ3K(blocks, q)
 		dst, src = dst[110*n:], src[256*n:]
 	}
 }
 
 // fitWeightedQ3K finds the integers of values and scales, and d, with
-// importances. It fits d too, to the scales weighted by the sums of their
-// sub-blocks.
-func (work *symmetricBatch) fitWeightedQ3K(x, importance []float32) {
+// importances. weights has room for those it makes. It fits d too, to the scales
+// weighted by the sums of their sub-blocks.
+func (work *symmetricBatch) fitWeightedQ3K(x, importance, weights []float32) {
 	n := len(x) / 256
-	scales, totals, weights := work.scales[:16*n], work.totals[:16*n], work.weights[:256*n]
+	scales, totals := work.scales[:16*n], work.totals[:16*n]
 	var sums [batch]float32
 	sumSuperBlocks(sums[:n], x)
 	for b := range n {
@@ -81,17 +84,22 @@ func packScalesQ3K(packed *[12]byte, levels *[16]uint8) {
 	binary.LittleEndian.PutUint32(packed[8:], high)
 }
 
-// packQ3K stores the integers.
-func packQ3K(block *[110]byte, q *[256]uint8) {
-	for i := 0; i < 32; i += 8 {
-		var high uint64
-		for part := range 8 {
-			high |= eightBytes(q[32*part+i:]) >> 2 & ofEach(1) << part
-		}
-		binary.LittleEndian.PutUint64(block[i:], high)
+// packQ3K stores the integers of super-blocks.
+func packQ3K(blocks, q []uint8) {
+	if kernel.PackQ3K(blocks, q) {
+		return
 	}
-	for h := range 2 {
-		packPairs((*[32]byte)(block[32+32*h:]), (*[128]uint8)(q[128*h:]), 0)
+	for ; len(q) > 0; blocks, q = blocks[110:], q[256:] {
+		for i := 0; i < 32; i += 8 {
+			var high uint64
+			for part := range 8 {
+				high |= eightBytes(q[32*part+i:]) >> 2 & ofEach(1) << part
+			}
+			binary.LittleEndian.PutUint64(blocks[i:], high)
+		}
+		for h := range 2 {
+			packPairs((*[32]byte)(blocks[32+32*h:]), (*[128]uint8)(q[128*h:]), 0)
+		}
 	}
 }
 

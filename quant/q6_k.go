@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
 // A Q6_K block is 16 sub-blocks of 16 values x = d*s*(q - 32):
@@ -46,27 +47,30 @@ func quantizeQ6K(dst []byte, src, importance []float32) {
 			}
 		}
 		roundSubBlocks(q, x, scales, 32)
+		packQ6K(blocks, q)
 		for b := range d {
-			block := (*[210]byte)(blocks[210*b:])
 			if d[b] == 0 {
-				clear(block[:])
-				continue
+				clear(blocks[210*b:][:210])
 			}
-			packQ6K(block, (*[256]uint8)(q[256*b:]))
 		}
 		dst, src = dst[210*n:], src[256*n:]
 	}
 }
 
-// packQ6K stores the integers.
-func packQ6K(block *[210]byte, q *[256]uint8) {
-	for h := range 2 {
-		ql, q := (*[64]byte)(block[64*h:]), (*[128]uint8)(q[128*h:])
-		for i := 0; i < 64; i += 8 {
-			low := eightBytes(q[i:])&ofEach(15) | eightBytes(q[i+64:])&ofEach(15)<<4
-			binary.LittleEndian.PutUint64(ql[i:], low)
+// packQ6K stores the integers of super-blocks.
+func packQ6K(blocks, q []uint8) {
+	if kernel.PackQ6K(blocks, q) {
+		return
+	}
+	for ; len(q) > 0; blocks, q = blocks[210:], q[256:] {
+		for h := range 2 {
+			ql, q := (*[64]byte)(blocks[64*h:]), (*[128]uint8)(q[128*h:])
+			for i := 0; i < 64; i += 8 {
+				low := eightBytes(q[i:])&ofEach(15) | eightBytes(q[i+64:])&ofEach(15)<<4
+				binary.LittleEndian.PutUint64(ql[i:], low)
+			}
+			packPairs((*[32]byte)(blocks[128+32*h:]), q, 4)
 		}
-		packPairs((*[32]byte)(block[128+32*h:]), q, 4)
 	}
 }
 

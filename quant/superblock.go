@@ -41,12 +41,11 @@ const batch = 16
 // symmetricBatch has what Q3_K and Q6_K know of super-blocks of 16 sub-blocks
 // while they quantize them.
 type symmetricBatch struct {
-	q       [256 * batch]uint8
-	levels  [16 * batch]uint8   // the scales as integers, counted from 0
-	scales  [16 * batch]float32 // those that were fitted, later those that are stored
-	totals  [16 * batch]float32 // the weights of sub-blocks
-	d       [batch]float32      // what the integers count in
-	weights [256 * batch]float32
+	q      [256 * batch]uint8
+	levels [16 * batch]uint8   // the scales as integers, counted from 0
+	scales [16 * batch]float32 // those that were fitted, later those that are stored
+	totals [16 * batch]float32 // the weights of sub-blocks
+	d      [batch]float32      // what the integers count in
 }
 
 // sumSuperBlocks stores the sum of x^2 of each super-block.

@@ -24,6 +24,8 @@ func main() {
 		weigh(v, c)
 		sumSuperBlocks(v, c)
 	}
+	packQ6K()
+	packQ3K()
 	Generate()
 }
 
@@ -283,9 +285,12 @@ func slots(v ISA, base reg.Register, disp int) func() Mem {
 	}
 }
 
-// work loads the address of the working memory, rounded up to whole cache lines.
-func work() reg.GPVirtual {
-	r := Load(Param("work"), GP64()).(reg.GPVirtual)
+// local reserves room for n vectors on the stack, from a cache line's start on.
+// The function must not be NOSPLIT for that.
+func local(v ISA, n int) reg.GPVirtual {
+	Attributes(0)
+	r := GP64()
+	LEAQ(AllocLocal(n*bytes(v)+64), r)
 	ADDQ(U8(63), r)
 	ANDQ(I8(-64), r)
 	return r
@@ -299,7 +304,7 @@ func finish(done bool) {
 	}
 	r := GP8()
 	MOVB(U8(value), r)
-	Store(r, ReturnIndex(0))
+	Store(r, Return("ok"))
 	VZEROUPPER()
 	RET()
 }
@@ -310,10 +315,10 @@ func finish(done bool) {
 // As no |inverse*x| is above n + 1, it rounds without nearestInt's wrapping, and
 // limits only what the candidate scale can take beyond the limit.
 func fitSymmetric(v ISA, c constants) {
-	Start("fitSymmetric", "func(q *uint8, x, w *float32, size int, work, scales, totals *float32, n float32) bool",
-		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. work has room for 3*size + 8 vectors and 63 bytes. It returns false, with nothing stored, if a value or a weight is not finite.", v.Width), v)
+	Start("fitSymmetric", "func(q *uint8, x, w *float32, size int, scales, totals *float32, n float32) (ok bool)",
+		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite.", v.Width), v)
 	size := Load(Param("size"), GP64()).(reg.GPVirtual)
-	base := work()
+	base := local(v, 3*32+8)
 	end := GP64()
 	IMUL3Q(U32(uint32(3*bytes(v))), size, end)
 	i := GP64()
@@ -499,9 +504,9 @@ const descents = 4
 // lane. Lanes that have come to an end stay as they are in the passes of others,
 // as what does not change anything once does not the next time.
 func fitByDescent(v ISA, c constants) {
-	Start("fitByDescent", "func(q *uint8, x, work, scales *float32, n float32) bool",
-		fmt.Sprintf("fits %d sub-blocks of 16 values. work has room for %d vectors and 63 bytes. It returns false, with nothing stored, if a value is not finite.", descents*v.Width, descents*(16*4+3)+2), v)
-	base := work()
+	Start("fitByDescent", "func(q *uint8, x, scales *float32, passes int, n float32) (unfinished uint64, ok bool)",
+		fmt.Sprintf("fits %d sub-blocks of 16 values. Bit i of unfinished is set if the last of the passes changed sub-block i. It is not ok, with nothing stored, if a value is not finite.", descents*v.Width), v)
+	base := local(v, descents*(16*4+3)+2)
 	const value, weight, product, level = 0, 1, 2, 3
 	groupBytes := (16*4 + 3) * bytes(v)
 	i := GP64()
@@ -586,10 +591,15 @@ func fitByDescent(v ISA, c constants) {
 		xqSlot, qqSlot, _ := state(base, g)
 		xq[g], qq[g] = v.Load(xqSlot), v.Load(qqSlot)
 	}
-	left, changes := GP64(), GP64()
-	MOVQ(U32(5), left)
+	left := Load(Param("passes"), GP64())
+	var changes [descents]reg.GPVirtual
+	for g := range changes {
+		changes[g] = GP64()
+	}
 	Label("pass")
-	XORQ(changes, changes)
+	for _, c := range changes {
+		XORL(c.As32(), c.As32())
+	}
 	each("values", func() {
 		for g := range descents {
 			column := func(what int) Mem {
@@ -632,14 +642,21 @@ func fitByDescent(v ISA, c constants) {
 			} else {
 				VMOVMSKPS(better, lanes)
 			}
-			ORL(lanes, changes.As32())
+			ORL(lanes, changes[g].As32())
 		}
 	})
-	TESTQ(changes, changes)
+	changed := GP64()
+	MOVQ(changes[descents-1], changed)
+	for g := descents - 2; g >= 0; g-- {
+		SHLQ(U8(v.Width), changed)
+		ORQ(changes[g], changed)
+	}
+	TESTQ(changed, changed)
 	JE(LabelRef("done"))
 	SUBQ(U8(1), left)
 	JNE(LabelRef("pass"))
 	Label("done")
+	Store(changed, Return("unfinished"))
 	for g := range descents {
 		xqSlot, qqSlot, _ := state(base, g)
 		VMOVUPS(xq[g], xqSlot)
@@ -678,9 +695,9 @@ const notEqual = 0x04
 // fitScales generates fitScales of package quant with one super-block per
 // lane.
 func fitScales(v ISA, c constants) {
-	Start("fitScales", "func(levels *uint8, scales, work, d *float32, n float32) bool",
-		fmt.Sprintf("fits the 16 scales of %d super-blocks. work has room for 16 vectors and 63 bytes. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0.", v.Width), v)
-	base := work()
+	Start("fitScales", "func(levels *uint8, scales, d *float32, n float32) (ok bool)",
+		fmt.Sprintf("fits the 16 scales of %d super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0.", v.Width), v)
+	base := local(v, 16)
 	scales := Load(Param("scales"), GP64())
 	column := func(k int) Mem { return Mem{Base: base, Disp: k * bytes(v)} }
 	extreme := newExtremes(v, c)
@@ -811,4 +828,105 @@ func sumSuperBlocks(v ISA, c constants) {
 	VMOVUPS(sum, Mem{Base: sums})
 	VZEROUPPER()
 	RET()
+}
+
+// pack generates a function that packs the integers of super-blocks of 256 into
+// blocks of size bytes.
+func pack(name string, size uint32, masks func(), body func(block, q reg.Register)) {
+	Start(name, "func(block, q *uint8, count int)", "packs the integers of count super-blocks.", AVX2)
+	block, q, left := Load(Param("block"), GP64()), Load(Param("q"), GP64()), Load(Param("count"), GP64())
+	masks()
+	Label("pack")
+	body(block, q)
+	ADDQ(U32(size), block)
+	ADDQ(U32(256), q)
+	SUBQ(U8(1), left)
+	JNE(LabelRef("pack"))
+	VZEROUPPER()
+	RET()
+}
+
+// everyByte returns a vector with v in every byte.
+func everyByte(v uint8) reg.VecVirtual {
+	r, x, word := YMM(), XMM(), GP32()
+	MOVL(U32(uint32(v)*0x01010101), word)
+	VMOVD(word, x)
+	VPBROADCASTD(x, r)
+	return r
+}
+
+// shifted returns the bits of mask of bytes that are shifted to the left, or to
+// the right if by is negative. mask has no bits that come from other bytes.
+func shifted(from Mem, by int, mask Op) reg.VecVirtual {
+	r := YMM()
+	switch {
+	case by == 0:
+		VPAND(from, mask, r)
+		return r
+	case by > 0:
+		VMOVDQU(from, r)
+		VPSLLW(U8(by), r, r)
+	default:
+		VMOVDQU(from, r)
+		VPSRLW(U8(-by), r, r)
+	}
+	VPAND(mask, r, r)
+	return r
+}
+
+// packPairs stores the two bits at shift of each of the four vectors in 128
+// integers.
+func packPairs(to Mem, from Mem, shift int, masks [4]reg.VecVirtual) {
+	pairs := shifted(from, -shift, masks[0])
+	for part := 1; part < 4; part++ {
+		VPOR(shifted(from.Offset(32*part), 2*part-shift, masks[part]), pairs, pairs)
+	}
+	VMOVDQU(pairs, to)
+}
+
+func pairMasks() (masks [4]reg.VecVirtual) {
+	for part := range masks {
+		masks[part] = everyByte(3 << (2 * part))
+	}
+	return masks
+}
+
+// packQ6K generates packQ6K of package quant.
+func packQ6K() {
+	var low, high reg.VecVirtual
+	var masks [4]reg.VecVirtual
+	pack("packQ6K", 210, func() {
+		low, high, masks = everyByte(0x0f), everyByte(0xf0), pairMasks()
+	}, func(block, q reg.Register) {
+		for half := range 2 {
+			from := Mem{Base: q, Disp: 128 * half}
+			for part := range 2 {
+				pairs := shifted(from.Offset(32*part), 0, low)
+				VPOR(shifted(from.Offset(32*part+64), 4, high), pairs, pairs)
+				VMOVDQU(pairs, Mem{Base: block, Disp: 64*half + 32*part})
+			}
+			packPairs(Mem{Base: block, Disp: 128 + 32*half}, from, 4, masks)
+		}
+	})
+}
+
+// packQ3K generates packQ3K of package quant.
+func packQ3K() {
+	var ones [8]reg.VecVirtual
+	var masks [4]reg.VecVirtual
+	pack("packQ3K", 110, func() {
+		for i := range ones {
+			ones[i] = everyByte(1 << i)
+		}
+		masks = pairMasks()
+	}, func(block, q reg.Register) {
+		high := shifted(Mem{Base: q}, -2, ones[0])
+		for part := 1; part < 8; part++ {
+			VPOR(shifted(Mem{Base: q, Disp: 32 * part}, part-2, ones[part]), high, high)
+		}
+		VMOVDQU(high, Mem{Base: block})
+		for half := range 2 {
+			packPairs(Mem{Base: block, Disp: 32 + 32*half}, Mem{Base: q, Disp: 128 * half}, 0, masks)
+		}
+	})
 }

@@ -4,17 +4,16 @@ package kernel
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
 //go:generate go run -C ../../_asm ./symmetric -pkg kernel -out ../internal/kernel/symmetric_amd64.s -stubs ../internal/kernel/symmetric_stubs_amd64.go
 
-// These are of the widest vectors.
 const (
-	symmetricLanes = 16
-	symmetricSlack = 64 / 4 // what makes room for whole cache lines
-	descents       = 4      // the vectors of sub-blocks that are fitted by descent at a time
+	symmetricLanes = 16 // of the widest vectors
+	descents       = 4  // the vectors of sub-blocks that are fitted by descent at a time
 )
 
 // symmetricWidth returns how many floats the vectors of the tier have, 0 if it
@@ -42,113 +41,142 @@ func FitSymmetric(q []uint8, x, w, scales, totals []float32, size int, n float32
 	if width == 0 {
 		return 0
 	}
-	var work [(3*MaxSize+8)*symmetricLanes + symmetricSlack]float32
-	var ignored [symmetricLanes]float32
+	q, x = q[:size*len(scales)], x[:size*len(scales)]
+	if w != nil {
+		w = w[:len(x)]
+	}
 	for done := 0; done < len(scales); done += width {
-		count := min(width, len(scales)-done)
-		q, x, scales := q[done*size:][:count*size], x[done*size:][:count*size], scales[done:][:count]
-		totalsTo := ignored[:]
-		if totals != nil {
-			totalsTo = totals[done:][:count]
-		}
-		var weights *float32
+		group := scales[done:min(done+width, len(scales))]
+		from, to := done*size, (done+len(group))*size
+		var weights, sums []float32
 		if w != nil {
-			weights = &w[done*size:][:count*size][0]
+			weights = w[from:to]
 		}
-		if count < width {
-			if !fitFewSymmetric(q, x, w, scales, totalsTo, done, size, n, &work[0], wide) {
-				return done
-			}
-			return done + count
+		if totals != nil {
+			sums = totals[done:][:len(group)]
 		}
-		ok := false
-		// A function in a variable would make work escape.
-		if wide {
-			ok = fitSymmetricAVX512(&q[0], &x[0], weights, size, &work[0], &scales[0], &totalsTo[0], n)
-		} else {
-			ok = fitSymmetricAVX2(&q[0], &x[0], weights, size, &work[0], &scales[0], &totalsTo[0], n)
-		}
-		if !ok {
+		if !fitSymmetricGroup(q[from:to], x[from:to], weights, group, sums, size, width, n, wide) {
 			return done
 		}
 	}
 	return len(scales)
 }
 
-// fitFewSymmetric does FitSymmetric for fewer sub-blocks than lanes: the others
-// are zeros.
-func fitFewSymmetric(q []uint8, x, w, scales, totals []float32, done, size int, n float32, work *float32, wide bool) bool {
+// fitSymmetricGroup does FitSymmetric for at most width sub-blocks. If they are
+// fewer, the others are zeros.
+func fitSymmetricGroup(q []uint8, x, w, scales, totals []float32, size, width int, n float32, wide bool) bool {
+	var sums [symmetricLanes]float32
+	if len(scales) == width {
+		weights := (*float32)(nil)
+		if w != nil {
+			weights = &w[0]
+		}
+		ok := searchSymmetric(&q[0], &x[0], weights, size, &scales[0], &sums[0], n, wide)
+		copy(totals, sums[:])
+		return ok
+	}
 	var levels [MaxSize * symmetricLanes]uint8
-	var values, weights [MaxSize * symmetricLanes]float32
-	var allScales, allTotals [symmetricLanes]float32
+	var values, allWeights [MaxSize * symmetricLanes]float32
+	var found [symmetricLanes]float32
 	copy(values[:], x)
-	var weightsFrom *float32
+	weights := (*float32)(nil)
 	if w != nil {
-		copy(weights[:], w[done*size:][:len(x)])
-		weightsFrom = &weights[0]
+		weights = &allWeights[0]
+		copy(allWeights[:], w)
 	}
-	ok := false
-	if wide {
-		ok = fitSymmetricAVX512(&levels[0], &values[0], weightsFrom, size, work, &allScales[0], &allTotals[0], n)
-	} else {
-		ok = fitSymmetricAVX2(&levels[0], &values[0], weightsFrom, size, work, &allScales[0], &allTotals[0], n)
-	}
+	ok := searchSymmetric(&levels[0], &values[0], weights, size, &found[0], &sums[0], n, wide)
 	if ok {
 		copy(q, levels[:])
-		copy(scales, allScales[:])
-		copy(totals[:min(len(totals), len(scales))], allTotals[:])
+		copy(scales, found[:])
+		copy(totals, sums[:])
 	}
 	return ok
 }
 
+func searchSymmetric(q *uint8, x, w *float32, size int, scales, totals *float32, n float32, wide bool) bool {
+	if wide {
+		return fitSymmetricAVX512(q, x, w, size, scales, totals, n)
+	}
+	return fitSymmetricAVX2(q, x, w, size, scales, totals, n)
+}
+
 // FitByDescent does fitByDescent of package quant for sub-blocks of 16 values,
 // which follow each other in q and x, and returns for how many.
+//
+// Four in five have nothing to move, so a vector seldom needs a second pass for
+// many of its sub-blocks. Those that do are collected and fitted again.
 func FitByDescent(q []uint8, x, scales []float32, n float32) int {
 	width, wide := symmetricWidth()
 	if width == 0 {
 		return 0
 	}
 	width *= descents
-	var work [(descents*(16*4+3)+2)*symmetricLanes + symmetricSlack]float32
-	for done := 0; done < len(scales); done += width {
-		count := min(width, len(scales)-done)
-		q, x, scales := q[done*16:][:count*16], x[done*16:][:count*16], scales[done:][:count]
-		if count < width {
-			if !fitFewByDescent(q, x, scales, n, &work[0], wide) {
-				return done
-			}
-			return done + count
-		}
-		ok := false
-		if wide {
-			ok = fitByDescentAVX512(&q[0], &x[0], &work[0], &scales[0], n)
-		} else {
-			ok = fitByDescentAVX2(&q[0], &x[0], &work[0], &scales[0], n)
-		}
+	q, x = q[:16*len(scales)], x[:16*len(scales)]
+	queue := descentQueue{n: n, width: width, wide: wide}
+	done := 0
+	for ; done+width <= len(scales); done += width {
+		unfinished, ok := descend(&q[16*done], &x[16*done], &scales[done], 1, n, wide)
 		if !ok {
+			queue.flush(q, scales)
 			return done
 		}
+		for ; unfinished != 0; unfinished &= unfinished - 1 {
+			queue.add(done+bits.TrailingZeros64(unfinished), q, x, scales)
+		}
 	}
-	return len(scales)
+	queue.flush(q, scales)
+	for i := done; i < len(scales); i++ {
+		queue.add(i, q, x, scales)
+	}
+	if queue.flush(q, scales) {
+		done = len(scales)
+	}
+	return done
 }
 
-// fitFewByDescent does FitByDescent for fewer sub-blocks than are fitted at a
-// time: the others are zeros.
-func fitFewByDescent(q []uint8, x, scales []float32, n float32, work *float32, wide bool) bool {
-	var levels [16 * descents * symmetricLanes]uint8
-	var values [16 * descents * symmetricLanes]float32
-	var allScales [descents * symmetricLanes]float32
-	copy(values[:], x)
-	ok := false
+func descend(q *uint8, x, scales *float32, passes int, n float32, wide bool) (unfinished uint64, ok bool) {
 	if wide {
-		ok = fitByDescentAVX512(&levels[0], &values[0], work, &allScales[0], n)
-	} else {
-		ok = fitByDescentAVX2(&levels[0], &values[0], work, &allScales[0], n)
+		return fitByDescentAVX512(q, x, scales, passes, n)
 	}
+	return fitByDescentAVX2(q, x, scales, passes, n)
+}
+
+// descentQueue collects sub-blocks that need all passes.
+type descentQueue struct {
+	n      float32
+	width  int
+	wide   bool
+	count  int
+	index  [descents * symmetricLanes]int
+	x      [descents * symmetricLanes * 16]float32
+	q      [descents * symmetricLanes * 16]uint8
+	scales [descents * symmetricLanes]float32
+}
+
+// add takes sub-block i. It fits what it has when that is as much as can be
+// fitted at a time.
+func (d *descentQueue) add(i int, q []uint8, x, scales []float32) {
+	if d.count == d.width {
+		d.flush(q, scales)
+	}
+	*(*[16]float32)(d.x[16*d.count:]) = [16]float32(x[16*i:])
+	d.index[d.count] = i
+	d.count++
+}
+
+// flush fits what there is and returns whether it could.
+func (d *descentQueue) flush(q []uint8, scales []float32) bool {
+	if d.count == 0 {
+		return true
+	}
+	_, ok := descend(&d.q[0], &d.x[0], &d.scales[0], 5, d.n, d.wide)
 	if ok {
-		copy(q, levels[:])
-		copy(scales, allScales[:])
+		for at, i := range d.index[:d.count] {
+			*(*[16]uint8)(q[16*i:]) = [16]uint8(d.q[16*at:])
+			scales[i] = d.scales[at]
+		}
 	}
+	d.count = 0
 	return ok
 }
 
@@ -159,7 +187,6 @@ func FitScales(levels []uint8, scales, d []float32, n float32) int {
 	if width == 0 {
 		return 0
 	}
-	var work [16*symmetricLanes + symmetricSlack]float32
 	for done := 0; done < len(d); done += width {
 		count := min(width, len(d)-done)
 		levels, scales, d := levels[done*16:][:count*16], scales[done*16:][:count*16], d[done:][:count]
@@ -171,9 +198,9 @@ func FitScales(levels []uint8, scales, d []float32, n float32) int {
 		}
 		ok := false
 		if wide {
-			ok = fitScalesAVX512(&allLevels[0], &allScales[0], &work[0], &allD[0], n)
+			ok = fitScalesAVX512(&allLevels[0], &allScales[0], &allD[0], n)
 		} else {
-			ok = fitScalesAVX2(&allLevels[0], &allScales[0], &work[0], &allD[0], n)
+			ok = fitScalesAVX2(&allLevels[0], &allScales[0], &allD[0], n)
 		}
 		if !ok {
 			return done
@@ -248,4 +275,26 @@ func SumSuperBlocks(sums, x []float32) int {
 		}
 	}
 	return len(sums)
+}
+
+// PackQ6K does packQ6K of package quant for all super-blocks of q, and returns
+// whether it did.
+func PackQ6K(blocks, q []uint8) bool {
+	if width, _ := symmetricWidth(); width == 0 || len(q) == 0 {
+		return false
+	}
+	count := len(q) / 256
+	packQ6KAVX2(&blocks[:210*count][0], &q[0], count)
+	return true
+}
+
+// PackQ3K does packQ3K of package quant for all super-blocks of q, and returns
+// whether it did.
+func PackQ3K(blocks, q []uint8) bool {
+	if width, _ := symmetricWidth(); width == 0 || len(q) == 0 {
+		return false
+	}
+	count := len(q) / 256
+	packQ3KAVX2(&blocks[:110*count][0], &q[0], count)
+	return true
 }

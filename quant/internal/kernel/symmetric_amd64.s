@@ -235,11 +235,11 @@ DATA symmetric<>+260(SB)/4, $0x3f4ccccd
 DATA symmetric<>+264(SB)/4, $0x3f666667
 GLOBL symmetric<>(SB), RODATA|NOPTR, $268
 
-// func fitSymmetricAVX2(q *uint8, x *float32, w *float32, size int, work *float32, scales *float32, totals *float32, n float32) bool
+// func fitSymmetricAVX2(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 // Requires: AVX, AVX2, SSE
-TEXT ·fitSymmetricAVX2(SB), NOSPLIT, $0-65
+TEXT ·fitSymmetricAVX2(SB), $3392-57
 	MOVQ   size+24(FP), AX
-	MOVQ   work+32(FP), CX
+	LEAQ   (SP), CX
 	ADDQ   $0x3f, CX
 	ANDQ   $-64, CX
 	IMUL3Q $0x00000060, AX, DX
@@ -393,10 +393,10 @@ weighed:
 	VMOVMSKPS    Y2, AX
 	TESTL        AX, AX
 	JNE          special
-	MOVQ         totals+48(FP), AX
+	MOVQ         totals+40(FP), AX
 	VMOVUPS      Y3, (AX)
 	LEAQ         (CX)(DX*1), BX
-	MOVSS        n+56(FP), X2
+	MOVSS        n+48(FP), X2
 	VBROADCASTSS X2, Y2
 	VMOVUPS      Y2, 128(BX)
 	VXORPS       constants<>+64(SB), Y1, Y1
@@ -1664,26 +1664,26 @@ levels:
 	CMPQ         AX, DX
 	JLT          levels
 	VCMPPS       $0x00, Y2, Y1, Y0
-	MOVQ         scales+40(FP), AX
+	MOVQ         scales+32(FP), AX
 	VMOVUPS      constants<>+576(SB), Y1
 	VMOVUPS      64(BX), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
 	VMOVUPS      Y0, (AX)
 	MOVB         $0x01, AL
-	MOVB         AL, ret+64(FP)
+	MOVB         AL, ok+56(FP)
 	VZEROUPPER
 	RET
 
 special:
 	MOVB $0x00, AL
-	MOVB AL, ret+64(FP)
+	MOVB AL, ok+56(FP)
 	VZEROUPPER
 	RET
 
-// func fitByDescentAVX2(q *uint8, x *float32, work *float32, scales *float32, n float32) bool
+// func fitByDescentAVX2(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
 // Requires: AVX, AVX2, SSE
-TEXT ·fitByDescentAVX2(SB), NOSPLIT, $0-41
-	MOVQ work+16(FP), AX
+TEXT ·fitByDescentAVX2(SB), $8704-49
+	LEAQ (SP), AX
 	ADDQ $0x3f, AX
 	ANDQ $-64, AX
 
@@ -1905,10 +1905,13 @@ levels:
 	VMOVUPS      6368(AX), Y5
 	VMOVUPS      8480(AX), Y6
 	VMOVUPS      8512(AX), Y7
-	MOVQ         $0x00000005, DX
+	MOVQ         passes+24(FP), DX
 
 pass:
-	XORQ BX, BX
+	XORL BX, BX
+	XORL SI, SI
+	XORL DI, DI
+	XORL R8, R8
 	XORQ CX, CX
 
 values:
@@ -1948,8 +1951,8 @@ values:
 	VMOVUPS   Y8, 96(AX)(CX*1)
 	VBLENDVPS Y11, Y10, Y0, Y0
 	VBLENDVPS Y11, Y9, Y1, Y1
-	VMOVMSKPS Y11, SI
-	ORL       SI, BX
+	VMOVMSKPS Y11, R9
+	ORL       R9, BX
 	VMOVUPS   2240(AX)(CX*1), Y8
 	VMULPS    2176(AX)(CX*1), Y8, Y9
 	VMULPS    Y8, Y9, Y9
@@ -1986,8 +1989,8 @@ values:
 	VMOVUPS   Y8, 2240(AX)(CX*1)
 	VBLENDVPS Y11, Y10, Y2, Y2
 	VBLENDVPS Y11, Y9, Y3, Y3
-	VMOVMSKPS Y11, SI
-	ORL       SI, BX
+	VMOVMSKPS Y11, R9
+	ORL       R9, SI
 	VMOVUPS   4384(AX)(CX*1), Y8
 	VMULPS    4320(AX)(CX*1), Y8, Y9
 	VMULPS    Y8, Y9, Y9
@@ -2024,8 +2027,8 @@ values:
 	VMOVUPS   Y8, 4384(AX)(CX*1)
 	VBLENDVPS Y11, Y10, Y4, Y4
 	VBLENDVPS Y11, Y9, Y5, Y5
-	VMOVMSKPS Y11, SI
-	ORL       SI, BX
+	VMOVMSKPS Y11, R9
+	ORL       R9, DI
 	VMOVUPS   6528(AX)(CX*1), Y8
 	VMULPS    6464(AX)(CX*1), Y8, Y9
 	VMULPS    Y8, Y9, Y9
@@ -2062,17 +2065,25 @@ values:
 	VMOVUPS   Y8, 6528(AX)(CX*1)
 	VBLENDVPS Y11, Y10, Y6, Y6
 	VBLENDVPS Y11, Y9, Y7, Y7
-	VMOVMSKPS Y11, SI
-	ORL       SI, BX
+	VMOVMSKPS Y11, R9
+	ORL       R9, R8
 	ADDQ      $0x00000080, CX
 	CMPQ      CX, $0x00000800
 	JLT       values
-	TESTQ     BX, BX
+	MOVQ      R8, CX
+	SHLQ      $0x08, CX
+	ORQ       DI, CX
+	SHLQ      $0x08, CX
+	ORQ       SI, CX
+	SHLQ      $0x08, CX
+	ORQ       BX, CX
+	TESTQ     CX, CX
 	JE        done
 	SUBQ      $0x01, DX
 	JNE       pass
 
 done:
+	MOVQ    CX, unfinished+40(FP)
 	VMOVUPS Y0, 2048(AX)
 	VMOVUPS Y1, 2080(AX)
 	VMOVUPS Y2, 4192(AX)
@@ -2084,7 +2095,7 @@ done:
 
 	// Store what was found.
 	MOVQ q+0(FP), DX
-	MOVQ scales+24(FP), BX
+	MOVQ scales+16(FP), BX
 	MOVQ $0x00000004, SI
 
 store:
@@ -2203,20 +2214,20 @@ store:
 	SUBQ         $0x01, SI
 	JNE          store
 	MOVB         $0x01, AL
-	MOVB         AL, ret+40(FP)
+	MOVB         AL, ok+48(FP)
 	VZEROUPPER
 	RET
 
 special:
 	MOVB $0x00, AL
-	MOVB AL, ret+40(FP)
+	MOVB AL, ok+48(FP)
 	VZEROUPPER
 	RET
 
-// func fitScalesAVX2(levels *uint8, scales *float32, work *float32, d *float32, n float32) bool
+// func fitScalesAVX2(levels *uint8, scales *float32, d *float32, n float32) (ok bool)
 // Requires: AVX, AVX2, SSE
-TEXT ·fitScalesAVX2(SB), NOSPLIT, $0-41
-	MOVQ           work+16(FP), AX
+TEXT ·fitScalesAVX2(SB), $576-33
+	LEAQ           (SP), AX
 	ADDQ           $0x3f, AX
 	ANDQ           $-64, AX
 	MOVQ           scales+8(FP), CX
@@ -2379,13 +2390,13 @@ TEXT ·fitScalesAVX2(SB), NOSPLIT, $0-41
 	VMOVMSKPS      Y2, CX
 	TESTL          CX, CX
 	JNE            special
-	MOVSS          n+32(FP), X2
+	MOVSS          n+24(FP), X2
 	VBROADCASTSS   X2, Y2
 	VXORPS         constants<>+64(SB), Y1, Y1
 	VDIVPS         Y1, Y2, Y1
 	VMOVUPS        constants<>+576(SB), Y3
 	VCMPPS         $0x00, Y3, Y0, Y0
-	MOVQ           d+24(FP), CX
+	MOVQ           d+16(FP), CX
 	VMOVUPS        constants<>+576(SB), Y3
 	VMOVUPS        constants<>+192(SB), Y4
 	VDIVPS         Y1, Y4, Y4
@@ -2507,13 +2518,13 @@ TEXT ·fitScalesAVX2(SB), NOSPLIT, $0-41
 	VMOVUPS        X2, 48(CX)
 	VEXTRACTF128   $0x01, Y2, 112(CX)
 	MOVB           $0x01, AL
-	MOVB           AL, ret+40(FP)
+	MOVB           AL, ok+32(FP)
 	VZEROUPPER
 	RET
 
 special:
 	MOVB $0x00, AL
-	MOVB AL, ret+40(FP)
+	MOVB AL, ok+32(FP)
 	VZEROUPPER
 	RET
 
@@ -2635,11 +2646,11 @@ columns:
 	VZEROUPPER
 	RET
 
-// func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, work *float32, scales *float32, totals *float32, n float32) bool
+// func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
-TEXT ·fitSymmetricAVX512(SB), NOSPLIT, $0-65
+TEXT ·fitSymmetricAVX512(SB), $6720-57
 	MOVQ   size+24(FP), AX
-	MOVQ   work+32(FP), CX
+	LEAQ   (SP), CX
 	ADDQ   $0x3f, CX
 	ANDQ   $-64, CX
 	IMUL3Q $0x000000c0, AX, DX
@@ -2816,10 +2827,10 @@ weighed:
 	VPCMPGTD     Z4, Z2, K1
 	KORTESTW     K1, K1
 	JNE          special
-	MOVQ         totals+48(FP), AX
+	MOVQ         totals+40(FP), AX
 	VMOVUPS      Z3, (AX)
 	LEAQ         (CX)(DX*1), BX
-	MOVSS        n+56(FP), X2
+	MOVSS        n+48(FP), X2
 	VBROADCASTSS X2, Z2
 	VMOVUPS      Z2, 256(BX)
 	VXORPS       constants<>+64(SB), Z1, Z1
@@ -4167,27 +4178,27 @@ levels:
 	CMPQ          AX, DX
 	JLT           levels
 	VCMPPS        $0x00, Z2, Z1, K1
-	MOVQ          scales+40(FP), AX
+	MOVQ          scales+32(FP), AX
 	VMOVUPS       constants<>+576(SB), Z0
 	VMOVUPS       128(BX), Z1
 	VMOVUPS       Z1, Z1
 	VBLENDMPS     Z0, Z1, K1, Z1
 	VMOVUPS       Z1, (AX)
 	MOVB          $0x01, AL
-	MOVB          AL, ret+64(FP)
+	MOVB          AL, ok+56(FP)
 	VZEROUPPER
 	RET
 
 special:
 	MOVB $0x00, AL
-	MOVB AL, ret+64(FP)
+	MOVB AL, ok+56(FP)
 	VZEROUPPER
 	RET
 
-// func fitByDescentAVX512(q *uint8, x *float32, work *float32, scales *float32, n float32) bool
+// func fitByDescentAVX512(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
-TEXT ·fitByDescentAVX512(SB), NOSPLIT, $0-41
-	MOVQ work+16(FP), AX
+TEXT ·fitByDescentAVX512(SB), $17344-49
+	LEAQ (SP), AX
 	ADDQ $0x3f, AX
 	ANDQ $-64, AX
 
@@ -4446,10 +4457,13 @@ levels:
 	VMOVUPS      12736(AX), Z10
 	VMOVUPS      16960(AX), Z11
 	VMOVUPS      17024(AX), Z12
-	MOVQ         $0x00000005, DX
+	MOVQ         passes+24(FP), DX
 
 pass:
-	XORQ BX, BX
+	XORL BX, BX
+	XORL SI, SI
+	XORL DI, DI
+	XORL R8, R8
 	XORQ CX, CX
 
 values:
@@ -4489,8 +4503,8 @@ values:
 	VMOVUPS    Z13, 192(AX)(CX*1)
 	VBLENDMPS  Z15, Z5, K1, Z5
 	VBLENDMPS  Z14, Z6, K1, Z6
-	KMOVW      K1, SI
-	ORL        SI, BX
+	KMOVW      K1, R9
+	ORL        R9, BX
 	VMOVUPS    4480(AX)(CX*1), Z13
 	VMULPS     4352(AX)(CX*1), Z13, Z14
 	VMULPS     Z13, Z14, Z14
@@ -4527,8 +4541,8 @@ values:
 	VMOVUPS    Z13, 4480(AX)(CX*1)
 	VBLENDMPS  Z15, Z7, K1, Z7
 	VBLENDMPS  Z14, Z8, K1, Z8
-	KMOVW      K1, SI
-	ORL        SI, BX
+	KMOVW      K1, R9
+	ORL        R9, SI
 	VMOVUPS    8768(AX)(CX*1), Z13
 	VMULPS     8640(AX)(CX*1), Z13, Z14
 	VMULPS     Z13, Z14, Z14
@@ -4565,8 +4579,8 @@ values:
 	VMOVUPS    Z13, 8768(AX)(CX*1)
 	VBLENDMPS  Z15, Z9, K1, Z9
 	VBLENDMPS  Z14, Z10, K1, Z10
-	KMOVW      K1, SI
-	ORL        SI, BX
+	KMOVW      K1, R9
+	ORL        R9, DI
 	VMOVUPS    13056(AX)(CX*1), Z13
 	VMULPS     12928(AX)(CX*1), Z13, Z14
 	VMULPS     Z13, Z14, Z14
@@ -4603,17 +4617,25 @@ values:
 	VMOVUPS    Z13, 13056(AX)(CX*1)
 	VBLENDMPS  Z15, Z11, K1, Z11
 	VBLENDMPS  Z14, Z12, K1, Z12
-	KMOVW      K1, SI
-	ORL        SI, BX
+	KMOVW      K1, R9
+	ORL        R9, R8
 	ADDQ       $0x00000100, CX
 	CMPQ       CX, $0x00001000
 	JLT        values
-	TESTQ      BX, BX
+	MOVQ       R8, CX
+	SHLQ       $0x10, CX
+	ORQ        DI, CX
+	SHLQ       $0x10, CX
+	ORQ        SI, CX
+	SHLQ       $0x10, CX
+	ORQ        BX, CX
+	TESTQ      CX, CX
 	JE         done
 	SUBQ       $0x01, DX
 	JNE        pass
 
 done:
+	MOVQ    CX, unfinished+40(FP)
 	VMOVUPS Z5, 4096(AX)
 	VMOVUPS Z6, 4160(AX)
 	VMOVUPS Z7, 8384(AX)
@@ -4625,7 +4647,7 @@ done:
 
 	// Store what was found.
 	MOVQ q+0(FP), DX
-	MOVQ scales+24(FP), BX
+	MOVQ scales+16(FP), BX
 	MOVQ $0x00000004, SI
 
 store:
@@ -4754,20 +4776,20 @@ store:
 	SUBQ          $0x01, SI
 	JNE           store
 	MOVB          $0x01, AL
-	MOVB          AL, ret+40(FP)
+	MOVB          AL, ok+48(FP)
 	VZEROUPPER
 	RET
 
 special:
 	MOVB $0x00, AL
-	MOVB AL, ret+40(FP)
+	MOVB AL, ok+48(FP)
 	VZEROUPPER
 	RET
 
-// func fitScalesAVX512(levels *uint8, scales *float32, work *float32, d *float32, n float32) bool
+// func fitScalesAVX512(levels *uint8, scales *float32, d *float32, n float32) (ok bool)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
-TEXT ·fitScalesAVX512(SB), NOSPLIT, $0-41
-	MOVQ            work+16(FP), AX
+TEXT ·fitScalesAVX512(SB), $1088-33
+	LEAQ            (SP), AX
 	ADDQ            $0x3f, AX
 	ANDQ            $-64, AX
 	MOVQ            scales+8(FP), CX
@@ -4960,13 +4982,13 @@ TEXT ·fitScalesAVX512(SB), NOSPLIT, $0-41
 	KANDW           K2, K1, K1
 	KORTESTW        K1, K1
 	JNE             special
-	MOVSS           n+32(FP), X2
+	MOVSS           n+24(FP), X2
 	VBROADCASTSS    X2, Z2
 	VXORPS          constants<>+64(SB), Z1, Z1
 	VDIVPS          Z1, Z2, Z1
 	VMOVUPS         constants<>+576(SB), Z3
 	VCMPPS          $0x00, Z3, Z0, K1
-	MOVQ            d+24(FP), CX
+	MOVQ            d+16(FP), CX
 	VMOVUPS         constants<>+576(SB), Z0
 	VMOVUPS         constants<>+192(SB), Z3
 	VDIVPS          Z1, Z3, Z3
@@ -5098,13 +5120,13 @@ TEXT ·fitScalesAVX512(SB), NOSPLIT, $0-41
 	VEXTRACTF32X4   $0x02, Z2, 176(CX)
 	VEXTRACTF32X4   $0x03, Z2, 240(CX)
 	MOVB            $0x01, AL
-	MOVB            AL, ret+40(FP)
+	MOVB            AL, ok+32(FP)
 	VZEROUPPER
 	RET
 
 special:
 	MOVB $0x00, AL
-	MOVB AL, ret+40(FP)
+	MOVB AL, ok+32(FP)
 	VZEROUPPER
 	RET
 
@@ -5218,5 +5240,199 @@ columns:
 	JNE             columns
 	MOVQ            sums+0(FP), AX
 	VMOVUPS         Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func packQ6KAVX2(block *uint8, q *uint8, count int)
+// Requires: AVX, AVX2
+TEXT ·packQ6KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         block+0(FP), AX
+	MOVQ         q+8(FP), CX
+	MOVQ         count+16(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xf0f0f0f0, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x0c0c0c0c, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $0x30303030, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0xc0c0c0c0, BX
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+
+pack:
+	VPAND   (CX), Y0, Y6
+	VMOVDQU 64(CX), Y7
+	VPSLLW  $0x04, Y7, Y7
+	VPAND   Y1, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU Y6, (AX)
+	VPAND   32(CX), Y0, Y6
+	VMOVDQU 96(CX), Y7
+	VPSLLW  $0x04, Y7, Y7
+	VPAND   Y1, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU Y6, 32(AX)
+	VMOVDQU (CX), Y6
+	VPSRLW  $0x04, Y6, Y6
+	VPAND   Y2, Y6, Y6
+	VMOVDQU 32(CX), Y7
+	VPSRLW  $0x02, Y7, Y7
+	VPAND   Y3, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VPAND   64(CX), Y4, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU 96(CX), Y7
+	VPSLLW  $0x02, Y7, Y7
+	VPAND   Y5, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU Y6, 128(AX)
+	VPAND   128(CX), Y0, Y6
+	VMOVDQU 192(CX), Y7
+	VPSLLW  $0x04, Y7, Y7
+	VPAND   Y1, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU Y6, 64(AX)
+	VPAND   160(CX), Y0, Y6
+	VMOVDQU 224(CX), Y7
+	VPSLLW  $0x04, Y7, Y7
+	VPAND   Y1, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU Y6, 96(AX)
+	VMOVDQU 128(CX), Y6
+	VPSRLW  $0x04, Y6, Y6
+	VPAND   Y2, Y6, Y6
+	VMOVDQU 160(CX), Y7
+	VPSRLW  $0x02, Y7, Y7
+	VPAND   Y3, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VPAND   192(CX), Y4, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU 224(CX), Y7
+	VPSLLW  $0x02, Y7, Y7
+	VPAND   Y5, Y7, Y7
+	VPOR    Y7, Y6, Y6
+	VMOVDQU Y6, 160(AX)
+	ADDQ    $0x000000d2, AX
+	ADDQ    $0x00000100, CX
+	SUBQ    $0x01, DX
+	JNE     pack
+	VZEROUPPER
+	RET
+
+// func packQ3KAVX2(block *uint8, q *uint8, count int)
+// Requires: AVX, AVX2
+TEXT ·packQ3KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         block+0(FP), AX
+	MOVQ         q+8(FP), CX
+	MOVQ         count+16(FP), DX
+	MOVL         $0x01010101, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x02020202, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x04040404, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x08080808, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0x20202020, BX
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	MOVL         $0x40404040, BX
+	VMOVD        BX, X6
+	VPBROADCASTD X6, Y6
+	MOVL         $0x80808080, BX
+	VMOVD        BX, X7
+	VPBROADCASTD X7, Y7
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X8
+	VPBROADCASTD X8, Y8
+	MOVL         $0x0c0c0c0c, BX
+	VMOVD        BX, X9
+	VPBROADCASTD X9, Y9
+	MOVL         $0x30303030, BX
+	VMOVD        BX, X10
+	VPBROADCASTD X10, Y10
+	MOVL         $0xc0c0c0c0, BX
+	VMOVD        BX, X11
+	VPBROADCASTD X11, Y11
+
+pack:
+	VMOVDQU (CX), Y12
+	VPSRLW  $0x02, Y12, Y12
+	VPAND   Y0, Y12, Y12
+	VMOVDQU 32(CX), Y13
+	VPSRLW  $0x01, Y13, Y13
+	VPAND   Y1, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VPAND   64(CX), Y2, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 96(CX), Y13
+	VPSLLW  $0x01, Y13, Y13
+	VPAND   Y3, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 128(CX), Y13
+	VPSLLW  $0x02, Y13, Y13
+	VPAND   Y4, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 160(CX), Y13
+	VPSLLW  $0x03, Y13, Y13
+	VPAND   Y5, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 192(CX), Y13
+	VPSLLW  $0x04, Y13, Y13
+	VPAND   Y6, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 224(CX), Y13
+	VPSLLW  $0x05, Y13, Y13
+	VPAND   Y7, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU Y12, (AX)
+	VPAND   (CX), Y8, Y12
+	VMOVDQU 32(CX), Y13
+	VPSLLW  $0x02, Y13, Y13
+	VPAND   Y9, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 64(CX), Y13
+	VPSLLW  $0x04, Y13, Y13
+	VPAND   Y10, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 96(CX), Y13
+	VPSLLW  $0x06, Y13, Y13
+	VPAND   Y11, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU Y12, 32(AX)
+	VPAND   128(CX), Y8, Y12
+	VMOVDQU 160(CX), Y13
+	VPSLLW  $0x02, Y13, Y13
+	VPAND   Y9, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 192(CX), Y13
+	VPSLLW  $0x04, Y13, Y13
+	VPAND   Y10, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU 224(CX), Y13
+	VPSLLW  $0x06, Y13, Y13
+	VPAND   Y11, Y13, Y13
+	VPOR    Y13, Y12, Y12
+	VMOVDQU Y12, 64(AX)
+	ADDQ    $0x0000006e, AX
+	ADDQ    $0x00000100, CX
+	SUBQ    $0x01, DX
+	JNE     pack
 	VZEROUPPER
 	RET

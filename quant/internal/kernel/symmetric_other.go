@@ -19,3 +19,9 @@ func WeighValues(w, x, importance []float32, variance float32) int { return 0 }
 
 // SumSuperBlocks does nothing: there is no kernel.
 func SumSuperBlocks(sums, x []float32) int { return 0 }
+
+// PackQ6K does nothing: there is no kernel.
+func PackQ6K(blocks, q []uint8) bool { return false }
+
+// PackQ3K does nothing: there is no kernel.
+func PackQ3K(blocks, q []uint8) bool { return false }

@@ -4,20 +4,20 @@
 
 package kernel
 
-// fitSymmetricAVX2 fits 8 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. work has room for 3*size + 8 vectors and 63 bytes. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX2 and F16C.
+// fitSymmetricAVX2 fits 8 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX2 and F16C.
 //
 //go:noescape
-func fitSymmetricAVX2(q *uint8, x *float32, w *float32, size int, work *float32, scales *float32, totals *float32, n float32) bool
+func fitSymmetricAVX2(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 
-// fitByDescentAVX2 fits 32 sub-blocks of 16 values. work has room for 270 vectors and 63 bytes. It returns false, with nothing stored, if a value is not finite. It needs AVX2 and F16C.
+// fitByDescentAVX2 fits 32 sub-blocks of 16 values. Bit i of unfinished is set if the last of the passes changed sub-block i. It is not ok, with nothing stored, if a value is not finite. It needs AVX2 and F16C.
 //
 //go:noescape
-func fitByDescentAVX2(q *uint8, x *float32, work *float32, scales *float32, n float32) bool
+func fitByDescentAVX2(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
 
-// fitScalesAVX2 fits the 16 scales of 8 super-blocks. work has room for 16 vectors and 63 bytes. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX2 and F16C.
+// fitScalesAVX2 fits the 16 scales of 8 super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX2 and F16C.
 //
 //go:noescape
-func fitScalesAVX2(levels *uint8, scales *float32, work *float32, d *float32, n float32) bool
+func fitScalesAVX2(levels *uint8, scales *float32, d *float32, n float32) (ok bool)
 
 // roundSubBlocksAVX2 rounds count sub-blocks of 16 values, but for those that have a scale of 0. It needs AVX2 and F16C.
 //
@@ -34,20 +34,20 @@ func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, var
 //go:noescape
 func sumSuperBlocksAVX2(sums *float32, x *float32)
 
-// fitSymmetricAVX512 fits 16 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. work has room for 3*size + 8 vectors and 63 bytes. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX512F, BW, DQ and VL.
+// fitSymmetricAVX512 fits 16 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, work *float32, scales *float32, totals *float32, n float32) bool
+func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 
-// fitByDescentAVX512 fits 64 sub-blocks of 16 values. work has room for 270 vectors and 63 bytes. It returns false, with nothing stored, if a value is not finite. It needs AVX512F, BW, DQ and VL.
+// fitByDescentAVX512 fits 64 sub-blocks of 16 values. Bit i of unfinished is set if the last of the passes changed sub-block i. It is not ok, with nothing stored, if a value is not finite. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func fitByDescentAVX512(q *uint8, x *float32, work *float32, scales *float32, n float32) bool
+func fitByDescentAVX512(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
 
-// fitScalesAVX512 fits the 16 scales of 16 super-blocks. work has room for 16 vectors and 63 bytes. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX512F, BW, DQ and VL.
+// fitScalesAVX512 fits the 16 scales of 16 super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func fitScalesAVX512(levels *uint8, scales *float32, work *float32, d *float32, n float32) bool
+func fitScalesAVX512(levels *uint8, scales *float32, d *float32, n float32) (ok bool)
 
 // roundSubBlocksAVX512 rounds count sub-blocks of 16 values, but for those that have a scale of 0. It needs AVX512F, BW, DQ and VL.
 //
@@ -63,3 +63,13 @@ func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, v
 //
 //go:noescape
 func sumSuperBlocksAVX512(sums *float32, x *float32)
+
+// packQ6KAVX2 packs the integers of count super-blocks. It needs AVX2 and F16C.
+//
+//go:noescape
+func packQ6KAVX2(block *uint8, q *uint8, count int)
+
+// packQ3KAVX2 packs the integers of count super-blocks. It needs AVX2 and F16C.
+//
+//go:noescape
+func packQ3KAVX2(block *uint8, q *uint8, count int)
