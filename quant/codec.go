@@ -15,7 +15,10 @@ type codec struct {
 	// quantize takes rows, one after another, if importance is nil. Otherwise
 	// it takes one row, and as many importances; types that have no use for
 	// them ignore them.
-	quantize   func(dst []byte, src, importance []float32)
+	quantize func(dst []byte, src, importance []float32)
+	// weighted takes rows, one after another, with as many importances as a row
+	// has values. Types without it use quantize.
+	weighted   func(dst []byte, src, importance []float32)
 	dequantize func(dst []float32, src []byte)
 	grid       *grid // of an IQ type that has one
 	// A block is valid when the numbers in it are finite: those of type float, at
@@ -123,6 +126,10 @@ func QuantizeWeighted(t gguf.Type, dst []byte, src []float32, rowLen int, import
 	mustMatch(t, len(src), len(dst))
 	if len(importance) != rowLen || len(src) > 0 && len(src)%rowLen != 0 {
 		panic(fmt.Sprintf("quant: %d elements in rows of %d with %d importances", len(src), rowLen, len(importance)))
+	}
+	if c.weighted != nil {
+		c.weighted(dst, src, importance)
+		return nil
 	}
 	for rowBytes := int(t.RowBytes(int64(rowLen))); len(src) > 0; dst, src = dst[rowBytes:], src[rowLen:] {
 		c.quantize(dst[:rowBytes], src[:rowLen], importance)

@@ -64,7 +64,7 @@ func (work *symmetricBatch) fitWeightedQ3K(x, importance, weights []float32) {
 	n := len(x) / 256
 	scales, totals := work.scales[:16*n], work.totals[:16*n]
 	var sums [batch]float32
-	sumSuperBlocks(sums[:n], x)
+	sumsOfSquares(sums[:n], x, 256)
 	for b := range n {
 		variance := 2 * sums[b] / 256
 		weighAll(weights[256*b:][:256], x[256*b:][:256], importance[256*b:][:256], variance)

@@ -14,13 +14,9 @@ import (
 //
 // d is the value of largest magnitude over -8, so that this value is exact
 // up to the rounding of d. With importances, d is fitted.
-var q40 = codec{quantize: quantizeQ40, dequantize: dequantizeQ40, float: gguf.F16, floats: []int{0}}
+var q40 = codec{quantize: quantizeQ40, weighted: quantizeWeightedQ40, dequantize: dequantizeQ40, float: gguf.F16, floats: []int{0}}
 
-func quantizeQ40(dst []byte, src, importance []float32) {
-	if importance != nil {
-		quantizeWeightedQ40(dst, src, importance)
-		return
-	}
+func quantizeQ40(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[18:], src[32:] {
 		n := kernel.QuantizeQ40(dst, src)
 		if dst, src = dst[18*n:], src[32*n:]; len(src) == 0 {
@@ -40,34 +36,48 @@ func quantizeQ40(dst []byte, src, importance []float32) {
 
 func quantizeWeightedQ40(dst []byte, src, importance []float32) {
 	var work weightedBlocks
-	variance := meanSquare(src, importance)
 	for len(src) > 0 {
-		n := work.fit(src, importance, variance, 8)
+		n := work.fit(src, importance, 8)
 		for b := range n {
 			block := (*[18]byte)(dst[18*b:])
 			putHalf(block[:], work.d[b])
 			packNibbles((*[16]byte)(block[2:]), (*[32]uint8)(work.q[32*b:]))
 		}
-		dst, src, importance = dst[18*n:], src[32*n:], importance[32*n:]
+		dst, src = dst[18*n:], src[32*n:]
 	}
 }
 
-// weightedBlocks has what Q4_0 and Q5_0 know of blocks while they quantize them
+// weightedBlocks has what Q4_0 and Q5_0 know of blocks while they quantize rows
 // with importances.
 type weightedBlocks struct {
 	q       [32 * 64]uint8
 	d       [64]float32
 	weights [32 * 64]float32
+	means   [16]float32 // of x^2, in as many rows
+	row     int         // the next one in means
+	column  int         // the next one in the row
 }
 
-// fit finds d and integers in [-n, n), counted from 0, for the first blocks of x
-// and returns how many it did.
-func (w *weightedBlocks) fit(x, importance []float32, variance float32, n int32) int {
-	blocks := min(len(w.d), len(x)/32)
-	x = x[:32*blocks]
+// fit finds d and integers in [-n, n), counted from 0, for the next blocks, which x
+// begins with, and returns how many it did.
+func (w *weightedBlocks) fit(x, importance []float32, n int32) int {
+	rowLen := len(importance)
+	if w.row == 0 && w.column == 0 {
+		means := w.means[:min(len(w.means), len(x)/rowLen)]
+		sumsOfSquares(means, x, rowLen)
+		for r := range means {
+			means[r] /= float32(rowLen)
+		}
+	}
+	blocks := min(len(w.d), (rowLen-w.column)/32)
+	x, importance = x[:32*blocks], importance[w.column:]
 	weights := w.weights[:len(x)]
-	weighAll(weights, x, importance, variance)
+	weighAll(weights, x, importance, w.means[w.row])
 	fitSymmetrics(w.q[:], x, weights, w.d[:blocks], nil, n)
+	w.column += len(x)
+	if w.column == rowLen {
+		w.row, w.column = (w.row+1)%len(w.means), 0
+	}
 	return blocks
 }
 

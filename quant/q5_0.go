@@ -15,13 +15,9 @@ import (
 //	        i+16 in the high bits
 //
 // d is the value of largest magnitude over -16. With importances, it is fitted.
-var q50 = codec{quantize: quantizeQ50, dequantize: dequantizeQ50, float: gguf.F16, floats: []int{0}}
+var q50 = codec{quantize: quantizeQ50, weighted: quantizeWeightedQ50, dequantize: dequantizeQ50, float: gguf.F16, floats: []int{0}}
 
-func quantizeQ50(dst []byte, src, importance []float32) {
-	if importance != nil {
-		quantizeWeightedQ50(dst, src, importance)
-		return
-	}
+func quantizeQ50(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[22:], src[32:] {
 		n := kernel.QuantizeQ50(dst, src)
 		if dst, src = dst[22*n:], src[32*n:]; len(src) == 0 {
@@ -42,16 +38,15 @@ func quantizeQ50(dst []byte, src, importance []float32) {
 
 func quantizeWeightedQ50(dst []byte, src, importance []float32) {
 	var work weightedBlocks
-	variance := meanSquare(src, importance)
 	for len(src) > 0 {
-		n := work.fit(src, importance, variance, 16)
+		n := work.fit(src, importance, 16)
 		for b := range n {
 			block, q := (*[22]byte)(dst[22*b:]), (*[32]uint8)(work.q[32*b:])
 			putHalf(block[:], work.d[b])
 			binary.LittleEndian.PutUint32(block[2:], fifthBits(q))
 			packNibbles((*[16]byte)(block[6:]), q)
 		}
-		dst, src, importance = dst[22*n:], src[32*n:], importance[32*n:]
+		dst, src = dst[22*n:], src[32*n:]
 	}
 }
 

@@ -48,13 +48,6 @@ type symmetricBatch struct {
 	d      [batch]float32      // what the integers count in
 }
 
-// sumSuperBlocks stores the sum of x^2 of each super-block.
-func sumSuperBlocks(sums, x []float32) {
-	for b := kernel.SumSuperBlocks(sums, x); b < len(sums); b++ {
-		sums[b] = sumSquares(x[256*b:][:256])
-	}
-}
-
 // fitScales makes integers in [-n, n), counted from 0, of the 16 scales of each
 // super-block, such that the one of largest magnitude becomes -n, and stores
 // what they count in, d. If that one is 0, or its magnitude below least, d and the

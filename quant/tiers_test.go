@@ -221,3 +221,26 @@ func FuzzBlocksDoNotDependOnTheInstructionSet(f *testing.F) {
 		}
 	})
 }
+
+func TestRowsWithImportancesAreQuantizedAsIfAlone(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 1))
+	const rowLen, rows = 17 * 256, 19
+	x, importance := make([]float32, rows*rowLen), make([]float32, rowLen)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64() * math.Exp2(float64(i/rowLen)))
+	}
+	for i := range importance {
+		importance[i] = float32(rng.ExpFloat64())
+	}
+	for _, typ := range quantizableTypes() {
+		t.Run(typ.String(), func(t *testing.T) {
+			rowBytes := int(typ.RowBytes(rowLen))
+			together, alone := make([]byte, rows*rowBytes), make([]byte, rows*rowBytes)
+			require.NoError(t, quant.QuantizeWeighted(typ, together, x, rowLen, importance))
+			for r := range rows {
+				require.NoError(t, quant.QuantizeWeighted(typ, alone[r*rowBytes:][:rowBytes], x[r*rowLen:][:rowLen], rowLen, importance))
+			}
+			require.Equal(t, alone, together)
+		})
+	}
+}

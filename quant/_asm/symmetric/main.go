@@ -21,8 +21,7 @@ func main() {
 		fitByDescent(v, c)
 		fitScales(v, c)
 		roundSubBlocks(v, c)
-		weigh(v, c)
-		sumSuperBlocks(v, c)
+		weigh(v)
 	}
 	packQ6K()
 	packQ3K()
@@ -786,7 +785,7 @@ func roundSubBlocks(v ISA, c constants) {
 }
 
 // weigh generates weigh of package quant.
-func weigh(v ISA, c constants) {
+func weigh(v ISA) {
 	Start("weighValues", "func(w, x, importance *float32, count int, variance float32)",
 		fmt.Sprintf("weighs count values, a multiple of %d.", v.Width), v)
 	w, x, importance, end := Load(Param("w"), GP64()), Load(Param("x"), GP64()), Load(Param("importance"), GP64()), Load(Param("count"), GP64())
@@ -805,27 +804,6 @@ func weigh(v ISA, c constants) {
 	ADDQ(U8(bytes(v)), i)
 	CMPQ(i, end)
 	JLT(LabelRef("weigh"))
-	VZEROUPPER()
-	RET()
-}
-
-// sumSuperBlocks generates the sums of squares of super-blocks, one in each
-// lane.
-func sumSuperBlocks(v ISA, c constants) {
-	Start("sumSuperBlocks", "func(sums, x *float32)",
-		fmt.Sprintf("stores the sums of squares of %d super-blocks.", v.Width), v)
-	x, left := Load(Param("x"), GP64()), GP64()
-	MOVQ(U32(256/4), left)
-	sum := v.Load(c.Zero)
-	Label("columns")
-	for _, r := range columns(v, apart(x, 0, 4*256)) {
-		VADDPS(v.Mul(r, r), sum, sum)
-	}
-	ADDQ(U8(16), x)
-	SUBQ(U8(1), left)
-	JNE(LabelRef("columns"))
-	sums := Load(Param("sums"), GP64())
-	VMOVUPS(sum, Mem{Base: sums})
 	VZEROUPPER()
 	RET()
 }

@@ -249,34 +249,6 @@ func WeighValues(w, x, importance []float32, variance float32) int {
 	return n
 }
 
-// SumSuperBlocks stores the sums of squares of the super-blocks in x, added up
-// in order, and returns of how many.
-func SumSuperBlocks(sums, x []float32) int {
-	width, wide := symmetricWidth()
-	if width == 0 {
-		return 0
-	}
-	x = x[:256*len(sums)]
-	for done := 0; done < len(sums); done += width {
-		sums, x := sums[done:], x[256*done:]
-		allSums, allX := sums, x
-		if len(sums) < width {
-			// The others are zeros.
-			allSums, allX = make([]float32, symmetricLanes), make([]float32, 256*symmetricLanes)
-			copy(allX, x)
-		}
-		if wide {
-			sumSuperBlocksAVX512(&allSums[0], &allX[0])
-		} else {
-			sumSuperBlocksAVX2(&allSums[0], &allX[0])
-		}
-		if len(sums) < width {
-			copy(sums, allSums)
-		}
-	}
-	return len(sums)
-}
-
 // PackQ6K does packQ6K of package quant for all super-blocks of q, and returns
 // whether it did.
 func PackQ6K(blocks, q []uint8) bool {

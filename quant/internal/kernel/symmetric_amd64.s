@@ -2606,46 +2606,6 @@ weigh:
 	VZEROUPPER
 	RET
 
-// func sumSuperBlocksAVX2(sums *float32, x *float32)
-// Requires: AVX
-TEXT ·sumSuperBlocksAVX2(SB), NOSPLIT, $0-16
-	MOVQ    x+8(FP), AX
-	MOVQ    $0x00000040, CX
-	VMOVUPS constants<>+576(SB), Y0
-
-columns:
-	VBROADCASTF128 (AX), Y1
-	VINSERTF128    $0x01, 4096(AX), Y1, Y1
-	VBROADCASTF128 1024(AX), Y2
-	VINSERTF128    $0x01, 5120(AX), Y2, Y2
-	VBROADCASTF128 2048(AX), Y3
-	VINSERTF128    $0x01, 6144(AX), Y3, Y3
-	VBROADCASTF128 3072(AX), Y4
-	VINSERTF128    $0x01, 7168(AX), Y4, Y4
-	VUNPCKLPS      Y2, Y1, Y5
-	VUNPCKLPS      Y4, Y3, Y6
-	VUNPCKHPS      Y2, Y1, Y1
-	VUNPCKHPS      Y4, Y3, Y2
-	VUNPCKLPD      Y6, Y5, Y3
-	VUNPCKHPD      Y6, Y5, Y4
-	VUNPCKLPD      Y2, Y1, Y5
-	VUNPCKHPD      Y2, Y1, Y1
-	VMULPS         Y3, Y3, Y2
-	VADDPS         Y2, Y0, Y0
-	VMULPS         Y4, Y4, Y2
-	VADDPS         Y2, Y0, Y0
-	VMULPS         Y5, Y5, Y2
-	VADDPS         Y2, Y0, Y0
-	VMULPS         Y1, Y1, Y1
-	VADDPS         Y1, Y0, Y0
-	ADDQ           $0x10, AX
-	SUBQ           $0x01, CX
-	JNE            columns
-	MOVQ           sums+0(FP), AX
-	VMOVUPS        Y0, (AX)
-	VZEROUPPER
-	RET
-
 // func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
 TEXT ·fitSymmetricAVX512(SB), $6720-57
@@ -5192,54 +5152,6 @@ weigh:
 	ADDQ    $0x40, SI
 	CMPQ    SI, BX
 	JLT     weigh
-	VZEROUPPER
-	RET
-
-// func sumSuperBlocksAVX512(sums *float32, x *float32)
-// Requires: AVX, AVX512F
-TEXT ·sumSuperBlocksAVX512(SB), NOSPLIT, $0-16
-	MOVQ    x+8(FP), AX
-	MOVQ    $0x00000040, CX
-	VMOVUPS constants<>+576(SB), Z0
-
-columns:
-	VBROADCASTF32X4 (AX), Z1
-	VINSERTF32X4    $0x01, 4096(AX), Z1, Z1
-	VINSERTF32X4    $0x02, 8192(AX), Z1, Z1
-	VINSERTF32X4    $0x03, 12288(AX), Z1, Z1
-	VBROADCASTF32X4 1024(AX), Z2
-	VINSERTF32X4    $0x01, 5120(AX), Z2, Z2
-	VINSERTF32X4    $0x02, 9216(AX), Z2, Z2
-	VINSERTF32X4    $0x03, 13312(AX), Z2, Z2
-	VBROADCASTF32X4 2048(AX), Z3
-	VINSERTF32X4    $0x01, 6144(AX), Z3, Z3
-	VINSERTF32X4    $0x02, 10240(AX), Z3, Z3
-	VINSERTF32X4    $0x03, 14336(AX), Z3, Z3
-	VBROADCASTF32X4 3072(AX), Z4
-	VINSERTF32X4    $0x01, 7168(AX), Z4, Z4
-	VINSERTF32X4    $0x02, 11264(AX), Z4, Z4
-	VINSERTF32X4    $0x03, 15360(AX), Z4, Z4
-	VUNPCKLPS       Z2, Z1, Z5
-	VUNPCKLPS       Z4, Z3, Z6
-	VUNPCKHPS       Z2, Z1, Z1
-	VUNPCKHPS       Z4, Z3, Z2
-	VUNPCKLPD       Z6, Z5, Z3
-	VUNPCKHPD       Z6, Z5, Z4
-	VUNPCKLPD       Z2, Z1, Z5
-	VUNPCKHPD       Z2, Z1, Z1
-	VMULPS          Z3, Z3, Z2
-	VADDPS          Z2, Z0, Z0
-	VMULPS          Z4, Z4, Z2
-	VADDPS          Z2, Z0, Z0
-	VMULPS          Z5, Z5, Z2
-	VADDPS          Z2, Z0, Z0
-	VMULPS          Z1, Z1, Z1
-	VADDPS          Z1, Z0, Z0
-	ADDQ            $0x10, AX
-	SUBQ            $0x01, CX
-	JNE             columns
-	MOVQ            sums+0(FP), AX
-	VMOVUPS         Z0, (AX)
 	VZEROUPPER
 	RET
 

@@ -32,7 +32,6 @@ func TestSymmetricFitsStayWithinTheirSlices(t *testing.T) {
 					kernel.FitScales(q, x, floats(n), 32)
 					kernel.RoundSubBlocks(q, x, random(t, n, start), 4)
 					kernel.WeighValues(floats(16*n), x, x, 1)
-					kernel.SumSuperBlocks(floats(n), random(t, 256*n, start))
 					kernel.PackQ6K(guarded[uint8](t, 210*n, start), guarded[uint8](t, 256*n, start))
 					kernel.PackQ3K(guarded[uint8](t, 110*n, start), guarded[uint8](t, 256*n, start))
 				}, "%d", n)

@@ -17,9 +17,6 @@ func RoundSubBlocks(q []uint8, x, scales []float32, n float32) bool { return fal
 // WeighValues does nothing: there is no kernel.
 func WeighValues(w, x, importance []float32, variance float32) int { return 0 }
 
-// SumSuperBlocks does nothing: there is no kernel.
-func SumSuperBlocks(sums, x []float32) int { return 0 }
-
 // PackQ6K does nothing: there is no kernel.
 func PackQ6K(blocks, q []uint8) bool { return false }
 

@@ -29,11 +29,6 @@ func roundSubBlocksAVX2(q *uint8, x *float32, scales *float32, count int, n floa
 //go:noescape
 func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, variance float32)
 
-// sumSuperBlocksAVX2 stores the sums of squares of 8 super-blocks. It needs AVX2 and F16C.
-//
-//go:noescape
-func sumSuperBlocksAVX2(sums *float32, x *float32)
-
 // fitSymmetricAVX512 fits 16 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
@@ -58,11 +53,6 @@ func roundSubBlocksAVX512(q *uint8, x *float32, scales *float32, count int, n fl
 //
 //go:noescape
 func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, variance float32)
-
-// sumSuperBlocksAVX512 stores the sums of squares of 16 super-blocks. It needs AVX512F, BW, DQ and VL.
-//
-//go:noescape
-func sumSuperBlocksAVX512(sums *float32, x *float32)
 
 // packQ6KAVX2 packs the integers of count super-blocks. It needs AVX2 and F16C.
 //
