@@ -20,6 +20,30 @@ type Options struct {
 	// goroutine, with the steps done and in all. A step is one chunk through
 	// one layer.
 	Progress func(done, total int)
+	// Input, if not nil, is called during Forward, by its goroutine, after
+	// every product with a weight matrix.
+	Input func(Input)
+	// Router, if not nil, is called during Forward, by its goroutine, when the
+	// router of a layer has chosen.
+	Router func(Routing)
+}
+
+// Routing is what the router of a layer makes of a batch of tokens. It may be
+// used only during the call.
+type Routing struct {
+	Layer, Tokens, Experts int
+	Logits                 []float32 // Tokens x Experts
+	Chosen                 []int32   // Tokens x experts per token, the best first
+}
+
+// Input is what a matrix of a tensor was multiplied with.
+type Input struct {
+	Tensor           string
+	Matrix, Matrices int // which matrix of how many: the experts of the tensor
+	Rows             int // tokens
+	// Squares has for each column the sum of the squares of the rows' values. It
+	// may be used only during the call.
+	Squares []float64
 }
 
 // Model is a model ready to run. It holds the norms and biases, not the large weights.
@@ -30,6 +54,8 @@ type Model struct {
 	threads int
 	memory  int64
 	report  func(done, total int)
+	input   func(Input)   // or nil
+	router  func(Routing) // or nil
 
 	embedding   matrix // vocabulary x width
 	layers      []layer
@@ -40,6 +66,7 @@ type Model struct {
 
 // layer is one transformer block.
 type layer struct {
+	index      int
 	attnNorm   []float32 // width
 	q, k, v    matrix    // heads x head length rows of width
 	attnOutput matrix    // width rows of heads x value length
@@ -66,7 +93,7 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{hyper: h, src: src, threads: opts.Threads, memory: opts.Memory, report: opts.Progress}
+	m := &Model{hyper: h, src: src, threads: opts.Threads, memory: opts.Memory, report: opts.Progress, input: opts.Input, router: opts.Router}
 	if m.threads <= 0 {
 		m.threads = runtime.GOMAXPROCS(0)
 	}
@@ -219,6 +246,7 @@ func (m *Model) bind() error {
 	m.layers = make([]layer, m.blocks)
 	for i := range m.layers {
 		m.layers[i] = m.bindLayer(b, fmt.Sprintf("blk.%d.", i))
+		m.layers[i].index = i
 	}
 
 	if b.err != nil {

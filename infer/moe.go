@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
@@ -69,12 +70,22 @@ func (p *pass) route(ctx context.Context, l *layer) ([]choice, error) {
 	if err := p.product(ctx, logits, p.left, p.tokens, l.router, false); err != nil {
 		return nil, err
 	}
+	routing := Routing{Layer: l.index, Tokens: p.tokens, Experts: experts}
+	if p.m.router != nil {
+		routing.Logits = slices.Clone(logits) // choose overwrites them
+	}
 	choices := make([]choice, p.tokens*used)
 	err := blocks(ctx, p.workers, p.tokens, taskRows, func(first, end int) {
 		for t := first; t < end; t++ {
 			choose(choices[t*used:][:used], logits[t*experts:][:experts])
 		}
 	})
+	if err == nil && p.m.router != nil {
+		for _, c := range choices {
+			routing.Chosen = append(routing.Chosen, int32(c.expert))
+		}
+		p.m.router(routing)
+	}
 	return choices, err
 }
 

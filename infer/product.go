@@ -50,6 +50,25 @@ func (p *pass) product(ctx context.Context, dst, left []float32, rows int, w mat
 			return err
 		}
 	}
+	if p.m.input != nil {
+		return p.observe(ctx, left, rows, w)
+	}
+	return nil
+}
+
+// observe tells Options.Input of a product.
+func (p *pass) observe(ctx context.Context, left []float32, rows int, w matrix) error {
+	squares := make([]float64, w.cols)
+	// Sums do not depend on the number of threads, since every column is one
+	// task's.
+	err := blocks(ctx, p.workers, w.cols, taskCols, func(first, end int) {
+		kernel.AddSquares(squares[first:end], left, rows, w.cols, first)
+	})
+	if err != nil {
+		return err
+	}
+	info := p.m.src.Tensors()[w.tensor]
+	p.m.input(Input{info.Name, w.first / w.rows, int(info.Rows()) / w.rows, rows, squares})
 	return nil
 }
 

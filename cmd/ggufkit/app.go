@@ -36,6 +36,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			demoCommand(),
 			convertCommand(),
 			quantizeCommand(),
+			imatrixCommand(),
 			perplexityCommand(),
 			tokenizeCommand(),
 			inspectCommand(),

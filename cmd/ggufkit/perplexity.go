@@ -110,14 +110,11 @@ func score(c *cli.Context, model gguf.Source, text string, options perplexity.Op
 	if err != nil {
 		return perplexity.Result{}, err
 	}
-	progress := newProgress(c, "scoring", func(perSecond float64) string { return fmt.Sprintf("%.0f tokens/s", perSecond) })
+	progress := newProgress(c, "scoring", tokenRate)
 	defer progress.stop()
 	engine, err := infer.New(model, infer.Options{
-		Threads: c.Int("threads"),
-		// Steps are counted in tokens, as if all of them moved on evenly.
-		Progress: func(done, total int) {
-			progress.update(int64(done)*int64(len(tokens))/int64(total), int64(len(tokens)))
-		},
+		Threads:  c.Int("threads"),
+		Progress: tokenProgress(progress, len(tokens)),
 	})
 	if err != nil {
 		return perplexity.Result{}, err

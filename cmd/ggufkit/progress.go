@@ -83,3 +83,14 @@ func (p *progress) stop() {
 
 // byteRate formats bytes per second.
 func byteRate(perSecond float64) string { return fmt.Sprintf("%.2f GB/s", perSecond/1e9) }
+
+// tokenRate formats tokens per second.
+func tokenRate(perSecond float64) string { return fmt.Sprintf("%.0f tokens/s", perSecond) }
+
+// tokenProgress returns what reports the steps of a model on its way through so
+// many tokens, as if all of them moved on evenly.
+func tokenProgress(p *progress, tokens int) func(done, total int) {
+	return func(done, total int) {
+		p.update(int64(done)*int64(tokens)/int64(total), int64(tokens))
+	}
+}

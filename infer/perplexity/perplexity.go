@@ -58,6 +58,13 @@ type Options struct {
 	Chunks int // at most so many, all there are if 0
 }
 
+func (o Options) ctx() int {
+	if o.Ctx == 0 {
+		return DefaultCtx
+	}
+	return o.Ctx
+}
+
 // Result is how well a text was predicted.
 type Result struct {
 	Ctx          int
@@ -93,10 +100,8 @@ func Tokens(tok *tokenizer.Tokenizer, text string) (tokens []int32, bos int32, e
 // tokens for two chunks, as in llama-perplexity, or if a logit is NaN or
 // infinite.
 func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options) (Result, error) {
-	if opts.Ctx == 0 {
-		opts.Ctx = DefaultCtx
-	}
-	chunks, err := cut(tokens, bos, opts)
+	opts.Ctx = opts.ctx()
+	chunks, err := Chunks(tokens, bos, opts)
 	if err != nil {
 		return Result{}, fmt.Errorf("perplexity: %w", err)
 	}
@@ -113,8 +118,9 @@ func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options
 	return s.result(), nil
 }
 
-// cut returns the chunks to run.
-func cut(tokens []int32, bos int32, opts Options) ([][]int32, error) {
+// Chunks cuts tokens into the chunks that Score runs, at most Options.Chunks.
+func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
+	opts.Ctx = opts.ctx()
 	switch {
 	case opts.Ctx < minCtx:
 		return nil, fmt.Errorf("chunks of %d tokens have none to score, at least %d are needed", opts.Ctx, minCtx)

@@ -1,4 +1,4 @@
-// Package imatrix reads importance matrices: how much each input column of
+// Package imatrix reads and writes importance matrices: how much each input column of
 // each weight matrix mattered on a calibration text, as llama-imatrix measures
 // it. Quantizers spend their bits where the matrix says they count.
 //
@@ -20,4 +20,6 @@
 //	defer m.Close()
 //	importance := make([]float32, 4096)
 //	err = m.Read(importance, "blk.0.attn_q.weight", 0)
+//
+// [Sums] is what new ones are made of, from measurements and from other files.
 package imatrix

@@ -81,6 +81,19 @@ func PackRightTransposed(dst, src []float32, ld, n, k int) {
 	}
 }
 
+// AddSquares adds to sums[j] the squares of column first+j of an m x k matrix that
+// PackLeft has packed.
+func AddSquares(sums []float64, left []float32, m, k, first int) {
+	for ; m > 0; m, left = m-TileRows, left[TileRows*k:] {
+		panel := left[first*TileRows:][:len(sums)*TileRows]
+		for j := range sums {
+			for _, v := range panel[j*TileRows:][:TileRows] {
+				sums[j] += float64(v) * float64(v)
+			}
+		}
+	}
+}
+
 // Mul adds A·Bᵀ to the m x n matrix C, whose rows are ldc apart in c. a and b
 // are packed, m x k and n x k.
 func Mul(c []float32, ldc int, a, b []float32, m, n, k int) {

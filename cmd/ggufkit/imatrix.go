@@ -1,0 +1,205 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	measure "github.com/ggufkit/ggufkit/infer/imatrix"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+)
+
+func imatrixCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "imatrix",
+		Usage:     "measure an importance matrix, as llama-imatrix does",
+		ArgsUsage: "MODEL",
+		Description: "Runs the model on a text and writes how much each column of each weight matrix counts, for\n" +
+			"--imatrix of quantize. --coverage tells how much of the text every expert of a mixture saw.",
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`"},
+			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a chunk"},
+			&cli.IntFlag{Name: "chunks", Usage: "process at most `N` chunks; 0 is all"},
+			&cli.BoolFlag{Name: "process-output", Usage: "measure output.weight too"},
+			&cli.StringFlag{Name: "in-file", Usage: "add what importance matrices `A.gguf,...` have"},
+			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the text"},
+			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens"},
+			forceFlag(), threadsFlag(),
+		}, progressFlags()...), jsonFlag()),
+		Action: writeImatrix,
+	}
+}
+
+type imatrixReport struct {
+	File     string           `json:"file,omitempty"`
+	Chunks   int64            `json:"chunks"`
+	Ctx      int64            `json:"ctx"`
+	Tensors  int              `json:"tensors"`
+	Coverage []coverageReport `json:"coverage,omitempty"`
+}
+
+// coverageReport is the part of a text that the experts of one layer saw.
+type coverageReport struct {
+	Layer   int     `json:"layer"`
+	Tokens  int64   `json:"tokens"`
+	Experts []int64 `json:"experts"` // tokens of each
+	// Entropy is that of the router, in bits, the mean over the tokens.
+	Entropy float64 `json:"router_entropy"`
+	// Few lists the experts with fewer tokens than --min-tokens.
+	Few []int `json:"below_min_tokens"`
+}
+
+func writeImatrix(c *cli.Context) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	out := c.String("output")
+	switch {
+	case c.String("file") == "":
+		return usagef(c, "a text is needed: --file FILE")
+	case out == "" && !c.Bool("coverage"):
+		return usagef(c, "there is nothing to do without --output or --coverage")
+	case out != "" && !strings.HasSuffix(out, ".gguf"):
+		return usagef(c, "the output is called %q, but the name of a GGUF file ends in .gguf", out)
+	}
+	if _, err := os.Lstat(out); err == nil && !c.Bool("force") { // known before the work
+		return fmt.Errorf("%s: %w: use --force to overwrite it", out, fs.ErrExist)
+	}
+	text, err := os.ReadFile(c.String("file"))
+	if err != nil {
+		return err
+	}
+	model, err := convert.OpenModel(args[0])
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	m, err := measureImatrix(c, model, string(text))
+	if err != nil {
+		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
+	}
+	m.Sums.Datasets = []string{c.String("file")}
+	for _, path := range splitList(c.String("in-file")) {
+		if err := addImatrix(m.Sums, path); err != nil {
+			return err
+		}
+	}
+	file, err := m.Sums.Source()
+	if err != nil {
+		return err
+	}
+	report := imatrixReport{Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
+	if c.Bool("coverage") {
+		report.Coverage = coverage(m.Layers, int64(c.Int("min-tokens")))
+	}
+	if out != "" {
+		if _, err := gguf.Write(c.Context, out, file, gguf.WriteOptions{Overwrite: c.Bool("force")}); err != nil {
+			return err
+		}
+		report.File = out
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	if c.Bool("coverage") {
+		report.printCoverage(c, int64(c.Int("min-tokens")))
+	}
+	if out != "" && !c.Bool("quiet") {
+		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", out, report.Tensors, report.Chunks, report.Ctx)
+	}
+	return nil
+}
+
+func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Measurement, error) {
+	vocab, err := tokenizer.New(model.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	tokens, bos, err := perplexity.Tokens(vocab, text)
+	if err != nil {
+		return nil, err
+	}
+	progress := newProgress(c, "measuring", tokenRate)
+	defer progress.stop()
+	return measure.Measure(c.Context, model, tokens, bos, measure.Options{
+		Options: perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
+		Output:  c.Bool("process-output"),
+		Engine: infer.Options{
+			Threads:  c.Int("threads"),
+			Progress: tokenProgress(progress, len(tokens)),
+		},
+	})
+}
+
+// addImatrix adds what the file at path has.
+func addImatrix(sums *imatrix.Sums, path string) (err error) {
+	m, err := imatrix.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	return sums.AddMatrix(m)
+}
+
+// splitList returns the parts of a list with commas, none if it is empty.
+func splitList(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+func coverage(layers []measure.Routing, minTokens int64) []coverageReport {
+	var reports []coverageReport
+	for _, l := range layers {
+		r := coverageReport{Layer: l.Layer, Tokens: l.Tokens, Experts: l.Chosen, Entropy: l.Entropy, Few: []int{}}
+		for expert, n := range l.Chosen {
+			if n < minTokens {
+				r.Few = append(r.Few, expert)
+			}
+		}
+		reports = append(reports, r)
+	}
+	return reports
+}
+
+// printCoverage shows the share of the tokens that each expert was given.
+func (r imatrixReport) printCoverage(c *cli.Context, minTokens int64) {
+	if len(r.Coverage) == 0 {
+		fmt.Fprintln(c.App.Writer, "the model has no experts")
+		return
+	}
+	columns := []string{"layer"}
+	for expert := range r.Coverage[0].Experts {
+		columns = append(columns, fmt.Sprintf("expert %d", expert))
+	}
+	columns = append(columns, "router entropy", "fewest tokens")
+	t := newTable(c.App.Writer, columns, columns...)
+	few := 0
+	for _, l := range r.Coverage {
+		row := table.Row{l.Layer}
+		fewest := l.Experts[0]
+		for _, n := range l.Experts {
+			row = append(row, fmt.Sprintf("%.1f %%", 100*float64(n)/float64(max(1, l.Tokens))))
+			fewest = min(fewest, n)
+		}
+		t.AppendRow(append(row, fmt.Sprintf("%.2f bits", l.Entropy), fewest))
+		few += len(l.Few)
+	}
+	t.Render()
+	if few > 0 {
+		fmt.Fprintf(c.App.Writer, "%d experts saw fewer than %d tokens: a longer text would serve them better\n", few, minTokens)
+	}
+}

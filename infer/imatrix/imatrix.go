@@ -1,0 +1,135 @@
+// Package imatrix measures importance matrices: how large the inputs of every
+// weight matrix are on a calibration text, as llama-imatrix does, and how the
+// routers of a mixture of experts spread that text.
+//
+// The text is cut into chunks as package perplexity cuts it. Every matrix of the
+// blocks counts, that of the output only if it is asked for; an expert counts
+// the tokens that the router gives it. Inputs are those of exact compute, and
+// sums are made in float64, so they do not depend on the number of threads; in
+// llama.cpp they do in the last digits.
+//
+//	tokens, bos, err := perplexity.Tokens(tok, text)
+//	if err != nil {
+//		return err
+//	}
+//	m, err := imatrix.Measure(ctx, src, tokens, bos, imatrix.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	file, err := m.Sums.Source() // for gguf.Write
+package imatrix
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+)
+
+// Options says what to measure and how.
+type Options struct {
+	perplexity.Options
+	// Output measures output.weight too, which takes the time of computing all
+	// logits.
+	Output bool
+	Engine infer.Options // but for Input and Router
+}
+
+// Measurement is an importance matrix and what was seen besides.
+type Measurement struct {
+	Sums *imatrix.Sums
+	// Layers has the routing of every layer with experts, from the first to the
+	// last.
+	Layers []Routing
+}
+
+// Routing is how the router of one layer spread a text.
+type Routing struct {
+	Layer  int
+	Tokens int64
+	// Chosen has for each expert the tokens it was given to. They add up to
+	// Tokens times the experts per token.
+	Chosen []int64
+	// Entropy is the mean over the tokens of the entropy of the router's
+	// probabilities, in bits: 0 where it is always certain, the logarithm of the
+	// number of experts where it never has a preference.
+	Entropy float64
+}
+
+// Measure runs a model on the tokens of a text; for bos see perplexity.Score.
+// The Sums have no Datasets.
+func Measure(ctx context.Context, src gguf.Source, tokens []int32, bos int32, opts Options) (*Measurement, error) {
+	chunks, err := perplexity.Chunks(tokens, bos, opts.Options)
+	if err != nil {
+		return nil, fmt.Errorf("imatrix: %w", err)
+	}
+	size := len(chunks[0])
+	m := &Measurement{Sums: &imatrix.Sums{Chunks: int64(len(chunks)), ChunkSize: int64(size)}}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	opts.Engine.Input = func(in infer.Input) {
+		if !opts.Output && !strings.HasPrefix(in.Tensor, "blk.") {
+			return
+		}
+		if err := m.Sums.Add(in.Tensor, in.Matrix, in.Matrices, int64(in.Rows), in.Squares); err != nil {
+			stop(err)
+		}
+	}
+	opts.Engine.Router = m.count
+	model, err := infer.New(src, opts.Engine)
+	if err != nil {
+		return nil, err
+	}
+	from := size // no logits
+	if opts.Output {
+		from = 0
+	}
+	err = model.Forward(ctx, chunks, from, func(int, int, []float32) {})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err != nil {
+		return nil, fmt.Errorf("imatrix: %w", err)
+	}
+	slices.SortFunc(m.Layers, func(a, b Routing) int { return a.Layer - b.Layer })
+	for i := range m.Layers {
+		m.Layers[i].Entropy /= float64(m.Layers[i].Tokens)
+	}
+	return m, nil
+}
+
+// count adds what a router did with some tokens.
+func (m *Measurement) count(r infer.Routing) {
+	at := slices.IndexFunc(m.Layers, func(l Routing) bool { return l.Layer == r.Layer })
+	if at < 0 {
+		at = len(m.Layers)
+		m.Layers = append(m.Layers, Routing{Layer: r.Layer, Chosen: make([]int64, r.Experts)})
+	}
+	l := &m.Layers[at]
+	l.Tokens += int64(r.Tokens)
+	for _, expert := range r.Chosen {
+		l.Chosen[expert]++
+	}
+	for logits := range slices.Chunk(r.Logits, r.Experts) {
+		l.Entropy += entropy(logits)
+	}
+}
+
+// entropy returns that of softmax(logits), in bits.
+func entropy(logits []float32) float64 {
+	highest := float64(slices.Max(logits))
+	var sum, weighted float64
+	for _, v := range logits {
+		d := float64(v) - highest
+		e := math.Exp(d)
+		sum += e
+		weighted += e * d
+	}
+	return (math.Log(sum) - weighted/sum) / math.Ln2
+}

@@ -1,0 +1,136 @@
+package imatrix_test
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/imatrix"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/quant"
+)
+
+func openMoE(t *testing.T) convert.Model {
+	m, err := convert.OpenModel("../../testdata/beyonder-mini/moe")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
+func someTokens() []int32 {
+	tokens := make([]int32, 200)
+	for i := range tokens {
+		tokens[i] = int32(i*i*7%4000 + 3)
+	}
+	return tokens
+}
+
+// values returns a tensor's elements.
+func values(t *testing.T, src gguf.Source, name string) []float32 {
+	for i, info := range src.Tensors() {
+		if info.Name == name {
+			raw, x := make([]byte, info.Bytes()), make([]float32, info.Elements())
+			require.NoError(t, src.ReadRows(raw, i, 0, info.Rows()))
+			require.NoError(t, quant.Dequantize(info.Type, x, raw))
+			return x
+		}
+	}
+	require.Fail(t, "no tensor "+name)
+	return nil
+}
+
+func TestSumsOfTheFirstLayer(t *testing.T) {
+	const width, chunk, chunks, bos = 256, 60, 3, 1
+	model, tokens := openMoE(t), someTokens()
+	m, err := imatrix.Measure(context.Background(), model, tokens, bos, imatrix.Options{Options: perplexity.Options{Ctx: chunk}})
+	require.NoError(t, err)
+	file, err := m.Sums.Source()
+	require.NoError(t, err)
+
+	// What goes into the first attention is the normalised embedding.
+	embedding, norm := values(t, model, "token_embd.weight"), values(t, model, "blk.0.attn_norm.weight")
+	want := make([]float64, width)
+	for i, id := range tokens[:chunk*chunks] {
+		if i%chunk == 0 {
+			id = bos
+		}
+		row := embedding[int(id)*width:][:width]
+		var squares float64
+		for _, v := range row {
+			squares += float64(v) * float64(v)
+		}
+		for j, v := range row {
+			want[j] += math.Pow(float64(v)*float64(norm[j]), 2) / (squares/width + 1e-5)
+		}
+	}
+	for _, name := range []string{"attn_q", "attn_k", "attn_v"} {
+		got := values(t, file, "blk.0."+name+".weight.in_sum2")
+		for j := range want {
+			require.InEpsilon(t, want[j], got[j], 1e-5, "%s column %d", name, j)
+		}
+		require.Equal(t, []float32{chunk * chunks}, values(t, file, "blk.0."+name+".weight.counts"))
+	}
+}
+
+func TestCountsAndCoverage(t *testing.T) {
+	model, tokens := openMoE(t), someTokens()
+	for _, output := range []bool{false, true} {
+		m, err := imatrix.Measure(context.Background(), model, tokens, 1, imatrix.Options{Options: perplexity.Options{Ctx: 50}, Output: output})
+		require.NoError(t, err)
+		file, err := m.Sums.Source()
+		require.NoError(t, err)
+		want := 2 * 4 * 8 // layers x (q, k, v, output, router, gate, up, down)
+		if output {
+			want += 2
+			require.Equal(t, []float32{200}, values(t, file, "output.weight.counts"))
+		}
+		require.Len(t, file.Tensors(), want)
+		require.Len(t, m.Layers, 4)
+		for i, l := range m.Layers {
+			require.Equal(t, i, l.Layer)
+			require.EqualValues(t, 200, l.Tokens)
+			require.EqualValues(t, 2*200, l.Chosen[0]+l.Chosen[1]+l.Chosen[2]+l.Chosen[3])
+			require.Greater(t, l.Entropy, 0.0)
+			require.LessOrEqual(t, l.Entropy, 2.0)
+			for _, name := range []string{"gate", "up", "down"} {
+				for expert, n := range values(t, file, "blk."+string(rune('0'+i))+".ffn_"+name+"_exps.weight.counts") {
+					require.EqualValues(t, l.Chosen[expert], n)
+				}
+			}
+		}
+	}
+}
+
+func TestSumsDoNotDependOnThreadsOrBatches(t *testing.T) {
+	model, tokens := openMoE(t), someTokens()
+	var want []float32
+	for _, engine := range []infer.Options{{Threads: 1}, {Threads: 3}, {Threads: 2, Memory: 1}} {
+		m, err := imatrix.Measure(context.Background(), model, tokens, 1, imatrix.Options{Options: perplexity.Options{Ctx: 40}, Engine: engine})
+		require.NoError(t, err)
+		file, err := m.Sums.Source()
+		require.NoError(t, err)
+		got := values(t, file, "blk.3.ffn_down_exps.weight.in_sum2")
+		if want == nil {
+			want = got
+		}
+		require.InDeltaSlice(t, want, got, 1e-3)
+		if engine.Memory == 0 {
+			require.Equal(t, want, got)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	model := openMoE(t)
+	_, err := imatrix.Measure(context.Background(), model, someTokens(), 1, imatrix.Options{})
+	require.ErrorContains(t, err, "the text has 200 tokens, chunks of 512 need at least 1024")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = imatrix.Measure(ctx, model, someTokens(), 1, imatrix.Options{Options: perplexity.Options{Ctx: 50}})
+	require.ErrorIs(t, err, context.Canceled)
+}
