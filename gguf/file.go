@@ -28,6 +28,8 @@ type shard struct {
 	size int64
 	// closer closes r; nil if r is the caller's.
 	closer io.Closer
+	// mapping is the whole file, or nil: see Map.
+	mapping []byte
 }
 
 // location is where a tensor's data is.
@@ -169,7 +171,12 @@ func (f *File) openRest(path string) error {
 // Close closes the file or files.
 func (f *File) Close() error {
 	var errs []error
-	for _, sh := range f.shards {
+	for i := range f.shards {
+		sh := &f.shards[i]
+		if sh.mapping != nil {
+			errs = append(errs, unmap(sh.mapping))
+			sh.mapping = nil
+		}
 		if sh.closer != nil {
 			errs = append(errs, sh.closer.Close())
 		}

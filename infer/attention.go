@@ -37,6 +37,11 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 			row := p.starts[c] + pos
 			p.rotation.apply(q[row*l.q.rows:][:l.q.rows], pos)
 			p.rotation.apply(k[row*l.k.rows:][:l.k.rows], pos)
+			if p.session != nil {
+				if err := p.session.remember(l.index, pos, k[row*l.k.rows:][:l.k.rows], v[row*l.v.rows:][:l.v.rows]); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})

@@ -16,6 +16,11 @@ import (
 // The chunks are run in batches that fit in Options.Memory. Forward returns
 // early when ctx is done.
 func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
+	return m.forward(ctx, chunks, from, nil, visit)
+}
+
+// forward is Forward; a session remembers the only chunk.
+func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session *Session, visit func(chunk, pos int, logits []float32)) error {
 	for c, chunk := range chunks {
 		for pos, id := range chunk {
 			if id < 0 || int(id) >= m.Vocabulary() {
@@ -23,7 +28,7 @@ func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit f
 			}
 		}
 	}
-	p := &pass{m: m, workers: make([]worker, m.threads)}
+	p := &pass{m: m, session: session, workers: make([]worker, m.threads)}
 	total := len(chunks) * (m.blocks + 1)
 	for first := 0; first < len(chunks); first += len(p.chunks) {
 		p.begin(chunks[first:])
@@ -54,6 +59,7 @@ func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit f
 // are rows, chunk after chunk.
 type pass struct {
 	m        *Model
+	session  *Session // or nil
 	workers  []worker
 	chunks   [][]int32
 	starts   []int // row of each chunk's first token

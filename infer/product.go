@@ -101,12 +101,24 @@ func (m *Model) load(worker *worker, dst []float32, w matrix, first, n int) erro
 // read dequantizes n rows of w to dst.
 func (m *Model) read(worker *worker, dst []float32, w matrix, first, n int) error {
 	info := m.src.Tensors()[w.tensor]
-	raw := sized(&worker.raw, n*int(info.RowBytes()))
-	if err := m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n)); err != nil {
+	raw, err := m.rows(worker, w, first, n)
+	if err != nil {
 		return err
 	}
 	if err := quant.Dequantize(info.Type, dst, raw); err != nil {
 		return fmt.Errorf("tensor %q: %w", info.Name, err)
 	}
 	return nil
+}
+
+// rows returns n rows of w as the Source stores them, until the worker's next
+// call.
+func (m *Model) rows(worker *worker, w matrix, first, n int) ([]byte, error) {
+	if f, ok := m.src.(mapped); ok {
+		if raw := f.Rows(w.tensor, int64(w.first+first), int64(n)); raw != nil {
+			return raw, nil
+		}
+	}
+	raw := sized(&worker.raw, n*int(m.src.Tensors()[w.tensor].RowBytes()))
+	return raw, m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n))
 }

@@ -36,6 +36,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			demoCommand(),
 			convertCommand(),
 			quantizeCommand(),
+			generateCommand(),
 			imatrixCommand(),
 			perplexityCommand(),
 			tokenizeCommand(),
@@ -131,6 +132,8 @@ func mirrorEnvironment(flags []cli.Flag) {
 		case *cli.BoolFlag:
 			f.EnvVars = env
 		case *cli.IntFlag:
+			f.EnvVars = env
+		case *cli.Float64Flag:
 			f.EnvVars = env
 		case *cli.StringFlag:
 			f.EnvVars = env

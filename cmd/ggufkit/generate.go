@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/chat"
+	"github.com/ggufkit/ggufkit/infer/sampling"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+)
+
+func generateCommand() *cli.Command {
+	var stops []string
+	stop := func(s string) ([]string, error) {
+		if s == "" {
+			return nil, errors.New("an empty text would stop at once")
+		}
+		return []string{s}, nil
+	}
+	return &cli.Command{
+		Name:      "generate",
+		Usage:     "continue a text, or answer in a conversation",
+		ArgsUsage: "MODEL",
+		Description: "With --chat the model's chat template is used: for the one message of --prompt, or else for a\n" +
+			"conversation that is read from standard input, one message per line. Sampling is that of Hugging\n" +
+			"Face's transformers: repetition penalty, temperature, top-k, top-p, min-p, in this order.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to continue"},
+			&cli.BoolFlag{Name: "chat", Usage: "hold a conversation"},
+			&cli.StringFlag{Name: "system", Usage: "with --chat, what the model is told first, `TEXT`"},
+			&cli.IntFlag{Name: "max-new-tokens", Aliases: []string{"n"}, Value: 256, Usage: "generate at most `N` tokens"},
+			&cli.Float64Flag{Name: "temp", Value: 0.7, Usage: "temperature, `T`; 0 takes the most likely token"},
+			&cli.IntFlag{Name: "top-k", Value: 50, Usage: "draw from the `K` most likely tokens; 0 is all"},
+			&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "draw from the tokens that make up this part `P` of the probability"},
+			&cli.Float64Flag{Name: "min-p", Usage: "draw from tokens with at least this part `P` of the highest probability"},
+			&cli.Float64Flag{Name: "repetition-penalty", Value: 1, Usage: "make tokens of the text less likely by a factor `R`"},
+			&cli.IntFlag{Name: "seed", Usage: "`N`; the same seed gives the same text"},
+			repeatedFlag("stop", "end before `TEXT` is generated; may be repeated", &stops, stop),
+			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 4096, Usage: "room for `N` tokens, or as many as the model can take"},
+			&cli.StringFlag{Name: "cache-type", Value: "F16", Usage: "`TYPE` of remembered keys and values: F32, F16 or Q8_0"},
+			threadsFlag(), jsonFlag(),
+		},
+		Action: func(c *cli.Context) error { return generate(c, stops) },
+	}
+}
+
+type generateReport struct {
+	PromptTokens          int     `json:"prompt_tokens"`
+	NewTokens             int     `json:"new_tokens"`
+	Text                  string  `json:"text"`
+	Stopped               string  `json:"stopped"` // by what
+	PromptTokensPerSecond float64 `json:"prompt_tokens_per_second"`
+	TokensPerSecond       float64 `json:"tokens_per_second"`
+}
+
+// generator is what one or more answers need.
+type generator struct {
+	vocab   *tokenizer.Tokenizer
+	session *infer.Session
+	sampler *sampling.Sampler
+	stops   []string
+	end     map[int32]bool // tokens that end a text
+	most    int            // new tokens
+}
+
+func generate(c *cli.Context, stops []string) error {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	if !c.IsSet("prompt") && !c.Bool("chat") {
+		return usagef(c, "--prompt or --chat is needed")
+	}
+	if c.Bool("json") && !c.IsSet("prompt") {
+		return usagef(c, "--json needs --prompt")
+	}
+	if c.Int("max-new-tokens") < 1 {
+		return usagef(c, "--max-new-tokens is %d", c.Int("max-new-tokens"))
+	}
+	g := &generator{stops: stops, most: c.Int("max-new-tokens")}
+	g.sampler, err = sampling.New(sampling.Options{
+		Temperature: c.Float64("temp"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
+		RepetitionPenalty: c.Float64("repetition-penalty"), Seed: uint64(c.Int("seed")),
+	})
+	if err != nil {
+		return usageError{c.Command.Name, err}
+	}
+	cache, err := gguf.ParseType(c.String("cache-type"))
+	if err != nil {
+		return usageError{c.Command.Name, err}
+	}
+	model, err := convert.OpenModel(args[0])
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	if g.vocab, err = tokenizer.New(model.Metadata()); err != nil {
+		return err
+	}
+	g.end = map[int32]bool{g.vocab.EOS(): true}
+	engine, err := infer.New(model, infer.Options{Threads: c.Int("threads")})
+	if err != nil {
+		return err
+	}
+	room := c.Int("ctx")
+	if n, err := model.Metadata().Uint("llama.context_length"); err == nil {
+		room = min(room, int(n))
+	}
+	if g.session, err = engine.NewSession(room, cache); err != nil {
+		return err
+	}
+	if !c.Bool("chat") {
+		return g.respond(c, c.String("prompt"))
+	}
+	template, err := chat.New(model.Metadata())
+	if err != nil {
+		return err
+	}
+	end := g.vocab.Encode(template.EndOfTurn(), tokenizer.Options{ParseSpecial: true})
+	if len(end) > 0 && g.vocab.AppendBytes(nil, end[0]) == nil { // a special token
+		g.end[end[0]] = true
+	}
+	return g.converse(c, template)
+}
+
+// respond continues one text.
+func (g *generator) respond(c *cli.Context, text string) error {
+	out := c.App.Writer
+	if c.Bool("json") {
+		out = io.Discard
+	}
+	report, err := g.run(c.Context, text, out)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	fmt.Fprintln(out)
+	return nil
+}
+
+// converse answers the prompt, or every line of standard input.
+func (g *generator) converse(c *cli.Context, template *chat.Template) error {
+	var messages []chat.Message
+	if c.IsSet("system") {
+		messages = append(messages, chat.Message{Role: "system", Content: c.String("system")})
+	}
+	if c.IsSet("prompt") {
+		text, err := template.Render(append(messages, chat.Message{Role: "user", Content: c.String("prompt")}))
+		if err != nil {
+			return err
+		}
+		return g.respond(c, text)
+	}
+	lines := bufio.NewScanner(c.App.Reader)
+	for fmt.Fprint(c.App.ErrWriter, "> "); lines.Scan(); fmt.Fprint(c.App.ErrWriter, "> ") {
+		messages = append(messages, chat.Message{Role: "user", Content: lines.Text()})
+		text, err := template.Render(messages)
+		if err != nil {
+			return err
+		}
+		report, err := g.run(c.Context, text, c.App.Writer)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c.App.Writer)
+		messages = append(messages, chat.Message{Role: "assistant", Content: strings.TrimSpace(report.Text)})
+	}
+	return lines.Err()
+}
+
+// run generates what follows a text, in which special tokens are spelled out,
+// and writes it to out as it comes.
+func (g *generator) run(ctx context.Context, prompt string, out io.Writer) (generateReport, error) {
+	// A template may have written the BOS token; a second one would spoil the
+	// answer.
+	bos := g.vocab.BOS()
+	text := g.vocab.Encode(prompt, tokenizer.Options{
+		ParseSpecial: true,
+		AddSpecial:   !(g.vocab.AddsBOS() && strings.HasPrefix(prompt, g.vocab.Piece(bos))),
+	})
+	report := generateReport{PromptTokens: len(text), Stopped: "max-new-tokens"}
+	start := time.Now()
+	logits, err := g.session.Start(ctx, text)
+	if err != nil {
+		return report, err
+	}
+	report.PromptTokensPerSecond = float64(len(text)) / time.Since(start).Seconds()
+
+	start = time.Now()
+	writer := &stopWriter{w: out, stops: g.stops}
+	for report.NewTokens < g.most {
+		token := g.sampler.Next(logits, text)
+		if g.end[token] {
+			report.Stopped = "end of text"
+			break
+		}
+		report.NewTokens++
+		text = append(text, token)
+		if stopped, err := writer.write(g.vocab.AppendBytes(nil, token)); err != nil {
+			return report, err
+		} else if stopped {
+			report.Stopped = "stop"
+			break
+		}
+		if report.NewTokens == g.most {
+			break
+		}
+		if logits, err = g.session.Add(ctx, token); errors.Is(err, infer.ErrContextFull) {
+			report.Stopped = "context"
+			break
+		} else if err != nil {
+			return report, err
+		}
+	}
+	report.TokensPerSecond = float64(report.NewTokens) / time.Since(start).Seconds()
+	if err := writer.flush(); err != nil {
+		return report, err
+	}
+	report.Text = string(writer.text)
+	return report, nil
+}
+
+// stopWriter passes text on as it comes, up to the first of the stop texts. It
+// holds back what may become one, and characters that are not whole.
+type stopWriter struct {
+	w       io.Writer
+	stops   []string
+	text    []byte
+	written int
+}
+
+func (s *stopWriter) write(piece []byte) (stopped bool, err error) {
+	s.text = append(s.text, piece...)
+	pending := string(s.text[s.written:])
+	for _, stop := range s.stops {
+		if before, _, found := strings.Cut(pending, stop); found {
+			s.text = s.text[:s.written+len(before)]
+			return true, nil
+		}
+	}
+	ready := len(pending)
+	for _, stop := range s.stops {
+		for n := min(len(stop)-1, len(pending)); n > 0; n-- {
+			if strings.HasSuffix(pending, stop[:n]) {
+				ready = min(ready, len(pending)-n)
+				break
+			}
+		}
+	}
+	for back := 1; back < utf8.UTFMax && back <= ready; back++ {
+		if rest := pending[ready-back : ready]; utf8.RuneStart(rest[0]) {
+			if !utf8.FullRuneInString(rest) {
+				ready -= back
+			}
+			break
+		}
+	}
+	_, err = io.WriteString(s.w, pending[:ready])
+	s.written += ready
+	return false, err
+}
+
+// flush writes what was held back.
+func (s *stopWriter) flush() error {
+	_, err := s.w.Write(s.text[s.written:])
+	s.written = len(s.text)
+	return err
+}

@@ -1,0 +1,113 @@
+// Package chat writes conversations the way a model was trained to read them,
+// with the Jinja template that its metadata carries.
+//
+//	t, err := chat.New(model.Metadata())
+//	if err != nil {
+//		return err
+//	}
+//	text, err := t.Render([]chat.Message{{Role: "user", Content: "Hello!"}})
+//
+// The text has the special tokens spelled out, the first often among them: encode
+// it with ParseSpecial, and with AddSpecial only if it does not begin with them.
+// Templates are programs that came with the model: they can neither read files
+// nor call anything. Names that are not defined are empty, where Python's
+// engine may raise an error.
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ardanlabs/jinja"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// ErrNoTemplate means that the model does not say how it is talked to.
+var ErrNoTemplate = errors.New("the model has no chat template")
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string // system, user or assistant
+	Content string
+}
+
+// Template is the chat template of a model. It is safe for concurrent use.
+type Template struct {
+	template *jinja.Template
+	tokens   map[string]string // bos_token and so on
+}
+
+// New reads tokenizer.chat_template. The error wraps ErrNoTemplate if there is
+// none.
+func New(meta *gguf.Metadata) (*Template, error) {
+	const key = "tokenizer.chat_template"
+	source, err := gguf.Value[string](meta, key)
+	if errors.Is(err, gguf.ErrNoKey) {
+		return nil, fmt.Errorf("%w (%w)", ErrNoTemplate, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &Template{tokens: make(map[string]string)}
+	if t.template, err = jinja.Compile(source); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, key, err)
+	}
+	pieces, err := gguf.Value[[]string](meta, "tokenizer.ggml.tokens")
+	if err != nil {
+		return nil, err
+	}
+	for name, key := range map[string]string{
+		"bos_token": "tokenizer.ggml.bos_token_id", "eos_token": "tokenizer.ggml.eos_token_id",
+		"unk_token": "tokenizer.ggml.unknown_token_id", "pad_token": "tokenizer.ggml.padding_token_id",
+	} {
+		id, err := meta.Uint(key)
+		switch {
+		case errors.Is(err, gguf.ErrNoKey):
+		case err != nil:
+			return nil, err
+		case id >= uint64(len(pieces)):
+			return nil, fmt.Errorf("%w: %s is %d, there are %d tokens", gguf.ErrCorrupt, key, id, len(pieces))
+		default:
+			t.tokens[name] = pieces[id]
+		}
+	}
+	return t, nil
+}
+
+// Render returns the conversation up to where the model's answer begins.
+func (t *Template) Render(messages []Message) (string, error) { return t.render(messages, true) }
+
+// EndOfTurn returns what follows a complete answer of the model, empty if the
+// template does not tell. Models say with its first token that they are done.
+func (t *Template) EndOfTurn() string {
+	const answer = "an answer that no template has"
+	text, err := t.render([]Message{{"user", "a question"}, {"assistant", answer}}, false)
+	if err != nil {
+		return ""
+	}
+	_, end, _ := strings.Cut(text, answer)
+	return strings.TrimLeft(end, " \n")
+}
+
+func (t *Template) render(messages []Message, prompt bool) (string, error) {
+	list := make([]jinja.Value, len(messages))
+	for i, m := range messages {
+		list[i] = jinja.NewDict()
+		list[i].AsDict().Set("role", jinja.NewString(m.Role))
+		list[i].AsDict().Set("content", jinja.NewString(m.Content))
+	}
+	variables := map[string]jinja.Value{
+		"messages":              jinja.NewList(list),
+		"add_generation_prompt": jinja.NewBool(prompt),
+	}
+	for name, token := range t.tokens {
+		variables[name] = jinja.NewString(token)
+	}
+	text, err := t.template.RenderValues(variables)
+	if err != nil {
+		return "", fmt.Errorf("chat template: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,266 @@
+package infer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+	"github.com/ggufkit/ggufkit/quant"
+)
+
+// ErrContextFull means that a Session has no room for another token.
+var ErrContextFull = errors.New("the context is full")
+
+// Session is a text that grows token by token. It remembers the keys and values
+// of all layers: blocks x kv heads x (key length + value length) elements of the
+// cache's type per token. It is not safe for concurrent use.
+type Session struct {
+	m        *Model
+	cache    gguf.Type
+	context  int
+	tokens   int      // in the text so far
+	layers   []memory // of each layer
+	rotation rotation
+	workers  []worker
+	chosen   []choice
+
+	x, normed, q, k, v, heads, gate, up, out, router, logits []float32
+}
+
+// memory is what a layer keeps of the tokens: for each kv head the rows of all
+// positions, in the type of the cache.
+type memory struct{ keys, values []byte }
+
+// mapped is a Source that may have its rows in memory.
+type mapped interface {
+	Map() error
+	// Rows returns nil if they are not.
+	Rows(tensor int, first, n int64) []byte
+}
+
+// NewSession returns an empty text with room for so many tokens. cache is the
+// type of the keys and values: F32, F16 or a quantized type whose blocks divide
+// the heads, such as Q8_0. A model file is mapped into memory, since every token
+// takes all its weights (but for the experts that are not chosen).
+func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
+	if context < 1 || context > maxCount {
+		return nil, fmt.Errorf("a context of %d tokens is not possible", context)
+	}
+	if !quant.CanQuantize(cache) || quant.NeedsImportance(cache) || !quant.CanDequantize(cache) {
+		return nil, fmt.Errorf("%w: a cache of type %s", gguf.ErrUnsupported, cache)
+	}
+	for _, length := range []int{m.keyLen, m.valueLen} {
+		if length%cache.BlockSize() != 0 {
+			return nil, fmt.Errorf("%w: heads of %d elements are not whole blocks of %s", gguf.ErrUnsupported, length, cache)
+		}
+	}
+	if f, ok := m.src.(mapped); ok {
+		if err := f.Map(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return nil, err
+		}
+	}
+	s := &Session{
+		m: m, cache: cache, context: context, rotation: m.newRotation(context),
+		workers: make([]worker, m.threads), layers: make([]memory, len(m.layers)), chosen: make([]choice, m.expertsUsed),
+		x: make([]float32, m.width), normed: make([]float32, m.width),
+		q: make([]float32, m.heads*m.keyLen), k: make([]float32, m.kvHeads*m.keyLen), v: make([]float32, m.kvHeads*m.valueLen),
+		heads: make([]float32, m.heads*m.valueLen), router: make([]float32, m.experts), logits: make([]float32, m.Vocabulary()),
+	}
+	networks := max(1, m.expertsUsed)
+	s.gate, s.up, s.out = make([]float32, networks*m.hidden), make([]float32, networks*m.hidden), make([]float32, networks*m.width)
+	for i := range s.layers {
+		rows := int64(context * m.kvHeads)
+		s.layers[i] = memory{make([]byte, rows*cache.RowBytes(int64(m.keyLen))), make([]byte, rows*cache.RowBytes(int64(m.valueLen)))}
+	}
+	return s, nil
+}
+
+// Len returns the number of tokens in the text.
+func (s *Session) Len() int { return s.tokens }
+
+// Start replaces the text by a prompt and returns the logits of the token after
+// it, which are valid until the next call. It works layer by layer, as Forward.
+func (s *Session) Start(ctx context.Context, prompt []int32) ([]float32, error) {
+	s.tokens = 0
+	if len(prompt) == 0 {
+		return nil, errors.New("the prompt is empty")
+	}
+	if len(prompt) > s.context {
+		return nil, fmt.Errorf("%w: the prompt has %d tokens, the context is %d", ErrContextFull, len(prompt), s.context)
+	}
+	err := s.m.forward(ctx, [][]int32{prompt}, len(prompt)-1, s, func(_, _ int, logits []float32) { copy(s.logits, logits) })
+	if err != nil {
+		return nil, err
+	}
+	s.tokens = len(prompt)
+	return s.logits, nil
+}
+
+// Add appends a token and returns the logits of the one after it, which are
+// valid until the next call. The error wraps ErrContextFull if there is no room.
+func (s *Session) Add(ctx context.Context, token int32) ([]float32, error) {
+	m := s.m
+	if token < 0 || int(token) >= m.Vocabulary() {
+		return nil, fmt.Errorf("token %d is not one of the vocabulary's %d", token, m.Vocabulary())
+	}
+	if s.tokens == s.context {
+		return nil, fmt.Errorf("%w: %d tokens", ErrContextFull, s.context)
+	}
+	if err := m.read(&s.workers[0], s.x, m.embedding, int(token), 1); err != nil {
+		return nil, err
+	}
+	for i := range m.layers {
+		if err := s.layer(ctx, &m.layers[i]); err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i, err)
+		}
+	}
+	rmsNorm(s.normed, s.x, m.outputNorm, m.epsilon)
+	if err := s.multiply(ctx, vectorProduct{s.logits, s.normed, m.output}); err != nil {
+		return nil, err
+	}
+	s.tokens++
+	return s.logits, nil
+}
+
+func (s *Session) layer(ctx context.Context, l *layer) error {
+	m := s.m
+	rmsNorm(s.normed, s.x, l.attnNorm, m.epsilon)
+	err := s.multiply(ctx, vectorProduct{s.q, s.normed, l.q}, vectorProduct{s.k, s.normed, l.k}, vectorProduct{s.v, s.normed, l.v})
+	if err != nil {
+		return err
+	}
+	s.rotation.apply(s.q, s.tokens)
+	s.rotation.apply(s.k, s.tokens)
+	if err := s.remember(l.index, s.tokens, s.k, s.v); err != nil {
+		return err
+	}
+	if err := parallel(ctx, s.workers, m.kvHeads, func(w *worker, kv int) error { return s.attend(w, l.index, kv) }); err != nil {
+		return err
+	}
+	if err := s.multiply(ctx, vectorProduct{s.out[:m.width], s.heads, l.attnOutput}); err != nil {
+		return err
+	}
+	kernel.AddScaled(s.x, s.out[:m.width], 1)
+
+	rmsNorm(s.normed, s.x, l.ffnNorm, m.epsilon)
+	if m.experts == 0 {
+		s.chosen = append(s.chosen[:0], choice{0, 1})
+	} else {
+		if err := s.multiply(ctx, vectorProduct{s.router, s.normed, l.router}); err != nil {
+			return err
+		}
+		choose(s.chosen, s.router)
+		slices.SortFunc(s.chosen, func(a, b choice) int { return a.expert - b.expert }) // as Forward adds them
+	}
+	return s.feedForward(ctx, l)
+}
+
+// feedForward adds the networks that are chosen to the residual stream.
+func (s *Session) feedForward(ctx context.Context, l *layer) error {
+	m := s.m
+	var in, out []vectorProduct
+	for i, c := range s.chosen {
+		gate, up := s.gate[i*m.hidden:][:m.hidden], s.up[i*m.hidden:][:m.hidden]
+		in = append(in, vectorProduct{gate, s.normed, l.gate[c.expert]}, vectorProduct{up, s.normed, l.up[c.expert]})
+		out = append(out, vectorProduct{s.out[i*m.width:][:m.width], gate, l.down[c.expert]})
+	}
+	if err := s.multiply(ctx, in...); err != nil {
+		return err
+	}
+	kernel.SiLUMul(s.gate, s.up)
+	if err := s.multiply(ctx, out...); err != nil {
+		return err
+	}
+	for i, c := range s.chosen {
+		kernel.AddScaled(s.x, out[i].dst, c.weight)
+	}
+	return nil
+}
+
+// remember stores the keys and values of a position.
+func (s *Session) remember(layer, pos int, k, v []float32) error {
+	for _, part := range []struct {
+		memory []byte
+		x      []float32
+		length int
+	}{{s.layers[layer].keys, k, s.m.keyLen}, {s.layers[layer].values, v, s.m.valueLen}} {
+		size := int(s.cache.RowBytes(int64(part.length)))
+		for head := range s.m.kvHeads {
+			row := part.memory[(head*s.context+pos)*size:][:size]
+			if err := quant.Quantize(s.cache, row, part.x[head*part.length:][:part.length]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// attend computes the query heads that share key-value head kv.
+func (s *Session) attend(w *worker, layer, kv int) error {
+	m, n := s.m, s.tokens+1
+	keys, values := sized(&w.keys, n*m.keyLen), sized(&w.values, n*m.valueLen)
+	keyBytes, valueBytes := int(s.cache.RowBytes(int64(m.keyLen))), int(s.cache.RowBytes(int64(m.valueLen)))
+	if err := quant.Dequantize(s.cache, keys, s.layers[layer].keys[kv*s.context*keyBytes:][:n*keyBytes]); err != nil {
+		return err
+	}
+	if err := quant.Dequantize(s.cache, values, s.layers[layer].values[kv*s.context*valueBytes:][:n*valueBytes]); err != nil {
+		return err
+	}
+	scale := float32(1 / math.Sqrt(float64(m.keyLen)))
+	scores := sized(&w.scores, n)
+	group := m.heads / m.kvHeads
+	for head := kv * group; head < (kv+1)*group; head++ {
+		query, out := s.q[head*m.keyLen:][:m.keyLen], s.heads[head*m.valueLen:][:m.valueLen]
+		for pos := range scores {
+			scores[pos] = kernel.Dot(query, keys[pos*m.keyLen:][:m.keyLen])
+		}
+		sum := kernel.ExpSum(scores, scale)
+		clear(out)
+		for pos, score := range scores {
+			kernel.AddScaled(out, values[pos*m.valueLen:][:m.valueLen], score/sum)
+		}
+	}
+	return nil
+}
+
+// vectorProduct is one product of a weight matrix and a vector: dst becomes
+// w·x + bias.
+type vectorProduct struct {
+	dst, x []float32
+	w      matrix
+}
+
+// vectorTask is about how many bytes of a matrix one task takes.
+const vectorTask = 64 << 10
+
+// multiply computes some products, rows in parallel.
+func (s *Session) multiply(ctx context.Context, products ...vectorProduct) error {
+	type task struct{ product, first, rows int }
+	var tasks []task
+	for i, p := range products {
+		rows := max(1, vectorTask/int(s.m.src.Tensors()[p.w.tensor].RowBytes()))
+		for first := 0; first < p.w.rows; first += rows {
+			tasks = append(tasks, task{i, first, min(rows, p.w.rows-first)})
+		}
+	}
+	return parallel(ctx, s.workers, len(tasks), func(w *worker, i int) error {
+		t := tasks[i]
+		p := products[t.product]
+		rows := sized(&w.rows, t.rows*p.w.cols)
+		if err := s.m.read(w, rows, p.w, t.first, t.rows); err != nil {
+			return err
+		}
+		for r := range t.rows {
+			v := kernel.Dot(p.x, rows[r*p.w.cols:][:p.w.cols])
+			if p.w.bias != nil {
+				v += p.w.bias[t.first+r]
+			}
+			p.dst[t.first+r] = v
+		}
+		return nil
+	})
+}
