@@ -9,8 +9,19 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
+// Compute says how weights and activations are multiplied.
+type Compute int
+
+const (
+	// Exact multiplies float32 with dequantized weights.
+	Exact Compute = iota
+	// Int8 rounds activations to 8 bits, as llama.cpp does, and multiplies integers.
+	Int8
+)
+
 // Options says how to run a model. The zero value is good.
 type Options struct {
+	Compute Compute
 	// Threads is the number of cores to use; 0 means all.
 	Threads int
 	// Memory is how many bytes the activations of one batch of chunks may take;
@@ -51,6 +62,7 @@ type Input struct {
 type Model struct {
 	hyper
 	src     gguf.Source
+	compute Compute
 	threads int
 	memory  int64
 	report  func(done, total int)
@@ -93,7 +105,7 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{hyper: h, src: src, threads: opts.Threads, memory: opts.Memory, report: opts.Progress, input: opts.Input, router: opts.Router}
+	m := &Model{hyper: h, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory, report: opts.Progress, input: opts.Input, router: opts.Router}
 	if m.threads <= 0 {
 		m.threads = runtime.GOMAXPROCS(0)
 	}

@@ -28,6 +28,8 @@ type Session struct {
 	workers  []worker
 	chosen   []choice
 
+	vectors  [][]kernel.Vector8 // of products that are under way
+
 	x, normed, q, k, v, heads, gate, up, out, router, logits []float32
 }
 
@@ -241,6 +243,7 @@ const vectorTask = 64 << 10
 func (s *Session) multiply(ctx context.Context, products ...vectorProduct) error {
 	type task struct{ product, first, rows int }
 	var tasks []task
+	rounded := s.round(products)
 	for i, p := range products {
 		rows := max(1, vectorTask/int(s.m.src.Tensors()[p.w.tensor].RowBytes()))
 		for first := 0; first < p.w.rows; first += rows {
@@ -249,18 +252,70 @@ func (s *Session) multiply(ctx context.Context, products ...vectorProduct) error
 	}
 	return parallel(ctx, s.workers, len(tasks), func(w *worker, i int) error {
 		t := tasks[i]
-		p := products[t.product]
-		rows := sized(&w.rows, t.rows*p.w.cols)
-		if err := s.m.read(w, rows, p.w, t.first, t.rows); err != nil {
-			return err
+		p, dst := products[t.product], products[t.product].dst[t.first:][:t.rows]
+		var err error
+		if x := rounded[t.product]; x != nil {
+			err = s.m.multiplyInt8(w, dst, x, p.w, t.first)
+		} else {
+			err = s.m.multiplyExact(w, dst, p.x, p.w, t.first)
 		}
-		for r := range t.rows {
-			v := kernel.Dot(p.x, rows[r*p.w.cols:][:p.w.cols])
-			if p.w.bias != nil {
-				v += p.w.bias[t.first+r]
-			}
-			p.dst[t.first+r] = v
+		if err == nil && p.w.bias != nil {
+			kernel.AddScaled(dst, p.w.bias[t.first:], 1)
 		}
-		return nil
+		return err
 	})
+}
+
+// round returns the vectors of the products that integers can do, rounded: a
+// vector of several products once, nil for other products.
+func (s *Session) round(products []vectorProduct) [][]kernel.Vector8 {
+	rounded := make([][]kernel.Vector8, len(products))
+	if s.m.compute == Exact {
+		return rounded
+	}
+	used := 0
+	for i, p := range products {
+		if len(p.x)%256 != 0 || !kernel.CanDotRow(s.m.src.Tensors()[p.w.tensor].Type) {
+			continue
+		}
+		if i > 0 && rounded[i-1] != nil && &p.x[0] == &products[i-1].x[0] {
+			rounded[i] = rounded[i-1]
+			continue
+		}
+		if used == len(s.vectors) {
+			s.vectors = append(s.vectors, nil)
+		}
+		rounded[i] = sized(&s.vectors[used], len(p.x)/256)
+		kernel.QuantizeVector(rounded[i], p.x)
+		used++
+	}
+	return rounded
+}
+
+// multiplyExact multiplies rows of w, from number first on, one for each element
+// of dst.
+func (m *Model) multiplyExact(worker *worker, dst, x []float32, w matrix, first int) error {
+	rows := sized(&worker.rows, len(dst)*w.cols)
+	if err := m.read(worker, rows, w, first, len(dst)); err != nil {
+		return err
+	}
+	for r := range dst {
+		dst[r] = kernel.Dot(x, rows[r*w.cols:][:w.cols])
+	}
+	return nil
+}
+
+// multiplyInt8 is multiplyExact with a rounded vector, for types that
+// kernel.DotRow can do.
+func (m *Model) multiplyInt8(worker *worker, dst []float32, x []kernel.Vector8, w matrix, first int) error {
+	info := m.src.Tensors()[w.tensor]
+	rows, err := m.rows(worker, w, first, len(dst))
+	if err != nil {
+		return err
+	}
+	size := int(info.RowBytes())
+	for r := range dst {
+		dst[r] = kernel.DotRow(info.Type, rows[r*size:][:size], x)
+	}
+	return nil
 }

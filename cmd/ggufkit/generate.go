@@ -109,7 +109,7 @@ func generate(c *cli.Context, stops []string) error {
 		return err
 	}
 	g.end = map[int32]bool{g.vocab.EOS(): true}
-	engine, err := infer.New(model, infer.Options{Threads: c.Int("threads")})
+	engine, err := infer.New(model, infer.Options{Threads: c.Int("threads"), Compute: infer.Int8})
 	if err != nil {
 		return err
 	}

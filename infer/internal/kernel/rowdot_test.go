@@ -1,0 +1,98 @@
+package kernel_test
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
+)
+
+// arbitraryRow returns blocks of any bytes but with scales that are finite.
+func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
+	row := make([]byte, typ.RowBytes(int64(elements)))
+	for i := range row {
+		row[i] = byte(rng.Uint32())
+	}
+	for b := 0; b < len(row); b += typ.BlockBytes() {
+		scale := func(at int) {
+			binary.LittleEndian.PutUint16(row[b+at:], uint16(0x1000+rng.IntN(0x2000)|rng.IntN(2)<<15))
+		}
+		switch typ {
+		case gguf.Q8_0:
+			scale(0)
+		case gguf.Q4_K:
+			scale(0)
+			scale(2)
+		case gguf.Q6_K:
+			scale(208)
+		}
+	}
+	return row
+}
+
+func TestDotRow(t *testing.T) {
+	isatest.ForEach(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(2, 7))
+		for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
+			if !kernel.CanDotRow(typ) {
+				t.Skipf("this instruction set has no kernel for rows of %s", typ)
+			}
+			for round := range 200 {
+				n := 256 * (1 + round%9)
+				x, w := make([]float32, n), make([]float32, n)
+				for i := range x {
+					x[i] = float32(rng.NormFloat64())
+				}
+				if round%5 == 0 { // the greatest sums
+					for i := range x {
+						x[i] = float32(1 - 2*(round%2))
+					}
+				}
+				vectors := make([]kernel.Vector8, n/256)
+				kernel.QuantizeVector(vectors, x)
+				row := arbitraryRow(rng, typ, n)
+				require.NoError(t, quant.Dequantize(typ, w, row))
+				var want, size, most float64
+				for i, v := range w {
+					q := float64(vectors[i/256].Scale) * float64(vectors[i/256].Q[i%256])
+					want += float64(v) * q
+					most = math.Max(most, math.Abs(float64(v)))
+					size += math.Abs(q)
+				}
+				// A part of a weight is at most twice the largest weight.
+				bound := float64(n/32+16) * 0x1p-24 * size * 2 * most
+				require.InDelta(t, want, kernel.DotRow(typ, row, vectors), bound, "%s, %d elements", typ, n)
+			}
+		}
+	})
+}
+
+func TestQuantizeVector(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 8))
+	for _, scale := range []float64{1, 1e-30, 1e30, 1e-44, 0} {
+		x, vectors := make([]float32, 512), make([]kernel.Vector8, 2)
+		for i := range x {
+			x[i] = float32(scale * rng.NormFloat64())
+		}
+		kernel.QuantizeVector(vectors, x)
+		for i, v := range x {
+			b := &vectors[i/256]
+			require.LessOrEqual(t, math.Abs(float64(v)-float64(b.Scale)*float64(b.Q[i%256])), 0.501*float64(b.Scale)+1e-42)
+		}
+		for _, b := range vectors {
+			for s, sum := range b.Sums {
+				for _, q := range b.Q[16*s:][:16] {
+					sum -= int16(q)
+				}
+				require.Zero(t, sum)
+			}
+		}
+	}
+}
