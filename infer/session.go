@@ -28,7 +28,7 @@ type Session struct {
 	workers  []worker
 	chosen   []choice
 
-	vectors  [][]kernel.Vector8 // of products that are under way
+	vectors [][]kernel.Vector8 // of products that are under way
 
 	x, normed, q, k, v, heads, gate, up, out, router, logits []float32
 }

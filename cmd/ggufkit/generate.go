@@ -189,7 +189,7 @@ func (g *generator) run(ctx context.Context, prompt string, out io.Writer) (gene
 	bos := g.vocab.BOS()
 	text := g.vocab.Encode(prompt, tokenizer.Options{
 		ParseSpecial: true,
-		AddSpecial:   !(g.vocab.AddsBOS() && strings.HasPrefix(prompt, g.vocab.Piece(bos))),
+		AddSpecial:   !g.vocab.AddsBOS() || !strings.HasPrefix(prompt, g.vocab.Piece(bos)),
 	})
 	report := generateReport{PromptTokens: len(text), Stopped: "max-new-tokens"}
 	start := time.Now()

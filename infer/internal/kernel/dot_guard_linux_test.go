@@ -1,0 +1,40 @@
+package kernel_test
+
+import (
+	"runtime/debug"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
+)
+
+func TestDotsStayWithinTheirSlices(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	isatest.ForEach(t, func(t *testing.T) {
+		for _, start := range []bool{false, true} {
+			for _, n := range []int{1, 63, 64, 65, 200} {
+				x, y := guarded(t, n, start), guarded(t, n, start)
+				require.NotPanics(t, func() {
+					kernel.Dot(x, y)
+					kernel.AddScaled(x, y, 2)
+				}, "%d elements", n)
+			}
+			for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
+				const vectors = 2
+				floats := int(typ.RowBytes(256*vectors)) / 4
+				row := unsafe.Slice((*byte)(unsafe.Pointer(&guarded(t, floats, start)[0])), 4*floats)
+				size := int(unsafe.Sizeof(kernel.Vector8{})) / 4
+				x := unsafe.Slice((*kernel.Vector8)(unsafe.Pointer(&guarded(t, vectors*size, start)[0])), vectors)
+				require.NotPanics(t, func() {
+					if kernel.CanDotRow(typ) {
+						kernel.DotRow(typ, row, x)
+					}
+				}, "%s", typ)
+			}
+		}
+	})
+}
