@@ -13,6 +13,9 @@ func main() {
 		maxLanes(v)
 		expSum(v, c)
 		siluMul(v, c)
+		topBits(v, c)
+		roundInt8(v, c)
 	}
+	tilesInt8AVX512()
 	Generate()
 }

@@ -112,3 +112,41 @@ func siLUMulLanes(gate, up []float32) {
 		siluMulAVX2(&gate[0], &up[0], len(gate))
 	}
 }
+
+// tilesInt8 is tilesInt8Generic by the best means.
+func tilesInt8(c []float32, ldc int, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
+	rows := len(starts)
+	_ = c[(rows-1)*ldc+TileCols-1]
+	_ = a[rows*len(b)/TileCols-1]
+	_, _ = scales[rows-1], rightScales[TileCols-1]
+	switch isa.Current() {
+	case isa.AVX512:
+		tilesInt8AVX512(&c[0], ldc, &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], len(b)/(TileCols*group), rows/TileRows)
+	default:
+		tilesInt8Generic(c, ldc, a, starts, scales, b, rightScales)
+	}
+}
+
+// topBits is topBitsGeneric by the best means.
+func topBits(x *[Int8Block]float32) uint32 {
+	switch isa.Current() {
+	case isa.AVX512:
+		return topBitsAVX512(&x[0])
+	case isa.AVX2:
+		return topBitsAVX2(&x[0])
+	default:
+		return topBitsGeneric(x)
+	}
+}
+
+// roundInt8 is roundInt8Generic by the best means.
+func roundInt8(q *[Int8Block]int8, x *[Int8Block]float32, factor float32) int32 {
+	switch isa.Current() {
+	case isa.AVX512:
+		return roundInt8AVX512(&q[0], &x[0], factor)
+	case isa.AVX2:
+		return roundInt8AVX2(&q[0], &x[0], factor)
+	default:
+		return roundInt8Generic(q, x, factor)
+	}
+}

@@ -50,6 +50,7 @@ func TestKernelsStayWithinTheirSlices(t *testing.T) {
 					kernel.Mul(c, s.n, a, b, s.m, s.n, s.k)
 					kernel.PackRightTransposed(b, w, s.n, s.n, s.k)
 				}, "%v", s)
+				require.NotPanics(t, func() { mulInt8(c, s.n, x, w, s.m, s.n, s.k, false) }, "%v", s)
 			}
 			for n := range 50 {
 				x, y := guarded(t, n+1, start)[:n+1], guarded(t, n+1, start)

@@ -29,6 +29,16 @@ func expSumAVX2(x *float32, n int, scale float32, top float32, lanes *float32)
 //go:noescape
 func siluMulAVX2(gate *float32, up *float32, n int)
 
+// topBitsAVX2 returns the largest of 256 floats without their signs, as bits. It needs AVX2 and FMA.
+//
+//go:noescape
+func topBitsAVX2(x *float32) uint32
+
+// roundInt8AVX2 rounds 256 floats times factor to integers and returns their sum. It needs AVX2 and FMA.
+//
+//go:noescape
+func roundInt8AVX2(q *int8, x *float32, factor float32) int32
+
 // maxLanesAVX512 raises lanes to the largest of every lane of x. n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
@@ -43,3 +53,18 @@ func expSumAVX512(x *float32, n int, scale float32, top float32, lanes *float32)
 //
 //go:noescape
 func siluMulAVX512(gate *float32, up *float32, n int)
+
+// topBitsAVX512 returns the largest of 256 floats without their signs, as bits. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func topBitsAVX512(x *float32) uint32
+
+// roundInt8AVX512 rounds 256 floats times factor to integers and returns their sum. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func roundInt8AVX512(q *int8, x *float32, factor float32) int32
+
+// tilesInt8AVX512 multiplies one block of panels of a, each of steps groups, and a panel of b. It needs AVX512F and VNNI.
+//
+//go:noescape
+func tilesInt8AVX512(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int, panels int)

@@ -1,0 +1,231 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// Int8Block is how many neighbouring elements of a row share a scale in
+// [LeftInt8] and [RightInt8]. What is left of a row is a shorter block.
+const Int8Block = 256
+
+// group is how many neighbouring elements of a row stay together when packed:
+// those that one instruction multiplies and adds up.
+const group = 4
+
+// weightZero is what is added to the integers of the right factor, since VPDPBUSD
+// multiplies unsigned by signed bytes.
+const weightZero = 128
+
+// blocks returns the number of blocks of a row of k, and its length when filled
+// up to whole groups.
+func blocks(k int) (n, padded int) {
+	return (k + Int8Block - 1) / Int8Block, roundUp(k, group)
+}
+
+// LeftInt8 is the left factor of a product of 8-bit integers. Its order is
+// [block][panel][group][row of the panel][element of the group], so that one
+// block of a panel of B meets all panels of A one after another.
+type LeftInt8 struct {
+	k, padded, blocks int
+	panels            int
+	values            []int8
+	// Of each block of each row, [block][panel][row of the panel].
+	scales []float32
+	starts []int32 // -weightZero times the sum of the integers
+}
+
+// Reset makes room for m rows of k. What they hold is not defined until they
+// are put.
+func (a *LeftInt8) Reset(m, k int) {
+	a.k = k
+	a.blocks, a.padded = blocks(k)
+	a.panels = (m + TileRows - 1) / TileRows
+	rows := a.panels * TileRows
+	a.values = resize(a.values, rows*a.padded)
+	a.scales = resize(a.scales, rows*a.blocks)
+	a.starts = resize(a.starts, rows*a.blocks)
+}
+
+// Put quantizes a row. Rows may be put concurrently.
+func (a *LeftInt8) Put(row int, src []float32) {
+	src = src[:a.k]
+	var q [Int8Block]int8
+	rows := a.panels * TileRows
+	panel, r := row/TileRows, row%TileRows
+	for b := range a.blocks {
+		first := b * Int8Block
+		depth := min(Int8Block, a.padded-first)
+		scale, sum := quantizeInt8(&q, src[first:min(a.k, first+depth)])
+		a.scales[b*rows+row] = scale
+		a.starts[b*rows+row] = -weightZero * sum
+		dst := a.values[first*rows+panel*depth*TileRows+group*r:]
+		for i := 0; i < depth; i += group {
+			*(*[group]int8)(dst[i*TileRows:]) = *(*[group]int8)(q[i:])
+		}
+	}
+}
+
+// RightInt8 is the right factor of a product of 8-bit integers, to which
+// weightZero is added. Its order is [panel][block][group][row of the
+// panel][element of the group].
+type RightInt8 struct {
+	k, padded, blocks int
+	values            []uint8
+	scales            []float32 // of each block of each row, [panel][block][row of the panel]
+}
+
+// Reset makes room for n rows of k. What they hold is not defined until they
+// are put.
+func (b *RightInt8) Reset(n, k int) {
+	b.k = k
+	b.blocks, b.padded = blocks(k)
+	b.values = resize(b.values, roundUp(n, TileCols)*b.padded)
+	b.scales = resize(b.scales, roundUp(n, TileCols)*b.blocks)
+}
+
+// Put quantizes a row. Rows may be put concurrently.
+func (b *RightInt8) Put(row int, src []float32) {
+	src = src[:b.k]
+	var q [Int8Block]int8
+	panel, r := row/TileCols, row%TileCols
+	for block := range b.blocks {
+		first := block * Int8Block
+		depth := min(Int8Block, b.padded-first)
+		scale, _ := quantizeInt8(&q, src[first:min(b.k, first+depth)])
+		b.scales[(panel*b.blocks+block)*TileCols+r] = scale
+		dst := b.values[(panel*b.padded+first)*TileCols+group*r:]
+		for i := 0; i < depth; i += group {
+			v := uint32(uint8(q[i])) | uint32(uint8(q[i+1]))<<8 | uint32(uint8(q[i+2]))<<16 | uint32(uint8(q[i+3]))<<24
+			binary.LittleEndian.PutUint32(dst[i*TileCols:], v^0x80808080)
+		}
+	}
+}
+
+func resize[T any](buf []T, n int) []T {
+	if cap(buf) < n {
+		return make([]T, n)
+	}
+	return buf[:n]
+}
+
+// MulInt8 adds the product of rows [i, i+m) of A and rows [j, j+n) of B to the
+// m x n matrix C, whose rows are ldc apart in c. i is the first row of a panel of A, j of
+// one of B.
+//
+// The integers of a block are multiplied and added exactly. Their sum s adds
+//
+//	float32(float32(float32(s) * scale of B) * scale of A)
+//
+// to the element of C, block after block, with every step rounded: the result
+// is the same on every instruction set and however m and n are cut.
+func MulInt8(c []float32, ldc int, a *LeftInt8, i, m int, b *RightInt8, j, n int) {
+	rows := a.panels * TileRows
+	for block := range a.blocks {
+		first := block * Int8Block
+		depth := min(Int8Block, a.padded-first)
+		values := a.values[first*rows+i*depth:][:roundUp(m, TileRows)*depth]
+		scales := a.scales[block*rows+i:][:roundUp(m, TileRows)]
+		starts := a.starts[block*rows+i:][:roundUp(m, TileRows)]
+		for col := 0; col < n; col += TileCols {
+			right := b.values[(j+col)*b.padded+first*TileCols:][:depth*TileCols]
+			rightScales := b.scales[((j+col)/TileCols*b.blocks+block)*TileCols:][:TileCols]
+			whole := m / TileRows * TileRows
+			if n-col < TileCols {
+				whole = 0
+			}
+			if whole > 0 {
+				tilesInt8(c[col:][:(whole-1)*ldc+TileCols], ldc, values[:whole*depth], starts[:whole], scales[:whole], right, rightScales)
+			}
+			for row := whole; row < m; row += TileRows {
+				var tile [TileRows * TileCols]float32
+				part := c[row*ldc+col:]
+				height, width := min(TileRows, m-row), min(TileCols, n-col)
+				for r := range height {
+					copy(tile[r*TileCols:][:width], part[r*ldc:])
+				}
+				tilesInt8(tile[:], TileCols, values[row*depth:][:TileRows*depth], starts[row:][:TileRows], scales[row:][:TileRows], right, rightScales)
+				for r := range height {
+					copy(part[r*ldc:][:width], tile[r*TileCols:])
+				}
+			}
+		}
+	}
+}
+
+// tilesInt8Generic adds the product of one block of len(starts)/TileRows panels of A
+// and one panel of B. It is the definition of the micro-kernel.
+func tilesInt8Generic(c []float32, ldc int, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
+	depth := len(b) / TileCols
+	for row, start := range starts {
+		left := a[row/TileRows*TileRows*depth+row%TileRows*group:]
+		var sums [TileCols]int32
+		for j := range sums {
+			sums[j] = start
+		}
+		for i := 0; i < depth; i += group {
+			x := left[i*TileRows:][:group]
+			x0, x1, x2, x3 := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
+			w := b[i*TileCols:][:group*TileCols]
+			for j := range sums {
+				y := w[group*j:][:group]
+				sums[j] += x0*int32(y[0]) + x1*int32(y[1]) + x2*int32(y[2]) + x3*int32(y[3])
+			}
+		}
+		out := c[row*ldc:][:TileCols]
+		for j, sum := range sums {
+			scaled := float32(float32(sum) * rightScales[j])
+			out[j] += float32(scaled * scales[row])
+		}
+	}
+}
+
+// smallestInt8 is the smallest magnitude that is not taken for 0, which keeps
+// the reciprocal of a scale finite.
+const smallestInt8 = 0x1p-100
+
+// quantizeInt8 quantizes a block, or what is left of a row, to scale·q, and
+// returns the sum of the integers. The rest of q becomes 0.
+//
+// The scale is the largest magnitude divided by 127; x/scale is rounded to the
+// nearest integer, of two the even one. If there is a NaN the scale is NaN, if
+// there is an infinity it is infinite, so that neither is lost.
+func quantizeInt8(q *[Int8Block]int8, x []float32) (scale float32, sum int32) {
+	block, whole := x, [Int8Block]float32{}
+	if len(x) < Int8Block {
+		copy(whole[:], x)
+		block = whole[:]
+	}
+	values := (*[Int8Block]float32)(block)
+	top := math.Float32frombits(topBits(values))
+	if top < smallestInt8 {
+		return 0, roundInt8(q, values, 0)
+	}
+	return top / 127, roundInt8(q, values, 127/top)
+}
+
+// topBitsGeneric returns the largest magnitude, as bits: so they have the same
+// order, with NaN above all.
+func topBitsGeneric(x *[Int8Block]float32) uint32 {
+	var top uint32
+	for _, v := range x {
+		top = max(top, math.Float32bits(v)&^(1<<31))
+	}
+	return top
+}
+
+// roundInt8Generic rounds x times factor, of which the magnitude is at most 127 or NaN,
+// and returns the sum of the integers. NaN becomes -128, as CVTPS2DQ and
+// saturation make of it.
+func roundInt8Generic(q *[Int8Block]int8, x *[Int8Block]float32, factor float32) int32 {
+	var sum int32
+	for i, v := range x {
+		r := math.RoundToEven(float64(v * factor))
+		if math.IsNaN(r) {
+			r = math.MinInt8
+		}
+		q[i] = int8(r)
+		sum += int32(q[i])
+	}
+	return sum
+}
