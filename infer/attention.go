@@ -21,14 +21,14 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 	if err := p.normalize(ctx, l.attnNorm); err != nil {
 		return err
 	}
-	if err := p.pack(ctx, p.normed, m.width, nil); err != nil {
+	if err := p.pack(ctx, p.normed, m.width, nil, l.q, l.k, l.v); err != nil {
 		return err
 	}
 	for _, s := range []struct {
 		dst []float32
 		w   matrix
 	}{{q, l.q}, {k, l.k}, {v, l.v}} {
-		if err := p.product(ctx, s.dst, p.left, p.tokens, s.w, false); err != nil {
+		if err := p.product(ctx, s.dst, p.tokens, s.w, false); err != nil {
 			return err
 		}
 	}
@@ -48,7 +48,6 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 	if err != nil {
 		return err
 	}
-	// The heads' results replace the packed input in p.left.
 	err = parallel(ctx, p.workers, len(p.chunks)*m.kvHeads, func(w *worker, task int) error {
 		p.attend(w, q, k, v, task/m.kvHeads, task%m.kvHeads)
 		return nil
@@ -56,11 +55,14 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 	if err != nil {
 		return err
 	}
-	return p.product(ctx, p.x, p.left, p.tokens, l.attnOutput, true)
+	if err := p.pack(ctx, p.normed, m.heads*m.valueLen, nil, l.attnOutput); err != nil {
+		return err
+	}
+	return p.product(ctx, p.x, p.tokens, l.attnOutput, true)
 }
 
 // attend computes the query heads that share key-value head kv, for one chunk,
-// and packs their results into p.left.
+// and leaves their results in p.normed.
 func (p *pass) attend(w *worker, q, k, v []float32, chunk, kv int) {
 	m, n, start := p.m, len(p.chunks[chunk]), p.starts[chunk]
 	qWidth, kWidth, vWidth := m.heads*m.keyLen, m.kvHeads*m.keyLen, m.kvHeads*m.valueLen
@@ -95,18 +97,11 @@ func (p *pass) attend(w *worker, q, k, v []float32, chunk, kv int) {
 				kernel.Mul(out[col:], m.valueLen, weights, values[col*n:], rows, min(kernel.TileCols, m.valueLen-col), seen)
 			}
 			for r := range rows {
-				p.putLeft(start+first+r, m.heads*m.valueLen, head*m.valueLen, out[r*m.valueLen:][:m.valueLen], 1/sums[r])
+				result := p.normed[((start+first+r)*m.heads+head)*m.valueLen:][:m.valueLen]
+				for i, v := range out[r*m.valueLen:][:m.valueLen] {
+					result[i] = v / sums[r]
+				}
 			}
 		}
-	}
-}
-
-// putLeft stores factor times src in row of the packed matrix p.left, which
-// has k columns, from column col on.
-func (p *pass) putLeft(row, k, col int, src []float32, factor float32) {
-	const width = kernel.TileRows
-	dst := p.left[row/width*width*k+col*width+row%width:]
-	for i, v := range src {
-		dst[i*width] = v * factor
 	}
 }

@@ -17,27 +17,6 @@ func (p *pass) normalize(ctx context.Context, weight []float32) error {
 	})
 }
 
-// pack packs rows of k floats of src into p.left: those listed, or one for
-// each token if the list is nil.
-func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int) error {
-	if rows == nil {
-		return blocks(ctx, p.workers, p.tokens, kernel.TileRows, func(first, end int) {
-			kernel.PackLeft(p.left[first*k:], src[first*k:], k, end-first, k)
-		})
-	}
-	panels := (len(rows) + kernel.TileRows - 1) / kernel.TileRows
-	return parallel(ctx, p.workers, panels, func(w *worker, panel int) error {
-		first := panel * kernel.TileRows
-		list := rows[first:min(first+kernel.TileRows, len(rows))]
-		gathered := sized(&w.rows, len(list)*k)
-		for i, row := range list {
-			copy(gathered[i*k:][:k], src[row*k:])
-		}
-		kernel.PackLeft(p.left[first*k:], gathered, k, len(list), k)
-		return nil
-	})
-}
-
 // rmsNorm sets dst to weight · x / sqrt(mean(x²) + epsilon) (arXiv 1910.07467).
 func rmsNorm(dst, x, weight []float32, epsilon float64) {
 	var sum float64
@@ -57,29 +36,30 @@ func (p *pass) feedForward(ctx context.Context, l *layer) error {
 	if err := p.normalize(ctx, l.ffnNorm); err != nil {
 		return err
 	}
-	if err := p.pack(ctx, p.normed, p.m.width, nil); err != nil {
+	if err := p.pack(ctx, p.normed, p.m.width, nil, l.gate[0], l.up[0]); err != nil {
 		return err
 	}
-	if err := p.swiGLU(ctx, p.tokens, l.gate[0], l.up[0]); err != nil {
+	if err := p.swiGLU(ctx, p.tokens, l.gate[0], l.up[0], l.down[0].form); err != nil {
 		return err
 	}
-	return p.product(ctx, p.x, p.left, p.tokens, l.down[0], true)
+	return p.product(ctx, p.x, p.tokens, l.down[0], true)
 }
 
-// swiGLU replaces the rows packed in p.left by silu(gate·row) · (up·row)
-// (arXiv 2002.05202).
-func (p *pass) swiGLU(ctx context.Context, rows int, gate, up matrix) error {
+// swiGLU replaces the rows packed in p.left by silu(gate·row) · (up·row), in
+// form f (arXiv 2002.05202).
+func (p *pass) swiGLU(ctx context.Context, rows int, gate, up matrix, f form) error {
 	hidden := gate.rows
 	g, u := p.scratch[:rows*hidden], p.scratch[rows*hidden:][:rows*hidden]
-	if err := p.product(ctx, g, p.left, rows, gate, false); err != nil {
+	if err := p.product(ctx, g, rows, gate, false); err != nil {
 		return err
 	}
-	if err := p.product(ctx, u, p.left, rows, up, false); err != nil {
+	if err := p.product(ctx, u, rows, up, false); err != nil {
 		return err
 	}
+	p.left.reset(f, rows, hidden)
 	return blocks(ctx, p.workers, rows, kernel.TileRows, func(first, end int) {
 		part := g[first*hidden : end*hidden]
 		kernel.SiLUMul(part, u[first*hidden:end*hidden])
-		kernel.PackLeft(p.left[first*hidden:], part, hidden, end-first, hidden)
+		p.left.put(f, first, part, end-first, hidden)
 	})
 }

@@ -3,8 +3,6 @@ package infer
 import (
 	"context"
 	"fmt"
-
-	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
 // Forward runs chunks of token ids, each from an empty context and with its first
@@ -67,23 +65,27 @@ type pass struct {
 	rotation rotation
 
 	x       []float32 // residual stream, tokens x width
-	normed  []float32 // the same, normalised
-	left    []float32 // packed left factor of a product
+	normed  []float32 // the same, normalised; then the results of the heads
+	left    left
 	scratch []float32 // results of products
-	slab    []float32 // packed weights
+	slab    slab
 }
 
-// sizes returns how many floats left and scratch take per token.
-func (m *Model) sizes() (left, scratch int) {
-	left = max(m.width, m.heads*m.valueLen, m.hidden)
+// sizes returns how many floats normed, left and scratch take per token.
+func (m *Model) sizes() (normed, left, scratch int) {
+	normed = max(m.width, m.heads*m.valueLen)
+	left = max(normed, m.hidden)
+	if m.compute == Int8 {
+		left *= 2 // there may be tensors of every form
+	}
 	qkv := m.heads*m.keyLen + m.kvHeads*(m.keyLen+m.valueLen)
-	return left, max(qkv, 2*m.hidden, m.width, m.experts)
+	return normed, left, max(qkv, 2*m.hidden, m.width, m.experts)
 }
 
 // begin takes as many of the chunks as fit in the memory, at least one.
 func (p *pass) begin(chunks [][]int32) {
-	left, scratch := p.m.sizes()
-	perToken := int64(2*p.m.width+left+scratch) * 4
+	normed, left, scratch := p.m.sizes()
+	perToken := int64(p.m.width+normed+left+scratch) * 4
 	p.chunks, p.starts, p.tokens = nil, nil, 0
 	longest := 0
 	for _, chunk := range chunks {
@@ -99,8 +101,7 @@ func (p *pass) begin(chunks [][]int32) {
 		p.rotation = p.m.newRotation(longest)
 	}
 	sized(&p.x, p.tokens*p.m.width)
-	sized(&p.normed, p.tokens*p.m.width)
-	sized(&p.left, kernel.LeftLen(p.tokens, left))
+	sized(&p.normed, p.tokens*normed)
 	sized(&p.scratch, p.tokens*scratch)
 }
 
@@ -147,11 +148,11 @@ func (p *pass) head(ctx context.Context, from int, visit func(chunk, pos int, lo
 	group := max(len(p.scratch)/vocabulary, minHeadRows)
 	for len(rows) > 0 {
 		n := min(group, len(rows))
-		if err := p.pack(ctx, p.normed, p.m.width, rows[:n]); err != nil {
+		if err := p.pack(ctx, p.normed, p.m.width, rows[:n], p.m.output); err != nil {
 			return err
 		}
 		logits := sized(&p.scratch, n*vocabulary)
-		if err := p.product(ctx, logits, p.left, n, p.m.output, false); err != nil {
+		if err := p.product(ctx, logits, n, p.m.output, false); err != nil {
 			return err
 		}
 		if err := p.visit(ctx, rows[:n], logits, visit); err != nil {

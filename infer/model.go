@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -9,21 +10,12 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
-// Compute says how weights and activations are multiplied.
-type Compute int
-
-const (
-	// Exact multiplies float32 with dequantized weights.
-	Exact Compute = iota
-	// Int8 rounds activations to 8 bits, as llama.cpp does, and multiplies integers.
-	Int8
-)
-
 // Options says how to run a model. The zero value is good.
 type Options struct {
-	Compute Compute
 	// Threads is the number of cores to use; 0 means all.
 	Threads int
+	// Compute says what products are computed with.
+	Compute Compute
 	// Memory is how many bytes the activations of one batch of chunks may take;
 	// 0 means 1 GiB. A single chunk is run even if it needs more.
 	Memory int64
@@ -32,7 +24,7 @@ type Options struct {
 	// one layer.
 	Progress func(done, total int)
 	// Input, if not nil, is called during Forward, by its goroutine, after
-	// every product with a weight matrix.
+	// every product with a weight matrix. It needs exact compute.
 	Input func(Input)
 	// Router, if not nil, is called during Forward, by its goroutine, when the
 	// router of a layer has chosen.
@@ -94,6 +86,7 @@ type matrix struct {
 	tensor     int // index in Source.Tensors
 	first      int // row of the tensor at which it starts
 	rows, cols int
+	form       form
 	bias       []float32 // per row, or nil
 }
 
@@ -106,6 +99,9 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{hyper: h, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory, report: opts.Progress, input: opts.Input, router: opts.Router}
+	if m.input != nil && m.compute != Exact {
+		return nil, errors.New("infer: Options.Input needs exact compute")
+	}
 	if m.threads <= 0 {
 		m.threads = runtime.GOMAXPROCS(0)
 	}
@@ -127,6 +123,7 @@ func (m *Model) Vocabulary() int { return m.embedding.rows }
 // binder finds tensors and remembers the first that is missing or wrong.
 type binder struct {
 	src     gguf.Source
+	compute Compute
 	index   map[string]int
 	used    []bool
 	missing error
@@ -206,7 +203,7 @@ func (b *binder) matrix(name string, rows, cols int) matrix {
 	if !ok {
 		b.need(name + ".weight")
 	}
-	return matrix{tensor: i, rows: rows, cols: cols}
+	return matrix{tensor: i, rows: rows, cols: cols, form: b.compute.form(b.src.Tensors()[i].Type)}
 }
 
 // biased finds name.weight and, if there is one, name.bias.
@@ -225,7 +222,7 @@ func (b *binder) experts(name string, n, rows, cols int) []matrix {
 	}
 	stack := make([]matrix, n)
 	for e := range stack {
-		stack[e] = matrix{tensor: i, first: e * rows, rows: rows, cols: cols}
+		stack[e] = matrix{tensor: i, first: e * rows, rows: rows, cols: cols, form: b.compute.form(b.src.Tensors()[i].Type)}
 	}
 	return stack
 }
@@ -234,7 +231,7 @@ func (b *binder) experts(name string, n, rows, cols int) []matrix {
 // tensor without a place means that the model is not what it is taken for.
 func (m *Model) bind() error {
 	tensors := m.src.Tensors()
-	b := &binder{src: m.src, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors))}
+	b := &binder{src: m.src, compute: m.compute, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors))}
 	for i, t := range tensors {
 		b.index[t.Name] = i
 	}
@@ -286,6 +283,7 @@ func (m *Model) bindLayer(b *binder, prefix string) layer {
 		return l
 	}
 	l.router = b.matrix(prefix+"ffn_gate_inp", m.experts, m.width)
+	l.router.form = float32s // a rounding could choose another expert
 	l.gate = b.experts(prefix+"ffn_gate_exps", m.experts, m.hidden, m.width)
 	l.up = b.experts(prefix+"ffn_up_exps", m.experts, m.hidden, m.width)
 	l.down = b.experts(prefix+"ffn_down_exps", m.experts, m.width, m.hidden)

@@ -35,14 +35,14 @@ func (p *pass) mixture(ctx context.Context, l *layer) error {
 		if len(rows) == 0 {
 			continue
 		}
-		if err := p.pack(ctx, p.normed, width, rows); err != nil {
+		if err := p.pack(ctx, p.normed, width, rows, l.gate[e], l.up[e]); err != nil {
 			return err
 		}
-		if err := p.swiGLU(ctx, len(rows), l.gate[e], l.up[e]); err != nil {
+		if err := p.swiGLU(ctx, len(rows), l.gate[e], l.up[e], l.down[e].form); err != nil {
 			return err
 		}
 		out := p.scratch[:len(rows)*width]
-		if err := p.product(ctx, out, p.left, len(rows), l.down[e], false); err != nil {
+		if err := p.product(ctx, out, len(rows), l.down[e], false); err != nil {
 			return err
 		}
 		err := blocks(ctx, p.workers, len(rows), taskRows, func(first, end int) {
@@ -62,12 +62,12 @@ func (p *pass) mixture(ctx context.Context, l *layer) error {
 
 // route returns the experts that each token, normalised, is given to.
 func (p *pass) route(ctx context.Context, l *layer) ([]choice, error) {
-	if err := p.pack(ctx, p.normed, p.m.width, nil); err != nil {
+	if err := p.pack(ctx, p.normed, p.m.width, nil, l.router); err != nil {
 		return nil, err
 	}
 	experts, used := p.m.experts, p.m.expertsUsed
 	logits := p.scratch[:p.tokens*experts]
-	if err := p.product(ctx, logits, p.left, p.tokens, l.router, false); err != nil {
+	if err := p.product(ctx, logits, p.tokens, l.router, false); err != nil {
 		return nil, err
 	}
 	routing := Routing{Layer: l.index, Tokens: p.tokens, Experts: experts}

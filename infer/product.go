@@ -8,8 +8,8 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
-// slabFloats bounds the weights that are held in float32 at a time: 32 MiB.
-const slabFloats = 8 << 20
+// slabBytes bounds the packed weights that are held at a time.
+const slabBytes = 32 << 20
 
 // One task of a product: its part of the result stays within a core's cache.
 const (
@@ -17,33 +17,116 @@ const (
 	taskCols = 8 * kernel.TileCols
 )
 
-// product multiplies the packed rows x w.cols matrix left with w: dst, rows x
+// form is how the factors of a product are held. It is a matter of the weight:
+// see Model.form.
+type form int
+
+const (
+	float32s form = iota
+	int8s
+	forms int = iota
+)
+
+// bytes returns about how many bytes an element takes.
+func (f form) bytes() int { return [forms]int{float32s: 4, int8s: 1}[f] }
+
+// left is the packed left factor of products, in the forms that they need.
+type left struct {
+	floats []float32
+	ints   kernel.LeftInt8
+}
+
+// reset makes room for rows of k in form f.
+func (l *left) reset(f form, rows, k int) {
+	switch f {
+	case float32s:
+		sized(&l.floats, kernel.LeftLen(rows, k))
+	case int8s:
+		l.ints.Reset(rows, k)
+	}
+}
+
+// put packs n rows of src, of k elements each, as rows from first on, where a
+// panel begins.
+func (l *left) put(f form, first int, src []float32, n, k int) {
+	switch f {
+	case float32s:
+		kernel.PackLeft(l.floats[first*k:], src, k, n, k)
+	case int8s:
+		for i := range n {
+			l.ints.Put(first+i, src[i*k:])
+		}
+	}
+}
+
+// pack packs rows of k floats of src, those listed, or one for each token if
+// the list is nil, for products with the given weights.
+func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int, weights ...matrix) error {
+	n := p.tokens
+	if rows != nil {
+		n = len(rows)
+	}
+	var needed [forms]bool
+	for _, w := range weights {
+		if !needed[w.form] {
+			needed[w.form] = true
+			p.left.reset(w.form, n, k)
+		}
+	}
+	panels := (n + kernel.TileRows - 1) / kernel.TileRows
+	return parallel(ctx, p.workers, panels, func(w *worker, panel int) error {
+		first := panel * kernel.TileRows
+		count := min(kernel.TileRows, n-first)
+		part := src
+		if rows == nil {
+			part = src[first*k:]
+		} else {
+			part = sized(&w.rows, count*k)
+			for i, row := range rows[first:][:count] {
+				copy(part[i*k:][:k], src[row*k:])
+			}
+		}
+		for f, ok := range needed {
+			if ok {
+				p.left.put(form(f), first, part, count, k)
+			}
+		}
+		return nil
+	})
+}
+
+// slab is a packed part of a weight.
+type slab struct {
+	floats []float32
+	ints   kernel.RightInt8
+}
+
+// product multiplies the rows packed in p.left with w: dst, rows x
 // w.rows, becomes left·wᵀ + bias, or has it added if add is set. The rows of w
 // are read, dequantized and packed once, a slab at a time.
-func (p *pass) product(ctx context.Context, dst, left []float32, rows int, w matrix, add bool) error {
+func (p *pass) product(ctx context.Context, dst []float32, rows int, w matrix, add bool) error {
 	if rows == 0 {
 		return nil
 	}
-	slabRows := max(1, slabFloats/kernel.RightLen(1, w.cols)) * kernel.TileCols
+	slabRows := max(1, slabBytes/(kernel.RightLen(1, w.cols)*w.form.bytes())) * kernel.TileCols
 	for first := 0; first < w.rows; first += slabRows {
 		n := min(slabRows, w.rows-first)
-		slab := sized(&p.slab, kernel.RightLen(n, w.cols))
-		panels := (n + kernel.TileCols - 1) / kernel.TileCols
-		err := parallel(ctx, p.workers, panels, func(worker *worker, panel int) error {
-			at := panel * kernel.TileCols
-			return p.m.load(worker, slab[at*w.cols:], w, first+at, min(kernel.TileCols, n-at))
-		})
-		if err != nil {
+		if err := p.load(ctx, w, first, n); err != nil {
 			return err
 		}
 		across := (n + taskCols - 1) / taskCols
 		down := (rows + taskRows - 1) / taskRows
-		err = parallel(ctx, p.workers, across*down, func(_ *worker, task int) error {
+		err := parallel(ctx, p.workers, across*down, func(_ *worker, task int) error {
 			i, j := task/across*taskRows, task%across*taskCols
 			height, width := min(taskRows, rows-i), min(taskCols, n-j)
 			c := dst[i*w.rows+first+j:]
 			prepare(c, w.rows, height, width, w.bias, first+j, add)
-			kernel.Mul(c, w.rows, left[i*w.cols:], slab[j*w.cols:], height, width, w.cols)
+			switch w.form {
+			case float32s:
+				kernel.Mul(c, w.rows, p.left.floats[i*w.cols:], p.slab.floats[j*w.cols:], height, width, w.cols)
+			case int8s:
+				kernel.MulInt8(c, w.rows, &p.left.ints, i, height, &p.slab.ints, j, width)
+			}
 			return nil
 		})
 		if err != nil {
@@ -51,18 +134,18 @@ func (p *pass) product(ctx context.Context, dst, left []float32, rows int, w mat
 		}
 	}
 	if p.m.input != nil {
-		return p.observe(ctx, left, rows, w)
+		return p.observe(ctx, rows, w)
 	}
 	return nil
 }
 
 // observe tells Options.Input of a product.
-func (p *pass) observe(ctx context.Context, left []float32, rows int, w matrix) error {
+func (p *pass) observe(ctx context.Context, rows int, w matrix) error {
 	squares := make([]float64, w.cols)
 	// Sums do not depend on the number of threads, since every column is one
 	// task's.
 	err := blocks(ctx, p.workers, w.cols, taskCols, func(first, end int) {
-		kernel.AddSquares(squares[first:end], left, rows, w.cols, first)
+		kernel.AddSquares(squares[first:end], p.left.floats, rows, w.cols, first)
 	})
 	if err != nil {
 		return err
@@ -88,14 +171,36 @@ func prepare(c []float32, ld, rows, cols int, bias []float32, first int, add boo
 	}
 }
 
-// load reads n rows of w, at most kernel.TileCols, and packs them.
-func (m *Model) load(worker *worker, dst []float32, w matrix, first, n int) error {
-	rows := sized(&worker.rows, n*w.cols)
-	if err := m.read(worker, rows, w, first, n); err != nil {
-		return err
+// load reads n rows of w and packs them into p.slab.
+func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
+	switch w.form {
+	case float32s:
+		sized(&p.slab.floats, kernel.RightLen(n, w.cols))
+	case int8s:
+		p.slab.ints.Reset(n, w.cols)
 	}
-	kernel.PackRight(dst, rows, w.cols, n, w.cols)
-	return nil
+	panels := (n + kernel.TileCols - 1) / kernel.TileCols
+	return parallel(ctx, p.workers, panels, func(worker *worker, panel int) error {
+		at := panel * kernel.TileCols
+		count := min(kernel.TileCols, n-at)
+		if w.form == float32s {
+			rows := sized(&worker.rows, count*w.cols)
+			if err := p.m.read(worker, rows, w, first+at, count); err != nil {
+				return err
+			}
+			kernel.PackRight(p.slab.floats[at*w.cols:], rows, w.cols, count, w.cols)
+			return nil
+		}
+		// One by one, so that the floats stay in the first cache.
+		row := sized(&worker.rows, w.cols)
+		for i := at; i < at+count; i++ {
+			if err := p.m.read(worker, row, w, first+i, 1); err != nil {
+				return err
+			}
+			p.slab.ints.Put(i, row)
+		}
+		return nil
+	})
 }
 
 // read dequantizes n rows of w to dst.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,20 +15,28 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/isa"
+	"github.com/ggufkit/ggufkit/testdata"
 )
 
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "bench",
-		Usage:     "throughput of the codecs on this machine, per type and instruction set",
-		ArgsUsage: "quantize",
-		Description: "Quantizes normally distributed weights, without and with an importance matrix, and reads the blocks\n" +
-			"back, on one core and on all. Each figure is the best of three runs.",
+		Usage:     "throughput of this build on this machine",
+		ArgsUsage: "[quantize | perplexity [MODEL]]",
+		Description: "quantize: quantizes normally distributed weights, without and with an importance matrix, and reads the\n" +
+			"blocks back, per type and instruction set. Each figure is the best of three runs.\n\n" +
+			"perplexity: runs MODEL, or the small mixture of experts that comes with the program, on eight windows of\n" +
+			"512 random tokens, with exact and with int8 compute. Logits are computed for the last token of each\n" +
+			"window, as llama-bench does. Reading the weights counts.\n\n" +
+			"Both measure one core and all.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "types", Usage: "tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all"},
+			&cli.StringFlag{Name: "types", Usage: "quantize: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all"},
+			&cli.StringFlag{Name: "compute", Usage: "perplexity: measure only exact or int8 compute"},
 			threadsFlag(), jsonFlag(),
 		},
 		Action: bench,
@@ -42,6 +53,7 @@ type benchResult struct {
 	Type    string  `json:"type"`
 	ISA     string  `json:"isa"`
 	Threads int     `json:"threads"`
+	Compute string  `json:"compute,omitempty"`
 	Value   float64 `json:"value"`
 	Unit    string  `json:"unit"`
 }
@@ -56,43 +68,147 @@ const (
 )
 
 func bench(c *cli.Context) error {
-	if c.NArg() > 1 || c.NArg() == 1 && c.Args().First() != "quantize" {
-		return usagef(c, "only \"quantize\" can be measured")
-	}
-	types, err := benchTypes(c)
-	if err != nil {
-		return err
-	}
 	all := c.Int("threads")
 	if all <= 0 {
 		all = runtime.GOMAXPROCS(0)
 	}
 	threads := slices.Compact([]int{1, all})
-	report := benchReport{ISA: isa.Current().String()}
-	best := isa.Current()
-	defer func() { _ = isa.Use(best) }() // it was in use before
-	for _, t := range types {
-		for _, tier := range isa.Available() {
-			if err := isa.Use(tier); err != nil {
-				return err
-			}
-			for _, n := range threads {
-				report.Results = append(report.Results, benchType(t, tier, n)...)
-			}
-			if err := c.Err(); err != nil {
-				return err
-			}
-		}
+	var results []benchResult
+	var err error
+	switch args := c.Args().Slice(); {
+	case len(args) == 0, len(args) == 1 && args[0] == "quantize":
+		results, err = benchQuantize(c, threads)
+	case len(args) <= 2 && args[0] == "perplexity":
+		results, err = benchPerplexity(c, args[1:], threads)
+	default:
+		return usagef(c, "only \"quantize\" and \"perplexity\" can be measured")
+	}
+	if err != nil {
+		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c, report)
+		return printJSON(c, benchReport{ISA: isa.Current().String(), Results: results})
 	}
 	t := newTable(c.App.Writer, []string{"type", "operation", "instructions", "threads", "speed"}, "threads", "speed")
-	for _, r := range report.Results {
-		t.AppendRow(table.Row{r.Type, r.Op, r.ISA, r.Threads, fmt.Sprintf("%.4g %s", r.Value, r.Unit)})
+	for _, r := range results {
+		op := r.Op
+		if r.Compute != "" {
+			op += ", " + r.Compute
+		}
+		t.AppendRow(table.Row{r.Type, op, r.ISA, r.Threads, fmt.Sprintf("%.4g %s", r.Value, r.Unit)})
 	}
 	t.Render()
 	return nil
+}
+
+// Windows of the benchmark of perplexity: what llama-bench calls pp512.
+const (
+	benchChunks = 8
+	benchCtx    = 512
+)
+
+// benchPerplexity measures how fast a model, that in args or else the one that
+// comes with the program, runs.
+func benchPerplexity(c *cli.Context, args []string, threads []int) ([]benchResult, error) {
+	computes := []infer.Compute{infer.Exact, infer.Int8}
+	if name := c.String("compute"); name != "" {
+		compute, err := infer.ParseCompute(name)
+		if err != nil {
+			return nil, usageError{c.Command.Name, err}
+		}
+		computes = []infer.Compute{compute}
+	}
+	var results []benchResult
+	run := func(model gguf.Source) error {
+		for _, compute := range computes {
+			for _, n := range threads {
+				rate, err := benchForward(c.Context, model, infer.Options{Threads: n, Compute: compute})
+				if err != nil {
+					return err
+				}
+				results = append(results, benchResult{
+					Op: "perplexity", Type: fileTypeName(model), ISA: isa.Current().String(), Threads: n,
+					Compute: compute.String(), Value: rate, Unit: "tokens/s",
+				})
+			}
+		}
+		return nil
+	}
+	if len(args) > 0 {
+		model, err := convert.OpenModel(args[0])
+		if err != nil {
+			return nil, err
+		}
+		defer model.Close()
+		err = run(model)
+		return results, err
+	}
+
+	dir, err := os.MkdirTemp("", "ggufkit-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, testdata.Files); err != nil {
+		return nil, err
+	}
+	model, err := convert.Open(filepath.Join(dir, "beyonder-mini", "moe"), convert.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	err = run(model)
+	return results, err
+}
+
+// benchForward returns how many tokens a second a model takes in, measured for
+// at least a second.
+func benchForward(ctx context.Context, model gguf.Source, options infer.Options) (float64, error) {
+	m, err := infer.New(model, options)
+	if err != nil {
+		return 0, err
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	chunks := make([][]int32, benchChunks)
+	for i := range chunks {
+		for range benchCtx {
+			chunks[i] = append(chunks[i], rng.Int32N(int32(m.Vocabulary())))
+		}
+	}
+	tokens := 0
+	start := time.Now()
+	for time.Since(start) < time.Second {
+		if err := m.Forward(ctx, chunks, benchCtx-1, func(int, int, []float32) {}); err != nil {
+			return 0, err
+		}
+		tokens += benchChunks * benchCtx
+	}
+	return float64(tokens) / time.Since(start).Seconds(), nil
+}
+
+// benchQuantize measures the codecs on every instruction set.
+func benchQuantize(c *cli.Context, threads []int) ([]benchResult, error) {
+	types, err := benchTypes(c)
+	if err != nil {
+		return nil, err
+	}
+	best := isa.Current()
+	defer func() { _ = isa.Use(best) }() // it was in use before
+	var results []benchResult
+	for _, t := range types {
+		for _, tier := range isa.Available() {
+			if err := isa.Use(tier); err != nil {
+				return nil, err
+			}
+			for _, n := range threads {
+				results = append(results, benchType(t, tier, n)...)
+			}
+			if err := c.Err(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return results, nil
 }
 
 // benchTypes returns the types asked for, or all that have a codec.
@@ -134,7 +250,7 @@ func benchType(t gguf.Type, tier isa.Tier, threads int) []benchResult {
 
 	var results []benchResult
 	add := func(op string, value float64, unit string) {
-		results = append(results, benchResult{op, t.String(), tier.String(), threads, value, unit})
+		results = append(results, benchResult{Op: op, Type: t.String(), ISA: tier.String(), Threads: threads, Value: value, Unit: unit})
 	}
 	quantize := func(importance []float32) float64 {
 		return benchRate(threads, func() func() error {

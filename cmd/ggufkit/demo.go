@@ -13,6 +13,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -148,7 +149,7 @@ func demoScore(c *cli.Context, path, text string) (demoReport, perplexity.Result
 		return demoReport{}, perplexity.Result{}, err
 	}
 	defer f.Close()
-	result, err := score(c, f, text, perplexity.Options{})
+	result, err := score(c, f, text, infer.Exact, perplexity.Options{})
 	if err != nil {
 		return demoReport{}, perplexity.Result{}, fmt.Errorf("%s: %w", path, err)
 	}

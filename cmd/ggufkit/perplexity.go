@@ -24,14 +24,16 @@ func perplexityCommand() *cli.Command {
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
 			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 512, Usage: "`N` tokens in a window, the second half of which is scored"},
 			&cli.IntFlag{Name: "chunks", Usage: "score at most `N` windows; 0 is all"},
-			&cli.StringFlag{Name: "compute", Value: computeExact, Usage: "exact: float32 on dequantized weights"},
+			computeFlag(),
 			threadsFlag(),
 		}, progressFlags()...), jsonFlag()),
 		Action: showPerplexity,
 	}
 }
 
-const computeExact = "exact"
+func computeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "compute", Value: infer.Exact.String(), Usage: "`HOW` products are computed. exact: in float32; int8: quantized weights with 8-bit activations, as llama.cpp does"}
+}
 
 type perplexityReport struct {
 	Model           string  `json:"model"`
@@ -56,8 +58,9 @@ func showPerplexity(c *cli.Context) error {
 	if c.String("file") == "" {
 		return usagef(c, "a text is needed: --file FILE")
 	}
-	if compute := c.String("compute"); compute != computeExact {
-		return usagef(c, "--compute is %q, but only %q can be computed", compute, computeExact)
+	compute, err := infer.ParseCompute(c.String("compute"))
+	if err != nil {
+		return usageError{c.Command.Name, err}
 	}
 	text, err := os.ReadFile(c.String("file"))
 	if err != nil {
@@ -73,7 +76,7 @@ func showPerplexity(c *cli.Context) error {
 		return err
 	}
 	start := time.Now()
-	result, err := score(c, model, string(text), perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")})
+	result, err := score(c, model, string(text), compute, perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")})
 	if err != nil {
 		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
 	}
@@ -88,7 +91,7 @@ func showPerplexity(c *cli.Context) error {
 		PPL:             result.PPL,
 		PPLError:        result.PPLError,
 		NLL:             result.NLL,
-		Compute:         computeExact,
+		Compute:         compute.String(),
 		Seconds:         seconds,
 		TokensPerSecond: float64(result.Chunks*c.Int("ctx")) / seconds,
 	}
@@ -101,7 +104,7 @@ func showPerplexity(c *cli.Context) error {
 }
 
 // score runs a model on a text, showing progress.
-func score(c *cli.Context, model gguf.Source, text string, options perplexity.Options) (perplexity.Result, error) {
+func score(c *cli.Context, model gguf.Source, text string, compute infer.Compute, options perplexity.Options) (perplexity.Result, error) {
 	vocab, err := tokenizer.New(model.Metadata())
 	if err != nil {
 		return perplexity.Result{}, err
@@ -114,6 +117,7 @@ func score(c *cli.Context, model gguf.Source, text string, options perplexity.Op
 	defer progress.stop()
 	engine, err := infer.New(model, infer.Options{
 		Threads:  c.Int("threads"),
+		Compute:  compute,
 		Progress: tokenProgress(progress, len(tokens)),
 	})
 	if err != nil {

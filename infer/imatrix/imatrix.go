@@ -38,7 +38,7 @@ type Options struct {
 	// Output measures output.weight too, which takes the time of computing all
 	// logits.
 	Output bool
-	Engine infer.Options // but for Input and Router
+	Engine infer.Options // but for Compute, Input and Router
 }
 
 // Measurement is an importance matrix and what was seen besides.
@@ -81,7 +81,7 @@ func Measure(ctx context.Context, src gguf.Source, tokens []int32, bos int32, op
 			stop(err)
 		}
 	}
-	opts.Engine.Router = m.count
+	opts.Engine.Compute, opts.Engine.Router = infer.Exact, m.count
 	model, err := infer.New(src, opts.Engine)
 	if err != nil {
 		return nil, err
