@@ -211,6 +211,16 @@ func (f *File) ReadRows(dst []byte, tensor int, first, n int64) error {
 	return nil
 }
 
+// Prefetch tells the operating system, where it listens (Linux), that rows [first,
+// first+n) of a tensor will be read soon. It does not wait for them.
+func (f *File) Prefetch(tensor int, first, n int64) {
+	at := f.where[tensor]
+	if file, ok := f.shards[at.shard].closer.(*os.File); ok {
+		rowBytes := f.tensors[tensor].RowBytes()
+		prefetch(file, at.offset+first*rowBytes, n*rowBytes)
+	}
+}
+
 // Version returns the GGUF version of the (first) file, 2 or 3.
 func (f *File) Version() int { return int(f.shards[0].head.version) }
 

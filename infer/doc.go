@@ -37,11 +37,12 @@
 //
 // # Memory
 //
-// The activations of one batch take Options.Memory or less, unless a single
-// chunk needs more, or 64 positions' logits. Weights pass through a buffer of
-// 32 MiB and, per thread, 32 dequantized rows of the tensor at hand. Attention
-// needs 4·(2·c·d + 192·c) bytes per thread for chunks of c tokens and heads of
-// d elements.
+// Forward takes Options.Memory or less, unless a single chunk needs more: it
+// counts the activations of a batch of chunks, a slab of packed weights, the
+// logits of 64 positions, and for each thread 32 dequantized rows and the keys,
+// values and scores of one head. The weights are read layer by layer, the next
+// one ahead while this one computes, and once for each batch, so models far larger
+// than memory run at the speed of the disk.
 //
 // # Determinism
 //

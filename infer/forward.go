@@ -3,6 +3,8 @@ package infer
 import (
 	"context"
 	"fmt"
+
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
 // Forward runs chunks of token ids, each from an empty context and with its first
@@ -39,6 +41,9 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session
 			return err
 		}
 		for i := range m.layers {
+			if i+1 < len(m.layers) {
+				m.layers[i+1].prefetch(m.src)
+			}
 			if err := p.layer(ctx, &m.layers[i]); err != nil {
 				return fmt.Errorf("layer %d: %w", i, err)
 			}
@@ -82,14 +87,29 @@ func (m *Model) sizes() (normed, left, scratch int) {
 	return normed, left, max(qkv, 2*m.hidden, m.width, m.experts)
 }
 
+// fixedBytes is what a run takes whatever the number of tokens: the slab, the
+// logits of minHeadRows positions, and what Go's runtime and the metadata are
+// taken to need.
+func (m *Model) fixedBytes() int64 {
+	return slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20
+}
+
+// workerBytes is what each thread takes for chunks of the given length: a panel
+// of rows, and the keys, values and scores of one head.
+func (m *Model) workerBytes(chunk int) int64 {
+	rows := kernel.TileCols * max(m.width, m.hidden, m.heads*m.valueLen)
+	return 4 * int64(2*rows+chunk*(m.keyLen+m.valueLen+2*queryBlock))
+}
+
 // begin takes as many of the chunks as fit in the memory, at least one.
 func (p *pass) begin(chunks [][]int32) {
 	normed, left, scratch := p.m.sizes()
 	perToken := int64(p.m.width+normed+left+scratch) * 4
+	room := p.m.memory - p.m.fixedBytes() - int64(len(p.workers))*p.m.workerBytes(len(chunks[0]))
 	p.chunks, p.starts, p.tokens = nil, nil, 0
 	longest := 0
 	for _, chunk := range chunks {
-		if len(p.chunks) > 0 && int64(p.tokens+len(chunk))*perToken > p.m.memory {
+		if len(p.chunks) > 0 && int64(p.tokens+len(chunk))*perToken > room {
 			break
 		}
 		p.chunks = append(p.chunks, chunk)

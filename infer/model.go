@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
@@ -16,8 +17,9 @@ type Options struct {
 	Threads int
 	// Compute says what products are computed with.
 	Compute Compute
-	// Memory is how many bytes the activations of one batch of chunks may take;
-	// 0 means 1 GiB. A single chunk is run even if it needs more.
+	// Memory is how many bytes a run may take in all; 0 means 1 GiB. It decides how
+	// many chunks go through the layers together, and so how often the weights are
+	// read. A single chunk is run even if it needs more.
 	Memory int64
 	// Progress, if not nil, is called from time to time during Forward, by its
 	// goroutine, with the steps done and in all. A step is one chunk through
@@ -53,13 +55,14 @@ type Input struct {
 // It is safe for concurrent use if its Source is.
 type Model struct {
 	hyper
-	src     gguf.Source
-	compute Compute
-	threads int
-	memory  int64
-	report  func(done, total int)
-	input   func(Input)   // or nil
-	router  func(Routing) // or nil
+	src       gguf.Source
+	compute   Compute
+	threads   int
+	memory    int64
+	report    func(done, total int)
+	input     func(Input)   // or nil
+	router    func(Routing) // or nil
+	bytesRead atomic.Int64
 
 	embedding   matrix // vocabulary x width
 	layers      []layer
@@ -79,6 +82,24 @@ type layer struct {
 	// One network per expert, or a single one in a dense layer: hidden rows of
 	// width, hidden rows of width, width rows of hidden.
 	gate, up, down []matrix
+}
+
+// prefetcher is a Source that can be told what is read next.
+type prefetcher interface {
+	Prefetch(tensor int, first, n int64)
+}
+
+// prefetch has the matrices of the layer read ahead, if the Source can.
+func (l *layer) prefetch(src gguf.Source) {
+	f, ok := src.(prefetcher)
+	if !ok {
+		return
+	}
+	matrices := []matrix{l.q, l.k, l.v, l.attnOutput}
+	matrices = append(append(append(matrices, l.gate...), l.up...), l.down...)
+	for _, w := range matrices {
+		f.Prefetch(w.tensor, int64(w.first), int64(w.rows))
+	}
 }
 
 // matrix is a weight: rows of cols elements, within a tensor of the Source.
@@ -116,6 +137,10 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 	}
 	return m, nil
 }
+
+// BytesRead returns how much has been read of the weights so far, each time they
+// were.
+func (m *Model) BytesRead() int64 { return m.bytesRead.Load() }
 
 // Vocabulary returns the number of token ids, and of logits per position.
 func (m *Model) Vocabulary() int { return m.embedding.rows }

@@ -219,6 +219,7 @@ func (m *Model) read(worker *worker, dst []float32, w matrix, first, n int) erro
 // rows returns n rows of w as the Source stores them, until the worker's next
 // call.
 func (m *Model) rows(worker *worker, w matrix, first, n int) ([]byte, error) {
+	m.bytesRead.Add(int64(n) * m.src.Tensors()[w.tensor].RowBytes())
 	if f, ok := m.src.(mapped); ok {
 		if raw := f.Rows(w.tensor, int64(w.first+first), int64(n)); raw != nil {
 			return raw, nil

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 )
 
@@ -149,6 +151,23 @@ func mirrorEnvironment(flags []cli.Flag) {
 
 func threadsFlag() cli.Flag {
 	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to use, `N`; 0 is all cores"}
+}
+
+func memoryFlag() cli.Flag {
+	return &cli.StringFlag{Name: "memory", Usage: "use at most `SIZE` of memory, such as 4G; default: 1 GiB"}
+}
+
+// size returns the bytes that a flag asks for, 0 if it is not given.
+func size(c *cli.Context, flag string) (int64, error) {
+	s := c.String(flag)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return 0, usagef(c, "--%s is %q, not a size such as 4G", flag, s)
+	}
+	return int64(n), nil
 }
 
 func forceFlag() cli.Flag {

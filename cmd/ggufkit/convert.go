@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
@@ -37,13 +35,9 @@ func convertModel(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	maxBytes := int64(0)
-	if s := c.String("split-max-size"); s != "" {
-		n, err := humanize.ParseBytes(s)
-		if err != nil || n == 0 || n > math.MaxInt64 {
-			return usagef(c, "--split-max-size is %q, not a size such as 4G", s)
-		}
-		maxBytes = int64(n)
+	maxBytes, err := size(c, "split-max-size")
+	if err != nil {
+		return err
 	}
 	options := convert.Options{Name: c.String("name")}
 	quantizeTo := recipe.Copy

@@ -49,7 +49,7 @@ func generateCommand() *cli.Command {
 			repeatedFlag("stop", "end before `TEXT` is generated; may be repeated", &stops, stop),
 			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 4096, Usage: "room for `N` tokens, or as many as the model can take"},
 			&cli.StringFlag{Name: "cache-type", Value: "F16", Usage: "`TYPE` of remembered keys and values: F32, F16 or Q8_0"},
-			threadsFlag(), jsonFlag(),
+			computeFlag(), threadsFlag(), jsonFlag(),
 		},
 		Action: func(c *cli.Context) error { return generate(c, stops) },
 	}

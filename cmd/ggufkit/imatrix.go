@@ -35,7 +35,7 @@ func imatrixCommand() *cli.Command {
 			&cli.StringFlag{Name: "in-file", Usage: "add what importance matrices `A.gguf,...` have"},
 			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the text"},
 			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens"},
-			forceFlag(), threadsFlag(),
+			memoryFlag(), forceFlag(), threadsFlag(),
 		}, progressFlags()...), jsonFlag()),
 		Action: writeImatrix,
 	}
@@ -131,6 +131,10 @@ func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Me
 	if err != nil {
 		return nil, err
 	}
+	memory, err := engineMemory(c)
+	if err != nil {
+		return nil, err
+	}
 	progress := newProgress(c, "measuring", tokenRate)
 	defer progress.stop()
 	return measure.Measure(c.Context, model, tokens, bos, measure.Options{
@@ -138,6 +142,7 @@ func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Me
 		Output:  c.Bool("process-output"),
 		Engine: infer.Options{
 			Threads:  c.Int("threads"),
+			Memory:   memory,
 			Progress: tokenProgress(progress, len(tokens)),
 		},
 	})

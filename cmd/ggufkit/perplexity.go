@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,7 +25,7 @@ func perplexityCommand() *cli.Command {
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
 			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 512, Usage: "`N` tokens in a window, the second half of which is scored"},
 			&cli.IntFlag{Name: "chunks", Usage: "score at most `N` windows; 0 is all"},
-			computeFlag(),
+			computeFlag(), memoryFlag(),
 			threadsFlag(),
 		}, progressFlags()...), jsonFlag()),
 		Action: showPerplexity,
@@ -48,6 +49,8 @@ type perplexityReport struct {
 	Compute         string  `json:"compute"`
 	Seconds         float64 `json:"seconds"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
+	// ReadBytes is what was read of the weights, all readings together.
+	ReadBytes int64 `json:"read_bytes"`
 }
 
 func showPerplexity(c *cli.Context) error {
@@ -76,7 +79,7 @@ func showPerplexity(c *cli.Context) error {
 		return err
 	}
 	start := time.Now()
-	result, err := score(c, model, string(text), compute, perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")})
+	result, read, err := score(c, model, string(text), compute, perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")})
 	if err != nil {
 		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
 	}
@@ -94,36 +97,54 @@ func showPerplexity(c *cli.Context) error {
 		Compute:         compute.String(),
 		Seconds:         seconds,
 		TokensPerSecond: float64(result.Chunks*c.Int("ctx")) / seconds,
+		ReadBytes:       read,
 	}
 	if c.Bool("json") {
 		return printJSON(c, report)
 	}
-	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s)\n",
-		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond)
+	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s, weights read at %s)\n",
+		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond, byteRate(float64(read)/seconds))
 	return nil
 }
 
-// score runs a model on a text, showing progress.
-func score(c *cli.Context, model gguf.Source, text string, compute infer.Compute, options perplexity.Options) (perplexity.Result, error) {
+// score runs a model on a text, showing progress. It returns too how many bytes
+// of weights that took.
+func score(c *cli.Context, model gguf.Source, text string, compute infer.Compute, options perplexity.Options) (result perplexity.Result, read int64, err error) {
 	vocab, err := tokenizer.New(model.Metadata())
 	if err != nil {
-		return perplexity.Result{}, err
+		return result, 0, err
 	}
 	tokens, bos, err := perplexity.Tokens(vocab, text)
 	if err != nil {
-		return perplexity.Result{}, err
+		return result, 0, err
+	}
+	memory, err := engineMemory(c)
+	if err != nil {
+		return result, 0, err
 	}
 	progress := newProgress(c, "scoring", tokenRate)
 	defer progress.stop()
 	engine, err := infer.New(model, infer.Options{
 		Threads:  c.Int("threads"),
 		Compute:  compute,
+		Memory:   memory,
 		Progress: tokenProgress(progress, len(tokens)),
 	})
 	if err != nil {
-		return perplexity.Result{}, err
+		return result, 0, err
 	}
-	return perplexity.Score(c.Context, engine, tokens, bos, options)
+	result, err = perplexity.Score(c.Context, engine, tokens, bos, options)
+	return result, engine.BytesRead(), err
+}
+
+// engineMemory returns what --memory allows, and has Go's garbage collector keep
+// to it.
+func engineMemory(c *cli.Context) (int64, error) {
+	memory, err := size(c, "memory")
+	if memory > 0 {
+		debug.SetMemoryLimit(memory)
+	}
+	return memory, err
 }
 
 // fileTypeName names the mix of types that a model says it has.

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package gguf
+
+import "os"
+
+func prefetch(*os.File, int64, int64) {}
