@@ -3,30 +3,19 @@ package convert
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-
-	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
-	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // card is the front matter of a model card: the YAML between two lines --- at
 // the start of README.md.
 type card map[string]any
 
-// readCard reads the card, which is empty without file or front matter.
-func readCard(path string) (card, error) {
-	data, err := sidecar.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
+// parseReadme returns the card, which is empty without front matter.
+func parseReadme(data []byte) (card, error) {
 	lines := strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
 	if lines[0] != "---" {
 		return nil, nil
@@ -38,11 +27,7 @@ func readCard(path string) (card, error) {
 			break
 		}
 	}
-	c, err := parseCard(lines)
-	if err != nil {
-		return nil, fmt.Errorf("%w: front matter of %s: %w", gguf.ErrCorrupt, path, err)
-	}
-	return c, nil
+	return parseCard(lines)
 }
 
 // Bounds on what is handed to the YAML parser, which takes quadratic time and a

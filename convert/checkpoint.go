@@ -1,9 +1,11 @@
 package convert
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -49,6 +52,54 @@ var _ gguf.Source = (*Checkpoint)(nil)
 // gguf.ErrUnsupported if it cannot be converted, and fs.ErrNotExist if a file
 // is missing.
 func Open(dir string, opts Options) (_ *Checkpoint, err error) {
+	config, err := sidecar.Read(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	card, err := sidecar.Read(filepath.Join(dir, "README.md"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	files, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return newCheckpoint(parts{files: files, dir: dir, tokenizer: dir, config: config, card: card}, opts)
+}
+
+// OpenRecipe merges models into a mixture as a recipe says, and opens it as Open
+// opens what Merge.Write writes. Path is that of the recipe. The caller must close
+// the result. The error may wrap moe.ErrRecipe.
+func OpenRecipe(ctx context.Context, path string, merge moe.Options, opts Options) (*Checkpoint, error) {
+	recipe, err := moe.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := moe.New(ctx, recipe, merge)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return newCheckpoint(parts{files: m.Checkpoint, dir: strings.TrimSuffix(path, filepath.Ext(path)), tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
+}
+
+// parts are what a checkpoint is made of.
+type parts struct {
+	files     *safetensors.Checkpoint
+	dir       string // for its name
+	tokenizer string // directory of the tokenizer and of generation_config.json
+	config    []byte // config.json
+	card      []byte // README.md
+}
+
+// newCheckpoint closes the files if it fails.
+func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
+	c := &Checkpoint{files: from.files}
+	c.scratch.New = func() any { return new(scratch) }
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
 	if opts.Type != nil {
 		if opts.KeepTypes {
 			return nil, errors.New("convert: Options has both Type and KeepTypes")
@@ -57,27 +108,12 @@ func Open(dir string, opts Options) (_ *Checkpoint, err error) {
 			return nil, fmt.Errorf("%w: converting a checkpoint to %s (F32, F16, BF16 and Q8_0 are possible)", gguf.ErrUnsupported, *opts.Type)
 		}
 	}
-	configPath := filepath.Join(dir, "config.json")
-	data, err := sidecar.Read(configPath)
+	a, config, err := readConfig(from.config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", filepath.Join(from.dir, "config.json"), err)
 	}
-	a, config, err := readConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", configPath, err)
-	}
-	c := &Checkpoint{}
-	c.scratch.New = func() any { return new(scratch) }
-	if c.files, err = safetensors.OpenDir(dir); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.Close())
-		}
-	}()
 	if c.plan, err = a.Plan(config, c.files); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", from.dir, err)
 	}
 	fileType := gguf.F16
 	if opts.KeepTypes {
@@ -102,16 +138,16 @@ func Open(dir string, opts Options) (_ *Checkpoint, err error) {
 			info.Type = gguf.F16
 		}
 		if err := info.Check(); err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
+			return nil, fmt.Errorf("%s: %w", from.dir, err)
 		}
 		c.tensors = append(c.tensors, info)
 	}
 
-	general, err := generalMetadata(dir, data, opts.Name, c.tensors)
+	general, err := generalMetadata(from, opts.Name, c.tensors)
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.Load(dir, config.VocabSize)
+	tokens, err := vocab.Load(from.tokenizer, config.VocabSize)
 	if err != nil {
 		return nil, err
 	}

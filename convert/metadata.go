@@ -17,13 +17,13 @@ import (
 // it comes from, as gguf-py's metadata.py derives them: from the model card,
 // then config.json's _name_or_path, then the directory's name. name, if not
 // empty, goes before all of them.
-func generalMetadata(dir string, config []byte, name string, tensors []gguf.TensorInfo) ([]gguf.KV, error) {
+func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) ([]gguf.KV, error) {
 	total, active, experts := countParameters(tensors)
-	card, err := readCard(filepath.Join(dir, "README.md"))
+	card, err := parseReadme(from.card)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: front matter of %s: %w", gguf.ErrCorrupt, filepath.Join(from.dir, "README.md"), err)
 	}
-	kvs, err := samplingMetadata(filepath.Join(dir, "generation_config.json"))
+	kvs, err := samplingMetadata(filepath.Join(from.tokenizer, "generation_config.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +35,13 @@ func generalMetadata(dir string, config []byte, name string, tensors []gguf.Tens
 	var file struct {
 		NameOrPath string `json:"_name_or_path"`
 	}
-	if err := json.Unmarshal(config, &file); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(dir, "config.json"), err)
+	if err := json.Unmarshal(from.config, &file); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.dir, "config.json"), err)
 	}
 	if id := file.NameOrPath; id != "" && strings.Count(id, "/") <= 1 { // otherwise a path on somebody's disk
 		g.addName(parseModelName(id, total))
 	}
-	abs, err := filepath.Abs(dir)
+	abs, err := filepath.Abs(from.dir)
 	if err != nil {
 		return nil, err
 	}

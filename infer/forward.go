@@ -44,6 +44,9 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session
 			if i+1 < len(m.layers) {
 				m.layers[i+1].prefetch(m.src)
 			}
+			if m.residual != nil {
+				m.residual(Residual{i, first, p.residuals()})
+			}
 			if err := p.layer(ctx, &m.layers[i]); err != nil {
 				return fmt.Errorf("layer %d: %w", i, err)
 			}
@@ -137,6 +140,15 @@ func (p *pass) embed(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// residuals returns the residual stream of each chunk.
+func (p *pass) residuals() [][]float32 {
+	chunks := make([][]float32, len(p.chunks))
+	for c, chunk := range p.chunks {
+		chunks[c] = p.x[p.starts[c]*p.m.width:][:len(chunk)*p.m.width]
+	}
+	return chunks
 }
 
 func (p *pass) layer(ctx context.Context, l *layer) error {

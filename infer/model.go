@@ -28,9 +28,20 @@ type Options struct {
 	// Input, if not nil, is called during Forward, by its goroutine, after
 	// every product with a weight matrix. It needs exact compute.
 	Input func(Input)
+	// Residual, if not nil, is called during Forward, by its goroutine, before
+	// every layer.
+	Residual func(Residual)
 	// Router, if not nil, is called during Forward, by its goroutine, when the
 	// router of a layer has chosen.
 	Router func(Routing)
+}
+
+// Residual is the residual stream of a batch of chunks on its way into a layer. It
+// may be used only during the call.
+type Residual struct {
+	Layer  int
+	First  int         // number of the first of the chunks
+	Chunks [][]float32 // of each chunk: tokens x width
 }
 
 // Routing is what the router of a layer makes of a batch of tokens. It may be
@@ -60,8 +71,9 @@ type Model struct {
 	threads   int
 	memory    int64
 	report    func(done, total int)
-	input     func(Input)   // or nil
-	router    func(Routing) // or nil
+	residual  func(Residual) // or nil
+	input     func(Input)    // or nil
+	router    func(Routing)  // or nil
 	bytesRead atomic.Int64
 
 	embedding   matrix // vocabulary x width
@@ -119,7 +131,7 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{hyper: h, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory, report: opts.Progress, input: opts.Input, router: opts.Router}
+	m := &Model{hyper: h, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory, report: opts.Progress, residual: opts.Residual, input: opts.Input, router: opts.Router}
 	if m.input != nil && m.compute != Exact {
 		return nil, errors.New("infer: Options.Input needs exact compute")
 	}

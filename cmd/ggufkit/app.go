@@ -19,7 +19,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:      "ggufkit",
 		Usage:     "convert checkpoints to GGUF, quantize them, and measure the difference",
 		UsageText: "ggufkit COMMAND [flags] ARGUMENTS",
-		Description: "A MODEL is a .gguf file, the first file of a split set, or a Hugging Face directory.\n" +
+		Description: "A MODEL is a .gguf file, the first file of a split set, a Hugging Face directory, or a .yaml recipe\n" +
+			"of a mixture.\n" +
 			"Flags may stand before or after the arguments; GGUFKIT_THREADS and so on set them too.",
 		Writer:          stdout,
 		ErrWriter:       stderr,
@@ -40,6 +41,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			quantizeCommand(),
 			generateCommand(),
 			imatrixCommand(),
+			mergeCommand(),
 			perplexityCommand(),
 			tokenizeCommand(),
 			inspectCommand(),

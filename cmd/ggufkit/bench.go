@@ -135,7 +135,7 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) ([]benchResul
 		return nil
 	}
 	if len(args) > 0 {
-		model, err := convert.OpenModel(args[0])
+		model, err := openModel(c, args[0])
 		if err != nil {
 			return nil, err
 		}

@@ -58,7 +58,13 @@ func convertModel(c *cli.Context) (err error) {
 			quantizeTo = fileType
 		}
 	}
-	checkpoint, err := convert.Open(args[0], options)
+	open := convert.Open
+	if isRecipe(args[0]) {
+		open = func(path string, options convert.Options) (*convert.Checkpoint, error) {
+			return convert.OpenRecipe(c.Context, path, mergeOptions(c), options)
+		}
+	}
+	checkpoint, err := open(args[0], options)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/chat"
@@ -100,7 +99,7 @@ func generate(c *cli.Context, stops []string) error {
 	if err != nil {
 		return usageError{c.Command.Name, err}
 	}
-	model, err := convert.OpenModel(args[0])
+	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -45,7 +44,7 @@ func hash(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := convert.OpenModel(args[0])
+	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

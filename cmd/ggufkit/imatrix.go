@@ -10,7 +10,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	measure "github.com/ggufkit/ggufkit/infer/imatrix"
@@ -81,7 +80,7 @@ func writeImatrix(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := convert.OpenModel(args[0])
+	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

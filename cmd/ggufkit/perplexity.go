@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
@@ -69,7 +68,7 @@ func showPerplexity(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := convert.OpenModel(args[0])
+	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

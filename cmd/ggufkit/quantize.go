@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
@@ -120,7 +119,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 		defer func() { err = errors.Join(err, importance.Close()) }()
 		opts.Importance = f.selectWeights(c, importance)
 	}
-	model, err := convert.OpenModel(args[0])
+	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

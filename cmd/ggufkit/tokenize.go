@@ -6,7 +6,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
@@ -47,7 +46,7 @@ func tokenize(c *cli.Context) error {
 		}
 		text = string(data)
 	}
-	model, err := convert.OpenModel(args[0])
+	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}

@@ -87,8 +87,8 @@ func (a *Architecture) Config(data []byte) (*Config, error) {
 	if a.DefaultHeadDim && c.HeadDim == nil {
 		c.HeadDim = new(c.HiddenSize / c.Heads)
 	}
-	if c.headDim() < 2 || c.headDim() > 1<<16 || c.headDim()%2 != 0 {
-		return nil, fmt.Errorf("%w: heads of %d elements, an even number is needed", gguf.ErrCorrupt, c.headDim())
+	if c.HeadLength() < 2 || c.HeadLength() > 1<<16 || c.HeadLength()%2 != 0 {
+		return nil, fmt.Errorf("%w: heads of %d elements, an even number is needed", gguf.ErrCorrupt, c.HeadLength())
 	}
 	if c.Heads%*c.KVHeads != 0 {
 		return nil, fmt.Errorf("%w: num_attention_heads %d is not a multiple of num_key_value_heads %d", gguf.ErrCorrupt, c.Heads, *c.KVHeads)
@@ -105,8 +105,8 @@ func (a *Architecture) Config(data []byte) (*Config, error) {
 	return &c, nil
 }
 
-// headDim returns the number of elements of one attention head.
-func (c *Config) headDim() int64 {
+// HeadLength returns the number of elements of one attention head.
+func (c *Config) HeadLength() int64 {
 	if c.HeadDim != nil {
 		return *c.HeadDim
 	}

@@ -54,7 +54,7 @@ var llamaKeys = []Key{
 	{"attention.value_length", headDim},
 	{fileType, nil},
 	{"vocab_size", func(c *Config) any { return uint32(c.VocabSize) }},
-	{"rope.dimension_count", func(c *Config) any { return uint32(c.headDim()) }},
+	{"rope.dimension_count", func(c *Config) any { return uint32(c.HeadLength()) }},
 }
 
 // ropeScaling returns v if the config scales positions in a way that metadata
@@ -102,13 +102,13 @@ var llamaTensors = []Mapping{
 	{Source: "lm_head.weight", Name: "output.weight", Shape: vocabByHidden, Required: func(c *Config) bool { return !c.TieEmbeddings }},
 
 	{Source: "model.layers.{layer}.input_layernorm.weight", Name: "blk.{layer}.attn_norm.weight", Shape: hidden},
-	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.headDim(), c.HiddenSize} }, Heads: heads},
-	{Source: "model.layers.{layer}.self_attn.k_proj.weight", Name: "blk.{layer}.attn_k.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim(), c.HiddenSize} }, Heads: kvHeads},
-	{Source: "model.layers.{layer}.self_attn.v_proj.weight", Name: "blk.{layer}.attn_v.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim(), c.HiddenSize} }},
-	{Source: "model.layers.{layer}.self_attn.o_proj.weight", Name: "blk.{layer}.attn_output.weight", Shape: func(c *Config) []int64 { return []int64{c.HiddenSize, c.Heads * c.headDim()} }},
-	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.headDim()} }, Heads: heads, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim()} }, Heads: kvHeads, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.headDim()} }, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength(), c.HiddenSize} }, Heads: heads},
+	{Source: "model.layers.{layer}.self_attn.k_proj.weight", Name: "blk.{layer}.attn_k.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength(), c.HiddenSize} }, Heads: kvHeads},
+	{Source: "model.layers.{layer}.self_attn.v_proj.weight", Name: "blk.{layer}.attn_v.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength(), c.HiddenSize} }},
+	{Source: "model.layers.{layer}.self_attn.o_proj.weight", Name: "blk.{layer}.attn_output.weight", Shape: func(c *Config) []int64 { return []int64{c.HiddenSize, c.Heads * c.HeadLength()} }},
+	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength()} }, Heads: heads, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength()} }, Heads: kvHeads, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength()} }, Required: attentionBias},
 	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: attentionBias},
 	{Source: "model.layers.{layer}.post_attention_layernorm.weight", Name: "blk.{layer}.ffn_norm.weight", Shape: hidden},
 }
@@ -152,7 +152,7 @@ func ropeFreqs(c *Config) []Tensor {
 	}
 	factor, low, high := or(r.Factor, 8), or(r.LowFreqFactor, 1), or(r.HighFreqFactor, 4)
 	context := float32(*r.OriginalPositions)
-	dim := c.headDim()
+	dim := c.HeadLength()
 	factors := make([]float32, dim/2)
 	for i := range factors {
 		exponent := float32(2*i) / float32(dim)

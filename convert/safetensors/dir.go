@@ -3,6 +3,7 @@ package safetensors
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -20,7 +21,7 @@ const indexName = "model.safetensors.index.json"
 
 // Checkpoint is the tensors of a directory's safetensors files.
 type Checkpoint struct {
-	files   []*File
+	closers []io.Closer // the files
 	tensors []*Tensor
 	byName  map[string]*Tensor
 }
@@ -154,7 +155,7 @@ func (c *Checkpoint) open(dir string, shards []string, shardOf map[string]string
 		if err != nil {
 			return err
 		}
-		c.files = append(c.files, f)
+		c.closers = append(c.closers, f)
 		for _, t := range f.tensors {
 			if other, ok := c.byName[t.Name]; ok {
 				return fmt.Errorf("%w: tensor %q is in %s and in %s", gguf.ErrCorrupt, t.Name, other.file.name, f.name)
@@ -182,12 +183,3 @@ func (c *Checkpoint) Tensors() []*Tensor { return c.tensors }
 
 // Tensor returns the tensor of the given name, nil if there is none.
 func (c *Checkpoint) Tensor(name string) *Tensor { return c.byName[name] }
-
-// Close closes the files.
-func (c *Checkpoint) Close() error {
-	var errs []error
-	for _, f := range c.files {
-		errs = append(errs, f.Close())
-	}
-	return errors.Join(errs...)
-}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/hidden"
+)
+
+func mergeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "merge",
+		Usage:     "merge models into a mixture of experts, as mergekit-moe does",
+		ArgsUsage: "RECIPE.yaml OUTDIR",
+		Description: "Writes a Mixtral checkpoint as Hugging Face's tools read it. A recipe can stand for a model in\n" +
+			"other commands, too, so nothing need be written to convert, score or quantize it.",
+		Flags: append(append([]cli.Flag{
+			seedFlag(),
+			&cli.StringFlag{Name: "shard-size", Usage: "write files of at most this `SIZE`; default: 5G"},
+			forceFlag(), threadsFlag(),
+		}, progressFlags()...), jsonFlag()),
+		Action: mergeModels,
+	}
+}
+
+func seedFlag() cli.Flag {
+	return &cli.IntFlag{Name: "seed", Usage: "`N`; the same seed gives the same result"}
+}
+
+type mergeReport struct {
+	Dir     string `json:"dir"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"`
+}
+
+func mergeModels(c *cli.Context) (err error) {
+	args, err := arguments(c, "RECIPE.yaml", "OUTDIR")
+	if err != nil {
+		return err
+	}
+	shard, err := size(c, "shard-size")
+	if err != nil {
+		return err
+	}
+	recipe, err := moe.Read(args[0])
+	if err != nil {
+		return err
+	}
+	m, err := moe.New(c.Context, recipe, mergeOptions(c))
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	printNotes(c, m.Notes)
+	report := mergeReport{Dir: args[1], Tensors: len(m.Tensors())}
+	for _, t := range m.Tensors() {
+		report.Bytes += t.Elements() * int64(t.Dtype.Size())
+	}
+	progress := newProgress(c, "writing", byteRate)
+	err = m.Write(c.Context, args[1], moe.WriteOptions{ShardBytes: shard, Overwrite: c.Bool("force"), Progress: progress.update})
+	progress.stop()
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%w: use --force to overwrite it", err)
+	case err != nil:
+		return err
+	case c.Bool("json"):
+		return printJSON(c, report)
+	case !c.Bool("quiet"):
+		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", report.Dir, report.Tensors, bytesText(report.Bytes))
+	}
+	return nil
+}
+
+// mergeOptions are those of the command for a recipe.
+func mergeOptions(c *cli.Context) moe.Options {
+	return moe.Options{Encoder: &hidden.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
+}
+
+// isRecipe reports whether a path names a recipe.
+func isRecipe(path string) bool {
+	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
+}
+
+// openModel opens whatever kind of model a path is, tensors in their own types.
+func openModel(c *cli.Context, path string) (convert.Model, error) {
+	if isRecipe(path) {
+		return convert.OpenRecipe(c.Context, path, mergeOptions(c), convert.Options{KeepTypes: true})
+	}
+	return convert.OpenModel(path)
+}

@@ -1,0 +1,191 @@
+package moe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+)
+
+// ErrRecipe means that a recipe cannot be followed.
+var ErrRecipe = errors.New("impossible recipe")
+
+// GateMode is how the rows of the routers come about.
+type GateMode string
+
+// The gate modes of mergekit-moe. Of Hidden and HiddenLast, which are the same,
+// Read returns Hidden.
+const (
+	Hidden        GateMode = "hidden"         // the base model's hidden states after each prompt
+	HiddenLast    GateMode = "hidden_last"    // the same
+	HiddenAvg     GateMode = "hidden_avg"     // their mean over the tokens of each prompt
+	CheapEmbed    GateMode = "cheap_embed"    // the embeddings of the prompts' tokens
+	Random        GateMode = "random"         // normally distributed
+	UniformRandom GateMode = "uniform_random" // evenly distributed
+)
+
+// Recipe says how to merge models: mergekit-moe's YAML.
+type Recipe struct {
+	BaseModel       string   `yaml:"base_model"`
+	GateMode        GateMode `yaml:"gate_mode"`
+	Dtype           string   `yaml:"dtype"`
+	ExpertsPerToken *int     `yaml:"experts_per_token"`
+	Experts         []Expert `yaml:"experts"`
+	SharedExperts   []Expert `yaml:"shared_experts"`
+	Architecture    string   `yaml:"architecture"`
+
+	text []byte
+}
+
+// Expert is one of the models that are merged.
+type Expert struct {
+	SourceModel     string   `yaml:"source_model"`
+	PositivePrompts []string `yaml:"positive_prompts"`
+	NegativePrompts []string `yaml:"negative_prompts"`
+	NoiseScale      *float64 `yaml:"noise_scale"`
+	ResidualScale   *float64 `yaml:"residual_scale"`
+}
+
+// dtypes are the data types a merge can be stored in, by the names that recipes
+// and config.json have for them.
+var dtypes = map[string]safetensors.Dtype{"float32": safetensors.F32, "float16": safetensors.F16, "bfloat16": safetensors.BF16}
+
+// Read reads and checks the recipe at path. Paths of models become relative to
+// the working directory instead of to the recipe. Errors of YAML say where it is
+// wrong; the others wrap ErrRecipe.
+func Read(path string) (*Recipe, error) {
+	data, err := sidecar.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Recipe{GateMode: Hidden, text: data}
+	if err := yaml.UnmarshalWithOptions(data, r, yaml.Strict(), yaml.DisallowUnknownField()); err != nil {
+		return nil, fmt.Errorf("%w: %s: %s", ErrRecipe, path, strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrRecipe, path, err)
+	}
+	if err := r.locate(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrRecipe, path, err)
+	}
+	return r, nil
+}
+
+// check finds what cannot be, without looking at the models.
+func (r *Recipe) check() error {
+	if r.BaseModel == "" {
+		return errors.New("base_model is missing")
+	}
+	if r.GateMode == HiddenLast {
+		r.GateMode = Hidden
+	}
+	if !slices.Contains([]GateMode{Hidden, HiddenAvg, CheapEmbed, Random, UniformRandom}, r.GateMode) {
+		return fmt.Errorf("gate_mode %q is none of hidden, hidden_last, hidden_avg, cheap_embed, random and uniform_random", r.GateMode)
+	}
+	if _, ok := dtypes[r.Dtype]; r.Dtype != "" && !ok {
+		return fmt.Errorf("dtype %q is none of float32, float16 and bfloat16", r.Dtype)
+	}
+	if a := strings.ToLower(r.Architecture); a != "" && !strings.HasPrefix("mixtral", a) {
+		return fmt.Errorf("architecture %q cannot be written, only mixtral", r.Architecture)
+	}
+	if len(r.SharedExperts) > 0 {
+		return errors.New("shared_experts need an architecture that has them, Mixtral does not")
+	}
+	if n := r.perToken(); n < 1 || n > len(r.Experts) {
+		return fmt.Errorf("experts_per_token is %d, there are %d experts", n, len(r.Experts))
+	}
+	if len(r.Experts) < 2 {
+		return fmt.Errorf("a mixture of %d expert", len(r.Experts))
+	}
+	for i, e := range r.Experts {
+		if err := r.checkExpert(e); err != nil {
+			return fmt.Errorf("expert %d: %w", i, err)
+		}
+	}
+	return r.checkDistinct()
+}
+
+func (r *Recipe) checkExpert(e Expert) error {
+	switch {
+	case e.SourceModel == "":
+		return errors.New("source_model is missing")
+	case e.NoiseScale != nil && !(*e.NoiseScale >= 0):
+		return fmt.Errorf("noise_scale is %v", *e.NoiseScale)
+	case e.ResidualScale != nil && *e.ResidualScale != *e.ResidualScale:
+		return errors.New("residual_scale is not a number")
+	case r.GateMode != Random && len(e.PositivePrompts) == 0:
+		return errors.New("positive_prompts are missing")
+	}
+	for _, prompt := range slices.Concat(e.PositivePrompts, e.NegativePrompts) {
+		if strings.TrimSpace(prompt) == "" {
+			return errors.New("a prompt is empty")
+		}
+	}
+	return nil
+}
+
+// checkDistinct refuses experts that the router could not tell apart, or that
+// are all the same.
+func (r *Recipe) checkDistinct() error {
+	for i, e := range r.Experts {
+		for j, other := range r.Experts[:i] {
+			if r.usesPrompts() && samePrompts(e.PositivePrompts, other.PositivePrompts) && samePrompts(e.NegativePrompts, other.NegativePrompts) {
+				return fmt.Errorf("experts %d and %d have the same prompts, so the router cannot tell them apart", j, i)
+			}
+		}
+	}
+	if !slices.ContainsFunc(r.Experts, func(e Expert) bool { return e.SourceModel != r.Experts[0].SourceModel || e.NoiseScale != nil }) {
+		return errors.New("all experts are the same model")
+	}
+	return nil
+}
+
+// samePrompts compares prompts without their order, which does not count.
+func samePrompts(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+// usesPrompts reports whether the routers depend on the prompts.
+func (r *Recipe) usesPrompts() bool { return r.GateMode != Random && r.GateMode != UniformRandom }
+
+func (r *Recipe) perToken() int {
+	if r.ExpertsPerToken == nil {
+		return 2
+	}
+	return *r.ExpertsPerToken
+}
+
+// locate finds the models' directories.
+func (r *Recipe) locate(dir string) error {
+	find := func(model *string) error {
+		path := *model
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			err = errors.New("it is not a directory")
+		}
+		if err != nil {
+			return fmt.Errorf("model %q must be the directory of a checkpoint (nothing is downloaded): %w", *model, err)
+		}
+		*model = path
+		return nil
+	}
+	if err := find(&r.BaseModel); err != nil {
+		return err
+	}
+	for i := range r.Experts {
+		if err := find(&r.Experts[i].SourceModel); err != nil {
+			return err
+		}
+	}
+	return nil
+}

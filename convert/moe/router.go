@@ -1,0 +1,198 @@
+package moe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+)
+
+// Encoder understands prompts as the base model does. Package infer/hidden has
+// one.
+type Encoder interface {
+	// Tokens returns the token ids of each prompt, the beginning-of-sequence token
+	// first, with the vocabulary of the model in dir.
+	Tokens(dir string, prompts []string) ([][]int32, error)
+	// States runs the model in dir on each text and returns, for each text and
+	// layer, what goes into the layer (before its norm): at the last token, or the
+	// mean over all tokens.
+	States(ctx context.Context, dir string, texts [][]int32, mean bool) ([][][]float32, error)
+}
+
+// routers returns the routers of all layers. Their rows have the length 1, but
+// for the random modes.
+func (r *Recipe) routers(ctx context.Context, base *model, dtype safetensors.Dtype, opts Options) ([]*safetensors.Tensor, error) {
+	layers, width, experts := int(base.config.Layers), int(base.config.HiddenSize), len(r.Experts)
+	// rows[layer] has a row for each expert.
+	rows := make([][][]float64, layers)
+	for layer := range rows {
+		rows[layer] = make([][]float64, experts)
+	}
+	for e, expert := range r.Experts {
+		var states [][]float64 // of each layer
+		var err error
+		switch r.GateMode {
+		case Random, UniformRandom:
+			states = r.randomRows(layers, width, streamOf(opts.Seed, fmt.Sprint("router of expert ", e)))
+		default:
+			states, err = r.promptRows(ctx, base, expert, opts.Encoder)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("router rows of expert %d: %w", e, err)
+		}
+		for layer := range rows {
+			rows[layer][e] = states[layer]
+		}
+	}
+	if dtype == "" {
+		dtype = safetensors.BF16
+	}
+	tensors := make([]*safetensors.Tensor, layers)
+	for layer := range tensors {
+		values := make([]float32, 0, experts*width)
+		for _, row := range rows[layer] {
+			for _, v := range row {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					return nil, fmt.Errorf("%w: the router of layer %d is not finite: the base model is damaged", ErrRecipe, layer)
+				}
+				values = append(values, float32(v))
+			}
+		}
+		data := make([]byte, len(values)*dtype.Size())
+		encode(dtype, data, values)
+		if a, b, ok := equalRows(data, experts); ok {
+			return nil, fmt.Errorf("%w: experts %d and %d have the same router row in layer %d, so it cannot tell them apart", ErrRecipe, a, b, layer)
+		}
+		name := fmt.Sprintf("model.layers.%d.block_sparse_moe.gate.weight", layer)
+		tensors[layer] = safetensors.NewTensor(name, dtype, []int64{int64(experts), int64(width)}, bytes.NewReader(data))
+	}
+	return tensors, nil
+}
+
+// equalRows finds two of the rows that data is cut into that are equal.
+func equalRows(data []byte, rows int) (a, b int, ok bool) {
+	size := len(data) / rows
+	for b := range rows {
+		for a := range b {
+			if bytes.Equal(data[a*size:][:size], data[b*size:][:size]) {
+				return a, b, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// randomRows returns a row for each layer: of normally distributed numbers, or
+// of numbers evenly distributed within 1/sqrt(width).
+func (r *Recipe) randomRows(layers, width int, seed uint64) [][]float64 {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rows := make([][]float64, layers)
+	for layer := range rows {
+		rows[layer] = make([]float64, width)
+		for i := range rows[layer] {
+			if r.GateMode == Random {
+				rows[layer][i] = rng.NormFloat64()
+			} else {
+				rows[layer][i] = (2*rng.Float64() - 1) / math.Sqrt(float64(width))
+			}
+		}
+	}
+	return rows
+}
+
+// promptRows returns what the prompts of an expert stand for in each layer: the
+// positive ones less the negative ones, with length 1.
+func (r *Recipe) promptRows(ctx context.Context, base *model, expert Expert, encoder Encoder) ([][]float64, error) {
+	if encoder == nil {
+		return nil, errors.New("there is nothing to read prompts with")
+	}
+	side := func(prompts []string) ([][]float64, error) {
+		texts, err := encoder.Tokens(base.dir, prompts)
+		if err != nil {
+			return nil, err
+		}
+		if r.GateMode == CheapEmbed {
+			row, err := base.embeddings(texts)
+			return slices.Repeat([][]float64{row}, int(base.config.Layers)), err
+		}
+		states, err := encoder.States(ctx, base.dir, texts, r.GateMode == HiddenAvg)
+		if err != nil {
+			return nil, err
+		}
+		return means(states), nil
+	}
+	rows, err := side(expert.PositivePrompts)
+	if err != nil {
+		return nil, err
+	}
+	if len(expert.NegativePrompts) > 0 {
+		negative, err := side(expert.NegativePrompts)
+		if err != nil {
+			return nil, err
+		}
+		for layer, row := range rows {
+			row = slices.Clone(row)
+			for i, v := range negative[layer] {
+				row[i] -= v
+			}
+			rows[layer] = row
+		}
+	}
+	for layer := range rows {
+		rows[layer] = normalized(rows[layer])
+	}
+	return rows, nil
+}
+
+// means returns for each layer the mean over the prompts.
+func means(states [][][]float32) [][]float64 {
+	rows := make([][]float64, len(states[0]))
+	for layer := range rows {
+		rows[layer] = make([]float64, len(states[0][layer]))
+		for _, prompt := range states {
+			for i, v := range prompt[layer] {
+				rows[layer][i] += float64(v) / float64(len(states))
+			}
+		}
+	}
+	return rows
+}
+
+// normalized returns the row with length 1, unless it is shorter than 1e-8.
+func normalized(row []float64) []float64 {
+	var squares float64
+	for _, v := range row {
+		squares += v * v
+	}
+	length := max(math.Sqrt(squares), 1e-8)
+	out := make([]float64, len(row))
+	for i, v := range row {
+		out[i] = v / length
+	}
+	return out
+}
+
+// embeddings returns the sum of the embeddings of all tokens of some texts, with
+// length 1.
+func (m *model) embeddings(texts [][]int32) ([]float64, error) {
+	t := m.files.Tensor("model.embed_tokens.weight")
+	width := m.config.HiddenSize
+	sum, row, raw := make([]float64, width), make([]float32, width), make([]byte, width*int64(t.Dtype.Size()))
+	for _, text := range texts {
+		for _, id := range text {
+			if err := t.Read(raw, int64(id)*width); err != nil {
+				return nil, err
+			}
+			t.Dtype.Float32(row, raw)
+			for i, v := range row {
+				sum[i] += float64(v)
+			}
+		}
+	}
+	return normalized(sum), nil
+}

@@ -1,0 +1,108 @@
+package moe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+)
+
+// copied are the files of the base model that go with the mixture, if they are
+// there.
+var copied = []string{
+	"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "generation_config.json",
+}
+
+// DefaultShardBytes is the size of files that Hugging Face's tools write.
+const DefaultShardBytes = 5_000_000_000
+
+// WriteOptions says how Merge.Write works.
+type WriteOptions struct {
+	// ShardBytes is the most bytes of tensors in a file, DefaultShardBytes if 0.
+	ShardBytes int64
+	// Overwrite replaces a directory that exists.
+	Overwrite bool
+	// Progress, if set, is called with the bytes written so far and in all.
+	Progress func(done, total int64)
+}
+
+// Write writes the mixture as a Hugging Face directory: safetensors files with the
+// names of 2023, which transformers 4 and 5, vLLM and llama.cpp know, config.json,
+// the base model's tokenizer, a model card and the recipe. The directory appears
+// whole or not at all. The error wraps fs.ErrExist if it is there already.
+func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err error) {
+	if opts.ShardBytes == 0 {
+		opts.ShardBytes = DefaultShardBytes
+	}
+	dir = filepath.Clean(dir)
+	if _, err := os.Lstat(dir); err == nil && !opts.Overwrite {
+		return &fs.PathError{Op: "create", Path: dir, Err: fs.ErrExist}
+	}
+	partial, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(partial))
+		}
+	}()
+	if err := os.Chmod(partial, 0o755); err != nil { // MkdirTemp lets only the owner in
+		return err
+	}
+	_, err = safetensors.Write(ctx, partial, m.Tensors(), safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{"config.json": m.Config, "README.md": m.Card, "mergekit_moe_config.yml": m.recipe.text}
+	for _, name := range copied {
+		data, err := sidecar.Read(filepath.Join(m.Base, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		files[name] = data
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(partial, name), data, 0o666); err != nil {
+			return err
+		}
+	}
+	if opts.Overwrite {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return os.Rename(partial, dir)
+}
+
+// card returns the model card: what was merged, and how.
+func (r *Recipe) card() []byte {
+	var b bytes.Buffer
+	name := func(dir string) string { return filepath.Base(dir) }
+	fmt.Fprintln(&b, "---\ntags:\n- merge\n- mixture-of-experts\n- mixtral\n---")
+	fmt.Fprintf(&b, "# A mixture of %d experts\n\n", len(r.Experts))
+	fmt.Fprintf(&b, "Mixtral with %d experts, %d of them active for each token, merged by ggufkit from models of the same shape. All but the feed-forward networks is that of %s.\n\n",
+		len(r.Experts), r.perToken(), name(r.BaseModel))
+	fmt.Fprint(&b, "| expert | model | prompts |\n|---|---|---|\n")
+	escape := strings.NewReplacer("|", `\|`, "\n", " ").Replace
+	for i, e := range r.Experts {
+		prompts := strings.Join(e.PositivePrompts, ", ")
+		if len(e.NegativePrompts) > 0 {
+			prompts += "; not: " + strings.Join(e.NegativePrompts, ", ")
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", i, escape(name(e.SourceModel)), escape(prompts))
+	}
+	fmt.Fprintf(&b, "\nThe routers' rows come from the prompts: gate mode `%s`.\n\n## Recipe\n\n```yaml\n%s\n```\n", r.GateMode, strings.TrimSpace(string(r.text)))
+	return b.Bytes()
+}
