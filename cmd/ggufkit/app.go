@@ -42,6 +42,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			generateCommand(),
 			imatrixCommand(),
 			mergeCommand(),
+			moeCommand(),
 			perplexityCommand(),
 			tokenizeCommand(),
 			inspectCommand(),
@@ -51,8 +52,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 	}
 	for _, command := range app.Commands {
-		command.OnUsageError = onUsageError
-		mirrorEnvironment(command.Flags)
+		for _, command := range append(command.Subcommands, command) {
+			command.OnUsageError = onUsageError
+			mirrorEnvironment(command.Flags)
+		}
 	}
 	return app
 }
@@ -100,8 +103,17 @@ func flagsFirst(app *cli.App, args []string) []string {
 		return args
 	}
 	at += 2 // the first argument of the command
+	command := app.Command(args[at-1])
+	if at < len(args) && len(command.Subcommands) > 0 {
+		i := slices.IndexFunc(command.Subcommands, func(s *cli.Command) bool { return s.HasName(args[at]) })
+		if i < 0 {
+			return args
+		}
+		command = command.Subcommands[i]
+		at++
+	}
 	takesValue := make(map[string]bool)
-	for _, flag := range app.Command(args[at-1]).Flags {
+	for _, flag := range command.Flags {
 		_, boolean := flag.(*cli.BoolFlag)
 		for _, name := range flag.Names() {
 			takesValue[name] = !boolean

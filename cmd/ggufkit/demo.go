@@ -149,7 +149,7 @@ func demoScore(c *cli.Context, path, text string) (demoReport, perplexity.Result
 		return demoReport{}, perplexity.Result{}, err
 	}
 	defer f.Close()
-	result, _, err := score(c, f, text, infer.Exact, perplexity.Options{})
+	result, _, err := score(c, f, text, infer.Options{}, perplexity.Options{}, "scoring")
 	if err != nil {
 		return demoReport{}, perplexity.Result{}, fmt.Errorf("%s: %w", path, err)
 	}

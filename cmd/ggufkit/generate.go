@@ -21,12 +21,7 @@ import (
 
 func generateCommand() *cli.Command {
 	var stops []string
-	stop := func(s string) ([]string, error) {
-		if s == "" {
-			return nil, errors.New("an empty text would stop at once")
-		}
-		return []string{s}, nil
-	}
+	stop := one(func(s string) (string, error) { return s, nil })
 	return &cli.Command{
 		Name:      "generate",
 		Usage:     "continue a text, or answer in a conversation",

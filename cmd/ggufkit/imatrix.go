@@ -14,6 +14,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	measure "github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/routing"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
@@ -165,7 +166,7 @@ func splitList(list string) []string {
 	return strings.Split(list, ",")
 }
 
-func coverage(layers []measure.Routing, minTokens int64) []coverageReport {
+func coverage(layers []routing.Layer, minTokens int64) []coverageReport {
 	var reports []coverageReport
 	for _, l := range layers {
 		r := coverageReport{Layer: l.Layer, Tokens: l.Tokens, Experts: l.Chosen, Entropy: l.Entropy, Few: []int{}}

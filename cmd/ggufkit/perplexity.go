@@ -78,7 +78,7 @@ func showPerplexity(c *cli.Context) error {
 		return err
 	}
 	start := time.Now()
-	result, read, err := score(c, model, string(text), compute, perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")})
+	result, read, err := score(c, model, string(text), infer.Options{Compute: compute}, perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")}, "scoring")
 	if err != nil {
 		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
 	}
@@ -106,9 +106,9 @@ func showPerplexity(c *cli.Context) error {
 	return nil
 }
 
-// score runs a model on a text, showing progress. It returns too how many bytes
-// of weights that took.
-func score(c *cli.Context, model gguf.Source, text string, compute infer.Compute, options perplexity.Options) (result perplexity.Result, read int64, err error) {
+// score runs a model on a text, showing progress on what it does. It returns too
+// how many bytes of weights that took.
+func score(c *cli.Context, model gguf.Source, text string, engine infer.Options, options perplexity.Options, what string) (result perplexity.Result, read int64, err error) {
 	vocab, err := tokenizer.New(model.Metadata())
 	if err != nil {
 		return result, 0, err
@@ -117,23 +117,19 @@ func score(c *cli.Context, model gguf.Source, text string, compute infer.Compute
 	if err != nil {
 		return result, 0, err
 	}
-	memory, err := engineMemory(c)
-	if err != nil {
+	if engine.Memory, err = engineMemory(c); err != nil {
 		return result, 0, err
 	}
-	progress := newProgress(c, "scoring", tokenRate)
+	progress := newProgress(c, what, tokenRate)
 	defer progress.stop()
-	engine, err := infer.New(model, infer.Options{
-		Threads:  c.Int("threads"),
-		Compute:  compute,
-		Memory:   memory,
-		Progress: tokenProgress(progress, len(tokens)),
-	})
+	engine.Threads = c.Int("threads")
+	engine.Progress = tokenProgress(progress, len(tokens))
+	m, err := infer.New(model, engine)
 	if err != nil {
 		return result, 0, err
 	}
-	result, err = perplexity.Score(c.Context, engine, tokens, bos, options)
-	return result, engine.BytesRead(), err
+	result, err = perplexity.Score(c.Context, m, tokens, bos, options)
+	return result, m.BytesRead(), err
 }
 
 // engineMemory returns what --memory allows, and has Go's garbage collector keep

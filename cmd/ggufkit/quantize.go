@@ -28,17 +28,24 @@ type quantizeFlags struct {
 // repeated is a flag whose every use adds something.
 type repeated func(value string) error
 
-func (r repeated) Set(value string) error { return r(value) }
-func (r repeated) String() string         { return "" }
+// Set ignores an empty value, to which urfave/cli sets the other names of a flag.
+func (r repeated) Set(value string) error {
+	if value == "" {
+		return nil
+	}
+	return r(value)
+}
+
+func (r repeated) String() string { return "" }
 
 // repeatedFlag returns a flag that appends what parse makes of its values.
-func repeatedFlag[T any](name, usage string, to *[]T, parse func(string) ([]T, error)) cli.Flag {
+func repeatedFlag[T any](name, usage string, to *[]T, parse func(string) ([]T, error), aliases ...string) cli.Flag {
 	add := func(value string) error {
 		v, err := parse(value)
 		*to = append(*to, v...)
 		return err
 	}
-	return &cli.GenericFlag{Name: name, Usage: usage, Value: repeated(add)}
+	return &cli.GenericFlag{Name: name, Aliases: aliases, Usage: usage, Value: repeated(add)}
 }
 
 // one makes a parser of one value into one of several.

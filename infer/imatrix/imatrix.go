@@ -22,13 +22,12 @@ package imatrix
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/routing"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
@@ -46,20 +45,7 @@ type Measurement struct {
 	Sums *imatrix.Sums
 	// Layers has the routing of every layer with experts, from the first to the
 	// last.
-	Layers []Routing
-}
-
-// Routing is how the router of one layer spread a text.
-type Routing struct {
-	Layer  int
-	Tokens int64
-	// Chosen has for each expert the tokens it was given to. They add up to
-	// Tokens times the experts per token.
-	Chosen []int64
-	// Entropy is the mean over the tokens of the entropy of the router's
-	// probabilities, in bits: 0 where it is always certain, the logarithm of the
-	// number of experts where it never has a preference.
-	Entropy float64
+	Layers []routing.Layer
 }
 
 // Measure runs a model on the tokens of a text; for bos see perplexity.Score.
@@ -81,7 +67,8 @@ func Measure(ctx context.Context, src gguf.Source, tokens []int32, bos int32, op
 			stop(err)
 		}
 	}
-	opts.Engine.Compute, opts.Engine.Router = infer.Exact, m.count
+	var tally routing.Tally
+	opts.Engine.Compute, opts.Engine.Router = infer.Exact, tally.Add
 	model, err := infer.New(src, opts.Engine)
 	if err != nil {
 		return nil, err
@@ -97,39 +84,6 @@ func Measure(ctx context.Context, src gguf.Source, tokens []int32, bos int32, op
 	if err != nil {
 		return nil, fmt.Errorf("imatrix: %w", err)
 	}
-	slices.SortFunc(m.Layers, func(a, b Routing) int { return a.Layer - b.Layer })
-	for i := range m.Layers {
-		m.Layers[i].Entropy /= float64(m.Layers[i].Tokens)
-	}
+	m.Layers = tally.Layers()
 	return m, nil
-}
-
-// count adds what a router did with some tokens.
-func (m *Measurement) count(r infer.Routing) {
-	at := slices.IndexFunc(m.Layers, func(l Routing) bool { return l.Layer == r.Layer })
-	if at < 0 {
-		at = len(m.Layers)
-		m.Layers = append(m.Layers, Routing{Layer: r.Layer, Chosen: make([]int64, r.Experts)})
-	}
-	l := &m.Layers[at]
-	l.Tokens += int64(r.Tokens)
-	for _, expert := range r.Chosen {
-		l.Chosen[expert]++
-	}
-	for logits := range slices.Chunk(r.Logits, r.Experts) {
-		l.Entropy += entropy(logits)
-	}
-}
-
-// entropy returns that of softmax(logits), in bits.
-func entropy(logits []float32) float64 {
-	highest := float64(slices.Max(logits))
-	var sum, weighted float64
-	for _, v := range logits {
-		d := float64(v) - highest
-		e := math.Exp(d)
-		sum += e
-		weighted += e * d
-	}
-	return (math.Log(sum) - weighted/sum) / math.Ln2
 }

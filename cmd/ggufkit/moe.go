@@ -1,0 +1,305 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/routing"
+)
+
+func moeCommand() *cli.Command {
+	var texts, donors []string
+	text := one(func(s string) (string, error) { return s, nil })
+	return &cli.Command{
+		Name:  "moe",
+		Usage: "look into mixtures of experts",
+		Subcommands: []*cli.Command{{
+			Name:      "doctor",
+			Usage:     "how the routers of a mixture were made, what is wrong with them, and where they send a text",
+			ArgsUsage: "MODEL",
+			Description: "Without texts only the rows of the routers are looked at. With texts, the model is run on them:\n" +
+				"which experts they are sent to, and how well the mixture predicts them beside its donors, the\n" +
+				"models that it was made of. A recipe names its donors.",
+			Flags: append(append([]cli.Flag{
+				repeatedFlag("file", "run the model on the text in `FILE`; may be repeated", &texts, text, "f"),
+				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &donors, text),
+				&cli.StringFlag{Name: "html", Usage: "write a page with heat maps to `FILE`"},
+				&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window"},
+				&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of each text; 0 is all"},
+				computeFlag(), memoryFlag(), seedFlag(), forceFlag(), threadsFlag(),
+			}, progressFlags()...), jsonFlag()),
+			Action: func(c *cli.Context) error { return examine(c, texts, donors) },
+		}},
+	}
+}
+
+type doctorReport struct {
+	Model   string        `json:"model"`
+	Experts int           `json:"experts"`
+	Mode    moe.GateMode  `json:"mode"`
+	Reason  string        `json:"reason"`
+	Faults  []string      `json:"faults"`
+	Layers  []doctorLayer `json:"layers"`
+	Texts   []doctorText  `json:"texts,omitempty"`
+}
+
+type doctorLayer struct {
+	Layer   int         `json:"layer"`
+	Norms   []float64   `json:"norms"`
+	Cosines [][]float64 `json:"cosines"`
+	// Condition is null if it is infinite.
+	Condition *float64 `json:"condition"`
+}
+
+type doctorText struct {
+	File   string          `json:"file"`
+	Tokens int64           `json:"tokens"`
+	PPL    float64         `json:"ppl"`
+	Donors []doctorDonor   `json:"donors,omitempty"`
+	Layers []doctorRouting `json:"layers"`
+}
+
+type doctorDonor struct {
+	Name string  `json:"name"`
+	PPL  float64 `json:"ppl"`
+}
+
+type doctorRouting struct {
+	Layer   int       `json:"layer"`
+	Shares  []float64 `json:"shares"` // of the tokens, one for each expert
+	Entropy float64   `json:"router_entropy"`
+}
+
+func examine(c *cli.Context, texts, donors []string) (err error) {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	page := c.String("html")
+	if _, err := os.Lstat(page); page != "" && err == nil && !c.Bool("force") {
+		return fmt.Errorf("%s: %w: use --force to overwrite it", page, fs.ErrExist)
+	}
+	compute, err := infer.ParseCompute(c.String("compute"))
+	if err != nil {
+		return usageError{c.Command.Name, err}
+	}
+	model, err := openModel(c, args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, model.Close()) }()
+	diagnosis, err := moe.Diagnose(model)
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	report := newDoctorReport(args[0], diagnosis)
+	if isRecipe(args[0]) && len(texts) > 0 {
+		recipe, err := moe.Read(args[0])
+		if err != nil {
+			return err
+		}
+		donors = append(donors, recipe.BaseModel)
+		for _, e := range recipe.Experts {
+			donors = append(donors, e.SourceModel)
+		}
+	}
+	for _, file := range texts {
+		text, err := observe(c, model, file, donors, compute)
+		if err != nil {
+			return err
+		}
+		report.Texts = append(report.Texts, text)
+	}
+	if page != "" {
+		if err := report.writePage(page); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	report.print(c)
+	if page != "" && !c.Bool("quiet") {
+		fmt.Fprintln(c.App.ErrWriter, "wrote", page)
+	}
+	return nil
+}
+
+func newDoctorReport(model string, d *moe.Diagnosis) doctorReport {
+	r := doctorReport{Model: model, Experts: d.Experts, Mode: d.Mode, Reason: d.Reason, Faults: d.Faults}
+	if r.Faults == nil {
+		r.Faults = []string{}
+	}
+	for _, l := range d.Layers {
+		layer := doctorLayer{Layer: l.Layer, Norms: l.Norms, Cosines: l.Cosines}
+		if !math.IsInf(l.Condition, 1) {
+			layer.Condition = &l.Condition
+		}
+		r.Layers = append(r.Layers, layer)
+	}
+	return r
+}
+
+// observe runs the mixture and its donors on a text.
+func observe(c *cli.Context, model gguf.Source, file string, donors []string, compute infer.Compute) (doctorText, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return doctorText{}, err
+	}
+	options := perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")}
+	var tally routing.Tally
+	result, _, err := score(c, model, string(data), infer.Options{Compute: compute, Router: tally.Add}, options, file)
+	if err != nil {
+		return doctorText{}, fmt.Errorf("on %s: %w", file, err)
+	}
+	text := doctorText{File: file, PPL: result.PPL, Tokens: int64(result.Chunks * result.Ctx)}
+	for _, l := range tally.Layers() {
+		routing := doctorRouting{Layer: l.Layer, Entropy: l.Entropy}
+		for expert := range l.Chosen {
+			routing.Shares = append(routing.Shares, l.Share(expert))
+		}
+		text.Layers = append(text.Layers, routing)
+	}
+	for _, path := range donors {
+		donor, err := openModel(c, path)
+		if err != nil {
+			return text, err
+		}
+		result, _, err := score(c, donor, string(data), infer.Options{Compute: compute}, options, filepath.Base(path)+" on "+file)
+		if err = errors.Join(err, donor.Close()); err != nil {
+			return text, fmt.Errorf("%s on %s: %w", path, file, err)
+		}
+		text.Donors = append(text.Donors, doctorDonor{filepath.Base(path), result.PPL})
+	}
+	return text, nil
+}
+
+func (r doctorReport) print(c *cli.Context) {
+	w := c.App.Writer
+	fmt.Fprintf(w, "%d experts, %d layers with routers. Gate mode: %s (%s).\n", r.Experts, len(r.Layers), r.Mode, r.Reason)
+	for _, fault := range r.Faults {
+		fmt.Fprintln(w, "!", fault)
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, []string{"layer", "lengths of rows", "cosines between experts", "condition"}, "layer", "condition")
+	for _, l := range r.Layers {
+		low, high := l.cosineRange()
+		t.AppendRow(table.Row{l.Layer, rangeText(minMax(l.Norms)), rangeText(low, high), l.conditionText()})
+	}
+	t.Render()
+	for _, text := range r.Texts {
+		fmt.Fprintf(w, "\n%s: %d tokens\n", text.File, text.Tokens)
+		columns := []string{"layer"}
+		for expert := range r.Experts {
+			columns = append(columns, fmt.Sprintf("expert %d", expert))
+		}
+		columns = append(columns, "router entropy")
+		t := newTable(w, columns, columns...)
+		for _, l := range text.Layers {
+			row := table.Row{l.Layer}
+			for _, share := range l.Shares {
+				row = append(row, percentText(share))
+			}
+			t.AppendRow(append(row, fmt.Sprintf("%.2f bits", l.Entropy)))
+		}
+		t.Render()
+	}
+	r.printPerplexities(w)
+}
+
+// printPerplexities shows the mixture beside its donors, one text per column.
+func (r doctorReport) printPerplexities(w io.Writer) {
+	if len(r.Texts) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	columns := []string{"perplexity"}
+	for _, text := range r.Texts {
+		columns = append(columns, textName(text.File))
+	}
+	t := newTable(w, columns, columns[1:]...)
+	row := table.Row{"the mixture"}
+	for _, text := range r.Texts {
+		row = append(row, fmt.Sprintf("%.4f", text.PPL))
+	}
+	t.AppendRow(row)
+	for i, donor := range r.Texts[0].Donors {
+		row := table.Row{donor.Name}
+		for _, text := range r.Texts {
+			row = append(row, fmt.Sprintf("%.4f", text.Donors[i].PPL))
+		}
+		t.AppendRow(row)
+	}
+	t.Render()
+}
+
+func (l doctorLayer) cosineRange() (low, high float64) {
+	low, high = 1, -1
+	for a, row := range l.Cosines {
+		for _, v := range row[:a] {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	return low, high
+}
+
+func (l doctorLayer) conditionText() string {
+	if l.Condition == nil {
+		return "infinite"
+	}
+	return fmt.Sprintf("%.3g", *l.Condition)
+}
+
+func minMax(x []float64) (low, high float64) {
+	low, high = x[0], x[0]
+	for _, v := range x {
+		low, high = min(low, v), max(high, v)
+	}
+	return low, high
+}
+
+func rangeText(low, high float64) string { return fmt.Sprintf("%.4f to %.4f", low, high) }
+func percentText(share float64) string   { return fmt.Sprintf("%.1f %%", 100*share) }
+
+// textName returns the name of a file without directory and extension.
+func textName(path string) string {
+	base := filepath.Base(path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+//go:embed doctor.html
+var doctorPage string
+
+// writePage writes the report as a page that needs nothing else.
+func (r doctorReport) writePage(path string) error {
+	page, err := template.New("doctor").Funcs(template.FuncMap{
+		"percent": percentText, "name": textName,
+		"four": func(v float64) string { return fmt.Sprintf("%.4f", v) },
+		"bits": func(v float64) string { return fmt.Sprintf("%.2f", v) },
+		// shade is the opacity of a cell: none at low, full at high.
+		"shade": func(v, low, high float64) string { return fmt.Sprintf("%.3f", max(0, min(1, (v-low)/(high-low)))) },
+	}).Parse(doctorPage)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	if err := page.Execute(&b, r); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o666)
+}
