@@ -20,6 +20,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
 // golden is what convert_hf_to_gguf.py of llama.cpp 0.7.0 (with transformers
@@ -112,13 +113,12 @@ func readTensor(t *testing.T, src gguf.Source, tensor int) []byte {
 	return data
 }
 
-// moe is a trained four-expert Mixtral, see testdata/README.md.
-const moe = "../testdata/beyonder-mini/moe"
-
 func TestGolden(t *testing.T) {
 	for name, byType := range readGolden(t) {
-		dir := moe
-		if name != "moe" {
+		var dir string
+		if name == "moe" {
+			dir = reference.MoE(t)
+		} else {
 			dir = writeCase(t, t.ArtifactDir(), name)
 		}
 		for outtype, want := range byType {
@@ -426,7 +426,7 @@ func TestFullSize(t *testing.T) {
 	path := filepath.Join(dir, "model.safetensors")
 	require.NoError(t, os.WriteFile(path, append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...), 0o644))
 	require.NoError(t, os.Truncate(path, 8+int64(len(text))+offset))
-	data, err := os.ReadFile(filepath.Join(moe, "tokenizer.model"))
+	data, err := os.ReadFile("../testdata/beyonder-mini/base/tokenizer.model")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), data, 0o644))
 	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), object{"architectures": []string{"MixtralForCausalLM"}, "num_local_experts": experts})

@@ -10,6 +10,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
+	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
 // TestLogitsAreTransformers compares the trained mixture in testdata with the
@@ -29,7 +30,7 @@ func TestLogitsAreTransformers(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &golden))
 	require.NotEmpty(t, golden.Sequences)
-	src, err := convert.Open("../testdata/beyonder-mini/moe", convert.Options{})
+	src, err := convert.Open(reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 

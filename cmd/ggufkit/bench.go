@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,7 +16,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/quant"
@@ -109,7 +109,7 @@ const (
 
 // benchPerplexity measures how fast a model, that in args or else the one that
 // comes with the program, runs.
-func benchPerplexity(c *cli.Context, args []string, threads []int) ([]benchResult, error) {
+func benchPerplexity(c *cli.Context, args []string, threads []int) (results []benchResult, err error) {
 	computes := []infer.Compute{infer.Exact, infer.Int8}
 	if name := c.String("compute"); name != "" {
 		compute, err := infer.ParseCompute(name)
@@ -118,7 +118,6 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) ([]benchResul
 		}
 		computes = []infer.Compute{compute}
 	}
-	var results []benchResult
 	run := func(model gguf.Source) error {
 		for _, compute := range computes {
 			for _, n := range threads {
@@ -148,11 +147,11 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) ([]benchResul
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, testdata.Files); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := testdata.WriteBeyonder(dir); err != nil {
 		return nil, err
 	}
-	model, err := convert.Open(filepath.Join(dir, "beyonder-mini", "moe"), convert.Options{})
+	model, err := openModel(c, filepath.Join(dir, "moe.yaml"))
 	if err != nil {
 		return nil, err
 	}

@@ -62,17 +62,17 @@ func demo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.CopyFS(dir, testdata.Files); err != nil {
+	if err := testdata.WriteBeyonder(dir); err != nil {
 		return err
 	}
-	source := filepath.Join(dir, "beyonder-mini", "moe")
+	source := filepath.Join(dir, "moe.yaml")
 	text, err := demoText()
 	if err != nil {
 		return err
 	}
-	say("checkpoint: %s", source)
+	say("recipe:     %s", source)
 
-	checkpoint, err := convert.Open(source, convert.Options{})
+	checkpoint, err := convert.OpenRecipe(c.Context, source, mergeOptions(c), convert.Options{})
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func demo(c *cli.Context) error {
 	if _, err := gguf.Write(c.Context, original, checkpoint, gguf.WriteOptions{Threads: c.Int("threads")}); err != nil {
 		return err
 	}
-	say("converted:  %s", original)
+	say("merged and converted: %s", original)
 	base, baseResult, err := demoScore(c, original, text)
 	if err != nil {
 		return err
@@ -114,13 +114,13 @@ func demo(c *cli.Context) error {
 
 // demoText is held-out text of all domains.
 func demoText() (string, error) {
-	names, err := fs.Glob(testdata.Files, "texts/*.txt")
+	names, err := fs.Glob(testdata.Texts, "*.txt")
 	if err != nil {
 		return "", err
 	}
 	var text strings.Builder
 	for _, name := range names {
-		data, err := fs.ReadFile(testdata.Files, name)
+		data, err := fs.ReadFile(testdata.Texts, name)
 		if err != nil {
 			return "", err
 		}

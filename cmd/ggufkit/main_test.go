@@ -13,6 +13,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
 func TestMain(m *testing.M) {
@@ -24,11 +26,12 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
 	require.NoError(t, err)
+	moe := reference.MoE(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
-			env.Setenv("MOE", filepath.Join(data, "beyonder-mini", "moe"))
+			env.Setenv("MOE", moe)
 			env.Setenv("IMATRIX", filepath.Join(data, "..", "quant", "imatrix", "testdata", "moe.imatrix"))
 			return nil
 		},

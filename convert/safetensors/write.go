@@ -56,7 +56,7 @@ func Write(ctx context.Context, dir string, tensors []*Tensor, opts WriteOptions
 		for _, t := range shard {
 			weightMap[t.Name] = name
 		}
-		err := writeFile(ctx, filepath.Join(dir, name), shard, func(n int64) {
+		err := WriteFile(ctx, filepath.Join(dir, name), shard, func(n int64) {
 			if done += n; opts.Progress != nil {
 				opts.Progress(done, total)
 			}
@@ -79,8 +79,9 @@ func Write(ctx context.Context, dir string, tensors []*Tensor, opts WriteOptions
 	return append(names, indexName), os.WriteFile(filepath.Join(dir, indexName), append(index, '\n'), 0o666)
 }
 
-// writeFile writes one file.
-func writeFile(ctx context.Context, path string, tensors []*Tensor, written func(n int64)) (err error) {
+// WriteFile writes tensors as a new file, and calls written after every piece with
+// its bytes.
+func WriteFile(ctx context.Context, path string, tensors []*Tensor, written func(n int64)) (err error) {
 	type entry struct {
 		Dtype   Dtype    `json:"dtype"`
 		Shape   []int64  `json:"shape"`

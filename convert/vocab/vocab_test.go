@@ -168,7 +168,7 @@ func TestNoSentencePiece(t *testing.T) {
 }
 
 func TestRealSentencePiece(t *testing.T) {
-	data, err := os.ReadFile("../../testdata/beyonder-mini/moe/tokenizer.model")
+	data, err := os.ReadFile("../../testdata/beyonder-mini/base/tokenizer.model")
 	require.NoError(t, err)
 	pieces, err := vocab.ParseSentencePiece(data)
 	require.NoError(t, err)

@@ -13,10 +13,11 @@ import (
 	"github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
 func openMoE(t *testing.T) convert.Model {
-	m, err := convert.OpenModel("../../testdata/beyonder-mini/moe")
+	m, err := convert.OpenModel(reference.MoE(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m

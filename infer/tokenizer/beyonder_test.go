@@ -9,9 +9,9 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// beyonderMini returns the vocabulary of testdata's trained model.
+// beyonderMini returns the vocabulary of testdata's trained models.
 func beyonderMini(t testing.TB) *gguf.Metadata {
-	model, err := convert.Open("../../testdata/beyonder-mini/moe", convert.Options{})
+	model, err := convert.Open("../../testdata/beyonder-mini/base", convert.Options{})
 	require.NoError(t, err)
 	require.NoError(t, model.Close())
 	return model.Metadata()
