@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
 // Compute says what the products of weights and activations are computed with.
@@ -13,7 +14,10 @@ const (
 	// Exact multiplies in float32, so that what a quantized model loses is the
 	// weights' loss alone.
 	Exact Compute = iota
-	// Int8 multiplies 8-bit integers, as llama.cpp does.
+	// Int8 is faster and less exact, as llama.cpp computes: activations are
+	// rounded to 8 bits for products with quantized weights, and to bfloat16
+	// for those with BF16 weights where the CPU multiplies such numbers. See the
+	// package documentation.
 	Int8
 )
 
@@ -34,8 +38,12 @@ func ParseCompute(name string) (Compute, error) {
 
 // form returns how products with a weight of type t are computed.
 func (c Compute) form(t gguf.Type) form {
-	if c == Int8 && t.Quantized() {
+	switch {
+	case c == Int8 && t.Quantized():
 		return int8s
+	case c == Int8 && t == gguf.BF16 && kernel.HasBF16():
+		return bfloat16s
+	default:
+		return float32s
 	}
-	return float32s
 }

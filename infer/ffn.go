@@ -57,9 +57,13 @@ func (p *pass) swiGLU(ctx context.Context, rows int, gate, up matrix, f form) er
 		return err
 	}
 	p.left.reset(f, rows, hidden)
-	return blocks(ctx, p.workers, rows, kernel.TileRows, func(first, end int) {
-		part := g[first*hidden : end*hidden]
-		kernel.SiLUMul(part, u[first*hidden:end*hidden])
-		p.left.put(f, first, part, end-first, hidden)
+	panels := (rows + kernel.TileRows - 1) / kernel.TileRows
+	return parallel(ctx, p.workers, panels, func(w *worker, panel int) error {
+		first := panel * kernel.TileRows
+		n := min(kernel.TileRows, rows-first)
+		part := g[first*hidden:][:n*hidden]
+		kernel.SiLUMul(part, u[first*hidden:])
+		p.left.put(w, f, first, part, n, hidden)
+		return nil
 	})
 }

@@ -5,14 +5,17 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
 // worker is the memory one goroutine of a pass works in. Its buffers grow to
 // the largest use and stay.
 type worker struct {
-	raw                    []byte    // rows as the Source stores them
-	rows                   []float32 // the same, dequantized
-	keys, values           []float32 // packed, of one head
+	raw                    []byte        // rows as the Source stores them
+	rows                   []float32     // the same, dequantized
+	pairs                  []kernel.Pair // the same, or activations, as bfloat16
+	keys, values           []float32     // packed, of one head
 	query, scores, weights []float32
 	out                    []float32
 }

@@ -24,16 +24,18 @@ type form int
 const (
 	float32s form = iota
 	int8s
+	bfloat16s
 	forms int = iota
 )
 
 // bytes returns about how many bytes an element takes.
-func (f form) bytes() int { return [forms]int{float32s: 4, int8s: 1}[f] }
+func (f form) bytes() int { return [forms]int{float32s: 4, int8s: 1, bfloat16s: 2}[f] }
 
 // left is the packed left factor of products, in the forms that they need.
 type left struct {
 	floats []float32
 	ints   kernel.LeftInt8
+	pairs  []kernel.Pair // of bfloat16
 }
 
 // reset makes room for rows of k in form f.
@@ -43,12 +45,14 @@ func (l *left) reset(f form, rows, k int) {
 		sized(&l.floats, kernel.LeftLen(rows, k))
 	case int8s:
 		l.ints.Reset(rows, k)
+	case bfloat16s:
+		sized(&l.pairs, kernel.LeftLen(rows, kernel.Pairs(k)))
 	}
 }
 
 // put packs n rows of src, of k elements each, as rows from first on, where a
-// panel begins.
-func (l *left) put(f form, first int, src []float32, n, k int) {
+// panel begins. n is at most kernel.TileRows.
+func (l *left) put(w *worker, f form, first int, src []float32, n, k int) {
 	switch f {
 	case float32s:
 		kernel.PackLeft(l.floats[first*k:], src, k, n, k)
@@ -56,6 +60,13 @@ func (l *left) put(f form, first int, src []float32, n, k int) {
 		for i := range n {
 			l.ints.Put(first+i, src[i*k:])
 		}
+	case bfloat16s:
+		width := kernel.Pairs(k)
+		rows := sized(&w.pairs, n*width)
+		for i := range n {
+			kernel.RoundPairs(rows[i*width:], src[i*k:][:k])
+		}
+		kernel.PackLeft(l.pairs[first*width:], rows, width, n, width)
 	}
 }
 
@@ -88,7 +99,7 @@ func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int, weigh
 		}
 		for f, ok := range needed {
 			if ok {
-				p.left.put(form(f), first, part, count, k)
+				p.left.put(w, form(f), first, part, count, k)
 			}
 		}
 		return nil
@@ -99,6 +110,7 @@ func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int, weigh
 type slab struct {
 	floats []float32
 	ints   kernel.RightInt8
+	pairs  []kernel.Pair
 }
 
 // product multiplies the rows packed in p.left with w: dst, rows x
@@ -126,6 +138,9 @@ func (p *pass) product(ctx context.Context, dst []float32, rows int, w matrix, a
 				kernel.Mul(c, w.rows, p.left.floats[i*w.cols:], p.slab.floats[j*w.cols:], height, width, w.cols)
 			case int8s:
 				kernel.MulInt8(c, w.rows, &p.left.ints, i, height, &p.slab.ints, j, width)
+			case bfloat16s:
+				pairs := kernel.Pairs(w.cols)
+				kernel.Mul(c, w.rows, p.left.pairs[i*pairs:], p.slab.pairs[j*pairs:], height, width, pairs)
 			}
 			return nil
 		})
@@ -173,31 +188,46 @@ func prepare(c []float32, ld, rows, cols int, bias []float32, first int, add boo
 
 // load reads n rows of w and packs them into p.slab.
 func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
+	pairs := kernel.Pairs(w.cols)
 	switch w.form {
 	case float32s:
 		sized(&p.slab.floats, kernel.RightLen(n, w.cols))
 	case int8s:
 		p.slab.ints.Reset(n, w.cols)
+	case bfloat16s:
+		sized(&p.slab.pairs, kernel.RightLen(n, pairs))
 	}
 	panels := (n + kernel.TileCols - 1) / kernel.TileCols
 	return parallel(ctx, p.workers, panels, func(worker *worker, panel int) error {
 		at := panel * kernel.TileCols
 		count := min(kernel.TileCols, n-at)
-		if w.form == float32s {
+		raw, err := p.m.rows(worker, w, first+at, count)
+		if err != nil {
+			return err
+		}
+		rowBytes := len(raw) / count
+		switch w.form {
+		case float32s:
 			rows := sized(&worker.rows, count*w.cols)
-			if err := p.m.read(worker, rows, w, first+at, count); err != nil {
+			if err := p.m.dequantize(rows, w, raw); err != nil {
 				return err
 			}
 			kernel.PackRight(p.slab.floats[at*w.cols:], rows, w.cols, count, w.cols)
-			return nil
-		}
-		// One by one, so that the floats stay in the first cache.
-		row := sized(&worker.rows, w.cols)
-		for i := at; i < at+count; i++ {
-			if err := p.m.read(worker, row, w, first+i, 1); err != nil {
-				return err
+		case int8s:
+			// One by one, so that the floats stay in the first cache.
+			row := sized(&worker.rows, w.cols)
+			for i := range count {
+				if err := p.m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
+					return err
+				}
+				p.slab.ints.Put(at+i, row)
 			}
-			p.slab.ints.Put(i, row)
+		case bfloat16s:
+			rows := sized(&worker.pairs, count*pairs)
+			for i := range count {
+				kernel.ReadPairs(rows[i*pairs:], raw[i*rowBytes:][:rowBytes])
+			}
+			kernel.PackRight(p.slab.pairs[at*pairs:], rows, pairs, count, pairs)
 		}
 		return nil
 	})
@@ -205,11 +235,16 @@ func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
 
 // read dequantizes n rows of w to dst.
 func (m *Model) read(worker *worker, dst []float32, w matrix, first, n int) error {
-	info := m.src.Tensors()[w.tensor]
 	raw, err := m.rows(worker, w, first, n)
 	if err != nil {
 		return err
 	}
+	return m.dequantize(dst, w, raw)
+}
+
+// dequantize dequantizes rows of w to dst.
+func (m *Model) dequantize(dst []float32, w matrix, raw []byte) error {
+	info := m.src.Tensors()[w.tensor]
 	if err := quant.Dequantize(info.Type, dst, raw); err != nil {
 		return fmt.Errorf("tensor %q: %w", info.Name, err)
 	}

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 // int8Block is kernel.Int8Block.
-const int8Block = 256
+const int8Block = 128
 
 const tilesInt8Signature = "func(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps, panels int)"
 
@@ -88,20 +90,120 @@ func tilesInt8AVX512() {
 	RET()
 }
 
-// unrolled emits a loop over steps, four at a time and then one by one.
-func unrolled(steps reg.Register, body func(n int)) {
-	for _, part := range []struct {
-		label string
-		n     int
-	}{{"four", 4}, {"one", 1}} {
-		Label(part.label)
-		CMPQ(steps, U8(part.n))
-		JLT(LabelRef(part.label + "_done"))
-		body(part.n)
-		SUBQ(U8(part.n), steps)
-		JMP(LabelRef(part.label))
-		Label(part.label + "_done")
+// tileInt8AVX2 generates a part of kernel.tilesInt8Generic: 4 rows of a panel of a
+// and 16 of a panel of b. Bytes are widened to 16 bits before they are
+// multiplied, since VPMADDUBSW saturates.
+func tileInt8AVX2(c constants) {
+	const rows, cols = 4, 2
+	t := startTileInt8("tileInt8AVX2", "AVX2", rows, cols*8)
+	var sums [rows][cols]reg.VecVirtual
+	for r := range sums {
+		for i := range sums[r] {
+			sums[r][i] = YMM()
+			VPBROADCASTD(Mem{Base: t.starts, Disp: 4 * r}, sums[r][i])
+		}
 	}
+	Label("step")
+	var even, odd [cols]reg.VecVirtual
+	for i := range cols {
+		even[i], odd[i] = YMM(), YMM()
+		VMOVDQU(Mem{Base: t.b, Disp: 32 * i}, even[i])
+		VPSRLW(U8(8), even[i], odd[i])
+		VPAND(c.lowBytes, even[i], even[i])
+	}
+	x, high, product := YMM(), YMM(), YMM()
+	for r := range sums {
+		VPBROADCASTD(Mem{Base: t.a, Disp: 4 * r}, x)
+		VPSRAW(U8(8), x, high)
+		VPSLLW(U8(8), x, x)
+		VPSRAW(U8(8), x, x)
+		for i, sum := range sums[r] {
+			VPMADDWD(even[i], x, product)
+			VPADDD(product, sum, sum)
+			VPMADDWD(odd[i], high, product)
+			VPADDD(product, sum, sum)
+		}
+	}
+	ADDQ(U8(4*tileRows), t.a)
+	ADDQ(U32(4*tileCols), t.b)
+	DECQ(t.steps)
+	JNZ(LabelRef("step"))
+	for r := range sums {
+		VBROADCASTSS(Mem{Base: t.scales, Disp: 4 * r}, x)
+		for i, sum := range sums[r] {
+			t.add(sum, x, i)
+		}
+		ADDQ(t.ldc, t.c)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// tileInt8AVXVNNI generates another part of it, 6 rows of a panel of a and 16
+// of a panel of b, with the VPDPBUSD that CPUs without AVX-512 have.
+func tileInt8AVXVNNI() {
+	const rows, cols = 6, 2
+	t := startTileInt8("tileInt8AVXVNNI", "AVX2 and AVX-VNNI", rows, cols*8)
+	registers := vectors(32)
+	sum := func(r, i int) reg.VecPhysical { return registers[r*cols+i] }
+	bs, as := registers[rows*cols:][:cols], registers[rows*cols+cols:]
+	for r := range rows {
+		for i := range cols {
+			VPBROADCASTD(Mem{Base: t.starts, Disp: 4 * r}, sum(r, i))
+		}
+	}
+	Label("step")
+	for i, w := range bs {
+		VMOVDQU(Mem{Base: t.b, Disp: 32 * i}, w)
+	}
+	for r := range rows {
+		x := as[r%len(as)]
+		VPBROADCASTD(Mem{Base: t.a, Disp: 4 * r}, x)
+		for i, w := range bs {
+			vexVPDPBUSD(x, w, sum(r, i))
+		}
+	}
+	ADDQ(U8(4*tileRows), t.a)
+	ADDQ(U32(4*tileCols), t.b)
+	DECQ(t.steps)
+	JNZ(LabelRef("step"))
+	for r := range rows {
+		VBROADCASTSS(Mem{Base: t.scales, Disp: 4 * r}, as[0])
+		for i := range cols {
+			t.add(sum(r, i), as[0], i)
+		}
+		ADDQ(t.ldc, t.c)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// tileInt8 has the parameters of the parts of a tile.
+type tileInt8 struct {
+	c, ldc, a, starts, scales, b, rightScales, steps reg.Register
+}
+
+func startTileInt8(name, needs string, rows, cols int) tileInt8 {
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s multiplies %d rows of one block of a panel of a, of steps groups, and %d of a panel of b. It needs %s.", name, rows, cols, needs))
+	t := tileInt8{
+		c: Load(Param("c"), GP64()), ldc: Load(Param("ldc"), GP64()), a: Load(Param("a"), GP64()),
+		starts: Load(Param("starts"), GP64()), scales: Load(Param("scales"), GP64()), b: Load(Param("b"), GP64()),
+		rightScales: Load(Param("rightScales"), GP64()), steps: Load(Param("steps"), GP64()),
+	}
+	SHLQ(U8(2), t.ldc)
+	return t
+}
+
+// add scales a vector of sums and adds it to c.
+func (t tileInt8) add(sum, scale reg.Register, col int) {
+	at := Mem{Base: t.c, Disp: 32 * col}
+	VCVTDQ2PS(sum, sum)
+	VMULPS(Mem{Base: t.rightScales, Disp: 32 * col}, sum, sum)
+	VMULPS(scale, sum, sum)
+	VADDPS(at, sum, sum)
+	VMOVUPS(sum, at)
 }
 
 // fold combines all lanes of x by op and returns the result.
@@ -126,7 +228,7 @@ func fold(x reg.VecVirtual, v isa, op func(...Op)) reg.GPVirtual {
 
 // topBits generates kernel.topBitsGeneric.
 func topBits(v isa, c constants) {
-	start("topBits", "func(x *float32) uint32", "returns the largest of 256 floats without their signs, as bits.", v)
+	start("topBits", "func(x *float32) uint32", fmt.Sprintf("returns the largest of %d floats without their signs, as bits.", int8Block), v)
 	x := Load(Param("x"), GP64())
 	var tops [4]reg.VecVirtual
 	for i := range int8Block / v.width {
@@ -151,7 +253,7 @@ func topBits(v isa, c constants) {
 // roundInt8 generates kernel.roundInt8Generic.
 func roundInt8(v isa, c constants) {
 	start("roundInt8", "func(q *int8, x *float32, factor float32) int32",
-		"rounds 256 floats times factor to integers and returns their sum.", v)
+		fmt.Sprintf("rounds %d floats times factor to integers and returns their sum.", int8Block), v)
 	q, x := Load(Param("q"), GP64()), Load(Param("x"), GP64())
 	factor, lowest, sum := v.vector(), v.vector(), v.vector()
 	VBROADCASTSS(NewParamAddr("factor", 16), factor)

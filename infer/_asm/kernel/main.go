@@ -17,5 +17,9 @@ func main() {
 		roundInt8(v, c)
 	}
 	tilesInt8AVX512()
+	tileInt8AVX2(c)
+	tileInt8AVXVNNI()
+	tileBF16()
+	roundBF16(c)
 	Generate()
 }

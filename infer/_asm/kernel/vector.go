@@ -25,7 +25,8 @@ var isas = []isa{
 type constants struct {
 	low, log2E, rounder, ln2Hi, ln2Lo, one, sign Mem
 	poly                                         []Mem
-	absolute, lowestInt8                         Mem
+	absolute, lowestInt8, lowBytes               Mem
+	integerOne, belowHalf, quietNaN              Mem // of rounding to the upper half of a float
 	packedOrder                                  Mem // of the doublewords, to undo what packing 32 of them to bytes does
 }
 
@@ -48,7 +49,8 @@ func newConstants() constants {
 	for _, f := range []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
 		c.poly = append(c.poly, float(f))
 	}
-	c.absolute, c.lowestInt8 = add(1<<31-1), add(0xffffff80) // -128
+	c.absolute, c.lowestInt8, c.lowBytes = add(1<<31-1), add(0xffffff80), add(0x00ff00ff)
+	c.integerOne, c.belowHalf, c.quietNaN = add(1), add(0x7fff), add(0x400000)
 	c.packedOrder = table.Offset(next)
 	for _, i := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
 		DATA(next, U32(i))

@@ -5,6 +5,8 @@ package kernel
 import (
 	"math"
 
+	"github.com/klauspost/cpuid/v2"
+
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
@@ -28,6 +30,37 @@ func tile(c []float32, ldc int, a, b []float32) {
 	default:
 		tileGeneric(c, ldc, a, b)
 	}
+}
+
+// cpuBF16 and cpuAVXVNNI say what the CPU can do beyond its tier.
+var (
+	cpuBF16    = cpuid.CPU.Supports(cpuid.AVX512BF16)
+	cpuAVXVNNI = cpuid.CPU.Supports(cpuid.AVXVNNI)
+)
+
+func hasBF16() bool { return cpuBF16 && isa.Current() == isa.AVX512 }
+
+// tileBF16 is tileBF16Generic by the best means.
+func tileBF16(c []float32, ldc int, a, b []Pair) {
+	k := len(a) / TileRows
+	if k == 0 || !hasBF16() {
+		tileBF16Generic(c, ldc, a, b)
+		return
+	}
+	_ = b[k*TileCols-1]
+	_ = c[(TileRows-1)*ldc+TileCols-1]
+	tileBF16AVX512(&c[0], ldc, (*uint32)(&a[0]), (*uint32)(&b[0]), k)
+}
+
+// roundPairs is roundPairsGeneric by the best means.
+func roundPairs(dst []Pair, src []float32) {
+	whole := 0
+	if isa.Current() == isa.AVX512 {
+		if whole = len(src) / 16 * 16; whole > 0 {
+			roundBF16AVX512((*uint32)(&dst[0]), &src[0], whole)
+		}
+	}
+	roundPairsGeneric(dst[whole/2:], src[whole:])
 }
 
 // lanes is the widest vector in floats. The loops below take whole vectors;
@@ -115,13 +148,27 @@ func siLUMulLanes(gate, up []float32) {
 
 // tilesInt8 is tilesInt8Generic by the best means.
 func tilesInt8(c []float32, ldc int, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
-	rows := len(starts)
+	rows, depth := len(starts), len(b)/TileCols
 	_ = c[(rows-1)*ldc+TileCols-1]
-	_ = a[rows*len(b)/TileCols-1]
+	_ = a[rows*depth-1]
 	_, _ = scales[rows-1], rightScales[TileCols-1]
-	switch isa.Current() {
-	case isa.AVX512:
-		tilesInt8AVX512(&c[0], ldc, &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], len(b)/(TileCols*group), rows/TileRows)
+	switch {
+	case isa.Current() == isa.AVX512:
+		tilesInt8AVX512(&c[0], ldc, &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], depth/group, rows/TileRows)
+	case isa.Current() == isa.AVX2 && cpuAVXVNNI:
+		for row := 0; row < rows; row += 6 {
+			left := &a[row/TileRows*TileRows*depth+row%TileRows*group]
+			for j := 0; j < TileCols; j += 16 {
+				tileInt8AVXVNNI(&c[row*ldc+j], ldc, left, &starts[row], &scales[row], &b[j*group], &rightScales[j], depth/group)
+			}
+		}
+	case isa.Current() == isa.AVX2:
+		for row := 0; row < rows; row += 4 {
+			left := &a[row/TileRows*TileRows*depth+row%TileRows*group]
+			for j := 0; j < TileCols; j += 16 {
+				tileInt8AVX2(&c[row*ldc+j], ldc, left, &starts[row], &scales[row], &b[j*group], &rightScales[j], depth/group)
+			}
+		}
 	default:
 		tilesInt8Generic(c, ldc, a, starts, scales, b, rightScales)
 	}

@@ -15,3 +15,8 @@ func topBits(x *[Int8Block]float32) uint32 { return topBitsGeneric(x) }
 func roundInt8(q *[Int8Block]int8, x *[Int8Block]float32, factor float32) int32 {
 	return roundInt8Generic(q, x, factor)
 }
+
+func hasBF16() bool { return false }
+
+func tileBF16(c []float32, ldc int, a, b []Pair) { tileBF16Generic(c, ldc, a, b) }
+func roundPairs(dst []Pair, src []float32)       { roundPairsGeneric(dst, src) }

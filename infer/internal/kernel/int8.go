@@ -7,7 +7,7 @@ import (
 
 // Int8Block is how many neighbouring elements of a row share a scale in
 // [LeftInt8] and [RightInt8]. What is left of a row is a shorter block.
-const Int8Block = 256
+const Int8Block = 128
 
 // group is how many neighbouring elements of a row stay together when packed:
 // those that one instruction multiplies and adds up.
@@ -191,12 +191,15 @@ const smallestInt8 = 0x1p-100
 // nearest integer, of two the even one. If there is a NaN the scale is NaN, if
 // there is an infinity it is infinite, so that neither is lost.
 func quantizeInt8(q *[Int8Block]int8, x []float32) (scale float32, sum int32) {
-	block, whole := x, [Int8Block]float32{}
 	if len(x) < Int8Block {
+		var whole [Int8Block]float32
 		copy(whole[:], x)
-		block = whole[:]
+		return quantizeBlockInt8(q, &whole)
 	}
-	values := (*[Int8Block]float32)(block)
+	return quantizeBlockInt8(q, (*[Int8Block]float32)(x))
+}
+
+func quantizeBlockInt8(q *[Int8Block]int8, values *[Int8Block]float32) (scale float32, sum int32) {
 	top := math.Float32frombits(topBits(values))
 	if top < smallestInt8 {
 		return 0, roundInt8(q, values, 0)

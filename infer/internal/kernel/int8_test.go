@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+	"github.com/ggufkit/ggufkit/quant/isa"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
@@ -93,8 +95,26 @@ func sameBits(t require.TestingT, want, got []float32, format string, args ...an
 	}
 }
 
+// forEach runs f on every tier, and on that of AVX2 without AVX-VNNI.
+func forEach[T interface {
+	testing.TB
+	Run(name string, f func(T)) bool
+}](t T, f func(t T)) {
+	t.Helper()
+	isatest.ForEach(t, f)
+	if slices.Contains(isa.Available(), isa.AVX2) {
+		t.Run("without AVX-VNNI", func(t T) {
+			t.Cleanup(kernel.WithoutAVXVNNI())
+			before := isa.Current()
+			require.NoError(t, isa.Use(isa.AVX2))
+			t.Cleanup(func() { require.NoError(t, isa.Use(before)) })
+			f(t)
+		})
+	}
+}
+
 func TestMulInt8OfEveryRemainder(t *testing.T) {
-	isatest.ForEach(t, func(t *testing.T) {
+	forEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		check := func(m, n, k int) {
 			x, w := random(rng, m*k), random(rng, n*k)
@@ -124,7 +144,7 @@ func TestMulInt8OfEveryRemainder(t *testing.T) {
 // not numbers.
 func TestMulInt8OfExtremes(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	isatest.ForEach(t, func(t *testing.T) {
+	forEach(t, func(t *testing.T) {
 		const m, n, k = kernel.TileRows, kernel.TileCols, 2 * kernel.Int8Block
 		fill := func(rows int, v float32) []float32 {
 			out := make([]float32, rows*k)
@@ -163,7 +183,7 @@ func FuzzMulInt8(f *testing.F) {
 		x, w := fill(m, 0), fill(n, 2)
 		want := make([]float32, m*n)
 		wantInt8(want, n, x, w, m, n, k)
-		isatest.ForEach(t, func(t *testing.T) {
+		forEach(t, func(t *testing.T) {
 			got := make([]float32, m*n)
 			mulInt8(got, n, x, w, m, n, k, false)
 			sameBits(t, want, got, "%d x %d, depth %d", m, n, k)
@@ -175,11 +195,18 @@ func FuzzMulInt8(f *testing.F) {
 func BenchmarkMulInt8(b *testing.B) {
 	for _, s := range []struct{ m, n, k int }{{512, 2048, 2048}, {96, 256, 2048}, {96, 256, 5632}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
-			isatest.ForEach(b, func(b *testing.B) {
+			forEach(b, func(b *testing.B) {
 				var left kernel.LeftInt8
 				var right kernel.RightInt8
 				left.Reset(s.m, s.k)
 				right.Reset(s.n, s.k)
+				rng := rand.New(rand.NewPCG(1, 1))
+				for i := range s.m {
+					left.Put(i, random(rng, s.k))
+				}
+				for i := range s.n {
+					right.Put(i, random(rng, s.k))
+				}
 				c := make([]float32, s.m*s.n)
 				for b.Loop() {
 					kernel.MulInt8(c, s.n, &left, 0, s.m, &right, 0, s.n)
@@ -193,7 +220,7 @@ func BenchmarkMulInt8(b *testing.B) {
 func BenchmarkPutInt8(b *testing.B) {
 	const k = 2048
 	src := random(rand.New(rand.NewPCG(1, 1)), k)
-	isatest.ForEach(b, func(b *testing.B) {
+	forEach(b, func(b *testing.B) {
 		var right kernel.RightInt8
 		right.Reset(kernel.TileCols, k)
 		b.SetBytes(4 * k)

@@ -720,15 +720,79 @@ DATA constants<>+944(SB)/4, $0xffffff80
 DATA constants<>+948(SB)/4, $0xffffff80
 DATA constants<>+952(SB)/4, $0xffffff80
 DATA constants<>+956(SB)/4, $0xffffff80
-DATA constants<>+960(SB)/4, $0x00000000
-DATA constants<>+964(SB)/4, $0x00000004
-DATA constants<>+968(SB)/4, $0x00000001
-DATA constants<>+972(SB)/4, $0x00000005
-DATA constants<>+976(SB)/4, $0x00000002
-DATA constants<>+980(SB)/4, $0x00000006
-DATA constants<>+984(SB)/4, $0x00000003
-DATA constants<>+988(SB)/4, $0x00000007
-GLOBL constants<>(SB), RODATA|NOPTR, $992
+DATA constants<>+960(SB)/4, $0x00ff00ff
+DATA constants<>+964(SB)/4, $0x00ff00ff
+DATA constants<>+968(SB)/4, $0x00ff00ff
+DATA constants<>+972(SB)/4, $0x00ff00ff
+DATA constants<>+976(SB)/4, $0x00ff00ff
+DATA constants<>+980(SB)/4, $0x00ff00ff
+DATA constants<>+984(SB)/4, $0x00ff00ff
+DATA constants<>+988(SB)/4, $0x00ff00ff
+DATA constants<>+992(SB)/4, $0x00ff00ff
+DATA constants<>+996(SB)/4, $0x00ff00ff
+DATA constants<>+1000(SB)/4, $0x00ff00ff
+DATA constants<>+1004(SB)/4, $0x00ff00ff
+DATA constants<>+1008(SB)/4, $0x00ff00ff
+DATA constants<>+1012(SB)/4, $0x00ff00ff
+DATA constants<>+1016(SB)/4, $0x00ff00ff
+DATA constants<>+1020(SB)/4, $0x00ff00ff
+DATA constants<>+1024(SB)/4, $0x00000001
+DATA constants<>+1028(SB)/4, $0x00000001
+DATA constants<>+1032(SB)/4, $0x00000001
+DATA constants<>+1036(SB)/4, $0x00000001
+DATA constants<>+1040(SB)/4, $0x00000001
+DATA constants<>+1044(SB)/4, $0x00000001
+DATA constants<>+1048(SB)/4, $0x00000001
+DATA constants<>+1052(SB)/4, $0x00000001
+DATA constants<>+1056(SB)/4, $0x00000001
+DATA constants<>+1060(SB)/4, $0x00000001
+DATA constants<>+1064(SB)/4, $0x00000001
+DATA constants<>+1068(SB)/4, $0x00000001
+DATA constants<>+1072(SB)/4, $0x00000001
+DATA constants<>+1076(SB)/4, $0x00000001
+DATA constants<>+1080(SB)/4, $0x00000001
+DATA constants<>+1084(SB)/4, $0x00000001
+DATA constants<>+1088(SB)/4, $0x00007fff
+DATA constants<>+1092(SB)/4, $0x00007fff
+DATA constants<>+1096(SB)/4, $0x00007fff
+DATA constants<>+1100(SB)/4, $0x00007fff
+DATA constants<>+1104(SB)/4, $0x00007fff
+DATA constants<>+1108(SB)/4, $0x00007fff
+DATA constants<>+1112(SB)/4, $0x00007fff
+DATA constants<>+1116(SB)/4, $0x00007fff
+DATA constants<>+1120(SB)/4, $0x00007fff
+DATA constants<>+1124(SB)/4, $0x00007fff
+DATA constants<>+1128(SB)/4, $0x00007fff
+DATA constants<>+1132(SB)/4, $0x00007fff
+DATA constants<>+1136(SB)/4, $0x00007fff
+DATA constants<>+1140(SB)/4, $0x00007fff
+DATA constants<>+1144(SB)/4, $0x00007fff
+DATA constants<>+1148(SB)/4, $0x00007fff
+DATA constants<>+1152(SB)/4, $0x00400000
+DATA constants<>+1156(SB)/4, $0x00400000
+DATA constants<>+1160(SB)/4, $0x00400000
+DATA constants<>+1164(SB)/4, $0x00400000
+DATA constants<>+1168(SB)/4, $0x00400000
+DATA constants<>+1172(SB)/4, $0x00400000
+DATA constants<>+1176(SB)/4, $0x00400000
+DATA constants<>+1180(SB)/4, $0x00400000
+DATA constants<>+1184(SB)/4, $0x00400000
+DATA constants<>+1188(SB)/4, $0x00400000
+DATA constants<>+1192(SB)/4, $0x00400000
+DATA constants<>+1196(SB)/4, $0x00400000
+DATA constants<>+1200(SB)/4, $0x00400000
+DATA constants<>+1204(SB)/4, $0x00400000
+DATA constants<>+1208(SB)/4, $0x00400000
+DATA constants<>+1212(SB)/4, $0x00400000
+DATA constants<>+1216(SB)/4, $0x00000000
+DATA constants<>+1220(SB)/4, $0x00000004
+DATA constants<>+1224(SB)/4, $0x00000001
+DATA constants<>+1228(SB)/4, $0x00000005
+DATA constants<>+1232(SB)/4, $0x00000002
+DATA constants<>+1236(SB)/4, $0x00000006
+DATA constants<>+1240(SB)/4, $0x00000003
+DATA constants<>+1244(SB)/4, $0x00000007
+GLOBL constants<>(SB), RODATA|NOPTR, $1248
 
 // func maxLanesAVX2(x *float32, n int, lanes *float32)
 // Requires: AVX
@@ -893,54 +957,6 @@ TEXT ·topBitsAVX2(SB), NOSPLIT, $0-12
 	VMOVUPS      480(AX), Y4
 	VANDPS       constants<>+832(SB), Y4, Y4
 	VPMAXUD      Y4, Y3, Y3
-	VMOVUPS      512(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      544(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      576(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      608(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
-	VMOVUPS      640(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      672(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      704(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      736(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
-	VMOVUPS      768(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      800(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      832(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      864(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
-	VMOVUPS      896(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      928(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      960(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      992(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
 	VPMAXUD      Y2, Y0, Y0
 	VPMAXUD      Y3, Y1, Y1
 	VPMAXUD      Y1, Y0, Y0
@@ -963,7 +979,7 @@ TEXT ·roundInt8AVX2(SB), NOSPLIT, $0-28
 	VBROADCASTSS factor+16(FP), Y0
 	VMOVUPS      constants<>+896(SB), Y1
 	VPXOR        X2, X2, X2
-	VMOVDQU      constants<>+960(SB), Y3
+	VMOVDQU      constants<>+1216(SB), Y3
 	VMULPS       (CX), Y0, Y4
 	VCVTPS2DQ    Y4, Y4
 	VPMAXSD      Y1, Y4, Y4
@@ -1039,91 +1055,7 @@ TEXT ·roundInt8AVX2(SB), NOSPLIT, $0-28
 	VCVTPS2DQ    Y6, Y6
 	VPMAXSD      Y1, Y6, Y6
 	VPADDD       Y6, Y2, Y2
-	VMULPS       480(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 96(AX)
-	VMULPS       512(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       544(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       576(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       608(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 128(AX)
-	VMULPS       640(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       672(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       704(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       736(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 160(AX)
-	VMULPS       768(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       800(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       832(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       864(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 192(AX)
-	VMULPS       896(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       928(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       960(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       992(CX), Y0, Y0
+	VMULPS       480(CX), Y0, Y0
 	VCVTPS2DQ    Y0, Y0
 	VPMAXSD      Y1, Y0, Y0
 	VPADDD       Y0, Y2, Y2
@@ -1131,7 +1063,7 @@ TEXT ·roundInt8AVX2(SB), NOSPLIT, $0-28
 	VPACKSSDW    Y0, Y6, Y6
 	VPACKSSWB    Y6, Y4, Y4
 	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 224(AX)
+	VMOVDQU      Y4, 96(AX)
 	VEXTRACTI128 $0x01, Y2, X0
 	VPADDD       X0, X2, X2
 	VPSHUFD      $0xee, X2, X0
@@ -1282,30 +1214,6 @@ TEXT ·topBitsAVX512(SB), NOSPLIT, $0-12
 	VMOVUPS       448(AX), Z4
 	VANDPS        constants<>+832(SB), Z4, Z4
 	VPMAXUD       Z4, Z3, Z3
-	VMOVUPS       512(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z0, Z0
-	VMOVUPS       576(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z1, Z1
-	VMOVUPS       640(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z2, Z2
-	VMOVUPS       704(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z3, Z3
-	VMOVUPS       768(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z0, Z0
-	VMOVUPS       832(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z1, Z1
-	VMOVUPS       896(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z2, Z2
-	VMOVUPS       960(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z3, Z3
 	VPMAXUD       Z2, Z0, Z0
 	VPMAXUD       Z3, Z1, Z1
 	VPMAXUD       Z1, Z0, Z0
@@ -1365,51 +1273,11 @@ TEXT ·roundInt8AVX512(SB), NOSPLIT, $0-28
 	VPMAXSD       Z1, Z3, Z3
 	VPADDD        Z3, Z2, Z2
 	VPMOVSDB      Z3, 96(AX)
-	VMULPS        448(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 112(AX)
-	VMULPS        512(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 128(AX)
-	VMULPS        576(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 144(AX)
-	VMULPS        640(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 160(AX)
-	VMULPS        704(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 176(AX)
-	VMULPS        768(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 192(AX)
-	VMULPS        832(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 208(AX)
-	VMULPS        896(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 224(AX)
-	VMULPS        960(CX), Z0, Z0
+	VMULPS        448(CX), Z0, Z0
 	VCVTPS2DQ     Z0, Z0
 	VPMAXSD       Z1, Z0, Z0
 	VPADDD        Z0, Z2, Z2
-	VPMOVSDB      Z0, 240(AX)
+	VPMOVSDB      Z0, 112(AX)
 	VEXTRACTI64X4 $0x01, Z2, Y0
 	VPADDD        Y0, Y2, Y2
 	VEXTRACTI128  $0x01, Y2, X0
@@ -1810,5 +1678,1506 @@ one_done:
 	ADDQ        $0x30, SI
 	DECQ        R9
 	JNZ         panel
+	VZEROUPPER
+	RET
+
+// func tileInt8AVX2(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
+// Requires: AVX, AVX2
+TEXT ·tileInt8AVX2(SB), NOSPLIT, $0-64
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         starts+24(FP), BX
+	MOVQ         scales+32(FP), SI
+	MOVQ         b+40(FP), DI
+	MOVQ         rightScales+48(FP), R8
+	MOVQ         steps+56(FP), R9
+	SHLQ         $0x02, CX
+	VPBROADCASTD (BX), Y0
+	VPBROADCASTD (BX), Y1
+	VPBROADCASTD 4(BX), Y2
+	VPBROADCASTD 4(BX), Y3
+	VPBROADCASTD 8(BX), Y4
+	VPBROADCASTD 8(BX), Y5
+	VPBROADCASTD 12(BX), Y6
+	VPBROADCASTD 12(BX), Y7
+
+step:
+	VMOVDQU      (DI), Y8
+	VPSRLW       $0x08, Y8, Y9
+	VPAND        constants<>+960(SB), Y8, Y8
+	VMOVDQU      32(DI), Y10
+	VPSRLW       $0x08, Y10, Y11
+	VPAND        constants<>+960(SB), Y10, Y10
+	VPBROADCASTD (DX), Y12
+	VPSRAW       $0x08, Y12, Y13
+	VPSLLW       $0x08, Y12, Y12
+	VPSRAW       $0x08, Y12, Y12
+	VPMADDWD     Y8, Y12, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y9, Y13, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y1, Y1
+	VPMADDWD     Y11, Y13, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 4(DX), Y12
+	VPSRAW       $0x08, Y12, Y13
+	VPSLLW       $0x08, Y12, Y12
+	VPSRAW       $0x08, Y12, Y12
+	VPMADDWD     Y8, Y12, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y9, Y13, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y3, Y3
+	VPMADDWD     Y11, Y13, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 8(DX), Y12
+	VPSRAW       $0x08, Y12, Y13
+	VPSLLW       $0x08, Y12, Y12
+	VPSRAW       $0x08, Y12, Y12
+	VPMADDWD     Y8, Y12, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y9, Y13, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y5, Y5
+	VPMADDWD     Y11, Y13, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 12(DX), Y12
+	VPSRAW       $0x08, Y12, Y13
+	VPSLLW       $0x08, Y12, Y12
+	VPSRAW       $0x08, Y12, Y12
+	VPMADDWD     Y8, Y12, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     Y9, Y13, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y7, Y7
+	VPMADDWD     Y11, Y13, Y14
+	VPADDD       Y14, Y7, Y7
+	ADDQ         $0x30, DX
+	ADDQ         $0x00000080, DI
+	DECQ         R9
+	JNZ          step
+	VBROADCASTSS (SI), Y12
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       (R8), Y0, Y0
+	VMULPS       Y12, Y0, Y0
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       32(R8), Y1, Y1
+	VMULPS       Y12, Y1, Y1
+	VADDPS       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 4(SI), Y12
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       (R8), Y2, Y2
+	VMULPS       Y12, Y2, Y2
+	VADDPS       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       32(R8), Y3, Y3
+	VMULPS       Y12, Y3, Y3
+	VADDPS       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 8(SI), Y12
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       (R8), Y4, Y4
+	VMULPS       Y12, Y4, Y4
+	VADDPS       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       32(R8), Y5, Y5
+	VMULPS       Y12, Y5, Y5
+	VADDPS       32(AX), Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 12(SI), Y12
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       (R8), Y6, Y6
+	VMULPS       Y12, Y6, Y6
+	VADDPS       (AX), Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(R8), Y7, Y7
+	VMULPS       Y12, Y7, Y7
+	VADDPS       32(AX), Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileInt8AVXVNNI(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
+// Requires: AVX, AVX2
+TEXT ·tileInt8AVXVNNI(SB), NOSPLIT, $0-64
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         starts+24(FP), BX
+	MOVQ         scales+32(FP), SI
+	MOVQ         b+40(FP), DI
+	MOVQ         rightScales+48(FP), R8
+	MOVQ         steps+56(FP), R9
+	SHLQ         $0x02, CX
+	VPBROADCASTD (BX), Y0
+	VPBROADCASTD (BX), Y1
+	VPBROADCASTD 4(BX), Y2
+	VPBROADCASTD 4(BX), Y3
+	VPBROADCASTD 8(BX), Y4
+	VPBROADCASTD 8(BX), Y5
+	VPBROADCASTD 12(BX), Y6
+	VPBROADCASTD 12(BX), Y7
+	VPBROADCASTD 16(BX), Y8
+	VPBROADCASTD 16(BX), Y9
+	VPBROADCASTD 20(BX), Y10
+	VPBROADCASTD 20(BX), Y11
+
+step:
+	VMOVDQU      (DI), Y12
+	VMOVDQU      32(DI), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x1d
+	BYTE $0x50
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y1
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x15
+	BYTE         $0x50
+	BYTE         $0xce
+	VPBROADCASTD 4(DX), Y15
+
+	// VPDPBUSD Y15, Y12, Y2
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x1d
+	BYTE $0x50
+	BYTE $0xd7
+
+	// VPDPBUSD Y15, Y13, Y3
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x15
+	BYTE         $0x50
+	BYTE         $0xdf
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y4
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x1d
+	BYTE $0x50
+	BYTE $0xe6
+
+	// VPDPBUSD Y14, Y13, Y5
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x15
+	BYTE         $0x50
+	BYTE         $0xee
+	VPBROADCASTD 12(DX), Y15
+
+	// VPDPBUSD Y15, Y12, Y6
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x1d
+	BYTE $0x50
+	BYTE $0xf7
+
+	// VPDPBUSD Y15, Y13, Y7
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x15
+	BYTE         $0x50
+	BYTE         $0xff
+	VPBROADCASTD 16(DX), Y14
+
+	// VPDPBUSD Y14, Y12, Y8
+	BYTE $0xc4
+	BYTE $0x42
+	BYTE $0x1d
+	BYTE $0x50
+	BYTE $0xc6
+
+	// VPDPBUSD Y14, Y13, Y9
+	BYTE         $0xc4
+	BYTE         $0x42
+	BYTE         $0x15
+	BYTE         $0x50
+	BYTE         $0xce
+	VPBROADCASTD 20(DX), Y15
+
+	// VPDPBUSD Y15, Y12, Y10
+	BYTE $0xc4
+	BYTE $0x42
+	BYTE $0x1d
+	BYTE $0x50
+	BYTE $0xd7
+
+	// VPDPBUSD Y15, Y13, Y11
+	BYTE         $0xc4
+	BYTE         $0x42
+	BYTE         $0x15
+	BYTE         $0x50
+	BYTE         $0xdf
+	ADDQ         $0x30, DX
+	ADDQ         $0x00000080, DI
+	DECQ         R9
+	JNZ          step
+	VBROADCASTSS (SI), Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       (R8), Y0, Y0
+	VMULPS       Y14, Y0, Y0
+	VADDPS       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       32(R8), Y1, Y1
+	VMULPS       Y14, Y1, Y1
+	VADDPS       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 4(SI), Y14
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       (R8), Y2, Y2
+	VMULPS       Y14, Y2, Y2
+	VADDPS       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       32(R8), Y3, Y3
+	VMULPS       Y14, Y3, Y3
+	VADDPS       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 8(SI), Y14
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       (R8), Y4, Y4
+	VMULPS       Y14, Y4, Y4
+	VADDPS       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       32(R8), Y5, Y5
+	VMULPS       Y14, Y5, Y5
+	VADDPS       32(AX), Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 12(SI), Y14
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       (R8), Y6, Y6
+	VMULPS       Y14, Y6, Y6
+	VADDPS       (AX), Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(R8), Y7, Y7
+	VMULPS       Y14, Y7, Y7
+	VADDPS       32(AX), Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 16(SI), Y14
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       (R8), Y8, Y8
+	VMULPS       Y14, Y8, Y8
+	VADDPS       (AX), Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       32(R8), Y9, Y9
+	VMULPS       Y14, Y9, Y9
+	VADDPS       32(AX), Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VBROADCASTSS 20(SI), Y14
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       (R8), Y10, Y10
+	VMULPS       Y14, Y10, Y10
+	VADDPS       (AX), Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       32(R8), Y11, Y11
+	VMULPS       Y14, Y11, Y11
+	VADDPS       32(AX), Y11, Y11
+	VMOVUPS      Y11, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileBF16AVX512(c *float32, ldc int, a *uint32, b *uint32, k int)
+// Requires: AVX, AVX512F
+TEXT ·tileBF16AVX512(SB), NOSPLIT, $0-40
+	MOVQ   c+0(FP), AX
+	MOVQ   ldc+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   b+24(FP), BX
+	MOVQ   k+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+four:
+	CMPQ         SI, $0x04
+	JLT          four_done
+	VMOVDQU32    (BX), Z24
+	VMOVDQU32    64(BX), Z25
+	VPBROADCASTD (DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z0
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 4(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z2
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 8(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z4
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 12(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z6
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 16(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z8
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 20(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z10
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 24(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z12
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z13
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 28(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z14
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z15
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 32(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z16
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z17
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 36(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z18
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z19
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 40(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z20
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z21
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 44(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z22
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z23
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VMOVDQU32    128(BX), Z24
+	VMOVDQU32    192(BX), Z25
+	VPBROADCASTD 48(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z0
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 52(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z2
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 56(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z4
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 60(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z6
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 64(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z8
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 68(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z10
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 72(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z12
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z13
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 76(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z14
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z15
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 80(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z16
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z17
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 84(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z18
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z19
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 88(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z20
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z21
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 92(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z22
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z23
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VMOVDQU32    256(BX), Z24
+	VMOVDQU32    320(BX), Z25
+	VPBROADCASTD 96(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z0
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 100(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z2
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 104(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z4
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 108(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z6
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 112(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z8
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 116(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z10
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 120(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z12
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z13
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 124(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z14
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z15
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 128(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z16
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z17
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 132(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z18
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z19
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 136(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z20
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z21
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 140(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z22
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z23
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VMOVDQU32    384(BX), Z24
+	VMOVDQU32    448(BX), Z25
+	VPBROADCASTD 144(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z0
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 148(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z2
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 152(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z4
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 156(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z6
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 160(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z8
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 164(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z10
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 168(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z12
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z13
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 172(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z14
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z15
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 176(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z16
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z17
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 180(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z18
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z19
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 184(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z20
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z21
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 188(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z22
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z23
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x36
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xfb
+	ADDQ $0x000000c0, DX
+	ADDQ $0x00000200, BX
+	SUBQ $0x04, SI
+	JMP  four
+
+four_done:
+one:
+	CMPQ         SI, $0x01
+	JLT          one_done
+	VMOVDQU32    (BX), Z24
+	VMOVDQU32    64(BX), Z25
+	VPBROADCASTD (DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z0
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 4(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z2
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 8(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z4
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z5
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 12(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z6
+	BYTE $0x62
+	BYTE $0x92
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z7
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 16(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z8
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 20(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z10
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z11
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 24(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z12
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z13
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 28(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z14
+	BYTE $0x62
+	BYTE $0x12
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z15
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VPBROADCASTD 32(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z16
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xc2
+
+	// VDPBF16PS Z26, Z25, Z17
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VPBROADCASTD 36(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z18
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xd3
+
+	// VDPBF16PS Z27, Z25, Z19
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VPBROADCASTD 40(DX), Z26
+
+	// VDPBF16PS Z26, Z24, Z20
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xe2
+
+	// VDPBF16PS Z26, Z25, Z21
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VPBROADCASTD 44(DX), Z27
+
+	// VDPBF16PS Z27, Z24, Z22
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x3e
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xf3
+
+	// VDPBF16PS Z27, Z25, Z23
+	BYTE $0x62
+	BYTE $0x82
+	BYTE $0x36
+	BYTE $0x40
+	BYTE $0x52
+	BYTE $0xfb
+	ADDQ $0x00000030, DX
+	ADDQ $0x00000080, BX
+	SUBQ $0x01, SI
+	JMP  one
+
+one_done:
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (AX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (AX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (AX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z16, Z16
+	VMOVUPS Z16, (AX)
+	VADDPS  64(AX), Z17, Z17
+	VMOVUPS Z17, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z20, Z20
+	VMOVUPS Z20, (AX)
+	VADDPS  64(AX), Z21, Z21
+	VMOVUPS Z21, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z22, Z22
+	VMOVUPS Z22, (AX)
+	VADDPS  64(AX), Z23, Z23
+	VMOVUPS Z23, 64(AX)
+	VZEROUPPER
+	RET
+
+// func roundBF16AVX512(dst *uint32, src *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·roundBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	CMPQ      DX, $0x10
+	JLT       done
+	VMOVUPS   (CX), Z0
+	VCMPPS    $0x03, Z0, Z0, K1
+	VPSRLD    $0x10, Z0, Z1
+	VPANDD    constants<>+1024(SB), Z1, Z1
+	VPORD     constants<>+1152(SB), Z0, Z2
+	VPADDD    constants<>+1088(SB), Z1, Z1
+	VPADDD    Z1, Z0, Z0
+	VMOVDQA32 Z2, K1, Z0
+	VPSRLD    $0x10, Z0, Z0
+	VPMOVDW   Z0, (AX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x20, AX
+	SUBQ      $0x10, DX
+	JMP       loop
+
+done:
 	VZEROUPPER
 	RET

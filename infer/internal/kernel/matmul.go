@@ -7,33 +7,36 @@ const (
 	TileCols = 32
 )
 
-// Cache blocking. A panel of B, blockDepth deep, takes 32 KiB and stays in the
+// Unit is what a step along k takes from a row: a float32, or two bfloat16.
+type Unit interface{ float32 | Pair }
+
+// Cache blocking, in units. A panel of B, blockDepth deep, takes 32 KiB and stays in the
 // L1 cache while blockRows rows of A, 192 KiB and in the L2 cache, pass by.
 const (
 	blockDepth = 256
 	blockRows  = 16 * TileRows
 )
 
-// LeftLen returns the number of floats that m rows of k take when packed by
+// LeftLen returns the number of units that m rows of k take when packed by
 // [PackLeft].
 func LeftLen(m, k int) int { return roundUp(m, TileRows) * k }
 
-// RightLen returns the number of floats that n rows of k take when packed by
+// RightLen returns the number of units that n rows of k take when packed by
 // [PackRight].
 func RightLen(n, k int) int { return roundUp(n, TileCols) * k }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
-// PackLeft packs m rows of k floats, ld apart in src, into panels of TileRows
+// PackLeft packs m rows of k units, ld apart in src, into panels of TileRows
 // rows. Rows that are missing from the last panel become 0.
-func PackLeft(dst, src []float32, ld, m, k int) { pack(dst, src, ld, m, k, TileRows) }
+func PackLeft[T Unit](dst, src []T, ld, m, k int) { pack(dst, src, ld, m, k, TileRows) }
 
-// PackRight packs n rows of k floats, ld apart in src, into panels of TileCols
+// PackRight packs n rows of k units, ld apart in src, into panels of TileCols
 // rows. Rows that are missing from the last panel become 0.
-func PackRight(dst, src []float32, ld, n, k int) { pack(dst, src, ld, n, k, TileCols) }
+func PackRight[T Unit](dst, src []T, ld, n, k int) { pack(dst, src, ld, n, k, TileCols) }
 
 // pack moves row r, element i to panel r/width, offset i*width + r%width.
-func pack(dst, src []float32, ld, rows, k, width int) {
+func pack[T Unit](dst, src []T, ld, rows, k, width int) {
 	dst = dst[:roundUp(rows, width)*k]
 	for first := 0; first < rows; first += width {
 		panel := dst[first*k:][:width*k]
@@ -58,7 +61,7 @@ func pack(dst, src []float32, ld, rows, k, width int) {
 }
 
 // pack4 packs four rows as columns r to r+3 of a panel.
-func pack4(panel []float32, r, width int, r0, r1, r2, r3 []float32) {
+func pack4[T Unit](panel []T, r, width int, r0, r1, r2, r3 []T) {
 	r1, r2, r3 = r1[:len(r0)], r2[:len(r0)], r3[:len(r0)]
 	for i := range r0 {
 		d := panel[i*width+r:][:4]
@@ -95,8 +98,8 @@ func AddSquares(sums []float64, left []float32, m, k, first int) {
 }
 
 // Mul adds A·Bᵀ to the m x n matrix C, whose rows are ldc apart in c. a and b
-// are packed, m x k and n x k.
-func Mul(c []float32, ldc int, a, b []float32, m, n, k int) {
+// are packed, m x k and n x k units.
+func Mul[T Unit](c []float32, ldc int, a, b []T, m, n, k int) {
 	a, b = a[:LeftLen(m, k)], b[:RightLen(n, k)]
 	for k0 := 0; k0 < k; k0 += blockDepth {
 		depth := min(blockDepth, k-k0)
@@ -114,18 +117,28 @@ func Mul(c []float32, ldc int, a, b []float32, m, n, k int) {
 }
 
 // addTile adds the product of two panels to rows x cols of c.
-func addTile(c []float32, ldc int, a, b []float32, rows, cols int) {
+func addTile[T Unit](c []float32, ldc int, a, b []T, rows, cols int) {
 	if rows == TileRows && cols == TileCols {
-		tile(c[:(TileRows-1)*ldc+TileCols], ldc, a, b)
+		tileOf(c[:(TileRows-1)*ldc+TileCols], ldc, a, b)
 		return
 	}
 	var whole [TileRows * TileCols]float32
-	tile(whole[:], TileCols, a, b)
+	tileOf(whole[:], TileCols, a, b)
 	for i := range rows {
 		row := c[i*ldc:][:cols]
 		for j, v := range whole[i*TileCols:][:cols] {
 			row[j] += v
 		}
+	}
+}
+
+// tileOf is the micro-kernel of the units.
+func tileOf[T Unit](c []float32, ldc int, a, b []T) {
+	switch a := any(a).(type) {
+	case []float32:
+		tile(c, ldc, a, any(b).([]float32))
+	case []Pair:
+		tileBF16(c, ldc, a, any(b).([]Pair))
 	}
 }
 

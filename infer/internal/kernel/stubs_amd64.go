@@ -29,12 +29,12 @@ func expSumAVX2(x *float32, n int, scale float32, top float32, lanes *float32)
 //go:noescape
 func siluMulAVX2(gate *float32, up *float32, n int)
 
-// topBitsAVX2 returns the largest of 256 floats without their signs, as bits. It needs AVX2 and FMA.
+// topBitsAVX2 returns the largest of 128 floats without their signs, as bits. It needs AVX2 and FMA.
 //
 //go:noescape
 func topBitsAVX2(x *float32) uint32
 
-// roundInt8AVX2 rounds 256 floats times factor to integers and returns their sum. It needs AVX2 and FMA.
+// roundInt8AVX2 rounds 128 floats times factor to integers and returns their sum. It needs AVX2 and FMA.
 //
 //go:noescape
 func roundInt8AVX2(q *int8, x *float32, factor float32) int32
@@ -54,12 +54,12 @@ func expSumAVX512(x *float32, n int, scale float32, top float32, lanes *float32)
 //go:noescape
 func siluMulAVX512(gate *float32, up *float32, n int)
 
-// topBitsAVX512 returns the largest of 256 floats without their signs, as bits. It needs AVX512F and AVX512DQ.
+// topBitsAVX512 returns the largest of 128 floats without their signs, as bits. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
 func topBitsAVX512(x *float32) uint32
 
-// roundInt8AVX512 rounds 256 floats times factor to integers and returns their sum. It needs AVX512F and AVX512DQ.
+// roundInt8AVX512 rounds 128 floats times factor to integers and returns their sum. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
 func roundInt8AVX512(q *int8, x *float32, factor float32) int32
@@ -68,3 +68,23 @@ func roundInt8AVX512(q *int8, x *float32, factor float32) int32
 //
 //go:noescape
 func tilesInt8AVX512(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int, panels int)
+
+// tileInt8AVX2 multiplies 4 rows of one block of a panel of a, of steps groups, and 16 of a panel of b. It needs AVX2.
+//
+//go:noescape
+func tileInt8AVX2(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
+
+// tileInt8AVXVNNI multiplies 6 rows of one block of a panel of a, of steps groups, and 16 of a panel of b. It needs AVX2 and AVX-VNNI.
+//
+//go:noescape
+func tileInt8AVXVNNI(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
+
+// tileBF16AVX512 adds to 12 x 32 of c. It needs AVX512F and BF16.
+//
+//go:noescape
+func tileBF16AVX512(c *float32, ldc int, a *uint32, b *uint32, k int)
+
+// roundBF16AVX512 rounds n floats, a multiple of 16. It needs AVX512F.
+//
+//go:noescape
+func roundBF16AVX512(dst *uint32, src *float32, n int)
