@@ -11,7 +11,7 @@ import (
 // int8Block is kernel.Int8Block.
 const int8Block = 128
 
-const tilesInt8Signature = "func(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps, panels int)"
+const tilesInt8Signature = "func(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps, panels int)"
 
 // tilesInt8AVX512 generates kernel.tilesInt8Generic: 24 vectors of sums stay in
 // registers while a block passes.
@@ -20,14 +20,12 @@ func tilesInt8AVX512() {
 	Pragma("noescape")
 	Doc("tilesInt8AVX512 multiplies one block of panels of a, each of steps groups, and a panel of b. It needs AVX512F and VNNI.")
 	c := Load(Param("c"), GP64())
-	ldc := Load(Param("ldc"), GP64())
 	a := Load(Param("a"), GP64())
 	starts := Load(Param("starts"), GP64())
 	scales := Load(Param("scales"), GP64())
 	b := Load(Param("b"), GP64())
 	rightScales := Load(Param("rightScales"), GP64())
 	panels := Load(Param("panels"), GP64())
-	SHLQ(U8(2), ldc)
 
 	const cols = 2 // vectors
 	var sums [tileRows][cols]reg.VecVirtual
@@ -73,15 +71,15 @@ func tilesInt8AVX512() {
 	}
 	for r := range sums {
 		for i, sum := range sums[r] {
-			at := Mem{Base: c, Disp: 64 * i}
+			at := Mem{Base: c, Disp: 4*r*tileCols + 64*i}
 			VCVTDQ2PS(sum, sum)
 			VMULPS(bs[i], sum, sum)
 			VMULPS_BCST(Mem{Base: scales, Disp: 4 * r}, sum, sum)
 			VADDPS(at, sum, sum)
 			VMOVUPS(sum, at)
 		}
-		ADDQ(ldc, c)
 	}
+	ADDQ(U32(4*tileRows*tileCols), c)
 	ADDQ(U8(4*tileRows), starts)
 	ADDQ(U8(4*tileRows), scales)
 	DECQ(panels)
@@ -131,9 +129,8 @@ func tileInt8AVX2(c constants) {
 	for r := range sums {
 		VBROADCASTSS(Mem{Base: t.scales, Disp: 4 * r}, x)
 		for i, sum := range sums[r] {
-			t.add(sum, x, i)
+			t.add(sum, x, r, i)
 		}
-		ADDQ(t.ldc, t.c)
 	}
 	VZEROUPPER()
 	RET()
@@ -170,9 +167,8 @@ func tileInt8AVXVNNI() {
 	for r := range rows {
 		VBROADCASTSS(Mem{Base: t.scales, Disp: 4 * r}, as[0])
 		for i := range cols {
-			t.add(sum(r, i), as[0], i)
+			t.add(sum(r, i), as[0], r, i)
 		}
-		ADDQ(t.ldc, t.c)
 	}
 	VZEROUPPER()
 	RET()
@@ -180,25 +176,23 @@ func tileInt8AVXVNNI() {
 
 // tileInt8 has the parameters of the parts of a tile.
 type tileInt8 struct {
-	c, ldc, a, starts, scales, b, rightScales, steps reg.Register
+	c, a, starts, scales, b, rightScales, steps reg.Register
 }
 
 func startTileInt8(name, needs string, rows, cols int) tileInt8 {
-	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)")
+	TEXT(name, NOSPLIT, "func(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s multiplies %d rows of one block of a panel of a, of steps groups, and %d of a panel of b. It needs %s.", name, rows, cols, needs))
-	t := tileInt8{
-		c: Load(Param("c"), GP64()), ldc: Load(Param("ldc"), GP64()), a: Load(Param("a"), GP64()),
+	return tileInt8{
+		c: Load(Param("c"), GP64()), a: Load(Param("a"), GP64()),
 		starts: Load(Param("starts"), GP64()), scales: Load(Param("scales"), GP64()), b: Load(Param("b"), GP64()),
 		rightScales: Load(Param("rightScales"), GP64()), steps: Load(Param("steps"), GP64()),
 	}
-	SHLQ(U8(2), t.ldc)
-	return t
 }
 
 // add scales a vector of sums and adds it to c.
-func (t tileInt8) add(sum, scale reg.Register, col int) {
-	at := Mem{Base: t.c, Disp: 32 * col}
+func (t tileInt8) add(sum, scale reg.Register, row, col int) {
+	at := Mem{Base: t.c, Disp: 4*row*tileCols + 32*col}
 	VCVTDQ2PS(sum, sum)
 	VMULPS(Mem{Base: t.rightScales, Disp: 32 * col}, sum, sum)
 	VMULPS(scale, sum, sum)

@@ -147,30 +147,30 @@ func siLUMulLanes(gate, up []float32) {
 }
 
 // tilesInt8 is tilesInt8Generic by the best means.
-func tilesInt8(c []float32, ldc int, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
+func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
 	rows, depth := len(starts), len(b)/TileCols
-	_ = c[(rows-1)*ldc+TileCols-1]
+	_ = c[rows*TileCols-1]
 	_ = a[rows*depth-1]
 	_, _ = scales[rows-1], rightScales[TileCols-1]
 	switch {
 	case isa.Current() == isa.AVX512:
-		tilesInt8AVX512(&c[0], ldc, &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], depth/group, rows/TileRows)
+		tilesInt8AVX512(&c[0], &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], depth/group, rows/TileRows)
 	case isa.Current() == isa.AVX2 && cpuAVXVNNI:
 		for row := 0; row < rows; row += 6 {
 			left := &a[row/TileRows*TileRows*depth+row%TileRows*group]
 			for j := 0; j < TileCols; j += 16 {
-				tileInt8AVXVNNI(&c[row*ldc+j], ldc, left, &starts[row], &scales[row], &b[j*group], &rightScales[j], depth/group)
+				tileInt8AVXVNNI(&c[row*TileCols+j], left, &starts[row], &scales[row], &b[j*group], &rightScales[j], depth/group)
 			}
 		}
 	case isa.Current() == isa.AVX2:
 		for row := 0; row < rows; row += 4 {
 			left := &a[row/TileRows*TileRows*depth+row%TileRows*group]
 			for j := 0; j < TileCols; j += 16 {
-				tileInt8AVX2(&c[row*ldc+j], ldc, left, &starts[row], &scales[row], &b[j*group], &rightScales[j], depth/group)
+				tileInt8AVX2(&c[row*TileCols+j], left, &starts[row], &scales[row], &b[j*group], &rightScales[j], depth/group)
 			}
 		}
 	default:
-		tilesInt8Generic(c, ldc, a, starts, scales, b, rightScales)
+		tilesInt8Generic(c, a, starts, scales, b, rightScales)
 	}
 }
 

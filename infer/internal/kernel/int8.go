@@ -24,8 +24,8 @@ func blocks(k int) (n, padded int) {
 }
 
 // LeftInt8 is the left factor of a product of 8-bit integers. Its order is
-// [block][panel][group][row of the panel][element of the group], so that one
-// block of a panel of B meets all panels of A one after another.
+// [block][panel][group][row of the panel][element of the group], so that a
+// block of one panel of B meets those of all panels of A one after another.
 type LeftInt8 struct {
 	k, padded, blocks int
 	panels            int
@@ -120,42 +120,41 @@ func resize[T any](buf []T, n int) []T {
 // to the element of C, block after block, with every step rounded: the result
 // is the same on every instruction set and however m and n are cut.
 func MulInt8(c []float32, ldc int, a *LeftInt8, i, m int, b *RightInt8, j, n int) {
+	const most = 8 * TileRows
+	var sums [most * TileCols]float32 // of c, whose own rows may be apart by what makes them meet in the cache
 	rows := a.panels * TileRows
-	for block := range a.blocks {
-		first := block * Int8Block
-		depth := min(Int8Block, a.padded-first)
-		values := a.values[first*rows+i*depth:][:roundUp(m, TileRows)*depth]
-		scales := a.scales[block*rows+i:][:roundUp(m, TileRows)]
-		starts := a.starts[block*rows+i:][:roundUp(m, TileRows)]
+	for top := 0; top < m; top += most {
+		height := min(most, m-top)
+		panels := roundUp(height, TileRows)
 		for col := 0; col < n; col += TileCols {
-			right := b.values[(j+col)*b.padded+first*TileCols:][:depth*TileCols]
-			rightScales := b.scales[((j+col)/TileCols*b.blocks+block)*TileCols:][:TileCols]
-			whole := m / TileRows * TileRows
-			if n-col < TileCols {
-				whole = 0
+			width := min(TileCols, n-col)
+			part := c[top*ldc+col:]
+			for r := range height {
+				copy(sums[r*TileCols:][:width], part[r*ldc:])
 			}
-			if whole > 0 {
-				tilesInt8(c[col:][:(whole-1)*ldc+TileCols], ldc, values[:whole*depth], starts[:whole], scales[:whole], right, rightScales)
+			for block := range a.blocks {
+				first := block * Int8Block
+				depth := min(Int8Block, a.padded-first)
+				tilesInt8(
+					sums[:panels*TileCols],
+					a.values[first*rows+(i+top)*depth:][:panels*depth],
+					a.starts[block*rows+i+top:][:panels],
+					a.scales[block*rows+i+top:][:panels],
+					b.values[(j+col)*b.padded+first*TileCols:][:depth*TileCols],
+					b.scales[((j+col)/TileCols*b.blocks+block)*TileCols:][:TileCols],
+				)
 			}
-			for row := whole; row < m; row += TileRows {
-				var tile [TileRows * TileCols]float32
-				part := c[row*ldc+col:]
-				height, width := min(TileRows, m-row), min(TileCols, n-col)
-				for r := range height {
-					copy(tile[r*TileCols:][:width], part[r*ldc:])
-				}
-				tilesInt8(tile[:], TileCols, values[row*depth:][:TileRows*depth], starts[row:][:TileRows], scales[row:][:TileRows], right, rightScales)
-				for r := range height {
-					copy(part[r*ldc:][:width], tile[r*TileCols:])
-				}
+			for r := range height {
+				copy(part[r*ldc:][:width], sums[r*TileCols:])
 			}
 		}
 	}
 }
 
-// tilesInt8Generic adds the product of one block of len(starts)/TileRows panels of A
-// and one panel of B. It is the definition of the micro-kernel.
-func tilesInt8Generic(c []float32, ldc int, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
+// tilesInt8Generic adds to c, rows of TileCols, the product of one block of
+// len(starts)/TileRows panels of A and of one panel of B. It is the definition
+// of the micro-kernel.
+func tilesInt8Generic(c []float32, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
 	depth := len(b) / TileCols
 	for row, start := range starts {
 		left := a[row/TileRows*TileRows*depth+row%TileRows*group:]
@@ -172,7 +171,7 @@ func tilesInt8Generic(c []float32, ldc int, a []int8, starts []int32, scales []f
 				sums[j] += x0*int32(y[0]) + x1*int32(y[1]) + x2*int32(y[2]) + x3*int32(y[3])
 			}
 		}
-		out := c[row*ldc:][:TileCols]
+		out := c[row*TileCols:][:TileCols]
 		for j, sum := range sums {
 			scaled := float32(float32(sum) * rightScales[j])
 			out[j] += float32(scaled * scales[row])

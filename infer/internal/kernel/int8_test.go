@@ -193,7 +193,7 @@ func FuzzMulInt8(f *testing.F) {
 
 // BenchmarkMulInt8 reports multiplications and additions as Gop/s of one core.
 func BenchmarkMulInt8(b *testing.B) {
-	for _, s := range []struct{ m, n, k int }{{512, 2048, 2048}, {96, 256, 2048}, {96, 256, 5632}} {
+	for _, s := range []struct{ m, n, k int }{{96, 5632, 2048}, {512, 2048, 2048}, {96, 2048, 5632}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
 			forEach(b, func(b *testing.B) {
 				var left kernel.LeftInt8

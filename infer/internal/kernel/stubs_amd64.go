@@ -67,17 +67,17 @@ func roundInt8AVX512(q *int8, x *float32, factor float32) int32
 // tilesInt8AVX512 multiplies one block of panels of a, each of steps groups, and a panel of b. It needs AVX512F and VNNI.
 //
 //go:noescape
-func tilesInt8AVX512(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int, panels int)
+func tilesInt8AVX512(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int, panels int)
 
 // tileInt8AVX2 multiplies 4 rows of one block of a panel of a, of steps groups, and 16 of a panel of b. It needs AVX2.
 //
 //go:noescape
-func tileInt8AVX2(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
+func tileInt8AVX2(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
 
 // tileInt8AVXVNNI multiplies 6 rows of one block of a panel of a, of steps groups, and 16 of a panel of b. It needs AVX2 and AVX-VNNI.
 //
 //go:noescape
-func tileInt8AVXVNNI(c *float32, ldc int, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
+func tileInt8AVXVNNI(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
 
 // tileBF16AVX512 adds to 12 x 32 of c. It needs AVX512F and BF16.
 //
