@@ -101,8 +101,12 @@ func showPerplexity(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c, report)
 	}
-	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s, weights read at %s)\n",
-		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond, byteRate(float64(read)/seconds))
+	reading := ""
+	if read > size { // more than once
+		reading = fmt.Sprintf(", weights read %.1f times at %s", float64(read)/float64(size), byteRate(float64(read)/seconds))
+	}
+	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
+		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond, reading)
 	return nil
 }
 
