@@ -16,3 +16,7 @@
 // follow each other, and nothing is summed. It leaves what it cannot read, which are
 // blocks with scales that are not finite of some types, and all after them.
 package kernel
+
+// The kernels for arm64 are made here, as go generate passes over files that are
+// for another architecture than its own.
+//go:generate go run -C ../../_asm ./neonkernels -out ../internal/kernel

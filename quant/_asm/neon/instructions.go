@@ -1,0 +1,282 @@
+package neon
+
+import "fmt"
+
+// The instructions that Go's assembler lacks. Their methods are named as Arm's
+// Architecture Reference Manual has them, with the destination first. Floats are
+// single precision, four to a vector.
+
+// Arrangement is how an instruction divides a vector.
+type Arrangement uint8
+
+// The arrangements: bytes, integers of 16 and of 32 bits.
+const (
+	B16 Arrangement = iota
+	H8
+	S4
+)
+
+func (a Arrangement) String() string { return [...]string{"16b", "8h", "4s"}[a] }
+
+// bits returns the number of bits of an element.
+func (a Arrangement) bits() int { return 8 << a }
+
+func (a Arrangement) size() uint32 { return uint32(a) << 22 }
+
+// word writes an instruction by its bits.
+func (f *Function) word(bits uint32, format string, args ...any) {
+	fmt.Fprintf(f.text, "\tWORD $%#08x // %s\n", bits, fmt.Sprintf(format, args...))
+}
+
+func (f *Function) two(bits uint32, name string, a Arrangement, d, n Vector) {
+	f.word(bits|uint32(n)<<5|uint32(d), "%s %v.%v, %v.%v", name, d, a, n, a)
+}
+
+func (f *Function) three(bits uint32, name string, a Arrangement, d, n, m Vector) {
+	f.word(bits|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s %v.%v, %v.%v, %v.%v", name, d, a, n, a, m, a)
+}
+
+// shift writes a shift by distance: from 0 to one less than the bits of an element
+// to the left, from 1 to the bits of an element to the right.
+func (f *Function) shift(bits uint32, name string, a Arrangement, d, n Vector, distance int, left bool) {
+	least := 1
+	if left {
+		least = 0
+	}
+	if distance < least || distance >= a.bits()+least {
+		panic(fmt.Sprintf("neon: %s of %v by %d", name, a, distance))
+	}
+	immediate := 2*a.bits() - distance
+	if left {
+		immediate = a.bits() + distance
+	}
+	f.word(bits|uint32(immediate)<<16|uint32(n)<<5|uint32(d), "%s %v.%v, %v.%v, #%d", name, d, a, n, a, distance)
+}
+
+// FADD adds.
+func (f *Function) FADD(d, n, m Vector) { f.three(0x4e20d400, "fadd", S4, d, n, m) }
+
+// FSUB gives n - m.
+func (f *Function) FSUB(d, n, m Vector) { f.three(0x4ea0d400, "fsub", S4, d, n, m) }
+
+// FMUL multiplies.
+func (f *Function) FMUL(d, n, m Vector) { f.three(0x6e20dc00, "fmul", S4, d, n, m) }
+
+// FDIV gives n / m.
+func (f *Function) FDIV(d, n, m Vector) { f.three(0x6e20fc00, "fdiv", S4, d, n, m) }
+
+// FMAX gives the greater one. A NaN wins, and +0 is greater than -0.
+func (f *Function) FMAX(d, n, m Vector) { f.three(0x4e20f400, "fmax", S4, d, n, m) }
+
+// FMIN gives the lesser one. A NaN wins, and -0 is less than +0.
+func (f *Function) FMIN(d, n, m Vector) { f.three(0x4ea0f400, "fmin", S4, d, n, m) }
+
+// FCMEQ gives ones where n = m and zeros elsewhere.
+func (f *Function) FCMEQ(d, n, m Vector) { f.three(0x4e20e400, "fcmeq", S4, d, n, m) }
+
+// FCMGT gives ones where n > m and zeros elsewhere.
+func (f *Function) FCMGT(d, n, m Vector) { f.three(0x6ea0e400, "fcmgt", S4, d, n, m) }
+
+// FABS clears the sign.
+func (f *Function) FABS(d, n Vector) { f.two(0x4ea0f800, "fabs", S4, d, n) }
+
+// FNEG inverts the sign.
+func (f *Function) FNEG(d, n Vector) { f.two(0x6ea0f800, "fneg", S4, d, n) }
+
+// FSQRT gives the square root.
+func (f *Function) FSQRT(d, n Vector) { f.two(0x6ea1f800, "fsqrt", S4, d, n) }
+
+// FRINTN rounds to the nearest integer, halves to even.
+func (f *Function) FRINTN(d, n Vector) { f.two(0x4e218800, "frintn", S4, d, n) }
+
+// FCVTNS makes integers, rounding to the nearest, halves to even.
+func (f *Function) FCVTNS(d, n Vector) { f.two(0x4e21a800, "fcvtns", S4, d, n) }
+
+// FCVTAS makes integers, rounding halves away from zero.
+func (f *Function) FCVTAS(d, n Vector) { f.two(0x4e21c800, "fcvtas", S4, d, n) }
+
+// FCVTZS makes integers, rounding toward zero.
+func (f *Function) FCVTZS(d, n Vector) { f.two(0x4ea1b800, "fcvtzs", S4, d, n) }
+
+// FCVTMS makes integers, rounding down. What is too large becomes the integer next
+// to it.
+func (f *Function) FCVTMS(d, n Vector) { f.two(0x4e21b800, "fcvtms", S4, d, n) }
+
+// SCVTF makes floats of integers, and divides them by 2^fraction, from 1 to 32.
+func (f *Function) SCVTF(d, n Vector, fraction int) {
+	f.shift(0x4f00e400, "scvtf", S4, d, n, fraction, false)
+}
+
+// UCVTF is SCVTF for integers without sign.
+func (f *Function) UCVTF(d, n Vector, fraction int) {
+	f.shift(0x6f00e400, "ucvtf", S4, d, n, fraction, false)
+}
+
+// FCVTL makes floats of the low four half-precision ones.
+func (f *Function) FCVTL(d, n Vector) {
+	f.word(0x0e217800|uint32(n)<<5|uint32(d), "fcvtl %v.4s, %v.4h", d, n)
+}
+
+// FCVTL2 makes floats of the high four half-precision ones.
+func (f *Function) FCVTL2(d, n Vector) {
+	f.word(0x4e217800|uint32(n)<<5|uint32(d), "fcvtl2 %v.4s, %v.8h", d, n)
+}
+
+// FCVTN makes half-precision floats, in the low half of d, and clears the rest.
+func (f *Function) FCVTN(d, n Vector) {
+	f.word(0x0e216800|uint32(n)<<5|uint32(d), "fcvtn %v.4h, %v.4s", d, n)
+}
+
+// FCVTN2 makes half-precision floats, in the high half of d.
+func (f *Function) FCVTN2(d, n Vector) {
+	f.word(0x4e216800|uint32(n)<<5|uint32(d), "fcvtn2 %v.8h, %v.4s", d, n)
+}
+
+// FMULElement multiplies with element i of m.
+func (f *Function) FMULElement(d, n, m Vector, i int) {
+	element(i, 4)
+	f.word(0x4f809000|uint32(i&1)<<21|uint32(i>>1)<<11|uint32(m)<<16|uint32(n)<<5|uint32(d), "fmul %v.4s, %v.4s, %v.s[%d]", d, n, m, i)
+}
+
+// DUP fills d with element i of n.
+func (f *Function) DUP(d, n Vector, i int) {
+	element(i, 4)
+	f.word(0x4e040400|uint32(i)<<19|uint32(n)<<5|uint32(d), "dup %v.4s, %v.s[%d]", d, n, i)
+}
+
+func element(i, n int) {
+	if i < 0 || i >= n {
+		panic(fmt.Sprintf("neon: element %d of %d", i, n))
+	}
+}
+
+// FMAXV gives the greatest of n in element 0. A NaN wins.
+func (f *Function) FMAXV(d, n Vector) {
+	f.word(0x6e30f800|uint32(n)<<5|uint32(d), "fmaxv s%d, %v.4s", d, n)
+}
+
+// FMINV gives the least of n in element 0. A NaN wins.
+func (f *Function) FMINV(d, n Vector) {
+	f.word(0x6eb0f800|uint32(n)<<5|uint32(d), "fminv s%d, %v.4s", d, n)
+}
+
+// AND gives the bits that are in both.
+func (f *Function) AND(d, n, m Vector) { f.three(0x4e201c00, "and", B16, d, n, m) }
+
+// BIC gives the bits of n that are not in m.
+func (f *Function) BIC(d, n, m Vector) { f.three(0x4e601c00, "bic", B16, d, n, m) }
+
+// EOR gives the bits that are in one of both.
+func (f *Function) EOR(d, n, m Vector) { f.three(0x6e201c00, "eor", B16, d, n, m) }
+
+// ORR gives the bits that are in one or both.
+func (f *Function) ORR(d, n, m Vector) { f.three(0x4ea01c00, "orr", B16, d, n, m) }
+
+// BSL chooses the bits of n where those of d are set and of m elsewhere.
+func (f *Function) BSL(d, n, m Vector) { f.three(0x6e601c00, "bsl", B16, d, n, m) }
+
+// BIT replaces the bits of d where those of m are set by those of n.
+func (f *Function) BIT(d, n, m Vector) { f.three(0x6ea01c00, "bit", B16, d, n, m) }
+
+// BIF replaces the bits of d where those of m are not set by those of n.
+func (f *Function) BIF(d, n, m Vector) { f.three(0x6ee01c00, "bif", B16, d, n, m) }
+
+// ADD adds integers.
+func (f *Function) ADD(a Arrangement, d, n, m Vector) {
+	f.three(0x4e208400|a.size(), "add", a, d, n, m)
+}
+
+// SQADD adds integers. What is too large becomes the integer next to it.
+func (f *Function) SQADD(a Arrangement, d, n, m Vector) {
+	f.three(0x4e200c00|a.size(), "sqadd", a, d, n, m)
+}
+
+// CMGE gives ones where n >= m and zeros elsewhere.
+func (f *Function) CMGE(a Arrangement, d, n, m Vector) {
+	f.three(0x4e203c00|a.size(), "cmge", a, d, n, m)
+}
+
+// SMAX gives the greater integer.
+func (f *Function) SMAX(a Arrangement, d, n, m Vector) {
+	f.three(0x4e206400|a.size(), "smax", a, d, n, m)
+}
+
+// SMIN gives the lesser integer.
+func (f *Function) SMIN(a Arrangement, d, n, m Vector) {
+	f.three(0x4e206c00|a.size(), "smin", a, d, n, m)
+}
+
+// UMIN gives the lesser integer without sign.
+func (f *Function) UMIN(a Arrangement, d, n, m Vector) {
+	f.three(0x6e206c00|a.size(), "umin", a, d, n, m)
+}
+
+// UZP1 gives the elements of n and m with even numbers.
+func (f *Function) UZP1(a Arrangement, d, n, m Vector) {
+	f.three(0x4e001800|a.size(), "uzp1", a, d, n, m)
+}
+
+// UZP2 gives the elements of n and m with odd numbers.
+func (f *Function) UZP2(a Arrangement, d, n, m Vector) {
+	f.three(0x4e005800|a.size(), "uzp2", a, d, n, m)
+}
+
+// ZIP1 gives the elements of the low halves by turns.
+func (f *Function) ZIP1(a Arrangement, d, n, m Vector) {
+	f.three(0x4e003800|a.size(), "zip1", a, d, n, m)
+}
+
+// ZIP2 gives the elements of the high halves by turns.
+func (f *Function) ZIP2(a Arrangement, d, n, m Vector) {
+	f.three(0x4e007800|a.size(), "zip2", a, d, n, m)
+}
+
+// TBL gives the bytes of n with the numbers in m, and 0 for numbers from 16.
+func (f *Function) TBL(d, n, m Vector) {
+	f.word(0x4e000000|uint32(m)<<16|uint32(n)<<5|uint32(d), "tbl %v.16b, {%v.16b}, %v.16b", d, n, m)
+}
+
+// TBL2 gives the bytes of n, two vectors with numbers next to each other, with the
+// numbers in m, and 0 for numbers from 32.
+func (f *Function) TBL2(d Vector, n [2]Vector, m Vector) {
+	if n[1] != n[0]+1 {
+		panic(fmt.Sprintf("neon: table in %v and %v", n[0], n[1]))
+	}
+	f.word(0x4e002000|uint32(m)<<16|uint32(n[0])<<5|uint32(d), "tbl %v.16b, {%v.16b, %v.16b}, %v.16b", d, n[0], n[1], m)
+}
+
+// SQXTN makes bytes, in the low half of d, of integers of 16 bits, and clears the
+// rest. What is too large becomes the byte next to it.
+func (f *Function) SQXTN(d, n Vector) {
+	f.word(0x0e214800|uint32(n)<<5|uint32(d), "sqxtn %v.8b, %v.8h", d, n)
+}
+
+// SQXTN2 is SQXTN for the high half of d.
+func (f *Function) SQXTN2(d, n Vector) {
+	f.word(0x4e214800|uint32(n)<<5|uint32(d), "sqxtn2 %v.16b, %v.8h", d, n)
+}
+
+// SHL shifts to the left.
+func (f *Function) SHL(a Arrangement, d, n Vector, distance int) {
+	f.shift(0x4f005400, "shl", a, d, n, distance, true)
+}
+
+// SSHR shifts to the right, with the sign.
+func (f *Function) SSHR(a Arrangement, d, n Vector, distance int) {
+	f.shift(0x4f000400, "sshr", a, d, n, distance, false)
+}
+
+// USHR shifts to the right.
+func (f *Function) USHR(a Arrangement, d, n Vector, distance int) {
+	f.shift(0x6f000400, "ushr", a, d, n, distance, false)
+}
+
+// SLI is SHL that leaves the low bits of d.
+func (f *Function) SLI(a Arrangement, d, n Vector, distance int) {
+	f.shift(0x6f005400, "sli", a, d, n, distance, true)
+}
+
+// SRI is USHR that leaves the high bits of d.
+func (f *Function) SRI(a Arrangement, d, n Vector, distance int) {
+	f.shift(0x6f004400, "sri", a, d, n, distance, false)
+}
