@@ -14,7 +14,8 @@ func main() {
 	out := flag.String("out", ".", "the `directory` to write to")
 	flag.Parse()
 	for family, generate := range map[string]func(*neon.File){
-		"read": generateRead,
+		"read":   generateRead,
+		"simple": generateSimple,
 	} {
 		file := neon.NewFile("go run ./neonkernels")
 		generate(file)
