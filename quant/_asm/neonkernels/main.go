@@ -14,9 +14,11 @@ func main() {
 	out := flag.String("out", ".", "the `directory` to write to")
 	flag.Parse()
 	for family, generate := range map[string]func(*neon.File){
-		"affine": generateAffine,
-		"read":   generateRead,
-		"simple": generateSimple,
+		"affine":    generateAffine,
+		"read":      generateRead,
+		"simple":    generateSimple,
+		"sums":      generateSums,
+		"symmetric": generateSymmetric,
 	} {
 		file := neon.NewFile("go run ./neonkernels")
 		generate(file)
