@@ -15,6 +15,7 @@ func main() {
 	flag.Parse()
 	for family, generate := range map[string]func(*neon.File){
 		"affine":    generateAffine,
+		"iq4":       generateIQ4,
 		"read":      generateRead,
 		"simple":    generateSimple,
 		"sums":      generateSums,
