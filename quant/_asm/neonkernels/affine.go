@@ -147,7 +147,8 @@ func (f *affine) weigh() {
 }
 
 // limits takes the limits and the sums, and fails if a value is not finite. Of
-// several zeros, the first one is the least.
+// several zeros, the first one is the least. Where all weights are -0, it makes no
+// difference that their sum is not.
 func (f *affine) limits() {
 	f.Comment("The limits and the sums.")
 	f.Scope(func() {
@@ -176,9 +177,10 @@ func (f *affine) limits() {
 	})
 }
 
-// divide puts levels / (high - low) into inverse. It fails if one of inverse * (x - low) may
-// be as large as 2^22: as rounding is monotone, none is farther from 0 than that of
-// the largest value or that of the least, for which first stands.
+// divide puts levels / (high - low) into inverse. It fails if one of
+// inverse * (x - low) may be as large as 2^22: as rounding is monotone, none is
+// farther from 0 than that of the largest value or that of the least, for which
+// first stands.
 //
 // Up to there, nearestInt of package quant rounds as FRINTN does.
 func (f *affine) divide(inverse, levels, high, low group) {

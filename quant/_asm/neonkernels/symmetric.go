@@ -132,9 +132,8 @@ func (f *symmetric) limits() {
 // remembers those that are better than all before. The steps are in order, but for
 // 0, which is the first one of all.
 //
-// No quotient is farther from 0 than n + step/10 but for an error of rounding, so
-// integers from -5 to 4 cannot be less than -n, and before that none can be n
-// either.
+// But for an error of rounding, no quotient is farther from 0 than n + step/10: up to
+// step 4, no integer is less than -n, and up to step -6, none is n either.
 func (f *symmetric) try(steps []int) {
 	type candidate struct{ inverse, xq, qq group }
 	tenth := float32(0.1)
