@@ -40,7 +40,10 @@ func quantizeIQ1M(dst []byte, src, importance []float32) {
 			if importance != nil {
 				subImportance = importance[16*s:]
 			}
-			fits[s].sum((*[16]float32)(weights[16*s:]), (*[16]float32)(x[16*s:]), subImportance, variance, &work)
+			fits[s].sort((*[16]float32)(weights[16*s:]), (*[16]float32)(x[16*s:]), subImportance, variance, &work)
+		}
+		for s := range fits {
+			fits[s].sum()
 		}
 		for s := range fits {
 			fits[s].likelyCuts(&work)
@@ -114,10 +117,10 @@ type iq1MFit struct {
 	moved          bool
 }
 
-// sum makes the weights w of 16 values, sorts them and makes their sums.
-func (f *iq1MFit) sum(w, x *[16]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
+// sort makes the weights w of 16 values and sorts them.
+func (f *iq1MFit) sort(w, x *[16]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
 	const least = 1e-7
-	f.zero, f.ordinary = false, f.Sum(w, x, importance, variance, least, work)
+	f.zero, f.ordinary = false, f.Sort(w, x, importance, variance, least, work)
 	if f.ordinary {
 		return
 	}
@@ -129,14 +132,26 @@ func (f *iq1MFit) sum(w, x *[16]float32, importance []float32, variance float32,
 	f.zero = magnitude(x[:]) < least
 	var order [16]uint8
 	sortOrder(order[:], x[:])
-	var sums [4]float32
 	for j, i := range order {
-		f.Rank[i], f.Sums[j] = uint8(j), sums
+		f.Rank[i] = uint8(j)
 		half := i / 8
-		sums[half] += float32(w[i] * x[i])
-		sums[2+half] += w[i]
+		f.Sums[j+1] = [4]float32{}
+		f.Sums[j+1][half], f.Sums[j+1][2+half] = float32(w[i]*x[i]), w[i]
 	}
-	f.Sums[16] = sums
+}
+
+// sum makes the sums of what sort put there.
+func (f *iq1MFit) sum() {
+	if f.ordinary {
+		f.Add()
+		return
+	}
+	f.Sums[0] = [4]float32{}
+	for j := range 16 {
+		for i := range 4 {
+			f.Sums[j+1][i] += f.Sums[j][i]
+		}
+	}
 }
 
 // likelyCuts finds what cuts may be the best ones.

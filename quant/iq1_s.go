@@ -32,7 +32,10 @@ func quantizeIQ1S(dst []byte, src, importance []float32) {
 		variance := 2 * sumSquares(x[:]) / 256
 		// Step by step, as the sub-blocks do not wait for each other.
 		for s := range fits {
-			fits[s].sum((*[32]float32)(weights[32*s:]), (*[32]float32)(x[32*s:]), importance[32*s:], variance, &work)
+			fits[s].sort((*[32]float32)(weights[32*s:]), (*[32]float32)(x[32*s:]), importance[32*s:], variance, &work)
+		}
+		for s := range fits {
+			fits[s].sum()
 		}
 		for s := range fits {
 			fits[s].likelyCuts(&work)
@@ -88,10 +91,10 @@ type iq1SFit struct {
 	moved          bool
 }
 
-// sum makes the weights w of 32 values, sorts them and makes their sums.
-func (f *iq1SFit) sum(w, x *[32]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
+// sort makes the weights w of 32 values and sorts them.
+func (f *iq1SFit) sort(w, x *[32]float32, importance []float32, variance float32, work *kernel.TernaryWork) {
 	const least = 1e-12
-	f.zero, f.ordinary = false, f.Sum(w, x, importance, variance, least, work)
+	f.zero, f.ordinary = false, f.Sort(w, x, importance, variance, least, work)
 	if f.ordinary {
 		return
 	}
@@ -99,13 +102,24 @@ func (f *iq1SFit) sum(w, x *[32]float32, importance []float32, variance float32,
 	f.zero = magnitude(x[:]) < least
 	var order [32]uint8
 	sortOrder(order[:], x[:])
-	var sums [2]float32
 	for j, i := range order {
-		f.Rank[i], f.Sums[j] = uint8(j), sums
-		sums[0] += float32(w[i] * x[i])
-		sums[1] += w[i]
+		f.Rank[i] = uint8(j)
+		f.Sums[j+1] = [2]float32{float32(w[i] * x[i]), w[i]}
 	}
-	f.Sums[32] = sums
+}
+
+// sum makes the sums of what sort put there.
+func (f *iq1SFit) sum() {
+	if f.ordinary {
+		f.Add()
+		return
+	}
+	f.Sums[0] = [2]float32{}
+	for j := range 32 {
+		for i := range 2 {
+			f.Sums[j+1][i] += f.Sums[j][i]
+		}
+	}
 }
 
 // likelyCuts finds what cuts may be the best ones.

@@ -17,12 +17,14 @@ func main() {
 	ConstraintExpr("amd64,!purego")
 	t := newTables()
 	for _, v := range []ISA{AVX2, AVX512} {
-		sums(v, t, 32, 1)
-		sums(v, t, 16, 2)
+		places(v, t, 32, 1)
+		places(v, t, 16, 2)
 		cuts(v, t)
 		pairCuts(v, t)
 		nearest(v, t)
 	}
+	sums(32, 1)
+	sums(16, 2)
 	fit(t)
 	Generate()
 }
@@ -205,16 +207,16 @@ func alignedWork() reg.Register {
 
 func indexed(base, index reg.Register) Mem { return Mem{Base: base, Index: index, Scale: 1} }
 
-// sums generates the order of n values and the sums over the first of them, for
-// each of the parts of the values.
+// places generates the order of n values. A row of pairs, as many as the values have
+// parts, gets x*w and w, and 0 for the other part.
 //
 // The place of a value in the order is the number of those less than it, of the
 // same ones only those before it. Floats are compared as integers that have their
 // order; those of the lanes after a value are made greater by one before they are
 // compared with it.
-func sums(v ISA, t *tables, n, parts int) {
-	Start(fmt.Sprintf("ternarySums%d", n), "func(x, importance, w, sums, work *float32, rank *uint8, variance, least float32) (done int)",
-		fmt.Sprintf("weighs %d values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are %d, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for %d floats.", n, parts, 3*n+16), v)
+func places(v ISA, t *tables, n, parts int) {
+	Start(fmt.Sprintf("ternaryPlaces%d", n), "func(x, importance, w, sums, work *float32, rank *uint8, variance, least float32) (done int)",
+		fmt.Sprintf("weighs %d values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with %d columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for %d floats.", n, parts, 3*n+16), v)
 	x, importance, w := Load(Param("x"), GP64()), Load(Param("importance"), GP64()), Load(Param("w"), GP64())
 	sums := Load(Param("sums"), GP64())
 	work, rank := alignedWork(), Load(Param("rank"), GP64())
@@ -332,6 +334,21 @@ func sums(v ISA, t *tables, n, parts int) {
 		ADDQ(place, place)
 		VMOVUPS(both, Mem{Base: sums, Index: place, Scale: 8, Disp: pairBytes})
 	}
+	INCQ(done)
+	Label("end")
+	Store(done, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}
+
+// sums generates the sums over the first n rows of one or two pairs each. There is
+// only one version of it, as sums are in order. It is apart from places, since the
+// CPU guesses what a load must wait for, and guesses wrong for what has just been
+// put to places.
+func sums(n, parts int) {
+	Start(fmt.Sprintf("ternarySums%d", n), "func(sums *float32)",
+		fmt.Sprintf("makes %d rows of sums, from the second one on, the sums over all up to them, and the first one 0.", n+1), AVX2)
+	sums := Load(Param("sums"), GP64())
 	load, store := func(m Mem, x reg.VecVirtual) { VMOVUPS(m, x) }, func(x reg.VecVirtual, m Mem) { VMOVUPS(x, m) }
 	if parts == 1 {
 		load, store = func(m Mem, x reg.VecVirtual) { VMOVSD(m, x) }, func(x reg.VecVirtual, m Mem) { VMOVSD(x, m) }
@@ -340,15 +357,11 @@ func sums(v ISA, t *tables, n, parts int) {
 	VXORPS(total, total, total)
 	store(total, at(sums, 0))
 	for j := range n {
-		m, next := at(sums, (j+1)*pairBytes), XMM()
+		m, next := at(sums, 8*parts*(j+1)), XMM()
 		load(m, next)
 		VADDPS(next, total, total)
 		store(total, m)
 	}
-	INCQ(done)
-	Label("end")
-	Store(done, ReturnIndex(0))
-	VZEROUPPER()
 	RET()
 }
 

@@ -6,25 +6,28 @@ import "github.com/ggufkit/ggufkit/quant/isa"
 
 //go:generate go run -C ../../_asm ./ternary -pkg kernel -out ../internal/kernel/ternary_amd64.s -stubs ../internal/kernel/ternary_stubs_amd64.go
 
-// Sum makes the weights w of x, x^2 if importance is nil, and fills Rank and
-// Sums. It returns false where there is no kernel, where no magnitude is least, and
+// Sort makes the weights w of x, x^2 if importance is nil, fills Rank, and puts what
+// Add adds up into Sums. It returns false where there is no kernel, where no magnitude is least, and
 // where results may depend on more than the order of operations: where a value is
 // not finite or a weight has a sign.
-func (s *IQ1S) Sum(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+func (s *IQ1S) Sort(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	var weights *float32
 	if importance != nil {
 		weights = &importance[:32][0]
 	}
 	switch isa.Current() {
 	case isa.AVX512:
-		return ternarySums32AVX512(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternaryPlaces32AVX512(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	case isa.AVX2:
-		return ternarySums32AVX2(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternaryPlaces32AVX2(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	}
 	return false
 }
 
-// LikelyCuts finds Cuts, Rows and Whole for what Sum made. It returns false if
+// Add makes the sums of what Sort put into Sums.
+func (s *IQ1S) Add() { ternarySums32AVX2(&s.Sums[0][0]) }
+
+// LikelyCuts finds Cuts, Rows and Whole for what Sort and Add made. It returns false if
 // some numbers are too large or too small to tell.
 //
 // A candidate is the better the larger its xq^2/qq is, of which the kernel makes
@@ -60,20 +63,23 @@ func (s *IQ1S) LikelyCuts(work *TernaryWork) bool {
 	return normal(largest, w)
 }
 
-// Sum is that of IQ1S.
-func (s *IQ1M) Sum(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+// Sort is that of IQ1S.
+func (s *IQ1M) Sort(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	var weights *float32
 	if importance != nil {
 		weights = &importance[:16][0]
 	}
 	switch isa.Current() {
 	case isa.AVX512:
-		return ternarySums16AVX512(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternaryPlaces16AVX512(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	case isa.AVX2:
-		return ternarySums16AVX2(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
+		return ternaryPlaces16AVX2(&x[0], weights, &w[0], &s.Sums[0][0], &work[0], &s.Rank[0], variance, least) != 0
 	}
 	return false
 }
+
+// Add is that of IQ1S.
+func (s *IQ1M) Add() { ternarySums16AVX2(&s.Sums[0][0]) }
 
 // LikelyCuts is that of IQ1S.
 func (s *IQ1M) LikelyCuts(work *TernaryWork) bool {

@@ -306,9 +306,9 @@ DATA tables<>+1192(SB)/4, $0x00000008
 DATA tables<>+1196(SB)/4, $0x00000010
 GLOBL tables<>(SB), RODATA|NOPTR, $1200
 
-// func ternarySums32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternaryPlaces32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX2
-TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-64
+TEXT ·ternaryPlaces32AVX2(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -874,104 +874,6 @@ weighed:
 	MOVBQZX      31(DI), AX
 	MOVQ         376(SI), DX
 	MOVQ         DX, 8(BX)(AX*8)
-	VXORPS       X0, X0, X0
-	VMOVSD       X0, (BX)
-	VMOVSD       8(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 8(BX)
-	VMOVSD       16(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 16(BX)
-	VMOVSD       24(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 24(BX)
-	VMOVSD       32(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 32(BX)
-	VMOVSD       40(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 40(BX)
-	VMOVSD       48(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 48(BX)
-	VMOVSD       56(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 56(BX)
-	VMOVSD       64(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 64(BX)
-	VMOVSD       72(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 72(BX)
-	VMOVSD       80(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 80(BX)
-	VMOVSD       88(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 88(BX)
-	VMOVSD       96(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 96(BX)
-	VMOVSD       104(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 104(BX)
-	VMOVSD       112(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 112(BX)
-	VMOVSD       120(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 120(BX)
-	VMOVSD       128(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 128(BX)
-	VMOVSD       136(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 136(BX)
-	VMOVSD       144(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 144(BX)
-	VMOVSD       152(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 152(BX)
-	VMOVSD       160(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 160(BX)
-	VMOVSD       168(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 168(BX)
-	VMOVSD       176(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 176(BX)
-	VMOVSD       184(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 184(BX)
-	VMOVSD       192(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 192(BX)
-	VMOVSD       200(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 200(BX)
-	VMOVSD       208(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 208(BX)
-	VMOVSD       216(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 216(BX)
-	VMOVSD       224(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 224(BX)
-	VMOVSD       232(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 232(BX)
-	VMOVSD       240(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 240(BX)
-	VMOVSD       248(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 248(BX)
-	VMOVSD       256(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 256(BX)
 	INCQ         CX
 
 end:
@@ -979,9 +881,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func ternarySums16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternaryPlaces16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX2
-TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-64
+TEXT ·ternaryPlaces16AVX2(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -1242,56 +1144,6 @@ weighed:
 	VPSLLQ       $0x20, X0, X0
 	ADDQ         AX, AX
 	VMOVUPS      X0, 16(BX)(AX*8)
-	VXORPS       X0, X0, X0
-	VMOVUPS      X0, (BX)
-	VMOVUPS      16(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 16(BX)
-	VMOVUPS      32(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 32(BX)
-	VMOVUPS      48(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 48(BX)
-	VMOVUPS      64(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 64(BX)
-	VMOVUPS      80(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 80(BX)
-	VMOVUPS      96(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 96(BX)
-	VMOVUPS      112(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 112(BX)
-	VMOVUPS      128(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 128(BX)
-	VMOVUPS      144(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 144(BX)
-	VMOVUPS      160(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 160(BX)
-	VMOVUPS      176(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 176(BX)
-	VMOVUPS      192(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 192(BX)
-	VMOVUPS      208(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 208(BX)
-	VMOVUPS      224(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 224(BX)
-	VMOVUPS      240(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 240(BX)
-	VMOVUPS      256(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 256(BX)
 	INCQ         CX
 
 end:
@@ -2276,9 +2128,9 @@ points:
 	VZEROUPPER
 	RET
 
-// func ternarySums32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternaryPlaces32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ternarySums32AVX512(SB), NOSPLIT, $0-64
+TEXT ·ternaryPlaces32AVX512(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -2658,104 +2510,6 @@ weighed:
 	MOVBQZX      31(DI), AX
 	MOVQ         376(SI), DX
 	MOVQ         DX, 8(BX)(AX*8)
-	VXORPS       X0, X0, X0
-	VMOVSD       X0, (BX)
-	VMOVSD       8(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 8(BX)
-	VMOVSD       16(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 16(BX)
-	VMOVSD       24(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 24(BX)
-	VMOVSD       32(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 32(BX)
-	VMOVSD       40(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 40(BX)
-	VMOVSD       48(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 48(BX)
-	VMOVSD       56(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 56(BX)
-	VMOVSD       64(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 64(BX)
-	VMOVSD       72(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 72(BX)
-	VMOVSD       80(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 80(BX)
-	VMOVSD       88(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 88(BX)
-	VMOVSD       96(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 96(BX)
-	VMOVSD       104(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 104(BX)
-	VMOVSD       112(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 112(BX)
-	VMOVSD       120(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 120(BX)
-	VMOVSD       128(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 128(BX)
-	VMOVSD       136(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 136(BX)
-	VMOVSD       144(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 144(BX)
-	VMOVSD       152(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 152(BX)
-	VMOVSD       160(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 160(BX)
-	VMOVSD       168(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 168(BX)
-	VMOVSD       176(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 176(BX)
-	VMOVSD       184(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 184(BX)
-	VMOVSD       192(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 192(BX)
-	VMOVSD       200(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 200(BX)
-	VMOVSD       208(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 208(BX)
-	VMOVSD       216(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 216(BX)
-	VMOVSD       224(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 224(BX)
-	VMOVSD       232(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 232(BX)
-	VMOVSD       240(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 240(BX)
-	VMOVSD       248(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 248(BX)
-	VMOVSD       256(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVSD       X0, 256(BX)
 	INCQ         CX
 
 end:
@@ -2763,9 +2517,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func ternarySums16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+// func ternaryPlaces16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·ternarySums16AVX512(SB), NOSPLIT, $0-64
+TEXT ·ternaryPlaces16AVX512(SB), NOSPLIT, $0-64
 	MOVQ         x+0(FP), AX
 	MOVQ         importance+8(FP), CX
 	MOVQ         w+16(FP), DX
@@ -2966,56 +2720,6 @@ weighed:
 	VPSLLQ       $0x20, X0, X0
 	ADDQ         AX, AX
 	VMOVUPS      X0, 16(BX)(AX*8)
-	VXORPS       X0, X0, X0
-	VMOVUPS      X0, (BX)
-	VMOVUPS      16(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 16(BX)
-	VMOVUPS      32(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 32(BX)
-	VMOVUPS      48(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 48(BX)
-	VMOVUPS      64(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 64(BX)
-	VMOVUPS      80(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 80(BX)
-	VMOVUPS      96(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 96(BX)
-	VMOVUPS      112(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 112(BX)
-	VMOVUPS      128(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 128(BX)
-	VMOVUPS      144(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 144(BX)
-	VMOVUPS      160(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 160(BX)
-	VMOVUPS      176(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 176(BX)
-	VMOVUPS      192(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 192(BX)
-	VMOVUPS      208(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 208(BX)
-	VMOVUPS      224(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 224(BX)
-	VMOVUPS      240(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 240(BX)
-	VMOVUPS      256(BX), X1
-	VADDPS       X1, X0, X0
-	VMOVUPS      X0, 256(BX)
 	INCQ         CX
 
 end:
@@ -3555,6 +3259,166 @@ points:
 	VMOVD         X1, AX
 	MOVQ          AX, place+40(FP)
 	VZEROUPPER
+	RET
+
+// func ternarySums32AVX2(sums *float32)
+// Requires: AVX
+TEXT ·ternarySums32AVX2(SB), NOSPLIT, $0-8
+	MOVQ   sums+0(FP), AX
+	VXORPS X0, X0, X0
+	VMOVSD X0, (AX)
+	VMOVSD 8(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 8(AX)
+	VMOVSD 16(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 16(AX)
+	VMOVSD 24(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 24(AX)
+	VMOVSD 32(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 32(AX)
+	VMOVSD 40(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 40(AX)
+	VMOVSD 48(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 48(AX)
+	VMOVSD 56(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 56(AX)
+	VMOVSD 64(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 64(AX)
+	VMOVSD 72(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 72(AX)
+	VMOVSD 80(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 80(AX)
+	VMOVSD 88(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 88(AX)
+	VMOVSD 96(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 96(AX)
+	VMOVSD 104(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 104(AX)
+	VMOVSD 112(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 112(AX)
+	VMOVSD 120(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 120(AX)
+	VMOVSD 128(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 128(AX)
+	VMOVSD 136(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 136(AX)
+	VMOVSD 144(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 144(AX)
+	VMOVSD 152(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 152(AX)
+	VMOVSD 160(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 160(AX)
+	VMOVSD 168(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 168(AX)
+	VMOVSD 176(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 176(AX)
+	VMOVSD 184(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 184(AX)
+	VMOVSD 192(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 192(AX)
+	VMOVSD 200(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 200(AX)
+	VMOVSD 208(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 208(AX)
+	VMOVSD 216(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 216(AX)
+	VMOVSD 224(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 224(AX)
+	VMOVSD 232(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 232(AX)
+	VMOVSD 240(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 240(AX)
+	VMOVSD 248(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 248(AX)
+	VMOVSD 256(AX), X1
+	VADDPS X1, X0, X0
+	VMOVSD X0, 256(AX)
+	RET
+
+// func ternarySums16AVX2(sums *float32)
+// Requires: AVX
+TEXT ·ternarySums16AVX2(SB), NOSPLIT, $0-8
+	MOVQ    sums+0(FP), AX
+	VXORPS  X0, X0, X0
+	VMOVUPS X0, (AX)
+	VMOVUPS 16(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 16(AX)
+	VMOVUPS 32(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 32(AX)
+	VMOVUPS 48(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 48(AX)
+	VMOVUPS 64(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 64(AX)
+	VMOVUPS 80(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 80(AX)
+	VMOVUPS 96(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 96(AX)
+	VMOVUPS 112(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 112(AX)
+	VMOVUPS 128(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 128(AX)
+	VMOVUPS 144(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 144(AX)
+	VMOVUPS 160(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 160(AX)
+	VMOVUPS 176(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 176(AX)
+	VMOVUPS 192(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 192(AX)
+	VMOVUPS 208(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 208(AX)
+	VMOVUPS 224(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 224(AX)
+	VMOVUPS 240(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 240(AX)
+	VMOVUPS 256(AX), X1
+	VADDPS  X1, X0, X0
+	VMOVUPS X0, 256(AX)
 	RET
 
 // func ternaryFitAVX2(points *uint16, which *uint8, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)

@@ -23,15 +23,21 @@ func TestTernarySearchesStayWithinTheirArrays(t *testing.T) {
 			x, importance, w := random(t, 32, start), positive(t, 32, start), guarded[float32](t, 32, start)
 			s := &guarded[kernel.IQ1S](t, 1, start)[0]
 			require.NotPanics(t, func() {
-				require.Equal(t, vectors, s.Sum((*[32]float32)(w), (*[32]float32)(x), importance, 1, 1e-12, work))
-				require.Equal(t, vectors, s.LikelyCuts(work))
+				require.Equal(t, vectors, s.Sort((*[32]float32)(w), (*[32]float32)(x), importance, 1, 1e-12, work))
+				if vectors {
+					s.Add()
+					require.True(t, s.LikelyCuts(work))
+				}
 			})
 			x, importance, w = random(t, 16, start), positive(t, 16, start), guarded[float32](t, 16, start)
 			m := &guarded[kernel.IQ1M](t, 1, start)[0]
 			require.NotPanics(t, func() {
-				require.Equal(t, vectors, m.Sum((*[16]float32)(w), (*[16]float32)(x), nil, 0, 1e-7, work))
-				require.Equal(t, vectors, m.Sum((*[16]float32)(w), (*[16]float32)(x), importance, 1, 1e-7, work))
-				require.Equal(t, vectors, m.LikelyCuts(work))
+				require.Equal(t, vectors, m.Sort((*[16]float32)(w), (*[16]float32)(x), nil, 0, 1e-7, work))
+				require.Equal(t, vectors, m.Sort((*[16]float32)(w), (*[16]float32)(x), importance, 1, 1e-7, work))
+				if vectors {
+					m.Add()
+					require.True(t, m.LikelyCuts(work))
+				}
 			})
 			values := &guarded[[4]float32](t, 1, start)[0]
 			points := guarded[uint16](t, 16, start)

@@ -2,18 +2,24 @@
 
 package kernel
 
-// Sum does nothing: there is no kernel.
-func (s *IQ1S) Sum(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+// Sort does nothing: there is no kernel.
+func (s *IQ1S) Sort(w, x *[32]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	return false
 }
+
+// Add does nothing: there is no kernel.
+func (s *IQ1S) Add() {}
 
 // LikelyCuts does nothing: there is no kernel.
 func (s *IQ1S) LikelyCuts(work *TernaryWork) bool { return false }
 
-// Sum does nothing: there is no kernel.
-func (s *IQ1M) Sum(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
+// Sort does nothing: there is no kernel.
+func (s *IQ1M) Sort(w, x *[16]float32, importance []float32, variance, least float32, work *TernaryWork) bool {
 	return false
 }
+
+// Add does nothing: there is no kernel.
+func (s *IQ1M) Add() {}
 
 // LikelyCuts does nothing: there is no kernel.
 func (s *IQ1M) LikelyCuts(work *TernaryWork) bool { return false }

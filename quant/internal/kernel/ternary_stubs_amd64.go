@@ -4,15 +4,15 @@
 
 package kernel
 
-// ternarySums32AVX2 weighs 32 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 1, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX2 and F16C.
+// ternaryPlaces32AVX2 weighs 32 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 1 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternarySums32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternaryPlaces32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternarySums16AVX2 weighs 16 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 2, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX2 and F16C.
+// ternaryPlaces16AVX2 weighs 16 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 2 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX2 and F16C.
 //
 //go:noescape
-func ternarySums16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternaryPlaces16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
 // ternaryCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats. It needs AVX2 and F16C.
 //
@@ -29,15 +29,15 @@ func ternaryPairCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest fl
 //go:noescape
 func ternaryNearestAVX2(points *uint16, vectors int, x *float32, w *float32, values *float32) (place int)
 
-// ternarySums32AVX512 weighs 32 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 1, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX512F, BW, DQ and VL.
+// ternaryPlaces32AVX512 weighs 32 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 1 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func ternarySums32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternaryPlaces32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternarySums16AVX512 weighs 16 values, finds their places in their order, and makes the sums of x*w and of w over the first of them, in turn. Of each there are 2, for the parts of the values. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX512F, BW, DQ and VL.
+// ternaryPlaces16AVX512 weighs 16 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 2 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func ternarySums16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
+func ternaryPlaces16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
 // ternaryCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats. It needs AVX512F, BW, DQ and VL.
 //
@@ -53,6 +53,16 @@ func ternaryPairCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest 
 //
 //go:noescape
 func ternaryNearestAVX512(points *uint16, vectors int, x *float32, w *float32, values *float32) (place int)
+
+// ternarySums32AVX2 makes 33 rows of sums, from the second one on, the sums over all up to them, and the first one 0. It needs AVX2 and F16C.
+//
+//go:noescape
+func ternarySums32AVX2(sums *float32)
+
+// ternarySums16AVX2 makes 17 rows of sums, from the second one on, the sums over all up to them, and the first one 0. It needs AVX2 and F16C.
+//
+//go:noescape
+func ternarySums16AVX2(sums *float32)
 
 // ternaryFitAVX2 returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of eight mean: those of its four values that which tells. Levels are two bits each, from the lowest up. It needs AVX2 and F16C.
 //
