@@ -176,6 +176,10 @@ func (g *grid) forLanes() *kernel.Grid {
 			k.Starts[packed[code]] = add(closest)
 			k.All[packed[code]] = add(g.neighbours[code])
 		}
+		k.Packed = make([]uint16, len(k.Lists)+16)
+		for i, offset := range k.Lists {
+			k.Packed[i] = binary.LittleEndian.Uint16(k.Points[offset+8:])
+		}
 		g.lanes = k
 	})
 	return &g.lanes

@@ -24,6 +24,7 @@ func main() {
 		round(AVX512, c, s, candidates)
 		round(AVX512, c, s, rest)
 		round(AVX2, c, s, again)
+		round(AVX512, c, s, again)
 	}
 	Generate()
 }
@@ -34,9 +35,14 @@ type shape struct{ dim, levels, bits int }
 // constants are those of package vector, and some for grids.
 type constants struct {
 	Constants
-	half, two, rounderHigh, sign, near, low8, middle, before, before4 Mem
-	odd                                                               map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
-	codeBias                                                          Mem
+	half, two, rounderHigh, sign, near, low8, middle, before Mem
+	odd                                                      map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
+	codeBias                                                 Mem
+	// By dim: which element, of a half, has a place in the vector of terms, and which
+	// place is the first of each element. By bits: those of a level.
+	element   map[int][2]Mem
+	first     map[int][]Mem
+	levelMask map[int]Mem
 }
 
 func newConstants() constants {
@@ -60,11 +66,24 @@ func newConstants() constants {
 	c.near = float(0x1p-18)
 	c.low8, c.middle = same(255), same(1<<22)
 	c.before = add(func(lane int) uint32 { return uint32(lane-1) & 15 })
-	c.before4 = add(func(lane int) uint32 { return uint32(lane-4) & 15 })
 	rounder := math.Float32bits(3 << 22)
 	c.codeBias = same(-(rounder + rounder<<3 + rounder<<6 + rounder<<9))
 	for _, bits := range []int{2, 3} {
 		c.odd[bits] = add(func(lane int) uint32 { return math.Float32bits(float32(2*(lane%(1<<bits)) + 1)) })
+	}
+	c.element, c.first, c.levelMask = make(map[int][2]Mem), make(map[int][]Mem), make(map[int]Mem)
+	for _, dim := range []int{4, 8} {
+		places := 32 / dim
+		c.element[dim] = [2]Mem{
+			add(func(lane int) uint32 { return uint32(lane / places) }),
+			add(func(lane int) uint32 { return uint32(dim/2 + lane/places) }),
+		}
+		for i := range dim / 2 {
+			c.first[dim] = append(c.first[dim], same(uint32(i*places)))
+		}
+	}
+	for _, bits := range []int{2, 3} {
+		c.levelMask[bits] = same(1<<bits - 1)
 	}
 	return c
 }
@@ -115,24 +134,42 @@ func round(v ISA, c constants, s shape, p purpose) {
 		scales = "peak float32, numerators *float32"
 	case rest:
 		name, doc = "gridRest", "rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours."
-		scales = "peaks, numerators *float32, mask int"
+		scales = "peaks, numerators *float32, mask uint32"
 	case again:
 		name, doc = "gridAgain", "rounds the groups of eight sub-blocks side by side that are marked as moved."
 		scales = "scales *float32"
 	}
+	// Where few lanes have the same combination, lanes are neighbours for each.
+	single := v.Masks && p != candidates
+	if single {
+		scales += ", plain *float32, packed *uint16"
+		doc += " plain has the sub-blocks one after another."
+	}
 	Start(fmt.Sprint(name, s.levels), "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)",
 		doc+" See GridWork.", v)
-	values, groups := Load(Param("values"), GP64()), Load(Param("groups"), GP64())
 	work, chosen := Load(Param("work"), GP64()), Load(Param("chosen"), GP64())
 	bytes := 4 * v.Width
 	stride := 4
+	inMemory := func(r reg.VecVirtual) reg.Register { return r } // the part of a register that is
+	memoryBytes := bytes
+	if p == again {
+		memoryBytes = 4 * AVX2.Width
+		if v.Masks {
+			inMemory = func(r reg.VecVirtual) reg.Register { return r.AsY() }
+		}
+	}
+	load := func(m Mem) reg.VecVirtual {
+		r := v.Vector()
+		VMOVUPS(m, inMemory(r))
+		return r
+	}
 	if p != candidates {
 		stride = 4 * AVX2.Width
 	}
 
 	inverse, scale := v.Vector(), v.Vector()
 	if p == again {
-		scale = v.Load(Mem{Base: Load(Param("scales"), GP64())})
+		scale = load(Mem{Base: Load(Param("scales"), GP64())})
 		inverse = v.Div(v.Load(c.One), scale)
 	} else {
 		var peaks reg.VecVirtual
@@ -146,6 +183,10 @@ func round(v ISA, c constants, s shape, p purpose) {
 		scale = v.Div(v.Load(c.One), inverse)
 	}
 	worth := make([]Op, s.levels) // times the scale
+	if single {
+		VMOVUPS(scale, Mem{Base: work, Disp: levelsAt})
+		worth = nil
+	}
 	for l := range worth {
 		odd := v.Vector()
 		VBROADCASTSS(c.odd[3].Offset(4*l), odd)
@@ -168,14 +209,14 @@ func round(v ISA, c constants, s shape, p purpose) {
 		case rest:
 			VBROADCASTF32X4(m, r)
 		case again:
-			VMOVUPS(m, r)
+			VMOVUPS(m, inMemory(r))
 		}
 		return r
 	}
 	eachGroup := func(label string, next func(), body func(group reg.GPVirtual)) {
 		group, left := GP64(), GP64()
-		MOVQ(values, group)
-		MOVQ(groups, left)
+		Load(Param("values"), group)
+		Load(Param("groups"), left)
 		Label(label)
 		body(group)
 		ADDQ(U32(uint32(s.dim*stride)), group)
@@ -199,7 +240,7 @@ func round(v ISA, c constants, s shape, p purpose) {
 		ADDQ(U32(32*bytes), terms)
 		ADDQ(U8(bytes), codes)
 		ADDQ(U8(v.Width/8), bits)
-		ADDQ(U8(bytes), result)
+		ADDQ(U8(memoryBytes), result)
 	}, func(group reg.GPVirtual) {
 		code, near := v.Vector(), v.Load(c.One)
 		if s.levels == 8 {
@@ -212,34 +253,39 @@ func round(v ISA, c constants, s shape, p purpose) {
 			y := v.Mul(half, m)
 			addLevel(v, c, s, code, y, i)
 			nearest(v, c, near, y)
+			if single {
+				continue
+			}
 			root := value(group, rootArray, i)
-			for l := range s.levels {
-				d := v.Sub(m, worth[l])
+			for l, worth := range worth {
+				d := v.Sub(m, worth)
 				VMOVUPS(v.Mul(v.Mul(root, d), d), Mem{Base: terms, Disp: (i*s.levels + l) * bytes})
 			}
 		}
 		VMOVUPS(code, Mem{Base: codes})
 		storeMask(v, maskOf(v, v.Compare(Less, near, v.Load(c.near))), Mem{Base: bits, Disp: nearAt - changesAt})
 		changes := GP32()
-		if p == again {
-			before := v.Load(Mem{Base: result})
-			VMOVMSKPS(before, changes)
-			VORPS(c.sign, code, code)
-			VBLENDVPS(before, code, before, before)
-			VMOVUPS(before, Mem{Base: result})
-		} else {
+		switch p {
+		case candidates:
 			VMOVUPS(code, Mem{Base: result})
-			before, first := v.Load(c.before), U8(1)
-			if p == rest {
-				before, first = v.Load(c.before4), U8(15)
-			}
+			before := v.Load(c.before)
 			VPERMD(code, before, before)
 			changes = maskOf(v, equal(v, code, before))
 			NOTL(changes)
-			ORL(first, changes)
-			if p == rest {
-				ANDL(Load(Param("mask"), GP64()).(reg.GPVirtual).As32(), changes)
+			ORL(U8(1), changes)
+		case rest:
+			VMOVUPS(code, Mem{Base: result})
+			Load(Param("mask"), changes)
+		case again:
+			before := load(Mem{Base: result})
+			marked := Op(before)
+			if v.Masks {
+				marked = K()
+				VPMOVD2M(before, marked)
 			}
+			changes = maskOf(v, marked)
+			VORPS(c.sign, code, code)
+			VMOVUPS(inMemory(v.Choose(marked, code, before)), Mem{Base: result})
 		}
 		storeMask(v, changes, Mem{Base: bits})
 	})
@@ -283,71 +329,12 @@ func round(v ISA, c constants, s shape, p purpose) {
 	end := item
 	item = GP64()
 	LEAQ(Mem{Base: work, Disp: itemsAt}, item)
-	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
 	CMPQ(item, end)
 	JEQ(LabelRef("found"))
-	Label("item")
-	{
-		lane, list, count := GP64(), GP64(), GP32()
-		MOVL(Mem{Base: item}, count)
-		MOVL(Mem{Base: item, Disp: 4}, lane.As32())
-		MOVL(count, list.As32())
-		SHRL(U8(entryShift), count)
-		ANDL(U32(1<<entryShift-1), list.As32())
-		LEAQ(Mem{Base: lists, Index: list, Scale: 2}, list)
-		code := v.Vector()
-		VPBROADCASTD(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}, code)
-		ANDL(I32(-v.Width), lane.As32())
-		mask := equal(v, v.Load(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}), code)
-		least := v.Choose(mask, v.Load(c.Infinity), v.Load(c.MinusInfinity))
-		best := v.Load(Mem{Base: chosen, Index: lane, Scale: 4})
-		terms := GP64()
-		MOVQ(lane, terms)
-		SHLQ(U8(termShift), terms)
-		ADDQ(work, terms)
-
-		Label("neighbour")
-		for n := range unroll {
-			point, a := GP64(), GP64()
-			MOVWLZX(Mem{Base: list, Disp: 2 * n}, point.As32())
-			e := v.Vector()
-			offsets := GP64()
-			MOVQ(Mem{Base: points, Index: point, Scale: 1}, offsets)
-			for i := range s.dim {
-				MOVBLZX(offsets.As8(), a.As32())
-				if i+1 < s.dim {
-					SHRQ(U8(8), offsets)
-				}
-				term := Mem{Base: terms, Index: a, Scale: uint8(v.Width / 2)}
-				if i == 0 {
-					VMOVUPS(term, e)
-				} else {
-					VADDPS(term, e, e)
-				}
-			}
-			better := v.Compare(Less, e, least)
-			levels := Mem{Base: points, Index: point, Scale: 1, Disp: 8}
-			VMINPS(least, e, least)
-			if v.Masks {
-				VPBROADCASTD(levels, better, best)
-			} else {
-				l := v.Vector()
-				VPBROADCASTD(levels, l)
-				VBLENDVPS(better, l, best, best)
-			}
-		}
-		ADDQ(U8(2*unroll), list)
-		SUBL(U8(unroll), count)
-		JGT(LabelRef("neighbour"))
-		if p == again {
-			// Lanes with the same code may not be to be rounded again.
-			before := v.Load(Mem{Base: chosen, Index: lane, Scale: 4})
-			VBLENDVPS(before, best, before, best)
-		}
-		VMOVUPS(best, Mem{Base: chosen, Index: lane, Scale: 4})
-		ADDQ(U8(8), item)
-		CMPQ(item, end)
-		JNE(LabelRef("item"))
+	if single {
+		closest(c, s, p, item, end, work, chosen)
+	} else {
+		closestInLanes(v, c, s, p, item, end, work, chosen)
 	}
 	Label("found")
 
@@ -356,8 +343,9 @@ func round(v ISA, c constants, s shape, p purpose) {
 	xq, qq := v.Vector(), v.Vector()
 	VXORPS(xq, xq, xq)
 	VXORPS(qq, qq, qq)
-	eachGroup("sum", func() { ADDQ(U8(bytes), chosen) }, func(group reg.GPVirtual) {
-		best := v.Load(Mem{Base: chosen})
+	chosen = Load(Param("chosen"), GP64())
+	eachGroup("sum", func() { ADDQ(U8(memoryBytes), chosen) }, func(group reg.GPVirtual) {
+		best := load(Mem{Base: chosen})
 		for i := range s.dim {
 			at, level := best, v.Vector()
 			if i > 0 {
@@ -370,10 +358,184 @@ func round(v ISA, c constants, s shape, p purpose) {
 		}
 	})
 	sums := Load(Param("sums"), GP64())
-	VMOVUPS(xq, Mem{Base: sums})
-	VMOVUPS(qq, Mem{Base: sums, Disp: bytes})
+	VMOVUPS(inMemory(xq), Mem{Base: sums})
+	VMOVUPS(inMemory(qq), Mem{Base: sums, Disp: memoryBytes})
 	VZEROUPPER()
 	RET()
+}
+
+// loadItem loads what was collected of a combination: the list, the number of
+// neighbours, and the number of the lane, from the first one of the first group on.
+func loadItem(item reg.GPVirtual) (list, count, lane reg.GPVirtual) {
+	list, count, lane = GP64(), GP32(), GP64()
+	MOVL(Mem{Base: item}, count)
+	MOVL(Mem{Base: item, Disp: 4}, lane.As32())
+	MOVL(count, list.As32())
+	SHRL(U8(entryShift), count)
+	ANDL(U32(1<<entryShift-1), list.As32())
+	return list, count, lane
+}
+
+// closestInLanes looks at the neighbours one by one, in all lanes of the group
+// that have the combination.
+func closestInLanes(v ISA, c constants, s shape, p purpose, item, end reg.GPVirtual, work, chosen reg.Register) {
+	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
+	Label("item")
+	list, count, lane := loadItem(item)
+	LEAQ(Mem{Base: lists, Index: list, Scale: 2}, list)
+	code := v.Vector()
+	VPBROADCASTD(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}, code)
+	ANDL(I32(-v.Width), lane.As32())
+	mask := equal(v, v.Load(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}), code)
+	least := v.Choose(mask, v.Load(c.Infinity), v.Load(c.MinusInfinity))
+	best := v.Load(Mem{Base: chosen, Index: lane, Scale: 4})
+	terms := GP64()
+	MOVQ(lane, terms)
+	SHLQ(U8(termShift), terms)
+	ADDQ(work, terms)
+
+	Label("neighbour")
+	for n := range unroll {
+		point, a, offsets := GP64(), GP64(), GP64()
+		MOVWLZX(Mem{Base: list, Disp: 2 * n}, point.As32())
+		MOVQ(Mem{Base: points, Index: point, Scale: 1}, offsets)
+		e := v.Vector()
+		for i := range s.dim {
+			MOVBLZX(offsets.As8(), a.As32())
+			if i+1 < s.dim {
+				SHRQ(U8(8), offsets)
+			}
+			term := Mem{Base: terms, Index: a, Scale: uint8(v.Width / 2)}
+			if i == 0 {
+				VMOVUPS(term, e)
+			} else {
+				VADDPS(term, e, e)
+			}
+		}
+		better := v.Compare(Less, e, least)
+		levels := Mem{Base: points, Index: point, Scale: 1, Disp: 8}
+		VMINPS(least, e, least)
+		if v.Masks {
+			VPBROADCASTD(levels, better, best)
+		} else {
+			l := v.Vector()
+			VPBROADCASTD(levels, l)
+			VBLENDVPS(better, l, best, best)
+		}
+	}
+	ADDQ(U8(2*unroll), list)
+	SUBL(U8(unroll), count)
+	JGT(LabelRef("neighbour"))
+	at := Mem{Base: chosen, Index: lane, Scale: 4}
+	if p == again {
+		// Lanes with the same code may not be to be rounded again.
+		before := v.Load(at)
+		VBLENDVPS(before, best, before, best)
+	}
+	VMOVUPS(best, at)
+	ADDQ(U8(8), item)
+	CMPQ(item, end)
+	JNE(LabelRef("item"))
+}
+
+// closest looks at 16 neighbours at a time for one combination in one lane. The
+// terms of half of the elements fill a vector, in which the levels of a neighbour
+// select.
+func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, chosen reg.Register) {
+	v := AVX512
+	plain, packed := Load(Param("plain"), GP64()), Load(Param("packed"), GP64())
+	subBlock := GP64() // bytes
+	IMUL3Q(U32(uint32(4*s.dim)), Load(Param("groups"), GP64()), subBlock)
+	Label("item")
+	list, count, lane := loadItem(item)
+	LEAQ(Mem{Base: packed, Index: list, Scale: 2}, list)
+	group, at, in := GP64(), GP64(), GP64()
+	MOVQ(lane, group)
+	SHRQ(U8(4), group)
+	ANDL(U8(15), lane.As32())
+	MOVQ(lane, at)
+	if p == rest {
+		ANDQ(U8(3), at)
+	}
+	IMULQ(subBlock, at)
+	ADDQ(plain, at)
+	MOVQ(group, in)
+	SHLQ(U8(map[int]int{4: 4, 8: 5}[s.dim]), in)
+	ADDQ(in, at)
+
+	m, root := ZMM(), ZMM()
+	if s.dim == 8 {
+		VMOVUPS(Mem{Base: at, Disp: mArray}, m.AsY())
+		VMOVUPS(Mem{Base: at, Disp: rootArray}, root.AsY())
+	} else {
+		VMOVUPS(Mem{Base: at, Disp: mArray}, m.AsX())
+		VMOVUPS(Mem{Base: at, Disp: rootArray}, root.AsX())
+	}
+	worth := ZMM()
+	VBROADCASTSS(Mem{Base: work, Index: lane, Scale: 4, Disp: levelsAt}, worth)
+	VMULPS(c.odd[s.bits], worth, worth)
+	var terms [2]reg.VecVirtual
+	for half := range terms {
+		element := v.Load(c.element[s.dim][half])
+		mOf, rootOf := ZMM(), ZMM()
+		VPERMPS(m, element, mOf)
+		VPERMPS(root, element, rootOf)
+		d := v.Sub(mOf, worth)
+		terms[half] = v.Mul(v.Mul(rootOf, d), d)
+	}
+
+	least, bits := XMM(), GP32()
+	VMOVSS(c.Infinity, least)
+	Label("neighbours")
+	levels, e := ZMM(), ZMM()
+	VPMOVZXWD(Mem{Base: list}, levels)
+	for i := range s.dim {
+		selected, term := ZMM(), ZMM()
+		if i == 0 {
+			VMOVDQU32(levels, selected)
+		} else {
+			VPSRLD(U8(s.bits*i), levels, selected)
+		}
+		half := s.dim / 2
+		VPTERNLOGD(U8(0xea), v.Load(c.first[s.dim][i%half]), v.Load(c.levelMask[s.bits]), selected)
+		VPERMPS(terms[i/half], selected, term)
+		if i == 0 {
+			e = term
+		} else {
+			VADDPS(term, e, e)
+		}
+	}
+	number, k := ZMM(), K()
+	VPBROADCASTD(count, number)
+	VPCMPGTD(c.Lanes, number, k)
+	e = v.Choose(k, e, v.Load(c.Infinity))
+	low, high := ZMM(), ZMM()
+	VEXTRACTF64X4(U8(1), e, high.AsY())
+	VMINPS(high.AsY(), e.AsY(), low.AsY())
+	VEXTRACTF32X4(U8(1), low.AsY(), high.AsX())
+	VMINPS(high.AsX(), low.AsX(), low.AsX())
+	VSHUFPS(U8(0x4e), low.AsX(), low.AsX(), high.AsX())
+	VMINPS(high.AsX(), low.AsX(), low.AsX())
+	VSHUFPS(U8(0xb1), low.AsX(), low.AsX(), high.AsX())
+	VMINPS(high.AsX(), low.AsX(), low.AsX())
+	VUCOMISS(least, low.AsX())
+	JCC(LabelRef("others"))
+	VMOVAPS(low.AsX(), least)
+	VBROADCASTSS(low.AsX(), low)
+	first := maskOf(v, v.Compare(Equal, e, low))
+	BSFL(first, first)
+	MOVWLZX(Mem{Base: list, Index: first, Scale: 2}, bits)
+	Label("others")
+	ADDQ(U8(32), list)
+	SUBL(U8(16), count)
+	JGT(LabelRef("neighbours"))
+	ORL(U32(1<<31), bits)
+	SHLQ(U8(map[purpose]int{rest: 6, again: 5}[p]), group)
+	ADDQ(chosen, group)
+	MOVL(bits, Mem{Base: group, Index: lane, Scale: 4})
+	ADDQ(U8(8), item)
+	CMPQ(item, end)
+	JNE(LabelRef("item"))
 }
 
 // storeMask stores a bit for each lane.

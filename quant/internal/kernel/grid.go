@@ -13,8 +13,9 @@ type Grid struct {
 	// and up, and where they start; for a point, bits 23 and up are 0, and the
 	// others are its number. Starts leaves out those that cannot be the closest
 	// where no element is near to where its level changes.
-	Lists       []uint16
-	Starts, All []uint32
+	// Packed has the bits of those in Lists, and 16 more places.
+	Lists, Packed []uint16
+	Starts, All   []uint32
 }
 
 // GridStep is what Lists has for each combination a multiple of: the first one

@@ -125,7 +125,7 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 				}
 			}
 		}
-		if !g.again(s, b, first, groups) {
+		if !g.again(s, b, first, groups, width) {
 			return false
 		}
 	}
@@ -175,7 +175,7 @@ func (g *Grid) try(values *float32, groups int, peak float32, numerators, terms 
 // rest does for eight sub-blocks what try does, with candidates 16 and up.
 func (g *Grid) rest(s *GridSearch, b *GridWork, first, groups int) {
 	for half := range 2 {
-		mask := 0
+		var mask uint32
 		for i := range 4 {
 			b.restPeaks[i] = 1
 			if at := first + 4*half + i; !b.zero[at] {
@@ -186,9 +186,9 @@ func (g *Grid) rest(s *GridSearch, b *GridWork, first, groups int) {
 		mask &= 1<<(4*(s.Candidates-16)) - 1
 		starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
 		if g.Levels == 3 {
-			gridRest3AVX512(&b.lanes[4*half], groups, &b.restPeaks[0], &s.RestNumerators[0], mask, starts, all, lists, points, b.aligned(), &b.chosenRest[half][0], &b.sumsRest[half][0])
+			gridRest3AVX512(&b.lanes[4*half], groups, &b.restPeaks[0], &s.RestNumerators[0], mask, &b.values[(first+4*half)*s.Size], &g.Packed[0], starts, all, lists, points, b.aligned(), &b.chosenRest[half][0], &b.sumsRest[half][0])
 		} else {
-			gridRest8AVX512(&b.lanes[4*half], groups, &b.restPeaks[0], &s.RestNumerators[0], mask, starts, all, lists, points, b.aligned(), &b.chosenRest[half][0], &b.sumsRest[half][0])
+			gridRest8AVX512(&b.lanes[4*half], groups, &b.restPeaks[0], &s.RestNumerators[0], mask, &b.values[(first+4*half)*s.Size], &g.Packed[0], starts, all, lists, points, b.aligned(), &b.chosenRest[half][0], &b.sumsRest[half][0])
 		}
 	}
 }
@@ -216,7 +216,7 @@ func (c *choice) better(sums []float32, width, n, step int) int {
 
 // again rounds what is marked as moved in eight sub-blocks once more, with the
 // scale they have. It reports whether it could.
-func (g *Grid) again(s *GridSearch, b *GridWork, first, groups int) bool {
+func (g *Grid) again(s *GridSearch, b *GridWork, first, groups, width int) bool {
 	scales := b.Scales[first:][:8]
 	var lanes [8]float32
 	var marks [8]uint32
@@ -243,9 +243,15 @@ func (g *Grid) again(s *GridSearch, b *GridWork, first, groups int) bool {
 		return true
 	}
 	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
-	if g.Levels == 3 {
+	plain, packed := &b.values[first*s.Size], &g.Packed[0]
+	switch {
+	case g.Levels == 3 && width == 16:
+		gridAgain3AVX512(&b.lanes[0], groups, &lanes[0], plain, packed, starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])
+	case g.Levels == 3:
 		gridAgain3AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])
-	} else {
+	case width == 16:
+		gridAgain8AVX512(&b.lanes[0], groups, &lanes[0], plain, packed, starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])
+	default:
 		gridAgain8AVX2(&b.lanes[0], groups, &lanes[0], starts, all, lists, points, b.aligned(), &b.chosenAgain[0], &b.sumsAgain[0])
 	}
 	for lane := range lanes {

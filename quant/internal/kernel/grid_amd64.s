@@ -294,71 +294,247 @@ DATA gridConstants<>+496(SB)/4, $0x0000000b
 DATA gridConstants<>+500(SB)/4, $0x0000000c
 DATA gridConstants<>+504(SB)/4, $0x0000000d
 DATA gridConstants<>+508(SB)/4, $0x0000000e
-DATA gridConstants<>+512(SB)/4, $0x0000000c
-DATA gridConstants<>+516(SB)/4, $0x0000000d
-DATA gridConstants<>+520(SB)/4, $0x0000000e
-DATA gridConstants<>+524(SB)/4, $0x0000000f
-DATA gridConstants<>+528(SB)/4, $0x00000000
-DATA gridConstants<>+532(SB)/4, $0x00000001
-DATA gridConstants<>+536(SB)/4, $0x00000002
-DATA gridConstants<>+540(SB)/4, $0x00000003
-DATA gridConstants<>+544(SB)/4, $0x00000004
-DATA gridConstants<>+548(SB)/4, $0x00000005
-DATA gridConstants<>+552(SB)/4, $0x00000006
-DATA gridConstants<>+556(SB)/4, $0x00000007
-DATA gridConstants<>+560(SB)/4, $0x00000008
-DATA gridConstants<>+564(SB)/4, $0x00000009
-DATA gridConstants<>+568(SB)/4, $0x0000000a
-DATA gridConstants<>+572(SB)/4, $0x0000000b
-DATA gridConstants<>+576(SB)/4, $0x0ac00000
-DATA gridConstants<>+580(SB)/4, $0x0ac00000
-DATA gridConstants<>+584(SB)/4, $0x0ac00000
-DATA gridConstants<>+588(SB)/4, $0x0ac00000
-DATA gridConstants<>+592(SB)/4, $0x0ac00000
-DATA gridConstants<>+596(SB)/4, $0x0ac00000
-DATA gridConstants<>+600(SB)/4, $0x0ac00000
-DATA gridConstants<>+604(SB)/4, $0x0ac00000
-DATA gridConstants<>+608(SB)/4, $0x0ac00000
-DATA gridConstants<>+612(SB)/4, $0x0ac00000
-DATA gridConstants<>+616(SB)/4, $0x0ac00000
-DATA gridConstants<>+620(SB)/4, $0x0ac00000
-DATA gridConstants<>+624(SB)/4, $0x0ac00000
-DATA gridConstants<>+628(SB)/4, $0x0ac00000
-DATA gridConstants<>+632(SB)/4, $0x0ac00000
-DATA gridConstants<>+636(SB)/4, $0x0ac00000
+DATA gridConstants<>+512(SB)/4, $0x0ac00000
+DATA gridConstants<>+516(SB)/4, $0x0ac00000
+DATA gridConstants<>+520(SB)/4, $0x0ac00000
+DATA gridConstants<>+524(SB)/4, $0x0ac00000
+DATA gridConstants<>+528(SB)/4, $0x0ac00000
+DATA gridConstants<>+532(SB)/4, $0x0ac00000
+DATA gridConstants<>+536(SB)/4, $0x0ac00000
+DATA gridConstants<>+540(SB)/4, $0x0ac00000
+DATA gridConstants<>+544(SB)/4, $0x0ac00000
+DATA gridConstants<>+548(SB)/4, $0x0ac00000
+DATA gridConstants<>+552(SB)/4, $0x0ac00000
+DATA gridConstants<>+556(SB)/4, $0x0ac00000
+DATA gridConstants<>+560(SB)/4, $0x0ac00000
+DATA gridConstants<>+564(SB)/4, $0x0ac00000
+DATA gridConstants<>+568(SB)/4, $0x0ac00000
+DATA gridConstants<>+572(SB)/4, $0x0ac00000
+DATA gridConstants<>+576(SB)/4, $0x3f800000
+DATA gridConstants<>+580(SB)/4, $0x40400000
+DATA gridConstants<>+584(SB)/4, $0x40a00000
+DATA gridConstants<>+588(SB)/4, $0x40e00000
+DATA gridConstants<>+592(SB)/4, $0x3f800000
+DATA gridConstants<>+596(SB)/4, $0x40400000
+DATA gridConstants<>+600(SB)/4, $0x40a00000
+DATA gridConstants<>+604(SB)/4, $0x40e00000
+DATA gridConstants<>+608(SB)/4, $0x3f800000
+DATA gridConstants<>+612(SB)/4, $0x40400000
+DATA gridConstants<>+616(SB)/4, $0x40a00000
+DATA gridConstants<>+620(SB)/4, $0x40e00000
+DATA gridConstants<>+624(SB)/4, $0x3f800000
+DATA gridConstants<>+628(SB)/4, $0x40400000
+DATA gridConstants<>+632(SB)/4, $0x40a00000
+DATA gridConstants<>+636(SB)/4, $0x40e00000
 DATA gridConstants<>+640(SB)/4, $0x3f800000
 DATA gridConstants<>+644(SB)/4, $0x40400000
 DATA gridConstants<>+648(SB)/4, $0x40a00000
 DATA gridConstants<>+652(SB)/4, $0x40e00000
-DATA gridConstants<>+656(SB)/4, $0x3f800000
-DATA gridConstants<>+660(SB)/4, $0x40400000
-DATA gridConstants<>+664(SB)/4, $0x40a00000
-DATA gridConstants<>+668(SB)/4, $0x40e00000
+DATA gridConstants<>+656(SB)/4, $0x41100000
+DATA gridConstants<>+660(SB)/4, $0x41300000
+DATA gridConstants<>+664(SB)/4, $0x41500000
+DATA gridConstants<>+668(SB)/4, $0x41700000
 DATA gridConstants<>+672(SB)/4, $0x3f800000
 DATA gridConstants<>+676(SB)/4, $0x40400000
 DATA gridConstants<>+680(SB)/4, $0x40a00000
 DATA gridConstants<>+684(SB)/4, $0x40e00000
-DATA gridConstants<>+688(SB)/4, $0x3f800000
-DATA gridConstants<>+692(SB)/4, $0x40400000
-DATA gridConstants<>+696(SB)/4, $0x40a00000
-DATA gridConstants<>+700(SB)/4, $0x40e00000
-DATA gridConstants<>+704(SB)/4, $0x3f800000
-DATA gridConstants<>+708(SB)/4, $0x40400000
-DATA gridConstants<>+712(SB)/4, $0x40a00000
-DATA gridConstants<>+716(SB)/4, $0x40e00000
-DATA gridConstants<>+720(SB)/4, $0x41100000
-DATA gridConstants<>+724(SB)/4, $0x41300000
-DATA gridConstants<>+728(SB)/4, $0x41500000
-DATA gridConstants<>+732(SB)/4, $0x41700000
-DATA gridConstants<>+736(SB)/4, $0x3f800000
-DATA gridConstants<>+740(SB)/4, $0x40400000
-DATA gridConstants<>+744(SB)/4, $0x40a00000
-DATA gridConstants<>+748(SB)/4, $0x40e00000
-DATA gridConstants<>+752(SB)/4, $0x41100000
-DATA gridConstants<>+756(SB)/4, $0x41300000
-DATA gridConstants<>+760(SB)/4, $0x41500000
-DATA gridConstants<>+764(SB)/4, $0x41700000
-GLOBL gridConstants<>(SB), RODATA|NOPTR, $768
+DATA gridConstants<>+688(SB)/4, $0x41100000
+DATA gridConstants<>+692(SB)/4, $0x41300000
+DATA gridConstants<>+696(SB)/4, $0x41500000
+DATA gridConstants<>+700(SB)/4, $0x41700000
+DATA gridConstants<>+704(SB)/4, $0x00000000
+DATA gridConstants<>+708(SB)/4, $0x00000000
+DATA gridConstants<>+712(SB)/4, $0x00000000
+DATA gridConstants<>+716(SB)/4, $0x00000000
+DATA gridConstants<>+720(SB)/4, $0x00000000
+DATA gridConstants<>+724(SB)/4, $0x00000000
+DATA gridConstants<>+728(SB)/4, $0x00000000
+DATA gridConstants<>+732(SB)/4, $0x00000000
+DATA gridConstants<>+736(SB)/4, $0x00000001
+DATA gridConstants<>+740(SB)/4, $0x00000001
+DATA gridConstants<>+744(SB)/4, $0x00000001
+DATA gridConstants<>+748(SB)/4, $0x00000001
+DATA gridConstants<>+752(SB)/4, $0x00000001
+DATA gridConstants<>+756(SB)/4, $0x00000001
+DATA gridConstants<>+760(SB)/4, $0x00000001
+DATA gridConstants<>+764(SB)/4, $0x00000001
+DATA gridConstants<>+768(SB)/4, $0x00000002
+DATA gridConstants<>+772(SB)/4, $0x00000002
+DATA gridConstants<>+776(SB)/4, $0x00000002
+DATA gridConstants<>+780(SB)/4, $0x00000002
+DATA gridConstants<>+784(SB)/4, $0x00000002
+DATA gridConstants<>+788(SB)/4, $0x00000002
+DATA gridConstants<>+792(SB)/4, $0x00000002
+DATA gridConstants<>+796(SB)/4, $0x00000002
+DATA gridConstants<>+800(SB)/4, $0x00000003
+DATA gridConstants<>+804(SB)/4, $0x00000003
+DATA gridConstants<>+808(SB)/4, $0x00000003
+DATA gridConstants<>+812(SB)/4, $0x00000003
+DATA gridConstants<>+816(SB)/4, $0x00000003
+DATA gridConstants<>+820(SB)/4, $0x00000003
+DATA gridConstants<>+824(SB)/4, $0x00000003
+DATA gridConstants<>+828(SB)/4, $0x00000003
+DATA gridConstants<>+832(SB)/4, $0x00000000
+DATA gridConstants<>+836(SB)/4, $0x00000000
+DATA gridConstants<>+840(SB)/4, $0x00000000
+DATA gridConstants<>+844(SB)/4, $0x00000000
+DATA gridConstants<>+848(SB)/4, $0x00000000
+DATA gridConstants<>+852(SB)/4, $0x00000000
+DATA gridConstants<>+856(SB)/4, $0x00000000
+DATA gridConstants<>+860(SB)/4, $0x00000000
+DATA gridConstants<>+864(SB)/4, $0x00000000
+DATA gridConstants<>+868(SB)/4, $0x00000000
+DATA gridConstants<>+872(SB)/4, $0x00000000
+DATA gridConstants<>+876(SB)/4, $0x00000000
+DATA gridConstants<>+880(SB)/4, $0x00000000
+DATA gridConstants<>+884(SB)/4, $0x00000000
+DATA gridConstants<>+888(SB)/4, $0x00000000
+DATA gridConstants<>+892(SB)/4, $0x00000000
+DATA gridConstants<>+896(SB)/4, $0x00000008
+DATA gridConstants<>+900(SB)/4, $0x00000008
+DATA gridConstants<>+904(SB)/4, $0x00000008
+DATA gridConstants<>+908(SB)/4, $0x00000008
+DATA gridConstants<>+912(SB)/4, $0x00000008
+DATA gridConstants<>+916(SB)/4, $0x00000008
+DATA gridConstants<>+920(SB)/4, $0x00000008
+DATA gridConstants<>+924(SB)/4, $0x00000008
+DATA gridConstants<>+928(SB)/4, $0x00000008
+DATA gridConstants<>+932(SB)/4, $0x00000008
+DATA gridConstants<>+936(SB)/4, $0x00000008
+DATA gridConstants<>+940(SB)/4, $0x00000008
+DATA gridConstants<>+944(SB)/4, $0x00000008
+DATA gridConstants<>+948(SB)/4, $0x00000008
+DATA gridConstants<>+952(SB)/4, $0x00000008
+DATA gridConstants<>+956(SB)/4, $0x00000008
+DATA gridConstants<>+960(SB)/4, $0x00000000
+DATA gridConstants<>+964(SB)/4, $0x00000000
+DATA gridConstants<>+968(SB)/4, $0x00000000
+DATA gridConstants<>+972(SB)/4, $0x00000000
+DATA gridConstants<>+976(SB)/4, $0x00000001
+DATA gridConstants<>+980(SB)/4, $0x00000001
+DATA gridConstants<>+984(SB)/4, $0x00000001
+DATA gridConstants<>+988(SB)/4, $0x00000001
+DATA gridConstants<>+992(SB)/4, $0x00000002
+DATA gridConstants<>+996(SB)/4, $0x00000002
+DATA gridConstants<>+1000(SB)/4, $0x00000002
+DATA gridConstants<>+1004(SB)/4, $0x00000002
+DATA gridConstants<>+1008(SB)/4, $0x00000003
+DATA gridConstants<>+1012(SB)/4, $0x00000003
+DATA gridConstants<>+1016(SB)/4, $0x00000003
+DATA gridConstants<>+1020(SB)/4, $0x00000003
+DATA gridConstants<>+1024(SB)/4, $0x00000004
+DATA gridConstants<>+1028(SB)/4, $0x00000004
+DATA gridConstants<>+1032(SB)/4, $0x00000004
+DATA gridConstants<>+1036(SB)/4, $0x00000004
+DATA gridConstants<>+1040(SB)/4, $0x00000005
+DATA gridConstants<>+1044(SB)/4, $0x00000005
+DATA gridConstants<>+1048(SB)/4, $0x00000005
+DATA gridConstants<>+1052(SB)/4, $0x00000005
+DATA gridConstants<>+1056(SB)/4, $0x00000006
+DATA gridConstants<>+1060(SB)/4, $0x00000006
+DATA gridConstants<>+1064(SB)/4, $0x00000006
+DATA gridConstants<>+1068(SB)/4, $0x00000006
+DATA gridConstants<>+1072(SB)/4, $0x00000007
+DATA gridConstants<>+1076(SB)/4, $0x00000007
+DATA gridConstants<>+1080(SB)/4, $0x00000007
+DATA gridConstants<>+1084(SB)/4, $0x00000007
+DATA gridConstants<>+1088(SB)/4, $0x00000000
+DATA gridConstants<>+1092(SB)/4, $0x00000000
+DATA gridConstants<>+1096(SB)/4, $0x00000000
+DATA gridConstants<>+1100(SB)/4, $0x00000000
+DATA gridConstants<>+1104(SB)/4, $0x00000000
+DATA gridConstants<>+1108(SB)/4, $0x00000000
+DATA gridConstants<>+1112(SB)/4, $0x00000000
+DATA gridConstants<>+1116(SB)/4, $0x00000000
+DATA gridConstants<>+1120(SB)/4, $0x00000000
+DATA gridConstants<>+1124(SB)/4, $0x00000000
+DATA gridConstants<>+1128(SB)/4, $0x00000000
+DATA gridConstants<>+1132(SB)/4, $0x00000000
+DATA gridConstants<>+1136(SB)/4, $0x00000000
+DATA gridConstants<>+1140(SB)/4, $0x00000000
+DATA gridConstants<>+1144(SB)/4, $0x00000000
+DATA gridConstants<>+1148(SB)/4, $0x00000000
+DATA gridConstants<>+1152(SB)/4, $0x00000004
+DATA gridConstants<>+1156(SB)/4, $0x00000004
+DATA gridConstants<>+1160(SB)/4, $0x00000004
+DATA gridConstants<>+1164(SB)/4, $0x00000004
+DATA gridConstants<>+1168(SB)/4, $0x00000004
+DATA gridConstants<>+1172(SB)/4, $0x00000004
+DATA gridConstants<>+1176(SB)/4, $0x00000004
+DATA gridConstants<>+1180(SB)/4, $0x00000004
+DATA gridConstants<>+1184(SB)/4, $0x00000004
+DATA gridConstants<>+1188(SB)/4, $0x00000004
+DATA gridConstants<>+1192(SB)/4, $0x00000004
+DATA gridConstants<>+1196(SB)/4, $0x00000004
+DATA gridConstants<>+1200(SB)/4, $0x00000004
+DATA gridConstants<>+1204(SB)/4, $0x00000004
+DATA gridConstants<>+1208(SB)/4, $0x00000004
+DATA gridConstants<>+1212(SB)/4, $0x00000004
+DATA gridConstants<>+1216(SB)/4, $0x00000008
+DATA gridConstants<>+1220(SB)/4, $0x00000008
+DATA gridConstants<>+1224(SB)/4, $0x00000008
+DATA gridConstants<>+1228(SB)/4, $0x00000008
+DATA gridConstants<>+1232(SB)/4, $0x00000008
+DATA gridConstants<>+1236(SB)/4, $0x00000008
+DATA gridConstants<>+1240(SB)/4, $0x00000008
+DATA gridConstants<>+1244(SB)/4, $0x00000008
+DATA gridConstants<>+1248(SB)/4, $0x00000008
+DATA gridConstants<>+1252(SB)/4, $0x00000008
+DATA gridConstants<>+1256(SB)/4, $0x00000008
+DATA gridConstants<>+1260(SB)/4, $0x00000008
+DATA gridConstants<>+1264(SB)/4, $0x00000008
+DATA gridConstants<>+1268(SB)/4, $0x00000008
+DATA gridConstants<>+1272(SB)/4, $0x00000008
+DATA gridConstants<>+1276(SB)/4, $0x00000008
+DATA gridConstants<>+1280(SB)/4, $0x0000000c
+DATA gridConstants<>+1284(SB)/4, $0x0000000c
+DATA gridConstants<>+1288(SB)/4, $0x0000000c
+DATA gridConstants<>+1292(SB)/4, $0x0000000c
+DATA gridConstants<>+1296(SB)/4, $0x0000000c
+DATA gridConstants<>+1300(SB)/4, $0x0000000c
+DATA gridConstants<>+1304(SB)/4, $0x0000000c
+DATA gridConstants<>+1308(SB)/4, $0x0000000c
+DATA gridConstants<>+1312(SB)/4, $0x0000000c
+DATA gridConstants<>+1316(SB)/4, $0x0000000c
+DATA gridConstants<>+1320(SB)/4, $0x0000000c
+DATA gridConstants<>+1324(SB)/4, $0x0000000c
+DATA gridConstants<>+1328(SB)/4, $0x0000000c
+DATA gridConstants<>+1332(SB)/4, $0x0000000c
+DATA gridConstants<>+1336(SB)/4, $0x0000000c
+DATA gridConstants<>+1340(SB)/4, $0x0000000c
+DATA gridConstants<>+1344(SB)/4, $0x00000003
+DATA gridConstants<>+1348(SB)/4, $0x00000003
+DATA gridConstants<>+1352(SB)/4, $0x00000003
+DATA gridConstants<>+1356(SB)/4, $0x00000003
+DATA gridConstants<>+1360(SB)/4, $0x00000003
+DATA gridConstants<>+1364(SB)/4, $0x00000003
+DATA gridConstants<>+1368(SB)/4, $0x00000003
+DATA gridConstants<>+1372(SB)/4, $0x00000003
+DATA gridConstants<>+1376(SB)/4, $0x00000003
+DATA gridConstants<>+1380(SB)/4, $0x00000003
+DATA gridConstants<>+1384(SB)/4, $0x00000003
+DATA gridConstants<>+1388(SB)/4, $0x00000003
+DATA gridConstants<>+1392(SB)/4, $0x00000003
+DATA gridConstants<>+1396(SB)/4, $0x00000003
+DATA gridConstants<>+1400(SB)/4, $0x00000003
+DATA gridConstants<>+1404(SB)/4, $0x00000003
+DATA gridConstants<>+1408(SB)/4, $0x00000007
+DATA gridConstants<>+1412(SB)/4, $0x00000007
+DATA gridConstants<>+1416(SB)/4, $0x00000007
+DATA gridConstants<>+1420(SB)/4, $0x00000007
+DATA gridConstants<>+1424(SB)/4, $0x00000007
+DATA gridConstants<>+1428(SB)/4, $0x00000007
+DATA gridConstants<>+1432(SB)/4, $0x00000007
+DATA gridConstants<>+1436(SB)/4, $0x00000007
+DATA gridConstants<>+1440(SB)/4, $0x00000007
+DATA gridConstants<>+1444(SB)/4, $0x00000007
+DATA gridConstants<>+1448(SB)/4, $0x00000007
+DATA gridConstants<>+1452(SB)/4, $0x00000007
+DATA gridConstants<>+1456(SB)/4, $0x00000007
+DATA gridConstants<>+1460(SB)/4, $0x00000007
+DATA gridConstants<>+1464(SB)/4, $0x00000007
+DATA gridConstants<>+1468(SB)/4, $0x00000007
+GLOBL gridConstants<>(SB), RODATA|NOPTR, $1472
 
 // func gridSplitAVX2(x *float32, importance *float32, variance float32, base float32, size int, even int, values *float32, signs *uint8, peaks *float32, lows *float32) (bits uint32)
 // Requires: AVX, AVX2, POPCNT
@@ -672,43 +848,41 @@ next:
 
 // func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $8-88
-	MOVQ         values+0(FP), AX
-	MOVQ         groups+8(FP), CX
-	MOVQ         work+64(FP), DX
-	MOVQ         chosen+72(FP), BX
+TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-88
+	MOVQ         work+64(FP), AX
+	MOVQ         chosen+72(FP), CX
 	VBROADCASTSS peak+16(FP), Y0
-	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Y1
+	MOVQ         numerators+24(FP), DX
+	VMOVUPS      (DX), Y1
 	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+704(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VBROADCASTSS gridConstants<>+708(SB), Y3
+	VBROADCASTSS gridConstants<>+644(SB), Y3
 	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS gridConstants<>+712(SB), Y4
+	VBROADCASTSS gridConstants<>+648(SB), Y4
 	VMULPS       Y4, Y1, Y1
 	VMOVUPS      gridConstants<>+0(SB), Y4
 	VMULPS       Y4, Y0, Y0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R8
-	LEAQ 17928(DX), R9
-	MOVQ BX, R10
-	MOVQ AX, R11
-	MOVQ CX, R12
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), SI
+	LEAQ 17928(AX), DI
+	MOVQ CX, R8
+	MOVQ values+0(FP), R9
+	MOVQ groups+8(FP), R10
 
 round:
 	VMOVUPS      constants<>+192(SB), Y5
 	VXORPS       Y4, Y4, Y4
-	VBROADCASTSS (R11), Y6
+	VBROADCASTSS (R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -720,20 +894,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2048(R11), Y7
+	VBROADCASTSS 2048(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, (SI)
+	VMOVUPS      Y8, (DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 32(SI)
+	VMOVUPS      Y8, 32(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 64(SI)
-	VBROADCASTSS 4(R11), Y6
+	VMOVUPS      Y6, 64(DX)
+	VBROADCASTSS 4(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -746,20 +920,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2052(R11), Y7
+	VBROADCASTSS 2052(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 96(SI)
+	VMOVUPS      Y8, 96(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 128(SI)
+	VMOVUPS      Y8, 128(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 160(SI)
-	VBROADCASTSS 8(R11), Y6
+	VMOVUPS      Y6, 160(DX)
+	VBROADCASTSS 8(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -772,20 +946,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2056(R11), Y7
+	VBROADCASTSS 2056(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 192(SI)
+	VMOVUPS      Y8, 192(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 224(SI)
+	VMOVUPS      Y8, 224(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 256(SI)
-	VBROADCASTSS 12(R11), Y6
+	VMOVUPS      Y6, 256(DX)
+	VBROADCASTSS 12(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -798,20 +972,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2060(R11), Y7
+	VBROADCASTSS 2060(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 288(SI)
+	VMOVUPS      Y8, 288(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 320(SI)
+	VMOVUPS      Y8, 320(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 352(SI)
-	VBROADCASTSS 16(R11), Y6
+	VMOVUPS      Y6, 352(DX)
+	VBROADCASTSS 16(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -824,20 +998,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2064(R11), Y7
+	VBROADCASTSS 2064(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 384(SI)
+	VMOVUPS      Y8, 384(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 416(SI)
+	VMOVUPS      Y8, 416(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 448(SI)
-	VBROADCASTSS 20(R11), Y6
+	VMOVUPS      Y6, 448(DX)
+	VBROADCASTSS 20(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -850,20 +1024,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2068(R11), Y7
+	VBROADCASTSS 2068(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 480(SI)
+	VMOVUPS      Y8, 480(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 512(SI)
+	VMOVUPS      Y8, 512(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 544(SI)
-	VBROADCASTSS 24(R11), Y6
+	VMOVUPS      Y6, 544(DX)
+	VBROADCASTSS 24(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -876,20 +1050,20 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2072(R11), Y7
+	VBROADCASTSS 2072(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 576(SI)
+	VMOVUPS      Y8, 576(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 608(SI)
+	VMOVUPS      Y8, 608(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 640(SI)
-	VBROADCASTSS 28(R11), Y6
+	VMOVUPS      Y6, 640(DX)
+	VBROADCASTSS 28(R9), Y6
 	VMULPS       Y6, Y0, Y7
 	VMOVUPS      constants<>+192(SB), Y8
 	VCMPPS       $0x1e, Y8, Y7, Y8
@@ -902,242 +1076,244 @@ round:
 	VSUBPS       Y8, Y7, Y8
 	VANDPS       constants<>+128(SB), Y8, Y8
 	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2076(R11), Y7
+	VBROADCASTSS 2076(R9), Y7
 	VSUBPS       Y2, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 672(SI)
+	VMOVUPS      Y8, 672(DX)
 	VSUBPS       Y3, Y6, Y8
 	VMULPS       Y8, Y7, Y9
 	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 704(SI)
+	VMOVUPS      Y8, 704(DX)
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y6, Y7, Y7
 	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 736(SI)
-	VMOVUPS      Y4, (R8)
+	VMOVUPS      Y6, 736(DX)
+	VMOVUPS      Y4, (SI)
 	VMOVUPS      gridConstants<>+256(SB), Y6
 	VCMPPS       $0x11, Y6, Y5, Y5
-	VMOVMSKPS    Y5, R13
-	MOVB         R13, 16(R9)
-	VMOVUPS      Y4, (R10)
+	VMOVMSKPS    Y5, R11
+	MOVB         R11, 16(DI)
+	VMOVUPS      Y4, (R8)
 	VMOVUPS      gridConstants<>+448(SB), Y5
 	VPERMD       Y4, Y5, Y5
 	VPCMPEQD     Y4, Y5, Y4
-	VMOVMSKPS    Y4, R13
-	NOTL         R13
-	ORL          $0x01, R13
-	MOVB         R13, (R9)
-	ADDQ         $0x00000020, R11
-	ADDQ         $0x00000400, SI
+	VMOVMSKPS    Y4, R11
+	NOTL         R11
+	ORL          $0x01, R11
+	MOVB         R11, (DI)
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000400, DX
+	ADDQ         $0x20, SI
+	ADDQ         $0x01, DI
 	ADDQ         $0x20, R8
-	ADDQ         $0x01, R9
-	ADDQ         $0x20, R10
-	DECQ         R12
+	DECQ         R10
 	JNE          round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+32(FP), R8
-	MOVQ  all+40(FP), R9
-	MOVQ  17928(DX), R10
-	MOVQ  17944(DX), R11
-	TESTQ R10, R10
+	LEAQ  16896(AX), DX
+	MOVQ  starts+32(FP), SI
+	MOVQ  all+40(FP), DI
+	MOVQ  17928(AX), R8
+	MOVQ  17944(AX), R9
+	TESTQ R8, R8
 	JEQ   collected0
 
 collect0:
-	BSFQ    R10, DI
-	LEAQ    -1(R10), R12
-	MOVL    16384(DX)(DI*4), R13
-	MOVQ    R8, R14
-	BTQ     DI, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	MOVL    R13, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R8, BX
+	LEAQ    -1(R8), R10
+	MOVL    16384(AX)(BX*4), R11
+	MOVQ    SI, R12
+	BTQ     BX, R9
+	CMOVQCS DI, R12
+	MOVL    (R12)(R11*4), R11
+	MOVL    R11, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R12
+	CMPL    R11, $0x00800000
+	CMOVQCC R12, DX
+	ANDQ    R10, R8
 	JNE     collect0
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+48(FP), R8
-	MOVQ points+56(FP), R9
-	CMPQ DI, SI
+	LEAQ 16896(AX), BX
+	CMPQ BX, DX
 	JEQ  found
+	MOVQ lists+48(FP), SI
+	MOVQ points+56(FP), DI
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Y0
+	MOVL         (BX), R9
+	MOVL         4(BX), R10
+	MOVL         R9, R8
+	SHRL         $0x17, R9
+	ANDL         $0x007fffff, R8
+	LEAQ         (SI)(R8*2), R8
+	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
-	VMOVUPS      16384(DX)(R10*4), Y1
+	VMOVUPS      16384(AX)(R10*4), Y1
 	VPCMPEQD     Y1, Y0, Y0
 	VMOVUPS      constants<>+256(SB), Y1
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMOVUPS      (BX)(R10*4), Y1
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	VMOVUPS      (CX)(R10*4), Y1
+	MOVQ         R10, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
 
 neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      (R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      2(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
+	ADDQ         $0x04, R8
+	SUBL         $0x02, R9
 	JGT          neighbour
-	VMOVUPS      Y1, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
+	VMOVUPS      Y1, (CX)(R10*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Y0
+	VMOVUPS gridConstants<>+576(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    CX, CX
+	MOVQ    chosen+72(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (BX), Y3
+	VMOVUPS      (AX), Y3
 	VPERMPS      Y0, Y3, Y4
-	VBROADCASTSS 3072(AX), Y5
+	VBROADCASTSS 3072(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1024(AX), Y5
+	VBROADCASTSS 1024(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x02, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3076(AX), Y5
+	VBROADCASTSS 3076(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1028(AX), Y5
+	VBROADCASTSS 1028(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x04, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3080(AX), Y5
+	VBROADCASTSS 3080(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1032(AX), Y5
+	VBROADCASTSS 1032(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x06, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3084(AX), Y5
+	VBROADCASTSS 3084(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1036(AX), Y5
+	VBROADCASTSS 1036(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x08, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3088(AX), Y5
+	VBROADCASTSS 3088(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1040(AX), Y5
+	VBROADCASTSS 1040(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x0a, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3092(AX), Y5
+	VBROADCASTSS 3092(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1044(AX), Y5
+	VBROADCASTSS 1044(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x0c, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3096(AX), Y5
+	VBROADCASTSS 3096(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1048(AX), Y5
+	VBROADCASTSS 1048(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x0e, Y3, Y3
 	VPERMPS      Y0, Y3, Y3
-	VBROADCASTSS 3100(AX), Y4
+	VBROADCASTSS 3100(CX), Y4
 	VMULPS       Y3, Y4, Y4
 	VADDPS       Y4, Y1, Y1
-	VBROADCASTSS 1052(AX), Y4
+	VBROADCASTSS 1052(CX), Y4
 	VMULPS       Y3, Y4, Y4
 	VMULPS       Y3, Y4, Y3
 	VADDPS       Y3, Y2, Y2
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x20, BX
-	DECQ         CX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x20, AX
+	DECQ         DX
 	JNE          sum
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Y1, (AX)
@@ -1147,43 +1323,41 @@ sum:
 
 // func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $8-88
-	MOVQ         values+0(FP), AX
-	MOVQ         groups+8(FP), CX
-	MOVQ         work+64(FP), DX
-	MOVQ         chosen+72(FP), BX
+TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
+	MOVQ         work+64(FP), AX
+	MOVQ         chosen+72(FP), CX
 	VBROADCASTSS peak+16(FP), Z0
-	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Z1
+	MOVQ         numerators+24(FP), DX
+	VMOVUPS      (DX), Z1
 	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+704(SB), Z3
+	VBROADCASTSS gridConstants<>+640(SB), Z3
 	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+708(SB), Z4
+	VBROADCASTSS gridConstants<>+644(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+712(SB), Z5
+	VBROADCASTSS gridConstants<>+648(SB), Z5
 	VMULPS       Z5, Z1, Z1
 	VMOVUPS      gridConstants<>+0(SB), Z5
 	VMULPS       Z5, Z0, Z0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R9
-	LEAQ 17928(DX), R10
-	MOVQ BX, R11
-	MOVQ AX, R12
-	MOVQ CX, R13
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), DI
+	LEAQ 17928(AX), R8
+	MOVQ CX, R9
+	MOVQ values+0(FP), R10
+	MOVQ groups+8(FP), R11
 
 round:
 	VMOVUPS      constants<>+192(SB), Z6
 	VXORPS       Z5, Z5, Z5
-	VBROADCASTSS (R12), Z7
+	VBROADCASTSS (R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1194,20 +1368,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2048(R12), Z8
+	VBROADCASTSS 2048(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, (SI)
+	VMOVUPS      Z9, (DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 64(SI)
+	VMOVUPS      Z9, 64(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 128(SI)
-	VBROADCASTSS 4(R12), Z7
+	VMOVUPS      Z7, 128(DX)
+	VBROADCASTSS 4(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1219,20 +1393,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2052(R12), Z8
+	VBROADCASTSS 2052(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 192(SI)
+	VMOVUPS      Z9, 192(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 256(SI)
+	VMOVUPS      Z9, 256(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 320(SI)
-	VBROADCASTSS 8(R12), Z7
+	VMOVUPS      Z7, 320(DX)
+	VBROADCASTSS 8(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1244,20 +1418,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2056(R12), Z8
+	VBROADCASTSS 2056(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 384(SI)
+	VMOVUPS      Z9, 384(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 448(SI)
+	VMOVUPS      Z9, 448(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 512(SI)
-	VBROADCASTSS 12(R12), Z7
+	VMOVUPS      Z7, 512(DX)
+	VBROADCASTSS 12(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1269,20 +1443,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2060(R12), Z8
+	VBROADCASTSS 2060(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 576(SI)
+	VMOVUPS      Z9, 576(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 640(SI)
+	VMOVUPS      Z9, 640(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 704(SI)
-	VBROADCASTSS 16(R12), Z7
+	VMOVUPS      Z7, 704(DX)
+	VBROADCASTSS 16(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1294,20 +1468,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2064(R12), Z8
+	VBROADCASTSS 2064(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 768(SI)
+	VMOVUPS      Z9, 768(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 832(SI)
+	VMOVUPS      Z9, 832(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 896(SI)
-	VBROADCASTSS 20(R12), Z7
+	VMOVUPS      Z7, 896(DX)
+	VBROADCASTSS 20(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1319,20 +1493,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2068(R12), Z8
+	VBROADCASTSS 2068(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 960(SI)
+	VMOVUPS      Z9, 960(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1024(SI)
+	VMOVUPS      Z9, 1024(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 1088(SI)
-	VBROADCASTSS 24(R12), Z7
+	VMOVUPS      Z7, 1088(DX)
+	VBROADCASTSS 24(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1344,20 +1518,20 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2072(R12), Z8
+	VBROADCASTSS 2072(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1152(SI)
+	VMOVUPS      Z9, 1152(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1216(SI)
+	VMOVUPS      Z9, 1216(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 1280(SI)
-	VBROADCASTSS 28(R12), Z7
+	VMOVUPS      Z7, 1280(DX)
+	VBROADCASTSS 28(R10), Z7
 	VMULPS       Z7, Z0, Z8
 	VMOVUPS      constants<>+192(SB), Z9
 	VCMPPS       $0x1e, Z9, Z8, K1
@@ -1369,265 +1543,267 @@ round:
 	VPADDD       Z9, Z5, K2, Z5
 	VREDUCEPS    $0x00, Z8, Z8
 	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2076(R12), Z8
+	VBROADCASTSS 2076(R10), Z8
 	VSUBPS       Z3, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1344(SI)
+	VMOVUPS      Z9, 1344(DX)
 	VSUBPS       Z4, Z7, Z9
 	VMULPS       Z9, Z8, Z10
 	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1408(SI)
+	VMOVUPS      Z9, 1408(DX)
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z7, Z8, Z8
 	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 1472(SI)
-	VMOVUPS      Z5, (R9)
+	VMOVUPS      Z7, 1472(DX)
+	VMOVUPS      Z5, (DI)
 	VMOVUPS      gridConstants<>+256(SB), Z7
 	VCMPPS       $0x11, Z7, Z6, K1
-	KMOVW        K1, R14
-	MOVW         R14, 16(R10)
-	VMOVUPS      Z5, (R11)
+	KMOVW        K1, R12
+	MOVW         R12, 16(R8)
+	VMOVUPS      Z5, (R9)
 	VMOVUPS      gridConstants<>+448(SB), Z6
 	VPERMD       Z5, Z6, Z6
 	VPCMPEQD     Z5, Z6, K1
-	KMOVW        K1, R14
-	NOTL         R14
-	ORL          $0x01, R14
-	MOVW         R14, (R10)
-	ADDQ         $0x00000020, R12
-	ADDQ         $0x00000800, SI
+	KMOVW        K1, R12
+	NOTL         R12
+	ORL          $0x01, R12
+	MOVW         R12, (R8)
+	ADDQ         $0x00000020, R10
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x40, DI
+	ADDQ         $0x02, R8
 	ADDQ         $0x40, R9
-	ADDQ         $0x02, R10
-	ADDQ         $0x40, R11
-	DECQ         R13
+	DECQ         R11
 	JNE          round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+32(FP), R9
-	MOVQ  all+40(FP), R10
-	MOVQ  17928(DX), R11
-	MOVQ  17944(DX), R12
-	TESTQ R11, R11
+	LEAQ  16896(AX), DX
+	MOVQ  starts+32(FP), DI
+	MOVQ  all+40(FP), R8
+	MOVQ  17928(AX), R9
+	MOVQ  17944(AX), R10
+	TESTQ R9, R9
 	JEQ   collected0
 
 collect0:
-	BSFQ    R11, DI
-	LEAQ    -1(R11), R13
-	MOVL    16384(DX)(DI*4), R14
-	MOVQ    R9, R15
-	BTQ     DI, R12
-	CMOVQCS R10, R15
-	MOVL    (R15)(R14*4), R14
-	MOVL    R14, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R15
-	CMPL    R14, $0x00800000
-	CMOVQCC R15, SI
-	ANDQ    R13, R11
+	BSFQ    R9, BX
+	LEAQ    -1(R9), R11
+	MOVL    16384(AX)(BX*4), R12
+	MOVQ    DI, R13
+	BTQ     BX, R10
+	CMOVQCS R8, R13
+	MOVL    (R13)(R12*4), R12
+	MOVL    R12, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R13
+	CMPL    R12, $0x00800000
+	CMOVQCC R13, DX
+	ANDQ    R11, R9
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+32(FP), DI
-	MOVQ  all+40(FP), R9
-	MOVQ  17936(DX), R10
-	MOVQ  17952(DX), R11
-	TESTQ R10, R10
+	MOVQ  starts+32(FP), BX
+	MOVQ  all+40(FP), DI
+	MOVQ  17936(AX), R8
+	MOVQ  17952(AX), R9
+	TESTQ R8, R8
 	JEQ   collected1
 
 collect1:
-	BSFQ    R10, R8
-	LEAQ    -1(R10), R12
-	MOVL    16640(DX)(R8*4), R13
-	MOVQ    DI, R14
-	BTQ     R8, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	ADDL    $0x40, R8
-	MOVL    R13, (SI)
-	MOVL    R8, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R8, SI
+	LEAQ    -1(R8), R10
+	MOVL    16640(AX)(SI*4), R11
+	MOVQ    BX, R12
+	BTQ     SI, R9
+	CMOVQCS DI, R12
+	MOVL    (R12)(R11*4), R11
+	ADDL    $0x40, SI
+	MOVL    R11, (DX)
+	MOVL    SI, 4(DX)
+	LEAQ    8(DX), R12
+	CMPL    R11, $0x00800000
+	CMOVQCC R12, DX
+	ANDQ    R10, R8
 	JNE     collect1
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+48(FP), R8
-	MOVQ points+56(FP), R9
-	CMPQ DI, SI
+	LEAQ 16896(AX), BX
+	CMPQ BX, DX
 	JEQ  found
+	MOVQ lists+48(FP), SI
+	MOVQ points+56(FP), DI
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Z0
+	MOVL         (BX), R9
+	MOVL         4(BX), R10
+	MOVL         R9, R8
+	SHRL         $0x17, R9
+	ANDL         $0x007fffff, R8
+	LEAQ         (SI)(R8*2), R8
+	VPBROADCASTD 16384(AX)(R10*4), Z0
 	ANDL         $-16, R10
-	VMOVUPS      16384(DX)(R10*4), Z1
+	VMOVUPS      16384(AX)(R10*4), Z1
 	VPCMPEQD     Z1, Z0, K1
 	VMOVUPS      constants<>+256(SB), Z0
 	VMOVUPS      constants<>+320(SB), Z1
 	VBLENDMPS    Z0, Z1, K1, Z2
-	VMOVUPS      (BX)(R10*4), Z0
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	VMOVUPS      (CX)(R10*4), Z0
+	MOVQ         R10, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
 
 neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVWLZX      (R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	MOVWLZX      2(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	ADDQ         $0x04, R8
+	SUBL         $0x02, R9
 	JGT          neighbour
-	VMOVUPS      Z0, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
+	VMOVUPS      Z0, (CX)(R10*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Z0
+	VMOVUPS gridConstants<>+576(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    CX, CX
+	MOVQ    chosen+72(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (BX), Z3
+	VMOVUPS      (AX), Z3
 	VPERMPS      Z0, Z3, Z4
-	VBROADCASTSS 3072(AX), Z5
+	VBROADCASTSS 3072(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1024(AX), Z5
+	VBROADCASTSS 1024(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x02, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3076(AX), Z5
+	VBROADCASTSS 3076(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1028(AX), Z5
+	VBROADCASTSS 1028(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x04, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3080(AX), Z5
+	VBROADCASTSS 3080(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1032(AX), Z5
+	VBROADCASTSS 1032(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x06, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3084(AX), Z5
+	VBROADCASTSS 3084(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1036(AX), Z5
+	VBROADCASTSS 1036(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x08, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3088(AX), Z5
+	VBROADCASTSS 3088(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1040(AX), Z5
+	VBROADCASTSS 1040(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x0a, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3092(AX), Z5
+	VBROADCASTSS 3092(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1044(AX), Z5
+	VBROADCASTSS 1044(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x0c, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3096(AX), Z5
+	VBROADCASTSS 3096(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1048(AX), Z5
+	VBROADCASTSS 1048(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x0e, Z3, Z3
 	VPERMPS      Z0, Z3, Z3
-	VBROADCASTSS 3100(AX), Z4
+	VBROADCASTSS 3100(CX), Z4
 	VMULPS       Z3, Z4, Z4
 	VADDPS       Z4, Z1, Z1
-	VBROADCASTSS 1052(AX), Z4
+	VBROADCASTSS 1052(CX), Z4
 	VMULPS       Z3, Z4, Z4
 	VMULPS       Z3, Z4, Z3
 	VADDPS       Z3, Z2, Z2
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x40, BX
-	DECQ         CX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x40, AX
+	DECQ         DX
 	JNE          sum
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Z1, (AX)
@@ -1635,495 +1811,413 @@ sum:
 	VZEROUPPER
 	RET
 
-// func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridRest3AVX512(SB), NOSPLIT, $8-96
-	MOVQ            values+0(FP), AX
-	MOVQ            groups+8(FP), CX
-	MOVQ            work+72(FP), DX
-	MOVQ            chosen+80(FP), BX
-	MOVQ            peaks+16(FP), SI
-	VBROADCASTF32X4 (SI), Z0
-	MOVQ            numerators+24(FP), SI
-	VMOVUPS         (SI), Z1
+// func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
+TEXT ·gridRest3AVX512(SB), NOSPLIT, $0-112
+	MOVQ            work+88(FP), AX
+	MOVQ            chosen+96(FP), CX
+	MOVQ            peaks+16(FP), DX
+	VBROADCASTF32X4 (DX), Z0
+	MOVQ            numerators+24(FP), DX
+	VMOVUPS         (DX), Z1
 	VDIVPS          Z0, Z1, Z0
 	VMOVUPS         constants<>+192(SB), Z1
 	VDIVPS          Z0, Z1, Z1
-	VBROADCASTSS    gridConstants<>+704(SB), Z3
-	VMULPS          Z3, Z1, Z3
-	VBROADCASTSS    gridConstants<>+708(SB), Z4
-	VMULPS          Z4, Z1, Z4
-	VBROADCASTSS    gridConstants<>+712(SB), Z5
-	VMULPS          Z5, Z1, Z1
-	VMOVUPS         gridConstants<>+0(SB), Z5
-	VMULPS          Z5, Z0, Z0
+	VMOVUPS         Z1, 17984(AX)
+	VMOVUPS         gridConstants<>+0(SB), Z1
+	VMULPS          Z1, Z0, Z0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R9
-	LEAQ 17928(DX), R10
-	MOVQ BX, R11
-	MOVQ AX, R12
-	MOVQ CX, R13
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), R8
+	LEAQ 17928(AX), R9
+	MOVQ CX, R10
+	MOVQ values+0(FP), R11
+	MOVQ groups+8(FP), R12
 
 round:
-	VMOVUPS         constants<>+192(SB), Z6
-	VXORPS          Z5, Z5, Z5
-	VBROADCASTF32X4 (R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2048(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, (SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 64(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 128(SI)
-	VBROADCASTF32X4 32(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x02, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2080(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 192(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 256(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 320(SI)
-	VBROADCASTF32X4 64(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x04, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2112(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 384(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 448(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 512(SI)
-	VBROADCASTF32X4 96(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x06, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2144(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 576(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 640(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 704(SI)
-	VBROADCASTF32X4 128(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x08, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2176(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 768(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 832(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 896(SI)
-	VBROADCASTF32X4 160(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x0a, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2208(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 960(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 1024(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 1088(SI)
-	VBROADCASTF32X4 192(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x0c, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2240(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 1152(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 1216(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 1280(SI)
-	VBROADCASTF32X4 224(R12), Z7
-	VMULPS          Z7, Z0, Z8
-	VMOVUPS         constants<>+192(SB), Z9
-	VCMPPS          $0x1e, Z9, Z8, K1
-	VMOVUPS         gridConstants<>+64(SB), Z9
-	VCMPPS          $0x1d, Z9, Z8, K2
-	VPBROADCASTD    constants<>+4(SB), Z9
-	VPSLLD          $0x0e, Z9, Z9
-	VPADDD          Z9, Z5, K1, Z5
-	VPADDD          Z9, Z5, K2, Z5
-	VREDUCEPS       $0x00, Z8, Z8
-	VRANGEPS        $0x0a, Z8, Z6, Z6
-	VBROADCASTF32X4 2272(R12), Z8
-	VSUBPS          Z3, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 1344(SI)
-	VSUBPS          Z4, Z7, Z9
-	VMULPS          Z9, Z8, Z10
-	VMULPS          Z9, Z10, Z9
-	VMOVUPS         Z9, 1408(SI)
-	VSUBPS          Z1, Z7, Z7
-	VMULPS          Z7, Z8, Z8
-	VMULPS          Z7, Z8, Z7
-	VMOVUPS         Z7, 1472(SI)
-	VMOVUPS         Z5, (R9)
-	VMOVUPS         gridConstants<>+256(SB), Z7
-	VCMPPS          $0x11, Z7, Z6, K1
-	KMOVW           K1, R14
-	MOVW            R14, 16(R10)
-	VMOVUPS         Z5, (R11)
-	VMOVUPS         gridConstants<>+448(SB), Z6
-	VMOVUPS         gridConstants<>+512(SB), Z6
-	VPERMD          Z5, Z6, Z6
-	VPCMPEQD        Z5, Z6, K1
-	KMOVW           K1, R14
-	NOTL            R14
-	ORL             $0x0f, R14
-	MOVQ            mask+32(FP), R15
-	ANDL            R15, R14
-	MOVW            R14, (R10)
-	ADDQ            $0x00000100, R12
-	ADDQ            $0x00000800, SI
-	ADDQ            $0x40, R9
-	ADDQ            $0x02, R10
-	ADDQ            $0x40, R11
-	DECQ            R13
+	VMOVUPS         constants<>+192(SB), Z5
+	VXORPS          Z1, Z1, Z1
+	VBROADCASTF32X4 (R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 32(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x02, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 64(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x04, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 96(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x06, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 128(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x08, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 160(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x0a, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 192(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x0c, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 224(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         constants<>+192(SB), Z7
+	VCMPPS          $0x1e, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+64(SB), Z7
+	VCMPPS          $0x1d, Z7, Z6, K2
+	VPBROADCASTD    constants<>+4(SB), Z7
+	VPSLLD          $0x0e, Z7, Z7
+	VPADDD          Z7, Z1, K1, Z1
+	VPADDD          Z7, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VMOVUPS         Z1, (R8)
+	VMOVUPS         gridConstants<>+256(SB), Z6
+	VCMPPS          $0x11, Z6, Z5, K1
+	KMOVW           K1, R13
+	MOVW            R13, 16(R9)
+	VMOVUPS         Z1, (R10)
+	MOVL            mask+32(FP), R13
+	MOVW            R13, (R9)
+	ADDQ            $0x00000100, R11
+	ADDQ            $0x00000800, DX
+	ADDQ            $0x40, R8
+	ADDQ            $0x02, R9
+	ADDQ            $0x40, R10
+	DECQ            R12
 	JNE             round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+40(FP), R9
-	MOVQ  all+48(FP), R10
-	MOVQ  17928(DX), R11
-	MOVQ  17944(DX), R12
-	TESTQ R11, R11
+	LEAQ  16896(AX), DX
+	MOVQ  starts+56(FP), R8
+	MOVQ  all+64(FP), R9
+	MOVQ  17928(AX), R10
+	MOVQ  17944(AX), R11
+	TESTQ R10, R10
 	JEQ   collected0
 
 collect0:
-	BSFQ    R11, DI
-	LEAQ    -1(R11), R13
-	MOVL    16384(DX)(DI*4), R14
-	MOVQ    R9, R15
-	BTQ     DI, R12
-	CMOVQCS R10, R15
-	MOVL    (R15)(R14*4), R14
-	MOVL    R14, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R15
-	CMPL    R14, $0x00800000
-	CMOVQCC R15, SI
-	ANDQ    R13, R11
+	BSFQ    R10, BX
+	LEAQ    -1(R10), R12
+	MOVL    16384(AX)(BX*4), R13
+	MOVQ    R8, R14
+	BTQ     BX, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, DX
+	ANDQ    R12, R10
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+40(FP), DI
-	MOVQ  all+48(FP), R9
-	MOVQ  17936(DX), R10
-	MOVQ  17952(DX), R11
-	TESTQ R10, R10
+	MOVQ  starts+56(FP), BX
+	MOVQ  all+64(FP), R8
+	MOVQ  17936(AX), R9
+	MOVQ  17952(AX), R10
+	TESTQ R9, R9
 	JEQ   collected1
 
 collect1:
-	BSFQ    R10, R8
-	LEAQ    -1(R10), R12
-	MOVL    16640(DX)(R8*4), R13
-	MOVQ    DI, R14
-	BTQ     R8, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	ADDL    $0x40, R8
-	MOVL    R13, (SI)
-	MOVL    R8, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R9, SI
+	LEAQ    -1(R9), R11
+	MOVL    16640(AX)(SI*4), R12
+	MOVQ    BX, R13
+	BTQ     SI, R10
+	CMOVQCS R8, R13
+	MOVL    (R13)(R12*4), R12
+	ADDL    $0x40, SI
+	MOVL    R12, (DX)
+	MOVL    SI, 4(DX)
+	LEAQ    8(DX), R13
+	CMPL    R12, $0x00800000
+	CMOVQCC R13, DX
+	ANDQ    R11, R9
 	JNE     collect1
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+56(FP), R8
-	MOVQ points+64(FP), R9
-	CMPQ DI, SI
-	JEQ  found
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	MOVQ   plain+40(FP), SI
+	MOVQ   packed+48(FP), R8
+	MOVQ   groups+8(FP), R9
+	IMUL3Q $0x00000020, R9, R9
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Z0
-	ANDL         $-16, R10
-	VMOVUPS      16384(DX)(R10*4), Z1
-	VPCMPEQD     Z1, Z0, K1
-	VMOVUPS      constants<>+256(SB), Z0
-	VMOVUPS      constants<>+320(SB), Z1
-	VBLENDMPS    Z0, Z1, K1, Z2
-	VMOVUPS      (BX)(R10*4), Z0
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	MOVL         (BX), R11
+	MOVL         4(BX), R12
+	MOVL         R11, R10
+	SHRL         $0x17, R11
+	ANDL         $0x007fffff, R10
+	LEAQ         (R8)(R10*2), R10
+	MOVQ         R12, R13
+	SHRQ         $0x04, R13
+	ANDL         $0x0f, R12
+	MOVQ         R12, R14
+	ANDQ         $0x03, R14
+	IMULQ        R9, R14
+	ADDQ         SI, R14
+	MOVQ         R13, R15
+	SHLQ         $0x05, R15
+	ADDQ         R15, R14
+	VMOVUPS      (R14), Y2
+	VMOVUPS      2048(R14), Y3
+	VBROADCASTSS 17984(AX)(R12*4), Z0
+	VMULPS       gridConstants<>+576(SB), Z0, Z0
+	VMOVUPS      gridConstants<>+960(SB), Z1
+	VPERMPS      Z2, Z1, Z5
+	VPERMPS      Z3, Z1, Z1
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z5, Z1, Z1
+	VMULPS       Z5, Z1, Z1
+	VMOVUPS      gridConstants<>+1024(SB), Z5
+	VPERMPS      Z2, Z5, Z6
+	VPERMPS      Z3, Z5, Z5
+	VSUBPS       Z0, Z6, Z0
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z0, Z5, Z0
+	VMOVSS       constants<>+256(SB), X2
 
-neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
-	JGT          neighbour
-	VMOVUPS      Z0, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
-	JNE          item
+neighbours:
+	VPMOVZXWD     (R10), Z5
+	VMOVDQU32     Z5, Z6
+	VMOVUPS       gridConstants<>+1088(SB), Z7
+	VMOVUPS       gridConstants<>+1344(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z6
+	VPERMPS       Z1, Z6, Z6
+	VPSRLD        $0x02, Z5, Z7
+	VMOVUPS       gridConstants<>+1152(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x04, Z5, Z7
+	VMOVUPS       gridConstants<>+1216(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x06, Z5, Z7
+	VMOVUPS       gridConstants<>+1280(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x08, Z5, Z7
+	VMOVUPS       gridConstants<>+1088(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x0a, Z5, Z7
+	VMOVUPS       gridConstants<>+1152(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x0c, Z5, Z7
+	VMOVUPS       gridConstants<>+1216(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x0e, Z5, Z5
+	VMOVUPS       gridConstants<>+1280(SB), Z7
+	VMOVUPS       gridConstants<>+1344(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z5
+	VPERMPS       Z0, Z5, Z5
+	VADDPS        Z5, Z6, Z6
+	VPBROADCASTD  R11, Z5
+	VPCMPGTD      constants<>+0(SB), Z5, K1
+	VMOVUPS       constants<>+256(SB), Z5
+	VBLENDMPS     Z6, Z5, K1, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VMINPS        Y3, Y4, Y5
+	VEXTRACTF32X4 $0x01, Y5, X3
+	VMINPS        X3, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X3
+	VMINPS        X3, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X3
+	VMINPS        X3, X5, X5
+	VUCOMISS      X2, X5
+	JCC           others
+	VMOVAPS       X5, X2
+	VBROADCASTSS  X5, Z5
+	VCMPPS        $0x00, Z5, Z4, K1
+	KMOVW         K1, DI
+	BSFL          DI, DI
+	MOVWLZX       (R10)(DI*2), DI
+
+others:
+	ADDQ $0x20, R10
+	SUBL $0x10, R11
+	JGT  neighbours
+	ORL  $0x80000000, DI
+	SHLQ $0x06, R13
+	ADDQ CX, R13
+	MOVL DI, (R13)(R12*4)
+	ADDQ $0x08, BX
+	CMPQ BX, DX
+	JNE  item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Z0
+	VMOVUPS gridConstants<>+576(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    CX, CX
+	MOVQ    chosen+96(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS         (BX), Z3
+	VMOVUPS         (AX), Z3
 	VPERMPS         Z0, Z3, Z4
-	VBROADCASTF32X4 3072(AX), Z5
+	VBROADCASTF32X4 3072(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1024(AX), Z5
+	VBROADCASTF32X4 1024(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x02, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3104(AX), Z5
+	VBROADCASTF32X4 3104(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1056(AX), Z5
+	VBROADCASTF32X4 1056(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x04, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3136(AX), Z5
+	VBROADCASTF32X4 3136(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1088(AX), Z5
+	VBROADCASTF32X4 1088(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x06, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3168(AX), Z5
+	VBROADCASTF32X4 3168(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1120(AX), Z5
+	VBROADCASTF32X4 1120(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x08, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3200(AX), Z5
+	VBROADCASTF32X4 3200(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1152(AX), Z5
+	VBROADCASTF32X4 1152(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0a, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3232(AX), Z5
+	VBROADCASTF32X4 3232(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1184(AX), Z5
+	VBROADCASTF32X4 1184(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0c, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3264(AX), Z5
+	VBROADCASTF32X4 3264(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1216(AX), Z5
+	VBROADCASTF32X4 1216(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0e, Z3, Z3
 	VPERMPS         Z0, Z3, Z3
-	VBROADCASTF32X4 3296(AX), Z4
+	VBROADCASTF32X4 3296(CX), Z4
 	VMULPS          Z3, Z4, Z4
 	VADDPS          Z4, Z1, Z1
-	VBROADCASTF32X4 1248(AX), Z4
+	VBROADCASTF32X4 1248(CX), Z4
 	VMULPS          Z3, Z4, Z4
 	VMULPS          Z3, Z4, Z3
 	VADDPS          Z3, Z2, Z2
-	ADDQ            $0x00000100, AX
-	ADDQ            $0x40, BX
-	DECQ            CX
+	ADDQ            $0x00000100, CX
+	ADDQ            $0x40, AX
+	DECQ            DX
 	JNE             sum
-	MOVQ            sums+88(FP), AX
+	MOVQ            sums+104(FP), AX
 	VMOVUPS         Z1, (AX)
 	VMOVUPS         Z2, 64(AX)
 	VZEROUPPER
@@ -2131,41 +2225,39 @@ sum:
 
 // func gridAgain3AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridAgain3AVX2(SB), NOSPLIT, $8-80
-	MOVQ         values+0(FP), AX
-	MOVQ         groups+8(FP), CX
-	MOVQ         work+56(FP), DX
-	MOVQ         chosen+64(FP), BX
-	MOVQ         scales+16(FP), SI
-	VMOVUPS      (SI), Y0
+TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
+	MOVQ         work+56(FP), AX
+	MOVQ         chosen+64(FP), CX
+	MOVQ         scales+16(FP), DX
+	VMOVUPS      (DX), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+704(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS gridConstants<>+708(SB), Y3
+	VBROADCASTSS gridConstants<>+644(SB), Y3
 	VMULPS       Y3, Y0, Y3
-	VBROADCASTSS gridConstants<>+712(SB), Y4
+	VBROADCASTSS gridConstants<>+648(SB), Y4
 	VMULPS       Y4, Y0, Y0
 	VMOVUPS      gridConstants<>+0(SB), Y4
 	VMULPS       Y4, Y1, Y1
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R8
-	LEAQ 17928(DX), R9
-	MOVQ BX, R10
-	MOVQ AX, R11
-	MOVQ CX, R12
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), SI
+	LEAQ 17928(AX), DI
+	MOVQ CX, R8
+	MOVQ values+0(FP), R9
+	MOVQ groups+8(FP), R10
 
 round:
 	VMOVUPS   constants<>+192(SB), Y5
 	VXORPS    Y4, Y4, Y4
-	VMOVUPS   (R11), Y6
+	VMOVUPS   (R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2177,20 +2269,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2048(R11), Y7
+	VMOVUPS   2048(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, (SI)
+	VMOVUPS   Y8, (DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 32(SI)
+	VMOVUPS   Y8, 32(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 64(SI)
-	VMOVUPS   32(R11), Y6
+	VMOVUPS   Y6, 64(DX)
+	VMOVUPS   32(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2203,20 +2295,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2080(R11), Y7
+	VMOVUPS   2080(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 96(SI)
+	VMOVUPS   Y8, 96(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 128(SI)
+	VMOVUPS   Y8, 128(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 160(SI)
-	VMOVUPS   64(R11), Y6
+	VMOVUPS   Y6, 160(DX)
+	VMOVUPS   64(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2229,20 +2321,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2112(R11), Y7
+	VMOVUPS   2112(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 192(SI)
+	VMOVUPS   Y8, 192(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 224(SI)
+	VMOVUPS   Y8, 224(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 256(SI)
-	VMOVUPS   96(R11), Y6
+	VMOVUPS   Y6, 256(DX)
+	VMOVUPS   96(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2255,20 +2347,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2144(R11), Y7
+	VMOVUPS   2144(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 288(SI)
+	VMOVUPS   Y8, 288(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 320(SI)
+	VMOVUPS   Y8, 320(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 352(SI)
-	VMOVUPS   128(R11), Y6
+	VMOVUPS   Y6, 352(DX)
+	VMOVUPS   128(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2281,20 +2373,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2176(R11), Y7
+	VMOVUPS   2176(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 384(SI)
+	VMOVUPS   Y8, 384(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 416(SI)
+	VMOVUPS   Y8, 416(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 448(SI)
-	VMOVUPS   160(R11), Y6
+	VMOVUPS   Y6, 448(DX)
+	VMOVUPS   160(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2307,20 +2399,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2208(R11), Y7
+	VMOVUPS   2208(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 480(SI)
+	VMOVUPS   Y8, 480(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 512(SI)
+	VMOVUPS   Y8, 512(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 544(SI)
-	VMOVUPS   192(R11), Y6
+	VMOVUPS   Y6, 544(DX)
+	VMOVUPS   192(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2333,20 +2425,20 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2240(R11), Y7
+	VMOVUPS   2240(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 576(SI)
+	VMOVUPS   Y8, 576(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 608(SI)
+	VMOVUPS   Y8, 608(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 640(SI)
-	VMOVUPS   224(R11), Y6
+	VMOVUPS   Y6, 640(DX)
+	VMOVUPS   224(R9), Y6
 	VMULPS    Y6, Y1, Y7
 	VMOVUPS   constants<>+192(SB), Y8
 	VCMPPS    $0x1e, Y8, Y7, Y8
@@ -2359,242 +2451,244 @@ round:
 	VSUBPS    Y8, Y7, Y8
 	VANDPS    constants<>+128(SB), Y8, Y8
 	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2272(R11), Y7
+	VMOVUPS   2272(R9), Y7
 	VSUBPS    Y2, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 672(SI)
+	VMOVUPS   Y8, 672(DX)
 	VSUBPS    Y3, Y6, Y8
 	VMULPS    Y8, Y7, Y9
 	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 704(SI)
+	VMOVUPS   Y8, 704(DX)
 	VSUBPS    Y0, Y6, Y6
 	VMULPS    Y6, Y7, Y7
 	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 736(SI)
-	VMOVUPS   Y4, (R8)
+	VMOVUPS   Y6, 736(DX)
+	VMOVUPS   Y4, (SI)
 	VMOVUPS   gridConstants<>+256(SB), Y6
 	VCMPPS    $0x11, Y6, Y5, Y5
-	VMOVMSKPS Y5, R13
-	MOVB      R13, 16(R9)
-	VMOVUPS   (R10), Y5
-	VMOVMSKPS Y5, R13
+	VMOVMSKPS Y5, R11
+	MOVB      R11, 16(DI)
+	VMOVUPS   (R8), Y5
+	VMOVMSKPS Y5, R11
 	VORPS     gridConstants<>+192(SB), Y4, Y4
-	VBLENDVPS Y5, Y4, Y5, Y5
-	VMOVUPS   Y5, (R10)
-	MOVB      R13, (R9)
-	ADDQ      $0x00000100, R11
-	ADDQ      $0x00000400, SI
+	VBLENDVPS Y5, Y4, Y5, Y4
+	VMOVUPS   Y4, (R8)
+	MOVB      R11, (DI)
+	ADDQ      $0x00000100, R9
+	ADDQ      $0x00000400, DX
+	ADDQ      $0x20, SI
+	ADDQ      $0x01, DI
 	ADDQ      $0x20, R8
-	ADDQ      $0x01, R9
-	ADDQ      $0x20, R10
-	DECQ      R12
+	DECQ      R10
 	JNE       round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+24(FP), R8
-	MOVQ  all+32(FP), R9
-	MOVQ  17928(DX), R10
-	MOVQ  17944(DX), R11
-	TESTQ R10, R10
+	LEAQ  16896(AX), DX
+	MOVQ  starts+24(FP), SI
+	MOVQ  all+32(FP), DI
+	MOVQ  17928(AX), R8
+	MOVQ  17944(AX), R9
+	TESTQ R8, R8
 	JEQ   collected0
 
 collect0:
-	BSFQ    R10, DI
-	LEAQ    -1(R10), R12
-	MOVL    16384(DX)(DI*4), R13
-	MOVQ    R8, R14
-	BTQ     DI, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	MOVL    R13, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R8, BX
+	LEAQ    -1(R8), R10
+	MOVL    16384(AX)(BX*4), R11
+	MOVQ    SI, R12
+	BTQ     BX, R9
+	CMOVQCS DI, R12
+	MOVL    (R12)(R11*4), R11
+	MOVL    R11, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R12
+	CMPL    R11, $0x00800000
+	CMOVQCC R12, DX
+	ANDQ    R10, R8
 	JNE     collect0
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+40(FP), R8
-	MOVQ points+48(FP), R9
-	CMPQ DI, SI
+	LEAQ 16896(AX), BX
+	CMPQ BX, DX
 	JEQ  found
+	MOVQ lists+40(FP), SI
+	MOVQ points+48(FP), DI
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Y0
+	MOVL         (BX), R9
+	MOVL         4(BX), R10
+	MOVL         R9, R8
+	SHRL         $0x17, R9
+	ANDL         $0x007fffff, R8
+	LEAQ         (SI)(R8*2), R8
+	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
-	VMOVUPS      16384(DX)(R10*4), Y1
+	VMOVUPS      16384(AX)(R10*4), Y1
 	VPCMPEQD     Y1, Y0, Y0
 	VMOVUPS      constants<>+256(SB), Y1
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMOVUPS      (BX)(R10*4), Y1
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	VMOVUPS      (CX)(R10*4), Y1
+	MOVQ         R10, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
 
 neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      (R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      2(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
+	ADDQ         $0x04, R8
+	SUBL         $0x02, R9
 	JGT          neighbour
-	VMOVUPS      (BX)(R10*4), Y0
+	VMOVUPS      (CX)(R10*4), Y0
 	VBLENDVPS    Y0, Y1, Y0, Y1
-	VMOVUPS      Y1, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
+	VMOVUPS      Y1, (CX)(R10*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Y0
+	VMOVUPS gridConstants<>+576(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    CX, CX
+	MOVQ    chosen+64(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS (BX), Y3
+	VMOVUPS (AX), Y3
 	VPERMPS Y0, Y3, Y4
-	VMOVUPS 3072(AX), Y5
+	VMOVUPS 3072(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1024(AX), Y5
+	VMOVUPS 1024(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x02, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3104(AX), Y5
+	VMOVUPS 3104(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1056(AX), Y5
+	VMOVUPS 1056(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x04, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3136(AX), Y5
+	VMOVUPS 3136(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1088(AX), Y5
+	VMOVUPS 1088(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x06, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3168(AX), Y5
+	VMOVUPS 3168(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1120(AX), Y5
+	VMOVUPS 1120(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x08, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3200(AX), Y5
+	VMOVUPS 3200(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1152(AX), Y5
+	VMOVUPS 1152(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x0a, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3232(AX), Y5
+	VMOVUPS 3232(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1184(AX), Y5
+	VMOVUPS 1184(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x0c, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3264(AX), Y5
+	VMOVUPS 3264(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1216(AX), Y5
+	VMOVUPS 1216(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x0e, Y3, Y3
 	VPERMPS Y0, Y3, Y3
-	VMOVUPS 3296(AX), Y4
+	VMOVUPS 3296(CX), Y4
 	VMULPS  Y3, Y4, Y4
 	VADDPS  Y4, Y1, Y1
-	VMOVUPS 1248(AX), Y4
+	VMOVUPS 1248(CX), Y4
 	VMULPS  Y3, Y4, Y4
 	VMULPS  Y3, Y4, Y3
 	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x00000100, AX
-	ADDQ    $0x20, BX
-	DECQ    CX
+	ADDQ    $0x00000100, CX
+	ADDQ    $0x20, AX
+	DECQ    DX
 	JNE     sum
 	MOVQ    sums+72(FP), AX
 	VMOVUPS Y1, (AX)
@@ -2602,63 +2696,473 @@ sum:
 	VZEROUPPER
 	RET
 
+// func gridAgain3AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
+TEXT ·gridAgain3AVX512(SB), NOSPLIT, $0-96
+	MOVQ    work+72(FP), AX
+	MOVQ    chosen+80(FP), CX
+	MOVQ    scales+16(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS constants<>+192(SB), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z0, 17984(AX)
+	VMOVUPS gridConstants<>+0(SB), Z0
+	VMULPS  Z0, Z1, Z0
+
+	// Round all elements.
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), R8
+	LEAQ 17928(AX), R9
+	MOVQ CX, R10
+	MOVQ values+0(FP), R11
+	MOVQ groups+8(FP), R12
+
+round:
+	VMOVUPS      constants<>+192(SB), Z6
+	VXORPS       Z1, Z1, Z1
+	VMOVUPS      (R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      32(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x02, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      64(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x04, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      96(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x06, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      128(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x08, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      160(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x0a, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      192(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x0c, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      224(R11), Y4
+	VMULPS       Z4, Z0, Z7
+	VMOVUPS      constants<>+192(SB), Z8
+	VCMPPS       $0x1e, Z8, Z7, K1
+	VMOVUPS      gridConstants<>+64(SB), Z8
+	VCMPPS       $0x1d, Z8, Z7, K2
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPSLLD       $0x0e, Z8, Z8
+	VPADDD       Z8, Z1, K1, Z1
+	VPADDD       Z8, Z1, K2, Z1
+	VREDUCEPS    $0x00, Z7, Z7
+	VRANGEPS     $0x0a, Z7, Z6, Z6
+	VMOVUPS      Z1, (R8)
+	VMOVUPS      gridConstants<>+256(SB), Z7
+	VCMPPS       $0x11, Z7, Z6, K1
+	KMOVW        K1, R13
+	MOVW         R13, 16(R9)
+	VMOVUPS      (R10), Y4
+	VPMOVD2M     Z4, K1
+	KMOVW        K1, R13
+	VORPS        gridConstants<>+192(SB), Z1, Z1
+	VBLENDMPS    Z1, Z4, K1, Z2
+	VMOVUPS      Y2, (R10)
+	MOVW         R13, (R9)
+	ADDQ         $0x00000100, R11
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x40, R8
+	ADDQ         $0x02, R9
+	ADDQ         $0x20, R10
+	DECQ         R12
+	JNE          round
+
+	// Collect what is no point.
+	LEAQ  16896(AX), DX
+	MOVQ  starts+40(FP), R8
+	MOVQ  all+48(FP), R9
+	MOVQ  17928(AX), R10
+	MOVQ  17944(AX), R11
+	TESTQ R10, R10
+	JEQ   collected0
+
+collect0:
+	BSFQ    R10, BX
+	LEAQ    -1(R10), R12
+	MOVL    16384(AX)(BX*4), R13
+	MOVQ    R8, R14
+	BTQ     BX, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, DX
+	ANDQ    R12, R10
+	JNE     collect0
+
+collected0:
+	MOVQ  starts+40(FP), BX
+	MOVQ  all+48(FP), R8
+	MOVQ  17936(AX), R9
+	MOVQ  17952(AX), R10
+	TESTQ R9, R9
+	JEQ   collected1
+
+collect1:
+	BSFQ    R9, SI
+	LEAQ    -1(R9), R11
+	MOVL    16640(AX)(SI*4), R12
+	MOVQ    BX, R13
+	BTQ     SI, R10
+	CMOVQCS R8, R13
+	MOVL    (R13)(R12*4), R12
+	ADDL    $0x40, SI
+	MOVL    R12, (DX)
+	MOVL    SI, 4(DX)
+	LEAQ    8(DX), R13
+	CMPL    R12, $0x00800000
+	CMOVQCC R13, DX
+	ANDQ    R11, R9
+	JNE     collect1
+
+collected1:
+	// Find the closest neighbours.
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	MOVQ   plain+24(FP), SI
+	MOVQ   packed+32(FP), R8
+	MOVQ   groups+8(FP), R9
+	IMUL3Q $0x00000020, R9, R9
+
+item:
+	MOVL         (BX), R11
+	MOVL         4(BX), R12
+	MOVL         R11, R10
+	SHRL         $0x17, R11
+	ANDL         $0x007fffff, R10
+	LEAQ         (R8)(R10*2), R10
+	MOVQ         R12, R13
+	SHRQ         $0x04, R13
+	ANDL         $0x0f, R12
+	MOVQ         R12, R14
+	IMULQ        R9, R14
+	ADDQ         SI, R14
+	MOVQ         R13, R15
+	SHLQ         $0x05, R15
+	ADDQ         R15, R14
+	VMOVUPS      (R14), Y4
+	VMOVUPS      2048(R14), Y5
+	VBROADCASTSS 17984(AX)(R12*4), Z0
+	VMULPS       gridConstants<>+576(SB), Z0, Z0
+	VMOVUPS      gridConstants<>+960(SB), Z1
+	VPERMPS      Z4, Z1, Z2
+	VPERMPS      Z5, Z1, Z1
+	VSUBPS       Z0, Z2, Z2
+	VMULPS       Z2, Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      gridConstants<>+1024(SB), Z2
+	VPERMPS      Z4, Z2, Z6
+	VPERMPS      Z5, Z2, Z2
+	VSUBPS       Z0, Z6, Z0
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z0, Z2, Z0
+	VMOVSS       constants<>+256(SB), X4
+
+neighbours:
+	VPMOVZXWD     (R10), Z2
+	VMOVDQU32     Z2, Z6
+	VMOVUPS       gridConstants<>+1088(SB), Z7
+	VMOVUPS       gridConstants<>+1344(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z6
+	VPERMPS       Z1, Z6, Z6
+	VPSRLD        $0x02, Z2, Z7
+	VMOVUPS       gridConstants<>+1152(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x04, Z2, Z7
+	VMOVUPS       gridConstants<>+1216(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x06, Z2, Z7
+	VMOVUPS       gridConstants<>+1280(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x08, Z2, Z7
+	VMOVUPS       gridConstants<>+1088(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x0a, Z2, Z7
+	VMOVUPS       gridConstants<>+1152(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x0c, Z2, Z7
+	VMOVUPS       gridConstants<>+1216(SB), Z8
+	VMOVUPS       gridConstants<>+1344(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x0e, Z2, Z2
+	VMOVUPS       gridConstants<>+1280(SB), Z7
+	VMOVUPS       gridConstants<>+1344(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z2
+	VPERMPS       Z0, Z2, Z2
+	VADDPS        Z2, Z6, Z6
+	VPBROADCASTD  R11, Z2
+	VPCMPGTD      constants<>+0(SB), Z2, K1
+	VMOVUPS       constants<>+256(SB), Z2
+	VBLENDMPS     Z6, Z2, K1, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VMINPS        Y5, Y3, Y2
+	VEXTRACTF32X4 $0x01, Y2, X5
+	VMINPS        X5, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X5
+	VMINPS        X5, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X5
+	VMINPS        X5, X2, X2
+	VUCOMISS      X4, X2
+	JCC           others
+	VMOVAPS       X2, X4
+	VBROADCASTSS  X2, Z2
+	VCMPPS        $0x00, Z2, Z3, K1
+	KMOVW         K1, DI
+	BSFL          DI, DI
+	MOVWLZX       (R10)(DI*2), DI
+
+others:
+	ADDQ $0x20, R10
+	SUBL $0x10, R11
+	JGT  neighbours
+	ORL  $0x80000000, DI
+	SHLQ $0x05, R13
+	ADDQ CX, R13
+	MOVL DI, (R13)(R12*4)
+	ADDQ $0x08, BX
+	CMPQ BX, DX
+	JNE  item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+576(SB), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    chosen+80(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
+
+sum:
+	VMOVUPS (AX), Y4
+	VPERMPS Z0, Z4, Z3
+	VMOVUPS 3072(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1024(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x02, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3104(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1056(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x04, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3136(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1088(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x06, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3168(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1120(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x08, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3200(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1152(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x0a, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3232(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1184(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x0c, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3264(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1216(CX), Y5
+	VMULPS  Z3, Z5, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	VPSRLD  $0x0e, Z4, Z3
+	VPERMPS Z0, Z3, Z3
+	VMOVUPS 3296(CX), Y4
+	VMULPS  Z3, Z4, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1248(CX), Y4
+	VMULPS  Z3, Z4, Z6
+	VMULPS  Z3, Z6, Z3
+	VADDPS  Z3, Z2, Z2
+	ADDQ    $0x00000100, CX
+	ADDQ    $0x20, AX
+	DECQ    DX
+	JNE     sum
+	MOVQ    sums+88(FP), AX
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VZEROUPPER
+	RET
+
 // func gridCandidates8AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $8-88
-	MOVQ         values+0(FP), AX
-	MOVQ         groups+8(FP), CX
-	MOVQ         work+64(FP), DX
-	MOVQ         chosen+72(FP), BX
+TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
+	MOVQ         work+64(FP), AX
+	MOVQ         chosen+72(FP), CX
 	VBROADCASTSS peak+16(FP), Y0
-	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Y1
+	MOVQ         numerators+24(FP), DX
+	VMOVUPS      (DX), Y1
 	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+704(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 17984(DX)
-	VBROADCASTSS gridConstants<>+708(SB), Y2
+	VMOVUPS      Y2, 17984(AX)
+	VBROADCASTSS gridConstants<>+644(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 18016(DX)
-	VBROADCASTSS gridConstants<>+712(SB), Y2
+	VMOVUPS      Y2, 18016(AX)
+	VBROADCASTSS gridConstants<>+648(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 18048(DX)
-	VBROADCASTSS gridConstants<>+716(SB), Y2
+	VMOVUPS      Y2, 18048(AX)
+	VBROADCASTSS gridConstants<>+652(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 18080(DX)
-	VBROADCASTSS gridConstants<>+720(SB), Y2
+	VMOVUPS      Y2, 18080(AX)
+	VBROADCASTSS gridConstants<>+656(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 18112(DX)
-	VBROADCASTSS gridConstants<>+724(SB), Y2
+	VMOVUPS      Y2, 18112(AX)
+	VBROADCASTSS gridConstants<>+660(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 18144(DX)
-	VBROADCASTSS gridConstants<>+728(SB), Y2
+	VMOVUPS      Y2, 18144(AX)
+	VBROADCASTSS gridConstants<>+664(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VMOVUPS      Y2, 18176(DX)
-	VBROADCASTSS gridConstants<>+732(SB), Y2
+	VMOVUPS      Y2, 18176(AX)
+	VBROADCASTSS gridConstants<>+668(SB), Y2
 	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 18208(DX)
+	VMOVUPS      Y1, 18208(AX)
 	VMOVUPS      gridConstants<>+0(SB), Y1
 	VMULPS       Y1, Y0, Y0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R8
-	LEAQ 17928(DX), R9
-	MOVQ BX, R10
-	MOVQ AX, R11
-	MOVQ CX, R12
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), SI
+	LEAQ 17928(AX), DI
+	MOVQ CX, R8
+	MOVQ values+0(FP), R9
+	MOVQ groups+8(FP), R10
 
 round:
 	VMOVUPS      constants<>+192(SB), Y2
-	VMOVUPS      gridConstants<>+576(SB), Y1
-	VBROADCASTSS (R11), Y3
+	VMOVUPS      gridConstants<>+512(SB), Y1
+	VBROADCASTSS (R9), Y3
 	VMULPS       Y3, Y0, Y4
 	VMOVUPS      gridConstants<>+0(SB), Y5
 	VSUBPS       Y5, Y4, Y5
@@ -2671,40 +3175,40 @@ round:
 	VSUBPS       Y5, Y4, Y5
 	VANDPS       constants<>+128(SB), Y5, Y5
 	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2048(R11), Y4
-	VSUBPS       17984(DX), Y3, Y5
+	VBROADCASTSS 2048(R9), Y4
+	VSUBPS       17984(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, (SI)
-	VSUBPS       18016(DX), Y3, Y5
+	VMOVUPS      Y5, (DX)
+	VSUBPS       18016(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 32(SI)
-	VSUBPS       18048(DX), Y3, Y5
+	VMOVUPS      Y5, 32(DX)
+	VSUBPS       18048(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 64(SI)
-	VSUBPS       18080(DX), Y3, Y5
+	VMOVUPS      Y5, 64(DX)
+	VSUBPS       18080(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 96(SI)
-	VSUBPS       18112(DX), Y3, Y5
+	VMOVUPS      Y5, 96(DX)
+	VSUBPS       18112(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 128(SI)
-	VSUBPS       18144(DX), Y3, Y5
+	VMOVUPS      Y5, 128(DX)
+	VSUBPS       18144(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 160(SI)
-	VSUBPS       18176(DX), Y3, Y5
+	VMOVUPS      Y5, 160(DX)
+	VSUBPS       18176(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 192(SI)
-	VSUBPS       18208(DX), Y3, Y3
+	VMOVUPS      Y5, 192(DX)
+	VSUBPS       18208(AX), Y3, Y3
 	VMULPS       Y3, Y4, Y4
 	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 224(SI)
-	VBROADCASTSS 4(R11), Y3
+	VMOVUPS      Y3, 224(DX)
+	VBROADCASTSS 4(R9), Y3
 	VMULPS       Y3, Y0, Y4
 	VMOVUPS      gridConstants<>+0(SB), Y5
 	VSUBPS       Y5, Y4, Y5
@@ -2718,40 +3222,40 @@ round:
 	VSUBPS       Y5, Y4, Y5
 	VANDPS       constants<>+128(SB), Y5, Y5
 	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2052(R11), Y4
-	VSUBPS       17984(DX), Y3, Y5
+	VBROADCASTSS 2052(R9), Y4
+	VSUBPS       17984(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 256(SI)
-	VSUBPS       18016(DX), Y3, Y5
+	VMOVUPS      Y5, 256(DX)
+	VSUBPS       18016(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 288(SI)
-	VSUBPS       18048(DX), Y3, Y5
+	VMOVUPS      Y5, 288(DX)
+	VSUBPS       18048(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 320(SI)
-	VSUBPS       18080(DX), Y3, Y5
+	VMOVUPS      Y5, 320(DX)
+	VSUBPS       18080(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 352(SI)
-	VSUBPS       18112(DX), Y3, Y5
+	VMOVUPS      Y5, 352(DX)
+	VSUBPS       18112(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 384(SI)
-	VSUBPS       18144(DX), Y3, Y5
+	VMOVUPS      Y5, 384(DX)
+	VSUBPS       18144(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 416(SI)
-	VSUBPS       18176(DX), Y3, Y5
+	VMOVUPS      Y5, 416(DX)
+	VSUBPS       18176(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 448(SI)
-	VSUBPS       18208(DX), Y3, Y3
+	VMOVUPS      Y5, 448(DX)
+	VSUBPS       18208(AX), Y3, Y3
 	VMULPS       Y3, Y4, Y4
 	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 480(SI)
-	VBROADCASTSS 8(R11), Y3
+	VMOVUPS      Y3, 480(DX)
+	VBROADCASTSS 8(R9), Y3
 	VMULPS       Y3, Y0, Y4
 	VMOVUPS      gridConstants<>+0(SB), Y5
 	VSUBPS       Y5, Y4, Y5
@@ -2765,40 +3269,40 @@ round:
 	VSUBPS       Y5, Y4, Y5
 	VANDPS       constants<>+128(SB), Y5, Y5
 	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2056(R11), Y4
-	VSUBPS       17984(DX), Y3, Y5
+	VBROADCASTSS 2056(R9), Y4
+	VSUBPS       17984(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 512(SI)
-	VSUBPS       18016(DX), Y3, Y5
+	VMOVUPS      Y5, 512(DX)
+	VSUBPS       18016(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 544(SI)
-	VSUBPS       18048(DX), Y3, Y5
+	VMOVUPS      Y5, 544(DX)
+	VSUBPS       18048(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 576(SI)
-	VSUBPS       18080(DX), Y3, Y5
+	VMOVUPS      Y5, 576(DX)
+	VSUBPS       18080(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 608(SI)
-	VSUBPS       18112(DX), Y3, Y5
+	VMOVUPS      Y5, 608(DX)
+	VSUBPS       18112(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 640(SI)
-	VSUBPS       18144(DX), Y3, Y5
+	VMOVUPS      Y5, 640(DX)
+	VSUBPS       18144(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 672(SI)
-	VSUBPS       18176(DX), Y3, Y5
+	VMOVUPS      Y5, 672(DX)
+	VSUBPS       18176(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 704(SI)
-	VSUBPS       18208(DX), Y3, Y3
+	VMOVUPS      Y5, 704(DX)
+	VSUBPS       18208(AX), Y3, Y3
 	VMULPS       Y3, Y4, Y4
 	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 736(SI)
-	VBROADCASTSS 12(R11), Y3
+	VMOVUPS      Y3, 736(DX)
+	VBROADCASTSS 12(R9), Y3
 	VMULPS       Y3, Y0, Y4
 	VMOVUPS      gridConstants<>+0(SB), Y5
 	VSUBPS       Y5, Y4, Y5
@@ -2812,202 +3316,204 @@ round:
 	VSUBPS       Y5, Y4, Y5
 	VANDPS       constants<>+128(SB), Y5, Y5
 	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2060(R11), Y4
-	VSUBPS       17984(DX), Y3, Y5
+	VBROADCASTSS 2060(R9), Y4
+	VSUBPS       17984(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 768(SI)
-	VSUBPS       18016(DX), Y3, Y5
+	VMOVUPS      Y5, 768(DX)
+	VSUBPS       18016(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 800(SI)
-	VSUBPS       18048(DX), Y3, Y5
+	VMOVUPS      Y5, 800(DX)
+	VSUBPS       18048(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 832(SI)
-	VSUBPS       18080(DX), Y3, Y5
+	VMOVUPS      Y5, 832(DX)
+	VSUBPS       18080(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 864(SI)
-	VSUBPS       18112(DX), Y3, Y5
+	VMOVUPS      Y5, 864(DX)
+	VSUBPS       18112(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 896(SI)
-	VSUBPS       18144(DX), Y3, Y5
+	VMOVUPS      Y5, 896(DX)
+	VSUBPS       18144(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 928(SI)
-	VSUBPS       18176(DX), Y3, Y5
+	VMOVUPS      Y5, 928(DX)
+	VSUBPS       18176(AX), Y3, Y5
 	VMULPS       Y5, Y4, Y6
 	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 960(SI)
-	VSUBPS       18208(DX), Y3, Y3
+	VMOVUPS      Y5, 960(DX)
+	VSUBPS       18208(AX), Y3, Y3
 	VMULPS       Y3, Y4, Y4
 	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 992(SI)
-	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y3, 992(DX)
+	VMOVUPS      Y1, (SI)
 	VMOVUPS      gridConstants<>+256(SB), Y3
 	VCMPPS       $0x11, Y3, Y2, Y2
-	VMOVMSKPS    Y2, R13
-	MOVB         R13, 16(R9)
-	VMOVUPS      Y1, (R10)
+	VMOVMSKPS    Y2, R11
+	MOVB         R11, 16(DI)
+	VMOVUPS      Y1, (R8)
 	VMOVUPS      gridConstants<>+448(SB), Y2
 	VPERMD       Y1, Y2, Y2
 	VPCMPEQD     Y1, Y2, Y1
-	VMOVMSKPS    Y1, R13
-	NOTL         R13
-	ORL          $0x01, R13
-	MOVB         R13, (R9)
-	ADDQ         $0x00000010, R11
-	ADDQ         $0x00000400, SI
+	VMOVMSKPS    Y1, R11
+	NOTL         R11
+	ORL          $0x01, R11
+	MOVB         R11, (DI)
+	ADDQ         $0x00000010, R9
+	ADDQ         $0x00000400, DX
+	ADDQ         $0x20, SI
+	ADDQ         $0x01, DI
 	ADDQ         $0x20, R8
-	ADDQ         $0x01, R9
-	ADDQ         $0x20, R10
-	DECQ         R12
+	DECQ         R10
 	JNE          round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+32(FP), R8
-	MOVQ  all+40(FP), R9
-	MOVQ  17928(DX), R10
-	MOVQ  17944(DX), R11
-	TESTQ R10, R10
+	LEAQ  16896(AX), DX
+	MOVQ  starts+32(FP), SI
+	MOVQ  all+40(FP), DI
+	MOVQ  17928(AX), R8
+	MOVQ  17944(AX), R9
+	TESTQ R8, R8
 	JEQ   collected0
 
 collect0:
-	BSFQ    R10, DI
-	LEAQ    -1(R10), R12
-	MOVL    16384(DX)(DI*4), R13
-	MOVQ    R8, R14
-	BTQ     DI, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	MOVL    R13, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R8, BX
+	LEAQ    -1(R8), R10
+	MOVL    16384(AX)(BX*4), R11
+	MOVQ    SI, R12
+	BTQ     BX, R9
+	CMOVQCS DI, R12
+	MOVL    (R12)(R11*4), R11
+	MOVL    R11, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R12
+	CMPL    R11, $0x00800000
+	CMOVQCC R12, DX
+	ANDQ    R10, R8
 	JNE     collect0
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+48(FP), R8
-	MOVQ points+56(FP), R9
-	CMPQ DI, SI
+	LEAQ 16896(AX), BX
+	CMPQ BX, DX
 	JEQ  found
+	MOVQ lists+48(FP), SI
+	MOVQ points+56(FP), DI
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Y0
+	MOVL         (BX), R9
+	MOVL         4(BX), R10
+	MOVL         R9, R8
+	SHRL         $0x17, R9
+	ANDL         $0x007fffff, R8
+	LEAQ         (SI)(R8*2), R8
+	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
-	VMOVUPS      16384(DX)(R10*4), Y1
+	VMOVUPS      16384(AX)(R10*4), Y1
 	VPCMPEQD     Y1, Y0, Y0
 	VMOVUPS      constants<>+256(SB), Y1
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMOVUPS      (BX)(R10*4), Y1
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	VMOVUPS      (CX)(R10*4), Y1
+	MOVQ         R10, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
 
 neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      (R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      2(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
+	ADDQ         $0x04, R8
+	SUBL         $0x02, R9
 	JGT          neighbour
-	VMOVUPS      Y1, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
+	VMOVUPS      Y1, (CX)(R10*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+704(SB), Y0
+	VMOVUPS gridConstants<>+640(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    CX, CX
+	MOVQ    chosen+72(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (BX), Y3
+	VMOVUPS      (AX), Y3
 	VPERMPS      Y0, Y3, Y4
-	VBROADCASTSS 3072(AX), Y5
+	VBROADCASTSS 3072(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1024(AX), Y5
+	VBROADCASTSS 1024(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x03, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3076(AX), Y5
+	VBROADCASTSS 3076(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1028(AX), Y5
+	VBROADCASTSS 1028(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x06, Y3, Y4
 	VPERMPS      Y0, Y4, Y4
-	VBROADCASTSS 3080(AX), Y5
+	VBROADCASTSS 3080(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 1032(AX), Y5
+	VBROADCASTSS 1032(CX), Y5
 	VMULPS       Y4, Y5, Y5
 	VMULPS       Y4, Y5, Y4
 	VADDPS       Y4, Y2, Y2
 	VPSRLD       $0x09, Y3, Y3
 	VPERMPS      Y0, Y3, Y3
-	VBROADCASTSS 3084(AX), Y4
+	VBROADCASTSS 3084(CX), Y4
 	VMULPS       Y3, Y4, Y4
 	VADDPS       Y4, Y1, Y1
-	VBROADCASTSS 1036(AX), Y4
+	VBROADCASTSS 1036(CX), Y4
 	VMULPS       Y3, Y4, Y4
 	VMULPS       Y3, Y4, Y3
 	VADDPS       Y3, Y2, Y2
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x20, BX
-	DECQ         CX
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x20, AX
+	DECQ         DX
 	JNE          sum
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Y1, (AX)
@@ -3017,53 +3523,51 @@ sum:
 
 // func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $8-88
-	MOVQ         values+0(FP), AX
-	MOVQ         groups+8(FP), CX
-	MOVQ         work+64(FP), DX
-	MOVQ         chosen+72(FP), BX
+TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
+	MOVQ         work+64(FP), AX
+	MOVQ         chosen+72(FP), CX
 	VBROADCASTSS peak+16(FP), Z0
-	MOVQ         numerators+24(FP), SI
-	VMOVUPS      (SI), Z1
+	MOVQ         numerators+24(FP), DX
+	VMOVUPS      (DX), Z1
 	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+704(SB), Z3
+	VBROADCASTSS gridConstants<>+640(SB), Z3
 	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+708(SB), Z4
+	VBROADCASTSS gridConstants<>+644(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+712(SB), Z5
+	VBROADCASTSS gridConstants<>+648(SB), Z5
 	VMULPS       Z5, Z1, Z5
-	VBROADCASTSS gridConstants<>+716(SB), Z6
+	VBROADCASTSS gridConstants<>+652(SB), Z6
 	VMULPS       Z6, Z1, Z6
-	VBROADCASTSS gridConstants<>+720(SB), Z7
+	VBROADCASTSS gridConstants<>+656(SB), Z7
 	VMULPS       Z7, Z1, Z7
-	VBROADCASTSS gridConstants<>+724(SB), Z8
+	VBROADCASTSS gridConstants<>+660(SB), Z8
 	VMULPS       Z8, Z1, Z8
-	VBROADCASTSS gridConstants<>+728(SB), Z9
+	VBROADCASTSS gridConstants<>+664(SB), Z9
 	VMULPS       Z9, Z1, Z9
-	VBROADCASTSS gridConstants<>+732(SB), Z10
+	VBROADCASTSS gridConstants<>+668(SB), Z10
 	VMULPS       Z10, Z1, Z1
 	VMOVUPS      gridConstants<>+0(SB), Z10
 	VMULPS       Z10, Z0, Z0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R9
-	LEAQ 17928(DX), R10
-	MOVQ BX, R11
-	MOVQ AX, R12
-	MOVQ CX, R13
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), DI
+	LEAQ 17928(AX), R8
+	MOVQ CX, R9
+	MOVQ values+0(FP), R10
+	MOVQ groups+8(FP), R11
 
 round:
 	VMOVUPS      constants<>+192(SB), Z11
-	VMOVUPS      gridConstants<>+576(SB), Z10
-	VBROADCASTSS (R12), Z12
+	VMOVUPS      gridConstants<>+512(SB), Z10
+	VBROADCASTSS (R10), Z12
 	VMULPS       Z12, Z0, Z13
 	VMOVUPS      gridConstants<>+0(SB), Z14
 	VSUBPS       Z14, Z13, Z14
@@ -3074,40 +3578,40 @@ round:
 	VPADDD       Z14, Z10, Z10
 	VREDUCEPS    $0x00, Z13, Z13
 	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2048(R12), Z13
+	VBROADCASTSS 2048(R10), Z13
 	VSUBPS       Z3, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, (SI)
+	VMOVUPS      Z14, (DX)
 	VSUBPS       Z4, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 64(SI)
+	VMOVUPS      Z14, 64(DX)
 	VSUBPS       Z5, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 128(SI)
+	VMOVUPS      Z14, 128(DX)
 	VSUBPS       Z6, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 192(SI)
+	VMOVUPS      Z14, 192(DX)
 	VSUBPS       Z7, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 256(SI)
+	VMOVUPS      Z14, 256(DX)
 	VSUBPS       Z8, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 320(SI)
+	VMOVUPS      Z14, 320(DX)
 	VSUBPS       Z9, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 384(SI)
+	VMOVUPS      Z14, 384(DX)
 	VSUBPS       Z1, Z12, Z12
 	VMULPS       Z12, Z13, Z13
 	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 448(SI)
-	VBROADCASTSS 4(R12), Z12
+	VMOVUPS      Z12, 448(DX)
+	VBROADCASTSS 4(R10), Z12
 	VMULPS       Z12, Z0, Z13
 	VMOVUPS      gridConstants<>+0(SB), Z14
 	VSUBPS       Z14, Z13, Z14
@@ -3119,40 +3623,40 @@ round:
 	VPADDD       Z14, Z10, Z10
 	VREDUCEPS    $0x00, Z13, Z13
 	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2052(R12), Z13
+	VBROADCASTSS 2052(R10), Z13
 	VSUBPS       Z3, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 512(SI)
+	VMOVUPS      Z14, 512(DX)
 	VSUBPS       Z4, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 576(SI)
+	VMOVUPS      Z14, 576(DX)
 	VSUBPS       Z5, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 640(SI)
+	VMOVUPS      Z14, 640(DX)
 	VSUBPS       Z6, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 704(SI)
+	VMOVUPS      Z14, 704(DX)
 	VSUBPS       Z7, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 768(SI)
+	VMOVUPS      Z14, 768(DX)
 	VSUBPS       Z8, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 832(SI)
+	VMOVUPS      Z14, 832(DX)
 	VSUBPS       Z9, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 896(SI)
+	VMOVUPS      Z14, 896(DX)
 	VSUBPS       Z1, Z12, Z12
 	VMULPS       Z12, Z13, Z13
 	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 960(SI)
-	VBROADCASTSS 8(R12), Z12
+	VMOVUPS      Z12, 960(DX)
+	VBROADCASTSS 8(R10), Z12
 	VMULPS       Z12, Z0, Z13
 	VMOVUPS      gridConstants<>+0(SB), Z14
 	VSUBPS       Z14, Z13, Z14
@@ -3164,40 +3668,40 @@ round:
 	VPADDD       Z14, Z10, Z10
 	VREDUCEPS    $0x00, Z13, Z13
 	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2056(R12), Z13
+	VBROADCASTSS 2056(R10), Z13
 	VSUBPS       Z3, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1024(SI)
+	VMOVUPS      Z14, 1024(DX)
 	VSUBPS       Z4, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1088(SI)
+	VMOVUPS      Z14, 1088(DX)
 	VSUBPS       Z5, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1152(SI)
+	VMOVUPS      Z14, 1152(DX)
 	VSUBPS       Z6, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1216(SI)
+	VMOVUPS      Z14, 1216(DX)
 	VSUBPS       Z7, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1280(SI)
+	VMOVUPS      Z14, 1280(DX)
 	VSUBPS       Z8, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1344(SI)
+	VMOVUPS      Z14, 1344(DX)
 	VSUBPS       Z9, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1408(SI)
+	VMOVUPS      Z14, 1408(DX)
 	VSUBPS       Z1, Z12, Z12
 	VMULPS       Z12, Z13, Z13
 	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 1472(SI)
-	VBROADCASTSS 12(R12), Z12
+	VMOVUPS      Z12, 1472(DX)
+	VBROADCASTSS 12(R10), Z12
 	VMULPS       Z12, Z0, Z13
 	VMOVUPS      gridConstants<>+0(SB), Z14
 	VSUBPS       Z14, Z13, Z14
@@ -3209,225 +3713,227 @@ round:
 	VPADDD       Z14, Z10, Z10
 	VREDUCEPS    $0x00, Z13, Z13
 	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2060(R12), Z13
+	VBROADCASTSS 2060(R10), Z13
 	VSUBPS       Z3, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1536(SI)
+	VMOVUPS      Z14, 1536(DX)
 	VSUBPS       Z4, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1600(SI)
+	VMOVUPS      Z14, 1600(DX)
 	VSUBPS       Z5, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1664(SI)
+	VMOVUPS      Z14, 1664(DX)
 	VSUBPS       Z6, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1728(SI)
+	VMOVUPS      Z14, 1728(DX)
 	VSUBPS       Z7, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1792(SI)
+	VMOVUPS      Z14, 1792(DX)
 	VSUBPS       Z8, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1856(SI)
+	VMOVUPS      Z14, 1856(DX)
 	VSUBPS       Z9, Z12, Z14
 	VMULPS       Z14, Z13, Z15
 	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1920(SI)
+	VMOVUPS      Z14, 1920(DX)
 	VSUBPS       Z1, Z12, Z12
 	VMULPS       Z12, Z13, Z13
 	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 1984(SI)
-	VMOVUPS      Z10, (R9)
+	VMOVUPS      Z12, 1984(DX)
+	VMOVUPS      Z10, (DI)
 	VMOVUPS      gridConstants<>+256(SB), Z12
 	VCMPPS       $0x11, Z12, Z11, K1
-	KMOVW        K1, R14
-	MOVW         R14, 16(R10)
-	VMOVUPS      Z10, (R11)
+	KMOVW        K1, R12
+	MOVW         R12, 16(R8)
+	VMOVUPS      Z10, (R9)
 	VMOVUPS      gridConstants<>+448(SB), Z11
 	VPERMD       Z10, Z11, Z11
 	VPCMPEQD     Z10, Z11, K1
-	KMOVW        K1, R14
-	NOTL         R14
-	ORL          $0x01, R14
-	MOVW         R14, (R10)
-	ADDQ         $0x00000010, R12
-	ADDQ         $0x00000800, SI
+	KMOVW        K1, R12
+	NOTL         R12
+	ORL          $0x01, R12
+	MOVW         R12, (R8)
+	ADDQ         $0x00000010, R10
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x40, DI
+	ADDQ         $0x02, R8
 	ADDQ         $0x40, R9
-	ADDQ         $0x02, R10
-	ADDQ         $0x40, R11
-	DECQ         R13
+	DECQ         R11
 	JNE          round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+32(FP), R9
-	MOVQ  all+40(FP), R10
-	MOVQ  17928(DX), R11
-	MOVQ  17944(DX), R12
-	TESTQ R11, R11
+	LEAQ  16896(AX), DX
+	MOVQ  starts+32(FP), DI
+	MOVQ  all+40(FP), R8
+	MOVQ  17928(AX), R9
+	MOVQ  17944(AX), R10
+	TESTQ R9, R9
 	JEQ   collected0
 
 collect0:
-	BSFQ    R11, DI
-	LEAQ    -1(R11), R13
-	MOVL    16384(DX)(DI*4), R14
-	MOVQ    R9, R15
-	BTQ     DI, R12
-	CMOVQCS R10, R15
-	MOVL    (R15)(R14*4), R14
-	MOVL    R14, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R15
-	CMPL    R14, $0x00800000
-	CMOVQCC R15, SI
-	ANDQ    R13, R11
+	BSFQ    R9, BX
+	LEAQ    -1(R9), R11
+	MOVL    16384(AX)(BX*4), R12
+	MOVQ    DI, R13
+	BTQ     BX, R10
+	CMOVQCS R8, R13
+	MOVL    (R13)(R12*4), R12
+	MOVL    R12, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R13
+	CMPL    R12, $0x00800000
+	CMOVQCC R13, DX
+	ANDQ    R11, R9
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+32(FP), DI
-	MOVQ  all+40(FP), R9
-	MOVQ  17936(DX), R10
-	MOVQ  17952(DX), R11
-	TESTQ R10, R10
+	MOVQ  starts+32(FP), BX
+	MOVQ  all+40(FP), DI
+	MOVQ  17936(AX), R8
+	MOVQ  17952(AX), R9
+	TESTQ R8, R8
 	JEQ   collected1
 
 collect1:
-	BSFQ    R10, R8
-	LEAQ    -1(R10), R12
-	MOVL    16640(DX)(R8*4), R13
-	MOVQ    DI, R14
-	BTQ     R8, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	ADDL    $0x40, R8
-	MOVL    R13, (SI)
-	MOVL    R8, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R8, SI
+	LEAQ    -1(R8), R10
+	MOVL    16640(AX)(SI*4), R11
+	MOVQ    BX, R12
+	BTQ     SI, R9
+	CMOVQCS DI, R12
+	MOVL    (R12)(R11*4), R11
+	ADDL    $0x40, SI
+	MOVL    R11, (DX)
+	MOVL    SI, 4(DX)
+	LEAQ    8(DX), R12
+	CMPL    R11, $0x00800000
+	CMOVQCC R12, DX
+	ANDQ    R10, R8
 	JNE     collect1
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+48(FP), R8
-	MOVQ points+56(FP), R9
-	CMPQ DI, SI
+	LEAQ 16896(AX), BX
+	CMPQ BX, DX
 	JEQ  found
+	MOVQ lists+48(FP), SI
+	MOVQ points+56(FP), DI
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Z0
+	MOVL         (BX), R9
+	MOVL         4(BX), R10
+	MOVL         R9, R8
+	SHRL         $0x17, R9
+	ANDL         $0x007fffff, R8
+	LEAQ         (SI)(R8*2), R8
+	VPBROADCASTD 16384(AX)(R10*4), Z0
 	ANDL         $-16, R10
-	VMOVUPS      16384(DX)(R10*4), Z1
+	VMOVUPS      16384(AX)(R10*4), Z1
 	VPCMPEQD     Z1, Z0, K1
 	VMOVUPS      constants<>+256(SB), Z0
 	VMOVUPS      constants<>+320(SB), Z1
 	VBLENDMPS    Z0, Z1, K1, Z2
-	VMOVUPS      (BX)(R10*4), Z0
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	VMOVUPS      (CX)(R10*4), Z0
+	MOVQ         R10, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
 
 neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
+	MOVWLZX      (R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	MOVWLZX      2(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	ADDQ         $0x04, R8
+	SUBL         $0x02, R9
 	JGT          neighbour
-	VMOVUPS      Z0, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
+	VMOVUPS      Z0, (CX)(R10*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+704(SB), Z0
+	VMOVUPS gridConstants<>+640(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    CX, CX
+	MOVQ    chosen+72(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (BX), Z3
+	VMOVUPS      (AX), Z3
 	VPERMPS      Z0, Z3, Z4
-	VBROADCASTSS 3072(AX), Z5
+	VBROADCASTSS 3072(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1024(AX), Z5
+	VBROADCASTSS 1024(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x03, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3076(AX), Z5
+	VBROADCASTSS 3076(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1028(AX), Z5
+	VBROADCASTSS 1028(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x06, Z3, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3080(AX), Z5
+	VBROADCASTSS 3080(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1032(AX), Z5
+	VBROADCASTSS 1032(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
 	VPSRLD       $0x09, Z3, Z3
 	VPERMPS      Z0, Z3, Z3
-	VBROADCASTSS 3084(AX), Z4
+	VBROADCASTSS 3084(CX), Z4
 	VMULPS       Z3, Z4, Z4
 	VADDPS       Z4, Z1, Z1
-	VBROADCASTSS 1036(AX), Z4
+	VBROADCASTSS 1036(CX), Z4
 	VMULPS       Z3, Z4, Z4
 	VMULPS       Z3, Z4, Z3
 	VADDPS       Z3, Z2, Z2
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x40, BX
-	DECQ         CX
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x40, AX
+	DECQ         DX
 	JNE          sum
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Z1, (AX)
@@ -3435,425 +3941,305 @@ sum:
 	VZEROUPPER
 	RET
 
-// func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridRest8AVX512(SB), NOSPLIT, $8-96
-	MOVQ            values+0(FP), AX
-	MOVQ            groups+8(FP), CX
-	MOVQ            work+72(FP), DX
-	MOVQ            chosen+80(FP), BX
-	MOVQ            peaks+16(FP), SI
-	VBROADCASTF32X4 (SI), Z0
-	MOVQ            numerators+24(FP), SI
-	VMOVUPS         (SI), Z1
+// func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
+TEXT ·gridRest8AVX512(SB), NOSPLIT, $0-112
+	MOVQ            work+88(FP), AX
+	MOVQ            chosen+96(FP), CX
+	MOVQ            peaks+16(FP), DX
+	VBROADCASTF32X4 (DX), Z0
+	MOVQ            numerators+24(FP), DX
+	VMOVUPS         (DX), Z1
 	VDIVPS          Z0, Z1, Z0
 	VMOVUPS         constants<>+192(SB), Z1
 	VDIVPS          Z0, Z1, Z1
-	VBROADCASTSS    gridConstants<>+704(SB), Z3
-	VMULPS          Z3, Z1, Z3
-	VBROADCASTSS    gridConstants<>+708(SB), Z4
-	VMULPS          Z4, Z1, Z4
-	VBROADCASTSS    gridConstants<>+712(SB), Z5
-	VMULPS          Z5, Z1, Z5
-	VBROADCASTSS    gridConstants<>+716(SB), Z6
-	VMULPS          Z6, Z1, Z6
-	VBROADCASTSS    gridConstants<>+720(SB), Z7
-	VMULPS          Z7, Z1, Z7
-	VBROADCASTSS    gridConstants<>+724(SB), Z8
-	VMULPS          Z8, Z1, Z8
-	VBROADCASTSS    gridConstants<>+728(SB), Z9
-	VMULPS          Z9, Z1, Z9
-	VBROADCASTSS    gridConstants<>+732(SB), Z10
-	VMULPS          Z10, Z1, Z1
-	VMOVUPS         gridConstants<>+0(SB), Z10
-	VMULPS          Z10, Z0, Z0
+	VMOVUPS         Z1, 17984(AX)
+	VMOVUPS         gridConstants<>+0(SB), Z1
+	VMULPS          Z1, Z0, Z0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R9
-	LEAQ 17928(DX), R10
-	MOVQ BX, R11
-	MOVQ AX, R12
-	MOVQ CX, R13
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), R8
+	LEAQ 17928(AX), R9
+	MOVQ CX, R10
+	MOVQ values+0(FP), R11
+	MOVQ groups+8(FP), R12
 
 round:
-	VMOVUPS         constants<>+192(SB), Z11
-	VMOVUPS         gridConstants<>+576(SB), Z10
-	VBROADCASTF32X4 (R12), Z12
-	VMULPS          Z12, Z0, Z13
-	VMOVUPS         gridConstants<>+0(SB), Z14
-	VSUBPS          Z14, Z13, Z14
-	VMOVUPS         constants<>+384(SB), Z15
-	VADDPS          Z15, Z14, Z14
-	VMAXPS          constants<>+384(SB), Z14, Z14
-	VMINPS          gridConstants<>+128(SB), Z14, Z14
-	VPADDD          Z14, Z10, Z10
-	VREDUCEPS       $0x00, Z13, Z13
-	VRANGEPS        $0x0a, Z13, Z11, Z11
-	VBROADCASTF32X4 2048(R12), Z13
-	VSUBPS          Z3, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, (SI)
-	VSUBPS          Z4, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 64(SI)
-	VSUBPS          Z5, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 128(SI)
-	VSUBPS          Z6, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 192(SI)
-	VSUBPS          Z7, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 256(SI)
-	VSUBPS          Z8, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 320(SI)
-	VSUBPS          Z9, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 384(SI)
-	VSUBPS          Z1, Z12, Z12
-	VMULPS          Z12, Z13, Z13
-	VMULPS          Z12, Z13, Z12
-	VMOVUPS         Z12, 448(SI)
-	VBROADCASTF32X4 32(R12), Z12
-	VMULPS          Z12, Z0, Z13
-	VMOVUPS         gridConstants<>+0(SB), Z14
-	VSUBPS          Z14, Z13, Z14
-	VMOVUPS         constants<>+384(SB), Z15
-	VADDPS          Z15, Z14, Z14
-	VMAXPS          constants<>+384(SB), Z14, Z14
-	VMINPS          gridConstants<>+128(SB), Z14, Z14
-	VPSLLD          $0x03, Z14, Z14
-	VPADDD          Z14, Z10, Z10
-	VREDUCEPS       $0x00, Z13, Z13
-	VRANGEPS        $0x0a, Z13, Z11, Z11
-	VBROADCASTF32X4 2080(R12), Z13
-	VSUBPS          Z3, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 512(SI)
-	VSUBPS          Z4, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 576(SI)
-	VSUBPS          Z5, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 640(SI)
-	VSUBPS          Z6, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 704(SI)
-	VSUBPS          Z7, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 768(SI)
-	VSUBPS          Z8, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 832(SI)
-	VSUBPS          Z9, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 896(SI)
-	VSUBPS          Z1, Z12, Z12
-	VMULPS          Z12, Z13, Z13
-	VMULPS          Z12, Z13, Z12
-	VMOVUPS         Z12, 960(SI)
-	VBROADCASTF32X4 64(R12), Z12
-	VMULPS          Z12, Z0, Z13
-	VMOVUPS         gridConstants<>+0(SB), Z14
-	VSUBPS          Z14, Z13, Z14
-	VMOVUPS         constants<>+384(SB), Z15
-	VADDPS          Z15, Z14, Z14
-	VMAXPS          constants<>+384(SB), Z14, Z14
-	VMINPS          gridConstants<>+128(SB), Z14, Z14
-	VPSLLD          $0x06, Z14, Z14
-	VPADDD          Z14, Z10, Z10
-	VREDUCEPS       $0x00, Z13, Z13
-	VRANGEPS        $0x0a, Z13, Z11, Z11
-	VBROADCASTF32X4 2112(R12), Z13
-	VSUBPS          Z3, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1024(SI)
-	VSUBPS          Z4, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1088(SI)
-	VSUBPS          Z5, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1152(SI)
-	VSUBPS          Z6, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1216(SI)
-	VSUBPS          Z7, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1280(SI)
-	VSUBPS          Z8, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1344(SI)
-	VSUBPS          Z9, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1408(SI)
-	VSUBPS          Z1, Z12, Z12
-	VMULPS          Z12, Z13, Z13
-	VMULPS          Z12, Z13, Z12
-	VMOVUPS         Z12, 1472(SI)
-	VBROADCASTF32X4 96(R12), Z12
-	VMULPS          Z12, Z0, Z13
-	VMOVUPS         gridConstants<>+0(SB), Z14
-	VSUBPS          Z14, Z13, Z14
-	VMOVUPS         constants<>+384(SB), Z15
-	VADDPS          Z15, Z14, Z14
-	VMAXPS          constants<>+384(SB), Z14, Z14
-	VMINPS          gridConstants<>+128(SB), Z14, Z14
-	VPSLLD          $0x09, Z14, Z14
-	VPADDD          Z14, Z10, Z10
-	VREDUCEPS       $0x00, Z13, Z13
-	VRANGEPS        $0x0a, Z13, Z11, Z11
-	VBROADCASTF32X4 2144(R12), Z13
-	VSUBPS          Z3, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1536(SI)
-	VSUBPS          Z4, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1600(SI)
-	VSUBPS          Z5, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1664(SI)
-	VSUBPS          Z6, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1728(SI)
-	VSUBPS          Z7, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1792(SI)
-	VSUBPS          Z8, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1856(SI)
-	VSUBPS          Z9, Z12, Z14
-	VMULPS          Z14, Z13, Z15
-	VMULPS          Z14, Z15, Z14
-	VMOVUPS         Z14, 1920(SI)
-	VSUBPS          Z1, Z12, Z12
-	VMULPS          Z12, Z13, Z13
-	VMULPS          Z12, Z13, Z12
-	VMOVUPS         Z12, 1984(SI)
-	VMOVUPS         Z10, (R9)
-	VMOVUPS         gridConstants<>+256(SB), Z12
-	VCMPPS          $0x11, Z12, Z11, K1
-	KMOVW           K1, R14
-	MOVW            R14, 16(R10)
-	VMOVUPS         Z10, (R11)
-	VMOVUPS         gridConstants<>+448(SB), Z11
-	VMOVUPS         gridConstants<>+512(SB), Z11
-	VPERMD          Z10, Z11, Z11
-	VPCMPEQD        Z10, Z11, K1
-	KMOVW           K1, R14
-	NOTL            R14
-	ORL             $0x0f, R14
-	MOVQ            mask+32(FP), R15
-	ANDL            R15, R14
-	MOVW            R14, (R10)
-	ADDQ            $0x00000080, R12
-	ADDQ            $0x00000800, SI
-	ADDQ            $0x40, R9
-	ADDQ            $0x02, R10
-	ADDQ            $0x40, R11
-	DECQ            R13
+	VMOVUPS         constants<>+192(SB), Z5
+	VMOVUPS         gridConstants<>+512(SB), Z1
+	VBROADCASTF32X4 (R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         gridConstants<>+0(SB), Z7
+	VSUBPS          Z7, Z6, Z7
+	VMOVUPS         constants<>+384(SB), Z8
+	VADDPS          Z8, Z7, Z7
+	VMAXPS          constants<>+384(SB), Z7, Z7
+	VMINPS          gridConstants<>+128(SB), Z7, Z7
+	VPADDD          Z7, Z1, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 32(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         gridConstants<>+0(SB), Z7
+	VSUBPS          Z7, Z6, Z7
+	VMOVUPS         constants<>+384(SB), Z8
+	VADDPS          Z8, Z7, Z7
+	VMAXPS          constants<>+384(SB), Z7, Z7
+	VMINPS          gridConstants<>+128(SB), Z7, Z7
+	VPSLLD          $0x03, Z7, Z7
+	VPADDD          Z7, Z1, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 64(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         gridConstants<>+0(SB), Z7
+	VSUBPS          Z7, Z6, Z7
+	VMOVUPS         constants<>+384(SB), Z8
+	VADDPS          Z8, Z7, Z7
+	VMAXPS          constants<>+384(SB), Z7, Z7
+	VMINPS          gridConstants<>+128(SB), Z7, Z7
+	VPSLLD          $0x06, Z7, Z7
+	VPADDD          Z7, Z1, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 96(R11), Z6
+	VMULPS          Z6, Z0, Z6
+	VMOVUPS         gridConstants<>+0(SB), Z7
+	VSUBPS          Z7, Z6, Z7
+	VMOVUPS         constants<>+384(SB), Z8
+	VADDPS          Z8, Z7, Z7
+	VMAXPS          constants<>+384(SB), Z7, Z7
+	VMINPS          gridConstants<>+128(SB), Z7, Z7
+	VPSLLD          $0x09, Z7, Z7
+	VPADDD          Z7, Z1, Z1
+	VREDUCEPS       $0x00, Z6, Z6
+	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VMOVUPS         Z1, (R8)
+	VMOVUPS         gridConstants<>+256(SB), Z6
+	VCMPPS          $0x11, Z6, Z5, K1
+	KMOVW           K1, R13
+	MOVW            R13, 16(R9)
+	VMOVUPS         Z1, (R10)
+	MOVL            mask+32(FP), R13
+	MOVW            R13, (R9)
+	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, DX
+	ADDQ            $0x40, R8
+	ADDQ            $0x02, R9
+	ADDQ            $0x40, R10
+	DECQ            R12
 	JNE             round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+40(FP), R9
-	MOVQ  all+48(FP), R10
-	MOVQ  17928(DX), R11
-	MOVQ  17944(DX), R12
-	TESTQ R11, R11
+	LEAQ  16896(AX), DX
+	MOVQ  starts+56(FP), R8
+	MOVQ  all+64(FP), R9
+	MOVQ  17928(AX), R10
+	MOVQ  17944(AX), R11
+	TESTQ R10, R10
 	JEQ   collected0
 
 collect0:
-	BSFQ    R11, DI
-	LEAQ    -1(R11), R13
-	MOVL    16384(DX)(DI*4), R14
-	MOVQ    R9, R15
-	BTQ     DI, R12
-	CMOVQCS R10, R15
-	MOVL    (R15)(R14*4), R14
-	MOVL    R14, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R15
-	CMPL    R14, $0x00800000
-	CMOVQCC R15, SI
-	ANDQ    R13, R11
+	BSFQ    R10, BX
+	LEAQ    -1(R10), R12
+	MOVL    16384(AX)(BX*4), R13
+	MOVQ    R8, R14
+	BTQ     BX, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, DX
+	ANDQ    R12, R10
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+40(FP), DI
-	MOVQ  all+48(FP), R9
-	MOVQ  17936(DX), R10
-	MOVQ  17952(DX), R11
-	TESTQ R10, R10
+	MOVQ  starts+56(FP), BX
+	MOVQ  all+64(FP), R8
+	MOVQ  17936(AX), R9
+	MOVQ  17952(AX), R10
+	TESTQ R9, R9
 	JEQ   collected1
 
 collect1:
-	BSFQ    R10, R8
-	LEAQ    -1(R10), R12
-	MOVL    16640(DX)(R8*4), R13
-	MOVQ    DI, R14
-	BTQ     R8, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	ADDL    $0x40, R8
-	MOVL    R13, (SI)
-	MOVL    R8, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R9, SI
+	LEAQ    -1(R9), R11
+	MOVL    16640(AX)(SI*4), R12
+	MOVQ    BX, R13
+	BTQ     SI, R10
+	CMOVQCS R8, R13
+	MOVL    (R13)(R12*4), R12
+	ADDL    $0x40, SI
+	MOVL    R12, (DX)
+	MOVL    SI, 4(DX)
+	LEAQ    8(DX), R13
+	CMPL    R12, $0x00800000
+	CMOVQCC R13, DX
+	ANDQ    R11, R9
 	JNE     collect1
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+56(FP), R8
-	MOVQ points+64(FP), R9
-	CMPQ DI, SI
-	JEQ  found
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	MOVQ   plain+40(FP), SI
+	MOVQ   packed+48(FP), R8
+	MOVQ   groups+8(FP), R9
+	IMUL3Q $0x00000010, R9, R9
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Z0
-	ANDL         $-16, R10
-	VMOVUPS      16384(DX)(R10*4), Z1
-	VPCMPEQD     Z1, Z0, K1
-	VMOVUPS      constants<>+256(SB), Z0
-	VMOVUPS      constants<>+320(SB), Z1
-	VBLENDMPS    Z0, Z1, K1, Z2
-	VMOVUPS      (BX)(R10*4), Z0
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	MOVL         (BX), R11
+	MOVL         4(BX), R12
+	MOVL         R11, R10
+	SHRL         $0x17, R11
+	ANDL         $0x007fffff, R10
+	LEAQ         (R8)(R10*2), R10
+	MOVQ         R12, R13
+	SHRQ         $0x04, R13
+	ANDL         $0x0f, R12
+	MOVQ         R12, R14
+	ANDQ         $0x03, R14
+	IMULQ        R9, R14
+	ADDQ         SI, R14
+	MOVQ         R13, R15
+	SHLQ         $0x04, R15
+	ADDQ         R15, R14
+	VMOVUPS      (R14), X2
+	VMOVUPS      2048(R14), X3
+	VBROADCASTSS 17984(AX)(R12*4), Z0
+	VMULPS       gridConstants<>+640(SB), Z0, Z0
+	VMOVUPS      gridConstants<>+704(SB), Z1
+	VPERMPS      Z2, Z1, Z5
+	VPERMPS      Z3, Z1, Z1
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z5, Z1, Z1
+	VMULPS       Z5, Z1, Z1
+	VMOVUPS      gridConstants<>+768(SB), Z5
+	VPERMPS      Z2, Z5, Z6
+	VPERMPS      Z3, Z5, Z5
+	VSUBPS       Z0, Z6, Z0
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z0, Z5, Z0
+	VMOVSS       constants<>+256(SB), X2
 
-neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*8), Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*8), Z1, Z1
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(R9)(R14*1), K1, Z0
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
-	JGT          neighbour
-	VMOVUPS      Z0, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
-	JNE          item
+neighbours:
+	VPMOVZXWD     (R10), Z5
+	VMOVDQU32     Z5, Z6
+	VMOVUPS       gridConstants<>+832(SB), Z7
+	VMOVUPS       gridConstants<>+1408(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z6
+	VPERMPS       Z1, Z6, Z6
+	VPSRLD        $0x03, Z5, Z7
+	VMOVUPS       gridConstants<>+896(SB), Z8
+	VMOVUPS       gridConstants<>+1408(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x06, Z5, Z7
+	VMOVUPS       gridConstants<>+832(SB), Z8
+	VMOVUPS       gridConstants<>+1408(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x09, Z5, Z5
+	VMOVUPS       gridConstants<>+896(SB), Z7
+	VMOVUPS       gridConstants<>+1408(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z5
+	VPERMPS       Z0, Z5, Z5
+	VADDPS        Z5, Z6, Z6
+	VPBROADCASTD  R11, Z5
+	VPCMPGTD      constants<>+0(SB), Z5, K1
+	VMOVUPS       constants<>+256(SB), Z5
+	VBLENDMPS     Z6, Z5, K1, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VMINPS        Y6, Y4, Y5
+	VEXTRACTF32X4 $0x01, Y5, X6
+	VMINPS        X6, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X6
+	VMINPS        X6, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X6
+	VMINPS        X6, X5, X5
+	VUCOMISS      X2, X5
+	JCC           others
+	VMOVAPS       X5, X2
+	VBROADCASTSS  X5, Z5
+	VCMPPS        $0x00, Z5, Z4, K1
+	KMOVW         K1, DI
+	BSFL          DI, DI
+	MOVWLZX       (R10)(DI*2), DI
+
+others:
+	ADDQ $0x20, R10
+	SUBL $0x10, R11
+	JGT  neighbours
+	ORL  $0x80000000, DI
+	SHLQ $0x06, R13
+	ADDQ CX, R13
+	MOVL DI, (R13)(R12*4)
+	ADDQ $0x08, BX
+	CMPQ BX, DX
+	JNE  item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+704(SB), Z0
+	VMOVUPS gridConstants<>+640(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    CX, CX
+	MOVQ    chosen+96(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS         (BX), Z3
+	VMOVUPS         (AX), Z3
 	VPERMPS         Z0, Z3, Z4
-	VBROADCASTF32X4 3072(AX), Z5
+	VBROADCASTF32X4 3072(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1024(AX), Z5
+	VBROADCASTF32X4 1024(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x03, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3104(AX), Z5
+	VBROADCASTF32X4 3104(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1056(AX), Z5
+	VBROADCASTF32X4 1056(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x06, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3136(AX), Z5
+	VBROADCASTF32X4 3136(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1088(AX), Z5
+	VBROADCASTF32X4 1088(CX), Z5
 	VMULPS          Z4, Z5, Z5
 	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x09, Z3, Z3
 	VPERMPS         Z0, Z3, Z3
-	VBROADCASTF32X4 3168(AX), Z4
+	VBROADCASTF32X4 3168(CX), Z4
 	VMULPS          Z3, Z4, Z4
 	VADDPS          Z4, Z1, Z1
-	VBROADCASTF32X4 1120(AX), Z4
+	VBROADCASTF32X4 1120(CX), Z4
 	VMULPS          Z3, Z4, Z4
 	VMULPS          Z3, Z4, Z3
 	VADDPS          Z3, Z2, Z2
-	ADDQ            $0x00000080, AX
-	ADDQ            $0x40, BX
-	DECQ            CX
+	ADDQ            $0x00000080, CX
+	ADDQ            $0x40, AX
+	DECQ            DX
 	JNE             sum
-	MOVQ            sums+88(FP), AX
+	MOVQ            sums+104(FP), AX
 	VMOVUPS         Z1, (AX)
 	VMOVUPS         Z2, 64(AX)
 	VZEROUPPER
@@ -3861,59 +4247,57 @@ sum:
 
 // func gridAgain8AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridAgain8AVX2(SB), NOSPLIT, $8-80
-	MOVQ         values+0(FP), AX
-	MOVQ         groups+8(FP), CX
-	MOVQ         work+56(FP), DX
-	MOVQ         chosen+64(FP), BX
-	MOVQ         scales+16(FP), SI
-	VMOVUPS      (SI), Y0
+TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
+	MOVQ         work+56(FP), AX
+	MOVQ         chosen+64(FP), CX
+	MOVQ         scales+16(FP), DX
+	VMOVUPS      (DX), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+704(SB), Y2
+	VBROADCASTSS gridConstants<>+640(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 17984(DX)
-	VBROADCASTSS gridConstants<>+708(SB), Y2
+	VMOVUPS      Y2, 17984(AX)
+	VBROADCASTSS gridConstants<>+644(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 18016(DX)
-	VBROADCASTSS gridConstants<>+712(SB), Y2
+	VMOVUPS      Y2, 18016(AX)
+	VBROADCASTSS gridConstants<>+648(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 18048(DX)
-	VBROADCASTSS gridConstants<>+716(SB), Y2
+	VMOVUPS      Y2, 18048(AX)
+	VBROADCASTSS gridConstants<>+652(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 18080(DX)
-	VBROADCASTSS gridConstants<>+720(SB), Y2
+	VMOVUPS      Y2, 18080(AX)
+	VBROADCASTSS gridConstants<>+656(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 18112(DX)
-	VBROADCASTSS gridConstants<>+724(SB), Y2
+	VMOVUPS      Y2, 18112(AX)
+	VBROADCASTSS gridConstants<>+660(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 18144(DX)
-	VBROADCASTSS gridConstants<>+728(SB), Y2
+	VMOVUPS      Y2, 18144(AX)
+	VBROADCASTSS gridConstants<>+664(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 18176(DX)
-	VBROADCASTSS gridConstants<>+732(SB), Y2
+	VMOVUPS      Y2, 18176(AX)
+	VBROADCASTSS gridConstants<>+668(SB), Y2
 	VMULPS       Y2, Y0, Y0
-	VMOVUPS      Y0, 18208(DX)
+	VMOVUPS      Y0, 18208(AX)
 	VMOVUPS      gridConstants<>+0(SB), Y0
 	VMULPS       Y0, Y1, Y0
 
 	// Round all elements.
-	XORQ SI, SI
-	MOVQ SI, 17928(DX)
-	MOVQ SI, 17936(DX)
-	MOVQ SI, 17944(DX)
-	MOVQ SI, 17952(DX)
-	MOVQ DX, SI
-	LEAQ 16384(DX), R8
-	LEAQ 17928(DX), R9
-	MOVQ BX, R10
-	MOVQ AX, R11
-	MOVQ CX, R12
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), SI
+	LEAQ 17928(AX), DI
+	MOVQ CX, R8
+	MOVQ values+0(FP), R9
+	MOVQ groups+8(FP), R10
 
 round:
 	VMOVUPS   constants<>+192(SB), Y2
-	VMOVUPS   gridConstants<>+576(SB), Y1
-	VMOVUPS   (R11), Y3
+	VMOVUPS   gridConstants<>+512(SB), Y1
+	VMOVUPS   (R9), Y3
 	VMULPS    Y3, Y0, Y4
 	VMOVUPS   gridConstants<>+0(SB), Y5
 	VSUBPS    Y5, Y4, Y5
@@ -3926,40 +4310,40 @@ round:
 	VSUBPS    Y5, Y4, Y5
 	VANDPS    constants<>+128(SB), Y5, Y5
 	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2048(R11), Y4
-	VSUBPS    17984(DX), Y3, Y5
+	VMOVUPS   2048(R9), Y4
+	VSUBPS    17984(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, (SI)
-	VSUBPS    18016(DX), Y3, Y5
+	VMOVUPS   Y5, (DX)
+	VSUBPS    18016(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 32(SI)
-	VSUBPS    18048(DX), Y3, Y5
+	VMOVUPS   Y5, 32(DX)
+	VSUBPS    18048(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 64(SI)
-	VSUBPS    18080(DX), Y3, Y5
+	VMOVUPS   Y5, 64(DX)
+	VSUBPS    18080(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 96(SI)
-	VSUBPS    18112(DX), Y3, Y5
+	VMOVUPS   Y5, 96(DX)
+	VSUBPS    18112(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 128(SI)
-	VSUBPS    18144(DX), Y3, Y5
+	VMOVUPS   Y5, 128(DX)
+	VSUBPS    18144(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 160(SI)
-	VSUBPS    18176(DX), Y3, Y5
+	VMOVUPS   Y5, 160(DX)
+	VSUBPS    18176(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 192(SI)
-	VSUBPS    18208(DX), Y3, Y3
+	VMOVUPS   Y5, 192(DX)
+	VSUBPS    18208(AX), Y3, Y3
 	VMULPS    Y3, Y4, Y4
 	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 224(SI)
-	VMOVUPS   32(R11), Y3
+	VMOVUPS   Y3, 224(DX)
+	VMOVUPS   32(R9), Y3
 	VMULPS    Y3, Y0, Y4
 	VMOVUPS   gridConstants<>+0(SB), Y5
 	VSUBPS    Y5, Y4, Y5
@@ -3973,40 +4357,40 @@ round:
 	VSUBPS    Y5, Y4, Y5
 	VANDPS    constants<>+128(SB), Y5, Y5
 	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2080(R11), Y4
-	VSUBPS    17984(DX), Y3, Y5
+	VMOVUPS   2080(R9), Y4
+	VSUBPS    17984(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 256(SI)
-	VSUBPS    18016(DX), Y3, Y5
+	VMOVUPS   Y5, 256(DX)
+	VSUBPS    18016(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 288(SI)
-	VSUBPS    18048(DX), Y3, Y5
+	VMOVUPS   Y5, 288(DX)
+	VSUBPS    18048(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 320(SI)
-	VSUBPS    18080(DX), Y3, Y5
+	VMOVUPS   Y5, 320(DX)
+	VSUBPS    18080(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 352(SI)
-	VSUBPS    18112(DX), Y3, Y5
+	VMOVUPS   Y5, 352(DX)
+	VSUBPS    18112(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 384(SI)
-	VSUBPS    18144(DX), Y3, Y5
+	VMOVUPS   Y5, 384(DX)
+	VSUBPS    18144(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 416(SI)
-	VSUBPS    18176(DX), Y3, Y5
+	VMOVUPS   Y5, 416(DX)
+	VSUBPS    18176(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 448(SI)
-	VSUBPS    18208(DX), Y3, Y3
+	VMOVUPS   Y5, 448(DX)
+	VSUBPS    18208(AX), Y3, Y3
 	VMULPS    Y3, Y4, Y4
 	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 480(SI)
-	VMOVUPS   64(R11), Y3
+	VMOVUPS   Y3, 480(DX)
+	VMOVUPS   64(R9), Y3
 	VMULPS    Y3, Y0, Y4
 	VMOVUPS   gridConstants<>+0(SB), Y5
 	VSUBPS    Y5, Y4, Y5
@@ -4020,40 +4404,40 @@ round:
 	VSUBPS    Y5, Y4, Y5
 	VANDPS    constants<>+128(SB), Y5, Y5
 	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2112(R11), Y4
-	VSUBPS    17984(DX), Y3, Y5
+	VMOVUPS   2112(R9), Y4
+	VSUBPS    17984(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 512(SI)
-	VSUBPS    18016(DX), Y3, Y5
+	VMOVUPS   Y5, 512(DX)
+	VSUBPS    18016(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 544(SI)
-	VSUBPS    18048(DX), Y3, Y5
+	VMOVUPS   Y5, 544(DX)
+	VSUBPS    18048(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 576(SI)
-	VSUBPS    18080(DX), Y3, Y5
+	VMOVUPS   Y5, 576(DX)
+	VSUBPS    18080(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 608(SI)
-	VSUBPS    18112(DX), Y3, Y5
+	VMOVUPS   Y5, 608(DX)
+	VSUBPS    18112(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 640(SI)
-	VSUBPS    18144(DX), Y3, Y5
+	VMOVUPS   Y5, 640(DX)
+	VSUBPS    18144(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 672(SI)
-	VSUBPS    18176(DX), Y3, Y5
+	VMOVUPS   Y5, 672(DX)
+	VSUBPS    18176(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 704(SI)
-	VSUBPS    18208(DX), Y3, Y3
+	VMOVUPS   Y5, 704(DX)
+	VSUBPS    18208(AX), Y3, Y3
 	VMULPS    Y3, Y4, Y4
 	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 736(SI)
-	VMOVUPS   96(R11), Y3
+	VMOVUPS   Y3, 736(DX)
+	VMOVUPS   96(R9), Y3
 	VMULPS    Y3, Y0, Y4
 	VMOVUPS   gridConstants<>+0(SB), Y5
 	VSUBPS    Y5, Y4, Y5
@@ -4067,204 +4451,510 @@ round:
 	VSUBPS    Y5, Y4, Y5
 	VANDPS    constants<>+128(SB), Y5, Y5
 	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2144(R11), Y4
-	VSUBPS    17984(DX), Y3, Y5
+	VMOVUPS   2144(R9), Y4
+	VSUBPS    17984(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 768(SI)
-	VSUBPS    18016(DX), Y3, Y5
+	VMOVUPS   Y5, 768(DX)
+	VSUBPS    18016(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 800(SI)
-	VSUBPS    18048(DX), Y3, Y5
+	VMOVUPS   Y5, 800(DX)
+	VSUBPS    18048(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 832(SI)
-	VSUBPS    18080(DX), Y3, Y5
+	VMOVUPS   Y5, 832(DX)
+	VSUBPS    18080(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 864(SI)
-	VSUBPS    18112(DX), Y3, Y5
+	VMOVUPS   Y5, 864(DX)
+	VSUBPS    18112(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 896(SI)
-	VSUBPS    18144(DX), Y3, Y5
+	VMOVUPS   Y5, 896(DX)
+	VSUBPS    18144(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 928(SI)
-	VSUBPS    18176(DX), Y3, Y5
+	VMOVUPS   Y5, 928(DX)
+	VSUBPS    18176(AX), Y3, Y5
 	VMULPS    Y5, Y4, Y6
 	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 960(SI)
-	VSUBPS    18208(DX), Y3, Y3
+	VMOVUPS   Y5, 960(DX)
+	VSUBPS    18208(AX), Y3, Y3
 	VMULPS    Y3, Y4, Y4
 	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 992(SI)
-	VMOVUPS   Y1, (R8)
+	VMOVUPS   Y3, 992(DX)
+	VMOVUPS   Y1, (SI)
 	VMOVUPS   gridConstants<>+256(SB), Y3
 	VCMPPS    $0x11, Y3, Y2, Y2
-	VMOVMSKPS Y2, R13
-	MOVB      R13, 16(R9)
-	VMOVUPS   (R10), Y2
-	VMOVMSKPS Y2, R13
+	VMOVMSKPS Y2, R11
+	MOVB      R11, 16(DI)
+	VMOVUPS   (R8), Y2
+	VMOVMSKPS Y2, R11
 	VORPS     gridConstants<>+192(SB), Y1, Y1
-	VBLENDVPS Y2, Y1, Y2, Y2
-	VMOVUPS   Y2, (R10)
-	MOVB      R13, (R9)
-	ADDQ      $0x00000080, R11
-	ADDQ      $0x00000400, SI
+	VBLENDVPS Y2, Y1, Y2, Y1
+	VMOVUPS   Y1, (R8)
+	MOVB      R11, (DI)
+	ADDQ      $0x00000080, R9
+	ADDQ      $0x00000400, DX
+	ADDQ      $0x20, SI
+	ADDQ      $0x01, DI
 	ADDQ      $0x20, R8
-	ADDQ      $0x01, R9
-	ADDQ      $0x20, R10
-	DECQ      R12
+	DECQ      R10
 	JNE       round
 
 	// Collect what is no point.
-	LEAQ  16896(DX), SI
-	MOVQ  starts+24(FP), R8
-	MOVQ  all+32(FP), R9
-	MOVQ  17928(DX), R10
-	MOVQ  17944(DX), R11
-	TESTQ R10, R10
+	LEAQ  16896(AX), DX
+	MOVQ  starts+24(FP), SI
+	MOVQ  all+32(FP), DI
+	MOVQ  17928(AX), R8
+	MOVQ  17944(AX), R9
+	TESTQ R8, R8
 	JEQ   collected0
 
 collect0:
-	BSFQ    R10, DI
-	LEAQ    -1(R10), R12
-	MOVL    16384(DX)(DI*4), R13
-	MOVQ    R8, R14
-	BTQ     DI, R11
-	CMOVQCS R9, R14
-	MOVL    (R14)(R13*4), R13
-	MOVL    R13, (SI)
-	MOVL    DI, 4(SI)
-	LEAQ    8(SI), R14
-	CMPL    R13, $0x00800000
-	CMOVQCC R14, SI
-	ANDQ    R12, R10
+	BSFQ    R8, BX
+	LEAQ    -1(R8), R10
+	MOVL    16384(AX)(BX*4), R11
+	MOVQ    SI, R12
+	BTQ     BX, R9
+	CMOVQCS DI, R12
+	MOVL    (R12)(R11*4), R11
+	MOVL    R11, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R12
+	CMPL    R11, $0x00800000
+	CMOVQCC R12, DX
+	ANDQ    R10, R8
 	JNE     collect0
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(DX), DI
-	MOVQ lists+40(FP), R8
-	MOVQ points+48(FP), R9
-	CMPQ DI, SI
+	LEAQ 16896(AX), BX
+	CMPQ BX, DX
 	JEQ  found
+	MOVQ lists+40(FP), SI
+	MOVQ points+48(FP), DI
 
 item:
-	MOVL         (DI), R12
-	MOVL         4(DI), R10
-	MOVL         R12, R11
-	SHRL         $0x17, R12
-	ANDL         $0x007fffff, R11
-	LEAQ         (R8)(R11*2), R11
-	VPBROADCASTD 16384(DX)(R10*4), Y0
+	MOVL         (BX), R9
+	MOVL         4(BX), R10
+	MOVL         R9, R8
+	SHRL         $0x17, R9
+	ANDL         $0x007fffff, R8
+	LEAQ         (SI)(R8*2), R8
+	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
-	VMOVUPS      16384(DX)(R10*4), Y1
+	VMOVUPS      16384(AX)(R10*4), Y1
 	VPCMPEQD     Y1, Y0, Y0
 	VMOVUPS      constants<>+256(SB), Y1
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMOVUPS      (BX)(R10*4), Y1
-	MOVQ         R10, R13
-	SHLQ         $0x07, R13
-	ADDQ         DX, R13
+	VMOVUPS      (CX)(R10*4), Y1
+	MOVQ         R10, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
 
 neighbour:
-	MOVWLZX      (R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      (R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R11), R14
-	MOVQ         (R9)(R14*1), BP
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VMOVUPS      (R13)(R15*4), Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	SHRQ         $0x08, BP
-	VADDPS       (R13)(R15*4), Y2, Y2
-	MOVBLZX      BP, R15
-	VADDPS       (R13)(R15*4), Y2, Y2
+	MOVWLZX      2(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(R9)(R14*1), Y2
+	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R11
-	SUBL         $0x02, R12
+	ADDQ         $0x04, R8
+	SUBL         $0x02, R9
 	JGT          neighbour
-	VMOVUPS      (BX)(R10*4), Y0
+	VMOVUPS      (CX)(R10*4), Y0
 	VBLENDVPS    Y0, Y1, Y0, Y1
-	VMOVUPS      Y1, (BX)(R10*4)
-	ADDQ         $0x08, DI
-	CMPQ         DI, SI
+	VMOVUPS      Y1, (CX)(R10*4)
+	ADDQ         $0x08, BX
+	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+704(SB), Y0
+	VMOVUPS gridConstants<>+640(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    CX, CX
+	MOVQ    chosen+64(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS (BX), Y3
+	VMOVUPS (AX), Y3
 	VPERMPS Y0, Y3, Y4
-	VMOVUPS 3072(AX), Y5
+	VMOVUPS 3072(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1024(AX), Y5
+	VMOVUPS 1024(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x03, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3104(AX), Y5
+	VMOVUPS 3104(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1056(AX), Y5
+	VMOVUPS 1056(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x06, Y3, Y4
 	VPERMPS Y0, Y4, Y4
-	VMOVUPS 3136(AX), Y5
+	VMOVUPS 3136(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VADDPS  Y5, Y1, Y1
-	VMOVUPS 1088(AX), Y5
+	VMOVUPS 1088(CX), Y5
 	VMULPS  Y4, Y5, Y5
 	VMULPS  Y4, Y5, Y4
 	VADDPS  Y4, Y2, Y2
 	VPSRLD  $0x09, Y3, Y3
 	VPERMPS Y0, Y3, Y3
-	VMOVUPS 3168(AX), Y4
+	VMOVUPS 3168(CX), Y4
 	VMULPS  Y3, Y4, Y4
 	VADDPS  Y4, Y1, Y1
-	VMOVUPS 1120(AX), Y4
+	VMOVUPS 1120(CX), Y4
 	VMULPS  Y3, Y4, Y4
 	VMULPS  Y3, Y4, Y3
 	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x00000080, AX
-	ADDQ    $0x20, BX
-	DECQ    CX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x20, AX
+	DECQ    DX
 	JNE     sum
 	MOVQ    sums+72(FP), AX
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, 32(AX)
+	VZEROUPPER
+	RET
+
+// func gridAgain8AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
+TEXT ·gridAgain8AVX512(SB), NOSPLIT, $0-96
+	MOVQ    work+72(FP), AX
+	MOVQ    chosen+80(FP), CX
+	MOVQ    scales+16(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS constants<>+192(SB), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z0, 17984(AX)
+	VMOVUPS gridConstants<>+0(SB), Z0
+	VMULPS  Z0, Z1, Z0
+
+	// Round all elements.
+	XORQ DX, DX
+	MOVQ DX, 17928(AX)
+	MOVQ DX, 17936(AX)
+	MOVQ DX, 17944(AX)
+	MOVQ DX, 17952(AX)
+	MOVQ AX, DX
+	LEAQ 16384(AX), R8
+	LEAQ 17928(AX), R9
+	MOVQ CX, R10
+	MOVQ values+0(FP), R11
+	MOVQ groups+8(FP), R12
+
+round:
+	VMOVUPS   constants<>+192(SB), Z7
+	VMOVUPS   gridConstants<>+512(SB), Z1
+	VMOVUPS   (R11), Y6
+	VMULPS    Z6, Z0, Z8
+	VMOVUPS   gridConstants<>+0(SB), Z9
+	VSUBPS    Z9, Z8, Z9
+	VMOVUPS   constants<>+384(SB), Z10
+	VADDPS    Z10, Z9, Z9
+	VMAXPS    constants<>+384(SB), Z9, Z9
+	VMINPS    gridConstants<>+128(SB), Z9, Z9
+	VPADDD    Z9, Z1, Z1
+	VREDUCEPS $0x00, Z8, Z8
+	VRANGEPS  $0x0a, Z8, Z7, Z7
+	VMOVUPS   32(R11), Y6
+	VMULPS    Z6, Z0, Z8
+	VMOVUPS   gridConstants<>+0(SB), Z9
+	VSUBPS    Z9, Z8, Z9
+	VMOVUPS   constants<>+384(SB), Z10
+	VADDPS    Z10, Z9, Z9
+	VMAXPS    constants<>+384(SB), Z9, Z9
+	VMINPS    gridConstants<>+128(SB), Z9, Z9
+	VPSLLD    $0x03, Z9, Z9
+	VPADDD    Z9, Z1, Z1
+	VREDUCEPS $0x00, Z8, Z8
+	VRANGEPS  $0x0a, Z8, Z7, Z7
+	VMOVUPS   64(R11), Y6
+	VMULPS    Z6, Z0, Z8
+	VMOVUPS   gridConstants<>+0(SB), Z9
+	VSUBPS    Z9, Z8, Z9
+	VMOVUPS   constants<>+384(SB), Z10
+	VADDPS    Z10, Z9, Z9
+	VMAXPS    constants<>+384(SB), Z9, Z9
+	VMINPS    gridConstants<>+128(SB), Z9, Z9
+	VPSLLD    $0x06, Z9, Z9
+	VPADDD    Z9, Z1, Z1
+	VREDUCEPS $0x00, Z8, Z8
+	VRANGEPS  $0x0a, Z8, Z7, Z7
+	VMOVUPS   96(R11), Y6
+	VMULPS    Z6, Z0, Z8
+	VMOVUPS   gridConstants<>+0(SB), Z9
+	VSUBPS    Z9, Z8, Z9
+	VMOVUPS   constants<>+384(SB), Z10
+	VADDPS    Z10, Z9, Z9
+	VMAXPS    constants<>+384(SB), Z9, Z9
+	VMINPS    gridConstants<>+128(SB), Z9, Z9
+	VPSLLD    $0x09, Z9, Z9
+	VPADDD    Z9, Z1, Z1
+	VREDUCEPS $0x00, Z8, Z8
+	VRANGEPS  $0x0a, Z8, Z7, Z7
+	VMOVUPS   Z1, (R8)
+	VMOVUPS   gridConstants<>+256(SB), Z8
+	VCMPPS    $0x11, Z8, Z7, K1
+	KMOVW     K1, R13
+	MOVW      R13, 16(R9)
+	VMOVUPS   (R10), Y6
+	VPMOVD2M  Z6, K1
+	KMOVW     K1, R13
+	VORPS     gridConstants<>+192(SB), Z1, Z1
+	VBLENDMPS Z1, Z6, K1, Z2
+	VMOVUPS   Y2, (R10)
+	MOVW      R13, (R9)
+	ADDQ      $0x00000080, R11
+	ADDQ      $0x00000800, DX
+	ADDQ      $0x40, R8
+	ADDQ      $0x02, R9
+	ADDQ      $0x20, R10
+	DECQ      R12
+	JNE       round
+
+	// Collect what is no point.
+	LEAQ  16896(AX), DX
+	MOVQ  starts+40(FP), R8
+	MOVQ  all+48(FP), R9
+	MOVQ  17928(AX), R10
+	MOVQ  17944(AX), R11
+	TESTQ R10, R10
+	JEQ   collected0
+
+collect0:
+	BSFQ    R10, BX
+	LEAQ    -1(R10), R12
+	MOVL    16384(AX)(BX*4), R13
+	MOVQ    R8, R14
+	BTQ     BX, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
+	MOVL    R13, (DX)
+	MOVL    BX, 4(DX)
+	LEAQ    8(DX), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, DX
+	ANDQ    R12, R10
+	JNE     collect0
+
+collected0:
+	MOVQ  starts+40(FP), BX
+	MOVQ  all+48(FP), R8
+	MOVQ  17936(AX), R9
+	MOVQ  17952(AX), R10
+	TESTQ R9, R9
+	JEQ   collected1
+
+collect1:
+	BSFQ    R9, SI
+	LEAQ    -1(R9), R11
+	MOVL    16640(AX)(SI*4), R12
+	MOVQ    BX, R13
+	BTQ     SI, R10
+	CMOVQCS R8, R13
+	MOVL    (R13)(R12*4), R12
+	ADDL    $0x40, SI
+	MOVL    R12, (DX)
+	MOVL    SI, 4(DX)
+	LEAQ    8(DX), R13
+	CMPL    R12, $0x00800000
+	CMOVQCC R13, DX
+	ANDQ    R11, R9
+	JNE     collect1
+
+collected1:
+	// Find the closest neighbours.
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	MOVQ   plain+24(FP), SI
+	MOVQ   packed+32(FP), R8
+	MOVQ   groups+8(FP), R9
+	IMUL3Q $0x00000010, R9, R9
+
+item:
+	MOVL         (BX), R11
+	MOVL         4(BX), R12
+	MOVL         R11, R10
+	SHRL         $0x17, R11
+	ANDL         $0x007fffff, R10
+	LEAQ         (R8)(R10*2), R10
+	MOVQ         R12, R13
+	SHRQ         $0x04, R13
+	ANDL         $0x0f, R12
+	MOVQ         R12, R14
+	IMULQ        R9, R14
+	ADDQ         SI, R14
+	MOVQ         R13, R15
+	SHLQ         $0x04, R15
+	ADDQ         R15, R14
+	VMOVUPS      (R14), X3
+	VMOVUPS      2048(R14), X4
+	VBROADCASTSS 17984(AX)(R12*4), Z0
+	VMULPS       gridConstants<>+640(SB), Z0, Z0
+	VMOVUPS      gridConstants<>+704(SB), Z1
+	VPERMPS      Z3, Z1, Z2
+	VPERMPS      Z4, Z1, Z1
+	VSUBPS       Z0, Z2, Z2
+	VMULPS       Z2, Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      gridConstants<>+768(SB), Z2
+	VPERMPS      Z3, Z2, Z6
+	VPERMPS      Z4, Z2, Z2
+	VSUBPS       Z0, Z6, Z0
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z0, Z2, Z0
+	VMOVSS       constants<>+256(SB), X3
+
+neighbours:
+	VPMOVZXWD     (R10), Z2
+	VMOVDQU32     Z2, Z6
+	VMOVUPS       gridConstants<>+832(SB), Z7
+	VMOVUPS       gridConstants<>+1408(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z6
+	VPERMPS       Z1, Z6, Z6
+	VPSRLD        $0x03, Z2, Z7
+	VMOVUPS       gridConstants<>+896(SB), Z8
+	VMOVUPS       gridConstants<>+1408(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z1, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x06, Z2, Z7
+	VMOVUPS       gridConstants<>+832(SB), Z8
+	VMOVUPS       gridConstants<>+1408(SB), Z9
+	VPTERNLOGD    $0xea, Z8, Z9, Z7
+	VPERMPS       Z0, Z7, Z7
+	VADDPS        Z7, Z6, Z6
+	VPSRLD        $0x09, Z2, Z2
+	VMOVUPS       gridConstants<>+896(SB), Z7
+	VMOVUPS       gridConstants<>+1408(SB), Z8
+	VPTERNLOGD    $0xea, Z7, Z8, Z2
+	VPERMPS       Z0, Z2, Z2
+	VADDPS        Z2, Z6, Z6
+	VPBROADCASTD  R11, Z2
+	VPCMPGTD      constants<>+0(SB), Z2, K1
+	VMOVUPS       constants<>+256(SB), Z2
+	VBLENDMPS     Z6, Z2, K1, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y6
+	VMINPS        Y6, Y5, Y2
+	VEXTRACTF32X4 $0x01, Y2, X6
+	VMINPS        X6, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X6
+	VMINPS        X6, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X6
+	VMINPS        X6, X2, X2
+	VUCOMISS      X3, X2
+	JCC           others
+	VMOVAPS       X2, X3
+	VBROADCASTSS  X2, Z2
+	VCMPPS        $0x00, Z2, Z5, K1
+	KMOVW         K1, DI
+	BSFL          DI, DI
+	MOVWLZX       (R10)(DI*2), DI
+
+others:
+	ADDQ $0x20, R10
+	SUBL $0x10, R11
+	JGT  neighbours
+	ORL  $0x80000000, DI
+	SHLQ $0x05, R13
+	ADDQ CX, R13
+	MOVL DI, (R13)(R12*4)
+	ADDQ $0x08, BX
+	CMPQ BX, DX
+	JNE  item
+
+found:
+	// Sum up.
+	VMOVUPS gridConstants<>+640(SB), Z0
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	MOVQ    chosen+80(FP), AX
+	MOVQ    values+0(FP), CX
+	MOVQ    groups+8(FP), DX
+
+sum:
+	VMOVUPS (AX), Y3
+	VPERMPS Z0, Z3, Z5
+	VMOVUPS 3072(CX), Y4
+	VMULPS  Z5, Z4, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1024(CX), Y4
+	VMULPS  Z5, Z4, Z6
+	VMULPS  Z5, Z6, Z5
+	VADDPS  Z5, Z2, Z2
+	VPSRLD  $0x03, Z3, Z5
+	VPERMPS Z0, Z5, Z5
+	VMOVUPS 3104(CX), Y4
+	VMULPS  Z5, Z4, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1056(CX), Y4
+	VMULPS  Z5, Z4, Z6
+	VMULPS  Z5, Z6, Z5
+	VADDPS  Z5, Z2, Z2
+	VPSRLD  $0x06, Z3, Z5
+	VPERMPS Z0, Z5, Z5
+	VMOVUPS 3136(CX), Y4
+	VMULPS  Z5, Z4, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1088(CX), Y4
+	VMULPS  Z5, Z4, Z6
+	VMULPS  Z5, Z6, Z5
+	VADDPS  Z5, Z2, Z2
+	VPSRLD  $0x09, Z3, Z5
+	VPERMPS Z0, Z5, Z5
+	VMOVUPS 3168(CX), Y3
+	VMULPS  Z5, Z3, Z6
+	VADDPS  Z6, Z1, Z1
+	VMOVUPS 1120(CX), Y3
+	VMULPS  Z5, Z3, Z6
+	VMULPS  Z5, Z6, Z5
+	VADDPS  Z5, Z2, Z2
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x20, AX
+	DECQ    DX
+	JNE     sum
+	MOVQ    sums+88(FP), AX
 	VMOVUPS Y1, (AX)
 	VMOVUPS Y2, 32(AX)
 	VZEROUPPER

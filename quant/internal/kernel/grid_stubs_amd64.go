@@ -29,15 +29,20 @@ func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *
 //go:noescape
 func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
-// gridRest3AVX512 rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours. See GridWork. It needs AVX512F, BW, DQ and VL.
+// gridRest3AVX512 rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours. plain has the sub-blocks one after another. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
 // gridAgain3AVX2 rounds the groups of eight sub-blocks side by side that are marked as moved. See GridWork. It needs AVX2 and F16C.
 //
 //go:noescape
 func gridAgain3AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+
+// gridAgain3AVX512 rounds the groups of eight sub-blocks side by side that are marked as moved. plain has the sub-blocks one after another. See GridWork. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func gridAgain3AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
 // gridCandidates8AVX2 rounds the groups of a sub-block with 8 candidates. See GridWork. It needs AVX2 and F16C.
 //
@@ -49,12 +54,17 @@ func gridCandidates8AVX2(values *float32, groups int, peak float32, numerators *
 //go:noescape
 func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
-// gridRest8AVX512 rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours. See GridWork. It needs AVX512F, BW, DQ and VL.
+// gridRest8AVX512 rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours. plain has the sub-blocks one after another. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask int, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
 // gridAgain8AVX2 rounds the groups of eight sub-blocks side by side that are marked as moved. See GridWork. It needs AVX2 and F16C.
 //
 //go:noescape
 func gridAgain8AVX2(values *float32, groups int, scales *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+
+// gridAgain8AVX512 rounds the groups of eight sub-blocks side by side that are marked as moved. plain has the sub-blocks one after another. See GridWork. It needs AVX512F, BW, DQ and VL.
+//
+//go:noescape
+func gridAgain8AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
