@@ -446,6 +446,12 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 	plain, packed := Load(Param("plain"), GP64()), Load(Param("packed"), GP64())
 	subBlock := GP64() // bytes
 	IMUL3Q(U32(uint32(4*s.dim)), Load(Param("groups"), GP64()), subBlock)
+	elements := [2]reg.VecVirtual{v.Load(c.element[s.dim][0]), v.Load(c.element[s.dim][1])}
+	odd, levelMask, lanes, infinity := v.Load(c.odd[s.bits]), v.Load(c.levelMask[s.bits]), v.Load(c.Lanes), v.Load(c.Infinity)
+	places := make([]reg.VecVirtual, s.dim/2)
+	for i := range places {
+		places[i] = v.Load(c.first[s.dim][i])
+	}
 	Label("item")
 	list, count, lane := loadItem(item)
 	LEAQ(Mem{Base: packed, Index: list, Scale: 2}, list)
@@ -473,10 +479,10 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 	}
 	worth := ZMM()
 	VBROADCASTSS(Mem{Base: work, Index: lane, Scale: 4, Disp: levelsAt}, worth)
-	VMULPS(c.odd[s.bits], worth, worth)
+	VMULPS(odd, worth, worth)
 	var terms [2]reg.VecVirtual
 	for half := range terms {
-		element := v.Load(c.element[s.dim][half])
+		element := elements[half]
 		mOf, rootOf := ZMM(), ZMM()
 		VPERMPS(m, element, mOf)
 		VPERMPS(root, element, rootOf)
@@ -485,7 +491,7 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 	}
 
 	least, bits := XMM(), GP32()
-	VMOVSS(c.Infinity, least)
+	VMOVAPS(infinity.AsX(), least)
 	Label("neighbours")
 	levels, e := ZMM(), ZMM()
 	VPMOVZXWD(Mem{Base: list}, levels)
@@ -497,7 +503,7 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 			VPSRLD(U8(s.bits*i), levels, selected)
 		}
 		half := s.dim / 2
-		VPTERNLOGD(U8(0xea), v.Load(c.first[s.dim][i%half]), v.Load(c.levelMask[s.bits]), selected)
+		VPTERNLOGD(U8(0xea), places[i%half], levelMask, selected) // selected&levelMask | places
 		VPERMPS(terms[i/half], selected, term)
 		if i == 0 {
 			e = term
@@ -507,8 +513,8 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 	}
 	number, k := ZMM(), K()
 	VPBROADCASTD(count, number)
-	VPCMPGTD(c.Lanes, number, k)
-	e = v.Choose(k, e, v.Load(c.Infinity))
+	VPCMPGTD(lanes, number, k)
+	e = v.Choose(k, e, infinity)
 	low, high := ZMM(), ZMM()
 	VEXTRACTF64X4(U8(1), e, high.AsY())
 	VMINPS(high.AsY(), e.AsY(), low.AsY())

@@ -2006,13 +2006,23 @@ collect1:
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ   16896(AX), BX
-	CMPQ   BX, DX
-	JEQ    found
-	MOVQ   plain+40(FP), SI
-	MOVQ   packed+48(FP), R8
-	MOVQ   groups+8(FP), R9
-	IMUL3Q $0x00000020, R9, R9
+	LEAQ    16896(AX), BX
+	CMPQ    BX, DX
+	JEQ     found
+	MOVQ    plain+40(FP), SI
+	MOVQ    packed+48(FP), R8
+	MOVQ    groups+8(FP), R9
+	IMUL3Q  $0x00000020, R9, R9
+	VMOVUPS gridConstants<>+960(SB), Z0
+	VMOVUPS gridConstants<>+1024(SB), Z1
+	VMOVUPS gridConstants<>+576(SB), Z5
+	VMOVUPS gridConstants<>+1344(SB), Z6
+	VMOVUPS constants<>+0(SB), Z7
+	VMOVUPS constants<>+256(SB), Z8
+	VMOVUPS gridConstants<>+1088(SB), Z9
+	VMOVUPS gridConstants<>+1152(SB), Z10
+	VMOVUPS gridConstants<>+1216(SB), Z11
+	VMOVUPS gridConstants<>+1280(SB), Z12
 
 item:
 	MOVL         (BX), R11
@@ -2033,88 +2043,69 @@ item:
 	ADDQ         R15, R14
 	VMOVUPS      (R14), Y2
 	VMOVUPS      2048(R14), Y3
-	VBROADCASTSS 17984(AX)(R12*4), Z0
-	VMULPS       gridConstants<>+576(SB), Z0, Z0
-	VMOVUPS      gridConstants<>+960(SB), Z1
-	VPERMPS      Z2, Z1, Z5
-	VPERMPS      Z3, Z1, Z1
-	VSUBPS       Z0, Z5, Z5
-	VMULPS       Z5, Z1, Z1
-	VMULPS       Z5, Z1, Z1
-	VMOVUPS      gridConstants<>+1024(SB), Z5
-	VPERMPS      Z2, Z5, Z6
-	VPERMPS      Z3, Z5, Z5
-	VSUBPS       Z0, Z6, Z0
-	VMULPS       Z0, Z5, Z5
-	VMULPS       Z0, Z5, Z0
-	VMOVSS       constants<>+256(SB), X2
+	VBROADCASTSS 17984(AX)(R12*4), Z13
+	VMULPS       Z5, Z13, Z13
+	VPERMPS      Z2, Z0, Z14
+	VPERMPS      Z3, Z0, Z15
+	VSUBPS       Z13, Z14, Z14
+	VMULPS       Z14, Z15, Z15
+	VMULPS       Z14, Z15, Z14
+	VPERMPS      Z2, Z1, Z15
+	VPERMPS      Z3, Z1, Z16
+	VSUBPS       Z13, Z15, Z13
+	VMULPS       Z13, Z16, Z15
+	VMULPS       Z13, Z15, Z13
+	VMOVAPS      X8, X2
 
 neighbours:
-	VPMOVZXWD     (R10), Z5
-	VMOVDQU32     Z5, Z6
-	VMOVUPS       gridConstants<>+1088(SB), Z7
-	VMOVUPS       gridConstants<>+1344(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z6
-	VPERMPS       Z1, Z6, Z6
-	VPSRLD        $0x02, Z5, Z7
-	VMOVUPS       gridConstants<>+1152(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x04, Z5, Z7
-	VMOVUPS       gridConstants<>+1216(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x06, Z5, Z7
-	VMOVUPS       gridConstants<>+1280(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x08, Z5, Z7
-	VMOVUPS       gridConstants<>+1088(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x0a, Z5, Z7
-	VMOVUPS       gridConstants<>+1152(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x0c, Z5, Z7
-	VMOVUPS       gridConstants<>+1216(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x0e, Z5, Z5
-	VMOVUPS       gridConstants<>+1280(SB), Z7
-	VMOVUPS       gridConstants<>+1344(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z5
-	VPERMPS       Z0, Z5, Z5
-	VADDPS        Z5, Z6, Z6
-	VPBROADCASTD  R11, Z5
-	VPCMPGTD      constants<>+0(SB), Z5, K1
-	VMOVUPS       constants<>+256(SB), Z5
-	VBLENDMPS     Z6, Z5, K1, Z4
+	VPMOVZXWD     (R10), Z15
+	VMOVDQU32     Z15, Z16
+	VPTERNLOGD    $0xea, Z9, Z6, Z16
+	VPERMPS       Z14, Z16, Z16
+	VPSRLD        $0x02, Z15, Z17
+	VPTERNLOGD    $0xea, Z10, Z6, Z17
+	VPERMPS       Z14, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x04, Z15, Z17
+	VPTERNLOGD    $0xea, Z11, Z6, Z17
+	VPERMPS       Z14, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x06, Z15, Z17
+	VPTERNLOGD    $0xea, Z12, Z6, Z17
+	VPERMPS       Z14, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x08, Z15, Z17
+	VPTERNLOGD    $0xea, Z9, Z6, Z17
+	VPERMPS       Z13, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x0a, Z15, Z17
+	VPTERNLOGD    $0xea, Z10, Z6, Z17
+	VPERMPS       Z13, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x0c, Z15, Z17
+	VPTERNLOGD    $0xea, Z11, Z6, Z17
+	VPERMPS       Z13, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x0e, Z15, Z15
+	VPTERNLOGD    $0xea, Z12, Z6, Z15
+	VPERMPS       Z13, Z15, Z15
+	VADDPS        Z15, Z16, Z16
+	VPBROADCASTD  R11, Z15
+	VPCMPGTD      Z7, Z15, K1
+	VBLENDMPS     Z16, Z8, K1, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y3
-	VMINPS        Y3, Y4, Y5
-	VEXTRACTF32X4 $0x01, Y5, X3
-	VMINPS        X3, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X3
-	VMINPS        X3, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X3
-	VMINPS        X3, X5, X5
-	VUCOMISS      X2, X5
+	VMINPS        Y3, Y4, Y15
+	VEXTRACTF32X4 $0x01, Y15, X3
+	VMINPS        X3, X15, X15
+	VSHUFPS       $0x4e, X15, X15, X3
+	VMINPS        X3, X15, X15
+	VSHUFPS       $0xb1, X15, X15, X3
+	VMINPS        X3, X15, X15
+	VUCOMISS      X2, X15
 	JCC           others
-	VMOVAPS       X5, X2
-	VBROADCASTSS  X5, Z5
-	VCMPPS        $0x00, Z5, Z4, K1
+	VMOVAPS       X15, X2
+	VBROADCASTSS  X15, Z15
+	VCMPPS        $0x00, Z15, Z4, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
@@ -2892,13 +2883,23 @@ collect1:
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ   16896(AX), BX
-	CMPQ   BX, DX
-	JEQ    found
-	MOVQ   plain+24(FP), SI
-	MOVQ   packed+32(FP), R8
-	MOVQ   groups+8(FP), R9
-	IMUL3Q $0x00000020, R9, R9
+	LEAQ    16896(AX), BX
+	CMPQ    BX, DX
+	JEQ     found
+	MOVQ    plain+24(FP), SI
+	MOVQ    packed+32(FP), R8
+	MOVQ    groups+8(FP), R9
+	IMUL3Q  $0x00000020, R9, R9
+	VMOVUPS gridConstants<>+960(SB), Z0
+	VMOVUPS gridConstants<>+1024(SB), Z1
+	VMOVUPS gridConstants<>+576(SB), Z2
+	VMOVUPS gridConstants<>+1344(SB), Z6
+	VMOVUPS constants<>+0(SB), Z7
+	VMOVUPS constants<>+256(SB), Z8
+	VMOVUPS gridConstants<>+1088(SB), Z9
+	VMOVUPS gridConstants<>+1152(SB), Z10
+	VMOVUPS gridConstants<>+1216(SB), Z11
+	VMOVUPS gridConstants<>+1280(SB), Z12
 
 item:
 	MOVL         (BX), R11
@@ -2918,88 +2919,69 @@ item:
 	ADDQ         R15, R14
 	VMOVUPS      (R14), Y4
 	VMOVUPS      2048(R14), Y5
-	VBROADCASTSS 17984(AX)(R12*4), Z0
-	VMULPS       gridConstants<>+576(SB), Z0, Z0
-	VMOVUPS      gridConstants<>+960(SB), Z1
-	VPERMPS      Z4, Z1, Z2
-	VPERMPS      Z5, Z1, Z1
-	VSUBPS       Z0, Z2, Z2
-	VMULPS       Z2, Z1, Z1
-	VMULPS       Z2, Z1, Z1
-	VMOVUPS      gridConstants<>+1024(SB), Z2
-	VPERMPS      Z4, Z2, Z6
-	VPERMPS      Z5, Z2, Z2
-	VSUBPS       Z0, Z6, Z0
-	VMULPS       Z0, Z2, Z2
-	VMULPS       Z0, Z2, Z0
-	VMOVSS       constants<>+256(SB), X4
+	VBROADCASTSS 17984(AX)(R12*4), Z13
+	VMULPS       Z2, Z13, Z13
+	VPERMPS      Z4, Z0, Z14
+	VPERMPS      Z5, Z0, Z15
+	VSUBPS       Z13, Z14, Z14
+	VMULPS       Z14, Z15, Z15
+	VMULPS       Z14, Z15, Z14
+	VPERMPS      Z4, Z1, Z15
+	VPERMPS      Z5, Z1, Z16
+	VSUBPS       Z13, Z15, Z13
+	VMULPS       Z13, Z16, Z15
+	VMULPS       Z13, Z15, Z13
+	VMOVAPS      X8, X4
 
 neighbours:
-	VPMOVZXWD     (R10), Z2
-	VMOVDQU32     Z2, Z6
-	VMOVUPS       gridConstants<>+1088(SB), Z7
-	VMOVUPS       gridConstants<>+1344(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z6
-	VPERMPS       Z1, Z6, Z6
-	VPSRLD        $0x02, Z2, Z7
-	VMOVUPS       gridConstants<>+1152(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x04, Z2, Z7
-	VMOVUPS       gridConstants<>+1216(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x06, Z2, Z7
-	VMOVUPS       gridConstants<>+1280(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x08, Z2, Z7
-	VMOVUPS       gridConstants<>+1088(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x0a, Z2, Z7
-	VMOVUPS       gridConstants<>+1152(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x0c, Z2, Z7
-	VMOVUPS       gridConstants<>+1216(SB), Z8
-	VMOVUPS       gridConstants<>+1344(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x0e, Z2, Z2
-	VMOVUPS       gridConstants<>+1280(SB), Z7
-	VMOVUPS       gridConstants<>+1344(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z2
-	VPERMPS       Z0, Z2, Z2
-	VADDPS        Z2, Z6, Z6
-	VPBROADCASTD  R11, Z2
-	VPCMPGTD      constants<>+0(SB), Z2, K1
-	VMOVUPS       constants<>+256(SB), Z2
-	VBLENDMPS     Z6, Z2, K1, Z3
+	VPMOVZXWD     (R10), Z15
+	VMOVDQU32     Z15, Z16
+	VPTERNLOGD    $0xea, Z9, Z6, Z16
+	VPERMPS       Z14, Z16, Z16
+	VPSRLD        $0x02, Z15, Z17
+	VPTERNLOGD    $0xea, Z10, Z6, Z17
+	VPERMPS       Z14, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x04, Z15, Z17
+	VPTERNLOGD    $0xea, Z11, Z6, Z17
+	VPERMPS       Z14, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x06, Z15, Z17
+	VPTERNLOGD    $0xea, Z12, Z6, Z17
+	VPERMPS       Z14, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x08, Z15, Z17
+	VPTERNLOGD    $0xea, Z9, Z6, Z17
+	VPERMPS       Z13, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x0a, Z15, Z17
+	VPTERNLOGD    $0xea, Z10, Z6, Z17
+	VPERMPS       Z13, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x0c, Z15, Z17
+	VPTERNLOGD    $0xea, Z11, Z6, Z17
+	VPERMPS       Z13, Z17, Z17
+	VADDPS        Z17, Z16, Z16
+	VPSRLD        $0x0e, Z15, Z15
+	VPTERNLOGD    $0xea, Z12, Z6, Z15
+	VPERMPS       Z13, Z15, Z15
+	VADDPS        Z15, Z16, Z16
+	VPBROADCASTD  R11, Z15
+	VPCMPGTD      Z7, Z15, K1
+	VBLENDMPS     Z16, Z8, K1, Z3
 	VEXTRACTF64X4 $0x01, Z3, Y5
-	VMINPS        Y5, Y3, Y2
-	VEXTRACTF32X4 $0x01, Y2, X5
-	VMINPS        X5, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X5
-	VMINPS        X5, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X5
-	VMINPS        X5, X2, X2
-	VUCOMISS      X4, X2
+	VMINPS        Y5, Y3, Y15
+	VEXTRACTF32X4 $0x01, Y15, X5
+	VMINPS        X5, X15, X15
+	VSHUFPS       $0x4e, X15, X15, X5
+	VMINPS        X5, X15, X15
+	VSHUFPS       $0xb1, X15, X15, X5
+	VMINPS        X5, X15, X15
+	VUCOMISS      X4, X15
 	JCC           others
-	VMOVAPS       X2, X4
-	VBROADCASTSS  X2, Z2
-	VCMPPS        $0x00, Z2, Z3, K1
+	VMOVAPS       X15, X4
+	VBROADCASTSS  X15, Z15
+	VCMPPS        $0x00, Z15, Z3, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
@@ -4088,13 +4070,21 @@ collect1:
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ   16896(AX), BX
-	CMPQ   BX, DX
-	JEQ    found
-	MOVQ   plain+40(FP), SI
-	MOVQ   packed+48(FP), R8
-	MOVQ   groups+8(FP), R9
-	IMUL3Q $0x00000010, R9, R9
+	LEAQ    16896(AX), BX
+	CMPQ    BX, DX
+	JEQ     found
+	MOVQ    plain+40(FP), SI
+	MOVQ    packed+48(FP), R8
+	MOVQ    groups+8(FP), R9
+	IMUL3Q  $0x00000010, R9, R9
+	VMOVUPS gridConstants<>+704(SB), Z0
+	VMOVUPS gridConstants<>+768(SB), Z1
+	VMOVUPS gridConstants<>+640(SB), Z5
+	VMOVUPS gridConstants<>+1408(SB), Z6
+	VMOVUPS constants<>+0(SB), Z7
+	VMOVUPS constants<>+256(SB), Z8
+	VMOVUPS gridConstants<>+832(SB), Z9
+	VMOVUPS gridConstants<>+896(SB), Z10
 
 item:
 	MOVL         (BX), R11
@@ -4115,64 +4105,53 @@ item:
 	ADDQ         R15, R14
 	VMOVUPS      (R14), X2
 	VMOVUPS      2048(R14), X3
-	VBROADCASTSS 17984(AX)(R12*4), Z0
-	VMULPS       gridConstants<>+640(SB), Z0, Z0
-	VMOVUPS      gridConstants<>+704(SB), Z1
-	VPERMPS      Z2, Z1, Z5
-	VPERMPS      Z3, Z1, Z1
-	VSUBPS       Z0, Z5, Z5
-	VMULPS       Z5, Z1, Z1
-	VMULPS       Z5, Z1, Z1
-	VMOVUPS      gridConstants<>+768(SB), Z5
-	VPERMPS      Z2, Z5, Z6
-	VPERMPS      Z3, Z5, Z5
-	VSUBPS       Z0, Z6, Z0
-	VMULPS       Z0, Z5, Z5
-	VMULPS       Z0, Z5, Z0
-	VMOVSS       constants<>+256(SB), X2
+	VBROADCASTSS 17984(AX)(R12*4), Z11
+	VMULPS       Z5, Z11, Z11
+	VPERMPS      Z2, Z0, Z12
+	VPERMPS      Z3, Z0, Z13
+	VSUBPS       Z11, Z12, Z12
+	VMULPS       Z12, Z13, Z13
+	VMULPS       Z12, Z13, Z12
+	VPERMPS      Z2, Z1, Z13
+	VPERMPS      Z3, Z1, Z14
+	VSUBPS       Z11, Z13, Z11
+	VMULPS       Z11, Z14, Z13
+	VMULPS       Z11, Z13, Z11
+	VMOVAPS      X8, X2
 
 neighbours:
-	VPMOVZXWD     (R10), Z5
-	VMOVDQU32     Z5, Z6
-	VMOVUPS       gridConstants<>+832(SB), Z7
-	VMOVUPS       gridConstants<>+1408(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z6
-	VPERMPS       Z1, Z6, Z6
-	VPSRLD        $0x03, Z5, Z7
-	VMOVUPS       gridConstants<>+896(SB), Z8
-	VMOVUPS       gridConstants<>+1408(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x06, Z5, Z7
-	VMOVUPS       gridConstants<>+832(SB), Z8
-	VMOVUPS       gridConstants<>+1408(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x09, Z5, Z5
-	VMOVUPS       gridConstants<>+896(SB), Z7
-	VMOVUPS       gridConstants<>+1408(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z5
-	VPERMPS       Z0, Z5, Z5
-	VADDPS        Z5, Z6, Z6
-	VPBROADCASTD  R11, Z5
-	VPCMPGTD      constants<>+0(SB), Z5, K1
-	VMOVUPS       constants<>+256(SB), Z5
-	VBLENDMPS     Z6, Z5, K1, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y6
-	VMINPS        Y6, Y4, Y5
-	VEXTRACTF32X4 $0x01, Y5, X6
-	VMINPS        X6, X5, X5
-	VSHUFPS       $0x4e, X5, X5, X6
-	VMINPS        X6, X5, X5
-	VSHUFPS       $0xb1, X5, X5, X6
-	VMINPS        X6, X5, X5
-	VUCOMISS      X2, X5
+	VPMOVZXWD     (R10), Z13
+	VMOVDQU32     Z13, Z14
+	VPTERNLOGD    $0xea, Z9, Z6, Z14
+	VPERMPS       Z12, Z14, Z14
+	VPSRLD        $0x03, Z13, Z15
+	VPTERNLOGD    $0xea, Z10, Z6, Z15
+	VPERMPS       Z12, Z15, Z15
+	VADDPS        Z15, Z14, Z14
+	VPSRLD        $0x06, Z13, Z15
+	VPTERNLOGD    $0xea, Z9, Z6, Z15
+	VPERMPS       Z11, Z15, Z15
+	VADDPS        Z15, Z14, Z14
+	VPSRLD        $0x09, Z13, Z13
+	VPTERNLOGD    $0xea, Z10, Z6, Z13
+	VPERMPS       Z11, Z13, Z13
+	VADDPS        Z13, Z14, Z14
+	VPBROADCASTD  R11, Z13
+	VPCMPGTD      Z7, Z13, K1
+	VBLENDMPS     Z14, Z8, K1, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y14
+	VMINPS        Y14, Y4, Y13
+	VEXTRACTF32X4 $0x01, Y13, X14
+	VMINPS        X14, X13, X13
+	VSHUFPS       $0x4e, X13, X13, X14
+	VMINPS        X14, X13, X13
+	VSHUFPS       $0xb1, X13, X13, X14
+	VMINPS        X14, X13, X13
+	VUCOMISS      X2, X13
 	JCC           others
-	VMOVAPS       X5, X2
-	VBROADCASTSS  X5, Z5
-	VCMPPS        $0x00, Z5, Z4, K1
+	VMOVAPS       X13, X2
+	VBROADCASTSS  X13, Z13
+	VCMPPS        $0x00, Z13, Z4, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
@@ -4804,13 +4783,21 @@ collect1:
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ   16896(AX), BX
-	CMPQ   BX, DX
-	JEQ    found
-	MOVQ   plain+24(FP), SI
-	MOVQ   packed+32(FP), R8
-	MOVQ   groups+8(FP), R9
-	IMUL3Q $0x00000010, R9, R9
+	LEAQ    16896(AX), BX
+	CMPQ    BX, DX
+	JEQ     found
+	MOVQ    plain+24(FP), SI
+	MOVQ    packed+32(FP), R8
+	MOVQ    groups+8(FP), R9
+	IMUL3Q  $0x00000010, R9, R9
+	VMOVUPS gridConstants<>+704(SB), Z0
+	VMOVUPS gridConstants<>+768(SB), Z1
+	VMOVUPS gridConstants<>+640(SB), Z2
+	VMOVUPS gridConstants<>+1408(SB), Z6
+	VMOVUPS constants<>+0(SB), Z7
+	VMOVUPS constants<>+256(SB), Z8
+	VMOVUPS gridConstants<>+832(SB), Z9
+	VMOVUPS gridConstants<>+896(SB), Z10
 
 item:
 	MOVL         (BX), R11
@@ -4830,64 +4817,53 @@ item:
 	ADDQ         R15, R14
 	VMOVUPS      (R14), X3
 	VMOVUPS      2048(R14), X4
-	VBROADCASTSS 17984(AX)(R12*4), Z0
-	VMULPS       gridConstants<>+640(SB), Z0, Z0
-	VMOVUPS      gridConstants<>+704(SB), Z1
-	VPERMPS      Z3, Z1, Z2
-	VPERMPS      Z4, Z1, Z1
-	VSUBPS       Z0, Z2, Z2
-	VMULPS       Z2, Z1, Z1
-	VMULPS       Z2, Z1, Z1
-	VMOVUPS      gridConstants<>+768(SB), Z2
-	VPERMPS      Z3, Z2, Z6
-	VPERMPS      Z4, Z2, Z2
-	VSUBPS       Z0, Z6, Z0
-	VMULPS       Z0, Z2, Z2
-	VMULPS       Z0, Z2, Z0
-	VMOVSS       constants<>+256(SB), X3
+	VBROADCASTSS 17984(AX)(R12*4), Z11
+	VMULPS       Z2, Z11, Z11
+	VPERMPS      Z3, Z0, Z12
+	VPERMPS      Z4, Z0, Z13
+	VSUBPS       Z11, Z12, Z12
+	VMULPS       Z12, Z13, Z13
+	VMULPS       Z12, Z13, Z12
+	VPERMPS      Z3, Z1, Z13
+	VPERMPS      Z4, Z1, Z14
+	VSUBPS       Z11, Z13, Z11
+	VMULPS       Z11, Z14, Z13
+	VMULPS       Z11, Z13, Z11
+	VMOVAPS      X8, X3
 
 neighbours:
-	VPMOVZXWD     (R10), Z2
-	VMOVDQU32     Z2, Z6
-	VMOVUPS       gridConstants<>+832(SB), Z7
-	VMOVUPS       gridConstants<>+1408(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z6
-	VPERMPS       Z1, Z6, Z6
-	VPSRLD        $0x03, Z2, Z7
-	VMOVUPS       gridConstants<>+896(SB), Z8
-	VMOVUPS       gridConstants<>+1408(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z1, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x06, Z2, Z7
-	VMOVUPS       gridConstants<>+832(SB), Z8
-	VMOVUPS       gridConstants<>+1408(SB), Z9
-	VPTERNLOGD    $0xea, Z8, Z9, Z7
-	VPERMPS       Z0, Z7, Z7
-	VADDPS        Z7, Z6, Z6
-	VPSRLD        $0x09, Z2, Z2
-	VMOVUPS       gridConstants<>+896(SB), Z7
-	VMOVUPS       gridConstants<>+1408(SB), Z8
-	VPTERNLOGD    $0xea, Z7, Z8, Z2
-	VPERMPS       Z0, Z2, Z2
-	VADDPS        Z2, Z6, Z6
-	VPBROADCASTD  R11, Z2
-	VPCMPGTD      constants<>+0(SB), Z2, K1
-	VMOVUPS       constants<>+256(SB), Z2
-	VBLENDMPS     Z6, Z2, K1, Z5
-	VEXTRACTF64X4 $0x01, Z5, Y6
-	VMINPS        Y6, Y5, Y2
-	VEXTRACTF32X4 $0x01, Y2, X6
-	VMINPS        X6, X2, X2
-	VSHUFPS       $0x4e, X2, X2, X6
-	VMINPS        X6, X2, X2
-	VSHUFPS       $0xb1, X2, X2, X6
-	VMINPS        X6, X2, X2
-	VUCOMISS      X3, X2
+	VPMOVZXWD     (R10), Z13
+	VMOVDQU32     Z13, Z14
+	VPTERNLOGD    $0xea, Z9, Z6, Z14
+	VPERMPS       Z12, Z14, Z14
+	VPSRLD        $0x03, Z13, Z15
+	VPTERNLOGD    $0xea, Z10, Z6, Z15
+	VPERMPS       Z12, Z15, Z15
+	VADDPS        Z15, Z14, Z14
+	VPSRLD        $0x06, Z13, Z15
+	VPTERNLOGD    $0xea, Z9, Z6, Z15
+	VPERMPS       Z11, Z15, Z15
+	VADDPS        Z15, Z14, Z14
+	VPSRLD        $0x09, Z13, Z13
+	VPTERNLOGD    $0xea, Z10, Z6, Z13
+	VPERMPS       Z11, Z13, Z13
+	VADDPS        Z13, Z14, Z14
+	VPBROADCASTD  R11, Z13
+	VPCMPGTD      Z7, Z13, K1
+	VBLENDMPS     Z14, Z8, K1, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y14
+	VMINPS        Y14, Y5, Y13
+	VEXTRACTF32X4 $0x01, Y13, X14
+	VMINPS        X14, X13, X13
+	VSHUFPS       $0x4e, X13, X13, X14
+	VMINPS        X14, X13, X13
+	VSHUFPS       $0xb1, X13, X13, X14
+	VMINPS        X14, X13, X13
+	VUCOMISS      X3, X13
 	JCC           others
-	VMOVAPS       X2, X3
-	VBROADCASTSS  X2, Z2
-	VCMPPS        $0x00, Z2, Z5, K1
+	VMOVAPS       X13, X3
+	VBROADCASTSS  X13, Z13
+	VCMPPS        $0x00, Z13, Z5, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
