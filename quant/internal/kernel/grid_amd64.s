@@ -1221,8 +1221,66 @@ neighbour:
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R8
-	SUBL         $0x02, R9
+	MOVWLZX      4(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      6(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x08, R8
+	SUBL         $0x04, R9
 	JGT          neighbour
 	VMOVUPS      Y1, (CX)(R10*4)
 	ADDQ         $0x08, BX
@@ -1711,8 +1769,64 @@ neighbour:
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
 	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	ADDQ         $0x04, R8
-	SUBL         $0x02, R9
+	MOVWLZX      4(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	MOVWLZX      6(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	ADDQ         $0x08, R8
+	SUBL         $0x04, R9
 	JGT          neighbour
 	VMOVUPS      Z0, (CX)(R10*4)
 	ADDQ         $0x08, BX
@@ -2585,8 +2699,66 @@ neighbour:
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R8
-	SUBL         $0x02, R9
+	MOVWLZX      4(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      6(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x08, R8
+	SUBL         $0x04, R9
 	JGT          neighbour
 	VMOVUPS      (CX)(R10*4), Y0
 	VBLENDVPS    Y0, Y1, Y0, Y1
@@ -3439,8 +3611,42 @@ neighbour:
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R8
-	SUBL         $0x02, R9
+	MOVWLZX      4(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      6(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x08, R8
+	SUBL         $0x04, R9
 	JGT          neighbour
 	VMOVUPS      Y1, (CX)(R10*4)
 	ADDQ         $0x08, BX
@@ -3859,8 +4065,40 @@ neighbour:
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
 	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	ADDQ         $0x04, R8
-	SUBL         $0x02, R9
+	MOVWLZX      4(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	MOVWLZX      6(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*8), Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*8), Z1, Z1
+	VCMPPS       $0x11, Z2, Z1, K1
+	VMINPS       Z2, Z1, Z2
+	VPBROADCASTD 8(DI)(R12*1), K1, Z0
+	ADDQ         $0x08, R8
+	SUBL         $0x04, R9
 	JGT          neighbour
 	VMOVUPS      Z0, (CX)(R10*4)
 	ADDQ         $0x08, BX
@@ -4569,8 +4807,42 @@ neighbour:
 	VMINPS       Y0, Y2, Y0
 	VPBROADCASTD 8(DI)(R12*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	ADDQ         $0x04, R8
-	SUBL         $0x02, R9
+	MOVWLZX      4(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      6(R8), R12
+	MOVQ         (DI)(R12*1), R14
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VMOVUPS      (R11)(R13*4), Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	SHRQ         $0x08, R14
+	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVBLZX      R14, R13
+	VADDPS       (R11)(R13*4), Y2, Y2
+	VCMPPS       $0x11, Y0, Y2, Y3
+	VMINPS       Y0, Y2, Y0
+	VPBROADCASTD 8(DI)(R12*1), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y1
+	ADDQ         $0x08, R8
+	SUBL         $0x04, R9
 	JGT          neighbour
 	VMOVUPS      (CX)(R10*4), Y0
 	VBLENDVPS    Y0, Y1, Y0, Y1
