@@ -108,7 +108,7 @@ func (g *grid) prepare() {
 	})
 }
 
-// forLanes returns the tables as the kernels have them: up to 1.2 MB more.
+// forLanes returns the tables as the kernels have them: up to 2 MB more.
 //
 // There, neighbours that cannot be the closest are left out. If point a has in each
 // place a level between that of point b and that of the combination they are

@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // Grid is what FitGrid knows of a grid: eight elements of three levels, or four
 // of eight. A combination of levels is known by its bits, two or three for each
 // level, the first one being the lowest.
@@ -33,30 +35,30 @@ type GridSearch struct {
 	Candidates int
 	// RestNumerators has each of the candidates 16 to 19 four times.
 	RestNumerators [16]float32
-	// PeakNumerators has the same for fitPositive, after the largest level.
+	// FitPeak, for sub-blocks of 32, lets fitPositive say what the peak is.
+	// PeakNumerators has its candidates, after the largest level.
 	FitPeak        bool
 	PeakNumerators [9]float32
 	// All groups of a sub-block are rounded again if one was moved, or always.
 	AgainIfMoved, AgainAlways bool
 }
 
-// GridWork is what a search finds, and what it works with. It can be used again.
+// GridWork is what a search finds, and room to search. It can be used again.
 type GridWork struct {
 	Points [64]uint16  // the first of them: one for each group
 	Signs  [32]uint8   // bit i of byte j: element 8*j + i is negative
 	Scales [16]float32 // the first of them: one for each sub-block
 
-	// By sub-block: the greatest and least magnitudes, which may be negative, the
-	// greatest without signs, and whether it counts as zero.
-	peaks, lows, magnitudes [16]float32
-	zero                    [16]bool
+	room [unsafe.Sizeof(gridRoom{}) + cacheLine]byte // for a gridRoom where a cache line begins
+}
+
+const cacheLine = 64
+
+// gridRoom is what FitGrid works with. Vectors are in whole cache lines.
+type gridRoom struct {
 	// Magnitudes, weights, the square roots of these, and products of the first
 	// two: of the elements, and of eight sub-blocks side by side.
 	values, lanes [4 * 256]float32
-	// For each group, the terms that the levels of its elements add to distances,
-	// and what else the kernels have for themselves, from an address that is a
-	// multiple of 64.
-	work [4560 + 16]float32
 	// For all groups with the first 8 or 16 candidates, then with the next: the
 	// bits of points, the highest one set where a neighbour was taken. For each 8
 	// or 16 candidates, the two sums that scales are fitted by.
@@ -64,12 +66,19 @@ type GridWork struct {
 	sums   [64]float32
 	// The same for candidates 16 to 19 of the sub-blocks 0 to 3 of eight, those of
 	// a candidate side by side; and of the others.
-	restPeaks  [4]float32
 	chosenRest [2][128]uint32
 	sumsRest   [2][32]float32
-	// The bits of the best candidate, with the highest one set in groups to round
-	// again; and this for eight sub-blocks side by side.
-	bits        [64]uint32
+	// The bits of the best candidate for eight sub-blocks side by side, with the
+	// highest one set in groups to round again.
 	chosenAgain [64]uint32
 	sumsAgain   [16]float32
+	// For each group, the terms that the levels of its elements add to distances,
+	// and what else the kernels have for themselves.
+	work [4560]float32
+
+	// By sub-block: the greatest and least magnitudes, which may be negative, the
+	// greatest without signs, and whether it counts as zero.
+	peaks, lows, magnitudes [16]float32
+	zero                    [16]bool
+	bits                    [64]uint32 // as chosenAgain, but of all groups one after another
 }
