@@ -100,15 +100,15 @@ func greater(v ISA, a, b Op) Op {
 	return m
 }
 
-// and returns the lanes that are in both masks.
-func and(v ISA, a, b Op) Op {
+// also returns the lanes of mask where predicate holds for a and b.
+func also(v ISA, mask Op, predicate uint8, a, b Op) Op {
 	if v.Masks {
 		k := K()
-		KANDW(b, a, k)
+		VCMPPS(U8(predicate), b, a, mask, k)
 		return k
 	}
-	m := v.Vector()
-	VANDPS(b, a, m)
+	m := v.Compare(predicate, a, b)
+	VANDPS(mask, m, m)
 	return m
 }
 
@@ -449,7 +449,7 @@ func fitSymmetric(v ISA, c constants) {
 				continue
 			}
 			b := v.Load(best)
-			better := and(v, v.Compare(Greater, f.qq, v.Load(c.Zero)), v.Compare(Greater, v.Mul(f.xq, f.xq), v.Mul(b, f.qq)))
+			better := also(v, v.Compare(Greater, f.qq, c.Zero), Greater, v.Mul(f.xq, f.xq), v.Mul(b, f.qq))
 			VMOVUPS(choose(v, better, v.Mul(newScale, f.xq), b), best)
 			VMOVUPS(choose(v, better, newScale, v.Load(scale)), scale)
 			VMOVUPS(choose(v, better, f.inverse, v.Load(inverse)), inverse)
@@ -495,17 +495,15 @@ func fitSymmetric(v ISA, c constants) {
 	finish(false)
 }
 
-// descents is how many vectors of sub-blocks fitByDescent takes at a time: the
-// steps of one depend on each other, so there is time for others.
-const descents = 4
-
 // fitByDescent generates fitByDescent of package quant with one sub-block per
 // lane. Lanes that have come to an end stay as they are in the passes of others,
-// as what does not change anything once does not the next time.
+// as what does not change anything once does not the next time. It does several
+// vectors of sub-blocks together, as every step of one depends on the step before.
 func fitByDescent(v ISA, c constants) {
-	Start("fitByDescent", "func(q *uint8, x, scales *float32, passes int, n float32) (unfinished uint64, ok bool)",
-		fmt.Sprintf("fits %d sub-blocks of 16 values. Bit i of unfinished is set if the last of the passes changed sub-block i. It is not ok, with nothing stored, if a value is not finite.", descents*v.Width), v)
-	base := local(v, descents*(16*4+3)+2)
+	const vectors = 4
+	Start("fitByDescent", "func(q *uint8, x, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)",
+		fmt.Sprintf("fits %d vectors of %d sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a value is not finite.", vectors, v.Width), v)
+	base := local(v, vectors*(16*4+3)+2)
 	const value, weight, product, level = 0, 1, 2, 3
 	groupBytes := (16*4 + 3) * bytes(v)
 	i := GP64()
@@ -528,7 +526,7 @@ func fitByDescent(v ISA, c constants) {
 	groups := func(label string, body func(base reg.Register)) {
 		at, left := GP64(), GP64()
 		MOVQ(base, at)
-		MOVQ(U32(descents), left)
+		MOVQ(U32(uint32(vectors)), left)
 		Label(label)
 		body(at)
 		ADDQ(U32(uint32(groupBytes)), at)
@@ -578,29 +576,26 @@ func fitByDescent(v ISA, c constants) {
 
 	Comment("Move one integer at a time.")
 	n := parameter(v, "n")
-	limits := slots(v, base, descents*groupBytes)
-	var rounder, mantissa, exponent, low, high Op = c.Rounder, c.Mantissa, c.Exponent, limits(), limits()
+	limits := slots(v, base, vectors*groupBytes)
+	var none, rounder, mantissa, exponent, low, high Op = c.Zero, c.Rounder, c.Mantissa, c.Exponent, limits(), limits()
 	VMOVUPS(v.Sub(v.Load(rounder), n), low)
 	VMOVUPS(v.Sub(v.Add(n, rounder), v.Load(c.One)), high)
 	if v.Masks {
-		rounder, mantissa, exponent, low, high = v.Load(rounder), v.Load(mantissa), v.Load(exponent), v.Load(low), v.Load(high)
+		none, rounder, mantissa, exponent, low, high = v.Load(none), v.Load(rounder), v.Load(mantissa), v.Load(exponent), v.Load(low), v.Load(high)
 	}
-	var xq, qq [descents]reg.VecVirtual
-	for g := range descents {
+	var xq, qq [vectors]reg.VecVirtual
+	var changes [vectors]reg.GPVirtual
+	for g := range vectors {
 		xqSlot, qqSlot, _ := state(base, g)
-		xq[g], qq[g] = v.Load(xqSlot), v.Load(qqSlot)
+		xq[g], qq[g], changes[g] = v.Load(xqSlot), v.Load(qqSlot), GP32()
 	}
 	left := Load(Param("passes"), GP64())
-	var changes [descents]reg.GPVirtual
-	for g := range changes {
-		changes[g] = GP64()
-	}
 	Label("pass")
 	for _, c := range changes {
-		XORL(c.As32(), c.As32())
+		XORL(c, c)
 	}
 	each("values", func() {
-		for g := range descents {
+		for g := range vectors {
 			column := func(what int) Mem {
 				m := column(base, 0, what)
 				m.Disp += g * groupBytes
@@ -611,7 +606,7 @@ func fitByDescent(v ISA, c constants) {
 			VMULPS(l, weighted, weighted)
 			otherQQ := v.Sub(qq[g], weighted)
 			otherXQ := v.Sub(xq[g], v.Mul(l, column(product)))
-			positive := v.Compare(Greater, otherXQ, v.Load(c.Zero))
+			better := v.Compare(Greater, otherXQ, none)
 			moved := v.Div(v.Mul(otherQQ, column(value)), otherXQ)
 			VADDPS(rounder, moved, moved)
 			if v.Masks {
@@ -623,15 +618,15 @@ func fitByDescent(v ISA, c constants) {
 			VPMAXSD(low, moved, moved)
 			VPMINSD(high, moved, moved)
 			VSUBPS(rounder, moved, moved)
-			better := and(v, positive, v.Compare(notEqual, moved, l))
+			better = also(v, better, notEqual, moved, l)
 			VADDPS(v.Mul(moved, column(product)), otherXQ, otherXQ)
 			weighted = v.Mul(moved, column(weight))
 			VMULPS(moved, weighted, weighted)
 			VADDPS(weighted, otherQQ, otherQQ)
-			better = and(v, better, v.Compare(Greater, otherQQ, v.Load(c.Zero)))
+			better = also(v, better, Greater, otherQQ, none)
 			after := v.Mul(v.Mul(otherXQ, otherXQ), qq[g])
 			before := v.Mul(v.Mul(xq[g], xq[g]), otherQQ)
-			better = and(v, better, v.Compare(Greater, after, before))
+			better = also(v, better, Greater, after, before)
 			VMOVUPS(choose(v, better, moved, l), column(level))
 			set(v, better, otherXQ, xq[g])
 			set(v, better, otherQQ, qq[g])
@@ -641,22 +636,21 @@ func fitByDescent(v ISA, c constants) {
 			} else {
 				VMOVMSKPS(better, lanes)
 			}
-			ORL(lanes, changes[g].As32())
+			ORL(lanes, changes[g])
 		}
 	})
-	changed := GP64()
-	MOVQ(changes[descents-1], changed)
-	for g := descents - 2; g >= 0; g-- {
-		SHLQ(U8(v.Width), changed)
-		ORQ(changes[g], changed)
+	unfinished, changed := Load(Param("unfinished"), GP64()), GP32()
+	XORL(changed, changed)
+	for g, c := range changes {
+		MOVW(c.As16(), Mem{Base: unfinished, Disp: 2 * g})
+		ORL(c, changed)
 	}
-	TESTQ(changed, changed)
+	TESTL(changed, changed)
 	JE(LabelRef("done"))
 	SUBQ(U8(1), left)
 	JNE(LabelRef("pass"))
 	Label("done")
-	Store(changed, Return("unfinished"))
-	for g := range descents {
+	for g := range vectors {
 		xqSlot, qqSlot, _ := state(base, g)
 		VMOVUPS(xq[g], xqSlot)
 		VMOVUPS(qq[g], qqSlot)
@@ -708,7 +702,7 @@ func fitScales(v ISA, c constants) {
 	}
 	test(v, greater(v, extreme.largest, v.Load(c.largestFinite)))
 	JNE(LabelRef("special"))
-	test(v, and(v, v.Compare(Less, extreme.largest, v.Load(c.negligible)), v.Compare(Greater, extreme.largest, v.Load(c.Zero))))
+	test(v, also(v, v.Compare(Less, extreme.largest, c.negligible), Greater, extreme.largest, c.Zero))
 	JNE(LabelRef("special"))
 
 	n := parameter(v, "n")

@@ -13,7 +13,7 @@ import (
 
 const (
 	symmetricLanes = 16 // of the widest vectors
-	descents       = 4  // the vectors of sub-blocks that are fitted by descent at a time
+	descents       = 4  // the vectors of sub-blocks that are fitted by descent together
 )
 
 // symmetricWidth returns how many floats the vectors of the tier have, 0 if it
@@ -103,25 +103,26 @@ func searchSymmetric(q *uint8, x, w *float32, size int, scales, totals *float32,
 // FitByDescent does fitByDescent of package quant for sub-blocks of 16 values,
 // which follow each other in q and x, and returns for how many.
 //
-// Four in five have nothing to move, so a vector seldom needs a second pass for
-// many of its sub-blocks. Those that do are collected and fitted again.
+// Four in five have nothing to move, so one pass is enough for them. The others
+// are collected, so that they do not keep vectors busy in which most are done.
 func FitByDescent(q []uint8, x, scales []float32, n float32) int {
 	width, wide := symmetricWidth()
 	if width == 0 {
 		return 0
 	}
-	width *= descents
 	q, x = q[:16*len(scales)], x[:16*len(scales)]
-	queue := descentQueue{n: n, width: width, wide: wide}
+	queue := descentQueue{n: n, width: width * descents, wide: wide}
 	done := 0
-	for ; done+width <= len(scales); done += width {
-		unfinished, ok := descend(&q[16*done], &x[16*done], &scales[done], 1, n, wide)
-		if !ok {
+	for ; done+queue.width <= len(scales); done += queue.width {
+		var unfinished [descents]uint16
+		if !descend(&q[16*done], &x[16*done], &scales[done], &unfinished, 1, n, wide) {
 			queue.flush(q, scales)
 			return done
 		}
-		for ; unfinished != 0; unfinished &= unfinished - 1 {
-			queue.add(done+bits.TrailingZeros64(unfinished), q, x, scales)
+		for v, lanes := range unfinished {
+			for ; lanes != 0; lanes &= lanes - 1 {
+				queue.add(done+v*width+bits.TrailingZeros16(lanes), q, x, scales)
+			}
 		}
 	}
 	queue.flush(q, scales)
@@ -134,11 +135,11 @@ func FitByDescent(q []uint8, x, scales []float32, n float32) int {
 	return done
 }
 
-func descend(q *uint8, x, scales *float32, passes int, n float32, wide bool) (unfinished uint64, ok bool) {
+func descend(q *uint8, x, scales *float32, unfinished *[descents]uint16, passes int, n float32, wide bool) bool {
 	if wide {
-		return fitByDescentAVX512(q, x, scales, passes, n)
+		return fitByDescentAVX512(q, x, scales, &unfinished[0], passes, n)
 	}
-	return fitByDescentAVX2(q, x, scales, passes, n)
+	return fitByDescentAVX2(q, x, scales, &unfinished[0], passes, n)
 }
 
 // descentQueue collects sub-blocks that need all passes.
@@ -169,7 +170,8 @@ func (d *descentQueue) flush(q []uint8, scales []float32) bool {
 	if d.count == 0 {
 		return true
 	}
-	_, ok := descend(&d.q[0], &d.x[0], &d.scales[0], 5, d.n, d.wide)
+	var unfinished [descents]uint16 // after all passes, it does not matter
+	ok := descend(&d.q[0], &d.x[0], &d.scales[0], &unfinished, 5, d.n, d.wide)
 	if ok {
 		for at, i := range d.index[:d.count] {
 			*(*[16]uint8)(q[16*i:]) = [16]uint8(d.q[16*at:])

@@ -544,37 +544,35 @@ from_19:
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y6, Y5, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y6, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y6, Y3
 	VMULPS    Y5, Y5, Y9
 	VMULPS    Y6, Y2, Y6
 	VCMPPS    $0x1e, Y6, Y9, Y6
-	VANDPS    Y6, Y3, Y3
-	VMULPS    Y5, Y1, Y5
-	VBLENDVPS Y3, Y5, Y2, Y2
+	VANDPS    Y3, Y6, Y6
+	VMULPS    Y5, Y1, Y3
+	VBLENDVPS Y6, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y6, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y4, Y1, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y8, Y7, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y8, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y8, Y3
 	VMULPS    Y7, Y7, Y4
 	VMULPS    Y8, Y2, Y5
 	VCMPPS    $0x1e, Y5, Y4, Y4
-	VANDPS    Y4, Y3, Y3
-	VMULPS    Y7, Y1, Y4
-	VBLENDVPS Y3, Y4, Y2, Y2
+	VANDPS    Y3, Y4, Y4
+	VMULPS    Y7, Y1, Y3
+	VBLENDVPS Y4, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y4, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y0, Y1, Y0
+	VBLENDVPS Y4, Y0, Y1, Y0
 	VMOVUPS   Y0, 32(BX)
 
 	// Steps [-7 -6 -5].
@@ -695,12 +693,11 @@ from_16:
 	JLT       from_16
 	VDIVPS    Y3, Y2, Y9
 	VMOVUPS   96(BX), Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y3, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y3, Y11
 	VMULPS    Y2, Y2, Y12
 	VMULPS    Y3, Y10, Y3
 	VCMPPS    $0x1e, Y3, Y12, Y3
-	VANDPS    Y3, Y11, Y3
+	VANDPS    Y11, Y3, Y3
 	VMULPS    Y2, Y9, Y2
 	VBLENDVPS Y3, Y2, Y10, Y2
 	VMOVUPS   Y2, 96(BX)
@@ -712,37 +709,35 @@ from_16:
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y6, Y5, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y6, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y6, Y3
 	VMULPS    Y5, Y5, Y9
 	VMULPS    Y6, Y2, Y6
 	VCMPPS    $0x1e, Y6, Y9, Y6
-	VANDPS    Y6, Y3, Y3
-	VMULPS    Y5, Y1, Y5
-	VBLENDVPS Y3, Y5, Y2, Y2
+	VANDPS    Y3, Y6, Y6
+	VMULPS    Y5, Y1, Y3
+	VBLENDVPS Y6, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y6, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y4, Y1, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y8, Y7, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y8, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y8, Y3
 	VMULPS    Y7, Y7, Y4
 	VMULPS    Y8, Y2, Y5
 	VCMPPS    $0x1e, Y5, Y4, Y4
-	VANDPS    Y4, Y3, Y3
-	VMULPS    Y7, Y1, Y4
-	VBLENDVPS Y3, Y4, Y2, Y2
+	VANDPS    Y3, Y4, Y4
+	VMULPS    Y7, Y1, Y3
+	VBLENDVPS Y4, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y4, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y0, Y1, Y0
+	VBLENDVPS Y4, Y0, Y1, Y0
 	VMOVUPS   Y0, 32(BX)
 
 	// Steps [-4 -3 -2].
@@ -871,12 +866,11 @@ from_13:
 	JLT       from_13
 	VDIVPS    Y3, Y2, Y9
 	VMOVUPS   96(BX), Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y3, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y3, Y11
 	VMULPS    Y2, Y2, Y12
 	VMULPS    Y3, Y10, Y3
 	VCMPPS    $0x1e, Y3, Y12, Y3
-	VANDPS    Y3, Y11, Y3
+	VANDPS    Y11, Y3, Y3
 	VMULPS    Y2, Y9, Y2
 	VBLENDVPS Y3, Y2, Y10, Y2
 	VMOVUPS   Y2, 96(BX)
@@ -888,37 +882,35 @@ from_13:
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y6, Y5, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y6, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y6, Y3
 	VMULPS    Y5, Y5, Y9
 	VMULPS    Y6, Y2, Y6
 	VCMPPS    $0x1e, Y6, Y9, Y6
-	VANDPS    Y6, Y3, Y3
-	VMULPS    Y5, Y1, Y5
-	VBLENDVPS Y3, Y5, Y2, Y2
+	VANDPS    Y3, Y6, Y6
+	VMULPS    Y5, Y1, Y3
+	VBLENDVPS Y6, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y6, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y4, Y1, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y8, Y7, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y8, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y8, Y3
 	VMULPS    Y7, Y7, Y4
 	VMULPS    Y8, Y2, Y5
 	VCMPPS    $0x1e, Y5, Y4, Y4
-	VANDPS    Y4, Y3, Y3
-	VMULPS    Y7, Y1, Y4
-	VBLENDVPS Y3, Y4, Y2, Y2
+	VANDPS    Y3, Y4, Y4
+	VMULPS    Y7, Y1, Y3
+	VBLENDVPS Y4, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y4, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y0, Y1, Y0
+	VBLENDVPS Y4, Y0, Y1, Y0
 	VMOVUPS   Y0, 32(BX)
 
 	// Steps [-1 1 2].
@@ -1047,12 +1039,11 @@ from_10:
 	JLT       from_10
 	VDIVPS    Y3, Y2, Y9
 	VMOVUPS   96(BX), Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y3, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y3, Y11
 	VMULPS    Y2, Y2, Y12
 	VMULPS    Y3, Y10, Y3
 	VCMPPS    $0x1e, Y3, Y12, Y3
-	VANDPS    Y3, Y11, Y3
+	VANDPS    Y11, Y3, Y3
 	VMULPS    Y2, Y9, Y2
 	VBLENDVPS Y3, Y2, Y10, Y2
 	VMOVUPS   Y2, 96(BX)
@@ -1064,37 +1055,35 @@ from_10:
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y6, Y5, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y6, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y6, Y3
 	VMULPS    Y5, Y5, Y9
 	VMULPS    Y6, Y2, Y6
 	VCMPPS    $0x1e, Y6, Y9, Y6
-	VANDPS    Y6, Y3, Y3
-	VMULPS    Y5, Y1, Y5
-	VBLENDVPS Y3, Y5, Y2, Y2
+	VANDPS    Y3, Y6, Y6
+	VMULPS    Y5, Y1, Y3
+	VBLENDVPS Y6, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y6, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y4, Y1, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y8, Y7, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y8, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y8, Y3
 	VMULPS    Y7, Y7, Y4
 	VMULPS    Y8, Y2, Y5
 	VCMPPS    $0x1e, Y5, Y4, Y4
-	VANDPS    Y4, Y3, Y3
-	VMULPS    Y7, Y1, Y4
-	VBLENDVPS Y3, Y4, Y2, Y2
+	VANDPS    Y3, Y4, Y4
+	VMULPS    Y7, Y1, Y3
+	VBLENDVPS Y4, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y4, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y0, Y1, Y0
+	VBLENDVPS Y4, Y0, Y1, Y0
 	VMOVUPS   Y0, 32(BX)
 
 	// Steps [3 4 5].
@@ -1227,12 +1216,11 @@ from_7:
 	JLT       from_7
 	VDIVPS    Y3, Y2, Y9
 	VMOVUPS   96(BX), Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y3, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y3, Y11
 	VMULPS    Y2, Y2, Y12
 	VMULPS    Y3, Y10, Y3
 	VCMPPS    $0x1e, Y3, Y12, Y3
-	VANDPS    Y3, Y11, Y3
+	VANDPS    Y11, Y3, Y3
 	VMULPS    Y2, Y9, Y2
 	VBLENDVPS Y3, Y2, Y10, Y2
 	VMOVUPS   Y2, 96(BX)
@@ -1244,37 +1232,35 @@ from_7:
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y6, Y5, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y6, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y6, Y3
 	VMULPS    Y5, Y5, Y9
 	VMULPS    Y6, Y2, Y6
 	VCMPPS    $0x1e, Y6, Y9, Y6
-	VANDPS    Y6, Y3, Y3
-	VMULPS    Y5, Y1, Y5
-	VBLENDVPS Y3, Y5, Y2, Y2
+	VANDPS    Y3, Y6, Y6
+	VMULPS    Y5, Y1, Y3
+	VBLENDVPS Y6, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y6, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y4, Y1, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y8, Y7, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y8, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y8, Y3
 	VMULPS    Y7, Y7, Y4
 	VMULPS    Y8, Y2, Y5
 	VCMPPS    $0x1e, Y5, Y4, Y4
-	VANDPS    Y4, Y3, Y3
-	VMULPS    Y7, Y1, Y4
-	VBLENDVPS Y3, Y4, Y2, Y2
+	VANDPS    Y3, Y4, Y4
+	VMULPS    Y7, Y1, Y3
+	VBLENDVPS Y4, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y4, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y0, Y1, Y0
+	VBLENDVPS Y4, Y0, Y1, Y0
 	VMOVUPS   Y0, 32(BX)
 
 	// Steps [6 7 8].
@@ -1415,12 +1401,11 @@ from_4:
 	JLT       from_4
 	VDIVPS    Y3, Y2, Y9
 	VMOVUPS   96(BX), Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y3, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y3, Y11
 	VMULPS    Y2, Y2, Y12
 	VMULPS    Y3, Y10, Y3
 	VCMPPS    $0x1e, Y3, Y12, Y3
-	VANDPS    Y3, Y11, Y3
+	VANDPS    Y11, Y3, Y3
 	VMULPS    Y2, Y9, Y2
 	VBLENDVPS Y3, Y2, Y10, Y2
 	VMOVUPS   Y2, 96(BX)
@@ -1432,37 +1417,35 @@ from_4:
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y6, Y5, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y6, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y6, Y3
 	VMULPS    Y5, Y5, Y9
 	VMULPS    Y6, Y2, Y6
 	VCMPPS    $0x1e, Y6, Y9, Y6
-	VANDPS    Y6, Y3, Y3
-	VMULPS    Y5, Y1, Y5
-	VBLENDVPS Y3, Y5, Y2, Y2
+	VANDPS    Y3, Y6, Y6
+	VMULPS    Y5, Y1, Y3
+	VBLENDVPS Y6, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y6, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y4, Y1, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
 	VMOVUPS   Y1, 32(BX)
 	VDIVPS    Y8, Y7, Y1
 	VMOVUPS   96(BX), Y2
-	VMOVUPS   constants<>+576(SB), Y3
-	VCMPPS    $0x1e, Y3, Y8, Y3
+	VCMPPS    $0x1e, constants<>+576(SB), Y8, Y3
 	VMULPS    Y7, Y7, Y4
 	VMULPS    Y8, Y2, Y5
 	VCMPPS    $0x1e, Y5, Y4, Y4
-	VANDPS    Y4, Y3, Y3
-	VMULPS    Y7, Y1, Y4
-	VBLENDVPS Y3, Y4, Y2, Y2
+	VANDPS    Y3, Y4, Y4
+	VMULPS    Y7, Y1, Y3
+	VBLENDVPS Y4, Y3, Y2, Y2
 	VMOVUPS   Y2, 96(BX)
 	VMOVUPS   64(BX), Y2
-	VBLENDVPS Y3, Y1, Y2, Y1
+	VBLENDVPS Y4, Y1, Y2, Y1
 	VMOVUPS   Y1, 64(BX)
 	VMOVUPS   32(BX), Y1
-	VBLENDVPS Y3, Y0, Y1, Y0
+	VBLENDVPS Y4, Y0, Y1, Y0
 	VMOVUPS   Y0, 32(BX)
 
 	// Steps [9].
@@ -1521,12 +1504,11 @@ from_1:
 	JLT       from_1
 	VDIVPS    Y2, Y1, Y3
 	VMOVUPS   96(BX), Y4
-	VMOVUPS   constants<>+576(SB), Y5
-	VCMPPS    $0x1e, Y5, Y2, Y5
+	VCMPPS    $0x1e, constants<>+576(SB), Y2, Y5
 	VMULPS    Y1, Y1, Y6
 	VMULPS    Y2, Y4, Y2
 	VCMPPS    $0x1e, Y2, Y6, Y2
-	VANDPS    Y2, Y5, Y2
+	VANDPS    Y5, Y2, Y2
 	VMULPS    Y1, Y3, Y1
 	VBLENDVPS Y2, Y1, Y4, Y1
 	VMOVUPS   Y1, 96(BX)
@@ -1680,7 +1662,7 @@ special:
 	VZEROUPPER
 	RET
 
-// func fitByDescentAVX2(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
+// func fitByDescentAVX2(q *uint8, x *float32, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)
 // Requires: AVX, AVX2, SSE
 TEXT ·fitByDescentAVX2(SB), $8704-49
 	LEAQ (SP), AX
@@ -1845,7 +1827,7 @@ groups:
 	VMOVMSKPS      Y2, CX
 	TESTL          CX, CX
 	JNE            special
-	MOVSS          n+32(FP), X2
+	MOVSS          n+40(FP), X2
 	VBROADCASTSS   X2, Y2
 	VMOVUPS        constants<>+192(SB), Y3
 	VSUBPS         Y3, Y2, Y3
@@ -1888,7 +1870,7 @@ levels:
 	JNE      groups
 
 	// Move one integer at a time.
-	MOVSS        n+32(FP), X0
+	MOVSS        n+40(FP), X0
 	VBROADCASTSS X0, Y0
 	VMOVUPS      constants<>+384(SB), Y1
 	VSUBPS       Y0, Y1, Y1
@@ -1905,13 +1887,13 @@ levels:
 	VMOVUPS      6368(AX), Y5
 	VMOVUPS      8480(AX), Y6
 	VMOVUPS      8512(AX), Y7
-	MOVQ         passes+24(FP), DX
+	MOVQ         passes+32(FP), R8
 
 pass:
+	XORL DX, DX
 	XORL BX, BX
 	XORL SI, SI
 	XORL DI, DI
-	XORL R8, R8
 	XORQ CX, CX
 
 values:
@@ -1921,8 +1903,7 @@ values:
 	VSUBPS    Y9, Y1, Y9
 	VMULPS    64(AX)(CX*1), Y8, Y10
 	VSUBPS    Y10, Y0, Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y10, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y10, Y11
 	VMULPS    (AX)(CX*1), Y9, Y12
 	VDIVPS    Y10, Y12, Y12
 	VADDPS    constants<>+384(SB), Y12, Y12
@@ -1932,35 +1913,33 @@ values:
 	VPMINSD   8608(AX), Y12, Y12
 	VSUBPS    constants<>+384(SB), Y12, Y12
 	VCMPPS    $0x04, Y8, Y12, Y13
-	VANDPS    Y13, Y11, Y11
-	VMULPS    64(AX)(CX*1), Y12, Y13
-	VADDPS    Y13, Y10, Y10
-	VMULPS    32(AX)(CX*1), Y12, Y13
-	VMULPS    Y12, Y13, Y13
-	VADDPS    Y13, Y9, Y9
-	VMOVUPS   constants<>+576(SB), Y13
-	VCMPPS    $0x1e, Y13, Y9, Y13
+	VANDPS    Y11, Y13, Y13
+	VMULPS    64(AX)(CX*1), Y12, Y11
+	VADDPS    Y11, Y10, Y10
+	VMULPS    32(AX)(CX*1), Y12, Y11
+	VMULPS    Y12, Y11, Y11
+	VADDPS    Y11, Y9, Y9
+	VCMPPS    $0x1e, constants<>+576(SB), Y9, Y11
 	VANDPS    Y13, Y11, Y11
 	VMULPS    Y10, Y10, Y13
 	VMULPS    Y1, Y13, Y13
 	VMULPS    Y0, Y0, Y14
 	VMULPS    Y9, Y14, Y14
 	VCMPPS    $0x1e, Y14, Y13, Y13
-	VANDPS    Y13, Y11, Y11
-	VBLENDVPS Y11, Y12, Y8, Y8
+	VANDPS    Y11, Y13, Y13
+	VBLENDVPS Y13, Y12, Y8, Y8
 	VMOVUPS   Y8, 96(AX)(CX*1)
-	VBLENDVPS Y11, Y10, Y0, Y0
-	VBLENDVPS Y11, Y9, Y1, Y1
-	VMOVMSKPS Y11, R9
-	ORL       R9, BX
+	VBLENDVPS Y13, Y10, Y0, Y0
+	VBLENDVPS Y13, Y9, Y1, Y1
+	VMOVMSKPS Y13, R9
+	ORL       R9, DX
 	VMOVUPS   2240(AX)(CX*1), Y8
 	VMULPS    2176(AX)(CX*1), Y8, Y9
 	VMULPS    Y8, Y9, Y9
 	VSUBPS    Y9, Y3, Y9
 	VMULPS    2208(AX)(CX*1), Y8, Y10
 	VSUBPS    Y10, Y2, Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y10, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y10, Y11
 	VMULPS    2144(AX)(CX*1), Y9, Y12
 	VDIVPS    Y10, Y12, Y12
 	VADDPS    constants<>+384(SB), Y12, Y12
@@ -1970,35 +1949,33 @@ values:
 	VPMINSD   8608(AX), Y12, Y12
 	VSUBPS    constants<>+384(SB), Y12, Y12
 	VCMPPS    $0x04, Y8, Y12, Y13
-	VANDPS    Y13, Y11, Y11
-	VMULPS    2208(AX)(CX*1), Y12, Y13
-	VADDPS    Y13, Y10, Y10
-	VMULPS    2176(AX)(CX*1), Y12, Y13
-	VMULPS    Y12, Y13, Y13
-	VADDPS    Y13, Y9, Y9
-	VMOVUPS   constants<>+576(SB), Y13
-	VCMPPS    $0x1e, Y13, Y9, Y13
+	VANDPS    Y11, Y13, Y13
+	VMULPS    2208(AX)(CX*1), Y12, Y11
+	VADDPS    Y11, Y10, Y10
+	VMULPS    2176(AX)(CX*1), Y12, Y11
+	VMULPS    Y12, Y11, Y11
+	VADDPS    Y11, Y9, Y9
+	VCMPPS    $0x1e, constants<>+576(SB), Y9, Y11
 	VANDPS    Y13, Y11, Y11
 	VMULPS    Y10, Y10, Y13
 	VMULPS    Y3, Y13, Y13
 	VMULPS    Y2, Y2, Y14
 	VMULPS    Y9, Y14, Y14
 	VCMPPS    $0x1e, Y14, Y13, Y13
-	VANDPS    Y13, Y11, Y11
-	VBLENDVPS Y11, Y12, Y8, Y8
+	VANDPS    Y11, Y13, Y13
+	VBLENDVPS Y13, Y12, Y8, Y8
 	VMOVUPS   Y8, 2240(AX)(CX*1)
-	VBLENDVPS Y11, Y10, Y2, Y2
-	VBLENDVPS Y11, Y9, Y3, Y3
-	VMOVMSKPS Y11, R9
-	ORL       R9, SI
+	VBLENDVPS Y13, Y10, Y2, Y2
+	VBLENDVPS Y13, Y9, Y3, Y3
+	VMOVMSKPS Y13, R9
+	ORL       R9, BX
 	VMOVUPS   4384(AX)(CX*1), Y8
 	VMULPS    4320(AX)(CX*1), Y8, Y9
 	VMULPS    Y8, Y9, Y9
 	VSUBPS    Y9, Y5, Y9
 	VMULPS    4352(AX)(CX*1), Y8, Y10
 	VSUBPS    Y10, Y4, Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y10, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y10, Y11
 	VMULPS    4288(AX)(CX*1), Y9, Y12
 	VDIVPS    Y10, Y12, Y12
 	VADDPS    constants<>+384(SB), Y12, Y12
@@ -2008,35 +1985,33 @@ values:
 	VPMINSD   8608(AX), Y12, Y12
 	VSUBPS    constants<>+384(SB), Y12, Y12
 	VCMPPS    $0x04, Y8, Y12, Y13
-	VANDPS    Y13, Y11, Y11
-	VMULPS    4352(AX)(CX*1), Y12, Y13
-	VADDPS    Y13, Y10, Y10
-	VMULPS    4320(AX)(CX*1), Y12, Y13
-	VMULPS    Y12, Y13, Y13
-	VADDPS    Y13, Y9, Y9
-	VMOVUPS   constants<>+576(SB), Y13
-	VCMPPS    $0x1e, Y13, Y9, Y13
+	VANDPS    Y11, Y13, Y13
+	VMULPS    4352(AX)(CX*1), Y12, Y11
+	VADDPS    Y11, Y10, Y10
+	VMULPS    4320(AX)(CX*1), Y12, Y11
+	VMULPS    Y12, Y11, Y11
+	VADDPS    Y11, Y9, Y9
+	VCMPPS    $0x1e, constants<>+576(SB), Y9, Y11
 	VANDPS    Y13, Y11, Y11
 	VMULPS    Y10, Y10, Y13
 	VMULPS    Y5, Y13, Y13
 	VMULPS    Y4, Y4, Y14
 	VMULPS    Y9, Y14, Y14
 	VCMPPS    $0x1e, Y14, Y13, Y13
-	VANDPS    Y13, Y11, Y11
-	VBLENDVPS Y11, Y12, Y8, Y8
+	VANDPS    Y11, Y13, Y13
+	VBLENDVPS Y13, Y12, Y8, Y8
 	VMOVUPS   Y8, 4384(AX)(CX*1)
-	VBLENDVPS Y11, Y10, Y4, Y4
-	VBLENDVPS Y11, Y9, Y5, Y5
-	VMOVMSKPS Y11, R9
-	ORL       R9, DI
+	VBLENDVPS Y13, Y10, Y4, Y4
+	VBLENDVPS Y13, Y9, Y5, Y5
+	VMOVMSKPS Y13, R9
+	ORL       R9, SI
 	VMOVUPS   6528(AX)(CX*1), Y8
 	VMULPS    6464(AX)(CX*1), Y8, Y9
 	VMULPS    Y8, Y9, Y9
 	VSUBPS    Y9, Y7, Y9
 	VMULPS    6496(AX)(CX*1), Y8, Y10
 	VSUBPS    Y10, Y6, Y10
-	VMOVUPS   constants<>+576(SB), Y11
-	VCMPPS    $0x1e, Y11, Y10, Y11
+	VCMPPS    $0x1e, constants<>+576(SB), Y10, Y11
 	VMULPS    6432(AX)(CX*1), Y9, Y12
 	VDIVPS    Y10, Y12, Y12
 	VADDPS    constants<>+384(SB), Y12, Y12
@@ -2046,44 +2021,45 @@ values:
 	VPMINSD   8608(AX), Y12, Y12
 	VSUBPS    constants<>+384(SB), Y12, Y12
 	VCMPPS    $0x04, Y8, Y12, Y13
-	VANDPS    Y13, Y11, Y11
-	VMULPS    6496(AX)(CX*1), Y12, Y13
-	VADDPS    Y13, Y10, Y10
-	VMULPS    6464(AX)(CX*1), Y12, Y13
-	VMULPS    Y12, Y13, Y13
-	VADDPS    Y13, Y9, Y9
-	VMOVUPS   constants<>+576(SB), Y13
-	VCMPPS    $0x1e, Y13, Y9, Y13
+	VANDPS    Y11, Y13, Y13
+	VMULPS    6496(AX)(CX*1), Y12, Y11
+	VADDPS    Y11, Y10, Y10
+	VMULPS    6464(AX)(CX*1), Y12, Y11
+	VMULPS    Y12, Y11, Y11
+	VADDPS    Y11, Y9, Y9
+	VCMPPS    $0x1e, constants<>+576(SB), Y9, Y11
 	VANDPS    Y13, Y11, Y11
 	VMULPS    Y10, Y10, Y13
 	VMULPS    Y7, Y13, Y13
 	VMULPS    Y6, Y6, Y14
 	VMULPS    Y9, Y14, Y14
 	VCMPPS    $0x1e, Y14, Y13, Y13
-	VANDPS    Y13, Y11, Y11
-	VBLENDVPS Y11, Y12, Y8, Y8
+	VANDPS    Y11, Y13, Y13
+	VBLENDVPS Y13, Y12, Y8, Y8
 	VMOVUPS   Y8, 6528(AX)(CX*1)
-	VBLENDVPS Y11, Y10, Y6, Y6
-	VBLENDVPS Y11, Y9, Y7, Y7
-	VMOVMSKPS Y11, R9
-	ORL       R9, R8
+	VBLENDVPS Y13, Y10, Y6, Y6
+	VBLENDVPS Y13, Y9, Y7, Y7
+	VMOVMSKPS Y13, R9
+	ORL       R9, DI
 	ADDQ      $0x00000080, CX
 	CMPQ      CX, $0x00000800
 	JLT       values
-	MOVQ      R8, CX
-	SHLQ      $0x08, CX
-	ORQ       DI, CX
-	SHLQ      $0x08, CX
-	ORQ       SI, CX
-	SHLQ      $0x08, CX
-	ORQ       BX, CX
-	TESTQ     CX, CX
+	MOVQ      unfinished+24(FP), CX
+	XORL      R9, R9
+	MOVW      DX, (CX)
+	ORL       DX, R9
+	MOVW      BX, 2(CX)
+	ORL       BX, R9
+	MOVW      SI, 4(CX)
+	ORL       SI, R9
+	MOVW      DI, 6(CX)
+	ORL       DI, R9
+	TESTL     R9, R9
 	JE        done
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, R8
 	JNE       pass
 
 done:
-	MOVQ    CX, unfinished+40(FP)
 	VMOVUPS Y0, 2048(AX)
 	VMOVUPS Y1, 2080(AX)
 	VMOVUPS Y2, 4192(AX)
@@ -2102,7 +2078,7 @@ store:
 	XORQ         CX, CX
 	VMOVUPS      constants<>+384(SB), Y0
 	VMOVUPS      2112(AX), Y1
-	MOVSS        n+32(FP), X2
+	MOVSS        n+40(FP), X2
 	VBROADCASTSS X2, Y2
 	VADDPS       Y2, Y0, Y2
 	VADDPS       96(AX)(CX*1), Y2, Y3
@@ -2382,12 +2358,10 @@ TEXT ·fitScalesAVX2(SB), $576-33
 	VMOVMSKPS      Y2, CX
 	TESTL          CX, CX
 	JNE            special
-	VMOVUPS        symmetric<>+64(SB), Y2
-	VCMPPS         $0x11, Y2, Y0, Y2
-	VMOVUPS        constants<>+576(SB), Y3
-	VCMPPS         $0x1e, Y3, Y0, Y3
-	VANDPS         Y3, Y2, Y2
-	VMOVMSKPS      Y2, CX
+	VCMPPS         $0x11, symmetric<>+64(SB), Y0, Y2
+	VCMPPS         $0x1e, constants<>+576(SB), Y0, Y3
+	VANDPS         Y2, Y3, Y3
+	VMOVMSKPS      Y3, CX
 	TESTL          CX, CX
 	JNE            special
 	MOVSS          n+24(FP), X2
@@ -2981,12 +2955,10 @@ from_19:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z6, Z5, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z6, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z6, K1
 	VMULPS      Z5, Z5, Z3
 	VMULPS      Z6, Z2, Z6
-	VCMPPS      $0x1e, Z6, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z6, Z3, K1, K1
 	VMULPS      Z5, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3001,12 +2973,10 @@ from_19:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z9, Z8, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z9, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z9, K1
 	VMULPS      Z8, Z8, Z3
 	VMULPS      Z9, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z8, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3021,12 +2991,10 @@ from_19:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z11, Z10, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z11, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z11, K1
 	VMULPS      Z10, Z10, Z3
 	VMULPS      Z11, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z10, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3207,12 +3175,10 @@ from_15:
 	JLT         from_15
 	VDIVPS      Z3, Z2, Z12
 	VMOVUPS     192(BX), Z13
-	VMOVUPS     constants<>+576(SB), Z14
-	VCMPPS      $0x1e, Z14, Z3, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z3, K1
 	VMULPS      Z2, Z2, Z14
 	VMULPS      Z3, Z13, Z3
-	VCMPPS      $0x1e, Z3, Z14, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z3, Z14, K1, K1
 	VMULPS      Z2, Z12, Z2
 	VMOVUPS     Z13, Z3
 	VBLENDMPS   Z2, Z3, K1, Z3
@@ -3227,12 +3193,10 @@ from_15:
 	VMOVUPS     Z2, 64(BX)
 	VDIVPS      Z6, Z5, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z6, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z6, K1
 	VMULPS      Z5, Z5, Z3
 	VMULPS      Z6, Z2, Z6
-	VCMPPS      $0x1e, Z6, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z6, Z3, K1, K1
 	VMULPS      Z5, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3247,12 +3211,10 @@ from_15:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z9, Z8, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z9, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z9, K1
 	VMULPS      Z8, Z8, Z3
 	VMULPS      Z9, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z8, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3267,12 +3229,10 @@ from_15:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z11, Z10, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z11, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z11, K1
 	VMULPS      Z10, Z10, Z3
 	VMULPS      Z11, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z10, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3457,12 +3417,10 @@ from_11:
 	JLT         from_11
 	VDIVPS      Z3, Z2, Z12
 	VMOVUPS     192(BX), Z13
-	VMOVUPS     constants<>+576(SB), Z14
-	VCMPPS      $0x1e, Z14, Z3, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z3, K1
 	VMULPS      Z2, Z2, Z14
 	VMULPS      Z3, Z13, Z3
-	VCMPPS      $0x1e, Z3, Z14, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z3, Z14, K1, K1
 	VMULPS      Z2, Z12, Z2
 	VMOVUPS     Z13, Z3
 	VBLENDMPS   Z2, Z3, K1, Z3
@@ -3477,12 +3435,10 @@ from_11:
 	VMOVUPS     Z2, 64(BX)
 	VDIVPS      Z6, Z5, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z6, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z6, K1
 	VMULPS      Z5, Z5, Z3
 	VMULPS      Z6, Z2, Z6
-	VCMPPS      $0x1e, Z6, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z6, Z3, K1, K1
 	VMULPS      Z5, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3497,12 +3453,10 @@ from_11:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z9, Z8, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z9, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z9, K1
 	VMULPS      Z8, Z8, Z3
 	VMULPS      Z9, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z8, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3517,12 +3471,10 @@ from_11:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z11, Z10, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z11, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z11, K1
 	VMULPS      Z10, Z10, Z3
 	VMULPS      Z11, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z10, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3715,12 +3667,10 @@ from_7:
 	JLT         from_7
 	VDIVPS      Z3, Z2, Z12
 	VMOVUPS     192(BX), Z13
-	VMOVUPS     constants<>+576(SB), Z14
-	VCMPPS      $0x1e, Z14, Z3, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z3, K1
 	VMULPS      Z2, Z2, Z14
 	VMULPS      Z3, Z13, Z3
-	VCMPPS      $0x1e, Z3, Z14, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z3, Z14, K1, K1
 	VMULPS      Z2, Z12, Z2
 	VMOVUPS     Z13, Z3
 	VBLENDMPS   Z2, Z3, K1, Z3
@@ -3735,12 +3685,10 @@ from_7:
 	VMOVUPS     Z2, 64(BX)
 	VDIVPS      Z6, Z5, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z6, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z6, K1
 	VMULPS      Z5, Z5, Z3
 	VMULPS      Z6, Z2, Z6
-	VCMPPS      $0x1e, Z6, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z6, Z3, K1, K1
 	VMULPS      Z5, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3755,12 +3703,10 @@ from_7:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z9, Z8, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z9, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z9, K1
 	VMULPS      Z8, Z8, Z3
 	VMULPS      Z9, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z8, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3775,12 +3721,10 @@ from_7:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z11, Z10, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z11, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z11, K1
 	VMULPS      Z10, Z10, Z3
 	VMULPS      Z11, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z10, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3940,12 +3884,10 @@ from_3:
 	JLT         from_3
 	VDIVPS      Z3, Z2, Z9
 	VMOVUPS     192(BX), Z10
-	VMOVUPS     constants<>+576(SB), Z11
-	VCMPPS      $0x1e, Z11, Z3, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z3, K1
 	VMULPS      Z2, Z2, Z11
 	VMULPS      Z3, Z10, Z3
-	VCMPPS      $0x1e, Z3, Z11, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z3, Z11, K1, K1
 	VMULPS      Z2, Z9, Z2
 	VMOVUPS     Z10, Z3
 	VBLENDMPS   Z2, Z3, K1, Z3
@@ -3960,12 +3902,10 @@ from_3:
 	VMOVUPS     Z2, 64(BX)
 	VDIVPS      Z6, Z5, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z6, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z6, K1
 	VMULPS      Z5, Z5, Z3
 	VMULPS      Z6, Z2, Z6
-	VCMPPS      $0x1e, Z6, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z6, Z3, K1, K1
 	VMULPS      Z5, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -3980,12 +3920,10 @@ from_3:
 	VMOVUPS     Z1, 64(BX)
 	VDIVPS      Z8, Z7, Z1
 	VMOVUPS     192(BX), Z2
-	VMOVUPS     constants<>+576(SB), Z3
-	VCMPPS      $0x1e, Z3, Z8, K1
+	VCMPPS      $0x1e, constants<>+576(SB), Z8, K1
 	VMULPS      Z7, Z7, Z3
 	VMULPS      Z8, Z2, Z4
-	VCMPPS      $0x1e, Z4, Z3, K2
-	KANDW       K2, K1, K1
+	VCMPPS      $0x1e, Z4, Z3, K1, K1
 	VMULPS      Z7, Z1, Z3
 	VMOVUPS     Z2, Z2
 	VBLENDMPS   Z3, Z2, K1, Z2
@@ -4155,7 +4093,7 @@ special:
 	VZEROUPPER
 	RET
 
-// func fitByDescentAVX512(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
+// func fitByDescentAVX512(q *uint8, x *float32, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
 TEXT ·fitByDescentAVX512(SB), $17344-49
 	LEAQ (SP), AX
@@ -4351,7 +4289,7 @@ groups:
 	VPCMPGTD        Z2, Z0, K1
 	KORTESTW        K1, K1
 	JNE             special
-	MOVSS           n+32(FP), X2
+	MOVSS           n+40(FP), X2
 	VBROADCASTSS    X2, Z2
 	VMOVUPS         constants<>+192(SB), Z3
 	VSUBPS          Z3, Z2, Z3
@@ -4395,7 +4333,7 @@ levels:
 	JNE         groups
 
 	// Move one integer at a time.
-	MOVSS        n+32(FP), X0
+	MOVSS        n+40(FP), X0
 	VBROADCASTSS X0, Z0
 	VMOVUPS      constants<>+384(SB), Z1
 	VSUBPS       Z0, Z1, Z1
@@ -4404,206 +4342,189 @@ levels:
 	VMOVUPS      constants<>+192(SB), Z1
 	VSUBPS       Z1, Z0, Z0
 	VMOVUPS      Z0, 17216(AX)
-	VMOVUPS      constants<>+384(SB), Z0
-	VMOVUPS      constants<>+448(SB), Z1
-	VMOVUPS      constants<>+512(SB), Z2
-	VMOVUPS      17152(AX), Z3
-	VMOVUPS      17216(AX), Z4
-	VMOVUPS      4096(AX), Z5
-	VMOVUPS      4160(AX), Z6
-	VMOVUPS      8384(AX), Z7
-	VMOVUPS      8448(AX), Z8
-	VMOVUPS      12672(AX), Z9
-	VMOVUPS      12736(AX), Z10
-	VMOVUPS      16960(AX), Z11
-	VMOVUPS      17024(AX), Z12
-	MOVQ         passes+24(FP), DX
+	VMOVUPS      constants<>+576(SB), Z0
+	VMOVUPS      constants<>+384(SB), Z1
+	VMOVUPS      constants<>+448(SB), Z2
+	VMOVUPS      constants<>+512(SB), Z3
+	VMOVUPS      17152(AX), Z4
+	VMOVUPS      17216(AX), Z5
+	VMOVUPS      4096(AX), Z6
+	VMOVUPS      4160(AX), Z7
+	VMOVUPS      8384(AX), Z8
+	VMOVUPS      8448(AX), Z9
+	VMOVUPS      12672(AX), Z10
+	VMOVUPS      12736(AX), Z11
+	VMOVUPS      16960(AX), Z12
+	VMOVUPS      17024(AX), Z13
+	MOVQ         passes+32(FP), R8
 
 pass:
+	XORL DX, DX
 	XORL BX, BX
 	XORL SI, SI
 	XORL DI, DI
-	XORL R8, R8
 	XORQ CX, CX
 
 values:
-	VMOVUPS    192(AX)(CX*1), Z13
-	VMULPS     64(AX)(CX*1), Z13, Z14
-	VMULPS     Z13, Z14, Z14
-	VSUBPS     Z14, Z6, Z14
-	VMULPS     128(AX)(CX*1), Z13, Z15
-	VSUBPS     Z15, Z5, Z15
-	VMOVUPS    constants<>+576(SB), Z16
-	VCMPPS     $0x1e, Z16, Z15, K1
-	VMULPS     (AX)(CX*1), Z14, Z16
-	VDIVPS     Z15, Z16, Z16
-	VADDPS     Z0, Z16, Z16
-	VPTERNLOGD $0xea, Z2, Z1, Z16
-	VPMAXSD    Z3, Z16, Z16
-	VPMINSD    Z4, Z16, Z16
-	VSUBPS     Z0, Z16, Z16
-	VCMPPS     $0x04, Z13, Z16, K2
-	KANDW      K2, K1, K1
-	VMULPS     128(AX)(CX*1), Z16, Z17
-	VADDPS     Z17, Z15, Z15
-	VMULPS     64(AX)(CX*1), Z16, Z17
-	VMULPS     Z16, Z17, Z17
-	VADDPS     Z17, Z14, Z14
-	VMOVUPS    constants<>+576(SB), Z17
-	VCMPPS     $0x1e, Z17, Z14, K2
-	KANDW      K2, K1, K1
-	VMULPS     Z15, Z15, Z17
-	VMULPS     Z6, Z17, Z17
-	VMULPS     Z5, Z5, Z18
-	VMULPS     Z14, Z18, Z18
-	VCMPPS     $0x1e, Z18, Z17, K2
-	KANDW      K2, K1, K1
-	VMOVUPS    Z13, Z13
-	VBLENDMPS  Z16, Z13, K1, Z13
-	VMOVUPS    Z13, 192(AX)(CX*1)
-	VBLENDMPS  Z15, Z5, K1, Z5
-	VBLENDMPS  Z14, Z6, K1, Z6
+	VMOVUPS    192(AX)(CX*1), Z14
+	VMULPS     64(AX)(CX*1), Z14, Z15
+	VMULPS     Z14, Z15, Z15
+	VSUBPS     Z15, Z7, Z15
+	VMULPS     128(AX)(CX*1), Z14, Z16
+	VSUBPS     Z16, Z6, Z16
+	VCMPPS     $0x1e, Z0, Z16, K1
+	VMULPS     (AX)(CX*1), Z15, Z17
+	VDIVPS     Z16, Z17, Z17
+	VADDPS     Z1, Z17, Z17
+	VPTERNLOGD $0xea, Z3, Z2, Z17
+	VPMAXSD    Z4, Z17, Z17
+	VPMINSD    Z5, Z17, Z17
+	VSUBPS     Z1, Z17, Z17
+	VCMPPS     $0x04, Z14, Z17, K1, K1
+	VMULPS     128(AX)(CX*1), Z17, Z18
+	VADDPS     Z18, Z16, Z16
+	VMULPS     64(AX)(CX*1), Z17, Z18
+	VMULPS     Z17, Z18, Z18
+	VADDPS     Z18, Z15, Z15
+	VCMPPS     $0x1e, Z0, Z15, K1, K1
+	VMULPS     Z16, Z16, Z18
+	VMULPS     Z7, Z18, Z18
+	VMULPS     Z6, Z6, Z19
+	VMULPS     Z15, Z19, Z19
+	VCMPPS     $0x1e, Z19, Z18, K1, K1
+	VMOVUPS    Z14, Z14
+	VBLENDMPS  Z17, Z14, K1, Z14
+	VMOVUPS    Z14, 192(AX)(CX*1)
+	VBLENDMPS  Z16, Z6, K1, Z6
+	VBLENDMPS  Z15, Z7, K1, Z7
+	KMOVW      K1, R9
+	ORL        R9, DX
+	VMOVUPS    4480(AX)(CX*1), Z14
+	VMULPS     4352(AX)(CX*1), Z14, Z15
+	VMULPS     Z14, Z15, Z15
+	VSUBPS     Z15, Z9, Z15
+	VMULPS     4416(AX)(CX*1), Z14, Z16
+	VSUBPS     Z16, Z8, Z16
+	VCMPPS     $0x1e, Z0, Z16, K1
+	VMULPS     4288(AX)(CX*1), Z15, Z17
+	VDIVPS     Z16, Z17, Z17
+	VADDPS     Z1, Z17, Z17
+	VPTERNLOGD $0xea, Z3, Z2, Z17
+	VPMAXSD    Z4, Z17, Z17
+	VPMINSD    Z5, Z17, Z17
+	VSUBPS     Z1, Z17, Z17
+	VCMPPS     $0x04, Z14, Z17, K1, K1
+	VMULPS     4416(AX)(CX*1), Z17, Z18
+	VADDPS     Z18, Z16, Z16
+	VMULPS     4352(AX)(CX*1), Z17, Z18
+	VMULPS     Z17, Z18, Z18
+	VADDPS     Z18, Z15, Z15
+	VCMPPS     $0x1e, Z0, Z15, K1, K1
+	VMULPS     Z16, Z16, Z18
+	VMULPS     Z9, Z18, Z18
+	VMULPS     Z8, Z8, Z19
+	VMULPS     Z15, Z19, Z19
+	VCMPPS     $0x1e, Z19, Z18, K1, K1
+	VMOVUPS    Z14, Z14
+	VBLENDMPS  Z17, Z14, K1, Z14
+	VMOVUPS    Z14, 4480(AX)(CX*1)
+	VBLENDMPS  Z16, Z8, K1, Z8
+	VBLENDMPS  Z15, Z9, K1, Z9
 	KMOVW      K1, R9
 	ORL        R9, BX
-	VMOVUPS    4480(AX)(CX*1), Z13
-	VMULPS     4352(AX)(CX*1), Z13, Z14
-	VMULPS     Z13, Z14, Z14
-	VSUBPS     Z14, Z8, Z14
-	VMULPS     4416(AX)(CX*1), Z13, Z15
-	VSUBPS     Z15, Z7, Z15
-	VMOVUPS    constants<>+576(SB), Z16
-	VCMPPS     $0x1e, Z16, Z15, K1
-	VMULPS     4288(AX)(CX*1), Z14, Z16
-	VDIVPS     Z15, Z16, Z16
-	VADDPS     Z0, Z16, Z16
-	VPTERNLOGD $0xea, Z2, Z1, Z16
-	VPMAXSD    Z3, Z16, Z16
-	VPMINSD    Z4, Z16, Z16
-	VSUBPS     Z0, Z16, Z16
-	VCMPPS     $0x04, Z13, Z16, K2
-	KANDW      K2, K1, K1
-	VMULPS     4416(AX)(CX*1), Z16, Z17
-	VADDPS     Z17, Z15, Z15
-	VMULPS     4352(AX)(CX*1), Z16, Z17
-	VMULPS     Z16, Z17, Z17
-	VADDPS     Z17, Z14, Z14
-	VMOVUPS    constants<>+576(SB), Z17
-	VCMPPS     $0x1e, Z17, Z14, K2
-	KANDW      K2, K1, K1
-	VMULPS     Z15, Z15, Z17
-	VMULPS     Z8, Z17, Z17
-	VMULPS     Z7, Z7, Z18
-	VMULPS     Z14, Z18, Z18
-	VCMPPS     $0x1e, Z18, Z17, K2
-	KANDW      K2, K1, K1
-	VMOVUPS    Z13, Z13
-	VBLENDMPS  Z16, Z13, K1, Z13
-	VMOVUPS    Z13, 4480(AX)(CX*1)
-	VBLENDMPS  Z15, Z7, K1, Z7
-	VBLENDMPS  Z14, Z8, K1, Z8
+	VMOVUPS    8768(AX)(CX*1), Z14
+	VMULPS     8640(AX)(CX*1), Z14, Z15
+	VMULPS     Z14, Z15, Z15
+	VSUBPS     Z15, Z11, Z15
+	VMULPS     8704(AX)(CX*1), Z14, Z16
+	VSUBPS     Z16, Z10, Z16
+	VCMPPS     $0x1e, Z0, Z16, K1
+	VMULPS     8576(AX)(CX*1), Z15, Z17
+	VDIVPS     Z16, Z17, Z17
+	VADDPS     Z1, Z17, Z17
+	VPTERNLOGD $0xea, Z3, Z2, Z17
+	VPMAXSD    Z4, Z17, Z17
+	VPMINSD    Z5, Z17, Z17
+	VSUBPS     Z1, Z17, Z17
+	VCMPPS     $0x04, Z14, Z17, K1, K1
+	VMULPS     8704(AX)(CX*1), Z17, Z18
+	VADDPS     Z18, Z16, Z16
+	VMULPS     8640(AX)(CX*1), Z17, Z18
+	VMULPS     Z17, Z18, Z18
+	VADDPS     Z18, Z15, Z15
+	VCMPPS     $0x1e, Z0, Z15, K1, K1
+	VMULPS     Z16, Z16, Z18
+	VMULPS     Z11, Z18, Z18
+	VMULPS     Z10, Z10, Z19
+	VMULPS     Z15, Z19, Z19
+	VCMPPS     $0x1e, Z19, Z18, K1, K1
+	VMOVUPS    Z14, Z14
+	VBLENDMPS  Z17, Z14, K1, Z14
+	VMOVUPS    Z14, 8768(AX)(CX*1)
+	VBLENDMPS  Z16, Z10, K1, Z10
+	VBLENDMPS  Z15, Z11, K1, Z11
 	KMOVW      K1, R9
 	ORL        R9, SI
-	VMOVUPS    8768(AX)(CX*1), Z13
-	VMULPS     8640(AX)(CX*1), Z13, Z14
-	VMULPS     Z13, Z14, Z14
-	VSUBPS     Z14, Z10, Z14
-	VMULPS     8704(AX)(CX*1), Z13, Z15
-	VSUBPS     Z15, Z9, Z15
-	VMOVUPS    constants<>+576(SB), Z16
-	VCMPPS     $0x1e, Z16, Z15, K1
-	VMULPS     8576(AX)(CX*1), Z14, Z16
-	VDIVPS     Z15, Z16, Z16
-	VADDPS     Z0, Z16, Z16
-	VPTERNLOGD $0xea, Z2, Z1, Z16
-	VPMAXSD    Z3, Z16, Z16
-	VPMINSD    Z4, Z16, Z16
-	VSUBPS     Z0, Z16, Z16
-	VCMPPS     $0x04, Z13, Z16, K2
-	KANDW      K2, K1, K1
-	VMULPS     8704(AX)(CX*1), Z16, Z17
-	VADDPS     Z17, Z15, Z15
-	VMULPS     8640(AX)(CX*1), Z16, Z17
-	VMULPS     Z16, Z17, Z17
-	VADDPS     Z17, Z14, Z14
-	VMOVUPS    constants<>+576(SB), Z17
-	VCMPPS     $0x1e, Z17, Z14, K2
-	KANDW      K2, K1, K1
-	VMULPS     Z15, Z15, Z17
-	VMULPS     Z10, Z17, Z17
-	VMULPS     Z9, Z9, Z18
-	VMULPS     Z14, Z18, Z18
-	VCMPPS     $0x1e, Z18, Z17, K2
-	KANDW      K2, K1, K1
-	VMOVUPS    Z13, Z13
-	VBLENDMPS  Z16, Z13, K1, Z13
-	VMOVUPS    Z13, 8768(AX)(CX*1)
-	VBLENDMPS  Z15, Z9, K1, Z9
-	VBLENDMPS  Z14, Z10, K1, Z10
+	VMOVUPS    13056(AX)(CX*1), Z14
+	VMULPS     12928(AX)(CX*1), Z14, Z15
+	VMULPS     Z14, Z15, Z15
+	VSUBPS     Z15, Z13, Z15
+	VMULPS     12992(AX)(CX*1), Z14, Z16
+	VSUBPS     Z16, Z12, Z16
+	VCMPPS     $0x1e, Z0, Z16, K1
+	VMULPS     12864(AX)(CX*1), Z15, Z17
+	VDIVPS     Z16, Z17, Z17
+	VADDPS     Z1, Z17, Z17
+	VPTERNLOGD $0xea, Z3, Z2, Z17
+	VPMAXSD    Z4, Z17, Z17
+	VPMINSD    Z5, Z17, Z17
+	VSUBPS     Z1, Z17, Z17
+	VCMPPS     $0x04, Z14, Z17, K1, K1
+	VMULPS     12992(AX)(CX*1), Z17, Z18
+	VADDPS     Z18, Z16, Z16
+	VMULPS     12928(AX)(CX*1), Z17, Z18
+	VMULPS     Z17, Z18, Z18
+	VADDPS     Z18, Z15, Z15
+	VCMPPS     $0x1e, Z0, Z15, K1, K1
+	VMULPS     Z16, Z16, Z18
+	VMULPS     Z13, Z18, Z18
+	VMULPS     Z12, Z12, Z19
+	VMULPS     Z15, Z19, Z19
+	VCMPPS     $0x1e, Z19, Z18, K1, K1
+	VMOVUPS    Z14, Z14
+	VBLENDMPS  Z17, Z14, K1, Z14
+	VMOVUPS    Z14, 13056(AX)(CX*1)
+	VBLENDMPS  Z16, Z12, K1, Z12
+	VBLENDMPS  Z15, Z13, K1, Z13
 	KMOVW      K1, R9
 	ORL        R9, DI
-	VMOVUPS    13056(AX)(CX*1), Z13
-	VMULPS     12928(AX)(CX*1), Z13, Z14
-	VMULPS     Z13, Z14, Z14
-	VSUBPS     Z14, Z12, Z14
-	VMULPS     12992(AX)(CX*1), Z13, Z15
-	VSUBPS     Z15, Z11, Z15
-	VMOVUPS    constants<>+576(SB), Z16
-	VCMPPS     $0x1e, Z16, Z15, K1
-	VMULPS     12864(AX)(CX*1), Z14, Z16
-	VDIVPS     Z15, Z16, Z16
-	VADDPS     Z0, Z16, Z16
-	VPTERNLOGD $0xea, Z2, Z1, Z16
-	VPMAXSD    Z3, Z16, Z16
-	VPMINSD    Z4, Z16, Z16
-	VSUBPS     Z0, Z16, Z16
-	VCMPPS     $0x04, Z13, Z16, K2
-	KANDW      K2, K1, K1
-	VMULPS     12992(AX)(CX*1), Z16, Z17
-	VADDPS     Z17, Z15, Z15
-	VMULPS     12928(AX)(CX*1), Z16, Z17
-	VMULPS     Z16, Z17, Z17
-	VADDPS     Z17, Z14, Z14
-	VMOVUPS    constants<>+576(SB), Z17
-	VCMPPS     $0x1e, Z17, Z14, K2
-	KANDW      K2, K1, K1
-	VMULPS     Z15, Z15, Z17
-	VMULPS     Z12, Z17, Z17
-	VMULPS     Z11, Z11, Z18
-	VMULPS     Z14, Z18, Z18
-	VCMPPS     $0x1e, Z18, Z17, K2
-	KANDW      K2, K1, K1
-	VMOVUPS    Z13, Z13
-	VBLENDMPS  Z16, Z13, K1, Z13
-	VMOVUPS    Z13, 13056(AX)(CX*1)
-	VBLENDMPS  Z15, Z11, K1, Z11
-	VBLENDMPS  Z14, Z12, K1, Z12
-	KMOVW      K1, R9
-	ORL        R9, R8
 	ADDQ       $0x00000100, CX
 	CMPQ       CX, $0x00001000
 	JLT        values
-	MOVQ       R8, CX
-	SHLQ       $0x10, CX
-	ORQ        DI, CX
-	SHLQ       $0x10, CX
-	ORQ        SI, CX
-	SHLQ       $0x10, CX
-	ORQ        BX, CX
-	TESTQ      CX, CX
+	MOVQ       unfinished+24(FP), CX
+	XORL       R9, R9
+	MOVW       DX, (CX)
+	ORL        DX, R9
+	MOVW       BX, 2(CX)
+	ORL        BX, R9
+	MOVW       SI, 4(CX)
+	ORL        SI, R9
+	MOVW       DI, 6(CX)
+	ORL        DI, R9
+	TESTL      R9, R9
 	JE         done
-	SUBQ       $0x01, DX
+	SUBQ       $0x01, R8
 	JNE        pass
 
 done:
-	MOVQ    CX, unfinished+40(FP)
-	VMOVUPS Z5, 4096(AX)
-	VMOVUPS Z6, 4160(AX)
-	VMOVUPS Z7, 8384(AX)
-	VMOVUPS Z8, 8448(AX)
-	VMOVUPS Z9, 12672(AX)
-	VMOVUPS Z10, 12736(AX)
-	VMOVUPS Z11, 16960(AX)
-	VMOVUPS Z12, 17024(AX)
+	VMOVUPS Z6, 4096(AX)
+	VMOVUPS Z7, 4160(AX)
+	VMOVUPS Z8, 8384(AX)
+	VMOVUPS Z9, 8448(AX)
+	VMOVUPS Z10, 12672(AX)
+	VMOVUPS Z11, 12736(AX)
+	VMOVUPS Z12, 16960(AX)
+	VMOVUPS Z13, 17024(AX)
 
 	// Store what was found.
 	MOVQ q+0(FP), DX
@@ -4614,7 +4535,7 @@ store:
 	XORQ          CX, CX
 	VMOVUPS       constants<>+384(SB), Z0
 	VMOVUPS       4224(AX), Z1
-	MOVSS         n+32(FP), X2
+	MOVSS         n+40(FP), X2
 	VBROADCASTSS  X2, Z2
 	VADDPS        Z2, Z0, Z2
 	VADDPS        192(AX)(CX*1), Z2, Z3
@@ -4935,11 +4856,8 @@ TEXT ·fitScalesAVX512(SB), $1088-33
 	VPCMPGTD        Z2, Z0, K1
 	KORTESTW        K1, K1
 	JNE             special
-	VMOVUPS         symmetric<>+64(SB), Z2
-	VCMPPS          $0x11, Z2, Z0, K1
-	VMOVUPS         constants<>+576(SB), Z2
-	VCMPPS          $0x1e, Z2, Z0, K2
-	KANDW           K2, K1, K1
+	VCMPPS          $0x11, symmetric<>+64(SB), Z0, K1
+	VCMPPS          $0x1e, constants<>+576(SB), Z0, K1, K1
 	KORTESTW        K1, K1
 	JNE             special
 	MOVSS           n+24(FP), X2

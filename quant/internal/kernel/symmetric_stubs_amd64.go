@@ -9,10 +9,10 @@ package kernel
 //go:noescape
 func fitSymmetricAVX2(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 
-// fitByDescentAVX2 fits 32 sub-blocks of 16 values. Bit i of unfinished is set if the last of the passes changed sub-block i. It is not ok, with nothing stored, if a value is not finite. It needs AVX2 and F16C.
+// fitByDescentAVX2 fits 4 vectors of 8 sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a value is not finite. It needs AVX2 and F16C.
 //
 //go:noescape
-func fitByDescentAVX2(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
+func fitByDescentAVX2(q *uint8, x *float32, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)
 
 // fitScalesAVX2 fits the 16 scales of 8 super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX2 and F16C.
 //
@@ -34,10 +34,10 @@ func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, var
 //go:noescape
 func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 
-// fitByDescentAVX512 fits 64 sub-blocks of 16 values. Bit i of unfinished is set if the last of the passes changed sub-block i. It is not ok, with nothing stored, if a value is not finite. It needs AVX512F, BW, DQ and VL.
+// fitByDescentAVX512 fits 4 vectors of 16 sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a value is not finite. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func fitByDescentAVX512(q *uint8, x *float32, scales *float32, passes int, n float32) (unfinished uint64, ok bool)
+func fitByDescentAVX512(q *uint8, x *float32, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)
 
 // fitScalesAVX512 fits the 16 scales of 16 super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX512F, BW, DQ and VL.
 //
