@@ -57,6 +57,12 @@ func sumsOfSquares(sums, x []float32, size int) {
 		sums[i] = sumSquares(x[i*size:][:size])
 		i++
 	}
+	for i, sum := range sums {
+		if sum != sum {
+			// Which NaN it is depends on the order of operands.
+			sums[i] = sumSquares(x[i*size:][:size])
+		}
+	}
 }
 
 // fitIQ4s does fitIQ4 for the blocks of 32 values of x, which are as many as

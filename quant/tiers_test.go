@@ -226,21 +226,35 @@ func TestRowsWithImportancesAreQuantizedAsIfAlone(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))
 	const rowLen, rows = 17 * 256, 19
 	x, importance := make([]float32, rows*rowLen), make([]float32, rowLen)
+	special := func() float32 { return math.Float32frombits(rng.Uint32() | 0x7f000000) } // or huge
 	for i := range x {
 		x[i] = float32(rng.NormFloat64() * math.Exp2(float64(i/rowLen)))
+		if i/rowLen%2 == 0 && rng.IntN(50) == 0 {
+			x[i] = special()
+		}
 	}
 	for i := range importance {
 		importance[i] = float32(rng.ExpFloat64())
+		if rng.IntN(50) == 0 {
+			importance[i] = special()
+		}
 	}
 	for _, typ := range quantizableTypes() {
 		t.Run(typ.String(), func(t *testing.T) {
 			rowBytes := int(typ.RowBytes(rowLen))
-			together, alone := make([]byte, rows*rowBytes), make([]byte, rows*rowBytes)
-			require.NoError(t, quant.QuantizeWeighted(typ, together, x, rowLen, importance))
-			for r := range rows {
-				require.NoError(t, quant.QuantizeWeighted(typ, alone[r*rowBytes:][:rowBytes], x[r*rowLen:][:rowLen], rowLen, importance))
+			alone := make([]byte, rows*rowBytes)
+			on(t, isa.Generic, func() {
+				for r := range rows {
+					require.NoError(t, quant.QuantizeWeighted(typ, alone[r*rowBytes:][:rowBytes], x[r*rowLen:][:rowLen], rowLen, importance))
+				}
+			})
+			for _, tier := range isa.Available() {
+				on(t, tier, func() {
+					together := make([]byte, rows*rowBytes)
+					require.NoError(t, quant.QuantizeWeighted(typ, together, x, rowLen, importance))
+					require.Equal(t, alone, together, tier)
+				})
 			}
-			require.Equal(t, alone, together)
 		})
 	}
 }

@@ -682,8 +682,11 @@ func fitByDescent(v ISA, c constants) {
 	finish(false)
 }
 
-// notEqual is a predicate of Compare, true for NaN.
-const notEqual = 0x04
+// Predicates of Compare that are true for NaN.
+const (
+	unordered = 0x03
+	notEqual  = 0x04
+)
 
 // fitScales generates fitScales of package quant with one super-block per
 // lane.
@@ -780,8 +783,8 @@ func roundSubBlocks(v ISA, c constants) {
 
 // weigh generates weigh of package quant.
 func weigh(v ISA) {
-	Start("weighValues", "func(w, x, importance *float32, count int, variance float32)",
-		fmt.Sprintf("weighs count values, a multiple of %d.", v.Width), v)
+	Start("weighValues", "func(w, x, importance *float32, count int, variance float32) (ok bool)",
+		fmt.Sprintf("weighs count values, a multiple of %d. It is not ok if a weight is NaN.", v.Width), v)
 	w, x, importance, end := Load(Param("w"), GP64()), Load(Param("x"), GP64()), Load(Param("importance"), GP64()), Load(Param("count"), GP64())
 	variance := parameter(v, "variance")
 	SHLQ(U8(2), end)
@@ -795,11 +798,15 @@ func weigh(v ISA) {
 	VSQRTPS(r, r)
 	VMULPS(at(importance), r, r)
 	VMOVUPS(r, at(w))
+	test(v, v.Compare(unordered, r, r))
+	JNE(LabelRef("special"))
 	ADDQ(U8(bytes(v)), i)
 	CMPQ(i, end)
 	JLT(LabelRef("weigh"))
-	VZEROUPPER()
-	RET()
+	finish(true)
+
+	Label("special")
+	finish(false)
 }
 
 // pack generates a function that packs the integers of super-blocks of 256 into

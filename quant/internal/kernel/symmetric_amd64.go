@@ -232,21 +232,23 @@ func RoundSubBlocks(q []uint8, x, scales []float32, n float32) bool {
 }
 
 // WeighValues does weigh of package quant for the first values of x, and returns
-// for how many.
+// for how many: none if a weight is NaN, as which NaN it is depends on the order of
+// operands.
 func WeighValues(w, x, importance []float32, variance float32) int {
 	width, wide := symmetricWidth()
-	if width == 0 {
+	if width == 0 || len(x) < width {
 		return 0
 	}
 	n := len(x) / width * width
-	if n == 0 {
-		return 0
-	}
 	w, importance = w[:n], importance[:n]
+	ok := false
 	if wide {
-		weighValuesAVX512(&w[0], &x[0], &importance[0], n, variance)
+		ok = weighValuesAVX512(&w[0], &x[0], &importance[0], n, variance)
 	} else {
-		weighValuesAVX2(&w[0], &x[0], &importance[0], n, variance)
+		ok = weighValuesAVX2(&w[0], &x[0], &importance[0], n, variance)
+	}
+	if !ok {
+		return 0
 	}
 	return n
 }

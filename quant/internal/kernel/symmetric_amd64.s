@@ -2555,9 +2555,9 @@ next:
 	VZEROUPPER
 	RET
 
-// func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, variance float32)
+// func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, variance float32) (ok bool)
 // Requires: AVX, AVX2, SSE
-TEXT ·weighValuesAVX2(SB), NOSPLIT, $0-36
+TEXT ·weighValuesAVX2(SB), NOSPLIT, $0-41
 	MOVQ         w+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         importance+16(FP), DX
@@ -2568,15 +2568,27 @@ TEXT ·weighValuesAVX2(SB), NOSPLIT, $0-36
 	XORQ         SI, SI
 
 weigh:
-	VMOVUPS (CX)(SI*1), Y1
-	VMULPS  Y1, Y1, Y1
-	VADDPS  Y1, Y0, Y1
-	VSQRTPS Y1, Y1
-	VMULPS  (DX)(SI*1), Y1, Y1
-	VMOVUPS Y1, (AX)(SI*1)
-	ADDQ    $0x20, SI
-	CMPQ    SI, BX
-	JLT     weigh
+	VMOVUPS   (CX)(SI*1), Y1
+	VMULPS    Y1, Y1, Y1
+	VADDPS    Y1, Y0, Y1
+	VSQRTPS   Y1, Y1
+	VMULPS    (DX)(SI*1), Y1, Y1
+	VMOVUPS   Y1, (AX)(SI*1)
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VMOVMSKPS Y1, DI
+	TESTL     DI, DI
+	JNE       special
+	ADDQ      $0x20, SI
+	CMPQ      SI, BX
+	JLT       weigh
+	MOVB      $0x01, AL
+	MOVB      AL, ok+40(FP)
+	VZEROUPPER
+	RET
+
+special:
+	MOVB $0x00, AL
+	MOVB AL, ok+40(FP)
 	VZEROUPPER
 	RET
 
@@ -5048,9 +5060,9 @@ next:
 	VZEROUPPER
 	RET
 
-// func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, variance float32)
+// func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, variance float32) (ok bool)
 // Requires: AVX, AVX512F, SSE
-TEXT ·weighValuesAVX512(SB), NOSPLIT, $0-36
+TEXT ·weighValuesAVX512(SB), NOSPLIT, $0-41
 	MOVQ         w+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         importance+16(FP), DX
@@ -5061,15 +5073,26 @@ TEXT ·weighValuesAVX512(SB), NOSPLIT, $0-36
 	XORQ         SI, SI
 
 weigh:
-	VMOVUPS (CX)(SI*1), Z1
-	VMULPS  Z1, Z1, Z1
-	VADDPS  Z1, Z0, Z1
-	VSQRTPS Z1, Z1
-	VMULPS  (DX)(SI*1), Z1, Z1
-	VMOVUPS Z1, (AX)(SI*1)
-	ADDQ    $0x40, SI
-	CMPQ    SI, BX
-	JLT     weigh
+	VMOVUPS  (CX)(SI*1), Z1
+	VMULPS   Z1, Z1, Z1
+	VADDPS   Z1, Z0, Z1
+	VSQRTPS  Z1, Z1
+	VMULPS   (DX)(SI*1), Z1, Z1
+	VMOVUPS  Z1, (AX)(SI*1)
+	VCMPPS   $0x03, Z1, Z1, K1
+	KORTESTW K1, K1
+	JNE      special
+	ADDQ     $0x40, SI
+	CMPQ     SI, BX
+	JLT      weigh
+	MOVB     $0x01, AL
+	MOVB     AL, ok+40(FP)
+	VZEROUPPER
+	RET
+
+special:
+	MOVB $0x00, AL
+	MOVB AL, ok+40(FP)
 	VZEROUPPER
 	RET
 

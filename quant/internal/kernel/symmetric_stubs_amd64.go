@@ -24,10 +24,10 @@ func fitScalesAVX2(levels *uint8, scales *float32, d *float32, n float32) (ok bo
 //go:noescape
 func roundSubBlocksAVX2(q *uint8, x *float32, scales *float32, count int, n float32)
 
-// weighValuesAVX2 weighs count values, a multiple of 8. It needs AVX2 and F16C.
+// weighValuesAVX2 weighs count values, a multiple of 8. It is not ok if a weight is NaN. It needs AVX2 and F16C.
 //
 //go:noescape
-func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, variance float32)
+func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, variance float32) (ok bool)
 
 // fitSymmetricAVX512 fits 16 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX512F, BW, DQ and VL.
 //
@@ -49,10 +49,10 @@ func fitScalesAVX512(levels *uint8, scales *float32, d *float32, n float32) (ok 
 //go:noescape
 func roundSubBlocksAVX512(q *uint8, x *float32, scales *float32, count int, n float32)
 
-// weighValuesAVX512 weighs count values, a multiple of 16. It needs AVX512F, BW, DQ and VL.
+// weighValuesAVX512 weighs count values, a multiple of 16. It is not ok if a weight is NaN. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, variance float32)
+func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, variance float32) (ok bool)
 
 // packQ6KAVX2 packs the integers of count super-blocks. It needs AVX2 and F16C.
 //
