@@ -3,7 +3,8 @@ package main
 import "github.com/ggufkit/ggufkit/quant/_asm/neon"
 
 // generateRead generates the functions that read blocks, which follow each other
-// in src, and return how many they left.
+// in src, with the points of the grid that the type has, if it has one, and return
+// how many they left.
 func generateRead(file *neon.File) {
 	for _, format := range []struct {
 		name          string
@@ -22,11 +23,18 @@ func generateRead(file *neon.File) {
 		{"Q4_K", 144, 256, readQ4K},
 		{"Q5_K", 176, 256, readQ5K},
 		{"Q6_K", 210, 256, readQ6K},
+		{"IQ1_S", 50, 256, readIQ1S},
+		{"IQ1_M", 56, 256, readIQ1M},
+		{"IQ2_XXS", 66, 256, readIQ2XXS},
+		{"IQ2_XS", 74, 256, readIQ2XS},
+		{"IQ2_S", 82, 256, readIQ2S},
+		{"IQ3_XXS", 98, 256, readIQ3XXS},
+		{"IQ3_S", 110, 256, readIQ3S},
 		{"IQ4_NL", 18, 32, readIQ4NL},
 		{"IQ4_XS", 136, 256, readIQ4XS},
 		{"MXFP4", 17, 32, readMXFP4},
 	} {
-		f := file.Function("read"+format.name+"NEON", "dst *float32, src *byte, blocks int", "left int")
+		f := file.Function("read"+format.name+"NEON", "dst *float32, src *byte, blocks int, points *uint8", "left int")
 		r := &reader{Function: f, dst: f.Parameter("dst"), src: f.Parameter("src")}
 		left := f.Parameter("blocks")
 		r.spread = newSpread(f)

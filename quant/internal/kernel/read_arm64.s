@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func readF16NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readF16NEON(SB), NOSPLIT, $0-32
+// func readF16NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readF16NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -29,11 +29,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readBF16NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readBF16NEON(SB), NOSPLIT, $0-32
+// func readBF16NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readBF16NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -59,11 +59,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ4_0NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ4_0NEON(SB), NOSPLIT, $0-32
+// func readQ4_0NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ4_0NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -117,11 +117,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ4_1NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ4_1NEON(SB), NOSPLIT, $0-32
+// func readQ4_1NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ4_1NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -186,11 +186,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ5_0NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ5_0NEON(SB), NOSPLIT, $0-32
+// func readQ5_0NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ5_0NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -258,11 +258,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ5_1NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ5_1NEON(SB), NOSPLIT, $0-32
+// func readQ5_1NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ5_1NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -340,11 +340,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ8_0NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ8_0NEON(SB), NOSPLIT, $0-32
+// func readQ8_0NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ8_0NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -393,11 +393,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ2_KNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ2_KNEON(SB), NOSPLIT, $0-32
+// func readQ2_KNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ2_KNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -800,11 +800,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ3_KNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ3_KNEON(SB), NOSPLIT, $0-32
+// func readQ3_KNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ3_KNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -1164,11 +1164,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ4_KNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ4_KNEON(SB), NOSPLIT, $0-32
+// func readQ4_KNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ4_KNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -1552,11 +1552,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ5_KNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ5_KNEON(SB), NOSPLIT, $0-32
+// func readQ5_KNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ5_KNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -1982,11 +1982,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readQ6_KNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readQ6_KNEON(SB), NOSPLIT, $0-32
+// func readQ6_KNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readQ6_KNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2324,11 +2324,4103 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readIQ4_NLNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readIQ4_NLNEON(SB), NOSPLIT, $0-32
+// func readIQ1_SNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ1_SNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0x901f9, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVHU 0(R1), R4
+	FMOVS R4, F7
+	FCVTHS F7, F7
+	MOVH 34(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 2(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 3(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R0)
+	FSTPQ (F13, F14), 32(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 4(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 5(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 64(R0)
+	FSTPQ (F13, F14), 96(R0)
+	MOVH 36(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 6(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 7(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 128(R0)
+	FSTPQ (F13, F14), 160(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 8(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 9(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 192(R0)
+	FSTPQ (F13, F14), 224(R0)
+	MOVH 38(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 10(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 11(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 256(R0)
+	FSTPQ (F13, F14), 288(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 12(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 13(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 320(R0)
+	FSTPQ (F13, F14), 352(R0)
+	MOVH 40(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 14(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 15(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 384(R0)
+	FSTPQ (F13, F14), 416(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 16(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 17(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 448(R0)
+	FSTPQ (F13, F14), 480(R0)
+	MOVH 42(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 18(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 19(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 512(R0)
+	FSTPQ (F13, F14), 544(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 20(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 21(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 576(R0)
+	FSTPQ (F13, F14), 608(R0)
+	MOVH 44(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 22(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 23(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 640(R0)
+	FSTPQ (F13, F14), 672(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 24(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 25(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 704(R0)
+	FSTPQ (F13, F14), 736(R0)
+	MOVH 46(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 26(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 27(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 768(R0)
+	FSTPQ (F13, F14), 800(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 28(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 29(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 832(R0)
+	FSTPQ (F13, F14), 864(R0)
+	MOVH 48(R1), R4
+	ASR $15, R4, R5
+	LSL $1, R5, R5
+	VDUP R5, V8.B16
+	UBFX $12, R4, $3, R5
+	LSL $1, R5, R5
+	ORR $1, R5, R5
+	UCVTFS R5, F9
+	FMULS F9, F7, F9
+	UBFX $0, R4, $3, R6
+	MOVBU 30(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $3, R4, $3, R6
+	MOVBU 31(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 896(R0)
+	FSTPQ (F13, F14), 928(R0)
+	UBFX $6, R4, $3, R6
+	MOVBU 32(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F10
+	UBFX $9, R4, $3, R6
+	MOVBU 33(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 960(R0)
+	FSTPQ (F13, F14), 992(R0)
+	ADD $1024, R0
+	ADD $50, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ1_MNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ1_MNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0x901f9, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVD 48(R1), R4
+	UBFX $12, R4, $4, R5
+	UBFX $28, R4, $4, R6
+	ORR R6<<4, R5, R5
+	UBFX $44, R4, $4, R6
+	ORR R6<<8, R5, R5
+	UBFX $60, R4, $4, R6
+	ORR R6<<12, R5, R5
+	FMOVS R5, F7
+	FCVTHS F7, F7
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 32(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $0, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 0(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 1(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R0)
+	FSTPQ (F13, F14), 32(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 33(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $3, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 2(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 3(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 64(R0)
+	FSTPQ (F13, F14), 96(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 34(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $6, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 4(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 5(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 128(R0)
+	FSTPQ (F13, F14), 160(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 35(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $9, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 6(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 7(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 192(R0)
+	FSTPQ (F13, F14), 224(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 36(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $16, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 8(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 9(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 256(R0)
+	FSTPQ (F13, F14), 288(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 37(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $19, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 10(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 11(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 320(R0)
+	FSTPQ (F13, F14), 352(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 38(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $22, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 12(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 13(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 384(R0)
+	FSTPQ (F13, F14), 416(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 39(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $25, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 14(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 15(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 448(R0)
+	FSTPQ (F13, F14), 480(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 40(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $32, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 16(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 17(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 512(R0)
+	FSTPQ (F13, F14), 544(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 41(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $35, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 18(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 19(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 576(R0)
+	FSTPQ (F13, F14), 608(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 42(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $38, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 20(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 21(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 640(R0)
+	FSTPQ (F13, F14), 672(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 43(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $41, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 22(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 23(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 704(R0)
+	FSTPQ (F13, F14), 736(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 44(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $48, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 24(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 25(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 768(R0)
+	FSTPQ (F13, F14), 800(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 45(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $51, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 26(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 27(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 832(R0)
+	FSTPQ (F13, F14), 864(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 46(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $54, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 28(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 29(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 896(R0)
+	FSTPQ (F13, F14), 928(R0)
+	VMOVQ $0x808080808080808, $0x8080808080808080, V8
+	MOVBU 47(R1), R5
+	VDUP R5, V9.B16
+	VCMTST V8.B16, V9.B16, V8.B16
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	UBFX $57, R4, $3, R6
+	LSL $1, R6, R6
+	ORR $1, R6, R6
+	UCVTFS R6, F9
+	FMULS F9, F7, F9
+	UBFX $0, R5, $3, R7
+	MOVBU 30(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F10
+	UBFX $4, R5, $3, R7
+	MOVBU 31(R1), R6
+	ORR R7<<8, R6, R6
+	FMOVD (R3)(R6<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f25e56b // scvtf v11.4s, v11.4s, #27
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f25e58c // scvtf v12.4s, v12.4s, #27
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f25e5ad // scvtf v13.4s, v13.4s, #27
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f25e5ce // scvtf v14.4s, v14.4s, #27
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 960(R0)
+	FSTPQ (F13, F14), 992(R0)
+	ADD $1024, R0
+	ADD $56, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ2_XXSNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ2_XXSNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0x2b1908, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVHU 0(R1), R4
+	FMOVS R4, F7
+	FCVTHS F7, F7
+	FCMPS F7, F7
+	BVS end
+	MOVWU 6(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 2(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 3(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R0)
+	FSTPQ (F13, F14), 32(R0)
+	MOVBU 4(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 5(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 64(R0)
+	FSTPQ (F13, F14), 96(R0)
+	MOVWU 14(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 10(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 11(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 128(R0)
+	FSTPQ (F13, F14), 160(R0)
+	MOVBU 12(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 13(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 192(R0)
+	FSTPQ (F13, F14), 224(R0)
+	MOVWU 22(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 18(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 19(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 256(R0)
+	FSTPQ (F13, F14), 288(R0)
+	MOVBU 20(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 21(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 320(R0)
+	FSTPQ (F13, F14), 352(R0)
+	MOVWU 30(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 26(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 27(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 384(R0)
+	FSTPQ (F13, F14), 416(R0)
+	MOVBU 28(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 29(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 448(R0)
+	FSTPQ (F13, F14), 480(R0)
+	MOVWU 38(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 34(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 35(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 512(R0)
+	FSTPQ (F13, F14), 544(R0)
+	MOVBU 36(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 37(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 576(R0)
+	FSTPQ (F13, F14), 608(R0)
+	MOVWU 46(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 42(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 43(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 640(R0)
+	FSTPQ (F13, F14), 672(R0)
+	MOVBU 44(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 45(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 704(R0)
+	FSTPQ (F13, F14), 736(R0)
+	MOVWU 54(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 50(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 51(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 768(R0)
+	FSTPQ (F13, F14), 800(R0)
+	MOVBU 52(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 53(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 832(R0)
+	FSTPQ (F13, F14), 864(R0)
+	MOVWU 62(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.25, F10
+	FMULS F10, F9, F9
+	MOVBU 58(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 59(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 896(R0)
+	FSTPQ (F13, F14), 928(R0)
+	MOVBU 60(R1), R5
+	FMOVD (R3)(R5<<3), F10
+	MOVBU 61(R1), R5
+	FMOVD (R3)(R5<<3), F11
+	VMOV V11.D[0], V10.D[1]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 960(R0)
+	FSTPQ (F13, F14), 992(R0)
+	ADD $1024, R0
+	ADD $66, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ2_XSNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ2_XSNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0x2b1908, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVHU 0(R1), R4
+	FMOVS R4, F7
+	FCVTHS F7, F7
+	FCMPS F7, F7
+	BVS end
+	FMOVD 66(R1), F12
+	VMOVI $15, V14.B16
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e2e1d8c // and v12.16b, v12.16b, v14.16b
+	WORD $0x4e0d398c // zip1 v12.16b, v12.16b, v13.16b
+	FMOVS $0.5, F13
+	WORD $0x4e0405ad // dup v13.4s, v13.s[0]
+	FMOVS $0.25, F14
+	WORD $0x4e000188 // tbl v8.16b, {v12.16b}, v0.16b
+	WORD $0x6f28e508 // ucvtf v8.4s, v8.4s, #24
+	WORD $0x4e2dd508 // fadd v8.4s, v8.4s, v13.4s
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4f8e9108 // fmul v8.4s, v8.4s, v14.s[0]
+	WORD $0x4e010189 // tbl v9.16b, {v12.16b}, v1.16b
+	WORD $0x6f28e529 // ucvtf v9.4s, v9.4s, #24
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	WORD $0x4f8e9129 // fmul v9.4s, v9.4s, v14.s[0]
+	WORD $0x4e02018a // tbl v10.16b, {v12.16b}, v2.16b
+	WORD $0x6f28e54a // ucvtf v10.4s, v10.4s, #24
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4f87914a // fmul v10.4s, v10.4s, v7.s[0]
+	WORD $0x4f8e914a // fmul v10.4s, v10.4s, v14.s[0]
+	WORD $0x4e03018b // tbl v11.16b, {v12.16b}, v3.16b
+	WORD $0x6f28e56b // ucvtf v11.4s, v11.4s, #24
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4f87916b // fmul v11.4s, v11.4s, v7.s[0]
+	WORD $0x4f8e916b // fmul v11.4s, v11.4s, v14.s[0]
+	FMOVQ 2(R1), F12
+	WORD $0x6f17058c // ushr v12.8h, v12.8h, #9
+	WORD $0x4e0c198c // uzp1 v12.16b, v12.16b, v12.16b
+	VCNT V12.B16, V13.B16
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
+	MOVHU 2(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 4(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8891ce // fmul v14.4s, v14.4s, v8.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8891ef // fmul v15.4s, v15.4s, v8.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f889210 // fmul v16.4s, v16.4s, v8.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f889231 // fmul v17.4s, v17.4s, v8.s[0]
+	FSTPQ (F14, F15), 0(R0)
+	FSTPQ (F16, F17), 32(R0)
+	MOVHU 6(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 8(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $2, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa891ce // fmul v14.4s, v14.4s, v8.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa891ef // fmul v15.4s, v15.4s, v8.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa89210 // fmul v16.4s, v16.4s, v8.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa89231 // fmul v17.4s, v17.4s, v8.s[1]
+	FSTPQ (F14, F15), 64(R0)
+	FSTPQ (F16, F17), 96(R0)
+	MOVHU 10(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 12(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $4, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8899ce // fmul v14.4s, v14.4s, v8.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8899ef // fmul v15.4s, v15.4s, v8.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f889a10 // fmul v16.4s, v16.4s, v8.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f889a31 // fmul v17.4s, v17.4s, v8.s[2]
+	FSTPQ (F14, F15), 128(R0)
+	FSTPQ (F16, F17), 160(R0)
+	MOVHU 14(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 16(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $6, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa899ce // fmul v14.4s, v14.4s, v8.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa899ef // fmul v15.4s, v15.4s, v8.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa89a10 // fmul v16.4s, v16.4s, v8.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa89a31 // fmul v17.4s, v17.4s, v8.s[3]
+	FSTPQ (F14, F15), 192(R0)
+	FSTPQ (F16, F17), 224(R0)
+	FMOVQ 18(R1), F12
+	WORD $0x6f17058c // ushr v12.8h, v12.8h, #9
+	WORD $0x4e0c198c // uzp1 v12.16b, v12.16b, v12.16b
+	VCNT V12.B16, V13.B16
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
+	MOVHU 18(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 20(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8991ef // fmul v15.4s, v15.4s, v9.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f899210 // fmul v16.4s, v16.4s, v9.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f899231 // fmul v17.4s, v17.4s, v9.s[0]
+	FSTPQ (F14, F15), 256(R0)
+	FSTPQ (F16, F17), 288(R0)
+	MOVHU 22(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 24(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $2, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa991ce // fmul v14.4s, v14.4s, v9.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa991ef // fmul v15.4s, v15.4s, v9.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa99210 // fmul v16.4s, v16.4s, v9.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa99231 // fmul v17.4s, v17.4s, v9.s[1]
+	FSTPQ (F14, F15), 320(R0)
+	FSTPQ (F16, F17), 352(R0)
+	MOVHU 26(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 28(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $4, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8999ce // fmul v14.4s, v14.4s, v9.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8999ef // fmul v15.4s, v15.4s, v9.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f899a10 // fmul v16.4s, v16.4s, v9.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f899a31 // fmul v17.4s, v17.4s, v9.s[2]
+	FSTPQ (F14, F15), 384(R0)
+	FSTPQ (F16, F17), 416(R0)
+	MOVHU 30(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 32(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $6, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa999ce // fmul v14.4s, v14.4s, v9.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa999ef // fmul v15.4s, v15.4s, v9.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa99a10 // fmul v16.4s, v16.4s, v9.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa99a31 // fmul v17.4s, v17.4s, v9.s[3]
+	FSTPQ (F14, F15), 448(R0)
+	FSTPQ (F16, F17), 480(R0)
+	FMOVQ 34(R1), F12
+	WORD $0x6f17058c // ushr v12.8h, v12.8h, #9
+	WORD $0x4e0c198c // uzp1 v12.16b, v12.16b, v12.16b
+	VCNT V12.B16, V13.B16
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
+	MOVHU 34(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 36(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8a91ef // fmul v15.4s, v15.4s, v10.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8a9210 // fmul v16.4s, v16.4s, v10.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8a9231 // fmul v17.4s, v17.4s, v10.s[0]
+	FSTPQ (F14, F15), 512(R0)
+	FSTPQ (F16, F17), 544(R0)
+	MOVHU 38(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 40(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $2, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4faa91ce // fmul v14.4s, v14.4s, v10.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4faa91ef // fmul v15.4s, v15.4s, v10.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4faa9210 // fmul v16.4s, v16.4s, v10.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4faa9231 // fmul v17.4s, v17.4s, v10.s[1]
+	FSTPQ (F14, F15), 576(R0)
+	FSTPQ (F16, F17), 608(R0)
+	MOVHU 42(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 44(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $4, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8a99ce // fmul v14.4s, v14.4s, v10.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8a99ef // fmul v15.4s, v15.4s, v10.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8a9a10 // fmul v16.4s, v16.4s, v10.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8a9a31 // fmul v17.4s, v17.4s, v10.s[2]
+	FSTPQ (F14, F15), 640(R0)
+	FSTPQ (F16, F17), 672(R0)
+	MOVHU 46(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 48(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $6, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4faa99ce // fmul v14.4s, v14.4s, v10.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4faa99ef // fmul v15.4s, v15.4s, v10.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4faa9a10 // fmul v16.4s, v16.4s, v10.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4faa9a31 // fmul v17.4s, v17.4s, v10.s[3]
+	FSTPQ (F14, F15), 704(R0)
+	FSTPQ (F16, F17), 736(R0)
+	FMOVQ 50(R1), F12
+	WORD $0x6f17058c // ushr v12.8h, v12.8h, #9
+	WORD $0x4e0c198c // uzp1 v12.16b, v12.16b, v12.16b
+	VCNT V12.B16, V13.B16
+	WORD $0x4f0f55ad // shl v13.16b, v13.16b, #7
+	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
+	MOVHU 50(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 52(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8b91ce // fmul v14.4s, v14.4s, v11.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8b91ef // fmul v15.4s, v15.4s, v11.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8b9210 // fmul v16.4s, v16.4s, v11.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8b9231 // fmul v17.4s, v17.4s, v11.s[0]
+	FSTPQ (F14, F15), 768(R0)
+	FSTPQ (F16, F17), 800(R0)
+	MOVHU 54(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 56(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $2, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fab91ce // fmul v14.4s, v14.4s, v11.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fab91ef // fmul v15.4s, v15.4s, v11.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fab9210 // fmul v16.4s, v16.4s, v11.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fab9231 // fmul v17.4s, v17.4s, v11.s[1]
+	FSTPQ (F14, F15), 832(R0)
+	FSTPQ (F16, F17), 864(R0)
+	MOVHU 58(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 60(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $4, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8b99ce // fmul v14.4s, v14.4s, v11.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8b99ef // fmul v15.4s, v15.4s, v11.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8b9a10 // fmul v16.4s, v16.4s, v11.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8b9a31 // fmul v17.4s, v17.4s, v11.s[2]
+	FSTPQ (F14, F15), 896(R0)
+	FSTPQ (F16, F17), 928(R0)
+	MOVHU 62(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F13
+	MOVHU 64(R1), R4
+	AND $511, R4, R4
+	FMOVD (R3)(R4<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $6, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fab99ce // fmul v14.4s, v14.4s, v11.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fab99ef // fmul v15.4s, v15.4s, v11.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fab9a10 // fmul v16.4s, v16.4s, v11.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fab9a31 // fmul v17.4s, v17.4s, v11.s[3]
+	FSTPQ (F14, F15), 960(R0)
+	FSTPQ (F16, F17), 992(R0)
+	ADD $1024, R0
+	ADD $74, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ2_SNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ2_SNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0x2b1908, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVHU 0(R1), R4
+	FMOVS R4, F7
+	FCVTHS F7, F7
+	FCMPS F7, F7
+	BVS end
+	FMOVD 74(R1), F12
+	VMOVI $15, V14.B16
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e2e1d8c // and v12.16b, v12.16b, v14.16b
+	WORD $0x4e0d398c // zip1 v12.16b, v12.16b, v13.16b
+	FMOVS $0.5, F13
+	WORD $0x4e0405ad // dup v13.4s, v13.s[0]
+	FMOVS $0.25, F14
+	WORD $0x4e000188 // tbl v8.16b, {v12.16b}, v0.16b
+	WORD $0x6f28e508 // ucvtf v8.4s, v8.4s, #24
+	WORD $0x4e2dd508 // fadd v8.4s, v8.4s, v13.4s
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4f8e9108 // fmul v8.4s, v8.4s, v14.s[0]
+	WORD $0x4e010189 // tbl v9.16b, {v12.16b}, v1.16b
+	WORD $0x6f28e529 // ucvtf v9.4s, v9.4s, #24
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	WORD $0x4f8e9129 // fmul v9.4s, v9.4s, v14.s[0]
+	WORD $0x4e02018a // tbl v10.16b, {v12.16b}, v2.16b
+	WORD $0x6f28e54a // ucvtf v10.4s, v10.4s, #24
+	WORD $0x4e2dd54a // fadd v10.4s, v10.4s, v13.4s
+	WORD $0x4f87914a // fmul v10.4s, v10.4s, v7.s[0]
+	WORD $0x4f8e914a // fmul v10.4s, v10.4s, v14.s[0]
+	WORD $0x4e03018b // tbl v11.16b, {v12.16b}, v3.16b
+	WORD $0x6f28e56b // ucvtf v11.4s, v11.4s, #24
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4f87916b // fmul v11.4s, v11.4s, v7.s[0]
+	WORD $0x4f8e916b // fmul v11.4s, v11.4s, v14.s[0]
+	FMOVQ 34(R1), F12
+	MOVWU 66(R1), R4
+	UBFX $0, R4, $2, R6
+	MOVBU 2(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $2, R4, $2, R6
+	MOVBU 3(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8891ce // fmul v14.4s, v14.4s, v8.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8891ef // fmul v15.4s, v15.4s, v8.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f889210 // fmul v16.4s, v16.4s, v8.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f889231 // fmul v17.4s, v17.4s, v8.s[0]
+	FSTPQ (F14, F15), 0(R0)
+	FSTPQ (F16, F17), 32(R0)
+	UBFX $4, R4, $2, R6
+	MOVBU 4(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $6, R4, $2, R6
+	MOVBU 5(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $2, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa891ce // fmul v14.4s, v14.4s, v8.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa891ef // fmul v15.4s, v15.4s, v8.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa89210 // fmul v16.4s, v16.4s, v8.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa89231 // fmul v17.4s, v17.4s, v8.s[1]
+	FSTPQ (F14, F15), 64(R0)
+	FSTPQ (F16, F17), 96(R0)
+	UBFX $8, R4, $2, R6
+	MOVBU 6(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $10, R4, $2, R6
+	MOVBU 7(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $4, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8899ce // fmul v14.4s, v14.4s, v8.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8899ef // fmul v15.4s, v15.4s, v8.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f889a10 // fmul v16.4s, v16.4s, v8.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f889a31 // fmul v17.4s, v17.4s, v8.s[2]
+	FSTPQ (F14, F15), 128(R0)
+	FSTPQ (F16, F17), 160(R0)
+	UBFX $12, R4, $2, R6
+	MOVBU 8(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $14, R4, $2, R6
+	MOVBU 9(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $6, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa899ce // fmul v14.4s, v14.4s, v8.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa899ef // fmul v15.4s, v15.4s, v8.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa89a10 // fmul v16.4s, v16.4s, v8.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa89a31 // fmul v17.4s, v17.4s, v8.s[3]
+	FSTPQ (F14, F15), 192(R0)
+	FSTPQ (F16, F17), 224(R0)
+	UBFX $16, R4, $2, R6
+	MOVBU 10(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $18, R4, $2, R6
+	MOVBU 11(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $8, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8991ef // fmul v15.4s, v15.4s, v9.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f899210 // fmul v16.4s, v16.4s, v9.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f899231 // fmul v17.4s, v17.4s, v9.s[0]
+	FSTPQ (F14, F15), 256(R0)
+	FSTPQ (F16, F17), 288(R0)
+	UBFX $20, R4, $2, R6
+	MOVBU 12(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $22, R4, $2, R6
+	MOVBU 13(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $10, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa991ce // fmul v14.4s, v14.4s, v9.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa991ef // fmul v15.4s, v15.4s, v9.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa99210 // fmul v16.4s, v16.4s, v9.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa99231 // fmul v17.4s, v17.4s, v9.s[1]
+	FSTPQ (F14, F15), 320(R0)
+	FSTPQ (F16, F17), 352(R0)
+	UBFX $24, R4, $2, R6
+	MOVBU 14(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $26, R4, $2, R6
+	MOVBU 15(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $12, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8999ce // fmul v14.4s, v14.4s, v9.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8999ef // fmul v15.4s, v15.4s, v9.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f899a10 // fmul v16.4s, v16.4s, v9.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f899a31 // fmul v17.4s, v17.4s, v9.s[2]
+	FSTPQ (F14, F15), 384(R0)
+	FSTPQ (F16, F17), 416(R0)
+	UBFX $28, R4, $2, R6
+	MOVBU 16(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $30, R4, $2, R6
+	MOVBU 17(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $14, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa999ce // fmul v14.4s, v14.4s, v9.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa999ef // fmul v15.4s, v15.4s, v9.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fa99a10 // fmul v16.4s, v16.4s, v9.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fa99a31 // fmul v17.4s, v17.4s, v9.s[3]
+	FSTPQ (F14, F15), 448(R0)
+	FSTPQ (F16, F17), 480(R0)
+	FMOVQ 50(R1), F12
+	MOVWU 70(R1), R4
+	UBFX $0, R4, $2, R6
+	MOVBU 18(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $2, R4, $2, R6
+	MOVBU 19(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8a91ce // fmul v14.4s, v14.4s, v10.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8a91ef // fmul v15.4s, v15.4s, v10.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8a9210 // fmul v16.4s, v16.4s, v10.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8a9231 // fmul v17.4s, v17.4s, v10.s[0]
+	FSTPQ (F14, F15), 512(R0)
+	FSTPQ (F16, F17), 544(R0)
+	UBFX $4, R4, $2, R6
+	MOVBU 20(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $6, R4, $2, R6
+	MOVBU 21(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $2, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4faa91ce // fmul v14.4s, v14.4s, v10.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4faa91ef // fmul v15.4s, v15.4s, v10.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4faa9210 // fmul v16.4s, v16.4s, v10.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4faa9231 // fmul v17.4s, v17.4s, v10.s[1]
+	FSTPQ (F14, F15), 576(R0)
+	FSTPQ (F16, F17), 608(R0)
+	UBFX $8, R4, $2, R6
+	MOVBU 22(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $10, R4, $2, R6
+	MOVBU 23(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $4, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8a99ce // fmul v14.4s, v14.4s, v10.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8a99ef // fmul v15.4s, v15.4s, v10.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8a9a10 // fmul v16.4s, v16.4s, v10.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8a9a31 // fmul v17.4s, v17.4s, v10.s[2]
+	FSTPQ (F14, F15), 640(R0)
+	FSTPQ (F16, F17), 672(R0)
+	UBFX $12, R4, $2, R6
+	MOVBU 24(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $14, R4, $2, R6
+	MOVBU 25(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $6, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4faa99ce // fmul v14.4s, v14.4s, v10.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4faa99ef // fmul v15.4s, v15.4s, v10.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4faa9a10 // fmul v16.4s, v16.4s, v10.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4faa9a31 // fmul v17.4s, v17.4s, v10.s[3]
+	FSTPQ (F14, F15), 704(R0)
+	FSTPQ (F16, F17), 736(R0)
+	UBFX $16, R4, $2, R6
+	MOVBU 26(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $18, R4, $2, R6
+	MOVBU 27(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $8, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8b91ce // fmul v14.4s, v14.4s, v11.s[0]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8b91ef // fmul v15.4s, v15.4s, v11.s[0]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8b9210 // fmul v16.4s, v16.4s, v11.s[0]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8b9231 // fmul v17.4s, v17.4s, v11.s[0]
+	FSTPQ (F14, F15), 768(R0)
+	FSTPQ (F16, F17), 800(R0)
+	UBFX $20, R4, $2, R6
+	MOVBU 28(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $22, R4, $2, R6
+	MOVBU 29(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $10, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fab91ce // fmul v14.4s, v14.4s, v11.s[1]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fab91ef // fmul v15.4s, v15.4s, v11.s[1]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fab9210 // fmul v16.4s, v16.4s, v11.s[1]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fab9231 // fmul v17.4s, v17.4s, v11.s[1]
+	FSTPQ (F14, F15), 832(R0)
+	FSTPQ (F16, F17), 864(R0)
+	UBFX $24, R4, $2, R6
+	MOVBU 30(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $26, R4, $2, R6
+	MOVBU 31(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $12, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8b99ce // fmul v14.4s, v14.4s, v11.s[2]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8b99ef // fmul v15.4s, v15.4s, v11.s[2]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4f8b9a10 // fmul v16.4s, v16.4s, v11.s[2]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4f8b9a31 // fmul v17.4s, v17.4s, v11.s[2]
+	FSTPQ (F14, F15), 896(R0)
+	FSTPQ (F16, F17), 928(R0)
+	UBFX $28, R4, $2, R6
+	MOVBU 32(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F13
+	UBFX $30, R4, $2, R6
+	MOVBU 33(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVD (R3)(R5<<3), F14
+	VMOV V14.D[0], V13.D[1]
+	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
+	VMOVI $14, V14.B16
+	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
+	WORD $0x4e0e018f // tbl v15.16b, {v12.16b}, v14.16b
+	VCMTST V6.B16, V15.B16, V15.B16
+	WORD $0x6e2f1dad // eor v13.16b, v13.16b, v15.16b
+	VSUB V15.B16, V13.B16, V13.B16
+	WORD $0x4e0001ae // tbl v14.16b, {v13.16b}, v0.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fab99ce // fmul v14.4s, v14.4s, v11.s[3]
+	WORD $0x4e0101af // tbl v15.16b, {v13.16b}, v1.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fab99ef // fmul v15.4s, v15.4s, v11.s[3]
+	WORD $0x4e0201b0 // tbl v16.16b, {v13.16b}, v2.16b
+	WORD $0x4f28e610 // scvtf v16.4s, v16.4s, #24
+	WORD $0x4fab9a10 // fmul v16.4s, v16.4s, v11.s[3]
+	WORD $0x4e0301b1 // tbl v17.16b, {v13.16b}, v3.16b
+	WORD $0x4f28e631 // scvtf v17.4s, v17.4s, #24
+	WORD $0x4fab9a31 // fmul v17.4s, v17.4s, v11.s[3]
+	FSTPQ (F14, F15), 960(R0)
+	FSTPQ (F16, F17), 992(R0)
+	ADD $1024, R0
+	ADD $82, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ3_XXSNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ3_XXSNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0x3e342c241c140c04, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVHU 0(R1), R4
+	FMOVS R4, F7
+	FCVTHS F7, F7
+	FCMPS F7, F7
+	BVS end
+	MOVWU 66(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 2(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 3(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 4(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 5(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 0(R0)
+	FSTPQ (F13, F14), 32(R0)
+	MOVBU 6(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 7(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 8(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 9(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 64(R0)
+	FSTPQ (F13, F14), 96(R0)
+	MOVWU 70(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 10(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 11(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 12(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 13(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 128(R0)
+	FSTPQ (F13, F14), 160(R0)
+	MOVBU 14(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 15(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 16(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 17(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 192(R0)
+	FSTPQ (F13, F14), 224(R0)
+	MOVWU 74(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 18(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 19(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 20(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 21(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 256(R0)
+	FSTPQ (F13, F14), 288(R0)
+	MOVBU 22(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 23(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 24(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 25(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 320(R0)
+	FSTPQ (F13, F14), 352(R0)
+	MOVWU 78(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 26(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 27(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 28(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 29(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 384(R0)
+	FSTPQ (F13, F14), 416(R0)
+	MOVBU 30(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 31(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 32(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 33(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 448(R0)
+	FSTPQ (F13, F14), 480(R0)
+	MOVWU 82(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 34(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 35(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 36(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 37(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 512(R0)
+	FSTPQ (F13, F14), 544(R0)
+	MOVBU 38(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 39(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 40(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 41(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 576(R0)
+	FSTPQ (F13, F14), 608(R0)
+	MOVWU 86(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 42(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 43(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 44(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 45(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 640(R0)
+	FSTPQ (F13, F14), 672(R0)
+	MOVBU 46(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 47(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 48(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 49(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 704(R0)
+	FSTPQ (F13, F14), 736(R0)
+	MOVWU 90(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 50(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 51(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 52(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 53(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 768(R0)
+	FSTPQ (F13, F14), 800(R0)
+	MOVBU 54(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 55(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 56(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 57(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 832(R0)
+	FSTPQ (F13, F14), 864(R0)
+	MOVWU 94(R1), R4
+	AND $0x7f, R4, R5
+	AND $0x3f80, R4, R6
+	ORR R6<<1, R5, R5
+	AND $0x1fc000, R4, R6
+	ORR R6<<2, R5, R5
+	AND $0xfe00000, R4, R6
+	ORR R6<<3, R5, R5
+	FMOVS R5, F8
+	VCNT V8.B16, V9.B16
+	WORD $0x4f0f5529 // shl v9.16b, v9.16b, #7
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	LSR $28, R4, R5
+	UCVTFS R5, F9
+	FMOVS $0.5, F10
+	FADDS F10, F9, F9
+	FMULS F7, F9, F9
+	FMOVS $0.5, F10
+	FMULS F10, F9, F9
+	MOVBU 58(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 59(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 60(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 61(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 896(R0)
+	FSTPQ (F13, F14), 928(R0)
+	MOVBU 62(R1), R5
+	FMOVS (R3)(R5<<2), F10
+	MOVBU 63(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[1]
+	MOVBU 64(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[2]
+	MOVBU 65(R1), R5
+	FMOVS (R3)(R5<<2), F11
+	VMOV V11.S[0], V10.S[3]
+	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V6.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
+	WORD $0x4f28e56b // scvtf v11.4s, v11.4s, #24
+	WORD $0x4f89916b // fmul v11.4s, v11.4s, v9.s[0]
+	WORD $0x4e01014c // tbl v12.16b, {v10.16b}, v1.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e02014d // tbl v13.16b, {v10.16b}, v2.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e03014e // tbl v14.16b, {v10.16b}, v3.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	FSTPQ (F11, F12), 960(R0)
+	FSTPQ (F13, F14), 992(R0)
+	ADD $1024, R0
+	ADD $98, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ3_SNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ3_SNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVQ $0x1ffffff00ffffff, $0x3ffffff02ffffff, V0
+	VMOVQ $0x5ffffff04ffffff, $0x7ffffff06ffffff, V1
+	VMOVQ $0x9ffffff08ffffff, $0xbffffff0affffff, V2
+	VMOVQ $0xdffffff0cffffff, $0xfffffff0effffff, V3
+
+block:
+	MOVD points+24(FP), R3
+	VMOVQ $0xf0d0b0907050301, $0x0, V4
+	VMOVQ $0x0, $0x101010101010101, V5
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V6
+	MOVHU 0(R1), R4
+	FMOVS R4, F7
+	FCVTHS F7, F7
+	FCMPS F7, F7
+	BVS end
+	FMOVS 106(R1), F10
+	VMOVI $15, V12.B16
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
+	WORD $0x4e0b394a // zip1 v10.16b, v10.16b, v11.16b
+	WORD $0x4f09554a // shl v10.16b, v10.16b, #1
+	VMOVI $1, V11.B16
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	WORD $0x4e000148 // tbl v8.16b, {v10.16b}, v0.16b
+	WORD $0x6f28e508 // ucvtf v8.4s, v8.4s, #24
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4e010149 // tbl v9.16b, {v10.16b}, v1.16b
+	WORD $0x6f28e529 // ucvtf v9.4s, v9.4s, #24
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	FMOVQ 74(R1), F10
+	MOVWU 66(R1), R4
+	UBFX $0, R4, $1, R6
+	MOVBU 2(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $1, R4, $1, R6
+	MOVBU 3(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $2, R4, $1, R6
+	MOVBU 4(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $3, R4, $1, R6
+	MOVBU 5(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	WORD $0x4e05014d // tbl v13.16b, {v10.16b}, v5.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f88918c // fmul v12.4s, v12.4s, v8.s[0]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8891ad // fmul v13.4s, v13.4s, v8.s[0]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8891ce // fmul v14.4s, v14.4s, v8.s[0]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8891ef // fmul v15.4s, v15.4s, v8.s[0]
+	FSTPQ (F12, F13), 0(R0)
+	FSTPQ (F14, F15), 32(R0)
+	UBFX $4, R4, $1, R6
+	MOVBU 6(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $5, R4, $1, R6
+	MOVBU 7(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $6, R4, $1, R6
+	MOVBU 8(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $7, R4, $1, R6
+	MOVBU 9(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f88918c // fmul v12.4s, v12.4s, v8.s[0]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8891ad // fmul v13.4s, v13.4s, v8.s[0]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8891ce // fmul v14.4s, v14.4s, v8.s[0]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8891ef // fmul v15.4s, v15.4s, v8.s[0]
+	FSTPQ (F12, F13), 64(R0)
+	FSTPQ (F14, F15), 96(R0)
+	UBFX $8, R4, $1, R6
+	MOVBU 10(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $9, R4, $1, R6
+	MOVBU 11(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $10, R4, $1, R6
+	MOVBU 12(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $11, R4, $1, R6
+	MOVBU 13(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa8918c // fmul v12.4s, v12.4s, v8.s[1]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa891ad // fmul v13.4s, v13.4s, v8.s[1]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa891ce // fmul v14.4s, v14.4s, v8.s[1]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa891ef // fmul v15.4s, v15.4s, v8.s[1]
+	FSTPQ (F12, F13), 128(R0)
+	FSTPQ (F14, F15), 160(R0)
+	UBFX $12, R4, $1, R6
+	MOVBU 14(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $13, R4, $1, R6
+	MOVBU 15(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $14, R4, $1, R6
+	MOVBU 16(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $15, R4, $1, R6
+	MOVBU 17(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa8918c // fmul v12.4s, v12.4s, v8.s[1]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa891ad // fmul v13.4s, v13.4s, v8.s[1]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa891ce // fmul v14.4s, v14.4s, v8.s[1]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa891ef // fmul v15.4s, v15.4s, v8.s[1]
+	FSTPQ (F12, F13), 192(R0)
+	FSTPQ (F14, F15), 224(R0)
+	UBFX $16, R4, $1, R6
+	MOVBU 18(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $17, R4, $1, R6
+	MOVBU 19(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $18, R4, $1, R6
+	MOVBU 20(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $19, R4, $1, R6
+	MOVBU 21(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $8, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f88998c // fmul v12.4s, v12.4s, v8.s[2]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8899ad // fmul v13.4s, v13.4s, v8.s[2]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8899ce // fmul v14.4s, v14.4s, v8.s[2]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8899ef // fmul v15.4s, v15.4s, v8.s[2]
+	FSTPQ (F12, F13), 256(R0)
+	FSTPQ (F14, F15), 288(R0)
+	UBFX $20, R4, $1, R6
+	MOVBU 22(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $21, R4, $1, R6
+	MOVBU 23(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $22, R4, $1, R6
+	MOVBU 24(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $23, R4, $1, R6
+	MOVBU 25(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $10, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f88998c // fmul v12.4s, v12.4s, v8.s[2]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8899ad // fmul v13.4s, v13.4s, v8.s[2]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8899ce // fmul v14.4s, v14.4s, v8.s[2]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8899ef // fmul v15.4s, v15.4s, v8.s[2]
+	FSTPQ (F12, F13), 320(R0)
+	FSTPQ (F14, F15), 352(R0)
+	UBFX $24, R4, $1, R6
+	MOVBU 26(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $25, R4, $1, R6
+	MOVBU 27(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $26, R4, $1, R6
+	MOVBU 28(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $27, R4, $1, R6
+	MOVBU 29(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $12, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa8998c // fmul v12.4s, v12.4s, v8.s[3]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa899ad // fmul v13.4s, v13.4s, v8.s[3]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa899ce // fmul v14.4s, v14.4s, v8.s[3]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa899ef // fmul v15.4s, v15.4s, v8.s[3]
+	FSTPQ (F12, F13), 384(R0)
+	FSTPQ (F14, F15), 416(R0)
+	UBFX $28, R4, $1, R6
+	MOVBU 30(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $29, R4, $1, R6
+	MOVBU 31(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $30, R4, $1, R6
+	MOVBU 32(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $31, R4, $1, R6
+	MOVBU 33(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $14, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa8998c // fmul v12.4s, v12.4s, v8.s[3]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa899ad // fmul v13.4s, v13.4s, v8.s[3]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa899ce // fmul v14.4s, v14.4s, v8.s[3]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa899ef // fmul v15.4s, v15.4s, v8.s[3]
+	FSTPQ (F12, F13), 448(R0)
+	FSTPQ (F14, F15), 480(R0)
+	FMOVQ 90(R1), F10
+	MOVWU 70(R1), R4
+	UBFX $0, R4, $1, R6
+	MOVBU 34(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $1, R4, $1, R6
+	MOVBU 35(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $2, R4, $1, R6
+	MOVBU 36(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $3, R4, $1, R6
+	MOVBU 37(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	WORD $0x4e05014d // tbl v13.16b, {v10.16b}, v5.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8991ef // fmul v15.4s, v15.4s, v9.s[0]
+	FSTPQ (F12, F13), 512(R0)
+	FSTPQ (F14, F15), 544(R0)
+	UBFX $4, R4, $1, R6
+	MOVBU 38(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $5, R4, $1, R6
+	MOVBU 39(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $6, R4, $1, R6
+	MOVBU 40(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $7, R4, $1, R6
+	MOVBU 41(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89918c // fmul v12.4s, v12.4s, v9.s[0]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8991ad // fmul v13.4s, v13.4s, v9.s[0]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8991ce // fmul v14.4s, v14.4s, v9.s[0]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8991ef // fmul v15.4s, v15.4s, v9.s[0]
+	FSTPQ (F12, F13), 576(R0)
+	FSTPQ (F14, F15), 608(R0)
+	UBFX $8, R4, $1, R6
+	MOVBU 42(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $9, R4, $1, R6
+	MOVBU 43(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $10, R4, $1, R6
+	MOVBU 44(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $11, R4, $1, R6
+	MOVBU 45(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa9918c // fmul v12.4s, v12.4s, v9.s[1]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa991ad // fmul v13.4s, v13.4s, v9.s[1]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa991ce // fmul v14.4s, v14.4s, v9.s[1]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa991ef // fmul v15.4s, v15.4s, v9.s[1]
+	FSTPQ (F12, F13), 640(R0)
+	FSTPQ (F14, F15), 672(R0)
+	UBFX $12, R4, $1, R6
+	MOVBU 46(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $13, R4, $1, R6
+	MOVBU 47(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $14, R4, $1, R6
+	MOVBU 48(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $15, R4, $1, R6
+	MOVBU 49(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa9918c // fmul v12.4s, v12.4s, v9.s[1]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa991ad // fmul v13.4s, v13.4s, v9.s[1]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa991ce // fmul v14.4s, v14.4s, v9.s[1]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa991ef // fmul v15.4s, v15.4s, v9.s[1]
+	FSTPQ (F12, F13), 704(R0)
+	FSTPQ (F14, F15), 736(R0)
+	UBFX $16, R4, $1, R6
+	MOVBU 50(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $17, R4, $1, R6
+	MOVBU 51(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $18, R4, $1, R6
+	MOVBU 52(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $19, R4, $1, R6
+	MOVBU 53(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $8, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89998c // fmul v12.4s, v12.4s, v9.s[2]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8999ad // fmul v13.4s, v13.4s, v9.s[2]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8999ce // fmul v14.4s, v14.4s, v9.s[2]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8999ef // fmul v15.4s, v15.4s, v9.s[2]
+	FSTPQ (F12, F13), 768(R0)
+	FSTPQ (F14, F15), 800(R0)
+	UBFX $20, R4, $1, R6
+	MOVBU 54(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $21, R4, $1, R6
+	MOVBU 55(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $22, R4, $1, R6
+	MOVBU 56(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $23, R4, $1, R6
+	MOVBU 57(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $10, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4f89998c // fmul v12.4s, v12.4s, v9.s[2]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4f8999ad // fmul v13.4s, v13.4s, v9.s[2]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4f8999ce // fmul v14.4s, v14.4s, v9.s[2]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4f8999ef // fmul v15.4s, v15.4s, v9.s[2]
+	FSTPQ (F12, F13), 832(R0)
+	FSTPQ (F14, F15), 864(R0)
+	UBFX $24, R4, $1, R6
+	MOVBU 58(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $25, R4, $1, R6
+	MOVBU 59(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $26, R4, $1, R6
+	MOVBU 60(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $27, R4, $1, R6
+	MOVBU 61(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $12, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa9998c // fmul v12.4s, v12.4s, v9.s[3]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa999ad // fmul v13.4s, v13.4s, v9.s[3]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa999ce // fmul v14.4s, v14.4s, v9.s[3]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa999ef // fmul v15.4s, v15.4s, v9.s[3]
+	FSTPQ (F12, F13), 896(R0)
+	FSTPQ (F14, F15), 928(R0)
+	UBFX $28, R4, $1, R6
+	MOVBU 62(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F11
+	UBFX $29, R4, $1, R6
+	MOVBU 63(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[1]
+	UBFX $30, R4, $1, R6
+	MOVBU 64(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[2]
+	UBFX $31, R4, $1, R6
+	MOVBU 65(R1), R5
+	ORR R6<<8, R5, R5
+	FMOVS (R3)(R5<<2), F12
+	VMOV V12.S[0], V11.S[3]
+	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
+	VMOVI $14, V12.B16
+	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V6.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	WORD $0x4e00016c // tbl v12.16b, {v11.16b}, v0.16b
+	WORD $0x4f28e58c // scvtf v12.4s, v12.4s, #24
+	WORD $0x4fa9998c // fmul v12.4s, v12.4s, v9.s[3]
+	WORD $0x4e01016d // tbl v13.16b, {v11.16b}, v1.16b
+	WORD $0x4f28e5ad // scvtf v13.4s, v13.4s, #24
+	WORD $0x4fa999ad // fmul v13.4s, v13.4s, v9.s[3]
+	WORD $0x4e02016e // tbl v14.16b, {v11.16b}, v2.16b
+	WORD $0x4f28e5ce // scvtf v14.4s, v14.4s, #24
+	WORD $0x4fa999ce // fmul v14.4s, v14.4s, v9.s[3]
+	WORD $0x4e03016f // tbl v15.16b, {v11.16b}, v3.16b
+	WORD $0x4f28e5ef // scvtf v15.4s, v15.4s, #24
+	WORD $0x4fa999ef // fmul v15.4s, v15.4s, v9.s[3]
+	FSTPQ (F12, F13), 960(R0)
+	FSTPQ (F14, F15), 992(R0)
+	ADD $1024, R0
+	ADD $110, R1
+	SUBS $1, R2
+	BNE block
+
+end:
+	MOVD R2, left+32(FP)
+	RET
+
+// func readIQ4_NLNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ4_NLNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2382,11 +6474,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readIQ4_XSNEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readIQ4_XSNEON(SB), NOSPLIT, $0-32
+// func readIQ4_XSNEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readIQ4_XSNEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2703,11 +6795,11 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
 
-// func readMXFP4NEON(dst *float32, src *byte, blocks int) (left int)
-TEXT ·readMXFP4NEON(SB), NOSPLIT, $0-32
+// func readMXFP4NEON(dst *float32, src *byte, blocks int, points *uint8) (left int)
+TEXT ·readMXFP4NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD src+8(FP), R1
 	MOVD blocks+16(FP), R2
@@ -2766,5 +6858,5 @@ block:
 	BNE block
 
 end:
-	MOVD R2, left+24(FP)
+	MOVD R2, left+32(FP)
 	RET
