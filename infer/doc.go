@@ -1,4 +1,4 @@
-// Package infer runs language models in float32: token ids in, logits out.
+// Package infer runs language models: token ids in, logits out.
 //
 // [New] reads the hyper-parameters of any [gguf.Source] of architecture "llama"
 // (the Llama, Mistral and Mixtral families) and checks that every tensor of the
@@ -18,10 +18,6 @@
 //
 // # The graph
 //
-// Weights are dequantized to float32 and multiplied with float32 activations,
-// so that what a quantized model loses is the weights' loss alone. llama.cpp
-// also rounds activations to 8 bits and differs by that.
-//
 //   - RMS norm; rotary embedding of neighbouring pairs (ggml's "norm" layout,
 //     for which llama.cpp's converter permutes the rows of q and k), with linear
 //     scaling and per-frequency factors (Llama 3);
@@ -35,10 +31,33 @@
 // A sliding attention window is ignored, as llama.cpp ignores it for this
 // architecture (its converter writes no key for it).
 //
+// # Compute
+//
+// With [Exact], weights are dequantized to float32 and multiplied with float32
+// activations, so that what a quantized model loses is the weights' loss alone.
+//
+// [Int8] is several times as fast. How a product is computed depends on the type of
+// its weight:
+//
+//   - quantized types: the weights are dequantized, and quantized again to 8 bits
+//     with a scale for every 128 elements of a row, and so are the activations.
+//     Products of a block are summed exactly, in 32-bit integers. One kernel thus
+//     does for all types; the second quantization loses less than that of the activations,
+//     which llama.cpp quantizes too (in blocks of 256, or 32).
+//   - BF16: the weights are taken as they are and the activations rounded to
+//     bfloat16, where the CPU multiplies such numbers (AVX512_BF16). Elsewhere, in
+//     float32.
+//   - F16, F32, other CPUs: in float32.
+//
+// The router of a mixture, attention between queries, keys and values, norms
+// and the residual stream are always float32. For the trained mixture in
+// testdata, the Kullback-Leibler divergence of what Int8 predicts from what Exact
+// does is 0.0003 to 0.001 nats a token.
+//
 // # Memory
 //
 // Forward takes Options.Memory or less, unless a single chunk needs more: it
-// counts the activations of a batch of chunks, a slab of packed weights, the
+// counts the activations of a batch of chunks, slabs of packed weights, the
 // logits of 64 positions, and for each thread 32 dequantized rows and the keys,
 // values and scores of one head. The weights are read layer by layer, the next
 // one ahead while this one computes, and once for each batch, so models far larger

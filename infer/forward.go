@@ -90,11 +90,15 @@ func (m *Model) sizes() (normed, left, scratch int) {
 	return normed, left, max(qkv, 2*m.hidden, m.width, m.experts)
 }
 
-// fixedBytes is what a run takes whatever the number of tokens: the slab, the
+// fixedBytes is what a run takes whatever the number of tokens: the slabs, the
 // logits of minHeadRows positions, and what Go's runtime and the metadata are
 // taken to need.
 func (m *Model) fixedBytes() int64 {
-	return slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20
+	slabs := int64(1)
+	if m.compute == Int8 {
+		slabs = int64(forms)
+	}
+	return slabs*slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20
 }
 
 // workerBytes is what each thread takes for chunks of the given length: a panel

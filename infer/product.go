@@ -88,7 +88,7 @@ func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int, weigh
 	return parallel(ctx, p.workers, panels, func(w *worker, panel int) error {
 		first := panel * kernel.TileRows
 		count := min(kernel.TileRows, n-first)
-		part := src
+		var part []float32
 		if rows == nil {
 			part = src[first*k:]
 		} else {

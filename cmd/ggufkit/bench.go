@@ -27,16 +27,18 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "bench",
 		Usage:     "throughput of this build on this machine",
-		ArgsUsage: "[quantize | perplexity [MODEL]]",
+		ArgsUsage: "[quantize | matmul | perplexity [MODEL]]",
 		Description: "quantize: quantizes normally distributed weights, without and with an importance matrix, and reads the\n" +
 			"blocks back, per type and instruction set. Each figure is the best of three runs.\n\n" +
+			"matmul: multiplies 512 x 2048 activations with 128 x 2048 weights, which it dequantizes first, per type,\n" +
+			"instruction set and compute. Each figure is the best of three runs.\n\n" +
 			"perplexity: runs MODEL, or the small mixture of experts that comes with the program, on eight windows of\n" +
 			"512 random tokens, with exact and with int8 compute. Logits are computed for the last token of each\n" +
 			"window, as llama-bench does. Reading the weights counts.\n\n" +
-			"Both measure one core and all.",
+			"All measure one core and all.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "types", Usage: "quantize: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all"},
-			&cli.StringFlag{Name: "compute", Usage: "perplexity: measure only exact or int8 compute"},
+			&cli.StringFlag{Name: "types", Usage: "quantize, matmul: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all"},
+			&cli.StringFlag{Name: "compute", Usage: "matmul, perplexity: measure only exact or int8 compute"},
 			threadsFlag(), jsonFlag(),
 		},
 		Action: bench,
@@ -78,10 +80,12 @@ func bench(c *cli.Context) error {
 	switch args := c.Args().Slice(); {
 	case len(args) == 0, len(args) == 1 && args[0] == "quantize":
 		results, err = benchQuantize(c, threads)
+	case len(args) == 1 && args[0] == "matmul":
+		results, err = benchMatmul(c, threads)
 	case len(args) <= 2 && args[0] == "perplexity":
 		results, err = benchPerplexity(c, args[1:], threads)
 	default:
-		return usagef(c, "only \"quantize\" and \"perplexity\" can be measured")
+		return usagef(c, "only \"quantize\", \"matmul\" and \"perplexity\" can be measured")
 	}
 	if err != nil {
 		return err
@@ -110,13 +114,9 @@ const (
 // benchPerplexity measures how fast a model, that in args or else the one that
 // comes with the program, runs.
 func benchPerplexity(c *cli.Context, args []string, threads []int) (results []benchResult, err error) {
-	computes := []infer.Compute{infer.Exact, infer.Int8}
-	if name := c.String("compute"); name != "" {
-		compute, err := infer.ParseCompute(name)
-		if err != nil {
-			return nil, usageError{c.Command.Name, err}
-		}
-		computes = []infer.Compute{compute}
+	computes, err := benchComputes(c)
+	if err != nil {
+		return nil, err
 	}
 	run := func(model gguf.Source) error {
 		for _, compute := range computes {
@@ -160,6 +160,57 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) (results []be
 	return results, err
 }
 
+// benchComputes returns the ways to compute that are asked for.
+func benchComputes(c *cli.Context) ([]infer.Compute, error) {
+	name := c.String("compute")
+	if name == "" {
+		return []infer.Compute{infer.Exact, infer.Int8}, nil
+	}
+	compute, err := infer.ParseCompute(name)
+	if err != nil {
+		return nil, usageError{c.Command.Name, err}
+	}
+	return []infer.Compute{compute}, nil
+}
+
+// benchMatmul measures products on every instruction set.
+func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
+	computes, err := benchComputes(c)
+	if err != nil {
+		return nil, err
+	}
+	const rows, n, k = 512, 128, 2048
+	rng := rand.New(rand.NewPCG(1, 2))
+	random := func(n int) []float32 {
+		values := make([]float32, n)
+		for i := range values {
+			values[i] = float32(rng.NormFloat64())
+		}
+		return values
+	}
+	x, weights, dst := random(rows*k), random(n*k), make([]float32, rows*n)
+	importance := slices.Repeat([]float32{1}, k)
+	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
+		blocks := make([]byte, t.RowBytes(n*k))
+		if err := quant.QuantizeWeighted(t, blocks, weights, k, importance); err != nil {
+			panic(err) // the type has a codec
+		}
+		var results []benchResult
+		for _, compute := range computes {
+			for _, threads := range threads {
+				rate := benchRate(1, func() func() error {
+					return func() error { return compute.Multiply(c.Context, dst, x, t, blocks, k, threads) }
+				})
+				results = append(results, benchResult{
+					Op: "matmul", Type: t.String(), ISA: tier.String(), Threads: threads,
+					Compute: compute.String(), Value: 2 * rows * n * k * rate / 1e9, Unit: "Gop/s",
+				})
+			}
+		}
+		return results
+	})
+}
+
 // benchForward returns how many tokens a second a model takes in, measured for
 // at least a second.
 func benchForward(ctx context.Context, model gguf.Source, options infer.Options) (float64, error) {
@@ -187,6 +238,18 @@ func benchForward(ctx context.Context, model gguf.Source, options infer.Options)
 
 // benchQuantize measures the codecs on every instruction set.
 func benchQuantize(c *cli.Context, threads []int) ([]benchResult, error) {
+	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
+		var results []benchResult
+		for _, n := range threads {
+			results = append(results, benchType(t, tier, n)...)
+		}
+		return results
+	})
+}
+
+// benchTiers collects the results of f for the types asked for on every
+// instruction set.
+func benchTiers(c *cli.Context, f func(t gguf.Type, tier isa.Tier) []benchResult) ([]benchResult, error) {
 	types, err := benchTypes(c)
 	if err != nil {
 		return nil, err
@@ -199,9 +262,7 @@ func benchQuantize(c *cli.Context, threads []int) ([]benchResult, error) {
 			if err := isa.Use(tier); err != nil {
 				return nil, err
 			}
-			for _, n := range threads {
-				results = append(results, benchType(t, tier, n)...)
-			}
+			results = append(results, f(t, tier)...)
 			if err := c.Err(); err != nil {
 				return nil, err
 			}

@@ -32,7 +32,7 @@ func perplexityCommand() *cli.Command {
 }
 
 func computeFlag() cli.Flag {
-	return &cli.StringFlag{Name: "compute", Value: infer.Exact.String(), Usage: "`HOW` products are computed. exact: in float32; int8: quantized weights with 8-bit activations, as llama.cpp does"}
+	return &cli.StringFlag{Name: "compute", Value: infer.Int8.String(), Usage: "`HOW` products are computed. int8: quantized weights with activations rounded to 8 bits, as llama.cpp does; exact: in float32"}
 }
 
 type perplexityReport struct {

@@ -1,5 +1,5 @@
-// Package kernel has the float32 arithmetic that a model spends its time in:
-// matrix products and the functions between them. Everything here runs on one
+// Package kernel has the arithmetic that a model spends its time in: matrix
+// products and the functions between them. Everything here runs on one
 // core; the caller cuts the work.
 //
 // A product is C += A·Bᵀ with A m x k (activations) and B n x k (weights, rows
@@ -20,6 +20,14 @@
 // (256 + k/256 + 1)·2⁻²⁴·Σ|a·b|, to first order. The AVX2 and AVX-512 versions
 // round alike (they fuse multiply and add) and give the same bits; generic Go differs
 // from them within that bound.
+//
+// The same is there for pairs of bfloat16 instead of floats ([Pair]), where k
+// counts pairs: products are exact, and two are added for each step, so that the bound has
+// 512 + k/512 with k in elements.
+//
+// [MulInt8] multiplies matrices of 8-bit integers with a scale for every block
+// of [Int8Block] elements of a row. Its integer sums are exact and its float
+// operations are defined one by one: all instruction sets give the same bits.
 package kernel
 
 //go:generate go run -C ../../_asm ./kernel -pkg kernel -out ../internal/kernel/kernel_amd64.s -stubs ../internal/kernel/stubs_amd64.go
