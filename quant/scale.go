@@ -114,18 +114,6 @@ func weighAll(w, x, importance []float32, variance float32) {
 	weigh(w[done:], x[done:], importance[done:], variance)
 }
 
-// weighSuperBlock gives the values of a super-block the weights that count where
-// the search is for points of a grid: those of weigh, or of weighSquares where
-// there are no importances. It returns the importances of what follows.
-func weighSuperBlock(w, x *[256]float32, importance []float32) []float32 {
-	if importance == nil {
-		weighSquares(w[:], x[:])
-		return nil
-	}
-	weigh(w[:], x[:], importance, 2*sumSquares(x[:])/256)
-	return importance[256:]
-}
-
 // total returns the sum of w.
 func total(w []float32) float32 {
 	var s float32

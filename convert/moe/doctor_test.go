@@ -62,22 +62,22 @@ func TestDiagnose(t *testing.T) {
 	for i := range shared {
 		shared[i] = 2 * rng.NormFloat64()
 	}
-	fixed := func(layer, expert, i int) float64 { return shared[i] + math.Sin(float64(expert*1000+i)) }
+	fixed := func(_, expert, i int) float64 { return shared[i] + math.Sin(float64(expert*1000+i)) }
 	for name, c := range map[string]struct {
 		rows   *routers
 		mode   moe.GateMode
 		faults []string
 	}{
-		"hidden":      {newRouters(1, func(l, e, i int) float64 { return shared[i] + rng.NormFloat64() }), moe.Hidden, nil},
+		"hidden":      {newRouters(1, func(_, _, i int) float64 { return shared[i] + rng.NormFloat64() }), moe.Hidden, nil},
 		"cheap_embed": {newRouters(1, fixed), moe.CheapEmbed, []string{"the same in every layer"}},
-		"random":      {newRouters(0, func(l, e, i int) float64 { return rng.NormFloat64() }), moe.Random, []string{"random"}},
-		"uniform":     {newRouters(0, func(l, e, i int) float64 { return (2*rng.Float64() - 1) / 32 }), moe.UniformRandom, []string{"random"}},
-		"trained":     {newRouters(0, func(l, e, i int) float64 { return rng.NormFloat64() * 0.02 * float64(1+e) }), moe.Trained, nil},
-		"dropped text": {newRouters(1, func(l, e, i int) float64 { return math.Sin(float64(1000*l + i)) }), moe.Hidden,
+		"random":      {newRouters(0, func(_, _, _ int) float64 { return rng.NormFloat64() }), moe.Random, []string{"random"}},
+		"uniform":     {newRouters(0, func(_, _, _ int) float64 { return (2*rng.Float64() - 1) / 32 }), moe.UniformRandom, []string{"random"}},
+		"trained":     {newRouters(0, func(_, e, _ int) float64 { return rng.NormFloat64() * 0.02 * float64(1+e) }), moe.Trained, nil},
+		"dropped text": {newRouters(1, func(l, _, i int) float64 { return math.Sin(float64(1000*l + i)) }), moe.Hidden,
 			[]string{"All experts have the same rows"}},
 		"twins": {newRouters(1, func(l, e, i int) float64 { return shared[i] + math.Sin(float64(l+i*(1+e%3))) }), moe.Hidden,
 			[]string{"Experts 0 and 3 have the same rows in every layer"}},
-		"zero": {newRouters(0, func(l, e, i int) float64 { return rng.NormFloat64() * float64(min(1, l+e)) }), moe.Trained,
+		"zero": {newRouters(0, func(l, e, _ int) float64 { return rng.NormFloat64() * float64(min(1, l+e)) }), moe.Trained,
 			[]string{"The row of expert 0 in layer 0 is zero"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestDiagnose(t *testing.T) {
 
 func TestCondition(t *testing.T) {
 	// Rows at right angles, of lengths 1 to 4, and two that are nearly one.
-	d, err := moe.Diagnose(newRouters(0, func(l, e, i int) float64 {
+	d, err := moe.Diagnose(newRouters(0, func(_, e, i int) float64 {
 		if i == e {
 			return float64(e + 1)
 		}
@@ -108,12 +108,12 @@ func TestCondition(t *testing.T) {
 	require.InDelta(t, 4, d.Layers[0].Condition, 1e-9)
 	require.Equal(t, []float64{1, 2, 3, 4}, d.Layers[0].Norms)
 	require.Zero(t, d.Layers[0].Cosines[1][2])
-	d, err = moe.Diagnose(newRouters(0, func(l, e, i int) float64 { return float64(i) }))
+	d, err = moe.Diagnose(newRouters(0, func(_, _, i int) float64 { return float64(i) }))
 	require.NoError(t, err)
 	require.True(t, math.IsInf(d.Layers[0].Condition, 1))
 	require.InDelta(t, 1, d.Layers[0].Cosines[0][1], 1e-9)
 	// Two rows of length 1 with cosine c have singular values sqrt(1+c) and sqrt(1-c).
-	d, err = moe.Diagnose(newRouters(1, func(l, e, i int) float64 {
+	d, err = moe.Diagnose(newRouters(1, func(_, e, i int) float64 {
 		if i == e || i == 0 && e == 1 {
 			return 1
 		}
