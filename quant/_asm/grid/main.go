@@ -106,7 +106,7 @@ const (
 	nearAt     = changesAt + 16
 	levelsAt   = nearAt + 40 // which is a multiple of 64
 	termShift  = 7           // from the number of a lane to the terms of its group
-	unroll     = 4 // neighbours at a time: GridStep of package kernel
+	unroll     = 4           // neighbours at a time: GridStep of package kernel
 	entryShift = 23
 )
 
