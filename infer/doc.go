@@ -40,7 +40,7 @@
 // its weight:
 //
 //   - quantized types: the weights are dequantized, and quantized again to 8 bits
-//     with a scale for every 128 elements of a row, and so are the activations.
+//     with a scale for every 64 elements of a row, and so are the activations.
 //     Products of a block are summed exactly, in 32-bit integers. One kernel thus
 //     does for all types; the second quantization loses less than that of the activations,
 //     which llama.cpp quantizes too (in blocks of 256, or 32).
@@ -52,7 +52,7 @@
 // The router of a mixture, attention between queries, keys and values, norms
 // and the residual stream are always float32. For the trained mixture in
 // testdata, the Kullback-Leibler divergence of what Int8 predicts from what Exact
-// does is 0.0003 to 0.001 nats a token.
+// does is 0.0002 to 0.0005 nats a token, and below 0.002 for ternary types.
 //
 // # Memory
 //

@@ -109,7 +109,7 @@ func logSoftmax(logits []float32) []float64 {
 }
 
 // TestInt8IsNearExact bounds what 8-bit arithmetic adds to the loss of the
-// weights: 0.0004 and 0.1 % are what is measured.
+// weights: 0.0003 and 0.1 % are what is measured.
 func TestInt8IsNearExact(t *testing.T) {
 	src := mixture(t)
 	n, length := 1, 512

@@ -9,7 +9,7 @@ import (
 )
 
 // int8Block is kernel.Int8Block.
-const int8Block = 128
+const int8Block = 64
 
 const tilesInt8Signature = "func(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps, panels int)"
 
@@ -200,87 +200,89 @@ func (t tileInt8) add(sum, scale reg.Register, row, col int) {
 	VMOVUPS(sum, at)
 }
 
-// fold combines all lanes of x by op and returns the result.
-func fold(x reg.VecVirtual, v isa, op func(...Op)) reg.GPVirtual {
-	low := x.AsX()
+// fold combines all lanes of x by op, in its first one.
+func fold(x reg.VecVirtual, v isa, op func(...Op)) {
 	if v.width == 16 {
 		half := YMM()
 		VEXTRACTI64X4(U8(1), x, half)
 		op(half, x.AsY(), x.AsY())
 	}
-	quarter := XMM()
-	VEXTRACTI128(U8(1), x.AsY(), quarter)
-	op(quarter, low, low)
+	low, other := x.AsX(), XMM()
+	VEXTRACTI128(U8(1), x.AsY(), other)
+	op(other, low, low)
 	for _, order := range []uint8{0b_11_10_11_10, 0b_01_01_01_01} {
-		VPSHUFD(U8(order), low, quarter)
-		op(quarter, low, low)
+		VPSHUFD(U8(order), low, other)
+		op(other, low, low)
 	}
-	result := GP32()
-	VMOVD(low, result)
-	return result
 }
 
-// topBits generates kernel.topBitsGeneric.
-func topBits(v isa, c constants) {
-	start("topBits", "func(x *float32) uint32", fmt.Sprintf("returns the largest of %d floats without their signs, as bits.", int8Block), v)
-	x := Load(Param("x"), GP64())
-	var tops [4]reg.VecVirtual
-	for i := range int8Block / v.width {
-		magnitude := v.vector()
-		VMOVUPS(Mem{Base: x, Disp: 4 * v.width * i}, magnitude)
-		VANDPS(c.absolute, magnitude, magnitude)
-		if i < len(tops) {
-			tops[i] = magnitude
-		} else {
-			VPMAXUD(magnitude, tops[i%len(tops)], tops[i%len(tops)])
-		}
-	}
-	VPMAXUD(tops[2], tops[0], tops[0])
-	VPMAXUD(tops[3], tops[1], tops[1])
-	VPMAXUD(tops[1], tops[0], tops[0])
-	result := fold(tops[0], v, VPMAXUD)
-	VZEROUPPER()
-	Store(result, ReturnIndex(0))
-	RET()
-}
-
-// roundInt8 generates kernel.roundInt8Generic.
-func roundInt8(v isa, c constants) {
-	start("roundInt8", "func(q *int8, x *float32, factor float32) int32",
-		fmt.Sprintf("rounds %d floats times factor to integers and returns their sum.", int8Block), v)
+// quantizeInt8 generates kernel.quantizeInt8Generic.
+func quantizeInt8(v isa, c constants) {
+	start("quantizeInt8", "func(q *int8, x, scales *float32, sums *int32, n int)",
+		fmt.Sprintf("quantizes n blocks of %d floats.", int8Block), v)
 	q, x := Load(Param("q"), GP64()), Load(Param("x"), GP64())
-	factor, lowest, sum := v.vector(), v.vector(), v.vector()
-	VBROADCASTSS(NewParamAddr("factor", 16), factor)
-	VMOVUPS(c.lowestInt8, lowest)
-	VPXOR(sum.AsX(), sum.AsX(), sum.AsX())
-	next := 0
-	round := func() reg.VecVirtual {
-		r := v.vector()
-		VMULPS(Mem{Base: x, Disp: 4 * v.width * next}, factor, r)
-		next++
-		VCVTPS2DQ(r, r)
-		VPMAXSD(lowest, r, r) // what stands for NaN becomes the byte that it is packed to
-		VPADDD(r, sum, sum)
-		return r
-	}
-	if v.width == 16 {
-		for i := range int8Block / v.width {
-			VPMOVSDB(round(), Mem{Base: q, Disp: v.width * i})
+	scales, sums := Load(Param("scales"), GP64()), Load(Param("sums"), GP64())
+	n := Load(Param("n"), GP64())
+
+	Label("block")
+	values := make([]reg.VecVirtual, int8Block/v.width)
+	top, magnitude := v.vector(), v.vector()
+	for i := range values {
+		values[i] = v.vector()
+		VMOVUPS(Mem{Base: x, Disp: 4 * v.width * i}, values[i])
+		if i == 0 {
+			VANDPS(c.absolute, values[i], top)
+			continue
 		}
-	} else {
+		VANDPS(c.absolute, values[i], magnitude)
+		VPMAXUD(magnitude, top, top)
+	}
+	fold(top, v, VPMAXUD)
+
+	most, scale, inverse, large := XMM(), XMM(), XMM(), XMM()
+	VMOVSS(c.int8Most, most)
+	VDIVSS(most, top.AsX(), scale)
+	VDIVSS(top.AsX(), most, inverse)
+	VCMPSS(U8(5), c.smallestInt8, top.AsX(), large) // not less than: a NaN is large
+	VANDPS(large, scale, scale)
+	VANDPS(large, inverse, inverse)
+	VMOVSS(scale, Mem{Base: scales})
+
+	factor, sum := v.vector(), v.vector()
+	VBROADCASTSS(inverse, factor)
+	for i, r := range values {
+		VMULPS(factor, r, r)
+		VCVTPS2DQ(r, r)
+		VPMAXSD(c.lowestInt8, r, r) // what stands for NaN becomes the byte that it is packed to
+		if i == 0 {
+			VMOVAPS(r, sum)
+		} else {
+			VPADDD(r, sum, sum)
+		}
+		if v.width == 16 {
+			VPMOVSDB(r, Mem{Base: q, Disp: v.width * i})
+		}
+	}
+	if v.width == 8 {
 		order := YMM()
 		VMOVDQU(c.packedOrder, order)
-		for i := range int8Block / 32 {
-			r0, r1, r2, r3 := round(), round(), round(), round()
-			VPACKSSDW(r1, r0, r0)
-			VPACKSSDW(r3, r2, r2)
-			VPACKSSWB(r2, r0, r0)
-			VPERMD(r0, order, r0)
-			VMOVDQU(r0, Mem{Base: q, Disp: 32 * i})
+		for i := 0; i < len(values); i += 4 {
+			VPACKSSDW(values[i+1], values[i], values[i])
+			VPACKSSDW(values[i+3], values[i+2], values[i+2])
+			VPACKSSWB(values[i+2], values[i], values[i])
+			VPERMD(values[i], order, values[i])
+			VMOVDQU(values[i], Mem{Base: q, Disp: 8 * i})
 		}
 	}
-	result := fold(sum, v, VPADDD)
+	fold(sum, v, VPADDD)
+	VMOVD(sum.AsX(), Mem{Base: sums})
+
+	ADDQ(U32(int8Block), q)
+	ADDQ(U32(4*int8Block), x)
+	ADDQ(U8(4), scales)
+	ADDQ(U8(4), sums)
+	DECQ(n)
+	JNZ(LabelRef("block"))
 	VZEROUPPER()
-	Store(result, ReturnIndex(0))
 	RET()
 }

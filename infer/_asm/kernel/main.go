@@ -13,8 +13,7 @@ func main() {
 		maxLanes(v)
 		expSum(v, c)
 		siluMul(v, c)
-		topBits(v, c)
-		roundInt8(v, c)
+		quantizeInt8(v, c)
 	}
 	tilesInt8AVX512()
 	tileInt8AVX2(c)

@@ -26,6 +26,7 @@ type constants struct {
 	low, log2E, rounder, ln2Hi, ln2Lo, one, sign Mem
 	poly                                         []Mem
 	absolute, lowestInt8, lowBytes               Mem
+	int8Most, smallestInt8                       Mem
 	integerOne, belowHalf, quietNaN              Mem // of rounding to the upper half of a float
 	packedOrder                                  Mem // of the doublewords, to undo what packing 32 of them to bytes does
 }
@@ -50,6 +51,7 @@ func newConstants() constants {
 		c.poly = append(c.poly, float(f))
 	}
 	c.absolute, c.lowestInt8, c.lowBytes = add(1<<31-1), add(0xffffff80), add(0x00ff00ff)
+	c.int8Most, c.smallestInt8 = float(127), float(0x1p-100)
 	c.integerOne, c.belowHalf, c.quietNaN = add(1), add(0x7fff), add(0x400000)
 	c.packedOrder = table.Offset(next)
 	for _, i := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {

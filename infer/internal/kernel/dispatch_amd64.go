@@ -174,26 +174,17 @@ func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint
 	}
 }
 
-// topBits is topBitsGeneric by the best means.
-func topBits(x *[Int8Block]float32) uint32 {
+// quantizeInt8 is quantizeInt8Generic by the best means.
+func quantizeInt8(q []int8, x, scales []float32, sums []int32) {
+	n := len(x) / Int8Block
+	_ = q[n*Int8Block-1]
+	_, _ = scales[n-1], sums[n-1]
 	switch isa.Current() {
 	case isa.AVX512:
-		return topBitsAVX512(&x[0])
+		quantizeInt8AVX512(&q[0], &x[0], &scales[0], &sums[0], n)
 	case isa.AVX2:
-		return topBitsAVX2(&x[0])
+		quantizeInt8AVX2(&q[0], &x[0], &scales[0], &sums[0], n)
 	default:
-		return topBitsGeneric(x)
-	}
-}
-
-// roundInt8 is roundInt8Generic by the best means.
-func roundInt8(q *[Int8Block]int8, x *[Int8Block]float32, factor float32) int32 {
-	switch isa.Current() {
-	case isa.AVX512:
-		return roundInt8AVX512(&q[0], &x[0], factor)
-	case isa.AVX2:
-		return roundInt8AVX2(&q[0], &x[0], factor)
-	default:
-		return roundInt8Generic(q, x, factor)
+		quantizeInt8Generic(q, x, scales, sums)
 	}
 }

@@ -10,10 +10,8 @@ func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint
 	tilesInt8Generic(c, a, starts, scales, b, rightScales)
 }
 
-func topBits(x *[Int8Block]float32) uint32 { return topBitsGeneric(x) }
-
-func roundInt8(q *[Int8Block]int8, x *[Int8Block]float32, factor float32) int32 {
-	return roundInt8Generic(q, x, factor)
+func quantizeInt8(q []int8, x, scales []float32, sums []int32) {
+	quantizeInt8Generic(q, x, scales, sums)
 }
 
 func hasBF16() bool { return false }

@@ -7,7 +7,7 @@ import (
 
 // Int8Block is how many neighbouring elements of a row share a scale in
 // [LeftInt8] and [RightInt8]. What is left of a row is a shorter block.
-const Int8Block = 128
+const Int8Block = 64
 
 // group is how many neighbouring elements of a row stay together when packed:
 // those that one instruction multiplies and adds up.
@@ -50,18 +50,21 @@ func (a *LeftInt8) Reset(m, k int) {
 // Put quantizes a row. Rows may be put concurrently.
 func (a *LeftInt8) Put(row int, src []float32) {
 	src = src[:a.k]
-	var q [Int8Block]int8
+	var q quantized
 	rows := a.panels * TileRows
 	panel, r := row/TileRows, row%TileRows
-	for b := range a.blocks {
-		first := b * Int8Block
-		depth := min(Int8Block, a.padded-first)
-		scale, sum := quantizeInt8(&q, src[first:min(a.k, first+depth)])
-		a.scales[b*rows+row] = scale
-		a.starts[b*rows+row] = -weightZero * sum
-		dst := a.values[first*rows+panel*depth*TileRows+group*r:]
-		for i := 0; i < depth; i += group {
-			*(*[group]int8)(dst[i*TileRows:]) = *(*[group]int8)(q[i:])
+	for start := 0; start < a.k; start += quantizeMost {
+		q.quantize(src[start:min(a.k, start+quantizeMost)])
+		for first := start; first < min(a.padded, start+quantizeMost); first += Int8Block {
+			at := (first - start) / Int8Block
+			a.scales[first/Int8Block*rows+row] = q.scales[at]
+			a.starts[first/Int8Block*rows+row] = -weightZero * q.sums[at]
+			depth := min(Int8Block, a.padded-first)
+			values := q.values[at*Int8Block:][:depth]
+			dst := a.values[first*rows+panel*depth*TileRows+group*r:]
+			for i := 0; i < depth; i += group {
+				*(*[group]int8)(dst[i*TileRows:]) = *(*[group]int8)(values[i:])
+			}
 		}
 	}
 }
@@ -87,17 +90,21 @@ func (b *RightInt8) Reset(n, k int) {
 // Put quantizes a row. Rows may be put concurrently.
 func (b *RightInt8) Put(row int, src []float32) {
 	src = src[:b.k]
-	var q [Int8Block]int8
+	var q quantized
 	panel, r := row/TileCols, row%TileCols
-	for block := range b.blocks {
-		first := block * Int8Block
-		depth := min(Int8Block, b.padded-first)
-		scale, _ := quantizeInt8(&q, src[first:min(b.k, first+depth)])
-		b.scales[(panel*b.blocks+block)*TileCols+r] = scale
-		dst := b.values[(panel*b.padded+first)*TileCols+group*r:]
-		for i := 0; i < depth; i += group {
-			v := uint32(uint8(q[i])) | uint32(uint8(q[i+1]))<<8 | uint32(uint8(q[i+2]))<<16 | uint32(uint8(q[i+3]))<<24
-			binary.LittleEndian.PutUint32(dst[i*TileCols:], v^0x80808080)
+	for start := 0; start < b.k; start += quantizeMost {
+		q.quantize(src[start:min(b.k, start+quantizeMost)])
+		for first := start; first < min(b.padded, start+quantizeMost); first += Int8Block {
+			at := (first - start) / Int8Block
+			b.scales[(panel*b.blocks+first/Int8Block)*TileCols+r] = q.scales[at]
+			depth := min(Int8Block, b.padded-first)
+			values := q.values[at*Int8Block:][:depth]
+			dst := b.values[(panel*b.padded+first)*TileCols+group*r:]
+			for i := 0; i < depth; i += group {
+				x := (*[group]int8)(values[i:])
+				v := uint32(uint8(x[0])) | uint32(uint8(x[1]))<<8 | uint32(uint8(x[2]))<<16 | uint32(uint8(x[3]))<<24
+				binary.LittleEndian.PutUint32(dst[i*TileCols:], v^0x80808080)
+			}
 		}
 	}
 }
@@ -183,51 +190,54 @@ func tilesInt8Generic(c []float32, a []int8, starts []int32, scales []float32, b
 // the reciprocal of a scale finite.
 const smallestInt8 = 0x1p-100
 
-// quantizeInt8 quantizes a block, or what is left of a row, to scale·q, and
-// returns the sum of the integers. The rest of q becomes 0.
-//
-// The scale is the largest magnitude divided by 127; x/scale is rounded to the
-// nearest integer, of two the even one. If there is a NaN the scale is NaN, if
-// there is an infinity it is infinite, so that neither is lost.
-func quantizeInt8(q *[Int8Block]int8, x []float32) (scale float32, sum int32) {
-	if len(x) < Int8Block {
+// quantizeMost is how many elements are quantized at a time.
+const quantizeMost = 16 * Int8Block
+
+// quantized is a part of a row: integers, and the scales and sums of its blocks.
+type quantized struct {
+	values [quantizeMost]int8
+	scales [quantizeMost / Int8Block]float32
+	sums   [quantizeMost / Int8Block]int32
+}
+
+// quantize quantizes a part of a row. The rest of its last block becomes 0.
+func (q *quantized) quantize(x []float32) {
+	blocks := len(x) / Int8Block
+	if blocks > 0 {
+		quantizeInt8(q.values[:blocks*Int8Block], x[:blocks*Int8Block], q.scales[:], q.sums[:])
+	}
+	if rest := x[blocks*Int8Block:]; len(rest) > 0 {
 		var whole [Int8Block]float32
-		copy(whole[:], x)
-		return quantizeBlockInt8(q, &whole)
+		copy(whole[:], rest)
+		quantizeInt8(q.values[blocks*Int8Block:][:Int8Block], whole[:], q.scales[blocks:], q.sums[blocks:])
 	}
-	return quantizeBlockInt8(q, (*[Int8Block]float32)(x))
 }
 
-func quantizeBlockInt8(q *[Int8Block]int8, values *[Int8Block]float32) (scale float32, sum int32) {
-	top := math.Float32frombits(topBits(values))
-	if top < smallestInt8 {
-		return 0, roundInt8(q, values, 0)
-	}
-	return top / 127, roundInt8(q, values, 127/top)
-}
-
-// topBitsGeneric returns the largest magnitude, as bits: so they have the same
-// order, with NaN above all.
-func topBitsGeneric(x *[Int8Block]float32) uint32 {
-	var top uint32
-	for _, v := range x {
-		top = max(top, math.Float32bits(v)&^(1<<31))
-	}
-	return top
-}
-
-// roundInt8Generic rounds x times factor, of which the magnitude is at most 127 or NaN,
-// and returns the sum of the integers. NaN becomes -128, as CVTPS2DQ and
-// saturation make of it.
-func roundInt8Generic(q *[Int8Block]int8, x *[Int8Block]float32, factor float32) int32 {
-	var sum int32
-	for i, v := range x {
-		r := math.RoundToEven(float64(v * factor))
-		if math.IsNaN(r) {
-			r = math.MinInt8
+// quantizeInt8Generic quantizes whole blocks to scale·q. The scale is the largest
+// magnitude divided by 127; x/scale is rounded to the nearest integer, of two
+// the even one. If there is a NaN the scale is NaN, if there is an infinity it
+// is infinite, so that neither is lost.
+func quantizeInt8Generic(q []int8, x, scales []float32, sums []int32) {
+	for b := range len(x) / Int8Block {
+		block := x[b*Int8Block:][:Int8Block]
+		var bits uint32 // of magnitudes, which have the same order, with NaN above all
+		for _, v := range block {
+			bits = max(bits, math.Float32bits(v)&^(1<<31))
 		}
-		q[i] = int8(r)
-		sum += int32(q[i])
+		top := math.Float32frombits(bits)
+		scale, inverse := top/127, 127/top
+		if top < smallestInt8 {
+			scale, inverse = 0, 0
+		}
+		var sum int32
+		for i, v := range block {
+			r := math.RoundToEven(float64(v * inverse))
+			if math.IsNaN(r) {
+				r = math.MinInt8 // as CVTPS2DQ and saturation make of it
+			}
+			q[b*Int8Block+i] = int8(r)
+			sum += int32(r)
+		}
+		scales[b], sums[b] = scale, sum
 	}
-	return sum
 }

@@ -736,63 +736,95 @@ DATA constants<>+1008(SB)/4, $0x00ff00ff
 DATA constants<>+1012(SB)/4, $0x00ff00ff
 DATA constants<>+1016(SB)/4, $0x00ff00ff
 DATA constants<>+1020(SB)/4, $0x00ff00ff
-DATA constants<>+1024(SB)/4, $0x00000001
-DATA constants<>+1028(SB)/4, $0x00000001
-DATA constants<>+1032(SB)/4, $0x00000001
-DATA constants<>+1036(SB)/4, $0x00000001
-DATA constants<>+1040(SB)/4, $0x00000001
-DATA constants<>+1044(SB)/4, $0x00000001
-DATA constants<>+1048(SB)/4, $0x00000001
-DATA constants<>+1052(SB)/4, $0x00000001
-DATA constants<>+1056(SB)/4, $0x00000001
-DATA constants<>+1060(SB)/4, $0x00000001
-DATA constants<>+1064(SB)/4, $0x00000001
-DATA constants<>+1068(SB)/4, $0x00000001
-DATA constants<>+1072(SB)/4, $0x00000001
-DATA constants<>+1076(SB)/4, $0x00000001
-DATA constants<>+1080(SB)/4, $0x00000001
-DATA constants<>+1084(SB)/4, $0x00000001
-DATA constants<>+1088(SB)/4, $0x00007fff
-DATA constants<>+1092(SB)/4, $0x00007fff
-DATA constants<>+1096(SB)/4, $0x00007fff
-DATA constants<>+1100(SB)/4, $0x00007fff
-DATA constants<>+1104(SB)/4, $0x00007fff
-DATA constants<>+1108(SB)/4, $0x00007fff
-DATA constants<>+1112(SB)/4, $0x00007fff
-DATA constants<>+1116(SB)/4, $0x00007fff
-DATA constants<>+1120(SB)/4, $0x00007fff
-DATA constants<>+1124(SB)/4, $0x00007fff
-DATA constants<>+1128(SB)/4, $0x00007fff
-DATA constants<>+1132(SB)/4, $0x00007fff
-DATA constants<>+1136(SB)/4, $0x00007fff
-DATA constants<>+1140(SB)/4, $0x00007fff
-DATA constants<>+1144(SB)/4, $0x00007fff
-DATA constants<>+1148(SB)/4, $0x00007fff
-DATA constants<>+1152(SB)/4, $0x00400000
-DATA constants<>+1156(SB)/4, $0x00400000
-DATA constants<>+1160(SB)/4, $0x00400000
-DATA constants<>+1164(SB)/4, $0x00400000
-DATA constants<>+1168(SB)/4, $0x00400000
-DATA constants<>+1172(SB)/4, $0x00400000
-DATA constants<>+1176(SB)/4, $0x00400000
-DATA constants<>+1180(SB)/4, $0x00400000
-DATA constants<>+1184(SB)/4, $0x00400000
-DATA constants<>+1188(SB)/4, $0x00400000
-DATA constants<>+1192(SB)/4, $0x00400000
-DATA constants<>+1196(SB)/4, $0x00400000
-DATA constants<>+1200(SB)/4, $0x00400000
-DATA constants<>+1204(SB)/4, $0x00400000
-DATA constants<>+1208(SB)/4, $0x00400000
-DATA constants<>+1212(SB)/4, $0x00400000
-DATA constants<>+1216(SB)/4, $0x00000000
-DATA constants<>+1220(SB)/4, $0x00000004
-DATA constants<>+1224(SB)/4, $0x00000001
-DATA constants<>+1228(SB)/4, $0x00000005
-DATA constants<>+1232(SB)/4, $0x00000002
-DATA constants<>+1236(SB)/4, $0x00000006
-DATA constants<>+1240(SB)/4, $0x00000003
-DATA constants<>+1244(SB)/4, $0x00000007
-GLOBL constants<>(SB), RODATA|NOPTR, $1248
+DATA constants<>+1024(SB)/4, $0x42fe0000
+DATA constants<>+1028(SB)/4, $0x42fe0000
+DATA constants<>+1032(SB)/4, $0x42fe0000
+DATA constants<>+1036(SB)/4, $0x42fe0000
+DATA constants<>+1040(SB)/4, $0x42fe0000
+DATA constants<>+1044(SB)/4, $0x42fe0000
+DATA constants<>+1048(SB)/4, $0x42fe0000
+DATA constants<>+1052(SB)/4, $0x42fe0000
+DATA constants<>+1056(SB)/4, $0x42fe0000
+DATA constants<>+1060(SB)/4, $0x42fe0000
+DATA constants<>+1064(SB)/4, $0x42fe0000
+DATA constants<>+1068(SB)/4, $0x42fe0000
+DATA constants<>+1072(SB)/4, $0x42fe0000
+DATA constants<>+1076(SB)/4, $0x42fe0000
+DATA constants<>+1080(SB)/4, $0x42fe0000
+DATA constants<>+1084(SB)/4, $0x42fe0000
+DATA constants<>+1088(SB)/4, $0x0d800000
+DATA constants<>+1092(SB)/4, $0x0d800000
+DATA constants<>+1096(SB)/4, $0x0d800000
+DATA constants<>+1100(SB)/4, $0x0d800000
+DATA constants<>+1104(SB)/4, $0x0d800000
+DATA constants<>+1108(SB)/4, $0x0d800000
+DATA constants<>+1112(SB)/4, $0x0d800000
+DATA constants<>+1116(SB)/4, $0x0d800000
+DATA constants<>+1120(SB)/4, $0x0d800000
+DATA constants<>+1124(SB)/4, $0x0d800000
+DATA constants<>+1128(SB)/4, $0x0d800000
+DATA constants<>+1132(SB)/4, $0x0d800000
+DATA constants<>+1136(SB)/4, $0x0d800000
+DATA constants<>+1140(SB)/4, $0x0d800000
+DATA constants<>+1144(SB)/4, $0x0d800000
+DATA constants<>+1148(SB)/4, $0x0d800000
+DATA constants<>+1152(SB)/4, $0x00000001
+DATA constants<>+1156(SB)/4, $0x00000001
+DATA constants<>+1160(SB)/4, $0x00000001
+DATA constants<>+1164(SB)/4, $0x00000001
+DATA constants<>+1168(SB)/4, $0x00000001
+DATA constants<>+1172(SB)/4, $0x00000001
+DATA constants<>+1176(SB)/4, $0x00000001
+DATA constants<>+1180(SB)/4, $0x00000001
+DATA constants<>+1184(SB)/4, $0x00000001
+DATA constants<>+1188(SB)/4, $0x00000001
+DATA constants<>+1192(SB)/4, $0x00000001
+DATA constants<>+1196(SB)/4, $0x00000001
+DATA constants<>+1200(SB)/4, $0x00000001
+DATA constants<>+1204(SB)/4, $0x00000001
+DATA constants<>+1208(SB)/4, $0x00000001
+DATA constants<>+1212(SB)/4, $0x00000001
+DATA constants<>+1216(SB)/4, $0x00007fff
+DATA constants<>+1220(SB)/4, $0x00007fff
+DATA constants<>+1224(SB)/4, $0x00007fff
+DATA constants<>+1228(SB)/4, $0x00007fff
+DATA constants<>+1232(SB)/4, $0x00007fff
+DATA constants<>+1236(SB)/4, $0x00007fff
+DATA constants<>+1240(SB)/4, $0x00007fff
+DATA constants<>+1244(SB)/4, $0x00007fff
+DATA constants<>+1248(SB)/4, $0x00007fff
+DATA constants<>+1252(SB)/4, $0x00007fff
+DATA constants<>+1256(SB)/4, $0x00007fff
+DATA constants<>+1260(SB)/4, $0x00007fff
+DATA constants<>+1264(SB)/4, $0x00007fff
+DATA constants<>+1268(SB)/4, $0x00007fff
+DATA constants<>+1272(SB)/4, $0x00007fff
+DATA constants<>+1276(SB)/4, $0x00007fff
+DATA constants<>+1280(SB)/4, $0x00400000
+DATA constants<>+1284(SB)/4, $0x00400000
+DATA constants<>+1288(SB)/4, $0x00400000
+DATA constants<>+1292(SB)/4, $0x00400000
+DATA constants<>+1296(SB)/4, $0x00400000
+DATA constants<>+1300(SB)/4, $0x00400000
+DATA constants<>+1304(SB)/4, $0x00400000
+DATA constants<>+1308(SB)/4, $0x00400000
+DATA constants<>+1312(SB)/4, $0x00400000
+DATA constants<>+1316(SB)/4, $0x00400000
+DATA constants<>+1320(SB)/4, $0x00400000
+DATA constants<>+1324(SB)/4, $0x00400000
+DATA constants<>+1328(SB)/4, $0x00400000
+DATA constants<>+1332(SB)/4, $0x00400000
+DATA constants<>+1336(SB)/4, $0x00400000
+DATA constants<>+1340(SB)/4, $0x00400000
+DATA constants<>+1344(SB)/4, $0x00000000
+DATA constants<>+1348(SB)/4, $0x00000004
+DATA constants<>+1352(SB)/4, $0x00000001
+DATA constants<>+1356(SB)/4, $0x00000005
+DATA constants<>+1360(SB)/4, $0x00000002
+DATA constants<>+1364(SB)/4, $0x00000006
+DATA constants<>+1368(SB)/4, $0x00000003
+DATA constants<>+1372(SB)/4, $0x00000007
+GLOBL constants<>(SB), RODATA|NOPTR, $1376
 
 // func maxLanesAVX2(x *float32, n int, lanes *float32)
 // Requires: AVX
@@ -909,56 +941,38 @@ done:
 	VZEROUPPER
 	RET
 
-// func topBitsAVX2(x *float32) uint32
+// func quantizeInt8AVX2(q *int8, x *float32, scales *float32, sums *int32, n int)
 // Requires: AVX, AVX2
-TEXT ·topBitsAVX2(SB), NOSPLIT, $0-12
-	MOVQ         x+0(FP), AX
-	VMOVUPS      (AX), Y0
-	VANDPS       constants<>+832(SB), Y0, Y0
-	VMOVUPS      32(AX), Y1
-	VANDPS       constants<>+832(SB), Y1, Y1
-	VMOVUPS      64(AX), Y2
-	VANDPS       constants<>+832(SB), Y2, Y2
-	VMOVUPS      96(AX), Y3
-	VANDPS       constants<>+832(SB), Y3, Y3
-	VMOVUPS      128(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      160(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      192(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      224(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
-	VMOVUPS      256(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      288(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      320(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      352(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
-	VMOVUPS      384(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y0, Y0
-	VMOVUPS      416(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y1, Y1
-	VMOVUPS      448(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y2, Y2
-	VMOVUPS      480(AX), Y4
-	VANDPS       constants<>+832(SB), Y4, Y4
-	VPMAXUD      Y4, Y3, Y3
-	VPMAXUD      Y2, Y0, Y0
-	VPMAXUD      Y3, Y1, Y1
+TEXT ·quantizeInt8AVX2(SB), NOSPLIT, $0-40
+	MOVQ q+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ sums+24(FP), BX
+	MOVQ n+32(FP), SI
+
+block:
+	VMOVUPS      (CX), Y2
+	VANDPS       constants<>+832(SB), Y2, Y0
+	VMOVUPS      32(CX), Y3
+	VANDPS       constants<>+832(SB), Y3, Y1
+	VPMAXUD      Y1, Y0, Y0
+	VMOVUPS      64(CX), Y4
+	VANDPS       constants<>+832(SB), Y4, Y1
+	VPMAXUD      Y1, Y0, Y0
+	VMOVUPS      96(CX), Y5
+	VANDPS       constants<>+832(SB), Y5, Y1
+	VPMAXUD      Y1, Y0, Y0
+	VMOVUPS      128(CX), Y6
+	VANDPS       constants<>+832(SB), Y6, Y1
+	VPMAXUD      Y1, Y0, Y0
+	VMOVUPS      160(CX), Y7
+	VANDPS       constants<>+832(SB), Y7, Y1
+	VPMAXUD      Y1, Y0, Y0
+	VMOVUPS      192(CX), Y8
+	VANDPS       constants<>+832(SB), Y8, Y1
+	VPMAXUD      Y1, Y0, Y0
+	VMOVUPS      224(CX), Y9
+	VANDPS       constants<>+832(SB), Y9, Y1
 	VPMAXUD      Y1, Y0, Y0
 	VEXTRACTI128 $0x01, Y0, X1
 	VPMAXUD      X1, X0, X0
@@ -966,113 +980,71 @@ TEXT ·topBitsAVX2(SB), NOSPLIT, $0-12
 	VPMAXUD      X1, X0, X0
 	VPSHUFD      $0x55, X0, X1
 	VPMAXUD      X1, X0, X0
-	VMOVD        X0, AX
+	VMOVSS       constants<>+1024(SB), X1
+	VDIVSS       X1, X0, X10
+	VDIVSS       X0, X1, X1
+	VCMPSS       $0x05, constants<>+1088(SB), X0, X0
+	VANDPS       X0, X10, X10
+	VANDPS       X0, X1, X1
+	VMOVSS       X10, (DX)
+	VBROADCASTSS X1, Y0
+	VMULPS       Y0, Y2, Y2
+	VCVTPS2DQ    Y2, Y2
+	VPMAXSD      constants<>+896(SB), Y2, Y2
+	VMOVAPS      Y2, Y1
+	VMULPS       Y0, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VPMAXSD      constants<>+896(SB), Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VMULPS       Y0, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPMAXSD      constants<>+896(SB), Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	VMULPS       Y0, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VPMAXSD      constants<>+896(SB), Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	VMULPS       Y0, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VPMAXSD      constants<>+896(SB), Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	VMULPS       Y0, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VPMAXSD      constants<>+896(SB), Y7, Y7
+	VPADDD       Y7, Y1, Y1
+	VMULPS       Y0, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPMAXSD      constants<>+896(SB), Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	VMULPS       Y0, Y9, Y9
+	VCVTPS2DQ    Y9, Y9
+	VPMAXSD      constants<>+896(SB), Y9, Y9
+	VPADDD       Y9, Y1, Y1
+	VMOVDQU      constants<>+1344(SB), Y0
+	VPACKSSDW    Y3, Y2, Y2
+	VPACKSSDW    Y5, Y4, Y4
+	VPACKSSWB    Y4, Y2, Y2
+	VPERMD       Y2, Y0, Y2
+	VMOVDQU      Y2, (AX)
+	VPACKSSDW    Y7, Y6, Y6
+	VPACKSSDW    Y9, Y8, Y8
+	VPACKSSWB    Y8, Y6, Y6
+	VPERMD       Y6, Y0, Y6
+	VMOVDQU      Y6, 32(AX)
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0xee, X1, X0
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0x55, X1, X0
+	VPADDD       X0, X1, X1
+	VMOVD        X1, (BX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          block
 	VZEROUPPER
-	MOVL         AX, ret+8(FP)
-	RET
-
-// func roundInt8AVX2(q *int8, x *float32, factor float32) int32
-// Requires: AVX, AVX2
-TEXT ·roundInt8AVX2(SB), NOSPLIT, $0-28
-	MOVQ         q+0(FP), AX
-	MOVQ         x+8(FP), CX
-	VBROADCASTSS factor+16(FP), Y0
-	VMOVUPS      constants<>+896(SB), Y1
-	VPXOR        X2, X2, X2
-	VMOVDQU      constants<>+1216(SB), Y3
-	VMULPS       (CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       32(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       64(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       96(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, (AX)
-	VMULPS       128(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       160(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       192(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       224(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 32(AX)
-	VMULPS       256(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       288(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       320(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       352(CX), Y0, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPMAXSD      Y1, Y7, Y7
-	VPADDD       Y7, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y7, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 64(AX)
-	VMULPS       384(CX), Y0, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPMAXSD      Y1, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMULPS       416(CX), Y0, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPMAXSD      Y1, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMULPS       448(CX), Y0, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPMAXSD      Y1, Y6, Y6
-	VPADDD       Y6, Y2, Y2
-	VMULPS       480(CX), Y0, Y0
-	VCVTPS2DQ    Y0, Y0
-	VPMAXSD      Y1, Y0, Y0
-	VPADDD       Y0, Y2, Y2
-	VPACKSSDW    Y5, Y4, Y4
-	VPACKSSDW    Y0, Y6, Y6
-	VPACKSSWB    Y6, Y4, Y4
-	VPERMD       Y4, Y3, Y4
-	VMOVDQU      Y4, 96(AX)
-	VEXTRACTI128 $0x01, Y2, X0
-	VPADDD       X0, X2, X2
-	VPSHUFD      $0xee, X2, X0
-	VPADDD       X0, X2, X2
-	VPSHUFD      $0x55, X2, X0
-	VPADDD       X0, X2, X2
-	VMOVD        X2, AX
-	VZEROUPPER
-	MOVL         AX, ret+24(FP)
 	RET
 
 // func maxLanesAVX512(x *float32, n int, lanes *float32)
@@ -1190,32 +1162,26 @@ done:
 	VZEROUPPER
 	RET
 
-// func topBitsAVX512(x *float32) uint32
+// func quantizeInt8AVX512(q *int8, x *float32, scales *float32, sums *int32, n int)
 // Requires: AVX, AVX2, AVX512DQ, AVX512F
-TEXT ·topBitsAVX512(SB), NOSPLIT, $0-12
-	MOVQ          x+0(FP), AX
-	VMOVUPS       (AX), Z0
-	VANDPS        constants<>+832(SB), Z0, Z0
-	VMOVUPS       64(AX), Z1
-	VANDPS        constants<>+832(SB), Z1, Z1
-	VMOVUPS       128(AX), Z2
-	VANDPS        constants<>+832(SB), Z2, Z2
-	VMOVUPS       192(AX), Z3
-	VANDPS        constants<>+832(SB), Z3, Z3
-	VMOVUPS       256(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z0, Z0
-	VMOVUPS       320(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z1, Z1
-	VMOVUPS       384(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z2, Z2
-	VMOVUPS       448(AX), Z4
-	VANDPS        constants<>+832(SB), Z4, Z4
-	VPMAXUD       Z4, Z3, Z3
-	VPMAXUD       Z2, Z0, Z0
-	VPMAXUD       Z3, Z1, Z1
+TEXT ·quantizeInt8AVX512(SB), NOSPLIT, $0-40
+	MOVQ q+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ sums+24(FP), BX
+	MOVQ n+32(FP), SI
+
+block:
+	VMOVUPS       (CX), Z2
+	VANDPS        constants<>+832(SB), Z2, Z0
+	VMOVUPS       64(CX), Z3
+	VANDPS        constants<>+832(SB), Z3, Z1
+	VPMAXUD       Z1, Z0, Z0
+	VMOVUPS       128(CX), Z4
+	VANDPS        constants<>+832(SB), Z4, Z1
+	VPMAXUD       Z1, Z0, Z0
+	VMOVUPS       192(CX), Z5
+	VANDPS        constants<>+832(SB), Z5, Z1
 	VPMAXUD       Z1, Z0, Z0
 	VEXTRACTI64X4 $0x01, Z0, Y1
 	VPMAXUD       Y1, Y0, Y0
@@ -1225,70 +1191,50 @@ TEXT ·topBitsAVX512(SB), NOSPLIT, $0-12
 	VPMAXUD       X1, X0, X0
 	VPSHUFD       $0x55, X0, X1
 	VPMAXUD       X1, X0, X0
-	VMOVD         X0, AX
-	VZEROUPPER
-	MOVL          AX, ret+8(FP)
-	RET
-
-// func roundInt8AVX512(q *int8, x *float32, factor float32) int32
-// Requires: AVX, AVX2, AVX512F
-TEXT ·roundInt8AVX512(SB), NOSPLIT, $0-28
-	MOVQ          q+0(FP), AX
-	MOVQ          x+8(FP), CX
-	VBROADCASTSS  factor+16(FP), Z0
-	VMOVUPS       constants<>+896(SB), Z1
-	VPXOR         X2, X2, X2
-	VMULPS        (CX), Z0, Z3
+	VMOVSS        constants<>+1024(SB), X1
+	VDIVSS        X1, X0, X6
+	VDIVSS        X0, X1, X1
+	VCMPSS        $0x05, constants<>+1088(SB), X0, X0
+	VANDPS        X0, X6, X6
+	VANDPS        X0, X1, X1
+	VMOVSS        X6, (DX)
+	VBROADCASTSS  X1, Z0
+	VMULPS        Z0, Z2, Z2
+	VCVTPS2DQ     Z2, Z2
+	VPMAXSD       constants<>+896(SB), Z2, Z2
+	VMOVAPS       Z2, Z1
+	VPMOVSDB      Z2, (AX)
+	VMULPS        Z0, Z3, Z3
 	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, (AX)
-	VMULPS        64(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
+	VPMAXSD       constants<>+896(SB), Z3, Z3
+	VPADDD        Z3, Z1, Z1
 	VPMOVSDB      Z3, 16(AX)
-	VMULPS        128(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 32(AX)
-	VMULPS        192(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 48(AX)
-	VMULPS        256(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 64(AX)
-	VMULPS        320(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 80(AX)
-	VMULPS        384(CX), Z0, Z3
-	VCVTPS2DQ     Z3, Z3
-	VPMAXSD       Z1, Z3, Z3
-	VPADDD        Z3, Z2, Z2
-	VPMOVSDB      Z3, 96(AX)
-	VMULPS        448(CX), Z0, Z0
-	VCVTPS2DQ     Z0, Z0
-	VPMAXSD       Z1, Z0, Z0
-	VPADDD        Z0, Z2, Z2
-	VPMOVSDB      Z0, 112(AX)
-	VEXTRACTI64X4 $0x01, Z2, Y0
-	VPADDD        Y0, Y2, Y2
-	VEXTRACTI128  $0x01, Y2, X0
-	VPADDD        X0, X2, X2
-	VPSHUFD       $0xee, X2, X0
-	VPADDD        X0, X2, X2
-	VPSHUFD       $0x55, X2, X0
-	VPADDD        X0, X2, X2
-	VMOVD         X2, AX
+	VMULPS        Z0, Z4, Z4
+	VCVTPS2DQ     Z4, Z4
+	VPMAXSD       constants<>+896(SB), Z4, Z4
+	VPADDD        Z4, Z1, Z1
+	VPMOVSDB      Z4, 32(AX)
+	VMULPS        Z0, Z5, Z5
+	VCVTPS2DQ     Z5, Z5
+	VPMAXSD       constants<>+896(SB), Z5, Z5
+	VPADDD        Z5, Z1, Z1
+	VPMOVSDB      Z5, 48(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y0
+	VPADDD        Y0, Y1, Y1
+	VEXTRACTI128  $0x01, Y1, X0
+	VPADDD        X0, X1, X1
+	VPSHUFD       $0xee, X1, X0
+	VPADDD        X0, X1, X1
+	VPSHUFD       $0x55, X1, X0
+	VPADDD        X0, X1, X1
+	VMOVD         X1, (BX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x04, DX
+	ADDQ          $0x04, BX
+	DECQ          SI
+	JNZ           block
 	VZEROUPPER
-	MOVL          AX, ret+24(FP)
 	RET
 
 // func tilesInt8AVX512(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int, panels int)
@@ -3139,9 +3085,9 @@ loop:
 	VMOVUPS   (CX), Z0
 	VCMPPS    $0x03, Z0, Z0, K1
 	VPSRLD    $0x10, Z0, Z1
-	VPANDD    constants<>+1024(SB), Z1, Z1
-	VPORD     constants<>+1152(SB), Z0, Z2
-	VPADDD    constants<>+1088(SB), Z1, Z1
+	VPANDD    constants<>+1152(SB), Z1, Z1
+	VPORD     constants<>+1280(SB), Z0, Z2
+	VPADDD    constants<>+1216(SB), Z1, Z1
 	VPADDD    Z1, Z0, Z0
 	VMOVDQA32 Z2, K1, Z0
 	VPSRLD    $0x10, Z0, Z0

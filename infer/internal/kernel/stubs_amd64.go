@@ -29,15 +29,10 @@ func expSumAVX2(x *float32, n int, scale float32, top float32, lanes *float32)
 //go:noescape
 func siluMulAVX2(gate *float32, up *float32, n int)
 
-// topBitsAVX2 returns the largest of 128 floats without their signs, as bits. It needs AVX2 and FMA.
+// quantizeInt8AVX2 quantizes n blocks of 64 floats. It needs AVX2 and FMA.
 //
 //go:noescape
-func topBitsAVX2(x *float32) uint32
-
-// roundInt8AVX2 rounds 128 floats times factor to integers and returns their sum. It needs AVX2 and FMA.
-//
-//go:noescape
-func roundInt8AVX2(q *int8, x *float32, factor float32) int32
+func quantizeInt8AVX2(q *int8, x *float32, scales *float32, sums *int32, n int)
 
 // maxLanesAVX512 raises lanes to the largest of every lane of x. n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
 //
@@ -54,15 +49,10 @@ func expSumAVX512(x *float32, n int, scale float32, top float32, lanes *float32)
 //go:noescape
 func siluMulAVX512(gate *float32, up *float32, n int)
 
-// topBitsAVX512 returns the largest of 128 floats without their signs, as bits. It needs AVX512F and AVX512DQ.
+// quantizeInt8AVX512 quantizes n blocks of 64 floats. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
-func topBitsAVX512(x *float32) uint32
-
-// roundInt8AVX512 rounds 128 floats times factor to integers and returns their sum. It needs AVX512F and AVX512DQ.
-//
-//go:noescape
-func roundInt8AVX512(q *int8, x *float32, factor float32) int32
+func quantizeInt8AVX512(q *int8, x *float32, scales *float32, sums *int32, n int)
 
 // tilesInt8AVX512 multiplies one block of panels of a, each of steps groups, and a panel of b. It needs AVX512F and VNNI.
 //
