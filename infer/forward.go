@@ -21,12 +21,8 @@ func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit f
 
 // forward is Forward; a session remembers the only chunk.
 func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session *Session, visit func(chunk, pos int, logits []float32)) error {
-	for c, chunk := range chunks {
-		for pos, id := range chunk {
-			if id < 0 || int(id) >= m.Vocabulary() {
-				return fmt.Errorf("token %d at position %d of chunk %d is not one of the vocabulary's %d", id, pos, c, m.Vocabulary())
-			}
-		}
+	if err := m.checkTokens(chunks); err != nil {
+		return err
 	}
 	p := &pass{m: m, session: session, workers: make([]worker, m.threads)}
 	total := len(chunks) * (m.blocks + 1)
@@ -61,6 +57,18 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session
 	return nil
 }
 
+// checkTokens reports the first token that the model does not know.
+func (m *Model) checkTokens(chunks [][]int32) error {
+	for c, chunk := range chunks {
+		for pos, id := range chunk {
+			if id < 0 || int(id) >= m.Vocabulary() {
+				return fmt.Errorf("token %d at position %d of chunk %d is not one of the vocabulary's %d", id, pos, c, m.Vocabulary())
+			}
+		}
+	}
+	return nil
+}
+
 // pass is one batch of chunks on their way through the layers. Their tokens
 // are rows, chunk after chunk.
 type pass struct {
@@ -71,12 +79,19 @@ type pass struct {
 	starts   []int // row of each chunk's first token
 	tokens   int
 	rotation rotation
+	beside   beside
 
 	x       []float32 // residual stream, tokens x width
 	normed  []float32 // the same, normalised; then the results of the heads
 	left    left
 	scratch []float32 // results of products
 	slab    slab
+}
+
+// beside is the memory that is taken beside that of the pass.
+type beside struct {
+	fixed    int64 // bytes
+	perToken int   // floats
 }
 
 // sizes returns how many floats normed, left and scratch take per token.
@@ -111,8 +126,8 @@ func (m *Model) workerBytes(chunk int) int64 {
 // begin takes as many of the chunks as fit in the memory, at least one.
 func (p *pass) begin(chunks [][]int32) {
 	normed, left, scratch := p.m.sizes()
-	perToken := int64(p.m.width+normed+left+scratch) * 4
-	room := p.m.memory - p.m.fixedBytes() - int64(len(p.workers))*p.m.workerBytes(len(chunks[0]))
+	perToken := int64(p.m.width+normed+left+scratch+p.beside.perToken) * 4
+	room := p.m.memory - p.m.fixedBytes() - p.beside.fixed - int64(len(p.workers))*p.m.workerBytes(len(chunks[0]))
 	p.chunks, p.starts, p.tokens = nil, nil, 0
 	longest := 0
 	for _, chunk := range chunks {

@@ -1,0 +1,244 @@
+package infer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Observer is told what happens to models in lock-step. What it is given may be
+// used only during the call. Residual is called by the goroutine of Lockstep, Logits
+// for different positions at the same time.
+type Observer struct {
+	// Residual, if not nil, is called before every layer, and after the last as if
+	// there were one more.
+	Residual func(Streams)
+	// Logits is called with the logits that a model has for the token after a
+	// position, and with those of the first model for the same token. At a
+	// position, the first model comes first.
+	Logits func(model, chunk, pos int, logits, reference []float32)
+}
+
+// Streams are the residual streams of a batch of chunks on their way into a layer.
+type Streams struct {
+	Layer  int
+	First  int         // number of the first of the chunks
+	Tokens int         // of all chunks
+	Models [][]float32 // of each model: Tokens x width
+}
+
+// ModelError is an error of one of the models in lock-step.
+type ModelError struct {
+	Model int // index of the model
+	Err   error
+}
+
+func (e *ModelError) Error() string { return fmt.Sprintf("model %d: %v", e.Model, e.Err) }
+func (e *ModelError) Unwrap() error { return e.Err }
+
+// Lockstep runs models of one shape side by side, layer by layer: all chunks pass a
+// layer of the first model, then the same layer of the second, and so on.
+// Chunks and positions are as in [Model.Forward], and so are the logits, to the
+// last bit. Options.Router and Options.Input of the models are called too,
+// within a layer in the order of the models; Options.Residual is not.
+//
+// Threads, memory and progress are those of the first model. Beside what
+// Forward counts, the memory holds a residual stream for each model and the
+// logits of one; each weight is read once for each batch of chunks, but those of
+// the output once for each group of positions whose logits fit. Lockstep returns how
+// long each model has computed, with the time it took to read its weights and
+// to look at its logits. The error wraps a *ModelError if it is that of one model.
+func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, o Observer) ([]time.Duration, error) {
+	first := models[0]
+	for i, m := range models {
+		if err := first.comparable(m); err != nil {
+			return nil, &ModelError{i, err}
+		}
+	}
+	if err := first.checkTokens(chunks); err != nil {
+		return nil, err
+	}
+	_, _, scratch := first.sizes()
+	s := &lockstep{
+		pass: pass{m: first, workers: make([]worker, first.threads), beside: beside{
+			fixed:    4 * minHeadRows * int64(first.Vocabulary()),
+			perToken: (len(models)-1)*first.width + scratch,
+		}},
+		models:   models,
+		streams:  make([][]float32, len(models)),
+		elapsed:  make([]time.Duration, len(models)),
+		observer: o,
+	}
+	total := len(models) * len(chunks) * (first.blocks + 1)
+	done := 0
+	step := func() {
+		done += len(s.chunks)
+		first.report(done, total)
+	}
+	for n := 0; n < len(chunks); n += len(s.chunks) {
+		if err := s.batch(ctx, chunks, n, max(0, from), step); err != nil {
+			return nil, err
+		}
+	}
+	return s.elapsed, nil
+}
+
+// comparable returns why m cannot run beside another model.
+func (m *Model) comparable(other *Model) error {
+	switch {
+	case m.hyper != other.hyper || !slices.Equal(m.ropeFactors, other.ropeFactors):
+		return errors.New("the hyper-parameters are not those of the first")
+	case m.Vocabulary() != other.Vocabulary():
+		return fmt.Errorf("the vocabulary has %d tokens, that of the first %d", other.Vocabulary(), m.Vocabulary())
+	case m.compute != other.compute:
+		return fmt.Errorf("computes %s, the first %s", other.compute, m.compute)
+	}
+	return nil
+}
+
+// lockstep is a pass that the models use in turn.
+type lockstep struct {
+	pass
+	models    []*Model
+	streams   [][]float32 // the residual stream of each model
+	reference []float32   // logits of the first model
+	elapsed   []time.Duration
+	observer  Observer
+}
+
+// inTurn calls f with the pass set to each of the models, then step.
+func (s *lockstep) inTurn(f func(model int) error, step func()) error {
+	for i, m := range s.models {
+		start := time.Now()
+		s.m, s.x = m, s.streams[i]
+		err := f(i)
+		s.elapsed[i] += time.Since(start)
+		if err != nil {
+			return &ModelError{i, err}
+		}
+		step()
+	}
+	return nil
+}
+
+// batch runs as many chunks as fit, from number first on.
+func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int, step func()) error {
+	s.m, s.x = s.models[0], s.streams[0]
+	s.begin(chunks[first:])
+	s.streams[0] = s.x
+	for i := range s.streams[1:] {
+		sized(&s.streams[i+1], len(s.x))
+	}
+	rows := s.rowsByToken()
+	if err := s.inTurn(func(int) error { return s.embedOnce(ctx, rows) }, func() {}); err != nil {
+		return err
+	}
+	for l := range s.models[0].layers {
+		s.tell(l, first)
+		err := s.inTurn(func(model int) error {
+			s.prefetch(model, l)
+			return s.layer(ctx, &s.m.layers[l])
+		}, step)
+		if err != nil {
+			return fmt.Errorf("layer %d: %w", l, err)
+		}
+	}
+	s.tell(len(s.models[0].layers), first)
+	return s.heads(ctx, first, from, step)
+}
+
+func (s *lockstep) tell(layer, first int) {
+	if s.observer.Residual != nil {
+		s.observer.Residual(Streams{layer, first, s.tokens, s.streams})
+	}
+}
+
+// prefetch has what is needed after a layer of a model read ahead: the same
+// layer of the next one.
+func (s *lockstep) prefetch(model, layer int) {
+	if model++; model == len(s.models) {
+		model, layer = 0, layer+1
+	}
+	if layer < len(s.models[model].layers) {
+		s.models[model].layers[layer].prefetch(s.models[model].src)
+	}
+}
+
+// rowsByToken returns where in the batch each token stands.
+func (s *lockstep) rowsByToken() map[int32][]int {
+	rows := make(map[int32][]int)
+	for c, chunk := range s.chunks {
+		for pos, id := range chunk {
+			rows[id] = append(rows[id], s.starts[c]+pos)
+		}
+	}
+	return rows
+}
+
+// embedOnce is embed for weights that are costly to read, such as those that
+// are quantized on the way: no row is read twice.
+func (p *pass) embedOnce(ctx context.Context, rows map[int32][]int) error {
+	width := p.m.width
+	ids := slices.Collect(maps.Keys(rows))
+	return parallel(ctx, p.workers, len(ids), func(w *worker, i int) error {
+		at := rows[ids[i]]
+		embedding := p.x[at[0]*width:][:width]
+		if err := p.m.read(w, embedding, p.m.embedding, int(ids[i]), 1); err != nil {
+			return err
+		}
+		for _, row := range at[1:] {
+			copy(p.x[row*width:], embedding)
+		}
+		return nil
+	})
+}
+
+// heads computes the logits of the positions from `from` on, of all models for
+// one group of them after the other.
+func (s *lockstep) heads(ctx context.Context, first, from int, step func()) error {
+	type place struct{ chunk, pos int }
+	var rows []int
+	var places []place
+	for c, chunk := range s.chunks {
+		for pos := from; pos < len(chunk); pos++ {
+			rows = append(rows, s.starts[c]+pos)
+			places = append(places, place{first + c, pos})
+		}
+	}
+	vocabulary := s.m.Vocabulary()
+	group := max(len(s.scratch)/vocabulary, minHeadRows)
+	for len(rows) > 0 {
+		n := min(group, len(rows))
+		err := s.inTurn(func(model int) error {
+			if err := s.normalize(ctx, s.m.outputNorm); err != nil {
+				return err
+			}
+			if err := s.pack(ctx, s.normed, s.m.width, rows[:n], s.m.output); err != nil {
+				return err
+			}
+			logits := sized(&s.scratch, n*vocabulary)
+			if model == 0 {
+				logits = sized(&s.reference, n*vocabulary)
+			}
+			if err := s.product(ctx, logits, n, s.m.output, false); err != nil {
+				return err
+			}
+			return parallel(ctx, s.workers, n, func(_ *worker, i int) error {
+				at := i * vocabulary
+				s.observer.Logits(model, places[i].chunk, places[i].pos, logits[at:][:vocabulary], s.reference[at:][:vocabulary])
+				return nil
+			})
+		}, func() {})
+		if err != nil {
+			return err
+		}
+		rows, places = rows[n:], places[n:]
+	}
+	for range s.models {
+		step()
+	}
+	return nil
+}

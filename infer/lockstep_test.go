@@ -1,0 +1,160 @@
+package infer_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
+)
+
+// engines makes models of the sources ready to run.
+func engines(t *testing.T, opts infer.Options, sources ...*source) []*infer.Model {
+	t.Helper()
+	var models []*infer.Model
+	for _, src := range sources {
+		m, err := infer.New(src, opts)
+		require.NoError(t, err)
+		models = append(models, m)
+	}
+	return models
+}
+
+func TestLockstepIsForwardForEachModel(t *testing.T) {
+	for name, change := range map[string]func(*spec){
+		"dense":        func(*spec) {},
+		"mixture":      func(s *spec) { s.experts, s.used = 4, 2 },
+		"tied, biased": func(s *spec) { s.tied, s.biased = true, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := small
+			change(&s)
+			sources := []*source{s.build(1), s.build(2), s.build(3)}
+			chunks := s.chunks(30, 7, 110, 12, 1)
+			isatest.ForEach(t, func(t *testing.T) {
+				for _, opts := range []infer.Options{{Threads: 2}, {Threads: 1, Memory: 1}} {
+					for _, from := range []int{0, 5} {
+						var want [][][][]float32
+						for _, src := range sources {
+							want = append(want, forward(t, src, infer.Options{}, chunks, from))
+						}
+						var mu sync.Mutex
+						got := make([][][][]float32, len(sources))
+						for i := range got {
+							got[i] = make([][][]float32, len(chunks))
+							for c, chunk := range chunks {
+								if n := len(chunk) - from; n > 0 {
+									got[i][c] = make([][]float32, n)
+								}
+							}
+						}
+						elapsed, err := infer.Lockstep(t.Context(), engines(t, opts, sources...), chunks, from, infer.Observer{
+							Logits: func(model, chunk, pos int, logits, reference []float32) {
+								mu.Lock()
+								defer mu.Unlock()
+								got[model][chunk][pos-from] = slices.Clone(logits)
+								if !slices.Equal(reference, got[0][chunk][pos-from]) {
+									t.Errorf("the reference of model %d at chunk %d, position %d is not the first model's", model, chunk, pos)
+								}
+							},
+						})
+						require.NoError(t, err)
+						require.Len(t, elapsed, len(sources))
+						require.Equal(t, want, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestLockstepShowsResiduals compares what Lockstep shows with what Forward does.
+func TestLockstepShowsResiduals(t *testing.T) {
+	s := small
+	s.layers = 3
+	sources := []*source{s.build(1), s.build(2)}
+	chunks := s.chunks(9, 4)
+	type place struct{ model, layer, first int }
+	collect := func(memory int64) map[place][]float32 {
+		got := make(map[place][]float32)
+		_, err := infer.Lockstep(t.Context(), engines(t, infer.Options{Memory: memory}, sources...), chunks, 0, infer.Observer{
+			Residual: func(s infer.Streams) {
+				for model, x := range s.Models {
+					require.Len(t, x, s.Tokens*small.width)
+					got[place{model, s.Layer, s.First}] = slices.Clone(x)
+				}
+			},
+			Logits: func(int, int, int, []float32, []float32) {},
+		})
+		require.NoError(t, err)
+		return got
+	}
+	together, apart := collect(0), collect(1)
+	require.Len(t, together, 2*4)
+	require.Len(t, apart, 2*2*4)
+	for model, src := range sources {
+		opts := infer.Options{Residual: func(r infer.Residual) {
+			want := slices.Concat(r.Chunks...)
+			require.Equal(t, want, together[place{model, r.Layer, 0}])
+			require.Equal(t, want, slices.Concat(apart[place{model, r.Layer, 0}], apart[place{model, r.Layer, 1}]))
+		}}
+		forward(t, src, opts, chunks, 0)
+	}
+	require.NotEqual(t, together[place{0, 2, 0}], together[place{0, 3, 0}], "after the last layer")
+}
+
+func TestLockstepReportsProgress(t *testing.T) {
+	var steps []int
+	total := 0
+	models := engines(t, infer.Options{Memory: 1, Progress: func(done, n int) {
+		steps = append(steps, done)
+		total = n
+	}}, small.build(5), small.build(6))
+	_, err := infer.Lockstep(t.Context(), models, small.chunks(4, 4), 0, infer.Observer{Logits: func(int, int, int, []float32, []float32) {}})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, steps)
+	require.Equal(t, 12, total)
+}
+
+func TestLockstepErrors(t *testing.T) {
+	silent := infer.Observer{Logits: func(int, int, int, []float32, []float32) {}}
+	failed := func(model int, sources []*source, tokens ...int32) error {
+		t.Helper()
+		_, err := infer.Lockstep(t.Context(), engines(t, infer.Options{}, sources...), [][]int32{tokens}, 0, silent)
+		var e *infer.ModelError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, model, e.Model)
+		return err
+	}
+	src := small.build(1)
+	for name, change := range map[string]func(*spec){
+		"hyper-parameters": func(s *spec) { s.layers = 1 },
+		"vocabulary":       func(s *spec) { s.vocabulary++ },
+	} {
+		other := small
+		change(&other)
+		require.ErrorContains(t, failed(1, []*source{src, other.build(2)}, 1), name)
+	}
+	broken := small.build(3)
+	broken.readErr = errors.New("the disk is on fire")
+	require.ErrorIs(t, failed(2, []*source{src, src, broken}, 1, 2), broken.readErr)
+
+	models := engines(t, infer.Options{}, src, src)
+	_, err := infer.Lockstep(t.Context(), models, [][]int32{{1}, {0, -1}}, 0, silent)
+	require.ErrorContains(t, err, "position 1 of chunk 1")
+	exact, err := infer.New(src, infer.Options{})
+	require.NoError(t, err)
+	int8, err := infer.New(src, infer.Options{Compute: infer.Int8})
+	require.NoError(t, err)
+	_, err = infer.Lockstep(t.Context(), []*infer.Model{exact, int8}, [][]int32{{1}}, 0, silent)
+	require.ErrorContains(t, err, "computes int8, the first exact")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = infer.Lockstep(cancelled, models, [][]int32{{1}}, 0, silent)
+	require.ErrorIs(t, err, context.Canceled)
+}
