@@ -44,6 +44,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			mergeCommand(),
 			moeCommand(),
 			perplexityCommand(),
+			driftCommand(),
 			tokenizeCommand(),
 			inspectCommand(),
 			hashCommand(),

@@ -1,0 +1,466 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+// driftTypes are measured where neither types nor candidates are named.
+const driftTypes = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,IQ4_XS,Q3_K_M,Q2_K"
+
+func driftCommand() *cli.Command {
+	var texts, candidates []string
+	text := one(func(s string) (string, error) { return s, nil })
+	return &cli.Command{
+		Name:      "drift",
+		Usage:     "how far each way to quantize a model takes it from the original",
+		ArgsUsage: "MODEL",
+		Description: "Runs the model and all candidates side by side on the texts, and compares what they predict.\n" +
+			"Types are quantized on the way; nothing is written but the reports that are asked for.",
+		Flags: append(append([]cli.Flag{
+			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, text, "f"),
+			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes},
+			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &candidates, text),
+			imatrixFlag(),
+			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
+			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as the 95 % intervals of all divergences are apart"},
+			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window, the second half of which is scored"},
+			&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of each text; 0 is all"},
+			computeFlag(), memoryFlag(), forceFlag(), threadsFlag(),
+		}, progressFlags()...), jsonFlag()),
+		Action: func(c *cli.Context) error { return measureDrift(c, texts, candidates) },
+	}
+}
+
+type driftReport struct {
+	Model      string           `json:"model"`
+	Base       driftBase        `json:"base"`
+	Texts      []driftText      `json:"texts"`
+	Ctx        int              `json:"ctx"`
+	Compute    string           `json:"compute"`
+	Imatrix    string           `json:"imatrix,omitempty"`
+	Floor      driftFloor       `json:"floor"`
+	Candidates []driftCandidate `json:"candidates"`
+}
+
+type driftBase struct {
+	Type            string          `json:"type"`
+	Bytes           int64           `json:"bytes"`
+	BPW             float64         `json:"bpw"`
+	PPL             float64         `json:"ppl"`
+	PPLError        float64         `json:"ppl_error"`
+	Seconds         float64         `json:"seconds"`
+	TokensPerSecond float64         `json:"tokens_per_second"`
+	ByText          []driftBaseText `json:"by_text"`
+}
+
+type driftBaseText struct {
+	File     string  `json:"file"`
+	PPL      float64 `json:"ppl"`
+	PPLError float64 `json:"ppl_error"`
+}
+
+type driftText struct {
+	File         string `json:"file"`
+	SHA256       string `json:"sha256"`
+	Chunks       int    `json:"chunks"`
+	ScoredTokens int    `json:"scored_tokens"`
+}
+
+// driftFloor is the base against itself.
+type driftFloor struct {
+	KLD          float64 `json:"kld_mean"`
+	KLDMax       float64 `json:"kld_max"`
+	SameTop      float64 `json:"same_top"`
+	ScoredTokens int     `json:"scored_tokens"`
+}
+
+type driftCandidate struct {
+	Name  string  `json:"name"`
+	Type  string  `json:"type"`
+	Bytes int64   `json:"bytes"`
+	BPW   float64 `json:"bpw"`
+	driftMeasures
+	// Seconds includes quantizing what is quantized on the way.
+	Seconds         float64           `json:"seconds"`
+	TokensPerSecond float64           `json:"tokens_per_second"`
+	ByText          []driftTextResult `json:"by_text"`
+}
+
+type driftTextResult struct {
+	File string `json:"file"`
+	driftMeasures
+}
+
+// driftMeasures are those of drift.Measures.
+type driftMeasures struct {
+	PPL            float64  `json:"ppl"`
+	PPLError       float64  `json:"ppl_error"`
+	PPLRatio       float64  `json:"ppl_ratio"`
+	PPLRatioError  float64  `json:"ppl_ratio_error"`
+	Correlation    *float64 `json:"nll_correlation"` // null where there is none
+	KLD            float64  `json:"kld_mean"`
+	KLDError       float64  `json:"kld_error"`
+	KLDP50         float64  `json:"kld_p50"`
+	KLDP90         float64  `json:"kld_p90"`
+	KLDP95         float64  `json:"kld_p95"`
+	KLDP99         float64  `json:"kld_p99"`
+	KLDP999        float64  `json:"kld_p999"`
+	KLDMax         float64  `json:"kld_max"`
+	SameTop        float64  `json:"same_top"`
+	SameTopError   float64  `json:"same_top_error"`
+	RMSDeltaP      float64  `json:"rms_delta_p"`
+	RMSDeltaPError float64  `json:"rms_delta_p_error"`
+	// Router is the mean of that of the layers, null without experts.
+	Router *float64     `json:"router_agreement"`
+	Layers []driftLayer `json:"layers"`
+	// Embedding is the relative error of what goes into the first layer.
+	Embedding float64 `json:"embedding_error"`
+}
+
+type driftLayer struct {
+	Layer int `json:"layer"`
+	// Hidden is the relative error of what comes out of the layer.
+	Hidden float64 `json:"hidden_error"`
+	// The parts of the tokens that the router sends to the same experts as the
+	// original, and to the same one first. Null without experts.
+	SameExperts     *float64 `json:"same_experts"`
+	SameFirstExpert *float64 `json:"same_first_expert"`
+}
+
+func newDriftMeasures(m drift.Measures) driftMeasures {
+	measures := driftMeasures{
+		PPL: m.PPL, PPLError: m.PPLError,
+		PPLRatio: m.Ratio, PPLRatioError: m.RatioError,
+		KLD: m.KLD, KLDError: m.KLDError,
+		KLDP50: m.P50, KLDP90: m.P90, KLDP95: m.P95, KLDP99: m.P99, KLDP999: m.P999, KLDMax: m.Max,
+		SameTop: m.SameTop, SameTopError: m.SameTopError,
+		RMSDeltaP: m.RMSDeltaP, RMSDeltaPError: m.RMSDeltaPError,
+		Embedding: m.Hidden[0],
+	}
+	if !math.IsNaN(m.Correlation) {
+		measures.Correlation = &m.Correlation
+	}
+	if m.Routing != nil {
+		router := m.Router()
+		measures.Router = &router
+	}
+	for i, hidden := range m.Hidden[1:] {
+		layer := driftLayer{Layer: i, Hidden: hidden}
+		if m.Routing != nil {
+			layer.SameExperts, layer.SameFirstExpert = &m.Routing[i].Experts, &m.Routing[i].First
+		}
+		measures.Layers = append(measures.Layers, layer)
+	}
+	return measures
+}
+
+func measureDrift(c *cli.Context, files, candidates []string) (err error) {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return usagef(c, "a text is needed: --file FILE")
+	}
+	compute, err := infer.ParseCompute(c.String("compute"))
+	if err != nil {
+		return usageError{c.Command.Name, err}
+	}
+	types, err := driftFileTypes(c, candidates)
+	if err != nil {
+		return err
+	}
+	page := c.String("markdown")
+	if _, err := os.Lstat(page); err == nil && !c.Bool("force") { // known before the work
+		return fmt.Errorf("%s: %w: use --force to overwrite it", page, fs.ErrExist)
+	}
+	base, err := openModel(c, args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	importance, err := openImportance(c, quantizeFlags{})
+	if err != nil {
+		return err
+	}
+	if importance != nil {
+		defer func() { err = errors.Join(err, importance.Close()) }()
+	}
+	models, err := driftViews(c, base, types, importance)
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	for _, path := range candidates {
+		model, err := openModel(c, path)
+		if err != nil {
+			return err
+		}
+		defer model.Close()
+		models = append(models, drift.Candidate{Name: strings.TrimSuffix(filepath.Base(path), ".gguf"), Source: model})
+	}
+	report := driftReport{Model: args[0], Ctx: c.Int("ctx"), Compute: compute.String(), Imatrix: c.String("imatrix")}
+	if err := report.measure(c, base, models, files, compute); err != nil {
+		return err
+	}
+	if page != "" {
+		if err := writeWhole(page, report.markdown()); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	report.print(c.App.Writer)
+	if page != "" && !c.Bool("quiet") {
+		fmt.Fprintln(c.App.ErrWriter, "wrote", page)
+	}
+	return nil
+}
+
+// driftFileTypes returns what to quantize to.
+func driftFileTypes(c *cli.Context, candidates []string) ([]recipe.FileType, error) {
+	list := c.String("types")
+	if list == "" && len(candidates) == 0 {
+		list = driftTypes
+	}
+	var types []recipe.FileType
+	for _, name := range splitList(list) {
+		fileType, err := recipe.ParseFileType(strings.TrimSpace(name))
+		if err != nil {
+			return nil, usagef(c, "--types: %w", err)
+		}
+		types = append(types, fileType)
+	}
+	return types, nil
+}
+
+// driftViews returns the base quantized to each type.
+func driftViews(c *cli.Context, base gguf.Source, types []recipe.FileType, importance *imatrix.Matrix) ([]drift.Candidate, error) {
+	var views []drift.Candidate
+	for _, fileType := range types {
+		view, err := quant.NewView(base, fileType, quant.ViewOptions{Importance: importance})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", fileType, err)
+		}
+		var notes []string
+		for _, note := range view.Notes() {
+			notes = append(notes, fmt.Sprintf("%s: %s", fileType, note))
+		}
+		printNotes(c, notes)
+		views = append(views, drift.Candidate{Name: fileType.String(), Source: view})
+	}
+	return views, nil
+}
+
+// measure runs the models on the texts.
+func (r *driftReport) measure(c *cli.Context, base gguf.Source, models []drift.Candidate, files []string, compute infer.Compute) error {
+	vocab, err := tokenizer.New(base.Metadata())
+	if err != nil {
+		return err
+	}
+	var texts []drift.Text
+	tokens := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text := drift.Text{Name: file}
+		if text.Tokens, text.BOS, err = perplexity.Tokens(vocab, string(data)); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		windows := len(text.Tokens) / r.Ctx
+		if n := c.Int("chunks"); n > 0 {
+			windows = min(windows, n)
+		}
+		tokens += windows * r.Ctx
+		texts = append(texts, text)
+		r.Texts = append(r.Texts, driftText{File: file, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))})
+	}
+	memory, err := engineMemory(c)
+	if err != nil {
+		return err
+	}
+	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), tokenRate)
+	defer progress.stop()
+	measured, err := drift.Measure(c.Context, base, models, texts, drift.Options{
+		Options:        perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
+		UntilSeparated: c.Bool("until-separated"),
+		Engine: infer.Options{
+			Threads:  c.Int("threads"),
+			Compute:  compute,
+			Memory:   memory,
+			Progress: tokenProgress(progress, tokens),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return r.fill(base, models, measured)
+}
+
+// fill turns what was measured into the report.
+func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured *drift.Report) error {
+	tokens := 0
+	for i, n := range measured.Chunks {
+		tokens += n * r.Ctx
+		r.Texts[i].Chunks, r.Texts[i].ScoredTokens = n, measured.Base.Texts[i].Tokens
+	}
+	_, size, err := gguf.Layout(base)
+	if err != nil {
+		return err
+	}
+	seconds := measured.Base.Elapsed.Seconds()
+	r.Base = driftBase{
+		Type: fileTypeName(base), Bytes: size, BPW: bitsPerWeight(base),
+		PPL: measured.Base.Overall.PPL, PPLError: measured.Base.Overall.PPLError,
+		Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
+	}
+	for i, text := range measured.Base.Texts {
+		r.Base.ByText = append(r.Base.ByText, driftBaseText{r.Texts[i].File, text.PPL, text.PPLError})
+	}
+	r.Floor = driftFloor{measured.Floor.KLD, measured.Floor.Max, measured.Floor.SameTop, measured.Floor.Tokens}
+	for i, model := range models {
+		_, size, err := gguf.Layout(model.Source)
+		if err != nil {
+			return fmt.Errorf("%s: %w", model.Name, err)
+		}
+		result := measured.Candidates[i]
+		seconds := result.Elapsed.Seconds()
+		candidate := driftCandidate{
+			Name: model.Name, Type: fileTypeName(model.Source), Bytes: size, BPW: bitsPerWeight(model.Source),
+			driftMeasures: newDriftMeasures(result.Overall),
+			Seconds:       seconds, TokensPerSecond: float64(tokens) / seconds,
+		}
+		for t, text := range result.Texts {
+			candidate.ByText = append(candidate.ByText, driftTextResult{r.Texts[t].File, newDriftMeasures(text)})
+		}
+		r.Candidates = append(r.Candidates, candidate)
+	}
+	return nil
+}
+
+// print shows the report on a terminal.
+func (r *driftReport) print(w io.Writer) {
+	r.overview(w).Render()
+	if len(r.Texts) > 1 {
+		fmt.Fprintln(w)
+		r.textTable(w).Render()
+	}
+	fmt.Fprintln(w)
+	for _, line := range r.method() {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// markdown returns the report for a model card.
+func (r *driftReport) markdown() string {
+	var b strings.Builder
+	r.overview(&b).RenderMarkdown()
+	b.WriteString("\n\n")
+	if len(r.Texts) > 1 {
+		r.textTable(&b).RenderMarkdown()
+		b.WriteString("\n\n")
+	}
+	for _, line := range r.method() {
+		fmt.Fprintf(&b, "* %s\n", line)
+	}
+	return b.String()
+}
+
+// overview has a row for the base and one for each candidate.
+func (r *driftReport) overview(w io.Writer) table.Writer {
+	columns := []string{"model", "size", "bits per weight", "perplexity", "ratio to the original", "mean KL divergence", "99 %", "same top token", "RMS Δp"}
+	routed := len(r.Candidates) > 0 && r.Candidates[0].Router != nil
+	if routed {
+		columns = append(columns, "same experts")
+	}
+	t := newTable(w, columns, columns[1:]...)
+	t.AppendRow(table.Row{"the original, " + r.Base.Type, bytesText(r.Base.Bytes), fmt.Sprintf("%.2f", r.Base.BPW), fmt.Sprintf("%.3f ± %.3f", r.Base.PPL, r.Base.PPLError)})
+	for _, c := range r.Candidates {
+		row := table.Row{
+			c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW),
+			fmt.Sprintf("%.3f ± %.3f", c.PPL, c.PPLError),
+			fmt.Sprintf("%.4f ± %.4f", c.PPLRatio, c.PPLRatioError),
+			fmt.Sprintf("%.5f ± %.5f", c.KLD, c.KLDError), fmt.Sprintf("%.4f", c.KLDP99),
+			fmt.Sprintf("%.2f ± %.2f %%", 100*c.SameTop, 100*c.SameTopError),
+			fmt.Sprintf("%.2f %%", 100*c.RMSDeltaP),
+		}
+		if routed {
+			row = append(row, fmt.Sprintf("%.2f %%", 100**c.Router))
+		}
+		t.AppendRow(row)
+	}
+	return t
+}
+
+// textTable has the divergence of each candidate on each text.
+func (r *driftReport) textTable(w io.Writer) table.Writer {
+	columns := []string{"mean KL divergence"}
+	for _, text := range r.Texts {
+		columns = append(columns, textName(text.File))
+	}
+	t := newTable(w, columns, columns[1:]...)
+	for _, c := range r.Candidates {
+		row := table.Row{c.Name}
+		for _, text := range c.ByText {
+			row = append(row, fmt.Sprintf("%.5f ± %.5f", text.KLD, text.KLDError))
+		}
+		t.AppendRow(row)
+	}
+	return t
+}
+
+// method says how the figures were measured, a sentence each.
+func (r *driftReport) method() []string {
+	scored, chunks := 0, 0
+	var names []string
+	for _, text := range r.Texts {
+		scored += text.ScoredTokens
+		chunks += text.Chunks
+		names = append(names, fmt.Sprintf("%s (SHA-256 %.12s)", filepath.Base(text.File), text.SHA256))
+	}
+	weights := "without importance matrix"
+	if r.Imatrix != "" {
+		weights = "with importance matrix " + filepath.Base(r.Imatrix)
+	}
+	return []string{
+		fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")),
+		fmt.Sprintf("%s compute; types quantized %s. ± is one standard error.", r.Compute, weights),
+		fmt.Sprintf("Noise floor: the original against itself has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens),
+	}
+}
+
+// writeWhole writes a file that appears whole or not at all.
+func writeWhole(path, data string) error {
+	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.tmp-%08x", filepath.Base(path), rand.Uint32()))
+	err := os.WriteFile(temporary, []byte(data), 0o666)
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(temporary))
+	}
+	return err
+}

@@ -1,0 +1,310 @@
+package drift
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ggufkit/ggufkit/infer"
+)
+
+// runner runs models in lock-step and gathers what they do.
+type runner struct {
+	opts    Options
+	parts   []part
+	texts   int
+	size    int // tokens in a chunk
+	from    int // the first position whose next token is scored
+	scored  int // positions of a chunk whose next token is scored
+	done    int // parts that have been run
+	piece   int // parts that are run now
+	base    []reference
+	tallies []*tally // of every model
+
+	// Of the batch and layer under way: the number of the first part, and what
+	// the router of the base has chosen.
+	first  int
+	chosen []int32
+
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	err    error // the first
+}
+
+// tally is what is known of one model.
+type tally struct {
+	tokens  []token // every scored token, part after part
+	texts   []textTally
+	elapsed time.Duration
+}
+
+// textTally has sums over all tokens of a text, for each layer.
+type textTally struct {
+	tokens  int64
+	hidden  []float64 // of squared relative errors
+	experts []int64   // tokens with the same experts
+	first   []int64   // tokens with the same first expert
+}
+
+// firstPiece is how many chunks are run before Options.UntilSeparated looks at
+// what they say.
+const firstPiece = 4
+
+// What a scored token takes: a reference, and a token for each model.
+const referenceBytes, tokenBytes = 32, 32
+
+func newRunner(parts []part, texts int, opts Options) *runner {
+	size := len(parts[0].tokens)
+	from := size / 2
+	r := &runner{opts: opts, parts: parts, texts: texts, size: size, from: from, scored: size - 1 - from}
+	r.base = make([]reference, len(parts)*r.scored)
+	return r
+}
+
+// run compares models with the first of them.
+func (r *runner) run(ctx context.Context, models []Candidate) ([]Result, error) {
+	ctx, r.cancel = context.WithCancel(ctx)
+	defer r.cancel()
+	engines, err := r.engines(models)
+	if err != nil {
+		return nil, err
+	}
+	r.piece = len(r.parts)
+	if r.opts.UntilSeparated {
+		r.piece = min(r.piece, max(firstPiece, r.texts))
+	}
+	for r.piece > 0 {
+		inputs := make([][]int32, r.piece)
+		for i, p := range r.parts[r.done:][:r.piece] {
+			inputs[i] = p.tokens
+		}
+		elapsed, err := infer.Lockstep(ctx, engines, inputs, r.from, infer.Observer{Residual: r.residual, Logits: r.logits})
+		if r.err != nil {
+			err = r.err // what Lockstep returns is only that it was cancelled
+		}
+		if failed := (*infer.ModelError)(nil); errors.As(err, &failed) {
+			err = fmt.Errorf("%s: %w", models[failed.Model].Name, failed.Err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i, t := range r.tallies {
+			t.elapsed += elapsed[i]
+		}
+		r.done += r.piece
+		r.piece = min(r.done, len(r.parts)-r.done)
+		if r.piece > 0 && r.separated() {
+			break
+		}
+	}
+	results := make([]Result, len(models))
+	for i, m := range models {
+		results[i] = r.result(r.tallies[i])
+		results[i].Name = m.Name
+	}
+	return results, nil
+}
+
+// engines makes the models ready to run.
+func (r *runner) engines(models []Candidate) ([]*infer.Model, error) {
+	engine := r.opts.Engine
+	engine.Residual, engine.Input = nil, nil
+	if engine.Memory > 0 {
+		engine.Memory = max(1, engine.Memory-int64(len(r.base)*(referenceBytes+len(models)*tokenBytes)))
+	}
+	if progress := engine.Progress; progress != nil {
+		engine.Progress = func(done, total int) {
+			steps := total / r.piece // for each part
+			progress(r.done*steps+done, len(r.parts)*steps)
+		}
+	}
+	var engines []*infer.Model
+	for i, m := range models {
+		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), texts: make([]textTally, r.texts)})
+		engine.Router = func(routing infer.Routing) { r.route(i, routing) }
+		model, err := infer.New(m.Source, engine)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Name, err)
+		}
+		engines = append(engines, model)
+	}
+	return engines, nil
+}
+
+// text returns the tally of the text that a token of the batch is of.
+func (r *runner) text(t *tally, token int) *textTally {
+	return &t.texts[r.parts[r.first+token/r.size].text]
+}
+
+// residual compares the residual streams of the models with the first.
+func (r *runner) residual(s infer.Streams) {
+	r.first = r.done + s.First
+	width := len(s.Models[0]) / s.Tokens
+	var g errgroup.Group
+	g.SetLimit(r.threads())
+	for model, t := range r.tallies {
+		g.Go(func() error {
+			for i := range s.Tokens {
+				text := r.text(t, i)
+				if s.Layer == 0 {
+					text.tokens++
+				}
+				*at(&text.hidden, s.Layer) += relativeSquare(s.Models[model][i*width:][:width], s.Models[0][i*width:][:width])
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them fails
+}
+
+func (r *runner) threads() int {
+	if n := r.opts.Engine.Threads; n > 0 {
+		return n
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// relativeSquare returns |x - base|² / |base|², 0 if the base is 0.
+func relativeSquare(x, base []float32) float64 {
+	var difference, square float64
+	for i, b := range base {
+		d := float64(x[i]) - float64(b)
+		difference += float64(d * d)
+		square += float64(float64(b) * float64(b))
+	}
+	if square == 0 {
+		return 0
+	}
+	return difference / square
+}
+
+// route compares what a router has chosen with what the base's has.
+func (r *runner) route(model int, routing infer.Routing) {
+	if model == 0 {
+		r.chosen = append(r.chosen[:0], routing.Chosen...)
+	}
+	used := len(routing.Chosen) / routing.Tokens
+	for i := range routing.Tokens {
+		text := r.text(r.tallies[model], i)
+		ours, base := routing.Chosen[i*used:][:used], r.chosen[i*used:][:used]
+		experts, first := at(&text.experts, routing.Layer), at(&text.first, routing.Layer)
+		if ours[0] == base[0] {
+			*first++
+		}
+		if !slices.ContainsFunc(ours, func(e int32) bool { return !slices.Contains(base, e) }) {
+			*experts++
+		}
+	}
+}
+
+// at returns a pointer to element i of a slice, which is made longer for it.
+func at[T any](s *[]T, i int) *T {
+	for len(*s) <= i {
+		*s = append(*s, *new(T))
+	}
+	return &(*s)[i]
+}
+
+// logits scores the token after position pos of a chunk.
+func (r *runner) logits(model, chunk, pos int, logits, base []float32) {
+	if pos == r.size-1 {
+		return // the next token is in no chunk
+	}
+	part := r.done + chunk
+	next := r.parts[part].tokens[pos+1]
+	i := part*r.scored + pos - r.from
+	var err error
+	if model == 0 {
+		r.base[i], err = newReference(logits, next)
+		r.tallies[0].tokens[i] = token{nll: r.base[i].nll, sameTop: true}
+	} else {
+		r.tallies[model].tokens[i], err = compare(base, r.base[i], logits, next)
+	}
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = &infer.ModelError{Model: model, Err: fmt.Errorf("chunk %d, position %d: %w", part, pos, err)}
+		r.cancel()
+	}
+}
+
+// separated reports whether the intervals of the divergence are apart.
+func (r *runner) separated() bool {
+	const z = 1.96 // of a 95 % interval
+	type interval struct{ low, high float64 }
+	var intervals []interval
+	for _, t := range r.tallies {
+		var kld []float64
+		for _, token := range t.tokens[:r.done*r.scored] {
+			kld = append(kld, token.kld)
+		}
+		mean, deviation := meanError(kld)
+		intervals = append(intervals, interval{mean - z*deviation, mean + z*deviation})
+	}
+	slices.SortFunc(intervals, func(a, b interval) int { return cmp.Compare(a.low, b.low) })
+	for i, next := range intervals[1:] {
+		if next.low <= intervals[i].high {
+			return false
+		}
+	}
+	return true
+}
+
+// result sums up what is known of a model, text after text, so that it does not
+// depend on the order in which the parts were run.
+func (r *runner) result(t *tally) Result {
+	result := Result{Elapsed: t.elapsed}
+	var base []reference
+	var tokens []token
+	var all textTally
+	for i := range t.texts {
+		begin := len(tokens)
+		for p, part := range r.parts[:r.done] {
+			if part.text == i {
+				base = append(base, r.base[p*r.scored:][:r.scored]...)
+				tokens = append(tokens, t.tokens[p*r.scored:][:r.scored]...)
+			}
+		}
+		text := t.texts[i]
+		all.add(text)
+		result.Texts = append(result.Texts, text.measures(newStats(base[begin:], tokens[begin:])))
+	}
+	result.Overall = all.measures(newStats(base, tokens))
+	return result
+}
+
+// add adds the sums of another text.
+func (t *textTally) add(other textTally) {
+	t.tokens += other.tokens
+	for i, v := range other.hidden {
+		*at(&t.hidden, i) += v
+	}
+	for i := range other.experts {
+		*at(&t.experts, i) += other.experts[i]
+		*at(&t.first, i) += other.first[i]
+	}
+}
+
+// measures turns the sums into means.
+func (t *textTally) measures(s Stats) Measures {
+	m := Measures{Stats: s}
+	n := float64(t.tokens)
+	for _, sum := range t.hidden {
+		m.Hidden = append(m.Hidden, math.Sqrt(sum/n))
+	}
+	for i := range t.experts {
+		m.Routing = append(m.Routing, Agreement{float64(t.experts[i]) / n, float64(t.first[i]) / n})
+	}
+	return m
+}
