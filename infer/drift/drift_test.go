@@ -1,0 +1,252 @@
+package drift_test
+
+import (
+	"context"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+const moe = "../../testdata/beyonder-mini/moe"
+
+func open(t *testing.T, path string) convert.Model {
+	t.Helper()
+	m, err := convert.OpenModel(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
+// texts encodes files of testdata/texts.
+func texts(t *testing.T, model gguf.Source, names ...string) []drift.Text {
+	t.Helper()
+	vocab, err := tokenizer.New(model.Metadata())
+	require.NoError(t, err)
+	var texts []drift.Text
+	for _, name := range names {
+		data, err := os.ReadFile("../../testdata/texts/" + name + ".txt")
+		require.NoError(t, err)
+		tokens, bos, err := perplexity.Tokens(vocab, string(data))
+		require.NoError(t, err)
+		texts = append(texts, drift.Text{Name: name, Tokens: tokens, BOS: bos})
+	}
+	return texts
+}
+
+func view(t *testing.T, src gguf.Source, types ...recipe.FileType) []drift.Candidate {
+	t.Helper()
+	var views []drift.Candidate
+	for _, ft := range types {
+		v, err := quant.NewView(src, ft, quant.ViewOptions{})
+		require.NoError(t, err)
+		views = append(views, drift.Candidate{Name: ft.String(), Source: v})
+	}
+	return views
+}
+
+func measure(t *testing.T, base gguf.Source, candidates []drift.Candidate, texts []drift.Text, opts drift.Options) *drift.Report {
+	t.Helper()
+	report, err := drift.Measure(t.Context(), base, candidates, texts, opts)
+	require.NoError(t, err)
+	for i := range report.Candidates {
+		require.Positive(t, report.Candidates[i].Elapsed)
+		report.Candidates[i].Elapsed = 0 // the rest is always the same
+	}
+	report.Base.Elapsed = 0
+	return report
+}
+
+// few is enough to see what is measured.
+var few = drift.Options{Options: perplexity.Options{Ctx: 96, Chunks: 2}}
+
+func TestTheOriginalHasNoDrift(t *testing.T) {
+	base := open(t, moe)
+	report := measure(t, base, append(view(t, base, recipe.BF16), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), few)
+	require.Equal(t, []int{2, 2}, report.Chunks)
+	require.Zero(t, report.Floor.KLD)
+	require.Zero(t, report.Floor.Max)
+	require.Equal(t, 2*47, report.Floor.Tokens)
+	for _, c := range report.Candidates {
+		for _, m := range append(c.Texts, c.Overall) {
+			require.InDelta(t, 1, m.Correlation, 1e-12)
+			m.Correlation = 1
+			require.Equal(t, drift.Stats{Tokens: m.Tokens, PPL: m.PPL, PPLError: m.PPLError, Ratio: 1, Correlation: 1, SameTop: 1}, m.Stats)
+			require.Equal(t, make([]float64, 5), m.Hidden)
+			require.Equal(t, []drift.Agreement{{1, 1}, {1, 1}, {1, 1}, {1, 1}}, m.Routing)
+			require.Equal(t, 1.0, m.Router())
+		}
+		require.Equal(t, report.Base.Overall.PPL, c.Overall.PPL)
+	}
+}
+
+func TestPerplexityIsThatOfScore(t *testing.T) {
+	base := open(t, moe)
+	text := texts(t, base, "math", "story")
+	q4 := view(t, base, recipe.Q4_K_M)
+	report := measure(t, base, q4, text, few)
+	for i, text := range text {
+		for _, c := range []struct {
+			src gguf.Source
+			got drift.Measures
+		}{{base, report.Base.Texts[i]}, {q4[0].Source, report.Candidates[0].Texts[i]}} {
+			m, err := infer.New(c.src, infer.Options{})
+			require.NoError(t, err)
+			want, err := perplexity.Score(t.Context(), m, text.Tokens, text.BOS, few.Options)
+			require.NoError(t, err)
+			require.Equal(t, want.ScoredTokens, c.got.Tokens)
+			require.InEpsilon(t, want.PPL, c.got.PPL, 1e-6)
+			require.InEpsilon(t, want.PPLError, c.got.PPLError, 1e-6)
+		}
+	}
+	overall := report.Candidates[0].Overall
+	require.Equal(t, report.Candidates[0].Texts[0].Tokens+report.Candidates[0].Texts[1].Tokens, overall.Tokens)
+	require.InEpsilon(t, (report.Candidates[0].Texts[0].KLD+report.Candidates[0].Texts[1].KLD)/2, overall.KLD, 1e-12)
+}
+
+func TestFewerBitsDriftFurther(t *testing.T) {
+	base := open(t, moe)
+	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"), drift.Options{Options: perplexity.Options{Ctx: 256, Chunks: 2}})
+	for i, c := range report.Candidates[1:] {
+		before, now := report.Candidates[i].Overall, c.Overall
+		require.Less(t, before.KLD+2*before.KLDError, now.KLD-2*now.KLDError)
+		require.Less(t, before.P99, now.P99)
+		require.Less(t, before.RMSDeltaP, now.RMSDeltaP)
+		require.Greater(t, before.SameTop, now.SameTop)
+		require.Greater(t, before.Router(), now.Router())
+		for l := range now.Hidden {
+			require.Less(t, before.Hidden[l], now.Hidden[l])
+		}
+		for _, a := range now.Routing {
+			require.Less(t, a.Experts, 1.0)
+			require.Greater(t, a.Experts, 0.5)
+		}
+	}
+}
+
+// TestByNameIsByFile demands of a view what is demanded of the file made of it.
+func TestByNameIsByFile(t *testing.T) {
+	base := open(t, moe)
+	for _, compute := range []infer.Compute{infer.Exact, infer.Int8} {
+		opts := few
+		opts.Engine.Compute = compute
+		views := view(t, base, recipe.Q4_K_M, recipe.Q3_K_S)
+		var files []drift.Candidate
+		for _, v := range views {
+			path := filepath.Join(t.TempDir(), v.Name+".gguf")
+			_, err := gguf.Write(t.Context(), path, v.Source, gguf.WriteOptions{})
+			require.NoError(t, err)
+			files = append(files, drift.Candidate{Name: v.Name, Source: open(t, path)})
+		}
+		text := texts(t, base, "math", "code")
+		require.Equal(t, measure(t, base, views, text, opts), measure(t, base, files, text, opts))
+	}
+}
+
+func TestResultsAreReproducible(t *testing.T) {
+	base := open(t, moe)
+	candidates, text := view(t, base, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "math", "wiki")
+	want := measure(t, base, candidates, text, few)
+	for _, engine := range []infer.Options{{Threads: 1}, {Threads: 5}, {Memory: 1}} {
+		opts := few
+		opts.Engine = engine
+		require.Equal(t, want, measure(t, base, candidates, text, opts))
+	}
+	alone := measure(t, base, candidates[1:], text, few)
+	require.Equal(t, want.Candidates[1:], alone.Candidates, "without the other")
+}
+
+func TestUntilSeparated(t *testing.T) {
+	base := open(t, moe)
+	text := texts(t, base, "math", "code")
+	opts := drift.Options{Options: perplexity.Options{Ctx: 64}, UntilSeparated: true}
+	var steps, total int
+	opts.Engine.Progress = func(done, n int) {
+		require.Greater(t, done, steps)
+		steps, total = done, n
+	}
+	far := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q2_K), text, opts)
+	require.Equal(t, far.Chunks[0], far.Chunks[1])
+	n := far.Chunks[0]
+	require.Less(t, n, len(text[0].Tokens)/64)
+	require.Equal(t, 2*n*31, far.Candidates[0].Overall.Tokens)
+	require.Equal(t, n*31, far.Candidates[0].Texts[1].Tokens)
+	require.Equal(t, 3*5*2*n, steps, "models x layers and output x chunks")
+	require.Equal(t, 3*5*(len(text[0].Tokens)/64+len(text[1].Tokens)/64), total)
+
+	// So many chunks of each text, without looking, are the same.
+	opts = drift.Options{Options: perplexity.Options{Ctx: 64, Chunks: n}}
+	require.Equal(t, far, measure(t, base, view(t, base, recipe.Q8_0, recipe.Q2_K), text, opts))
+
+	// What is equal is never separated.
+	opts = drift.Options{Options: perplexity.Options{Ctx: 64, Chunks: 6}, UntilSeparated: true}
+	equal := measure(t, base, view(t, base, recipe.Q2_K, recipe.Q2_K), text, opts)
+	require.Equal(t, []int{6, 6}, equal.Chunks)
+}
+
+// changed is a source with other metadata, or with a tensor full of NaN.
+type changed struct {
+	gguf.Source
+	meta   *gguf.Metadata
+	broken string
+}
+
+func (c changed) Metadata() *gguf.Metadata { return c.meta }
+
+func (c changed) ReadRows(dst []byte, tensor int, first, n int64) error {
+	if c.Source.Tensors()[tensor].Name != c.broken {
+		return c.Source.ReadRows(dst, tensor, first, n)
+	}
+	for i := range dst {
+		dst[i] = 0xFF // NaN in BF16
+	}
+	return nil
+}
+
+func TestRefused(t *testing.T) {
+	base := open(t, moe)
+	text := texts(t, base, "math")
+	refused := func(candidate gguf.Source, says string) {
+		t.Helper()
+		_, err := drift.Measure(t.Context(), base, []drift.Candidate{{Name: "other", Source: candidate}}, text, few)
+		require.ErrorContains(t, err, "drift: other: ")
+		require.ErrorContains(t, err, says)
+	}
+	tokens, err := gguf.Value[[]string](base.Metadata(), "tokenizer.ggml.tokens")
+	require.NoError(t, err)
+	swapped := append([]string{}, tokens...)
+	swapped[100], swapped[200] = swapped[200], swapped[100]
+	with := func(key string, value any) *gguf.Metadata {
+		meta := base.Metadata().Clone()
+		meta.Set(key, value)
+		return meta
+	}
+	refused(changed{Source: base, meta: with("tokenizer.ggml.tokens", swapped)}, "tokenizer.ggml.tokens is not that of the base")
+	refused(changed{Source: base, meta: with("llama.rope.freq_base", float32(1e6))}, "hyper-parameters")
+	refused(changed{Source: base, meta: with("llama.block_count", uint32(3))}, "blk.3.")
+	refused(changed{Source: base, meta: base.Metadata(), broken: "output.weight"}, "chunk 0, position 48: the logit of token 0 is NaN")
+
+	_, err = drift.Measure(t.Context(), base, nil, nil, few)
+	require.ErrorContains(t, err, "there is no text")
+	_, err = drift.Measure(t.Context(), base, nil, []drift.Text{{Name: "short", Tokens: text[0].Tokens[:100]}}, few)
+	require.ErrorContains(t, err, "drift: short: the text has 100 tokens")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = drift.Measure(cancelled, base, nil, text, few)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestWithoutExpertsThereIsNoRouting(t *testing.T) {
+	require.True(t, math.IsNaN(drift.Measures{}.Router()))
+}
