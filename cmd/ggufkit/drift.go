@@ -42,6 +42,7 @@ func driftCommand() *cli.Command {
 			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes},
 			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &candidates, text),
 			imatrixFlag(),
+			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
 			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as the 95 % intervals of all divergences are apart"},
 			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window, the second half of which is scored"},
@@ -191,9 +192,11 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if err != nil {
 		return err
 	}
-	page := c.String("markdown")
-	if _, err := os.Lstat(page); err == nil && !c.Bool("force") { // known before the work
-		return fmt.Errorf("%s: %w: use --force to overwrite it", page, fs.ErrExist)
+	for _, flag := range []string{"html", "markdown"} {
+		path := c.String(flag)
+		if _, err := os.Lstat(path); err == nil && !c.Bool("force") { // known before the work
+			return fmt.Errorf("%s: %w: use --force to overwrite it", path, fs.ErrExist)
+		}
 	}
 	base, err := openModel(c, args[0])
 	if err != nil {
@@ -223,17 +226,38 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if err := report.measure(c, base, models, files, compute); err != nil {
 		return err
 	}
-	if page != "" {
-		if err := writeWhole(page, report.markdown()); err != nil {
-			return err
-		}
+	if err := report.write(c); err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		return printJSON(c, report)
 	}
 	report.print(c.App.Writer)
-	if page != "" && !c.Bool("quiet") {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", page)
+	return nil
+}
+
+// write writes the files that are asked for.
+func (r *driftReport) write(c *cli.Context) error {
+	for _, file := range []struct {
+		path string
+		make func() (string, error)
+	}{
+		{c.String("html"), r.page},
+		{c.String("markdown"), r.markdown},
+	} {
+		if file.path == "" {
+			continue
+		}
+		content, err := file.make()
+		if err != nil {
+			return err
+		}
+		if err := writeWhole(file.path, content); err != nil {
+			return err
+		}
+		if !c.Bool("quiet") {
+			fmt.Fprintln(c.App.ErrWriter, "wrote", file.path)
+		}
 	}
 	return nil
 }
@@ -375,7 +399,7 @@ func (r *driftReport) print(w io.Writer) {
 }
 
 // markdown returns the report for a model card.
-func (r *driftReport) markdown() string {
+func (r *driftReport) markdown() (string, error) {
 	var b strings.Builder
 	r.overview(&b).RenderMarkdown()
 	b.WriteString("\n\n")
@@ -386,7 +410,7 @@ func (r *driftReport) markdown() string {
 	for _, line := range r.method() {
 		fmt.Fprintf(&b, "* %s\n", line)
 	}
-	return b.String()
+	return b.String(), nil
 }
 
 // overview has a row for the base and one for each candidate.
