@@ -87,7 +87,7 @@ func (c driftCandidate) describe() string {
 
 // frontChart shows size against divergence.
 func (r *driftReport) frontChart() template.HTML {
-	const height, left, right, top, bottom = 320., 62., chartWidth - 12, 12., 270.
+	const height, left, right, top, bottom = 320., 80., chartWidth - 12, 12., 270.
 	low, high, most := math.Inf(1), 0., 0.
 	for _, c := range r.Candidates {
 		if c.KLD > 0 {
@@ -106,7 +106,7 @@ func (r *driftReport) frontChart() template.HTML {
 	}
 	for _, v := range y.ticks() {
 		s.line("grid", "", left, y.at(v), right, y.at(v))
-		s.text("tick", "end", left-6, y.at(v)+4, fmt.Sprintf("%g", v))
+		s.text("tick", "end", left-6, y.at(v)+4, tickText(v))
 	}
 	s.text("tick", "middle", (left+right)/2, bottom+40, "bits per weight")
 	fmt.Fprintf(&s.b, "<text class=\"tick\" text-anchor=\"middle\" transform=\"translate(14 %.0f) rotate(-90)\">mean KL divergence, nats</text>\n", (top+bottom)/2)
@@ -143,7 +143,7 @@ func (r *driftReport) nameWidth() float64 {
 	for _, c := range r.Candidates {
 		width = max(width, textWidth(shortName(c.Name)))
 	}
-	return width + 10
+	return width + 14
 }
 
 // shortName cuts names that would take too much of a chart.
@@ -159,7 +159,7 @@ const rowHeight = 26.
 
 // perplexityChart shows how much the perplexities differ from the original's.
 func (r *driftReport) perplexityChart() template.HTML {
-	left, right := r.nameWidth(), chartWidth-74.
+	left, right := r.nameWidth(), chartWidth-80.
 	low, high := 0., 0.
 	change := func(c driftCandidate) (v, deviation float64) {
 		return 100 * (c.PPLRatio - 1), 100 * z95 * c.PPLRatioError
@@ -191,7 +191,7 @@ func (r *driftReport) perplexityChart() template.HTML {
 
 // layerChart shows how the error of the hidden states grows from layer to layer.
 func (r *driftReport) layerChart() template.HTML {
-	const height, left, right, top, bottom = 300., 62., chartWidth - 12, 12., 250.
+	const height, left, right, top, bottom = 300., 80., chartWidth - 12, 12., 250.
 	low, high, layers := math.Inf(1), 0., 0
 	values := func(c driftCandidate) []float64 {
 		v := []float64{c.Embedding}
@@ -215,7 +215,7 @@ func (r *driftReport) layerChart() template.HTML {
 	var s svg
 	for _, v := range y.ticks() {
 		s.line("grid", "", left, y.at(v), right, y.at(v))
-		s.text("tick", "end", left-6, y.at(v)+4, fmt.Sprintf("%g", v))
+		s.text("tick", "end", left-6, y.at(v)+4, tickText(v))
 	}
 	step := max(1, (layers+7)/8)
 	s.text("tick", "middle", x.at(0), bottom+18, "in")

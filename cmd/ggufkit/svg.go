@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // svg is a chart in the making, chartWidth units wide. What it looks like is the
@@ -54,8 +55,8 @@ func (s *svg) text(class, anchor string, x, y float64, text string) {
 	fmt.Fprintf(&s.b, "<text class=%q text-anchor=%q x=\"%.1f\" y=\"%.1f\">%s</text>\n", class, anchor, x, y, html.EscapeString(text))
 }
 
-// textWidth is about how wide a text of 13 units is.
-func textWidth(text string) float64 { return 7.4 * float64(len(text)) }
+// textWidth is about how wide a text of 13 units is at most.
+func textWidth(text string) float64 { return 8.3 * float64(utf8.RuneCountInString(text)) }
 
 // keepFree has label put nothing around a point.
 func (s *svg) keepFree(p point) {
@@ -120,6 +121,11 @@ func newLogAxis(low, high, from, to float64) axis {
 		a.high = 10 * a.low
 	}
 	return a
+}
+
+// tickText writes a tick of an axis of decades.
+func tickText(v float64) string {
+	return fmt.Sprintf("%.*f", max(0, -int(math.Round(math.Log10(v)))), v)
 }
 
 // niceStep returns the next larger of 1, 2 and 5 times a power of ten.
