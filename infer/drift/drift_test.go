@@ -17,9 +17,8 @@ import (
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/recipe"
+	"github.com/ggufkit/ggufkit/testdata/reference"
 )
-
-const moe = "../../testdata/beyonder-mini/moe"
 
 func open(t *testing.T, path string) convert.Model {
 	t.Helper()
@@ -72,7 +71,7 @@ func measure(t *testing.T, base gguf.Source, candidates []drift.Candidate, texts
 var few = drift.Options{Options: perplexity.Options{Ctx: 96, Chunks: 2}}
 
 func TestTheOriginalHasNoDrift(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	report := measure(t, base, append(view(t, base, recipe.BF16), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), few)
 	require.Equal(t, []int{2, 2}, report.Chunks)
 	require.Zero(t, report.Floor.KLD)
@@ -92,7 +91,7 @@ func TestTheOriginalHasNoDrift(t *testing.T) {
 }
 
 func TestPerplexityIsThatOfScore(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	text := texts(t, base, "math", "story")
 	q4 := view(t, base, recipe.Q4_K_M)
 	report := measure(t, base, q4, text, few)
@@ -116,7 +115,7 @@ func TestPerplexityIsThatOfScore(t *testing.T) {
 }
 
 func TestFewerBitsDriftFurther(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"), drift.Options{Options: perplexity.Options{Ctx: 256, Chunks: 2}})
 	for i, c := range report.Candidates[1:] {
 		before, now := report.Candidates[i].Overall, c.Overall
@@ -137,7 +136,7 @@ func TestFewerBitsDriftFurther(t *testing.T) {
 
 // TestByNameIsByFile demands of a view what is demanded of the file made of it.
 func TestByNameIsByFile(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	for _, compute := range []infer.Compute{infer.Exact, infer.Int8} {
 		opts := few
 		opts.Engine.Compute = compute
@@ -155,7 +154,7 @@ func TestByNameIsByFile(t *testing.T) {
 }
 
 func TestResultsAreReproducible(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	candidates, text := view(t, base, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "math", "wiki")
 	want := measure(t, base, candidates, text, few)
 	for _, engine := range []infer.Options{{Threads: 1}, {Threads: 5}, {Memory: 1}} {
@@ -168,7 +167,7 @@ func TestResultsAreReproducible(t *testing.T) {
 }
 
 func TestUntilSeparated(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	text := texts(t, base, "math", "code")
 	opts := drift.Options{Options: perplexity.Options{Ctx: 64}, UntilSeparated: true}
 	var steps, total int
@@ -215,7 +214,7 @@ func (c changed) ReadRows(dst []byte, tensor int, first, n int64) error {
 }
 
 func TestRefused(t *testing.T) {
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	text := texts(t, base, "math")
 	refused := func(candidate gguf.Source, says string) {
 		t.Helper()
