@@ -102,7 +102,7 @@ func fitIQ4(x, w []float32) float32 {
 	}
 	sums := func(inverse float32) (xq, qq float32) {
 		for i, v := range x {
-			l := iq4Levels[nearestIQ4(inverse*v)]
+			l := iq4Levels[nearestIQ4(float32(inverse*v))]
 			wl := float32(w[i] * l)
 			xq += float32(wl * v)
 			qq += float32(wl * l)
@@ -161,7 +161,7 @@ func packIQ4s(dst []byte, stride int, x, inverses []float32) {
 func packIQ4(packed *[16]byte, x *[32]float32, inverse float32) {
 	var q [32]uint8
 	for i, v := range x {
-		q[i] = nearestIQ4(inverse * v)
+		q[i] = nearestIQ4(float32(inverse * v))
 	}
 	packNibbles(packed, &q)
 }
