@@ -9,19 +9,28 @@ import "fmt"
 // Arrangement is how an instruction divides a vector.
 type Arrangement uint8
 
-// The arrangements: bytes, integers of 16 and of 32 bits.
+// The arrangements: bytes, integers of 16, of 32 and of 64 bits.
 const (
 	B16 Arrangement = iota
 	H8
 	S4
+	D2
 )
 
-func (a Arrangement) String() string { return [...]string{"16b", "8h", "4s"}[a] }
+func (a Arrangement) String() string { return [...]string{"16b", "8h", "4s", "2d"}[a] }
 
 // bits returns the number of bits of an element.
 func (a Arrangement) bits() int { return 8 << a }
 
 func (a Arrangement) size() uint32 { return uint32(a) << 22 }
+
+// upTo32 is size for instructions that do not have integers of 64 bits.
+func (a Arrangement) upTo32() uint32 {
+	if a > S4 {
+		panic("neon: no such instruction for integers of 64 bits")
+	}
+	return a.size()
+}
 
 // word writes an instruction by its bits.
 func (f *Function) word(bits uint32, format string, args ...any) {
@@ -198,17 +207,17 @@ func (f *Function) CMGE(a Arrangement, d, n, m Vector) {
 
 // SMAX gives the greater integer.
 func (f *Function) SMAX(a Arrangement, d, n, m Vector) {
-	f.three(0x4e206400|a.size(), "smax", a, d, n, m)
+	f.three(0x4e206400|a.upTo32(), "smax", a, d, n, m)
 }
 
 // SMIN gives the lesser integer.
 func (f *Function) SMIN(a Arrangement, d, n, m Vector) {
-	f.three(0x4e206c00|a.size(), "smin", a, d, n, m)
+	f.three(0x4e206c00|a.upTo32(), "smin", a, d, n, m)
 }
 
 // UMIN gives the lesser integer without sign.
 func (f *Function) UMIN(a Arrangement, d, n, m Vector) {
-	f.three(0x6e206c00|a.size(), "umin", a, d, n, m)
+	f.three(0x6e206c00|a.upTo32(), "umin", a, d, n, m)
 }
 
 // UZP1 gives the elements of n and m with even numbers.

@@ -65,9 +65,14 @@ func allInstructions() string {
 			f.SCVTF(d, n, fraction)
 			f.UCVTF(d, n, fraction)
 		}
-		for _, a := range []Arrangement{B16, H8, S4} {
-			for _, op := range []func(a Arrangement, d, n, m Vector){f.ADD, f.SQADD, f.CMGE, f.SMAX, f.SMIN, f.UMIN, f.UZP1, f.UZP2, f.ZIP1, f.ZIP2} {
+		for _, a := range []Arrangement{B16, H8, S4, D2} {
+			for _, op := range []func(a Arrangement, d, n, m Vector){f.ADD, f.SQADD, f.CMGE, f.UZP1, f.UZP2, f.ZIP1, f.ZIP2} {
 				op(a, d, n, m)
+			}
+			if a != D2 {
+				f.SMAX(a, d, n, m)
+				f.SMIN(a, d, n, m)
+				f.UMIN(a, d, n, m)
 			}
 			for _, distance := range []int{0, 1, a.bits() / 2, a.bits() - 1} {
 				f.SHL(a, d, n, distance)
@@ -89,6 +94,7 @@ func TestOperandsOutOfRange(t *testing.T) {
 		"shift to the right by none":    func() { f.USHR(B16, 0, 0, 0) },
 		"shift to the right too far":    func() { f.SRI(H8, 0, 0, 17) },
 		"fraction of 33 bits":           func() { f.UCVTF(0, 0, 33) },
+		"greater of 64 bits":            func() { f.SMAX(D2, 0, 0, 0) },
 		"table in distant vectors":      func() { f.TBL2(0, [2]Vector{1, 3}, 0) },
 		"element 4":                     func() { f.DUP(0, 0, 4) },
 		"element -1":                    func() { f.FMULElement(0, 0, 0, -1) },

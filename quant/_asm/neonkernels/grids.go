@@ -43,26 +43,20 @@ func (g *grid) leaveNaN(d neon.Vector) {
 func (g *grid) lookup(index func(i int, to neon.Register)) neon.Vector {
 	v := g.Vector()
 	g.Scope(func() {
-		number, next := g.Register(), g.Vector()
-		for i := range 16 / g.dim {
+		number, points := g.Register(), g.Vectors(16/g.dim)
+		for i, p := range points {
 			index(i, number)
-			to := next
-			if i == 0 {
-				to = v
-			}
 			if g.dim == 8 {
-				g.Op("FMOVD (%v)(%v<<3), F%d", g.points, number, to)
+				g.Op("FMOVD (%v)(%v<<3), F%d", g.points, number, p)
 			} else {
-				g.Op("FMOVS (%v)(%v<<2), F%d", g.points, number, to)
-			}
-			switch {
-			case i == 0:
-			case g.dim == 8:
-				g.Op("VMOV V%d.D[0], V%d.D[%d]", next, v, i)
-			default:
-				g.Op("VMOV V%d.S[0], V%d.S[%d]", next, v, i)
+				g.Op("FMOVS (%v)(%v<<2), F%d", g.points, number, p)
 			}
 		}
+		if g.dim == 4 {
+			g.ZIP1(neon.S4, points[0], points[0], points[1])
+			g.ZIP1(neon.S4, points[1], points[2], points[3])
+		}
+		g.ZIP1(neon.D2, v, points[0], points[1])
 		g.TBL(v, g.values, v)
 	})
 	return v

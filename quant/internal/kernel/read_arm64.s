@@ -2357,12 +2357,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 2(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 3(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2382,12 +2382,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 4(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 5(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2416,12 +2416,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 6(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 7(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2441,12 +2441,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 8(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 9(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2475,12 +2475,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 10(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 11(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2500,12 +2500,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 12(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 13(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2534,12 +2534,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 14(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 15(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2559,12 +2559,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 16(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 17(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2593,12 +2593,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 18(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 19(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2618,12 +2618,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 20(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 21(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2652,12 +2652,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 22(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 23(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2677,12 +2677,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 24(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 25(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2711,12 +2711,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 26(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 27(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2736,12 +2736,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 28(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 29(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2770,12 +2770,12 @@ block:
 	UBFX $0, R4, $3, R6
 	MOVBU 30(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $3, R4, $3, R6
 	MOVBU 31(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2795,12 +2795,12 @@ block:
 	UBFX $6, R4, $3, R6
 	MOVBU 32(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F10
+	FMOVD (R3)(R5<<3), F11
 	UBFX $9, R4, $3, R6
 	MOVBU 33(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2864,12 +2864,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 0(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 1(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2899,12 +2899,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 2(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 3(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2934,12 +2934,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 4(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 5(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -2969,12 +2969,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 6(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 7(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3004,12 +3004,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 8(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 9(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3039,12 +3039,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 10(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 11(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3074,12 +3074,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 12(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 13(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3109,12 +3109,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 14(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 15(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3144,12 +3144,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 16(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 17(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3179,12 +3179,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 18(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 19(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3214,12 +3214,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 20(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 21(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3249,12 +3249,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 22(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 23(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3284,12 +3284,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 24(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 25(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3319,12 +3319,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 26(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 27(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3354,12 +3354,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 28(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 29(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3389,12 +3389,12 @@ block:
 	UBFX $0, R5, $3, R7
 	MOVBU 30(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F10
+	FMOVD (R3)(R6<<3), F11
 	UBFX $4, R5, $3, R7
 	MOVBU 31(R1), R6
 	ORR R7<<8, R6, R6
-	FMOVD (R3)(R6<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	FMOVD (R3)(R6<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e28854a // add v10.16b, v10.16b, v8.16b
 	WORD $0x4e00014b // tbl v11.16b, {v10.16b}, v0.16b
@@ -3460,10 +3460,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 2(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 3(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 3(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3484,10 +3484,10 @@ block:
 	FSTPQ (F11, F12), 0(R0)
 	FSTPQ (F13, F14), 32(R0)
 	MOVBU 4(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 5(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 5(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3529,10 +3529,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 10(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 11(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 11(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3553,10 +3553,10 @@ block:
 	FSTPQ (F11, F12), 128(R0)
 	FSTPQ (F13, F14), 160(R0)
 	MOVBU 12(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 13(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 13(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3598,10 +3598,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 18(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 19(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 19(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3622,10 +3622,10 @@ block:
 	FSTPQ (F11, F12), 256(R0)
 	FSTPQ (F13, F14), 288(R0)
 	MOVBU 20(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 21(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 21(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3667,10 +3667,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 26(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 27(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 27(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3691,10 +3691,10 @@ block:
 	FSTPQ (F11, F12), 384(R0)
 	FSTPQ (F13, F14), 416(R0)
 	MOVBU 28(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 29(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 29(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3736,10 +3736,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 34(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 35(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 35(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3760,10 +3760,10 @@ block:
 	FSTPQ (F11, F12), 512(R0)
 	FSTPQ (F13, F14), 544(R0)
 	MOVBU 36(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 37(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 37(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3805,10 +3805,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 42(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 43(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 43(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3829,10 +3829,10 @@ block:
 	FSTPQ (F11, F12), 640(R0)
 	FSTPQ (F13, F14), 672(R0)
 	MOVBU 44(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 45(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 45(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3874,10 +3874,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 50(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 51(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 51(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3898,10 +3898,10 @@ block:
 	FSTPQ (F11, F12), 768(R0)
 	FSTPQ (F13, F14), 800(R0)
 	MOVBU 52(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 53(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 53(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -3943,10 +3943,10 @@ block:
 	FMOVS $0.25, F10
 	FMULS F10, F9, F9
 	MOVBU 58(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 59(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 59(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -3967,10 +3967,10 @@ block:
 	FSTPQ (F11, F12), 896(R0)
 	FSTPQ (F13, F14), 928(R0)
 	MOVBU 60(R1), R5
-	FMOVD (R3)(R5<<3), F10
-	MOVBU 61(R1), R5
 	FMOVD (R3)(R5<<3), F11
-	VMOV V11.D[0], V10.D[1]
+	MOVBU 61(R1), R5
+	FMOVD (R3)(R5<<3), F12
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -4057,11 +4057,11 @@ block:
 	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
 	MOVHU 2(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 4(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
 	VCMTST V6.B16, V15.B16, V15.B16
@@ -4083,11 +4083,11 @@ block:
 	FSTPQ (F16, F17), 32(R0)
 	MOVHU 6(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 8(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $2, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4111,11 +4111,11 @@ block:
 	FSTPQ (F16, F17), 96(R0)
 	MOVHU 10(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 12(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $4, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4139,11 +4139,11 @@ block:
 	FSTPQ (F16, F17), 160(R0)
 	MOVHU 14(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 16(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $6, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4173,11 +4173,11 @@ block:
 	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
 	MOVHU 18(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 20(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
 	VCMTST V6.B16, V15.B16, V15.B16
@@ -4199,11 +4199,11 @@ block:
 	FSTPQ (F16, F17), 288(R0)
 	MOVHU 22(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 24(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $2, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4227,11 +4227,11 @@ block:
 	FSTPQ (F16, F17), 352(R0)
 	MOVHU 26(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 28(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $4, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4255,11 +4255,11 @@ block:
 	FSTPQ (F16, F17), 416(R0)
 	MOVHU 30(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 32(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $6, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4289,11 +4289,11 @@ block:
 	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
 	MOVHU 34(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 36(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
 	VCMTST V6.B16, V15.B16, V15.B16
@@ -4315,11 +4315,11 @@ block:
 	FSTPQ (F16, F17), 544(R0)
 	MOVHU 38(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 40(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $2, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4343,11 +4343,11 @@ block:
 	FSTPQ (F16, F17), 608(R0)
 	MOVHU 42(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 44(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $4, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4371,11 +4371,11 @@ block:
 	FSTPQ (F16, F17), 672(R0)
 	MOVHU 46(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 48(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $6, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4405,11 +4405,11 @@ block:
 	WORD $0x4ead1d8c // orr v12.16b, v12.16b, v13.16b
 	MOVHU 50(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 52(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
 	VCMTST V6.B16, V15.B16, V15.B16
@@ -4431,11 +4431,11 @@ block:
 	FSTPQ (F16, F17), 800(R0)
 	MOVHU 54(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 56(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $2, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4459,11 +4459,11 @@ block:
 	FSTPQ (F16, F17), 864(R0)
 	MOVHU 58(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 60(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $4, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4487,11 +4487,11 @@ block:
 	FSTPQ (F16, F17), 928(R0)
 	MOVHU 62(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F13
+	FMOVD (R3)(R4<<3), F14
 	MOVHU 64(R1), R4
 	AND $511, R4, R4
-	FMOVD (R3)(R4<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R4<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $6, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4575,12 +4575,12 @@ block:
 	UBFX $0, R4, $2, R6
 	MOVBU 2(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $2, R4, $2, R6
 	MOVBU 3(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
 	VCMTST V6.B16, V15.B16, V15.B16
@@ -4603,12 +4603,12 @@ block:
 	UBFX $4, R4, $2, R6
 	MOVBU 4(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $6, R4, $2, R6
 	MOVBU 5(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $2, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4633,12 +4633,12 @@ block:
 	UBFX $8, R4, $2, R6
 	MOVBU 6(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $10, R4, $2, R6
 	MOVBU 7(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $4, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4663,12 +4663,12 @@ block:
 	UBFX $12, R4, $2, R6
 	MOVBU 8(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $14, R4, $2, R6
 	MOVBU 9(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $6, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4693,12 +4693,12 @@ block:
 	UBFX $16, R4, $2, R6
 	MOVBU 10(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $18, R4, $2, R6
 	MOVBU 11(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $8, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4723,12 +4723,12 @@ block:
 	UBFX $20, R4, $2, R6
 	MOVBU 12(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $22, R4, $2, R6
 	MOVBU 13(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $10, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4753,12 +4753,12 @@ block:
 	UBFX $24, R4, $2, R6
 	MOVBU 14(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $26, R4, $2, R6
 	MOVBU 15(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $12, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4783,12 +4783,12 @@ block:
 	UBFX $28, R4, $2, R6
 	MOVBU 16(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $30, R4, $2, R6
 	MOVBU 17(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $14, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4815,12 +4815,12 @@ block:
 	UBFX $0, R4, $2, R6
 	MOVBU 18(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $2, R4, $2, R6
 	MOVBU 19(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	WORD $0x4e05018f // tbl v15.16b, {v12.16b}, v5.16b
 	VCMTST V6.B16, V15.B16, V15.B16
@@ -4843,12 +4843,12 @@ block:
 	UBFX $4, R4, $2, R6
 	MOVBU 20(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $6, R4, $2, R6
 	MOVBU 21(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $2, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4873,12 +4873,12 @@ block:
 	UBFX $8, R4, $2, R6
 	MOVBU 22(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $10, R4, $2, R6
 	MOVBU 23(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $4, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4903,12 +4903,12 @@ block:
 	UBFX $12, R4, $2, R6
 	MOVBU 24(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $14, R4, $2, R6
 	MOVBU 25(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $6, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4933,12 +4933,12 @@ block:
 	UBFX $16, R4, $2, R6
 	MOVBU 26(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $18, R4, $2, R6
 	MOVBU 27(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $8, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4963,12 +4963,12 @@ block:
 	UBFX $20, R4, $2, R6
 	MOVBU 28(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $22, R4, $2, R6
 	MOVBU 29(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $10, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -4993,12 +4993,12 @@ block:
 	UBFX $24, R4, $2, R6
 	MOVBU 30(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $26, R4, $2, R6
 	MOVBU 31(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $12, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -5023,12 +5023,12 @@ block:
 	UBFX $28, R4, $2, R6
 	MOVBU 32(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F13
+	FMOVD (R3)(R5<<3), F14
 	UBFX $30, R4, $2, R6
 	MOVBU 33(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVD (R3)(R5<<3), F14
-	VMOV V14.D[0], V13.D[1]
+	FMOVD (R3)(R5<<3), F15
+	WORD $0x4ecf39cd // zip1 v13.2d, v14.2d, v15.2d
 	WORD $0x4e0d008d // tbl v13.16b, {v4.16b}, v13.16b
 	VMOVI $14, V14.B16
 	WORD $0x4e2585ce // add v14.16b, v14.16b, v5.16b
@@ -5099,16 +5099,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 2(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 3(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 4(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 5(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5129,16 +5129,16 @@ block:
 	FSTPQ (F11, F12), 0(R0)
 	FSTPQ (F13, F14), 32(R0)
 	MOVBU 6(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 7(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 8(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 9(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5180,16 +5180,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 10(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 11(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 12(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 13(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5210,16 +5210,16 @@ block:
 	FSTPQ (F11, F12), 128(R0)
 	FSTPQ (F13, F14), 160(R0)
 	MOVBU 14(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 15(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 16(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 17(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5261,16 +5261,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 18(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 19(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 20(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 21(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5291,16 +5291,16 @@ block:
 	FSTPQ (F11, F12), 256(R0)
 	FSTPQ (F13, F14), 288(R0)
 	MOVBU 22(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 23(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 24(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 25(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5342,16 +5342,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 26(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 27(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 28(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 29(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5372,16 +5372,16 @@ block:
 	FSTPQ (F11, F12), 384(R0)
 	FSTPQ (F13, F14), 416(R0)
 	MOVBU 30(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 31(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 32(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 33(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5423,16 +5423,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 34(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 35(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 36(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 37(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5453,16 +5453,16 @@ block:
 	FSTPQ (F11, F12), 512(R0)
 	FSTPQ (F13, F14), 544(R0)
 	MOVBU 38(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 39(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 40(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 41(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5504,16 +5504,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 42(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 43(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 44(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 45(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5534,16 +5534,16 @@ block:
 	FSTPQ (F11, F12), 640(R0)
 	FSTPQ (F13, F14), 672(R0)
 	MOVBU 46(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 47(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 48(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 49(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5585,16 +5585,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 50(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 51(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 52(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 53(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5615,16 +5615,16 @@ block:
 	FSTPQ (F11, F12), 768(R0)
 	FSTPQ (F13, F14), 800(R0)
 	MOVBU 54(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 55(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 56(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 57(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5666,16 +5666,16 @@ block:
 	FMOVS $0.5, F10
 	FMULS F10, F9, F9
 	MOVBU 58(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 59(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 60(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 61(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	WORD $0x4e05010c // tbl v12.16b, {v8.16b}, v5.16b
 	VCMTST V6.B16, V12.B16, V12.B16
@@ -5696,16 +5696,16 @@ block:
 	FSTPQ (F11, F12), 896(R0)
 	FSTPQ (F13, F14), 928(R0)
 	MOVBU 62(R1), R5
-	FMOVS (R3)(R5<<2), F10
+	FMOVS (R3)(R5<<2), F11
 	MOVBU 63(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[1]
+	FMOVS (R3)(R5<<2), F12
 	MOVBU 64(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[2]
+	FMOVS (R3)(R5<<2), F13
 	MOVBU 65(R1), R5
-	FMOVS (R3)(R5<<2), F11
-	VMOV V11.S[0], V10.S[3]
+	FMOVS (R3)(R5<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
 	WORD $0x4e0a008a // tbl v10.16b, {v4.16b}, v10.16b
 	VMOVI $2, V11.B16
 	WORD $0x4e25856b // add v11.16b, v11.16b, v5.16b
@@ -5775,22 +5775,22 @@ block:
 	UBFX $0, R4, $1, R6
 	MOVBU 2(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $1, R4, $1, R6
 	MOVBU 3(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $2, R4, $1, R6
 	MOVBU 4(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $3, R4, $1, R6
 	MOVBU 5(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	WORD $0x4e05014d // tbl v13.16b, {v10.16b}, v5.16b
 	VCMTST V6.B16, V13.B16, V13.B16
@@ -5813,22 +5813,22 @@ block:
 	UBFX $4, R4, $1, R6
 	MOVBU 6(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $5, R4, $1, R6
 	MOVBU 7(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $6, R4, $1, R6
 	MOVBU 8(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $7, R4, $1, R6
 	MOVBU 9(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $2, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -5853,22 +5853,22 @@ block:
 	UBFX $8, R4, $1, R6
 	MOVBU 10(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $9, R4, $1, R6
 	MOVBU 11(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $10, R4, $1, R6
 	MOVBU 12(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $11, R4, $1, R6
 	MOVBU 13(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $4, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -5893,22 +5893,22 @@ block:
 	UBFX $12, R4, $1, R6
 	MOVBU 14(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $13, R4, $1, R6
 	MOVBU 15(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $14, R4, $1, R6
 	MOVBU 16(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $15, R4, $1, R6
 	MOVBU 17(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $6, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -5933,22 +5933,22 @@ block:
 	UBFX $16, R4, $1, R6
 	MOVBU 18(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $17, R4, $1, R6
 	MOVBU 19(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $18, R4, $1, R6
 	MOVBU 20(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $19, R4, $1, R6
 	MOVBU 21(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $8, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -5973,22 +5973,22 @@ block:
 	UBFX $20, R4, $1, R6
 	MOVBU 22(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $21, R4, $1, R6
 	MOVBU 23(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $22, R4, $1, R6
 	MOVBU 24(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $23, R4, $1, R6
 	MOVBU 25(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $10, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6013,22 +6013,22 @@ block:
 	UBFX $24, R4, $1, R6
 	MOVBU 26(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $25, R4, $1, R6
 	MOVBU 27(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $26, R4, $1, R6
 	MOVBU 28(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $27, R4, $1, R6
 	MOVBU 29(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $12, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6053,22 +6053,22 @@ block:
 	UBFX $28, R4, $1, R6
 	MOVBU 30(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $29, R4, $1, R6
 	MOVBU 31(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $30, R4, $1, R6
 	MOVBU 32(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $31, R4, $1, R6
 	MOVBU 33(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $14, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6095,22 +6095,22 @@ block:
 	UBFX $0, R4, $1, R6
 	MOVBU 34(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $1, R4, $1, R6
 	MOVBU 35(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $2, R4, $1, R6
 	MOVBU 36(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $3, R4, $1, R6
 	MOVBU 37(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	WORD $0x4e05014d // tbl v13.16b, {v10.16b}, v5.16b
 	VCMTST V6.B16, V13.B16, V13.B16
@@ -6133,22 +6133,22 @@ block:
 	UBFX $4, R4, $1, R6
 	MOVBU 38(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $5, R4, $1, R6
 	MOVBU 39(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $6, R4, $1, R6
 	MOVBU 40(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $7, R4, $1, R6
 	MOVBU 41(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $2, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6173,22 +6173,22 @@ block:
 	UBFX $8, R4, $1, R6
 	MOVBU 42(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $9, R4, $1, R6
 	MOVBU 43(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $10, R4, $1, R6
 	MOVBU 44(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $11, R4, $1, R6
 	MOVBU 45(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $4, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6213,22 +6213,22 @@ block:
 	UBFX $12, R4, $1, R6
 	MOVBU 46(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $13, R4, $1, R6
 	MOVBU 47(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $14, R4, $1, R6
 	MOVBU 48(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $15, R4, $1, R6
 	MOVBU 49(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $6, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6253,22 +6253,22 @@ block:
 	UBFX $16, R4, $1, R6
 	MOVBU 50(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $17, R4, $1, R6
 	MOVBU 51(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $18, R4, $1, R6
 	MOVBU 52(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $19, R4, $1, R6
 	MOVBU 53(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $8, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6293,22 +6293,22 @@ block:
 	UBFX $20, R4, $1, R6
 	MOVBU 54(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $21, R4, $1, R6
 	MOVBU 55(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $22, R4, $1, R6
 	MOVBU 56(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $23, R4, $1, R6
 	MOVBU 57(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $10, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6333,22 +6333,22 @@ block:
 	UBFX $24, R4, $1, R6
 	MOVBU 58(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $25, R4, $1, R6
 	MOVBU 59(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $26, R4, $1, R6
 	MOVBU 60(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $27, R4, $1, R6
 	MOVBU 61(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $12, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
@@ -6373,22 +6373,22 @@ block:
 	UBFX $28, R4, $1, R6
 	MOVBU 62(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F11
+	FMOVS (R3)(R5<<2), F12
 	UBFX $29, R4, $1, R6
 	MOVBU 63(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[1]
+	FMOVS (R3)(R5<<2), F13
 	UBFX $30, R4, $1, R6
 	MOVBU 64(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[2]
+	FMOVS (R3)(R5<<2), F14
 	UBFX $31, R4, $1, R6
 	MOVBU 65(R1), R5
 	ORR R6<<8, R5, R5
-	FMOVS (R3)(R5<<2), F12
-	VMOV V12.S[0], V11.S[3]
+	FMOVS (R3)(R5<<2), F15
+	WORD $0x4e8d398c // zip1 v12.4s, v12.4s, v13.4s
+	WORD $0x4e8f39cd // zip1 v13.4s, v14.4s, v15.4s
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
 	WORD $0x4e0b008b // tbl v11.16b, {v4.16b}, v11.16b
 	VMOVI $14, V12.B16
 	WORD $0x4e25858c // add v12.16b, v12.16b, v5.16b
