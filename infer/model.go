@@ -11,13 +11,16 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
+// DefaultMemory is what a run may take if Options does not say otherwise: 1 GiB.
+const DefaultMemory = 1 << 30
+
 // Options says how to run a model. The zero value is good.
 type Options struct {
 	// Threads is the number of cores to use; 0 means all.
 	Threads int
 	// Compute says what products are computed with.
 	Compute Compute
-	// Memory is how many bytes a run may take in all; 0 means 1 GiB. It decides how
+	// Memory is how many bytes a run may take in all; 0 means DefaultMemory. It decides how
 	// many chunks go through the layers together, and so how often the weights are
 	// read. A single chunk is run even if it needs more.
 	Memory int64
@@ -139,7 +142,7 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 		m.threads = runtime.GOMAXPROCS(0)
 	}
 	if m.memory <= 0 {
-		m.memory = 1 << 30
+		m.memory = DefaultMemory
 	}
 	if m.report == nil {
 		m.report = func(int, int) {}

@@ -23,7 +23,9 @@
 //
 // A candidate has to have the shape and the vocabulary of the base: other
 // numbers of layers or experts cannot be compared. Memory is what Lockstep needs,
-// and 32 bytes per scored token and model.
+// 32 bytes per scored token and model, and what the candidates themselves hold.
+// If the chunks do not fit into it together, a View quantizes its tensors again
+// for every batch of them.
 package drift
 
 import (

@@ -61,6 +61,10 @@ const firstPiece = 4
 // What a scored token takes: a reference, and a token for each model.
 const referenceBytes, tokenBytes = 32, 32
 
+// What a model takes that is quantized as it is read: metadata and norms, and
+// what quant.View converts in, for each thread.
+const modelBytes, viewBytes = 2 << 20, 1 << 20
+
 func newRunner(parts []part, texts int, opts Options) *runner {
 	size := len(parts[0].tokens)
 	from := size / 2
@@ -117,9 +121,11 @@ func (r *runner) run(ctx context.Context, models []Candidate) ([]Result, error) 
 func (r *runner) engines(models []Candidate) ([]*infer.Model, error) {
 	engine := r.opts.Engine
 	engine.Residual, engine.Input = nil, nil
-	if engine.Memory > 0 {
-		engine.Memory = max(1, engine.Memory-int64(len(r.base)*(referenceBytes+len(models)*tokenBytes)))
+	if engine.Memory == 0 {
+		engine.Memory = infer.DefaultMemory
 	}
+	ours := len(r.base)*(referenceBytes+len(models)*tokenBytes) + len(models)*(modelBytes+r.threads()*viewBytes)
+	engine.Memory = max(1, engine.Memory-int64(ours))
 	if progress := engine.Progress; progress != nil {
 		engine.Progress = func(done, total int) {
 			steps := total / r.piece // for each part
