@@ -360,6 +360,11 @@ func round(v ISA, c constants, s shape, p purpose) {
 	sums := Load(Param("sums"), GP64())
 	VMOVUPS(inMemory(xq), Mem{Base: sums})
 	VMOVUPS(inMemory(qq), Mem{Base: sums, Disp: memoryBytes})
+	if p != again {
+		positive := v.Compare(Greater, qq, v.Load(c.Zero))
+		VMOVUPS(v.Mul(v.Div(xq, qq), xq), Mem{Base: sums, Disp: 2 * bytes})
+		VMOVUPS(v.Choose(positive, v.Mul(xq, xq), v.Load(c.MinusInfinity)), Mem{Base: sums, Disp: 3 * bytes})
+	}
 	VZEROUPPER()
 	RET()
 }

@@ -61,13 +61,15 @@ type gridRoom struct {
 	values, lanes [4 * 256]float32
 	// For all groups with the first 8 or 16 candidates, then with the next: the
 	// bits of points, the highest one set where a neighbour was taken. For each 8
-	// or 16 candidates, the two sums that scales are fitted by.
+	// or 16 candidates, the two sums that scales are fitted by, what they make a
+	// candidate worth, and the square of the first, which is -Inf if there is no
+	// scale.
 	chosen [256]uint32
-	sums   [64]float32
+	sums   [128]float32
 	// The same for candidates 16 to 19 of the sub-blocks 0 to 3 of eight, those of
 	// a candidate side by side; and of the others.
 	chosenRest [2][128]uint32
-	sumsRest   [2][32]float32
+	sumsRest   [2][64]float32
 	// The bits of the best candidate for eight sub-blocks side by side, with the
 	// highest one set in groups to round again.
 	chosenAgain [64]uint32

@@ -179,7 +179,7 @@ func (f gridFit) try(i int) {
 	values, peak := &r.values[i*s.Size], r.peaks[i]
 	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
 	for v := range f.vectors() {
-		numerators, chosen, sums := &s.Numerators[v*f.width], &r.chosen[v*groups*f.width], &r.sums[2*v*f.width]
+		numerators, chosen, sums := &s.Numerators[v*f.width], &r.chosen[v*groups*f.width], &r.sums[4*v*f.width]
 		switch {
 		case g.Levels == 3 && f.width == 16:
 			gridCandidates3AVX512(values, groups, peak, numerators, starts, all, lists, points, &r.work[0], chosen, sums)
@@ -200,7 +200,7 @@ func (f gridFit) choose(i int) {
 	var chosen []uint32
 	left := s.Candidates
 	for v := range f.vectors() {
-		if at := best.better(r.sums[2*v*f.width:][:2*f.width], f.width, min(left, f.width), 1); at >= 0 {
+		if at := best.better(r.sums[4*v*f.width:], f.width, min(left, f.width), 1); at >= 0 {
 			chosen = r.chosen[v*f.groups*f.width+at:]
 		}
 		left -= f.width
@@ -230,16 +230,18 @@ func (f gridFit) choose(i int) {
 // gridChoice is the best candidate so far.
 type gridChoice struct{ scale, best float32 }
 
-// better looks at n more candidates, every step-th, of which the second sums are
-// width after the first. It returns where the new best one is, or -1.
+// better looks at n more candidates, every step-th, each sum of which is width
+// after the one before. It returns where the new best one is, or -1.
 func (c *gridChoice) better(sums []float32, width, n, step int) int {
-	at := -1
+	best, at := c.best, -1
+	qq, worth, square := sums[width:], sums[2*width:], sums[3*width:]
 	for i := 0; i < n*step; i += step {
-		if xq, qq := sums[i], sums[i+width]; qq > 0 && xq*xq > c.best*qq {
-			c.scale = xq / qq
-			c.best = c.scale * xq
-			at = i
+		if square[i] > best*qq[i] {
+			best, at = worth[i], i
 		}
+	}
+	if at >= 0 {
+		c.scale, c.best = sums[at]/qq[at], best
 	}
 	return at
 }

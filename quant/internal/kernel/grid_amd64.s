@@ -1376,6 +1376,15 @@ sum:
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Y1, (AX)
 	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      constants<>+576(SB), Y0
+	VCMPPS       $0x1e, Y0, Y2, Y0
+	VDIVPS       Y2, Y1, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y1, Y1, Y1
+	VMOVUPS      constants<>+320(SB), Y2
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VMOVUPS      Y0, 96(AX)
 	VZEROUPPER
 	RET
 
@@ -1390,14 +1399,14 @@ TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
 	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+640(SB), Z3
-	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+644(SB), Z4
+	VBROADCASTSS gridConstants<>+640(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+648(SB), Z5
-	VMULPS       Z5, Z1, Z1
-	VMOVUPS      gridConstants<>+0(SB), Z5
-	VMULPS       Z5, Z0, Z0
+	VBROADCASTSS gridConstants<>+644(SB), Z5
+	VMULPS       Z5, Z1, Z5
+	VBROADCASTSS gridConstants<>+648(SB), Z6
+	VMULPS       Z6, Z1, Z1
+	VMOVUPS      gridConstants<>+0(SB), Z6
+	VMULPS       Z6, Z0, Z0
 
 	// Round all elements.
 	XORQ DX, DX
@@ -1413,216 +1422,216 @@ TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
 	MOVQ groups+8(FP), R11
 
 round:
-	VMOVUPS      constants<>+192(SB), Z6
-	VXORPS       Z5, Z5, Z5
-	VBROADCASTSS (R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2048(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, (DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 64(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 128(DX)
-	VBROADCASTSS 4(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x02, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2052(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 192(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 256(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 320(DX)
-	VBROADCASTSS 8(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x04, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2056(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 384(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 448(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 512(DX)
-	VBROADCASTSS 12(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x06, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2060(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 576(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 640(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 704(DX)
-	VBROADCASTSS 16(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x08, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2064(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 768(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 832(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 896(DX)
-	VBROADCASTSS 20(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x0a, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2068(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 960(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1024(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 1088(DX)
-	VBROADCASTSS 24(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x0c, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2072(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1152(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1216(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 1280(DX)
-	VBROADCASTSS 28(R10), Z7
-	VMULPS       Z7, Z0, Z8
-	VMOVUPS      constants<>+192(SB), Z9
-	VCMPPS       $0x1e, Z9, Z8, K1
-	VMOVUPS      gridConstants<>+64(SB), Z9
-	VCMPPS       $0x1d, Z9, Z8, K2
-	VPBROADCASTD constants<>+4(SB), Z9
-	VPSLLD       $0x0e, Z9, Z9
-	VPADDD       Z9, Z5, K1, Z5
-	VPADDD       Z9, Z5, K2, Z5
-	VREDUCEPS    $0x00, Z8, Z8
-	VRANGEPS     $0x0a, Z8, Z6, Z6
-	VBROADCASTSS 2076(R10), Z8
-	VSUBPS       Z3, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1344(DX)
-	VSUBPS       Z4, Z7, Z9
-	VMULPS       Z9, Z8, Z10
-	VMULPS       Z9, Z10, Z9
-	VMOVUPS      Z9, 1408(DX)
-	VSUBPS       Z1, Z7, Z7
-	VMULPS       Z7, Z8, Z8
-	VMULPS       Z7, Z8, Z7
-	VMOVUPS      Z7, 1472(DX)
-	VMOVUPS      Z5, (DI)
-	VMOVUPS      gridConstants<>+256(SB), Z7
-	VCMPPS       $0x11, Z7, Z6, K1
+	VMOVUPS      constants<>+192(SB), Z7
+	VXORPS       Z6, Z6, Z6
+	VBROADCASTSS (R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2048(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, (DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 64(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 128(DX)
+	VBROADCASTSS 4(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x02, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2052(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 192(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 256(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 320(DX)
+	VBROADCASTSS 8(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x04, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2056(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 384(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 448(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 512(DX)
+	VBROADCASTSS 12(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x06, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2060(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 576(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 640(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 704(DX)
+	VBROADCASTSS 16(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x08, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2064(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 768(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 832(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 896(DX)
+	VBROADCASTSS 20(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x0a, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2068(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 960(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 1024(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 1088(DX)
+	VBROADCASTSS 24(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x0c, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2072(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 1152(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 1216(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 1280(DX)
+	VBROADCASTSS 28(R10), Z8
+	VMULPS       Z8, Z0, Z9
+	VMOVUPS      constants<>+192(SB), Z10
+	VCMPPS       $0x1e, Z10, Z9, K1
+	VMOVUPS      gridConstants<>+64(SB), Z10
+	VCMPPS       $0x1d, Z10, Z9, K2
+	VPBROADCASTD constants<>+4(SB), Z10
+	VPSLLD       $0x0e, Z10, Z10
+	VPADDD       Z10, Z6, K1, Z6
+	VPADDD       Z10, Z6, K2, Z6
+	VREDUCEPS    $0x00, Z9, Z9
+	VRANGEPS     $0x0a, Z9, Z7, Z7
+	VBROADCASTSS 2076(R10), Z9
+	VSUBPS       Z4, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 1344(DX)
+	VSUBPS       Z5, Z8, Z10
+	VMULPS       Z10, Z9, Z11
+	VMULPS       Z10, Z11, Z10
+	VMOVUPS      Z10, 1408(DX)
+	VSUBPS       Z1, Z8, Z8
+	VMULPS       Z8, Z9, Z9
+	VMULPS       Z8, Z9, Z8
+	VMOVUPS      Z8, 1472(DX)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      gridConstants<>+256(SB), Z8
+	VCMPPS       $0x11, Z8, Z7, K1
 	KMOVW        K1, R12
 	MOVW         R12, 16(R8)
-	VMOVUPS      Z5, (R9)
-	VMOVUPS      gridConstants<>+448(SB), Z6
-	VPERMD       Z5, Z6, Z6
-	VPCMPEQD     Z5, Z6, K1
+	VMOVUPS      Z6, (R9)
+	VMOVUPS      gridConstants<>+448(SB), Z7
+	VPERMD       Z6, Z7, Z7
+	VPCMPEQD     Z6, Z7, K1
 	KMOVW        K1, R12
 	NOTL         R12
 	ORL          $0x01, R12
@@ -1843,78 +1852,78 @@ found:
 	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (AX), Z3
-	VPERMPS      Z0, Z3, Z4
-	VBROADCASTSS 3072(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1024(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x02, Z3, Z4
+	VMOVUPS      (AX), Z4
+	VPERMPS      Z0, Z4, Z5
+	VBROADCASTSS 3072(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1024(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x02, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3076(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1028(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x04, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3080(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1032(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x06, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3084(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1036(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x08, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3088(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1040(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x0a, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3092(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1044(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x0c, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3096(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1048(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x0e, Z4, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3076(CX), Z5
+	VBROADCASTSS 3100(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1028(CX), Z5
+	VBROADCASTSS 1052(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x04, Z3, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3080(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1032(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x06, Z3, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3084(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1036(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x08, Z3, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3088(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1040(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x0a, Z3, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3092(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1044(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x0c, Z3, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3096(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1048(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x0e, Z3, Z3
-	VPERMPS      Z0, Z3, Z3
-	VBROADCASTSS 3100(CX), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
-	VBROADCASTSS 1052(CX), Z4
-	VMULPS       Z3, Z4, Z4
-	VMULPS       Z3, Z4, Z3
-	VADDPS       Z3, Z2, Z2
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x40, AX
 	DECQ         DX
@@ -1922,6 +1931,15 @@ sum:
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Z1, (AX)
 	VMOVUPS      Z2, 64(AX)
+	VMOVUPS      constants<>+576(SB), Z0
+	VCMPPS       $0x1e, Z0, Z2, K1
+	VDIVPS       Z2, Z1, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, 128(AX)
+	VMULPS       Z1, Z1, Z0
+	VMOVUPS      constants<>+320(SB), Z1
+	VBLENDMPS    Z0, Z1, K1, Z3
+	VMOVUPS      Z3, 192(AX)
 	VZEROUPPER
 	RET
 
@@ -1955,106 +1973,106 @@ TEXT ·gridRest3AVX512(SB), NOSPLIT, $0-112
 	MOVQ groups+8(FP), R12
 
 round:
-	VMOVUPS         constants<>+192(SB), Z5
+	VMOVUPS         constants<>+192(SB), Z6
 	VXORPS          Z1, Z1, Z1
-	VBROADCASTF32X4 (R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 32(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x02, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 64(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x04, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 96(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x06, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 128(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x08, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 160(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x0a, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 192(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x0c, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 224(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         constants<>+192(SB), Z7
-	VCMPPS          $0x1e, Z7, Z6, K1
-	VMOVUPS         gridConstants<>+64(SB), Z7
-	VCMPPS          $0x1d, Z7, Z6, K2
-	VPBROADCASTD    constants<>+4(SB), Z7
-	VPSLLD          $0x0e, Z7, Z7
-	VPADDD          Z7, Z1, K1, Z1
-	VPADDD          Z7, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 (R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 32(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x02, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 64(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x04, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 96(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x06, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 128(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x08, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 160(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x0a, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 192(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x0c, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 224(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         constants<>+192(SB), Z8
+	VCMPPS          $0x1e, Z8, Z7, K1
+	VMOVUPS         gridConstants<>+64(SB), Z8
+	VCMPPS          $0x1d, Z8, Z7, K2
+	VPBROADCASTD    constants<>+4(SB), Z8
+	VPSLLD          $0x0e, Z8, Z8
+	VPADDD          Z8, Z1, K1, Z1
+	VPADDD          Z8, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
 	VMOVUPS         Z1, (R8)
-	VMOVUPS         gridConstants<>+256(SB), Z6
-	VCMPPS          $0x11, Z6, Z5, K1
+	VMOVUPS         gridConstants<>+256(SB), Z7
+	VCMPPS          $0x11, Z7, Z6, K1
 	KMOVW           K1, R13
 	MOVW            R13, 16(R9)
 	VMOVUPS         Z1, (R10)
@@ -2129,14 +2147,14 @@ collected1:
 	IMUL3Q  $0x00000020, R9, R9
 	VMOVUPS gridConstants<>+960(SB), Z0
 	VMOVUPS gridConstants<>+1024(SB), Z1
-	VMOVUPS gridConstants<>+576(SB), Z5
-	VMOVUPS gridConstants<>+1344(SB), Z6
-	VMOVUPS constants<>+0(SB), Z7
-	VMOVUPS constants<>+256(SB), Z8
-	VMOVUPS gridConstants<>+1088(SB), Z9
-	VMOVUPS gridConstants<>+1152(SB), Z10
-	VMOVUPS gridConstants<>+1216(SB), Z11
-	VMOVUPS gridConstants<>+1280(SB), Z12
+	VMOVUPS gridConstants<>+576(SB), Z6
+	VMOVUPS gridConstants<>+1344(SB), Z7
+	VMOVUPS constants<>+0(SB), Z8
+	VMOVUPS constants<>+256(SB), Z9
+	VMOVUPS gridConstants<>+1088(SB), Z10
+	VMOVUPS gridConstants<>+1152(SB), Z11
+	VMOVUPS gridConstants<>+1216(SB), Z12
+	VMOVUPS gridConstants<>+1280(SB), Z13
 
 item:
 	MOVL         (BX), R11
@@ -2157,69 +2175,69 @@ item:
 	ADDQ         R15, R14
 	VMOVUPS      (R14), Y2
 	VMOVUPS      2048(R14), Y3
-	VBROADCASTSS 17984(AX)(R12*4), Z13
-	VMULPS       Z5, Z13, Z13
-	VPERMPS      Z2, Z0, Z14
-	VPERMPS      Z3, Z0, Z15
-	VSUBPS       Z13, Z14, Z14
-	VMULPS       Z14, Z15, Z15
-	VMULPS       Z14, Z15, Z14
-	VPERMPS      Z2, Z1, Z15
-	VPERMPS      Z3, Z1, Z16
-	VSUBPS       Z13, Z15, Z13
-	VMULPS       Z13, Z16, Z15
-	VMULPS       Z13, Z15, Z13
-	VMOVAPS      X8, X2
+	VBROADCASTSS 17984(AX)(R12*4), Z14
+	VMULPS       Z6, Z14, Z14
+	VPERMPS      Z2, Z0, Z15
+	VPERMPS      Z3, Z0, Z16
+	VSUBPS       Z14, Z15, Z15
+	VMULPS       Z15, Z16, Z16
+	VMULPS       Z15, Z16, Z15
+	VPERMPS      Z2, Z1, Z16
+	VPERMPS      Z3, Z1, Z17
+	VSUBPS       Z14, Z16, Z14
+	VMULPS       Z14, Z17, Z16
+	VMULPS       Z14, Z16, Z14
+	VMOVAPS      X9, X2
 
 neighbours:
-	VPMOVZXWD     (R10), Z15
-	VMOVDQU32     Z15, Z16
-	VPTERNLOGD    $0xea, Z9, Z6, Z16
+	VPMOVZXWD     (R10), Z16
+	VMOVDQU32     Z16, Z17
+	VPTERNLOGD    $0xea, Z10, Z7, Z17
+	VPERMPS       Z15, Z17, Z17
+	VPSRLD        $0x02, Z16, Z18
+	VPTERNLOGD    $0xea, Z11, Z7, Z18
+	VPERMPS       Z15, Z18, Z18
+	VADDPS        Z18, Z17, Z17
+	VPSRLD        $0x04, Z16, Z18
+	VPTERNLOGD    $0xea, Z12, Z7, Z18
+	VPERMPS       Z15, Z18, Z18
+	VADDPS        Z18, Z17, Z17
+	VPSRLD        $0x06, Z16, Z18
+	VPTERNLOGD    $0xea, Z13, Z7, Z18
+	VPERMPS       Z15, Z18, Z18
+	VADDPS        Z18, Z17, Z17
+	VPSRLD        $0x08, Z16, Z18
+	VPTERNLOGD    $0xea, Z10, Z7, Z18
+	VPERMPS       Z14, Z18, Z18
+	VADDPS        Z18, Z17, Z17
+	VPSRLD        $0x0a, Z16, Z18
+	VPTERNLOGD    $0xea, Z11, Z7, Z18
+	VPERMPS       Z14, Z18, Z18
+	VADDPS        Z18, Z17, Z17
+	VPSRLD        $0x0c, Z16, Z18
+	VPTERNLOGD    $0xea, Z12, Z7, Z18
+	VPERMPS       Z14, Z18, Z18
+	VADDPS        Z18, Z17, Z17
+	VPSRLD        $0x0e, Z16, Z16
+	VPTERNLOGD    $0xea, Z13, Z7, Z16
 	VPERMPS       Z14, Z16, Z16
-	VPSRLD        $0x02, Z15, Z17
-	VPTERNLOGD    $0xea, Z10, Z6, Z17
-	VPERMPS       Z14, Z17, Z17
-	VADDPS        Z17, Z16, Z16
-	VPSRLD        $0x04, Z15, Z17
-	VPTERNLOGD    $0xea, Z11, Z6, Z17
-	VPERMPS       Z14, Z17, Z17
-	VADDPS        Z17, Z16, Z16
-	VPSRLD        $0x06, Z15, Z17
-	VPTERNLOGD    $0xea, Z12, Z6, Z17
-	VPERMPS       Z14, Z17, Z17
-	VADDPS        Z17, Z16, Z16
-	VPSRLD        $0x08, Z15, Z17
-	VPTERNLOGD    $0xea, Z9, Z6, Z17
-	VPERMPS       Z13, Z17, Z17
-	VADDPS        Z17, Z16, Z16
-	VPSRLD        $0x0a, Z15, Z17
-	VPTERNLOGD    $0xea, Z10, Z6, Z17
-	VPERMPS       Z13, Z17, Z17
-	VADDPS        Z17, Z16, Z16
-	VPSRLD        $0x0c, Z15, Z17
-	VPTERNLOGD    $0xea, Z11, Z6, Z17
-	VPERMPS       Z13, Z17, Z17
-	VADDPS        Z17, Z16, Z16
-	VPSRLD        $0x0e, Z15, Z15
-	VPTERNLOGD    $0xea, Z12, Z6, Z15
-	VPERMPS       Z13, Z15, Z15
-	VADDPS        Z15, Z16, Z16
-	VPBROADCASTD  R11, Z15
-	VPCMPGTD      Z7, Z15, K1
-	VBLENDMPS     Z16, Z8, K1, Z4
+	VADDPS        Z16, Z17, Z17
+	VPBROADCASTD  R11, Z16
+	VPCMPGTD      Z8, Z16, K1
+	VBLENDMPS     Z17, Z9, K1, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y3
-	VMINPS        Y3, Y4, Y15
-	VEXTRACTF32X4 $0x01, Y15, X3
-	VMINPS        X3, X15, X15
-	VSHUFPS       $0x4e, X15, X15, X3
-	VMINPS        X3, X15, X15
-	VSHUFPS       $0xb1, X15, X15, X3
-	VMINPS        X3, X15, X15
-	VUCOMISS      X2, X15
+	VMINPS        Y3, Y4, Y16
+	VEXTRACTF32X4 $0x01, Y16, X3
+	VMINPS        X3, X16, X16
+	VSHUFPS       $0x4e, X16, X16, X3
+	VMINPS        X3, X16, X16
+	VSHUFPS       $0xb1, X16, X16, X3
+	VMINPS        X3, X16, X16
+	VUCOMISS      X2, X16
 	JCC           others
-	VMOVAPS       X15, X2
-	VBROADCASTSS  X15, Z15
-	VCMPPS        $0x00, Z15, Z4, K1
+	VMOVAPS       X16, X2
+	VBROADCASTSS  X16, Z16
+	VCMPPS        $0x00, Z16, Z4, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
@@ -2248,66 +2266,66 @@ found:
 sum:
 	VMOVUPS         (AX), Z3
 	VPERMPS         Z0, Z3, Z4
-	VBROADCASTF32X4 3072(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1024(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3072(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1024(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x02, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3104(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1056(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3104(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1056(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x04, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3136(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1088(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3136(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1088(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x06, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3168(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1120(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3168(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1120(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x08, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3200(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1152(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3200(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1152(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0a, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3232(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1184(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3232(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1184(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0c, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3264(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1216(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3264(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1216(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0e, Z3, Z3
 	VPERMPS         Z0, Z3, Z3
@@ -2325,6 +2343,15 @@ sum:
 	MOVQ            sums+104(FP), AX
 	VMOVUPS         Z1, (AX)
 	VMOVUPS         Z2, 64(AX)
+	VMOVUPS         constants<>+576(SB), Z0
+	VCMPPS          $0x1e, Z0, Z2, K1
+	VDIVPS          Z2, Z1, Z0
+	VMULPS          Z1, Z0, Z0
+	VMOVUPS         Z0, 128(AX)
+	VMULPS          Z1, Z1, Z0
+	VMOVUPS         constants<>+320(SB), Z1
+	VBLENDMPS       Z0, Z1, K1, Z5
+	VMOVUPS         Z5, 192(AX)
 	VZEROUPPER
 	RET
 
@@ -3706,6 +3733,15 @@ sum:
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Y1, (AX)
 	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      constants<>+576(SB), Y0
+	VCMPPS       $0x1e, Y0, Y2, Y0
+	VDIVPS       Y2, Y1, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y1, Y1, Y1
+	VMOVUPS      constants<>+320(SB), Y2
+	VBLENDVPS    Y0, Y1, Y2, Y0
+	VMOVUPS      Y0, 96(AX)
 	VZEROUPPER
 	RET
 
@@ -3720,24 +3756,24 @@ TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+640(SB), Z3
-	VMULPS       Z3, Z1, Z3
-	VBROADCASTSS gridConstants<>+644(SB), Z4
+	VBROADCASTSS gridConstants<>+640(SB), Z4
 	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+648(SB), Z5
+	VBROADCASTSS gridConstants<>+644(SB), Z5
 	VMULPS       Z5, Z1, Z5
-	VBROADCASTSS gridConstants<>+652(SB), Z6
+	VBROADCASTSS gridConstants<>+648(SB), Z6
 	VMULPS       Z6, Z1, Z6
-	VBROADCASTSS gridConstants<>+656(SB), Z7
+	VBROADCASTSS gridConstants<>+652(SB), Z7
 	VMULPS       Z7, Z1, Z7
-	VBROADCASTSS gridConstants<>+660(SB), Z8
+	VBROADCASTSS gridConstants<>+656(SB), Z8
 	VMULPS       Z8, Z1, Z8
-	VBROADCASTSS gridConstants<>+664(SB), Z9
+	VBROADCASTSS gridConstants<>+660(SB), Z9
 	VMULPS       Z9, Z1, Z9
-	VBROADCASTSS gridConstants<>+668(SB), Z10
-	VMULPS       Z10, Z1, Z1
-	VMOVUPS      gridConstants<>+0(SB), Z10
-	VMULPS       Z10, Z0, Z0
+	VBROADCASTSS gridConstants<>+664(SB), Z10
+	VMULPS       Z10, Z1, Z10
+	VBROADCASTSS gridConstants<>+668(SB), Z11
+	VMULPS       Z11, Z1, Z1
+	VMOVUPS      gridConstants<>+0(SB), Z11
+	VMULPS       Z11, Z0, Z0
 
 	// Round all elements.
 	XORQ DX, DX
@@ -3753,196 +3789,196 @@ TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 	MOVQ groups+8(FP), R11
 
 round:
-	VMOVUPS      constants<>+192(SB), Z11
-	VMOVUPS      gridConstants<>+512(SB), Z10
-	VBROADCASTSS (R10), Z12
-	VMULPS       Z12, Z0, Z13
-	VMOVUPS      gridConstants<>+0(SB), Z14
-	VSUBPS       Z14, Z13, Z14
-	VMOVUPS      constants<>+384(SB), Z15
-	VADDPS       Z15, Z14, Z14
-	VMAXPS       constants<>+384(SB), Z14, Z14
-	VMINPS       gridConstants<>+128(SB), Z14, Z14
-	VPADDD       Z14, Z10, Z10
-	VREDUCEPS    $0x00, Z13, Z13
-	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2048(R10), Z13
-	VSUBPS       Z3, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, (DX)
-	VSUBPS       Z4, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 64(DX)
-	VSUBPS       Z5, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 128(DX)
-	VSUBPS       Z6, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 192(DX)
-	VSUBPS       Z7, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 256(DX)
-	VSUBPS       Z8, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 320(DX)
-	VSUBPS       Z9, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 384(DX)
-	VSUBPS       Z1, Z12, Z12
-	VMULPS       Z12, Z13, Z13
-	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 448(DX)
-	VBROADCASTSS 4(R10), Z12
-	VMULPS       Z12, Z0, Z13
-	VMOVUPS      gridConstants<>+0(SB), Z14
-	VSUBPS       Z14, Z13, Z14
-	VMOVUPS      constants<>+384(SB), Z15
-	VADDPS       Z15, Z14, Z14
-	VMAXPS       constants<>+384(SB), Z14, Z14
-	VMINPS       gridConstants<>+128(SB), Z14, Z14
-	VPSLLD       $0x03, Z14, Z14
-	VPADDD       Z14, Z10, Z10
-	VREDUCEPS    $0x00, Z13, Z13
-	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2052(R10), Z13
-	VSUBPS       Z3, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 512(DX)
-	VSUBPS       Z4, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 576(DX)
-	VSUBPS       Z5, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 640(DX)
-	VSUBPS       Z6, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 704(DX)
-	VSUBPS       Z7, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 768(DX)
-	VSUBPS       Z8, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 832(DX)
-	VSUBPS       Z9, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 896(DX)
-	VSUBPS       Z1, Z12, Z12
-	VMULPS       Z12, Z13, Z13
-	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 960(DX)
-	VBROADCASTSS 8(R10), Z12
-	VMULPS       Z12, Z0, Z13
-	VMOVUPS      gridConstants<>+0(SB), Z14
-	VSUBPS       Z14, Z13, Z14
-	VMOVUPS      constants<>+384(SB), Z15
-	VADDPS       Z15, Z14, Z14
-	VMAXPS       constants<>+384(SB), Z14, Z14
-	VMINPS       gridConstants<>+128(SB), Z14, Z14
-	VPSLLD       $0x06, Z14, Z14
-	VPADDD       Z14, Z10, Z10
-	VREDUCEPS    $0x00, Z13, Z13
-	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2056(R10), Z13
-	VSUBPS       Z3, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1024(DX)
-	VSUBPS       Z4, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1088(DX)
-	VSUBPS       Z5, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1152(DX)
-	VSUBPS       Z6, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1216(DX)
-	VSUBPS       Z7, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1280(DX)
-	VSUBPS       Z8, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1344(DX)
-	VSUBPS       Z9, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1408(DX)
-	VSUBPS       Z1, Z12, Z12
-	VMULPS       Z12, Z13, Z13
-	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 1472(DX)
-	VBROADCASTSS 12(R10), Z12
-	VMULPS       Z12, Z0, Z13
-	VMOVUPS      gridConstants<>+0(SB), Z14
-	VSUBPS       Z14, Z13, Z14
-	VMOVUPS      constants<>+384(SB), Z15
-	VADDPS       Z15, Z14, Z14
-	VMAXPS       constants<>+384(SB), Z14, Z14
-	VMINPS       gridConstants<>+128(SB), Z14, Z14
-	VPSLLD       $0x09, Z14, Z14
-	VPADDD       Z14, Z10, Z10
-	VREDUCEPS    $0x00, Z13, Z13
-	VRANGEPS     $0x0a, Z13, Z11, Z11
-	VBROADCASTSS 2060(R10), Z13
-	VSUBPS       Z3, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1536(DX)
-	VSUBPS       Z4, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1600(DX)
-	VSUBPS       Z5, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1664(DX)
-	VSUBPS       Z6, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1728(DX)
-	VSUBPS       Z7, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1792(DX)
-	VSUBPS       Z8, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1856(DX)
-	VSUBPS       Z9, Z12, Z14
-	VMULPS       Z14, Z13, Z15
-	VMULPS       Z14, Z15, Z14
-	VMOVUPS      Z14, 1920(DX)
-	VSUBPS       Z1, Z12, Z12
-	VMULPS       Z12, Z13, Z13
-	VMULPS       Z12, Z13, Z12
-	VMOVUPS      Z12, 1984(DX)
-	VMOVUPS      Z10, (DI)
-	VMOVUPS      gridConstants<>+256(SB), Z12
-	VCMPPS       $0x11, Z12, Z11, K1
+	VMOVUPS      constants<>+192(SB), Z12
+	VMOVUPS      gridConstants<>+512(SB), Z11
+	VBROADCASTSS (R10), Z13
+	VMULPS       Z13, Z0, Z14
+	VMOVUPS      gridConstants<>+0(SB), Z15
+	VSUBPS       Z15, Z14, Z15
+	VMOVUPS      constants<>+384(SB), Z16
+	VADDPS       Z16, Z15, Z15
+	VMAXPS       constants<>+384(SB), Z15, Z15
+	VMINPS       gridConstants<>+128(SB), Z15, Z15
+	VPADDD       Z15, Z11, Z11
+	VREDUCEPS    $0x00, Z14, Z14
+	VRANGEPS     $0x0a, Z14, Z12, Z12
+	VBROADCASTSS 2048(R10), Z14
+	VSUBPS       Z4, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, (DX)
+	VSUBPS       Z5, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 64(DX)
+	VSUBPS       Z6, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 128(DX)
+	VSUBPS       Z7, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 192(DX)
+	VSUBPS       Z8, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 256(DX)
+	VSUBPS       Z9, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 320(DX)
+	VSUBPS       Z10, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 384(DX)
+	VSUBPS       Z1, Z13, Z13
+	VMULPS       Z13, Z14, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 448(DX)
+	VBROADCASTSS 4(R10), Z13
+	VMULPS       Z13, Z0, Z14
+	VMOVUPS      gridConstants<>+0(SB), Z15
+	VSUBPS       Z15, Z14, Z15
+	VMOVUPS      constants<>+384(SB), Z16
+	VADDPS       Z16, Z15, Z15
+	VMAXPS       constants<>+384(SB), Z15, Z15
+	VMINPS       gridConstants<>+128(SB), Z15, Z15
+	VPSLLD       $0x03, Z15, Z15
+	VPADDD       Z15, Z11, Z11
+	VREDUCEPS    $0x00, Z14, Z14
+	VRANGEPS     $0x0a, Z14, Z12, Z12
+	VBROADCASTSS 2052(R10), Z14
+	VSUBPS       Z4, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 512(DX)
+	VSUBPS       Z5, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 576(DX)
+	VSUBPS       Z6, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 640(DX)
+	VSUBPS       Z7, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 704(DX)
+	VSUBPS       Z8, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 768(DX)
+	VSUBPS       Z9, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 832(DX)
+	VSUBPS       Z10, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 896(DX)
+	VSUBPS       Z1, Z13, Z13
+	VMULPS       Z13, Z14, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 960(DX)
+	VBROADCASTSS 8(R10), Z13
+	VMULPS       Z13, Z0, Z14
+	VMOVUPS      gridConstants<>+0(SB), Z15
+	VSUBPS       Z15, Z14, Z15
+	VMOVUPS      constants<>+384(SB), Z16
+	VADDPS       Z16, Z15, Z15
+	VMAXPS       constants<>+384(SB), Z15, Z15
+	VMINPS       gridConstants<>+128(SB), Z15, Z15
+	VPSLLD       $0x06, Z15, Z15
+	VPADDD       Z15, Z11, Z11
+	VREDUCEPS    $0x00, Z14, Z14
+	VRANGEPS     $0x0a, Z14, Z12, Z12
+	VBROADCASTSS 2056(R10), Z14
+	VSUBPS       Z4, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1024(DX)
+	VSUBPS       Z5, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1088(DX)
+	VSUBPS       Z6, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1152(DX)
+	VSUBPS       Z7, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1216(DX)
+	VSUBPS       Z8, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1280(DX)
+	VSUBPS       Z9, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1344(DX)
+	VSUBPS       Z10, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1408(DX)
+	VSUBPS       Z1, Z13, Z13
+	VMULPS       Z13, Z14, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1472(DX)
+	VBROADCASTSS 12(R10), Z13
+	VMULPS       Z13, Z0, Z14
+	VMOVUPS      gridConstants<>+0(SB), Z15
+	VSUBPS       Z15, Z14, Z15
+	VMOVUPS      constants<>+384(SB), Z16
+	VADDPS       Z16, Z15, Z15
+	VMAXPS       constants<>+384(SB), Z15, Z15
+	VMINPS       gridConstants<>+128(SB), Z15, Z15
+	VPSLLD       $0x09, Z15, Z15
+	VPADDD       Z15, Z11, Z11
+	VREDUCEPS    $0x00, Z14, Z14
+	VRANGEPS     $0x0a, Z14, Z12, Z12
+	VBROADCASTSS 2060(R10), Z14
+	VSUBPS       Z4, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1536(DX)
+	VSUBPS       Z5, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1600(DX)
+	VSUBPS       Z6, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1664(DX)
+	VSUBPS       Z7, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1728(DX)
+	VSUBPS       Z8, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1792(DX)
+	VSUBPS       Z9, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1856(DX)
+	VSUBPS       Z10, Z13, Z15
+	VMULPS       Z15, Z14, Z16
+	VMULPS       Z15, Z16, Z15
+	VMOVUPS      Z15, 1920(DX)
+	VSUBPS       Z1, Z13, Z13
+	VMULPS       Z13, Z14, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1984(DX)
+	VMOVUPS      Z11, (DI)
+	VMOVUPS      gridConstants<>+256(SB), Z13
+	VCMPPS       $0x11, Z13, Z12, K1
 	KMOVW        K1, R12
 	MOVW         R12, 16(R8)
-	VMOVUPS      Z10, (R9)
-	VMOVUPS      gridConstants<>+448(SB), Z11
-	VPERMD       Z10, Z11, Z11
-	VPCMPEQD     Z10, Z11, K1
+	VMOVUPS      Z11, (R9)
+	VMOVUPS      gridConstants<>+448(SB), Z12
+	VPERMD       Z11, Z12, Z12
+	VPCMPEQD     Z11, Z12, K1
 	KMOVW        K1, R12
 	NOTL         R12
 	ORL          $0x01, R12
@@ -4115,42 +4151,42 @@ found:
 	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (AX), Z3
-	VPERMPS      Z0, Z3, Z4
-	VBROADCASTSS 3072(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1024(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x03, Z3, Z4
+	VMOVUPS      (AX), Z4
+	VPERMPS      Z0, Z4, Z5
+	VBROADCASTSS 3072(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1024(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x03, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3076(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1028(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x06, Z4, Z5
+	VPERMPS      Z0, Z5, Z5
+	VBROADCASTSS 3080(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	VBROADCASTSS 1032(CX), Z6
+	VMULPS       Z5, Z6, Z6
+	VMULPS       Z5, Z6, Z5
+	VADDPS       Z5, Z2, Z2
+	VPSRLD       $0x09, Z4, Z4
 	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3076(CX), Z5
+	VBROADCASTSS 3084(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1028(CX), Z5
+	VBROADCASTSS 1036(CX), Z5
 	VMULPS       Z4, Z5, Z5
 	VMULPS       Z4, Z5, Z4
 	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x06, Z3, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3080(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1032(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	VPSRLD       $0x09, Z3, Z3
-	VPERMPS      Z0, Z3, Z3
-	VBROADCASTSS 3084(CX), Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
-	VBROADCASTSS 1036(CX), Z4
-	VMULPS       Z3, Z4, Z4
-	VMULPS       Z3, Z4, Z3
-	VADDPS       Z3, Z2, Z2
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x40, AX
 	DECQ         DX
@@ -4158,6 +4194,15 @@ sum:
 	MOVQ         sums+80(FP), AX
 	VMOVUPS      Z1, (AX)
 	VMOVUPS      Z2, 64(AX)
+	VMOVUPS      constants<>+576(SB), Z0
+	VCMPPS       $0x1e, Z0, Z2, K1
+	VDIVPS       Z2, Z1, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, 128(AX)
+	VMULPS       Z1, Z1, Z0
+	VMOVUPS      constants<>+320(SB), Z1
+	VBLENDMPS    Z0, Z1, K1, Z3
+	VMOVUPS      Z3, 192(AX)
 	VZEROUPPER
 	RET
 
@@ -4191,58 +4236,58 @@ TEXT ·gridRest8AVX512(SB), NOSPLIT, $0-112
 	MOVQ groups+8(FP), R12
 
 round:
-	VMOVUPS         constants<>+192(SB), Z5
+	VMOVUPS         constants<>+192(SB), Z6
 	VMOVUPS         gridConstants<>+512(SB), Z1
-	VBROADCASTF32X4 (R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         gridConstants<>+0(SB), Z7
-	VSUBPS          Z7, Z6, Z7
-	VMOVUPS         constants<>+384(SB), Z8
-	VADDPS          Z8, Z7, Z7
-	VMAXPS          constants<>+384(SB), Z7, Z7
-	VMINPS          gridConstants<>+128(SB), Z7, Z7
-	VPADDD          Z7, Z1, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 32(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         gridConstants<>+0(SB), Z7
-	VSUBPS          Z7, Z6, Z7
-	VMOVUPS         constants<>+384(SB), Z8
-	VADDPS          Z8, Z7, Z7
-	VMAXPS          constants<>+384(SB), Z7, Z7
-	VMINPS          gridConstants<>+128(SB), Z7, Z7
-	VPSLLD          $0x03, Z7, Z7
-	VPADDD          Z7, Z1, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 64(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         gridConstants<>+0(SB), Z7
-	VSUBPS          Z7, Z6, Z7
-	VMOVUPS         constants<>+384(SB), Z8
-	VADDPS          Z8, Z7, Z7
-	VMAXPS          constants<>+384(SB), Z7, Z7
-	VMINPS          gridConstants<>+128(SB), Z7, Z7
-	VPSLLD          $0x06, Z7, Z7
-	VPADDD          Z7, Z1, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
-	VBROADCASTF32X4 96(R11), Z6
-	VMULPS          Z6, Z0, Z6
-	VMOVUPS         gridConstants<>+0(SB), Z7
-	VSUBPS          Z7, Z6, Z7
-	VMOVUPS         constants<>+384(SB), Z8
-	VADDPS          Z8, Z7, Z7
-	VMAXPS          constants<>+384(SB), Z7, Z7
-	VMINPS          gridConstants<>+128(SB), Z7, Z7
-	VPSLLD          $0x09, Z7, Z7
-	VPADDD          Z7, Z1, Z1
-	VREDUCEPS       $0x00, Z6, Z6
-	VRANGEPS        $0x0a, Z6, Z5, Z5
+	VBROADCASTF32X4 (R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         gridConstants<>+0(SB), Z8
+	VSUBPS          Z8, Z7, Z8
+	VMOVUPS         constants<>+384(SB), Z9
+	VADDPS          Z9, Z8, Z8
+	VMAXPS          constants<>+384(SB), Z8, Z8
+	VMINPS          gridConstants<>+128(SB), Z8, Z8
+	VPADDD          Z8, Z1, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 32(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         gridConstants<>+0(SB), Z8
+	VSUBPS          Z8, Z7, Z8
+	VMOVUPS         constants<>+384(SB), Z9
+	VADDPS          Z9, Z8, Z8
+	VMAXPS          constants<>+384(SB), Z8, Z8
+	VMINPS          gridConstants<>+128(SB), Z8, Z8
+	VPSLLD          $0x03, Z8, Z8
+	VPADDD          Z8, Z1, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 64(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         gridConstants<>+0(SB), Z8
+	VSUBPS          Z8, Z7, Z8
+	VMOVUPS         constants<>+384(SB), Z9
+	VADDPS          Z9, Z8, Z8
+	VMAXPS          constants<>+384(SB), Z8, Z8
+	VMINPS          gridConstants<>+128(SB), Z8, Z8
+	VPSLLD          $0x06, Z8, Z8
+	VPADDD          Z8, Z1, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 96(R11), Z7
+	VMULPS          Z7, Z0, Z7
+	VMOVUPS         gridConstants<>+0(SB), Z8
+	VSUBPS          Z8, Z7, Z8
+	VMOVUPS         constants<>+384(SB), Z9
+	VADDPS          Z9, Z8, Z8
+	VMAXPS          constants<>+384(SB), Z8, Z8
+	VMINPS          gridConstants<>+128(SB), Z8, Z8
+	VPSLLD          $0x09, Z8, Z8
+	VPADDD          Z8, Z1, Z1
+	VREDUCEPS       $0x00, Z7, Z7
+	VRANGEPS        $0x0a, Z7, Z6, Z6
 	VMOVUPS         Z1, (R8)
-	VMOVUPS         gridConstants<>+256(SB), Z6
-	VCMPPS          $0x11, Z6, Z5, K1
+	VMOVUPS         gridConstants<>+256(SB), Z7
+	VCMPPS          $0x11, Z7, Z6, K1
 	KMOVW           K1, R13
 	MOVW            R13, 16(R9)
 	VMOVUPS         Z1, (R10)
@@ -4317,12 +4362,12 @@ collected1:
 	IMUL3Q  $0x00000010, R9, R9
 	VMOVUPS gridConstants<>+704(SB), Z0
 	VMOVUPS gridConstants<>+768(SB), Z1
-	VMOVUPS gridConstants<>+640(SB), Z5
-	VMOVUPS gridConstants<>+1408(SB), Z6
-	VMOVUPS constants<>+0(SB), Z7
-	VMOVUPS constants<>+256(SB), Z8
-	VMOVUPS gridConstants<>+832(SB), Z9
-	VMOVUPS gridConstants<>+896(SB), Z10
+	VMOVUPS gridConstants<>+640(SB), Z6
+	VMOVUPS gridConstants<>+1408(SB), Z7
+	VMOVUPS constants<>+0(SB), Z8
+	VMOVUPS constants<>+256(SB), Z9
+	VMOVUPS gridConstants<>+832(SB), Z10
+	VMOVUPS gridConstants<>+896(SB), Z11
 
 item:
 	MOVL         (BX), R11
@@ -4343,53 +4388,53 @@ item:
 	ADDQ         R15, R14
 	VMOVUPS      (R14), X2
 	VMOVUPS      2048(R14), X3
-	VBROADCASTSS 17984(AX)(R12*4), Z11
-	VMULPS       Z5, Z11, Z11
-	VPERMPS      Z2, Z0, Z12
-	VPERMPS      Z3, Z0, Z13
-	VSUBPS       Z11, Z12, Z12
-	VMULPS       Z12, Z13, Z13
-	VMULPS       Z12, Z13, Z12
-	VPERMPS      Z2, Z1, Z13
-	VPERMPS      Z3, Z1, Z14
-	VSUBPS       Z11, Z13, Z11
-	VMULPS       Z11, Z14, Z13
-	VMULPS       Z11, Z13, Z11
-	VMOVAPS      X8, X2
+	VBROADCASTSS 17984(AX)(R12*4), Z12
+	VMULPS       Z6, Z12, Z12
+	VPERMPS      Z2, Z0, Z13
+	VPERMPS      Z3, Z0, Z14
+	VSUBPS       Z12, Z13, Z13
+	VMULPS       Z13, Z14, Z14
+	VMULPS       Z13, Z14, Z13
+	VPERMPS      Z2, Z1, Z14
+	VPERMPS      Z3, Z1, Z15
+	VSUBPS       Z12, Z14, Z12
+	VMULPS       Z12, Z15, Z14
+	VMULPS       Z12, Z14, Z12
+	VMOVAPS      X9, X2
 
 neighbours:
-	VPMOVZXWD     (R10), Z13
-	VMOVDQU32     Z13, Z14
-	VPTERNLOGD    $0xea, Z9, Z6, Z14
+	VPMOVZXWD     (R10), Z14
+	VMOVDQU32     Z14, Z15
+	VPTERNLOGD    $0xea, Z10, Z7, Z15
+	VPERMPS       Z13, Z15, Z15
+	VPSRLD        $0x03, Z14, Z16
+	VPTERNLOGD    $0xea, Z11, Z7, Z16
+	VPERMPS       Z13, Z16, Z16
+	VADDPS        Z16, Z15, Z15
+	VPSRLD        $0x06, Z14, Z16
+	VPTERNLOGD    $0xea, Z10, Z7, Z16
+	VPERMPS       Z12, Z16, Z16
+	VADDPS        Z16, Z15, Z15
+	VPSRLD        $0x09, Z14, Z14
+	VPTERNLOGD    $0xea, Z11, Z7, Z14
 	VPERMPS       Z12, Z14, Z14
-	VPSRLD        $0x03, Z13, Z15
-	VPTERNLOGD    $0xea, Z10, Z6, Z15
-	VPERMPS       Z12, Z15, Z15
-	VADDPS        Z15, Z14, Z14
-	VPSRLD        $0x06, Z13, Z15
-	VPTERNLOGD    $0xea, Z9, Z6, Z15
-	VPERMPS       Z11, Z15, Z15
-	VADDPS        Z15, Z14, Z14
-	VPSRLD        $0x09, Z13, Z13
-	VPTERNLOGD    $0xea, Z10, Z6, Z13
-	VPERMPS       Z11, Z13, Z13
-	VADDPS        Z13, Z14, Z14
-	VPBROADCASTD  R11, Z13
-	VPCMPGTD      Z7, Z13, K1
-	VBLENDMPS     Z14, Z8, K1, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y14
-	VMINPS        Y14, Y4, Y13
-	VEXTRACTF32X4 $0x01, Y13, X14
-	VMINPS        X14, X13, X13
-	VSHUFPS       $0x4e, X13, X13, X14
-	VMINPS        X14, X13, X13
-	VSHUFPS       $0xb1, X13, X13, X14
-	VMINPS        X14, X13, X13
-	VUCOMISS      X2, X13
+	VADDPS        Z14, Z15, Z15
+	VPBROADCASTD  R11, Z14
+	VPCMPGTD      Z8, Z14, K1
+	VBLENDMPS     Z15, Z9, K1, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y15
+	VMINPS        Y15, Y4, Y14
+	VEXTRACTF32X4 $0x01, Y14, X15
+	VMINPS        X15, X14, X14
+	VSHUFPS       $0x4e, X14, X14, X15
+	VMINPS        X15, X14, X14
+	VSHUFPS       $0xb1, X14, X14, X15
+	VMINPS        X15, X14, X14
+	VUCOMISS      X2, X14
 	JCC           others
-	VMOVAPS       X13, X2
-	VBROADCASTSS  X13, Z13
-	VCMPPS        $0x00, Z13, Z4, K1
+	VMOVAPS       X14, X2
+	VBROADCASTSS  X14, Z14
+	VCMPPS        $0x00, Z14, Z4, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
@@ -4418,30 +4463,30 @@ found:
 sum:
 	VMOVUPS         (AX), Z3
 	VPERMPS         Z0, Z3, Z4
-	VBROADCASTF32X4 3072(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1024(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3072(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1024(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x03, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3104(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1056(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3104(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1056(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x06, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3136(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VADDPS          Z5, Z1, Z1
-	VBROADCASTF32X4 1088(CX), Z5
-	VMULPS          Z4, Z5, Z5
-	VMULPS          Z4, Z5, Z4
+	VBROADCASTF32X4 3136(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VADDPS          Z6, Z1, Z1
+	VBROADCASTF32X4 1088(CX), Z6
+	VMULPS          Z4, Z6, Z6
+	VMULPS          Z4, Z6, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x09, Z3, Z3
 	VPERMPS         Z0, Z3, Z3
@@ -4459,6 +4504,15 @@ sum:
 	MOVQ            sums+104(FP), AX
 	VMOVUPS         Z1, (AX)
 	VMOVUPS         Z2, 64(AX)
+	VMOVUPS         constants<>+576(SB), Z0
+	VCMPPS          $0x1e, Z0, Z2, K1
+	VDIVPS          Z2, Z1, Z0
+	VMULPS          Z1, Z0, Z0
+	VMOVUPS         Z0, 128(AX)
+	VMULPS          Z1, Z1, Z0
+	VMOVUPS         constants<>+320(SB), Z1
+	VBLENDMPS       Z0, Z1, K1, Z5
+	VMOVUPS         Z5, 192(AX)
 	VZEROUPPER
 	RET
 
