@@ -160,7 +160,7 @@ func (g *grid) forLanes() *kernel.Grid {
 		var closest []uint16
 		for code, point := range g.index {
 			if point >= 0 {
-				k.Starts[packed[code]], k.All[packed[code]] = uint32(point), uint32(point)
+				k.Starts[packed[code]] = uint32(point)
 				continue
 			}
 			closest = closest[:0]
@@ -174,7 +174,14 @@ func (g *grid) forLanes() *kernel.Grid {
 				closest = append(closest, b)
 			}
 			k.Starts[packed[code]] = add(closest)
-			k.All[packed[code]] = add(g.neighbours[code])
+		}
+		// What is seldom read does not stand between what is read often.
+		for code, neighbours := range g.neighbours {
+			if start := k.Starts[packed[code]]; int(start>>23) == len(neighbours) {
+				k.All[packed[code]] = start
+			} else {
+				k.All[packed[code]] = add(neighbours)
+			}
 		}
 		k.Packed = make([]uint16, len(k.Lists)+16)
 		for i, offset := range k.Lists {
