@@ -12,6 +12,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant/recipe"
+	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
 // TestStatisticsAreLlamaPerplexitys compares with what llama-perplexity
@@ -41,7 +42,7 @@ func TestStatisticsAreLlamaPerplexitys(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &golden))
 	require.Len(t, golden.Types, 2)
 
-	base := open(t, moe)
+	base := open(t, reference.MoE(t))
 	vocab, err := tokenizer.New(base.Metadata())
 	require.NoError(t, err)
 	text, err := os.ReadFile("testdata/" + golden.Text)
