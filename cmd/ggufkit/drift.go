@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -474,17 +473,4 @@ func (r *driftReport) method() []string {
 		fmt.Sprintf("%s compute; types quantized %s. ± is one standard error.", r.Compute, weights),
 		fmt.Sprintf("Noise floor: the original against itself has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens),
 	}
-}
-
-// writeWhole writes a file that appears whole or not at all.
-func writeWhole(path, data string) error {
-	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.tmp-%08x", filepath.Base(path), rand.Uint32()))
-	err := os.WriteFile(temporary, []byte(data), 0o666)
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(temporary))
-	}
-	return err
 }

@@ -143,7 +143,7 @@ func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Me
 		Engine: infer.Options{
 			Threads:  c.Int("threads"),
 			Memory:   memory,
-			Progress: tokenProgress(progress, len(tokens)),
+			Progress: tokenProgress(progress, limited(c, len(tokens))),
 		},
 	})
 }

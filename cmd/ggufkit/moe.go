@@ -301,5 +301,5 @@ func (r doctorReport) writePage(path string) error {
 	if err := page.Execute(&b, r); err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(b.String()), 0o666)
+	return writeWhole(path, b.String())
 }

@@ -127,7 +127,7 @@ func score(c *cli.Context, model gguf.Source, text string, engine infer.Options,
 	progress := newProgress(c, what, tokenRate)
 	defer progress.stop()
 	engine.Threads = c.Int("threads")
-	engine.Progress = tokenProgress(progress, len(tokens))
+	engine.Progress = tokenProgress(progress, limited(c, len(tokens)))
 	m, err := infer.New(model, engine)
 	if err != nil {
 		return result, 0, err
