@@ -65,6 +65,9 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 // and leaves their results in p.normed.
 func (p *pass) attend(w *worker, q, k, v []float32, chunk, kv int) {
 	m, n, start := p.m, len(p.chunks[chunk]), p.starts[chunk]
+	if n == 0 {
+		return
+	}
 	qWidth, kWidth, vWidth := m.heads*m.keyLen, m.kvHeads*m.keyLen, m.kvHeads*m.valueLen
 	keys := sized(&w.keys, kernel.RightLen(n, m.keyLen))
 	kernel.PackRight(keys, k[start*kWidth+kv*m.keyLen:], kWidth, n, m.keyLen)

@@ -57,13 +57,9 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session
 	return nil
 }
 
-// checkTokens reports a chunk without tokens, or the first token that the model
-// does not know.
+// checkTokens reports the first token that the model does not know.
 func (m *Model) checkTokens(chunks [][]int32) error {
 	for c, chunk := range chunks {
-		if len(chunk) == 0 {
-			return fmt.Errorf("chunk %d is empty", c)
-		}
 		for pos, id := range chunk {
 			if id < 0 || int(id) >= m.Vocabulary() {
 				return fmt.Errorf("token %d at position %d of chunk %d is not one of the vocabulary's %d", id, pos, c, m.Vocabulary())

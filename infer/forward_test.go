@@ -120,6 +120,14 @@ func TestForwardIsDeterministic(t *testing.T) {
 	})
 }
 
+func TestForwardOfNothing(t *testing.T) {
+	src := small.build(4)
+	got := forward(t, src, infer.Options{Memory: 1}, [][]int32{{}, {3}, {}}, 0) // each a batch
+	require.Empty(t, got[0])
+	require.Len(t, got[1], 1)
+	require.Empty(t, got[2])
+}
+
 func TestForwardVisitsFrom(t *testing.T) {
 	src := small.build(4)
 	chunks := small.chunks(9, 3, 6)

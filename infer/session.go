@@ -25,7 +25,7 @@ type Session struct {
 	tokens   int      // in the text so far
 	layers   []memory // of each layer
 	rotation rotation
-	workers  []worker
+	crew     crew
 	chosen   []choice
 
 	vectors [][]kernel.Vector8 // of products that are under way
@@ -67,7 +67,7 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 	}
 	s := &Session{
 		m: m, cache: cache, context: context, rotation: m.newRotation(context),
-		workers: make([]worker, m.threads), layers: make([]memory, len(m.layers)), chosen: make([]choice, m.expertsUsed),
+		crew: crew{workers: make([]worker, m.threads)}, layers: make([]memory, len(m.layers)), chosen: make([]choice, m.expertsUsed),
 		x: make([]float32, m.width), normed: make([]float32, m.width),
 		q: make([]float32, m.heads*m.keyLen), k: make([]float32, m.kvHeads*m.keyLen), v: make([]float32, m.kvHeads*m.valueLen),
 		heads: make([]float32, m.heads*m.valueLen), router: make([]float32, m.experts), logits: make([]float32, m.Vocabulary()),
@@ -112,7 +112,9 @@ func (s *Session) Add(ctx context.Context, token int32) ([]float32, error) {
 	if s.tokens == s.context {
 		return nil, fmt.Errorf("%w: %d tokens", ErrContextFull, s.context)
 	}
-	if err := m.read(&s.workers[0], s.x, m.embedding, int(token), 1); err != nil {
+	s.crew.start()
+	defer s.crew.stop()
+	if err := m.read(&s.crew.workers[0], s.x, m.embedding, int(token), 1); err != nil {
 		return nil, err
 	}
 	for i := range m.layers {
@@ -121,7 +123,7 @@ func (s *Session) Add(ctx context.Context, token int32) ([]float32, error) {
 		}
 	}
 	rmsNorm(s.normed, s.x, m.outputNorm, m.epsilon)
-	if err := s.multiply(ctx, vectorProduct{s.logits, s.normed, m.output}); err != nil {
+	if err := s.multiply(vectorProduct{s.logits, s.normed, m.output}); err != nil {
 		return nil, err
 	}
 	s.tokens++
@@ -129,9 +131,12 @@ func (s *Session) Add(ctx context.Context, token int32) ([]float32, error) {
 }
 
 func (s *Session) layer(ctx context.Context, l *layer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m := s.m
 	rmsNorm(s.normed, s.x, l.attnNorm, m.epsilon)
-	err := s.multiply(ctx, vectorProduct{s.q, s.normed, l.q}, vectorProduct{s.k, s.normed, l.k}, vectorProduct{s.v, s.normed, l.v})
+	err := s.multiply(vectorProduct{s.q, s.normed, l.q}, vectorProduct{s.k, s.normed, l.k}, vectorProduct{s.v, s.normed, l.v})
 	if err != nil {
 		return err
 	}
@@ -140,10 +145,10 @@ func (s *Session) layer(ctx context.Context, l *layer) error {
 	if err := s.remember(l.index, s.tokens, s.k, s.v); err != nil {
 		return err
 	}
-	if err := parallel(ctx, s.workers, m.kvHeads, func(w *worker, kv int) error { return s.attend(w, l.index, kv) }); err != nil {
+	if err := s.crew.run(m.kvHeads, func(w *worker, kv int) error { return s.attend(w, l.index, kv) }); err != nil {
 		return err
 	}
-	if err := s.multiply(ctx, vectorProduct{s.out[:m.width], s.heads, l.attnOutput}); err != nil {
+	if err := s.multiply(vectorProduct{s.out[:m.width], s.heads, l.attnOutput}); err != nil {
 		return err
 	}
 	kernel.AddScaled(s.x, s.out[:m.width], 1)
@@ -152,17 +157,17 @@ func (s *Session) layer(ctx context.Context, l *layer) error {
 	if m.experts == 0 {
 		s.chosen = append(s.chosen[:0], choice{0, 1})
 	} else {
-		if err := s.multiply(ctx, vectorProduct{s.router, s.normed, l.router}); err != nil {
+		if err := s.multiply(vectorProduct{s.router, s.normed, l.router}); err != nil {
 			return err
 		}
 		choose(s.chosen, s.router)
 		slices.SortFunc(s.chosen, func(a, b choice) int { return a.expert - b.expert }) // as Forward adds them
 	}
-	return s.feedForward(ctx, l)
+	return s.feedForward(l)
 }
 
 // feedForward adds the networks that are chosen to the residual stream.
-func (s *Session) feedForward(ctx context.Context, l *layer) error {
+func (s *Session) feedForward(l *layer) error {
 	m := s.m
 	var in, out []vectorProduct
 	for i, c := range s.chosen {
@@ -170,11 +175,11 @@ func (s *Session) feedForward(ctx context.Context, l *layer) error {
 		in = append(in, vectorProduct{gate, s.normed, l.gate[c.expert]}, vectorProduct{up, s.normed, l.up[c.expert]})
 		out = append(out, vectorProduct{s.out[i*m.width:][:m.width], gate, l.down[c.expert]})
 	}
-	if err := s.multiply(ctx, in...); err != nil {
+	if err := s.multiply(in...); err != nil {
 		return err
 	}
 	kernel.SiLUMul(s.gate, s.up)
-	if err := s.multiply(ctx, out...); err != nil {
+	if err := s.multiply(out...); err != nil {
 		return err
 	}
 	for i, c := range s.chosen {
@@ -240,7 +245,7 @@ type vectorProduct struct {
 const vectorTask = 64 << 10
 
 // multiply computes some products, rows in parallel.
-func (s *Session) multiply(ctx context.Context, products ...vectorProduct) error {
+func (s *Session) multiply(products ...vectorProduct) error {
 	type task struct{ product, first, rows int }
 	var tasks []task
 	rounded := s.round(products)
@@ -250,7 +255,7 @@ func (s *Session) multiply(ctx context.Context, products ...vectorProduct) error
 			tasks = append(tasks, task{i, first, min(rows, p.w.rows-first)})
 		}
 	}
-	return parallel(ctx, s.workers, len(tasks), func(w *worker, i int) error {
+	return s.crew.run(len(tasks), func(w *worker, i int) error {
 		t := tasks[i]
 		p, dst := products[t.product], products[t.product].dst[t.first:][:t.rows]
 		var err error
@@ -275,7 +280,7 @@ func (s *Session) round(products []vectorProduct) [][]kernel.Vector8 {
 	}
 	used := 0
 	for i, p := range products {
-		if len(p.x)%256 != 0 || !kernel.CanDotRow(s.m.src.Tensors()[p.w.tensor].Type) {
+		if len(p.x)%256 != 0 || !kernel.CanDotRows(s.m.src.Tensors()[p.w.tensor].Type) {
 			continue
 		}
 		if i > 0 && rounded[i-1] != nil && &p.x[0] == &products[i-1].x[0] {
@@ -306,16 +311,13 @@ func (m *Model) multiplyExact(worker *worker, dst, x []float32, w matrix, first 
 }
 
 // multiplyInt8 is multiplyExact with a rounded vector, for types that
-// kernel.DotRow can do.
+// kernel.DotRows can do.
 func (m *Model) multiplyInt8(worker *worker, dst []float32, x []kernel.Vector8, w matrix, first int) error {
 	info := m.src.Tensors()[w.tensor]
 	rows, err := m.rows(worker, w, first, len(dst))
 	if err != nil {
 		return err
 	}
-	size := int(info.RowBytes())
-	for r := range dst {
-		dst[r] = kernel.DotRow(info.Type, rows[r*size:][:size], x)
-	}
+	kernel.DotRows(info.Type, dst, rows, x)
 	return nil
 }

@@ -62,13 +62,17 @@ func newConstants() (c constants) {
 	return c
 }
 
-// kernel emits a loop over kernel.Vector8s, of which body does one: it adds to the eight
-// lanes of sum.
+// kernel emits a loop over rows, and in it one over kernel.Vector8s, of which body
+// does one: it adds to the eight lanes of sum.
 func kernel(name, doc string, v isa, perVector, blockBytes int, body func(w, x reg.Register, sum reg.VecVirtual)) {
-	TEXT(name+v.suffix, NOSPLIT, "func(w *byte, x *int8, vectors int) float32")
+	TEXT(name+v.suffix, NOSPLIT, "func(dst *float32, rows int, w *byte, x *int8, vectors int)")
 	Pragma("noescape")
 	Doc(name + v.suffix + " " + doc + " It needs " + v.needs + ".")
-	w, x, n := Load(Param("w"), GP64()), Load(Param("x"), GP64()), Load(Param("vectors"), GP64())
+	dst, rows := Load(Param("dst"), GP64()), Load(Param("rows"), GP64())
+	w, x, n := Load(Param("w"), GP64()), GP64(), GP64()
+	Label("row")
+	Load(Param("x"), x)
+	Load(Param("vectors"), n)
 	sum := YMM()
 	VXORPS(sum, sum, sum)
 	Label("loop")
@@ -84,7 +88,10 @@ func kernel(name, doc string, v isa, perVector, blockBytes int, body func(w, x r
 	VADDPS(sum.AsX(), high, high)
 	VMOVSHDUP(high, sum.AsX())
 	VADDSS(sum.AsX(), high, high)
-	Store(high, ReturnIndex(0))
+	VMOVSS(high, Mem{Base: dst})
+	ADDQ(U8(4), dst)
+	SUBQ(U8(1), rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
@@ -115,7 +122,7 @@ func zero() reg.VecVirtual {
 
 // dotQ8_0 multiplies magnitudes of weights with values that have their signs.
 func dotQ8_0(v isa, c constants) {
-	kernel("dotQ8_0", "is DotRow for Q8_0.", v, 8, 34, func(w, x reg.Register, sum reg.VecVirtual) {
+	kernel("dotQ8_0", "is DotRows for Q8_0.", v, 8, 34, func(w, x reg.Register, sum reg.VecVirtual) {
 		scale := YMM()
 		VBROADCASTSS(Mem{Base: x, Disp: scaleAt}, scale)
 		for b := range 8 {
@@ -141,7 +148,7 @@ func dotQ8_0(v isa, c constants) {
 }
 
 func dotQ4K(v isa, c constants) {
-	kernel("dotQ4K", "is DotRow for Q4_K.", v, 1, 144, func(w, x reg.Register, sum reg.VecVirtual) {
+	kernel("dotQ4K", "is DotRows for Q4_K.", v, 1, 144, func(w, x reg.Register, sum reg.VecVirtual) {
 		// Six bits each of eight scales and minima: see scaleMin of package quant.
 		var packed [3]reg.GPVirtual
 		for i := range packed {
@@ -206,7 +213,7 @@ func dotQ4K(v isa, c constants) {
 // dotQ6K multiplies with integers from 0, and takes off 32 times the sums of the
 // values.
 func dotQ6K(v isa, c constants) {
-	kernel("dotQ6K", "is DotRow for Q6_K.", v, 1, 210, func(w, x reg.Register, sum reg.VecVirtual) {
+	kernel("dotQ6K", "is DotRows for Q6_K.", v, 1, 210, func(w, x reg.Register, sum reg.VecVirtual) {
 		scales, offset := XMM(), YMM()
 		VMOVDQU(Mem{Base: w, Disp: 192}, scales)
 		VPMOVSXBW(scales, offset)

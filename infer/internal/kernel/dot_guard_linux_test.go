@@ -25,13 +25,13 @@ func TestDotsStayWithinTheirSlices(t *testing.T) {
 			}
 			for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
 				const vectors = 2
-				floats := int(typ.RowBytes(256*vectors)) / 4
+				floats := 2 * int(typ.RowBytes(256*vectors)) / 4
 				row := unsafe.Slice((*byte)(unsafe.Pointer(&guarded(t, floats, start)[0])), 4*floats)
 				size := int(unsafe.Sizeof(kernel.Vector8{})) / 4
 				x := unsafe.Slice((*kernel.Vector8)(unsafe.Pointer(&guarded(t, vectors*size, start)[0])), vectors)
 				require.NotPanics(t, func() {
-					if kernel.CanDotRow(typ) {
-						kernel.DotRow(typ, row, x)
+					if kernel.CanDotRows(typ) {
+						kernel.DotRows(typ, guarded(t, 2, start), row, x)
 					}
 				}, "%s", typ)
 			}

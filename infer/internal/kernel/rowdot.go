@@ -42,23 +42,23 @@ func QuantizeVector(dst []Vector8, x []float32) {
 	}
 }
 
-// CanDotRow reports whether DotRow can do rows of a type, which depends on the
+// CanDotRows reports whether DotRows can do rows of a type, which depends on the
 // instruction set.
-func CanDotRow(t gguf.Type) bool {
-	return canDotRow() && (t == gguf.Q8_0 || t == gguf.Q4_K || t == gguf.Q6_K)
+func CanDotRows(t gguf.Type) bool {
+	return canDotRows() && (t == gguf.Q8_0 || t == gguf.Q4_K || t == gguf.Q6_K)
 }
 
-// DotRow returns the product of a row, blocks of type t, and a vector of as many
-// elements. The sums of products of integers are exact; what they are worth is
-// added in float32, so the result differs from that of Dot and the dequantized
-// row by at most (elements/32 + 16)·2⁻²⁴·Σ|w·x|, to first order, where that counts
-// the parts of w, scale times integer and minimum, one by one.
+// DotRows sets each element of dst to the product of a row, blocks of type t one
+// after another, and a vector of as many elements. The sums of products of integers
+// are exact; what they are worth is added in float32, so a result differs from that
+// of Dot and the dequantized row by at most (elements/32 + 16)·2⁻²⁴·Σ|w·x|, to
+// first order, where that counts the parts of w, scale times integer and
+// minimum, one by one.
 //
-// DotRow panics if CanDotRow says no.
-func DotRow(t gguf.Type, row []byte, x []Vector8) float32 {
-	row = row[:t.RowBytes(int64(256*len(x)))]
-	if len(x) == 0 {
-		return 0
+// DotRows panics if CanDotRows says no.
+func DotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {
+	rows = rows[:int64(len(dst))*t.RowBytes(int64(256*len(x)))]
+	if len(rows) > 0 {
+		dotRows(t, dst, rows, x)
 	}
-	return dotRow(t, row, x)
 }

@@ -9,25 +9,26 @@ import (
 
 //go:generate go run -C ../../_asm ./rowdot -pkg kernel -out ../internal/kernel/rowdot_amd64.s -stubs ../internal/kernel/rowdot_stubs_amd64.go
 
-func canDotRow() bool { return isa.Current() != isa.Generic }
+func canDotRows() bool { return isa.Current() != isa.Generic }
 
-// dotRow is DotRow for at least one Vector8.
-func dotRow(t gguf.Type, row []byte, x []Vector8) float32 {
-	w, v, n := &row[0], &x[0].Q[0], len(x)
+// dotRows is DotRows for at least one row and Vector8.
+func dotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {
+	d, n, w, v, vectors := &dst[0], len(dst), &rows[0], &x[0].Q[0], len(x)
 	tier := isa.Current()
 	switch {
 	case t == gguf.Q8_0 && tier == isa.AVX512:
-		return dotQ8_0AVX512(w, v, n)
+		dotQ8_0AVX512(d, n, w, v, vectors)
 	case t == gguf.Q8_0 && tier == isa.AVX2:
-		return dotQ8_0AVX2(w, v, n)
+		dotQ8_0AVX2(d, n, w, v, vectors)
 	case t == gguf.Q4_K && tier == isa.AVX512:
-		return dotQ4KAVX512(w, v, n)
+		dotQ4KAVX512(d, n, w, v, vectors)
 	case t == gguf.Q4_K && tier == isa.AVX2:
-		return dotQ4KAVX2(w, v, n)
+		dotQ4KAVX2(d, n, w, v, vectors)
 	case t == gguf.Q6_K && tier == isa.AVX512:
-		return dotQ6KAVX512(w, v, n)
+		dotQ6KAVX512(d, n, w, v, vectors)
 	case t == gguf.Q6_K && tier == isa.AVX2:
-		return dotQ6KAVX2(w, v, n)
+		dotQ6KAVX2(d, n, w, v, vectors)
+	default:
+		panic("kernel: no product for rows of " + t.String())
 	}
-	panic("kernel: no product for rows of " + t.String())
 }

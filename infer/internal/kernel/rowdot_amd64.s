@@ -486,107 +486,111 @@ DATA rowdotConstants<>+478(SB)/1, $0x0f
 DATA rowdotConstants<>+479(SB)/1, $0x0f
 GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $480
 
-// func dotQ8_0AVX2(w *byte, x *int8, vectors int) float32
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-28
-	MOVQ   w+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   vectors+16(FP), DX
+// func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
 	VXORPS Y0, Y0, Y0
 
 loop:
-	VBROADCASTSS 288(CX), Y1
-	VMOVDQU      2(AX), Y2
-	VMOVDQU      (CX), Y4
+	VBROADCASTSS 288(BX), Y1
+	VMOVDQU      2(DX), Y2
+	VMOVDQU      (BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW (AX), X3
+	VPBROADCASTW (DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      36(AX), Y2
-	VMOVDQU      32(CX), Y4
+	VMOVDQU      36(DX), Y2
+	VMOVDQU      32(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 34(AX), X3
+	VPBROADCASTW 34(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      70(AX), Y2
-	VMOVDQU      64(CX), Y4
+	VMOVDQU      70(DX), Y2
+	VMOVDQU      64(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 68(AX), X3
+	VPBROADCASTW 68(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      104(AX), Y2
-	VMOVDQU      96(CX), Y4
+	VMOVDQU      104(DX), Y2
+	VMOVDQU      96(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 102(AX), X3
+	VPBROADCASTW 102(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      138(AX), Y2
-	VMOVDQU      128(CX), Y4
+	VMOVDQU      138(DX), Y2
+	VMOVDQU      128(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 136(AX), X3
+	VPBROADCASTW 136(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      172(AX), Y2
-	VMOVDQU      160(CX), Y4
+	VMOVDQU      172(DX), Y2
+	VMOVDQU      160(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 170(AX), X3
+	VPBROADCASTW 170(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      206(AX), Y2
-	VMOVDQU      192(CX), Y4
+	VMOVDQU      206(DX), Y2
+	VMOVDQU      192(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 204(AX), X3
+	VPBROADCASTW 204(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      240(AX), Y2
-	VMOVDQU      224(CX), Y4
+	VMOVDQU      240(DX), Y2
+	VMOVDQU      224(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPMADDUBSW   Y4, Y3, Y2
 	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 238(AX), X3
+	VPBROADCASTW 238(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	ADDQ         $0x00000110, AX
-	ADDQ         $0x00000140, CX
-	SUBQ         $0x01, DX
+	ADDQ         $0x00000110, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
 	JNZ          loop
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
@@ -594,113 +598,120 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ4KAVX2(w *byte, x *int8, vectors int) float32
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·dotQ4KAVX2(SB), NOSPLIT, $0-28
-	MOVQ   w+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   vectors+16(FP), DX
+// func dotQ4KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·dotQ4KAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
 	VXORPS Y0, Y0, Y0
 
 loop:
-	MOVL         4(AX), BX
-	MOVL         8(AX), SI
-	MOVL         12(AX), DI
-	MOVL         DI, R8
-	ANDL         $0x0f0f0f0f, R8
-	MOVL         BX, R9
+	MOVL         4(DX), DI
+	MOVL         8(DX), R8
+	MOVL         12(DX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
 	SHRL         $0x06, R9
 	ANDL         $0x03030303, R9
-	ANDL         $0x3f3f3f3f, BX
+	ANDL         $0x3f3f3f3f, R8
 	SHLL         $0x04, R9
-	ORL          R9, R8
-	SHLQ         $0x20, R8
-	ORQ          BX, R8
-	VMOVQ        R8, X1
-	MOVL         DI, BX
-	SHRL         $0x04, BX
-	ANDL         $0x0f0f0f0f, BX
-	MOVL         SI, DI
-	SHRL         $0x06, DI
-	ANDL         $0x03030303, DI
-	ANDL         $0x3f3f3f3f, SI
-	SHLL         $0x04, DI
-	ORL          DI, BX
-	SHLQ         $0x20, BX
-	ORQ          SI, BX
-	VMOVQ        BX, X2
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
 	VPBROADCASTQ X1, Y1
 	VPUNPCKLBW   X2, X2, X2
 	VPMOVZXBW    X2, Y2
-	VPMADDWD     256(CX), Y2, Y2
+	VPMADDWD     256(BX), Y2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMOVDQU      rowdotConstants<>+0(SB), Y3
 	VPXOR        Y4, Y4, Y4
-	VMOVDQU      16(AX), Y5
+	VMOVDQU      16(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   (CX), Y5, Y5
+	VPMADDUBSW   (BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y4, Y4
-	VPMADDUBSW   32(CX), Y6, Y6
+	VPMADDUBSW   32(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y5
 	VPMADDWD     Y5, Y6, Y5
 	VPADDD       Y5, Y4, Y4
-	VMOVDQU      48(AX), Y5
+	VMOVDQU      48(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   64(CX), Y5, Y5
+	VPMADDUBSW   64(BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y4, Y4
-	VPMADDUBSW   96(CX), Y6, Y6
+	VPMADDUBSW   96(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y5
 	VPMADDWD     Y5, Y6, Y5
 	VPADDD       Y5, Y4, Y4
-	VMOVDQU      80(AX), Y5
+	VMOVDQU      80(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   128(CX), Y5, Y5
+	VPMADDUBSW   128(BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y4, Y4
-	VPMADDUBSW   160(CX), Y6, Y6
+	VPMADDUBSW   160(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y5
 	VPMADDWD     Y5, Y6, Y5
 	VPADDD       Y5, Y4, Y4
-	VMOVDQU      112(AX), Y5
+	VMOVDQU      112(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   192(CX), Y5, Y5
+	VPMADDUBSW   192(BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
 	VPMADDWD     Y3, Y5, Y3
 	VPADDD       Y3, Y4, Y4
-	VPMADDUBSW   224(CX), Y6, Y6
+	VPMADDUBSW   224(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
 	VPMADDWD     Y1, Y6, Y1
 	VPADDD       Y1, Y4, Y4
 	VCVTDQ2PS    Y4, Y4
-	VMOVD        (AX), X1
+	VMOVD        (DX), X1
 	VCVTPH2PS    X1, X1
-	VBROADCASTSS 288(CX), X3
+	VBROADCASTSS 288(BX), X3
 	VMULPS       X3, X1, X1
 	VMOVSHDUP    X1, X3
 	VBROADCASTSS X1, Y1
 	VBROADCASTSS X3, Y3
 	VFMADD231PS  Y4, Y1, Y0
 	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x00000090, AX
-	ADDQ         $0x00000140, CX
-	SUBQ         $0x01, DX
+	ADDQ         $0x00000090, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
 	JNZ          loop
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
@@ -708,34 +719,41 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ6KAVX2(w *byte, x *int8, vectors int) float32
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·dotQ6KAVX2(SB), NOSPLIT, $0-28
-	MOVQ   w+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   vectors+16(FP), DX
+// func dotQ6KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·dotQ6KAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
 	VXORPS Y0, Y0, Y0
 
 loop:
-	VMOVDQU      192(AX), X1
+	VMOVDQU      192(DX), X1
 	VPMOVSXBW    X1, Y2
-	VPMADDWD     256(CX), Y2, Y2
+	VPMADDWD     256(BX), Y2, Y2
 	VPSLLD       $0x05, Y2, Y2
 	VMOVDQU      rowdotConstants<>+0(SB), Y3
 	VMOVDQU      rowdotConstants<>+32(SB), Y4
 	VPXOR        Y5, Y5, Y5
-	VMOVDQU      (AX), Y6
-	VMOVDQU      32(AX), Y7
-	VMOVDQU      128(AX), Y8
+	VMOVDQU      (DX), Y6
+	VMOVDQU      32(DX), Y7
+	VMOVDQU      128(DX), Y8
 	VPAND        Y3, Y6, Y9
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   (CX), Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+128(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPMADDWD     Y10, Y9, Y9
@@ -744,7 +762,7 @@ loop:
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   32(CX), Y9, Y9
+	VPMADDUBSW   32(BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+176(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPMADDWD     Y10, Y9, Y9
@@ -753,7 +771,7 @@ loop:
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   64(CX), Y6, Y6
+	VPMADDUBSW   64(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+224(SB), X1, X9
 	VPMOVSXBW    X9, Y9
 	VPMADDWD     Y9, Y6, Y6
@@ -763,19 +781,19 @@ loop:
 	VPSRLW       $0x02, Y8, Y7
 	VPAND        Y4, Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VPMADDUBSW   96(CX), Y6, Y6
+	VPMADDUBSW   96(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+272(SB), X1, X7
 	VPMOVSXBW    X7, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y5, Y5
-	VMOVDQU      64(AX), Y6
-	VMOVDQU      96(AX), Y7
-	VMOVDQU      160(AX), Y8
+	VMOVDQU      64(DX), Y6
+	VMOVDQU      96(DX), Y7
+	VMOVDQU      160(DX), Y8
 	VPAND        Y3, Y6, Y9
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   128(CX), Y9, Y9
+	VPMADDUBSW   128(BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+320(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPMADDWD     Y10, Y9, Y9
@@ -784,7 +802,7 @@ loop:
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   160(CX), Y9, Y9
+	VPMADDUBSW   160(BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+368(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPMADDWD     Y10, Y9, Y9
@@ -793,7 +811,7 @@ loop:
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   192(CX), Y6, Y6
+	VPMADDUBSW   192(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+416(SB), X1, X9
 	VPMOVSXBW    X9, Y9
 	VPMADDWD     Y9, Y6, Y6
@@ -803,21 +821,21 @@ loop:
 	VPSRLW       $0x02, Y8, Y3
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y6, Y6
-	VPMADDUBSW   224(CX), Y6, Y6
+	VPMADDUBSW   224(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+464(SB), X1, X1
 	VPMOVSXBW    X1, Y1
 	VPMADDWD     Y1, Y6, Y1
 	VPADDD       Y1, Y5, Y5
 	VPSUBD       Y2, Y5, Y5
 	VCVTDQ2PS    Y5, Y5
-	VPBROADCASTW 208(AX), X1
+	VPBROADCASTW 208(DX), X1
 	VCVTPH2PS    X1, Y1
-	VBROADCASTSS 288(CX), Y2
+	VBROADCASTSS 288(BX), Y2
 	VMULPS       Y2, Y1, Y1
 	VFMADD231PS  Y5, Y1, Y0
-	ADDQ         $0x000000d2, AX
-	ADDQ         $0x00000140, CX
-	SUBQ         $0x01, DX
+	ADDQ         $0x000000d2, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
 	JNZ          loop
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
@@ -825,111 +843,118 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ8_0AVX512(w *byte, x *int8, vectors int) float32
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, SSE
-TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $0-28
-	MOVQ   w+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   vectors+16(FP), DX
+// func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
 	VXORPS Y0, Y0, Y0
 
 loop:
-	VBROADCASTSS 288(CX), Y1
-	VMOVDQU      2(AX), Y2
-	VMOVDQU      (CX), Y4
+	VBROADCASTSS 288(BX), Y1
+	VMOVDQU      2(DX), Y2
+	VMOVDQU      (BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW (AX), X3
+	VPBROADCASTW (DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      36(AX), Y2
-	VMOVDQU      32(CX), Y4
+	VMOVDQU      36(DX), Y2
+	VMOVDQU      32(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 34(AX), X3
+	VPBROADCASTW 34(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      70(AX), Y2
-	VMOVDQU      64(CX), Y4
+	VMOVDQU      70(DX), Y2
+	VMOVDQU      64(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 68(AX), X3
+	VPBROADCASTW 68(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      104(AX), Y2
-	VMOVDQU      96(CX), Y4
+	VMOVDQU      104(DX), Y2
+	VMOVDQU      96(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 102(AX), X3
+	VPBROADCASTW 102(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      138(AX), Y2
-	VMOVDQU      128(CX), Y4
+	VMOVDQU      138(DX), Y2
+	VMOVDQU      128(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 136(AX), X3
+	VPBROADCASTW 136(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      172(AX), Y2
-	VMOVDQU      160(CX), Y4
+	VMOVDQU      172(DX), Y2
+	VMOVDQU      160(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 170(AX), X3
+	VPBROADCASTW 170(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      206(AX), Y2
-	VMOVDQU      192(CX), Y4
+	VMOVDQU      206(DX), Y2
+	VMOVDQU      192(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 204(AX), X3
+	VPBROADCASTW 204(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      240(AX), Y2
-	VMOVDQU      224(CX), Y4
+	VMOVDQU      240(DX), Y2
+	VMOVDQU      224(BX), Y4
 	VPABSB       Y2, Y3
 	VPSIGNB      Y2, Y4, Y4
 	VPXOR        Y2, Y2, Y2
 	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 238(AX), X3
+	VPBROADCASTW 238(DX), X3
 	VCVTPH2PS    X3, Y3
 	VMULPS       Y1, Y3, Y3
 	VCVTDQ2PS    Y2, Y2
 	VFMADD231PS  Y2, Y3, Y0
-	ADDQ         $0x00000110, AX
-	ADDQ         $0x00000140, CX
-	SUBQ         $0x01, DX
+	ADDQ         $0x00000110, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
 	JNZ          loop
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
@@ -937,105 +962,112 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ4KAVX512(w *byte, x *int8, vectors int) float32
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, SSE
-TEXT ·dotQ4KAVX512(SB), NOSPLIT, $0-28
-	MOVQ   w+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   vectors+16(FP), DX
+// func dotQ4KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·dotQ4KAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
 	VXORPS Y0, Y0, Y0
 
 loop:
-	MOVL         4(AX), BX
-	MOVL         8(AX), SI
-	MOVL         12(AX), DI
-	MOVL         DI, R8
-	ANDL         $0x0f0f0f0f, R8
-	MOVL         BX, R9
+	MOVL         4(DX), DI
+	MOVL         8(DX), R8
+	MOVL         12(DX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
 	SHRL         $0x06, R9
 	ANDL         $0x03030303, R9
-	ANDL         $0x3f3f3f3f, BX
+	ANDL         $0x3f3f3f3f, R8
 	SHLL         $0x04, R9
-	ORL          R9, R8
-	SHLQ         $0x20, R8
-	ORQ          BX, R8
-	VMOVQ        R8, X1
-	MOVL         DI, BX
-	SHRL         $0x04, BX
-	ANDL         $0x0f0f0f0f, BX
-	MOVL         SI, DI
-	SHRL         $0x06, DI
-	ANDL         $0x03030303, DI
-	ANDL         $0x3f3f3f3f, SI
-	SHLL         $0x04, DI
-	ORL          DI, BX
-	SHLQ         $0x20, BX
-	ORQ          SI, BX
-	VMOVQ        BX, X2
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
 	VPBROADCASTQ X1, Y1
 	VPUNPCKLBW   X2, X2, X2
 	VPMOVZXBW    X2, Y2
-	VPMADDWD     256(CX), Y2, Y2
+	VPMADDWD     256(BX), Y2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VMOVDQU      rowdotConstants<>+0(SB), Y3
 	VPXOR        Y4, Y4, Y4
-	VMOVDQU      16(AX), Y5
+	VMOVDQU      16(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   (CX), Y5, Y5
+	VPMADDUBSW   (BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y7
 	VPDPWSSD     Y7, Y5, Y4
-	VPMADDUBSW   32(CX), Y6, Y6
+	VPMADDUBSW   32(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y5
 	VPDPWSSD     Y5, Y6, Y4
-	VMOVDQU      48(AX), Y5
+	VMOVDQU      48(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   64(CX), Y5, Y5
+	VPMADDUBSW   64(BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y7
 	VPDPWSSD     Y7, Y5, Y4
-	VPMADDUBSW   96(CX), Y6, Y6
+	VPMADDUBSW   96(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y5
 	VPDPWSSD     Y5, Y6, Y4
-	VMOVDQU      80(AX), Y5
+	VMOVDQU      80(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   128(CX), Y5, Y5
+	VPMADDUBSW   128(BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y7
 	VPDPWSSD     Y7, Y5, Y4
-	VPMADDUBSW   160(CX), Y6, Y6
+	VPMADDUBSW   160(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y5
 	VPDPWSSD     Y5, Y6, Y4
-	VMOVDQU      112(AX), Y5
+	VMOVDQU      112(DX), Y5
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   192(CX), Y5, Y5
+	VPMADDUBSW   192(BX), Y5, Y5
 	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
 	VPDPWSSD     Y3, Y5, Y4
-	VPMADDUBSW   224(CX), Y6, Y6
+	VPMADDUBSW   224(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
 	VPDPWSSD     Y1, Y6, Y4
 	VCVTDQ2PS    Y4, Y4
-	VMOVD        (AX), X1
+	VMOVD        (DX), X1
 	VCVTPH2PS    X1, X1
-	VBROADCASTSS 288(CX), X3
+	VBROADCASTSS 288(BX), X3
 	VMULPS       X3, X1, X1
 	VMOVSHDUP    X1, X3
 	VBROADCASTSS X1, Y1
 	VBROADCASTSS X3, Y3
 	VFMADD231PS  Y4, Y1, Y0
 	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x00000090, AX
-	ADDQ         $0x00000140, CX
-	SUBQ         $0x01, DX
+	ADDQ         $0x00000090, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
 	JNZ          loop
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
@@ -1043,34 +1075,41 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ6KAVX512(w *byte, x *int8, vectors int) float32
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, SSE
-TEXT ·dotQ6KAVX512(SB), NOSPLIT, $0-28
-	MOVQ   w+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   vectors+16(FP), DX
+// func dotQ6KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+TEXT ·dotQ6KAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
 	VXORPS Y0, Y0, Y0
 
 loop:
-	VMOVDQU      192(AX), X1
+	VMOVDQU      192(DX), X1
 	VPMOVSXBW    X1, Y2
-	VPMADDWD     256(CX), Y2, Y2
+	VPMADDWD     256(BX), Y2, Y2
 	VPSLLD       $0x05, Y2, Y2
 	VMOVDQU      rowdotConstants<>+0(SB), Y3
 	VMOVDQU      rowdotConstants<>+32(SB), Y4
 	VPXOR        Y5, Y5, Y5
-	VMOVDQU      (AX), Y6
-	VMOVDQU      32(AX), Y7
-	VMOVDQU      128(AX), Y8
+	VMOVDQU      (DX), Y6
+	VMOVDQU      32(DX), Y7
+	VMOVDQU      128(DX), Y8
 	VPAND        Y3, Y6, Y9
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   (CX), Y9, Y9
+	VPMADDUBSW   (BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+128(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPDPWSSD     Y10, Y9, Y5
@@ -1078,7 +1117,7 @@ loop:
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   32(CX), Y9, Y9
+	VPMADDUBSW   32(BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+176(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPDPWSSD     Y10, Y9, Y5
@@ -1086,7 +1125,7 @@ loop:
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   64(CX), Y6, Y6
+	VPMADDUBSW   64(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+224(SB), X1, X9
 	VPMOVSXBW    X9, Y9
 	VPDPWSSD     Y9, Y6, Y5
@@ -1095,18 +1134,18 @@ loop:
 	VPSRLW       $0x02, Y8, Y7
 	VPAND        Y4, Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VPMADDUBSW   96(CX), Y6, Y6
+	VPMADDUBSW   96(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+272(SB), X1, X7
 	VPMOVSXBW    X7, Y7
 	VPDPWSSD     Y7, Y6, Y5
-	VMOVDQU      64(AX), Y6
-	VMOVDQU      96(AX), Y7
-	VMOVDQU      160(AX), Y8
+	VMOVDQU      64(DX), Y6
+	VMOVDQU      96(DX), Y7
+	VMOVDQU      160(DX), Y8
 	VPAND        Y3, Y6, Y9
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   128(CX), Y9, Y9
+	VPMADDUBSW   128(BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+320(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPDPWSSD     Y10, Y9, Y5
@@ -1114,7 +1153,7 @@ loop:
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   160(CX), Y9, Y9
+	VPMADDUBSW   160(BX), Y9, Y9
 	VPSHUFB      rowdotConstants<>+368(SB), X1, X10
 	VPMOVSXBW    X10, Y10
 	VPDPWSSD     Y10, Y9, Y5
@@ -1122,7 +1161,7 @@ loop:
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   192(CX), Y6, Y6
+	VPMADDUBSW   192(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+416(SB), X1, X9
 	VPMOVSXBW    X9, Y9
 	VPDPWSSD     Y9, Y6, Y5
@@ -1131,20 +1170,20 @@ loop:
 	VPSRLW       $0x02, Y8, Y3
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y6, Y6
-	VPMADDUBSW   224(CX), Y6, Y6
+	VPMADDUBSW   224(BX), Y6, Y6
 	VPSHUFB      rowdotConstants<>+464(SB), X1, X1
 	VPMOVSXBW    X1, Y1
 	VPDPWSSD     Y1, Y6, Y5
 	VPSUBD       Y2, Y5, Y5
 	VCVTDQ2PS    Y5, Y5
-	VPBROADCASTW 208(AX), X1
+	VPBROADCASTW 208(DX), X1
 	VCVTPH2PS    X1, Y1
-	VBROADCASTSS 288(CX), Y2
+	VBROADCASTSS 288(BX), Y2
 	VMULPS       Y2, Y1, Y1
 	VFMADD231PS  Y5, Y1, Y0
-	ADDQ         $0x000000d2, AX
-	ADDQ         $0x00000140, CX
-	SUBQ         $0x01, DX
+	ADDQ         $0x000000d2, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
 	JNZ          loop
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X0, X1, X1
@@ -1152,6 +1191,9 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
 	VZEROUPPER
 	RET

@@ -4,8 +4,8 @@ package kernel
 
 import "github.com/ggufkit/ggufkit/gguf"
 
-func canDotRow() bool { return false }
+func canDotRows() bool { return false }
 
-func dotRow(t gguf.Type, _ []byte, _ []Vector8) float32 {
+func dotRows(t gguf.Type, _ []float32, _ []byte, _ []Vector8) {
 	panic("kernel: no product for rows of " + t.String())
 }

@@ -4,32 +4,32 @@
 
 package kernel
 
-// dotQ8_0AVX2 is DotRow for Q8_0. It needs AVX2, FMA and F16C.
+// dotQ8_0AVX2 is DotRows for Q8_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ8_0AVX2(w *byte, x *int8, vectors int) float32
+func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 
-// dotQ4KAVX2 is DotRow for Q4_K. It needs AVX2, FMA and F16C.
+// dotQ4KAVX2 is DotRows for Q4_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ4KAVX2(w *byte, x *int8, vectors int) float32
+func dotQ4KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 
-// dotQ6KAVX2 is DotRow for Q6_K. It needs AVX2, FMA and F16C.
+// dotQ6KAVX2 is DotRows for Q6_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ6KAVX2(w *byte, x *int8, vectors int) float32
+func dotQ6KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 
-// dotQ8_0AVX512 is DotRow for Q8_0. It needs AVX-512 VL and VNNI.
+// dotQ8_0AVX512 is DotRows for Q8_0. It needs AVX-512 VL and VNNI.
 //
 //go:noescape
-func dotQ8_0AVX512(w *byte, x *int8, vectors int) float32
+func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
 
-// dotQ4KAVX512 is DotRow for Q4_K. It needs AVX-512 VL and VNNI.
+// dotQ4KAVX512 is DotRows for Q4_K. It needs AVX-512 VL and VNNI.
 //
 //go:noescape
-func dotQ4KAVX512(w *byte, x *int8, vectors int) float32
+func dotQ4KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
 
-// dotQ6KAVX512 is DotRow for Q6_K. It needs AVX-512 VL and VNNI.
+// dotQ6KAVX512 is DotRows for Q6_K. It needs AVX-512 VL and VNNI.
 //
 //go:noescape
-func dotQ6KAVX512(w *byte, x *int8, vectors int) float32
+func dotQ6KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)

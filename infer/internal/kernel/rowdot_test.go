@@ -37,11 +37,11 @@ func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
 	return row
 }
 
-func TestDotRow(t *testing.T) {
+func TestDotRows(t *testing.T) {
 	isatest.ForEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(2, 7))
 		for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
-			if !kernel.CanDotRow(typ) {
+			if !kernel.CanDotRows(typ) {
 				t.Skipf("this instruction set has no kernel for rows of %s", typ)
 			}
 			for round := range 200 {
@@ -57,8 +57,11 @@ func TestDotRow(t *testing.T) {
 				}
 				vectors := make([]kernel.Vector8, n/256)
 				kernel.QuantizeVector(vectors, x)
-				row := arbitraryRow(rng, typ, n)
-				require.NoError(t, quant.Dequantize(typ, w, row))
+				const rows = 3
+				blocks, products := arbitraryRow(rng, typ, rows*n), make([]float32, rows)
+				kernel.DotRows(typ, products, blocks, vectors)
+				row := round % rows
+				require.NoError(t, quant.Dequantize(typ, w, blocks[len(blocks)/rows*row:][:len(blocks)/rows]))
 				var want, size, most float64
 				for i, v := range w {
 					q := float64(vectors[i/256].Scale) * float64(vectors[i/256].Q[i%256])
@@ -68,7 +71,7 @@ func TestDotRow(t *testing.T) {
 				}
 				// A part of a weight is at most twice the largest weight.
 				bound := float64(n/32+16) * 0x1p-24 * size * 2 * most
-				require.InDelta(t, want, kernel.DotRow(typ, row, vectors), bound, "%s, %d elements", typ, n)
+				require.InDelta(t, want, products[row], bound, "%s, %d elements", typ, n)
 			}
 		}
 	})
