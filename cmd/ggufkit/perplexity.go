@@ -102,7 +102,7 @@ func showPerplexity(c *cli.Context) error {
 		return printJSON(c, report)
 	}
 	reading := ""
-	if read > size { // more than once
+	if read > 2*size { // in several batches
 		reading = fmt.Sprintf(", weights read %.1f times at %s", float64(read)/float64(size), byteRate(float64(read)/seconds))
 	}
 	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
