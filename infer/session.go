@@ -241,8 +241,13 @@ type vectorProduct struct {
 	w      matrix
 }
 
-// vectorTask is about how many bytes of a matrix one task takes.
-const vectorTask = 64 << 10
+// vectorTask is about how many bytes of a matrix one task takes at least: rows that
+// are dequantized stay in a core's cache. Integer products go through rows once and
+// ask for them ahead, so they take longer stretches, of a share of the matrix.
+const (
+	vectorTask     = 64 << 10
+	tasksPerWorker = 2
+)
 
 // multiply computes some products, rows in parallel.
 func (s *Session) multiply(products ...vectorProduct) error {
@@ -251,6 +256,9 @@ func (s *Session) multiply(products ...vectorProduct) error {
 	rounded := s.round(products)
 	for i, p := range products {
 		rows := max(1, vectorTask/int(s.m.src.Tensors()[p.w.tensor].RowBytes()))
+		if rounded[i] != nil {
+			rows = max(rows, p.w.rows/(tasksPerWorker*len(s.crew.workers)))
+		}
 		for first := 0; first < p.w.rows; first += rows {
 			tasks = append(tasks, task{i, first, min(rows, p.w.rows-first)})
 		}

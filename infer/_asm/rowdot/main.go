@@ -18,6 +18,9 @@ const (
 	vectorAt = 320 // of the next one
 )
 
+// ahead is how many bytes before their use rows are asked for.
+const ahead = 16384
+
 // isa is what differs between the versions.
 type isa struct {
 	suffix, needs string
@@ -76,6 +79,10 @@ func kernel(name, doc string, v isa, perVector, blockBytes int, body func(w, x r
 	sum := YMM()
 	VXORPS(sum, sum, sum)
 	Label("loop")
+	// Rows come from memory, where the hardware looks less far ahead.
+	for at := 0; at < perVector*blockBytes; at += 64 {
+		PREFETCHT0(Mem{Base: w, Disp: ahead + at})
+	}
 	body(w, x, sum)
 	ADDQ(U32(uint32(perVector*blockBytes)), w)
 	ADDQ(U32(vectorAt), x)

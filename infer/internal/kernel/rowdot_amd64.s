@@ -487,7 +487,7 @@ DATA rowdotConstants<>+479(SB)/1, $0x0f
 GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $480
 
 // func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ rows+8(FP), CX
@@ -499,6 +499,11 @@ row:
 	VXORPS Y0, Y0, Y0
 
 loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	PREFETCHT0   16576(DX)
+	PREFETCHT0   16640(DX)
 	VBROADCASTSS 288(BX), Y1
 	VMOVDQU      2(DX), Y2
 	VMOVDQU      (BX), Y4
@@ -606,7 +611,7 @@ loop:
 	RET
 
 // func dotQ4KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotQ4KAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ rows+8(FP), CX
@@ -618,6 +623,9 @@ row:
 	VXORPS Y0, Y0, Y0
 
 loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
 	MOVL         4(DX), DI
 	MOVL         8(DX), R8
 	MOVL         12(DX), R9
@@ -727,7 +735,7 @@ loop:
 	RET
 
 // func dotQ6KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotQ6KAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ rows+8(FP), CX
@@ -739,6 +747,10 @@ row:
 	VXORPS Y0, Y0, Y0
 
 loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	PREFETCHT0   16576(DX)
 	VMOVDQU      192(DX), X1
 	VPMOVSXBW    X1, Y2
 	VPMADDWD     256(BX), Y2, Y2
@@ -851,7 +863,7 @@ loop:
 	RET
 
 // func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
 TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ rows+8(FP), CX
@@ -863,6 +875,11 @@ row:
 	VXORPS Y0, Y0, Y0
 
 loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	PREFETCHT0   16576(DX)
+	PREFETCHT0   16640(DX)
 	VBROADCASTSS 288(BX), Y1
 	VMOVDQU      2(DX), Y2
 	VMOVDQU      (BX), Y4
@@ -970,7 +987,7 @@ loop:
 	RET
 
 // func dotQ4KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
 TEXT ·dotQ4KAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ rows+8(FP), CX
@@ -982,6 +999,9 @@ row:
 	VXORPS Y0, Y0, Y0
 
 loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
 	MOVL         4(DX), DI
 	MOVL         8(DX), R8
 	MOVL         12(DX), R9
@@ -1083,7 +1103,7 @@ loop:
 	RET
 
 // func dotQ6KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
 TEXT ·dotQ6KAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ rows+8(FP), CX
@@ -1095,6 +1115,10 @@ row:
 	VXORPS Y0, Y0, Y0
 
 loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	PREFETCHT0   16576(DX)
 	VMOVDQU      192(DX), X1
 	VPMOVSXBW    X1, Y2
 	VPMADDWD     256(BX), Y2, Y2
