@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -192,9 +191,8 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 		return err
 	}
 	for _, flag := range []string{"html", "markdown"} {
-		path := c.String(flag)
-		if _, err := os.Lstat(path); err == nil && !c.Bool("force") { // known before the work
-			return fmt.Errorf("%s: %w: use --force to overwrite it", path, fs.ErrExist)
+		if err := checkFree(c, c.String(flag)); err != nil {
+			return err
 		}
 	}
 	base, err := openModel(c, args[0])

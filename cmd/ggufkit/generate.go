@@ -39,7 +39,7 @@ func generateCommand() *cli.Command {
 			&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "draw from the tokens that make up this part `P` of the probability"},
 			&cli.Float64Flag{Name: "min-p", Usage: "draw from tokens with at least this part `P` of the highest probability"},
 			&cli.Float64Flag{Name: "repetition-penalty", Value: 1, Usage: "make tokens of the text less likely by a factor `R`"},
-			&cli.IntFlag{Name: "seed", Usage: "`N`; the same seed gives the same text"},
+			seedFlag(),
 			repeatedFlag("stop", "end before `TEXT` is generated; may be repeated", &stops, stop),
 			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 4096, Usage: "room for `N` tokens, or as many as the model can take"},
 			&cli.StringFlag{Name: "cache-type", Value: "F16", Usage: "`TYPE` of remembered keys and values: F32, F16 or Q8_0"},

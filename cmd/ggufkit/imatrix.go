@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -15,7 +14,6 @@ import (
 	measure "github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/routing"
-	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
@@ -74,8 +72,8 @@ func writeImatrix(c *cli.Context) error {
 	case out != "" && !strings.HasSuffix(out, ".gguf"):
 		return usagef(c, "the output is called %q, but the name of a GGUF file ends in .gguf", out)
 	}
-	if _, err := os.Lstat(out); err == nil && !c.Bool("force") { // known before the work
-		return fmt.Errorf("%s: %w: use --force to overwrite it", out, fs.ErrExist)
+	if err := checkFree(c, out); err != nil {
+		return err
 	}
 	text, err := os.ReadFile(c.String("file"))
 	if err != nil {
@@ -123,11 +121,7 @@ func writeImatrix(c *cli.Context) error {
 }
 
 func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Measurement, error) {
-	vocab, err := tokenizer.New(model.Metadata())
-	if err != nil {
-		return nil, err
-	}
-	tokens, bos, err := perplexity.Tokens(vocab, text)
+	tokens, bos, err := tokensOf(model, text)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -91,8 +90,8 @@ func examine(c *cli.Context, texts, donors []string) (err error) {
 		return err
 	}
 	page := c.String("html")
-	if _, err := os.Lstat(page); page != "" && err == nil && !c.Bool("force") {
-		return fmt.Errorf("%s: %w: use --force to overwrite it", page, fs.ErrExist)
+	if err := checkFree(c, page); err != nil {
+		return err
 	}
 	compute, err := infer.ParseCompute(c.String("compute"))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -75,4 +76,13 @@ func writeWhole(path, data string) error {
 		err = errors.Join(err, os.Remove(temporary))
 	}
 	return err
+}
+
+// checkFree refuses an output that is there already, before any work. A path that
+// is empty is none.
+func checkFree(c *cli.Context, path string) error {
+	if _, err := os.Lstat(path); path != "" && err == nil && !c.Bool("force") {
+		return fmt.Errorf("%s: %w: use --force to overwrite it", path, fs.ErrExist)
+	}
+	return nil
 }

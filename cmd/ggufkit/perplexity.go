@@ -113,11 +113,7 @@ func showPerplexity(c *cli.Context) error {
 // score runs a model on a text, showing progress on what it does. It returns too
 // how many bytes of weights that took.
 func score(c *cli.Context, model gguf.Source, text string, engine infer.Options, options perplexity.Options, what string) (result perplexity.Result, read int64, err error) {
-	vocab, err := tokenizer.New(model.Metadata())
-	if err != nil {
-		return result, 0, err
-	}
-	tokens, bos, err := perplexity.Tokens(vocab, text)
+	tokens, bos, err := tokensOf(model, text)
 	if err != nil {
 		return result, 0, err
 	}
@@ -134,6 +130,16 @@ func score(c *cli.Context, model gguf.Source, text string, engine infer.Options,
 	}
 	result, err = perplexity.Score(c.Context, m, tokens, bos, options)
 	return result, m.BytesRead(), err
+}
+
+// tokensOf returns the tokens of a text in a model's vocabulary, as
+// perplexity.Tokens does.
+func tokensOf(model gguf.Source, text string) (tokens []int32, bos int32, err error) {
+	vocab, err := tokenizer.New(model.Metadata())
+	if err != nil {
+		return nil, 0, err
+	}
+	return perplexity.Tokens(vocab, text)
 }
 
 // engineMemory returns what --memory allows, and has Go's garbage collector keep
