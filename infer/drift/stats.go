@@ -2,7 +2,8 @@ package drift
 
 import (
 	"math"
-	"slices"
+
+	"golang.org/x/exp/stats"
 )
 
 // Stats is how the predictions of a model differ from those of the base, over some
@@ -72,9 +73,8 @@ func newStats(base []reference, tokens []token) Stats {
 	s.RatioError = s.Ratio * deviation
 	s.Correlation = correlation(nll, baseNLL)
 	s.KLD, s.KLDError = meanError(kld)
-	slices.Sort(kld)
-	s.P50, s.P90, s.P95 = percentile(kld, 0.5), percentile(kld, 0.9), percentile(kld, 0.95)
-	s.P99, s.P999, s.Max = percentile(kld, 0.99), percentile(kld, 0.999), kld[len(kld)-1]
+	at := stats.Quantiles(kld, 0.5, 0.9, 0.95, 0.99, 0.999, 1)
+	s.P50, s.P90, s.P95, s.P99, s.P999, s.Max = at[0], at[1], at[2], at[3], at[4], at[5]
 	if n > 1 {
 		s.SameTopError = math.Sqrt(s.SameTop * (1 - s.SameTop) / (n - 1))
 	}
@@ -117,13 +117,4 @@ func correlation(a, b []float64) float64 {
 		bb += float64(db * db)
 	}
 	return ab / math.Sqrt(aa*bb)
-}
-
-// percentile interpolates between the two sorted values that are next to the
-// fraction.
-func percentile(sorted []float64, fraction float64) float64 {
-	at := fraction * float64(len(sorted)-1)
-	low := int(at)
-	high := min(low+1, len(sorted)-1)
-	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
 }
