@@ -45,6 +45,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			moeCommand(),
 			perplexityCommand(),
 			driftCommand(),
+			chooseCommand(),
 			tokenizeCommand(),
 			inspectCommand(),
 			hashCommand(),

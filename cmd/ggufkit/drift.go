@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -60,6 +61,8 @@ type driftReport struct {
 	Imatrix    string           `json:"imatrix,omitempty"`
 	Floor      driftFloor       `json:"floor"`
 	Candidates []driftCandidate `json:"candidates"`
+
+	choice *choiceReport // or nil
 }
 
 type driftBase struct {
@@ -220,7 +223,11 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 		models = append(models, drift.Candidate{Name: strings.TrimSuffix(filepath.Base(path), ".gguf"), Source: model})
 	}
 	report := driftReport{Model: args[0], Ctx: c.Int("ctx"), Compute: compute.String(), Imatrix: c.String("imatrix")}
-	if err := report.measure(c, base, models, files, compute); err != nil {
+	run, err := newDriftRun(c, &report, base, files, compute)
+	if err != nil {
+		return err
+	}
+	if _, err := run.measure(c, models); err != nil {
 		return err
 	}
 	if err := report.write(c); err != nil {
@@ -265,6 +272,11 @@ func driftFileTypes(c *cli.Context, candidates []string) ([]recipe.FileType, err
 	if list == "" && len(candidates) == 0 {
 		list = driftTypes
 	}
+	return parseFileTypes(c, list)
+}
+
+// parseFileTypes reads the names in --types, or its default.
+func parseFileTypes(c *cli.Context, list string) ([]recipe.FileType, error) {
 	var types []recipe.FileType
 	for _, name := range splitList(list) {
 		fileType, err := recipe.ParseFileType(strings.TrimSpace(name))
@@ -294,54 +306,64 @@ func driftViews(c *cli.Context, base gguf.Source, types []recipe.FileType, impor
 	return views, nil
 }
 
-// measure runs the models on the texts.
-func (r *driftReport) measure(c *cli.Context, base gguf.Source, models []drift.Candidate, files []string, compute infer.Compute) error {
+// driftRun measures models on texts, for a report.
+type driftRun struct {
+	report  *driftReport
+	base    gguf.Source
+	texts   []drift.Text
+	tokens  int // that a model is run on
+	options drift.Options
+}
+
+// newDriftRun reads the texts.
+func newDriftRun(c *cli.Context, report *driftReport, base gguf.Source, files []string, compute infer.Compute) (*driftRun, error) {
 	vocab, err := tokenizer.New(base.Metadata())
 	if err != nil {
-		return err
-	}
-	var texts []drift.Text
-	tokens := 0
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		text := drift.Text{Name: file}
-		if text.Tokens, text.BOS, err = perplexity.Tokens(vocab, string(data)); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		windows := len(text.Tokens) / r.Ctx
-		if n := c.Int("chunks"); n > 0 {
-			windows = min(windows, n)
-		}
-		tokens += windows * r.Ctx
-		texts = append(texts, text)
-		r.Texts = append(r.Texts, driftText{File: file, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))})
+		return nil, err
 	}
 	memory, err := engineMemory(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), tokenRate)
-	defer progress.stop()
-	measured, err := drift.Measure(c.Context, base, models, texts, drift.Options{
-		Options:        perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
+	run := &driftRun{report: report, base: base, options: drift.Options{
+		Options:        perplexity.Options{Ctx: report.Ctx, Chunks: c.Int("chunks")},
 		UntilSeparated: c.Bool("until-separated"),
-		Engine: infer.Options{
-			Threads:  c.Int("threads"),
-			Compute:  compute,
-			Memory:   memory,
-			Progress: tokenProgress(progress, tokens),
-		},
-	})
-	if err != nil {
-		return err
+		Engine:         infer.Options{Threads: c.Int("threads"), Compute: compute, Memory: memory},
+	}}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		text := drift.Text{Name: file}
+		if text.Tokens, text.BOS, err = perplexity.Tokens(vocab, string(data)); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		windows := len(text.Tokens) / report.Ctx
+		if n := c.Int("chunks"); n > 0 {
+			windows = min(windows, n)
+		}
+		run.tokens += windows * report.Ctx
+		run.texts = append(run.texts, text)
+		report.Texts = append(report.Texts, driftText{File: file, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))})
 	}
-	return r.fill(base, models, measured)
+	return run, nil
 }
 
-// fill turns what was measured into the report.
+// measure runs models on the texts and adds them to the report.
+func (r *driftRun) measure(c *cli.Context, models []drift.Candidate) ([]drift.Result, error) {
+	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), tokenRate)
+	defer progress.stop()
+	options := r.options
+	options.Engine.Progress = tokenProgress(progress, r.tokens)
+	measured, err := drift.Measure(c.Context, r.base, models, r.texts, options)
+	if err != nil {
+		return nil, err
+	}
+	return measured.Candidates, r.report.fill(r.base, models, measured)
+}
+
+// fill adds what was measured to the report.
 func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured *drift.Report) error {
 	tokens := 0
 	for i, n := range measured.Chunks {
@@ -384,6 +406,10 @@ func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured 
 
 // print shows the report on a terminal.
 func (r *driftReport) print(w io.Writer) {
+	if r.choice != nil {
+		r.choice.table(w).Render()
+		fmt.Fprintf(w, "\n%s\n\n", strings.Join(slices.Concat(r.choice.Summary, r.choice.Terms), "\n"))
+	}
 	r.overview(w).Render()
 	if len(r.Texts) > 1 {
 		fmt.Fprintln(w)
@@ -398,6 +424,11 @@ func (r *driftReport) print(w io.Writer) {
 // markdown returns the report for a model card.
 func (r *driftReport) markdown() (string, error) {
 	var b strings.Builder
+	if r.choice != nil {
+		fmt.Fprintf(&b, "%s\n\n", strings.Join(r.choice.Summary, " "))
+		r.choice.table(&b).RenderMarkdown()
+		fmt.Fprintf(&b, "\n\n%s\n\n", strings.Join(r.choice.Terms, " "))
+	}
 	r.overview(&b).RenderMarkdown()
 	b.WriteString("\n\n")
 	if len(r.Texts) > 1 {

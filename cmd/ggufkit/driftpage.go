@@ -8,13 +8,12 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/ggufkit/ggufkit/infer/drift"
 )
 
 //go:embed drift.html
 var driftPage string
-
-// z95 is how many standard errors a 95 % interval has on either side.
-const z95 = 1.96
 
 // page returns the report as a page that needs nothing else.
 func (r *driftReport) page() (string, error) {
@@ -33,10 +32,11 @@ func (r *driftReport) page() (string, error) {
 	var b strings.Builder
 	err = t.Execute(&b, struct {
 		*driftReport
+		Choice            *choiceReport
 		Meaning, Method   []string
 		Front, Perplexity template.HTML
 		Layers, Routers   template.HTML
-	}{r, r.meaning(), r.method(), r.frontChart(), r.perplexityChart(), r.layerChart(), r.routerChart()})
+	}{r, r.choice, r.meaning(), r.method(), r.frontChart(), r.perplexityChart(), r.layerChart(), r.routerChart()})
 	return b.String(), err
 }
 
@@ -61,7 +61,7 @@ func (r *driftReport) meaning() []string {
 	const bound = 0.01
 	var good *driftCandidate
 	for i, c := range r.Candidates {
-		if c.PPLRatio+z95*c.PPLRatioError <= 1+bound && (good == nil || c.Bytes < good.Bytes) {
+		if c.PPLRatio+drift.Z95*c.PPLRatioError <= 1+bound && (good == nil || c.Bytes < good.Bytes) {
 			good = &r.Candidates[i]
 		}
 	}
@@ -91,7 +91,7 @@ func (r *driftReport) frontChart() template.HTML {
 	low, high, most := math.Inf(1), 0., 0.
 	for _, c := range r.Candidates {
 		if c.KLD > 0 {
-			low, high = min(low, c.KLD), max(high, c.KLD+z95*c.KLDError)
+			low, high = min(low, c.KLD), max(high, c.KLD+drift.Z95*c.KLDError)
 		}
 		most = max(most, c.BPW)
 	}
@@ -130,8 +130,12 @@ func (r *driftReport) frontChart() template.HTML {
 			continue
 		}
 		p := place(c)
-		s.line("interval", c.describe(), p.x, y.at(c.KLD-z95*c.KLDError), p.x, y.at(c.KLD+z95*c.KLDError))
-		s.element("circle", "dot", c.describe(), `cx="%.1f" cy="%.1f" r="4.5"`, p.x, p.y)
+		s.line("interval", c.describe(), p.x, y.at(c.KLD-drift.Z95*c.KLDError), p.x, y.at(c.KLD+drift.Z95*c.KLDError))
+		class := "dot"
+		if r.choice != nil && c.Name == r.choice.Chosen.Name {
+			class = "dot chosen"
+		}
+		s.element("circle", class, c.describe(), `cx="%.1f" cy="%.1f" r="4.5"`, p.x, p.y)
 		s.label(p, c.Name, box{left, top - 4, chartWidth, bottom})
 	}
 	return s.done(height, "bits per weight against mean KL divergence")
@@ -162,7 +166,7 @@ func (r *driftReport) perplexityChart() template.HTML {
 	left, right := r.nameWidth(), chartWidth-80.
 	low, high := 0., 0.
 	change := func(c driftCandidate) (v, deviation float64) {
-		return 100 * (c.PPLRatio - 1), 100 * z95 * c.PPLRatioError
+		return 100 * (c.PPLRatio - 1), 100 * drift.Z95 * c.PPLRatioError
 	}
 	for _, c := range r.Candidates {
 		v, deviation := change(c)

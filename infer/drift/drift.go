@@ -23,7 +23,7 @@
 //
 // A candidate has to have the shape and the vocabulary of the base: other
 // numbers of layers or experts cannot be compared. Memory is what Lockstep needs,
-// 32 bytes per scored token and model, and what the candidates themselves hold.
+// 40 bytes per scored token and model, and what the candidates themselves hold.
 // If the chunks do not fit into it together, a View quantizes its tensors again
 // for every batch of them.
 package drift
@@ -84,6 +84,8 @@ type Result struct {
 	Name    string
 	Overall Measures
 	Texts   []Measures // one for each text
+	// KLD has the divergence of every scored token, text after text.
+	KLD []float64
 	// Elapsed is the time that the model has computed, with that of reading
 	// its weights, and of quantizing them if they are as they are read.
 	Elapsed time.Duration

@@ -249,3 +249,29 @@ func TestRefused(t *testing.T) {
 func TestWithoutExpertsThereIsNoRouting(t *testing.T) {
 	require.True(t, math.IsNaN(drift.Measures{}.Router()))
 }
+
+func TestDifferenceIsPaired(t *testing.T) {
+	base := open(t, reference.MoE(t))
+	text := texts(t, base, "math", "code")
+	report := measure(t, base, view(t, base, recipe.Q4_K_M, recipe.Q4_K_S), text, few)
+	a, b := report.Candidates[1], report.Candidates[0]
+	require.Len(t, a.KLD, 2*2*47)
+	var mean float64
+	for _, kld := range a.KLD[:2*47] {
+		mean += kld / (2 * 47)
+	}
+	require.InEpsilon(t, a.Texts[0].KLD, mean, 1e-12, "text after text")
+
+	kld, deviation, err := drift.Difference(a, b)
+	require.NoError(t, err)
+	require.InDelta(t, a.Overall.KLD-b.Overall.KLD, kld, 1e-15)
+	require.Positive(t, deviation)
+	require.Less(t, deviation, a.Overall.KLDError, "what is hard for one is hard for the other")
+	kld, deviation, err = drift.Difference(a, a)
+	require.NoError(t, err)
+	require.Zero(t, kld)
+	require.Zero(t, deviation)
+
+	_, _, err = drift.Difference(a, measure(t, base, view(t, base, recipe.Q2_K), text[:1], few).Candidates[0])
+	require.ErrorContains(t, err, "Q4_K_S has 188 scored tokens, Q2_K has 94")
+}

@@ -58,8 +58,9 @@ type textTally struct {
 // what they say.
 const firstPiece = 4
 
-// What a scored token takes: a reference, and a token for each model.
-const referenceBytes, tokenBytes = 32, 32
+// What a scored token takes: a reference, and for each model a token and its
+// divergence in Result.KLD.
+const referenceBytes, tokenBytes = 32, 40
 
 // What a model takes that is quantized as it is read: metadata and norms, and
 // what quant.View converts in, for each thread.
@@ -247,7 +248,6 @@ func (r *runner) logits(model, chunk, pos int, logits, base []float32) {
 
 // separated reports whether the intervals of the divergence are apart.
 func (r *runner) separated() bool {
-	const z = 1.96 // of a 95 % interval
 	type interval struct{ low, high float64 }
 	var intervals []interval
 	for _, t := range r.tallies {
@@ -256,7 +256,7 @@ func (r *runner) separated() bool {
 			kld = append(kld, token.kld)
 		}
 		mean, deviation := meanError(kld)
-		intervals = append(intervals, interval{mean - z*deviation, mean + z*deviation})
+		intervals = append(intervals, interval{mean - Z95*deviation, mean + Z95*deviation})
 	}
 	slices.SortFunc(intervals, func(a, b interval) int { return cmp.Compare(a.low, b.low) })
 	for i, next := range intervals[1:] {
@@ -287,6 +287,9 @@ func (r *runner) result(t *tally) Result {
 		result.Texts = append(result.Texts, text.measures(newStats(base[begin:], tokens[begin:])))
 	}
 	result.Overall = all.measures(newStats(base, tokens))
+	for _, token := range tokens {
+		result.KLD = append(result.KLD, token.kld)
+	}
 	return result
 }
 

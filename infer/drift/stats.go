@@ -6,6 +6,9 @@ import (
 	"golang.org/x/exp/stats"
 )
 
+// Z95 is how many standard errors a 95 % interval reaches to either side of the mean.
+const Z95 = 1.96
+
 // Stats is how the predictions of a model differ from those of the base, over some
 // scored tokens. Errors are standard errors, which take the tokens for
 // independent, as those of llama-perplexity do.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -57,6 +58,16 @@ func ReadOverrides(r io.Reader) ([]Override, error) {
 		overrides = append(overrides, o)
 	}
 	return overrides, words.Err()
+}
+
+// OverrideOf returns the override that gives the tensor of this name its type, and
+// matches no other name. The error says that no override can.
+func OverrideOf(t gguf.TensorInfo) (Override, error) {
+	o, err := ParseOverride("^" + regexp.QuoteMeta(t.Name) + "$=" + strings.ToLower(t.Type.String()))
+	if err == nil && (!o.pattern.MatchString(t.Name) || strings.ContainsFunc(t.Name, unicode.IsSpace)) {
+		err = fmt.Errorf("no override can name tensor %q", t.Name)
+	}
+	return o, err
 }
 
 // String returns the override as it was written.

@@ -156,3 +156,26 @@ func TestPrune(t *testing.T) {
 	_, err = recipe.Prune(tensors, []int{0, 1, 2, 10})
 	require.ErrorContains(t, err, "none of 4 layers would be left")
 }
+
+func TestOverrideOfATensorIsForItAlone(t *testing.T) {
+	names := []string{"blk.0.attn_output.weight", "blk.1.attn_q.weight", "blk.11.attn_q.weight", "blk.1.attn_q.weight.weight", "xblk.1.attn_q.weight", "blk.1xattn_q.weight"}
+	var infos []gguf.TensorInfo
+	for _, name := range names {
+		infos = append(infos, gguf.TensorInfo{Name: name, Type: gguf.F16, Shape: []int64{256, 8}})
+	}
+	meta, tensors := tiny(infos...)
+	for i, tensor := range tensors {
+		tensor.Type = gguf.Q3_K
+		o, err := recipe.OverrideOf(tensor)
+		require.NoError(t, err)
+		types, err := recipe.Plan(meta, tensors, recipe.Q8_0, recipe.Options{Overrides: overrides(t, o.String())})
+		require.NoError(t, err)
+		for j, typ := range types {
+			require.Equal(t, i == j, typ == gguf.Q3_K, "%s on %s", o, tensors[j].Name)
+		}
+	}
+	for _, name := range []string{"blk.0.A.weight", "a b.weight", "a=b.weight"} {
+		_, err := recipe.OverrideOf(gguf.TensorInfo{Name: name, Type: gguf.Q3_K})
+		require.Error(t, err, name)
+	}
+}

@@ -47,7 +47,7 @@ type Options struct {
 
 // quantizable reports whether t changes its type.
 func (o *Options) quantizable(t gguf.TensorInfo) bool {
-	return quantizable(t) && (!o.LeaveOutput || t.Name != "output.weight")
+	return Quantizable(t) && (!o.LeaveOutput || t.Name != "output.weight")
 }
 
 // outright returns the type of a tensor for which nothing else counts.

@@ -61,8 +61,8 @@ var untouched = []string{
 	"mm.a.code_embd",
 }
 
-// quantizable reports whether t changes its type when a model is quantized.
-func quantizable(t gguf.TensorInfo) bool {
+// Quantizable reports whether t changes its type when a model is quantized.
+func Quantizable(t gguf.TensorInfo) bool {
 	if dims(t) < 2 || !strings.HasSuffix(t.Name, "weight") {
 		return false
 	}

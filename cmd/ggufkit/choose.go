@@ -1,0 +1,335 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/choose"
+	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+// chooseTypes are considered where no types are named: those of them that need an
+// importance matrix only with one.
+const chooseTypes = "Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,IQ3_M,Q3_K_S,IQ3_XXS,Q2_K,IQ2_M,IQ2_XS"
+
+// defaultContext is the context for which there has to be memory, if --ctx does not
+// say otherwise.
+const defaultContext = 8192
+
+func chooseCommand() *cli.Command {
+	var texts []string
+	return &cli.Command{
+		Name:      "choose",
+		Usage:     "which type to quantize a model to",
+		ArgsUsage: "MODEL",
+		Description: "With --fit: the type that is closest to the original and fits into memory, with a cache for --ctx\n" +
+			"tokens. With --max-kld: the smallest that is close enough to the original; with both, one that\n" +
+			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
+		Flags: append(append([]cli.Flag{
+			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, one(func(s string) (string, error) { return s, nil }), "f"),
+			&cli.StringFlag{Name: "fit", Usage: "memory there is for the model, `SIZE`, such as 24G"},
+			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: defaultContext, Usage: "tokens of context that have to fit, `N`"},
+			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
+			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
+			imatrixFlag(),
+			&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of 512 tokens of each text; 0 is all"},
+			&cli.StringFlag{Name: "recipe", Usage: "write the type of each tensor to `FILE`, for --tensor-type-file"},
+			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
+			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
+			computeFlag(), memoryFlag(), forceFlag(), threadsFlag(),
+		}, progressFlags()...), jsonFlag()),
+		Action: func(c *cli.Context) error { return chooseType(c, texts) },
+	}
+}
+
+// choiceReport is the choice and what it rests on.
+type choiceReport struct {
+	Model    string   `json:"model"`
+	FitBytes *int64   `json:"fit_bytes"` // null without --fit
+	MaxKLD   *float64 `json:"max_kld"`   // null without --max-kld
+	// What has to fit beside the weights: the cache for so many tokens, and
+	// buffers.
+	Ctx          int   `json:"ctx"`
+	CacheBytes   int64 `json:"cache_bytes"`
+	ComputeBytes int64 `json:"compute_bytes"`
+
+	Chosen consideredReport `json:"chosen"`
+	// Confidence is how likely the choice is right, as choose.Choice has it.
+	Confidence float64              `json:"confidence"`
+	RunnerUp   *choiceRunnerUp      `json:"runner_up"` // null if there is none
+	Summary    []string             `json:"summary"`
+	Considered []consideredReport   `json:"considered"`
+	Recipe     []choiceRecipeTensor `json:"recipe"`
+
+	Base    driftBase   `json:"base"`
+	Texts   []driftText `json:"texts"`
+	Window  int         `json:"window"`
+	Compute string      `json:"compute"`
+	Imatrix string      `json:"imatrix,omitempty"`
+	Floor   driftFloor  `json:"floor"`
+	// Terms says what the memory is made of, a sentence each.
+	Terms []string `json:"-"`
+
+	tensors []gguf.TensorInfo // of Recipe
+}
+
+// choiceRunnerUp is choose.Choice.RunnerUp.
+type choiceRunnerUp struct {
+	Name string `json:"name"`
+	// Its mean divergence less that of the chosen.
+	Difference      float64 `json:"kld_difference"`
+	DifferenceError float64 `json:"kld_difference_error"`
+}
+
+// consideredReport has the figures of drift where they were measured.
+type consideredReport struct {
+	*driftCandidate
+	Name        string  `json:"name"`
+	Bytes       int64   `json:"bytes"`
+	BPW         float64 `json:"bpw"`
+	NeededBytes int64   `json:"needed_bytes"`
+	Chosen      bool    `json:"chosen"`
+	Reason      string  `json:"reason"`
+}
+
+// Measured reports whether there are figures.
+func (c consideredReport) Measured() bool { return c.driftCandidate != nil }
+
+type choiceRecipeTensor struct {
+	Tensor string `json:"tensor"`
+	Type   string `json:"type"`
+}
+
+func chooseType(c *cli.Context, files []string) (err error) {
+	args, err := arguments(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	limits, err := chooseLimits(c)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return usagef(c, "a text is needed: --file FILE")
+	}
+	compute, err := infer.ParseCompute(c.String("compute"))
+	if err != nil {
+		return usageError{c.Command.Name, err}
+	}
+	for _, flag := range []string{"html", "markdown", "recipe"} {
+		if err := checkFree(c, c.String(flag)); err != nil {
+			return err
+		}
+	}
+	base, err := openModel(c, args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	importance, err := openImportance(c, quantizeFlags{})
+	if err != nil {
+		return err
+	}
+	if importance != nil {
+		defer func() { err = errors.Join(err, importance.Close()) }()
+	}
+	types, err := chooseFileTypes(c, base, importance)
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	views, err := driftViews(c, base, types, importance)
+	if err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	report := driftReport{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: compute.String(), Imatrix: c.String("imatrix")}
+	run, err := newDriftRun(c, &report, base, files, compute)
+	if err != nil {
+		return err
+	}
+	choice, err := run.choose(limits, c.Int("ctx"), views, func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) })
+	if errors.Is(err, choose.ErrNone) && !c.Bool("json") {
+		choice.table(c.App.Writer).Render()
+	}
+	if err != nil {
+		return err
+	}
+	report.choice = choice
+	if path := c.String("recipe"); path != "" {
+		if err := choice.writeRecipe(c, path); err != nil {
+			return err
+		}
+	}
+	if err := report.write(c); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, choice)
+	}
+	report.print(c.App.Writer)
+	return nil
+}
+
+func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
+	if limits.Fit, err = size(c, "fit"); err != nil {
+		return limits, err
+	}
+	limits.MaxKLD = c.Float64("max-kld")
+	switch {
+	case c.IsSet("max-kld") && !(limits.MaxKLD > 0):
+		return limits, usagef(c, "--max-kld is %v, not above 0", limits.MaxKLD)
+	case limits == choose.Limits{}:
+		return limits, usagef(c, "a limit is needed: --fit SIZE, --max-kld X, or both")
+	case c.Int("ctx") < 1:
+		return limits, usagef(c, "--ctx is %d, not above 0", c.Int("ctx"))
+	}
+	return limits, nil
+}
+
+// chooseFileTypes returns the types to choose between.
+func chooseFileTypes(c *cli.Context, base gguf.Source, importance *imatrix.Matrix) ([]recipe.FileType, error) {
+	list := cmp.Or(c.String("types"), chooseTypes)
+	types, err := parseFileTypes(c, list)
+	if err != nil || c.String("types") != "" {
+		return slices.Compact(types), err
+	}
+	var possible []recipe.FileType
+	for _, fileType := range types {
+		_, err := quant.NewView(base, fileType, quant.ViewOptions{Importance: importance})
+		if errors.Is(err, recipe.ErrNeedsImatrix) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", fileType, err)
+		}
+		possible = append(possible, fileType)
+	}
+	return possible, nil
+}
+
+// choose chooses between views of the base, and reports on those that were measured
+// from large to small. If nothing can be chosen, the error wraps choose.ErrNone, and
+// the report has the reasons.
+func (r *driftRun) choose(limits choose.Limits, context int, views []drift.Candidate, measure func([]drift.Candidate) ([]drift.Result, error)) (*choiceReport, error) {
+	model, err := infer.New(r.base, r.options.Engine)
+	if err != nil {
+		return nil, err
+	}
+	var candidates []choose.Candidate
+	for _, view := range views {
+		_, size, err := gguf.Layout(view.Source)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", view.Name, err)
+		}
+		candidates = append(candidates, choose.Candidate{Candidate: view, Bytes: size})
+	}
+	choice, err := choose.Run(limits, choose.NewMemory(model.Shape(), context), candidates, measure)
+	if choice == nil {
+		return nil, err
+	}
+	return r.report.newChoice(choice, context), err
+}
+
+func (r *driftReport) newChoice(choice *choose.Choice, context int) *choiceReport {
+	report := &choiceReport{
+		Model: r.Model, Ctx: context, CacheBytes: choice.Memory.Cache, ComputeBytes: choice.Memory.Compute,
+		Confidence: choice.Confidence,
+		Base:       r.Base, Texts: r.Texts, Window: r.Ctx, Compute: r.Compute, Imatrix: r.Imatrix, Floor: r.Floor,
+	}
+	if choice.Fit > 0 {
+		report.FitBytes = &choice.Fit
+	}
+	if choice.MaxKLD > 0 {
+		report.MaxKLD = &choice.MaxKLD
+	}
+	measured := r.Candidates
+	r.Candidates = nil
+	for i, considered := range choice.Considered {
+		candidate := consideredReport{
+			Name: considered.Name, Bytes: considered.Bytes, BPW: bitsPerWeight(considered.Source),
+			NeededBytes: considered.Needs, Chosen: i == choice.Chosen, Reason: considered.Reason,
+		}
+		if at := slices.IndexFunc(measured, func(m driftCandidate) bool { return m.Name == considered.Name }); at >= 0 {
+			r.Candidates = append(r.Candidates, measured[at])
+			candidate.driftCandidate = &measured[at]
+		}
+		report.Considered = append(report.Considered, candidate)
+	}
+	if choice.Chosen < 0 {
+		return report
+	}
+	report.Chosen = report.Considered[choice.Chosen]
+	report.Summary = choice.Summary()
+	if choice.Fit > 0 {
+		report.Terms = []string{
+			fmt.Sprintf("It takes %s of memory of %s: the file, %s of cache for %d tokens (keys and values of all layers in F16), and %s of buffers, an upper estimate of what llama.cpp takes without flash attention.",
+				bytesText(report.Chosen.NeededBytes), bytesText(choice.Fit), bytesText(choice.Memory.Cache), context, bytesText(choice.Memory.Compute)),
+		}
+		if r.Base.Bytes+choice.Memory.Cache+choice.Memory.Compute <= choice.Fit {
+			report.Terms = append(report.Terms, fmt.Sprintf("The original, %s, fits as it is.", r.Base.Type))
+		}
+	}
+	if choice.RunnerUp >= 0 {
+		report.RunnerUp = &choiceRunnerUp{choice.Considered[choice.RunnerUp].Name, choice.Difference, choice.DifferenceError}
+	}
+	for _, t := range choice.Considered[choice.Chosen].Source.Tensors() {
+		if recipe.Quantizable(t) {
+			report.tensors = append(report.tensors, t)
+			report.Recipe = append(report.Recipe, choiceRecipeTensor{t.Name, t.Type.String()})
+		}
+	}
+	return report
+}
+
+// table has a row for every candidate.
+func (r *choiceReport) table(w io.Writer) table.Writer {
+	columns := []string{"candidate", "size", "bits per weight"}
+	if r.FitBytes != nil {
+		columns = append(columns, "memory")
+	}
+	columns = append(columns, "mean KL divergence")
+	t := newTable(w, append(columns, "verdict"), columns[1:]...)
+	for _, c := range r.Considered {
+		row := table.Row{c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW)}
+		if r.FitBytes != nil {
+			row = append(row, bytesText(c.NeededBytes))
+		}
+		kld := ""
+		if c.Measured() {
+			kld = fmt.Sprintf("%.5f ± %.5f", c.KLD, c.KLDError)
+		}
+		t.AppendRow(append(row, kld, c.Reason))
+	}
+	return t
+}
+
+// writeRecipe writes the types of the chosen one for --tensor-type-file.
+func (r *choiceReport) writeRecipe(c *cli.Context, path string) error {
+	var lines strings.Builder
+	for _, t := range r.tensors {
+		override, err := recipe.OverrideOf(t)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(&lines, override)
+	}
+	if err := writeWhole(path, lines.String()); err != nil {
+		return err
+	}
+	if !c.Bool("quiet") {
+		fmt.Fprintln(c.App.ErrWriter, "wrote", path)
+	}
+	return nil
+}

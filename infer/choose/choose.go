@@ -1,0 +1,368 @@
+// Package choose picks, of the ways to quantize a model, the one to use: the
+// closest to the original that fits into some memory, or the smallest that is
+// close enough.
+//
+// What a candidate loses is the mean divergence that package drift measures. Sizes
+// are known before anything is computed, so that [Run] has measured only what can
+// be the answer: a smaller candidate is further from the original, nearly always,
+// and the few around the answer show whether it is so.
+//
+//	memory := choose.NewMemory(model.Shape(), 8192)
+//	choice, err := choose.Run(choose.Limits{Fit: 24e9}, memory, candidates, measure)
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Println(choice.Considered[choice.Chosen].Name)
+package choose
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/ggufkit/ggufkit/infer/drift"
+)
+
+// ErrNone means that no candidate keeps to the limits.
+var ErrNone = errors.New("nothing to choose")
+
+// Limits are what the choice has to keep to. With Fit alone it is the candidate
+// with the least divergence, with MaxKLD the smallest.
+type Limits struct {
+	// Fit is how many bytes of memory there are for the model and what it takes
+	// to run it; 0 is enough for any.
+	Fit int64
+	// MaxKLD is what the mean divergence, in nats, may be at most: the upper
+	// end of its 95 % interval. 0 allows any.
+	MaxKLD float64
+}
+
+// Candidate is a model that may be chosen.
+type Candidate struct {
+	drift.Candidate
+	Bytes int64 // of its file
+}
+
+// Considered is what became of a candidate.
+type Considered struct {
+	Candidate
+	Needs  int64         // bytes of memory: the file's and what running takes
+	Result *drift.Result // nil if it was not measured
+	Reason string        // why it was chosen, or why not, in a few words
+}
+
+// Choice is the outcome.
+type Choice struct {
+	Limits
+	Memory     Memory
+	Considered []Considered // from large to small
+	Chosen     int          // index of the one to use
+	// RunnerUp is the index of the measured one that would be chosen if Chosen
+	// were not there or, with Limits.MaxKLD, of the next smaller one; -1 if there is
+	// none. Difference is its mean divergence less that of the chosen, and
+	// DifferenceError the standard error: both saw the same tokens.
+	RunnerUp                    int
+	Difference, DifferenceError float64
+	// Confidence is how likely the choice is right, as far as the tokens tell:
+	// with Limits.MaxKLD that the divergence is not above it, otherwise that it
+	// is less than that of the runner-up. Errors are taken for normal.
+	Confidence float64
+}
+
+// Run has candidates measured, some at a time, until it is clear which to choose. If
+// none keeps to the limits, the error wraps ErrNone and says which is the nearest,
+// and the Choice has all but the choice itself.
+func Run(limits Limits, memory Memory, candidates []Candidate, measure func([]drift.Candidate) ([]drift.Result, error)) (*Choice, error) {
+	c := &Choice{Limits: limits, Memory: memory, Chosen: -1, RunnerUp: -1}
+	if len(candidates) == 0 {
+		return c, fmt.Errorf("%w: there are no candidates", ErrNone)
+	}
+	for _, candidate := range candidates {
+		c.Considered = append(c.Considered, Considered{Candidate: candidate, Needs: candidate.Bytes + memory.Cache + memory.Compute})
+	}
+	slices.SortStableFunc(c.Considered, func(a, b Considered) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	for next := c.next(); len(next) > 0; next = c.next() {
+		var models []drift.Candidate
+		for _, i := range next {
+			models = append(models, c.Considered[i].Candidate.Candidate)
+		}
+		results, err := measure(models)
+		if err != nil {
+			return nil, err
+		}
+		for n, i := range next {
+			c.Considered[i].Result = &results[n]
+		}
+	}
+	return c, c.decide()
+}
+
+// fits reports whether a candidate fits into memory.
+func (c *Choice) fits(i int) bool { return c.Fit == 0 || c.Considered[i].Needs <= c.Fit }
+
+// fitting returns the candidates that fit.
+func (c *Choice) fitting() []int {
+	var fitting []int
+	for i := range c.Considered {
+		if c.fits(i) {
+			fitting = append(fitting, i)
+		}
+	}
+	return fitting
+}
+
+func (c *Choice) measured(i int) bool { return c.Considered[i].Result != nil }
+
+// kld returns the mean divergence of a candidate that was measured.
+func (c *Choice) kld(i int) float64 { return c.Considered[i].Result.Overall.KLD }
+
+// upper returns the upper end of the 95 % interval of kld.
+func (c *Choice) upper(i int) float64 {
+	return c.kld(i) + drift.Z95*c.Considered[i].Result.Overall.KLDError
+}
+
+// goodEnough reports whether a candidate that was measured is close enough.
+func (c *Choice) goodEnough(i int) bool { return c.MaxKLD == 0 || c.upper(i) <= c.MaxKLD }
+
+// closest returns the one of some measured candidates with the least divergence,
+// of equals the smallest.
+func (c *Choice) closest(of []int) int {
+	return slices.MinFunc(of, func(a, b int) int { return cmp.Or(cmp.Compare(c.kld(a), c.kld(b)), cmp.Compare(b, a)) })
+}
+
+// round is how many candidates are measured together, if only the least
+// divergence is sought.
+const round = 4
+
+// stride is how far apart in size the candidates are that are measured first, if
+// the smallest is sought that is good enough.
+const stride = 3
+
+// next returns the candidates to measure now, none if the choice is clear.
+func (c *Choice) next() []int {
+	fitting := c.fitting()
+	first := !slices.ContainsFunc(fitting, c.measured)
+	if c.MaxKLD == 0 {
+		// The largest, and on as long as the smallest of them is the best.
+		n := 0
+		for n < len(fitting) && c.measured(fitting[n]) {
+			n++
+		}
+		if !first && c.closest(fitting[:n]) != fitting[n-1] {
+			return nil
+		}
+		return fitting[n:min(n+round, len(fitting))]
+	}
+	if first {
+		if len(fitting) <= 2*stride {
+			return fitting
+		}
+		var next []int
+		for i := 1; i < len(fitting); i += stride {
+			next = append(next, fitting[i])
+		}
+		return next
+	}
+	// Those between the smallest that is good enough and the next smaller one
+	// that was measured.
+	good, after := len(fitting)-1, len(fitting)
+	for good >= 0 && !(c.measured(fitting[good]) && c.goodEnough(fitting[good])) {
+		if c.measured(fitting[good]) {
+			after = good
+		}
+		good--
+	}
+	return fitting[good+1 : after]
+}
+
+// decide makes the choice of what was measured.
+func (c *Choice) decide() error {
+	fitting := c.fitting()
+	if len(fitting) == 0 {
+		return c.none("none of %d candidates fits into %s", len(c.Considered), humanize.IBytes(uint64(c.Fit)))
+	}
+	var good, measured []int
+	for _, i := range fitting {
+		if c.measured(i) {
+			measured = append(measured, i)
+			if c.goodEnough(i) {
+				good = append(good, i)
+			}
+		}
+	}
+	if len(good) == 0 {
+		return c.none("no candidate that fits has a mean KL divergence of at most %g", c.MaxKLD)
+	}
+	if c.MaxKLD == 0 {
+		c.Chosen = c.closest(good)
+		if others := slices.DeleteFunc(good, func(i int) bool { return i == c.Chosen }); len(others) > 0 {
+			c.RunnerUp = c.closest(others)
+		}
+	} else {
+		smallest := c.Considered[good[len(good)-1]].Bytes
+		c.Chosen = c.closest(slices.DeleteFunc(good, func(i int) bool { return c.Considered[i].Bytes > smallest }))
+		if at := slices.Index(measured, c.Chosen); at+1 < len(measured) {
+			c.RunnerUp = measured[at+1]
+		}
+	}
+	if err := c.compare(); err != nil {
+		return err
+	}
+	for i := range c.Considered {
+		reason, err := c.reason(i)
+		if err != nil {
+			return err
+		}
+		c.Considered[i].Reason = reason
+	}
+	return nil
+}
+
+// compare says how sure the choice is.
+func (c *Choice) compare() (err error) {
+	chosen := c.Considered[c.Chosen].Result
+	c.Confidence = 1
+	if c.RunnerUp >= 0 {
+		if c.Difference, c.DifferenceError, err = drift.Difference(*c.Considered[c.RunnerUp].Result, *chosen); err != nil {
+			return err
+		}
+		c.Confidence = positive(c.Difference, c.DifferenceError)
+	}
+	if c.MaxKLD > 0 {
+		c.Confidence = positive(c.MaxKLD-chosen.Overall.KLD, chosen.Overall.KLDError)
+	}
+	return nil
+}
+
+// positive returns how likely a value is above 0 that has this mean and this
+// standard error.
+func positive(mean, deviation float64) float64 {
+	if deviation == 0 {
+		deviation = math.SmallestNonzeroFloat64
+	}
+	return 0.5 * math.Erfc(-mean/deviation/math.Sqrt2)
+}
+
+// none returns the error that there is nothing to choose, with the reason of each
+// candidate and the nearest.
+func (c *Choice) none(format string, args ...any) error {
+	nearest := len(c.Considered) - 1 // the smallest
+	var measured []int
+	for i := range c.Considered {
+		c.Considered[i].Reason = c.refusal(i)
+		switch {
+		case c.measured(i):
+			measured = append(measured, i)
+		case c.fits(i):
+			c.Considered[i].Reason = c.tooSmall(i)
+		}
+	}
+	if len(measured) > 0 {
+		nearest = c.closest(measured)
+	}
+	n := c.Considered[nearest]
+	return fmt.Errorf("%w: %s; the nearest is %s (%s)", ErrNone, fmt.Sprintf(format, args...), n.Name, n.Reason)
+}
+
+// refusal says which limit a candidate breaks, "" if it breaks none.
+func (c *Choice) refusal(i int) string {
+	switch {
+	case !c.fits(i):
+		return fmt.Sprintf("does not fit: %s over", humanize.IBytes(uint64(c.Considered[i].Needs-c.Fit)))
+	case !c.measured(i) || c.goodEnough(i):
+		return ""
+	case c.kld(i) > c.MaxKLD:
+		return fmt.Sprintf("KL %.5f > %g", c.kld(i), c.MaxKLD)
+	}
+	return fmt.Sprintf("KL %.5f, but its 95 %% interval ends at %.5f > %g", c.kld(i), c.upper(i), c.MaxKLD)
+}
+
+// reason says why a candidate was chosen, or why not.
+func (c *Choice) reason(i int) (string, error) {
+	chosen, other := &c.Considered[c.Chosen], &c.Considered[i]
+	if refusal := c.refusal(i); refusal != "" {
+		return refusal, nil
+	}
+	switch {
+	case i == c.Chosen && c.MaxKLD > 0:
+		return "chosen: the smallest that is good enough", nil
+	case i == c.Chosen:
+		return "chosen: the closest to the original that fits", nil
+	case !c.measured(i) && c.MaxKLD == 0:
+		return fmt.Sprintf("not measured: smaller than %s, which is further from the original than %s", c.before(i), chosen.Name), nil
+	case !c.measured(i) && i < c.Chosen:
+		return fmt.Sprintf("not measured: larger than %s, which is good enough", chosen.Name), nil
+	case !c.measured(i):
+		return c.tooSmall(i), nil
+	case c.kld(i) >= c.kld(c.Chosen) && other.Bytes >= chosen.Bytes:
+		return fmt.Sprintf("no smaller than %s, and no better", chosen.Name), nil
+	case c.MaxKLD > 0:
+		return fmt.Sprintf("good enough, but larger than %s", chosen.Name), nil
+	}
+	difference, deviation, err := drift.Difference(*other.Result, *chosen.Result)
+	if err != nil {
+		return "", err
+	}
+	if difference <= drift.Z95*deviation {
+		return fmt.Sprintf("KL %.5f > %.5f of %s, but the difference may be chance", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
+	}
+	return fmt.Sprintf("KL %.5f > %.5f of %s", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
+}
+
+// tooSmall is the reason of a candidate that is smaller than one that is not good
+// enough.
+func (c *Choice) tooSmall(i int) string {
+	return fmt.Sprintf("not measured: smaller than %s, which is not good enough", c.before(i))
+}
+
+// before returns the name of the smallest candidate that was measured and is larger
+// than candidate i.
+func (c *Choice) before(i int) string {
+	for i--; !c.measured(i); i-- {
+	}
+	return c.Considered[i].Name
+}
+
+// Summary says in sentences what was chosen, how sure that is, and how the runner-up
+// compares. There must be a choice.
+func (c *Choice) Summary() []string {
+	chosen := c.Considered[c.Chosen]
+	stats := chosen.Result.Overall
+	interval := fmt.Sprintf("%.5f, 95 %% interval %.5f to %.5f", stats.KLD, stats.KLD-drift.Z95*stats.KLDError, c.upper(c.Chosen))
+	var sentences []string
+	if c.MaxKLD > 0 {
+		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g: %s. That is %s sure.", chosen.Name, c.MaxKLD, interval, percent(c.Confidence)))
+	} else {
+		sentences = append(sentences, fmt.Sprintf("%s is the closest to the original of what fits: mean KL divergence %s.", chosen.Name, interval))
+	}
+	if c.RunnerUp < 0 {
+		return append(sentences, "No other was measured that it could be compared with.")
+	}
+	runner, deviation := c.Considered[c.RunnerUp].Name, drift.Z95*c.DifferenceError
+	place := "the runner-up"
+	if c.MaxKLD > 0 {
+		place = "the next smaller one"
+	}
+	paired := fmt.Sprintf("95 %% interval of the paired difference %.5f to %.5f", c.Difference-deviation, c.Difference+deviation)
+	switch {
+	case c.Difference > deviation:
+		sentences = append(sentences, fmt.Sprintf("%s, %s, is further from the original by %.5f (%s): that is %s sure.", runner, place, c.Difference, paired, percent(positive(c.Difference, c.DifferenceError))))
+	case c.Difference < -deviation:
+		sentences = append(sentences, fmt.Sprintf("%s, %s, is closer to the original by %.5f (%s).", runner, place, -c.Difference, paired))
+	default:
+		sentences = append(sentences, fmt.Sprintf("%s, %s, cannot be told from it on these texts (%s): more text would tell.", runner, place, paired))
+	}
+	return sentences
+}
+
+// percent writes a probability, without ever saying that something is certain.
+func percent(p float64) string {
+	if p > 0.999 {
+		return "more than 99.9 %"
+	}
+	return fmt.Sprintf("%.1f %%", 100*p)
+}
