@@ -80,6 +80,7 @@ type pass struct {
 	tokens   int
 	rotation rotation
 	beside   beside
+	reuse    reuse
 
 	x       []float32 // residual stream, tokens x width
 	normed  []float32 // the same, normalised; then the results of the heads

@@ -48,9 +48,16 @@ func (e *ModelError) Unwrap() error { return e.Err }
 // Threads, memory and progress are those of the first model. Beside what
 // Forward counts, the memory holds a residual stream for each model and the
 // logits of one; each weight is read once for each batch of chunks, but those of
-// the output once for each group of positions whose logits fit. Lockstep returns how
-// long each model has computed, with the time it took to read its weights and
-// to look at its logits. The error wraps a *ModelError if it is that of one model.
+// the output once for each group of positions whose logits fit.
+//
+// A Source that makes rows as they are read can say which tensors are made of
+// the same, with a method RowsID such as that of quant.View. What several models
+// have in a layer, or as the output, is then made once and kept until the last has
+// used it, in at most a quarter of the memory.
+//
+// Lockstep returns how long each model has computed, with the time it took to read
+// its weights, unless an earlier one had, and to look at its logits. The error wraps a
+// *ModelError if it is that of one model.
 func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, o Observer) ([]time.Duration, error) {
 	first := models[0]
 	for i, m := range models {
@@ -62,9 +69,14 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 		return nil, err
 	}
 	_, _, scratch := first.sizes()
+	var stages []func(*Model) []matrix
+	for l := range first.layers {
+		stages = append(stages, layerMatrices(l))
+	}
+	reuse := newReuse(models, append(stages, outputMatrix), first.memory/4)
 	s := &lockstep{
-		pass: pass{m: first, workers: make([]worker, first.threads), beside: beside{
-			fixed:    4 * minHeadRows * int64(first.Vocabulary()),
+		pass: pass{m: first, workers: make([]worker, first.threads), reuse: reuse, beside: beside{
+			fixed:    4*minHeadRows*int64(first.Vocabulary()) + int64(len(reuse.arena)),
 			perToken: (len(models)-1)*first.width + scratch,
 		}},
 		models:   models,
@@ -85,6 +97,14 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 	}
 	return s.elapsed, nil
 }
+
+// layerMatrices lists the matrices of layer l of a model.
+func layerMatrices(l int) func(*Model) []matrix {
+	return func(m *Model) []matrix { return m.layers[l].matrices() }
+}
+
+// outputMatrix lists the matrix of the output of a model.
+func outputMatrix(m *Model) []matrix { return []matrix{m.output} }
 
 // comparable returns why m cannot run beside another model.
 func (m *Model) comparable(other *Model) error {
@@ -138,6 +158,7 @@ func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int,
 	}
 	for l := range s.models[0].layers {
 		s.tell(l, first)
+		s.reuse.begin(s.models, layerMatrices(l))
 		err := s.inTurn(func(model int) error {
 			s.prefetch(model, l)
 			return s.layer(ctx, &s.m.layers[l])
@@ -208,6 +229,7 @@ func (s *lockstep) heads(ctx context.Context, first, from int, step func()) erro
 			places = append(places, place{first + c, pos})
 		}
 	}
+	s.reuse.begin(s.models, outputMatrix)
 	vocabulary := s.m.Vocabulary()
 	group := max(len(s.scratch)/vocabulary, minHeadRows)
 	for len(rows) > 0 {

@@ -110,11 +110,15 @@ func (l *layer) prefetch(src gguf.Source) {
 	if !ok {
 		return
 	}
-	matrices := []matrix{l.q, l.k, l.v, l.attnOutput}
-	matrices = append(append(append(matrices, l.gate...), l.up...), l.down...)
-	for _, w := range matrices {
+	for _, w := range l.matrices() {
 		f.Prefetch(w.tensor, int64(w.first), int64(w.rows))
 	}
+}
+
+// matrices returns the large weights of the layer: all but the router.
+func (l *layer) matrices() []matrix {
+	matrices := []matrix{l.q, l.k, l.v, l.attnOutput}
+	return append(append(append(matrices, l.gate...), l.up...), l.down...)
 }
 
 // matrix is a weight: rows of cols elements, within a tensor of the Source.

@@ -198,10 +198,17 @@ func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
 		sized(&p.slab.pairs, kernel.RightLen(n, pairs))
 	}
 	panels := (n + kernel.TileCols - 1) / kernel.TileCols
+	kept := p.reuse.find(p.m, w)
 	return parallel(ctx, p.workers, panels, func(worker *worker, panel int) error {
 		at := panel * kernel.TileCols
 		count := min(kernel.TileCols, n-at)
-		raw, err := p.m.rows(worker, w, first+at, count)
+		var raw []byte
+		var err error
+		if kept != nil {
+			raw, err = kept.panel(p.m, w, first+at, count)
+		} else {
+			raw, err = p.m.rows(worker, w, first+at, count)
+		}
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -177,6 +178,26 @@ func (v *View) Tensors() []gguf.TensorInfo { return v.tensors }
 
 // Origin returns the index in the source's Tensors of a tensor of the view.
 func (v *View) Origin(tensor int) int { return v.origin[tensor] }
+
+// RowsID returns what the rows of a tensor are quantized from, and how: rows of
+// tensors for which it returns the same, even of different views, are the same. It is
+// nil for a tensor whose rows are those of the source.
+func (v *View) RowsID(tensor int) any {
+	type rows struct {
+		src        gguf.Source
+		tensor     int
+		to         gguf.Type
+		importance *imatrix.Matrix
+	}
+	id := rows{src: v.src, tensor: v.origin[tensor], to: v.tensors[tensor].Type}
+	if v.weighted[tensor] {
+		id.importance = v.importance
+	}
+	if v.src.Tensors()[id.tensor].Type == id.to || !reflect.ValueOf(v.src).Comparable() {
+		return nil
+	}
+	return id
+}
 
 // Original returns the tensors of the view as they are in its source: in the
 // order and with the names that they have in the view.

@@ -295,3 +295,44 @@ func ExampleNewView() {
 	// token_embd.weight Q4_K [256 512] 73728
 	// blk.0.attn_k.weight Q4_K [256 64] 9216
 }
+
+// TestViewRowsID checks that equal ids mean equal rows, and other rows other ids.
+func TestViewRowsID(t *testing.T) {
+	src := newSynthetic()
+	type rows struct {
+		view   string
+		tensor string
+		data   []byte
+	}
+	byID := make(map[any][]rows)
+	for _, ft := range []recipe.FileType{recipe.Q4_K_M, recipe.Q5_K_M, recipe.Q6_K} {
+		v, err := quant.NewView(src, ft, quant.ViewOptions{})
+		require.NoError(t, err)
+		for i, info := range v.Tensors() {
+			id := v.RowsID(i)
+			if info.Type == src.tensors[v.Origin(i)].Type {
+				require.Nil(t, id, "%s is not quantized", info.Name)
+				continue
+			}
+			data := make([]byte, 4*info.RowBytes())
+			require.NoError(t, v.ReadRows(data, i, 3, 4))
+			byID[id] = append(byID[id], rows{ft.String(), info.Name, data})
+		}
+	}
+	shared := 0
+	for _, all := range byID {
+		for _, other := range all[1:] {
+			shared++
+			require.Equal(t, all[0].tensor, other.tensor)
+			require.Equal(t, all[0].data, other.data, "%s of %s and %s", other.tensor, all[0].view, other.view)
+		}
+	}
+	require.Greater(t, shared, 10, "Q4_K_M has tensors of Q6_K")
+
+	other, err := quant.NewView(newSynthetic(), recipe.Q6_K, quant.ViewOptions{})
+	require.NoError(t, err)
+	for i := range other.Tensors() {
+		_, ok := byID[other.RowsID(i)]
+		require.False(t, ok, "another source")
+	}
+}

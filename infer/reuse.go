@@ -1,0 +1,102 @@
+package infer
+
+import "github.com/ggufkit/ggufkit/infer/internal/kernel"
+
+// identified is a Source that makes the rows of some tensors as they are read,
+// and knows which are made of the same: see quant.View.RowsID.
+type identified interface {
+	RowsID(tensor int) any
+}
+
+// rowsID returns what the rows of w are made of, nil if they are just read.
+func (m *Model) rowsID(w matrix) any {
+	if src, ok := m.src.(identified); ok {
+		return src.RowsID(w.tensor)
+	}
+	return nil
+}
+
+// reuse keeps the rows that several models in lock-step make in one stage, a
+// layer or the output, so that they are made once.
+type reuse struct {
+	arena []byte
+	kept  map[rowsKey]*keptRows
+}
+
+// rowsKey identifies a matrix.
+type rowsKey struct {
+	id    any // RowsID of its tensor
+	first int // row of the tensor at which it starts
+}
+
+// keptRows are the rows of a matrix, as far as they have been made.
+type keptRows struct {
+	data []byte
+	made []bool // of each panel of kernel.TileCols rows
+}
+
+// sharedRows calls visit with every matrix that several of the models have, once. of
+// lists the matrices of a model.
+func sharedRows(models []*Model, of func(*Model) []matrix, visit func(key rowsKey, w matrix, bytes int)) {
+	users := make(map[rowsKey]int)
+	for _, m := range models {
+		for _, w := range of(m) {
+			id := m.rowsID(w)
+			if id == nil {
+				continue
+			}
+			key := rowsKey{id, w.first}
+			users[key]++
+			if users[key] == 2 {
+				visit(key, w, w.rows*int(m.src.Tensors()[w.tensor].RowBytes()))
+			}
+		}
+	}
+}
+
+// newReuse returns one with room for what the models share in any of the stages,
+// but not for more than limit bytes.
+func newReuse(models []*Model, stages []func(*Model) []matrix, limit int64) reuse {
+	var most int64
+	for _, of := range stages {
+		var sum int64
+		sharedRows(models, of, func(_ rowsKey, _ matrix, bytes int) { sum += int64(bytes) })
+		most = max(most, sum)
+	}
+	return reuse{arena: make([]byte, min(most, limit))}
+}
+
+// begin forgets all rows and gets ready to keep those of a stage that fit.
+func (r *reuse) begin(models []*Model, of func(*Model) []matrix) {
+	r.kept = make(map[rowsKey]*keptRows)
+	free := r.arena
+	sharedRows(models, of, func(key rowsKey, w matrix, bytes int) {
+		if bytes <= len(free) {
+			panels := (w.rows + kernel.TileCols - 1) / kernel.TileCols
+			r.kept[key] = &keptRows{data: free[:bytes], made: make([]bool, panels)}
+			free = free[bytes:]
+		}
+	})
+}
+
+// find returns where the rows of w are kept, nil if they are not.
+func (r *reuse) find(m *Model, w matrix) *keptRows {
+	if len(r.kept) == 0 {
+		return nil
+	}
+	return r.kept[rowsKey{m.rowsID(w), w.first}]
+}
+
+// panel returns the n rows of w from first on, where a panel begins.
+func (k *keptRows) panel(m *Model, w matrix, first, n int) ([]byte, error) {
+	rowBytes := len(k.data) / w.rows
+	raw := k.data[first*rowBytes:][:n*rowBytes]
+	made := &k.made[first/kernel.TileCols]
+	if *made {
+		return raw, nil
+	}
+	m.bytesRead.Add(int64(len(raw)))
+	err := m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n))
+	*made = err == nil
+	return raw, err
+}
