@@ -17,27 +17,29 @@ var driftPage string
 
 // page returns the report as a page that needs nothing else.
 func (r *driftReport) page() (string, error) {
-	t, err := template.New("drift").Funcs(template.FuncMap{
-		"bytes": bytesText, "name": textName,
-		"number":  func(v float64) string { return fmt.Sprintf("%.5f", v) },
-		"three":   func(v float64) string { return fmt.Sprintf("%.3f", v) },
-		"percent": func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) },
-		"two":     func(v float64) string { return fmt.Sprintf("%.2f", v) },
-		"inc":     func(i int) int { return i + 1 },
-		"shade":   r.shade,
-	}).Parse(driftPage)
-	if err != nil {
-		return "", err
+	var unmoved []string
+	for _, c := range r.Candidates {
+		if c.KLD <= 0 {
+			unmoved = append(unmoved, c.Name)
+		}
 	}
-	var b strings.Builder
-	err = t.Execute(&b, struct {
+	return renderPage("drift", driftPage, template.FuncMap{
+		"number":  func(v float64) string { return fmt.Sprintf("%.5f", v) },
+		"short":   func(v float64) string { return fmt.Sprintf("%.3g", v) },
+		"three":   func(v float64) string { return fmt.Sprintf("%.3f", v) },
+		"fine":    func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) },
+		"hundred": func(v float64) string { return fmt.Sprintf("%.2f", 100*v) },
+		"speed":   func(v float64) string { return fmt.Sprintf("%.0f", v) },
+		"two":     func(v float64) string { return fmt.Sprintf("%.2f", v) },
+		"shade":   r.shade,
+	}, struct {
 		*driftReport
 		Choice            *choiceReport
 		Meaning, Method   []string
+		Unmoved           string
 		Front, Perplexity template.HTML
 		Layers, Routers   template.HTML
-	}{r, r.choice, r.meaning(), r.method(), r.frontChart(), r.perplexityChart(), r.layerChart(), r.routerChart()})
-	return b.String(), err
+	}{r, r.choice, r.meaning(), r.method(), strings.Join(unmoved, ", "), r.frontChart(), r.perplexityChart(), r.layerChart(), r.routerChart()})
 }
 
 // pareto returns the candidates that none is both smaller and closer to the
@@ -70,12 +72,22 @@ func (r *driftReport) meaning() []string {
 		sentences[0] = fmt.Sprintf("%s is the smallest that is sure to keep the perplexity within 1 %% of the original's on these texts: it has %.0f %% of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
 			good.Name, 100*float64(good.Bytes)/float64(r.Base.Bytes), 100*good.SameTop)
 	}
-	var names []string
+	front := make(map[string]bool)
 	for _, c := range r.pareto() {
-		names = append(names, c.Name)
+		front[c.Name] = true
 	}
-	if len(names) < len(r.Candidates) {
-		return append(sentences, fmt.Sprintf("The choice is between %s: for each of the others, one of these is at most as large and at least as close to the original.", strings.Join(names, ", ")))
+	var beaten []string
+	for _, c := range r.Candidates {
+		if !front[c.Name] {
+			beaten = append(beaten, c.Name)
+		}
+	}
+	if n := len(beaten) - 1; n >= 0 {
+		names := beaten[n]
+		if n > 0 {
+			names = strings.Join(beaten[:n], ", ") + " or " + names
+		}
+		return append(sentences, fmt.Sprintf("There is no reason to take %s, as another candidate is at most as large and at least as close to the original.", names))
 	}
 	return append(sentences, "The choice is one of size: every larger candidate is closer to the original.")
 }
@@ -87,7 +99,7 @@ func (c driftCandidate) describe() string {
 
 // frontChart shows size against divergence.
 func (r *driftReport) frontChart() template.HTML {
-	const height, left, right, top, bottom = 320., 80., chartWidth - 12, 12., 270.
+	const height, left, right, top, bottom = 310., 74., chartWidth - 12, 12., 262.
 	low, high, most := math.Inf(1), 0., 0.
 	for _, c := range r.Candidates {
 		if c.KLD > 0 {
@@ -102,7 +114,7 @@ func (r *driftReport) frontChart() template.HTML {
 	var s svg
 	for _, v := range x.ticks() {
 		s.line("grid", "", x.at(v), top, x.at(v), bottom)
-		s.text("tick", "middle", x.at(v), bottom+18, fmt.Sprintf("%g", v))
+		s.text("tick", "middle", x.at(v), bottom+18, tickText(v))
 	}
 	for _, v := range y.ticks() {
 		s.line("grid", "", left, y.at(v), right, y.at(v))
@@ -136,7 +148,7 @@ func (r *driftReport) frontChart() template.HTML {
 			class = "dot chosen"
 		}
 		s.element("circle", class, c.describe(), `cx="%.1f" cy="%.1f" r="4.5"`, p.x, p.y)
-		s.label(p, c.Name, box{left, top - 4, chartWidth, bottom})
+		s.label(p, shortName(c.Name), box{left, top - 4, chartWidth, bottom})
 	}
 	return s.done(height, "bits per weight against mean KL divergence")
 }
@@ -150,13 +162,14 @@ func (r *driftReport) nameWidth() float64 {
 	return width + 14
 }
 
-// shortName cuts names that would take too much of a chart.
+// shortName cuts the middle out of names that would take too much of a chart.
 func shortName(name string) string {
-	const longest = 20
-	if runes := []rune(name); len(runes) > longest {
-		return string(runes[:longest-1]) + "…"
+	const longest = 16
+	runes := []rune(name)
+	if len(runes) <= longest {
+		return name
 	}
-	return name
+	return string(runes[:6]) + "…" + string(runes[len(runes)-longest+7:])
 }
 
 const rowHeight = 26.
@@ -177,7 +190,7 @@ func (r *driftReport) perplexityChart() template.HTML {
 	var s svg
 	for _, v := range x.ticks() {
 		s.line("grid", "", x.at(v), 4, x.at(v), bottom)
-		s.text("tick", "middle", x.at(v), bottom+18, fmt.Sprintf("%.3g", v))
+		s.text("tick", "middle", x.at(v), bottom+18, tickText(v))
 	}
 	for i, c := range r.Candidates {
 		v, deviation := change(c)
@@ -195,7 +208,7 @@ func (r *driftReport) perplexityChart() template.HTML {
 
 // layerChart shows how the error of the hidden states grows from layer to layer.
 func (r *driftReport) layerChart() template.HTML {
-	const height, left, right, top, bottom = 300., 80., chartWidth - 12, 12., 250.
+	const height, left, right, top, bottom = 290., 74., chartWidth - 12, 12., 242.
 	low, high, layers := math.Inf(1), 0., 0
 	values := func(c driftCandidate) []float64 {
 		v := []float64{c.Embedding}
@@ -223,7 +236,7 @@ func (r *driftReport) layerChart() template.HTML {
 	}
 	step := max(1, (layers+7)/8)
 	s.text("tick", "middle", x.at(0), bottom+18, "in")
-	for l := 0; l < layers; l += step {
+	for l := step - 1; l < layers; l += step {
 		s.text("tick", "middle", x.at(float64(l+1)), bottom+18, fmt.Sprint(l))
 	}
 	s.text("tick", "middle", (left+right)/2, bottom+40, "after layer (in: embeddings)")
@@ -238,7 +251,7 @@ func (r *driftReport) layerChart() template.HTML {
 		if len(points) == 0 {
 			continue
 		}
-		class := fmt.Sprintf("series s%d", i%seriesStyles)
+		class := r.Series(i)
 		s.path(class, c.Name, points)
 		for l, v := range values(c) {
 			if v > 0 {
@@ -249,11 +262,11 @@ func (r *driftReport) layerChart() template.HTML {
 	return s.done(height, "relative error of the hidden states after each layer")
 }
 
-// seriesStyles is how many styles of lines the page has.
-const seriesStyles = 8
-
-// Series returns the style of a candidate's line.
-func (r *driftReport) Series(candidate int) int { return candidate % seriesStyles }
+// Series returns the style of a candidate's line: one of eight colours and four
+// kinds of dashes, no two the same until all are used.
+func (r *driftReport) Series(candidate int) string {
+	return fmt.Sprintf("series c%d d%d", candidate%8, (candidate+candidate/8)%4)
+}
 
 // routerChart shows how often the routers choose the experts of the original.
 func (r *driftReport) routerChart() template.HTML {
@@ -282,7 +295,7 @@ func (r *driftReport) routerChart() template.HTML {
 			x := left + width*float64(l.Layer)
 			other := 1 - *l.SameExperts
 			s.element("rect", "heat", fmt.Sprintf("%s, layer %d: %.2f %% of the tokens go to the same experts, %.2f %% to the same one first", c.Name, l.Layer, 100**l.SameExperts, 100**l.SameFirstExpert),
-				`x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill-opacity="%.3f"`, x, y, max(0.5, width-1), rowHeight-1, 0.6*other/max(1-lowest, 1e-9))
+				`x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill-opacity="%.3f"`, x, y, max(0.5, width-1), rowHeight-1, darkest*other/max(1-lowest, 1e-9))
 			if width >= 44 {
 				s.text("inside", "middle", x+width/2, y+rowHeight/2+4, fmt.Sprintf("%.1f", 100**l.SameExperts))
 			}
@@ -306,5 +319,5 @@ func (r *driftReport) shade(kld float64) string {
 	if kld <= 0 || high <= low {
 		return "0"
 	}
-	return fmt.Sprintf("%.3f", 0.6*math.Log(kld/low)/math.Log(high/low))
+	return fmt.Sprintf("%.3f", darkest*math.Log(kld/low)/math.Log(high/low))
 }

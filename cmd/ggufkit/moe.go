@@ -198,7 +198,7 @@ func (r doctorReport) print(c *cli.Context) {
 	t := newTable(w, []string{"layer", "lengths of rows", "cosines between experts", "condition"}, "layer", "condition")
 	for _, l := range r.Layers {
 		low, high := l.cosineRange()
-		t.AppendRow(table.Row{l.Layer, rangeText(minMax(l.Norms)), rangeText(low, high), l.conditionText()})
+		t.AppendRow(table.Row{l.Layer, rangeText(minMax(l.Norms)), rangeText(low, high), l.ConditionText()})
 	}
 	t.Render()
 	for _, text := range r.Texts {
@@ -257,7 +257,8 @@ func (l doctorLayer) cosineRange() (low, high float64) {
 	return low, high
 }
 
-func (l doctorLayer) conditionText() string {
+// ConditionText writes the condition of the rows.
+func (l doctorLayer) ConditionText() string {
 	if l.Condition == nil {
 		return "infinite"
 	}
@@ -286,19 +287,18 @@ var doctorPage string
 
 // writePage writes the report as a page that needs nothing else.
 func (r doctorReport) writePage(path string) error {
-	page, err := template.New("doctor").Funcs(template.FuncMap{
-		"percent": percentText, "name": textName,
+	page, err := renderPage("doctor", doctorPage, template.FuncMap{
 		"four": func(v float64) string { return fmt.Sprintf("%.4f", v) },
 		"bits": func(v float64) string { return fmt.Sprintf("%.2f", v) },
-		// shade is the opacity of a cell: none at low, full at high.
-		"shade": func(v, low, high float64) string { return fmt.Sprintf("%.3f", max(0, min(1, (v-low)/(high-low)))) },
-	}).Parse(doctorPage)
+		// shade is the opacity of a cell: none at 0, such that text can be read at 1.
+		"shade": func(v float64) string { return fmt.Sprintf("%.3f", darkest*max(0, min(1, v))) },
+	}, r)
 	if err != nil {
 		return err
 	}
-	var b strings.Builder
-	if err := page.Execute(&b, r); err != nil {
-		return err
-	}
-	return writeWhole(path, b.String())
+	return writeWhole(path, page)
 }
+
+// TableWidth is about how wide a table with a column for each expert is, in
+// units of the text's size.
+func (r doctorReport) TableWidth() int { return 12 + 5*r.Experts }

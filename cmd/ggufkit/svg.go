@@ -5,6 +5,7 @@ import (
 	"html"
 	"html/template"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,7 +19,11 @@ type svg struct {
 
 // chartWidth is such that text of 13 units can be read on a phone, where a
 // chart is about 360 pixels wide.
-const chartWidth = 480.
+const chartWidth = 420.
+
+// darkest is the opacity of the darkest cell of a heat map, on which text can
+// still be read.
+const darkest = 0.5
 
 type box struct{ x0, y0, x1, y1 float64 }
 
@@ -63,22 +68,29 @@ func (s *svg) keepFree(p point) {
 	s.labels = append(s.labels, box{p.x - 5, p.y - 5, p.x + 5, p.y + 5})
 }
 
-// label writes a text beside a point where it covers nothing, or not at all.
+// label writes a text beside a point where it covers nothing, further away with
+// a line to it if there is no room, or not at all.
 func (s *svg) label(p point, text string, within box) {
 	w := textWidth(text)
-	for _, at := range []struct {
-		anchor string
-		dx, dy float64
-	}{{"start", 8, 4}, {"end", -8, 4}, {"middle", 0, -10}, {"middle", 0, 18}, {"start", 8, 16}, {"start", 8, -8}, {"end", -8, 16}, {"end", -8, -8}} {
-		x, y := p.x+at.dx, p.y+at.dy
-		left := x - w*map[string]float64{"start": 0, "middle": 0.5, "end": 1}[at.anchor]
-		b := box{left, y - 11, left + w, y + 3}
-		free := b.x0 >= within.x0 && b.x1 <= within.x1 && b.y0 >= within.y0 && b.y1 <= within.y1
-		for _, other := range s.labels {
-			free = free && !b.overlaps(other)
-		}
-		if free {
+	for _, distance := range []float64{1, 3, 5, 7} {
+		for _, at := range []struct {
+			anchor string
+			dx, dy float64
+		}{{"start", 8, 4}, {"end", -8, 4}, {"middle", 0, -10}, {"middle", 0, 18}, {"start", 8, 16}, {"start", 8, -8}, {"end", -8, 16}, {"end", -8, -8}} {
+			x, y := p.x+distance*at.dx, p.y+4+distance*(at.dy-4)
+			left := x - w*map[string]float64{"start": 0, "middle": 0.5, "end": 1}[at.anchor]
+			b := box{left, y - 11, left + w, y + 3}
+			free := b.x0 >= within.x0 && b.x1 <= within.x1 && b.y0 >= within.y0 && b.y1 <= within.y1
+			for _, other := range s.labels {
+				free = free && !b.overlaps(other)
+			}
+			if !free {
+				continue
+			}
 			s.labels = append(s.labels, b)
+			if distance > 1 {
+				s.line("leader", "", p.x, p.y, max(b.x0, min(b.x1, p.x)), max(b.y0, min(b.y1, p.y)))
+			}
 			s.text("label", at.anchor, x, y, text)
 			return
 		}
@@ -123,9 +135,9 @@ func newLogAxis(low, high, from, to float64) axis {
 	return a
 }
 
-// tickText writes a tick of an axis of decades.
+// tickText writes a tick without what is too small to be more than rounding.
 func tickText(v float64) string {
-	return fmt.Sprintf("%.*f", max(0, -int(math.Round(math.Log10(v)))), v)
+	return strconv.FormatFloat(math.Round(v*1e9)/1e9, 'f', -1, 64)
 }
 
 // niceStep returns the next larger of 1, 2 and 5 times a power of ten.
@@ -150,7 +162,7 @@ func (a axis) ticks() []float64 {
 	}
 	step := niceStep((a.high - a.low) / 5)
 	for i := math.Round(a.low / step); i <= math.Round(a.high/step); i++ {
-		ticks = append(ticks, i*step)
+		ticks = append(ticks, i*step+0) // never -0
 	}
 	return ticks
 }

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/testdata/reference"
+)
+
+// fullReport is as much as a page has to show: ten candidates, five texts, and
+// routers in many layers.
+func fullReport(layers int) *driftReport {
+	names := []string{"Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K"}
+	r := &driftReport{
+		Model: "mixtral", Ctx: 512, Compute: "int8", Imatrix: "calibration.gguf",
+		Base: driftBase{Type: "BF16", Bytes: 48 << 30, BPW: 16, PPL: 4.2, PPLError: 0.02, TokensPerSecond: 24},
+	}
+	for _, file := range []string{"chat.txt", "code.txt", "math.txt", "story.txt", "wiki.txt"} {
+		r.Texts = append(r.Texts, driftText{File: file, SHA256: strings.Repeat("0123", 16), Chunks: 20, ScoredTokens: 5100})
+		r.Base.ByText = append(r.Base.ByText, driftBaseText{File: file, PPL: 4.2, PPLError: 0.05})
+	}
+	for i, name := range names {
+		kld := 0.0005 * math.Pow(1.9, float64(i))
+		c := driftCandidate{
+			Name: name, Type: name, Bytes: int64(26-2*i) << 30, BPW: 8.5 - 0.65*float64(i), TokensPerSecond: 31,
+			driftMeasures: driftMeasures{
+				PPL: 4.2 * (1 + kld), PPLError: 0.02, PPLRatio: 1 + kld, PPLRatioError: kld / 10,
+				KLD: kld, KLDError: kld / 20, KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld, KLDP999: 30 * kld, KLDMax: 80 * kld,
+				SameTop: 1 - 0.02*float64(i+1), SameTopError: 0.002, RMSDeltaP: 0.01 * float64(i+1), RMSDeltaPError: 0.0003, Embedding: 0.01 * float64(i+1),
+			},
+		}
+		router := 1 - 0.01*float64(i+1)
+		c.Router = &router
+		for l := range layers {
+			same, first := router-0.001*float64(l), router
+			c.Layers = append(c.Layers, driftLayer{Layer: l, Hidden: c.Embedding * (1 + 0.1*float64(l)), SameExperts: &same, SameFirstExpert: &first})
+		}
+		for t, text := range r.Texts {
+			measures := c.driftMeasures
+			measures.KLD *= 1 + 0.3*float64(t)
+			c.ByText = append(c.ByText, driftTextResult{text.File, measures})
+		}
+		r.Candidates = append(r.Candidates, c)
+	}
+	return r
+}
+
+// sparseReport is as little as a page has to show, of a dense model, with names
+// that are far too long.
+func sparseReport() *driftReport {
+	r := fullReport(2)
+	r.Model = "models/" + strings.Repeat("a-model-with-a-long-name-", 4) + ".gguf"
+	r.Texts, r.Candidates, r.Imatrix = r.Texts[:1], r.Candidates[4:6], ""
+	r.Base.ByText = r.Base.ByText[:1]
+	for i := range r.Candidates {
+		c := &r.Candidates[i]
+		c.Name = strings.Repeat("mixtral-8x7b-instruct-", 3) + c.Name
+		c.Router, c.ByText = nil, c.ByText[:1]
+		for l := range c.Layers {
+			c.Layers[l].SameExperts, c.Layers[l].SameFirstExpert = nil, nil
+		}
+	}
+	// One with no drift at all, one with hardly any that is sure to be one.
+	r.Candidates[0].driftMeasures = driftMeasures{PPL: r.Base.PPL, PPLRatio: 1, SameTop: 1, Layers: make([]driftLayer, 2)}
+	r.Candidates[1].KLDError = 2 * r.Candidates[1].KLD
+	return r
+}
+
+// crowdedReport has candidates that hardly differ.
+func crowdedReport() *driftReport {
+	r := fullReport(4)
+	for i := range r.Candidates {
+		c := &r.Candidates[i]
+		c.BPW, c.KLD, c.Bytes = 4.5+0.01*float64(i), 0.01+0.0001*float64(i%3), 14<<30+int64(i)
+	}
+	return r
+}
+
+// pages writes the pages to look at, and returns where.
+func pages(t *testing.T) []string {
+	dir := t.TempDir()
+	var paths []string
+	for name, r := range map[string]*driftReport{"full": fullReport(32), "sparse": sparseReport(), "crowded": crowdedReport()} {
+		page, err := r.page()
+		require.NoError(t, err)
+		paths = append(paths, filepath.Join(dir, name+".html"))
+		require.NoError(t, os.WriteFile(paths[len(paths)-1], []byte(page), 0o600))
+	}
+	text := filepath.Join("..", "..", "testdata", "texts", "math.txt")
+	moe := reference.MoE(t)
+	for name, args := range map[string][]string{
+		"drift":  {"drift", moe, "--types", "Q8_0,Q4_K_M"},
+		"doctor": {"moe", "doctor", moe},
+	} {
+		paths = append(paths, filepath.Join(dir, name+".html"))
+		args = append(args, "-f", text, "--ctx", "64", "--chunks", "2", "--quiet", "--html", paths[len(paths)-1])
+		require.Equal(t, exitDone, run(append([]string{"ggufkit"}, args...), io.Discard, os.Stderr))
+	}
+	return paths
+}
+
+// TestPagesNeedNothingElse reads pages without a browser.
+func TestPagesNeedNothingElse(t *testing.T) {
+	for _, path := range pages(t) {
+		page, err := os.Open(path)
+		require.NoError(t, err)
+		defer page.Close()
+		require.Empty(t, externals(t, page), filepath.Base(path))
+	}
+	// The check itself.
+	require.Equal(t, []string{"link href=style.css", "id a again", "img src=//example.org/a.png", "svg without a label", "script"}, externals(t, strings.NewReader(
+		`<!doctype html><link rel="icon" href="data:,"><link href="style.css"><p id="a"></p><p id="a"></p><img src="//example.org/a.png"><svg></svg><script></script>`)))
+}
+
+// externals returns what a page needs that is not in it, and what it lacks to be
+// read out.
+func externals(t *testing.T, page io.Reader) []string {
+	var found []string
+	ids := make(map[string]bool)
+	d := xml.NewDecoder(page)
+	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		require.NoError(t, err)
+		switch e := token.(type) {
+		case xml.StartElement:
+			named := false
+			for _, a := range e.Attr {
+				switch a.Name.Local {
+				case "src", "srcset", "href", "action", "data", "poster":
+					if !strings.HasPrefix(a.Value, "data:") {
+						found = append(found, fmt.Sprintf("%s %s=%s", e.Name.Local, a.Name.Local, a.Value))
+					}
+				case "id":
+					if ids[a.Value] {
+						found = append(found, fmt.Sprintf("id %s again", a.Value))
+					}
+					ids[a.Value] = true
+				case "aria-label", "aria-hidden":
+					named = a.Value != ""
+				}
+			}
+			switch e.Name.Local {
+			case "svg":
+				if !named {
+					found = append(found, "svg without a label")
+				}
+			case "script", "iframe", "object", "embed":
+				found = append(found, e.Name.Local)
+			}
+		case xml.CharData:
+			for _, word := range []string{"url(", "@import"} {
+				if strings.Contains(string(e), word) {
+					found = append(found, word)
+				}
+			}
+		}
+	}
+}
+
+// TestPagesInABrowser looks at pages with Chromium, as wide as a desk and as a
+// phone has it.
+func TestPagesInABrowser(t *testing.T) {
+	browser := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("there is no chromium, chromium-browser or google-chrome in PATH")
+	}
+	require.Empty(t, look(t, browser, pages(t)...))
+
+	t.Run("the check itself", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "bad.html")
+		require.NoError(t, os.WriteFile(path, []byte(`<!doctype html><meta charset="utf-8"><img src="http://example.org/a.png">
+<div style="width: 1000px">wide</div><script>nothing.here()</script>
+<svg role="img" viewBox="0 0 100 100" width="100"><text x="0" y="50">one</text><text x="5" y="50">two</text><text x="95" y="90">three</text></svg>`), 0o600))
+		found := strings.Join(look(t, browser, path), "\n")
+		require.Contains(t, found, "390: wider than the window: 10")
+		require.NotContains(t, found, "1400: wider")
+		require.Contains(t, found, "1400: asks for http://example.org/a.png")
+		require.Contains(t, found, `1400: "one" covers "two"`)
+		require.Contains(t, found, `1400: "three" is cut off`)
+		require.Contains(t, found, "nothing is not defined")
+	})
+}
+
+// lookScript gathers what is wrong with the pages in the frames.
+const lookScript = `
+const found = document.querySelector("pre");
+for (const frame of document.querySelectorAll("iframe")) {
+  const say = what => found.textContent += frame.src.split("/").pop() + " at " + frame.width + ": " + what + "\n";
+  const page = frame.contentDocument;
+  if (!page.body.textContent.trim()) say("is empty");
+  const width = page.documentElement.scrollWidth;
+  if (width > frame.clientWidth) say("wider than the window: " + width);
+  for (const entry of frame.contentWindow.performance.getEntriesByType("resource"))
+    if (!entry.name.startsWith("data:")) say("asks for " + entry.name);
+  for (const chart of page.querySelectorAll("svg[role=img]")) {
+    const inside = chart.getBoundingClientRect();
+    const texts = [...chart.querySelectorAll("text")].map(t => ({text: JSON.stringify(t.textContent), box: t.getBoundingClientRect()}));
+    texts.forEach(({text, box}, i) => {
+      if (box.left < inside.left - 1 || box.right > inside.right + 1 || box.top < inside.top - 1 || box.bottom > inside.bottom + 1)
+        say(text + " is cut off");
+      for (const other of texts.slice(i + 1)) {
+        const b = other.box, line = 3; // above and below the letters
+        if (box.left < b.right && b.left < box.right && box.top + line < b.bottom - line && b.top + line < box.bottom - line)
+          say(text + " covers " + other.text);
+      }
+    });
+  }
+}
+found.textContent += "looked at everything";`
+
+// look returns what is wrong with pages in a browser that finds no other host.
+func look(t *testing.T, browser string, paths ...string) []string {
+	t.Helper()
+	var page strings.Builder
+	page.WriteString("<!doctype html><meta charset=\"utf-8\"><pre></pre>\n")
+	for _, path := range paths {
+		for _, width := range []int{1400, 390} {
+			fmt.Fprintf(&page, "<iframe src=\"file://%s\" width=\"%d\" height=\"900\" style=\"border: 0\"></iframe>\n", filepath.ToSlash(path), width)
+		}
+	}
+	fmt.Fprintf(&page, "<script>window.onload = () => { %s }</script>\n", lookScript)
+	frames := filepath.Join(t.TempDir(), "frames.html")
+	require.NoError(t, os.WriteFile(frames, []byte(page.String()), 0o600))
+	profile, err := os.MkdirTemp("", "ggufkit-page-test-")
+	require.NoError(t, err)
+	defer func() { _ = os.RemoveAll(profile) }() // not t.TempDir: a helper of the browser may outlive it and hold files
+
+	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile,
+		"--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files",
+		"--enable-logging=stderr", "--dump-dom", "file://"+filepath.ToSlash(frames))
+	cmd.WaitDelay = 10 * time.Second
+	var log strings.Builder
+	cmd.Stderr = &log
+	dom, err := cmd.Output()
+	require.NoError(t, err, log.String())
+	_, report, _ := strings.Cut(string(dom), "<pre>")
+	report, _, _ = strings.Cut(report, "</pre>")
+	lines := strings.Split(report, "\n")
+	require.Equal(t, "looked at everything", lines[len(lines)-1], log.String())
+	lines = lines[:len(lines)-1]
+	for _, line := range strings.Split(log.String(), "\n") {
+		if strings.Contains(line, "CONSOLE") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
