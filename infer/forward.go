@@ -124,11 +124,22 @@ func (m *Model) workerBytes(chunk int) int64 {
 	return 4 * int64(2*rows+chunk*(m.keyLen+m.valueLen+2*queryBlock))
 }
 
+// perToken returns how many bytes each token of a batch takes.
+func (p *pass) perToken() int64 {
+	normed, left, scratch := p.m.sizes()
+	return int64(p.m.width+normed+left+scratch+p.beside.perToken) * 4
+}
+
+// room returns how many bytes are left for the tokens of a batch of chunks of the
+// given length.
+func (p *pass) room(chunk int) int64 {
+	return p.m.memory - p.m.fixedBytes() - p.beside.fixed - int64(len(p.workers))*p.m.workerBytes(chunk)
+}
+
 // begin takes as many of the chunks as fit in the memory, at least one.
 func (p *pass) begin(chunks [][]int32) {
-	normed, left, scratch := p.m.sizes()
-	perToken := int64(p.m.width+normed+left+scratch+p.beside.perToken) * 4
-	room := p.m.memory - p.m.fixedBytes() - p.beside.fixed - int64(len(p.workers))*p.m.workerBytes(len(chunks[0]))
+	normed, _, scratch := p.m.sizes()
+	perToken, room := p.perToken(), p.room(len(chunks[0]))
 	p.chunks, p.starts, p.tokens = nil, nil, 0
 	longest := 0
 	for _, chunk := range chunks {

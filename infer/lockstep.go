@@ -53,7 +53,7 @@ func (e *ModelError) Unwrap() error { return e.Err }
 // A Source that makes rows as they are read can say which tensors are made of
 // the same, with a method RowsID such as that of quant.View. What several models
 // have in a layer, or as the output, is then made once and kept until the last has
-// used it, in at most a quarter of the memory.
+// used it, in what the chunks leave of the memory, or at least an eighth of it.
 //
 // Lockstep returns how long each model has computed, with the time it took to read
 // its weights, unless an earlier one had, and to look at its logits. The error wraps a
@@ -69,14 +69,9 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 		return nil, err
 	}
 	_, _, scratch := first.sizes()
-	var stages []func(*Model) []matrix
-	for l := range first.layers {
-		stages = append(stages, layerMatrices(l))
-	}
-	reuse := newReuse(models, append(stages, outputMatrix), first.memory/4)
 	s := &lockstep{
-		pass: pass{m: first, workers: make([]worker, first.threads), reuse: reuse, beside: beside{
-			fixed:    4*minHeadRows*int64(first.Vocabulary()) + int64(len(reuse.arena)),
+		pass: pass{m: first, workers: make([]worker, first.threads), beside: beside{
+			fixed:    4 * minHeadRows * int64(first.Vocabulary()),
 			perToken: (len(models)-1)*first.width + scratch,
 		}},
 		models:   models,
@@ -84,6 +79,7 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 		elapsed:  make([]time.Duration, len(models)),
 		observer: o,
 	}
+	s.share(chunks)
 	total := len(models) * len(chunks) * (first.blocks + 1)
 	done := 0
 	step := func() {
@@ -96,6 +92,25 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 		}
 	}
 	return s.elapsed, nil
+}
+
+// share makes room for the rows that models share: all that the chunks leave of the
+// memory, but at least an eighth of it.
+func (s *lockstep) share(chunks [][]int32) {
+	if len(chunks) == 0 {
+		return
+	}
+	tokens := 0
+	for _, chunk := range chunks {
+		tokens += len(chunk)
+	}
+	stages := []func(*Model) []matrix{outputMatrix}
+	for l := range s.m.layers {
+		stages = append(stages, layerMatrices(l))
+	}
+	left := s.room(len(chunks[0])) - int64(tokens)*s.perToken()
+	s.reuse = newReuse(s.models, stages, max(left, s.m.memory/8))
+	s.beside.fixed += int64(len(s.reuse.arena))
 }
 
 // layerMatrices lists the matrices of layer l of a model.

@@ -103,7 +103,8 @@ type driftCandidate struct {
 	Bytes int64   `json:"bytes"`
 	BPW   float64 `json:"bpw"`
 	driftMeasures
-	// Seconds includes quantizing what is quantized on the way.
+	// Seconds includes quantizing what is quantized on the way, and was not for
+	// another candidate.
 	Seconds         float64           `json:"seconds"`
 	TokensPerSecond float64           `json:"tokens_per_second"`
 	ByText          []driftTextResult `json:"by_text"`

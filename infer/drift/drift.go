@@ -25,7 +25,8 @@
 // numbers of layers or experts cannot be compared. Memory is what Lockstep needs,
 // 40 bytes per scored token and model, and what the candidates themselves hold.
 // If the chunks do not fit into it together, a View quantizes its tensors again
-// for every batch of them.
+// for every batch of them. What several candidates quantize to the same type is
+// quantized once for all.
 package drift
 
 import (
@@ -87,7 +88,8 @@ type Result struct {
 	// KLD has the divergence of every scored token, text after text.
 	KLD []float64
 	// Elapsed is the time that the model has computed, with that of reading
-	// its weights, and of quantizing them if they are as they are read.
+	// its weights, and of quantizing them if they are as they are read and no
+	// candidate before has quantized the same.
 	Elapsed time.Duration
 }
 
