@@ -111,12 +111,16 @@ func (f *Function) FCVTZS(d, n Vector) { f.two(0x4ea1b800, "fcvtzs", S4, d, n) }
 // to it.
 func (f *Function) FCVTMS(d, n Vector) { f.two(0x4e21b800, "fcvtms", S4, d, n) }
 
-// SCVTF makes floats of integers, and divides them by 2^fraction, from 1 to 32.
+// SCVTF makes floats of integers, and divides them by 2^fraction, from 0 to 32.
 func (f *Function) SCVTF(d, n Vector, fraction int) {
+	if fraction == 0 {
+		f.two(0x4e21d800, "scvtf", S4, d, n)
+		return
+	}
 	f.shift(0x4f00e400, "scvtf", S4, d, n, fraction, false)
 }
 
-// UCVTF is SCVTF for integers without sign.
+// UCVTF is SCVTF for integers without sign, with a fraction from 1 to 32.
 func (f *Function) UCVTF(d, n Vector, fraction int) {
 	f.shift(0x6f00e400, "ucvtf", S4, d, n, fraction, false)
 }
@@ -141,11 +145,32 @@ func (f *Function) FCVTN2(d, n Vector) {
 	f.word(0x4e216800|uint32(n)<<5|uint32(d), "fcvtn2 %v.8h, %v.4s", d, n)
 }
 
-// FMULElement multiplies with element i of m.
-func (f *Function) FMULElement(d, n, m Vector, i int) {
+// FADDP adds neighbours: those of n in the low half of d, those of m in the high one.
+func (f *Function) FADDP(d, n, m Vector) { f.three(0x6e20d400, "faddp", S4, d, n, m) }
+
+// FMLA adds n * m to d, rounding once.
+func (f *Function) FMLA(d, n, m Vector) { f.three(0x4e20cc00, "fmla", S4, d, n, m) }
+
+// FMLS takes n * m from d, rounding once.
+func (f *Function) FMLS(d, n, m Vector) { f.three(0x4ea0cc00, "fmls", S4, d, n, m) }
+
+// byElement writes an instruction that takes element i of m.
+func (f *Function) byElement(bits uint32, name string, d, n, m Vector, i int) {
 	element(i, 4)
-	f.word(0x4f809000|uint32(i&1)<<21|uint32(i>>1)<<11|uint32(m)<<16|uint32(n)<<5|uint32(d), "fmul %v.4s, %v.4s, %v.s[%d]", d, n, m, i)
+	f.word(bits|uint32(i&1)<<21|uint32(i>>1)<<11|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s %v.4s, %v.4s, %v.s[%d]", name, d, n, m, i)
 }
+
+// FMULElement multiplies with element i of m.
+func (f *Function) FMULElement(d, n, m Vector, i int) { f.byElement(0x4f809000, "fmul", d, n, m, i) }
+
+// FMLAElement is FMLA with element i of m.
+func (f *Function) FMLAElement(d, n, m Vector, i int) { f.byElement(0x4f801000, "fmla", d, n, m, i) }
+
+// FMLSElement is FMLS with element i of m.
+func (f *Function) FMLSElement(d, n, m Vector, i int) { f.byElement(0x4f805000, "fmls", d, n, m, i) }
+
+// MLAElement adds n times element i of m to d, integers of 32 bits.
+func (f *Function) MLAElement(d, n, m Vector, i int) { f.byElement(0x6f800000, "mla", d, n, m, i) }
 
 // DUP fills d with element i of n.
 func (f *Function) DUP(d, n Vector, i int) {
@@ -288,4 +313,73 @@ func (f *Function) SLI(a Arrangement, d, n Vector, distance int) {
 // SRI is USHR that leaves the high bits of d.
 func (f *Function) SRI(a Arrangement, d, n Vector, distance int) {
 	f.shift(0x6f004400, "sri", a, d, n, distance, false)
+}
+
+// SXTL makes integers of twice the size of the low half of n.
+func (f *Function) SXTL(a Arrangement, d, n Vector) { f.sxtl(0x0f00a400, "sxtl", a, false, d, n) }
+
+// SXTL2 is SXTL for the high half of n.
+func (f *Function) SXTL2(a Arrangement, d, n Vector) { f.sxtl(0x4f00a400, "sxtl2", a, true, d, n) }
+
+func (f *Function) sxtl(bits uint32, name string, a Arrangement, high bool, d, n Vector) {
+	a.upTo32()
+	f.word(bits|uint32(a.bits())<<16|uint32(n)<<5|uint32(d), "%s %v.%v, %v.%s", name, d, a+1, n, a.half(high))
+}
+
+// half returns how Arm writes the low half of a vector; instructions on the high
+// half name the whole.
+func (a Arrangement) half(high bool) string {
+	if high {
+		return a.String()
+	}
+	return [...]string{"8b", "4h", "2s", "1d"}[a]
+}
+
+// long writes an instruction on integers of one size with results of twice that.
+func (f *Function) long(bits uint32, name string, a Arrangement, high bool, d, n, m Vector) {
+	half := a.half(high)
+	f.word(bits|a.upTo32()|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s %v.%v, %v.%s, %v.%s", name, d, a+1, n, half, m, half)
+}
+
+// SMULL multiplies the low halves of n and m, with products of twice the size.
+func (f *Function) SMULL(a Arrangement, d, n, m Vector) {
+	f.long(0x0e20c000, "smull", a, false, d, n, m)
+}
+
+// SMULL2 is SMULL for the high halves.
+func (f *Function) SMULL2(a Arrangement, d, n, m Vector) {
+	f.long(0x4e20c000, "smull2", a, true, d, n, m)
+}
+
+// SMLAL adds the products of the low halves of n and m to d.
+func (f *Function) SMLAL(a Arrangement, d, n, m Vector) {
+	f.long(0x0e208000, "smlal", a, false, d, n, m)
+}
+
+// SMLAL2 is SMLAL for the high halves.
+func (f *Function) SMLAL2(a Arrangement, d, n, m Vector) {
+	f.long(0x4e208000, "smlal2", a, true, d, n, m)
+}
+
+// SADALP adds the sums of neighbours in n to d, integers of twice the size.
+func (f *Function) SADALP(a Arrangement, d, n Vector) {
+	f.word(0x4e206800|a.upTo32()|uint32(n)<<5|uint32(d), "sadalp %v.%v, %v.%v", d, a+1, n, a)
+}
+
+// SDOT adds to each integer of 32 bits in d the products of four bytes of n and m.
+// It needs FEAT_DotProd.
+func (f *Function) SDOT(d, n, m Vector) {
+	f.word(0x4e809400|uint32(m)<<16|uint32(n)<<5|uint32(d), "sdot %v.4s, %v.16b, %v.16b", d, n, m)
+}
+
+// SDOTElement is SDOT with the same four bytes of m for all, those with number i.
+func (f *Function) SDOTElement(d, n, m Vector, i int) {
+	element(i, 4)
+	f.word(0x4f80e000|uint32(i&1)<<21|uint32(i>>1)<<11|uint32(m)<<16|uint32(n)<<5|uint32(d), "sdot %v.4s, %v.16b, %v.4b[%d]", d, n, m, i)
+}
+
+// USMMLA adds to element 2i+j of d the products of eight bytes without sign, half i
+// of n, and eight bytes with sign, half j of m. It needs FEAT_I8MM.
+func (f *Function) USMMLA(d, n, m Vector) {
+	f.word(0x4e80ac00|uint32(m)<<16|uint32(n)<<5|uint32(d), "usmmla %v.4s, %v.16b, %v.16b", d, n, m)
 }

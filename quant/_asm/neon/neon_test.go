@@ -8,7 +8,7 @@ import (
 
 // TestEncodings compares with testdata/instructions, which
 //
-//	aarch64-linux-gnu-as -o /tmp/o instructions.s && aarch64-linux-gnu-objdump -d /tmp/o
+//	aarch64-linux-gnu-as -march=armv8.6-a -o /tmp/o instructions.s && aarch64-linux-gnu-objdump -d /tmp/o
 //
 // (GNU binutils 2.40) made of the texts: each line has an instruction and its
 // bits. Every method that writes a word is called with operands at the ends of
@@ -50,6 +50,7 @@ func allInstructions() string {
 		for _, op := range []func(d, n, m Vector){
 			f.FADD, f.FSUB, f.FMUL, f.FDIV, f.FMAX, f.FMIN, f.FCMEQ, f.FCMGT,
 			f.AND, f.BIC, f.EOR, f.ORR, f.BSL, f.BIT, f.BIF, f.TBL,
+			f.FADDP, f.FMLA, f.FMLS, f.SDOT, f.USMMLA,
 		} {
 			op(d, n, m)
 		}
@@ -58,9 +59,12 @@ func allInstructions() string {
 		}
 		f.TBL2(d, [2]Vector{n % 31, n%31 + 1}, m)
 		for i := range 4 {
-			f.FMULElement(d, n, m, i)
+			for _, op := range []func(d, n, m Vector, i int){f.FMULElement, f.FMLAElement, f.FMLSElement, f.MLAElement, f.SDOTElement} {
+				op(d, n, m, i)
+			}
 			f.DUP(d, n, i)
 		}
+		f.SCVTF(d, n, 0)
 		for _, fraction := range []int{1, 24, 28, 32} {
 			f.SCVTF(d, n, fraction)
 			f.UCVTF(d, n, fraction)
@@ -73,6 +77,12 @@ func allInstructions() string {
 				f.SMAX(a, d, n, m)
 				f.SMIN(a, d, n, m)
 				f.UMIN(a, d, n, m)
+				for _, op := range []func(a Arrangement, d, n, m Vector){f.SMULL, f.SMULL2, f.SMLAL, f.SMLAL2} {
+					op(a, d, n, m)
+				}
+				for _, op := range []func(a Arrangement, d, n Vector){f.SXTL, f.SXTL2, f.SADALP} {
+					op(a, d, n)
+				}
 			}
 			for _, distance := range []int{0, 1, a.bits() / 2, a.bits() - 1} {
 				f.SHL(a, d, n, distance)
@@ -94,7 +104,10 @@ func TestOperandsOutOfRange(t *testing.T) {
 		"shift to the right by none":    func() { f.USHR(B16, 0, 0, 0) },
 		"shift to the right too far":    func() { f.SRI(H8, 0, 0, 17) },
 		"fraction of 33 bits":           func() { f.UCVTF(0, 0, 33) },
+		"fraction of no bits":           func() { f.UCVTF(0, 0, 0) },
 		"greater of 64 bits":            func() { f.SMAX(D2, 0, 0, 0) },
+		"products of 128 bits":          func() { f.SMULL(D2, 0, 0, 0) },
+		"integers of 128 bits":          func() { f.SXTL(D2, 0, 0) },
 		"table in distant vectors":      func() { f.TBL2(0, [2]Vector{1, 3}, 0) },
 		"element 4":                     func() { f.DUP(0, 0, 4) },
 		"element -1":                    func() { f.FMULElement(0, 0, 0, -1) },
