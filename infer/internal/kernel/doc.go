@@ -17,7 +17,7 @@
 // Each element of C is summed in the order of k, in blocks of 256 that are then
 // added to C, on every instruction set. Cutting m and n differently, as for
 // another number of threads, therefore changes no bit. The error of an element is at most
-// (256 + k/256 + 1)·2⁻²⁴·Σ|a·b|, to first order. The AVX2 and AVX-512 versions
+// (256 + k/256 + 1)·2⁻²⁴·Σ|a·b|, to first order. The AVX2, AVX-512 and NEON versions
 // round alike (they fuse multiply and add) and give the same bits; generic Go differs
 // from them within that bound.
 //
@@ -31,3 +31,7 @@
 package kernel
 
 //go:generate go run -C ../../_asm ./kernel -pkg kernel -out ../internal/kernel/kernel_amd64.s -stubs ../internal/kernel/stubs_amd64.go
+
+// The kernels for arm64 are made here, as go generate passes over files that are
+// for another architecture than its own.
+//go:generate go run -C ../../_asm ./neonkernels -out ../internal/kernel

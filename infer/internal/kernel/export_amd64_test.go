@@ -2,10 +2,7 @@
 
 package kernel
 
-// WithoutAVXVNNI makes the AVX2 tier do without AVX-VNNI until the returned
-// function is called.
-func WithoutAVXVNNI() (restore func()) {
-	before := cpuAVXVNNI
-	cpuAVXVNNI = false
-	return func() { cpuAVXVNNI = before }
-}
+import "github.com/ggufkit/ggufkit/quant/isa"
+
+// Variants lists the tiers that have kernels for more than they demand.
+var Variants = []Variant{{"without AVX-VNNI", isa.AVX2, []*bool{&cpuAVXVNNI}}}

@@ -1,6 +1,6 @@
-//go:build !amd64 || purego
+//go:build (!amd64 && !arm64) || purego
 
 package kernel
 
-// WithoutAVXVNNI has no effect here.
-func WithoutAVXVNNI() (restore func()) { return func() {} }
+// Variants is empty: there are no kernels.
+var Variants []Variant

@@ -95,18 +95,21 @@ func sameBits(t require.TestingT, want, got []float32, format string, args ...an
 	}
 }
 
-// forEach runs f on every tier, and on that of AVX2 without AVX-VNNI.
+// forEach runs f on every tier, and on each of kernel.Variants.
 func forEach[T interface {
 	testing.TB
 	Run(name string, f func(T)) bool
 }](t T, f func(t T)) {
 	t.Helper()
 	isatest.ForEach(t, f)
-	if slices.Contains(isa.Available(), isa.AVX2) {
-		t.Run("without AVX-VNNI", func(t T) {
-			t.Cleanup(kernel.WithoutAVXVNNI())
+	for _, v := range kernel.Variants {
+		if !slices.Contains(isa.Available(), v.Tier) {
+			continue
+		}
+		t.Run(fmt.Sprintf("%s %s", v.Tier, v.Name), func(t T) {
+			t.Cleanup(v.SwitchOff())
 			before := isa.Current()
-			require.NoError(t, isa.Use(isa.AVX2))
+			require.NoError(t, isa.Use(v.Tier))
 			t.Cleanup(func() { require.NoError(t, isa.Use(before)) })
 			f(t)
 		})
