@@ -14,6 +14,7 @@ func main() {
 	out := flag.String("out", ".", "the `directory` to write to")
 	flag.Parse()
 	for family, generate := range map[string]func(*neon.File){
+		"dot":  generateDot,
 		"int8": generateInt8,
 		"tile": generateTile,
 	} {

@@ -5,7 +5,7 @@ const dotStep = 64
 
 // Dot returns the sum of a[i]*b[i]; b is as long as a. Every 64th product is
 // summed on its own, and then the sums in pairs, so that the error is at most
-// (len/64 + 7)·2⁻²⁴·Σ|a·b|, to first order. AVX2 and AVX-512 fuse
+// (len/64 + 7)·2⁻²⁴·Σ|a·b|, to first order. AVX2, AVX-512 and NEON fuse
 // multiply and add, and give the same bits as each other.
 func Dot(a, b []float32) float32 {
 	b = b[:len(a)]
@@ -36,7 +36,7 @@ func dotLanesGeneric(lanes *[dotStep]float32, a, b []float32) {
 }
 
 // AddScaled adds factor*x[i] to dst[i]; x is as long as dst. Each is rounded
-// twice, or once where multiply and add are fused, as AVX2 and AVX-512 do.
+// twice, or once where multiply and add are fused, as AVX2, AVX-512 and NEON do.
 func AddScaled(dst, x []float32, factor float32) {
 	x = x[:len(dst)]
 	whole := len(dst) / dotStep * dotStep
