@@ -14,9 +14,10 @@ func main() {
 	out := flag.String("out", ".", "the `directory` to write to")
 	flag.Parse()
 	for family, generate := range map[string]func(*neon.File){
-		"dot":  generateDot,
-		"int8": generateInt8,
-		"tile": generateTile,
+		"dot":    generateDot,
+		"int8":   generateInt8,
+		"rowdot": generateRowDot,
+		"tile":   generateTile,
 	} {
 		file := neon.NewFile("go run ./neonkernels")
 		generate(file)

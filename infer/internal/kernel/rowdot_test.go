@@ -11,7 +11,6 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 	"github.com/ggufkit/ggufkit/quant"
-	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 // arbitraryRow returns blocks of any bytes but with scales that are finite.
@@ -37,8 +36,19 @@ func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
 	return row
 }
 
+// extremes says where blocks have their integers, and which bytes make the least
+// and the greatest of them.
+var extremes = map[gguf.Type]struct {
+	from, to int
+	values   [2]byte
+}{
+	gguf.Q8_0: {2, 34, [2]byte{0x80, 0x7f}},
+	gguf.Q4_K: {16, 144, [2]byte{0, 0xff}},
+	gguf.Q6_K: {0, 192, [2]byte{0, 0xff}},
+}
+
 func TestDotRows(t *testing.T) {
-	isatest.ForEach(t, func(t *testing.T) {
+	forEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(2, 7))
 		for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
 			if !kernel.CanDotRows(typ) {
@@ -50,15 +60,21 @@ func TestDotRows(t *testing.T) {
 				for i := range x {
 					x[i] = float32(rng.NormFloat64())
 				}
+				const rows = 3
+				blocks, products := arbitraryRow(rng, typ, rows*n), make([]float32, rows)
 				if round%5 == 0 { // the greatest sums
 					for i := range x {
 						x[i] = float32(1 - 2*(round%2))
 					}
+					greatest := extremes[typ]
+					for i := range blocks {
+						if at := i % typ.BlockBytes(); greatest.from <= at && at < greatest.to {
+							blocks[i] = greatest.values[round/10%2]
+						}
+					}
 				}
 				vectors := make([]kernel.Vector8, n/256)
 				kernel.QuantizeVector(vectors, x)
-				const rows = 3
-				blocks, products := arbitraryRow(rng, typ, rows*n), make([]float32, rows)
 				kernel.DotRows(typ, products, blocks, vectors)
 				row := round % rows
 				require.NoError(t, quant.Dequantize(typ, w, blocks[len(blocks)/rows*row:][:len(blocks)/rows]))
