@@ -18,6 +18,7 @@ func main() {
 		"int8":   generateInt8,
 		"rowdot": generateRowDot,
 		"tile":   generateTile,
+		"vector": generateVector,
 	} {
 		file := neon.NewFile("go run ./neonkernels")
 		generate(file)
