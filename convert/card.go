@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+
+	"github.com/ggufkit/ggufkit/convert/internal/yamldoc"
 )
 
 // card is the front matter of a model card: the YAML between two lines --- at
@@ -30,37 +30,11 @@ func parseReadme(data []byte) (card, error) {
 	return parseCard(lines)
 }
 
-// Bounds on what is handed to the YAML parser, which takes quadratic time and a
-// deep stack for deep nesting, and exponential memory for aliases of aliases.
-// Real cards, even those with thousands of benchmark results, stay far below.
-const (
-	maxCardBytes    = 1 << 20
-	maxCardBrackets = 10_000
-	maxCardDashes   = 64 // list items within list items on one line
-)
-
 func parseCard(lines []string) (card, error) {
 	// Some cards are indented with tabs, which YAML forbids.
 	text := strings.ReplaceAll(strings.Join(lines, "\n"), "\t", "  ")
-	if len(text) > maxCardBytes || strings.Count(text, "[")+strings.Count(text, "{") > maxCardBrackets {
-		return nil, errors.New("too large")
-	}
-	for _, line := range lines {
-		if start := line[:len(line)-len(strings.TrimLeft(line, " -?\t"))]; len(strings.Fields(start)) > maxCardDashes {
-			return nil, errors.New("nested too deeply")
-		}
-	}
-	file, err := parser.ParseBytes([]byte(text), 0)
-	if err != nil {
-		return nil, errors.New(yaml.FormatError(err, false, false))
-	}
-	for _, doc := range file.Docs {
-		if doc.Body != nil && len(ast.Filter(ast.AliasType, doc.Body)) > 0 {
-			return nil, errors.New("YAML aliases are not supported")
-		}
-	}
 	var value any
-	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+	if err := yamldoc.Unmarshal([]byte(text), &value); err != nil {
 		return nil, errors.New(yaml.FormatError(err, false, false))
 	}
 	c, _ := value.(map[string]any)

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/internal/yamldoc"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 )
 
@@ -25,7 +26,7 @@ type GateMode string
 const (
 	Hidden        GateMode = "hidden"         // the base model's hidden states after each prompt
 	HiddenLast    GateMode = "hidden_last"    // the same
-	HiddenAvg     GateMode = "hidden_avg"     // their mean over the tokens of each prompt
+	HiddenAvg     GateMode = "hidden_avg"     // their mean over all tokens, padding included
 	CheapEmbed    GateMode = "cheap_embed"    // the embeddings of the prompts' tokens
 	Random        GateMode = "random"         // normally distributed
 	UniformRandom GateMode = "uniform_random" // evenly distributed
@@ -66,8 +67,8 @@ func Read(path string) (*Recipe, error) {
 		return nil, err
 	}
 	r := &Recipe{GateMode: Hidden, text: data}
-	if err := yaml.UnmarshalWithOptions(data, r, yaml.Strict(), yaml.DisallowUnknownField()); err != nil {
-		return nil, fmt.Errorf("%w: %s: %s", ErrRecipe, path, strings.TrimSpace(yaml.FormatError(err, false, true)))
+	if err := yamldoc.Unmarshal(data, r, yaml.Strict(), yaml.DisallowUnknownField()); err != nil {
+		return nil, fmt.Errorf("%w: %s: %s", ErrRecipe, path, yamldoc.Explain(data, err))
 	}
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrRecipe, path, err)
