@@ -20,7 +20,8 @@ type Encoder interface {
 	Tokens(dir string, prompts []string) ([][]int32, error)
 	// States runs the model in dir on each text and returns, for each text and
 	// layer, what goes into the layer (before its norm): at the last token, or the
-	// mean over all tokens.
+	// mean over all tokens. The mean counts the padding that makes all texts as long
+	// as the longest.
 	States(ctx context.Context, dir string, texts [][]int32, mean bool) ([][][]float32, error)
 }
 

@@ -8,10 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
@@ -53,34 +56,59 @@ func (e *Encoder) States(ctx context.Context, dir string, texts [][]int32, mean 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	states = make([][][]float32, len(texts))
-	opts := e.Engine
-	opts.Compute = infer.Exact
-	opts.Residual = func(r infer.Residual) {
-		for chunk, x := range r.Chunks {
-			width := len(x) / len(texts[r.First+chunk])
-			state := make([]float32, width)
-			if !mean {
-				copy(state, x[len(x)-width:])
-			} else {
-				for i, v := range x {
-					state[i%width] += v * float32(width) / float32(len(x))
-				}
-			}
-			states[r.First+chunk] = append(states[r.First+chunk], state)
-		}
-	}
-	model, err := infer.New(src, opts)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
 	longest := 0
 	for _, text := range texts {
 		longest = max(longest, len(text))
 	}
-	err = model.Forward(ctx, texts, longest, func(int, int, []float32) {}) // no logits
+	var padding [][]float32
+	if mean {
+		if padding, err = e.padding(ctx, src); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	states = make([][][]float32, len(texts))
+	err = e.forward(ctx, src, texts, func(r infer.Residual) {
+		for chunk, x := range r.Chunks {
+			text := r.First + chunk
+			state := slices.Clone(x[len(x)-len(x)/len(texts[text]):])
+			if mean {
+				state = average(x, padding[r.Layer], longest)
+			}
+			states[text] = append(states[text], state)
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return states, nil
+}
+
+// average returns the mean state of a text's tokens, one after another in x, and of
+// as much padding as makes them n.
+func average(x, padding []float32, n int) []float32 {
+	width := len(padding)
+	sums := make([]float64, width)
+	for i, v := range padding {
+		sums[i] = float64(n-len(x)/width) * float64(v)
+	}
+	for i, v := range x {
+		sums[i%width] += float64(v)
+	}
+	mean := make([]float32, width)
+	for i, sum := range sums {
+		mean[i] = float32(sum / float64(n))
+	}
+	return mean
+}
+
+// forward runs a model on texts for what goes into its layers, not for logits.
+func (e *Encoder) forward(ctx context.Context, src gguf.Source, texts [][]int32, see func(infer.Residual)) error {
+	opts := e.Engine
+	opts.Compute = infer.Exact
+	opts.Residual = see
+	model, err := infer.New(src, opts)
+	if err != nil {
+		return err
+	}
+	return model.Forward(ctx, texts, math.MaxInt, func(int, int, []float32) {})
 }
