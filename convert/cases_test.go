@@ -20,6 +20,12 @@ var cases = map[string]func(t testing.TB, dir string){
 	"Mistral-7B-Instruct-v0.2":  writeMistral,
 	"Beyonder-4x7B-v2":          writeBeyonder,
 	"mixtral_8x22b-base-128k":   writeSharded,
+	"Qwen2.5-0.5B-Instruct":     writeQwen2,
+	"Qwen3-0.6B":                writeQwen3,
+	"Qwen1.5-MoE-A2.7B":         writeQwen2MoE,
+	"Qwen3-30B-A3B":             writeQwen3MoE,
+	"Qwen3-30B-A3B-fused":       writeQwen3Fused,
+	"deepseek-moe-16b-chat":     writeDeepSeek,
 }
 
 // writeCase writes the case into a directory of its name and returns its path.

@@ -184,7 +184,7 @@ func readConfig(data []byte) (*arch.Architecture, *arch.Config, error) {
 // alwaysF32 reports whether llama.cpp computes with a tensor in F32 only.
 func alwaysF32(t arch.Tensor) bool {
 	return len(t.Shape) < 2 || !strings.HasSuffix(t.Name, ".weight") ||
-		strings.HasSuffix(t.Name, "_norm.weight") || strings.HasSuffix(t.Name, ".ffn_gate_inp.weight")
+		strings.HasSuffix(t.Name, "_norm.weight") || strings.HasSuffix(t.Name, ".ffn_gate_inp.weight") || strings.HasSuffix(t.Name, ".ffn_gate_inp_shexp.weight")
 }
 
 // first16Bit returns the type of the first matrix that is of a 16-bit type.

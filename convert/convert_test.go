@@ -24,7 +24,7 @@ import (
 )
 
 // golden is what convert_hf_to_gguf.py of llama.cpp 0.7.0 (with transformers
-// 5.12.1) writes for a checkpoint.
+// 5.12.1) writes for a checkpoint. There may be only the hash.
 type golden struct {
 	FileSHA256 string            `json:"file_sha256"`
 	KV         []json.RawMessage `json:"kv"`      // [key, type, value]
@@ -132,9 +132,11 @@ func TestGolden(t *testing.T) {
 				c, err := convert.Open(dir, opts)
 				require.NoError(t, err)
 				defer c.Close()
-				kv, tensors := describe(t, c)
-				require.Equal(t, normalAll(t, want.KV), kv)
-				require.Equal(t, normalAll(t, want.Tensors), tensors)
+				if want.KV != nil {
+					kv, tensors := describe(t, c)
+					require.Equal(t, normalAll(t, want.KV), kv)
+					require.Equal(t, normalAll(t, want.Tensors), tensors)
+				}
 
 				path := filepath.Join(t.TempDir(), "out.gguf")
 				_, err = gguf.Write(t.Context(), path, c, gguf.WriteOptions{})

@@ -31,10 +31,12 @@ type Architecture struct {
 	Layouts [][]Mapping
 	// Extra computes the tensors that only config.json determines. May be nil.
 	Extra func(*Config) []Tensor
+	// Check says why a config is of a kind that cannot be converted. May be nil.
+	Check func(*Config) error
 }
 
 // Architectures lists what can be converted.
-var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral}
+var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral, &Qwen2, &Qwen2MoE, &Qwen3, &Qwen3MoE, &DeepSeek}
 
 // Find returns the architecture of a class. The error wraps
 // gguf.ErrUnsupported if there is none.
@@ -94,13 +96,13 @@ type Mapping struct {
 	Part func(*Config) (first, n int64)
 	// Required says whether the tensor must be there; nil means always.
 	Required func(*Config) bool
+	// InLayer says which layers have the tensor; nil means all.
+	InLayer func(c *Config, layer int64) bool
 }
 
-// stacked reports whether the line maps experts' tensors, which
-// convert_hf_to_gguf.py writes together once it has those of a layer.
-func (m *Mapping) stacked() bool {
-	return m.Part != nil || strings.Contains(m.Source, "{expert}")
-}
+// stacked reports whether the line maps a tensor for each expert, which
+// convert_hf_to_gguf.py writes together once it has all those of a layer.
+func (m *Mapping) stacked() bool { return strings.Contains(m.Source, "{expert}") }
 
 // Tensor is a GGUF tensor and where it comes from.
 type Tensor struct {
@@ -238,7 +240,7 @@ func (p *planner) add(table []Mapping) error {
 	for layer := range p.config.Layers {
 		first := len(p.planned)
 		for _, m := range table {
-			if perLayer(m) {
+			if perLayer(m) && (m.InLayer == nil || m.InLayer(p.config, layer)) {
 				if err := p.addOne(m, layer); err != nil {
 					return err
 				}
@@ -274,7 +276,7 @@ func (p *planner) addOne(m Mapping, layer int64) error {
 		t.Heads = m.Heads(c)
 	}
 	sources := int64(1)
-	if strings.Contains(m.Source, "{expert}") {
+	if t.stacked {
 		sources = c.Experts
 	}
 	for expert := range sources {

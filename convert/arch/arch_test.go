@@ -135,6 +135,15 @@ func TestConfigRefused(t *testing.T) {
 		{map[string]any{"num_local_experts": 0, "num_experts_per_tok": 0}, "num_experts_per_tok", gguf.ErrCorrupt},
 		{map[string]any{"num_local_experts": -1}, "num_experts_per_tok", gguf.ErrCorrupt},
 		{map[string]any{"num_experts_per_tok": 9, "num_local_experts": 8}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"num_local_experts": nil, "num_experts": -1}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"moe_intermediate_size": -1}, "moe_intermediate_size", gguf.ErrCorrupt},
+		{map[string]any{"shared_expert_intermediate_size": 1 << 30}, "shared_expert_intermediate_size", gguf.ErrCorrupt},
+		{map[string]any{"n_shared_experts": 1 << 20}, "n_shared_experts", gguf.ErrCorrupt},
+		{map[string]any{"first_k_dense_replace": 3}, "first_k_dense_replace", gguf.ErrCorrupt},
+		{map[string]any{"mlp_only_layers": []int{0}}, "mlp_only_layers", gguf.ErrUnsupported},
+		{map[string]any{"decoder_sparse_step": 2}, "decoder_sparse_step", gguf.ErrUnsupported},
+		{map[string]any{"moe_layer_freq": 2}, "moe_layer_freq", gguf.ErrUnsupported},
+		{map[string]any{"scoring_func": "sigmoid"}, "sigmoid", gguf.ErrUnsupported},
 		{map[string]any{"rope_scaling": map[string]any{"type": "yarn"}}, "yarn", gguf.ErrCorrupt},
 		{map[string]any{"rope_scaling": map[string]any{"type": "longrope", "factor": 2}}, "longrope", gguf.ErrUnsupported},
 		{map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "original_max_position_embeddings": 0}}, "original_max", gguf.ErrCorrupt},
@@ -147,7 +156,13 @@ func TestConfigRefused(t *testing.T) {
 		require.ErrorIs(t, err, tt.err, tt.changes)
 		require.ErrorContains(t, err, tt.want)
 	}
-	_, err := arch.Find("GPT2LMHeadModel")
+	_, err := arch.DeepSeek.Config([]byte(`{"n_routed_experts": 4, "num_experts_per_tok": 2, "rope_scaling": {"type": "linear", "factor": 2.0}}`))
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "linear")
+	_, err = arch.DeepSeek.Config([]byte(`{}`))
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "without experts")
+	_, err = arch.Find("GPT2LMHeadModel")
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "MixtralForCausalLM")
 }
@@ -160,6 +175,12 @@ func TestDefaultsStay(t *testing.T) {
 		c, err = arch.Mistral.Config([]byte(`{}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 8, *c.KVHeads)
+		c, err = arch.Qwen3.Config([]byte(`{"head_dim": 64}`))
+		require.NoError(t, err)
+		require.EqualValues(t, 64, c.HeadLength())
+		c, err = arch.Qwen3.Config([]byte(`{}`))
+		require.NoError(t, err)
+		require.EqualValues(t, 128, c.HeadLength())
 		c, err = arch.Llama.Config([]byte(`{"num_attention_heads": 16}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 16, *c.KVHeads)

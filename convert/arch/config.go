@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -25,8 +26,20 @@ type Config struct {
 	TieEmbeddings    bool        `json:"tie_word_embeddings"`
 	AttentionBias    bool        `json:"attention_bias"`
 	MLPBias          bool        `json:"mlp_bias"`
-	Experts          int64       `json:"num_local_experts"`
-	ExpertsPerToken  int64       `json:"num_experts_per_tok"`
+
+	Experts                int64   `json:"-"` // under one of the next three names
+	LocalExperts           *int64  `json:"num_local_experts"`
+	NumExperts             *int64  `json:"num_experts"`
+	RoutedExperts          *int64  `json:"n_routed_experts"`
+	ExpertsPerToken        int64   `json:"num_experts_per_tok"`
+	ExpertIntermediateSize int64   `json:"moe_intermediate_size"`
+	SharedIntermediateSize int64   `json:"shared_expert_intermediate_size"` // of the one shared expert
+	SharedExperts          int64   `json:"n_shared_experts"`                // each as wide as an expert
+	DenseLayers            int64   `json:"first_k_dense_replace"`           // the first ones, without experts
+	MLPOnlyLayers          []int64 `json:"mlp_only_layers"`                 // without experts
+	SparseStep             int64   `json:"decoder_sparse_step"`             // every so many layers have experts
+	ExpertLayerFreq        int64   `json:"moe_layer_freq"`                  // the same
+	ScoringFunc            string  `json:"scoring_func"`
 
 	Quantization *struct {
 		Method string `json:"quant_method"`
@@ -55,8 +68,11 @@ type RopeConfig struct {
 // if the model is of a kind that cannot be converted.
 func (a *Architecture) Config(data []byte) (*Config, error) {
 	c := a.Defaults
-	if c.KVHeads != nil {
-		c.KVHeads = new(*c.KVHeads) // or decoding would change the default
+	if c.KVHeads != nil { // or decoding would change the default
+		c.KVHeads = new(*c.KVHeads)
+	}
+	if c.HeadDim != nil {
+		c.HeadDim = new(*c.HeadDim)
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("%w: %w", gguf.ErrCorrupt, err)
@@ -67,10 +83,12 @@ func (a *Architecture) Config(data []byte) (*Config, error) {
 	if c.KVHeads == nil {
 		c.KVHeads = &c.Heads
 	}
+	if n := cmp.Or(c.LocalExperts, c.NumExperts, c.RoutedExperts); n != nil {
+		c.Experts = *n
+	}
 	for _, v := range []struct {
-		key   string
-		value int64
-		limit int64
+		key          string
+		value, limit int64
 	}{
 		{"vocab_size", c.VocabSize, 1 << 22},
 		{"hidden_size", c.HiddenSize, 1 << 24},
@@ -96,13 +114,46 @@ func (a *Architecture) Config(data []byte) (*Config, error) {
 	if a.Defaults.Experts > 0 && c.ExpertsPerToken < 1 || c.Experts < 0 || c.Experts > 1<<16 || c.ExpertsPerToken < 0 || c.ExpertsPerToken > c.Experts {
 		return nil, fmt.Errorf("%w: num_experts_per_tok is %d of %d experts", gguf.ErrCorrupt, c.ExpertsPerToken, c.Experts)
 	}
+	if err := c.checkExperts(); err != nil {
+		return nil, err
+	}
 	if c.PartialRotary != nil && *c.PartialRotary != 1 {
 		return nil, fmt.Errorf("%w: partial_rotary_factor %v", gguf.ErrUnsupported, *c.PartialRotary)
 	}
 	if err := c.normalizeRope(); err != nil {
 		return nil, err
 	}
+	if a.Check != nil {
+		if err := a.Check(&c); err != nil {
+			return nil, err
+		}
+	}
 	return &c, nil
+}
+
+// checkExperts finds impossible sizes of experts, and what llama.cpp knows nothing
+// of: other weights of experts than softmax, layers without experts among others.
+func (c *Config) checkExperts() error {
+	for _, v := range []struct {
+		key          string
+		value, limit int64
+	}{
+		{"moe_intermediate_size", c.ExpertIntermediateSize, 1 << 24},
+		{"shared_expert_intermediate_size", c.SharedIntermediateSize, 1 << 24},
+		{"n_shared_experts", c.SharedExperts, 1 << 16},
+		{"first_k_dense_replace", c.DenseLayers, c.Layers},
+	} {
+		if v.value < 0 || v.value > v.limit {
+			return fmt.Errorf("%w: %s is %d, it must be between 0 and %d", gguf.ErrCorrupt, v.key, v.value, v.limit)
+		}
+	}
+	if len(c.MLPOnlyLayers) > 0 || c.SparseStep > 1 || c.ExpertLayerFreq > 1 {
+		return fmt.Errorf("%w: layers without experts between layers with them (mlp_only_layers, decoder_sparse_step, moe_layer_freq)", gguf.ErrUnsupported)
+	}
+	if c.ScoringFunc != "" && c.ScoringFunc != "softmax" {
+		return fmt.Errorf("%w: scoring_func %q", gguf.ErrUnsupported, c.ScoringFunc)
+	}
+	return nil
 }
 
 // HeadLength returns the number of elements of one attention head.

@@ -11,7 +11,7 @@
 // [Architectures].
 //
 // Names, keys and their order are those of convert_hf_to_gguf.py (llama.cpp's
-// conversion/llama.py and gguf-py's tensor_mapping.py); defaults for keys that
+// conversion/ and gguf-py's tensor_mapping.py); defaults for keys that
 // config.json lacks are those of transformers' configuration classes, which
 // that script goes through.
 package arch

@@ -3,6 +3,7 @@ package arch
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // Llama is the dense model of Llama 1 to 3, and of many that copied it.
@@ -19,9 +20,9 @@ var Llama = Architecture{
 	Extra:          ropeFreqs,
 }
 
-// llamaKeys is in the order of TextModel.set_gguf_parameters and
-// LlamaModel.set_gguf_parameters in llama.cpp's conversion/.
-var llamaKeys = []Key{
+// commonKeys is in the order of TextModel.set_gguf_parameters in llama.cpp's
+// conversion/base.py.
+var commonKeys = []Key{
 	{"block_count", func(c *Config) any { return uint32(c.Layers) }},
 	{"context_length", func(c *Config) any { return uint32(c.MaxPositions) }},
 	{"embedding_length", func(c *Config) any { return uint32(c.HiddenSize) }},
@@ -50,12 +51,22 @@ var llamaKeys = []Key{
 	{"attention.layer_norm_rms_epsilon", func(c *Config) any { return float32(c.RMSNormEps) }},
 	{"expert_count", func(c *Config) any { return experts(c, c.Experts) }},
 	{"expert_used_count", func(c *Config) any { return experts(c, c.ExpertsPerToken) }},
+	{"expert_gating_func", func(c *Config) any {
+		if c.ScoringFunc == "" {
+			return nil
+		}
+		return uint32(1) // softmax
+	}},
 	{"attention.key_length", headDim},
 	{"attention.value_length", headDim},
 	{fileType, nil},
+}
+
+// llamaKeys has what LlamaModel.set_gguf_parameters adds.
+var llamaKeys = slices.Concat(commonKeys, []Key{
 	{"vocab_size", func(c *Config) any { return uint32(c.VocabSize) }},
 	{"rope.dimension_count", func(c *Config) any { return uint32(c.HeadLength()) }},
-}
+})
 
 // ropeScaling returns v if the config scales positions in a way that metadata
 // describes. llama3's way is a tensor instead, see ropeFreqs.
@@ -95,37 +106,65 @@ func float(v *float64) any {
 	return float32(*v)
 }
 
-// llamaTensors is what all models of the family share.
-var llamaTensors = []Mapping{
+// commonTensors is what all models here share.
+var commonTensors = []Mapping{
 	{Source: "model.embed_tokens.weight", Name: "token_embd.weight", Shape: vocabByHidden},
 	{Source: "model.norm.weight", Name: "output_norm.weight", Shape: hidden},
 	{Source: "lm_head.weight", Name: "output.weight", Shape: vocabByHidden, Required: func(c *Config) bool { return !c.TieEmbeddings }},
 
 	{Source: "model.layers.{layer}.input_layernorm.weight", Name: "blk.{layer}.attn_norm.weight", Shape: hidden},
-	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength(), c.HiddenSize} }, Heads: heads},
-	{Source: "model.layers.{layer}.self_attn.k_proj.weight", Name: "blk.{layer}.attn_k.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength(), c.HiddenSize} }, Heads: kvHeads},
-	{Source: "model.layers.{layer}.self_attn.v_proj.weight", Name: "blk.{layer}.attn_v.weight", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength(), c.HiddenSize} }},
+	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength(), c.HiddenSize} }},
+	{Source: "model.layers.{layer}.self_attn.k_proj.weight", Name: "blk.{layer}.attn_k.weight", Shape: kvByHidden},
+	{Source: "model.layers.{layer}.self_attn.v_proj.weight", Name: "blk.{layer}.attn_v.weight", Shape: kvByHidden},
 	{Source: "model.layers.{layer}.self_attn.o_proj.weight", Name: "blk.{layer}.attn_output.weight", Shape: func(c *Config) []int64 { return []int64{c.HiddenSize, c.Heads * c.HeadLength()} }},
-	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength()} }, Heads: heads, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength()} }, Heads: kvHeads, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: func(c *Config) []int64 { return []int64{*c.KVHeads * c.HeadLength()} }, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: attentionBias},
 	{Source: "model.layers.{layer}.post_attention_layernorm.weight", Name: "blk.{layer}.ffn_norm.weight", Shape: hidden},
 }
 
-// llamaMLP is the feed-forward part of the dense models.
-var llamaMLP = []Mapping{
-	{Source: "model.layers.{layer}.mlp.gate_proj.weight", Name: "blk.{layer}.ffn_gate.weight", Shape: mlpByHidden},
-	{Source: "model.layers.{layer}.mlp.up_proj.weight", Name: "blk.{layer}.ffn_up.weight", Shape: mlpByHidden},
-	{Source: "model.layers.{layer}.mlp.down_proj.weight", Name: "blk.{layer}.ffn_down.weight", Shape: hiddenByMLP},
+// attentionBiases is for models whose config can have an attention_bias.
+var attentionBiases = []Mapping{
+	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: queries, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: keysOrValues, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: keysOrValues, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: attentionBias},
+}
+
+// llamaTensors is the attention of the family.
+var llamaTensors = interleaved(slices.Concat(commonTensors, attentionBiases))
+
+// interleaved returns the table with Heads set for what makes queries and keys.
+func interleaved(table []Mapping) []Mapping {
+	table = slices.Clone(table)
+	for i := range table {
+		switch name := table[i].Name; {
+		case strings.HasPrefix(name, "blk.{layer}.attn_q."):
+			table[i].Heads = heads
+		case strings.HasPrefix(name, "blk.{layer}.attn_k."):
+			table[i].Heads = kvHeads
+		}
+	}
+	return table
+}
+
+// llamaMLP is the feed-forward part of the dense models of the family.
+var llamaMLP = slices.Concat(denseMLP, []Mapping{
 	{Source: "model.layers.{layer}.mlp.gate_proj.bias", Name: "blk.{layer}.ffn_gate.bias", Shape: mlp, Required: mlpBias},
 	{Source: "model.layers.{layer}.mlp.up_proj.bias", Name: "blk.{layer}.ffn_up.bias", Shape: mlp, Required: mlpBias},
 	{Source: "model.layers.{layer}.mlp.down_proj.bias", Name: "blk.{layer}.ffn_down.bias", Shape: hidden, Required: mlpBias},
+})
+
+// denseMLP is a feed-forward part without biases.
+var denseMLP = []Mapping{
+	{Source: "model.layers.{layer}.mlp.gate_proj.weight", Name: "blk.{layer}.ffn_gate.weight", Shape: mlpByHidden},
+	{Source: "model.layers.{layer}.mlp.up_proj.weight", Name: "blk.{layer}.ffn_up.weight", Shape: mlpByHidden},
+	{Source: "model.layers.{layer}.mlp.down_proj.weight", Name: "blk.{layer}.ffn_down.weight", Shape: hiddenByMLP},
 }
 
 func hidden(c *Config) []int64        { return []int64{c.HiddenSize} }
 func mlp(c *Config) []int64           { return []int64{c.IntermediateSize} }
 func vocabByHidden(c *Config) []int64 { return []int64{c.VocabSize, c.HiddenSize} }
+func queries(c *Config) []int64       { return []int64{c.Heads * c.HeadLength()} }
+func keysOrValues(c *Config) []int64  { return []int64{*c.KVHeads * c.HeadLength()} }
+func kvByHidden(c *Config) []int64    { return []int64{*c.KVHeads * c.HeadLength(), c.HiddenSize} }
 func mlpByHidden(c *Config) []int64   { return []int64{c.IntermediateSize, c.HiddenSize} }
 func hiddenByMLP(c *Config) []int64   { return []int64{c.HiddenSize, c.IntermediateSize} }
 func heads(c *Config) int64           { return c.Heads }

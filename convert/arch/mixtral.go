@@ -1,5 +1,7 @@
 package arch
 
+import "slices"
+
 // Mixtral is Mistral with a mixture of experts. In the checkpoint of an expert
 // w1 is the gate, w2 the down and w3 the up projection.
 var Mixtral = Architecture{
@@ -25,22 +27,22 @@ var mixtralExperts = []Mapping{
 }
 
 // mixtralFused is how transformers 5 computes and mergekit has saved since June
-// 2026: all experts in one tensor, the gate's rows of each before the up
-// projection's. convert_hf_to_gguf.py cannot read it.
-var mixtralFused = []Mapping{
-	{Source: "model.layers.{layer}.mlp.gate.weight", Name: "blk.{layer}.ffn_gate_inp.weight", Shape: expertsByHidden},
-	{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: fusedGateUp,
-		Part: func(c *Config) (first, n int64) { return 0, c.IntermediateSize }},
-	{Source: "model.layers.{layer}.mlp.experts.down_proj", Name: "blk.{layer}.ffn_down_exps.weight", Shape: fusedDown,
-		Part: func(c *Config) (first, n int64) { return 0, c.HiddenSize }},
-	{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_up_exps.weight", Shape: fusedGateUp,
-		Part: func(c *Config) (first, n int64) { return c.IntermediateSize, c.IntermediateSize }},
+// 2026. convert_hf_to_gguf.py cannot read it.
+var mixtralFused = slices.Concat(qwenRouter, fusedExperts(func(c *Config) int64 { return c.IntermediateSize }))
+
+// fusedExperts is a layout with all experts, of the given width, in one tensor,
+// the gate's rows of each before the up projection's.
+func fusedExperts(width func(*Config) int64) []Mapping {
+	gateUp := func(c *Config) []int64 { return []int64{c.Experts, 2 * width(c), c.HiddenSize} }
+	down := func(c *Config) []int64 { return []int64{c.Experts, c.HiddenSize, width(c)} }
+	return []Mapping{
+		{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: gateUp,
+			Part: func(c *Config) (first, n int64) { return 0, width(c) }},
+		{Source: "model.layers.{layer}.mlp.experts.down_proj", Name: "blk.{layer}.ffn_down_exps.weight", Shape: down,
+			Part: func(c *Config) (first, n int64) { return 0, c.HiddenSize }},
+		{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_up_exps.weight", Shape: gateUp,
+			Part: func(c *Config) (first, n int64) { return width(c), width(c) }},
+	}
 }
 
 func expertsByHidden(c *Config) []int64 { return []int64{c.Experts, c.HiddenSize} }
-func fusedGateUp(c *Config) []int64 {
-	return []int64{c.Experts, 2 * c.IntermediateSize, c.HiddenSize}
-}
-func fusedDown(c *Config) []int64 {
-	return []int64{c.Experts, c.HiddenSize, c.IntermediateSize}
-}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -161,7 +162,8 @@ func Tensors(dtype safetensors.Dtype, vocab, mlp, experts int64) []Tensor {
 	return tensors
 }
 
-// Fuse returns the tensors with the experts as transformers 5 holds them.
+// Fuse returns the tensors, of Mixtral or as WithExperts makes them, with the
+// experts as transformers 5 holds them.
 func Fuse(tensors []Tensor, mlp, experts int64) []Tensor {
 	var fused []Tensor
 	byName := make(map[string]Tensor)
@@ -170,12 +172,16 @@ func Fuse(tensors []Tensor, mlp, experts int64) []Tensor {
 	}
 	values := func(name string) []float32 { return Noise(name, Elements(byName[name].Shape)) }
 	for layer := range 2 {
-		from, to := fmt.Sprintf("model.layers.%d.block_sparse_moe.", layer), fmt.Sprintf("model.layers.%d.mlp.", layer)
+		to := fmt.Sprintf("model.layers.%d.mlp.", layer)
+		from, gateName, upName, downName := to, "gate_proj", "up_proj", "down_proj"
+		if mixtral := fmt.Sprintf("model.layers.%d.block_sparse_moe.", layer); byName[mixtral+"gate.weight"].Name != "" {
+			from, gateName, upName, downName = mixtral, "w1", "w3", "w2"
+		}
 		var gateUp, down []float32
 		for e := range experts {
-			gateUp = append(gateUp, values(fmt.Sprintf("%sexperts.%d.w1.weight", from, e))...)
-			gateUp = append(gateUp, values(fmt.Sprintf("%sexperts.%d.w3.weight", from, e))...)
-			down = append(down, values(fmt.Sprintf("%sexperts.%d.w2.weight", from, e))...)
+			gateUp = append(gateUp, values(fmt.Sprintf("%sexperts.%d.%s.weight", from, e, gateName))...)
+			gateUp = append(gateUp, values(fmt.Sprintf("%sexperts.%d.%s.weight", from, e, upName))...)
+			down = append(down, values(fmt.Sprintf("%sexperts.%d.%s.weight", from, e, downName))...)
 		}
 		router := byName[from+"gate.weight"]
 		fused = append(fused,
@@ -183,7 +189,7 @@ func Fuse(tensors []Tensor, mlp, experts int64) []Tensor {
 			Tensor{to + "experts.gate_up_proj", router.Dtype, []int64{experts, 2 * mlp, 64}, gateUp},
 			Tensor{to + "experts.down_proj", router.Dtype, []int64{experts, 64, mlp}, down})
 		tensors = slices.DeleteFunc(slices.Clone(tensors), func(t Tensor) bool {
-			return len(t.Name) > len(from) && t.Name[:len(from)] == from
+			return t.Name == router.Name || strings.HasPrefix(t.Name, from+"experts.")
 		})
 	}
 	return append(fused, tensors...)
