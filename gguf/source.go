@@ -33,6 +33,16 @@ type TensorInfo struct {
 	Shape []int64
 }
 
+// Dims returns the number of dimensions as ggml counts them: without those of size
+// 1 at the end, but at least 1.
+func (t TensorInfo) Dims() int {
+	n := len(t.Shape)
+	for n > 1 && t.Shape[n-1] == 1 {
+		n--
+	}
+	return n
+}
+
 // RowLen returns the number of elements in a row.
 func (t TensorInfo) RowLen() int64 {
 	if len(t.Shape) == 0 {

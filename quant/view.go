@@ -120,6 +120,7 @@ func NewView(src gguf.Source, ft recipe.FileType, opts ViewOptions) (*View, erro
 	for _, i := range order {
 		from, to := tensors[i], tensors[i]
 		to.Type = types[i]
+		to.Shape = to.Shape[:to.Dims()] // llama-quantize drops dimensions of size 1
 		if err := to.Check(); err != nil {
 			return nil, err
 		}

@@ -21,8 +21,9 @@ func mergeCommand() *cli.Command {
 		Name:      "merge",
 		Usage:     "merge models into a mixture of experts, as mergekit-moe does",
 		ArgsUsage: "RECIPE.yaml OUTDIR",
-		Description: "Writes a Mixtral checkpoint as Hugging Face's tools read it. A recipe can stand for a model in\n" +
-			"other commands, too, so nothing need be written to convert, score or quantize it.",
+		Description: "Writes a mixture (Mixtral, DeepSeek MoE, Qwen MoE or Qwen3 MoE) as Hugging Face's tools read it.\n" +
+			"A recipe can stand for a model in other commands, too, so nothing need be written to convert,\n" +
+			"score or quantize it.",
 		Flags: append(append([]cli.Flag{
 			seedFlag(),
 			&cli.StringFlag{Name: "shard-size", Usage: "write files of at most this `SIZE`; default: 5G"},

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -113,7 +114,7 @@ func examine(c *cli.Context, texts, donors []string) (err error) {
 			return err
 		}
 		donors = append(donors, recipe.BaseModel)
-		for _, e := range recipe.Experts {
+		for _, e := range slices.Concat(recipe.Experts, recipe.SharedExperts) {
 			donors = append(donors, e.SourceModel)
 		}
 	}

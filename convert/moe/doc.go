@@ -8,8 +8,9 @@
 // for, so it takes no memory but that of the routers. Package convert makes it a
 // GGUF model, and [Merge.Write] a directory.
 //
-// Only Mixtral is written, so base and experts must be models of the class Llama or
-// Mistral. What does not fit together is an error before anything is computed:
+// Mixtral and DeepSeek MoE are made of Llama and Mistral models, Qwen MoE of these
+// or Qwen2 models, Qwen3 MoE of Qwen3 models: each in its file, by mergekit-moe's
+// rules. What does not fit together is an error before anything is computed:
 // sizes, rotary embeddings, norms, vocabularies, identical prompts and routers.
 // mergekit-moe checks little of that.
 //

@@ -43,6 +43,7 @@ type Merge struct {
 // model is a checkpoint of which a mixture is made.
 type model struct {
 	dir    string
+	class  *arch.Architecture
 	files  *safetensors.Checkpoint
 	config *arch.Config
 	json   []byte // config.json
@@ -78,14 +79,22 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (m *Merge, err error
 		return nil, err
 	}
 	m = &Merge{Base: base.dir, recipe: recipe}
-	experts := make([]*model, len(recipe.Experts))
-	for i, e := range recipe.Experts {
-		if experts[i], err = open(e.SourceModel); err != nil {
+	all := slices.Concat(recipe.Experts, recipe.SharedExperts)
+	donors := make([]*model, len(all))
+	for i, e := range all {
+		if donors[i], err = open(e.SourceModel); err != nil {
 			return nil, err
 		}
-		note, err := base.fits(experts[i])
+	}
+	out, notes, err := recipe.output(base, donors)
+	if err != nil {
+		return nil, err
+	}
+	m.Notes = notes
+	for _, donor := range donors {
+		note, err := base.fits(donor)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s does not fit %s: %w", ErrRecipe, e.SourceModel, recipe.BaseModel, err)
+			return nil, fmt.Errorf("%w: %s does not fit %s: %w", ErrRecipe, donor.dir, base.dir, err)
 		}
 		if note != "" && !slices.Contains(m.Notes, note) {
 			m.Notes = append(m.Notes, note)
@@ -95,23 +104,30 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (m *Merge, err error
 	if err != nil {
 		return nil, err
 	}
-	tensors, err := recipe.tensors(base, experts, dtype, opts.Seed)
+	tensors, err := recipe.tensors(out, base, donors, dtype, opts.Seed)
 	if err != nil {
 		return nil, err
 	}
-	routers, err := recipe.routers(ctx, base, dtype, opts)
+	routers, err := recipe.routers(ctx, out, base, dtype, opts)
 	if err != nil {
 		return nil, err
 	}
 	tensors = append(tensors, routers...)
 	// As in files, so that a merge that was written converts to the same bytes.
 	slices.SortFunc(tensors, func(a, b *safetensors.Tensor) int { return cmp.Compare(a.Name, b.Name) })
-	if m.Config, err = recipe.config(base, dtype); err != nil {
+	if m.Config, err = recipe.config(out, base, dtype); err != nil {
 		return nil, err
 	}
-	m.Card = recipe.card()
+	m.Card = recipe.card(out)
 	if m.Checkpoint, err = safetensors.NewCheckpoint(tensors, closers...); err != nil {
 		return nil, err
+	}
+	config, err := out.class.Config(m.Config)
+	if err != nil {
+		return nil, fmt.Errorf("config.json of the mixture: %w", err)
+	}
+	if _, err := out.class.Plan(config, m.Checkpoint); err != nil { // it can be converted
+		return nil, fmt.Errorf("tensors of the mixture: %w", err)
 	}
 	return m, nil
 }
@@ -128,18 +144,17 @@ func openModel(dir string) (_ *model, err error) {
 	if err := json.Unmarshal(m.json, &class); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
 	}
-	if len(class.Architectures) != 1 || !slices.Contains([]string{arch.Llama.Class, arch.Mistral.Class}, class.Architectures[0]) {
-		return nil, fmt.Errorf("%w: %s: a model of class %v cannot become part of a mixture, only %s and %s", ErrRecipe, path, class.Architectures, arch.Llama.Class, arch.Mistral.Class)
+	dense := []*arch.Architecture{&arch.Llama, &arch.Mistral, &arch.Qwen2, &arch.Qwen3}
+	i := slices.IndexFunc(dense, func(a *arch.Architecture) bool { return slices.Equal(class.Architectures, []string{a.Class}) })
+	if i < 0 {
+		return nil, fmt.Errorf("%w: %s: a model of class %v cannot become part of a mixture, only those of Llama, Mistral, Qwen2 and Qwen3 can", ErrRecipe, path, class.Architectures)
 	}
-	a, err := arch.Find(class.Architectures[0])
-	if err != nil {
-		return nil, err
-	}
-	if m.config, err = a.Config(m.json); err != nil {
+	m.class = dense[i]
+	if m.config, err = m.class.Config(m.json); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if m.config.AttentionBias || m.config.MLPBias {
-		return nil, fmt.Errorf("%w: %s: Mixtral has no biases", ErrRecipe, path)
+		return nil, fmt.Errorf("%w: %s: a mixture has no place for biases (attention_bias, mlp_bias)", ErrRecipe, path)
 	}
 	pairs, err := vocab.Load(dir, m.config.VocabSize)
 	if err != nil {
@@ -153,7 +168,7 @@ func openModel(dir string) (_ *model, err error) {
 	if m.files, err = safetensors.OpenDir(dir); err != nil {
 		return nil, err
 	}
-	if _, err := a.Plan(m.config, m.files); err != nil { // all tensors are there, with the right shapes
+	if _, err := m.class.Plan(m.config, m.files); err != nil { // all tensors are there, with the right shapes
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), m.files.Close())
 	}
 	return m, nil
@@ -225,12 +240,12 @@ func (r *Recipe) dtype(base *model) (safetensors.Dtype, error) {
 	return dtype, nil
 }
 
-// networks names the three matrices of a feed-forward network in a dense model
-// and in Mixtral.
-var networks = map[string]string{"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+// matrices are those of a feed-forward network.
+var matrices = []string{"down_proj", "gate_proj", "up_proj"}
 
-// tensors returns all but the routers.
-func (r *Recipe) tensors(base *model, experts []*model, dtype safetensors.Dtype, seed uint64) ([]*safetensors.Tensor, error) {
+// tensors returns all but the routers. The last of the donors are the shared
+// experts.
+func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype safetensors.Dtype, seed uint64) ([]*safetensors.Tensor, error) {
 	var tensors []*safetensors.Tensor
 	for _, t := range base.files.Tensors() {
 		if strings.HasSuffix(t.Name, ".rotary_emb.inv_freq") { // computed, not learnt
@@ -240,19 +255,32 @@ func (r *Recipe) tensors(base *model, experts []*model, dtype safetensors.Dtype,
 			tensors = append(tensors, change{source: t, dtype: cmp.Or(dtype, t.Dtype)}.tensor(t.Name))
 		}
 	}
-	for e, m := range experts {
+	if head := "lm_head.weight"; out.ownHead && base.files.Tensor(head) == nil {
+		t := base.files.Tensor("model.embed_tokens.weight")
+		tensors = append(tensors, change{source: t, dtype: cmp.Or(dtype, t.Dtype)}.tensor(head))
+	}
+	if out.fill != nil {
+		tensors = append(tensors, out.fill(base, dtype)...)
+	}
+	for i, m := range donors {
+		expert, network := Expert{}, out.shared
+		if i < len(r.Experts) {
+			expert, network = r.Experts[i], fmt.Sprintf(out.experts, i)
+		} else {
+			expert = r.SharedExperts[i-len(r.Experts)]
+		}
 		for layer := range base.config.Layers {
-			for _, name := range slices.Sorted(maps.Keys(networks)) {
-				source := fmt.Sprintf("model.layers.%d.mlp.%s.weight", layer, name)
+			for _, name := range matrices {
+				source := inLayer(layer, "mlp."+name)
 				t := m.files.Tensor(source)
 				if t == nil {
 					return nil, fmt.Errorf("%w: %s has no tensor %q", ErrRecipe, m.dir, source)
 				}
-				c := change{source: t, dtype: cmp.Or(dtype, t.Dtype), noise: r.Experts[e].NoiseScale}
+				c := change{source: t, dtype: cmp.Or(dtype, t.Dtype), noise: expert.NoiseScale}
 				if name == "down_proj" {
-					c.scale = r.Experts[e].ResidualScale
+					c.scale = expert.ResidualScale
 				}
-				to := fmt.Sprintf("model.layers.%d.block_sparse_moe.experts.%d.%s.weight", layer, e, networks[name])
+				to := inLayer(layer, network+"."+out.matrix(name))
 				c.seed = streamOf(seed, to)
 				tensors = append(tensors, c.tensor(to))
 			}
@@ -262,25 +290,33 @@ func (r *Recipe) tensors(base *model, experts []*model, dtype safetensors.Dtype,
 }
 
 // config returns config.json of the mixture: that of the base with what makes it a
-// Mixtral.
-func (r *Recipe) config(base *model, dtype safetensors.Dtype) ([]byte, error) {
+// mixture. Values for which classes have different defaults are always there.
+func (r *Recipe) config(out *output, base *model, dtype safetensors.Dtype) ([]byte, error) {
 	var config map[string]any
 	decoder := json.NewDecoder(strings.NewReader(string(base.json)))
 	decoder.UseNumber() // numbers stay as they are written
 	if err := decoder.Decode(&config); err != nil {
 		return nil, err
 	}
+	c := base.config
 	for key, value := range map[string]any{
-		"architectures": []string{arch.Mixtral.Class}, "model_type": "mixtral",
-		"num_local_experts": len(r.Experts), "num_experts_per_tok": r.perToken(),
-		"num_key_value_heads": *base.config.KVHeads, "rms_norm_eps": base.config.RMSNormEps,
-		"sliding_window": nil, "output_router_logits": false, "router_aux_loss_coef": 0.001,
+		"architectures": []string{out.class.Class}, "model_type": out.modelType, "num_experts_per_tok": r.perToken(),
+		"vocab_size": c.VocabSize, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize, "num_hidden_layers": c.Layers,
+		"num_attention_heads": c.Heads, "num_key_value_heads": *c.KVHeads, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": c.RMSNormEps,
 	} {
 		config[key] = value
 	}
-	if _, ok := config["rope_parameters"]; !ok {
-		config["rope_theta"] = *base.config.RopeParameters.Theta
+	if c.HeadLength() != c.HiddenSize/c.Heads {
+		config["head_dim"] = c.HeadLength()
 	}
+	if _, ok := config["rope_parameters"]; !ok {
+		config["rope_theta"] = *c.RopeParameters.Theta
+	}
+	if out.ownHead {
+		config["tie_word_embeddings"] = false
+	}
+	delete(config, "layer_types") // which layers have a sliding window; most classes have none
+	maps.Copy(config, out.config(r, c))
 	for name, d := range dtypes {
 		if d == dtype {
 			delete(config, "dtype")

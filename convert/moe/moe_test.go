@@ -351,8 +351,6 @@ func TestBadRecipes(t *testing.T) {
 		"wrong kind":         {strings.Replace(recipe, "[a, b]", "{a: b}", 1), "moe.yaml"},
 		"mode":               {strings.Replace(recipe, "cheap_embed", "magic", 1), `gate_mode "magic" is none of`},
 		"dtype":              {strings.Replace(recipe, "bfloat16", "int4", 1), `dtype "int4" is none of`},
-		"architecture":       {recipe + "architecture: deepseek\n", `architecture "deepseek" cannot be written`},
-		"shared experts":     {recipe + "shared_experts:\n  - source_model: one\n", "shared_experts"},
 		"no experts":         {"base_model: base\n", "there are 0 experts"},
 		"one expert":         {"base_model: base\nexperts_per_token: 1\nexperts:\n  - {source_model: one, positive_prompts: [a]}\n", "a mixture of 1 expert"},
 		"too many per token": {recipe + "experts_per_token: 3\n", "experts_per_token is 3, there are 2"},

@@ -93,11 +93,8 @@ func (r *Recipe) check() error {
 	if _, ok := dtypes[r.Dtype]; r.Dtype != "" && !ok {
 		return fmt.Errorf("dtype %q is none of float32, float16 and bfloat16", r.Dtype)
 	}
-	if a := strings.ToLower(r.Architecture); a != "" && !strings.HasPrefix("mixtral", a) {
-		return fmt.Errorf("architecture %q cannot be written, only mixtral", r.Architecture)
-	}
-	if len(r.SharedExperts) > 0 {
-		return errors.New("shared_experts need an architecture that has them, Mixtral does not")
+	if len(r.outputs()) == 0 {
+		return fmt.Errorf("architecture %q is none of Mixtral, DeepSeek MoE, Qwen MoE and Qwen3 MoE", r.Architecture)
 	}
 	if n := r.perToken(); n < 1 || n > len(r.Experts) {
 		return fmt.Errorf("experts_per_token is %d, there are %d experts", n, len(r.Experts))
@@ -106,14 +103,28 @@ func (r *Recipe) check() error {
 		return fmt.Errorf("a mixture of %d expert", len(r.Experts))
 	}
 	for i, e := range r.Experts {
-		if err := r.checkExpert(e); err != nil {
+		if err := e.check(); err != nil {
 			return fmt.Errorf("expert %d: %w", i, err)
+		}
+		if r.GateMode != Random && len(e.PositivePrompts) == 0 {
+			return fmt.Errorf("expert %d: positive_prompts are missing", i)
+		}
+	}
+	for i, e := range r.SharedExperts {
+		if err := e.check(); err != nil {
+			return fmt.Errorf("shared expert %d: %w", i, err)
+		}
+		switch prompts := len(e.PositivePrompts) > 0; {
+		case prompts != (len(r.SharedExperts[0].PositivePrompts) > 0):
+			return errors.New("either all shared experts have positive_prompts or none")
+		case !prompts && len(e.NegativePrompts) > 0:
+			return fmt.Errorf("shared expert %d: negative_prompts without positive_prompts", i)
 		}
 	}
 	return r.checkDistinct()
 }
 
-func (r *Recipe) checkExpert(e Expert) error {
+func (e Expert) check() error {
 	switch {
 	case e.SourceModel == "":
 		return errors.New("source_model is missing")
@@ -121,8 +132,6 @@ func (r *Recipe) checkExpert(e Expert) error {
 		return fmt.Errorf("noise_scale is %v", *e.NoiseScale)
 	case e.ResidualScale != nil && *e.ResidualScale != *e.ResidualScale:
 		return errors.New("residual_scale is not a number")
-	case r.GateMode != Random && len(e.PositivePrompts) == 0:
-		return errors.New("positive_prompts are missing")
 	}
 	for _, prompt := range slices.Concat(e.PositivePrompts, e.NegativePrompts) {
 		if strings.TrimSpace(prompt) == "" {
@@ -183,9 +192,11 @@ func (r *Recipe) locate(dir string) error {
 	if err := find(&r.BaseModel); err != nil {
 		return err
 	}
-	for i := range r.Experts {
-		if err := find(&r.Experts[i].SourceModel); err != nil {
-			return err
+	for _, experts := range [][]Expert{r.Experts, r.SharedExperts} {
+		for i := range experts {
+			if err := find(&experts[i].SourceModel); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

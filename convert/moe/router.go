@@ -2,6 +2,7 @@ package moe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,54 +26,74 @@ type Encoder interface {
 	States(ctx context.Context, dir string, texts [][]int32, mean bool) ([][][]float32, error)
 }
 
-// routers returns the routers of all layers. Their rows have the length 1, but
-// for the random modes.
-func (r *Recipe) routers(ctx context.Context, base *model, dtype safetensors.Dtype, opts Options) ([]*safetensors.Tensor, error) {
-	layers, width, experts := int(base.config.Layers), int(base.config.HiddenSize), len(r.Experts)
+// routers returns the routers of all layers, and the gates of the shared expert if
+// the architecture has them. Their rows have the length 1, but for the random
+// modes.
+func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype safetensors.Dtype, opts Options) ([]*safetensors.Tensor, error) {
 	// rows[layer] has a row for each expert.
-	rows := make([][][]float64, layers)
-	for layer := range rows {
-		rows[layer] = make([][]float64, experts)
-	}
-	for e, expert := range r.Experts {
-		var states [][]float64 // of each layer
-		var err error
-		switch r.GateMode {
-		case Random, UniformRandom:
-			states = r.randomRows(layers, width, streamOf(opts.Seed, fmt.Sprint("router of expert ", e)))
-		default:
-			states, err = r.promptRows(ctx, base, expert, opts.Encoder)
-		}
+	rows := make([][][]float64, base.config.Layers)
+	for i, expert := range r.Experts {
+		states, err := r.gateRows(ctx, base, expert, fmt.Sprint("router of expert ", i), opts)
 		if err != nil {
-			return nil, fmt.Errorf("router rows of expert %d: %w", e, err)
+			return nil, fmt.Errorf("router rows of expert %d: %w", i, err)
 		}
 		for layer := range rows {
-			rows[layer][e] = states[layer]
+			rows[layer] = append(rows[layer], states[layer])
 		}
 	}
-	if dtype == "" {
-		dtype = safetensors.BF16
-	}
-	tensors := make([]*safetensors.Tensor, layers)
-	for layer := range tensors {
-		values := make([]float32, 0, experts*width)
-		for _, row := range rows[layer] {
-			for _, v := range row {
-				if math.IsNaN(v) || math.IsInf(v, 0) {
-					return nil, fmt.Errorf("%w: the router of layer %d is not finite: the base model is damaged", ErrRecipe, layer)
-				}
-				values = append(values, float32(v))
-			}
+	dtype = cmp.Or(dtype, safetensors.BF16)
+	var tensors []*safetensors.Tensor
+	for layer := range rows {
+		data, err := encodeRows(rows[layer], dtype)
+		if err != nil {
+			return nil, fmt.Errorf("%w: the router of layer %d: %w", ErrRecipe, layer, err)
 		}
-		data := make([]byte, len(values)*dtype.Size())
-		encode(dtype, data, values)
-		if a, b, ok := equalRows(data, experts); ok {
+		if a, b, ok := equalRows(data, len(r.Experts)); ok {
 			return nil, fmt.Errorf("%w: experts %d and %d have the same router row in layer %d, so it cannot tell them apart", ErrRecipe, a, b, layer)
 		}
-		name := fmt.Sprintf("model.layers.%d.block_sparse_moe.gate.weight", layer)
-		tensors[layer] = safetensors.NewTensor(name, dtype, []int64{int64(experts), int64(width)}, bytes.NewReader(data))
+		shape := []int64{int64(len(r.Experts)), base.config.HiddenSize}
+		tensors = append(tensors, safetensors.NewTensor(inLayer(int64(layer), out.router), dtype, shape, bytes.NewReader(data)))
+	}
+	if out.sharedGate == "" {
+		return tensors, nil
+	}
+	states, err := r.gateRows(ctx, base, r.SharedExperts[0], "gate of the shared expert", opts)
+	if err != nil {
+		return nil, fmt.Errorf("gate of the shared expert: %w", err)
+	}
+	for layer, row := range states {
+		data, err := encodeRows([][]float64{row}, dtype)
+		if err != nil {
+			return nil, fmt.Errorf("%w: the shared expert's gate of layer %d: %w", ErrRecipe, layer, err)
+		}
+		tensors = append(tensors, safetensors.NewTensor(inLayer(int64(layer), out.sharedGate), dtype, []int64{1, base.config.HiddenSize}, bytes.NewReader(data)))
 	}
 	return tensors, nil
+}
+
+// gateRows returns the row of an expert for each layer. stream tells apart what is
+// random.
+func (r *Recipe) gateRows(ctx context.Context, base *model, expert Expert, stream string, opts Options) ([][]float64, error) {
+	if !r.usesPrompts() {
+		return r.randomRows(int(base.config.Layers), int(base.config.HiddenSize), streamOf(opts.Seed, stream)), nil
+	}
+	return r.promptRows(ctx, base, expert, opts.Encoder)
+}
+
+// encodeRows returns the rows as numbers of type dtype.
+func encodeRows(rows [][]float64, dtype safetensors.Dtype) ([]byte, error) {
+	var values []float32
+	for _, row := range rows {
+		for _, v := range row {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return nil, errors.New("it is not finite: the base model is damaged")
+			}
+			values = append(values, float32(v))
+		}
+	}
+	data := make([]byte, len(values)*dtype.Size())
+	encode(dtype, data, values)
+	return data, nil
 }
 
 // equalRows finds two of the rows that data is cut into that are equal.

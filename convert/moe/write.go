@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
@@ -34,8 +35,9 @@ type WriteOptions struct {
 	Progress func(done, total int64)
 }
 
-// Write writes the mixture as a Hugging Face directory: safetensors files with the
-// names of 2023, which transformers 4 and 5, vLLM and llama.cpp know, config.json,
+// Write writes the mixture as a Hugging Face directory: safetensors files with a
+// tensor for each matrix of each expert, as transformers 4 and 5, vLLM and llama.cpp
+// read them (Mixtral's with the names of 2023), config.json,
 // the base model's tokenizer, a model card and the recipe. The directory appears
 // whole or not at all. The error wraps fs.ErrExist if it is there already.
 func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err error) {
@@ -87,21 +89,27 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 }
 
 // card returns the model card: what was merged, and how.
-func (r *Recipe) card() []byte {
+func (r *Recipe) card(out *output) []byte {
 	var b bytes.Buffer
 	name := func(dir string) string { return filepath.Base(dir) }
-	fmt.Fprintln(&b, "---\ntags:\n- merge\n- mixture-of-experts\n- mixtral\n---")
+	fmt.Fprintf(&b, "---\ntags:\n- merge\n- mixture-of-experts\n- %s\n---\n", out.modelType)
 	fmt.Fprintf(&b, "# A mixture of %d experts\n\n", len(r.Experts))
-	fmt.Fprintf(&b, "Mixtral with %d experts, %d of them active for each token, merged by ggufkit from models of the same shape. All but the feed-forward networks is that of %s.\n\n",
-		len(r.Experts), r.perToken(), name(r.BaseModel))
+	fmt.Fprintf(&b, "%s with %d experts, %d of them active for each token, merged by ggufkit from models of the same shape. All but the feed-forward networks is that of %s.\n\n",
+		out.name, len(r.Experts), r.perToken(), name(r.BaseModel))
 	fmt.Fprint(&b, "| expert | model | prompts |\n|---|---|---|\n")
 	escape := strings.NewReplacer("|", `\|`, "\n", " ").Replace
-	for i, e := range r.Experts {
+	row := func(expert string, e Expert) {
 		prompts := strings.Join(e.PositivePrompts, ", ")
 		if len(e.NegativePrompts) > 0 {
 			prompts += "; not: " + strings.Join(e.NegativePrompts, ", ")
 		}
-		fmt.Fprintf(&b, "| %d | %s | %s |\n", i, escape(name(e.SourceModel)), escape(prompts))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", expert, escape(name(e.SourceModel)), escape(prompts))
+	}
+	for i, e := range r.Experts {
+		row(strconv.Itoa(i), e)
+	}
+	for _, e := range r.SharedExperts {
+		row("shared", e)
 	}
 	fmt.Fprintf(&b, "\nThe routers' rows come from the prompts: gate mode `%s`.\n\n## Recipe\n\n```yaml\n%s\n```\n", r.GateMode, strings.TrimSpace(string(r.text)))
 	return b.Bytes()

@@ -63,7 +63,7 @@ var untouched = []string{
 
 // Quantizable reports whether t changes its type when a model is quantized.
 func Quantizable(t gguf.TensorInfo) bool {
-	if dims(t) < 2 || !strings.HasSuffix(t.Name, "weight") {
+	if t.Dims() < 2 || !strings.HasSuffix(t.Name, "weight") {
 		return false
 	}
 	if t.Name == "position_embd.weight" || t.Name == "token_types.weight" {
@@ -75,14 +75,4 @@ func Quantizable(t gguf.TensorInfo) bool {
 		}
 	}
 	return true
-}
-
-// dims returns the number of dimensions, not counting ones of size 1 at the
-// end.
-func dims(t gguf.TensorInfo) int {
-	n := len(t.Shape)
-	for n > 1 && t.Shape[n-1] == 1 {
-		n--
-	}
-	return n
 }
