@@ -35,8 +35,8 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 	err := parallel(ctx, p.workers, len(p.chunks), func(_ *worker, c int) error {
 		for pos := range p.chunks[c] {
 			row := p.starts[c] + pos
-			p.rotation.apply(q[row*l.q.rows:][:l.q.rows], pos)
-			p.rotation.apply(k[row*l.k.rows:][:l.k.rows], pos)
+			m.place(p.rotation, q[row*l.q.rows:][:l.q.rows], l.qNorm, pos)
+			m.place(p.rotation, k[row*l.k.rows:][:l.k.rows], l.kNorm, pos)
 			if p.session != nil {
 				if err := p.session.remember(l.index, pos, k[row*l.k.rows:][:l.k.rows], v[row*l.v.rows:][:l.v.rows]); err != nil {
 					return err

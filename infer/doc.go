@@ -1,8 +1,9 @@
 // Package infer runs language models: token ids in, logits out.
 //
-// [New] reads the hyper-parameters of any [gguf.Source] of architecture "llama"
-// (the Llama, Mistral and Mixtral families) and checks that every tensor of the
-// graph is there with the right shape; what it cannot do it refuses by name.
+// [New] reads the hyper-parameters of any [gguf.Source] of architecture llama
+// (the Llama, Mistral and Mixtral families), qwen2, qwen3, qwen2moe, qwen3moe or
+// deepseek (the first DeepSeek-MoE) and checks that every tensor of the graph is
+// there with the right shape; what it cannot do it refuses by name.
 // [Model.Forward] scores text. It works layer by layer: all chunks pass a layer
 // before the next one is read, so that every weight is read once per run (or
 // once per batch of chunks that fit in [Options].Memory) and every expert of a
@@ -18,13 +19,18 @@
 //
 // # The graph
 //
-//   - RMS norm; rotary embedding of neighbouring pairs (ggml's "norm" layout,
-//     for which llama.cpp's converter permutes the rows of q and k), with linear
-//     scaling and per-frequency factors (Llama 3);
+//   - RMS norm; in qwen3 and qwen3moe also of each head of queries and keys;
+//   - rotary embedding, with linear scaling and per-frequency factors (Llama 3):
+//     of neighbouring pairs in llama and deepseek (ggml's "norm" layout, for which
+//     llama.cpp's converter permutes the rows of q and k), of the halves of a head
+//     in the others ("neox");
 //   - causal grouped-query attention within a chunk;
-//   - SwiGLU feed-forward, or Mixtral's mixture: softmax over all experts, the
-//     best expert_used_count of them (of equals the one with the lower index),
-//     their weights divided by their sum;
+//   - SwiGLU feed-forward, or a mixture: softmax over all experts, the best
+//     expert_used_count of them (of equals the one with the lower index), their
+//     weights divided by their sum in llama and qwen3moe and as they are in
+//     qwen2moe and deepseek;
+//   - a shared expert beside those in qwen2moe, with a gate of its own, and
+//     deepseek, whose first blocks are dense;
 //   - logits from output.weight, or from token_embd.weight where that is absent.
 //
 // The matrices of attention and of the dense network may have biases.

@@ -30,40 +30,66 @@ func rmsNorm(dst, x, weight []float32, epsilon float64) {
 	}
 }
 
-// feedForward adds the dense feed-forward network of layer l to the residual
-// stream.
+// feedForward adds the network of layer l that every token goes through to the
+// residual stream.
 func (p *pass) feedForward(ctx context.Context, l *layer) error {
-	if err := p.normalize(ctx, l.ffnNorm); err != nil {
+	if l.alwaysGate.rows == 0 {
+		if err := p.swiGLU(ctx, nil, l.always); err != nil {
+			return err
+		}
+		return p.product(ctx, p.x, p.tokens, l.always.down, true)
+	}
+
+	weights := make([]float32, p.tokens)
+	if err := p.pack(ctx, p.normed, p.m.width, nil, l.alwaysGate); err != nil {
 		return err
 	}
-	if err := p.pack(ctx, p.normed, p.m.width, nil, l.gate[0], l.up[0]); err != nil {
+	if err := p.product(ctx, weights, p.tokens, l.alwaysGate, false); err != nil {
 		return err
 	}
-	if err := p.swiGLU(ctx, p.tokens, l.gate[0], l.up[0], l.down[0].form); err != nil {
+	if err := p.swiGLU(ctx, nil, l.always); err != nil {
 		return err
 	}
-	return p.product(ctx, p.x, p.tokens, l.down[0], true)
+	width := p.m.width
+	out := p.scratch[:p.tokens*width]
+	if err := p.product(ctx, out, p.tokens, l.always.down, false); err != nil {
+		return err
+	}
+	return blocks(ctx, p.workers, p.tokens, taskRows, func(first, end int) {
+		for i := first; i < end; i++ {
+			kernel.AddScaled(p.x[i*width:][:width], out[i*width:][:width], sigmoid(weights[i]))
+		}
+	})
 }
 
-// swiGLU replaces the rows packed in p.left by silu(gate·row) · (up·row), in
-// form f (arXiv 2002.05202).
-func (p *pass) swiGLU(ctx context.Context, rows int, gate, up matrix, f form) error {
-	hidden := gate.rows
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+// swiGLU leaves silu(gate·row) · (up·row) (arXiv 2002.05202) packed in p.left for
+// the down projection of n, for the rows of p.normed that are listed, or one for
+// each token if the list is nil.
+func (p *pass) swiGLU(ctx context.Context, list []int, n network) error {
+	rows, hidden := p.tokens, n.gate.rows
+	if list != nil {
+		rows = len(list)
+	}
+	if err := p.pack(ctx, p.normed, p.m.width, list, n.gate, n.up); err != nil {
+		return err
+	}
 	g, u := p.scratch[:rows*hidden], p.scratch[rows*hidden:][:rows*hidden]
-	if err := p.product(ctx, g, rows, gate, false); err != nil {
+	if err := p.product(ctx, g, rows, n.gate, false); err != nil {
 		return err
 	}
-	if err := p.product(ctx, u, rows, up, false); err != nil {
+	if err := p.product(ctx, u, rows, n.up, false); err != nil {
 		return err
 	}
-	p.left.reset(f, rows, hidden)
+	p.left.reset(n.down.form, rows, hidden)
 	panels := (rows + kernel.TileRows - 1) / kernel.TileRows
 	return parallel(ctx, p.workers, panels, func(w *worker, panel int) error {
 		first := panel * kernel.TileRows
-		n := min(kernel.TileRows, rows-first)
-		part := g[first*hidden:][:n*hidden]
+		count := min(kernel.TileRows, rows-first)
+		part := g[first*hidden:][:count*hidden]
 		kernel.SiLUMul(part, u[first*hidden:])
-		p.left.put(w, f, first, part, n, hidden)
+		p.left.put(w, n.down.form, first, part, count, hidden)
 		return nil
 	})
 }

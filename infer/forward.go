@@ -98,12 +98,12 @@ type beside struct {
 // sizes returns how many floats normed, left and scratch take per token.
 func (m *Model) sizes() (normed, left, scratch int) {
 	normed = max(m.width, m.heads*m.valueLen)
-	left = max(normed, m.hidden)
+	left = max(normed, m.widest())
 	if m.compute == Int8 {
 		left *= 2 // there may be tensors of every form
 	}
 	qkv := m.heads*m.keyLen + m.kvHeads*(m.keyLen+m.valueLen)
-	return normed, left, max(qkv, 2*m.hidden, m.width, m.experts)
+	return normed, left, max(qkv, 2*m.widest(), m.width, m.experts)
 }
 
 // fixedBytes is what a run takes whatever the number of tokens: the slabs, the
@@ -120,7 +120,7 @@ func (m *Model) fixedBytes() int64 {
 // workerBytes is what each thread takes for chunks of the given length: a panel
 // of rows, and the keys, values and scores of one head.
 func (m *Model) workerBytes(chunk int) int64 {
-	rows := kernel.TileCols * max(m.width, m.hidden, m.heads*m.valueLen)
+	rows := kernel.TileCols * max(m.width, m.widest(), m.heads*m.valueLen)
 	return 4 * int64(2*rows+chunk*(m.keyLen+m.valueLen+2*queryBlock))
 }
 
@@ -186,10 +186,18 @@ func (p *pass) layer(ctx context.Context, l *layer) error {
 	if err := p.attention(ctx, l); err != nil {
 		return err
 	}
-	if p.m.experts > 0 {
-		return p.mixture(ctx, l)
+	if err := p.normalize(ctx, l.ffnNorm); err != nil {
+		return err
 	}
-	return p.feedForward(ctx, l)
+	if l.router.rows > 0 {
+		if err := p.mixture(ctx, l); err != nil {
+			return err
+		}
+	}
+	if l.always.gate.rows > 0 {
+		return p.feedForward(ctx, l)
+	}
+	return nil
 }
 
 // minHeadRows is how many positions' logits are computed at once at least, even

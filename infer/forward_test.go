@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -64,6 +65,11 @@ func TestForwardComputesTheGraph(t *testing.T) {
 		"2 of 4 experts":          change(func(s *spec) { s.experts, s.used = 4, 2 }),
 		"1 of 2 experts":          change(func(s *spec) { s.experts, s.used = 2, 1 }),
 		"3 of 3 experts":          change(func(s *spec) { s.experts, s.used = 3, 3 }),
+		"qwen2":                   small.of("qwen2"),
+		"qwen3":                   small.of("qwen3"),
+		"qwen2moe":                small.of("qwen2moe"),
+		"qwen3moe":                small.of("qwen3moe"),
+		"deepseek":                small.of("deepseek"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := s.build(1)
@@ -192,7 +198,9 @@ func TestNewRefuses(t *testing.T) {
 		says  string
 	}{
 		{"no architecture", func(s *source) { s.meta.Delete("general.architecture") }, gguf.ErrNoKey, "general.architecture"},
-		{"another architecture", set("general.architecture", "qwen2"), gguf.ErrUnsupported, "qwen2"},
+		{"another architecture", set("general.architecture", "gemma"), gguf.ErrUnsupported, "gemma"},
+		{"sigmoid gates", set("llama.expert_gating_func", uint32(2)), gguf.ErrUnsupported, "llama.expert_gating_func"},
+		{"more dense blocks than there are", set("llama.leading_dense_block_count", uint32(3)), gguf.ErrCorrupt, "blocks are dense"},
 		{"no width", func(s *source) { s.meta.Delete("llama.embedding_length") }, gguf.ErrNoKey, "llama.embedding_length"},
 		{"a width of 0", set("llama.embedding_length", uint32(0)), gguf.ErrCorrupt, "llama.embedding_length"},
 		{"a huge width", set("llama.embedding_length", uint64(1<<63)), gguf.ErrCorrupt, "llama.embedding_length"},
@@ -227,6 +235,55 @@ func TestNewRefuses(t *testing.T) {
 			_, err := infer.New(src, infer.Options{})
 			require.ErrorIs(t, err, c.want)
 			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestNewRefusesArchitectures(t *testing.T) {
+	for _, c := range []struct {
+		arch  string
+		spoil func(*source)
+		says  string
+	}{
+		{"qwen3", func(s *source) { s.delete("blk.1.attn_k_norm.weight") }, "blk.1.attn_k_norm.weight"},
+		{"qwen2moe", func(s *source) { s.delete("blk.0.ffn_gate_inp_shexp.weight") }, "blk.0.ffn_gate_inp_shexp.weight"},
+		{"qwen2moe", func(s *source) { s.meta.Delete("qwen2moe.expert_feed_forward_length") }, "qwen2moe.expert_feed_forward_length"},
+		{"qwen2moe", func(s *source) { s.meta.Set("qwen2moe.expert_shared_feed_forward_length", uint32(44)) }, "blk.0.ffn_gate_shexp.weight"},
+		{"qwen3moe", func(s *source) { s.tensors[s.find("blk.0.attn_q_norm.weight")].Shape[0] = 24 }, "blk.0.attn_q_norm.weight"},
+		{"deepseek", func(s *source) { s.meta.Set("deepseek.leading_dense_block_count", uint32(0)) }, "blk.0.ffn_gate"},
+		{"deepseek", func(s *source) { s.meta.Set("deepseek.expert_shared_count", uint32(1<<24)) }, "shared experts"},
+		{"deepseek", func(s *source) { s.meta.Delete("deepseek.expert_shared_count") }, "deepseek.expert_shared_count"},
+		{"deepseek", func(s *source) { s.delete("blk.2.ffn_up_shexp.weight") }, "blk.2.ffn_up_shexp.weight"},
+	} {
+		t.Run(c.arch+"/"+c.says, func(t *testing.T) {
+			src := small.of(c.arch).build(7)
+			c.spoil(src)
+			_, err := infer.New(src, infer.Options{})
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+// Every matrix of the blocks is told of, with all tokens that it multiplied.
+func TestInputOfArchitectures(t *testing.T) {
+	for _, arch := range []string{"qwen3", "qwen2moe", "deepseek"} {
+		t.Run(arch, func(t *testing.T) {
+			s := small.of(arch)
+			src := s.build(8)
+			rows := make(map[string]int)
+			opts := infer.Options{Input: func(in infer.Input) { rows[in.Tensor] += in.Rows }}
+			forward(t, src, opts, s.chunks(30, 10), 1000)
+			want := make(map[string]int)
+			for _, info := range src.Tensors() {
+				switch {
+				case !strings.HasPrefix(info.Name, "blk.") || strings.HasSuffix(info.Name, "norm.weight") || strings.HasSuffix(info.Name, ".bias"):
+				case strings.Contains(info.Name, "_exps."):
+					want[info.Name] = 40 * s.used
+				default:
+					want[info.Name] = 40
+				}
+			}
+			require.Equal(t, want, rows)
 		})
 	}
 }

@@ -8,21 +8,30 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// hyper holds the hyper-parameters of a model of architecture llama.
+// hyper holds the hyper-parameters of a model.
 type hyper struct {
-	blocks      int
-	width       int // of the residual stream
-	hidden      int // width of the feed-forward network, or of one expert
-	heads       int
-	kvHeads     int
-	keyLen      int // elements of a query or key head
-	valueLen    int // elements of a value head
-	epsilon     float64
-	ropeBase    float64
-	ropeScale   float64 // factor of positions
-	experts     int     // 0: dense
-	expertsUsed int
+	architecture
+	blocks    int
+	width     int // of the residual stream
+	hidden    int // width of the dense feed-forward network
+	heads     int
+	kvHeads   int
+	keyLen    int // elements of a query or key head
+	valueLen  int // elements of a value head
+	epsilon   float64
+	ropeBase  float64
+	ropeScale float64 // factor of positions
+
+	experts      int // 0: all blocks are dense
+	expertsUsed  int
+	expertHidden int     // width of one expert
+	expertScale  float64 // factor of the experts' weights
+	sharedHidden int     // width of the shared expert
+	denseBlocks  int     // so many blocks at the start are dense
 }
+
+// widest returns the width of the widest feed-forward network.
+func (h hyper) widest() int { return max(h.hidden, h.expertHidden, h.sharedHidden) }
 
 // maxCount bounds every hyper-parameter that counts something, so that
 // products of two cannot overflow.
@@ -92,22 +101,20 @@ func value[T any](k *keys, name string, fallback T) T {
 }
 
 func readHyper(meta *gguf.Metadata) (hyper, error) {
-	arch, err := gguf.Value[string](meta, "general.architecture")
+	arch, err := findArchitecture(meta)
 	if err != nil {
 		return hyper{}, err
 	}
-	if arch != "llama" {
-		return hyper{}, fmt.Errorf("%w: architecture %q, only \"llama\" can be run", gguf.ErrUnsupported, arch)
-	}
-	k := &keys{meta: meta, prefix: arch + "."}
+	k := &keys{meta: meta, prefix: arch.name + "."}
 	h := hyper{
-		blocks:   k.count("block_count", 1, -1),
-		width:    k.count("embedding_length", 1, -1),
-		hidden:   k.count("feed_forward_length", 1, -1),
-		heads:    k.count("attention.head_count", 1, -1),
-		epsilon:  k.float("attention.layer_norm_rms_epsilon", 0),
-		ropeBase: k.float("rope.freq_base", 10000),
-		experts:  k.count("expert_count", 0, 0),
+		architecture: arch,
+		blocks:       k.count("block_count", 1, -1),
+		width:        k.count("embedding_length", 1, -1),
+		hidden:       k.count("feed_forward_length", 1, -1),
+		heads:        k.count("attention.head_count", 1, -1),
+		epsilon:      k.float("attention.layer_norm_rms_epsilon", 0),
+		ropeBase:     k.float("rope.freq_base", 10000),
+		experts:      k.count("expert_count", 0, 0),
 	}
 	h.kvHeads = k.count("attention.head_count_kv", 1, h.heads)
 	perHead := h.width / h.heads
@@ -115,8 +122,9 @@ func readHyper(meta *gguf.Metadata) (hyper, error) {
 	h.valueLen = k.count("attention.value_length", 1, perHead)
 	ropeDims := k.count("rope.dimension_count", 1, h.keyLen)
 	if h.experts > 0 {
-		h.expertsUsed = k.count("expert_used_count", 1, -1)
+		h.readExperts(k)
 	}
+	gating := k.count("expert_gating_func", 0, softmaxGating)
 	scaling := value(k, "rope.scaling.type", "linear")
 	causal := value(k, "attention.causal", true)
 	h.ropeScale = 1
@@ -145,6 +153,8 @@ func readHyper(meta *gguf.Metadata) (hyper, error) {
 	switch {
 	case !causal:
 		return unsupported("attention that is not causal")
+	case gating > softmaxGating:
+		return unsupported("%sexpert_gating_func %d, the softmax is %d", k.prefix, gating, softmaxGating)
 	case scaling != "none" && scaling != "linear":
 		return unsupported("%srope.scaling.type %q", k.prefix, scaling)
 	case ropeDims != h.keyLen:
@@ -155,8 +165,33 @@ func readHyper(meta *gguf.Metadata) (hyper, error) {
 		return corrupt("heads of %d elements cannot be rotated in pairs", h.keyLen)
 	case h.heads%h.kvHeads != 0:
 		return corrupt("%d query heads cannot share %d key heads", h.heads, h.kvHeads)
+	case h.denseBlocks > h.blocks:
+		return corrupt("%d of %d blocks are dense", h.denseBlocks, h.blocks)
 	case h.expertsUsed > h.experts:
 		return corrupt("%d experts used of %d", h.expertsUsed, h.experts)
 	}
 	return h, nil
+}
+
+// softmaxGating is the number of the softmax in llama.cpp's
+// enum llama_expert_gating_func_type; 0 means the architecture's own, which it is.
+const softmaxGating = 1
+
+func (h *hyper) readExperts(k *keys) {
+	h.expertsUsed = k.count("expert_used_count", 1, -1)
+	h.expertScale = k.float("expert_weights_scale", 1)
+	h.denseBlocks = k.count("leading_dense_block_count", 0, 0)
+	h.expertHidden = h.hidden
+	if !h.uniform {
+		h.expertHidden = k.count("expert_feed_forward_length", 1, -1)
+	}
+	switch h.shared {
+	case gatedExpert:
+		h.sharedHidden = k.count("expert_shared_feed_forward_length", 1, h.hidden)
+	case plainExpert:
+		h.sharedHidden = h.expertHidden * k.count("expert_shared_count", 1, -1)
+		if h.sharedHidden > maxCount {
+			k.fail(fmt.Errorf("%w: shared experts of %d elements", gguf.ErrCorrupt, h.sharedHidden))
+		}
+	}
 }

@@ -197,3 +197,45 @@ func TestParseCompute(t *testing.T) {
 	_, err := infer.ParseCompute("int4")
 	require.ErrorContains(t, err, `"int4"`)
 }
+
+// Random models stand in for the architectures that testdata has no model of.
+func TestInt8OfArchitectures(t *testing.T) {
+	for _, arch := range []string{"qwen2", "qwen3", "qwen2moe", "qwen3moe", "deepseek"} {
+		t.Run(arch, func(t *testing.T) {
+			s := small
+			s.width, s.hidden, s.keyLen, s.valueLen = 256, 256, 32, 32
+			s = s.of(arch)
+			if s.experts > 0 {
+				s.expertHidden = 128
+			}
+			if s.sharedHidden > 0 {
+				s.sharedHidden = 2 * s.expertHidden
+			}
+			floats := s.build(4)
+			for i := range floats.get("output.weight") {
+				floats.get("output.weight")[i] /= 16 // now the logits have about the variance 1
+			}
+			src := quantized(t, floats, recipe.Q8_0)
+			chunks := s.chunks(40, 40)
+			kld, _ := divergence(t, src, chunks)
+			t.Logf("mean KL divergence %.6f", kld)
+			require.Less(t, kld, 0.005)
+			require.NotZero(t, kld)
+
+			m, err := infer.New(src, infer.Options{Compute: infer.Int8})
+			require.NoError(t, err)
+			session, err := m.NewSession(40, gguf.F32)
+			require.NoError(t, err)
+			logits, err := session.Start(t.Context(), chunks[1][:20])
+			require.NoError(t, err)
+			for _, id := range chunks[1][20:] {
+				logits, err = session.Add(t.Context(), id)
+				require.NoError(t, err)
+			}
+			exact := logSoftmax(forward(t, src, infer.Options{}, chunks[1:], 39)[0][0])
+			for id, p := range logSoftmax(logits) {
+				require.InDelta(t, exact[id], p, 0.1, "token %d", id)
+			}
+		})
+	}
+}

@@ -30,6 +30,8 @@ func TestLockstepIsForwardForEachModel(t *testing.T) {
 		"dense":        func(*spec) {},
 		"mixture":      func(s *spec) { s.experts, s.used = 4, 2 },
 		"tied, biased": func(s *spec) { s.tied, s.biased = true, true },
+		"qwen2moe":     func(s *spec) { *s = s.of("qwen2moe") },
+		"deepseek":     func(s *spec) { *s = s.of("deepseek") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := small

@@ -88,16 +88,21 @@ type Model struct {
 
 // layer is one transformer block.
 type layer struct {
-	index      int
-	attnNorm   []float32 // width
-	q, k, v    matrix    // heads x head length rows of width
-	attnOutput matrix    // width rows of heads x value length
-	ffnNorm    []float32 // width
-	router     matrix    // experts x width; without rows in a dense layer
-	// One network per expert, or a single one in a dense layer: hidden rows of
-	// width, hidden rows of width, width rows of hidden.
-	gate, up, down []matrix
+	index        int
+	attnNorm     []float32 // width
+	q, k, v      matrix    // heads x head length rows of width
+	qNorm, kNorm []float32 // head length, or nil
+	attnOutput   matrix    // width rows of heads x value length
+	ffnNorm      []float32 // width
+	router       matrix    // experts x width; without rows in a dense layer
+	experts      []network // that the router chooses from
+	always       network   // of every token: a dense layer's only one, or the shared expert; without rows if there is none
+	alwaysGate   matrix    // 1 x width: the sigmoid of the product is the weight of always; without rows if that is 1
 }
+
+// network is a feed-forward network: hidden rows of width, hidden rows of width,
+// width rows of hidden.
+type network struct{ gate, up, down matrix }
 
 // prefetcher is a Source that can be told what is read next.
 type prefetcher interface {
@@ -117,8 +122,11 @@ func (l *layer) prefetch(src gguf.Source) {
 
 // matrices returns the large weights of the layer: all but the router.
 func (l *layer) matrices() []matrix {
-	matrices := []matrix{l.q, l.k, l.v, l.attnOutput}
-	return append(append(append(matrices, l.gate...), l.up...), l.down...)
+	all := []matrix{l.q, l.k, l.v, l.attnOutput}
+	for _, n := range append([]network{l.always}, l.experts...) {
+		all = append(all, n.gate, n.up, n.down)
+	}
+	return slices.DeleteFunc(all, func(w matrix) bool { return w.rows == 0 })
 }
 
 // matrix is a weight: rows of cols elements, within a tensor of the Source.
@@ -257,18 +265,38 @@ func (b *binder) biased(name string, rows, cols int) matrix {
 	return m
 }
 
-// experts finds the matrices that name.weight stacks.
-func (b *binder) experts(name string, n, rows, cols int) []matrix {
+// stack finds the matrices that name.weight stacks.
+func (b *binder) stack(name string, n, rows, cols int) []matrix {
 	i, ok := b.find(name+".weight", cols, rows, n)
 	if !ok {
 		b.need(name + ".weight")
-		return nil
 	}
 	stack := make([]matrix, n)
 	for e := range stack {
 		stack[e] = matrix{tensor: i, first: e * rows, rows: rows, cols: cols, form: b.compute.form(b.src.Tensors()[i].Type)}
 	}
 	return stack
+}
+
+// network finds the matrices of a network whose names end in suffix.
+func (b *binder) network(prefix, suffix string, width, hidden int) network {
+	return network{
+		gate: b.biased(prefix+"ffn_gate"+suffix, hidden, width),
+		up:   b.biased(prefix+"ffn_up"+suffix, hidden, width),
+		down: b.biased(prefix+"ffn_down"+suffix, width, hidden),
+	}
+}
+
+// experts finds the networks that three tensors stack.
+func (b *binder) experts(prefix string, n, width, hidden int) []network {
+	gate := b.stack(prefix+"ffn_gate_exps", n, hidden, width)
+	up := b.stack(prefix+"ffn_up_exps", n, hidden, width)
+	down := b.stack(prefix+"ffn_down_exps", n, width, hidden)
+	networks := make([]network, n)
+	for e := range networks {
+		networks[e] = network{gate[e], up[e], down[e]}
+	}
+	return networks
 }
 
 // bind finds every tensor of the graph and demands that there are no others: a
@@ -298,21 +326,22 @@ func (m *Model) bind() error {
 	m.ropeFactors = b.vector("rope_freqs.weight", m.keyLen/2)
 	m.layers = make([]layer, m.blocks)
 	for i := range m.layers {
-		m.layers[i] = m.bindLayer(b, fmt.Sprintf("blk.%d.", i))
-		m.layers[i].index = i
+		m.layers[i] = m.bindLayer(b, i)
 	}
 
 	if b.err != nil {
 		return b.err
 	}
 	if i := slices.Index(b.used, false); i >= 0 {
-		return fmt.Errorf("%w: tensor %q has no place in the graph of a llama model", gguf.ErrUnsupported, tensors[i].Name)
+		return fmt.Errorf("%w: tensor %q has no place in the graph of a %s model", gguf.ErrUnsupported, tensors[i].Name, m.name)
 	}
 	return b.missing
 }
 
-func (m *Model) bindLayer(b *binder, prefix string) layer {
+func (m *Model) bindLayer(b *binder, index int) layer {
+	prefix := fmt.Sprintf("blk.%d.", index)
 	l := layer{
+		index:      index,
 		attnNorm:   b.norm(prefix+"attn_norm.weight", m.width),
 		q:          b.biased(prefix+"attn_q", m.heads*m.keyLen, m.width),
 		k:          b.biased(prefix+"attn_k", m.kvHeads*m.keyLen, m.width),
@@ -320,16 +349,23 @@ func (m *Model) bindLayer(b *binder, prefix string) layer {
 		attnOutput: b.biased(prefix+"attn_output", m.width, m.heads*m.valueLen),
 		ffnNorm:    b.norm(prefix+"ffn_norm.weight", m.width),
 	}
-	if m.experts == 0 {
-		l.gate = []matrix{b.biased(prefix+"ffn_gate", m.hidden, m.width)}
-		l.up = []matrix{b.biased(prefix+"ffn_up", m.hidden, m.width)}
-		l.down = []matrix{b.biased(prefix+"ffn_down", m.width, m.hidden)}
+	if m.headNorm {
+		l.qNorm = b.norm(prefix+"attn_q_norm.weight", m.keyLen)
+		l.kNorm = b.norm(prefix+"attn_k_norm.weight", m.keyLen)
+	}
+	if m.experts == 0 || index < m.denseBlocks {
+		l.always = b.network(prefix, "", m.width, m.hidden)
 		return l
 	}
 	l.router = b.matrix(prefix+"ffn_gate_inp", m.experts, m.width)
 	l.router.form = float32s // a rounding could choose another expert
-	l.gate = b.experts(prefix+"ffn_gate_exps", m.experts, m.hidden, m.width)
-	l.up = b.experts(prefix+"ffn_up_exps", m.experts, m.hidden, m.width)
-	l.down = b.experts(prefix+"ffn_down_exps", m.experts, m.width, m.hidden)
+	l.experts = b.experts(prefix, m.experts, m.width, m.expertHidden)
+	if m.shared != noExpert {
+		l.always = b.network(prefix, "_shexp", m.width, m.sharedHidden)
+	}
+	if m.shared == gatedExpert {
+		l.alwaysGate = b.matrix(prefix+"ffn_gate_inp_shexp", 1, m.width)
+		l.alwaysGate.form = float32s
+	}
 	return l
 }

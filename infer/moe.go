@@ -13,13 +13,10 @@ type choice struct {
 	weight float32
 }
 
-// mixture adds the mixture of experts of layer l to the residual stream. Each
-// expert in turn multiplies all the tokens that chose it, so that its weights
-// are read once; a token's results are added in the order of the experts.
+// mixture adds the experts that the router of layer l chooses to the residual
+// stream. Each expert in turn multiplies all the tokens that chose it, so that its
+// weights are read once; a token's results are added in the order of the experts.
 func (p *pass) mixture(ctx context.Context, l *layer) error {
-	if err := p.normalize(ctx, l.ffnNorm); err != nil {
-		return err
-	}
 	choices, err := p.route(ctx, l)
 	if err != nil {
 		return err
@@ -35,22 +32,16 @@ func (p *pass) mixture(ctx context.Context, l *layer) error {
 		if len(rows) == 0 {
 			continue
 		}
-		if err := p.pack(ctx, p.normed, width, rows, l.gate[e], l.up[e]); err != nil {
-			return err
-		}
-		if err := p.swiGLU(ctx, len(rows), l.gate[e], l.up[e], l.down[e].form); err != nil {
+		if err := p.swiGLU(ctx, rows, l.experts[e]); err != nil {
 			return err
 		}
 		out := p.scratch[:len(rows)*width]
-		if err := p.product(ctx, out, len(rows), l.down[e], false); err != nil {
+		if err := p.product(ctx, out, len(rows), l.experts[e].down, false); err != nil {
 			return err
 		}
 		err := blocks(ctx, p.workers, len(rows), taskRows, func(first, end int) {
 			for i := first; i < end; i++ {
-				x, weight := p.x[rows[i]*width:][:width], weights[e][i]
-				for j, v := range out[i*width:][:width] {
-					x[j] += v * weight
-				}
+				kernel.AddScaled(p.x[rows[i]*width:][:width], out[i*width:][:width], weights[e][i])
 			}
 		})
 		if err != nil {
@@ -77,7 +68,7 @@ func (p *pass) route(ctx context.Context, l *layer) ([]choice, error) {
 	choices := make([]choice, p.tokens*used)
 	err := blocks(ctx, p.workers, p.tokens, taskRows, func(first, end int) {
 		for t := first; t < end; t++ {
-			choose(choices[t*used:][:used], logits[t*experts:][:experts])
+			p.m.choose(choices[t*used:][:used], logits[t*experts:][:experts])
 		}
 	})
 	if err == nil && p.m.router != nil {
@@ -90,12 +81,12 @@ func (p *pass) route(ctx context.Context, l *layer) ([]choice, error) {
 }
 
 // choose picks the len(best) experts of highest probability, of equals the one
-// with the lower index, and divides their probabilities by their sum. The
-// logits are overwritten.
-func choose(best []choice, logits []float32) {
+// with the lower index. Their weights are their probabilities, divided by the sum
+// of these or not, times the model's factor. The logits are overwritten.
+func (m *Model) choose(best []choice, logits []float32) {
 	const taken = -1
-	kernel.ExpSum(logits, 1) // probabilities but for a factor, which cancels
-	var total float32
+	total := kernel.ExpSum(logits, 1) // probabilities but for this factor
+	var chosen float32
 	for i := range best {
 		best[i].expert = -1
 		for e, v := range logits {
@@ -104,9 +95,12 @@ func choose(best []choice, logits []float32) {
 			}
 		}
 		logits[best[i].expert] = taken
-		total += best[i].weight
+		chosen += best[i].weight
+	}
+	if m.relative {
+		total = chosen
 	}
 	for i := range best {
-		best[i].weight /= total
+		best[i].weight = best[i].weight / total * float32(m.expertScale)
 	}
 }

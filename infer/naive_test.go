@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/cmplx"
 	"sort"
+	"strings"
 )
 
 // naive computes the logits at every position of a chunk in float64 and by the
@@ -35,9 +36,21 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 		}
 		return y
 	}
+	normHeads := func(name string, x []float64) {
+		if src.get(name) == nil {
+			return
+		}
+		for at := 0; at < len(x); at += s.keyLen {
+			copy(x[at:], norm(name, x[at:][:s.keyLen]))
+		}
+	}
 	rotate := func(x []float64, pos int) {
-		for i := 0; i < len(x); i += 2 {
-			pair := i % s.keyLen / 2
+		for n := range len(x) / 2 {
+			head, pair := n/(s.keyLen/2)*s.keyLen, n%(s.keyLen/2)
+			i, j := head+2*pair, head+2*pair+1
+			if strings.HasPrefix(s.arch, "qwen") {
+				i, j = head+pair, head+pair+s.keyLen/2
+			}
 			angle := float64(pos) * math.Pow(500, -2*float64(pair)/float64(s.keyLen))
 			if s.ropeScale > 0 {
 				angle /= float64(s.ropeScale)
@@ -45,8 +58,8 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 			if s.ropeFactors != nil {
 				angle /= float64(s.ropeFactors[pair])
 			}
-			z := complex(x[i], x[i+1]) * cmplx.Rect(1, angle)
-			x[i], x[i+1] = real(z), imag(z)
+			z := complex(x[i], x[j]) * cmplx.Rect(1, angle)
+			x[i], x[j] = real(z), imag(z)
 		}
 	}
 	softmax := func(x []float64) []float64 {
@@ -60,8 +73,8 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 		}
 		return y
 	}
-	network := func(p, suffix string, expert int, x []float64) []float64 {
-		gate, up := multiply(p+"ffn_gate"+suffix, expert, s.hidden, x), multiply(p+"ffn_up"+suffix, expert, s.hidden, x)
+	network := func(p, suffix string, expert, hidden int, x []float64) []float64 {
+		gate, up := multiply(p+"ffn_gate"+suffix, expert, hidden, x), multiply(p+"ffn_up"+suffix, expert, hidden, x)
 		for i, g := range gate {
 			up[i] *= g / (1 + math.Exp(-g))
 		}
@@ -85,6 +98,8 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 			h := norm(p+"attn_norm.weight", x)
 			q := multiply(p+"attn_q", 0, s.heads*s.keyLen, h)
 			k := multiply(p+"attn_k", 0, s.kvHeads*s.keyLen, h)
+			normHeads(p+"attn_q_norm.weight", q)
+			normHeads(p+"attn_k_norm.weight", k)
 			rotate(q, pos)
 			rotate(k, pos)
 			keys[layer] = append(keys[layer], k)
@@ -105,8 +120,8 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 			add(x, multiply(p+"attn_output", 0, s.width, out), 1)
 
 			h = norm(p+"ffn_norm.weight", x)
-			if s.experts == 0 {
-				add(x, network(p, "", 0, h), 1)
+			if s.experts == 0 || layer < s.denseBlocks {
+				add(x, network(p, "", 0, s.hidden, h), 1)
 				continue
 			}
 			probabilities := softmax(multiply(p+"ffn_gate_inp", 0, s.experts, h))
@@ -115,12 +130,29 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 				order[e] = e
 			}
 			sort.SliceStable(order, func(i, j int) bool { return probabilities[order[i]] > probabilities[order[j]] })
-			sum := 0.0
-			for _, e := range order[:s.used] {
-				sum += probabilities[e]
+			sum := 1.0
+			if s.arch != "qwen2moe" && s.arch != "deepseek" {
+				sum = 0
+				for _, e := range order[:s.used] {
+					sum += probabilities[e]
+				}
+			}
+			if s.expertScale != 0 {
+				sum /= float64(s.expertScale)
+			}
+			expertHidden := s.hidden
+			if s.expertHidden > 0 {
+				expertHidden = s.expertHidden
 			}
 			for _, e := range order[:s.used] {
-				add(x, network(p, "_exps", e, h), probabilities[e]/sum)
+				add(x, network(p, "_exps", e, expertHidden, h), probabilities[e]/sum)
+			}
+			switch s.arch {
+			case "deepseek":
+				add(x, network(p, "_shexp", 0, s.sharedHidden, h), 1)
+			case "qwen2moe":
+				gate := multiply(p+"ffn_gate_inp_shexp", 0, 1, h)[0]
+				add(x, network(p, "_shexp", 0, s.sharedHidden, h), 1/(1+math.Exp(-gate)))
 			}
 		}
 		h := norm("output_norm.weight", x)

@@ -31,6 +31,7 @@ type Session struct {
 	vectors [][]kernel.Vector8 // of products that are under way
 
 	x, normed, q, k, v, heads, gate, up, out, router, logits []float32
+	alwaysGate                                               [1]float32
 }
 
 // memory is what a layer keeps of the tokens: for each kv head the rows of all
@@ -72,8 +73,8 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 		q: make([]float32, m.heads*m.keyLen), k: make([]float32, m.kvHeads*m.keyLen), v: make([]float32, m.kvHeads*m.valueLen),
 		heads: make([]float32, m.heads*m.valueLen), router: make([]float32, m.experts), logits: make([]float32, m.Vocabulary()),
 	}
-	networks := max(1, m.expertsUsed)
-	s.gate, s.up, s.out = make([]float32, networks*m.hidden), make([]float32, networks*m.hidden), make([]float32, networks*m.width)
+	hidden := max(m.hidden, m.expertsUsed*m.expertHidden+m.sharedHidden)
+	s.gate, s.up, s.out = make([]float32, hidden), make([]float32, hidden), make([]float32, (m.expertsUsed+1)*m.width)
 	for i := range s.layers {
 		rows := int64(context * m.kvHeads)
 		s.layers[i] = memory{make([]byte, rows*cache.RowBytes(int64(m.keyLen))), make([]byte, rows*cache.RowBytes(int64(m.valueLen)))}
@@ -140,8 +141,8 @@ func (s *Session) layer(ctx context.Context, l *layer) error {
 	if err != nil {
 		return err
 	}
-	s.rotation.apply(s.q, s.tokens)
-	s.rotation.apply(s.k, s.tokens)
+	m.place(s.rotation, s.q, l.qNorm, s.tokens)
+	m.place(s.rotation, s.k, l.kNorm, s.tokens)
 	if err := s.remember(l.index, s.tokens, s.k, s.v); err != nil {
 		return err
 	}
@@ -154,36 +155,67 @@ func (s *Session) layer(ctx context.Context, l *layer) error {
 	kernel.AddScaled(s.x, s.out[:m.width], 1)
 
 	rmsNorm(s.normed, s.x, l.ffnNorm, m.epsilon)
-	if m.experts == 0 {
-		s.chosen = append(s.chosen[:0], choice{0, 1})
-	} else {
-		if err := s.multiply(vectorProduct{s.router, s.normed, l.router}); err != nil {
-			return err
-		}
-		choose(s.chosen, s.router)
-		slices.SortFunc(s.chosen, func(a, b choice) int { return a.expert - b.expert }) // as Forward adds them
+	networks, err := s.choose(l)
+	if err != nil {
+		return err
 	}
-	return s.feedForward(l)
+	return s.feedForward(networks)
 }
 
-// feedForward adds the networks that are chosen to the residual stream.
-func (s *Session) feedForward(l *layer) error {
-	m := s.m
+// weighted is a network with the factor of what it adds to the residual stream.
+type weighted struct {
+	network
+	weight float32
+}
+
+// choose returns the networks of layer l that the token goes through, in the
+// order in which Forward adds their results.
+func (s *Session) choose(l *layer) ([]weighted, error) {
+	var gates []vectorProduct
+	if l.router.rows > 0 {
+		gates = append(gates, vectorProduct{s.router, s.normed, l.router})
+	}
+	if l.alwaysGate.rows > 0 {
+		gates = append(gates, vectorProduct{s.alwaysGate[:], s.normed, l.alwaysGate})
+	}
+	if err := s.multiply(gates...); err != nil {
+		return nil, err
+	}
+	var networks []weighted
+	if l.router.rows > 0 {
+		s.m.choose(s.chosen, s.router)
+		slices.SortFunc(s.chosen, func(a, b choice) int { return a.expert - b.expert })
+		for _, c := range s.chosen {
+			networks = append(networks, weighted{l.experts[c.expert], c.weight})
+		}
+	}
+	if l.alwaysGate.rows > 0 {
+		networks = append(networks, weighted{l.always, sigmoid(s.alwaysGate[0])})
+	} else if l.always.gate.rows > 0 {
+		networks = append(networks, weighted{l.always, 1})
+	}
+	return networks, nil
+}
+
+// feedForward adds the results of some networks to the residual stream.
+func (s *Session) feedForward(networks []weighted) error {
 	var in, out []vectorProduct
-	for i, c := range s.chosen {
-		gate, up := s.gate[i*m.hidden:][:m.hidden], s.up[i*m.hidden:][:m.hidden]
-		in = append(in, vectorProduct{gate, s.normed, l.gate[c.expert]}, vectorProduct{up, s.normed, l.up[c.expert]})
-		out = append(out, vectorProduct{s.out[i*m.width:][:m.width], gate, l.down[c.expert]})
+	used := 0
+	for i, n := range networks {
+		gate, up := s.gate[used:][:n.gate.rows], s.up[used:][:n.up.rows]
+		used += len(gate)
+		in = append(in, vectorProduct{gate, s.normed, n.gate}, vectorProduct{up, s.normed, n.up})
+		out = append(out, vectorProduct{s.out[i*s.m.width:][:s.m.width], gate, n.down})
 	}
 	if err := s.multiply(in...); err != nil {
 		return err
 	}
-	kernel.SiLUMul(s.gate, s.up)
+	kernel.SiLUMul(s.gate[:used], s.up[:used])
 	if err := s.multiply(out...); err != nil {
 		return err
 	}
-	for i, c := range s.chosen {
-		kernel.AddScaled(s.x, out[i].dst, c.weight)
+	for i, n := range networks {
+		kernel.AddScaled(s.x, out[i].dst, n.weight)
 	}
 	return nil
 }

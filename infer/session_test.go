@@ -18,7 +18,10 @@ func TestSessionAgreesWithForward(t *testing.T) {
 	mixture.experts, mixture.used = 5, 2
 	biased := small
 	biased.biased = true
-	for name, s := range map[string]spec{"dense": small, "mixture": mixture, "biased": biased} {
+	for name, s := range map[string]spec{
+		"dense": small, "mixture": mixture, "biased": biased,
+		"qwen3": small.of("qwen3"), "qwen2moe": small.of("qwen2moe"), "deepseek": small.of("deepseek"),
+	} {
 		t.Run(name, func(t *testing.T) {
 			isatest.ForEach(t, func(t *testing.T) {
 				src, tokens := s.build(3), s.chunks(20)[0]

@@ -108,7 +108,11 @@ func generate(c *cli.Context, stops []string) error {
 		return err
 	}
 	room := c.Int("ctx")
-	if n, err := model.Metadata().Uint("llama.context_length"); err == nil {
+	arch, err := gguf.Value[string](model.Metadata(), "general.architecture")
+	if err != nil {
+		return err
+	}
+	if n, err := model.Metadata().Uint(arch + ".context_length"); err == nil {
 		room = min(room, int(n))
 	}
 	if g.session, err = engine.NewSession(room, cache); err != nil {
