@@ -1,12 +1,15 @@
 // Package tokenizer turns text into token ids and back, with the vocabulary
 // that a model's metadata carries.
 //
-// It knows one kind of vocabulary, that of SentencePiece's BPE as Llama and
-// Mistral use it (tokenizer.ggml.model "llama"): the characters of a text are
-// merged pairwise, the pair whose piece has the best score first and the
-// leftmost among equals, until no neighbours form a piece; characters that are
-// in no piece become byte tokens, or the unknown token where the vocabulary has
-// no bytes. Other vocabularies are refused with [gguf.ErrUnsupported].
+// It knows two kinds of vocabularies, by tokenizer.ggml.model. Others are refused
+// with [gguf.ErrUnsupported].
+//
+// # SentencePiece's BPE ("llama")
+//
+// As Llama 2 and Mistral use it: the characters of a text are merged pairwise,
+// the pair whose piece has the best score first and the leftmost among equals,
+// until no neighbours form a piece; characters that are in no piece become byte
+// tokens, or the unknown token where the vocabulary has no bytes.
 //
 // Ids are those of llama.cpp (llama-vocab.cpp, the SPM session), which on
 // ordinary text are those of SentencePiece and of transformers' legacy Llama
@@ -17,8 +20,27 @@
 // where llama.cpp ignores the request. Bytes that are not UTF-8 are encoded as
 // llama.cpp does, which may not decode to the same bytes.
 //
-// Encoding takes time proportional to the text, but for words (a word is a run
-// of spaces and what follows up to the next space), which take n log n. Memory
+// # Byte-level BPE ("gpt2")
+//
+// As GPT-2, Llama 3, Qwen and DeepSeek use it: a text is cut into words, each word
+// into bytes, and neighbours within a word are merged in the order of the
+// vocabulary's list of merges. tokenizer.ggml.pre says how words are cut:
+//
+//	gpt-2         GPT-2's way
+//	llama-bpe     Llama 3's; words that are tokens are not looked into
+//	qwen2         Qwen's, with each digit a word
+//	deepseek-llm  that of DeepSeek LLM and DeepSeek-MoE
+//
+// Ids are those of Hugging Face's tokenizers: digits are cut off one by one for
+// deepseek-llm, where llama.cpp keeps them together, and a contraction may end in a
+// long s. Letters and digits are those of the Unicode version of Go's package
+// unicode. Text is brought into normal form C where the vocabulary asks for it;
+// otherwise Decode gives it back, bytes that are not UTF-8 included.
+//
+// # Cost
+//
+// Encoding takes time proportional to the text, but for words (in SentencePiece a
+// run of spaces and what follows up to the next space), which take n log n. Memory
 // beside the result is a copy of the text and less than 200 bytes per character
 // of the longest word. A [Tokenizer] does not change and may be used
 // concurrently.

@@ -4,14 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
-
-// space is how pieces spell a space: U+2581, lower one eighth block.
-const space = "▁"
 
 // none stands for a token that the vocabulary does not have.
 const none int32 = -1
@@ -19,19 +14,23 @@ const none int32 = -1
 // Tokenizer is a vocabulary made ready for encoding and decoding.
 type Tokenizer struct {
 	pieces []string
-	scores []float32
 	types  []gguf.TokenType
-
-	mergeable map[string]int32 // pieces that text can become
-	longest   int              // bytes in the longest of them
-	bytes     [256]int32       // byte tokens
-	hasBytes  bool             // there is one for every byte
-	wordwise  bool             // no mergeable piece has a space after something else
+	vocab  vocabulary
 
 	bos, eos, unk  int32
 	addBOS, addEOS bool
-	addSpacePrefix bool
 	always, parsed *specials // what Encode looks for in text, without and with ParseSpecial
+}
+
+// vocabulary is what kinds of vocabularies differ in.
+type vocabulary interface {
+	// encode appends the ids of text without special tokens.
+	encode(ids []int32, text string) []int32
+	// appendBytes appends the bytes that a token stands for, which is not
+	// control, unknown or user-defined.
+	appendBytes(dst []byte, id int32) []byte
+	// spacePrefix reports whether encode puts a space before the text.
+	spacePrefix() bool
 }
 
 // Options says what Encode does with special tokens.
@@ -60,48 +59,52 @@ func New(meta *gguf.Metadata) (*Tokenizer, error) {
 }
 
 func newTokenizer(meta *gguf.Metadata) (*Tokenizer, error) {
-	if err := checkKind(meta); err != nil {
+	model, err := gguf.Value[string](meta, "tokenizer.ggml.model")
+	if err != nil {
 		return nil, err
 	}
 	t := &Tokenizer{}
+	fallback, ok := defaults[model]
+	if !ok {
+		return nil, fmt.Errorf("%w: tokenizer.ggml.model is %q, only \"llama\" and \"gpt2\" are known", gguf.ErrUnsupported, model)
+	}
 	if err := t.loadPieces(meta); err != nil {
 		return nil, err
 	}
-	if err := t.loadSpecial(meta); err != nil {
+	if err := t.loadSpecialIDs(meta, fallback); err != nil {
 		return nil, err
 	}
-	return t, t.index()
+	if err := t.index(); err != nil {
+		return nil, err
+	}
+	addBOS := true
+	if model == "llama" {
+		t.vocab, err = newSentencePiece(t, meta)
+	} else {
+		var b *byteLevel
+		if b, err = newByteLevel(t, meta); err == nil {
+			t.vocab, addBOS = b, b.preTokenizer.addBOS
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, t.loadAdded(meta, addBOS)
 }
 
-// checkKind reports why the vocabulary is not one of SentencePiece's BPE
-// without normalization.
-func checkKind(meta *gguf.Metadata) error {
-	model, err := gguf.Value[string](meta, "tokenizer.ggml.model")
-	if err != nil {
-		return err
-	}
-	if model != "llama" {
-		return fmt.Errorf("%w: tokenizer.ggml.model is %q, only \"llama\" is known", gguf.ErrUnsupported, model)
-	}
-	if _, ok := meta.Get("tokenizer.ggml.precompiled_charsmap"); ok {
-		return fmt.Errorf("%w: tokenizer.ggml.precompiled_charsmap asks for normalized text", gguf.ErrUnsupported)
-	}
-	remove, err := valueOr(meta, "tokenizer.ggml.remove_extra_whitespaces", false)
-	if err != nil {
-		return err
-	}
-	if remove {
-		return fmt.Errorf("%w: tokenizer.ggml.remove_extra_whitespaces asks for normalized text", gguf.ErrUnsupported)
-	}
-	return nil
+// specialIDs are the ids of tokens with roles.
+type specialIDs struct{ bos, eos, unk int32 }
+
+// defaults has the special ids of each tokenizer.ggml.model, where the metadata
+// does not give them.
+var defaults = map[string]specialIDs{
+	"llama": {bos: 1, eos: 2, unk: 0},
+	"gpt2":  {none, none, none},
 }
 
 func (t *Tokenizer) loadPieces(meta *gguf.Metadata) error {
 	var err error
 	if t.pieces, err = gguf.Value[[]string](meta, "tokenizer.ggml.tokens"); err != nil {
-		return err
-	}
-	if t.scores, err = gguf.Value[[]float32](meta, "tokenizer.ggml.scores"); err != nil {
 		return err
 	}
 	types, err := gguf.Value[[]int32](meta, "tokenizer.ggml.token_type")
@@ -112,8 +115,8 @@ func (t *Tokenizer) loadPieces(meta *gguf.Metadata) error {
 	if n == 0 || n > math.MaxInt32 {
 		return fmt.Errorf("%w: tokenizer.ggml.tokens has %d tokens", gguf.ErrCorrupt, n)
 	}
-	if len(t.scores) != n || len(types) != n {
-		return fmt.Errorf("%w: %d tokens have %d scores and %d types", gguf.ErrCorrupt, n, len(t.scores), len(types))
+	if len(types) != n {
+		return fmt.Errorf("%w: %d tokens have %d types", gguf.ErrCorrupt, n, len(types))
 	}
 	t.types = make([]gguf.TokenType, n)
 	for id, typ := range types {
@@ -121,22 +124,19 @@ func (t *Tokenizer) loadPieces(meta *gguf.Metadata) error {
 		if t.types[id] < gguf.TokenNormal || t.types[id] > gguf.TokenByte {
 			return fmt.Errorf("%w: token %d %q has unknown type %d", gguf.ErrCorrupt, id, t.pieces[id], typ)
 		}
-		if math.IsNaN(float64(t.scores[id])) {
-			return fmt.Errorf("%w: token %d %q has score NaN", gguf.ErrCorrupt, id, t.pieces[id])
-		}
 	}
 	return nil
 }
 
-func (t *Tokenizer) loadSpecial(meta *gguf.Metadata) error {
+func (t *Tokenizer) loadSpecialIDs(meta *gguf.Metadata, fallback specialIDs) error {
 	for _, special := range []struct {
 		key      string
 		fallback int32
 		id       *int32
 	}{
-		{"tokenizer.ggml.bos_token_id", 1, &t.bos},
-		{"tokenizer.ggml.eos_token_id", 2, &t.eos},
-		{"tokenizer.ggml.unknown_token_id", 0, &t.unk},
+		{"tokenizer.ggml.bos_token_id", fallback.bos, &t.bos},
+		{"tokenizer.ggml.eos_token_id", fallback.eos, &t.eos},
+		{"tokenizer.ggml.unknown_token_id", fallback.unk, &t.unk},
 	} {
 		id, err := meta.Uint(special.key)
 		switch {
@@ -153,14 +153,16 @@ func (t *Tokenizer) loadSpecial(meta *gguf.Metadata) error {
 			*special.id = int32(id)
 		}
 	}
+	return nil
+}
+
+// loadAdded finds out what is added to a text.
+func (t *Tokenizer) loadAdded(meta *gguf.Metadata, addBOS bool) error {
 	var err error
-	if t.addBOS, err = valueOr(meta, "tokenizer.ggml.add_bos_token", true); err != nil {
+	if t.addBOS, err = valueOr(meta, "tokenizer.ggml.add_bos_token", addBOS); err != nil {
 		return err
 	}
 	if t.addEOS, err = valueOr(meta, "tokenizer.ggml.add_eos_token", false); err != nil {
-		return err
-	}
-	if t.addSpacePrefix, err = valueOr(meta, "tokenizer.ggml.add_space_prefix", true); err != nil {
 		return err
 	}
 	if t.addBOS && t.bos == none {
@@ -172,14 +174,9 @@ func (t *Tokenizer) loadSpecial(meta *gguf.Metadata) error {
 	return nil
 }
 
-// index prepares what Encode looks things up in.
+// index prepares what Encode looks special tokens up in.
 func (t *Tokenizer) index() error {
-	t.mergeable = make(map[string]int32, len(t.pieces))
 	var always, parsed []special
-	t.wordwise = true
-	for i := range t.bytes {
-		t.bytes[i] = none
-	}
 	seen := make(map[string]int32, len(t.pieces))
 	for i, piece := range t.pieces {
 		id := int32(i)
@@ -190,47 +187,16 @@ func (t *Tokenizer) index() error {
 			return fmt.Errorf("%w: tokens %d and %d are both %q", gguf.ErrCorrupt, other, id, piece)
 		}
 		seen[piece] = id
-
 		switch t.types[id] {
-		case gguf.TokenByte:
-			b, err := parseByte(piece)
-			if err != nil {
-				return fmt.Errorf("%w: token %d: %w", gguf.ErrCorrupt, id, err)
-			}
-			t.bytes[b] = id
 		case gguf.TokenControl, gguf.TokenUnknown:
 			parsed = append(parsed, special{piece, id})
 		case gguf.TokenUserDefined:
 			always = append(always, special{piece, id})
 			parsed = append(parsed, special{piece, id})
-			fallthrough
-		case gguf.TokenNormal, gguf.TokenUnused:
-			t.mergeable[piece] = id
-			t.longest = max(t.longest, len(piece))
-			if strings.Contains(strings.TrimLeft(piece, space), space) {
-				t.wordwise = false
-			}
 		}
 	}
 	t.always, t.parsed = newSpecials(always), newSpecials(parsed)
-	t.hasBytes = true
-	for _, id := range t.bytes {
-		t.hasBytes = t.hasBytes && id != none
-	}
-	if !t.hasBytes && t.unk == none {
-		return fmt.Errorf("%w: there is neither a token for every byte nor an unknown token", gguf.ErrCorrupt)
-	}
 	return nil
-}
-
-// parseByte returns the byte that the piece of a byte token stands for.
-func parseByte(piece string) (byte, error) {
-	if len(piece) == len("<0x00>") && strings.HasPrefix(piece, "<0x") && strings.HasSuffix(piece, ">") {
-		if b, err := strconv.ParseUint(piece[3:5], 16, 8); err == nil {
-			return byte(b), nil
-		}
-	}
-	return 0, fmt.Errorf("byte token %q is not spelled like <0x0A>", piece)
 }
 
 // valueOr returns the value of key, or fallback if there is none.
@@ -265,20 +231,13 @@ func (t *Tokenizer) Piece(id int32) string { return t.pieces[id] }
 // before a word included; nothing for control and unknown tokens. It panics if
 // there is no such id.
 func (t *Tokenizer) AppendBytes(dst []byte, id int32) []byte {
-	piece := t.pieces[id]
 	switch t.types[id] {
 	case gguf.TokenControl, gguf.TokenUnknown:
 		return dst
-	case gguf.TokenByte:
-		b, err := parseByte(piece)
-		if err != nil {
-			panic(err) // New has parsed it
-		}
-		return append(dst, b)
 	case gguf.TokenUserDefined:
-		return append(dst, piece...)
+		return append(dst, t.pieces[id]...)
 	}
-	return append(dst, strings.ReplaceAll(piece, space, " ")...)
+	return t.vocab.appendBytes(dst, id)
 }
 
 // Decode returns the text that Encode made ids of: control and unknown tokens
@@ -296,7 +255,7 @@ func (t *Tokenizer) Decode(ids []int32) string {
 			first = true
 			continue
 		case gguf.TokenNormal, gguf.TokenUnused:
-			if first && t.addSpacePrefix && len(text) > start && text[start] == ' ' {
+			if first && t.vocab.spacePrefix() && len(text) > start && text[start] == ' ' {
 				text = append(text[:start], text[start+1:]...)
 			}
 		}
@@ -305,12 +264,12 @@ func (t *Tokenizer) Decode(ids []int32) string {
 	return string(text)
 }
 
-// Encode returns the token ids of text. Bytes that are not UTF-8 become byte
-// tokens, as llama.cpp cuts them.
+// Encode returns the token ids of text. Bytes that are not UTF-8 become tokens of
+// bytes, where the vocabulary has such tokens.
 func (t *Tokenizer) Encode(text string, opts Options) []int32 {
-	m := merger{Tokenizer: t}
+	var ids []int32
 	if opts.AddSpecial && t.addBOS {
-		m.ids = append(m.ids, t.bos)
+		ids = append(ids, t.bos)
 	}
 	specials := t.always
 	if opts.ParseSpecial {
@@ -318,13 +277,12 @@ func (t *Tokenizer) Encode(text string, opts Options) []int32 {
 	}
 	start := 0
 	for _, s := range specials.find(text) {
-		m.encode(text[start:s.start])
-		m.ids = append(m.ids, s.id)
+		ids = append(t.vocab.encode(ids, text[start:s.start]), s.id)
 		start = s.end
 	}
-	m.encode(text[start:])
+	ids = t.vocab.encode(ids, text[start:])
 	if opts.AddSpecial && t.addEOS {
-		m.ids = append(m.ids, t.eos)
+		ids = append(ids, t.eos)
 	}
-	return m.ids
+	return ids
 }

@@ -1,0 +1,64 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSplit compares with the words of Hugging Face's pre-tokenizers.
+func TestSplit(t *testing.T) {
+	var golden struct {
+		Cases []struct {
+			Text  string
+			Words map[string][]int // bytes in each word, by pre-tokenizer
+		}
+	}
+	data, err := os.ReadFile("testdata/bytelevel.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &golden))
+	require.NotEmpty(t, golden.Cases)
+	for _, c := range golden.Cases {
+		require.Len(t, c.Words, 4)
+		for name, want := range c.Words {
+			p, err := findPreTokenizer(name)
+			require.NoError(t, err)
+			got := []int{}
+			p.split(c.Text, func(word string) { got = append(got, len(word)) })
+			require.Equal(t, want, got, "%s: %q", name, c.Text)
+		}
+	}
+}
+
+// Long runs do not take quadratic time, in which this test would not end.
+func TestSplitLongRuns(t *testing.T) {
+	for name, p := range preTokenizers {
+		for _, unit := range []string{" ", "\n", "\r\n ", "a", "1", "'", "!", "\xff", "한", "\u3000", " é"} {
+			text := strings.Repeat(unit, 1<<17/len(unit))
+			for _, text := range []string{text, text + "ж", text + "!"} {
+				n := 0
+				p.split(text, func(word string) { n += len(word) })
+				require.Equal(t, len(text), n, "%s: %q", name, unit)
+			}
+		}
+	}
+}
+
+func FuzzSplit(f *testing.F) {
+	for _, text := range []string{"", "I'll 'LL 1234\r\n\n  x", " \u3000。\xff\xfe !", "한국어 x  ", "\u00a0\u0085a"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for name, p := range preTokenizers {
+			var joined strings.Builder
+			p.split(text, func(word string) {
+				require.NotEmpty(t, word, name)
+				joined.WriteString(word)
+			})
+			require.Equal(t, text, joined.String(), name)
+		}
+	})
+}
