@@ -159,7 +159,15 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	choice, err := run.choose(limits, c.Int("ctx"), views, func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) })
+	candidates, memory, err := run.candidates(views, c.Int("ctx"))
+	if err != nil {
+		return err
+	}
+	made, err := choose.Run(limits, memory, candidates, func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) })
+	if err != nil && !errors.Is(err, choose.ErrNone) {
+		return err
+	}
+	choice := report.newChoice(made, c.Int("ctx"))
 	if errors.Is(err, choose.ErrNone) && !c.Bool("json") {
 		choice.table(c.App.Writer).Render()
 	}
@@ -219,29 +227,26 @@ func chooseFileTypes(c *cli.Context, base gguf.Source, importance *imatrix.Matri
 	return possible, nil
 }
 
-// choose chooses between views of the base, and reports on those that were measured
-// from large to small. If nothing can be chosen, the error wraps choose.ErrNone, and
-// the report has the reasons.
-func (r *driftRun) choose(limits choose.Limits, context int, views []drift.Candidate, measure func([]drift.Candidate) ([]drift.Result, error)) (*choiceReport, error) {
+// candidates returns the views with their sizes, and what it takes to run them with
+// a context of so many tokens.
+func (r *driftRun) candidates(views []drift.Candidate, context int) ([]choose.Candidate, choose.Memory, error) {
 	model, err := infer.New(r.base, r.options.Engine)
 	if err != nil {
-		return nil, err
+		return nil, choose.Memory{}, err
 	}
 	var candidates []choose.Candidate
 	for _, view := range views {
 		_, size, err := gguf.Layout(view.Source)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", view.Name, err)
+			return nil, choose.Memory{}, fmt.Errorf("%s: %w", view.Name, err)
 		}
 		candidates = append(candidates, choose.Candidate{Candidate: view, Bytes: size})
 	}
-	choice, err := choose.Run(limits, choose.NewMemory(model.Shape(), context), candidates, measure)
-	if choice == nil {
-		return nil, err
-	}
-	return r.report.newChoice(choice, context), err
+	return candidates, choose.NewMemory(model.Shape(), context), nil
 }
 
+// newChoice reports on a choice, and sorts what was measured from large to small. If
+// nothing was chosen, only the reasons are there.
 func (r *driftReport) newChoice(choice *choose.Choice, context int) *choiceReport {
 	report := &choiceReport{
 		Model: r.Model, Ctx: context, CacheBytes: choice.Memory.Cache, ComputeBytes: choice.Memory.Compute,

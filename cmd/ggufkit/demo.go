@@ -2,50 +2,46 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/choose"
+	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/quant"
-	"github.com/ggufkit/ggufkit/quant/recipe"
 	"github.com/ggufkit/ggufkit/testdata"
 )
 
 func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "convert, quantize and measure the small mixture of experts that comes with the program",
-		Description: "Does with a trained 4-expert Mixtral of 10.6 M parameters what the other commands do with yours,\n" +
+		Usage: "merge, convert, measure and choose, with the small models that come with the program",
+		Description: "Makes a trained 4-expert Mixtral of 10.6 M parameters of the models that it was merged of, measures what\n" +
+			"ten types cost it, chooses one, and writes a report: what the other commands do with your models,\n" +
 			"in a temporary folder, in less than two minutes on two cores.",
 		Flags:  append(append([]cli.Flag{threadsFlag()}, progressFlags()...), jsonFlag()),
 		Action: demo,
 	}
 }
 
-// demoTypes are what the demo quantizes to, a choice over the range of sizes.
-var demoTypes = []recipe.FileType{recipe.Q8_0, recipe.Q6_K, recipe.Q5_K_M, recipe.Q4_K_M, recipe.Q3_K_M, recipe.Q2_K}
+// demoTypes are what the demo chooses from.
+const demoTypes = "Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_M,IQ3_S,Q2_K"
 
-// demoReport is the outcome for one file.
+// demoMaxKLD is how close to the original the choice has to be.
+const demoMaxKLD = 0.01
+
+// demoReport is the choice, and where everything is.
 type demoReport struct {
-	Type      string  `json:"type"`
-	File      string  `json:"file"`
-	FileBytes int64   `json:"file_bytes"`
-	BPW       float64 `json:"bpw"`
-	PPL       float64 `json:"ppl"`
-	PPLError  float64 `json:"ppl_error"`
-	// Delta is the perplexity less that of the original, with the standard
-	// error of the paired difference: both saw the same tokens.
-	Delta      float64 `json:"ppl_delta"`
-	DeltaError float64 `json:"ppl_delta_error"`
+	*choiceReport
+	Dir    string `json:"dir"`
+	File   string `json:"file"`
+	Report string `json:"report"`
 }
 
 func demo(c *cli.Context) error {
@@ -65,113 +61,96 @@ func demo(c *cli.Context) error {
 	if err := testdata.WriteBeyonder(dir); err != nil {
 		return err
 	}
-	source := filepath.Join(dir, "moe.yaml")
-	text, err := demoText()
-	if err != nil {
-		return err
-	}
-	say("recipe:     %s", source)
-
-	checkpoint, err := convert.OpenRecipe(c.Context, source, mergeOptions(c), convert.Options{})
-	if err != nil {
-		return err
-	}
-	defer checkpoint.Close()
+	recipePath := filepath.Join(dir, "moe.yaml")
+	say("recipe: %s", recipePath)
 	original := filepath.Join(dir, "moe-BF16.gguf")
-	if _, err := gguf.Write(c.Context, original, checkpoint, gguf.WriteOptions{Threads: c.Int("threads")}); err != nil {
+	if err := demoConvert(c, recipePath, original); err != nil {
 		return err
 	}
 	say("merged and converted: %s", original)
-	base, baseResult, err := demoScore(c, original, text)
+
+	base, err := gguf.Open(original)
 	if err != nil {
 		return err
 	}
-	reports := []demoReport{base}
-	for _, fileType := range demoTypes {
-		path := filepath.Join(dir, "moe-"+fileType.String()+".gguf")
-		if err := demoQuantize(c, original, path, fileType); err != nil {
-			return err
-		}
-		say("quantized:  %s", path)
-		report, result, err := demoScore(c, path, text)
-		if err != nil {
-			return err
-		}
-		report.Delta, report.DeltaError, err = perplexity.Difference(result, baseResult)
-		if err != nil {
-			return err
-		}
-		reports = append(reports, report)
+	defer base.Close()
+	texts, err := demoTexts(dir)
+	if err != nil {
+		return err
+	}
+	types, err := parseFileTypes(c, demoTypes)
+	if err != nil {
+		return err
+	}
+	views, err := driftViews(c, base, types, nil)
+	if err != nil {
+		return err
+	}
+	report := driftReport{Model: original, Ctx: perplexity.DefaultCtx, Compute: infer.Exact.String()}
+	choice, err := report.demoChoice(c, base, views, texts)
+	if err != nil {
+		return err
+	}
+	chosen := filepath.Join(dir, "moe-"+choice.Chosen.Name+".gguf")
+	at := slices.IndexFunc(views, func(v drift.Candidate) bool { return v.Name == choice.Chosen.Name })
+	if _, err := gguf.Write(c.Context, chosen, views[at].Source, gguf.WriteOptions{Threads: c.Int("threads")}); err != nil {
+		return err
+	}
+	say("quantized: %s", chosen)
+	page, err := report.page()
+	if err != nil {
+		return err
+	}
+	pagePath := filepath.Join(dir, "report.html")
+	if err := writeWhole(pagePath, page); err != nil {
+		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c, reports)
+		return printJSON(c, demoReport{choice, dir, chosen, pagePath})
 	}
-	printDemo(c, reports)
-	fmt.Fprintf(c.App.Writer, "\nPerplexity of %d tokens of held-out text; lower is better. The files are in\n%s\nDone in %.0f s.\n",
-		baseResult.ScoredTokens, dir, time.Since(start).Seconds())
+	report.print(c.App.Writer)
+	fmt.Fprintf(c.App.Writer, "\nThe report, with charts:\n%s\nDone in %.0f s.\n", pagePath, time.Since(start).Seconds())
 	return nil
 }
 
-// demoText is held-out text of all domains.
-func demoText() (string, error) {
-	names, err := fs.Glob(testdata.Texts, "*.txt")
-	if err != nil {
-		return "", err
-	}
-	var text strings.Builder
-	for _, name := range names {
-		data, err := fs.ReadFile(testdata.Texts, name)
-		if err != nil {
-			return "", err
-		}
-		text.Write(data)
-	}
-	return text.String(), nil
-}
-
-func demoQuantize(c *cli.Context, from, to string, fileType recipe.FileType) error {
-	f, err := gguf.Open(from)
+// demoConvert merges the models of a recipe into a GGUF file.
+func demoConvert(c *cli.Context, from, to string) error {
+	merged, err := convert.OpenRecipe(c.Context, from, mergeOptions(c), convert.Options{})
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	view, err := quant.NewView(f, fileType, quant.ViewOptions{})
-	if err != nil {
-		return err
-	}
-	_, err = gguf.Write(c.Context, to, view, gguf.WriteOptions{Threads: c.Int("threads")})
+	defer merged.Close()
+	_, err = gguf.Write(c.Context, to, merged, gguf.WriteOptions{Threads: c.Int("threads")})
 	return err
 }
 
-func demoScore(c *cli.Context, path, text string) (demoReport, perplexity.Result, error) {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return demoReport{}, perplexity.Result{}, err
+// demoTexts writes held-out texts of several domains below dir.
+func demoTexts(dir string) ([]string, error) {
+	dir = filepath.Join(dir, "texts")
+	if err := os.CopyFS(dir, testdata.Texts); err != nil {
+		return nil, err
 	}
-	defer f.Close()
-	result, _, err := score(c, f, text, infer.Options{}, perplexity.Options{}, "scoring")
-	if err != nil {
-		return demoReport{}, perplexity.Result{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return demoReport{
-		Type:      fileTypeName(f),
-		File:      path,
-		FileBytes: f.Size(),
-		BPW:       bitsPerWeight(f),
-		PPL:       result.PPL,
-		PPLError:  result.PPLError,
-	}, result, nil
+	return filepath.Glob(filepath.Join(dir, "*.txt"))
 }
 
-func printDemo(c *cli.Context, reports []demoReport) {
-	columns := []string{"type", "size", "bits per weight", "perplexity", "difference to the original"}
-	t := newTable(c.App.Writer, columns, columns[1:]...)
-	for i, r := range reports {
-		difference := ""
-		if i > 0 {
-			difference = fmt.Sprintf("%+.4f ± %.4f", r.Delta, r.DeltaError)
-		}
-		t.AppendRow(table.Row{r.Type, bytesText(r.FileBytes), fmt.Sprintf("%.2f", r.BPW), fmt.Sprintf("%.3f ± %.3f", r.PPL, r.PPLError), difference})
+// demoChoice measures all views and chooses between them.
+func (r *driftReport) demoChoice(c *cli.Context, base gguf.Source, views []drift.Candidate, texts []string) (*choiceReport, error) {
+	run, err := newDriftRun(c, r, base, texts, infer.Exact)
+	if err != nil {
+		return nil, err
 	}
-	t.Render()
+	candidates, memory, err := run.candidates(views, defaultContext)
+	if err != nil {
+		return nil, err
+	}
+	results, err := run.measure(c, views)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := choose.Decide(choose.Limits{MaxKLD: demoMaxKLD}, memory, candidates, results)
+	if err != nil {
+		return nil, err
+	}
+	r.choice = r.newChoice(choice, defaultContext)
+	return r.choice, nil
 }

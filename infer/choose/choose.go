@@ -77,14 +77,7 @@ type Choice struct {
 // none keeps to the limits, the error wraps ErrNone and says which is the nearest,
 // and the Choice has all but the choice itself.
 func Run(limits Limits, memory Memory, candidates []Candidate, measure func([]drift.Candidate) ([]drift.Result, error)) (*Choice, error) {
-	c := &Choice{Limits: limits, Memory: memory, Chosen: -1, RunnerUp: -1}
-	if len(candidates) == 0 {
-		return c, fmt.Errorf("%w: there are no candidates", ErrNone)
-	}
-	for _, candidate := range candidates {
-		c.Considered = append(c.Considered, Considered{Candidate: candidate, Needs: candidate.Bytes + memory.Cache + memory.Compute})
-	}
-	slices.SortStableFunc(c.Considered, func(a, b Considered) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	c := newChoice(limits, memory, candidates, nil)
 	for next := c.next(); len(next) > 0; next = c.next() {
 		var models []drift.Candidate
 		for _, i := range next {
@@ -99,6 +92,28 @@ func Run(limits Limits, memory Memory, candidates []Candidate, measure func([]dr
 		}
 	}
 	return c, c.decide()
+}
+
+// Decide chooses between candidates that were all measured. Errors are those of
+// Run.
+func Decide(limits Limits, memory Memory, candidates []Candidate, results []drift.Result) (*Choice, error) {
+	c := newChoice(limits, memory, candidates, results)
+	return c, c.decide()
+}
+
+// newChoice returns what is to be decided. results are nil or those of all
+// candidates.
+func newChoice(limits Limits, memory Memory, candidates []Candidate, results []drift.Result) *Choice {
+	c := &Choice{Limits: limits, Memory: memory, Chosen: -1, RunnerUp: -1}
+	for i, candidate := range candidates {
+		considered := Considered{Candidate: candidate, Needs: candidate.Bytes + memory.Cache + memory.Compute}
+		if results != nil {
+			considered.Result = &results[i]
+		}
+		c.Considered = append(c.Considered, considered)
+	}
+	slices.SortStableFunc(c.Considered, func(a, b Considered) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return c
 }
 
 // fits reports whether a candidate fits into memory.
@@ -169,18 +184,24 @@ func (c *Choice) next() []int {
 	}
 	// Those between the smallest that is good enough and the next smaller one
 	// that was measured.
-	good, after := len(fitting)-1, len(fitting)
-	for good >= 0 && !(c.measured(fitting[good]) && c.goodEnough(fitting[good])) {
-		if c.measured(fitting[good]) {
-			after = good
+	after := len(fitting)
+	for i, candidate := range slices.Backward(fitting) {
+		if !c.measured(candidate) {
+			continue
 		}
-		good--
+		if c.goodEnough(candidate) {
+			return fitting[i+1 : after]
+		}
+		after = i
 	}
-	return fitting[good+1 : after]
+	return fitting[:after]
 }
 
 // decide makes the choice of what was measured.
 func (c *Choice) decide() error {
+	if len(c.Considered) == 0 {
+		return fmt.Errorf("%w: there are no candidates", ErrNone)
+	}
 	fitting := c.fitting()
 	if len(fitting) == 0 {
 		return c.none("none of %d candidates fits into %s", len(c.Considered), humanize.IBytes(uint64(c.Fit)))

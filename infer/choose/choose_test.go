@@ -193,6 +193,23 @@ func TestMeasuringFewIsEnough(t *testing.T) {
 	}
 }
 
+func TestDecideBetweenAll(t *testing.T) {
+	models := []model{{90, 0.01, 0}, {80, 0.02, 0}, {70, 0.03, 0}, {60, 0.2, 0}}
+	var candidates []choose.Candidate
+	var results []drift.Result
+	for _, i := range []int{2, 0, 3, 1} {
+		name := string(rune('a' + i))
+		candidates = append(candidates, choose.Candidate{Candidate: drift.Candidate{Name: name}, Bytes: models[i].bytes})
+		results = append(results, models[i].result(name))
+	}
+	choice, err := choose.Decide(choose.Limits{MaxKLD: 0.05}, choose.Memory{}, candidates, results)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a: good enough, but larger than c", "b: good enough, but larger than c", "c: chosen: the smallest that is good enough", "d: KL 0.20000 > 0.05"}, reasons(choice))
+	require.Equal(t, 3, choice.RunnerUp)
+	_, err = choose.Decide(choose.Limits{Fit: 50}, choose.Memory{}, candidates, results)
+	require.ErrorIs(t, err, choose.ErrNone)
+}
+
 func TestErrorsOfMeasuringEndIt(t *testing.T) {
 	broken := errors.New("broken")
 	_, err := choose.Run(choose.Limits{Fit: 10}, choose.Memory{}, []choose.Candidate{{Bytes: 5}}, func([]drift.Candidate) ([]drift.Result, error) { return nil, broken })
