@@ -5,8 +5,7 @@ package infer
 type Shape struct {
 	Layers           int
 	Width            int // of the residual stream
-	Hidden           int // width of the feed-forward network, or of one expert
-	Experts          int // feed-forward networks that a token passes in a layer
+	Hidden           int // width of the feed-forward network, or of all experts of a token together
 	Heads            int
 	KVHeads          int
 	KeyLen, ValueLen int // elements of a key or value head
@@ -16,7 +15,7 @@ type Shape struct {
 // Shape returns the sizes of the model.
 func (m *Model) Shape() Shape {
 	return Shape{
-		Layers: m.blocks, Width: m.width, Hidden: m.hidden, Experts: max(1, m.expertsUsed),
+		Layers: m.blocks, Width: m.width, Hidden: max(m.widest(), m.expertsUsed*m.expertHidden),
 		Heads: m.heads, KVHeads: m.kvHeads, KeyLen: m.keyLen, ValueLen: m.valueLen, Vocabulary: m.Vocabulary(),
 	}
 }

@@ -87,11 +87,30 @@ func crowdedReport() *driftReport {
 	return r
 }
 
+// choiceOf is a report with a choice.
+func choiceOf(r *driftReport) *driftReport {
+	fit := int64(24e9)
+	r.choice = &choiceReport{
+		FitBytes: &fit, Summary: []string{"Q6_K is the closest to the original of what fits.", "Q5_K_M, the runner-up, is further from it."},
+		Terms: []string{"It takes 20.0 GiB of memory of 22.4 GiB: the file, a cache for 8192 tokens, and buffers."},
+	}
+	for i := range r.Candidates {
+		c := &r.Candidates[i]
+		considered := consideredReport{driftCandidate: c, Name: c.Name, Bytes: c.Bytes, BPW: c.BPW, NeededBytes: c.Bytes + 2<<30, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
+		if i == 0 || i > 6 {
+			considered.driftCandidate, considered.Reason = nil, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K"
+		}
+		r.choice.Considered = append(r.choice.Considered, considered)
+	}
+	r.choice.Chosen = r.choice.Considered[1]
+	return r
+}
+
 // pages writes the pages to look at, and returns where.
 func pages(t *testing.T) []string {
 	dir := t.TempDir()
 	var paths []string
-	for name, r := range map[string]*driftReport{"full": fullReport(32), "sparse": sparseReport(), "crowded": crowdedReport()} {
+	for name, r := range map[string]*driftReport{"full": fullReport(32), "sparse": sparseReport(), "crowded": crowdedReport(), "choice": choiceOf(fullReport(4))} {
 		page, err := r.page()
 		require.NoError(t, err)
 		paths = append(paths, filepath.Join(dir, name+".html"))

@@ -219,7 +219,7 @@ func TestErrorsOfMeasuringEndIt(t *testing.T) {
 // Compute buffers that llama.cpp 0.7 reserves on the CPU with -fa off, in MiB.
 func TestMemoryIsThatOfLlamaCpp(t *testing.T) {
 	shape := func(width, hidden, heads, kvHeads, vocabulary, experts int) infer.Shape {
-		return infer.Shape{Layers: 2, Width: width, Hidden: hidden, Experts: max(1, experts), Heads: heads, KVHeads: kvHeads, KeyLen: width / heads, ValueLen: width / heads, Vocabulary: vocabulary}
+		return infer.Shape{Layers: 2, Width: width, Hidden: hidden * max(1, experts), Heads: heads, KVHeads: kvHeads, KeyLen: width / heads, ValueLen: width / heads, Vocabulary: vocabulary}
 	}
 	for _, c := range []struct {
 		name     string
@@ -240,6 +240,7 @@ func TestMemoryIsThatOfLlamaCpp(t *testing.T) {
 		{"large vocabulary", shape(2048, 5632, 16, 8, 128256, 0), 512, 4, 283.52},
 		{"large vocabulary", shape(2048, 5632, 16, 8, 128256, 0), 8192, 64, 304.02},
 		{"larger vocabulary", shape(1024, 2816, 16, 16, 151936, 0), 512, 4, 313.77},
+		{"heads wider than the stream", infer.Shape{Layers: 2, Width: 64, Hidden: 96, Heads: 4, KVHeads: 2, KeyLen: 32, ValueLen: 32, Vocabulary: 4096}, 8192, 4, 81.39},
 		{"as many KV heads", shape(4096, 11008, 32, 32, 32000, 0), 512, 16, 127.52},
 		{"as many KV heads", shape(4096, 11008, 32, 32, 32000, 0), 8192, 256, 592.02},
 		{"one KV head", shape(2048, 5632, 16, 1, 32000, 0), 512, 0.5, 84.02},

@@ -16,17 +16,18 @@ const microbatch = 512
 // Keys and values are exact. The compute buffers hold for the u tokens of a
 // micro-batch, 512 or the whole context, in float32, the largest of what is not there
 // at the same time: the scores of the attention (heads x context x u), three
-// products of each feed-forward network that a token passes (hidden x u), or the
+// products of the feed-forward networks (hidden x u, of all experts of a token), or the
 // logits (vocabulary x u); beside it the mask (context x u) and up to eight
-// activations (width x u). This was compared with what llama.cpp 0.7 reserves on
+// activations (width x u, of the stream or of all heads). This was compared with what llama.cpp 0.7 reserves on
 // the CPU without flash attention, which does without the scores: see
 // docs/choosing.md.
 func NewMemory(s infer.Shape, context int) Memory {
 	n := float64(context) // not to overflow
-	largest := max(float64(s.Heads)*n, 3*float64(s.Experts)*float64(s.Hidden), float64(s.Vocabulary))
+	width := float64(max(s.Width, s.Heads*s.KeyLen))
+	largest := max(float64(s.Heads)*n, 3*float64(s.Hidden), float64(s.Vocabulary))
 	return Memory{
 		Cache:   whole(2 * float64(s.Layers) * float64(s.KVHeads) * float64(s.KeyLen+s.ValueLen) * n),
-		Compute: whole(4 * min(n, microbatch) * (largest + n + 8*float64(s.Width))),
+		Compute: whole(4 * min(n, microbatch) * (largest + n + 8*width)),
 	}
 }
 
