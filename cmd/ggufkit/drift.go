@@ -146,7 +146,7 @@ type driftLayer struct {
 	// Hidden is the relative error of what comes out of the layer.
 	Hidden float64 `json:"hidden_error"`
 	// The parts of the tokens that the router sends to the same experts as the
-	// original, and to the same one first. Null without experts.
+	// original, and to the same one first. Null without a router.
 	SameExperts     *float64 `json:"same_experts"`
 	SameFirstExpert *float64 `json:"same_first_expert"`
 }
@@ -170,7 +170,7 @@ func newDriftMeasures(m drift.Measures) driftMeasures {
 	}
 	for i, hidden := range m.Hidden[1:] {
 		layer := driftLayer{Layer: i, Hidden: hidden}
-		if m.Routing != nil {
+		if m.Routing != nil && !math.IsNaN(m.Routing[i].Experts) {
 			layer.SameExperts, layer.SameFirstExpert = &m.Routing[i].Experts, &m.Routing[i].First
 		}
 		measures.Layers = append(measures.Layers, layer)

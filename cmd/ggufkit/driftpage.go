@@ -277,7 +277,9 @@ func (r *driftReport) routerChart() template.HTML {
 	lowest := 1.
 	for _, c := range r.Candidates {
 		for _, l := range c.Layers {
-			lowest = min(lowest, *l.SameExperts)
+			if l.SameExperts != nil {
+				lowest = min(lowest, *l.SameExperts)
+			}
 		}
 	}
 	var s svg
@@ -292,6 +294,9 @@ func (r *driftReport) routerChart() template.HTML {
 		y := 20 + rowHeight*float64(i)
 		s.text("label", "end", left-8, y+rowHeight/2+4, shortName(c.Name))
 		for _, l := range c.Layers {
+			if l.SameExperts == nil {
+				continue
+			}
 			x := left + width*float64(l.Layer)
 			other := 1 - *l.SameExperts
 			s.element("rect", "heat", fmt.Sprintf("%s, layer %d: %.2f %% of the tokens go to the same experts, %.2f %% to the same one first", c.Name, l.Layer, 100**l.SameExperts, 100**l.SameFirstExpert),

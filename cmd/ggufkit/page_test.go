@@ -44,7 +44,11 @@ func fullReport(layers int) *driftReport {
 		c.Router = &router
 		for l := range layers {
 			same, first := router-0.001*float64(l), router
-			c.Layers = append(c.Layers, driftLayer{Layer: l, Hidden: c.Embedding * (1 + 0.1*float64(l)), SameExperts: &same, SameFirstExpert: &first})
+			layer := driftLayer{Layer: l, Hidden: c.Embedding * (1 + 0.1*float64(l)), SameExperts: &same, SameFirstExpert: &first}
+			if l == 0 { // dense, as the first layers of DeepSeek's are
+				layer.SameExperts, layer.SameFirstExpert = nil, nil
+			}
+			c.Layers = append(c.Layers, layer)
 		}
 		for t, text := range r.Texts {
 			measures := c.driftMeasures
@@ -120,6 +124,7 @@ func pages(t *testing.T) []string {
 	moe := reference.MoE(t)
 	for name, args := range map[string][]string{
 		"drift":  {"drift", moe, "--types", "Q8_0,Q4_K_M"},
+		"choose": {"choose", moe, "--fit", "20MB"},
 		"doctor": {"moe", "doctor", moe},
 	} {
 		paths = append(paths, filepath.Join(dir, name+".html"))

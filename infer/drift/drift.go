@@ -33,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -107,7 +108,7 @@ type Measures struct {
 }
 
 // Agreement is the part of all tokens of the chunks that a router sent where
-// that of the base did.
+// that of the base did; NaN for a layer without router among others.
 type Agreement struct {
 	Experts float64 // to the same experts, in any order
 	First   float64 // to the same expert first, the one with the highest weight
@@ -117,10 +118,14 @@ type Agreement struct {
 // experts.
 func (m Measures) Router() float64 {
 	var sum float64
+	routers := 0
 	for _, a := range m.Routing {
-		sum += a.Experts
+		if !math.IsNaN(a.Experts) {
+			sum += a.Experts
+			routers++
+		}
 	}
-	return sum / float64(len(m.Routing))
+	return sum / float64(routers)
 }
 
 // Measure compares the candidates with the base on all of the texts. An error

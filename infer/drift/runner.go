@@ -50,6 +50,7 @@ type tally struct {
 type textTally struct {
 	tokens  int64
 	hidden  []float64 // of squared relative errors
+	routed  []int64   // tokens that a router has seen
 	experts []int64   // tokens with the same experts
 	first   []int64   // tokens with the same first expert
 }
@@ -203,6 +204,7 @@ func (r *runner) route(model int, routing infer.Routing) {
 		text := r.text(r.tallies[model], i)
 		ours, base := routing.Chosen[i*used:][:used], r.chosen[i*used:][:used]
 		experts, first := at(&text.experts, routing.Layer), at(&text.first, routing.Layer)
+		*at(&text.routed, routing.Layer)++
 		if ours[0] == base[0] {
 			*first++
 		}
@@ -299,7 +301,8 @@ func (t *textTally) add(other textTally) {
 	for i, v := range other.hidden {
 		*at(&t.hidden, i) += v
 	}
-	for i := range other.experts {
+	for i := range other.routed {
+		*at(&t.routed, i) += other.routed[i]
 		*at(&t.experts, i) += other.experts[i]
 		*at(&t.first, i) += other.first[i]
 	}
@@ -312,8 +315,8 @@ func (t *textTally) measures(s Stats) Measures {
 	for _, sum := range t.hidden {
 		m.Hidden = append(m.Hidden, math.Sqrt(sum/n))
 	}
-	for i := range t.experts {
-		m.Routing = append(m.Routing, Agreement{float64(t.experts[i]) / n, float64(t.first[i]) / n})
+	for i, n := range t.routed {
+		m.Routing = append(m.Routing, Agreement{float64(t.experts[i]) / float64(n), float64(t.first[i]) / float64(n)})
 	}
 	return m
 }
