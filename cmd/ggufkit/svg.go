@@ -106,6 +106,7 @@ func (s *svg) done(height float64, description string) template.HTML {
 type axis struct {
 	low, high float64 // values
 	from, to  float64 // where they are
+	step      float64 // between ticks, unless there are decades
 	log       bool
 }
 
@@ -123,7 +124,7 @@ func newAxis(low, high, from, to float64) axis {
 		high = low + 1
 	}
 	step := niceStep((high - low) / 5)
-	return axis{low: math.Floor(low/step) * step, high: math.Ceil(high/step) * step, from: from, to: to}
+	return axis{low: math.Floor(low/step) * step, high: math.Ceil(high/step) * step, from: from, to: to, step: step}
 }
 
 // newLogAxis returns one of whole decades, for values above 0.
@@ -160,9 +161,8 @@ func (a axis) ticks() []float64 {
 		}
 		return ticks
 	}
-	step := niceStep((a.high - a.low) / 5)
-	for i := math.Round(a.low / step); i <= math.Round(a.high/step); i++ {
-		ticks = append(ticks, i*step+0) // never -0
+	for i := math.Round(a.low / a.step); i <= math.Round(a.high/a.step); i++ {
+		ticks = append(ticks, i*a.step+0) // never -0
 	}
 	return ticks
 }
