@@ -79,7 +79,13 @@ func OpenRecipe(ctx context.Context, path string, merge moe.Options, opts Option
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return newCheckpoint(parts{files: m.Checkpoint, dir: strings.TrimSuffix(path, filepath.Ext(path)), tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
+	return OpenMerge(m, strings.TrimSuffix(path, filepath.Ext(path)), opts)
+}
+
+// OpenMerge opens a mixture as Open opens what Merge.Write writes to dir, which need not
+// be there. Closing the result, or an error, closes the mixture.
+func OpenMerge(m *moe.Merge, dir string, opts Options) (*Checkpoint, error) {
+	return newCheckpoint(parts{files: m.Checkpoint, dir: dir, tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
 }
 
 // parts are what a checkpoint is made of.

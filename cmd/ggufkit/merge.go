@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,19 +16,21 @@ import (
 )
 
 func mergeCommand() *cli.Command {
+	var texts []string
 	return &cli.Command{
 		Name:      "merge",
 		Usage:     "merge models into a mixture of experts, as mergekit-moe does",
 		ArgsUsage: "RECIPE.yaml OUTDIR",
 		Description: "Writes a mixture (Mixtral, DeepSeek MoE, Qwen MoE or Qwen3 MoE) as Hugging Face's tools read it.\n" +
 			"A recipe can stand for a model in other commands, too, so nothing need be written to convert,\n" +
-			"score or quantize it.",
-		Flags: append(append([]cli.Flag{
+			"score or quantize it. The model card has what moe doctor says of the routers and, with texts,\n" +
+			"where they send these and how well the mixture and its donors predict them.",
+		Flags: append(append(append(observeFlags(&texts),
 			seedFlag(),
 			&cli.StringFlag{Name: "shard-size", Usage: "write files of at most this `SIZE`; default: 5G"},
 			forceFlag(), threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
-		Action: mergeModels,
+		), progressFlags()...), jsonFlag()),
+		Action: func(c *cli.Context) error { return mergeModels(c, texts) },
 	}
 }
 
@@ -43,13 +44,16 @@ type mergeReport struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-func mergeModels(c *cli.Context) (err error) {
+func mergeModels(c *cli.Context, texts []string) (err error) {
 	args, err := arguments(c, "RECIPE.yaml", "OUTDIR")
 	if err != nil {
 		return err
 	}
 	shard, err := size(c, "shard-size")
 	if err != nil {
+		return err
+	}
+	if err := checkFree(c, args[1]); err != nil {
 		return err
 	}
 	recipe, err := moe.Read(args[0])
@@ -60,8 +64,17 @@ func mergeModels(c *cli.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
 	printNotes(c, m.Notes)
+	model, err := convert.OpenMerge(m, args[1], convert.Options{KeepTypes: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, model.Close()) }()
+	diagnosis, err := diagnose(c, model, args[0], texts, recipe.Models())
+	if err != nil {
+		return err
+	}
+	m.Card = append(m.Card, diagnosis.markdown()...)
 	report := mergeReport{Dir: args[1], Tensors: len(m.Tensors())}
 	for _, t := range m.Tensors() {
 		report.Bytes += t.Elements() * int64(t.Dtype.Size())
@@ -70,8 +83,6 @@ func mergeModels(c *cli.Context) (err error) {
 	err = m.Write(c.Context, args[1], moe.WriteOptions{ShardBytes: shard, Overwrite: c.Bool("force"), Progress: progress.update})
 	progress.stop()
 	switch {
-	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("%w: use --force to overwrite it", err)
 	case err != nil:
 		return err
 	case c.Bool("json"):

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -24,7 +23,6 @@ import (
 
 func moeCommand() *cli.Command {
 	var texts, donors []string
-	text := one(func(s string) (string, error) { return s, nil })
 	return &cli.Command{
 		Name:  "moe",
 		Usage: "look into mixtures of experts",
@@ -35,18 +33,27 @@ func moeCommand() *cli.Command {
 			Description: "Without texts only the rows of the routers are looked at. With texts, the model is run on them:\n" +
 				"which experts they are sent to, and how well the mixture predicts them beside its donors, the\n" +
 				"models that it was made of. A recipe names its donors.",
-			Flags: append(append([]cli.Flag{
-				repeatedFlag("file", "run the model on the text in `FILE`; may be repeated", &texts, text, "f"),
-				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &donors, text),
+			Flags: append(append(append(observeFlags(&texts),
+				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &donors, one(itself)),
 				&cli.StringFlag{Name: "html", Usage: "write a page with heat maps to `FILE`"},
-				&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window"},
-				&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of each text; 0 is all"},
-				computeFlag(), memoryFlag(), seedFlag(), forceFlag(), threadsFlag(),
-			}, progressFlags()...), jsonFlag()),
+				seedFlag(), forceFlag(), threadsFlag(),
+			), progressFlags()...), jsonFlag()),
 			Action: func(c *cli.Context) error { return examine(c, texts, donors) },
 		}},
 	}
 }
+
+// observeFlags say on which texts a mixture is run, and how.
+func observeFlags(texts *[]string) []cli.Flag {
+	return []cli.Flag{
+		repeatedFlag("file", "run the model on the text in `FILE`; may be repeated", texts, one(itself), "f"),
+		&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window"},
+		&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of each text; 0 is all"},
+		computeFlag(), memoryFlag(),
+	}
+}
+
+func itself(s string) (string, error) { return s, nil }
 
 type doctorReport struct {
 	Model   string        `json:"model"`
@@ -55,7 +62,10 @@ type doctorReport struct {
 	Reason  string        `json:"reason"`
 	Faults  []string      `json:"faults"`
 	Layers  []doctorLayer `json:"layers"`
-	Texts   []doctorText  `json:"texts,omitempty"`
+	// How Texts were run, if there are any.
+	Ctx     int          `json:"ctx,omitempty"`
+	Compute string       `json:"compute,omitempty"`
+	Texts   []doctorText `json:"texts,omitempty"`
 }
 
 type doctorLayer struct {
@@ -94,36 +104,21 @@ func examine(c *cli.Context, texts, donors []string) (err error) {
 	if err := checkFree(c, page); err != nil {
 		return err
 	}
-	compute, err := infer.ParseCompute(c.String("compute"))
-	if err != nil {
-		return usageError{c.Command.Name, err}
-	}
 	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
-	diagnosis, err := moe.Diagnose(model)
-	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
-	}
-	report := newDoctorReport(args[0], diagnosis)
 	if isRecipe(args[0]) && len(texts) > 0 {
 		recipe, err := moe.Read(args[0])
 		if err != nil {
 			return err
 		}
-		donors = append(donors, recipe.BaseModel)
-		for _, e := range slices.Concat(recipe.Experts, recipe.SharedExperts) {
-			donors = append(donors, e.SourceModel)
-		}
+		donors = append(donors, recipe.Models()...)
 	}
-	for _, file := range texts {
-		text, err := observe(c, model, file, donors, compute)
-		if err != nil {
-			return err
-		}
-		report.Texts = append(report.Texts, text)
+	report, err := diagnose(c, model, args[0], texts, donors)
+	if err != nil {
+		return err
 	}
 	if page != "" {
 		if err := report.writePage(page); err != nil {
@@ -140,8 +135,17 @@ func examine(c *cli.Context, texts, donors []string) (err error) {
 	return nil
 }
 
-func newDoctorReport(model string, d *moe.Diagnosis) doctorReport {
-	r := doctorReport{Model: model, Experts: d.Experts, Mode: d.Mode, Reason: d.Reason, Faults: d.Faults}
+// diagnose looks at the routers of a mixture, and runs it and its donors on texts.
+func diagnose(c *cli.Context, model gguf.Source, name string, texts, donors []string) (*doctorReport, error) {
+	compute, err := infer.ParseCompute(c.String("compute"))
+	if err != nil {
+		return nil, usageError{c.Command.Name, err}
+	}
+	d, err := moe.Diagnose(model)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	r := &doctorReport{Model: name, Experts: d.Experts, Mode: d.Mode, Reason: d.Reason, Faults: d.Faults}
 	if r.Faults == nil {
 		r.Faults = []string{}
 	}
@@ -152,7 +156,17 @@ func newDoctorReport(model string, d *moe.Diagnosis) doctorReport {
 		}
 		r.Layers = append(r.Layers, layer)
 	}
-	return r
+	if len(texts) > 0 {
+		r.Ctx, r.Compute = c.Int("ctx"), compute.String()
+	}
+	for _, file := range texts {
+		text, err := observe(c, model, file, donors, compute)
+		if err != nil {
+			return nil, err
+		}
+		r.Texts = append(r.Texts, text)
+	}
+	return r, nil
 }
 
 // observe runs the mixture and its donors on a text.
@@ -189,45 +203,78 @@ func observe(c *cli.Context, model gguf.Source, file string, donors []string, co
 	return text, nil
 }
 
-func (r doctorReport) print(c *cli.Context) {
+func (r *doctorReport) print(c *cli.Context) {
 	w := c.App.Writer
-	fmt.Fprintf(w, "%d experts, %d layers with routers. Gate mode: %s (%s).\n", r.Experts, len(r.Layers), r.Mode, r.Reason)
+	fmt.Fprintln(w, r.verdict())
 	for _, fault := range r.Faults {
 		fmt.Fprintln(w, "!", fault)
 	}
 	fmt.Fprintln(w)
+	r.rowsTable(w).Render()
+	for _, text := range r.Texts {
+		fmt.Fprintf(w, "\n%s: %d tokens\n", text.File, text.Tokens)
+		r.routingTable(w, text).Render()
+	}
+	if len(r.Texts) > 0 {
+		fmt.Fprintln(w)
+		r.perplexityTable(w).Render()
+	}
+}
+
+// markdown returns the sections of a model card with what print prints.
+func (r *doctorReport) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n## Routers\n\n%s\n\n", r.verdict())
+	for _, fault := range r.Faults {
+		fmt.Fprintf(&b, "* %s\n", fault)
+	}
+	r.rowsTable(&b).RenderMarkdown()
+	if len(r.Texts) == 0 {
+		return b.String()
+	}
+	fmt.Fprintf(&b, "\n## Perplexity\n\nOf the mixture and of the models that it was made of: windows of %d tokens, the second halves scored, %s compute.\n\n", r.Ctx, r.Compute)
+	r.perplexityTable(&b).RenderMarkdown()
+	fmt.Fprint(&b, "\n## Where the texts go\n\nThe part of a text's tokens that each expert is given.\n")
+	for _, text := range r.Texts {
+		fmt.Fprintf(&b, "\n### %s, %d tokens\n\n", textName(text.File), text.Tokens)
+		r.routingTable(&b, text).RenderMarkdown()
+	}
+	return b.String()
+}
+
+func (r *doctorReport) verdict() string {
+	return fmt.Sprintf("%d experts, %d layers with routers. Gate mode: %s (%s).", r.Experts, len(r.Layers), r.Mode, r.Reason)
+}
+
+func (r *doctorReport) rowsTable(w io.Writer) table.Writer {
 	t := newTable(w, []string{"layer", "lengths of rows", "cosines between experts", "condition"}, "layer", "condition")
 	for _, l := range r.Layers {
 		low, high := l.cosineRange()
 		t.AppendRow(table.Row{l.Layer, rangeText(minMax(l.Norms)), rangeText(low, high), l.ConditionText()})
 	}
-	t.Render()
-	for _, text := range r.Texts {
-		fmt.Fprintf(w, "\n%s: %d tokens\n", text.File, text.Tokens)
-		columns := []string{"layer"}
-		for expert := range r.Experts {
-			columns = append(columns, fmt.Sprintf("expert %d", expert))
-		}
-		columns = append(columns, "router entropy")
-		t := newTable(w, columns, columns...)
-		for _, l := range text.Layers {
-			row := table.Row{l.Layer}
-			for _, share := range l.Shares {
-				row = append(row, percentText(share))
-			}
-			t.AppendRow(append(row, fmt.Sprintf("%.2f bits", l.Entropy)))
-		}
-		t.Render()
-	}
-	r.printPerplexities(w)
+	return t
 }
 
-// printPerplexities shows the mixture beside its donors, one text per column.
-func (r doctorReport) printPerplexities(w io.Writer) {
-	if len(r.Texts) == 0 {
-		return
+// routingTable shows where a text goes.
+func (r *doctorReport) routingTable(w io.Writer, text doctorText) table.Writer {
+	columns := []string{"layer"}
+	for expert := range r.Experts {
+		columns = append(columns, fmt.Sprintf("expert %d", expert))
 	}
-	fmt.Fprintln(w)
+	columns = append(columns, "router entropy")
+	t := newTable(w, columns, columns...)
+	for _, l := range text.Layers {
+		row := table.Row{l.Layer}
+		for _, share := range l.Shares {
+			row = append(row, percentText(share))
+		}
+		t.AppendRow(append(row, fmt.Sprintf("%.2f bits", l.Entropy)))
+	}
+	return t
+}
+
+// perplexityTable shows the mixture beside its donors, one text per column.
+func (r *doctorReport) perplexityTable(w io.Writer) table.Writer {
 	columns := []string{"perplexity"}
 	for _, text := range r.Texts {
 		columns = append(columns, textName(text.File))
@@ -245,7 +292,7 @@ func (r doctorReport) printPerplexities(w io.Writer) {
 		}
 		t.AppendRow(row)
 	}
-	t.Render()
+	return t
 }
 
 func (l doctorLayer) cosineRange() (low, high float64) {
@@ -287,7 +334,7 @@ func textName(path string) string {
 var doctorPage string
 
 // writePage writes the report as a page that needs nothing else.
-func (r doctorReport) writePage(path string) error {
+func (r *doctorReport) writePage(path string) error {
 	page, err := renderPage("doctor", doctorPage, template.FuncMap{
 		"four": func(v float64) string { return fmt.Sprintf("%.4f", v) },
 		"bits": func(v float64) string { return fmt.Sprintf("%.2f", v) },

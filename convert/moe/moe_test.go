@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -295,6 +296,12 @@ func TestWrite(t *testing.T) {
 	require.FileExists(t, filepath.Join(out, "model.safetensors"))
 	require.NoFileExists(t, filepath.Join(out, "model.safetensors.index.json"))
 
+	// What the mixture is made of is not replaced by it.
+	for _, path := range []string{filepath.Join(dir, "two"), dir} {
+		require.ErrorContains(t, m.Write(context.Background(), path, moe.WriteOptions{Overwrite: true}), "cannot be replaced")
+	}
+	require.FileExists(t, filepath.Join(dir, "two", "config.json"))
+
 	// Nothing is left of what was not finished.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -335,6 +342,28 @@ func TestBadRecipes(t *testing.T) {
 	writeModel(t, filepath.Join(dir, "tokens"), nil, nil)
 	testmodel.WriteJSON(t, filepath.Join(dir, "tokens", "added_tokens.json"), object{"other": 280})
 	writeModel(t, filepath.Join(dir, "untyped"), object{"torch_dtype": "int8"}, nil)
+	writeModel(t, filepath.Join(dir, "damaged"), nil, func(tensor *testmodel.Tensor) {
+		if tensor.Name == "model.embed_tokens.weight" {
+			tensor.Values = slices.Repeat([]float32{float32(math.NaN())}, int(testmodel.Elements(tensor.Shape)))
+		}
+	})
+	writeModel(t, filepath.Join(dir, "misshapen"), nil, func(tensor *testmodel.Tensor) {
+		if tensor.Name == "model.layers.0.mlp.up_proj.weight" {
+			tensor.Shape = []int64{tensor.Shape[1], tensor.Shape[0]}
+		}
+	})
+	var tensors []testmodel.Tensor
+	writeModel(t, t.TempDir(), nil, func(tensor *testmodel.Tensor) { tensors = append(tensors, *tensor) })
+	for _, name := range []string{"truncated", "one-shard", "overlapping"} {
+		require.NoError(t, os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(dir, "base"))))
+		require.NoError(t, os.Remove(filepath.Join(dir, name, "model.safetensors")))
+		testmodel.WriteShards(t, filepath.Join(dir, name), tensors[:5], tensors[5:])
+	}
+	const lastShard = "model-00002-of-00002.safetensors"
+	require.NoError(t, os.Truncate(filepath.Join(dir, "truncated", lastShard), 5000))
+	require.NoError(t, os.Remove(filepath.Join(dir, "one-shard", lastShard)))
+	testmodel.WriteFile(t, filepath.Join(dir, "overlapping", lastShard), tensors[4:])
+	require.NoError(t, os.Symlink("loop", filepath.Join(dir, "loop")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
 
@@ -365,6 +394,15 @@ func TestBadRecipes(t *testing.T) {
 		"same models":        {second("one"), "all experts are the same model"},
 		"missing model":      {second("three"), `model "three" must be the directory`},
 		"a file":             {second("file"), "not a directory"},
+		"itself":             {second("moe.yaml"), `model "moe.yaml" must be the directory of a checkpoint (nothing is downloaded): it is not a directory`},
+		"a loop":             {second("loop"), `model "loop" must be`},
+		"the base's shape":   {strings.Replace(recipe, "base_model: base", "base_model: misshapen", 1), "model.layers.0.mlp.up_proj.weight"},
+		"a shape":            {second("misshapen"), "model.layers.0.mlp.up_proj.weight"},
+		"truncated":          {second("truncated"), lastShard},
+		"missing shard":      {second("one-shard"), lastShard + " is missing"},
+		"tensor twice":       {second("overlapping"), tensors[4].Name},
+		"not numbers":        {strings.Replace(recipe, "base_model: base", "base_model: damaged", 1), "the router of layer 0: it is not finite"},
+		"bomb":               {"x: &x [a, a]\ny: [" + strings.Repeat("*x, ", 50_000) + "]\n" + recipe, "too many values"},
 		"no checkpoint":      {second("empty"), "config.json"},
 		"escaping":           {second("../../nowhere"), `model "../../nowhere"`},
 		"hub name":           {second("mlabonne/Beyonder"), "nothing is downloaded"},

@@ -42,6 +42,7 @@ type Recipe struct {
 	SharedExperts   []Expert `yaml:"shared_experts"`
 	Architecture    string   `yaml:"architecture"`
 
+	path string
 	text []byte
 }
 
@@ -66,7 +67,7 @@ func Read(path string) (*Recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recipe{GateMode: Hidden, text: data}
+	r := &Recipe{GateMode: Hidden, path: path, text: data}
 	if err := yamldoc.Unmarshal(data, r, yaml.Strict(), yaml.DisallowUnknownField()); err != nil {
 		return nil, fmt.Errorf("%w: %s: %s", ErrRecipe, path, yamldoc.Explain(data, err))
 	}

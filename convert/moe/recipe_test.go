@@ -3,8 +3,10 @@ package moe_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert/moe"
@@ -62,4 +64,32 @@ func FuzzRead(f *testing.F) {
 			require.DirExists(t, e.SourceModel)
 		}
 	})
+}
+
+func TestCard(t *testing.T) {
+	dir := workshop(t)
+	hub := filepath.Join(dir, "models--some--Model-7B", "snapshots", "0123abcd")
+	writeModel(t, hub, nil, nil)
+	writeModel(t, filepath.Join(dir, "yes"), nil, nil)
+	m, err := merge(t, dir, `base_model: base
+gate_mode: random
+experts:
+  - source_model: models--some--Model-7B/snapshots/0123abcd
+  - source_model: yes
+  - source_model: base
+`, moe.Options{})
+	require.NoError(t, err)
+	front, body, ok := strings.Cut(strings.TrimPrefix(string(m.Card), "---\n"), "---\n")
+	require.True(t, ok)
+	var card map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(front), &card))
+	require.Equal(t, map[string]any{
+		"base_model":   []any{"base", "some/Model-7B", "yes"},
+		"library_name": "transformers",
+		"pipeline_tag": "text-generation",
+		"tags":         []any{"merge", "moe", "mixtral", "ggufkit"},
+	}, card)
+	require.Contains(t, body, "| 0 | some/Model-7B |")
+	require.Contains(t, body, "The routers' rows are random")
+	require.Contains(t, body, "- source_model: yes\n")
 }

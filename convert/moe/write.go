@@ -47,6 +47,10 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 	dir = filepath.Clean(dir)
 	if _, err := os.Lstat(dir); err == nil && !opts.Overwrite {
 		return &fs.PathError{Op: "create", Path: dir, Err: fs.ErrExist}
+	} else if err == nil {
+		if err := m.recipe.spares(dir); err != nil {
+			return err
+		}
 	}
 	partial, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
 	if err != nil {
@@ -88,14 +92,38 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 	return os.Rename(partial, dir)
 }
 
+// spares returns an error if replacing dir would delete the recipe or one of its models.
+func (r *Recipe) spares(dir string) error {
+	resolve := func(path string) (string, error) {
+		path, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return "", err
+		}
+		return filepath.Abs(path)
+	}
+	target, err := resolve(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range append(r.Models(), r.path) {
+		source, err := resolve(path)
+		if err != nil {
+			return err
+		}
+		if below, err := filepath.Rel(target, source); err == nil && filepath.IsLocal(below) {
+			return fmt.Errorf("%s cannot be replaced, since %s is in it", dir, path)
+		}
+	}
+	return nil
+}
+
 // card returns the model card: what was merged, and how.
 func (r *Recipe) card(out *output) []byte {
 	var b bytes.Buffer
-	name := func(dir string) string { return filepath.Base(dir) }
-	fmt.Fprintf(&b, "---\ntags:\n- merge\n- mixture-of-experts\n- %s\n---\n", out.modelType)
+	fmt.Fprintf(&b, "---\n%s---\n", r.frontMatter(out))
 	fmt.Fprintf(&b, "# A mixture of %d experts\n\n", len(r.Experts))
 	fmt.Fprintf(&b, "%s with %d experts, %d of them active for each token, merged by ggufkit from models of the same shape. All but the feed-forward networks is that of %s.\n\n",
-		out.name, len(r.Experts), r.perToken(), name(r.BaseModel))
+		out.name, len(r.Experts), r.perToken(), modelName(r.BaseModel))
 	fmt.Fprint(&b, "| expert | model | prompts |\n|---|---|---|\n")
 	escape := strings.NewReplacer("|", `\|`, "\n", " ").Replace
 	row := func(expert string, e Expert) {
@@ -103,7 +131,7 @@ func (r *Recipe) card(out *output) []byte {
 		if len(e.NegativePrompts) > 0 {
 			prompts += "; not: " + strings.Join(e.NegativePrompts, ", ")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", expert, escape(name(e.SourceModel)), escape(prompts))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", expert, escape(modelName(e.SourceModel)), escape(prompts))
 	}
 	for i, e := range r.Experts {
 		row(strconv.Itoa(i), e)
@@ -111,6 +139,10 @@ func (r *Recipe) card(out *output) []byte {
 	for _, e := range r.SharedExperts {
 		row("shared", e)
 	}
-	fmt.Fprintf(&b, "\nThe routers' rows come from the prompts: gate mode `%s`.\n\n## Recipe\n\n```yaml\n%s\n```\n", r.GateMode, strings.TrimSpace(string(r.text)))
+	origin := "come from the prompts"
+	if !r.usesPrompts() {
+		origin = "are random"
+	}
+	fmt.Fprintf(&b, "\nThe routers' rows %s: gate mode `%s`.\n\n## Recipe\n\n```yaml\n%s\n```\n", origin, r.GateMode, strings.TrimSpace(string(r.text)))
 	return b.Bytes()
 }
