@@ -16,8 +16,8 @@ import (
 // Encoder understands prompts as the base model does. Package infer/hidden has
 // one.
 type Encoder interface {
-	// Tokens returns the token ids of each prompt, the beginning-of-sequence token
-	// first, with the vocabulary of the model in dir.
+	// Tokens returns the token ids of each prompt with the vocabulary of the model in
+	// dir, the beginning-of-sequence token first if its tokenizer has one.
 	Tokens(dir string, prompts []string) ([][]int32, error)
 	// States runs the model in dir on each text and returns, for each text and
 	// layer, what goes into the layer (before its norm): at the last token, or the

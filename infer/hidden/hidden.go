@@ -6,9 +6,13 @@ package hidden
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -38,15 +42,41 @@ func (e *Encoder) Tokens(dir string, prompts []string) (ids [][]int32, err error
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	if vocab.BOS() < 0 {
-		return nil, fmt.Errorf("%s: the vocabulary has no beginning-of-sequence token", dir)
+	id, err := beginning(dir, vocab)
+	if err != nil {
+		return nil, err
 	}
-	// The token is spelled out and recognized, as mergekit-moe does it.
-	bos := vocab.Piece(vocab.BOS())
+	bos := ""
+	if id >= 0 {
+		// The token is spelled out and recognized, as mergekit-moe does it.
+		bos = vocab.Piece(id)
+	}
 	for _, prompt := range prompts {
 		ids = append(ids, vocab.Encode(bos+strings.TrimPrefix(prompt, bos), tokenizer.Options{ParseSpecial: true}))
 	}
 	return ids, nil
+}
+
+// beginning returns the token that a sequence begins with, -1 if there is none. The
+// metadata may have one that config.json names and the tokenizer does not use, as of
+// Qwen's models.
+func beginning(dir string, vocab *tokenizer.Tokenizer) (int32, error) {
+	path := filepath.Join(dir, "tokenizer_config.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return vocab.BOS(), nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var config map[string]json.RawMessage
+	if err := json.Unmarshal(data, &config); err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
+	}
+	if string(config["bos_token"]) == "null" {
+		return -1, nil
+	}
+	return vocab.BOS(), nil
 }
 
 // States implements moe.Encoder.
@@ -62,7 +92,7 @@ func (e *Encoder) States(ctx context.Context, dir string, texts [][]int32, mean 
 	}
 	var padding [][]float32
 	if mean {
-		if padding, err = e.padding(ctx, src); err != nil {
+		if padding, err = e.padding(ctx, dir, src); err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 	}

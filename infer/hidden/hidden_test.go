@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,20 +18,39 @@ var padded []byte
 
 const base = "../../testdata/beyonder-mini/base"
 
-// What transformers computes for a padded batch, padding included.
+// result is what transformers computes for a padded batch.
+type result struct {
+	IDs        [][]int32
+	Last, Mean [][][]float64
+}
+
 func TestStates(t *testing.T) {
 	var want struct {
-		Prompts    []string
-		IDs        [][]int32
-		Last, Mean [][][]float64
+		Prompts []string
+		BOS     result `json:"bos"`
+		NoBOS   result `json:"no_bos"`
 	}
 	require.NoError(t, json.Unmarshal(padded, &want))
+	check(t, base, want.Prompts, want.BOS)
+
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(base)))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{"bos_token": null, "eos_token": "</s>"}`), 0o644))
+	check(t, dir, want.Prompts, want.NoBOS)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{`), 0o644))
+	_, err := (&hidden.Encoder{}).Tokens(dir, want.Prompts)
+	require.ErrorContains(t, err, "tokenizer_config.json")
+}
+
+func check(t *testing.T, dir string, prompts []string, want result) {
+	t.Helper()
 	encoder := &hidden.Encoder{}
-	ids, err := encoder.Tokens(base, want.Prompts)
+	ids, err := encoder.Tokens(dir, prompts)
 	require.NoError(t, err)
 	require.Equal(t, want.IDs, ids)
 	for mean, want := range map[bool][][][]float64{false: want.Last, true: want.Mean} {
-		states, err := encoder.States(context.Background(), base, ids, mean)
+		states, err := encoder.States(context.Background(), dir, ids, mean)
 		require.NoError(t, err)
 		require.Len(t, states, len(want))
 		for text := range want {

@@ -15,12 +15,15 @@ import (
 // token: the token that begins a sequence or, if there is none, ends it. Such a
 // token sees no token, itself included. PyTorch's scaled_dot_product_attention makes
 // zeros of that, so that its state depends on nothing but the token.
-func (e *Encoder) padding(ctx context.Context, src gguf.Source) ([][]float32, error) {
+func (e *Encoder) padding(ctx context.Context, dir string, src gguf.Source) ([][]float32, error) {
 	vocab, err := tokenizer.New(src.Metadata())
 	if err != nil {
 		return nil, err
 	}
-	token := vocab.BOS()
+	token, err := beginning(dir, vocab)
+	if err != nil {
+		return nil, err
+	}
 	if token < 0 {
 		token = vocab.EOS()
 	}
