@@ -12,7 +12,7 @@ var mixtral = output{
 	router:       "block_sparse_moe.gate",
 	experts:      "block_sparse_moe.experts.%d",
 	matrices:     map[string]string{"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"},
-	config: func(r *Recipe, base *arch.Config) map[string]any {
+	config: func(r *Recipe, _ *arch.Config) map[string]any {
 		return map[string]any{
 			"num_local_experts": len(r.Experts), "sliding_window": nil, "output_router_logits": false, "router_aux_loss_coef": 0.001,
 		}
