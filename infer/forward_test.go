@@ -70,6 +70,7 @@ func TestForwardComputesTheGraph(t *testing.T) {
 		"qwen2moe":                small.of("qwen2moe"),
 		"qwen3moe":                small.of("qwen3moe"),
 		"deepseek":                small.of("deepseek"),
+		"no shared expert":        change(func(s *spec) { *s = s.of("deepseek"); s.sharedHidden = 0 }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := s.build(1)

@@ -189,9 +189,12 @@ func (h *hyper) readExperts(k *keys) {
 	case gatedExpert:
 		h.sharedHidden = k.count("expert_shared_feed_forward_length", 1, h.hidden)
 	case plainExpert:
-		h.sharedHidden = h.expertHidden * k.count("expert_shared_count", 1, -1)
-		if h.sharedHidden > maxCount {
+		h.sharedHidden = h.expertHidden * k.count("expert_shared_count", 0, -1)
+		switch {
+		case h.sharedHidden > maxCount:
 			k.fail(fmt.Errorf("%w: shared experts of %d elements", gguf.ErrCorrupt, h.sharedHidden))
+		case h.sharedHidden == 0: // llama.cpp cannot run these, but mergekit-moe makes them
+			h.shared = noExpert
 		}
 	}
 }

@@ -147,10 +147,11 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 			for _, e := range order[:s.used] {
 				add(x, network(p, "_exps", e, expertHidden, h), probabilities[e]/sum)
 			}
-			switch s.arch {
-			case "deepseek":
+			switch {
+			case s.sharedHidden == 0:
+			case s.arch == "deepseek":
 				add(x, network(p, "_shexp", 0, s.sharedHidden, h), 1)
-			case "qwen2moe":
+			case s.arch == "qwen2moe":
 				gate := multiply(p+"ffn_gate_inp_shexp", 0, 1, h)[0]
 				add(x, network(p, "_shexp", 0, s.sharedHidden, h), 1/(1+math.Exp(-gate)))
 			}

@@ -336,3 +336,23 @@ func TestViewRowsID(t *testing.T) {
 		require.False(t, ok, "another source")
 	}
 }
+
+// TestViewDropsDimensions: of the gate of a shared expert, which is a matrix of one
+// row, llama-quantize writes one dimension, and it stays as it is.
+func TestViewDropsDimensions(t *testing.T) {
+	src := newSynthetic()
+	src.add("blk.0.ffn_gate_inp_shexp.weight", gguf.F32, 256, 1)
+	src.add("blk.0.narrow.weight", gguf.F32, 256, 1, 2)
+	view, err := quant.NewView(src, recipe.Q8_0, quant.ViewOptions{})
+	require.NoError(t, err)
+	shapes := make(map[string][]int64)
+	for i, info := range view.Tensors() {
+		shapes[info.Name] = info.Shape
+		if info.Name == "blk.0.ffn_gate_inp_shexp.weight" {
+			require.Equal(t, gguf.F32, info.Type)
+			require.NoError(t, view.ReadRows(make([]byte, info.Bytes()), i, 0, 1))
+		}
+	}
+	require.Equal(t, []int64{256}, shapes["blk.0.ffn_gate_inp_shexp.weight"])
+	require.Equal(t, []int64{256, 1, 2}, shapes["blk.0.narrow.weight"])
+}
