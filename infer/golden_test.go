@@ -3,6 +3,7 @@ package infer_test
 import (
 	"encoding/json"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,8 @@ import (
 )
 
 // TestLogitsAreTransformers compares the trained mixture in testdata with the
-// logits that transformers computes in float32.
+// logits that transformers computes in float32, and with the experts that its
+// routers choose.
 func TestLogitsAreTransformers(t *testing.T) {
 	var golden struct {
 		Sequences []struct {
@@ -24,6 +26,7 @@ func TestLogitsAreTransformers(t *testing.T) {
 			TopIDs    []int     `json:"top_ids"`
 			TopLogits []float32 `json:"top_logits"`
 			Sum       float64
+			Experts   []string // of each layer, the two of each token
 		}
 	}
 	data, err := os.ReadFile("testdata/moe-logits.json")
@@ -35,12 +38,24 @@ func TestLogitsAreTransformers(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 
 	var chunks [][]int32
+	var experts [4]string // of each layer
 	for _, s := range golden.Sequences {
 		chunks = append(chunks, s.Tokens)
+		require.Len(t, s.Experts, len(experts))
+		for layer := range experts {
+			experts[layer] += s.Experts[layer]
+		}
 	}
 	const bound = 1e-4 // 1e-5 is what is measured, on every instruction set
 	isatest.ForEach(t, func(t *testing.T) {
-		got := forward(t, src, infer.Options{}, chunks, len(chunks[0])-1)
+		var chosen [len(experts)]string
+		router := func(r infer.Routing) {
+			for _, e := range r.Chosen {
+				chosen[r.Layer] += strconv.Itoa(int(e))
+			}
+		}
+		got := forward(t, src, infer.Options{Router: router}, chunks, len(chunks[0])-1)
+		require.Equal(t, experts, chosen)
 		for i, s := range golden.Sequences {
 			require.Len(t, got[i], 1)
 			logits := got[i][0]
