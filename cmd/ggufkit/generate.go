@@ -94,6 +94,10 @@ func generate(c *cli.Context, stops []string) error {
 	if err != nil {
 		return usageError{c.Command.Name, err}
 	}
+	compute, err := infer.ParseCompute(c.String("compute"))
+	if err != nil {
+		return usageError{c.Command.Name, err}
+	}
 	model, err := openModel(c, args[0])
 	if err != nil {
 		return err
@@ -103,19 +107,11 @@ func generate(c *cli.Context, stops []string) error {
 		return err
 	}
 	g.end = map[int32]bool{g.vocab.EOS(): true}
-	engine, err := infer.New(model, infer.Options{Threads: c.Int("threads"), Compute: infer.Int8})
+	engine, err := infer.New(model, infer.Options{Threads: c.Int("threads"), Compute: compute})
 	if err != nil {
 		return err
 	}
-	room := c.Int("ctx")
-	arch, err := gguf.Value[string](model.Metadata(), "general.architecture")
-	if err != nil {
-		return err
-	}
-	if n, err := model.Metadata().Uint(arch + ".context_length"); err == nil {
-		room = min(room, int(n))
-	}
-	if g.session, err = engine.NewSession(room, cache); err != nil {
+	if g.session, err = engine.NewSession(min(c.Int("ctx"), contextLength(model)), cache); err != nil {
 		return err
 	}
 	if !c.Bool("chat") {

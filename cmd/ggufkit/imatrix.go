@@ -129,6 +129,7 @@ func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Me
 	if err != nil {
 		return nil, err
 	}
+	noteContext(c, model, c.Int("ctx"))
 	progress := newProgress(c, "measuring", tokenRate)
 	defer progress.stop()
 	return measure.Measure(c.Context, model, tokens, bos, measure.Options{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -120,6 +121,7 @@ func score(c *cli.Context, model gguf.Source, text string, engine infer.Options,
 	if engine.Memory, err = engineMemory(c); err != nil {
 		return result, 0, err
 	}
+	noteContext(c, model, options.Ctx)
 	progress := newProgress(c, what, tokenRate)
 	defer progress.stop()
 	engine.Threads = c.Int("threads")
@@ -130,6 +132,27 @@ func score(c *cli.Context, model gguf.Source, text string, engine infer.Options,
 	}
 	result, err = perplexity.Score(c.Context, m, tokens, bos, options)
 	return result, m.BytesRead(), err
+}
+
+// noteContext says so if windows of ctx tokens are longer than a model's context.
+func noteContext(c *cli.Context, model gguf.Source, ctx int) {
+	if most := contextLength(model); ctx > most {
+		printNotes(c, []string{fmt.Sprintf("windows of %d tokens are longer than the model's context of %d", ctx, most)})
+	}
+}
+
+// contextLength returns how many tokens a model was made for; what does not say
+// so has no limit.
+func contextLength(model gguf.Source) int {
+	architecture, err := gguf.Value[string](model.Metadata(), "general.architecture")
+	if err != nil {
+		return math.MaxInt
+	}
+	n, err := model.Metadata().Uint(architecture + ".context_length")
+	if err != nil || n > math.MaxInt {
+		return math.MaxInt
+	}
+	return int(n)
 }
 
 // tokensOf returns the tokens of a text in a model's vocabulary, as
