@@ -157,6 +157,9 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.Name != arch.Llama.Name { // only LlamaModel.set_vocab writes this key
+		tokens = slices.DeleteFunc(tokens, func(kv gguf.KV) bool { return kv.Key == "tokenizer.ggml.add_space_prefix" })
+	}
 	kvs := []gguf.KV{{Key: "general.architecture", Value: a.Name}, {Key: "general.type", Value: "model"}}
 	kvs = append(kvs, general...)
 	kvs = append(kvs, a.Metadata(config, fileTypes[fileType])...)

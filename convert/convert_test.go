@@ -122,32 +122,35 @@ func TestGolden(t *testing.T) {
 			dir = writeCase(t, t.ArtifactDir(), name)
 		}
 		for outtype, want := range byType {
-			t.Run(name+"/"+outtype, func(t *testing.T) {
-				var opts convert.Options
-				if outtype != "auto" {
-					typ, err := gguf.ParseType(outtype)
-					require.NoError(t, err)
-					opts.Type = &typ
-				}
-				c, err := convert.Open(dir, opts)
-				require.NoError(t, err)
-				defer c.Close()
-				if want.KV != nil {
-					kv, tensors := describe(t, c)
-					require.Equal(t, normalAll(t, want.KV), kv)
-					require.Equal(t, normalAll(t, want.Tensors), tensors)
-				}
-
-				path := filepath.Join(t.TempDir(), "out.gguf")
-				_, err = gguf.Write(t.Context(), path, c, gguf.WriteOptions{})
-				require.NoError(t, err)
-				data, err := os.ReadFile(path)
-				require.NoError(t, err)
-				sum := sha256.Sum256(data)
-				require.Equal(t, want.FileSHA256, hex.EncodeToString(sum[:]))
-			})
+			t.Run(name+"/"+outtype, func(t *testing.T) { checkGolden(t, dir, outtype, want) })
 		}
 	}
+}
+
+// checkGolden converts a directory and compares the result.
+func checkGolden(t *testing.T, dir, outtype string, want golden) {
+	var opts convert.Options
+	if outtype != "auto" {
+		typ, err := gguf.ParseType(outtype)
+		require.NoError(t, err)
+		opts.Type = &typ
+	}
+	c, err := convert.Open(dir, opts)
+	require.NoError(t, err)
+	defer c.Close()
+	if want.KV != nil {
+		kv, tensors := describe(t, c)
+		require.Equal(t, normalAll(t, want.KV), kv)
+		require.Equal(t, normalAll(t, want.Tensors), tensors)
+	}
+
+	path := filepath.Join(t.TempDir(), "out.gguf")
+	_, err = gguf.Write(t.Context(), path, c, gguf.WriteOptions{})
+	require.NoError(t, err)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	sum := sha256.Sum256(data)
+	require.Equal(t, want.FileSHA256, hex.EncodeToString(sum[:]))
 }
 
 // TestFusedExperts: both ways to store experts are the same model.

@@ -1,6 +1,7 @@
 package vocab
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,6 +40,9 @@ func (o *ordered[V]) set(key string, v V) {
 	o.values[key] = v
 }
 
+// roles are those that transformers knows.
+var roles = []string{"bos", "eos", "unk", "sep", "pad", "cls", "mask"}
+
 // idKeys and addKeys give the roles that have a key.
 var (
 	idKeys = map[string]string{
@@ -52,14 +56,20 @@ var (
 	}
 )
 
-// tokenizerJSON is the part of tokenizer.json that says what is added to a text.
+// tokenizerJSON is tokenizer.json.
 type tokenizerJSON struct {
-	AddedTokens []struct {
-		ID      int64  `json:"id"`
-		Content string `json:"content"`
-	} `json:"added_tokens"`
-	PostProcessor *postProcessor `json:"post_processor"`
-	Normalizer    *normalizer    `json:"normalizer"`
+	AddedTokens   []addedToken    `json:"added_tokens"`
+	PostProcessor *postProcessor  `json:"post_processor"`
+	Normalizer    *normalizer     `json:"normalizer"`
+	PreTokenizer  *preTokenizer   `json:"pre_tokenizer"`
+	Model         json.RawMessage `json:"model"`
+}
+
+// addedToken is a token that is found in text before the rest is cut up.
+type addedToken struct {
+	ID      int64  `json:"id"`
+	Content string `json:"content"`
+	Special bool   `json:"special"`
 }
 
 type postProcessor struct {
@@ -86,24 +96,20 @@ type normalizer struct {
 	Normalizers  []*normalizer `json:"normalizers"`
 }
 
-// loadSpecial returns the pairs after the token list.
-func loadSpecial(dir string, size int64, config tokenizerConfig) ([]gguf.KV, error) {
-	s := special{size: size, roles: []string{"bos", "eos", "unk", "sep", "pad", "cls", "mask"}}
-	var fast tokenizerJSON
-	fastPath := filepath.Join(dir, "tokenizer.json")
-	err := sidecar.ReadJSON(fastPath, &fast)
-	switch {
-	case err == nil:
-		s.readPostProcessor(fast.PostProcessor, config.value)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+// loadSpecial returns the pairs after the vocabulary. fast is nil if there is no
+// tokenizer.json.
+func loadSpecial(dir string, size int64, fast *tokenizerJSON, config tokenizerConfig) ([]gguf.KV, error) {
+	s := special{size: size, roles: slices.Clone(roles)}
+	if fast == nil {
+		fast = new(tokenizerJSON)
 	}
+	s.readPostProcessor(fast.PostProcessor, config.value)
 	template, err := chatTemplate(dir, config)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.readTokenizerConfig(fast, config.value); err != nil {
-		return nil, fmt.Errorf("%s: %w", fastPath, err)
+	if err := s.readTokenizerConfig(fast, config); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "tokenizer.json"), err)
 	}
 	if err := s.readConfig(filepath.Join(dir, "config.json")); err != nil {
 		return nil, err
@@ -230,15 +236,12 @@ func (s *special) readTemplate(p *postProcessor, config map[string]any) {
 
 // readTokenizerConfig takes the flags and the tokens by role from
 // tokenizer_config.json; only added tokens have ids there.
-func (s *special) readTokenizerConfig(fast tokenizerJSON, config map[string]any) error {
+func (s *special) readTokenizerConfig(fast *tokenizerJSON, config tokenizerConfig) error {
 	for _, role := range s.roles {
-		if add, ok := config["add_"+role+"_token"].(bool); ok && !s.add.has(role) {
+		if add, ok := config.value["add_"+role+"_token"].(bool); ok && !s.add.has(role) {
 			s.add.set(role, add)
 		}
-		text, ok := config[role+"_token"].(string)
-		if object, isObject := config[role+"_token"].(map[string]any); isObject {
-			text, ok = object["content"].(string)
-		}
+		text, ok := config.token(role)
 		if !ok {
 			continue
 		}
@@ -284,6 +287,23 @@ func (s *special) setID(role string, id float64) error {
 		s.ids.set(role, uint32(id))
 	}
 	return nil
+}
+
+// unknown returns the type of a normalizer, or of one in it, that a tokenizer would
+// have to know of and does not; "" if there is none.
+func (n *normalizer) unknown() string {
+	switch {
+	case n == nil || n.Type == "NFC":
+		return ""
+	case n.Type != "Sequence":
+		return n.Type
+	}
+	for _, part := range n.Normalizers {
+		if name := part.unknown(); name != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // read notes what a normalizer does as far as GGUF has keys for it.

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,10 +23,11 @@ const (
 
 // Load returns the tokenizer.* pairs for the checkpoint in dir, in order. size
 // is vocab_size of config.json, the number of embeddings: the vocabulary is
-// filled up with unused tokens to that size, and tokens beyond it are left out.
+// filled up with unused tokens to that size. Tokens beyond it are left out of
+// SentencePiece vocabularies and an error in others.
 //
 // The error wraps gguf.ErrCorrupt if a file contradicts itself and
-// gguf.ErrUnsupported if the vocabulary is not SentencePiece's.
+// gguf.ErrUnsupported if the vocabulary is of another kind.
 func Load(dir string, size int64) ([]gguf.KV, error) {
 	if size < 1 || size > maxPieces {
 		return nil, fmt.Errorf("%w: %s: a vocabulary of %d tokens", gguf.ErrCorrupt, dir, size)
@@ -35,11 +36,7 @@ func Load(dir string, size int64) ([]gguf.KV, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := loadTokens(dir, int(size), config)
-	if err != nil {
-		return nil, err
-	}
-	special, err := loadSpecial(dir, size, config)
+	fast, err := loadTokenizerJSON(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +44,48 @@ func Load(dir string, size int64) ([]gguf.KV, error) {
 	if v, ok := config.value["add_prefix_space"].(bool); ok {
 		kvs = append(kvs, gguf.KV{Key: "tokenizer.ggml.add_space_prefix", Value: v})
 	}
-	kvs = append(kvs,
-		gguf.KV{Key: "tokenizer.ggml.model", Value: "llama"},
-		gguf.KV{Key: "tokenizer.ggml.pre", Value: "default"},
-		gguf.KV{Key: "tokenizer.ggml.tokens", Value: t.texts},
-		gguf.KV{Key: "tokenizer.ggml.scores", Value: t.scores},
-		gguf.KV{Key: "tokenizer.ggml.token_type", Value: t.types},
-	)
-	return append(kvs, special...), nil
+	tokens, err := loadVocabulary(dir, int(size), fast, config)
+	if err != nil {
+		return nil, err
+	}
+	special, err := loadSpecial(dir, size, fast, config)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(kvs, tokens, special), nil
+}
+
+// loadTokenizerJSON returns nil if there is no tokenizer.json.
+func loadTokenizerJSON(dir string) (*tokenizerJSON, error) {
+	fast := new(tokenizerJSON)
+	err := sidecar.ReadJSON(filepath.Join(dir, "tokenizer.json"), fast)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return fast, err
+}
+
+// loadVocabulary returns the pairs from tokenizer.ggml.model on that are the
+// vocabulary. A SentencePiece model goes before tokenizer.json.
+func loadVocabulary(dir string, size int, fast *tokenizerJSON, config tokenizerConfig) ([]gguf.KV, error) {
+	t, err := loadTokens(dir, size, config)
+	switch {
+	case err == nil:
+		return []gguf.KV{
+			{Key: "tokenizer.ggml.model", Value: "llama"},
+			{Key: "tokenizer.ggml.pre", Value: "default"},
+			{Key: "tokenizer.ggml.tokens", Value: t.texts},
+			{Key: "tokenizer.ggml.scores", Value: t.scores},
+			{Key: "tokenizer.ggml.token_type", Value: t.types},
+		}, nil
+	case fast == nil || !errors.Is(err, errNoPieces):
+		return nil, err
+	}
+	kvs, err := loadByteLevel(fast, size, config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "tokenizer.json"), err)
+	}
+	return kvs, nil
 }
 
 // tokens is the vocabulary by id.
@@ -64,8 +95,26 @@ type tokens struct {
 	types  []int32
 }
 
+// newTokens returns so many tokens that stand for nothing.
+func newTokens(size int) *tokens {
+	t := &tokens{make([]string, size), make([]float32, size), make([]int32, size)}
+	for id := range size {
+		t.set(id, "[PAD"+strconv.Itoa(id)+"]", scoreAbsent, gguf.TokenUnused)
+	}
+	return t
+}
+
 func (t *tokens) set(id int, text string, score float32, typ gguf.TokenType) {
 	t.texts[id], t.scores[id], t.types[id] = text, score, int32(typ)
+}
+
+// add sets a token that was added to a vocabulary.
+func (t *tokens) add(a addedToken, score float32) {
+	if a.Special || looksSpecial(a.Content) {
+		t.set(int(a.ID), a.Content, score, gguf.TokenControl)
+	} else {
+		t.set(int(a.ID), strings.ReplaceAll(a.Content, "▁", " "), score, gguf.TokenUserDefined)
+	}
 }
 
 // loadTokens merges the SentencePiece model with the tokens added later.
@@ -74,16 +123,12 @@ func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tokens{make([]string, size), make([]float32, size), make([]int32, size)}
-	for id := range size {
-		switch {
-		case id >= len(pieces):
-			t.set(id, "[PAD"+strconv.Itoa(id)+"]", scoreAbsent, gguf.TokenUnused)
-		case pieces[id].Type == gguf.TokenUserDefined: // only added tokens are, to convert_hf_to_gguf.py
-			t.set(id, pieces[id].Text, pieces[id].Score, gguf.TokenNormal)
-		default:
-			t.set(id, pieces[id].Text, pieces[id].Score, pieces[id].Type)
+	t := newTokens(size)
+	for id, p := range pieces[:min(size, len(pieces))] {
+		if p.Type == gguf.TokenUserDefined { // only added tokens are, to convert_hf_to_gguf.py
+			p.Type = gguf.TokenNormal
 		}
+		t.set(id, p.Text, p.Score, p.Type)
 	}
 
 	path := filepath.Join(dir, "added_tokens.json")
@@ -101,42 +146,27 @@ func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
 		return nil, err
 	}
 
-	err = eachMember(config.path, "added_tokens_decoder", func(key string, raw json.RawMessage) error {
-		var added struct {
-			Content *string `json:"content"`
-			Special bool    `json:"special"`
-		}
-		id, err := strconv.Atoi(key)
-		if err != nil || id < 0 {
-			return fmt.Errorf("added_tokens_decoder: id %q", key)
-		}
-		if err := json.Unmarshal(raw, &added); err != nil || added.Content == nil {
-			return fmt.Errorf("added_tokens_decoder: token %d is %s", id, raw)
-		}
-		switch text := *added.Content; {
-		case id >= size:
-		case added.Special || looksSpecial(text):
-			t.set(id, text, scoreAdded, gguf.TokenControl)
-		default:
-			t.set(id, strings.ReplaceAll(text, "▁", " "), scoreAdded, gguf.TokenUserDefined)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	added, err := config.addedTokens()
+	if err != nil {
 		return nil, err
+	}
+	for _, a := range added {
+		if a.ID < int64(size) {
+			t.add(a, scoreAdded)
+		}
 	}
 	return t, nil
 }
+
+// errNoPieces means that there is no tokenizer.model.
+var errNoPieces = errors.New("no tokenizer")
 
 // loadPieces reads tokenizer.model.
 func loadPieces(dir string) ([]Piece, error) {
 	path := filepath.Join(dir, "tokenizer.model")
 	data, err := sidecar.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, "tokenizer.json")); err == nil {
-			return nil, fmt.Errorf("%w: %s has tokenizer.json but no SentencePiece tokenizer.model; byte-level vocabularies such as Llama 3's cannot be converted, for others put the original model's tokenizer.model there", gguf.ErrUnsupported, dir)
-		}
-		return nil, fmt.Errorf("%s: no tokenizer: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w: %w", dir, errNoPieces, err)
 	}
 	if err != nil {
 		return nil, err
@@ -175,6 +205,53 @@ func loadTokenizerConfig(dir string) (tokenizerConfig, error) {
 		c.value = make(map[string]any) // readPostProcessor fills gaps in it
 	}
 	return c, err
+}
+
+// token returns the token that has a role, such as "bos", if there is one.
+func (c tokenizerConfig) token(role string) (text string, ok bool) {
+	text, ok = c.value[role+"_token"].(string)
+	if object, isObject := c.value[role+"_token"].(map[string]any); isObject {
+		text, ok = object["content"].(string)
+	}
+	return text, ok
+}
+
+// unnumbered is the ID of a token that is only named.
+const unnumbered = -1
+
+// namedTokens returns the tokens that have roles.
+func (c tokenizerConfig) namedTokens() []addedToken {
+	var list []addedToken
+	for _, role := range roles {
+		if text, ok := c.token(role); ok {
+			list = append(list, addedToken{ID: unnumbered, Content: text, Special: true})
+		}
+	}
+	return list
+}
+
+// addedTokens returns added_tokens_decoder, in the file's order.
+func (c tokenizerConfig) addedTokens() ([]addedToken, error) {
+	var list []addedToken
+	err := eachMember(c.path, "added_tokens_decoder", func(key string, raw json.RawMessage) error {
+		var added struct {
+			Content *string `json:"content"`
+			Special bool    `json:"special"`
+		}
+		id, err := strconv.Atoi(key)
+		if err != nil || id < 0 {
+			return fmt.Errorf("added_tokens_decoder: id %q", key)
+		}
+		if err := json.Unmarshal(raw, &added); err != nil || added.Content == nil {
+			return fmt.Errorf("added_tokens_decoder: token %d is %s", id, raw)
+		}
+		list = append(list, addedToken{int64(id), *added.Content, added.Special})
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return list, err
 }
 
 // eachMember calls visit for the members of a file's JSON object, or of the

@@ -1,0 +1,147 @@
+package vocab_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// gpt2JSON returns a tokenizer.json of six tokens that GPT-2's way of cutting words
+// goes with, and added tokens.
+func gpt2JSON(added ...object) object {
+	return object{
+		"added_tokens": added, "pre_tokenizer": object{"type": "ByteLevel", "add_prefix_space": false},
+		"model": object{"type": "BPE", "vocab": object{"a": 0, "b": 1, "ab": 2, "<end>": 3, "Ġ": 4, "Ġa": 5}, "merges": []string{"a b", "Ġ a"}},
+	}
+}
+
+func loadByteLevel(t *testing.T, size int64, files map[string]any) (*gguf.Metadata, error) {
+	dir := t.TempDir()
+	for name, content := range files {
+		testmodel.WriteJSON(t, filepath.Join(dir, name), content)
+	}
+	kvs, err := vocab.Load(dir, size)
+	if err != nil {
+		return nil, err
+	}
+	return gguf.NewMetadata(kvs...), nil
+}
+
+func TestByteLevelTokens(t *testing.T) {
+	const normal, control, user, unused = int32(gguf.TokenNormal), int32(gguf.TokenControl), int32(gguf.TokenUserDefined), int32(gguf.TokenUnused)
+	for name, tt := range map[string]struct {
+		added  []object
+		config object
+		tokens []string // after the first three
+		types  []int32
+	}{
+		"nothing added": {
+			nil, nil,
+			[]string{"<end>", "Ġ", "Ġa", "[PAD6]", "[PAD7]"}, []int32{normal, normal, normal, unused, unused},
+		},
+		"by tokenizer.json": {
+			[]object{{"id": 3, "content": "<end>", "special": true}, {"id": 6, "content": "a▁b"}, {"id": 7, "content": "<|x|>"}}, nil,
+			[]string{"<end>", "Ġ", "Ġa", "a b", "<|x|>"}, []int32{control, normal, normal, user, control},
+		},
+		"by both": {
+			[]object{{"id": 6, "content": "<x>"}}, object{"added_tokens_decoder": object{"6": object{"content": "<x>", "special": true}, "7": object{"content": "<y>"}}},
+			[]string{"<end>", "Ġ", "Ġa", "<x>", "<y>"}, []int32{normal, normal, normal, control, user},
+		},
+		"by name": {
+			[]object{{"id": 6, "content": "<x>"}}, object{"eos_token": "<end>", "pad_token": object{"content": "<pad>"}, "bos_token": "<x>", "unk_token": nil},
+			[]string{"<end>", "Ġ", "Ġa", "<x>", "<pad>"}, []int32{control, normal, normal, control, control},
+		},
+		"by name, but not where tokens are listed": {
+			[]object{{"id": 6, "content": "<x>"}, {"id": 7, "content": "<y>"}},
+			object{"bos_token": "<x>", "eos_token": "<y>", "added_tokens_decoder": object{"7": object{"content": "<y>"}}},
+			[]string{"<end>", "Ġ", "Ġa", "<x>", "<y>"}, []int32{normal, normal, normal, user, control},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]any{"tokenizer.json": gpt2JSON(tt.added...)}
+			if tt.config != nil {
+				files["tokenizer_config.json"] = tt.config
+			}
+			m, err := loadByteLevel(t, 8, files)
+			require.NoError(t, err)
+			require.Equal(t, "gpt2", value[string](t, m, "tokenizer.ggml.model"))
+			require.Equal(t, "gpt-2", value[string](t, m, "tokenizer.ggml.pre"))
+			require.Equal(t, append([]string{"a", "b", "ab"}, tt.tokens...), value[[]string](t, m, "tokenizer.ggml.tokens"))
+			require.Equal(t, append([]int32{normal, normal, normal}, tt.types...), value[[]int32](t, m, "tokenizer.ggml.token_type"))
+			require.Equal(t, []string{"a b", "Ġ a"}, value[[]string](t, m, "tokenizer.ggml.merges"))
+			_, ok := m.Get("tokenizer.ggml.scores")
+			require.False(t, ok)
+		})
+	}
+}
+
+// Merges are texts or pairs, in which there may be spaces.
+func TestMerges(t *testing.T) {
+	file := gpt2JSON()
+	file["model"].(object)["merges"] = [][]string{{"a", "b"}, {" ", "a"}}
+	m, err := loadByteLevel(t, 6, map[string]any{"tokenizer.json": file})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a b", "Ġ a"}, value[[]string](t, m, "tokenizer.ggml.merges"))
+}
+
+func TestByteLevelRefused(t *testing.T) {
+	model := func(key string, v any) func(object) {
+		return func(file object) { file["model"].(object)[key] = v }
+	}
+	set := func(key string, v any) func(object) { return func(file object) { file[key] = v } }
+	for name, tt := range map[string]struct {
+		change func(object)
+		is     error
+		want   string
+	}{
+		"WordPiece":       {model("type", "WordPiece"), gguf.ErrUnsupported, `"WordPiece"`},
+		"SentencePiece's": {model("byte_fallback", true), gguf.ErrUnsupported, "tokenizer.model"},
+		"suffix":          {model("end_of_word_suffix", "</w>"), gguf.ErrUnsupported, "end_of_word_suffix"},
+		"whole words":     {model("ignore_merges", true), gguf.ErrUnsupported, "ignore_merges true"},
+		"ids twice":       {model("vocab", object{"a": 0, "b": 0}), gguf.ErrCorrupt, `"a" and "b" have both id 0`},
+		"id beyond":       {model("vocab", object{"a": 8}), gguf.ErrCorrupt, `"a" has id 8, there are 8`},
+		"negative id":     {model("vocab", object{"a": -1}), gguf.ErrCorrupt, `"a" has id -1`},
+		"merge of three":  {model("merges", [][]string{{"a", "b", "c"}}), gguf.ErrCorrupt, "merge 0 is of 3 tokens"},
+		"merges of ids":   {model("merges", []int{1}), gguf.ErrCorrupt, "merges"},
+		"lower case":      {set("normalizer", object{"type": "Sequence", "normalizers": []object{{"type": "NFC"}, {"type": "Lowercase"}}}), gguf.ErrUnsupported, `"Lowercase"`},
+		"no words":        {set("pre_tokenizer", nil), gguf.ErrUnsupported, "no pre_tokenizer"},
+		"other words":     {set("pre_tokenizer", object{"type": "Split", "pattern": object{"Regex": "x+"}, "behavior": "Isolated"}), gguf.ErrUnsupported, "x+"},
+		"whitespace":      {set("pre_tokenizer", object{"type": "Whitespace"}), gguf.ErrUnsupported, "Whitespace"},
+		"space prefix":    {set("pre_tokenizer", object{"type": "ByteLevel", "add_prefix_space": true}), gguf.ErrUnsupported, "ByteLevel"},
+		"added id":        {set("added_tokens", []object{{"id": 7, "content": "x"}}), gguf.ErrCorrupt, `"x" has id 7 and comes as number 6`},
+		"too many":        {set("added_tokens", []object{{"id": 6, "content": "x"}, {"id": 7, "content": "y"}, {"id": 8, "content": "z"}}), gguf.ErrCorrupt, `"z" has id 8, there are 8`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := gpt2JSON()
+			tt.change(file)
+			_, err := loadByteLevel(t, 8, map[string]any{"tokenizer.json": file})
+			require.ErrorIs(t, err, tt.is)
+			require.ErrorContains(t, err, tt.want)
+			require.ErrorContains(t, err, "tokenizer.json")
+		})
+	}
+}
+
+func FuzzTokenizerJSON(f *testing.F) {
+	for _, text := range []string{
+		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"]}, "pre_tokenizer": {"type": "ByteLevel"}}`,
+		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", " "]]}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [null, {"type": "Digits"}]}, "added_tokens": [{"id": 1, "content": "b"}]}`,
+		`{"model": null, "normalizer": {"type": "Sequence", "normalizers": [null]}, "post_processor": {"type": "TemplateProcessing", "single": [{}]}}`,
+	} {
+		f.Add([]byte(text))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), data, 0o644))
+		kvs, err := vocab.Load(dir, 4)
+		if err == nil {
+			require.Len(t, value[[]string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.tokens"), 4)
+		}
+	})
+}
