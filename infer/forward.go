@@ -16,27 +16,59 @@ import (
 // The chunks are run in batches that fit in Options.Memory. Forward returns
 // early when ctx is done.
 func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
-	return m.forward(ctx, chunks, from, nil, visit)
+	return m.forward(ctx, chunks, from, start{}, nil, visit)
+}
+
+// ForwardFrom is Forward without the layers before the given one: streams has the
+// residual stream of each chunk on its way into it, tokens x width, as
+// Options.Residual shows it. It is not changed. So the part of a model that a change
+// of its weights does not touch is computed once for many changes.
+func (m *Model) ForwardFrom(ctx context.Context, layer int, streams [][]float32, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
+	if layer < 0 || layer > m.blocks {
+		return fmt.Errorf("there is no layer %d among %d", layer, m.blocks)
+	}
+	if len(streams) != len(chunks) {
+		return fmt.Errorf("there are %d residual streams for %d chunks", len(streams), len(chunks))
+	}
+	for c, chunk := range chunks {
+		if len(streams[c]) != len(chunk)*m.width {
+			return fmt.Errorf("the residual stream of chunk %d has %d elements, not %d x %d", c, len(streams[c]), len(chunk), m.width)
+		}
+	}
+	return m.forward(ctx, chunks, from, start{layer, streams}, nil, visit)
+}
+
+// start is where chunks enter a model: as tokens, or in front of a layer if there
+// are streams.
+type start struct {
+	layer   int
+	streams [][]float32
 }
 
 // forward is Forward; a session remembers the only chunk.
-func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, session *Session, visit func(chunk, pos int, logits []float32)) error {
+func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, start start, session *Session, visit func(chunk, pos int, logits []float32)) error {
 	if err := m.checkTokens(chunks); err != nil {
 		return err
 	}
 	p := &pass{m: m, session: session, workers: make([]worker, m.threads)}
-	total := len(chunks) * (m.blocks + 1)
+	steps := m.blocks - start.layer + 1
+	total := len(chunks) * steps
 	for first := 0; first < len(chunks); first += len(p.chunks) {
 		p.begin(chunks[first:])
-		done := first * (m.blocks + 1)
+		done := first * steps
 		step := func() {
 			done += len(p.chunks)
 			m.report(done, total)
 		}
-		if err := p.embed(ctx); err != nil {
-			return err
+		if start.streams == nil {
+			if err := p.embed(ctx); err != nil {
+				return err
+			}
 		}
-		for i := range m.layers {
+		for c := range p.chunks[:min(len(p.chunks), len(start.streams))] {
+			copy(p.x[p.starts[c]*m.width:], start.streams[first+c])
+		}
+		for i := start.layer; i < len(m.layers); i++ {
 			if i+1 < len(m.layers) {
 				m.layers[i+1].prefetch(m.src)
 			}

@@ -288,3 +288,45 @@ func TestInputOfArchitectures(t *testing.T) {
 		})
 	}
 }
+
+// TestForwardFromIsForward enters each layer with what Forward shows before it.
+func TestForwardFromIsForward(t *testing.T) {
+	s := small
+	s.layers, s.experts, s.used = 3, 4, 2
+	src := s.build(4)
+	chunks := s.chunks(30, 7, 110, 12, 1)
+	streams := make([][][]float32, s.layers)
+	want := forward(t, src, infer.Options{Residual: func(r infer.Residual) {
+		for _, x := range r.Chunks {
+			streams[r.Layer] = append(streams[r.Layer], slices.Clone(x))
+		}
+	}}, chunks, 3)
+	for _, memory := range []int64{0, 1} {
+		for layer := range streams {
+			last, all := 0, 0
+			m, err := infer.New(src, infer.Options{Memory: memory, Progress: func(done, total int) { last, all = done, total }})
+			require.NoError(t, err)
+			before := slices.Concat(streams[layer]...)
+			got := make([][][]float32, len(chunks))
+			err = m.ForwardFrom(t.Context(), layer, streams[layer], chunks, 3, func(chunk, _ int, logits []float32) {
+				got[chunk] = append(got[chunk], slices.Clone(logits)) // each chunk has an element of its own
+			})
+			require.NoError(t, err)
+			require.Equal(t, want, got, "layer %d", layer)
+			require.Equal(t, before, slices.Concat(streams[layer]...), "the streams are as they were")
+			require.Equal(t, len(chunks)*(s.layers-layer+1), all)
+			require.Equal(t, all, last)
+		}
+	}
+	m, err := infer.New(src, infer.Options{})
+	require.NoError(t, err)
+	from := func(layer int, streams [][]float32) error {
+		return m.ForwardFrom(t.Context(), layer, streams, chunks, 0, nil)
+	}
+	require.ErrorContains(t, from(4, streams[0]), "layer 4")
+	require.ErrorContains(t, from(-1, streams[0]), "layer -1")
+	require.ErrorContains(t, from(1, streams[0][1:]), "4 residual streams for 5 chunks")
+	short := slices.Clone(streams[0])
+	short[2] = short[2][1:]
+	require.ErrorContains(t, from(1, short), "chunk 2")
+}
