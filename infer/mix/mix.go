@@ -1,0 +1,172 @@
+// Package mix finds which type each tensor of a model should have, so that the
+// model loses least at a given size.
+//
+// A file type such as Q4_K_M gives tensors their types by rules that were found on
+// other models. Here they are measured: [Measure] gives one group of tensors at a time
+// one type at a time, and runs the layers from the changed one on to see how far
+// the predictions move from the original's. [Sensitivity.Fit] then chooses a type
+// for each group, so that the file is not larger than a budget and the sum of the
+// divergences is least.
+//
+//	s, err := mix.Measure(ctx, base, importance, texts, mix.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	m, err := s.Fit(4<<30, recipe.Q4_K_M)
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Println(m.Bytes, m.Predicted)
+//
+// That divergences add up is an assumption: rounding errors are small and point in
+// different directions, and then the divergence of the whole is, to the second order,
+// the sum of those of its parts. Mix.Predicted is therefore good for choosing only.
+// What a mix really loses is for package drift to measure, on text that it was not
+// chosen by: see [Split].
+//
+// A group is the tensors of one kind in a layer, such as blk.3.ffn_up_exps, or in several
+// layers that follow each other where there would be more than 64 groups. Every type of a
+// group takes one run of the text through half of the layers in the mean, so that all
+// take as long as some 200 to 400 runs of the model. All is computed in float32
+// ([infer.Exact]).
+//
+// Memory is Options.Engine.Memory or less, unless a single chunk needs more: what the
+// original predicts for all scored tokens is held, 4 bytes for each token of the
+// vocabulary, and two models run in half of what is left each.
+package mix
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+// Options says how to measure.
+type Options struct {
+	perplexity.Options
+	Types  []gguf.Type   // that tensors may be given, beside their own
+	Engine infer.Options // but for Compute, Input, Residual and Router
+}
+
+// Sensitivity is what a model loses by each type of each group of its tensors.
+type Sensitivity struct {
+	base       gguf.Source
+	importance *imatrix.Matrix
+	groups     []group
+	fixed      int64 // bytes of a file that are not the groups'
+}
+
+// Mix is a type for every tensor that can be quantized.
+type Mix struct {
+	// View is the model as the mix makes it. recipe.OverrideOf says in lines for
+	// --tensor-type-file which types its tensors have.
+	View      *quant.View
+	Bytes     int64   // of the file
+	Predicted float64 // mean divergence, in nats: the sum of what the types cost
+}
+
+// Measure finds out what each type costs on the texts. Importance may be nil; without
+// it, the smallest types are not used. The error wraps gguf.ErrUnsupported if tensors of the
+// base are quantized already.
+func Measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, texts []drift.Text, opts Options) (*Sensitivity, error) {
+	s, err := measure(ctx, base, importance, texts, opts)
+	if err != nil {
+		return nil, fmt.Errorf("mix: %w", err)
+	}
+	return s, nil
+}
+
+func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, texts []drift.Text, opts Options) (*Sensitivity, error) {
+	s := &Sensitivity{base: base, importance: importance}
+	var err error
+	if s.groups, err = findGroups(base, importance, opts.Types); err != nil {
+		return nil, err
+	}
+	var chunks [][]int32
+	for _, text := range texts {
+		c, err := perplexity.Chunks(text.Tokens, text.BOS, opts.Options)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", text.Name, err)
+		}
+		chunks = append(chunks, c...)
+	}
+	original, err := s.mix(make([]int, len(s.groups)), recipe.Q8_0)
+	if err != nil {
+		return nil, err
+	}
+	s.fixed = original.Bytes
+	for _, g := range s.groups {
+		s.fixed -= g.bytes[0]
+	}
+	p, err := newProbe(base, importance, s.groups, chunks, opts.Engine)
+	if err != nil {
+		return nil, err
+	}
+	return s, p.run(ctx)
+}
+
+// Fit returns the mix with the least predicted divergence of those whose file has
+// budget bytes or less. The error wraps ErrTooSmall if there is none.
+//
+// The file is called a ft, which has to be a quantized file type, since recipes apply to
+// no others. Nothing else depends on it: the recipe has all tensors.
+func (s *Sensitivity) Fit(budget int64, ft recipe.FileType) (*Mix, error) {
+	chosen, err := allocate(s.groups, budget-s.fixed)
+	if err != nil {
+		return nil, fmt.Errorf("mix: %w", err)
+	}
+	m, err := s.mix(chosen, ft)
+	if err != nil {
+		return nil, fmt.Errorf("mix: %w", err)
+	}
+	return m, nil
+}
+
+// mix returns the mix that gives each group the chosen one of its types.
+func (s *Sensitivity) mix(chosen []int, ft recipe.FileType) (*Mix, error) {
+	m := &Mix{}
+	opts := quant.ViewOptions{Importance: s.importance}
+	for i, g := range s.groups {
+		m.Predicted += g.costs[chosen[i]]
+		for _, tensor := range g.tensors {
+			info := s.base.Tensors()[tensor]
+			info.Type = g.types[chosen[i]]
+			o, err := recipe.OverrideOf(info)
+			if err != nil {
+				return nil, err
+			}
+			opts.Recipe.Overrides = append(opts.Recipe.Overrides, o)
+		}
+	}
+	var err error
+	if m.View, err = quant.NewView(s.base, ft, opts); err != nil {
+		return nil, err
+	}
+	_, m.Bytes, err = gguf.Layout(m.View)
+	return m, err
+}
+
+// Split takes n windows of ctx tokens, evenly spread, out of a text: those to choose a mix
+// by. The rest is what to measure it on. Both are cut into the same windows as the
+// text is, which package perplexity runs each from an empty context.
+func Split(text drift.Text, ctx, n int) (chosen, rest drift.Text) {
+	windows := len(text.Tokens) / ctx
+	chosen, rest = text, text
+	chosen.Tokens, rest.Tokens = nil, nil
+	for i := range windows {
+		window := text.Tokens[i*ctx:][:ctx]
+		if (i+1)*n/windows > i*n/windows {
+			chosen.Tokens = append(chosen.Tokens, window...)
+		} else {
+			rest.Tokens = append(rest.Tokens, window...)
+		}
+	}
+	return chosen, rest
+}

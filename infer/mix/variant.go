@@ -1,0 +1,61 @@
+package mix
+
+import (
+	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+// variant is the base with some of its tensors in another type. Those are
+// quantized as they are read.
+type variant struct {
+	base    gguf.Source
+	tensors []gguf.TensorInfo
+	view    *quant.View
+	// inView has where the other tensors are in the view, -1 for those of the base.
+	inView []int
+}
+
+// newVariant returns the base with the given tensors in type t.
+func newVariant(base gguf.Source, importance *imatrix.Matrix, changed []int, t gguf.Type) (*variant, error) {
+	v := &variant{base: base, tensors: slices.Clone(base.Tensors()), inView: make([]int, len(base.Tensors()))}
+	opts := quant.ViewOptions{Importance: importance}
+	for _, i := range changed {
+		v.tensors[i].Type = t
+		o, err := recipe.OverrideOf(v.tensors[i])
+		if err != nil {
+			return nil, err
+		}
+		opts.Recipe.Overrides = append(opts.Recipe.Overrides, o)
+	}
+	var err error
+	// The others are never read in this type.
+	if v.view, err = quant.NewView(base, recipe.Q8_0, opts); err != nil {
+		return nil, err
+	}
+	for i := range v.view.Tensors() {
+		origin := v.view.Origin(i)
+		v.inView[origin] = -1
+		if slices.Contains(changed, origin) {
+			v.inView[origin] = i
+		}
+	}
+	return v, nil
+}
+
+// Metadata implements gguf.Source.
+func (v *variant) Metadata() *gguf.Metadata { return v.base.Metadata() }
+
+// Tensors implements gguf.Source.
+func (v *variant) Tensors() []gguf.TensorInfo { return v.tensors }
+
+// ReadRows implements gguf.Source.
+func (v *variant) ReadRows(dst []byte, tensor int, first, n int64) error {
+	if i := v.inView[tensor]; i >= 0 {
+		return v.view.ReadRows(dst, i, first, n)
+	}
+	return v.base.ReadRows(dst, tensor, first, n)
+}
