@@ -45,6 +45,7 @@ func chooseCommand() *cli.Command {
 			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
 			imatrixFlag(),
+			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows"},
 			&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of 512 tokens of each text; 0 is all"},
 			&cli.StringFlag{Name: "recipe", Usage: "write the type of each tensor to `FILE`, for --tensor-type-file"},
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
@@ -73,6 +74,7 @@ type choiceReport struct {
 	Summary    []string             `json:"summary"`
 	Considered []consideredReport   `json:"considered"`
 	Recipe     []choiceRecipeTensor `json:"recipe"`
+	Mix        *mixReport           `json:"mix,omitempty"` // with --mix
 
 	Base    driftBase   `json:"base"`
 	Texts   []driftText `json:"texts"`
@@ -159,6 +161,12 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
+	var aside []drift.Text
+	if c.Bool("mix") {
+		if aside, err = run.setAside(c); err != nil {
+			return err
+		}
+	}
 	candidates, memory, err := run.candidates(views, c.Int("ctx"))
 	if err != nil {
 		return err
@@ -167,7 +175,16 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil && !errors.Is(err, choose.ErrNone) {
 		return err
 	}
+	var tried *mixReport
+	if err == nil && c.Bool("mix") {
+		if tried, err = run.tryMix(c, made, importance, aside); err != nil {
+			return err
+		}
+	}
 	choice := report.newChoice(made, c.Int("ctx"))
+	if tried != nil {
+		choice.Mix, choice.Terms = tried, append(choice.Terms, tried.sentence())
+	}
 	if errors.Is(err, choose.ErrNone) && !c.Bool("json") {
 		choice.table(c.App.Writer).Render()
 	}
