@@ -2,6 +2,7 @@ package testmodel
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,8 +12,8 @@ import (
 func WithAttention(tensors []Tensor, vectors map[string]int64) []Tensor {
 	tensors = slices.Clone(tensors)
 	for layer := range 2 {
-		for name, n := range vectors {
-			tensors = append(tensors, Tensor{Name: fmt.Sprintf("model.layers.%d.self_attn.%s", layer, name), Dtype: tensors[0].Dtype, Shape: []int64{n}})
+		for _, name := range slices.Backward(slices.Sorted(maps.Keys(vectors))) { // the order of the golden data
+			tensors = append(tensors, Tensor{Name: fmt.Sprintf("model.layers.%d.self_attn.%s", layer, name), Dtype: tensors[0].Dtype, Shape: []int64{vectors[name]}})
 		}
 	}
 	return tensors
