@@ -42,7 +42,8 @@ type Checkpoint struct {
 	meta    *gguf.Metadata
 	tensors []gguf.TensorInfo
 	plan    []arch.Tensor // in the order of tensors
-	scratch sync.Pool     // of *scratch
+	notes   []string
+	scratch sync.Pool // of *scratch
 }
 
 var _ gguf.Source = (*Checkpoint)(nil)
@@ -85,7 +86,12 @@ func OpenRecipe(ctx context.Context, path string, merge moe.Options, opts Option
 // OpenMerge opens a mixture as Open opens what Merge.Write writes to dir, which need not
 // be there. Closing the result, or an error, closes the mixture.
 func OpenMerge(m *moe.Merge, dir string, opts Options) (*Checkpoint, error) {
-	return newCheckpoint(parts{files: m.Checkpoint, dir: dir, tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
+	c, err := newCheckpoint(parts{files: m.Checkpoint, dir: dir, tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
+	if err != nil {
+		return nil, err
+	}
+	c.notes = m.Notes
+	return c, nil
 }
 
 // parts are what a checkpoint is made of.
@@ -232,6 +238,9 @@ func (c *Checkpoint) Metadata() *gguf.Metadata { return c.meta }
 
 // Tensors implements gguf.Source.
 func (c *Checkpoint) Tensors() []gguf.TensorInfo { return c.tensors }
+
+// Notes returns what the user should know of a recipe's mixture, a sentence each.
+func (c *Checkpoint) Notes() []string { return c.notes }
 
 // Close closes the checkpoint's files.
 func (c *Checkpoint) Close() error { return c.files.Close() }

@@ -61,7 +61,7 @@ func convertModel(c *cli.Context) (err error) {
 	open := convert.Open
 	if isRecipe(args[0]) {
 		open = func(path string, options convert.Options) (*convert.Checkpoint, error) {
-			return convert.OpenRecipe(c.Context, path, mergeOptions(c), options)
+			return openRecipe(c, path, options)
 		}
 	}
 	checkpoint, err := open(args[0], options)

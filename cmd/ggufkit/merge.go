@@ -106,7 +106,17 @@ func isRecipe(path string) bool {
 // openModel opens whatever kind of model a path is, tensors in their own types.
 func openModel(c *cli.Context, path string) (convert.Model, error) {
 	if isRecipe(path) {
-		return convert.OpenRecipe(c.Context, path, mergeOptions(c), convert.Options{KeepTypes: true})
+		return openRecipe(c, path, convert.Options{KeepTypes: true})
 	}
 	return convert.OpenModel(path)
+}
+
+// openRecipe opens the mixture that a recipe describes.
+func openRecipe(c *cli.Context, path string, options convert.Options) (*convert.Checkpoint, error) {
+	mixture, err := convert.OpenRecipe(c.Context, path, mergeOptions(c), options)
+	if err != nil {
+		return nil, err
+	}
+	printNotes(c, mixture.Notes())
+	return mixture, nil
 }

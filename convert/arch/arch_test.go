@@ -221,3 +221,33 @@ func TestSourceRow(t *testing.T) {
 		}
 	})
 }
+
+// FuzzConfig: whatever config.json says, no architecture fails but by an error.
+func FuzzConfig(f *testing.F) {
+	for _, changes := range []map[string]any{
+		nil,
+		{"num_local_experts": 3, "num_experts_per_tok": 2},
+		{"n_routed_experts": 4, "n_shared_experts": 2, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "scoring_func": "softmax"},
+		{"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64, "mlp_only_layers": []int{}},
+		{"head_dim": 32, "rope_parameters": map[string]any{"rope_type": "llama3", "factor": 8, "original_max_position_embeddings": 64}},
+		{"rope_scaling": map[string]any{"type": "yarn", "factor": 4, "attn_factor": 1.5}},
+	} {
+		data, err := json.Marshal(testmodel.Config("", "", changes))
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	empty, err := safetensors.NewCheckpoint(nil)
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, a := range arch.Architectures {
+			c, err := a.Config(data)
+			if err != nil {
+				require.Nil(t, c)
+				continue
+			}
+			require.NotEmpty(t, a.Metadata(c, 1))
+			_, err = a.Plan(c, empty)
+			require.ErrorIs(t, err, gguf.ErrCorrupt, "there are no tensors")
+		}
+	})
+}
