@@ -1,6 +1,8 @@
 package moe_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -269,4 +271,41 @@ func TestBadArchitectures(t *testing.T) {
 	_, err := merge(t, dir, order("scaled", ungated), moe.Options{})
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, `rope scaling "linear" of a DeepSeek model`)
+}
+
+// TestMergekit: everything but the routers is what mergekit-moe (commit a6e4028, with
+// transformers 5.12.1) writes for the same recipe. Its prompts are left out here.
+func TestMergekit(t *testing.T) {
+	const recipe = `base_model: base
+gate_mode: random
+dtype: bfloat16
+experts: [{source_model: code}, {source_model: chat}, {source_model: math}]
+`
+	for more, want := range map[string]string{
+		"shared_experts: [{source_model: base, residual_scale: 0.1}]\n":    "6ca9c98f3cc5d0c9efb1e3982a819f26683043ad702c0fb4743f71699ec41b8f",
+		"architecture: qwen moe\nshared_experts: [{source_model: base}]\n": "6a5457c080e31efe1fad9b89ce74e94747387113b02f635de36a927f46a6080f",
+	} {
+		path := filepath.Join(t.TempDir(), "moe.yaml")
+		mini, err := filepath.Abs("../../testdata/beyonder-mini")
+		require.NoError(t, err)
+		mini = filepath.ToSlash(mini) + "/"
+		text := strings.NewReplacer("base_model: ", "base_model: "+mini, "source_model: ", "source_model: "+mini).Replace(recipe + more)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		r, err := moe.Read(path)
+		require.NoError(t, err)
+		m, err := moe.New(t.Context(), r, moe.Options{})
+		require.NoError(t, err)
+		defer m.Close()
+		hash := sha256.New()
+		for _, tensor := range m.Tensors() {
+			if strings.HasSuffix(tensor.Name, "gate.weight") {
+				continue
+			}
+			fmt.Fprintln(hash, tensor.Name, tensor.Dtype, tensor.Shape)
+			data := make([]byte, tensor.Elements()*int64(tensor.Dtype.Size()))
+			require.NoError(t, tensor.Read(data, 0))
+			hash.Write(data)
+		}
+		require.Equal(t, want, hex.EncodeToString(hash.Sum(nil)), more)
+	}
 }
