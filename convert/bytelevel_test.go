@@ -156,11 +156,7 @@ func writeByteLevel(t *testing.T, parent, name string) string {
 	class, modelType := "LlamaForCausalLM", "llama"
 	if name == "Qwen2" { // for which there is no add_space_prefix
 		class, modelType = "Qwen2ForCausalLM", "qwen2"
-		for _, layer := range []string{"0", "1"} {
-			for part, n := range map[string]int64{"q": 64, "k": 32, "v": 32} {
-				tensors = append(tensors, testmodel.Tensor{Name: "model.layers." + layer + ".self_attn." + part + "_proj.bias", Dtype: safetensors.BF16, Shape: []int64{n}})
-			}
-		}
+		tensors = testmodel.WithAttention(tensors, qwen2Biases)
 	}
 	testmodel.WriteShards(t, dir, tensors)
 	writeFiles(t, dir, map[string]any{
