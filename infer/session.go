@@ -27,6 +27,7 @@ type Session struct {
 	rotation rotation
 	crew     crew
 	chosen   []choice
+	networks []weighted // that the token goes through in a layer
 
 	vectors [][]kernel.Vector8 // of products that are under way
 
@@ -178,10 +179,12 @@ func (s *Session) choose(l *layer) ([]weighted, error) {
 	if l.alwaysGate.rows > 0 {
 		gates = append(gates, vectorProduct{s.alwaysGate[:], s.normed, l.alwaysGate})
 	}
-	if err := s.multiply(gates...); err != nil {
-		return nil, err
+	if len(gates) > 0 {
+		if err := s.multiply(gates...); err != nil {
+			return nil, err
+		}
 	}
-	var networks []weighted
+	networks := s.networks[:0]
 	if l.router.rows > 0 {
 		s.m.choose(s.chosen, s.router)
 		slices.SortFunc(s.chosen, func(a, b choice) int { return a.expert - b.expert })
@@ -194,6 +197,7 @@ func (s *Session) choose(l *layer) ([]weighted, error) {
 	} else if l.always.gate.rows > 0 {
 		networks = append(networks, weighted{l.always, 1})
 	}
+	s.networks = networks
 	return networks, nil
 }
 
