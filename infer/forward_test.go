@@ -220,6 +220,7 @@ func TestNewRefuses(t *testing.T) {
 		{"more experts used than there are", set("llama.expert_used_count", uint32(5)), gguf.ErrCorrupt, "experts"},
 		{"a missing weight", func(s *source) { s.delete("blk.1.attn_v.weight") }, gguf.ErrCorrupt, "blk.1.attn_v.weight"},
 		{"a missing norm", func(s *source) { s.delete("output_norm.weight") }, gguf.ErrCorrupt, "output_norm.weight"},
+		{"millions of experts", set("llama.expert_count", uint32(1<<24)), gguf.ErrCorrupt, "blk.0.ffn_gate_inp.weight"},
 		{"missing experts", func(s *source) { s.delete("blk.0.ffn_up_exps.weight") }, gguf.ErrCorrupt, "blk.0.ffn_up_exps.weight"},
 		{"a weight on its side", shape("blk.0.attn_k.weight", 12, 22), gguf.ErrCorrupt, "blk.0.attn_k.weight"},
 		{"too few experts", shape("blk.0.ffn_down_exps.weight", 37, 22, 3), gguf.ErrCorrupt, "blk.0.ffn_down_exps.weight"},

@@ -265,11 +265,15 @@ func (b *binder) biased(name string, rows, cols int) matrix {
 	return m
 }
 
-// stack finds the matrices that name.weight stacks.
+// stack finds the matrices that name.weight stacks, none after an error: their
+// number would be of no known tensor.
 func (b *binder) stack(name string, n, rows, cols int) []matrix {
 	i, ok := b.find(name+".weight", cols, rows, n)
 	if !ok {
 		b.need(name + ".weight")
+	}
+	if !ok || b.err != nil {
+		return nil
 	}
 	stack := make([]matrix, n)
 	for e := range stack {
@@ -292,6 +296,9 @@ func (b *binder) experts(prefix string, n, width, hidden int) []network {
 	gate := b.stack(prefix+"ffn_gate_exps", n, hidden, width)
 	up := b.stack(prefix+"ffn_up_exps", n, hidden, width)
 	down := b.stack(prefix+"ffn_down_exps", n, width, hidden)
+	if gate == nil || up == nil || down == nil {
+		return nil
+	}
 	networks := make([]network, n)
 	for e := range networks {
 		networks[e] = network{gate[e], up[e], down[e]}
