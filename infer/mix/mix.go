@@ -31,12 +31,13 @@
 // ([infer.Exact]).
 //
 // Memory is Options.Engine.Memory or less, unless a single chunk needs more: what the
-// original predicts for all scored tokens is held, 4 bytes for each token of the
-// vocabulary, and two models run in half of what is left each.
+// original predicts for the scored tokens, 4 bytes for each token of the vocabulary,
+// takes half of it at most, and two models run in half of what is left each.
 package mix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -88,6 +89,9 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 	var err error
 	if s.groups, err = findGroups(base, importance, opts.Types); err != nil {
 		return nil, err
+	}
+	if len(texts) == 0 {
+		return nil, errors.New("there is no text")
 	}
 	var chunks [][]int32
 	for _, text := range texts {

@@ -168,8 +168,26 @@ func divergence(base, logits []float32) (sum float64) {
 	return sum
 }
 
+// TestLittleMemoryScoresFewerTokens has room for the predictions of half of the tokens.
+func TestLittleMemoryScoresFewerTokens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures two times")
+	}
+	f := open(t)
+	opts := options(gguf.Q5_K)
+	opts.Engine.Memory = 2 * 4 * 4096 * window // 2 windows, half of it
+	few := f.measure(t, opts).Cost("output.weight", gguf.Q5_K)
+	opts.Engine.Memory = 0
+	all := f.measure(t, opts).Cost("output.weight", gguf.Q5_K)
+	require.NotEqual(t, all, few)
+	require.InEpsilon(t, all, few, 0.5)
+}
+
 // TestMemoryAndProgress measures chunk by chunk, and says how far it is.
 func TestMemoryAndProgress(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures two times")
+	}
 	f := open(t)
 	opts := options(gguf.Q5_K)
 	together := f.measure(t, opts)
@@ -204,8 +222,8 @@ func TestMeasureErrors(t *testing.T) {
 		require.ErrorContains(t, err, message)
 	}
 	opts := options(gguf.Q4_K)
-	opts.Engine.Memory = 1 << 20
-	failing("all of the memory", t.Context(), f.base, opts)
+	opts.Engine.Memory = 1 << 17
+	failing("half of the memory, 128 KiB", t.Context(), f.base, opts)
 	opts = options(gguf.Q4_K)
 	opts.Ctx = 1 << 20
 	failing("story", t.Context(), f.base, opts)
@@ -216,6 +234,8 @@ func TestMeasureErrors(t *testing.T) {
 	require.NoError(t, err)
 	failing("requantizing", t.Context(), q8, options(gguf.Q4_K))
 	failing("no tensor", t.Context(), f.base, options(gguf.BF16))
+	_, err = mix.Measure(t.Context(), f.base, f.importance, nil, options(gguf.Q4_K))
+	require.ErrorContains(t, err, "no text")
 }
 
 func TestSplit(t *testing.T) {

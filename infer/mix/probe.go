@@ -27,7 +27,7 @@ type probe struct {
 	done, total int
 }
 
-// warmUp is which part of a chunk is not scored, for want of context. It is less than
+// warmUp is which part of a chunk is not scored at least, for want of context. It is less than
 // the half that is left out of perplexities: how far two models are apart depends
 // less on the context than how well they predict.
 const warmUp = 16
@@ -90,8 +90,9 @@ func (p *probe) run(ctx context.Context) error {
 	return err
 }
 
-// remember runs the original for what it predicts, and gives half of the memory that this
-// leaves to each of the models that run at a time.
+// remember runs the original for what it predicts. If that takes more than half of the
+// memory, fewer tokens of each chunk are scored. The models that run afterwards, two at a
+// time, get half of the rest each.
 func (p *probe) remember(ctx context.Context) error {
 	base, err := infer.New(p.original, p.engine)
 	if err != nil {
@@ -100,11 +101,12 @@ func (p *probe) remember(ctx context.Context) error {
 	if p.engine.Memory <= 0 {
 		p.engine.Memory = infer.DefaultMemory
 	}
-	taken := 4 * int64(len(p.chunks)*p.scored()) * int64(base.Vocabulary())
-	if taken >= p.engine.Memory {
-		return fmt.Errorf("the predictions of %d tokens take %s, all of the memory: choose by fewer windows", len(p.chunks)*p.scored(), humanize.IBytes(uint64(taken)))
+	token := 4 * int64(len(p.chunks)) * int64(base.Vocabulary()) // a token of each chunk
+	p.from = max(p.from, len(p.chunks[0])-1-int(min(p.engine.Memory/2/token, math.MaxInt32)))
+	if p.scored() < len(p.chunks[0])/warmUp {
+		return fmt.Errorf("what is predicted for %d tokens of each of %d windows takes more than half of the memory, %s", len(p.chunks[0])/warmUp, len(p.chunks), humanize.IBytes(uint64(p.engine.Memory)))
 	}
-	p.engine.Memory = (p.engine.Memory - taken) / 2
+	p.engine.Memory = (p.engine.Memory - int64(p.scored())*token) / 2
 	if base, err = infer.New(p.original, p.engine); err != nil {
 		return err
 	}
