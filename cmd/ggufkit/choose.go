@@ -17,7 +17,6 @@ import (
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/quant"
-	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -124,40 +123,21 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
-		return usagef(c, "a text is needed: --file FILE")
-	}
-	compute, err := infer.ParseCompute(c.String("compute"))
-	if err != nil {
-		return usageError{c.Command.Name, err}
-	}
-	for _, flag := range []string{"html", "markdown", "recipe"} {
-		if err := checkFree(c, c.String(flag)); err != nil {
-			return err
-		}
-	}
-	base, err := openModel(c, args[0])
+	in, err := openDrift(c, args[0], files, "html", "markdown", "recipe")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, base.Close()) }()
-	importance, err := openImportance(c, quantizeFlags{})
-	if err != nil {
-		return err
-	}
-	if importance != nil {
-		defer func() { err = errors.Join(err, importance.Close()) }()
-	}
-	types, err := chooseFileTypes(c, base, importance)
+	defer func() { err = errors.Join(err, in.close()) }()
+	types, err := chooseFileTypes(c, in)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	views, err := driftViews(c, base, types, importance)
+	views, err := in.views(c, types)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	report := driftReport{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &report, base, files, compute)
+	report := driftReport{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: in.compute.String(), Imatrix: c.String("imatrix")}
+	run, err := newDriftRun(c, &report, in, files)
 	if err != nil {
 		return err
 	}
@@ -177,7 +157,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	}
 	var tried *mixReport
 	if err == nil && c.Bool("mix") {
-		if tried, err = run.tryMix(c, made, importance, aside); err != nil {
+		if tried, err = run.tryMix(c, made, in.importance, aside); err != nil {
 			return err
 		}
 	}
@@ -224,7 +204,7 @@ func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
 }
 
 // chooseFileTypes returns the types to choose between.
-func chooseFileTypes(c *cli.Context, base gguf.Source, importance *imatrix.Matrix) ([]recipe.FileType, error) {
+func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) {
 	list := cmp.Or(c.String("types"), chooseTypes)
 	types, err := parseFileTypes(c, list)
 	if err != nil || c.String("types") != "" {
@@ -232,7 +212,7 @@ func chooseFileTypes(c *cli.Context, base gguf.Source, importance *imatrix.Matri
 	}
 	var possible []recipe.FileType
 	for _, fileType := range types {
-		_, err := quant.NewView(base, fileType, quant.ViewOptions{Importance: importance})
+		_, err := quant.NewView(in.base, fileType, quant.ViewOptions{Importance: in.importance})
 		if errors.Is(err, recipe.ErrNeedsImatrix) {
 			continue
 		}

@@ -82,12 +82,13 @@ func demo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	views, err := driftViews(c, base, types, nil)
+	in := &driftInput{base: base, compute: infer.Exact}
+	views, err := in.views(c, types)
 	if err != nil {
 		return err
 	}
-	report := driftReport{Model: original, Ctx: perplexity.DefaultCtx, Compute: infer.Exact.String()}
-	choice, err := report.demoChoice(c, base, views, texts)
+	report := driftReport{Model: original, Ctx: perplexity.DefaultCtx, Compute: in.compute.String()}
+	choice, err := report.demoChoice(c, in, views, texts)
 	if err != nil {
 		return err
 	}
@@ -134,8 +135,8 @@ func demoTexts(dir string) ([]string, error) {
 }
 
 // demoChoice measures all views and chooses between them.
-func (r *driftReport) demoChoice(c *cli.Context, base gguf.Source, views []drift.Candidate, texts []string) (*choiceReport, error) {
-	run, err := newDriftRun(c, r, base, texts, infer.Exact)
+func (r *driftReport) demoChoice(c *cli.Context, in *driftInput, views []drift.Candidate, texts []string) (*choiceReport, error) {
+	run, err := newDriftRun(c, r, in, texts)
 	if err != nil {
 		return nil, err
 	}

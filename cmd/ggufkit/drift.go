@@ -14,6 +14,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/drift"
@@ -183,35 +184,16 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
-		return usagef(c, "a text is needed: --file FILE")
-	}
-	compute, err := infer.ParseCompute(c.String("compute"))
-	if err != nil {
-		return usageError{c.Command.Name, err}
-	}
 	types, err := driftFileTypes(c, candidates)
 	if err != nil {
 		return err
 	}
-	for _, flag := range []string{"html", "markdown"} {
-		if err := checkFree(c, c.String(flag)); err != nil {
-			return err
-		}
-	}
-	base, err := openModel(c, args[0])
+	in, err := openDrift(c, args[0], files, "html", "markdown")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, base.Close()) }()
-	importance, err := openImportance(c, quantizeFlags{})
-	if err != nil {
-		return err
-	}
-	if importance != nil {
-		defer func() { err = errors.Join(err, importance.Close()) }()
-	}
-	models, err := driftViews(c, base, types, importance)
+	defer func() { err = errors.Join(err, in.close()) }()
+	models, err := in.views(c, types)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
@@ -223,8 +205,8 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 		defer model.Close()
 		models = append(models, drift.Candidate{Name: strings.TrimSuffix(filepath.Base(path), ".gguf"), Source: model})
 	}
-	report := driftReport{Model: args[0], Ctx: c.Int("ctx"), Compute: compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &report, base, files, compute)
+	report := driftReport{Model: args[0], Ctx: c.Int("ctx"), Compute: in.compute.String(), Imatrix: c.String("imatrix")}
+	run, err := newDriftRun(c, &report, in, files)
 	if err != nil {
 		return err
 	}
@@ -239,6 +221,47 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	}
 	report.print(c.App.Writer)
 	return nil
+}
+
+// driftInput is what candidates are made of.
+type driftInput struct {
+	base       convert.Model
+	importance *imatrix.Matrix // or nil
+	compute    infer.Compute
+}
+
+// openDrift checks the flags that drift and choose have in common, outputs among
+// them, and opens what they read. The caller must close it.
+func openDrift(c *cli.Context, model string, files []string, outputs ...string) (in *driftInput, err error) {
+	if len(files) == 0 {
+		return nil, usagef(c, "a text is needed: --file FILE")
+	}
+	in = &driftInput{}
+	if in.compute, err = infer.ParseCompute(c.String("compute")); err != nil {
+		return nil, usageError{c.Command.Name, err}
+	}
+	for _, flag := range outputs {
+		if err := checkFree(c, c.String(flag)); err != nil {
+			return nil, err
+		}
+	}
+	if in.importance, err = openImportance(c, quantizeFlags{}); err != nil {
+		return nil, err
+	}
+	if in.base, err = openModel(c, model); err != nil {
+		return nil, errors.Join(err, in.close())
+	}
+	return in, nil
+}
+
+func (in *driftInput) close() (err error) {
+	if in.base != nil {
+		err = in.base.Close()
+	}
+	if in.importance != nil {
+		err = errors.Join(err, in.importance.Close())
+	}
+	return err
 }
 
 // write writes the files that are asked for.
@@ -289,11 +312,11 @@ func parseFileTypes(c *cli.Context, list string) ([]recipe.FileType, error) {
 	return types, nil
 }
 
-// driftViews returns the base quantized to each type.
-func driftViews(c *cli.Context, base gguf.Source, types []recipe.FileType, importance *imatrix.Matrix) ([]drift.Candidate, error) {
+// views returns the base quantized to each type.
+func (in *driftInput) views(c *cli.Context, types []recipe.FileType) ([]drift.Candidate, error) {
 	var views []drift.Candidate
 	for _, fileType := range types {
-		view, err := quant.NewView(base, fileType, quant.ViewOptions{Importance: importance})
+		view, err := quant.NewView(in.base, fileType, quant.ViewOptions{Importance: in.importance})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fileType, err)
 		}
@@ -317,8 +340,8 @@ type driftRun struct {
 }
 
 // newDriftRun reads the texts.
-func newDriftRun(c *cli.Context, report *driftReport, base gguf.Source, files []string, compute infer.Compute) (*driftRun, error) {
-	vocab, err := tokenizer.New(base.Metadata())
+func newDriftRun(c *cli.Context, report *driftReport, in *driftInput, files []string) (*driftRun, error) {
+	vocab, err := tokenizer.New(in.base.Metadata())
 	if err != nil {
 		return nil, err
 	}
@@ -326,10 +349,11 @@ func newDriftRun(c *cli.Context, report *driftReport, base gguf.Source, files []
 	if err != nil {
 		return nil, err
 	}
-	run := &driftRun{report: report, base: base, options: drift.Options{
+	noteContext(c, in.base, report.Ctx)
+	run := &driftRun{report: report, base: in.base, options: drift.Options{
 		Options:        perplexity.Options{Ctx: report.Ctx, Chunks: c.Int("chunks")},
 		UntilSeparated: c.Bool("until-separated"),
-		Engine:         infer.Options{Threads: c.Int("threads"), Compute: compute, Memory: memory},
+		Engine:         infer.Options{Threads: c.Int("threads"), Compute: in.compute, Memory: memory},
 	}}
 	for _, file := range files {
 		data, err := os.ReadFile(file)

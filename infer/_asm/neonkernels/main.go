@@ -2,30 +2,16 @@
 // go generate in package infer/internal/kernel.
 package main
 
-import (
-	"flag"
-	"log"
-	"path/filepath"
-
-	"github.com/ggufkit/ggufkit/quant/_asm/neon"
-)
+import "github.com/ggufkit/ggufkit/quant/_asm/neon"
 
 func main() {
-	out := flag.String("out", ".", "the `directory` to write to")
-	flag.Parse()
-	for family, generate := range map[string]func(*neon.File){
+	neon.Main("go run ./neonkernels", map[string]func(*neon.File){
 		"dot":    generateDot,
 		"int8":   generateInt8,
 		"rowdot": generateRowDot,
 		"tile":   generateTile,
 		"vector": generateVector,
-	} {
-		file := neon.NewFile("go run ./neonkernels")
-		generate(file)
-		if err := file.Write(filepath.Join(*out, family+"_arm64.s")); err != nil {
-			log.Fatal(err)
-		}
-	}
+	})
 }
 
 // unrolled emits a loop over steps, most of them at a time and then one by one.
