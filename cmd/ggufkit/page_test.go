@@ -209,6 +209,9 @@ func TestPagesInABrowser(t *testing.T) {
 	if browser == "" {
 		t.Skip("there is no chromium, chromium-browser or google-chrome in PATH")
 	}
+	if _, log, err := load(t, browser, "about:blank"); err != nil {
+		t.Skipf("%s does not run here: %v\n%s", browser, err, log)
+	}
 	require.Empty(t, look(t, browser, pages(t)...))
 
 	t.Run("the check itself", func(t *testing.T) {
@@ -266,27 +269,34 @@ func look(t *testing.T, browser string, paths ...string) []string {
 	fmt.Fprintf(&page, "<script>window.onload = () => { %s }</script>\n", lookScript)
 	frames := filepath.Join(t.TempDir(), "frames.html")
 	require.NoError(t, os.WriteFile(frames, []byte(page.String()), 0o600))
-	profile, err := os.MkdirTemp("", "ggufkit-page-test-")
-	require.NoError(t, err)
-	defer func() { _ = os.RemoveAll(profile) }() // not t.TempDir: a helper of the browser may outlive it and hold files
-
-	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile,
-		"--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files",
-		"--enable-logging=stderr", "--dump-dom", "file://"+filepath.ToSlash(frames))
-	cmd.WaitDelay = 10 * time.Second
-	var log strings.Builder
-	cmd.Stderr = &log
-	dom, err := cmd.Output()
-	require.NoError(t, err, log.String())
-	_, report, _ := strings.Cut(string(dom), "<pre>")
+	dom, log, err := load(t, browser, "file://"+filepath.ToSlash(frames))
+	require.NoError(t, err, log)
+	_, report, _ := strings.Cut(dom, "<pre>")
 	report, _, _ = strings.Cut(report, "</pre>")
 	lines := strings.Split(report, "\n")
-	require.Equal(t, "looked at everything", lines[len(lines)-1], log.String())
+	require.Equal(t, "looked at everything", lines[len(lines)-1], log)
 	lines = lines[:len(lines)-1]
-	for _, line := range strings.Split(log.String(), "\n") {
+	for _, line := range strings.Split(log, "\n") {
 		if strings.Contains(line, "CONSOLE") {
 			lines = append(lines, line)
 		}
 	}
 	return lines
+}
+
+// load returns what a page is in a browser that finds no other host, and its log.
+func load(t *testing.T, browser, url string) (dom, log string, err error) {
+	t.Helper()
+	profile, err := os.MkdirTemp("", "ggufkit-page-test-")
+	require.NoError(t, err)
+	defer func() { _ = os.RemoveAll(profile) }() // not t.TempDir: a helper of the browser may outlive it and hold files
+
+	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir="+profile,
+		"--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files",
+		"--enable-logging=stderr", "--dump-dom", url)
+	cmd.WaitDelay = 10 * time.Second
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	return string(stdout), stderr.String(), err
 }
