@@ -30,10 +30,14 @@ type isa struct {
 func main() {
 	ConstraintExpr("amd64,!purego")
 	c := newConstants()
+	k := newTwoBitConstants()
 	for _, v := range []isa{{"AVX2", "AVX2, FMA and F16C", false}, {"AVX512", "AVX-512 VL and VNNI", true}} {
 		dotQ8_0(v, c)
 		dotQ4K(v, c)
 		dotQ6K(v, c)
+		dotQ5K(v, c)
+		dotQ3K(v, c, k)
+		dotQ2K(v, c, k)
 	}
 	Generate()
 }
@@ -156,39 +160,7 @@ func dotQ8_0(v isa, c constants) {
 
 func dotQ4K(v isa, c constants) {
 	kernel("dotQ4K", "is DotRows for Q4_K.", v, 1, 144, func(w, x reg.Register, sum reg.VecVirtual) {
-		// Six bits each of eight scales and minima: see scaleMin of package quant.
-		var packed [3]reg.GPVirtual
-		for i := range packed {
-			packed[i] = GP32()
-			MOVL(Mem{Base: w, Disp: 4 + 4*i}, packed[i])
-		}
-		masked := func(r reg.GPVirtual, shift uint8, mask uint32) reg.GPVirtual {
-			t := GP32()
-			MOVL(r, t)
-			if shift > 0 {
-				SHRL(U8(shift), t)
-			}
-			ANDL(U32(mask), t)
-			return t
-		}
-		eight := func(first reg.GPVirtual, shift uint8) reg.VecVirtual {
-			high, top, low := masked(packed[2], shift, 0x0f0f0f0f), masked(first, 6, 0x03030303), masked(first, 0, 0x3f3f3f3f)
-			SHLL(U8(4), top)
-			ORL(top, high)
-			both := high.As64()
-			SHLQ(U8(32), both)
-			ORQ(low.As64(), both)
-			r := YMM()
-			VMOVQ(both, r.AsX())
-			return r
-		}
-		scales, minima := eight(packed[0], 0), eight(packed[1], 4)
-		VPBROADCASTQ(scales.AsX(), scales)
-		VPUNPCKLBW(minima.AsX(), minima.AsX(), minima.AsX())
-		VPMOVZXBW(minima.AsX(), minima)
-		VPMADDWD(Mem{Base: x, Disp: sumsAt}, minima, minima)
-		VCVTDQ2PS(minima, minima)
-
+		scales, minima := eightScales(w, x)
 		mask, products := load(c.low4), zero()
 		for j := range 4 {
 			low, high := load(Mem{Base: w, Disp: 16 + 32*j}), YMM()
@@ -202,19 +174,62 @@ func dotQ4K(v isa, c constants) {
 				v.addProducts(q, scale, products)
 			}
 		}
-		VCVTDQ2PS(products, products)
-
-		d, dmin, scale := YMM(), YMM(), XMM()
-		VMOVD(Mem{Base: w}, d.AsX())
-		VCVTPH2PS(d.AsX(), d.AsX())
-		VBROADCASTSS(Mem{Base: x, Disp: scaleAt}, scale)
-		VMULPS(scale, d.AsX(), d.AsX())
-		VMOVSHDUP(d.AsX(), dmin.AsX())
-		VBROADCASTSS(d.AsX(), d)
-		VBROADCASTSS(dmin.AsX(), dmin)
-		VFMADD231PS(products, d, sum)
-		VFNMADD231PS(minima, dmin, sum)
+		addScaled(Mem{Base: w}, x, products, minima, sum)
 	})
+}
+
+// eightScales returns the scales of a block of Q4_K or Q5_K, bytes in each quarter,
+// and eight integers that make the sum of the products of minima and values.
+func eightScales(w, x reg.Register) (scales, minima reg.VecVirtual) {
+	// Six bits each of eight scales and minima: see scaleMin of package quant.
+	var packed [3]reg.GPVirtual
+	for i := range packed {
+		packed[i] = GP32()
+		MOVL(Mem{Base: w, Disp: 4 + 4*i}, packed[i])
+	}
+	masked := func(r reg.GPVirtual, shift uint8, mask uint32) reg.GPVirtual {
+		t := GP32()
+		MOVL(r, t)
+		if shift > 0 {
+			SHRL(U8(shift), t)
+		}
+		ANDL(U32(mask), t)
+		return t
+	}
+	eight := func(first reg.GPVirtual, shift uint8) reg.VecVirtual {
+		high, top, low := masked(packed[2], shift, 0x0f0f0f0f), masked(first, 6, 0x03030303), masked(first, 0, 0x3f3f3f3f)
+		SHLL(U8(4), top)
+		ORL(top, high)
+		both := high.As64()
+		SHLQ(U8(32), both)
+		ORQ(low.As64(), both)
+		r := YMM()
+		VMOVQ(both, r.AsX())
+		return r
+	}
+	scales, minima = eight(packed[0], 0), eight(packed[1], 4)
+	VPBROADCASTQ(scales.AsX(), scales)
+	VPUNPCKLBW(minima.AsX(), minima.AsX(), minima.AsX())
+	VPMOVZXBW(minima.AsX(), minima)
+	VPMADDWD(Mem{Base: x, Disp: sumsAt}, minima, minima)
+	return scales, minima
+}
+
+// addScaled adds to sum products and takes off minima, each times its factor of the
+// two halves at factors and the scale of x.
+func addScaled(factors Mem, x reg.Register, products, minima, sum reg.VecVirtual) {
+	VCVTDQ2PS(products, products)
+	VCVTDQ2PS(minima, minima)
+	d, dmin, scale := YMM(), YMM(), XMM()
+	VMOVD(factors, d.AsX())
+	VCVTPH2PS(d.AsX(), d.AsX())
+	VBROADCASTSS(Mem{Base: x, Disp: scaleAt}, scale)
+	VMULPS(scale, d.AsX(), d.AsX())
+	VMOVSHDUP(d.AsX(), dmin.AsX())
+	VBROADCASTSS(d.AsX(), d)
+	VBROADCASTSS(dmin.AsX(), dmin)
+	VFMADD231PS(products, d, sum)
+	VFNMADD231PS(minima, dmin, sum)
 }
 
 // dotQ6K multiplies with integers from 0, and takes off 32 times the sums of the

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
@@ -22,7 +21,7 @@ func TestDotsStayWithinTheirSlices(t *testing.T) {
 					kernel.AddScaled(x, y, 2)
 				}, "%d elements", n)
 			}
-			for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
+			for _, typ := range rowTypes {
 				const vectors = 2
 				floats := 2 * int(typ.RowBytes(256*vectors)) / 4
 				row := unsafe.Slice((*byte)(unsafe.Pointer(&guarded(t, floats, start)[0])), 4*floats)

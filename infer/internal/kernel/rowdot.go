@@ -45,7 +45,7 @@ func QuantizeVector(dst []Vector8, x []float32) {
 // CanDotRows reports whether DotRows can do rows of a type, which depends on the
 // instruction set.
 func CanDotRows(t gguf.Type) bool {
-	return canDotRows() && (t == gguf.Q8_0 || t == gguf.Q4_K || t == gguf.Q6_K)
+	return canDotRows(t)
 }
 
 // DotRows sets each element of dst to the product of a row, blocks of type t one

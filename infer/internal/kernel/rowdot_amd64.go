@@ -9,7 +9,14 @@ import (
 
 //go:generate go run -C ../../_asm ./rowdot -pkg kernel -out ../internal/kernel/rowdot_amd64.s -stubs ../internal/kernel/rowdot_stubs_amd64.go
 
-func canDotRows() bool { return isa.Current() != isa.Generic }
+func canDotRows(t gguf.Type) bool {
+	switch t {
+	case gguf.Q8_0, gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K:
+		return isa.Current() != isa.Generic
+	default:
+		return false
+	}
+}
 
 // dotRows is DotRows for at least one row and Vector8.
 func dotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {
@@ -28,6 +35,18 @@ func dotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {
 		dotQ6KAVX512(d, n, w, v, vectors)
 	case t == gguf.Q6_K && tier == isa.AVX2:
 		dotQ6KAVX2(d, n, w, v, vectors)
+	case t == gguf.Q5_K && tier == isa.AVX512:
+		dotQ5KAVX512(d, n, w, v, vectors)
+	case t == gguf.Q5_K && tier == isa.AVX2:
+		dotQ5KAVX2(d, n, w, v, vectors)
+	case t == gguf.Q3_K && tier == isa.AVX512:
+		dotQ3KAVX512(d, n, w, v, vectors)
+	case t == gguf.Q3_K && tier == isa.AVX2:
+		dotQ3KAVX2(d, n, w, v, vectors)
+	case t == gguf.Q2_K && tier == isa.AVX512:
+		dotQ2KAVX512(d, n, w, v, vectors)
+	case t == gguf.Q2_K && tier == isa.AVX2:
+		dotQ2KAVX2(d, n, w, v, vectors)
 	default:
 		panic("kernel: no product for rows of " + t.String())
 	}

@@ -486,6 +486,392 @@ DATA rowdotConstants<>+478(SB)/1, $0x0f
 DATA rowdotConstants<>+479(SB)/1, $0x0f
 GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $480
 
+DATA rowdotTwoBits<>+0(SB)/1, $0x03
+DATA rowdotTwoBits<>+1(SB)/1, $0x03
+DATA rowdotTwoBits<>+2(SB)/1, $0x03
+DATA rowdotTwoBits<>+3(SB)/1, $0x03
+DATA rowdotTwoBits<>+4(SB)/1, $0x03
+DATA rowdotTwoBits<>+5(SB)/1, $0x03
+DATA rowdotTwoBits<>+6(SB)/1, $0x03
+DATA rowdotTwoBits<>+7(SB)/1, $0x03
+DATA rowdotTwoBits<>+8(SB)/1, $0x03
+DATA rowdotTwoBits<>+9(SB)/1, $0x03
+DATA rowdotTwoBits<>+10(SB)/1, $0x03
+DATA rowdotTwoBits<>+11(SB)/1, $0x03
+DATA rowdotTwoBits<>+12(SB)/1, $0x03
+DATA rowdotTwoBits<>+13(SB)/1, $0x03
+DATA rowdotTwoBits<>+14(SB)/1, $0x03
+DATA rowdotTwoBits<>+15(SB)/1, $0x03
+DATA rowdotTwoBits<>+16(SB)/1, $0x03
+DATA rowdotTwoBits<>+17(SB)/1, $0x03
+DATA rowdotTwoBits<>+18(SB)/1, $0x03
+DATA rowdotTwoBits<>+19(SB)/1, $0x03
+DATA rowdotTwoBits<>+20(SB)/1, $0x03
+DATA rowdotTwoBits<>+21(SB)/1, $0x03
+DATA rowdotTwoBits<>+22(SB)/1, $0x03
+DATA rowdotTwoBits<>+23(SB)/1, $0x03
+DATA rowdotTwoBits<>+24(SB)/1, $0x03
+DATA rowdotTwoBits<>+25(SB)/1, $0x03
+DATA rowdotTwoBits<>+26(SB)/1, $0x03
+DATA rowdotTwoBits<>+27(SB)/1, $0x03
+DATA rowdotTwoBits<>+28(SB)/1, $0x03
+DATA rowdotTwoBits<>+29(SB)/1, $0x03
+DATA rowdotTwoBits<>+30(SB)/1, $0x03
+DATA rowdotTwoBits<>+31(SB)/1, $0x03
+DATA rowdotTwoBits<>+32(SB)/1, $0x04
+DATA rowdotTwoBits<>+33(SB)/1, $0x04
+DATA rowdotTwoBits<>+34(SB)/1, $0x04
+DATA rowdotTwoBits<>+35(SB)/1, $0x04
+DATA rowdotTwoBits<>+36(SB)/1, $0x04
+DATA rowdotTwoBits<>+37(SB)/1, $0x04
+DATA rowdotTwoBits<>+38(SB)/1, $0x04
+DATA rowdotTwoBits<>+39(SB)/1, $0x04
+DATA rowdotTwoBits<>+40(SB)/1, $0x04
+DATA rowdotTwoBits<>+41(SB)/1, $0x04
+DATA rowdotTwoBits<>+42(SB)/1, $0x04
+DATA rowdotTwoBits<>+43(SB)/1, $0x04
+DATA rowdotTwoBits<>+44(SB)/1, $0x04
+DATA rowdotTwoBits<>+45(SB)/1, $0x04
+DATA rowdotTwoBits<>+46(SB)/1, $0x04
+DATA rowdotTwoBits<>+47(SB)/1, $0x04
+DATA rowdotTwoBits<>+48(SB)/1, $0x04
+DATA rowdotTwoBits<>+49(SB)/1, $0x04
+DATA rowdotTwoBits<>+50(SB)/1, $0x04
+DATA rowdotTwoBits<>+51(SB)/1, $0x04
+DATA rowdotTwoBits<>+52(SB)/1, $0x04
+DATA rowdotTwoBits<>+53(SB)/1, $0x04
+DATA rowdotTwoBits<>+54(SB)/1, $0x04
+DATA rowdotTwoBits<>+55(SB)/1, $0x04
+DATA rowdotTwoBits<>+56(SB)/1, $0x04
+DATA rowdotTwoBits<>+57(SB)/1, $0x04
+DATA rowdotTwoBits<>+58(SB)/1, $0x04
+DATA rowdotTwoBits<>+59(SB)/1, $0x04
+DATA rowdotTwoBits<>+60(SB)/1, $0x04
+DATA rowdotTwoBits<>+61(SB)/1, $0x04
+DATA rowdotTwoBits<>+62(SB)/1, $0x04
+DATA rowdotTwoBits<>+63(SB)/1, $0x04
+DATA rowdotTwoBits<>+64(SB)/1, $0x30
+DATA rowdotTwoBits<>+65(SB)/1, $0x30
+DATA rowdotTwoBits<>+66(SB)/1, $0x30
+DATA rowdotTwoBits<>+67(SB)/1, $0x30
+DATA rowdotTwoBits<>+68(SB)/1, $0x30
+DATA rowdotTwoBits<>+69(SB)/1, $0x30
+DATA rowdotTwoBits<>+70(SB)/1, $0x30
+DATA rowdotTwoBits<>+71(SB)/1, $0x30
+DATA rowdotTwoBits<>+72(SB)/1, $0x30
+DATA rowdotTwoBits<>+73(SB)/1, $0x30
+DATA rowdotTwoBits<>+74(SB)/1, $0x30
+DATA rowdotTwoBits<>+75(SB)/1, $0x30
+DATA rowdotTwoBits<>+76(SB)/1, $0x30
+DATA rowdotTwoBits<>+77(SB)/1, $0x30
+DATA rowdotTwoBits<>+78(SB)/1, $0x30
+DATA rowdotTwoBits<>+79(SB)/1, $0x30
+DATA rowdotTwoBits<>+80(SB)/1, $0x20
+DATA rowdotTwoBits<>+81(SB)/1, $0x20
+DATA rowdotTwoBits<>+82(SB)/1, $0x20
+DATA rowdotTwoBits<>+83(SB)/1, $0x20
+DATA rowdotTwoBits<>+84(SB)/1, $0x20
+DATA rowdotTwoBits<>+85(SB)/1, $0x20
+DATA rowdotTwoBits<>+86(SB)/1, $0x20
+DATA rowdotTwoBits<>+87(SB)/1, $0x20
+DATA rowdotTwoBits<>+88(SB)/1, $0x20
+DATA rowdotTwoBits<>+89(SB)/1, $0x20
+DATA rowdotTwoBits<>+90(SB)/1, $0x20
+DATA rowdotTwoBits<>+91(SB)/1, $0x20
+DATA rowdotTwoBits<>+92(SB)/1, $0x20
+DATA rowdotTwoBits<>+93(SB)/1, $0x20
+DATA rowdotTwoBits<>+94(SB)/1, $0x20
+DATA rowdotTwoBits<>+95(SB)/1, $0x20
+DATA rowdotTwoBits<>+96(SB)/1, $0x00
+DATA rowdotTwoBits<>+97(SB)/1, $0x00
+DATA rowdotTwoBits<>+98(SB)/1, $0x00
+DATA rowdotTwoBits<>+99(SB)/1, $0x00
+DATA rowdotTwoBits<>+100(SB)/1, $0x02
+DATA rowdotTwoBits<>+101(SB)/1, $0x00
+DATA rowdotTwoBits<>+102(SB)/1, $0x00
+DATA rowdotTwoBits<>+103(SB)/1, $0x00
+DATA rowdotTwoBits<>+104(SB)/1, $0x04
+DATA rowdotTwoBits<>+105(SB)/1, $0x00
+DATA rowdotTwoBits<>+106(SB)/1, $0x00
+DATA rowdotTwoBits<>+107(SB)/1, $0x00
+DATA rowdotTwoBits<>+108(SB)/1, $0x06
+DATA rowdotTwoBits<>+109(SB)/1, $0x00
+DATA rowdotTwoBits<>+110(SB)/1, $0x00
+DATA rowdotTwoBits<>+111(SB)/1, $0x00
+DATA rowdotTwoBits<>+112(SB)/1, $0x00
+DATA rowdotTwoBits<>+113(SB)/1, $0x02
+DATA rowdotTwoBits<>+114(SB)/1, $0x04
+DATA rowdotTwoBits<>+115(SB)/1, $0x06
+DATA rowdotTwoBits<>+116(SB)/1, $0x08
+DATA rowdotTwoBits<>+117(SB)/1, $0x0a
+DATA rowdotTwoBits<>+118(SB)/1, $0x0c
+DATA rowdotTwoBits<>+119(SB)/1, $0x0e
+DATA rowdotTwoBits<>+120(SB)/1, $0x01
+DATA rowdotTwoBits<>+121(SB)/1, $0x03
+DATA rowdotTwoBits<>+122(SB)/1, $0x05
+DATA rowdotTwoBits<>+123(SB)/1, $0x07
+DATA rowdotTwoBits<>+124(SB)/1, $0x09
+DATA rowdotTwoBits<>+125(SB)/1, $0x0b
+DATA rowdotTwoBits<>+126(SB)/1, $0x0d
+DATA rowdotTwoBits<>+127(SB)/1, $0x0f
+DATA rowdotTwoBits<>+128(SB)/1, $0x00
+DATA rowdotTwoBits<>+129(SB)/1, $0x01
+DATA rowdotTwoBits<>+130(SB)/1, $0x00
+DATA rowdotTwoBits<>+131(SB)/1, $0x01
+DATA rowdotTwoBits<>+132(SB)/1, $0x00
+DATA rowdotTwoBits<>+133(SB)/1, $0x01
+DATA rowdotTwoBits<>+134(SB)/1, $0x00
+DATA rowdotTwoBits<>+135(SB)/1, $0x01
+DATA rowdotTwoBits<>+136(SB)/1, $0x00
+DATA rowdotTwoBits<>+137(SB)/1, $0x01
+DATA rowdotTwoBits<>+138(SB)/1, $0x00
+DATA rowdotTwoBits<>+139(SB)/1, $0x01
+DATA rowdotTwoBits<>+140(SB)/1, $0x00
+DATA rowdotTwoBits<>+141(SB)/1, $0x01
+DATA rowdotTwoBits<>+142(SB)/1, $0x00
+DATA rowdotTwoBits<>+143(SB)/1, $0x01
+DATA rowdotTwoBits<>+144(SB)/1, $0x00
+DATA rowdotTwoBits<>+145(SB)/1, $0x01
+DATA rowdotTwoBits<>+146(SB)/1, $0x00
+DATA rowdotTwoBits<>+147(SB)/1, $0x01
+DATA rowdotTwoBits<>+148(SB)/1, $0x00
+DATA rowdotTwoBits<>+149(SB)/1, $0x01
+DATA rowdotTwoBits<>+150(SB)/1, $0x00
+DATA rowdotTwoBits<>+151(SB)/1, $0x01
+DATA rowdotTwoBits<>+152(SB)/1, $0x00
+DATA rowdotTwoBits<>+153(SB)/1, $0x01
+DATA rowdotTwoBits<>+154(SB)/1, $0x00
+DATA rowdotTwoBits<>+155(SB)/1, $0x01
+DATA rowdotTwoBits<>+156(SB)/1, $0x00
+DATA rowdotTwoBits<>+157(SB)/1, $0x01
+DATA rowdotTwoBits<>+158(SB)/1, $0x00
+DATA rowdotTwoBits<>+159(SB)/1, $0x01
+DATA rowdotTwoBits<>+160(SB)/1, $0x02
+DATA rowdotTwoBits<>+161(SB)/1, $0x03
+DATA rowdotTwoBits<>+162(SB)/1, $0x02
+DATA rowdotTwoBits<>+163(SB)/1, $0x03
+DATA rowdotTwoBits<>+164(SB)/1, $0x02
+DATA rowdotTwoBits<>+165(SB)/1, $0x03
+DATA rowdotTwoBits<>+166(SB)/1, $0x02
+DATA rowdotTwoBits<>+167(SB)/1, $0x03
+DATA rowdotTwoBits<>+168(SB)/1, $0x02
+DATA rowdotTwoBits<>+169(SB)/1, $0x03
+DATA rowdotTwoBits<>+170(SB)/1, $0x02
+DATA rowdotTwoBits<>+171(SB)/1, $0x03
+DATA rowdotTwoBits<>+172(SB)/1, $0x02
+DATA rowdotTwoBits<>+173(SB)/1, $0x03
+DATA rowdotTwoBits<>+174(SB)/1, $0x02
+DATA rowdotTwoBits<>+175(SB)/1, $0x03
+DATA rowdotTwoBits<>+176(SB)/1, $0x02
+DATA rowdotTwoBits<>+177(SB)/1, $0x03
+DATA rowdotTwoBits<>+178(SB)/1, $0x02
+DATA rowdotTwoBits<>+179(SB)/1, $0x03
+DATA rowdotTwoBits<>+180(SB)/1, $0x02
+DATA rowdotTwoBits<>+181(SB)/1, $0x03
+DATA rowdotTwoBits<>+182(SB)/1, $0x02
+DATA rowdotTwoBits<>+183(SB)/1, $0x03
+DATA rowdotTwoBits<>+184(SB)/1, $0x02
+DATA rowdotTwoBits<>+185(SB)/1, $0x03
+DATA rowdotTwoBits<>+186(SB)/1, $0x02
+DATA rowdotTwoBits<>+187(SB)/1, $0x03
+DATA rowdotTwoBits<>+188(SB)/1, $0x02
+DATA rowdotTwoBits<>+189(SB)/1, $0x03
+DATA rowdotTwoBits<>+190(SB)/1, $0x02
+DATA rowdotTwoBits<>+191(SB)/1, $0x03
+DATA rowdotTwoBits<>+192(SB)/1, $0x04
+DATA rowdotTwoBits<>+193(SB)/1, $0x05
+DATA rowdotTwoBits<>+194(SB)/1, $0x04
+DATA rowdotTwoBits<>+195(SB)/1, $0x05
+DATA rowdotTwoBits<>+196(SB)/1, $0x04
+DATA rowdotTwoBits<>+197(SB)/1, $0x05
+DATA rowdotTwoBits<>+198(SB)/1, $0x04
+DATA rowdotTwoBits<>+199(SB)/1, $0x05
+DATA rowdotTwoBits<>+200(SB)/1, $0x04
+DATA rowdotTwoBits<>+201(SB)/1, $0x05
+DATA rowdotTwoBits<>+202(SB)/1, $0x04
+DATA rowdotTwoBits<>+203(SB)/1, $0x05
+DATA rowdotTwoBits<>+204(SB)/1, $0x04
+DATA rowdotTwoBits<>+205(SB)/1, $0x05
+DATA rowdotTwoBits<>+206(SB)/1, $0x04
+DATA rowdotTwoBits<>+207(SB)/1, $0x05
+DATA rowdotTwoBits<>+208(SB)/1, $0x04
+DATA rowdotTwoBits<>+209(SB)/1, $0x05
+DATA rowdotTwoBits<>+210(SB)/1, $0x04
+DATA rowdotTwoBits<>+211(SB)/1, $0x05
+DATA rowdotTwoBits<>+212(SB)/1, $0x04
+DATA rowdotTwoBits<>+213(SB)/1, $0x05
+DATA rowdotTwoBits<>+214(SB)/1, $0x04
+DATA rowdotTwoBits<>+215(SB)/1, $0x05
+DATA rowdotTwoBits<>+216(SB)/1, $0x04
+DATA rowdotTwoBits<>+217(SB)/1, $0x05
+DATA rowdotTwoBits<>+218(SB)/1, $0x04
+DATA rowdotTwoBits<>+219(SB)/1, $0x05
+DATA rowdotTwoBits<>+220(SB)/1, $0x04
+DATA rowdotTwoBits<>+221(SB)/1, $0x05
+DATA rowdotTwoBits<>+222(SB)/1, $0x04
+DATA rowdotTwoBits<>+223(SB)/1, $0x05
+DATA rowdotTwoBits<>+224(SB)/1, $0x06
+DATA rowdotTwoBits<>+225(SB)/1, $0x07
+DATA rowdotTwoBits<>+226(SB)/1, $0x06
+DATA rowdotTwoBits<>+227(SB)/1, $0x07
+DATA rowdotTwoBits<>+228(SB)/1, $0x06
+DATA rowdotTwoBits<>+229(SB)/1, $0x07
+DATA rowdotTwoBits<>+230(SB)/1, $0x06
+DATA rowdotTwoBits<>+231(SB)/1, $0x07
+DATA rowdotTwoBits<>+232(SB)/1, $0x06
+DATA rowdotTwoBits<>+233(SB)/1, $0x07
+DATA rowdotTwoBits<>+234(SB)/1, $0x06
+DATA rowdotTwoBits<>+235(SB)/1, $0x07
+DATA rowdotTwoBits<>+236(SB)/1, $0x06
+DATA rowdotTwoBits<>+237(SB)/1, $0x07
+DATA rowdotTwoBits<>+238(SB)/1, $0x06
+DATA rowdotTwoBits<>+239(SB)/1, $0x07
+DATA rowdotTwoBits<>+240(SB)/1, $0x06
+DATA rowdotTwoBits<>+241(SB)/1, $0x07
+DATA rowdotTwoBits<>+242(SB)/1, $0x06
+DATA rowdotTwoBits<>+243(SB)/1, $0x07
+DATA rowdotTwoBits<>+244(SB)/1, $0x06
+DATA rowdotTwoBits<>+245(SB)/1, $0x07
+DATA rowdotTwoBits<>+246(SB)/1, $0x06
+DATA rowdotTwoBits<>+247(SB)/1, $0x07
+DATA rowdotTwoBits<>+248(SB)/1, $0x06
+DATA rowdotTwoBits<>+249(SB)/1, $0x07
+DATA rowdotTwoBits<>+250(SB)/1, $0x06
+DATA rowdotTwoBits<>+251(SB)/1, $0x07
+DATA rowdotTwoBits<>+252(SB)/1, $0x06
+DATA rowdotTwoBits<>+253(SB)/1, $0x07
+DATA rowdotTwoBits<>+254(SB)/1, $0x06
+DATA rowdotTwoBits<>+255(SB)/1, $0x07
+DATA rowdotTwoBits<>+256(SB)/1, $0x08
+DATA rowdotTwoBits<>+257(SB)/1, $0x09
+DATA rowdotTwoBits<>+258(SB)/1, $0x08
+DATA rowdotTwoBits<>+259(SB)/1, $0x09
+DATA rowdotTwoBits<>+260(SB)/1, $0x08
+DATA rowdotTwoBits<>+261(SB)/1, $0x09
+DATA rowdotTwoBits<>+262(SB)/1, $0x08
+DATA rowdotTwoBits<>+263(SB)/1, $0x09
+DATA rowdotTwoBits<>+264(SB)/1, $0x08
+DATA rowdotTwoBits<>+265(SB)/1, $0x09
+DATA rowdotTwoBits<>+266(SB)/1, $0x08
+DATA rowdotTwoBits<>+267(SB)/1, $0x09
+DATA rowdotTwoBits<>+268(SB)/1, $0x08
+DATA rowdotTwoBits<>+269(SB)/1, $0x09
+DATA rowdotTwoBits<>+270(SB)/1, $0x08
+DATA rowdotTwoBits<>+271(SB)/1, $0x09
+DATA rowdotTwoBits<>+272(SB)/1, $0x08
+DATA rowdotTwoBits<>+273(SB)/1, $0x09
+DATA rowdotTwoBits<>+274(SB)/1, $0x08
+DATA rowdotTwoBits<>+275(SB)/1, $0x09
+DATA rowdotTwoBits<>+276(SB)/1, $0x08
+DATA rowdotTwoBits<>+277(SB)/1, $0x09
+DATA rowdotTwoBits<>+278(SB)/1, $0x08
+DATA rowdotTwoBits<>+279(SB)/1, $0x09
+DATA rowdotTwoBits<>+280(SB)/1, $0x08
+DATA rowdotTwoBits<>+281(SB)/1, $0x09
+DATA rowdotTwoBits<>+282(SB)/1, $0x08
+DATA rowdotTwoBits<>+283(SB)/1, $0x09
+DATA rowdotTwoBits<>+284(SB)/1, $0x08
+DATA rowdotTwoBits<>+285(SB)/1, $0x09
+DATA rowdotTwoBits<>+286(SB)/1, $0x08
+DATA rowdotTwoBits<>+287(SB)/1, $0x09
+DATA rowdotTwoBits<>+288(SB)/1, $0x0a
+DATA rowdotTwoBits<>+289(SB)/1, $0x0b
+DATA rowdotTwoBits<>+290(SB)/1, $0x0a
+DATA rowdotTwoBits<>+291(SB)/1, $0x0b
+DATA rowdotTwoBits<>+292(SB)/1, $0x0a
+DATA rowdotTwoBits<>+293(SB)/1, $0x0b
+DATA rowdotTwoBits<>+294(SB)/1, $0x0a
+DATA rowdotTwoBits<>+295(SB)/1, $0x0b
+DATA rowdotTwoBits<>+296(SB)/1, $0x0a
+DATA rowdotTwoBits<>+297(SB)/1, $0x0b
+DATA rowdotTwoBits<>+298(SB)/1, $0x0a
+DATA rowdotTwoBits<>+299(SB)/1, $0x0b
+DATA rowdotTwoBits<>+300(SB)/1, $0x0a
+DATA rowdotTwoBits<>+301(SB)/1, $0x0b
+DATA rowdotTwoBits<>+302(SB)/1, $0x0a
+DATA rowdotTwoBits<>+303(SB)/1, $0x0b
+DATA rowdotTwoBits<>+304(SB)/1, $0x0a
+DATA rowdotTwoBits<>+305(SB)/1, $0x0b
+DATA rowdotTwoBits<>+306(SB)/1, $0x0a
+DATA rowdotTwoBits<>+307(SB)/1, $0x0b
+DATA rowdotTwoBits<>+308(SB)/1, $0x0a
+DATA rowdotTwoBits<>+309(SB)/1, $0x0b
+DATA rowdotTwoBits<>+310(SB)/1, $0x0a
+DATA rowdotTwoBits<>+311(SB)/1, $0x0b
+DATA rowdotTwoBits<>+312(SB)/1, $0x0a
+DATA rowdotTwoBits<>+313(SB)/1, $0x0b
+DATA rowdotTwoBits<>+314(SB)/1, $0x0a
+DATA rowdotTwoBits<>+315(SB)/1, $0x0b
+DATA rowdotTwoBits<>+316(SB)/1, $0x0a
+DATA rowdotTwoBits<>+317(SB)/1, $0x0b
+DATA rowdotTwoBits<>+318(SB)/1, $0x0a
+DATA rowdotTwoBits<>+319(SB)/1, $0x0b
+DATA rowdotTwoBits<>+320(SB)/1, $0x0c
+DATA rowdotTwoBits<>+321(SB)/1, $0x0d
+DATA rowdotTwoBits<>+322(SB)/1, $0x0c
+DATA rowdotTwoBits<>+323(SB)/1, $0x0d
+DATA rowdotTwoBits<>+324(SB)/1, $0x0c
+DATA rowdotTwoBits<>+325(SB)/1, $0x0d
+DATA rowdotTwoBits<>+326(SB)/1, $0x0c
+DATA rowdotTwoBits<>+327(SB)/1, $0x0d
+DATA rowdotTwoBits<>+328(SB)/1, $0x0c
+DATA rowdotTwoBits<>+329(SB)/1, $0x0d
+DATA rowdotTwoBits<>+330(SB)/1, $0x0c
+DATA rowdotTwoBits<>+331(SB)/1, $0x0d
+DATA rowdotTwoBits<>+332(SB)/1, $0x0c
+DATA rowdotTwoBits<>+333(SB)/1, $0x0d
+DATA rowdotTwoBits<>+334(SB)/1, $0x0c
+DATA rowdotTwoBits<>+335(SB)/1, $0x0d
+DATA rowdotTwoBits<>+336(SB)/1, $0x0c
+DATA rowdotTwoBits<>+337(SB)/1, $0x0d
+DATA rowdotTwoBits<>+338(SB)/1, $0x0c
+DATA rowdotTwoBits<>+339(SB)/1, $0x0d
+DATA rowdotTwoBits<>+340(SB)/1, $0x0c
+DATA rowdotTwoBits<>+341(SB)/1, $0x0d
+DATA rowdotTwoBits<>+342(SB)/1, $0x0c
+DATA rowdotTwoBits<>+343(SB)/1, $0x0d
+DATA rowdotTwoBits<>+344(SB)/1, $0x0c
+DATA rowdotTwoBits<>+345(SB)/1, $0x0d
+DATA rowdotTwoBits<>+346(SB)/1, $0x0c
+DATA rowdotTwoBits<>+347(SB)/1, $0x0d
+DATA rowdotTwoBits<>+348(SB)/1, $0x0c
+DATA rowdotTwoBits<>+349(SB)/1, $0x0d
+DATA rowdotTwoBits<>+350(SB)/1, $0x0c
+DATA rowdotTwoBits<>+351(SB)/1, $0x0d
+DATA rowdotTwoBits<>+352(SB)/1, $0x0e
+DATA rowdotTwoBits<>+353(SB)/1, $0x0f
+DATA rowdotTwoBits<>+354(SB)/1, $0x0e
+DATA rowdotTwoBits<>+355(SB)/1, $0x0f
+DATA rowdotTwoBits<>+356(SB)/1, $0x0e
+DATA rowdotTwoBits<>+357(SB)/1, $0x0f
+DATA rowdotTwoBits<>+358(SB)/1, $0x0e
+DATA rowdotTwoBits<>+359(SB)/1, $0x0f
+DATA rowdotTwoBits<>+360(SB)/1, $0x0e
+DATA rowdotTwoBits<>+361(SB)/1, $0x0f
+DATA rowdotTwoBits<>+362(SB)/1, $0x0e
+DATA rowdotTwoBits<>+363(SB)/1, $0x0f
+DATA rowdotTwoBits<>+364(SB)/1, $0x0e
+DATA rowdotTwoBits<>+365(SB)/1, $0x0f
+DATA rowdotTwoBits<>+366(SB)/1, $0x0e
+DATA rowdotTwoBits<>+367(SB)/1, $0x0f
+DATA rowdotTwoBits<>+368(SB)/1, $0x0e
+DATA rowdotTwoBits<>+369(SB)/1, $0x0f
+DATA rowdotTwoBits<>+370(SB)/1, $0x0e
+DATA rowdotTwoBits<>+371(SB)/1, $0x0f
+DATA rowdotTwoBits<>+372(SB)/1, $0x0e
+DATA rowdotTwoBits<>+373(SB)/1, $0x0f
+DATA rowdotTwoBits<>+374(SB)/1, $0x0e
+DATA rowdotTwoBits<>+375(SB)/1, $0x0f
+DATA rowdotTwoBits<>+376(SB)/1, $0x0e
+DATA rowdotTwoBits<>+377(SB)/1, $0x0f
+DATA rowdotTwoBits<>+378(SB)/1, $0x0e
+DATA rowdotTwoBits<>+379(SB)/1, $0x0f
+DATA rowdotTwoBits<>+380(SB)/1, $0x0e
+DATA rowdotTwoBits<>+381(SB)/1, $0x0f
+DATA rowdotTwoBits<>+382(SB)/1, $0x0e
+DATA rowdotTwoBits<>+383(SB)/1, $0x0f
+GLOBL rowdotTwoBits<>(SB), RODATA|NOPTR, $384
+
 // func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-40
@@ -656,7 +1042,6 @@ loop:
 	VPUNPCKLBW   X2, X2, X2
 	VPMOVZXBW    X2, Y2
 	VPMADDWD     256(BX), Y2, Y2
-	VCVTDQ2PS    Y2, Y2
 	VMOVDQU      rowdotConstants<>+0(SB), Y3
 	VPXOR        Y4, Y4, Y4
 	VMOVDQU      16(DX), Y5
@@ -708,6 +1093,7 @@ loop:
 	VPMADDWD     Y1, Y6, Y1
 	VPADDD       Y1, Y4, Y4
 	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y2, Y2
 	VMOVD        (DX), X1
 	VCVTPH2PS    X1, X1
 	VBROADCASTSS 288(BX), X3
@@ -846,6 +1232,386 @@ loop:
 	VMULPS       Y2, Y1, Y1
 	VFMADD231PS  Y5, Y1, Y0
 	ADDQ         $0x000000d2, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ5KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ5KAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	MOVL         4(DX), DI
+	MOVL         8(DX), R8
+	MOVL         12(DX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
+	SHRL         $0x06, R9
+	ANDL         $0x03030303, R9
+	ANDL         $0x3f3f3f3f, R8
+	SHLL         $0x04, R9
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
+	VPBROADCASTQ X1, Y1
+	VPUNPCKLBW   X2, X2, X2
+	VPMOVZXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotConstants<>+0(SB), Y3
+	VMOVDQU      16(DX), Y5
+	VPXOR        Y6, Y6, Y6
+	VPADDB       Y3, Y3, Y4
+	VPANDN       Y4, Y3, Y4
+	VMOVDQU      48(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPMADDUBSW   (BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y9
+	VPMADDWD     Y9, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VPSLLW       $0x03, Y5, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPMADDUBSW   32(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y7
+	VPMADDWD     Y7, Y8, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      80(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPMADDUBSW   64(BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y9
+	VPMADDWD     Y9, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VPSLLW       $0x01, Y5, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPMADDUBSW   96(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y7
+	VPMADDWD     Y7, Y8, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      112(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y7, Y7
+	VPMADDUBSW   128(BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y9
+	VPMADDWD     Y9, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VPSRLW       $0x01, Y5, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPMADDUBSW   160(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y7
+	VPMADDWD     Y7, Y8, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      144(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x02, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPMADDUBSW   192(BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
+	VPMADDWD     Y3, Y7, Y3
+	VPADDD       Y3, Y6, Y6
+	VPSRLW       $0x03, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y8, Y8
+	VPMADDUBSW   224(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
+	VPMADDWD     Y1, Y8, Y1
+	VPADDD       Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        (DX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y6, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x000000b0, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ3KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ3KAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	VMOVQ        96(DX), X1
+	VPSRLW       $0x04, X1, X2
+	VPUNPCKLQDQ  X2, X1, X1
+	VPAND        rowdotConstants<>+0(SB), X1, X1
+	VPBROADCASTD 104(DX), X2
+	VPSRLVD      rowdotTwoBits<>+96(SB), X2, X2
+	VPSLLW       $0x04, X2, X2
+	VPAND        rowdotTwoBits<>+64(SB), X2, X2
+	VPOR         X2, X1, X1
+	VPSUBB       rowdotTwoBits<>+80(SB), X1, X1
+	VPMOVSXBW    X1, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VPSLLD       $0x02, Y2, Y2
+	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
+	VMOVDQU      rowdotTwoBits<>+32(SB), Y4
+	VMOVDQU      (DX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      32(DX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   (BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y9
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x01, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   32(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y9
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   64(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y9
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPMADDUBSW   96(BX), Y7, Y7
+	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y8
+	VPMADDWD     Y8, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      64(DX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSRLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   128(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y9
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x03, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   160(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y9
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   192(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y9
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x05, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPMADDUBSW   224(BX), Y7, Y7
+	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
+	VPMADDWD     Y1, Y7, Y1
+	VPADDD       Y1, Y6, Y6
+	VPSUBD       Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VPBROADCASTW 108(DX), X1
+	VCVTPH2PS    X1, Y1
+	VBROADCASTSS 288(BX), Y2
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y0
+	ADDQ         $0x0000006e, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ2KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ2KAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	VMOVDQU      (DX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        rowdotConstants<>+0(SB), X1, X1
+	VPAND        rowdotConstants<>+0(SB), X2, X2
+	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VPMOVSXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      16(DX), Y5
+	VPAND        Y3, Y5, Y6
+	VPMADDUBSW   (BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y7
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   32(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y7
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   64(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y7
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPMADDUBSW   96(BX), Y5, Y5
+	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      48(DX), Y5
+	VPAND        Y3, Y5, Y6
+	VPMADDUBSW   128(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y7
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   160(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y7
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y7
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPMADDUBSW   224(BX), Y5, Y5
+	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
+	VPMADDWD     Y1, Y5, Y1
+	VPADDD       Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        80(DX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y4, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x00000054, DX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -1032,7 +1798,6 @@ loop:
 	VPUNPCKLBW   X2, X2, X2
 	VPMOVZXBW    X2, Y2
 	VPMADDWD     256(BX), Y2, Y2
-	VCVTDQ2PS    Y2, Y2
 	VMOVDQU      rowdotConstants<>+0(SB), Y3
 	VPXOR        Y4, Y4, Y4
 	VMOVDQU      16(DX), Y5
@@ -1076,6 +1841,7 @@ loop:
 	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
 	VPDPWSSD     Y1, Y6, Y4
 	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y2, Y2
 	VMOVD        (DX), X1
 	VCVTPH2PS    X1, X1
 	VBROADCASTSS 288(BX), X3
@@ -1206,6 +1972,362 @@ loop:
 	VMULPS       Y2, Y1, Y1
 	VFMADD231PS  Y5, Y1, Y0
 	ADDQ         $0x000000d2, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ5KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ5KAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	MOVL         4(DX), DI
+	MOVL         8(DX), R8
+	MOVL         12(DX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
+	SHRL         $0x06, R9
+	ANDL         $0x03030303, R9
+	ANDL         $0x3f3f3f3f, R8
+	SHLL         $0x04, R9
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
+	VPBROADCASTQ X1, Y1
+	VPUNPCKLBW   X2, X2, X2
+	VPMOVZXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotConstants<>+0(SB), Y3
+	VMOVDQU      16(DX), Y5
+	VPXOR        Y6, Y6, Y6
+	VPADDB       Y3, Y3, Y4
+	VPANDN       Y4, Y3, Y4
+	VMOVDQU      48(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPMADDUBSW   (BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y9
+	VPDPWSSD     Y9, Y7, Y6
+	VPSLLW       $0x03, Y5, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPMADDUBSW   32(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y7
+	VPDPWSSD     Y7, Y8, Y6
+	VMOVDQU      80(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPMADDUBSW   64(BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y9
+	VPDPWSSD     Y9, Y7, Y6
+	VPSLLW       $0x01, Y5, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPMADDUBSW   96(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y7
+	VPDPWSSD     Y7, Y8, Y6
+	VMOVDQU      112(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y7, Y7
+	VPMADDUBSW   128(BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y9
+	VPDPWSSD     Y9, Y7, Y6
+	VPSRLW       $0x01, Y5, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPMADDUBSW   160(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y7
+	VPDPWSSD     Y7, Y8, Y6
+	VMOVDQU      144(DX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y7, Y7
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x02, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPMADDUBSW   192(BX), Y7, Y7
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
+	VPDPWSSD     Y3, Y7, Y6
+	VPSRLW       $0x03, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y8, Y8
+	VPMADDUBSW   224(BX), Y8, Y8
+	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
+	VPDPWSSD     Y1, Y8, Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        (DX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y6, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x000000b0, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ3KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ3KAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	VMOVQ        96(DX), X1
+	VPSRLW       $0x04, X1, X2
+	VPUNPCKLQDQ  X2, X1, X1
+	VPAND        rowdotConstants<>+0(SB), X1, X1
+	VPBROADCASTD 104(DX), X2
+	VPSRLVD      rowdotTwoBits<>+96(SB), X2, X2
+	VPSLLW       $0x04, X2, X2
+	VPAND        rowdotTwoBits<>+64(SB), X2, X2
+	VPOR         X2, X1, X1
+	VPSUBB       rowdotTwoBits<>+80(SB), X1, X1
+	VPMOVSXBW    X1, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VPSLLD       $0x02, Y2, Y2
+	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
+	VMOVDQU      rowdotTwoBits<>+32(SB), Y4
+	VMOVDQU      (DX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      32(DX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   (BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y9
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x01, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   32(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y9
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   64(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y9
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPMADDUBSW   96(BX), Y7, Y7
+	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y8
+	VPDPWSSD     Y8, Y7, Y6
+	VMOVDQU      64(DX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSRLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   128(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y9
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x03, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   160(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y9
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPMADDUBSW   192(BX), Y8, Y8
+	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y9
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x05, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPMADDUBSW   224(BX), Y7, Y7
+	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
+	VPDPWSSD     Y1, Y7, Y6
+	VPSUBD       Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VPBROADCASTW 108(DX), X1
+	VCVTPH2PS    X1, Y1
+	VBROADCASTSS 288(BX), Y2
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y0
+	ADDQ         $0x0000006e, DX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ2KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ2KAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	VMOVDQU      (DX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        rowdotConstants<>+0(SB), X1, X1
+	VPAND        rowdotConstants<>+0(SB), X2, X2
+	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VPMOVSXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      16(DX), Y5
+	VPAND        Y3, Y5, Y6
+	VPMADDUBSW   (BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y7
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   32(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y7
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   64(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y7
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPMADDUBSW   96(BX), Y5, Y5
+	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y6
+	VPDPWSSD     Y6, Y5, Y4
+	VMOVDQU      48(DX), Y5
+	VPAND        Y3, Y5, Y6
+	VPMADDUBSW   128(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y7
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   160(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y7
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y3, Y6, Y6
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y7
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPMADDUBSW   224(BX), Y5, Y5
+	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
+	VPDPWSSD     Y1, Y5, Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        80(DX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y4, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x00000054, DX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop

@@ -37,7 +37,9 @@ func dotQ4KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int)
 //go:noescape
 func dotQ6KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int)
 
-func canDotRows() bool { return isa.Current() != isa.Generic }
+func canDotRows(t gguf.Type) bool {
+	return isa.Current() != isa.Generic && (t == gguf.Q8_0 || t == gguf.Q4_K || t == gguf.Q6_K)
+}
 
 // dotRows is DotRows for at least one row and Vector8.
 func dotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {

@@ -4,7 +4,7 @@ package kernel
 
 import "github.com/ggufkit/ggufkit/gguf"
 
-func canDotRows() bool { return false }
+func canDotRows(gguf.Type) bool { return false }
 
 func dotRows(t gguf.Type, _ []float32, _ []byte, _ []Vector8) {
 	panic("kernel: no product for rows of " + t.String())

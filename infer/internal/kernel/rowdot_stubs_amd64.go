@@ -19,6 +19,21 @@ func dotQ4KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 //go:noescape
 func dotQ6KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 
+// dotQ5KAVX2 is DotRows for Q5_K. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotQ5KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotQ3KAVX2 is DotRows for Q3_K. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotQ3KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotQ2KAVX2 is DotRows for Q2_K. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotQ2KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
 // dotQ8_0AVX512 is DotRows for Q8_0. It needs AVX-512 VL and VNNI.
 //
 //go:noescape
@@ -33,3 +48,18 @@ func dotQ4KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
 //
 //go:noescape
 func dotQ6KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotQ5KAVX512 is DotRows for Q5_K. It needs AVX-512 VL and VNNI.
+//
+//go:noescape
+func dotQ5KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotQ3KAVX512 is DotRows for Q3_K. It needs AVX-512 VL and VNNI.
+//
+//go:noescape
+func dotQ3KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotQ2KAVX512 is DotRows for Q2_K. It needs AVX-512 VL and VNNI.
+//
+//go:noescape
+func dotQ2KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)

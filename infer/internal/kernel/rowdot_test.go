@@ -26,15 +26,23 @@ func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
 		switch typ {
 		case gguf.Q8_0:
 			scale(0)
-		case gguf.Q4_K:
+		case gguf.Q4_K, gguf.Q5_K:
 			scale(0)
 			scale(2)
 		case gguf.Q6_K:
 			scale(208)
+		case gguf.Q3_K:
+			scale(108)
+		case gguf.Q2_K:
+			scale(80)
+			scale(82)
 		}
 	}
 	return row
 }
+
+// rowTypes are those of DotRows. The last have kernels in fewer instruction sets.
+var rowTypes = []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K, gguf.Q5_K, gguf.Q3_K, gguf.Q2_K}
 
 // extremes says where blocks have their integers, and which bytes make the least
 // and the greatest of them.
@@ -45,12 +53,15 @@ var extremes = map[gguf.Type]struct {
 	gguf.Q8_0: {2, 34, [2]byte{0x80, 0x7f}},
 	gguf.Q4_K: {16, 144, [2]byte{0, 0xff}},
 	gguf.Q6_K: {0, 192, [2]byte{0, 0xff}},
+	gguf.Q5_K: {16, 176, [2]byte{0, 0xff}},
+	gguf.Q3_K: {0, 96, [2]byte{0, 0xff}},
+	gguf.Q2_K: {16, 80, [2]byte{0, 0xff}},
 }
 
 func TestDotRows(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(2, 7))
-		for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K} {
+		for _, typ := range rowTypes {
 			if !kernel.CanDotRows(typ) {
 				t.Skipf("this instruction set has no kernel for rows of %s", typ)
 			}
