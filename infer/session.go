@@ -278,7 +278,7 @@ type vectorProduct struct {
 }
 
 // vectorTask is about how many bytes of a matrix one task takes at least: rows that
-// are dequantized stay in a core's cache. Integer products go through rows once and
+// are dequantized stay in a core's cache. Other products go through rows once and
 // ask for them ahead, so they take longer stretches, of a share of the matrix.
 const (
 	vectorTask     = 64 << 10
@@ -291,8 +291,9 @@ func (s *Session) multiply(products ...vectorProduct) error {
 	var tasks []task
 	rounded := s.round(products)
 	for i, p := range products {
-		rows := max(1, vectorTask/int(s.m.src.Tensors()[p.w.tensor].RowBytes()))
-		if rounded[i] != nil {
+		info := s.m.src.Tensors()[p.w.tensor]
+		rows := max(1, vectorTask/int(info.RowBytes()))
+		if rounded[i] != nil || kernel.CanDotFloatRows(info.Type, p.w.cols) {
 			rows = max(rows, p.w.rows/(tasksPerWorker*len(s.crew.workers)))
 		}
 		for first := 0; first < p.w.rows; first += rows {
@@ -344,8 +345,16 @@ func (s *Session) round(products []vectorProduct) [][]kernel.Vector8 {
 // multiplyExact multiplies rows of w, from number first on, one for each element
 // of dst.
 func (m *Model) multiplyExact(worker *worker, dst, x []float32, w matrix, first int) error {
+	raw, err := m.rows(worker, w, first, len(dst))
+	if err != nil {
+		return err
+	}
+	if t := m.src.Tensors()[w.tensor].Type; kernel.CanDotFloatRows(t, w.cols) {
+		kernel.DotFloatRows(t, dst, raw, x)
+		return nil
+	}
 	rows := sized(&worker.rows, len(dst)*w.cols)
-	if err := m.read(worker, rows, w, first, len(dst)); err != nil {
+	if err := m.dequantize(rows, w, raw); err != nil {
 		return err
 	}
 	for r := range dst {

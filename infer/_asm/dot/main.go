@@ -23,6 +23,9 @@ func main() {
 	} {
 		dot(v)
 		addScaled(v)
+		for _, e := range elements {
+			dotRows(v, e)
+		}
 	}
 	Generate()
 }

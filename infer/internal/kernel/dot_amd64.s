@@ -100,6 +100,202 @@ done:
 	VZEROUPPER
 	RET
 
+// func dotRowsF32AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·dotRowsF32AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   n+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+step:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	PREFETCHT0   16512(DX)
+	PREFETCHT0   16576(DX)
+	VMOVUPS      (DX), Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VMOVUPS      32(DX), Y8
+	VFMADD231PS  32(BX), Y8, Y1
+	VMOVUPS      64(DX), Y8
+	VFMADD231PS  64(BX), Y8, Y2
+	VMOVUPS      96(DX), Y8
+	VFMADD231PS  96(BX), Y8, Y3
+	VMOVUPS      128(DX), Y8
+	VFMADD231PS  128(BX), Y8, Y4
+	VMOVUPS      160(DX), Y8
+	VFMADD231PS  160(BX), Y8, Y5
+	VMOVUPS      192(DX), Y8
+	VFMADD231PS  192(BX), Y8, Y6
+	VMOVUPS      224(DX), Y8
+	VFMADD231PS  224(BX), Y8, Y7
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x40, SI
+	JNZ          step
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotRowsF16AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·dotRowsF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   n+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+step:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	VCVTPH2PS    (DX), Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VCVTPH2PS    16(DX), Y8
+	VFMADD231PS  32(BX), Y8, Y1
+	VCVTPH2PS    32(DX), Y8
+	VFMADD231PS  64(BX), Y8, Y2
+	VCVTPH2PS    48(DX), Y8
+	VFMADD231PS  96(BX), Y8, Y3
+	VCVTPH2PS    64(DX), Y8
+	VFMADD231PS  128(BX), Y8, Y4
+	VCVTPH2PS    80(DX), Y8
+	VFMADD231PS  160(BX), Y8, Y5
+	VCVTPH2PS    96(DX), Y8
+	VFMADD231PS  192(BX), Y8, Y6
+	VCVTPH2PS    112(DX), Y8
+	VFMADD231PS  224(BX), Y8, Y7
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x40, SI
+	JNZ          step
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotRowsBF16AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·dotRowsBF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   n+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+step:
+	PREFETCHT0   16384(DX)
+	PREFETCHT0   16448(DX)
+	VPMOVZXWD    (DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VPMOVZXWD    16(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  32(BX), Y8, Y1
+	VPMOVZXWD    32(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  64(BX), Y8, Y2
+	VPMOVZXWD    48(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  96(BX), Y8, Y3
+	VPMOVZXWD    64(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  128(BX), Y8, Y4
+	VPMOVZXWD    80(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  160(BX), Y8, Y5
+	VPMOVZXWD    96(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  192(BX), Y8, Y6
+	VPMOVZXWD    112(DX), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  224(BX), Y8, Y7
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x40, SI
+	JNZ          step
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $0x04, AX
+	SUBQ         $0x01, CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
 // func dotLanesAVX512(a *float32, b *float32, n int, lanes *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·dotLanesAVX512(SB), NOSPLIT, $0-32
@@ -165,5 +361,155 @@ loop:
 	JMP         loop
 
 done:
+	VZEROUPPER
+	RET
+
+// func dotRowsF32AVX512(dst *float32, rows int, w *byte, x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·dotRowsF32AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   n+32(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+step:
+	PREFETCHT0    16384(DX)
+	PREFETCHT0    16448(DX)
+	PREFETCHT0    16512(DX)
+	PREFETCHT0    16576(DX)
+	VMOVUPS       (DX), Z4
+	VFMADD231PS   (BX), Z4, Z0
+	VMOVUPS       64(DX), Z4
+	VFMADD231PS   64(BX), Z4, Z1
+	VMOVUPS       128(DX), Z4
+	VFMADD231PS   128(BX), Z4, Z2
+	VMOVUPS       192(DX), Z4
+	VFMADD231PS   192(BX), Z4, Z3
+	ADDQ          $0x00000100, DX
+	ADDQ          $0x00000100, BX
+	SUBQ          $0x40, SI
+	JNZ           step
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	SUBQ          $0x01, CX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotRowsF16AVX512(dst *float32, rows int, w *byte, x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·dotRowsF16AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   n+32(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+step:
+	PREFETCHT0    16384(DX)
+	PREFETCHT0    16448(DX)
+	VCVTPH2PS     (DX), Z4
+	VFMADD231PS   (BX), Z4, Z0
+	VCVTPH2PS     32(DX), Z4
+	VFMADD231PS   64(BX), Z4, Z1
+	VCVTPH2PS     64(DX), Z4
+	VFMADD231PS   128(BX), Z4, Z2
+	VCVTPH2PS     96(DX), Z4
+	VFMADD231PS   192(BX), Z4, Z3
+	ADDQ          $0x00000080, DX
+	ADDQ          $0x00000100, BX
+	SUBQ          $0x40, SI
+	JNZ           step
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	SUBQ          $0x01, CX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotRowsBF16AVX512(dst *float32, rows int, w *byte, x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·dotRowsBF16AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   n+32(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+step:
+	PREFETCHT0    16384(DX)
+	PREFETCHT0    16448(DX)
+	VPMOVZXWD     (DX), Z4
+	VPSLLD        $0x10, Z4, Z4
+	VFMADD231PS   (BX), Z4, Z0
+	VPMOVZXWD     32(DX), Z4
+	VPSLLD        $0x10, Z4, Z4
+	VFMADD231PS   64(BX), Z4, Z1
+	VPMOVZXWD     64(DX), Z4
+	VPSLLD        $0x10, Z4, Z4
+	VFMADD231PS   128(BX), Z4, Z2
+	VPMOVZXWD     96(DX), Z4
+	VPSLLD        $0x10, Z4, Z4
+	VFMADD231PS   192(BX), Z4, Z3
+	ADDQ          $0x00000080, DX
+	ADDQ          $0x00000100, BX
+	SUBQ          $0x40, SI
+	JNZ           step
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	SUBQ          $0x01, CX
+	JNZ           row
 	VZEROUPPER
 	RET

@@ -14,6 +14,21 @@ func dotLanesAVX2(a *float32, b *float32, n int, lanes *float32)
 //go:noescape
 func addScaledAVX2(dst *float32, x *float32, n int, factor float32)
 
+// dotRowsF32AVX2 is DotFloatRows for F32 and rows of n elements, a multiple of 64. It needs AVX2 and FMA.
+//
+//go:noescape
+func dotRowsF32AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+
+// dotRowsF16AVX2 is DotFloatRows for F16 and rows of n elements, a multiple of 64. It needs AVX2 and FMA.
+//
+//go:noescape
+func dotRowsF16AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+
+// dotRowsBF16AVX2 is DotFloatRows for BF16 and rows of n elements, a multiple of 64. It needs AVX2 and FMA.
+//
+//go:noescape
+func dotRowsBF16AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+
 // dotLanesAVX512 stores the sums of every 64th product. n is a multiple of 64. It needs AVX512F.
 //
 //go:noescape
@@ -23,3 +38,18 @@ func dotLanesAVX512(a *float32, b *float32, n int, lanes *float32)
 //
 //go:noescape
 func addScaledAVX512(dst *float32, x *float32, n int, factor float32)
+
+// dotRowsF32AVX512 is DotFloatRows for F32 and rows of n elements, a multiple of 64. It needs AVX512F.
+//
+//go:noescape
+func dotRowsF32AVX512(dst *float32, rows int, w *byte, x *float32, n int)
+
+// dotRowsF16AVX512 is DotFloatRows for F16 and rows of n elements, a multiple of 64. It needs AVX512F.
+//
+//go:noescape
+func dotRowsF16AVX512(dst *float32, rows int, w *byte, x *float32, n int)
+
+// dotRowsBF16AVX512 is DotFloatRows for BF16 and rows of n elements, a multiple of 64. It needs AVX512F.
+//
+//go:noescape
+func dotRowsBF16AVX512(dst *float32, rows int, w *byte, x *float32, n int)

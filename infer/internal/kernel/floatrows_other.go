@@ -1,0 +1,9 @@
+//go:build !amd64 || purego
+
+package kernel
+
+import "github.com/ggufkit/ggufkit/gguf"
+
+func canDotFloatRows() bool { return false }
+
+func dotFloatRows(gguf.Type, []float32, []byte, []float32) {}
