@@ -30,14 +30,17 @@ type isa struct {
 func main() {
 	ConstraintExpr("amd64,!purego")
 	c := newConstants()
-	k := newTwoBitConstants()
+	two, four := newTwoBitConstants(), newIQ4Constants()
 	for _, v := range []isa{{"AVX2", "AVX2, FMA and F16C", false}, {"AVX512", "AVX-512 VL and VNNI", true}} {
+		dotBlocks4(v, c, "dotQ4_0", "Q4_0", four.q4, four.halves)
+		dotBlocks4(v, c, "dotIQ4NL", "IQ4_NL", four.iq4, four.halves)
+		dotIQ4XS(v, c, four)
 		dotQ8_0(v, c)
 		dotQ4K(v, c)
 		dotQ6K(v, c)
 		dotQ5K(v, c)
-		dotQ3K(v, c, k)
-		dotQ2K(v, c, k)
+		dotQ3K(v, c, two)
+		dotQ2K(v, c, two)
 	}
 	Generate()
 }
@@ -137,25 +140,30 @@ func dotQ8_0(v isa, c constants) {
 		scale := YMM()
 		VBROADCASTSS(Mem{Base: x, Disp: scaleAt}, scale)
 		for b := range 8 {
-			weights, magnitudes, values := load(Mem{Base: w, Disp: 34*b + 2}), YMM(), load(Mem{Base: x, Disp: 32 * b})
-			VPABSB(weights, magnitudes)
-			VPSIGNB(weights, values, values)
-			products := YMM()
-			if v.vnni {
-				products = zero()
-				VPDPBUSD(values, magnitudes, products)
-			} else {
-				VPMADDUBSW(values, magnitudes, products)
-				VPMADDWD(c.ones, products, products)
-			}
-			d := YMM()
-			VPBROADCASTW(Mem{Base: w, Disp: 34 * b}, d.AsX())
-			VCVTPH2PS(d.AsX(), d)
-			VMULPS(scale, d, d)
-			VCVTDQ2PS(products, products)
-			VFMADD231PS(products, d, sum)
+			addBlock(v, c, load(Mem{Base: w, Disp: 34*b + 2}), Mem{Base: x, Disp: 32 * b}, Mem{Base: w, Disp: 34 * b}, scale, sum)
 		}
 	})
+}
+
+// addBlock adds to sum the products of 32 weights with a scale d, and values with
+// another.
+func addBlock(v isa, c constants, weights reg.VecVirtual, x, d Mem, scale, sum reg.VecVirtual) {
+	magnitudes, values, products := YMM(), load(x), YMM()
+	VPABSB(weights, magnitudes)
+	VPSIGNB(weights, values, values)
+	if v.vnni {
+		products = zero()
+		VPDPBUSD(values, magnitudes, products)
+	} else {
+		VPMADDUBSW(values, magnitudes, products)
+		VPMADDWD(c.ones, products, products)
+	}
+	factor := YMM()
+	VPBROADCASTW(d, factor.AsX())
+	VCVTPH2PS(factor.AsX(), factor)
+	VMULPS(scale, factor, factor)
+	VCVTDQ2PS(products, products)
+	VFMADD231PS(products, factor, sum)
 }
 
 func dotQ4K(v isa, c constants) {

@@ -33,6 +33,15 @@ func TestDotsStayWithinTheirSlices(t *testing.T) {
 					}
 				}, "%s", typ)
 			}
+			for _, typ := range floatTypes {
+				floats := 3 * int(typ.RowBytes(64)) / 4
+				rows := unsafe.Slice((*byte)(unsafe.Pointer(&guarded(t, floats, start)[0])), 4*floats)
+				require.NotPanics(t, func() {
+					if kernel.CanDotFloatRows(typ, 64) {
+						kernel.DotFloatRows(typ, guarded(t, 3, start), rows, guarded(t, 64, start))
+					}
+				}, "%s", typ)
+			}
 		}
 	})
 }

@@ -21,34 +21,36 @@ func TestDotFloatRows(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 9))
 		for _, typ := range floatTypes {
-			if !kernel.CanDotFloatRows(typ, 64) {
-				t.Skipf("this instruction set has no kernel for rows of %s", typ)
-			}
-			const rows = 3
-			for round := range 100 {
-				n := 64 * (1 + round%9)
-				x, w, products := random(rng, n), make([]float32, rows*n), make([]float32, rows)
-				for i := range w {
-					w[i] = float32(rng.NormFloat64() * 0x1p-14)
+			t.Run(typ.String(), func(t *testing.T) {
+				if !kernel.CanDotFloatRows(typ, 64) {
+					t.Skipf("this instruction set has no kernel for rows of %s", typ)
 				}
-				blocks := make([]byte, typ.RowBytes(rows*int64(n)))
-				require.NoError(t, quant.Quantize(typ, blocks, w))
-				if round%5 == 0 {
-					for i := 0; i < len(blocks); i += 2 {
-						binary.LittleEndian.PutUint16(blocks[i:], uint16(rng.Uint32()))
+				const rows = 3
+				for round := range 100 {
+					n := 64 * (1 + round%9)
+					x, w, products := random(rng, n), make([]float32, rows*n), make([]float32, rows)
+					for i := range w {
+						w[i] = float32(rng.NormFloat64() * 0x1p-14)
+					}
+					blocks := make([]byte, typ.RowBytes(rows*int64(n)))
+					require.NoError(t, quant.Quantize(typ, blocks, w))
+					if round%5 == 0 {
+						for i := 0; i < len(blocks); i += 2 {
+							binary.LittleEndian.PutUint16(blocks[i:], uint16(rng.Uint32()))
+						}
+					}
+					require.NoError(t, quant.Dequantize(typ, w, blocks))
+					kernel.DotFloatRows(typ, products, blocks, x)
+					for r, got := range products {
+						want := kernel.Dot(x, w[r*n:][:n])
+						if math.IsNaN(float64(want)) {
+							require.True(t, math.IsNaN(float64(got)))
+							continue
+						}
+						require.Equal(t, math.Float32bits(want), math.Float32bits(got), "%d elements", n)
 					}
 				}
-				require.NoError(t, quant.Dequantize(typ, w, blocks))
-				kernel.DotFloatRows(typ, products, blocks, x)
-				for r, got := range products {
-					want := kernel.Dot(x, w[r*n:][:n])
-					if math.IsNaN(float64(want)) {
-						require.True(t, math.IsNaN(float64(got)))
-						continue
-					}
-					require.Equal(t, math.Float32bits(want), math.Float32bits(got), "%s, %d elements", typ, n)
-				}
-			}
+			})
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 
 func canDotRows(t gguf.Type) bool {
 	switch t {
-	case gguf.Q8_0, gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K:
+	case gguf.Q4_0, gguf.Q8_0, gguf.IQ4_NL, gguf.IQ4_XS, gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K:
 		return isa.Current() != isa.Generic
 	default:
 		return false
@@ -23,6 +23,18 @@ func dotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {
 	d, n, w, v, vectors := &dst[0], len(dst), &rows[0], &x[0].Q[0], len(x)
 	tier := isa.Current()
 	switch {
+	case t == gguf.Q4_0 && tier == isa.AVX512:
+		dotQ4_0AVX512(d, n, w, v, vectors)
+	case t == gguf.Q4_0 && tier == isa.AVX2:
+		dotQ4_0AVX2(d, n, w, v, vectors)
+	case t == gguf.IQ4_NL && tier == isa.AVX512:
+		dotIQ4NLAVX512(d, n, w, v, vectors)
+	case t == gguf.IQ4_NL && tier == isa.AVX2:
+		dotIQ4NLAVX2(d, n, w, v, vectors)
+	case t == gguf.IQ4_XS && tier == isa.AVX512:
+		dotIQ4XSAVX512(d, n, w, v, vectors)
+	case t == gguf.IQ4_XS && tier == isa.AVX2:
+		dotIQ4XSAVX2(d, n, w, v, vectors)
 	case t == gguf.Q8_0 && tier == isa.AVX512:
 		dotQ8_0AVX512(d, n, w, v, vectors)
 	case t == gguf.Q8_0 && tier == isa.AVX2:

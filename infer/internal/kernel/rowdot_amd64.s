@@ -872,6 +872,837 @@ DATA rowdotTwoBits<>+382(SB)/1, $0x0e
 DATA rowdotTwoBits<>+383(SB)/1, $0x0f
 GLOBL rowdotTwoBits<>(SB), RODATA|NOPTR, $384
 
+DATA rowdotIQ4Constants<>+0(SB)/1, $0x81
+DATA rowdotIQ4Constants<>+1(SB)/1, $0x98
+DATA rowdotIQ4Constants<>+2(SB)/1, $0xad
+DATA rowdotIQ4Constants<>+3(SB)/1, $0xbf
+DATA rowdotIQ4Constants<>+4(SB)/1, $0xcf
+DATA rowdotIQ4Constants<>+5(SB)/1, $0xdd
+DATA rowdotIQ4Constants<>+6(SB)/1, $0xea
+DATA rowdotIQ4Constants<>+7(SB)/1, $0xf6
+DATA rowdotIQ4Constants<>+8(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+9(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+10(SB)/1, $0x19
+DATA rowdotIQ4Constants<>+11(SB)/1, $0x26
+DATA rowdotIQ4Constants<>+12(SB)/1, $0x35
+DATA rowdotIQ4Constants<>+13(SB)/1, $0x45
+DATA rowdotIQ4Constants<>+14(SB)/1, $0x59
+DATA rowdotIQ4Constants<>+15(SB)/1, $0x71
+DATA rowdotIQ4Constants<>+16(SB)/1, $0x81
+DATA rowdotIQ4Constants<>+17(SB)/1, $0x98
+DATA rowdotIQ4Constants<>+18(SB)/1, $0xad
+DATA rowdotIQ4Constants<>+19(SB)/1, $0xbf
+DATA rowdotIQ4Constants<>+20(SB)/1, $0xcf
+DATA rowdotIQ4Constants<>+21(SB)/1, $0xdd
+DATA rowdotIQ4Constants<>+22(SB)/1, $0xea
+DATA rowdotIQ4Constants<>+23(SB)/1, $0xf6
+DATA rowdotIQ4Constants<>+24(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+25(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+26(SB)/1, $0x19
+DATA rowdotIQ4Constants<>+27(SB)/1, $0x26
+DATA rowdotIQ4Constants<>+28(SB)/1, $0x35
+DATA rowdotIQ4Constants<>+29(SB)/1, $0x45
+DATA rowdotIQ4Constants<>+30(SB)/1, $0x59
+DATA rowdotIQ4Constants<>+31(SB)/1, $0x71
+DATA rowdotIQ4Constants<>+32(SB)/1, $0xf8
+DATA rowdotIQ4Constants<>+33(SB)/1, $0xf9
+DATA rowdotIQ4Constants<>+34(SB)/1, $0xfa
+DATA rowdotIQ4Constants<>+35(SB)/1, $0xfb
+DATA rowdotIQ4Constants<>+36(SB)/1, $0xfc
+DATA rowdotIQ4Constants<>+37(SB)/1, $0xfd
+DATA rowdotIQ4Constants<>+38(SB)/1, $0xfe
+DATA rowdotIQ4Constants<>+39(SB)/1, $0xff
+DATA rowdotIQ4Constants<>+40(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+41(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+42(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+43(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+44(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+45(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+46(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+47(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+48(SB)/1, $0xf8
+DATA rowdotIQ4Constants<>+49(SB)/1, $0xf9
+DATA rowdotIQ4Constants<>+50(SB)/1, $0xfa
+DATA rowdotIQ4Constants<>+51(SB)/1, $0xfb
+DATA rowdotIQ4Constants<>+52(SB)/1, $0xfc
+DATA rowdotIQ4Constants<>+53(SB)/1, $0xfd
+DATA rowdotIQ4Constants<>+54(SB)/1, $0xfe
+DATA rowdotIQ4Constants<>+55(SB)/1, $0xff
+DATA rowdotIQ4Constants<>+56(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+57(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+58(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+59(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+60(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+61(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+62(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+63(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+64(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+65(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+66(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+67(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+68(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+69(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+70(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+71(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+72(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+73(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+74(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+75(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+76(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+77(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+78(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+79(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+80(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+81(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+82(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+83(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+84(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+85(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+86(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+87(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+88(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+89(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+90(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+91(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+92(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+93(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+94(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+95(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+96(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+97(SB)/1, $0x40
+DATA rowdotIQ4Constants<>+98(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+99(SB)/1, $0x10
+DATA rowdotIQ4Constants<>+100(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+101(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+102(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+103(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+104(SB)/1, $0x40
+DATA rowdotIQ4Constants<>+105(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+106(SB)/1, $0x10
+DATA rowdotIQ4Constants<>+107(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+108(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+109(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+110(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+111(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+112(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+113(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+114(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+115(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+116(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+117(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+118(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+119(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+120(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+121(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+122(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+123(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+124(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+125(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+126(SB)/1, $0x20
+DATA rowdotIQ4Constants<>+127(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+128(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+129(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+130(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+131(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+132(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+133(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+134(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+135(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+136(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+137(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+138(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+139(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+140(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+141(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+142(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+143(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+144(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+145(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+146(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+147(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+148(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+149(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+150(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+151(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+152(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+153(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+154(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+155(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+156(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+157(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+158(SB)/1, $0x00
+DATA rowdotIQ4Constants<>+159(SB)/1, $0x01
+DATA rowdotIQ4Constants<>+160(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+161(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+162(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+163(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+164(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+165(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+166(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+167(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+168(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+169(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+170(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+171(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+172(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+173(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+174(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+175(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+176(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+177(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+178(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+179(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+180(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+181(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+182(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+183(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+184(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+185(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+186(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+187(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+188(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+189(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+190(SB)/1, $0x02
+DATA rowdotIQ4Constants<>+191(SB)/1, $0x03
+DATA rowdotIQ4Constants<>+192(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+193(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+194(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+195(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+196(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+197(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+198(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+199(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+200(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+201(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+202(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+203(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+204(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+205(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+206(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+207(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+208(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+209(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+210(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+211(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+212(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+213(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+214(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+215(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+216(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+217(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+218(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+219(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+220(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+221(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+222(SB)/1, $0x04
+DATA rowdotIQ4Constants<>+223(SB)/1, $0x05
+DATA rowdotIQ4Constants<>+224(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+225(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+226(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+227(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+228(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+229(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+230(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+231(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+232(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+233(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+234(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+235(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+236(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+237(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+238(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+239(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+240(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+241(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+242(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+243(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+244(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+245(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+246(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+247(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+248(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+249(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+250(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+251(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+252(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+253(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+254(SB)/1, $0x06
+DATA rowdotIQ4Constants<>+255(SB)/1, $0x07
+DATA rowdotIQ4Constants<>+256(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+257(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+258(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+259(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+260(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+261(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+262(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+263(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+264(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+265(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+266(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+267(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+268(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+269(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+270(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+271(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+272(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+273(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+274(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+275(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+276(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+277(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+278(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+279(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+280(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+281(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+282(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+283(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+284(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+285(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+286(SB)/1, $0x08
+DATA rowdotIQ4Constants<>+287(SB)/1, $0x09
+DATA rowdotIQ4Constants<>+288(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+289(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+290(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+291(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+292(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+293(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+294(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+295(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+296(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+297(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+298(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+299(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+300(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+301(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+302(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+303(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+304(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+305(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+306(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+307(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+308(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+309(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+310(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+311(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+312(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+313(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+314(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+315(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+316(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+317(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+318(SB)/1, $0x0a
+DATA rowdotIQ4Constants<>+319(SB)/1, $0x0b
+DATA rowdotIQ4Constants<>+320(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+321(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+322(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+323(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+324(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+325(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+326(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+327(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+328(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+329(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+330(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+331(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+332(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+333(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+334(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+335(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+336(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+337(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+338(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+339(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+340(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+341(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+342(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+343(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+344(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+345(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+346(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+347(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+348(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+349(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+350(SB)/1, $0x0c
+DATA rowdotIQ4Constants<>+351(SB)/1, $0x0d
+DATA rowdotIQ4Constants<>+352(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+353(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+354(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+355(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+356(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+357(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+358(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+359(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+360(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+361(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+362(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+363(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+364(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+365(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+366(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+367(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+368(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+369(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+370(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+371(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+372(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+373(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+374(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+375(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+376(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+377(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+378(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+379(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+380(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+381(SB)/1, $0x0f
+DATA rowdotIQ4Constants<>+382(SB)/1, $0x0e
+DATA rowdotIQ4Constants<>+383(SB)/1, $0x0f
+GLOBL rowdotIQ4Constants<>(SB), RODATA|NOPTR, $384
+
+// func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(DX)
+	PREFETCHT0     16448(DX)
+	PREFETCHT0     16512(DX)
+	VMOVDQU        rowdotConstants<>+0(SB), Y2
+	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
+	VMOVDQU        rowdotIQ4Constants<>+32(SB), Y4
+	VBROADCASTSS   288(BX), Y1
+	VBROADCASTI128 2(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        (BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   (DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 20(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        32(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   18(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 38(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        64(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   36(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 56(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        96(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   54(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 74(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        128(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   72(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 92(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        160(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   90(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 110(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        192(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   108(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 128(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        224(BX), Y3
+	VPABSB         Y5, Y2
+	VPSIGNB        Y5, Y3, Y3
+	VPMADDUBSW     Y3, Y2, Y2
+	VPMADDWD       rowdotConstants<>+64(SB), Y2, Y2
+	VPBROADCASTW   126(DX), X3
+	VCVTPH2PS      X3, Y3
+	VMULPS         Y1, Y3, Y3
+	VCVTDQ2PS      Y2, Y2
+	VFMADD231PS    Y2, Y3, Y0
+	ADDQ           $0x00000090, DX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (AX)
+	ADDQ           $0x04, AX
+	SUBQ           $0x01, CX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotIQ4NLAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotIQ4NLAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(DX)
+	PREFETCHT0     16448(DX)
+	PREFETCHT0     16512(DX)
+	VMOVDQU        rowdotConstants<>+0(SB), Y2
+	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
+	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
+	VBROADCASTSS   288(BX), Y1
+	VBROADCASTI128 2(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        (BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   (DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 20(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        32(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   18(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 38(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        64(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   36(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 56(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        96(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   54(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 74(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        128(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   72(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 92(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        160(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   90(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 110(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        192(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y5
+	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
+	VPBROADCASTW   108(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 128(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        224(BX), Y3
+	VPABSB         Y5, Y2
+	VPSIGNB        Y5, Y3, Y3
+	VPMADDUBSW     Y3, Y2, Y2
+	VPMADDWD       rowdotConstants<>+64(SB), Y2, Y2
+	VPBROADCASTW   126(DX), X3
+	VCVTPH2PS      X3, Y3
+	VMULPS         Y1, Y3, Y3
+	VCVTDQ2PS      Y2, Y2
+	VFMADD231PS    Y2, Y3, Y0
+	ADDQ           $0x00000090, DX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (AX)
+	ADDQ           $0x04, AX
+	SUBQ           $0x01, CX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotIQ4XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotIQ4XSAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(DX)
+	PREFETCHT0     16448(DX)
+	PREFETCHT0     16512(DX)
+	MOVL           4(DX), DI
+	MOVL           DI, R8
+	ANDL           $0x0f0f0f0f, DI
+	SHRL           $0x04, R8
+	ANDL           $0x0f0f0f0f, R8
+	VMOVD          DI, X2
+	VMOVD          R8, X1
+	VPUNPCKLBW     X1, X2, X2
+	VPMOVZXBW      X2, X2
+	VPBROADCASTW   2(DX), X1
+	VPMULLW        rowdotIQ4Constants<>+96(SB), X1, X1
+	VPSRLW         $0x0e, X1, X1
+	VPSLLW         $0x04, X1, X1
+	VPOR           X2, X1, X1
+	VPSUBW         rowdotIQ4Constants<>+112(SB), X1, X1
+	VINSERTI128    $0x01, X1, Y1, Y1
+	VMOVDQU        rowdotConstants<>+0(SB), Y2
+	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
+	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 8(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        (BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+128(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 24(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+160(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 40(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+192(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 56(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+224(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 72(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+256(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 88(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+288(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 104(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+320(SB), Y1, Y7
+	VPMADDWD       Y7, Y6, Y6
+	VPADDD         Y6, Y5, Y5
+	VBROADCASTI128 120(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        224(BX), Y2
+	VPSIGNB        Y6, Y2, Y2
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y2, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+352(SB), Y1, Y2
+	VPMADDWD       Y2, Y6, Y2
+	VPADDD         Y2, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VPBROADCASTW   (DX), X2
+	VCVTPH2PS      X2, Y2
+	VBROADCASTSS   288(BX), Y3
+	VMULPS         Y3, Y2, Y2
+	VFMADD231PS    Y5, Y2, Y0
+	ADDQ           $0x00000088, DX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (AX)
+	ADDQ           $0x04, AX
+	SUBQ           $0x01, CX
+	JNZ            row
+	VZEROUPPER
+	RET
+
 // func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
 TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-40
@@ -1625,6 +2456,443 @@ loop:
 	ADDQ         $0x04, AX
 	SUBQ         $0x01, CX
 	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ4_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(DX)
+	PREFETCHT0     16448(DX)
+	PREFETCHT0     16512(DX)
+	VMOVDQU        rowdotConstants<>+0(SB), Y2
+	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
+	VMOVDQU        rowdotIQ4Constants<>+32(SB), Y4
+	VBROADCASTSS   288(BX), Y1
+	VBROADCASTI128 2(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        (BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   (DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 20(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        32(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   18(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 38(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        64(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   36(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 56(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        96(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   54(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 74(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        128(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   72(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 92(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        160(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   90(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 110(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        192(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   108(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 128(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        224(BX), Y3
+	VPABSB         Y5, Y2
+	VPSIGNB        Y5, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPDPBUSD       Y3, Y2, Y4
+	VPBROADCASTW   126(DX), X2
+	VCVTPH2PS      X2, Y2
+	VMULPS         Y1, Y2, Y2
+	VCVTDQ2PS      Y4, Y4
+	VFMADD231PS    Y4, Y2, Y0
+	ADDQ           $0x00000090, DX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (AX)
+	ADDQ           $0x04, AX
+	SUBQ           $0x01, CX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotIQ4NLAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotIQ4NLAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(DX)
+	PREFETCHT0     16448(DX)
+	PREFETCHT0     16512(DX)
+	VMOVDQU        rowdotConstants<>+0(SB), Y2
+	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
+	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
+	VBROADCASTSS   288(BX), Y1
+	VBROADCASTI128 2(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        (BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   (DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 20(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        32(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   18(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 38(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        64(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   36(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 56(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        96(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   54(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 74(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        128(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   72(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 92(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        160(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   90(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 110(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        192(BX), Y7
+	VPABSB         Y5, Y6
+	VPSIGNB        Y5, Y7, Y7
+	VPXOR          Y5, Y5, Y5
+	VPDPBUSD       Y7, Y6, Y5
+	VPBROADCASTW   108(DX), X6
+	VCVTPH2PS      X6, Y6
+	VMULPS         Y1, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VFMADD231PS    Y5, Y6, Y0
+	VBROADCASTI128 128(DX), Y5
+	VPSRLVQ        Y3, Y5, Y5
+	VPAND          Y2, Y5, Y5
+	VPSHUFB        Y5, Y4, Y5
+	VMOVDQU        224(BX), Y3
+	VPABSB         Y5, Y2
+	VPSIGNB        Y5, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPDPBUSD       Y3, Y2, Y4
+	VPBROADCASTW   126(DX), X2
+	VCVTPH2PS      X2, Y2
+	VMULPS         Y1, Y2, Y2
+	VCVTDQ2PS      Y4, Y4
+	VFMADD231PS    Y4, Y2, Y0
+	ADDQ           $0x00000090, DX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (AX)
+	ADDQ           $0x04, AX
+	SUBQ           $0x01, CX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotIQ4XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotIQ4XSAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ w+16(FP), DX
+
+row:
+	MOVQ   x+24(FP), BX
+	MOVQ   vectors+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(DX)
+	PREFETCHT0     16448(DX)
+	PREFETCHT0     16512(DX)
+	MOVL           4(DX), DI
+	MOVL           DI, R8
+	ANDL           $0x0f0f0f0f, DI
+	SHRL           $0x04, R8
+	ANDL           $0x0f0f0f0f, R8
+	VMOVD          DI, X2
+	VMOVD          R8, X1
+	VPUNPCKLBW     X1, X2, X2
+	VPMOVZXBW      X2, X2
+	VPBROADCASTW   2(DX), X1
+	VPMULLW        rowdotIQ4Constants<>+96(SB), X1, X1
+	VPSRLW         $0x0e, X1, X1
+	VPSLLW         $0x04, X1, X1
+	VPOR           X2, X1, X1
+	VPSUBW         rowdotIQ4Constants<>+112(SB), X1, X1
+	VINSERTI128    $0x01, X1, Y1, Y1
+	VMOVDQU        rowdotConstants<>+0(SB), Y2
+	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
+	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 8(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        (BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+128(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 24(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+160(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 40(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+192(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 56(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+224(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 72(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+256(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 88(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+288(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 104(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y7, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+320(SB), Y1, Y7
+	VPDPWSSD       Y7, Y6, Y5
+	VBROADCASTI128 120(DX), Y6
+	VPSRLVQ        Y3, Y6, Y6
+	VPAND          Y2, Y6, Y6
+	VPSHUFB        Y6, Y4, Y6
+	VMOVDQU        224(BX), Y2
+	VPSIGNB        Y6, Y2, Y2
+	VPABSB         Y6, Y6
+	VPMADDUBSW     Y2, Y6, Y6
+	VPSHUFB        rowdotIQ4Constants<>+352(SB), Y1, Y2
+	VPDPWSSD       Y2, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VPBROADCASTW   (DX), X2
+	VCVTPH2PS      X2, Y2
+	VBROADCASTSS   288(BX), Y3
+	VMULPS         Y3, Y2, Y2
+	VFMADD231PS    Y5, Y2, Y0
+	ADDQ           $0x00000088, DX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (AX)
+	ADDQ           $0x04, AX
+	SUBQ           $0x01, CX
+	JNZ            row
 	VZEROUPPER
 	RET
 

@@ -4,6 +4,21 @@
 
 package kernel
 
+// dotQ4_0AVX2 is DotRows for Q4_0. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotIQ4NLAVX2 is DotRows for IQ4_NL. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotIQ4NLAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotIQ4XSAVX2 is DotRows for IQ4_XS. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotIQ4XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
 // dotQ8_0AVX2 is DotRows for Q8_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
@@ -33,6 +48,21 @@ func dotQ3KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
 //
 //go:noescape
 func dotQ2KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotQ4_0AVX512 is DotRows for Q4_0. It needs AVX-512 VL and VNNI.
+//
+//go:noescape
+func dotQ4_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotIQ4NLAVX512 is DotRows for IQ4_NL. It needs AVX-512 VL and VNNI.
+//
+//go:noescape
+func dotIQ4NLAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+
+// dotIQ4XSAVX512 is DotRows for IQ4_XS. It needs AVX-512 VL and VNNI.
+//
+//go:noescape
+func dotIQ4XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
 
 // dotQ8_0AVX512 is DotRows for Q8_0. It needs AVX-512 VL and VNNI.
 //

@@ -24,7 +24,7 @@ func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
 			binary.LittleEndian.PutUint16(row[b+at:], uint16(0x1000+rng.IntN(0x2000)|rng.IntN(2)<<15))
 		}
 		switch typ {
-		case gguf.Q8_0:
+		case gguf.Q8_0, gguf.Q4_0, gguf.IQ4_NL, gguf.IQ4_XS:
 			scale(0)
 		case gguf.Q4_K, gguf.Q5_K:
 			scale(0)
@@ -41,8 +41,8 @@ func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
 	return row
 }
 
-// rowTypes are those of DotRows. The last have kernels in fewer instruction sets.
-var rowTypes = []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K, gguf.Q5_K, gguf.Q3_K, gguf.Q2_K}
+// rowTypes are those of DotRows.
+var rowTypes = []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K, gguf.Q5_K, gguf.Q3_K, gguf.Q2_K, gguf.Q4_0, gguf.IQ4_NL, gguf.IQ4_XS}
 
 // extremes says where blocks have their integers, and which bytes make the least
 // and the greatest of them.
@@ -50,56 +50,61 @@ var extremes = map[gguf.Type]struct {
 	from, to int
 	values   [2]byte
 }{
-	gguf.Q8_0: {2, 34, [2]byte{0x80, 0x7f}},
-	gguf.Q4_K: {16, 144, [2]byte{0, 0xff}},
-	gguf.Q6_K: {0, 192, [2]byte{0, 0xff}},
-	gguf.Q5_K: {16, 176, [2]byte{0, 0xff}},
-	gguf.Q3_K: {0, 96, [2]byte{0, 0xff}},
-	gguf.Q2_K: {16, 80, [2]byte{0, 0xff}},
+	gguf.Q4_0:   {2, 18, [2]byte{0, 0xff}},
+	gguf.IQ4_NL: {2, 18, [2]byte{0, 0xff}},
+	gguf.IQ4_XS: {8, 136, [2]byte{0, 0xff}},
+	gguf.Q8_0:   {2, 34, [2]byte{0x80, 0x7f}},
+	gguf.Q4_K:   {16, 144, [2]byte{0, 0xff}},
+	gguf.Q6_K:   {0, 192, [2]byte{0, 0xff}},
+	gguf.Q5_K:   {16, 176, [2]byte{0, 0xff}},
+	gguf.Q3_K:   {0, 96, [2]byte{0, 0xff}},
+	gguf.Q2_K:   {16, 80, [2]byte{0, 0xff}},
 }
 
 func TestDotRows(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(2, 7))
 		for _, typ := range rowTypes {
-			if !kernel.CanDotRows(typ) {
-				t.Skipf("this instruction set has no kernel for rows of %s", typ)
-			}
-			for round := range 200 {
-				n := 256 * (1 + round%9)
-				x, w := make([]float32, n), make([]float32, n)
-				for i := range x {
-					x[i] = float32(rng.NormFloat64())
+			t.Run(typ.String(), func(t *testing.T) {
+				if !kernel.CanDotRows(typ) {
+					t.Skipf("this instruction set has no kernel for rows of %s", typ)
 				}
-				const rows = 3
-				blocks, products := arbitraryRow(rng, typ, rows*n), make([]float32, rows)
-				if round%5 == 0 { // the greatest sums
+				for round := range 200 {
+					n := 256 * (1 + round%9)
+					x, w := make([]float32, n), make([]float32, n)
 					for i := range x {
-						x[i] = float32(1 - 2*(round%2))
+						x[i] = float32(rng.NormFloat64())
 					}
-					greatest := extremes[typ]
-					for i := range blocks {
-						if at := i % typ.BlockBytes(); greatest.from <= at && at < greatest.to {
-							blocks[i] = greatest.values[round/10%2]
+					const rows = 3
+					blocks, products := arbitraryRow(rng, typ, rows*n), make([]float32, rows)
+					if round%5 == 0 { // the greatest sums
+						for i := range x {
+							x[i] = float32(1 - 2*(round%2))
+						}
+						greatest := extremes[typ]
+						for i := range blocks {
+							if at := i % typ.BlockBytes(); greatest.from <= at && at < greatest.to {
+								blocks[i] = greatest.values[round/10%2]
+							}
 						}
 					}
+					vectors := make([]kernel.Vector8, n/256)
+					kernel.QuantizeVector(vectors, x)
+					kernel.DotRows(typ, products, blocks, vectors)
+					row := round % rows
+					require.NoError(t, quant.Dequantize(typ, w, blocks[len(blocks)/rows*row:][:len(blocks)/rows]))
+					var want, size, most float64
+					for i, v := range w {
+						q := float64(vectors[i/256].Scale) * float64(vectors[i/256].Q[i%256])
+						want += float64(v) * q
+						most = math.Max(most, math.Abs(float64(v)))
+						size += math.Abs(q)
+					}
+					// A part of a weight is at most twice the largest weight.
+					bound := float64(n/32+16) * 0x1p-24 * size * 2 * most
+					require.InDelta(t, want, products[row], bound, "%d elements", n)
 				}
-				vectors := make([]kernel.Vector8, n/256)
-				kernel.QuantizeVector(vectors, x)
-				kernel.DotRows(typ, products, blocks, vectors)
-				row := round % rows
-				require.NoError(t, quant.Dequantize(typ, w, blocks[len(blocks)/rows*row:][:len(blocks)/rows]))
-				var want, size, most float64
-				for i, v := range w {
-					q := float64(vectors[i/256].Scale) * float64(vectors[i/256].Q[i%256])
-					want += float64(v) * q
-					most = math.Max(most, math.Abs(float64(v)))
-					size += math.Abs(q)
-				}
-				// A part of a weight is at most twice the largest weight.
-				bound := float64(n/32+16) * 0x1p-24 * size * 2 * most
-				require.InDelta(t, want, products[row], bound, "%s, %d elements", typ, n)
-			}
+			})
 		}
 	})
 }
