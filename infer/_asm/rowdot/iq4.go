@@ -16,16 +16,7 @@ type iq4Constants struct {
 }
 
 func newIQ4Constants() (c iq4Constants) {
-	table := GLOBL("rowdotIQ4Constants", RODATA|NOPTR)
-	next := 0
-	add := func(n int, value func(i int) uint8) Mem {
-		at := table.Offset(next)
-		for i := range n {
-			DATA(next, U8(value(i)))
-			next++
-		}
-		return at
-	}
+	add := table("rowdotIQ4Constants")
 	levels := [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 	c.iq4 = add(32, func(i int) uint8 { return uint8(levels[i%16]) })
 	c.q4 = add(32, func(i int) uint8 { return uint8(i%16 - 8) })

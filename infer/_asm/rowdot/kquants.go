@@ -15,16 +15,7 @@ type twoBitConstants struct {
 }
 
 func newTwoBitConstants() (k twoBitConstants) {
-	table := GLOBL("rowdotTwoBits", RODATA|NOPTR)
-	next := 0
-	add := func(n int, value func(i int) uint8) Mem {
-		at := table.Offset(next)
-		for i := range n {
-			DATA(next, U8(value(i)))
-			next++
-		}
-		return at
-	}
+	add := table("rowdotTwoBits")
 	k.low2 = add(32, func(int) uint8 { return 3 })
 	k.bit2 = add(32, func(int) uint8 { return 4 })
 	k.high2 = add(16, func(int) uint8 { return 0x30 })

@@ -52,16 +52,7 @@ type constants struct {
 }
 
 func newConstants() (c constants) {
-	table := GLOBL("rowdotConstants", RODATA|NOPTR)
-	next := 0
-	add := func(n int, value func(i int) uint8) Mem {
-		at := table.Offset(next)
-		for i := range n {
-			DATA(next, U8(value(i)))
-			next++
-		}
-		return at
-	}
+	add := table("rowdotConstants")
 	c.low4 = add(32, func(int) uint8 { return 15 })
 	c.high2 = add(32, func(int) uint8 { return 0x30 })
 	c.ones = add(32, func(i int) uint8 { return uint8(1 - i%2) })
@@ -70,6 +61,21 @@ func newConstants() (c constants) {
 		c.pair[s] = add(16, func(i int) uint8 { return uint8(2*s + i/8) })
 	}
 	return c
+}
+
+// table begins a table of constants and returns what adds n bytes to it, and
+// returns where they are.
+func table(name string) func(n int, value func(i int) uint8) Mem {
+	start := GLOBL(name, RODATA|NOPTR)
+	next := 0
+	return func(n int, value func(i int) uint8) Mem {
+		at := start.Offset(next)
+		for i := range n {
+			DATA(next, U8(value(i)))
+			next++
+		}
+		return at
+	}
 }
 
 // kernel emits a loop over rows, and in it one over kernel.Vector8s, of which body
