@@ -5,7 +5,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 // CanDotFloatRows reports whether DotFloatRows can do rows of n elements of a
 // type, which depends on the instruction set.
 func CanDotFloatRows(t gguf.Type, n int) bool {
-	return (t == gguf.F32 || t == gguf.F16 || t == gguf.BF16) && n > 0 && n%dotStep == 0 && canDotFloatRows()
+	return n > 0 && n%dotStep == 0 && canDotFloatRows(t)
 }
 
 // DotFloatRows sets each element of dst to the product of a row, elements of type

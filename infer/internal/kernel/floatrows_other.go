@@ -4,6 +4,6 @@ package kernel
 
 import "github.com/ggufkit/ggufkit/gguf"
 
-func canDotFloatRows() bool { return false }
+func canDotFloatRows(gguf.Type) bool { return false }
 
 func dotFloatRows(gguf.Type, []float32, []byte, []float32) {}
