@@ -38,7 +38,7 @@ func chooseCommand() *cli.Command {
 			"tokens. With --max-kld: the smallest that is close enough to the original; with both, one that\n" +
 			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
 		Flags: append(append([]cli.Flag{
-			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, one(func(s string) (string, error) { return s, nil }), "f"),
+			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, one(itself), "f"),
 			&cli.StringFlag{Name: "fit", Usage: "memory there is for the model, `SIZE`, such as 24G"},
 			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: defaultContext, Usage: "tokens of context that have to fit, `N`"},
 			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},

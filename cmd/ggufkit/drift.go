@@ -30,7 +30,7 @@ const driftTypes = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,IQ4_XS,Q3_K_M,Q2_K"
 
 func driftCommand() *cli.Command {
 	var texts, candidates []string
-	text := one(func(s string) (string, error) { return s, nil })
+	text := one(itself)
 	return &cli.Command{
 		Name:      "drift",
 		Usage:     "how far each way to quantize a model takes it from the original",

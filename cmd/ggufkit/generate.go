@@ -21,7 +21,7 @@ import (
 
 func generateCommand() *cli.Command {
 	var stops []string
-	stop := one(func(s string) (string, error) { return s, nil })
+	stop := one(itself)
 	return &cli.Command{
 		Name:      "generate",
 		Usage:     "continue a text, or answer in a conversation",

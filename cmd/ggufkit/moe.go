@@ -53,8 +53,6 @@ func observeFlags(texts *[]string) []cli.Flag {
 	}
 }
 
-func itself(s string) (string, error) { return s, nil }
-
 type doctorReport struct {
 	Model   string        `json:"model"`
 	Experts int           `json:"experts"`

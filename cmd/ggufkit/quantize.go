@@ -56,9 +56,12 @@ func one[T any](parse func(string) (T, error)) func(string) ([]T, error) {
 	}
 }
 
+// itself is for values that are texts.
+func itself(s string) (string, error) { return s, nil }
+
 func quantizeCommand() *cli.Command {
 	var f quantizeFlags
-	text := one(func(s string) (string, error) { return s, nil })
+	text := one(itself)
 	return &cli.Command{
 		Name:      "quantize",
 		Usage:     "write a model with its weights quantized, the same bytes as llama-quantize",
