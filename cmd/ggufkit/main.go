@@ -25,14 +25,18 @@ const (
 
 // run runs the command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
-	app := newApp(stdout, stderr)
+	results := &resultWriter{Writer: stdout}
+	app := newApp(results, stderr)
 	err := isa.Err()
 	if err != nil {
 		err = usageError{error: err}
 	} else {
 		err = app.RunContext(ctx, flagsFirst(app, args))
+	}
+	if err == nil && results.err != nil {
+		err = fmt.Errorf("writing the results: %w", results.err)
 	}
 	if err == nil {
 		return exitDone
@@ -45,4 +49,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// endings returns the signals that end the work in order. A program that nohup
+// started goes on when its terminal is gone.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }

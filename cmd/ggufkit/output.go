@@ -16,6 +16,22 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// resultWriter is standard output. It remembers the first error, so that commands
+// need not look after each line: run does when they are done.
+type resultWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *resultWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.Writer.Write(p)
+	w.err = err
+	return n, err
+}
+
 // printJSON writes the one JSON document of a command.
 func printJSON(c *cli.Context, document any) error {
 	encoder := json.NewEncoder(c.App.Writer)
