@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
+	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
@@ -38,12 +38,13 @@ type Options struct {
 
 // Checkpoint is a Hugging Face directory as a gguf.Source.
 type Checkpoint struct {
-	files   *safetensors.Checkpoint
-	meta    *gguf.Metadata
-	tensors []gguf.TensorInfo
-	plan    []arch.Tensor // in the order of tensors
-	notes   []string
-	scratch sync.Pool // of *scratch
+	files    *safetensors.Checkpoint
+	meta     *gguf.Metadata
+	tensors  []gguf.TensorInfo
+	plan     []arch.Tensor // in the order of tensors
+	notes    []string
+	warnings []string
+	scratch  sync.Pool // of *scratch
 }
 
 var _ gguf.Source = (*Checkpoint)(nil)
@@ -52,20 +53,24 @@ var _ gguf.Source = (*Checkpoint)(nil)
 // wraps gguf.ErrCorrupt if the directory contradicts itself,
 // gguf.ErrUnsupported if it cannot be converted, and fs.ErrNotExist if a file
 // is missing.
-func Open(dir string, opts Options) (_ *Checkpoint, err error) {
+func Open(dir string, opts Options) (*Checkpoint, error) {
 	config, err := sidecar.Read(filepath.Join(dir, "config.json"))
 	if err != nil {
-		return nil, err
-	}
-	card, err := sidecar.Read(filepath.Join(dir, "README.md"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	files, err := safetensors.OpenDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	return newCheckpoint(parts{files: files, dir: dir, tokenizer: dir, config: config, card: card}, opts)
+	card, cardErr := sidecar.Read(filepath.Join(dir, "README.md"))
+	c, err := newCheckpoint(parts{files: files, dir: dir, tokenizer: dir, config: config, card: card}, opts)
+	if err != nil {
+		return nil, err
+	}
+	if cardErr != nil && !errors.Is(cardErr, fs.ErrNotExist) {
+		c.warnings = append(c.warnings, cardErr.Error()+"; it is left out")
+	}
+	return c, nil
 }
 
 // OpenRecipe merges models into a mixture as a recipe says, and opens it as Open
@@ -155,7 +160,7 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 		c.tensors = append(c.tensors, info)
 	}
 
-	general, err := generalMetadata(from, opts.Name, c.tensors)
+	general, warnings, err := generalMetadata(from, opts.Name, c.tensors)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +171,7 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	if a.Name != arch.Llama.Name { // only LlamaModel.set_vocab writes this key
 		tokens = slices.DeleteFunc(tokens, func(kv gguf.KV) bool { return kv.Key == "tokenizer.ggml.add_space_prefix" })
 	}
+	c.warnings = warnings
 	kvs := []gguf.KV{{Key: "general.architecture", Value: a.Name}, {Key: "general.type", Value: "model"}}
 	kvs = append(kvs, general...)
 	kvs = append(kvs, a.Metadata(config, fileTypes[fileType])...)
@@ -182,7 +188,7 @@ func readConfig(data []byte) (*arch.Architecture, *arch.Config, error) {
 	var class struct {
 		Architectures []string `json:"architectures"`
 	}
-	if err := json.Unmarshal(data, &class); err != nil {
+	if err := pyjson.Unmarshal(data, &class); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", gguf.ErrCorrupt, err)
 	}
 	if len(class.Architectures) == 0 {
@@ -241,6 +247,10 @@ func (c *Checkpoint) Tensors() []gguf.TensorInfo { return c.tensors }
 
 // Notes returns what the user should know of a recipe's mixture, a sentence each.
 func (c *Checkpoint) Notes() []string { return c.notes }
+
+// Warnings returns what is wrong with files that are not needed, such as the model card,
+// and what was made of it, a sentence each.
+func (c *Checkpoint) Warnings() []string { return c.warnings }
 
 // Close closes the checkpoint's files.
 func (c *Checkpoint) Close() error { return c.files.Close() }

@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -17,15 +17,14 @@ import (
 // it comes from, as gguf-py's metadata.py derives them: from the model card,
 // then config.json's _name_or_path, then the directory's name. name, if not
 // empty, goes before all of them.
-func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) ([]gguf.KV, error) {
+//
+// A card or generation_config.json that cannot be read is left out, with a warning.
+func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) (kvs []gguf.KV, warnings []string, err error) {
 	total, active, experts := countParameters(tensors)
+	kvs, warnings = samplingMetadata(filepath.Join(from.tokenizer, "generation_config.json"))
 	card, err := parseReadme(from.card)
 	if err != nil {
-		return nil, fmt.Errorf("%w: front matter of %s: %w", gguf.ErrCorrupt, filepath.Join(from.dir, "README.md"), err)
-	}
-	kvs, err := samplingMetadata(filepath.Join(from.tokenizer, "generation_config.json"))
-	if err != nil {
-		return nil, err
+		warnings = append(warnings, fmt.Sprintf("%s: front matter: %v; it is left out", filepath.Join(from.dir, "README.md"), err))
 	}
 
 	g := card.texts()
@@ -35,15 +34,15 @@ func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) ([]gguf
 	var file struct {
 		NameOrPath string `json:"_name_or_path"`
 	}
-	if err := json.Unmarshal(from.config, &file); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.dir, "config.json"), err)
+	if err := pyjson.Unmarshal(from.config, &file); err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.dir, "config.json"), err)
 	}
 	if id := file.NameOrPath; id != "" && strings.Count(id, "/") <= 1 { // otherwise a path on somebody's disk
 		g.addName(parseModelName(id, total))
 	}
 	abs, err := filepath.Abs(from.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g.addName(parseModelName(filepath.Base(abs), total))
 	g.add("size_label", sizeLabel(active, experts))
@@ -64,7 +63,7 @@ func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) ([]gguf
 	if languages := append(card.list("languages"), card.list("language")...); len(languages) > 0 {
 		kvs = append(kvs, gguf.KV{Key: "general.languages", Value: languages})
 	}
-	return kvs, nil
+	return kvs, warnings, nil
 }
 
 // countParameters returns the number of parameters, that of the shared tensors
@@ -101,59 +100,66 @@ func (g general) addName(m modelName) {
 	g.add("size_label", m.sizeLabel)
 }
 
+// samplingKeys gives the names in generation_config.json of the general.sampling.* keys.
+var samplingKeys = []struct {
+	name, key string
+	integer   bool
+}{
+	{"top_k", "top_k", true},
+	{"top_p", "top_p", false},
+	{"min_p", "min_p", false},
+	{"xtc_probability", "xtc_probability", false},
+	{"xtc_threshold", "xtc_threshold", false},
+	{"temperature", "temp", false},
+	{"penalty_last_n", "penalty_last_n", true},
+	{"penalty_repeat", "penalty_repeat", false},
+	{"mirostat", "mirostat", true},
+	{"mirostat_tau", "mirostat_tau", false},
+	{"mirostat_eta", "mirostat_eta", false},
+}
+
 // samplingMetadata returns the sampling parameters that generation_config.json
-// recommends. A file that is not JSON is as good as none.
-func samplingMetadata(path string) ([]gguf.KV, error) {
+// recommends. What is wrong with the file is a warning: it is as good as absent, or one
+// of its values is.
+func samplingMetadata(path string) (kvs []gguf.KV, warnings []string) {
 	var config map[string]any
-	data, err := sidecar.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(path, &config); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	} else if err != nil {
+		return nil, []string{err.Error() + "; it is left out"}
 	}
-	if err != nil {
-		return nil, err
+	unusable := func(name string) {
+		warnings = append(warnings, fmt.Sprintf("%s: %s is %.80q, which is left out", path, name, fmt.Sprint(config[name])))
 	}
-	if json.Unmarshal(data, &config) != nil {
-		return nil, nil
-	}
-	if config["penalty_repeat"] == nil {
-		config["penalty_repeat"] = config["repetition_penalty"]
-	}
-	var kvs []gguf.KV
-	for _, p := range []struct {
-		name, key string
-		integer   bool
-	}{
-		{"sequence", "sequence", false},
-		{"top_k", "top_k", true},
-		{"top_p", "top_p", false},
-		{"min_p", "min_p", false},
-		{"xtc_probability", "xtc_probability", false},
-		{"xtc_threshold", "xtc_threshold", false},
-		{"temperature", "temp", false},
-		{"penalty_last_n", "penalty_last_n", true},
-		{"penalty_repeat", "penalty_repeat", false},
-		{"mirostat", "mirostat", true},
-		{"mirostat_tau", "mirostat_tau", false},
-		{"mirostat_eta", "mirostat_eta", false},
-	} {
-		number, isNumber := config[p.name].(float64)
-		text, isText := config[p.name].(string)
-		var value any
-		switch {
-		case config[p.name] == nil:
-			continue
-		case p.name == "sequence" && isText:
-			value = text
-		case p.integer && isNumber && number == float64(int32(number)):
-			value = int32(number)
-		case p.name != "sequence" && !p.integer && isNumber:
-			value = float32(number)
-		default:
-			return nil, fmt.Errorf("%w: %s: %s is %v", gguf.ErrCorrupt, path, p.name, config[p.name])
+	switch sequence := config["sequence"].(type) {
+	case nil:
+	case string:
+		if sequence != "" {
+			kvs = append(kvs, gguf.KV{Key: "general.sampling.sequence", Value: sequence})
 		}
-		kvs = append(kvs, gguf.KV{Key: "general.sampling." + p.key, Value: value})
+	default:
+		unusable("sequence")
 	}
-	return kvs, nil
+	for _, k := range samplingKeys {
+		name := k.name
+		if _, ok := config[name]; !ok && name == "penalty_repeat" {
+			name = "repetition_penalty"
+		}
+		f, ok := config[name].(float64)
+		if i, isInt := config[name].(int64); isInt {
+			f, ok = float64(i), true
+		}
+		switch {
+		case config[name] == nil:
+		case ok && !k.integer:
+			kvs = append(kvs, gguf.KV{Key: "general.sampling." + k.key, Value: float32(f)})
+		case ok && f == float64(int32(f)):
+			kvs = append(kvs, gguf.KV{Key: "general.sampling." + k.key, Value: int32(f)})
+		default:
+			unusable(name)
+		}
+	}
+	return kvs, warnings
 }
 
 // origins returns the pairs for the models or data sets that a model was made

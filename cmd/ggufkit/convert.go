@@ -58,7 +58,13 @@ func convertModel(c *cli.Context) (err error) {
 			quantizeTo = fileType
 		}
 	}
-	open := convert.Open
+	open := func(path string, options convert.Options) (*convert.Checkpoint, error) {
+		checkpoint, err := convert.Open(path, options)
+		if err == nil {
+			printWarnings(c, checkpoint)
+		}
+		return checkpoint, err
+	}
 	if isRecipe(args[0]) {
 		open = func(path string, options convert.Options) (*convert.Checkpoint, error) {
 			return openRecipe(c, path, options)
@@ -88,4 +94,11 @@ func convertModel(c *cli.Context) (err error) {
 		printNotes(c, []string{"the importance matrix is not used: nothing is quantized with it"})
 	}
 	return writeModel(c, src, original, args[1], gguf.WriteOptions{MaxBytes: maxBytes})
+}
+
+// printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.
+func printWarnings(c *cli.Context, m *convert.Checkpoint) {
+	for _, warning := range m.Warnings() {
+		fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
+	}
 }

@@ -108,7 +108,11 @@ func openModel(c *cli.Context, path string) (convert.Model, error) {
 	if isRecipe(path) {
 		return openRecipe(c, path, convert.Options{KeepTypes: true})
 	}
-	return convert.OpenModel(path)
+	m, err := convert.OpenModel(path)
+	if checkpoint, ok := m.(*convert.Checkpoint); ok {
+		printWarnings(c, checkpoint)
+	}
+	return m, err
 }
 
 // openRecipe opens the mixture that a recipe describes.
@@ -118,5 +122,6 @@ func openRecipe(c *cli.Context, path string, options convert.Options) (*convert.
 		return nil, err
 	}
 	printNotes(c, mixture.Notes())
+	printWarnings(c, mixture)
 	return mixture, nil
 }

@@ -2,9 +2,9 @@ package arch
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 
+	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -74,7 +74,7 @@ func (a *Architecture) Config(data []byte) (*Config, error) {
 	if c.HeadDim != nil {
 		c.HeadDim = new(*c.HeadDim)
 	}
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := pyjson.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("%w: %w", gguf.ErrCorrupt, err)
 	}
 	if c.Quantization != nil {

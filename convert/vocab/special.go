@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"path/filepath"
 	"slices"
 
@@ -247,7 +246,7 @@ func (s *special) readTokenizerConfig(fast *tokenizerJSON, config tokenizerConfi
 		}
 		for _, t := range fast.AddedTokens {
 			if t.Content == text {
-				if err := s.setID(role, float64(t.ID)); err != nil {
+				if err := s.setID(role, int64(t.ID)); err != nil {
 					return err
 				}
 				break
@@ -268,7 +267,7 @@ func (s *special) readConfig(path string) error {
 	}
 	for _, role := range s.roles {
 		// Lists of several ids, as eos_token_id may be, have no place in GGUF.
-		if id, ok := config[role+"_token_id"].(float64); ok && id == math.Trunc(id) {
+		if id, ok := config[role+"_token_id"].(int64); ok {
 			if err := s.setID(role, id); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
@@ -279,11 +278,11 @@ func (s *special) readConfig(path string) error {
 
 // setID gives a role a token unless it has one or the vocabulary has no such
 // token.
-func (s *special) setID(role string, id float64) error {
+func (s *special) setID(role string, id int64) error {
 	if id < 0 {
-		return fmt.Errorf("%w: token %s has id %v", gguf.ErrCorrupt, role, id)
+		return fmt.Errorf("%w: token %s has id %d", gguf.ErrCorrupt, role, id)
 	}
-	if id < float64(s.size) && !s.ids.has(role) {
+	if id < int64(s.size) && !s.ids.has(role) {
 		s.ids.set(role, uint32(id))
 	}
 	return nil

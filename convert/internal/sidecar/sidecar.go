@@ -3,11 +3,11 @@
 package sidecar
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -37,13 +37,13 @@ func Read(path string) ([]byte, error) {
 	return data, nil
 }
 
-// ReadJSON decodes a JSON file into v.
+// ReadJSON decodes a JSON file into v, as pyjson.Unmarshal does.
 func ReadJSON(path string, v any) error {
 	data, err := Read(path)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := pyjson.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
 	}
 	return nil
