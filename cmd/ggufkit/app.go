@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -21,19 +19,18 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		UsageText: "ggufkit COMMAND [flags] ARGUMENTS",
 		Description: "A MODEL is a .gguf file, the first file of a split set, a Hugging Face directory, or a .yaml recipe\n" +
 			"of a mixture.\n" +
-			"Flags may stand before or after the arguments; GGUFKIT_THREADS and so on set them too.",
+			"Flags may stand before or after the arguments, those that every command has before the command, too;\n" +
+			"GGUFKIT_THREADS and so on set them as well. 'ggufkit help COMMAND' lists the flags of a command.",
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		HideHelpCommand: true,
 		HideVersion:     true,
-		Suggest:         true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main decides
 		OnUsageError:    onUsageError,
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return unknownCommand(c)
-			}
-			return cli.ShowAppHelp(c)
+		Action:          showCommands,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"},
+			cli.HelpFlag,
 		},
 		Commands: []*cli.Command{
 			demoCommand(),
@@ -51,95 +48,41 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			hashCommand(),
 			benchCommand(),
 			versionCommand(),
+			helpCommand(),
 		},
 	}
-	for _, command := range app.Commands {
-		for _, command := range append(command.Subcommands, command) {
-			command.OnUsageError = onUsageError
-			mirrorEnvironment(command.Flags)
-		}
-	}
+	setUp(app.Commands)
 	return app
 }
 
-// usageError is a command line that cannot be carried out as written.
-type usageError struct {
-	command string
-	error
-}
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(c *cli.Context, format string, args ...any) error {
-	return usageError{c.Command.Name, fmt.Errorf(format, args...)}
-}
-
-func onUsageError(c *cli.Context, err error, _ bool) error {
-	return usageError{c.Command.Name, err}
-}
-
-func unknownCommand(c *cli.Context) error {
-	name := c.Args().First()
-	message := fmt.Sprintf("%q is not a command", name)
-	if similar := cli.SuggestCommand(c.App.Commands, name); similar != "" {
-		message += ". " + similar
-	}
-	return usageError{error: errors.New(message)}
-}
-
-// arguments returns the positional arguments, of which there must be one for
-// each name.
-func arguments(c *cli.Context, names ...string) ([]string, error) {
-	if c.NArg() != len(names) {
-		return nil, usagef(c, "%d arguments are needed (%s), %d given", len(names), strings.Join(names, " "), c.NArg())
-	}
-	return c.Args().Slice(), nil
-}
-
-// flagsFirst moves flags that stand after positional arguments before them,
-// since urfave/cli stops looking for flags at the first argument that is none.
-// Everything after "--" stays an argument.
-func flagsFirst(app *cli.App, args []string) []string {
-	at := slices.IndexFunc(args[1:], func(a string) bool { return app.Command(a) != nil })
-	if at < 0 {
-		return args
-	}
-	at += 2 // the first argument of the command
-	command := app.Command(args[at-1])
-	if at < len(args) && len(command.Subcommands) > 0 {
-		i := slices.IndexFunc(command.Subcommands, func(s *cli.Command) bool { return s.HasName(args[at]) })
-		if i < 0 {
-			return args
-		}
-		command = command.Subcommands[i]
-		at++
-	}
-	takesValue := make(map[string]bool)
-	for _, flag := range command.Flags {
-		_, boolean := flag.(*cli.BoolFlag)
-		for _, name := range flag.Names() {
-			takesValue[name] = !boolean
-		}
-	}
-	var flags, rest []string
-	for i := at; i < len(args); i++ {
-		arg := args[i]
-		if arg == "--" {
-			rest = append(rest, args[i+1:]...)
-			break
-		}
-		if len(arg) < 2 || arg[0] != '-' {
-			rest = append(rest, arg)
+// setUp gives commands what all have in common. Those with others below them only
+// show them.
+func setUp(commands []*cli.Command) {
+	for _, command := range commands {
+		command.OnUsageError = onUsageError
+		command.HideHelpCommand = true // a model may be called "help"
+		if len(command.Subcommands) > 0 {
+			command.Action = showCommands
+			setUp(command.Subcommands)
 			continue
 		}
-		flags = append(flags, arg)
-		if takesValue[strings.TrimLeft(arg, "-")] && i+1 < len(args) {
-			i++
-			flags = append(flags, args[i])
-		}
+		command.Flags = append(command.Flags, commonFlags()...)
+		mirrorEnvironment(command.Flags)
 	}
-	out := append(slices.Clone(args[:at]), flags...)
-	return append(append(out, "--"), rest...)
+}
+
+// showCommands is what the program does without a command, and a command that has
+// others below it.
+func showCommands(c *cli.Context) error {
+	switch {
+	case c.Args().Present():
+		return unknownCommand(c)
+	case c.Bool("version"):
+		return showVersion(c)
+	case c.Command.Name == c.App.Name:
+		return cli.ShowAppHelp(c)
+	}
+	return cli.ShowSubcommandHelp(c)
 }
 
 // mirrorEnvironment lets GGUFKIT_MAX_SIZE set the flag --max-size, and so on.
@@ -163,15 +106,59 @@ func mirrorEnvironment(flags []cli.Flag) {
 	}
 }
 
+// commonFlags are flags that every command has. They may stand before it, too.
+func commonFlags() []cli.Flag {
+	const category = "Every command has these:"
+	return []cli.Flag{
+		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Category: category, Usage: "threads to use, `N`; 0 is all cores", Action: atLeast("threads", 0)},
+		&cli.BoolFlag{Name: "force", Category: category, Usage: "overwrite an existing output"},
+		&cli.BoolFlag{Name: "json", Category: category, Usage: "print one JSON document"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: category, Usage: "print nothing but results and errors"},
+		&cli.BoolFlag{Name: "no-progress", Category: category, Usage: "do not show progress"},
+	}
+}
+
+// atLeast checks that a flag is not below what makes sense.
+func atLeast(flag string, least int) func(*cli.Context, int) error {
+	return func(c *cli.Context, n int) error {
+		if n < least {
+			return usagef(c, "--%s is %d, the least is %d", flag, n, least)
+		}
+		return nil
+	}
+}
+
 // Flags that many commands share.
 
-func threadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to use, `N`; 0 is all cores"}
+func ctxFlag(tokens int, usage string) cli.Flag {
+	return &cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: tokens, Usage: usage, Action: atLeast("ctx", 1)}
+}
+
+// chunksFlag takes -1, llama.cpp's word for all, as 0.
+func chunksFlag(usage string) cli.Flag {
+	return &cli.IntFlag{Name: "chunks", Usage: usage + "; 0 is all", Action: func(c *cli.Context, n int) error {
+		if n == -1 {
+			return c.Set("chunks", "0")
+		}
+		return atLeast("chunks", 0)(c, n)
+	}}
 }
 
 func memoryFlag() cli.Flag {
-	return &cli.StringFlag{Name: "memory", Usage: "use at most `SIZE` of memory, such as 4G; default: 1 GiB"}
+	return sizeFlag("memory", "use at most `SIZE` of memory, such as 4G; default: 1 GiB")
 }
+
+// sizeFlag returns a flag for a number of bytes, which size returns.
+func sizeFlag(name, usage string) cli.Flag {
+	return &cli.StringFlag{Name: name, Usage: usage, Action: func(c *cli.Context, _ string) error {
+		_, err := size(c, name)
+		return err
+	}}
+}
+
+// smallestSize is the least that a size without a unit may be: --fit 24 means
+// 24 gigabytes.
+const smallestSize = 1 << 20
 
 // size returns the bytes that a flag asks for, 0 if it is not given.
 func size(c *cli.Context, flag string) (int64, error) {
@@ -183,24 +170,17 @@ func size(c *cli.Context, flag string) (int64, error) {
 	if err != nil || n == 0 || n > math.MaxInt64 {
 		return 0, usagef(c, "--%s is %q, not a size such as 4G", flag, s)
 	}
-	return int64(n), nil
-}
-
-func forceFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "force", Usage: "overwrite an existing output"}
-}
-
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print one JSON document"}
-}
-
-func progressFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but results and errors"},
-		&cli.BoolFlag{Name: "no-progress", Usage: "do not show progress"},
+	if unit := strings.TrimLeft(s, "0123456789., "); unit == "" && n < smallestSize {
+		return 0, usagef(c, "--%s is %s bytes: a unit is missing, as in %sG", flag, s, s)
 	}
+	return int64(n), nil
 }
 
 func dryRunFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "dry-run", Usage: "print what would be written and write nothing"}
+}
+
+// helpCommand is there to be listed: arrange makes "COMMAND --help" of it.
+func helpCommand() *cli.Command {
+	return &cli.Command{Name: "help", Usage: "how a command is used", ArgsUsage: "[COMMAND]"}
 }

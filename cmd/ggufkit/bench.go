@@ -39,7 +39,6 @@ func benchCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "types", Usage: "quantize, matmul: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all"},
 			&cli.StringFlag{Name: "compute", Usage: "matmul, perplexity: measure only exact or int8 compute"},
-			threadsFlag(), jsonFlag(),
 		},
 		Action: bench,
 	}
@@ -168,7 +167,7 @@ func benchComputes(c *cli.Context) ([]infer.Compute, error) {
 	}
 	compute, err := infer.ParseCompute(name)
 	if err != nil {
-		return nil, usageError{c.Command.Name, err}
+		return nil, asUsage(c, err)
 	}
 	return []infer.Compute{compute}, nil
 }
@@ -281,7 +280,7 @@ func benchTypes(c *cli.Context) ([]gguf.Type, error) {
 				err = fmt.Errorf("%s has no codec", t)
 			}
 			if err != nil {
-				return nil, usageError{c.Command.Name, err}
+				return nil, asUsage(c, err)
 			}
 			types = append(types, t)
 		}

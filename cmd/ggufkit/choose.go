@@ -37,20 +37,20 @@ func chooseCommand() *cli.Command {
 		Description: "With --fit: the type that is closest to the original and fits into memory, with a cache for --ctx\n" +
 			"tokens. With --max-kld: the smallest that is close enough to the original; with both, one that\n" +
 			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
-		Flags: append(append([]cli.Flag{
+		Flags: []cli.Flag{
 			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, one(itself), "f"),
-			&cli.StringFlag{Name: "fit", Usage: "memory there is for the model, `SIZE`, such as 24G"},
-			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: defaultContext, Usage: "tokens of context that have to fit, `N`"},
+			sizeFlag("fit", "memory there is for the model, `SIZE`, such as 24G"),
+			ctxFlag(defaultContext, "tokens of context that have to fit, `N`"),
 			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
 			imatrixFlag(),
 			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows"},
-			&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of 512 tokens of each text; 0 is all"},
+			chunksFlag("run at most `N` windows of 512 tokens of each text"),
 			&cli.StringFlag{Name: "recipe", Usage: "write the type of each tensor to `FILE`, for --tensor-type-file"},
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
-			computeFlag(), memoryFlag(), forceFlag(), threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
+			computeFlag(), memoryFlag(),
+		},
 		Action: func(c *cli.Context) error { return chooseType(c, texts) },
 	}
 }

@@ -19,13 +19,13 @@ func convertCommand() *cli.Command {
 		ArgsUsage: "MODEL OUT.gguf",
 		Description: "Reads a Hugging Face directory and writes what convert_hf_to_gguf.py would for F32, F16,\n" +
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.",
-		Flags: append(append([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; default: that of the checkpoint"},
 			imatrixFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
-			&cli.StringFlag{Name: "split-max-size", Usage: "split the output into files with at most this `SIZE` of tensors, such as 4G"},
-			dryRunFlag(), forceFlag(), threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
+			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G"),
+			dryRunFlag(),
+		},
 		Action: convertModel,
 	}
 }
@@ -44,11 +44,11 @@ func convertModel(c *cli.Context) (err error) {
 	if s := c.String("type"); s != "" {
 		fileType, err := recipe.ParseFileType(s)
 		if err != nil {
-			return usageError{c.Command.Name, err}
+			return asUsage(c, err)
 		}
 		base, err := fileType.Base()
 		if err != nil {
-			return usageError{c.Command.Name, err}
+			return asUsage(c, err)
 		}
 		switch fileType {
 		case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:

@@ -25,7 +25,6 @@ func demoCommand() *cli.Command {
 		Description: "Makes a trained 4-expert Mixtral of 10.6 M parameters of the models that it was merged of, measures what\n" +
 			"ten types cost it, chooses one, and writes a report: what the other commands do with your models,\n" +
 			"in a temporary folder, in less than two minutes on two cores.",
-		Flags:  append(append([]cli.Flag{threadsFlag()}, progressFlags()...), jsonFlag()),
 		Action: demo,
 	}
 }

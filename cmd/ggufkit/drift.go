@@ -37,7 +37,7 @@ func driftCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Description: "Runs the model and all candidates side by side on the texts, and compares what they predict.\n" +
 			"Types are quantized on the way; nothing is written but the reports that are asked for.",
-		Flags: append(append([]cli.Flag{
+		Flags: []cli.Flag{
 			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, text, "f"),
 			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes},
 			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &candidates, text),
@@ -45,10 +45,10 @@ func driftCommand() *cli.Command {
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
 			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as the 95 % intervals of all divergences are apart"},
-			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window, the second half of which is scored"},
-			&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of each text; 0 is all"},
-			computeFlag(), memoryFlag(), forceFlag(), threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
+			ctxFlag(perplexity.DefaultCtx, "`N` tokens in a window, the second half of which is scored"),
+			chunksFlag("run at most `N` windows of each text"),
+			computeFlag(), memoryFlag(),
+		},
 		Action: func(c *cli.Context) error { return measureDrift(c, texts, candidates) },
 	}
 }
@@ -238,7 +238,7 @@ func openDrift(c *cli.Context, model string, files []string, outputs ...string) 
 	}
 	in = &driftInput{}
 	if in.compute, err = infer.ParseCompute(c.String("compute")); err != nil {
-		return nil, usageError{c.Command.Name, err}
+		return nil, asUsage(c, err)
 	}
 	for _, flag := range outputs {
 		if err := checkFree(c, c.String(flag)); err != nil {

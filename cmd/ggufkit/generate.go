@@ -41,9 +41,9 @@ func generateCommand() *cli.Command {
 			&cli.Float64Flag{Name: "repetition-penalty", Value: 1, Usage: "make tokens of the text less likely by a factor `R`"},
 			seedFlag(),
 			repeatedFlag("stop", "end before `TEXT` is generated; may be repeated", &stops, stop),
-			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 4096, Usage: "room for `N` tokens, or as many as the model can take"},
+			ctxFlag(4096, "room for `N` tokens, or as many as the model can take"),
 			&cli.StringFlag{Name: "cache-type", Value: "F16", Usage: "`TYPE` of remembered keys and values: F32, F16 or Q8_0"},
-			computeFlag(), threadsFlag(), jsonFlag(),
+			computeFlag(),
 		},
 		Action: func(c *cli.Context) error { return generate(c, stops) },
 	}
@@ -88,15 +88,15 @@ func generate(c *cli.Context, stops []string) error {
 		RepetitionPenalty: c.Float64("repetition-penalty"), Seed: uint64(c.Int("seed")),
 	})
 	if err != nil {
-		return usageError{c.Command.Name, err}
+		return asUsage(c, err)
 	}
 	cache, err := gguf.ParseType(c.String("cache-type"))
 	if err != nil {
-		return usageError{c.Command.Name, err}
+		return asUsage(c, err)
 	}
 	compute, err := infer.ParseCompute(c.String("compute"))
 	if err != nil {
-		return usageError{c.Command.Name, err}
+		return asUsage(c, err)
 	}
 	model, err := openModel(c, args[0])
 	if err != nil {

@@ -20,7 +20,6 @@ func hashCommand() *cli.Command {
 		Name:      "hash",
 		Usage:     "SHA-256 of every tensor, of all tensor data, and of the file",
 		ArgsUsage: "MODEL",
-		Flags:     append(progressFlags(), jsonFlag()),
 		Action:    hash,
 	}
 }

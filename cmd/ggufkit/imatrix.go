@@ -24,17 +24,17 @@ func imatrixCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Description: "Runs the model on a text and writes how much each column of each weight matrix counts, for\n" +
 			"--imatrix of quantize. --coverage tells how much of the text every expert of a mixture saw.",
-		Flags: append(append([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`"},
-			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a chunk"},
-			&cli.IntFlag{Name: "chunks", Usage: "process at most `N` chunks; 0 is all"},
+			ctxFlag(perplexity.DefaultCtx, "`N` tokens in a chunk"),
+			chunksFlag("process at most `N` chunks"),
 			&cli.BoolFlag{Name: "process-output", Usage: "measure output.weight too"},
 			&cli.StringFlag{Name: "in-file", Usage: "add what importance matrices `A.gguf,...` have"},
 			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the text"},
 			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens"},
-			memoryFlag(), forceFlag(), threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
+			memoryFlag(),
+		},
 		Action: writeImatrix,
 	}
 }

@@ -19,7 +19,6 @@ func inspectCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Description: "Of a Hugging Face directory it shows what convert would write.\n" +
 			"Offsets are in bytes from the start of the file.",
-		Flags:  []cli.Flag{jsonFlag()},
 		Action: inspect,
 	}
 }

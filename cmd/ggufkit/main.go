@@ -8,24 +8,25 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+	"time"
 
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 
-// Exit codes, part of the command-line contract.
+// Exit codes, part of the command-line contract. A signal that ends the work adds
+// its number to exitSignal: 130 is Ctrl-C.
 const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitSignal = 128
 )
 
 // run runs the command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	ctx, stop := withSignals(context.Background())
 	defer stop()
 	results := &resultWriter{Writer: stdout}
 	app := newApp(results, stderr)
@@ -33,7 +34,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		err = usageError{error: err}
 	} else {
-		err = app.RunContext(ctx, flagsFirst(app, args))
+		err = ended(ctx, func() error { return app.RunContext(ctx, arrange(app, args)) })
 	}
 	if err == nil && results.err != nil {
 		err = fmt.Errorf("writing the results: %w", results.err)
@@ -41,22 +42,39 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(stderr, "ggufkit:", err)
+	cause, signaled := context.Cause(ctx).(ending)
+	if signaled && errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	fmt.Fprintln(app.ErrWriter, "ggufkit:", errorText(err))
 	if usage := (usageError{}); errors.As(err, &usage) {
-		if usage.command != "" {
-			fmt.Fprintf(stderr, "See 'ggufkit %s --help'.\n", usage.command)
-		}
+		fmt.Fprintln(app.ErrWriter, usage.hint())
 		return exitUsage
+	}
+	if signaled {
+		return exitSignal + cause.number()
 	}
 	return exitFailed
 }
 
-// endings returns the signals that end the work in order. A program that nohup
-// started goes on when its terminal is gone.
-func endings() []os.Signal {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
-		signals = append(signals, syscall.SIGHUP)
+// ended runs work until it has ended. After a signal it waits for that only a
+// moment: what reads from a pipe that nobody writes to cannot be cancelled. Files
+// that are being written then stay under their temporary names, as after a kill.
+func ended(ctx context.Context, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
 	}
-	return signals
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		return context.Cause(ctx)
+	}
 }
+
+// patience is how long work may take to end after a signal.
+const patience = 1500 * time.Millisecond

@@ -25,11 +25,10 @@ func mergeCommand() *cli.Command {
 			"A recipe can stand for a model in other commands, too, so nothing need be written to convert,\n" +
 			"score or quantize it. The model card has what moe doctor says of the routers and, with texts,\n" +
 			"where they send these and how well the mixture and its donors predict them.",
-		Flags: append(append(append(observeFlags(&texts),
+		Flags: append(observeFlags(&texts),
 			seedFlag(),
-			&cli.StringFlag{Name: "shard-size", Usage: "write files of at most this `SIZE`; default: 5G"},
-			forceFlag(), threadsFlag(),
-		), progressFlags()...), jsonFlag()),
+			sizeFlag("shard-size", "write files of at most this `SIZE`; default: 5G"),
+		),
 		Action: func(c *cli.Context) error { return mergeModels(c, texts) },
 	}
 }

@@ -33,11 +33,11 @@ func moeCommand() *cli.Command {
 			Description: "Without texts only the rows of the routers are looked at. With texts, the model is run on them:\n" +
 				"which experts they are sent to, and how well the mixture predicts them beside its donors, the\n" +
 				"models that it was made of. A recipe names its donors.",
-			Flags: append(append(append(observeFlags(&texts),
+			Flags: append(observeFlags(&texts),
 				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &donors, one(itself)),
 				&cli.StringFlag{Name: "html", Usage: "write a page with heat maps to `FILE`"},
-				seedFlag(), forceFlag(), threadsFlag(),
-			), progressFlags()...), jsonFlag()),
+				seedFlag(),
+			),
 			Action: func(c *cli.Context) error { return examine(c, texts, donors) },
 		}},
 	}
@@ -47,8 +47,8 @@ func moeCommand() *cli.Command {
 func observeFlags(texts *[]string) []cli.Flag {
 	return []cli.Flag{
 		repeatedFlag("file", "run the model on the text in `FILE`; may be repeated", texts, one(itself), "f"),
-		&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx, Usage: "`N` tokens in a window"},
-		&cli.IntFlag{Name: "chunks", Usage: "run at most `N` windows of each text; 0 is all"},
+		ctxFlag(perplexity.DefaultCtx, "`N` tokens in a window"),
+		chunksFlag("run at most `N` windows of each text"),
 		computeFlag(), memoryFlag(),
 	}
 }
@@ -137,7 +137,7 @@ func examine(c *cli.Context, texts, donors []string) (err error) {
 func diagnose(c *cli.Context, model gguf.Source, name string, texts, donors []string) (*doctorReport, error) {
 	compute, err := infer.ParseCompute(c.String("compute"))
 	if err != nil {
-		return nil, usageError{c.Command.Name, err}
+		return nil, asUsage(c, err)
 	}
 	d, err := moe.Diagnose(model)
 	if err != nil {

@@ -21,13 +21,12 @@ func perplexityCommand() *cli.Command {
 		Name:      "perplexity",
 		Usage:     "how well a model predicts a text, as llama-perplexity defines it",
 		ArgsUsage: "MODEL",
-		Flags: append(append([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
-			&cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: 512, Usage: "`N` tokens in a window, the second half of which is scored"},
-			&cli.IntFlag{Name: "chunks", Usage: "score at most `N` windows; 0 is all"},
+			ctxFlag(512, "`N` tokens in a window, the second half of which is scored"),
+			chunksFlag("score at most `N` windows"),
 			computeFlag(), memoryFlag(),
-			threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
+		},
 		Action: showPerplexity,
 	}
 }
@@ -63,7 +62,7 @@ func showPerplexity(c *cli.Context) error {
 	}
 	compute, err := infer.ParseCompute(c.String("compute"))
 	if err != nil {
-		return usageError{c.Command.Name, err}
+		return asUsage(c, err)
 	}
 	text, err := os.ReadFile(c.String("file"))
 	if err != nil {

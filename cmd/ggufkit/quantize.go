@@ -69,7 +69,7 @@ func quantizeCommand() *cli.Command {
 		Description: "TYPE is a file type such as Q4_K_M, or COPY. The flags are those of llama-quantize, and their\n" +
 			"order counts where it does there: the first --tensor-type or line of --tensor-type-file that\n" +
 			"matches a tensor is used. A NAME is any part of a tensor's name.",
-		Flags: append(append([]cli.Flag{
+		Flags: []cli.Flag{
 			imatrixFlag(),
 			repeatedFlag("include-weights", "use the importance matrix only for tensors called `NAME`; may be repeated", &f.include, text),
 			repeatedFlag("exclude-weights", "do not use the importance matrix for tensors called `NAME`; may be repeated", &f.exclude, text),
@@ -86,8 +86,8 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "compat", Value: recipe.Version, Usage: "write what this `VERSION` of llama-quantize writes"},
 			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report the error of the worst tensor"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue what an interrupted or killed run has left"},
-			dryRunFlag(), forceFlag(), threadsFlag(),
-		}, progressFlags()...), jsonFlag()),
+			dryRunFlag(),
+		},
 		Action: func(c *cli.Context) error { return quantize(c, f) },
 	}
 }
@@ -115,7 +115,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	}
 	fileType, err := recipe.ParseFileType(args[2])
 	if err != nil {
-		return usageError{c.Command.Name, err}
+		return asUsage(c, err)
 	}
 	opts, err := f.viewOptions(c)
 	if err != nil {

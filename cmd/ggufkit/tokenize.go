@@ -19,7 +19,6 @@ func tokenizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text to tokenize"},
 			&cli.BoolFlag{Name: "no-bos", Usage: "do not add the tokens the model wants at the start and end"},
 			&cli.BoolFlag{Name: "parse-special", Usage: "recognize special tokens such as </s> in the text"},
-			jsonFlag(),
 		},
 		Action: tokenize,
 	}

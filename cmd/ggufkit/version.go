@@ -19,7 +19,6 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "version",
 		Usage:  "version, Go version, and the CPU features in use",
-		Flags:  []cli.Flag{jsonFlag()},
 		Action: showVersion,
 	}
 }
@@ -34,6 +33,9 @@ type versionReport struct {
 }
 
 func showVersion(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
 	report := versionReport{
 		Version:  version,
 		Go:       runtime.Version(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +56,7 @@ func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%w: use --force to overwrite it", err)
 	case err != nil && opts.Job != "" && c.Err() != nil:
-		return fmt.Errorf("%w: --resume continues it", err)
+		return fmt.Errorf("%w: --resume continues it", context.Cause(c.Context))
 	case err != nil:
 		return err
 	}

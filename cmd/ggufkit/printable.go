@@ -1,0 +1,44 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// printable returns text that may be from a file as it can be shown on a terminal:
+// what is not a printable character, line ends and controls among them, is written
+// as Go writes it in a string, \n or \x1b.
+func printable(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
+			b.WriteString(s[:size])
+		} else {
+			quoted := strconv.Quote(s[:size])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// longestError is how many bytes of an error are shown.
+const longestError = 2000
+
+// errorText returns what is printed of an error: what is not printable escaped, all
+// lines but the first indented, the middle left out if it is long.
+func errorText(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	text := strings.Join(lines, "\n  ")
+	if len(text) <= longestError {
+		return text
+	}
+	half := (longestError - len(" ... ")) / 2
+	return strings.ToValidUTF8(text[:half], "") + " ... " + strings.ToValidUTF8(text[len(text)-half:], "")
+}
