@@ -38,7 +38,7 @@ func chooseCommand() *cli.Command {
 			"tokens. With --max-kld: the smallest that is close enough to the original; with both, one that\n" +
 			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
 		Flags: []cli.Flag{
-			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, one(itself), "f"),
+			textFlag("measure on the text", &texts),
 			sizeFlag("fit", "memory there is for the model, `SIZE`, such as 24G"),
 			ctxFlag(defaultContext, "tokens of context that have to fit, `N`"),
 			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
@@ -123,7 +123,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openDrift(c, args[0], files, "html", "markdown", "recipe")
+	in, err := openDrift(c, args[0], files, perplexity.DefaultCtx, "html", "markdown", "recipe")
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	report := driftReport{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: in.compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &report, in, files)
+	run, err := newDriftRun(c, &report, in)
 	if err != nil {
 		return err
 	}

@@ -73,21 +73,20 @@ func demo(c *cli.Context) error {
 		return err
 	}
 	defer base.Close()
-	texts, err := demoTexts(dir)
-	if err != nil {
+	in := &driftInput{base: base, compute: infer.Exact}
+	if in.texts, err = demoTexts(c, dir); err != nil {
 		return err
 	}
 	types, err := parseFileTypes(c, demoTypes)
 	if err != nil {
 		return err
 	}
-	in := &driftInput{base: base, compute: infer.Exact}
 	views, err := in.views(c, types)
 	if err != nil {
 		return err
 	}
 	report := driftReport{Model: original, Ctx: perplexity.DefaultCtx, Compute: in.compute.String()}
-	choice, err := report.demoChoice(c, in, views, texts)
+	choice, err := report.demoChoice(c, in, views)
 	if err != nil {
 		return err
 	}
@@ -125,17 +124,21 @@ func demoConvert(c *cli.Context, from, to string) error {
 }
 
 // demoTexts writes held-out texts of several domains below dir.
-func demoTexts(dir string) ([]string, error) {
+func demoTexts(c *cli.Context, dir string) ([]textFile, error) {
 	dir = filepath.Join(dir, "texts")
 	if err := os.CopyFS(dir, testdata.Texts); err != nil {
 		return nil, err
 	}
-	return filepath.Glob(filepath.Join(dir, "*.txt"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	if err != nil {
+		return nil, err
+	}
+	return readTexts(c, files, perplexity.DefaultCtx)
 }
 
 // demoChoice measures all views and chooses between them.
-func (r *driftReport) demoChoice(c *cli.Context, in *driftInput, views []drift.Candidate, texts []string) (*choiceReport, error) {
-	run, err := newDriftRun(c, r, in, texts)
+func (r *driftReport) demoChoice(c *cli.Context, in *driftInput, views []drift.Candidate) (*choiceReport, error) {
+	run, err := newDriftRun(c, r, in)
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +17,6 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -38,7 +35,7 @@ func driftCommand() *cli.Command {
 		Description: "Runs the model and all candidates side by side on the texts, and compares what they predict.\n" +
 			"Types are quantized on the way; nothing is written but the reports that are asked for.",
 		Flags: []cli.Flag{
-			repeatedFlag("file", "measure on the text in `FILE`; may be repeated", &texts, text, "f"),
+			textFlag("measure on the text", &texts),
 			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes},
 			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &candidates, text),
 			imatrixFlag(),
@@ -188,7 +185,7 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openDrift(c, args[0], files, "html", "markdown")
+	in, err := openDrift(c, args[0], files, c.Int("ctx"), "html", "markdown")
 	if err != nil {
 		return err
 	}
@@ -206,7 +203,7 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 		models = append(models, drift.Candidate{Name: strings.TrimSuffix(filepath.Base(path), ".gguf"), Source: model})
 	}
 	report := driftReport{Model: args[0], Ctx: c.Int("ctx"), Compute: in.compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &report, in, files)
+	run, err := newDriftRun(c, &report, in)
 	if err != nil {
 		return err
 	}
@@ -228,11 +225,13 @@ type driftInput struct {
 	base       convert.Model
 	importance *imatrix.Matrix // or nil
 	compute    infer.Compute
+	texts      []textFile
 }
 
 // openDrift checks the flags that drift and choose have in common, outputs among
-// them, and opens what they read. The caller must close it.
-func openDrift(c *cli.Context, model string, files []string, outputs ...string) (in *driftInput, err error) {
+// them, and opens what they read, texts for windows of so many tokens. The caller must
+// close it.
+func openDrift(c *cli.Context, model string, files []string, window int, outputs ...string) (in *driftInput, err error) {
 	if len(files) == 0 {
 		return nil, usagef(c, "a text is needed: --file FILE")
 	}
@@ -244,6 +243,9 @@ func openDrift(c *cli.Context, model string, files []string, outputs ...string) 
 		if err := checkFree(c, c.String(flag)); err != nil {
 			return nil, err
 		}
+	}
+	if in.texts, err = readTexts(c, files, window); err != nil {
+		return nil, err
 	}
 	if in.importance, err = openImportance(c, quantizeFlags{}); err != nil {
 		return nil, err
@@ -339,9 +341,9 @@ type driftRun struct {
 	options drift.Options
 }
 
-// newDriftRun reads the texts.
-func newDriftRun(c *cli.Context, report *driftReport, in *driftInput, files []string) (*driftRun, error) {
-	vocab, err := tokenizer.New(in.base.Metadata())
+// newDriftRun makes tokens of the texts.
+func newDriftRun(c *cli.Context, report *driftReport, in *driftInput) (*driftRun, error) {
+	texts, err := tokensOf(c, in.base, in.texts, report.Ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -350,29 +352,14 @@ func newDriftRun(c *cli.Context, report *driftReport, in *driftInput, files []st
 		return nil, err
 	}
 	noteContext(c, in.base, report.Ctx)
-	run := &driftRun{report: report, base: in.base, options: drift.Options{
+	for _, text := range in.texts {
+		report.Texts = append(report.Texts, driftText{File: text.file, SHA256: text.sha256})
+	}
+	return &driftRun{report: report, base: in.base, texts: texts, tokens: windowTokens(c, texts, report.Ctx), options: drift.Options{
 		Options:        perplexity.Options{Ctx: report.Ctx, Chunks: c.Int("chunks")},
 		UntilSeparated: c.Bool("until-separated"),
 		Engine:         infer.Options{Threads: c.Int("threads"), Compute: in.compute, Memory: memory},
-	}}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		text := drift.Text{Name: file}
-		if text.Tokens, text.BOS, err = perplexity.Tokens(vocab, string(data)); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		windows := len(text.Tokens) / report.Ctx
-		if n := c.Int("chunks"); n > 0 {
-			windows = min(windows, n)
-		}
-		run.tokens += windows * report.Ctx
-		run.texts = append(run.texts, text)
-		report.Texts = append(report.Texts, driftText{File: file, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))})
-	}
-	return run, nil
+	}}, nil
 }
 
 // measure runs models on the texts and adds them to the report.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -18,24 +17,25 @@ import (
 )
 
 func imatrixCommand() *cli.Command {
+	var texts, inFiles []string
 	return &cli.Command{
 		Name:      "imatrix",
 		Usage:     "measure an importance matrix, as llama-imatrix does",
 		ArgsUsage: "MODEL",
-		Description: "Runs the model on a text and writes how much each column of each weight matrix counts, for\n" +
-			"--imatrix of quantize. --coverage tells how much of the text every expert of a mixture saw.",
+		Description: "Runs the model on texts and writes how much each column of each weight matrix counts, for\n" +
+			"--imatrix of quantize. --coverage tells how much of the texts every expert of a mixture saw.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
+			textFlag("measure on the text", &texts),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`"},
 			ctxFlag(perplexity.DefaultCtx, "`N` tokens in a chunk"),
-			chunksFlag("process at most `N` chunks"),
+			chunksFlag("process at most `N` chunks of each text"),
 			&cli.BoolFlag{Name: "process-output", Usage: "measure output.weight too"},
-			&cli.StringFlag{Name: "in-file", Usage: "add what importance matrices `A.gguf,...` have"},
-			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the text"},
+			repeatedFlag("in-file", "add what importance matrices `A.gguf,...` have; may be repeated", &inFiles, list),
+			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the texts"},
 			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens"},
 			memoryFlag(),
 		},
-		Action: writeImatrix,
+		Action: func(c *cli.Context) error { return writeImatrix(c, texts, inFiles) },
 	}
 }
 
@@ -58,14 +58,14 @@ type coverageReport struct {
 	Few []int `json:"below_min_tokens"`
 }
 
-func writeImatrix(c *cli.Context) error {
+func writeImatrix(c *cli.Context, files, inFiles []string) error {
 	args, err := arguments(c, "MODEL")
 	if err != nil {
 		return err
 	}
 	out := c.String("output")
 	switch {
-	case c.String("file") == "":
+	case len(files) == 0:
 		return usagef(c, "a text is needed: --file FILE")
 	case out == "" && !c.Bool("coverage"):
 		return usagef(c, "there is nothing to do without --output or --coverage")
@@ -75,7 +75,7 @@ func writeImatrix(c *cli.Context) error {
 	if err := checkFree(c, out); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(c.String("file"))
+	texts, err := readTexts(c, files, c.Int("ctx"))
 	if err != nil {
 		return err
 	}
@@ -84,12 +84,11 @@ func writeImatrix(c *cli.Context) error {
 		return err
 	}
 	defer model.Close()
-	m, err := measureImatrix(c, model, string(text))
+	m, err := measureImatrix(c, model, texts)
 	if err != nil {
-		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
+		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	m.Sums.Datasets = []string{c.String("file")}
-	for _, path := range splitList(c.String("in-file")) {
+	for _, path := range inFiles {
 		if err := addImatrix(m.Sums, path); err != nil {
 			return err
 		}
@@ -120,8 +119,8 @@ func writeImatrix(c *cli.Context) error {
 	return nil
 }
 
-func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Measurement, error) {
-	tokens, bos, err := tokensOf(model, text)
+func measureImatrix(c *cli.Context, model gguf.Source, texts []textFile) (*measure.Measurement, error) {
+	encoded, err := tokensOf(c, model, texts, c.Int("ctx"))
 	if err != nil {
 		return nil, err
 	}
@@ -132,13 +131,13 @@ func measureImatrix(c *cli.Context, model gguf.Source, text string) (*measure.Me
 	noteContext(c, model, c.Int("ctx"))
 	progress := newProgress(c, "measuring", tokenRate)
 	defer progress.stop()
-	return measure.Measure(c.Context, model, tokens, bos, measure.Options{
+	return measure.Measure(c.Context, model, encoded, measure.Options{
 		Options: perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
 		Output:  c.Bool("process-output"),
 		Engine: infer.Options{
 			Threads:  c.Int("threads"),
 			Memory:   memory,
-			Progress: tokenProgress(progress, limited(c, len(tokens))),
+			Progress: tokenProgress(progress, windowTokens(c, encoded, c.Int("ctx"))),
 		},
 	})
 }
@@ -160,6 +159,9 @@ func splitList(list string) []string {
 	}
 	return strings.Split(list, ",")
 }
+
+// list is a parser of several values in one.
+func list(s string) ([]string, error) { return splitList(s), nil }
 
 func coverage(layers []routing.Layer, minTokens int64) []coverageReport {
 	var reports []coverageReport

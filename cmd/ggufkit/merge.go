@@ -43,7 +43,7 @@ type mergeReport struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-func mergeModels(c *cli.Context, texts []string) (err error) {
+func mergeModels(c *cli.Context, files []string) (err error) {
 	args, err := arguments(c, "RECIPE.yaml", "OUTDIR")
 	if err != nil {
 		return err
@@ -53,6 +53,10 @@ func mergeModels(c *cli.Context, texts []string) (err error) {
 		return err
 	}
 	if err := checkFree(c, args[1]); err != nil {
+		return err
+	}
+	texts, err := readTexts(c, files, c.Int("ctx"))
+	if err != nil {
 		return err
 	}
 	recipe, err := moe.Read(args[0])

@@ -7,7 +7,6 @@ import (
 	"html/template"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -46,7 +45,7 @@ func moeCommand() *cli.Command {
 // observeFlags say on which texts a mixture is run, and how.
 func observeFlags(texts *[]string) []cli.Flag {
 	return []cli.Flag{
-		repeatedFlag("file", "run the model on the text in `FILE`; may be repeated", texts, one(itself), "f"),
+		textFlag("run the model on the text", texts),
 		ctxFlag(perplexity.DefaultCtx, "`N` tokens in a window"),
 		chunksFlag("run at most `N` windows of each text"),
 		computeFlag(), memoryFlag(),
@@ -93,13 +92,17 @@ type doctorRouting struct {
 	Entropy float64   `json:"router_entropy"`
 }
 
-func examine(c *cli.Context, texts, donors []string) (err error) {
+func examine(c *cli.Context, files, donors []string) (err error) {
 	args, err := arguments(c, "MODEL")
 	if err != nil {
 		return err
 	}
 	page := c.String("html")
 	if err := checkFree(c, page); err != nil {
+		return err
+	}
+	texts, err := readTexts(c, files, c.Int("ctx"))
+	if err != nil {
 		return err
 	}
 	model, err := openModel(c, args[0])
@@ -134,7 +137,7 @@ func examine(c *cli.Context, texts, donors []string) (err error) {
 }
 
 // diagnose looks at the routers of a mixture, and runs it and its donors on texts.
-func diagnose(c *cli.Context, model gguf.Source, name string, texts, donors []string) (*doctorReport, error) {
+func diagnose(c *cli.Context, model gguf.Source, name string, texts []textFile, donors []string) (*doctorReport, error) {
 	compute, err := infer.ParseCompute(c.String("compute"))
 	if err != nil {
 		return nil, asUsage(c, err)
@@ -157,48 +160,43 @@ func diagnose(c *cli.Context, model gguf.Source, name string, texts, donors []st
 	if len(texts) > 0 {
 		r.Ctx, r.Compute = c.Int("ctx"), compute.String()
 	}
-	for _, file := range texts {
-		text, err := observe(c, model, file, donors, compute)
+	for _, t := range texts {
+		observed, err := observe(c, model, t, donors, compute)
 		if err != nil {
 			return nil, err
 		}
-		r.Texts = append(r.Texts, text)
+		r.Texts = append(r.Texts, observed)
 	}
 	return r, nil
 }
 
 // observe runs the mixture and its donors on a text.
-func observe(c *cli.Context, model gguf.Source, file string, donors []string, compute infer.Compute) (doctorText, error) {
-	data, err := os.ReadFile(file)
+func observe(c *cli.Context, model gguf.Source, t textFile, donors []string, compute infer.Compute) (doctorText, error) {
+	var tally routing.Tally
+	result, _, _, err := score(c, model, []textFile{t}, infer.Options{Compute: compute, Router: tally.Add}, t.file)
 	if err != nil {
 		return doctorText{}, err
 	}
-	options := perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")}
-	var tally routing.Tally
-	result, _, err := score(c, model, string(data), infer.Options{Compute: compute, Router: tally.Add}, options, file)
-	if err != nil {
-		return doctorText{}, fmt.Errorf("on %s: %w", file, err)
-	}
-	text := doctorText{File: file, PPL: result.PPL, Tokens: int64(result.Chunks * result.Ctx)}
+	observed := doctorText{File: t.file, PPL: result.PPL, Tokens: int64(result.Chunks * result.Ctx)}
 	for _, l := range tally.Layers() {
 		routing := doctorRouting{Layer: l.Layer, Entropy: l.Entropy}
 		for expert := range l.Chosen {
 			routing.Shares = append(routing.Shares, l.Share(expert))
 		}
-		text.Layers = append(text.Layers, routing)
+		observed.Layers = append(observed.Layers, routing)
 	}
 	for _, path := range donors {
 		donor, err := openModel(c, path)
 		if err != nil {
-			return text, err
+			return observed, err
 		}
-		result, _, err := score(c, donor, string(data), infer.Options{Compute: compute}, options, filepath.Base(path)+" on "+file)
+		result, _, _, err := score(c, donor, []textFile{t}, infer.Options{Compute: compute}, filepath.Base(path)+" on "+t.file)
 		if err = errors.Join(err, donor.Close()); err != nil {
-			return text, fmt.Errorf("%s on %s: %w", path, file, err)
+			return observed, fmt.Errorf("%s: %w", path, err)
 		}
-		text.Donors = append(text.Donors, doctorDonor{filepath.Base(path), result.PPL})
+		observed.Donors = append(observed.Donors, doctorDonor{filepath.Base(path), result.PPL})
 	}
-	return text, nil
+	return observed, nil
 }
 
 func (r *doctorReport) print(c *cli.Context) {

@@ -2,32 +2,35 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
-	"os"
 	"runtime/debug"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 func perplexityCommand() *cli.Command {
+	var texts []string
 	return &cli.Command{
 		Name:      "perplexity",
 		Usage:     "how well a model predicts a text, as llama-perplexity defines it",
 		ArgsUsage: "MODEL",
+		Description: "Several texts are scored each for itself, no window has tokens of two, and all together: the\n" +
+			"perplexity of all scored tokens.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text"},
+			textFlag("score the text", &texts),
 			ctxFlag(512, "`N` tokens in a window, the second half of which is scored"),
-			chunksFlag("score at most `N` windows"),
+			chunksFlag("score at most `N` windows of each text"),
 			computeFlag(), memoryFlag(),
 		},
-		Action: showPerplexity,
+		Action: func(c *cli.Context) error { return showPerplexity(c, texts) },
 	}
 }
 
@@ -49,22 +52,33 @@ type perplexityReport struct {
 	Seconds         float64 `json:"seconds"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	// ReadBytes is what was read of the weights, all readings together.
-	ReadBytes int64 `json:"read_bytes"`
+	ReadBytes int64                  `json:"read_bytes"`
+	ByText    []perplexityTextReport `json:"by_text"`
 }
 
-func showPerplexity(c *cli.Context) error {
+type perplexityTextReport struct {
+	File         string  `json:"file"`
+	SHA256       string  `json:"sha256"`
+	Chunks       int     `json:"chunks"`
+	ScoredTokens int     `json:"scored_tokens"`
+	PPL          float64 `json:"ppl"`
+	PPLError     float64 `json:"ppl_error"`
+	NLL          float64 `json:"nll"`
+}
+
+func showPerplexity(c *cli.Context, files []string) error {
 	args, err := arguments(c, "MODEL")
 	if err != nil {
 		return err
 	}
-	if c.String("file") == "" {
+	if len(files) == 0 {
 		return usagef(c, "a text is needed: --file FILE")
 	}
 	compute, err := infer.ParseCompute(c.String("compute"))
 	if err != nil {
 		return asUsage(c, err)
 	}
-	text, err := os.ReadFile(c.String("file"))
+	texts, err := readTexts(c, files, c.Int("ctx"))
 	if err != nil {
 		return err
 	}
@@ -78,9 +92,9 @@ func showPerplexity(c *cli.Context) error {
 		return err
 	}
 	start := time.Now()
-	result, read, err := score(c, model, string(text), infer.Options{Compute: compute}, perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")}, "scoring")
+	result, each, read, err := score(c, model, texts, infer.Options{Compute: compute}, "scoring")
 	if err != nil {
-		return fmt.Errorf("%s on %s: %w", args[0], c.String("file"), err)
+		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	seconds := time.Since(start).Seconds()
 	report := perplexityReport{
@@ -98,8 +112,14 @@ func showPerplexity(c *cli.Context) error {
 		TokensPerSecond: float64(result.Chunks*c.Int("ctx")) / seconds,
 		ReadBytes:       read,
 	}
+	for i, r := range each {
+		report.ByText = append(report.ByText, perplexityTextReport{texts[i].file, texts[i].sha256, r.Chunks, r.ScoredTokens, r.PPL, r.PPLError, r.NLL})
+	}
 	if c.Bool("json") {
 		return printJSON(c, report)
+	}
+	if len(each) > 1 {
+		report.textTable(c.App.Writer).Render()
 	}
 	reading := ""
 	if read > 2*size { // in several batches
@@ -110,27 +130,39 @@ func showPerplexity(c *cli.Context) error {
 	return nil
 }
 
-// score runs a model on a text, showing progress on what it does. It returns too
-// how many bytes of weights that took.
-func score(c *cli.Context, model gguf.Source, text string, engine infer.Options, options perplexity.Options, what string) (result perplexity.Result, read int64, err error) {
-	tokens, bos, err := tokensOf(model, text)
+// textTable has a row for each text.
+func (r perplexityReport) textTable(w io.Writer) table.Writer {
+	columns := []string{"text", "chunks", "scored", "perplexity"}
+	t := newTable(w, columns, columns[1:]...)
+	for _, text := range r.ByText {
+		t.AppendRow(table.Row{textName(text.File), text.Chunks, text.ScoredTokens, fmt.Sprintf("%.4f ± %.5f", text.PPL, text.PPLError)})
+	}
+	return t
+}
+
+// score runs a model on texts, in windows of --ctx tokens, showing progress on what it
+// does. It returns the result for all of them and for each, and how many bytes of
+// weights were read.
+func score(c *cli.Context, model gguf.Source, texts []textFile, engine infer.Options, what string) (together perplexity.Result, each []perplexity.Result, read int64, err error) {
+	options := perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")}
+	encoded, err := tokensOf(c, model, texts, options.Ctx)
 	if err != nil {
-		return result, 0, err
+		return together, nil, 0, err
 	}
 	if engine.Memory, err = engineMemory(c); err != nil {
-		return result, 0, err
+		return together, nil, 0, err
 	}
 	noteContext(c, model, options.Ctx)
 	progress := newProgress(c, what, tokenRate)
 	defer progress.stop()
 	engine.Threads = c.Int("threads")
-	engine.Progress = tokenProgress(progress, limited(c, len(tokens)))
+	engine.Progress = tokenProgress(progress, windowTokens(c, encoded, options.Ctx))
 	m, err := infer.New(model, engine)
 	if err != nil {
-		return result, 0, err
+		return together, nil, 0, err
 	}
-	result, err = perplexity.Score(c.Context, m, tokens, bos, options)
-	return result, m.BytesRead(), err
+	together, each, err = perplexity.ScoreTexts(c.Context, m, encoded, options)
+	return together, each, m.BytesRead(), err
 }
 
 // noteContext says so if windows of ctx tokens are longer than a model's context.
@@ -152,16 +184,6 @@ func contextLength(model gguf.Source) int {
 		return math.MaxInt
 	}
 	return int(n)
-}
-
-// tokensOf returns the tokens of a text in a model's vocabulary, as
-// perplexity.Tokens does.
-func tokensOf(model gguf.Source, text string) (tokens []int32, bos int32, err error) {
-	vocab, err := tokenizer.New(model.Metadata())
-	if err != nil {
-		return nil, 0, err
-	}
-	return perplexity.Tokens(vocab, text)
 }
 
 // engineMemory returns what --memory allows, and has Go's garbage collector keep

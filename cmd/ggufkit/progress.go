@@ -94,11 +94,3 @@ func tokenProgress(p *progress, tokens int) func(done, total int) {
 		p.update(int64(done)*int64(tokens)/int64(total), int64(tokens))
 	}
 }
-
-// limited returns how many of some tokens --chunks leaves.
-func limited(c *cli.Context, tokens int) int {
-	if n := c.Int("chunks"); n > 0 {
-		return min(tokens, n*c.Int("ctx"))
-	}
-	return tokens
-}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,7 +15,7 @@ func tokenizeCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to tokenize"},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text to tokenize"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text to tokenize, or standard input: -"},
 			&cli.BoolFlag{Name: "no-bos", Usage: "do not add the tokens the model wants at the start and end"},
 			&cli.BoolFlag{Name: "parse-special", Usage: "recognize special tokens such as </s> in the text"},
 		},
@@ -37,13 +36,11 @@ func tokenize(c *cli.Context) error {
 	if c.IsSet("prompt") == c.IsSet("file") {
 		return usagef(c, "one of --prompt and --file is needed")
 	}
-	text := c.String("prompt")
+	text := textFile{data: c.String("prompt")}
 	if c.IsSet("file") {
-		data, err := os.ReadFile(c.String("file"))
-		if err != nil {
+		if text, err = readText(c.String("file"), maxText); err != nil {
 			return err
 		}
-		text = string(data)
 	}
 	model, err := openModel(c, args[0])
 	if err != nil {
@@ -54,7 +51,7 @@ func tokenize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := tokenizeReport{IDs: vocab.Encode(text, tokenizer.Options{
+	report := tokenizeReport{IDs: vocab.Encode(text.data, tokenizer.Options{
 		AddSpecial:   !c.Bool("no-bos"),
 		ParseSpecial: c.Bool("parse-special"),
 	})}

@@ -31,7 +31,6 @@ package drift
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -42,12 +41,8 @@ import (
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
-// Text is something to score: what perplexity.Tokens returns for it.
-type Text struct {
-	Name   string
-	Tokens []int32
-	BOS    int32 // the first token of every chunk, or -1
-}
+// Text is something to score.
+type Text = perplexity.Text
 
 // Candidate is a model to compare with the base.
 type Candidate struct {
@@ -139,23 +134,21 @@ func Measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 }
 
 func measure(ctx context.Context, base gguf.Source, candidates []Candidate, texts []Text, opts Options) (*Report, error) {
-	if len(texts) == 0 {
-		return nil, errors.New("there is no text")
-	}
 	for _, c := range candidates {
 		if err := sameVocabulary(base.Metadata(), c.Source.Metadata()); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}
+	chunks, counts, err := perplexity.TextChunks(texts, opts.Options)
+	if err != nil {
+		return nil, err
+	}
 	byText := make([][]part, len(texts))
-	for i, text := range texts {
-		chunks, err := perplexity.Chunks(text.Tokens, text.BOS, opts.Options)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", text.Name, err)
-		}
-		for _, chunk := range chunks {
+	for i, n := range counts {
+		for _, chunk := range chunks[:n] {
 			byText[i] = append(byText[i], part{i, chunk})
 		}
+		chunks = chunks[n:]
 	}
 	parts := inTurn(byText)
 

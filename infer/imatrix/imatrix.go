@@ -2,7 +2,7 @@
 // weight matrix are on a calibration text, as llama-imatrix does, and how the
 // routers of a mixture of experts spread that text.
 //
-// The text is cut into chunks as package perplexity cuts it. Every matrix of the
+// The texts are cut into chunks as package perplexity cuts them. Every matrix of the
 // blocks counts, that of the output only if it is asked for; an expert counts
 // the tokens that the router gives it. Inputs are those of exact compute, and
 // sums are made in float64, so they do not depend on the number of threads; in
@@ -12,7 +12,8 @@
 //	if err != nil {
 //		return err
 //	}
-//	m, err := imatrix.Measure(ctx, src, tokens, bos, imatrix.Options{})
+//	texts := []perplexity.Text{{Name: "wiki.txt", Tokens: tokens, BOS: bos}}
+//	m, err := imatrix.Measure(ctx, src, texts, imatrix.Options{})
 //	if err != nil {
 //		return err
 //	}
@@ -48,15 +49,17 @@ type Measurement struct {
 	Layers []routing.Layer
 }
 
-// Measure runs a model on the tokens of a text; for bos see perplexity.Score.
-// The Sums have no Datasets.
-func Measure(ctx context.Context, src gguf.Source, tokens []int32, bos int32, opts Options) (*Measurement, error) {
-	chunks, err := perplexity.Chunks(tokens, bos, opts.Options)
+// Measure runs a model on texts. Their names are the Datasets of the Sums.
+func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts Options) (*Measurement, error) {
+	chunks, _, err := perplexity.TextChunks(texts, opts.Options)
 	if err != nil {
 		return nil, fmt.Errorf("imatrix: %w", err)
 	}
 	size := len(chunks[0])
 	m := &Measurement{Sums: &imatrix.Sums{Chunks: int64(len(chunks)), ChunkSize: int64(size)}}
+	for _, text := range texts {
+		m.Sums.Datasets = append(m.Sums.Datasets, text.Name)
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	opts.Engine.Input = func(in infer.Input) {

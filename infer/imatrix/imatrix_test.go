@@ -31,6 +31,13 @@ func someTokens() []int32 {
 	return tokens
 }
 
+// bos begins every chunk.
+const bos = 1
+
+func text(tokens []int32) []perplexity.Text {
+	return []perplexity.Text{{Name: "some", Tokens: tokens, BOS: bos}}
+}
+
 // values returns a tensor's elements.
 func values(t *testing.T, src gguf.Source, name string) []float32 {
 	for i, info := range src.Tensors() {
@@ -46,9 +53,9 @@ func values(t *testing.T, src gguf.Source, name string) []float32 {
 }
 
 func TestSumsOfTheFirstLayer(t *testing.T) {
-	const width, chunk, chunks, bos = 256, 60, 3, 1
+	const width, chunk, chunks = 256, 60, 3
 	model, tokens := openMoE(t), someTokens()
-	m, err := imatrix.Measure(context.Background(), model, tokens, bos, imatrix.Options{Options: perplexity.Options{Ctx: chunk}})
+	m, err := imatrix.Measure(context.Background(), model, text(tokens), imatrix.Options{Options: perplexity.Options{Ctx: chunk}})
 	require.NoError(t, err)
 	file, err := m.Sums.Source()
 	require.NoError(t, err)
@@ -81,7 +88,7 @@ func TestSumsOfTheFirstLayer(t *testing.T) {
 func TestCountsAndCoverage(t *testing.T) {
 	model, tokens := openMoE(t), someTokens()
 	for _, output := range []bool{false, true} {
-		m, err := imatrix.Measure(context.Background(), model, tokens, 1, imatrix.Options{Options: perplexity.Options{Ctx: 50}, Output: output})
+		m, err := imatrix.Measure(context.Background(), model, text(tokens), imatrix.Options{Options: perplexity.Options{Ctx: 50}, Output: output})
 		require.NoError(t, err)
 		file, err := m.Sums.Source()
 		require.NoError(t, err)
@@ -111,7 +118,7 @@ func TestSumsDoNotDependOnThreadsOrBatches(t *testing.T) {
 	model, tokens := openMoE(t), someTokens()
 	var want []float32
 	for _, engine := range []infer.Options{{Threads: 1}, {Threads: 3}, {Threads: 2, Memory: 1}} {
-		m, err := imatrix.Measure(context.Background(), model, tokens, 1, imatrix.Options{Options: perplexity.Options{Ctx: 40}, Engine: engine})
+		m, err := imatrix.Measure(context.Background(), model, text(tokens), imatrix.Options{Options: perplexity.Options{Ctx: 40}, Engine: engine})
 		require.NoError(t, err)
 		file, err := m.Sums.Source()
 		require.NoError(t, err)
@@ -128,10 +135,36 @@ func TestSumsDoNotDependOnThreadsOrBatches(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	model := openMoE(t)
-	_, err := imatrix.Measure(context.Background(), model, someTokens(), 1, imatrix.Options{})
-	require.ErrorContains(t, err, "the text has 200 tokens, chunks of 512 need at least 1024")
+	_, err := imatrix.Measure(context.Background(), model, text(someTokens()), imatrix.Options{})
+	require.ErrorContains(t, err, "some: the text has 200 tokens, chunks of 512 need at least 1024")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = imatrix.Measure(ctx, model, someTokens(), 1, imatrix.Options{Options: perplexity.Options{Ctx: 50}})
+	_, err = imatrix.Measure(ctx, model, text(someTokens()), imatrix.Options{Options: perplexity.Options{Ctx: 50}})
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// The matrix of two texts is that of one plus that of the other: no chunk has tokens
+// of both.
+func TestSeveralTexts(t *testing.T) {
+	model := openMoE(t)
+	a := perplexity.Text{Name: "a", Tokens: someTokens(), BOS: bos} // 4 chunks of 45 and a rest
+	b := perplexity.Text{Name: "b", Tokens: someTokens()[33:], BOS: bos}
+	measure := func(texts ...perplexity.Text) *imatrix.Measurement {
+		m, err := imatrix.Measure(t.Context(), model, texts, imatrix.Options{Options: perplexity.Options{Ctx: 45}})
+		require.NoError(t, err)
+		return m
+	}
+	together, first, second := measure(a, b), measure(a), measure(b)
+	require.EqualValues(t, 4+3, together.Sums.Chunks)
+	require.Equal(t, []string{"a", "b"}, together.Sums.Datasets)
+	sums := func(m *imatrix.Measurement) []float32 {
+		file, err := m.Sums.Source()
+		require.NoError(t, err)
+		return values(t, file, "blk.3.ffn_down_exps.weight.in_sum2")
+	}
+	want := sums(first)
+	for i, v := range sums(second) {
+		want[i] += v
+	}
+	require.InEpsilonSlice(t, want, sums(together), 1e-5)
 }

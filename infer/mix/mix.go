@@ -37,7 +37,6 @@ package mix
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -90,16 +89,9 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 	if s.groups, err = findGroups(base, importance, opts.Types); err != nil {
 		return nil, err
 	}
-	if len(texts) == 0 {
-		return nil, errors.New("there is no text")
-	}
-	var chunks [][]int32
-	for _, text := range texts {
-		c, err := perplexity.Chunks(text.Tokens, text.BOS, opts.Options)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", text.Name, err)
-		}
-		chunks = append(chunks, c...)
+	chunks, _, err := perplexity.TextChunks(texts, opts.Options)
+	if err != nil {
+		return nil, err
 	}
 	original, err := s.mix(make([]int, len(s.groups)), recipe.Q8_0)
 	if err != nil {

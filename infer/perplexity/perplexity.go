@@ -8,7 +8,8 @@
 // perplexity is the exponential of the mean negative log-likelihood.
 //
 // The definition is that of perplexity() in llama.cpp's
-// tools/perplexity/perplexity.cpp, without strides. Results do not depend on
+// tools/perplexity/perplexity.cpp, without strides. Several texts are cut each
+// for itself, and scored in one run of the model. Results do not depend on
 // the number of threads, as they do there in the last digits: sums are made in
 // the order of the text. Memory is 4 bytes per token and 8 per scored token,
 // and whatever the model needs.
@@ -18,10 +19,13 @@
 //		return err
 //	}
 //	result, err := perplexity.Score(ctx, model, tokens, bos, perplexity.Options{})
+//
+// For several texts, see [ScoreTexts].
 package perplexity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -55,7 +59,7 @@ type Model interface {
 // Options says what to score.
 type Options struct {
 	Ctx    int // tokens in a chunk, DefaultCtx if 0
-	Chunks int // at most so many, all there are if 0
+	Chunks int // at most so many of each text, all there are if 0
 }
 
 func (o Options) ctx() int {
@@ -95,27 +99,67 @@ func Tokens(tok *tokenizer.Tokenizer, text string) (tokens []int32, bos int32, e
 	return tok.Encode(strings.TrimSuffix(text, "\n"), tokenizer.Options{AddSpecial: true}), bos, nil
 }
 
+// Text is something to score: what Tokens returns for it.
+type Text struct {
+	Name   string
+	Tokens []int32
+	BOS    int32 // the first token of every chunk, or -1
+}
+
 // Score runs the model on the tokens of a text. The first token of every chunk
 // is replaced by bos unless that is negative. It is an error if there are not
 // tokens for two chunks, as in llama-perplexity, or if a logit is NaN or
 // infinite.
 func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options) (Result, error) {
-	opts.Ctx = opts.ctx()
 	chunks, err := Chunks(tokens, bos, opts)
 	if err != nil {
 		return Result{}, fmt.Errorf("perplexity: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s := newScorer(tokens, chunks, opts, cancel)
-	err = m.Forward(ctx, chunks, s.from, s.visit)
-	if s.err != nil {
-		err = s.err // what Forward returns is only that it was cancelled
-	}
+	s, err := score(ctx, m, tokens, chunks, opts)
 	if err != nil {
-		return Result{}, fmt.Errorf("perplexity: %w", err)
+		return Result{}, err
 	}
-	return s.result(), nil
+	return s.result(0, len(chunks)), nil
+}
+
+// ScoreTexts runs the model on several texts at once, each cut into chunks as Score
+// does it. It returns the result for all of their tokens together, and for each text.
+func ScoreTexts(ctx context.Context, m Model, texts []Text, opts Options) (together Result, each []Result, err error) {
+	chunks, counts, err := TextChunks(texts, opts)
+	if err != nil {
+		return Result{}, nil, fmt.Errorf("perplexity: %w", err)
+	}
+	var tokens []int32
+	for i, text := range texts {
+		tokens = append(tokens, text.Tokens[:counts[i]*opts.ctx()]...)
+	}
+	s, err := score(ctx, m, tokens, chunks, opts)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	first := 0
+	for _, n := range counts {
+		each = append(each, s.result(first, n))
+		first += n
+	}
+	return s.result(0, len(chunks)), each, nil
+}
+
+// TextChunks cuts several texts into the chunks that ScoreTexts runs, text after
+// text. Counts has the number of chunks of each. Errors name the text.
+func TextChunks(texts []Text, opts Options) (chunks [][]int32, counts []int, err error) {
+	if len(texts) == 0 {
+		return nil, nil, errors.New("there is no text")
+	}
+	for _, text := range texts {
+		c, err := Chunks(text.Tokens, text.BOS, opts)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", text.Name, err)
+		}
+		chunks = append(chunks, c...)
+		counts = append(counts, len(c))
+	}
+	return chunks, counts, nil
 }
 
 // Chunks cuts tokens into the chunks that Score runs, at most Options.Chunks.
@@ -142,7 +186,22 @@ func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
 	return chunks, nil
 }
 
-// scorer turns logits into the negative log-likelihoods of a text's tokens.
+// score runs the model on chunks that were cut, one after another, out of tokens.
+func score(ctx context.Context, m Model, tokens []int32, chunks [][]int32, opts Options) (*scorer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newScorer(tokens, chunks, opts.ctx(), cancel)
+	err := m.Forward(ctx, chunks, s.from, s.visit)
+	if s.err != nil {
+		err = s.err // what Forward returns is only that it was cancelled
+	}
+	if err != nil {
+		return nil, fmt.Errorf("perplexity: %w", err)
+	}
+	return s, nil
+}
+
+// scorer turns logits into the negative log-likelihoods of the tokens of chunks.
 type scorer struct {
 	tokens []int32
 	ctx    int       // tokens in a chunk
@@ -155,12 +214,12 @@ type scorer struct {
 	err error // the first
 }
 
-func newScorer(tokens []int32, chunks [][]int32, opts Options, cancel context.CancelFunc) *scorer {
-	from := opts.Ctx / 2
-	scored := opts.Ctx - 1 - from
+func newScorer(tokens []int32, chunks [][]int32, ctx int, cancel context.CancelFunc) *scorer {
+	from := ctx / 2
+	scored := ctx - 1 - from
 	return &scorer{
 		tokens: tokens,
-		ctx:    opts.Ctx,
+		ctx:    ctx,
 		from:   from,
 		scored: scored,
 		nll:    slices.Repeat([]float64{math.NaN()}, scored*len(chunks)),
@@ -213,21 +272,23 @@ func negLogLikelihood(logits []float32, token int32) (float64, error) {
 	return math.Log(sum) - float64(logits[token]-highest), nil
 }
 
-// result sums in the order of the text, so that it is always the same.
-func (s *scorer) result() Result {
-	if i := slices.IndexFunc(s.nll, math.IsNaN); i >= 0 {
-		panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", i/s.scored, s.from+i%s.scored))
+// result sums up the chunks [first, first+n) in the order of the text, so that it is
+// always the same.
+func (s *scorer) result(first, n int) Result {
+	nll := s.nll[first*s.scored:][:n*s.scored]
+	if i := slices.IndexFunc(nll, math.IsNaN); i >= 0 {
+		panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", first+i/s.scored, s.from+i%s.scored))
 	}
-	mean, deviation := meanError(s.nll)
+	mean, deviation := meanError(nll)
 	ppl := math.Exp(mean)
 	return Result{
 		Ctx:          s.ctx,
-		Chunks:       len(s.nll) / s.scored,
-		ScoredTokens: len(s.nll),
+		Chunks:       n,
+		ScoredTokens: len(nll),
 		NLL:          mean,
 		PPL:          ppl,
 		PPLError:     ppl * deviation,
-		TokenNLL:     s.nll,
+		TokenNLL:     nll,
 	}
 }
 

@@ -146,6 +146,47 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// Windows never cross from one text into the next, and all texts together are scored as
+// each is on its own.
+func TestSeveralTexts(t *testing.T) {
+	model := fake(func(seen []int32) []float32 {
+		logits := make([]float32, 60)
+		for i := range logits {
+			logits[i] = float32(math.Sin(float64(int(seen[0])*7 + len(seen)*13 + i)))
+		}
+		return logits
+	})
+	texts := []perplexity.Text{
+		{Name: "a", Tokens: count(37, 47), BOS: -1}, // 4 chunks and 5 tokens
+		{Name: "b", Tokens: count(100, 41), BOS: 50},
+		{Name: "c", Tokens: count(16, 60), BOS: -1},
+	}
+	opts := perplexity.Options{Ctx: 8, Chunks: 6}
+	together, each, err := perplexity.ScoreTexts(t.Context(), model, texts, opts)
+	require.NoError(t, err)
+	var nll []float64
+	for i, text := range texts {
+		want, err := perplexity.Score(t.Context(), model, text.Tokens, text.BOS, opts)
+		require.NoError(t, err)
+		require.Equal(t, want, each[i], text.Name)
+		nll = append(nll, want.TokenNLL...)
+	}
+	require.Equal(t, nll, together.TokenNLL)
+	require.Equal(t, 4+6+2, together.Chunks)
+	require.Equal(t, len(nll), together.ScoredTokens)
+	require.InDelta(t, (4*each[0].NLL+6*each[1].NLL+2*each[2].NLL)/12, together.NLL, 1e-12)
+
+	alone, _, err := perplexity.ScoreTexts(t.Context(), model, texts[:1], opts)
+	require.NoError(t, err)
+	require.Equal(t, each[0], alone, "one text is nothing special")
+
+	texts[1].Tokens = texts[1].Tokens[:15]
+	_, _, err = perplexity.ScoreTexts(t.Context(), model, texts, opts)
+	require.ErrorContains(t, err, "b: the text has 15 tokens")
+	_, _, err = perplexity.ScoreTexts(t.Context(), model, nil, opts)
+	require.ErrorContains(t, err, "no text")
+}
+
 func TestBOSIsNotScored(t *testing.T) {
 	// With BOS in place of the first token nothing that is scored changes.
 	plain, err := perplexity.Score(t.Context(), successor(7), count(30, 7), -1, perplexity.Options{Ctx: 6})

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+)
+
+// maxText is how long a text may be: tens of millions of tokens.
+const maxText = 256 << 20
+
+// With --chunks a text is read as far as its tokens can be needed: a token of text has
+// some four bytes, one of blanks at most 128 in the vocabularies there are. What
+// follows has no effect on tokens so far before it.
+const (
+	bytesPerToken = 128
+	beyondTokens  = 1 << 20
+)
+
+// textFile is a text that is named on the command line.
+type textFile struct {
+	file   string
+	data   string // all of it, or the beginning
+	whole  bool   // whether it is all
+	sha256 string // of all of a file that has an end, else of data
+}
+
+func textFlag(usage string, to *[]string) cli.Flag {
+	return repeatedFlag("file", usage+" in `FILE`, or standard input: -; may be repeated", to, one(itself), "f")
+}
+
+// readTexts reads texts, of each as much as --chunks windows of so many tokens can
+// need.
+func readTexts(c *cli.Context, files []string, window int) ([]textFile, error) {
+	most := int64(maxText)
+	if chunks := int64(c.Int("chunks")); chunks > 0 && chunks < maxText/int64(window) {
+		most = min(most, chunks*int64(window)*bytesPerToken+beyondTokens)
+	}
+	var texts []textFile
+	for _, file := range files {
+		t, err := readText(file, most)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, t)
+	}
+	return texts, nil
+}
+
+// readText reads the first bytes of a text; "-" is standard input. A text that is
+// longer than maxText is an error, unless less of it is asked for.
+func readText(file string, most int64) (textFile, error) {
+	in := os.Stdin
+	if file != "-" {
+		var err error
+		if in, err = os.Open(file); err != nil {
+			return textFile{}, err
+		}
+		defer in.Close()
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return textFile{}, err
+	}
+	var data strings.Builder
+	if info.Mode().IsRegular() {
+		data.Grow(int(min(info.Size(), most)))
+	}
+	hash := sha256.New()
+	if _, err := io.CopyN(io.MultiWriter(&data, hash), in, most); err != nil && err != io.EOF {
+		return textFile{}, err
+	}
+	t := textFile{file: file, data: data.String(), whole: true}
+	if int64(data.Len()) == most {
+		n, err := io.CopyN(hash, in, 1)
+		if err != nil && err != io.EOF {
+			return textFile{}, err
+		}
+		t.whole = n == 0
+	}
+	switch {
+	case t.whole:
+	case most == maxText:
+		return textFile{}, fmt.Errorf("%s: a text of more than %s is too long; with --chunks only as much is read as is needed", file, bytesText(maxText))
+	case info.Mode().IsRegular():
+		if _, err := io.Copy(hash, in); err != nil {
+			return textFile{}, err
+		}
+	}
+	t.sha256 = fmt.Sprintf("%x", hash.Sum(nil))
+	return t, nil
+}
+
+// tokensOf returns texts in a model's vocabulary. Of those that were not read to
+// their end there are tokens for --chunks windows.
+func tokensOf(c *cli.Context, model gguf.Source, texts []textFile, window int) ([]perplexity.Text, error) {
+	vocab, err := tokenizer.New(model.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	var encoded []perplexity.Text
+	for _, t := range texts {
+		e := perplexity.Text{Name: t.file}
+		if e.Tokens, e.BOS, err = perplexity.Tokens(vocab, t.data); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.file, err)
+		}
+		if !t.whole && len(e.Tokens)/window < c.Int("chunks") {
+			return nil, fmt.Errorf("%s: its first %s have only %d tokens, too few for %d windows of %d",
+				t.file, bytesText(int64(len(t.data))), len(e.Tokens), c.Int("chunks"), window)
+		}
+		encoded = append(encoded, e)
+	}
+	return encoded, nil
+}
+
+// windowTokens returns how many tokens of texts are in the windows that --chunks
+// leaves.
+func windowTokens(c *cli.Context, texts []perplexity.Text, window int) int {
+	tokens := 0
+	for _, text := range texts {
+		windows := len(text.Tokens) / window
+		if n := c.Int("chunks"); n > 0 {
+			windows = min(windows, n)
+		}
+		tokens += windows * window
+	}
+	return tokens
+}
