@@ -24,10 +24,6 @@ import (
 // importance matrix only with one.
 const chooseTypes = "Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,IQ3_M,Q3_K_S,IQ3_XXS,Q2_K,IQ2_M,IQ2_XS"
 
-// defaultContext is the context for which there has to be memory, if --ctx does not
-// say otherwise.
-const defaultContext = 8192
-
 func chooseCommand() *cli.Command {
 	var texts []string
 	return &cli.Command{
@@ -37,10 +33,8 @@ func chooseCommand() *cli.Command {
 		Description: "With --fit: the type that is closest to the original and fits into memory, with a cache for --ctx\n" +
 			"tokens. With --max-kld: the smallest that is close enough to the original; with both, one that\n" +
 			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
-		Flags: []cli.Flag{
+		Flags: append(fitFlags(),
 			textFlag("measure on the text", &texts),
-			sizeFlag("fit", "memory there is for the model, `SIZE`, such as 24G"),
-			ctxFlag(defaultContext, "tokens of context that have to fit, `N`"),
 			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
 			imatrixFlag(),
@@ -50,7 +44,7 @@ func chooseCommand() *cli.Command {
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
 			computeFlag(), memoryFlag(),
-		},
+		),
 		Action: func(c *cli.Context) error { return chooseType(c, texts) },
 	}
 }
@@ -60,11 +54,7 @@ type choiceReport struct {
 	Model    string   `json:"model"`
 	FitBytes *int64   `json:"fit_bytes"` // null without --fit
 	MaxKLD   *float64 `json:"max_kld"`   // null without --max-kld
-	// What has to fit beside the weights: the cache for so many tokens, and
-	// buffers.
-	Ctx          int   `json:"ctx"`
-	CacheBytes   int64 `json:"cache_bytes"`
-	ComputeBytes int64 `json:"compute_bytes"`
+	fitReport
 
 	Chosen consideredReport `json:"chosen"`
 	// Confidence is how likely the choice is right, as choose.Choice has it.
@@ -101,9 +91,11 @@ type consideredReport struct {
 	Name        string  `json:"name"`
 	Bytes       int64   `json:"bytes"`
 	BPW         float64 `json:"bpw"`
-	NeededBytes int64   `json:"needed_bytes"`
-	Chosen      bool    `json:"chosen"`
-	Reason      string  `json:"reason"`
+	NeededBytes int64   `json:"needed_bytes"` // with the longest context
+	// Contexts has what it takes with each context.
+	Contexts []consideredContext `json:"contexts"`
+	Chosen   bool                `json:"chosen"`
+	Reason   string              `json:"reason"`
 }
 
 // Measured reports whether there are figures.
@@ -120,6 +112,10 @@ func chooseType(c *cli.Context, files []string) (err error) {
 		return err
 	}
 	limits, err := chooseLimits(c)
+	if err != nil {
+		return err
+	}
+	fit, err := parseFit(c)
 	if err != nil {
 		return err
 	}
@@ -147,11 +143,11 @@ func chooseType(c *cli.Context, files []string) (err error) {
 			return err
 		}
 	}
-	candidates, memory, err := run.candidates(views, c.Int("ctx"))
+	candidates, err := run.candidates(views, &fit)
 	if err != nil {
 		return err
 	}
-	made, err := choose.Run(limits, memory, candidates, func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) })
+	made, err := choose.Run(limits, fit.longest().memory, candidates, func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) })
 	if err != nil && !errors.Is(err, choose.ErrNone) {
 		return err
 	}
@@ -161,7 +157,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 			return err
 		}
 	}
-	choice := report.newChoice(made, c.Int("ctx"))
+	choice := report.newChoice(made, fit)
 	if tried != nil {
 		choice.Mix, choice.Terms = tried, append(choice.Terms, tried.sentence())
 	}
@@ -197,8 +193,6 @@ func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
 		return limits, usagef(c, "--max-kld is %v, not above 0", limits.MaxKLD)
 	case limits == choose.Limits{}:
 		return limits, usagef(c, "a limit is needed: --fit SIZE, --max-kld X, or both")
-	case c.Int("ctx") < 1:
-		return limits, usagef(c, "--ctx is %d, not above 0", c.Int("ctx"))
 	}
 	return limits, nil
 }
@@ -224,29 +218,31 @@ func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) 
 	return possible, nil
 }
 
-// candidates returns the views with their sizes, and what it takes to run them with
-// a context of so many tokens.
-func (r *driftRun) candidates(views []drift.Candidate, context int) ([]choose.Candidate, choose.Memory, error) {
+// candidates returns the views with their sizes, and finds out what it takes to run them.
+func (r *driftRun) candidates(views []drift.Candidate, fit *fitting) ([]choose.Candidate, error) {
 	model, err := infer.New(r.base, r.options.Engine)
 	if err != nil {
-		return nil, choose.Memory{}, err
+		return nil, err
+	}
+	if err := fit.measure(model.Shape()); err != nil {
+		return nil, err
 	}
 	var candidates []choose.Candidate
 	for _, view := range views {
 		_, size, err := gguf.Layout(view.Source)
 		if err != nil {
-			return nil, choose.Memory{}, fmt.Errorf("%s: %w", view.Name, err)
+			return nil, fmt.Errorf("%s: %w", view.Name, err)
 		}
 		candidates = append(candidates, choose.Candidate{Candidate: view, Bytes: size})
 	}
-	return candidates, choose.NewMemory(model.Shape(), context), nil
+	return candidates, nil
 }
 
 // newChoice reports on a choice, and sorts what was measured from large to small. If
 // nothing was chosen, only the reasons are there.
-func (r *driftReport) newChoice(choice *choose.Choice, context int) *choiceReport {
+func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceReport {
 	report := &choiceReport{
-		Model: r.Model, Ctx: context, CacheBytes: choice.Memory.Cache, ComputeBytes: choice.Memory.Compute,
+		Model: r.Model, fitReport: fit.report(choice),
 		Confidence: choice.Confidence,
 		Base:       r.Base, Texts: r.Texts, Window: r.Ctx, Compute: r.Compute, Imatrix: r.Imatrix, Floor: r.Floor,
 	}
@@ -261,7 +257,7 @@ func (r *driftReport) newChoice(choice *choose.Choice, context int) *choiceRepor
 	for i, considered := range choice.Considered {
 		candidate := consideredReport{
 			Name: considered.Name, Bytes: considered.Bytes, BPW: bitsPerWeight(considered.Source),
-			NeededBytes: considered.Needs, Chosen: i == choice.Chosen, Reason: considered.Reason,
+			NeededBytes: considered.Needs, Contexts: fit.needs(considered, choice.Fit), Chosen: i == choice.Chosen, Reason: considered.Reason,
 		}
 		if at := slices.IndexFunc(measured, func(m driftCandidate) bool { return m.Name == considered.Name }); at >= 0 {
 			r.Candidates = append(r.Candidates, measured[at])
@@ -274,15 +270,7 @@ func (r *driftReport) newChoice(choice *choose.Choice, context int) *choiceRepor
 	}
 	report.Chosen = report.Considered[choice.Chosen]
 	report.Summary = choice.Summary()
-	if choice.Fit > 0 {
-		report.Terms = []string{
-			fmt.Sprintf("It takes %s of memory of %s: the file, %s of cache for %d tokens (keys and values of all layers in F16), and %s of buffers, an upper estimate of what llama.cpp takes without flash attention.",
-				bytesText(report.Chosen.NeededBytes), bytesText(choice.Fit), bytesText(choice.Memory.Cache), context, bytesText(choice.Memory.Compute)),
-		}
-		if r.Base.Bytes+choice.Memory.Cache+choice.Memory.Compute <= choice.Fit {
-			report.Terms = append(report.Terms, fmt.Sprintf("The original, %s, fits as it is.", r.Base.Type))
-		}
-	}
+	report.Terms = fit.terms(choice, r.Base)
 	if choice.RunnerUp >= 0 {
 		report.RunnerUp = &choiceRunnerUp{choice.Considered[choice.RunnerUp].Name, choice.Difference, choice.DifferenceError}
 	}
@@ -298,15 +286,13 @@ func (r *driftReport) newChoice(choice *choose.Choice, context int) *choiceRepor
 // table has a row for every candidate.
 func (r *choiceReport) table(w io.Writer) table.Writer {
 	columns := []string{"candidate", "size", "bits per weight"}
-	if r.FitBytes != nil {
-		columns = append(columns, "memory")
-	}
+	columns = append(columns, r.fitColumns()...)
 	columns = append(columns, "mean KL divergence")
 	t := newTable(w, append(columns, "verdict"), columns[1:]...)
 	for _, c := range r.Considered {
 		row := table.Row{c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW)}
-		if r.FitBytes != nil {
-			row = append(row, bytesText(c.NeededBytes))
+		for _, cell := range r.fitCells(c) {
+			row = append(row, cell)
 		}
 		kld := ""
 		if c.Measured() {

@@ -70,7 +70,7 @@ func (r *driftRun) tryMix(c *cli.Context, choice *choose.Choice, importance *ima
 	best := choice.Considered[choice.Chosen]
 	budget := best.Bytes
 	if choice.MaxKLD == 0 {
-		budget = choice.Fit - choice.Memory.Cache - choice.Memory.Compute
+		budget = choice.Fit - choice.Memory.Bytes()
 	}
 	report := &mixReport{Name: "mix", against: best.Name}
 	for _, text := range texts {

@@ -142,7 +142,8 @@ func (r *driftReport) demoChoice(c *cli.Context, in *driftInput, views []drift.C
 	if err != nil {
 		return nil, err
 	}
-	candidates, memory, err := run.candidates(views, defaultContext)
+	fit := fittingContext(defaultContext)
+	candidates, err := run.candidates(views, &fit)
 	if err != nil {
 		return nil, err
 	}
@@ -150,10 +151,10 @@ func (r *driftReport) demoChoice(c *cli.Context, in *driftInput, views []drift.C
 	if err != nil {
 		return nil, err
 	}
-	choice, err := choose.Decide(choose.Limits{MaxKLD: demoMaxKLD}, memory, candidates, results)
+	choice, err := choose.Decide(choose.Limits{MaxKLD: demoMaxKLD}, fit.longest().memory, candidates, results)
 	if err != nil {
 		return nil, err
 	}
-	r.choice = r.newChoice(choice, defaultContext)
+	r.choice = r.newChoice(choice, fit)
 	return r.choice, nil
 }

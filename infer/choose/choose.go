@@ -7,7 +7,10 @@
 // be the answer: a smaller candidate is further from the original, nearly always,
 // and the few around the answer show whether it is so.
 //
-//	memory := choose.NewMemory(model.Shape(), 8192)
+//	memory, err := choose.NewMemory(model.Shape(), choose.Setting{Context: 8192, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true})
+//	if err != nil {
+//		return err
+//	}
 //	choice, err := choose.Run(choose.Limits{Fit: 24e9}, memory, candidates, measure)
 //	if err != nil {
 //		return err
@@ -106,7 +109,7 @@ func Decide(limits Limits, memory Memory, candidates []Candidate, results []drif
 func newChoice(limits Limits, memory Memory, candidates []Candidate, results []drift.Result) *Choice {
 	c := &Choice{Limits: limits, Memory: memory, Chosen: -1, RunnerUp: -1}
 	for i, candidate := range candidates {
-		considered := Considered{Candidate: candidate, Needs: candidate.Bytes + memory.Cache + memory.Compute}
+		considered := Considered{Candidate: candidate, Needs: candidate.Bytes + memory.Bytes()}
 		if results != nil {
 			considered.Result = &results[i]
 		}

@@ -2,13 +2,11 @@ package choose_test
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
 )
@@ -214,46 +212,4 @@ func TestErrorsOfMeasuringEndIt(t *testing.T) {
 	broken := errors.New("broken")
 	_, err := choose.Run(choose.Limits{Fit: 10}, choose.Memory{}, []choose.Candidate{{Bytes: 5}}, func([]drift.Candidate) ([]drift.Result, error) { return nil, broken })
 	require.ErrorIs(t, err, broken)
-}
-
-// Compute buffers that llama.cpp 0.7 reserves on the CPU with -fa off, in MiB.
-func TestMemoryIsThatOfLlamaCpp(t *testing.T) {
-	shape := func(width, hidden, heads, kvHeads, vocabulary, experts int) infer.Shape {
-		return infer.Shape{Layers: 2, Width: width, Hidden: hidden * max(1, experts), Heads: heads, KVHeads: kvHeads, KeyLen: width / heads, ValueLen: width / heads, Vocabulary: vocabulary}
-	}
-	for _, c := range []struct {
-		name     string
-		shape    infer.Shape
-		context  int
-		cache    float64
-		reserved float64
-	}{
-		{"mini", shape(256, 512, 8, 2, 4096, 2), 512, 0.25, 12.27},
-		{"mini", shape(256, 512, 8, 2, 4096, 2), 8192, 4, 147.27},
-		{"7B", shape(4096, 14336, 32, 8, 32000, 0), 512, 4, 129.02},
-		{"7B", shape(4096, 14336, 32, 8, 32000, 0), 4096, 32, 316.02},
-		{"7B", shape(4096, 14336, 32, 8, 32000, 0), 32768, 256, 2164.02},
-		{"4x7B", shape(4096, 14336, 32, 8, 32000, 2), 512, 4, 213.02},
-		{"4x7B", shape(4096, 14336, 32, 8, 32000, 2), 8192, 64, 580.02},
-		{"8x22B", shape(6144, 16384, 48, 8, 32768, 2), 512, 4, 257.02},
-		{"8x22B", shape(6144, 16384, 48, 8, 32768, 2), 8192, 64, 860.02},
-		{"large vocabulary", shape(2048, 5632, 16, 8, 128256, 0), 512, 4, 283.52},
-		{"large vocabulary", shape(2048, 5632, 16, 8, 128256, 0), 8192, 64, 304.02},
-		{"larger vocabulary", shape(1024, 2816, 16, 16, 151936, 0), 512, 4, 313.77},
-		{"heads wider than the stream", infer.Shape{Layers: 2, Width: 64, Hidden: 96, Heads: 4, KVHeads: 2, KeyLen: 32, ValueLen: 32, Vocabulary: 4096}, 8192, 4, 81.39},
-		{"as many KV heads", shape(4096, 11008, 32, 32, 32000, 0), 512, 16, 127.52},
-		{"as many KV heads", shape(4096, 11008, 32, 32, 32000, 0), 8192, 256, 592.02},
-		{"one KV head", shape(2048, 5632, 16, 1, 32000, 0), 512, 0.5, 84.02},
-		{"one KV head", shape(2048, 5632, 16, 1, 32000, 0), 8192, 8, 296.52},
-	} {
-		t.Run(fmt.Sprint(c.name, " ", c.context), func(t *testing.T) {
-			m := choose.NewMemory(c.shape, c.context)
-			require.Equal(t, c.cache, float64(m.Cache)/(1<<20))
-			estimate := float64(m.Compute) / (1 << 20)
-			require.GreaterOrEqual(t, estimate, c.reserved-0.05)
-			require.LessOrEqual(t, estimate, 1.16*c.reserved)
-		})
-	}
-	huge := choose.NewMemory(shape(4096, 14336, 32, 8, 32000, 0), math.MaxInt)
-	require.Positive(t, huge.Cache+huge.Compute)
 }

@@ -1,34 +1,122 @@
 package choose
 
-import "github.com/ggufkit/ggufkit/infer"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+)
+
+// Setting is how llama.cpp is to run a model.
+type Setting struct {
+	Context int // tokens
+	// Keys and Values are the types of the cache, which are among CacheTypes.
+	Keys, Values gguf.Type
+	// FlashAttention is llama.cpp's default where the backend has it, as those for
+	// CPUs and CUDA do.
+	FlashAttention bool
+}
+
+// CacheTypes are what llama.cpp can keep keys and values in.
+var CacheTypes = []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.Q4_0, gguf.Q4_1, gguf.IQ4_NL, gguf.Q5_0, gguf.Q5_1}
 
 // Memory is what it takes to run a model beside its weights, in bytes.
 type Memory struct {
-	Cache   int64 // keys and values of all layers, in F16
+	Cache   int64 // keys and values of all layers
 	Compute int64 // an upper estimate of llama.cpp's compute buffers
 }
+
+// Bytes returns all of it.
+func (m Memory) Bytes() int64 { return m.Cache + m.Compute }
 
 // microbatch is how many tokens llama.cpp computes together by default (-ub).
 const microbatch = 512
 
-// NewMemory returns what llama.cpp takes for a context of so many tokens.
+// NewMemory returns what llama.cpp takes to run a model in a setting. An error says what
+// llama.cpp would refuse.
 //
-// Keys and values are exact. The compute buffers hold for the u tokens of a
-// micro-batch, 512 or the whole context, in float32, the largest of what is not there
-// at the same time: the scores of the attention (heads x context x u), three
-// products of the feed-forward networks (hidden x u, of all experts of a token), or the
-// logits (vocabulary x u); beside it the mask (context x u) and up to eight
-// activations (width x u, of the stream or of all heads). This was compared with what llama.cpp 0.7 reserves on
-// the CPU without flash attention, which does without the scores: see
-// docs/choosing.md.
-func NewMemory(s infer.Shape, context int) Memory {
-	n := float64(context) // not to overflow
-	width := float64(max(s.Width, s.Heads*s.KeyLen))
-	largest := max(float64(s.Heads)*n, 3*float64(s.Hidden), float64(s.Vocabulary))
-	return Memory{
-		Cache:   whole(2 * float64(s.Layers) * float64(s.KVHeads) * float64(s.KeyLen+s.ValueLen) * n),
-		Compute: whole(4 * min(n, microbatch) * (largest + n + 8*width)),
+// Keys and values are exact. The compute buffers are those of the u tokens of a
+// micro-batch, 512 or the whole context, in float32: the larger of two stages, which are
+// not there at the same time, and the mask beside it.
+//
+//   - The networks: three products of the feed-forward networks (3 x hidden x u, of all
+//     experts of a token) or the logits (vocabulary x u), with six activations of
+//     the stream (width x u).
+//   - The attention: three activations of the stream, three of all heads, keys
+//     and values, and without flash attention the scores (heads x context x u), with it
+//     keys and values of a layer in F16 if the cache has F32.
+//
+// The mask is context x u, in F16 with flash attention. This is never below what llama.cpp
+// 0.7 reserves on the CPU, and mostly a few percent above it: see docs/choosing.md.
+func NewMemory(s infer.Shape, o Setting) (Memory, error) {
+	if err := o.check(s); err != nil {
+		return Memory{}, err
 	}
+	const float = 4.0
+	n := 256 * float64((max(int64(o.Context), 1)-1)/256+1) // as llama.cpp rounds it up
+	u := float * min(float64(o.Context), microbatch)
+	width, heads, kv := float64(s.Width), float64(s.Heads*s.KeyLen), float64(s.KVHeads*max(s.KeyLen, s.ValueLen))
+	networks := u * (max(3*float64(s.Hidden), float64(s.Vocabulary)) + 6*width)
+	attention := u * (3*width + 3*heads + 2*kv)
+	mask := u * n
+	if o.FlashAttention {
+		mask /= 2
+		for _, t := range []gguf.Type{o.Keys, o.Values} {
+			if t == gguf.F32 {
+				attention += 2 * kv * n
+			}
+		}
+	} else {
+		networks += u * 2 * kv
+		attention += u * float64(s.Heads) * n
+	}
+	const inputs = 256 << 10 // positions and the like
+	row := o.Keys.RowBytes(int64(s.KVHeads*s.KeyLen)) + o.Values.RowBytes(int64(s.KVHeads*s.ValueLen))
+	return Memory{
+		Cache:   whole(float64(s.Layers) * float64(row) * n),
+		Compute: whole(max(networks, attention) + mask + inputs),
+	}, nil
+}
+
+// Flags are those of llama.cpp that run a model so.
+func (o Setting) Flags() string {
+	flags := fmt.Sprintf("-c %d", o.Context)
+	if !o.FlashAttention {
+		flags += " -fa off"
+	}
+	if o.Keys != gguf.F16 {
+		flags += " -ctk " + strings.ToLower(o.Keys.String())
+	}
+	if o.Values != gguf.F16 {
+		flags += " -ctv " + strings.ToLower(o.Values.String())
+	}
+	return flags
+}
+
+// check returns an error if llama.cpp cannot run a model so.
+func (o Setting) check(s infer.Shape) error {
+	for _, part := range []struct {
+		what   string
+		length int
+		t      gguf.Type
+	}{{"keys", s.KeyLen, o.Keys}, {"values", s.ValueLen, o.Values}} {
+		if !slices.Contains(CacheTypes, part.t) {
+			var names []string
+			for _, t := range CacheTypes {
+				names = append(names, t.String())
+			}
+			return fmt.Errorf("%s cannot be kept in %s, only in %s", part.what, part.t, strings.Join(names, ", "))
+		}
+		if part.length%part.t.BlockSize() != 0 {
+			return fmt.Errorf("%s of %d elements cannot be kept in %s, whose blocks have %d", part.what, part.length, part.t, part.t.BlockSize())
+		}
+	}
+	if o.Values.Quantized() && !o.FlashAttention {
+		return fmt.Errorf("values can be kept in %s only with flash attention", o.Values)
+	}
+	return nil
 }
 
 // whole returns bytes as an integer, of which several can be added.

@@ -21,7 +21,7 @@ func (c *Choice) Offer(candidate Candidate, result *drift.Result) error {
 	if at < 0 {
 		at = len(c.Considered)
 	}
-	offered := Considered{Candidate: candidate, Needs: candidate.Bytes + c.Memory.Cache + c.Memory.Compute, Result: result}
+	offered := Considered{Candidate: candidate, Needs: candidate.Bytes + c.Memory.Bytes(), Result: result}
 	if difference <= drift.Z95*deviation {
 		offered.Reason = fmt.Sprintf("not offered: KL %.5f, the paired difference to %s is %.5f ± %.5f", result.Overall.KLD, best.Name, difference, deviation)
 	}
