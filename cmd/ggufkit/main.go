@@ -33,8 +33,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	err := isa.Err()
 	if err != nil {
 		err = usageError{error: err}
-	} else {
-		err = ended(ctx, func() error { return app.RunContext(ctx, arrange(app, args)) })
+	} else if args, err = flagsOnce(app, arrange(app, args)); err == nil {
+		err = ended(ctx, func() error { return app.RunContext(ctx, args) })
 	}
 	if err == nil && results.err != nil {
 		err = fmt.Errorf("writing the results: %w", results.err)
