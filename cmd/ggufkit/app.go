@@ -22,7 +22,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"Flags may stand before or after the arguments, those that every command has before the command, too;\n" +
 			"GGUFKIT_THREADS and so on set them as well. 'ggufkit help COMMAND' lists the flags of a command.",
 		Writer:          stdout,
-		ErrWriter:       stderr,
+		ErrWriter:       &console{Writer: stderr},
 		HideHelpCommand: true,
 		HideVersion:     true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main decides

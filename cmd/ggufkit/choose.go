@@ -288,7 +288,7 @@ func (r *choiceReport) table(w io.Writer) table.Writer {
 	columns := []string{"candidate", "size", "bits per weight"}
 	columns = append(columns, r.fitColumns()...)
 	columns = append(columns, "mean KL divergence")
-	t := newTable(w, append(columns, "verdict"), columns[1:]...)
+	t := newTable(w, append(columns, "verdict"), columns[1:]...).spare("bits per weight", "memory")
 	for _, c := range r.Considered {
 		row := table.Row{c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW)}
 		for _, cell := range r.fitCells(c) {

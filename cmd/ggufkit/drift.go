@@ -460,7 +460,7 @@ func (r *driftReport) overview(w io.Writer) table.Writer {
 	if routed {
 		columns = append(columns, "same experts")
 	}
-	t := newTable(w, columns, columns[1:]...)
+	t := newTable(w, columns, columns[1:]...).spare("same experts", "RMS Δp", "99 %", "same top token", "bits per weight", "ratio to the original", "perplexity")
 	t.AppendRow(table.Row{"the original, " + r.Base.Type, bytesText(r.Base.Bytes), fmt.Sprintf("%.2f", r.Base.BPW), fmt.Sprintf("%.3f ± %.3f", r.Base.PPL, r.Base.PPLError)})
 	for _, c := range r.Candidates {
 		row := table.Row{

@@ -62,13 +62,13 @@ func inspect(c *cli.Context) error {
 		return printJSON(c, report)
 	}
 	fmt.Fprintf(c.App.Writer, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n\n", report.Version, report.Alignment, len(report.KV), len(report.Tensors))
-	kv := newTable(c.App.Writer, []string{"key", "type", "value"})
+	kv := newTable(c.App.Writer, []string{"key", "type", "value"}).spare("type")
 	for _, e := range report.KV {
 		kv.AppendRow(table.Row{e.Key, e.Type, valueText(e.Value)})
 	}
 	kv.Render()
 	fmt.Fprintln(c.App.Writer)
-	tensors := newTable(c.App.Writer, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset")
+	tensors := newTable(c.App.Writer, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset").spare("offset", "bytes")
 	for _, t := range report.Tensors {
 		tensors.AppendRow(table.Row{t.Name, t.Type, shapeText(t.Shape), t.Bytes, t.Offset})
 	}

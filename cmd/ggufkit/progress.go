@@ -3,25 +3,69 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 )
 
 // progress reports how far long work is, with its rate and the time left: as
 // a line that is redrawn on a terminal, as a log line now and then elsewhere.
 type progress struct {
-	mu       sync.Mutex
-	w        io.Writer // nil reports nothing
-	what     string
-	rate     func(perSecond float64) string
-	terminal bool
-	start    time.Time
-	last     time.Time
-	drawn    bool
+	mu   sync.Mutex
+	w    io.Writer // nil reports nothing
+	what string
+	rate func(perSecond float64) string
+	// at says where the work is, if it is not nil.
+	at      func(done int64) string
+	console *console // nil elsewhere than on a terminal
+	start   time.Time
+	last    time.Time
+}
+
+// console is standard error. What is written to it replaces the line that progress
+// has drawn.
+type console struct {
+	io.Writer
+	mu    sync.Mutex
+	drawn bool
+}
+
+// eraseLine is what terminals take for going back to the start of the line and
+// erasing it.
+const eraseLine = "\r\x1b[K"
+
+func (c *console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.eraseLocked()
+	return c.Writer.Write(p)
+}
+
+// draw shows a line, cut to the width of the terminal, in place of that before.
+func (c *console) draw(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if width := lineWidth(c.Writer); width > 0 {
+		line = text.Trim(line, width-1) // some wrap after the last column
+	}
+	fmt.Fprint(c.Writer, eraseLine, line)
+	c.drawn = true
+}
+
+// erase removes the line that was drawn.
+func (c *console) erase() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.eraseLocked()
+}
+
+func (c *console) eraseLocked() {
+	if c.drawn {
+		fmt.Fprint(c.Writer, eraseLine)
+		c.drawn = false
+	}
 }
 
 const (
@@ -37,8 +81,8 @@ func newProgress(c *cli.Context, what string, rate func(perSecond float64) strin
 		return p
 	}
 	p.w = c.App.ErrWriter
-	if f, ok := p.w.(*os.File); ok {
-		p.terminal = term.IsTerminal(int(f.Fd()))
+	if console, ok := p.w.(*console); ok && terminalOf(console) != nil {
+		p.console = console
 	}
 	return p
 }
@@ -53,7 +97,7 @@ func (p *progress) update(done, total int64) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	every := logEvery
-	if p.terminal {
+	if p.console != nil {
 		every = redrawEvery
 	}
 	if now.Sub(p.last) < every {
@@ -63,9 +107,11 @@ func (p *progress) update(done, total int64) {
 	seconds := now.Sub(p.start).Seconds()
 	left := time.Duration(seconds * float64(total-done) / float64(max(1, done)) * float64(time.Second))
 	line := fmt.Sprintf("%s: %3d %%, %s, %s left", p.what, 100*done/max(1, total), p.rate(float64(done)/seconds), left.Round(time.Second))
-	if p.terminal {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-		p.drawn = true
+	if p.at != nil {
+		line += ", " + p.at(done)
+	}
+	if p.console != nil {
+		p.console.draw(line)
 	} else {
 		fmt.Fprintln(p.w, line)
 	}
@@ -75,17 +121,30 @@ func (p *progress) update(done, total int64) {
 func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.drawn {
-		fmt.Fprint(p.w, "\r\x1b[K")
+	if p.console != nil {
+		p.console.erase()
 	}
 	p.w = nil
 }
 
 // byteRate formats bytes per second.
-func byteRate(perSecond float64) string { return fmt.Sprintf("%.2f GB/s", perSecond/1e9) }
+func byteRate(perSecond float64) string {
+	switch {
+	case perSecond < 1e6:
+		return fmt.Sprintf("%.0f KB/s", perSecond/1e3)
+	case perSecond < 1e8:
+		return fmt.Sprintf("%.1f MB/s", perSecond/1e6)
+	}
+	return fmt.Sprintf("%.2f GB/s", perSecond/1e9)
+}
 
 // tokenRate formats tokens per second.
-func tokenRate(perSecond float64) string { return fmt.Sprintf("%.0f tokens/s", perSecond) }
+func tokenRate(perSecond float64) string {
+	if perSecond < 10 {
+		return fmt.Sprintf("%.2f tokens/s", perSecond)
+	}
+	return fmt.Sprintf("%.0f tokens/s", perSecond)
+}
 
 // tokenProgress returns what reports the steps of a model on its way through so
 // many tokens, as if all of them moved on evenly.

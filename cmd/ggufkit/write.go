@@ -123,7 +123,7 @@ func (r writeReport) print(c *cli.Context, src gguf.Source) error {
 	if c.Bool("json") {
 		return printJSON(c, r)
 	}
-	t := newTable(c.App.Writer, []string{"tensor", "shape", "from", "to", "bytes"}, "bytes")
+	t := newTable(c.App.Writer, []string{"tensor", "shape", "from", "to", "bytes"}, "bytes").spare("from")
 	for _, tensor := range r.Tensors {
 		t.AppendRow(table.Row{tensor.Name, shapeText(tensor.Shape), tensor.From, tensor.Type, tensor.Bytes})
 	}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// screen returns what a terminal shows of what was written to it: lines, of which
+// the last one may have been drawn again and again.
+func screen(written string) []string {
+	lines := strings.Split(written, "\n")
+	for i, line := range lines {
+		parts := strings.Split(line, eraseLine)
+		lines[i] = parts[len(parts)-1]
+	}
+	return lines
+}
+
+func TestProgressLeavesNothing(t *testing.T) {
+	t.Setenv("COLUMNS", "20")
+	var b strings.Builder
+	c := &console{Writer: &b}
+	c.draw("writing: 10 %, 1 GB/s, 10 s left, blk.0.ffn_up.weight")
+	require.Equal(t, []string{"writing: 10 %, 1 GB"}, screen(b.String())) // a column stays free
+	fmt.Fprintln(c, "note: something")
+	c.draw("writing: 20 %")
+	c.draw("writing")
+	require.Equal(t, []string{"note: something", "writing"}, screen(b.String()))
+	c.erase()
+	fmt.Fprintln(c, "done")
+	require.Equal(t, []string{"note: something", "done", ""}, screen(b.String()))
+}
+
+func TestRates(t *testing.T) {
+	for rate, want := range map[float64]string{45_000: "45 KB/s", 3.4e6: "3.4 MB/s", 2.5e8: "0.25 GB/s", 3e9: "3.00 GB/s"} {
+		require.Equal(t, want, byteRate(rate))
+	}
+	require.Equal(t, "0.25 tokens/s", tokenRate(0.25))
+	require.Equal(t, "1234 tokens/s", tokenRate(1234))
+}
