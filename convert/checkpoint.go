@@ -17,6 +17,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
@@ -47,7 +48,7 @@ type Checkpoint struct {
 	scratch  sync.Pool // of *scratch
 }
 
-var _ gguf.Source = (*Checkpoint)(nil)
+var _ gguf.FileSource = (*Checkpoint)(nil)
 
 // Open opens the checkpoint in a directory. The caller must close it. The error
 // wraps gguf.ErrCorrupt if the directory contradicts itself,
@@ -251,6 +252,10 @@ func (c *Checkpoint) Notes() []string { return c.notes }
 // Warnings returns what is wrong with files that are not needed, such as the model card,
 // and what was made of it, a sentence each.
 func (c *Checkpoint) Warnings() []string { return c.warnings }
+
+// Inputs implements gguf.FileSource, for the files of tensors: the others were read
+// when the checkpoint was opened.
+func (c *Checkpoint) Inputs() []*files.File { return c.files.Inputs() }
 
 // Close closes the checkpoint's files.
 func (c *Checkpoint) Close() error { return c.files.Close() }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // File is an open GGUF file, or a set of split files seen as one. It is a
@@ -26,8 +26,8 @@ type shard struct {
 	r    io.ReaderAt
 	head *header
 	size int64
-	// closer closes r; nil if r is the caller's.
-	closer io.Closer
+	// file is r; nil if r is the caller's.
+	file *files.File
 	// mapping is the whole file, or nil: see Map.
 	mapping []byte
 }
@@ -82,24 +82,15 @@ func newShard(r io.ReaderAt, size int64, path string) (shard, error) {
 }
 
 func openShard(path string) (shard, error) {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return shard{}, err
 	}
-	sh, err := func() (shard, error) {
-		stat, err := file.Stat()
-		if err != nil {
-			return shard{}, err
-		}
-		if !stat.Mode().IsRegular() {
-			return shard{}, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-		}
-		return newShard(file, stat.Size(), path)
-	}()
+	sh, err := newShard(file, file.Size(), path)
 	if err != nil {
 		return shard{}, errors.Join(err, file.Close())
 	}
-	sh.closer = file
+	sh.file = file
 	return sh, nil
 }
 
@@ -177,8 +168,8 @@ func (f *File) Close() error {
 			errs = append(errs, unmap(sh.mapping))
 			sh.mapping = nil
 		}
-		if sh.closer != nil {
-			errs = append(errs, sh.closer.Close())
+		if sh.file != nil {
+			errs = append(errs, sh.file.Close())
 		}
 	}
 	return errors.Join(errs...)
@@ -215,9 +206,9 @@ func (f *File) ReadRows(dst []byte, tensor int, first, n int64) error {
 // first+n) of a tensor will be read soon. It does not wait for them.
 func (f *File) Prefetch(tensor int, first, n int64) {
 	at := f.where[tensor]
-	if file, ok := f.shards[at.shard].closer.(*os.File); ok {
+	if file := f.shards[at.shard].file; file != nil {
 		rowBytes := f.tensors[tensor].RowBytes()
-		prefetch(file, at.offset+first*rowBytes, n*rowBytes)
+		prefetch(file.File, at.offset+first*rowBytes, n*rowBytes)
 	}
 }
 
@@ -234,6 +225,17 @@ func (f *File) Paths() []string {
 		paths = append(paths, sh.path)
 	}
 	return paths
+}
+
+// Inputs implements FileSource.
+func (f *File) Inputs() []*files.File {
+	var inputs []*files.File
+	for _, sh := range f.shards {
+		if sh.file != nil {
+			inputs = append(inputs, sh.file)
+		}
+	}
+	return inputs
 }
 
 // Size returns the size of the file or of all files of the set in bytes.

@@ -268,6 +268,8 @@ func (s *interrupted) ReadRows(dst []byte, tensor int, first, n int64) error {
 	return s.memory.ReadRows(dst, tensor, first, n)
 }
 
+func job(option string) []gguf.Fact { return []gguf.Fact{{What: "option", Is: option}} }
+
 func TestInterruptedWorkIsResumed(t *testing.T) {
 	src := sample()
 	src.add("big", gguf.F32, 1000, 1001) // several chunks
@@ -285,14 +287,14 @@ func TestInterruptedWorkIsResumed(t *testing.T) {
 		_, err = gguf.Write(ctx, path, s, opts)
 		return reads - s.left.Load(), err
 	}
-	all, err := run(1000, gguf.WriteOptions{Job: "a"})
+	all, err := run(1000, gguf.WriteOptions{Job: job("a")})
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
 
-	_, err = run(8, gguf.WriteOptions{Job: "a"})
+	_, err = run(8, gguf.WriteOptions{Job: job("a")})
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoFileExists(t, path)
-	made, err := run(2, gguf.WriteOptions{Job: "a", Resume: true})
+	made, err := run(2, gguf.WriteOptions{Job: job("a"), Resume: true})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, int32(2), made)
 
@@ -304,7 +306,7 @@ func TestInterruptedWorkIsResumed(t *testing.T) {
 	journal, err := os.Stat(path + ".partial.journal")
 	require.NoError(t, err)
 	require.NoError(t, os.Truncate(path+".partial.journal", journal.Size()-3))
-	made, err = run(1000, gguf.WriteOptions{Job: "a", Resume: true})
+	made, err = run(1000, gguf.WriteOptions{Job: job("a"), Resume: true})
 	require.NoError(t, err)
 	require.Equal(t, all-10+2, made, "what is left and the two damaged chunks")
 	got, err := os.ReadFile(path)
@@ -315,8 +317,8 @@ func TestInterruptedWorkIsResumed(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 
 	// Other work, or work that is not to be resumed, starts anew.
-	for _, opts := range []gguf.WriteOptions{{Job: "b", Resume: true}, {Job: "a"}} {
-		_, err = run(3, gguf.WriteOptions{Job: "a"})
+	for _, opts := range []gguf.WriteOptions{{Job: job("b"), Resume: true}, {Job: job("a")}} {
+		_, err = run(3, gguf.WriteOptions{Job: job("a")})
 		require.ErrorIs(t, err, context.Canceled)
 		made, err = run(1000, opts)
 		require.NoError(t, err)
@@ -329,7 +331,7 @@ func TestInterruptedWorkIsResumed(t *testing.T) {
 
 	// A failure leaves nothing, resumable or not.
 	src.fail = errors.New("cannot read")
-	_, err = run(1000, gguf.WriteOptions{Job: "a"})
+	_, err = run(1000, gguf.WriteOptions{Job: job("a")})
 	require.ErrorIs(t, err, src.fail)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)

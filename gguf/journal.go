@@ -2,14 +2,28 @@ package gguf
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
-	"strings"
 	"sync"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
+
+// Fact is something on which the bytes of an output depend besides its header, such
+// as the size and time of an input, or an option.
+type Fact struct {
+	What string `json:"what"` // "importance matrix"
+	Is   string `json:"is"`   // "/models/imatrix.gguf, 1234 bytes"
+}
 
 // journal records which chunks of a file have been written, so that a run that
 // was killed can be continued. It is a text file: a line that says what is being
@@ -29,73 +43,195 @@ type chunk struct {
 	first, n int64
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// journalStart begins the first line of a journal, of any version. title follows, as JSON.
+const (
+	journalStart   = "ggufkit journal "
+	journalVersion = "2 "
+	// maxJournalLine bounds memory: a line with the facts of a thousand inputs takes
+	// less than a tenth.
+	maxJournalLine = 4 << 20
+)
 
-func checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }
+// title says what is being written.
+type title struct {
+	// HeaderBytes and HeaderSHA256 are of the header of the file.
+	HeaderBytes  int64  `json:"header_bytes"`
+	HeaderSHA256 string `json:"header_sha256"`
+	Job          []Fact `json:"job"`
+}
 
-// openJournal opens the journal at path for the work that title describes in one line. With
-// resume, what an earlier run recorded for the same work is kept; otherwise, or
-// if the work was another, the journal starts empty. It is an error if another
-// process has the journal open.
-func openJournal(path, title string, resume bool) (_ *journal, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+func newTitle(head []byte, job []Fact) title {
+	sum := sha256.Sum256(head)
+	return title{int64(len(head)), hex.EncodeToString(sum[:]), job}
+}
+
+// other says in what the work of an earlier run, with title t, differs from that of
+// now; it is empty if it is the same.
+func (t title) other(now title) string {
+	for i, fact := range now.Job {
+		switch {
+		case i >= len(t.Job) || t.Job[i].What != fact.What:
+			return fmt.Sprintf("it was made without: %s %s", fact.What, fact.Is)
+		case t.Job[i].Is != fact.Is:
+			return fmt.Sprintf("%s: it was %s, now it is %s", fact.What, t.Job[i].Is, fact.Is)
+		}
+	}
+	if len(t.Job) > len(now.Job) {
+		more := t.Job[len(now.Job)]
+		return fmt.Sprintf("it was made with: %s %s", more.What, more.Is)
+	}
+	if t.HeaderBytes != now.HeaderBytes || t.HeaderSHA256 != now.HeaderSHA256 {
+		return "its metadata or the types of its tensors are others"
+	}
+	return ""
+}
+
+// wrote reports whether a file has the header that t tells of, or is empty. Nothing
+// else is a file of ours.
+func (t title) wrote(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if info.Size() == 0 {
+		return true
+	}
+	if t.HeaderBytes < 0 || t.HeaderBytes > info.Size() {
+		return false
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, io.NewSectionReader(f, 0, t.HeaderBytes))
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == t.HeaderSHA256
+}
+
+// openPartial opens OUT.partial and its journal for a part of the output. With
+// WriteOptions.Resume, what an earlier run recorded for the same work is kept;
+// otherwise, or if the work was another, both start empty. Files of these names that no
+// run has left are not touched, but refused. The error wraps files.ErrLocked if another process is at the same work.
+func openPartial(target files.Target, head []byte, p part, opts WriteOptions) (_ *output, err error) {
+	path := target.Path + ".partial"
+	file, err := files.OpenNamed(path+".journal", true, 0o666)
 	if err != nil {
 		return nil, err
 	}
+	j := &journal{file: file}
+	if err := files.Lock(file); errors.Is(err, files.ErrLocked) {
+		return nil, errors.Join(fmt.Errorf("%s: %w", file.Name(), err), file.Close())
+	}
+	before, chunks, end, err := readJournal(file, file.Name(), p.has)
+	isNew := err == nil && before == nil
 	defer func() {
+		if err != nil && isNew {
+			err = errors.Join(err, os.Remove(file.Name()))
+		}
 		if err != nil {
-			err = errors.Join(err, f.Close())
+			err = errors.Join(err, file.Close())
 		}
 	}()
-	if err := lock(f); err != nil {
-		return nil, fmt.Errorf("%s is in use by another process: %w", path, err)
+	if err != nil {
+		return nil, err
 	}
-	j := &journal{file: f, done: make(map[chunk]uint32)}
-	end := int64(0)
-	if resume {
-		if end, err = j.load(title); err != nil {
+	now := newTitle(head, opts.Job)
+	reason := ""
+	switch {
+	case before == nil:
+		before, reason = &title{}, "no run has left "+path
+	case !opts.Resume:
+		reason = "it was not asked for"
+	default:
+		reason = before.other(now)
+	}
+	f, err := files.OpenNamed(path, false, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		reason = cmp.Or(reason, path+" is gone")
+	case err != nil:
+		return nil, errors.Join(notOurs(path), err)
+	case !before.wrote(f):
+		return nil, errors.Join(notOurs(path), f.Close())
+	case reason == "":
+		j.done = chunks
+		if err := j.startAt(end); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return &output{target.Output(f), j}, nil
+	default:
+		if err := errors.Join(f.Close(), os.Remove(path)); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.Truncate(end); err != nil {
+	if opts.Resume && opts.Restart != nil {
+		opts.Restart(reason)
+	}
+	if err := j.start(now); err != nil {
 		return nil, err
 	}
-	if _, err := f.Seek(end, io.SeekStart); err != nil {
+	isNew = true
+	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, target.Mode()); err != nil {
 		return nil, err
 	}
-	if end == 0 {
-		_, err = fmt.Fprintln(f, title)
-	}
-	return j, err
+	return &output{target.Output(f), j}, nil
 }
 
-// load reads the chunks of an earlier run and returns where its last whole line
-// ends, 0 if it was about other work.
-func (j *journal) load(title string) (end int64, err error) {
-	r := bufio.NewReader(j.file)
-	for {
-		line, err := r.ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			return end, nil // what follows the last newline was cut off
-		}
-		if err != nil {
-			return 0, err
-		}
-		text := strings.TrimSuffix(line, "\n")
-		if end == 0 {
-			if text != title {
-				return 0, nil
-			}
-		} else {
-			var c chunk
-			var sum uint32
-			if _, err := fmt.Sscanf(text, "%d %d %d %x", &c.tensor, &c.first, &c.n, &sum); err != nil {
-				return end, nil
-			}
-			j.done[c] = sum
-		}
-		end += int64(len(line))
+func notOurs(path string) error {
+	return &fs.PathError{Op: "write", Path: path, Err: errNotOurs}
+}
+
+var errNotOurs = errors.New("it is there, no run has left it, and it has the name that unfinished work gets: move it away")
+
+// readJournal reads a journal: what the work was, nil if the file is empty, the chunks
+// that are among those of the work, and where the last whole line ends. What is no journal
+// is an error.
+func readJournal(from io.Reader, name string, possible func(chunk) bool) (was *title, done map[chunk]uint32, end int64, err error) {
+	r := bufio.NewReaderSize(from, maxJournalLine)
+	line, err := r.ReadSlice('\n')
+	if len(line) == 0 && errors.Is(err, io.EOF) {
+		return nil, nil, 0, nil
 	}
+	text, ours := bytes.CutPrefix(line, []byte(journalStart))
+	if !ours {
+		return nil, nil, 0, notOurs(name)
+	}
+	was, done = &title{Job: []Fact{{"version", "another"}}}, make(map[chunk]uint32)
+	text, ours = bytes.CutPrefix(text, []byte(journalVersion))
+	if err != nil || !ours || json.Unmarshal(text, was) != nil {
+		return was, nil, 0, nil
+	}
+	for end = int64(len(line)); ; end += int64(len(line)) {
+		if line, err = r.ReadSlice('\n'); err != nil { // what follows the last newline was cut off
+			return was, done, end, nil
+		}
+		var c chunk
+		var sum uint32
+		if _, err := fmt.Sscanf(string(line), "%d %d %d %x\n", &c.tensor, &c.first, &c.n, &sum); err != nil {
+			return was, done, end, nil
+		}
+		if possible(c) {
+			done[c] = sum
+		}
+	}
+}
+
+// start empties the journal and writes its title.
+func (j *journal) start(t title) error {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	if err := j.startAt(0); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(j.file, "%s%s%s\n", journalStart, journalVersion, text)
+	return err
+}
+
+// startAt drops what follows the first end bytes and goes on from there.
+func (j *journal) startAt(end int64) error {
+	if err := j.file.Truncate(end); err != nil {
+		return err
+	}
+	_, err := j.file.Seek(end, io.SeekStart)
+	return err
 }
 
 // has reports whether an earlier run wrote the chunk and data, which is what
@@ -113,3 +249,11 @@ func (j *journal) record(c chunk, data []byte) error {
 	_, err := j.file.WriteString(line)
 	return err
 }
+
+func (j *journal) remove() error {
+	return errors.Join(os.Remove(j.file.Name()), j.file.Close())
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(data []byte) uint32 { return crc32.Checksum(data, castagnoli) }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 )
 
 // Map makes the tensors' data part of the process's memory, from where Rows gives
@@ -17,15 +16,14 @@ import (
 func (f *File) Map() error {
 	for i := range f.shards {
 		sh := &f.shards[i]
-		file, ok := sh.closer.(*os.File)
 		if sh.mapping != nil {
 			continue
 		}
-		if !ok || sh.head.order == binary.BigEndian {
+		if sh.file == nil || sh.head.order == binary.BigEndian {
 			return fmt.Errorf("%s: %w: its data cannot be mapped", sh.path, errors.ErrUnsupported)
 		}
 		var err error
-		if sh.mapping, err = mapFile(file, sh.size); err != nil {
+		if sh.mapping, err = mapFile(sh.file.File, sh.size); err != nil {
 			return fmt.Errorf("mapping %s: %w", sh.path, err)
 		}
 	}

@@ -1,48 +1,32 @@
 package gguf
 
 import (
-	"crypto/sha256"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
-// output is a file that is written under another name until it is whole.
+// output is a file that is being written: under a temporary name or, with
+// WriteOptions.Job, under one that a later run finds.
 type output struct {
-	file    *os.File // nil when it has its name
+	*files.Output
 	journal *journal // nil if the work cannot be resumed
 }
 
-// newOutput creates the file that becomes path. With WriteOptions.Job it has a
-// name that a later run finds; the header is part of what tells whether that run
-// does the same work.
-func newOutput(path string, head []byte, opts WriteOptions) (*output, error) {
-	if opts.Job == "" {
-		// Not os.CreateTemp, whose files only their owner may read.
-		name := fmt.Sprintf(".%s.tmp-%08x", filepath.Base(path), rand.Uint32())
-		f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		return &output{file: f}, err
+// newOutput creates the file of a part.
+func newOutput(target files.Target, head []byte, p part, opts WriteOptions) (*output, error) {
+	if opts.Job != nil {
+		return openPartial(target, head, p, opts)
 	}
-	title := fmt.Sprintf("ggufkit journal 1: header %x, job %q", sha256.Sum256(head), opts.Job)
-	partial := path + ".partial"
-	j, err := openJournal(partial+".journal", title, opts.Resume)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, errors.Join(err, j.file.Close())
-	}
-	return &output{f, j}, nil
+	file, err := target.Create()
+	return &output{Output: file}, err
 }
 
 // fill puts a chunk in its place in the file, unless an earlier run did. read
 // fills data with it.
 func (o *output) fill(c chunk, offset int64, data []byte, read func() error) error {
 	if o.journal != nil && len(o.journal.done) > 0 {
-		if _, err := o.file.ReadAt(data, offset); err != nil {
+		if _, err := o.ReadAt(data, offset); err != nil {
 			return err
 		}
 		if o.journal.has(c, data) {
@@ -52,7 +36,7 @@ func (o *output) fill(c chunk, offset int64, data []byte, read func() error) err
 	if err := read(); err != nil {
 		return err
 	}
-	if _, err := o.file.WriteAt(data, offset); err != nil {
+	if _, err := o.WriteAt(data, offset); err != nil {
 		return err
 	}
 	if o.journal != nil {
@@ -61,37 +45,14 @@ func (o *output) fill(c chunk, offset int64, data []byte, read func() error) err
 	return nil
 }
 
-// publish closes the file and gives it its name.
-func (o *output) publish(path string) error {
-	if err := o.file.Close(); err != nil {
-		return err
+// end removes what was not published and the journal. With keep, both stay for a
+// later run.
+func (o *output) end(keep bool) error {
+	if o.journal == nil {
+		return o.Discard()
 	}
-	if err := os.Rename(o.file.Name(), path); err != nil {
-		return err
+	if keep && !o.Published() {
+		return errors.Join(o.Close(), o.journal.file.Close())
 	}
-	o.file = nil
-	return nil
-}
-
-// discard removes what publish has not named, or keeps it for a later run, and
-// the journal of what it has.
-func (o *output) discard(keep bool) error {
-	var errs []error
-	unnamed := o.file != nil
-	if unnamed {
-		// publish may have closed it already.
-		if err := o.file.Close(); !errors.Is(err, os.ErrClosed) {
-			errs = append(errs, err)
-		}
-		if !keep {
-			errs = append(errs, os.Remove(o.file.Name()))
-		}
-	}
-	if o.journal != nil {
-		errs = append(errs, o.journal.file.Close())
-		if !keep || !unnamed {
-			errs = append(errs, os.Remove(o.journal.file.Name()))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(o.Discard(), o.journal.remove())
 }

@@ -3,6 +3,8 @@ package gguf
 import (
 	"fmt"
 	"math"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Source is a model as a GGUF file would hold it: ordered metadata, tensors
@@ -19,6 +21,22 @@ type Source interface {
 	// len(dst) must be n times the tensor's RowBytes. A row is one vector
 	// along the first dimension; rows are numbered through all the others.
 	ReadRows(dst []byte, tensor int, first, n int64) error
+}
+
+// FileSource is a Source that reads files, and says which. Write neither replaces
+// them nor publishes what it made of files that were changed meanwhile.
+type FileSource interface {
+	Source
+	// Inputs returns the open files that rows are read from.
+	Inputs() []*files.File
+}
+
+// Inputs returns the files that rows of src are read from, if it is a FileSource.
+func Inputs(src Source) []*files.File {
+	if src, ok := src.(FileSource); ok {
+		return src.Inputs()
+	}
+	return nil
 }
 
 // MaxDims is the largest number of dimensions a tensor can have.

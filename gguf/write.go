@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // WriteOptions says how Write works. The zero value is one file, no
@@ -28,14 +28,17 @@ type WriteOptions struct {
 	// this many bytes of tensor data each (a larger tensor gets a file of its
 	// own), named as SplitPath does after the path without ".gguf".
 	MaxBytes int64
-	// Job, if not empty, describes what is written, in one line: the inputs and
-	// options on which its bytes depend. A Write that is killed or whose ctx ends
-	// then leaves what it has done beside the output, as OUT.partial and
-	// OUT.partial.journal, for a later one to continue.
-	Job string
+	// Job, if not nil, describes what is written: what its bytes depend on besides
+	// its header. A Write that is killed or whose ctx ends then leaves what it has
+	// done beside the output, as OUT.partial and OUT.partial.journal, for a later one
+	// to continue.
+	Job []Fact
 	// Resume continues what an earlier Write of the same Job has left, if there
 	// is anything. Every chunk of it is checked against its checksum first.
 	Resume bool
+	// Restart, if set, is called with the reason when there is nothing that Resume
+	// could continue.
+	Restart func(reason string)
 	// Shards, if not nil, splits the output into files with so many tensors
 	// each, whatever their size.
 	Shards []int
@@ -59,7 +62,9 @@ func (t TensorInfo) chunkRows() int64 { return max(1, chunkBytes/max(1, t.RowByt
 // The output appears whole or not at all: it is written under temporary names
 // in the same directory, synced, and renamed when everything is there. If ctx
 // ends or anything fails, nothing is left behind, except for WriteOptions.Job
-// when ctx ends.
+// when ctx ends. Package files says what may be replaced. The error wraps
+// files.ErrInput if a path is one of the files that src reads, and files.ErrChanged
+// if one of these was changed meanwhile.
 func Write(ctx context.Context, path string, src Source, opts WriteOptions) (paths []string, err error) {
 	parts := split(src, opts)
 	if len(parts) > math.MaxUint16 {
@@ -72,22 +77,29 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 		}
 		progress.total += t.Bytes()
 	}
+	inputs := Inputs(src)
+	var read []files.Input
+	for _, in := range inputs {
+		read = append(read, in.Input())
+	}
+	var targets []files.Target
 	for i := range parts {
 		p := path
 		if len(parts) > 1 {
 			p = SplitPath(strings.TrimSuffix(path, ".gguf"), i, len(parts))
 		}
-		if _, err := os.Lstat(p); err == nil && !opts.Overwrite {
-			return nil, &fs.PathError{Op: "create", Path: p, Err: fs.ErrExist}
+		target, err := files.NewTarget(p, opts.Overwrite, read...)
+		if err != nil {
+			return nil, err
 		}
-		paths = append(paths, p)
+		paths, targets = append(paths, p), append(targets, target)
 	}
 
 	var outputs []*output
 	defer func() {
-		keep := opts.Job != "" && ctx.Err() != nil
+		keep := opts.Job != nil && ctx.Err() != nil
 		for _, o := range outputs {
-			err = errors.Join(err, o.discard(keep))
+			err = errors.Join(err, o.end(keep))
 		}
 		if err != nil {
 			paths = nil
@@ -98,7 +110,7 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 		if err != nil {
 			return nil, err
 		}
-		o, err := newOutput(paths[i], head, opts)
+		o, err := newOutput(targets[i], head, part, opts)
 		if err != nil {
 			return nil, err
 		}
@@ -106,19 +118,26 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 		if err := part.write(ctx, o, head, offsets, src, opts.Threads, &progress); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
 		}
-		if err := o.file.Sync(); err != nil {
+		if err := o.Sync(); err != nil { // so that it does not fail when some files have their names
 			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 	}
-	for i, o := range outputs {
-		if err := o.publish(paths[i]); err != nil {
-			for _, done := range paths[:i] {
-				err = errors.Join(err, os.Remove(done))
-			}
+	for _, in := range inputs {
+		if err := in.Unchanged(); err != nil {
 			return nil, err
 		}
 	}
-	return paths, syncDir(filepath.Dir(path))
+	for i, o := range outputs {
+		if err := o.Publish(); err != nil {
+			for j, done := range outputs[:i] {
+				if !done.Replaces() {
+					err = errors.Join(err, os.Remove(targets[j].Path))
+				}
+			}
+			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
+		}
+	}
+	return paths, nil
 }
 
 // part is the share of a source that goes into one file: tensors
@@ -127,6 +146,16 @@ type part struct {
 	meta    *Metadata
 	first   int
 	tensors []TensorInfo
+}
+
+// has reports whether c is one of the chunks that the part is written in.
+func (p part) has(c chunk) bool {
+	if c.tensor < 0 || c.tensor >= len(p.tensors) {
+		return false
+	}
+	t := p.tensors[c.tensor]
+	rows := t.chunkRows()
+	return c.first >= 0 && c.first < t.Rows() && c.first%rows == 0 && c.n == min(rows, t.Rows()-c.first)
 }
 
 // split cuts the source into parts. The first part has the metadata and all
@@ -184,10 +213,11 @@ func shardsOf(tensors []TensorInfo, maxBytes int64) []int {
 // write fills o with the part of src. Every chunk of rows has its place in
 // the file, so chunks of many tensors are under way at once.
 func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64, src Source, threads int, progress *progressMeter) error {
-	if err := allocate(o.file, offsets[len(p.tensors)]); err != nil {
+	// The header comes first, since by it a later run knows the file.
+	if _, err := o.WriteAt(head, 0); err != nil {
 		return err
 	}
-	if _, err := o.file.WriteAt(head, 0); err != nil {
+	if err := allocate(o.File, offsets[len(p.tensors)]); err != nil {
 		return err
 	}
 	if threads <= 0 {

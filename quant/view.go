@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
@@ -198,6 +199,16 @@ func (v *View) RowsID(tensor int) any {
 		return nil
 	}
 	return id
+}
+
+// Inputs implements gguf.FileSource: the files of the source, and that of the
+// importance matrix.
+func (v *View) Inputs() []*files.File {
+	inputs := gguf.Inputs(v.src)
+	if v.importance != nil {
+		inputs = append(slices.Clone(inputs), v.importance.Inputs()...)
+	}
+	return inputs
 }
 
 // Original returns the tensors of the view as they are in its source: in the

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -54,25 +53,25 @@ type model struct {
 // wraps ErrRecipe if the models do not fit together.
 func New(ctx context.Context, recipe *Recipe, opts Options) (m *Merge, err error) {
 	models := make(map[string]*model)
-	var closers []io.Closer
+	var opened []*safetensors.Checkpoint
 	defer func() {
 		if err != nil {
-			for _, c := range closers {
+			for _, c := range opened {
 				err = errors.Join(err, c.Close())
 			}
 		}
 	}()
 	open := func(dir string) (*model, error) {
-		if opened, ok := models[dir]; ok {
-			return opened, nil
+		if m, ok := models[dir]; ok {
+			return m, nil
 		}
-		opened, err := openModel(dir)
+		m, err := openModel(dir)
 		if err != nil {
 			return nil, err
 		}
-		models[dir] = opened
-		closers = append(closers, opened.files)
-		return opened, nil
+		models[dir] = m
+		opened = append(opened, m.files)
+		return m, nil
 	}
 	base, err := open(recipe.BaseModel)
 	if err != nil {
@@ -119,7 +118,7 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (m *Merge, err error
 		return nil, err
 	}
 	m.Card = recipe.card(out)
-	if m.Checkpoint, err = safetensors.NewCheckpoint(tensors, closers...); err != nil {
+	if m.Checkpoint, err = safetensors.NewCheckpoint(tensors, opened...); err != nil {
 		return nil, err
 	}
 	config, err := out.class.Config(m.Config)

@@ -15,15 +15,22 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 const indexName = "model.safetensors.index.json"
 
 // Checkpoint is the tensors of a directory's safetensors files.
 type Checkpoint struct {
-	closers []io.Closer // the files
+	readers []reader // what the tensors are read from
 	tensors []*Tensor
 	byName  map[string]*Tensor
+}
+
+// reader is a file or another checkpoint.
+type reader interface {
+	io.Closer
+	Inputs() []*files.File
 }
 
 // OpenDir opens the safetensors files of a directory: those that
@@ -155,7 +162,7 @@ func (c *Checkpoint) open(dir string, shards []string, shardOf map[string]string
 		if err != nil {
 			return err
 		}
-		c.closers = append(c.closers, f)
+		c.readers = append(c.readers, f)
 		for _, t := range f.tensors {
 			if other, ok := c.byName[t.Name]; ok {
 				return fmt.Errorf("%w: tensor %q is in %s and in %s", gguf.ErrCorrupt, t.Name, other.file.name, f.name)

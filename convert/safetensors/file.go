@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 const (
@@ -61,29 +61,21 @@ type File struct {
 	name    string
 	r       io.ReaderAt
 	tensors []*Tensor
-	closer  io.Closer // nil if the caller opened r
+	input   *files.File // r, nil if the caller opened it
 }
 
 // Open opens the file at path. The caller must close it.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", path)
-	}
+	file, err := NewFile(path, f, f.Size())
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	file, err := NewFile(path, f, info.Size())
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	file.closer = f
+	file.input = f
 	return file, nil
 }
 
@@ -218,10 +210,18 @@ func (f *File) checkLayout(data, size int64) error {
 // change the slice.
 func (f *File) Tensors() []*Tensor { return f.tensors }
 
-// Close closes the file if Open opened it.
-func (f *File) Close() error {
-	if f.closer == nil {
+// Inputs returns the file if Open opened it.
+func (f *File) Inputs() []*files.File {
+	if f.input == nil {
 		return nil
 	}
-	return f.closer.Close()
+	return []*files.File{f.input}
+}
+
+// Close closes the file if Open opened it.
+func (f *File) Close() error {
+	if f.input == nil {
+		return nil
+	}
+	return f.input.Close()
 }

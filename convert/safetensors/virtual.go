@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // NewTensor returns a tensor that is in no file: its elements, in row-major order
@@ -26,10 +27,13 @@ func (t *Tensor) Renamed(name string) *Tensor {
 }
 
 // NewCheckpoint returns a checkpoint of the given tensors, in their order. Close
-// closes what they are read from. The error wraps gguf.ErrCorrupt if a name is
+// closes the checkpoints that they are read from. The error wraps gguf.ErrCorrupt if a name is
 // there twice.
-func NewCheckpoint(tensors []*Tensor, readers ...io.Closer) (*Checkpoint, error) {
-	c := &Checkpoint{tensors: tensors, byName: make(map[string]*Tensor, len(tensors)), closers: readers}
+func NewCheckpoint(tensors []*Tensor, from ...*Checkpoint) (*Checkpoint, error) {
+	c := &Checkpoint{tensors: tensors, byName: make(map[string]*Tensor, len(tensors))}
+	for _, other := range from {
+		c.readers = append(c.readers, other)
+	}
 	for _, t := range tensors {
 		if _, ok := c.byName[t.Name]; ok {
 			return nil, fmt.Errorf("%w: tensor %q is there twice", gguf.ErrCorrupt, t.Name)
@@ -42,8 +46,17 @@ func NewCheckpoint(tensors []*Tensor, readers ...io.Closer) (*Checkpoint, error)
 // Close closes the files.
 func (c *Checkpoint) Close() error {
 	var errs []error
-	for _, f := range c.closers {
+	for _, f := range c.readers {
 		errs = append(errs, f.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Inputs returns the open files.
+func (c *Checkpoint) Inputs() []*files.File {
+	var inputs []*files.File
+	for _, r := range c.readers {
+		inputs = append(inputs, r.Inputs()...)
+	}
+	return inputs
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Matrix is an open importance-matrix file. Its methods may be called
@@ -19,7 +18,8 @@ import (
 type Matrix struct {
 	name     string
 	r        io.ReaderAt
-	closer   io.Closer // nil if r is the caller's
+	input    *files.File // r, nil if that is the caller's
+	borrowed bool        // another Matrix closes it
 	order    binary.ByteOrder
 	entries  map[string]entry
 	datasets []string
@@ -37,24 +37,15 @@ type entry struct {
 // Open opens the file at path. Errors wrap gguf.ErrCorrupt or
 // gguf.ErrUnsupported, or come from the operating system.
 func Open(path string) (*Matrix, error) {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	m, err := func() (*Matrix, error) {
-		stat, err := file.Stat()
-		if err != nil {
-			return nil, err
-		}
-		if !stat.Mode().IsRegular() {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-		}
-		return New(file, stat.Size(), path)
-	}()
+	m, err := New(file, file.Size(), path)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	m.closer = file
+	m.input = file
 	return m, nil
 }
 
@@ -100,10 +91,18 @@ func (m *Matrix) check(tensor string) error {
 
 // Close closes the file.
 func (m *Matrix) Close() error {
-	if m.closer == nil {
+	if m.input == nil || m.borrowed {
 		return nil
 	}
-	return m.closer.Close()
+	return m.input.Close()
+}
+
+// Inputs returns the file if Open opened it.
+func (m *Matrix) Inputs() []*files.File {
+	if m.input == nil {
+		return nil
+	}
+	return []*files.File{m.input}
 }
 
 // Name returns the path that was opened, as it was given.
@@ -194,7 +193,7 @@ func (m *Matrix) Unseen() []Unseen {
 // true. It is open as long as m is.
 func (m *Matrix) Filter(keep func(tensor string) bool) *Matrix {
 	f := *m
-	f.closer = nil
+	f.borrowed = true
 	f.entries = maps.Clone(m.entries)
 	maps.DeleteFunc(f.entries, func(tensor string, _ entry) bool { return !keep(tensor) })
 	return &f

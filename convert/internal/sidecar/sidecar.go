@@ -5,10 +5,10 @@ package sidecar
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // limit is far above the largest real tokenizer.json (about 40 MB).
@@ -17,16 +17,11 @@ const limit = 256 << 20
 // Read returns the content of a file. The error wraps gguf.ErrCorrupt if the
 // file is too large to be what it should be, and fs.ErrNotExist if it is absent.
 func Read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
 //go:build unix
 
-package gguf
+package files
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// syncDir makes renames in a directory durable.
-func syncDir(path string) error {
+// SyncDir makes renames in a directory durable.
+func SyncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err

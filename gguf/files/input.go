@@ -1,0 +1,103 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Errors that callers can test for; what is returned wraps them and names the file.
+var (
+	// ErrNotRegular means that something is a directory, a FIFO, a device or a socket.
+	ErrNotRegular = errors.New("not a regular file")
+	// ErrChanged means that a file is not what it was when it was opened.
+	ErrChanged = errors.New("the file was changed while it was read")
+	// ErrLocked means that another process works on a file.
+	ErrLocked = errors.New("another process works on it")
+	// ErrInput means that an output would replace a file that is read.
+	ErrInput = errors.New("it is read, so it cannot be written")
+)
+
+// Input is a file that is read.
+type Input struct {
+	Path string
+	Info fs.FileInfo
+}
+
+// File is a regular file that is open for reading.
+type File struct {
+	*os.File
+	info fs.FileInfo // when it was opened
+}
+
+// Open opens a regular file for reading. The error wraps ErrNotRegular if it is
+// something else, which is neither opened nor waited for.
+func Open(path string) (*File, error) {
+	info, err := os.Stat(path) // first, since opening a device can do something to it
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRegular("open", path, info); err != nil {
+		return nil, err
+	}
+	// What has the name now could be a FIFO all the same.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil {
+		err = checkRegular("open", path, info)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &File{f, info}, nil
+}
+
+// Size returns the size that the file had when it was opened.
+func (f *File) Size() int64 { return f.info.Size() }
+
+// Input returns the file as one that outputs must not replace.
+func (f *File) Input() Input { return Input{f.Name(), f.info} }
+
+// Unchanged returns an error that wraps ErrChanged if the file has another size or
+// time of modification than when it was opened, or if its name is another file's. A
+// file that was only moved or removed is unchanged.
+func (f *File) Unchanged() error {
+	now, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
+		return fmt.Errorf("%s: %w", f.Name(), ErrChanged)
+	}
+	if named, err := os.Stat(f.Name()); err == nil && !os.SameFile(named, f.info) {
+		return fmt.Errorf("%s: %w: another file has its name", f.Name(), ErrChanged)
+	}
+	return nil
+}
+
+// checkRegular returns an error that wraps ErrNotRegular and says what path is, if
+// it is no regular file.
+func checkRegular(op, path string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: fmt.Errorf("it is %s, %w", kind(info.Mode()), ErrNotRegular)}
+}
+
+func kind(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "something special"
+}

@@ -1,0 +1,107 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// Names of temporary files are a prefix, which tells of what output, and 16 digits.
+var digits = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// longestPrefix leaves room for the digits in the 255 bytes of a name.
+const longestPrefix = 200
+
+func temporaryPrefix(path string) string {
+	base := filepath.Base(path)
+	return "." + base[:min(len(base), longestPrefix)] + ".tmp-"
+}
+
+func unforeseeable() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+// Lock takes a file or directory for this process until it is closed. The error wraps
+// ErrLocked if another one has it, or has had it and removed it, and errors.ErrUnsupported
+// where there are no locks.
+func Lock(f *os.File) error {
+	if err := flock(f); err != nil {
+		return err
+	}
+	if !hasName(f) {
+		return ErrLocked
+	}
+	return nil
+}
+
+// hasName reports whether an open file has the name that it was opened with.
+func hasName(f *os.File) bool {
+	is, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(is, named)
+}
+
+// sweep removes the files and directories that begin with the prefix and that no
+// process holds: those of killed ones.
+func sweep(dir, prefix string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // creating the output will fail with a better reason
+	}
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), prefix)
+		if !ok || !digits.MatchString(rest) || !(e.Type().IsRegular() || e.IsDir()) {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDONLY|syscall.O_NONBLOCK|noFollow, 0)
+		if err != nil {
+			continue
+		}
+		if Lock(f) == nil {
+			_ = os.RemoveAll(f.Name()) // what cannot be removed is in nobody's way
+		}
+		f.Close()
+	}
+}
+
+// Dir is a temporary directory.
+type Dir struct {
+	Path string
+	held *os.File
+}
+
+// CreateDir makes a temporary directory in parent for what will be called name, and
+// removes those that killed runs have left.
+func CreateDir(parent, name string) (*Dir, error) {
+	prefix := temporaryPrefix(name)
+	sweep(parent, prefix)
+	for {
+		path := filepath.Join(parent, prefix+unforeseeable())
+		if err := os.Mkdir(path, 0o777); err != nil {
+			return nil, err
+		}
+		f, err := os.Open(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // swept by another run before it was locked
+			continue
+		case err != nil:
+			return nil, errors.Join(err, os.Remove(path))
+		case errors.Is(Lock(f), ErrLocked):
+			f.Close()
+			continue
+		}
+		return &Dir{path, f}, nil
+	}
+}
+
+// Remove removes the directory with all that is in it, if it still has its name.
+func (d *Dir) Remove() error {
+	return errors.Join(os.RemoveAll(d.Path), d.held.Close())
+}
