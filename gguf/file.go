@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -261,6 +263,23 @@ func splitSuffix(no, count int) string { return fmt.Sprintf("-%05d-of-%05d.gguf"
 // prefix-00001-of-00003.gguf and so on.
 func SplitPath(prefix string, no, count int) string {
 	return prefix + splitSuffix(no, count)
+}
+
+var splitName = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})\.gguf$`)
+
+// SplitSet returns the paths of all files of a split set, judging by the name of one of
+// them; of another path it returns that.
+func SplitSet(path string) []string {
+	m := splitName.FindStringSubmatch(path)
+	if m == nil {
+		return []string{path}
+	}
+	count, _ := strconv.Atoi(m[3]) // five digits
+	paths := make([]string, count)
+	for i := range paths {
+		paths[i] = SplitPath(m[1], i, count)
+	}
+	return paths
 }
 
 // DeleteSplit removes the keys that say which file of a split set this is.

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // copied are the files of the base model that go with the mixture, if they are
@@ -22,6 +22,12 @@ var copied = []string{
 	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "generation_config.json",
 }
 
+// The files by which the output of a merge is known.
+const (
+	configName = "config.json"
+	recipeName = "mergekit_moe_config.yml"
+)
+
 // DefaultShardBytes is the size of files that Hugging Face's tools write.
 const DefaultShardBytes = 5_000_000_000
 
@@ -29,7 +35,7 @@ const DefaultShardBytes = 5_000_000_000
 type WriteOptions struct {
 	// ShardBytes is the most bytes of tensors in a file, DefaultShardBytes if 0.
 	ShardBytes int64
-	// Overwrite replaces a directory that exists.
+	// Overwrite replaces what an earlier merge wrote. Other files in the directory stay.
 	Overwrite bool
 	// Progress, if set, is called with the bytes written so far and in all.
 	Progress func(done, total int64)
@@ -39,36 +45,26 @@ type WriteOptions struct {
 // tensor for each matrix of each expert, as transformers 4 and 5, vLLM and llama.cpp
 // read them (Mixtral's with the names of 2023), config.json,
 // the base model's tokenizer, a model card and the recipe. The directory appears
-// whole or not at all. The error wraps fs.ErrExist if it is there already.
+// whole or not at all. The error wraps fs.ErrExist if it is there already: with
+// WriteOptions.Overwrite, only if it has files of these names that no merge wrote.
 func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err error) {
 	if opts.ShardBytes == 0 {
 		opts.ShardBytes = DefaultShardBytes
 	}
-	dir = filepath.Clean(dir)
-	if _, err := os.Lstat(dir); err == nil && !opts.Overwrite {
-		return &fs.PathError{Op: "create", Path: dir, Err: fs.ErrExist}
-	} else if err == nil {
-		if err := m.recipe.spares(dir); err != nil {
-			return err
-		}
-	}
-	partial, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
+	place, err := m.recipe.place(dir, opts.Overwrite)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(partial))
-		}
-	}()
-	if err := os.Chmod(partial, 0o755); err != nil { // MkdirTemp lets only the owner in
-		return err
-	}
-	_, err = safetensors.Write(ctx, partial, m.Tensors(), safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
+	partial, err := place.create()
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"config.json": m.Config, "README.md": m.Card, "mergekit_moe_config.yml": m.recipe.text}
+	defer func() { err = errors.Join(err, partial.Remove()) }()
+	_, err = safetensors.Write(ctx, partial.Path, m.Tensors(), safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
+	if err != nil {
+		return err
+	}
+	side := map[string][]byte{configName: m.Config, "README.md": m.Card, recipeName: m.recipe.text}
 	for _, name := range copied {
 		data, err := sidecar.Read(filepath.Join(m.Base, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -77,44 +73,19 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 		if err != nil {
 			return err
 		}
-		files[name] = data
+		side[name] = data
 	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(partial, name), data, 0o666); err != nil {
+	for name, data := range side {
+		if err := files.Write(filepath.Join(partial.Path, name), data, false); err != nil {
 			return err
 		}
 	}
-	if opts.Overwrite {
-		if err := os.RemoveAll(dir); err != nil {
+	for _, in := range m.Inputs() {
+		if err := in.Unchanged(); err != nil {
 			return err
 		}
 	}
-	return os.Rename(partial, dir)
-}
-
-// spares returns an error if replacing dir would delete the recipe or one of its models.
-func (r *Recipe) spares(dir string) error {
-	resolve := func(path string) (string, error) {
-		path, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			return "", err
-		}
-		return filepath.Abs(path)
-	}
-	target, err := resolve(dir)
-	if err != nil {
-		return err
-	}
-	for _, path := range append(r.Models(), r.path) {
-		source, err := resolve(path)
-		if err != nil {
-			return err
-		}
-		if below, err := filepath.Rel(target, source); err == nil && filepath.IsLocal(below) {
-			return fmt.Errorf("%s cannot be replaced, since %s is in it", dir, path)
-		}
-	}
-	return nil
+	return place.publish(partial.Path)
 }
 
 // card returns the model card: what was merged, and how.

@@ -18,7 +18,8 @@ import (
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
-const indexName = "model.safetensors.index.json"
+// IndexName is the file that says which tensors are in which files of a checkpoint.
+const IndexName = "model.safetensors.index.json"
 
 // Checkpoint is the tensors of a directory's safetensors files.
 type Checkpoint struct {
@@ -93,13 +94,13 @@ func shardsOf(dir string, present []string) (shards []string, shardOf map[string
 			model = append(model, name)
 		}
 	}
-	path := filepath.Join(dir, indexName)
+	path := filepath.Join(dir, IndexName)
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
 	if err := sidecar.ReadJSON(path, &index); errors.Is(err, fs.ErrNotExist) {
 		if len(model) == 0 {
-			return nil, nil, fmt.Errorf("%s: neither %s nor model*.safetensors is there, only %s: %w", dir, indexName, strings.Join(present, ", "), fs.ErrNotExist)
+			return nil, nil, fmt.Errorf("%s: neither %s nor model*.safetensors is there, only %s: %w", dir, IndexName, strings.Join(present, ", "), fs.ErrNotExist)
 		}
 		return model, nil, checkNumbers(dir, model)
 	} else if err != nil {
@@ -156,7 +157,7 @@ func checkNumbers(dir string, names []string) error {
 }
 
 func (c *Checkpoint) open(dir string, shards []string, shardOf map[string]string) error {
-	indexPath := filepath.Join(dir, indexName)
+	indexPath := filepath.Join(dir, IndexName)
 	for _, shard := range shards {
 		f, err := Open(filepath.Join(dir, shard))
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // WriteOptions says how Write works.
@@ -76,7 +78,7 @@ func Write(ctx context.Context, dir string, tensors []*Tensor, opts WriteOptions
 	if err != nil {
 		return names, err
 	}
-	return append(names, indexName), os.WriteFile(filepath.Join(dir, indexName), append(index, '\n'), 0o666)
+	return append(names, IndexName), files.Write(filepath.Join(dir, IndexName), append(index, '\n'), false)
 }
 
 // WriteFile writes tensors as a new file, and calls written after every piece with

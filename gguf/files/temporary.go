@@ -74,7 +74,7 @@ func sweep(dir, prefix string) {
 // Dir is a temporary directory.
 type Dir struct {
 	Path string
-	held *os.File
+	held *os.File // closed already where open directories cannot be renamed
 }
 
 // CreateDir makes a temporary directory in parent for what will be called name, and
@@ -97,11 +97,17 @@ func CreateDir(parent, name string) (*Dir, error) {
 			f.Close()
 			continue
 		}
+		if closeFirst {
+			f.Close()
+		}
 		return &Dir{path, f}, nil
 	}
 }
 
-// Remove removes the directory with all that is in it, if it still has its name.
+// Remove removes the directory with all that is in it. After a rename there is nothing
+// to remove.
 func (d *Dir) Remove() error {
-	return errors.Join(os.RemoveAll(d.Path), d.held.Close())
+	err := os.RemoveAll(d.Path)
+	d.held.Close()
+	return err
 }
