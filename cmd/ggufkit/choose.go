@@ -119,7 +119,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openDrift(c, args[0], files, perplexity.DefaultCtx, "html", "markdown", "recipe")
+	in, err := openDrift(c, args[0], nil, files, perplexity.DefaultCtx, "html", "markdown", "recipe")
 	if err != nil {
 		return err
 	}
@@ -168,19 +168,15 @@ func chooseType(c *cli.Context, files []string) (err error) {
 		return err
 	}
 	report.choice = choice
+	if err := printResults(c, choice, report.print, c.String("html"), c.String("markdown"), c.String("recipe")); err != nil {
+		return err
+	}
 	if path := c.String("recipe"); path != "" {
 		if err := choice.writeRecipe(c, path); err != nil {
 			return err
 		}
 	}
-	if err := report.write(c); err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return printJSON(c, choice)
-	}
-	report.print(c.App.Writer)
-	return nil
+	return report.write(c)
 }
 
 func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
@@ -313,11 +309,5 @@ func (r *choiceReport) writeRecipe(c *cli.Context, path string) error {
 		}
 		fmt.Fprintln(&lines, override)
 	}
-	if err := writeWhole(path, lines.String()); err != nil {
-		return err
-	}
-	if !c.Bool("quiet") {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", path)
-	}
-	return nil
+	return saveReport(c, path, lines.String())
 }

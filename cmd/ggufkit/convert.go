@@ -39,6 +39,9 @@ func convertModel(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := checkModelOutput(c, args[1], maxBytes > 0, []string{args[0], c.String("imatrix")}); err != nil {
+		return err
+	}
 	options := convert.Options{Name: c.String("name")}
 	quantizeTo := recipe.Copy
 	if s := c.String("type"); s != "" {

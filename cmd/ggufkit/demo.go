@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
@@ -101,7 +102,7 @@ func demo(c *cli.Context) error {
 		return err
 	}
 	pagePath := filepath.Join(dir, "report.html")
-	if err := writeWhole(pagePath, page); err != nil {
+	if err := files.Write(pagePath, []byte(page), true); err != nil {
 		return err
 	}
 	if c.Bool("json") {

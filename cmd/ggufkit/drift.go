@@ -185,7 +185,7 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openDrift(c, args[0], files, c.Int("ctx"), "html", "markdown")
+	in, err := openDrift(c, args[0], candidates, files, c.Int("ctx"), "html", "markdown")
 	if err != nil {
 		return err
 	}
@@ -210,14 +210,10 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if _, err := run.measure(c, models); err != nil {
 		return err
 	}
-	if err := report.write(c); err != nil {
+	if err := printResults(c, report, report.print, c.String("html"), c.String("markdown")); err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return printJSON(c, report)
-	}
-	report.print(c.App.Writer)
-	return nil
+	return report.write(c)
 }
 
 // driftInput is what candidates are made of.
@@ -229,9 +225,9 @@ type driftInput struct {
 }
 
 // openDrift checks the flags that drift and choose have in common, outputs among
-// them, and opens what they read, texts for windows of so many tokens. The caller must
-// close it.
-func openDrift(c *cli.Context, model string, files []string, window int, outputs ...string) (in *driftInput, err error) {
+// them, and opens what they read but for candidates: texts for windows of so many tokens.
+// The caller must close it.
+func openDrift(c *cli.Context, model string, candidates, files []string, window int, outputs ...string) (in *driftInput, err error) {
 	if len(files) == 0 {
 		return nil, usagef(c, "a text is needed: --file FILE")
 	}
@@ -239,10 +235,12 @@ func openDrift(c *cli.Context, model string, files []string, window int, outputs
 	if in.compute, err = infer.ParseCompute(c.String("compute")); err != nil {
 		return nil, asUsage(c, err)
 	}
+	var paths []string
 	for _, flag := range outputs {
-		if err := checkFree(c, c.String(flag)); err != nil {
-			return nil, err
-		}
+		paths = append(paths, c.String(flag))
+	}
+	if err := checkOutputs(c, paths, slices.Concat([]string{model, c.String("imatrix")}, candidates, files)); err != nil {
+		return nil, err
 	}
 	if in.texts, err = readTexts(c, files, window); err != nil {
 		return nil, err
@@ -282,11 +280,8 @@ func (r *driftReport) write(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := writeWhole(file.path, content); err != nil {
+		if err := saveReport(c, file.path, content); err != nil {
 			return err
-		}
-		if !c.Bool("quiet") {
-			fmt.Fprintln(c.App.ErrWriter, "wrote", file.path)
 		}
 	}
 	return nil

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -69,11 +71,11 @@ func writeImatrix(c *cli.Context, files, inFiles []string) error {
 		return usagef(c, "a text is needed: --file FILE")
 	case out == "" && !c.Bool("coverage"):
 		return usagef(c, "there is nothing to do without --output or --coverage")
-	case out != "" && !strings.HasSuffix(out, ".gguf"):
-		return usagef(c, "the output is called %q, but the name of a GGUF file ends in .gguf", out)
 	}
-	if err := checkFree(c, out); err != nil {
-		return err
+	if out != "" {
+		if err := checkModelOutput(c, out, false, slices.Concat(args, files, inFiles)); err != nil {
+			return err
+		}
 	}
 	texts, err := readTexts(c, files, c.Int("ctx"))
 	if err != nil {
@@ -97,23 +99,22 @@ func writeImatrix(c *cli.Context, files, inFiles []string) error {
 	if err != nil {
 		return err
 	}
-	report := imatrixReport{Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
+	report := imatrixReport{File: out, Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
 	if c.Bool("coverage") {
 		report.Coverage = coverage(m.Layers, int64(c.Int("min-tokens")))
 	}
-	if out != "" {
-		if _, err := gguf.Write(c.Context, out, file, gguf.WriteOptions{Overwrite: c.Bool("force")}); err != nil {
-			return err
+	err = printResults(c, report, func(w io.Writer) {
+		if c.Bool("coverage") {
+			report.printCoverage(w, int64(c.Int("min-tokens")))
 		}
-		report.File = out
+	})
+	if err != nil || out == "" {
+		return err
 	}
-	if c.Bool("json") {
-		return printJSON(c, report)
+	if _, err := gguf.Write(c.Context, out, file, gguf.WriteOptions{Overwrite: c.Bool("force")}); err != nil {
+		return err
 	}
-	if c.Bool("coverage") {
-		report.printCoverage(c, int64(c.Int("min-tokens")))
-	}
-	if out != "" && !c.Bool("quiet") {
+	if !c.Bool("quiet") && !c.Bool("json") {
 		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", out, report.Tensors, report.Chunks, report.Ctx)
 	}
 	return nil
@@ -178,9 +179,9 @@ func coverage(layers []routing.Layer, minTokens int64) []coverageReport {
 }
 
 // printCoverage shows the share of the tokens that each expert was given.
-func (r imatrixReport) printCoverage(c *cli.Context, minTokens int64) {
+func (r imatrixReport) printCoverage(w io.Writer, minTokens int64) {
 	if len(r.Coverage) == 0 {
-		fmt.Fprintln(c.App.Writer, "the model has no experts")
+		fmt.Fprintln(w, "the model has no experts")
 		return
 	}
 	columns := []string{"layer"}
@@ -188,7 +189,7 @@ func (r imatrixReport) printCoverage(c *cli.Context, minTokens int64) {
 		columns = append(columns, fmt.Sprintf("expert %d", expert))
 	}
 	columns = append(columns, "router entropy", "fewest tokens")
-	t := newTable(c.App.Writer, columns, columns...)
+	t := newTable(w, columns, columns...)
 	few := 0
 	for _, l := range r.Coverage {
 		row := table.Row{l.Layer}
@@ -202,6 +203,6 @@ func (r imatrixReport) printCoverage(c *cli.Context, minTokens int64) {
 	}
 	t.Render()
 	if few > 0 {
-		fmt.Fprintf(c.App.Writer, "%d experts saw fewer than %d tokens: a longer text would serve them better\n", few, minTokens)
+		fmt.Fprintf(w, "%d experts saw fewer than %d tokens: a longer text would serve them better\n", few, minTokens)
 	}
 }

@@ -52,14 +52,14 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkFree(c, args[1]); err != nil {
-		return err
-	}
-	texts, err := readTexts(c, files, c.Int("ctx"))
+	recipe, err := moe.Read(args[0])
 	if err != nil {
 		return err
 	}
-	recipe, err := moe.Read(args[0])
+	if err := recipe.CheckOutput(args[1], c.Bool("force"), files...); err != nil {
+		return forceHint(c, err)
+	}
+	texts, err := readTexts(c, files, c.Int("ctx"))
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	progress.stop()
 	switch {
 	case err != nil:
-		return err
+		return forceHint(c, err)
 	case c.Bool("json"):
 		return printJSON(c, report)
 	case !c.Bool("quiet"):

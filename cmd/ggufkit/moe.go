@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -98,7 +99,7 @@ func examine(c *cli.Context, files, donors []string) (err error) {
 		return err
 	}
 	page := c.String("html")
-	if err := checkFree(c, page); err != nil {
+	if err := checkOutputs(c, []string{page}, slices.Concat(args, donors, files)); err != nil {
 		return err
 	}
 	texts, err := readTexts(c, files, c.Int("ctx"))
@@ -121,19 +122,14 @@ func examine(c *cli.Context, files, donors []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if page != "" {
-		if err := report.writePage(page); err != nil {
-			return err
-		}
+	if err := printResults(c, report, report.print, page); err != nil || page == "" {
+		return err
 	}
-	if c.Bool("json") {
-		return printJSON(c, report)
+	content, err := report.page()
+	if err != nil {
+		return err
 	}
-	report.print(c)
-	if page != "" && !c.Bool("quiet") {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", page)
-	}
-	return nil
+	return saveReport(c, page, content)
 }
 
 // diagnose looks at the routers of a mixture, and runs it and its donors on texts.
@@ -199,8 +195,7 @@ func observe(c *cli.Context, model gguf.Source, t textFile, donors []string, com
 	return observed, nil
 }
 
-func (r *doctorReport) print(c *cli.Context) {
-	w := c.App.Writer
+func (r *doctorReport) print(w io.Writer) {
 	fmt.Fprintln(w, r.verdict())
 	for _, fault := range r.Faults {
 		fmt.Fprintln(w, "!", fault)
@@ -329,18 +324,14 @@ func textName(path string) string {
 //go:embed doctor.html
 var doctorPage string
 
-// writePage writes the report as a page that needs nothing else.
-func (r *doctorReport) writePage(path string) error {
-	page, err := renderPage("doctor", doctorPage, template.FuncMap{
+// page returns the report as a page that needs nothing else.
+func (r *doctorReport) page() (string, error) {
+	return renderPage("doctor", doctorPage, template.FuncMap{
 		"four": func(v float64) string { return fmt.Sprintf("%.4f", v) },
 		"bits": func(v float64) string { return fmt.Sprintf("%.2f", v) },
 		// shade is the opacity of a cell: none at 0, such that text can be read at 1.
 		"shade": func(v float64) string { return fmt.Sprintf("%.3f", darkest*max(0, min(1, v))) },
 	}, r)
-	if err != nil {
-		return err
-	}
-	return writeWhole(path, page)
 }
 
 // TableWidth is about how wide a table with a column for each expert is, in

@@ -2,14 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 )
@@ -51,26 +46,4 @@ func bytesText(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.*f %s", max(0, 2-int(math.Log10(max(1, value)))), value, unit)
-}
-
-// writeWhole writes a file that appears whole or not at all.
-func writeWhole(path, data string) error {
-	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.tmp-%08x", filepath.Base(path), rand.Uint32()))
-	err := os.WriteFile(temporary, []byte(data), 0o666)
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(temporary))
-	}
-	return err
-}
-
-// checkFree refuses an output that is there already, before any work. A path that
-// is empty is none.
-func checkFree(c *cli.Context, path string) error {
-	if _, err := os.Lstat(path); path != "" && err == nil && !c.Bool("force") {
-		return fmt.Errorf("%s: %w: use --force to overwrite it", path, fs.ErrExist)
-	}
-	return nil
 }

@@ -1,18 +1,20 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -97,11 +99,11 @@ func imatrixFlag() cli.Flag {
 }
 
 func readOverrides(path string) (overrides []recipe.Override, err error) {
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer file.Close()
 	if overrides, err = recipe.ReadOverrides(file); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -119,6 +121,9 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	}
 	opts, err := f.viewOptions(c)
 	if err != nil {
+		return err
+	}
+	if err := checkModelOutput(c, args[1], opts.Recipe.KeepOrder, []string{args[0], c.String("imatrix")}); err != nil {
 		return err
 	}
 	importance, err := openImportance(c, f)
@@ -151,14 +156,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 			out = gguf.SplitPath(prefix, 0, 1) // as llama-quantize does with a single file, too
 		}
 	}
-	inputs := []string{args[0]}
-	if isFile {
-		inputs = file.Paths()
-	}
-	if path := c.String("imatrix"); path != "" {
-		inputs = append(inputs, path)
-	}
-	if write.Job, err = f.job(inputs); err != nil {
+	if write.Job, err = f.job(view, args[0]); err != nil {
 		return err
 	}
 	return writeModel(c, view, view.Original(), out, write)
@@ -174,26 +172,32 @@ func shardsLike(file *gguf.File, view *quant.View) []int {
 	return append(shards[:1], slices.DeleteFunc(shards[1:], func(n int) bool { return n == 0 })...)
 }
 
-// job describes what the bytes of the output depend on besides its header: the
-// files that are read, by size and time, and which importances are used.
-func (f quantizeFlags) job(inputs []string) (string, error) {
-	job := fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)
-	for _, root := range inputs {
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			info, err := os.Stat(path)
-			if err == nil {
-				job += fmt.Sprintf(", %s %d %d", path, info.Size(), info.ModTime().UnixNano())
-			}
-			return err
-		})
-		if err != nil {
-			return "", err
-		}
+// job returns what the bytes of the output depend on besides its header: the program,
+// which importances are used, and the files that are read.
+func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) {
+	facts := []gguf.Fact{
+		{What: "program", Is: "ggufkit " + programVersion()},
+		{What: "importances", Is: fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)},
 	}
-	return job, nil
+	if isRecipe(model) {
+		data, err := os.ReadFile(model)
+		if err != nil {
+			return nil, err
+		}
+		facts = append(facts, gguf.Fact{What: "recipe", Is: fmt.Sprintf("SHA-256 %x", sha256.Sum256(data))})
+	}
+	for _, in := range view.Inputs() {
+		path, err := filepath.EvalSymlinks(in.Name())
+		if err == nil {
+			path, err = filepath.Abs(path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		info := in.Input().Info
+		facts = append(facts, gguf.Fact{What: path, Is: fmt.Sprintf("%d bytes, modified %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))})
+	}
+	return facts, nil
 }
 
 // viewOptions returns what the flags say, but for the importance matrix.

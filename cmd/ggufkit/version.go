@@ -32,20 +32,25 @@ type versionReport struct {
 	Features []string `json:"features"`
 }
 
+// programVersion returns the version, of a development build with the commit.
+func programVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
+}
+
 func showVersion(c *cli.Context) error {
 	if _, err := arguments(c); err != nil {
 		return err
 	}
 	report := versionReport{
-		Version:  version,
+		Version:  programVersion(),
 		Go:       runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		ISA:      isa.Current().String(),
 		CPU:      cpuid.CPU.BrandName,
 		Features: isa.Features(),
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && report.Version == "" {
-		report.Version = info.Main.Version
 	}
 	if c.Bool("json") {
 		return printJSON(c, report)

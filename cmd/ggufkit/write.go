@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -36,9 +33,6 @@ type writeTensor struct {
 // against the original, the same tensors in their original types. With --dry-run
 // it only says what it would write.
 func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf.WriteOptions) error {
-	if !strings.HasSuffix(out, ".gguf") {
-		return usagef(c, "the output is called %q, but the name of a GGUF file ends in .gguf", out)
-	}
 	report, err := newWriteReport(src, original)
 	if err != nil {
 		return err
@@ -50,15 +44,14 @@ func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf
 	opts.Overwrite = c.Bool("force")
 	opts.Threads = c.Int("threads")
 	opts.Progress = progress.update
+	opts.Restart = func(reason string) { printNotes(c, []string{"--resume starts from nothing: " + reason}) }
 	report.Files, err = gguf.Write(c.Context, out, src, opts)
 	progress.stop()
 	switch {
-	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("%w: use --force to overwrite it", err)
-	case err != nil && opts.Job != "" && c.Err() != nil:
+	case err != nil && opts.Job != nil && c.Err() != nil:
 		return fmt.Errorf("%w: --resume continues it", context.Cause(c.Context))
 	case err != nil:
-		return err
+		return forceHint(c, err)
 	}
 	var worst int
 	if c.Bool("verify") {

@@ -23,9 +23,10 @@ type place struct {
 }
 
 // CheckOutput returns the error that Merge.Write would if a mixture of the recipe
-// cannot be written to dir, so that work for it need not begin.
-func (r *Recipe) CheckOutput(dir string, overwrite bool) error {
-	p, err := r.place(dir, overwrite)
+// cannot be written to dir, so that work for it need not begin. If something is to be
+// replaced in dir, nothing of what reads names may lie there.
+func (r *Recipe) CheckOutput(dir string, overwrite bool, reads ...string) error {
+	p, err := r.place(dir, overwrite, reads...)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (r *Recipe) CheckOutput(dir string, overwrite bool) error {
 }
 
 // place looks at the directory of an output.
-func (r *Recipe) place(dir string, overwrite bool) (place, error) {
+func (r *Recipe) place(dir string, overwrite bool, reads ...string) (place, error) {
 	refuse := func(format string, args ...any) (place, error) {
 		return place{}, &fs.PathError{Op: "write", Path: dir, Err: fmt.Errorf(format, args...)}
 	}
@@ -59,7 +60,7 @@ func (r *Recipe) place(dir string, overwrite bool) (place, error) {
 	case !overwrite:
 		return refuse("%w", fs.ErrExist)
 	}
-	if err := r.spares(dir); err != nil {
+	if err := r.spares(dir, reads); err != nil {
 		return place{}, err
 	}
 	p := place{exists: true}
@@ -176,8 +177,9 @@ func configLast(names []string) []string {
 	})
 }
 
-// spares returns an error if replacing dir would delete the recipe or one of its models.
-func (r *Recipe) spares(dir string) error {
+// spares returns an error if the recipe, one of its models or something else that is
+// read lies in dir.
+func (r *Recipe) spares(dir string, reads []string) error {
 	resolve := func(path string) (string, error) {
 		path, err := filepath.EvalSymlinks(path)
 		if err != nil {
@@ -189,7 +191,7 @@ func (r *Recipe) spares(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range append(r.Models(), r.path) {
+	for _, path := range slices.Concat(r.Models(), []string{r.path}, reads) {
 		source, err := resolve(path)
 		if err != nil {
 			return err
