@@ -61,6 +61,20 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
+// OpenAlone opens the GGUF file at path as it is: of a set of split files that one
+// only, with its split.* keys, whether the others are there or not.
+func OpenAlone(path string) (*File, error) {
+	sh, err := openShard(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{shards: []shard{sh}, meta: sh.head.meta}
+	if err := f.collect(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // New reads a single GGUF file of size bytes from r, as Open does from a path.
 // The name stands for the file in errors. Close does not close r.
 func New(r io.ReaderAt, size int64, name string) (*File, error) {

@@ -213,7 +213,7 @@ func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
 // benchForward returns how many tokens a second a model takes in, measured for
 // at least a second.
 func benchForward(ctx context.Context, model gguf.Source, options infer.Options) (float64, error) {
-	m, err := infer.New(model, options)
+	m, err := engineOf(model, options)
 	if err != nil {
 		return 0, err
 	}

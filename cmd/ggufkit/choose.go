@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
@@ -126,11 +125,11 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	defer func() { err = errors.Join(err, in.close()) }()
 	types, err := chooseFileTypes(c, in)
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return about(in.base, err)
 	}
 	views, err := in.views(c, types)
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return about(in.base, err)
 	}
 	report := driftReport{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: in.compute.String(), Imatrix: c.String("imatrix")}
 	run, err := newDriftRun(c, &report, in)
@@ -216,7 +215,7 @@ func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) 
 
 // candidates returns the views with their sizes, and finds out what it takes to run them.
 func (r *driftRun) candidates(views []drift.Candidate, fit *fitting) ([]choose.Candidate, error) {
-	model, err := infer.New(r.base, r.options.Engine)
+	model, err := engineOf(r.base, r.options.Engine)
 	if err != nil {
 		return nil, err
 	}

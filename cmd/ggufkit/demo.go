@@ -74,7 +74,7 @@ func demo(c *cli.Context) error {
 		return err
 	}
 	defer base.Close()
-	in := &driftInput{base: base, compute: infer.Exact}
+	in := &driftInput{base: &model{base, original}, compute: infer.Exact}
 	if in.texts, err = demoTexts(c, dir); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/drift"
@@ -192,7 +191,7 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	defer func() { err = errors.Join(err, in.close()) }()
 	models, err := in.views(c, types)
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return about(in.base, err)
 	}
 	for _, path := range candidates {
 		model, err := openModel(c, path)
@@ -218,7 +217,7 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 
 // driftInput is what candidates are made of.
 type driftInput struct {
-	base       convert.Model
+	base       *model
 	importance *imatrix.Matrix // or nil
 	compute    infer.Compute
 	texts      []textFile
@@ -363,9 +362,22 @@ func (r *driftRun) measure(c *cli.Context, models []drift.Candidate) ([]drift.Re
 	defer progress.stop()
 	options := r.options
 	options.Engine.Progress = tokenProgress(progress, r.tokens)
+	if _, err := engineOf(r.base, options.Engine); err != nil {
+		return nil, err
+	}
+	for _, m := range models {
+		if _, err := engineOf(m.Source, options.Engine); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Name, err)
+		}
+	}
 	measured, err := drift.Measure(c.Context, r.base, models, r.texts, options)
 	if err != nil {
-		return nil, err
+		for _, m := range models {
+			if strings.HasPrefix(err.Error(), "drift: "+m.Name+": ") {
+				err = about(m.Source, err)
+			}
+		}
+		return nil, about(r.base, err)
 	}
 	return measured.Candidates, r.report.fill(r.base, models, measured)
 }

@@ -103,23 +103,23 @@ func generate(c *cli.Context, stops []string) error {
 		return err
 	}
 	defer model.Close()
-	if g.vocab, err = tokenizer.New(model.Metadata()); err != nil {
+	if g.vocab, err = vocabularyOf(model); err != nil {
 		return err
 	}
 	g.end = map[int32]bool{g.vocab.EOS(): true}
-	engine, err := infer.New(model, infer.Options{Threads: c.Int("threads"), Compute: compute})
+	engine, err := engineOf(model, infer.Options{Threads: c.Int("threads"), Compute: compute})
 	if err != nil {
 		return err
 	}
 	if g.session, err = engine.NewSession(min(c.Int("ctx"), contextLength(model)), cache); err != nil {
-		return err
+		return about(model, err)
 	}
 	if !c.Bool("chat") {
 		return g.respond(c, c.String("prompt"))
 	}
 	template, err := chat.New(model.Metadata())
 	if err != nil {
-		return err
+		return about(model, err)
 	}
 	end := g.vocab.Encode(template.EndOfTurn(), tokenizer.Options{ParseSpecial: true})
 	if len(end) > 0 && g.vocab.AppendBytes(nil, end[0]) == nil { // a special token

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -19,12 +21,15 @@ func hashCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "hash",
 		Usage:     "SHA-256 of every tensor, of all tensor data, and of the file",
-		ArgsUsage: "MODEL",
-		Action:    hash,
+		ArgsUsage: "MODEL...",
+		Description: "Names that are not printable are quoted as Go quotes them. Of a set of split files the tensors of all\n" +
+			"are hashed if the first is named, and else those of the one that is.",
+		Action: hash,
 	}
 }
 
 type hashReport struct {
+	File string `json:"file"`
 	// FileSHA256 is absent if the model is not a single file.
 	FileSHA256 string       `json:"file_sha256,omitempty"`
 	DataSHA256 string       `json:"data_sha256"`
@@ -39,22 +44,24 @@ type tensorHash struct {
 }
 
 func hash(c *cli.Context) error {
-	args, err := arguments(c, "MODEL")
-	if err != nil {
-		return err
-	}
-	model, err := openModel(c, args[0])
-	if err != nil {
-		return err
-	}
-	defer model.Close()
+	return eachFile(c, func(model *model) (hashReport, error) { return hashModel(c, model) }, func(report hashReport) {
+		for _, t := range report.Tensors {
+			fmt.Fprintf(c.App.Writer, "%s  %s\n", t.SHA256, quotedName(t.Name))
+		}
+		fmt.Fprintf(c.App.Writer, "%s  (all tensors)\n", report.DataSHA256)
+		if report.FileSHA256 != "" {
+			fmt.Fprintf(c.App.Writer, "%s  %s\n", report.FileSHA256, quotedName(report.File))
+		}
+	})
+}
 
-	// The file as a whole and its tensors are read side by side, each once
-	// from start to end.
-	var report hashReport
+// hashModel hashes a model. The file as a whole and its tensors are read side by
+// side, each once from start to end.
+func hashModel(c *cli.Context, model *model) (hashReport, error) {
+	report := hashReport{File: model.path}
 	var hashes gguf.Hashes
 	group, ctx := errgroup.WithContext(c.Context)
-	if f, ok := model.(*gguf.File); ok && len(f.Paths()) == 1 {
+	if f := fileOf(model); f != nil && len(f.Paths()) == 1 {
 		group.Go(func() (err error) {
 			report.FileSHA256, err = hashFile(ctx, f.Paths()[0])
 			return err
@@ -65,26 +72,25 @@ func hash(c *cli.Context) error {
 		hashes, err = gguf.Hash(ctx, model, progress.update)
 		return err
 	})
-	err = group.Wait()
+	err := group.Wait()
 	progress.stop()
 	if err != nil {
-		return err
+		return report, err
 	}
 	report.DataSHA256 = hex.EncodeToString(hashes.Data[:])
 	for i, t := range model.Tensors() {
 		report.Tensors = append(report.Tensors, tensorHash{t.Name, t.Type.String(), t.Shape, hex.EncodeToString(hashes.Tensors[i][:])})
 	}
-	if c.Bool("json") {
-		return printJSON(c, report)
+	return report, nil
+}
+
+// quotedName returns a name as it is if it is printable and cannot be taken for a
+// quoted one.
+func quotedName(name string) string {
+	if printable(name) == name && !strings.HasPrefix(name, `"`) {
+		return withoutMiddle(name, longestName)
 	}
-	for _, t := range report.Tensors {
-		fmt.Fprintf(c.App.Writer, "%s  %s\n", t.SHA256, t.Name)
-	}
-	fmt.Fprintf(c.App.Writer, "%s  (all tensors)\n", report.DataSHA256)
-	if report.FileSHA256 != "" {
-		fmt.Fprintf(c.App.Writer, "%s  %s\n", report.FileSHA256, args[0])
-	}
-	return nil
+	return withoutMiddle(strconv.Quote(name), longestName)
 }
 
 func hashFile(ctx context.Context, path string) (string, error) {

@@ -88,7 +88,7 @@ func writeImatrix(c *cli.Context, files, inFiles []string) error {
 	defer model.Close()
 	m, err := measureImatrix(c, model, texts)
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return about(model, err)
 	}
 	for _, path := range inFiles {
 		if err := addImatrix(m.Sums, path); err != nil {

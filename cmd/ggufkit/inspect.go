@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -13,21 +16,30 @@ import (
 )
 
 func inspectCommand() *cli.Command {
+	var keys []string
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "list metadata and tensors",
-		ArgsUsage: "MODEL",
-		Description: "Of a Hugging Face directory it shows what convert would write.\n" +
-			"Offsets are in bytes from the start of the file.",
-		Action: inspect,
+		ArgsUsage: "MODEL...",
+		Description: "Of a Hugging Face directory or a recipe it shows what convert would write. Of a set of split files it\n" +
+			"shows the whole if the first is named, and else what is in the one that is. With --kv only the values\n" +
+			"of these keys are printed, but whole: a chat template can be read so. Offsets are in bytes from the\n" +
+			"start of the file.",
+		Flags: []cli.Flag{
+			repeatedFlag("kv", "print the whole value of the metadata key `KEY`; may be repeated", &keys, one(itself)),
+			&cli.BoolFlag{Name: "no-tensors", Usage: "do not list the tensors"},
+		},
+		Action: func(c *cli.Context) error { return inspect(c, keys) },
 	}
 }
 
 type inspectReport struct {
+	File      string          `json:"file"`
 	Version   int             `json:"version"`
 	Alignment int64           `json:"alignment"`
 	KV        []inspectKV     `json:"kv"`
 	Tensors   []inspectTensor `json:"tensors"`
+	tensors   int             // in the file
 }
 
 type inspectKV struct {
@@ -44,49 +56,136 @@ type inspectTensor struct {
 	Bytes  int64   `json:"bytes"`
 }
 
-func inspect(c *cli.Context) error {
-	args, err := arguments(c, "MODEL")
-	if err != nil {
-		return err
+func inspect(c *cli.Context, keys []string) error {
+	return eachFile(c, func(model *model) (inspectReport, error) {
+		report, err := newInspectReport(model)
+		if err == nil && len(keys) > 0 {
+			report.KV, err = report.only(keys)
+		}
+		if len(keys) > 0 || c.Bool("no-tensors") {
+			report.Tensors = []inspectTensor{}
+		}
+		return report, err
+	}, func(report inspectReport) {
+		if len(keys) > 0 {
+			report.printValues(c.App.Writer)
+		} else {
+			report.print(c.App.Writer)
+		}
+	})
+}
+
+// eachFile makes reports on the files that are the arguments, and prints them: as
+// one JSON document with --json, a list if there are several.
+func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), print func(Report)) error {
+	if c.NArg() == 0 {
+		return wrongCount(c, 1, "MODEL")
 	}
-	model, err := openModel(c, args[0])
-	if err != nil {
-		return err
+	var reports []Report
+	for i, path := range c.Args().Slice() {
+		model, err := openParts(c, path)
+		if err != nil {
+			return err
+		}
+		report, err := look(model)
+		if err := errors.Join(err, model.Close()); err != nil {
+			return named(path, err)
+		}
+		if reports = append(reports, report); c.Bool("json") {
+			continue
+		}
+		if c.NArg() > 1 {
+			if i > 0 {
+				fmt.Fprintln(c.App.Writer)
+			}
+			fmt.Fprintf(c.App.Writer, "==> %s <==\n", nameText(path))
+		}
+		print(report)
 	}
-	defer model.Close()
-	report, err := newInspectReport(model)
-	if err != nil {
-		return err
+	switch {
+	case !c.Bool("json"):
+		return nil
+	case len(reports) == 1:
+		return printJSON(c, reports[0])
 	}
-	if c.Bool("json") {
-		return printJSON(c, report)
-	}
-	fmt.Fprintf(c.App.Writer, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n\n", report.Version, report.Alignment, len(report.KV), len(report.Tensors))
-	kv := newTable(c.App.Writer, []string{"key", "type", "value"}).spare("type")
-	for _, e := range report.KV {
+	return printJSON(c, reports)
+}
+
+func (r inspectReport) print(w io.Writer) {
+	fmt.Fprintf(w, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n\n", r.Version, r.Alignment, len(r.KV), r.tensors)
+	kv := newTable(w, []string{"key", "type", "value"}).spare("type")
+	for _, e := range r.KV {
 		kv.AppendRow(table.Row{e.Key, e.Type, valueText(e.Value)})
 	}
 	kv.Render()
-	fmt.Fprintln(c.App.Writer)
-	tensors := newTable(c.App.Writer, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset").spare("offset", "bytes")
-	for _, t := range report.Tensors {
-		tensors.AppendRow(table.Row{t.Name, t.Type, shapeText(t.Shape), t.Bytes, t.Offset})
+	if len(r.Tensors) == 0 {
+		return
 	}
-	tensors.Render()
-	return nil
+	fmt.Fprintln(w)
+	list := newTable(w, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset").spare("offset", "bytes")
+	for _, t := range r.Tensors {
+		list.AppendRow(table.Row{t.Name, t.Type, shapeText(t.Shape), t.Bytes, t.Offset})
+	}
+	list.Render()
 }
 
-func newInspectReport(model gguf.Source) (inspectReport, error) {
+// only returns the pairs with the given keys.
+func (r inspectReport) only(keys []string) ([]inspectKV, error) {
+	var found []inspectKV
+	for _, key := range keys {
+		i := slices.IndexFunc(r.KV, func(kv inspectKV) bool { return kv.Key == key })
+		if i < 0 {
+			var all []string
+			for _, kv := range r.KV {
+				all = append(all, kv.Key)
+			}
+			err := fmt.Errorf("%w: %s", gguf.ErrNoKey, key)
+			if similar := nearest(key, all); similar != "" {
+				err = fmt.Errorf("%w; there is %s", err, similar)
+			}
+			return nil, err
+		}
+		found = append(found, r.KV[i])
+	}
+	return found, nil
+}
+
+// printValues prints whole values, the items of a list each on a line. Line ends and
+// tabs are as they are, other controls are escaped.
+func (r inspectReport) printValues(w io.Writer) {
+	for _, kv := range r.KV {
+		if len(r.KV) > 1 {
+			fmt.Fprintf(w, "%s:\n", nameText(kv.Key))
+		}
+		if s, ok := kv.Value.(string); ok {
+			for line := range strings.Lines(s) {
+				text, _ := strings.CutSuffix(line, "\n")
+				fmt.Fprintln(w, strings.ReplaceAll(printable(text), `\t`, "\t"))
+			}
+			continue
+		}
+		list := reflect.ValueOf(kv.Value)
+		if list.Kind() != reflect.Slice {
+			fmt.Fprintln(w, kv.Value)
+			continue
+		}
+		for i := range list.Len() {
+			fmt.Fprintln(w, printable(fmt.Sprint(list.Index(i).Interface())))
+		}
+	}
+}
+
+func newInspectReport(model *model) (inspectReport, error) {
 	alignment, err := model.Metadata().Alignment()
 	if err != nil {
 		return inspectReport{}, err
 	}
-	report := inspectReport{Version: 3, Alignment: alignment}
+	report := inspectReport{File: model.path, Version: 3, Alignment: alignment, tensors: len(model.Tensors())}
 	offset, err := offsets(model)
 	if err != nil {
 		return inspectReport{}, err
 	}
-	if f, ok := model.(*gguf.File); ok {
+	if f := fileOf(model); f != nil {
 		report.Version = f.Version()
 	}
 	for _, kv := range model.Metadata().All() {
@@ -101,7 +200,7 @@ func newInspectReport(model gguf.Source) (inspectReport, error) {
 // offsets returns where a model's tensors are in its file, or where they would
 // be if it were written.
 func offsets(model gguf.Source) (func(tensor int) int64, error) {
-	if f, ok := model.(*gguf.File); ok {
+	if f := fileOf(model); f != nil {
 		return f.Offset, nil
 	}
 	layout, _, err := gguf.Layout(model)

@@ -3,9 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -99,32 +96,4 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 // mergeOptions are those of the command for a recipe.
 func mergeOptions(c *cli.Context) moe.Options {
 	return moe.Options{Encoder: &hidden.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
-}
-
-// isRecipe reports whether a path names a recipe.
-func isRecipe(path string) bool {
-	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
-}
-
-// openModel opens whatever kind of model a path is, tensors in their own types.
-func openModel(c *cli.Context, path string) (convert.Model, error) {
-	if isRecipe(path) {
-		return openRecipe(c, path, convert.Options{KeepTypes: true})
-	}
-	m, err := convert.OpenModel(path)
-	if checkpoint, ok := m.(*convert.Checkpoint); ok {
-		printWarnings(c, checkpoint)
-	}
-	return m, err
-}
-
-// openRecipe opens the mixture that a recipe describes.
-func openRecipe(c *cli.Context, path string, options convert.Options) (*convert.Checkpoint, error) {
-	mixture, err := convert.OpenRecipe(c.Context, path, mergeOptions(c), options)
-	if err != nil {
-		return nil, err
-	}
-	printNotes(c, mixture.Notes())
-	printWarnings(c, mixture)
-	return mixture, nil
 }

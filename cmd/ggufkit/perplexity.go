@@ -94,7 +94,7 @@ func showPerplexity(c *cli.Context, files []string) error {
 	start := time.Now()
 	result, each, read, err := score(c, model, texts, infer.Options{Compute: compute}, "scoring")
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return about(model, err)
 	}
 	seconds := time.Since(start).Seconds()
 	report := perplexityReport{
@@ -157,7 +157,7 @@ func score(c *cli.Context, model gguf.Source, texts []textFile, engine infer.Opt
 	defer progress.stop()
 	engine.Threads = c.Int("threads")
 	engine.Progress = tokenProgress(progress, windowTokens(c, encoded, options.Ctx))
-	m, err := infer.New(model, engine)
+	m, err := engineOf(model, engine)
 	if err != nil {
 		return together, nil, 0, err
 	}

@@ -25,8 +25,9 @@ func printable(s string) string {
 	return b.String()
 }
 
-// longestError is how many bytes of an error are shown.
-const longestError = 2000
+// longestError and longestName are how many bytes are shown of an error and of a
+// name or a value.
+const longestError, longestName = 2000, 240
 
 // errorText returns what is printed of an error: what is not printable escaped, all
 // lines but the first indented, the middle left out if it is long.
@@ -35,10 +36,18 @@ func errorText(err error) string {
 	for i, line := range lines {
 		lines[i] = printable(line)
 	}
-	text := strings.Join(lines, "\n  ")
-	if len(text) <= longestError {
-		return text
+	return withoutMiddle(strings.Join(lines, "\n  "), longestError)
+}
+
+// nameText returns what is printed of a name: on one line, and not without end.
+func nameText(name string) string { return withoutMiddle(printable(name), longestName) }
+
+// withoutMiddle leaves out the middle of a text of more than so many bytes.
+func withoutMiddle(s string, most int) string {
+	const gap = " ... "
+	if len(s) <= most {
+		return s
 	}
-	half := (longestError - len(" ... ")) / 2
-	return strings.ToValidUTF8(text[:half], "") + " ... " + strings.ToValidUTF8(text[len(text)-half:], "")
+	half := (most - len(gap)) / 2
+	return strings.ToValidUTF8(s[:half], "") + gap + strings.ToValidUTF8(s[len(s)-half:], "")
 }

@@ -139,13 +139,13 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 		return err
 	}
 	defer model.Close()
-	file, isFile := model.(*gguf.File)
-	if opts.Recipe.KeepOrder && !isFile {
+	file := fileOf(model)
+	if opts.Recipe.KeepOrder && file == nil {
 		return usagef(c, "--keep-split needs a GGUF file, %s is none", args[0])
 	}
 	view, err := quant.NewView(model, fileType, opts)
 	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+		return about(model, err)
 	}
 	printNotes(c, view.Notes())
 	write := gguf.WriteOptions{Resume: c.Bool("resume")}

@@ -45,8 +45,8 @@ func newTable(w io.Writer, columns []string, right ...string) *textTable {
 	t.SuppressTrailingSpaces()
 	header := table.Row{}
 	for i, name := range columns {
-		t.columns = append(t.columns, tableColumn{number: i + 1, name: printable(name), right: slices.Contains(right, name)})
-		header = append(header, printable(name))
+		t.columns = append(t.columns, tableColumn{number: i + 1, name: nameText(name), right: slices.Contains(right, name)})
+		header = append(header, nameText(name))
 	}
 	t.AppendHeader(header)
 	t.configure(nil, nil)
@@ -77,7 +77,7 @@ func (t *textTable) AppendFooter(row table.Row, config ...table.RowConfig) {
 func (t *textTable) cells(row table.Row) table.Row {
 	cells := make(table.Row, len(row))
 	for i, cell := range row {
-		s := printable(fmt.Sprint(cell))
+		s := nameText(fmt.Sprint(cell))
 		cells[i] = s
 		t.columns[i].widest = max(t.columns[i].widest, text.StringWidth(s))
 	}

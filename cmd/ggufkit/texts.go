@@ -11,7 +11,6 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
 // maxText is how long a text may be: tens of millions of tokens.
@@ -102,7 +101,7 @@ func readText(file string, most int64) (textFile, error) {
 // tokensOf returns texts in a model's vocabulary. Of those that were not read to
 // their end there are tokens for --chunks windows.
 func tokensOf(c *cli.Context, model gguf.Source, texts []textFile, window int) ([]perplexity.Text, error) {
-	vocab, err := tokenizer.New(model.Metadata())
+	vocab, err := vocabularyOf(model)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func tokenize(c *cli.Context) error {
 		return err
 	}
 	defer model.Close()
-	vocab, err := tokenizer.New(model.Metadata())
+	vocab, err := vocabularyOf(model)
 	if err != nil {
 		return err
 	}

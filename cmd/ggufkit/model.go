@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
+)
+
+// model is a Source that knows the path it was opened by: errors about it have it.
+type model struct {
+	convert.Model
+	path string
+}
+
+// openModel opens whatever kind of model a path is, tensors in their own types.
+func openModel(c *cli.Context, path string) (*model, error) {
+	if isRecipe(path) {
+		mixture, err := openRecipe(c, path, convert.Options{KeepTypes: true})
+		if err != nil {
+			return nil, named(path, err)
+		}
+		return &model{mixture, path}, nil
+	}
+	m, err := convert.OpenModel(path)
+	if err != nil {
+		return nil, named(path, err)
+	}
+	if checkpoint, ok := m.(*convert.Checkpoint); ok {
+		printWarnings(c, checkpoint)
+	}
+	return &model{m, path}, nil
+}
+
+// openParts opens a model to look into it: of a set of split files the one that is
+// named, if it is not the first or others are missing.
+func openParts(c *cli.Context, path string) (*model, error) {
+	m, err := openModel(c, path)
+	if err == nil || isRecipe(path) {
+		return m, err
+	}
+	alone, errAlone := gguf.OpenAlone(path)
+	if errAlone != nil {
+		return nil, err
+	}
+	number, errNumber := alone.Metadata().Uint("split.no")
+	count, errCount := alone.Metadata().Uint("split.count")
+	if errNumber != nil || errCount != nil {
+		return nil, errors.Join(err, alone.Close())
+	}
+	printNotes(c, []string{fmt.Sprintf("%s is number %d of %d split files, and what follows is of it alone", path, number+1, count)})
+	return &model{alone, path}, nil
+}
+
+// isRecipe reports whether a path names a recipe.
+func isRecipe(path string) bool {
+	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
+}
+
+// openRecipe opens the mixture that a recipe describes.
+func openRecipe(c *cli.Context, path string, options convert.Options) (*convert.Checkpoint, error) {
+	mixture, err := convert.OpenRecipe(c.Context, path, mergeOptions(c), options)
+	if err != nil {
+		return nil, err
+	}
+	printNotes(c, mixture.Notes())
+	printWarnings(c, mixture)
+	return mixture, nil
+}
+
+// fileOf returns the GGUF file that a model is, nil if it is none.
+func fileOf(src gguf.Source) *gguf.File {
+	if m, ok := src.(*model); ok {
+		src = m.Model
+	}
+	file, _ := src.(*gguf.File)
+	return file
+}
+
+// vocabularyOf returns the vocabulary of a model.
+func vocabularyOf(src gguf.Source) (*tokenizer.Tokenizer, error) {
+	vocab, err := tokenizer.New(src.Metadata())
+	return vocab, about(src, err)
+}
+
+// engineOf returns a model ready to run.
+func engineOf(src gguf.Source, options infer.Options) (*infer.Model, error) {
+	inner := src
+	if m, ok := src.(*model); ok {
+		inner = m.Model // which can be mapped, if it is a file
+	}
+	engine, err := infer.New(inner, options)
+	return engine, about(src, err)
+}
+
+// about gives an error the path of the model that it is about.
+func about(src gguf.Source, err error) error {
+	if m, ok := src.(*model); ok {
+		return named(m.path, err)
+	}
+	return err
+}
+
+// named gives an error a path, unless it has it.
+func named(path string, err error) error {
+	if err == nil || strings.Contains(err.Error(), path) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
