@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -13,7 +14,7 @@ import (
 // bytes, each a token, and neighbours are merged in the order of a list.
 type byteLevel struct {
 	*Tokenizer
-	preTokenizer
+	*pretoken.PreTokenizer
 	nfc    bool             // text is brought into Unicode's normal form C
 	bytes  [256]int32       // tokens of single bytes
 	words  map[string]int32 // tokens by their bytes, if whole words become tokens
@@ -36,8 +37,9 @@ func newByteLevel(t *Tokenizer, meta *gguf.Metadata) (*byteLevel, error) {
 		return nil, err
 	}
 	b := &byteLevel{Tokenizer: t}
-	if b.preTokenizer, err = findPreTokenizer(name); err != nil {
-		return nil, err
+	var ok bool
+	if b.PreTokenizer, ok = pretoken.Find(name); !ok {
+		return nil, fmt.Errorf("%w: tokenizer.ggml.pre is %.80q, byte-level vocabularies are known with %s", gguf.ErrUnsupported, name, strings.Join(pretoken.Known(), ", "))
 	}
 	if err := b.readNormalizer(meta); err != nil {
 		return nil, err
@@ -47,13 +49,13 @@ func newByteLevel(t *Tokenizer, meta *gguf.Metadata) (*byteLevel, error) {
 		ids[piece] = int32(id)
 	}
 	for i := range b.bytes {
-		id, ok := ids[string(byteRunes[i])]
+		id, ok := ids[string(pretoken.ByteRunes[i])]
 		if !ok {
-			return nil, fmt.Errorf("%w: there is no token %q for byte %d", gguf.ErrCorrupt, string(byteRunes[i]), i)
+			return nil, fmt.Errorf("%w: there is no token %q for byte %d", gguf.ErrCorrupt, string(pretoken.ByteRunes[i]), i)
 		}
 		b.bytes[i] = id
 	}
-	if b.whole {
+	if b.Whole {
 		b.words = make(map[string]int32, len(t.pieces))
 		for i := range t.pieces {
 			if id := int32(i); t.types[id] == gguf.TokenNormal {
@@ -103,31 +105,6 @@ func (b *byteLevel) readMerges(meta *gguf.Metadata, ids map[string]int32) error 
 	return nil
 }
 
-// byteRunes has the characters that tokens spell bytes with: printable ones of
-// Latin-1 themselves, the others by those from U+0100 on.
-var byteRunes = func() (runes [256]rune) {
-	next := rune(0x100)
-	for b := range runes {
-		r := rune(b)
-		if r >= '!' && r <= '~' || r >= '¡' && r <= '¬' || r >= '®' {
-			runes[b] = r
-			continue
-		}
-		runes[b] = next
-		next++
-	}
-	return runes
-}()
-
-// runeBytes is the inverse of byteRunes.
-var runeBytes = func() map[rune]byte {
-	bytes := make(map[rune]byte, len(byteRunes))
-	for b, r := range byteRunes {
-		bytes[r] = byte(b)
-	}
-	return bytes
-}()
-
 func (b *byteLevel) spacePrefix() bool { return false }
 
 // appendBytes implements vocabulary. A token with a character that spells no
@@ -135,7 +112,7 @@ func (b *byteLevel) spacePrefix() bool { return false }
 func (b *byteLevel) appendBytes(dst []byte, id int32) []byte {
 	start := len(dst)
 	for _, r := range b.pieces[id] {
-		c, ok := runeBytes[r]
+		c, ok := pretoken.ByteOf(r)
 		if !ok {
 			return append(dst[:start], b.pieces[id]...)
 		}
@@ -149,7 +126,7 @@ func (b *byteLevel) encode(ids []int32, text string) []int32 {
 		text = norm.NFC.String(text)
 	}
 	var s symbols
-	b.split(text, func(word string) {
+	b.Split(text, func(word string) {
 		if id, ok := b.words[word]; ok {
 			ids = append(ids, id)
 			return

@@ -83,7 +83,7 @@ func newTokenizer(meta *gguf.Metadata) (*Tokenizer, error) {
 	} else {
 		var b *byteLevel
 		if b, err = newByteLevel(t, meta); err == nil {
-			t.vocab, addBOS = b, b.preTokenizer.addBOS
+			t.vocab, addBOS = b, b.AddBOS
 		}
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package tokenizer
+package pretoken
 
 import (
 	"encoding/json"
@@ -17,17 +17,17 @@ func TestSplit(t *testing.T) {
 			Words map[string][]int // bytes in each word, by pre-tokenizer
 		}
 	}
-	data, err := os.ReadFile("testdata/bytelevel.json")
+	data, err := os.ReadFile("../../../infer/tokenizer/testdata/bytelevel.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &golden))
 	require.NotEmpty(t, golden.Cases)
 	for _, c := range golden.Cases {
 		require.Len(t, c.Words, 4)
 		for name, want := range c.Words {
-			p, err := findPreTokenizer(name)
-			require.NoError(t, err)
+			p, ok := Find(name)
+			require.True(t, ok)
 			got := []int{}
-			p.split(c.Text, func(word string) { got = append(got, len(word)) })
+			p.Split(c.Text, func(word string) { got = append(got, len(word)) })
 			require.Equal(t, want, got, "%s: %q", name, c.Text)
 		}
 	}
@@ -35,12 +35,13 @@ func TestSplit(t *testing.T) {
 
 // Long runs do not take quadratic time, in which this test would not end.
 func TestSplitLongRuns(t *testing.T) {
-	for name, p := range preTokenizers {
+	for _, p := range table {
+		name := p.Names[0]
 		for _, unit := range []string{" ", "\n", "\r\n ", "a", "1", "'", "!", "\xff", "한", "\u3000", " é"} {
 			text := strings.Repeat(unit, 1<<17/len(unit))
 			for _, text := range []string{text, text + "ж", text + "!"} {
 				n := 0
-				p.split(text, func(word string) { n += len(word) })
+				p.Split(text, func(word string) { n += len(word) })
 				require.Equal(t, len(text), n, "%s: %q", name, unit)
 			}
 		}
@@ -52,9 +53,10 @@ func FuzzSplit(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for name, p := range preTokenizers {
+		for _, p := range table {
+			name := p.Names[0]
 			var joined strings.Builder
-			p.split(text, func(word string) {
+			p.Split(text, func(word string) {
 				require.NotEmpty(t, word, name)
 				joined.WriteString(word)
 			})

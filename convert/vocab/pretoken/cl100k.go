@@ -1,0 +1,73 @@
+package pretoken
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// llama3 is Llama 3's pre-tokenizer, qwen2 that of Qwen from 1.5 to 3, in which each digit is a word.
+var (
+	llama3 = PreTokenizer{
+		Names:       []string{"llama-bpe", "llama3", "llama-v3"},
+		Expressions: []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`},
+		Split:       words(func(text string) int { return cl100kWord(text, 3) }),
+		Whole:       true,
+		AddBOS:      true,
+	}
+	qwen2 = PreTokenizer{
+		Names:       []string{"qwen2", "deepseek-r1-qwen"},
+		Expressions: []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`},
+		Split:       words(func(text string) int { return cl100kWord(text, 1) }),
+	}
+)
+
+// cl100kWord returns the length of the first match of the expression that begins in cl100k_base, of OpenAI.
+// A word has so many digits at most.
+func cl100kWord(text string, digits int) int {
+	for _, c := range contractions {
+		if n := foldedPrefix(text, c); n > 0 {
+			return n
+		}
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	if unicode.IsNumber(first) {
+		n := 0
+		for range digits {
+			n += one(text[n:], unicode.IsNumber)
+		}
+		return n
+	}
+	lead := size
+	if unicode.IsLetter(first) || isNewline(first) {
+		lead = 0
+	}
+	if n := run(text[lead:], unicode.IsLetter); n > 0 {
+		return lead + n
+	}
+	body := strings.TrimPrefix(text, " ")
+	if n := run(body, isOther); n > 0 {
+		n += run(body[n:], isNewline)
+		return len(text) - len(body) + n
+	}
+	if last := strings.LastIndexAny(text[:run(text, unicode.IsSpace)], "\r\n"); last >= 0 {
+		return last + 1
+	}
+	return spaces(text)
+}
+
+var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
+
+// foldedPrefix returns the length of the prefix of text that is the given one, of
+// lower-case letters, but for case; 0 if there is none. The long s is an s.
+func foldedPrefix(text, prefix string) int {
+	n := 0
+	for _, want := range prefix {
+		r, size := utf8.DecodeRuneInString(text[n:])
+		if unicode.ToLower(unicode.ToUpper(r)) != want {
+			return 0
+		}
+		n += size
+	}
+	return n
+}
