@@ -35,6 +35,9 @@ type Options struct {
 	// Name replaces the general.name that is derived from the model card,
 	// config.json or the directory's name.
 	Name string
+	// Pre is the name of the pre-tokenizer of a byte-level vocabulary, instead of the
+	// one that cuts words as the checkpoint's does. See vocab.CheckPre.
+	Pre string
 }
 
 // Checkpoint is a Hugging Face directory as a gguf.Source.
@@ -165,12 +168,9 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.Load(from.tokenizer, config.VocabSize)
+	tokens, err := vocab.Load(from.tokenizer, vocab.Options{Size: config.VocabSize, Architecture: a.Name, Pre: opts.Pre})
 	if err != nil {
 		return nil, err
-	}
-	if a.Name != arch.Llama.Name { // only LlamaModel.set_vocab writes this key
-		tokens = slices.DeleteFunc(tokens, func(kv gguf.KV) bool { return kv.Key == "tokenizer.ggml.add_space_prefix" })
 	}
 	c.warnings = warnings
 	kvs := []gguf.KV{{Key: "general.architecture", Value: a.Name}, {Key: "general.type", Value: "model"}}

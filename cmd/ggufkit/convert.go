@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -42,7 +43,10 @@ func convertModel(c *cli.Context) (err error) {
 	if err := checkModelOutput(c, args[1], maxBytes > 0, []string{args[0], c.String("imatrix")}); err != nil {
 		return err
 	}
-	options := convert.Options{Name: c.String("name")}
+	options := convert.Options{Name: c.String("name"), Pre: c.String("pre")}
+	if err := vocab.CheckPre(options.Pre); err != nil {
+		return asUsage(c, err)
+	}
 	quantizeTo := recipe.Copy
 	if s := c.String("type"); s != "" {
 		fileType, err := recipe.ParseFileType(s)

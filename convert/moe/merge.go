@@ -155,7 +155,7 @@ func openModel(dir string) (_ *model, err error) {
 	if m.config.AttentionBias || m.config.MLPBias {
 		return nil, fmt.Errorf("%w: %s: a mixture has no place for biases (attention_bias, mlp_bias)", ErrRecipe, path)
 	}
-	pairs, err := vocab.Load(dir, m.config.VocabSize)
+	pairs, err := vocab.Load(dir, vocab.Options{Size: m.config.VocabSize, Architecture: m.class.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func loadByteLevel(t *testing.T, size int64, files map[string]any) (*gguf.Metada
 	for name, content := range files {
 		testmodel.WriteJSON(t, filepath.Join(dir, name), content)
 	}
-	kvs, err := vocab.Load(dir, size)
+	kvs, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func TestByteLevelRefused(t *testing.T) {
 		want   string
 	}{
 		"WordPiece":       {model("type", "WordPiece"), gguf.ErrUnsupported, `"WordPiece"`},
-		"SentencePiece's": {model("byte_fallback", true), gguf.ErrUnsupported, "tokenizer.model"},
+		"SentencePiece's": {model("byte_fallback", true), gguf.ErrUnsupported, "pre_tokenizer ByteLevel in a vocabulary of SentencePiece"},
 		"suffix":          {model("end_of_word_suffix", "</w>"), gguf.ErrUnsupported, "end_of_word_suffix"},
 		"whole words":     {model("ignore_merges", true), gguf.ErrUnsupported, "ignore_merges true"},
 		"ids twice":       {model("vocab", object{"a": 0, "b": 0}), gguf.ErrCorrupt, `"a" and "b" have both id 0`},
@@ -139,7 +139,7 @@ func FuzzTokenizerJSON(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), data, 0o644))
-		kvs, err := vocab.Load(dir, 4)
+		kvs, err := vocab.Load(dir, vocab.Options{Size: 4, Architecture: "llama"})
 		if err == nil {
 			require.Len(t, value[[]string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.tokens"), 4)
 		}

@@ -1,11 +1,9 @@
 package vocab
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
@@ -15,28 +13,11 @@ import (
 // special collects what gguf-py's SpecialVocab does: which tokens have a role,
 // and which of them a tokenizer adds to a text.
 type special struct {
-	size  int64 // of the vocabulary
-	roles []string
-	ids   ordered[uint32]
-	add   ordered[bool]
-}
-
-// ordered is a map that keeps the order of insertion.
-type ordered[V any] struct {
-	keys   []string
-	values map[string]V
-}
-
-func (o *ordered[V]) has(key string) bool { _, ok := o.values[key]; return ok }
-
-func (o *ordered[V]) set(key string, v V) {
-	if o.values == nil {
-		o.values = make(map[string]V)
-	}
-	if !o.has(key) {
-		o.keys = append(o.keys, key)
-	}
-	o.values[key] = v
+	limit  int64          // ids from here on are left out
+	config map[string]any // tokenizer_config.json, in which roles that are open are filled
+	roles  []string
+	ids    ordered[uint32]
+	add    ordered[bool]
 }
 
 // roles are those that transformers knows.
@@ -55,27 +36,13 @@ var (
 	}
 )
 
-// tokenizerJSON is tokenizer.json.
-type tokenizerJSON struct {
-	AddedTokens   []addedToken    `json:"added_tokens"`
-	PostProcessor *postProcessor  `json:"post_processor"`
-	Normalizer    *normalizer     `json:"normalizer"`
-	PreTokenizer  *preTokenizer   `json:"pre_tokenizer"`
-	Model         json.RawMessage `json:"model"`
-}
-
-// addedToken is a token that is found in text before the rest is cut up.
-type addedToken struct {
-	ID      int64  `json:"id"`
-	Content string `json:"content"`
-	Special bool   `json:"special"`
-}
-
 type postProcessor struct {
 	Type       string           `json:"type"`
-	Single     []templateItem   `json:"single"`
-	Pair       []templateItem   `json:"pair"`
-	Processors []*postProcessor `json:"processors"`
+	Single     []templateItem   `json:"single"`     // TemplateProcessing, as the next
+	Pair       []templateItem   `json:"pair"`       //
+	Cls        []any            `json:"cls"`        // RobertaProcessing, as the next: a token and its id
+	Sep        []any            `json:"sep"`        //
+	Processors []*postProcessor `json:"processors"` // Sequence
 }
 
 // templateItem is either a special token or one of the texts A and B.
@@ -90,74 +57,110 @@ type templateItem struct {
 
 type normalizer struct {
 	Type         string        `json:"type"`
-	Lowercase    *bool         `json:"lowercase"`
-	StripAccents *bool         `json:"strip_accents"`
-	Normalizers  []*normalizer `json:"normalizers"`
+	Lowercase    *bool         `json:"lowercase"`     // BertNormalizer, as the next
+	StripAccents *bool         `json:"strip_accents"` //
+	Prepend      string        `json:"prepend"`       // Prepend
+	Pattern      pattern       `json:"pattern"`       // Replace, as the next
+	Content      string        `json:"content"`       //
+	Normalizers  []*normalizer `json:"normalizers"`   // Sequence
 }
 
-// loadSpecial returns the pairs after the vocabulary. fast is nil if there is no
-// tokenizer.json.
-func loadSpecial(dir string, size int64, fast *tokenizerJSON, config tokenizerConfig) ([]gguf.KV, error) {
-	s := special{size: size, roles: slices.Clone(roles)}
-	if fast == nil {
-		fast = new(tokenizerJSON)
+// loadSpecial adds the pairs after the vocabulary. limit is the number of tokens
+// that ids of roles are checked against.
+func (f *files) loadSpecial(kvs *pairs, limit int64) error {
+	s, err := f.special(limit, roles)
+	if err != nil {
+		return err
 	}
-	s.readPostProcessor(fast.PostProcessor, config.value)
-	template, err := chatTemplate(dir, config)
+	s.write(kvs)
+	if err := f.chatTemplate(kvs); err != nil {
+		return err
+	}
+	var flags ordered[bool]
+	f.fast.Normalizer.read(&flags)
+	for _, name := range []string{"nfc", "lowercase", "strip_accents"} {
+		if flags.has(name) {
+			kvs.set("tokenizer.ggml.normalizer."+name, flags.values[name])
+		}
+	}
+	return nil
+}
+
+// loadLlamaSpecial adds what only checkpoints of Llama's class have (LlamaModel.set_vocab):
+// models that are known by nothing but the size of their vocabulary.
+func (f *files) loadLlamaSpecial(kvs *pairs, size int64) error {
+	const codeLlama, codeLlamaEOT, granite = 32016, 32010, 49152
+	switch size {
+	case codeLlama:
+		s, err := f.special(noLimit, []string{"prefix", "suffix", "middle", "eot"}) // of which GGUF has keys for the last
+		if err != nil {
+			return err
+		}
+		if err := s.setID("eot", codeLlamaEOT); err != nil {
+			return err
+		}
+		s.write(kvs)
+	case granite:
+		kvs.set(addKeys["bos"], false)
+	}
+	return nil
+}
+
+// noLimit is a limit that no id reaches.
+const noLimit = 1 << 32
+
+// special finds out which tokens have the given roles.
+func (f *files) special(limit int64, roles []string) (*special, error) {
+	config, err := f.readConfig()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.readTokenizerConfig(fast, config); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "tokenizer.json"), err)
+	s := &special{limit: limit, config: config, roles: slices.Clone(roles)}
+	if f.hasFast {
+		s.readPostProcessor(f.fast.PostProcessor)
 	}
-	if err := s.readConfig(filepath.Join(dir, "config.json")); err != nil {
-		return nil, err
+	if err := s.readTokenizerConfig(f.fast.AddedTokens); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path(fastFile), err)
 	}
+	return s, s.readModelConfig(f.path("config.json"))
+}
 
-	var kvs []gguf.KV
+// write adds the pairs of the roles.
+func (s *special) write(kvs *pairs) {
 	for _, role := range s.ids.keys {
 		if key, ok := idKeys[role]; ok {
-			kvs = append(kvs, gguf.KV{Key: key, Value: s.ids.values[role]})
+			kvs.set(key, s.ids.values[role])
 		}
 	}
 	for _, role := range s.add.keys {
 		if key, ok := addKeys[role]; ok {
-			kvs = append(kvs, gguf.KV{Key: key, Value: s.add.values[role]})
+			kvs.set(key, s.add.values[role])
 		}
 	}
-	kvs = append(kvs, template...)
-	var n ordered[bool]
-	fast.Normalizer.read(&n)
-	for _, name := range []string{"nfc", "lowercase", "strip_accents"} {
-		if n.has(name) {
-			kvs = append(kvs, gguf.KV{Key: "tokenizer.ggml.normalizer." + name, Value: n.values[name]})
-		}
-	}
-	if size == codeLlamaSize && !s.ids.has("eot") {
-		kvs = append(kvs, gguf.KV{Key: idKeys["eot"], Value: uint32(codeLlamaEOT)})
-	}
-	return kvs, nil
 }
 
-// Code Llama's tokens for infilling have no other mark than this vocabulary size.
-const (
-	codeLlamaSize = 32016
-	codeLlamaEOT  = 32010
-)
-
 // readPostProcessor finds out what the fast tokenizer adds to a text. Tokens it
-// uses in a role that config does not fill are put there.
-func (s *special) readPostProcessor(p *postProcessor, config map[string]any) {
+// uses in a role that tokenizer_config.json does not fill are put there; without that file they
+// are noted for what follows in the post-processor.
+func (s *special) readPostProcessor(p *postProcessor) {
+	absent := len(s.config) == 0
+	given := func(role string) any { return s.config[role+"_token"] }
+	fill := func(role string, token any) {
+		if !absent {
+			s.config[role+"_token"] = token
+		}
+	}
+	// An absent cls or sep token can stand in for bos or eos.
+	if isEmpty(given("bos")) && !isEmpty(given("cls")) {
+		fill("bos", given("cls"))
+	}
+	if isEmpty(given("eos")) && !isEmpty(given("sep")) {
+		fill("eos", given("sep"))
+	}
 	if p == nil {
 		return
 	}
-	// An absent cls or sep token can stand in for bos or eos.
-	if isEmpty(config["bos_token"]) && !isEmpty(config["cls_token"]) {
-		config["bos_token"] = config["cls_token"]
-	}
-	if isEmpty(config["eos_token"]) && !isEmpty(config["sep_token"]) {
-		config["eos_token"] = config["sep_token"]
-	}
+	r := affixes{special: s, bos: given("bos"), cls: given("cls"), eos: given("eos"), sep: given("sep"), absent: absent, fill: fill}
 	processors := p.Processors
 	if processors == nil {
 		processors = []*postProcessor{p}
@@ -171,44 +174,81 @@ func (s *special) readPostProcessor(p *postProcessor, config map[string]any) {
 					s.add.set(role, false)
 				}
 			}
+		case p.Type == "RobertaProcessing":
+			r.readRoberta(p)
 		case p.Type == "TemplateProcessing":
-			s.readTemplate(p, config)
+			r.readTemplate(p)
 		}
 	}
 }
 
+// affixes is what is known of the tokens around a text while the post-processors are read.
+type affixes struct {
+	*special
+	bos, cls, eos, sep any                          // of tokenizer_config.json; objects are not compared
+	absent             bool                         // there is no tokenizer_config.json, or nothing in it
+	fill               func(role string, token any) // puts a token there
+}
+
 func isEmpty(v any) bool { return v == nil || v == "" }
+
+// readRoberta reads a RobertaProcessing: <s> A </s></s> B </s>.
+func (r *affixes) readRoberta(p *postProcessor) {
+	for _, role := range []string{"bos", "eos", "sep"} {
+		r.add.set(role, true)
+	}
+	first := func(pair []any, fallback any) any {
+		if len(pair) == 0 {
+			return fallback
+		}
+		return pair[0]
+	}
+	if isEmpty(r.cls) && !r.absent {
+		r.cls = first(p.Cls, r.bos)
+		r.fill("cls", r.cls)
+	}
+	if isEmpty(r.sep) && !r.absent {
+		r.sep = first(p.Sep, r.eos)
+		r.fill("sep", r.sep)
+	}
+}
 
 // readTemplate reads a TemplateProcessing: single is a text with tokens around
 // it, pair is two of them.
-func (s *special) readTemplate(p *postProcessor, config map[string]any) {
+func (r *affixes) readTemplate(p *postProcessor) {
 	first, last := "", ""
 	if len(p.Single) > 1 {
 		first, last = p.Single[0].SpecialToken.ID, p.Single[len(p.Single)-1].SpecialToken.ID
 	}
 	if first != "" {
-		if first != config["bos_token"] && first != config["cls_token"] {
-			for _, key := range []string{"bos_token", "cls_token"} {
-				if isEmpty(config[key]) {
-					config[key] = first
-				}
+		if r.absent {
+			r.bos = first
+		} else if first != r.bos && first != r.cls {
+			if isEmpty(r.bos) {
+				r.bos = first
+				r.fill("bos", first)
+			}
+			if isEmpty(r.cls) {
+				r.cls = first
+				r.fill("cls", first)
 			}
 		}
-		s.add.set("bos", first == config["bos_token"] || first == config["cls_token"])
+		r.add.set("bos", first == r.bos || first == r.cls)
 	}
 	if last != "" {
-		if last != config["eos_token"] {
+		if last != r.eos && !r.absent {
 			// The token that ends texts is the end; what was said to be it ends turns.
 			for _, role := range []string{"eot", "eom"} {
-				if !slices.Contains(s.roles, role) {
-					s.roles = append(s.roles, role)
-					config[role+"_token"] = config["eos_token"]
+				if !slices.Contains(r.roles, role) {
+					r.roles = append(r.roles, role)
+					r.fill(role, r.eos)
 					break
 				}
 			}
-			config["eos_token"] = last
+			r.fill("eos", last)
 		}
-		s.add.set("eos", true)
+		r.eos = last
+		r.add.set("eos", true)
 	}
 
 	pair := p.Pair
@@ -224,40 +264,41 @@ func (s *special) readTemplate(p *postProcessor, config map[string]any) {
 	between := pair[1 : len(pair)-1]
 	separates := func(item templateItem) bool {
 		id := item.SpecialToken.ID
-		return id != "" && (id == config["sep_token"] || id == config["eos_token"])
+		return id != "" && (id == r.sep || id == r.eos)
 	}
 	add := separates(between[0]) && last == "" || len(between) == 2 && separates(between[1])
-	s.add.set("sep", add)
-	if add && isEmpty(config["sep_token"]) {
-		config["sep_token"] = config["eos_token"]
+	r.add.set("sep", add)
+	if add && isEmpty(r.sep) {
+		r.fill("sep", r.eos)
 	}
 }
 
 // readTokenizerConfig takes the flags and the tokens by role from
-// tokenizer_config.json; only added tokens have ids there.
-func (s *special) readTokenizerConfig(fast *tokenizerJSON, config tokenizerConfig) error {
+// tokenizer_config.json; only added tokens of tokenizer.json have ids there.
+func (s *special) readTokenizerConfig(added []addedToken) error {
+	ids := make(map[string]int64, len(added))
+	for _, t := range slices.Backward(added) { // the first of several
+		ids[t.Content] = t.ID
+	}
 	for _, role := range s.roles {
-		if add, ok := config.value["add_"+role+"_token"].(bool); ok && !s.add.has(role) {
+		if add, ok := s.config["add_"+role+"_token"].(bool); ok && !s.add.has(role) {
 			s.add.set(role, add)
 		}
-		text, ok := config.token(role)
+		text, ok := tokenText(s.config[role+"_token"])
 		if !ok {
 			continue
 		}
-		for _, t := range fast.AddedTokens {
-			if t.Content == text {
-				if err := s.setID(role, int64(t.ID)); err != nil {
-					return err
-				}
-				break
+		if id, ok := ids[text]; ok {
+			if err := s.setID(role, id); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// readConfig takes ids that are still open from config.json.
-func (s *special) readConfig(path string) error {
+// readModelConfig takes ids that are still open from config.json.
+func (s *special) readModelConfig(path string) error {
 	var config map[string]any
 	if err := sidecar.ReadJSON(path, &config); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -265,9 +306,15 @@ func (s *special) readConfig(path string) error {
 		}
 		return err
 	}
+	text, _ := config["text_config"].(map[string]any)
 	for _, role := range s.roles {
+		key := role + "_token_id"
+		value := config[key]
+		if value == nil {
+			value = text[key]
+		}
 		// Lists of several ids, as eos_token_id may be, have no place in GGUF.
-		if id, ok := config[role+"_token_id"].(int64); ok {
+		if id, ok := value.(int64); ok {
 			if err := s.setID(role, id); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
@@ -282,27 +329,10 @@ func (s *special) setID(role string, id int64) error {
 	if id < 0 {
 		return fmt.Errorf("%w: token %s has id %d", gguf.ErrCorrupt, role, id)
 	}
-	if id < int64(s.size) && !s.ids.has(role) {
+	if id < s.limit && !s.ids.has(role) {
 		s.ids.set(role, uint32(id))
 	}
 	return nil
-}
-
-// unknown returns the type of a normalizer, or of one in it, that a tokenizer would
-// have to know of and does not; "" if there is none.
-func (n *normalizer) unknown() string {
-	switch {
-	case n == nil || n.Type == "NFC":
-		return ""
-	case n.Type != "Sequence":
-		return n.Type
-	}
-	for _, part := range n.Normalizers {
-		if name := part.unknown(); name != "" {
-			return name
-		}
-	}
-	return ""
 }
 
 // read notes what a normalizer does as far as GGUF has keys for it.

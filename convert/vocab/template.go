@@ -6,8 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -16,18 +16,18 @@ import (
 // namedTemplate is one of several chat templates of a model.
 type namedTemplate struct{ name, text string }
 
-// chatTemplate returns the pairs of the chat templates, none without a
+// chatTemplate adds the pairs of the chat templates, none without a
 // tokenizer_config.json. What that file has goes before chat_template.jinja,
 // which goes before chat_template.json.
-func chatTemplate(dir string, config tokenizerConfig) ([]gguf.KV, error) {
-	if len(config.value) == 0 {
-		return nil, nil
+func (f *files) chatTemplate(kvs *pairs) error {
+	config, err := f.readConfig()
+	if err != nil || len(config) == 0 {
+		return err
 	}
-	value, ok := config.value["chat_template"]
+	value, ok := config["chat_template"]
 	if !ok {
-		var err error
-		if value, err = templateFiles(dir); err != nil {
-			return nil, err
+		if value, err = templateFiles(f.dir); err != nil {
+			return err
 		}
 	}
 	var templates []namedTemplate
@@ -38,43 +38,49 @@ func chatTemplate(dir string, config tokenizerConfig) ([]gguf.KV, error) {
 		templates = v
 	case []any:
 		for _, item := range v {
-			object, _ := item.(map[string]any)
-			name, _ := object["name"].(string)
-			text, ok := object["template"].(string)
+			object, ok := item.(map[string]any)
 			if !ok {
-				return nil, fmt.Errorf("%w: %s: chat_template has an entry without template", gguf.ErrCorrupt, config.path)
+				return fmt.Errorf("%w: %s: chat_template has an entry that is not an object", gguf.ErrCorrupt, f.path(configFile))
 			}
-			templates = append(templates, namedTemplate{name, text})
+			name, _ := object["name"].(string)
+			if text, ok := object["template"].(string); ok {
+				templates = append(templates, namedTemplate{name, text})
+			}
 		}
 	}
-	return templatePairs(templates), nil
+	writeTemplates(kvs, templates)
+	return nil
 }
 
-// templatePairs gives the template called default the plain key and every other
+// writeTemplates gives the template called default the plain key and every other
 // one a key with its name. Empty templates are left out.
-func templatePairs(templates []namedTemplate) []gguf.KV {
+func writeTemplates(kvs *pairs, templates []namedTemplate) {
 	const key = "tokenizer.chat_template"
-	var kvs []gguf.KV
-	var names []string
+	names := []string{}
+	known := make(map[string]bool)
 	var standard string
 	for _, t := range templates {
-		switch name := plainName(t.name); {
+		name := plainName(t.name)
+		switch {
 		case name == "default":
 			standard = t.text
-		case name != "" && !slices.Contains(names, name):
+			continue
+		case name == "":
+			continue
+		case !known[name]:
+			known[name] = true
 			names = append(names, name)
-			if t.text != "" {
-				kvs = append(kvs, gguf.KV{Key: key + "." + name, Value: t.text})
-			}
+		}
+		if t.text != "" {
+			kvs.set(key+"."+name, t.text)
 		}
 	}
-	if names != nil {
-		kvs = append(kvs, gguf.KV{Key: "tokenizer.chat_templates", Value: names})
+	if len(names) > 0 {
+		kvs.set("tokenizer.chat_templates", names)
 	}
 	if standard != "" {
-		kvs = append(kvs, gguf.KV{Key: key, Value: standard})
+		kvs.set(key, standard)
 	}
-	return kvs
 }
 
 // plainName replaces all but ASCII letters and digits.
@@ -90,9 +96,9 @@ func plainName(name string) string {
 // templateFiles reads the templates that newer checkpoints keep in files of
 // their own.
 func templateFiles(dir string) (any, error) {
-	data, err := sidecar.Read(filepath.Join(dir, "chat_template.jinja"))
+	text, err := readText(filepath.Join(dir, "chat_template.jinja"))
 	if err == nil {
-		return withAdditional(filepath.Join(dir, "additional_chat_templates"), string(data))
+		return withAdditional(filepath.Join(dir, "additional_chat_templates"), text)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -119,11 +125,20 @@ func withAdditional(dir, standard string) (any, error) {
 		if !ok {
 			continue
 		}
-		data, err := sidecar.Read(filepath.Join(dir, e.Name()))
+		text, err := readText(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return nil, err
 		}
-		templates = append(templates, namedTemplate{name, string(data)})
+		templates = append(templates, namedTemplate{name, text})
 	}
 	return templates, nil
+}
+
+// readText reads a file as Python does: every line ends with \n.
+func readText(path string) (string, error) {
+	data, err := sidecar.Read(path)
+	if err == nil && !utf8.Valid(data) {
+		err = fmt.Errorf("%w: %s is not UTF-8", gguf.ErrCorrupt, path)
+	}
+	return strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data)), err
 }

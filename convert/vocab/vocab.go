@@ -1,13 +1,10 @@
 package vocab
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,71 +18,100 @@ const (
 	scoreAdded  = -1000
 )
 
-// Load returns the tokenizer.* pairs for the checkpoint in dir, in order. size
-// is vocab_size of config.json, the number of embeddings: the vocabulary is
-// filled up with unused tokens to that size. Tokens beyond it are left out of
-// SentencePiece vocabularies and an error in others.
+// Options says what a vocabulary is for.
+type Options struct {
+	// Size is vocab_size of config.json, the number of embeddings: the vocabulary
+	// is filled up with unused tokens to that size. Tokens beyond it are left out of
+	// the vocabulary of a tokenizer.model and an error in others.
+	Size int64
+	// Architecture is general.architecture: llama has some keys of its own.
+	Architecture string
+	// Pre is the value of tokenizer.ggml.pre for a byte-level vocabulary, instead of
+	// what its pre_tokenizer is recognized as. See CheckPre.
+	Pre string
+}
+
+// Load returns the tokenizer.* pairs for the checkpoint in dir, in order.
 //
 // The error wraps gguf.ErrCorrupt if a file contradicts itself and
 // gguf.ErrUnsupported if the vocabulary is of another kind.
-func Load(dir string, size int64) ([]gguf.KV, error) {
-	if size < 1 || size > maxPieces {
-		return nil, fmt.Errorf("%w: %s: a vocabulary of %d tokens", gguf.ErrCorrupt, dir, size)
+func Load(dir string, opts Options) ([]gguf.KV, error) {
+	if opts.Size < 1 || opts.Size > maxPieces {
+		return nil, fmt.Errorf("%w: %s: a vocabulary of %d tokens", gguf.ErrCorrupt, dir, opts.Size)
 	}
-	config, err := loadTokenizerConfig(dir)
+	if err := CheckPre(opts.Pre); err != nil {
+		return nil, err
+	}
+	f, err := openFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	fast, err := loadTokenizerJSON(dir)
+	var kvs pairs
+	if f.addPrefixSpace != nil && opts.Architecture == "llama" {
+		kvs.set(spacePrefixKey, *f.addPrefixSpace)
+	}
+	kind, err := f.loadVocabulary(&kvs, opts)
 	if err != nil {
 		return nil, err
 	}
-	var kvs []gguf.KV
-	if v, ok := config.value["add_prefix_space"].(bool); ok {
-		kvs = append(kvs, gguf.KV{Key: "tokenizer.ggml.add_space_prefix", Value: v})
+	limit := opts.Size
+	if kind == byteLevel {
+		limit = noLimit // as gguf-py does
 	}
-	tokens, err := loadVocabulary(dir, int(size), fast, config)
-	if err != nil {
+	if err := f.loadSpecial(&kvs, limit); err != nil {
 		return nil, err
 	}
-	special, err := loadSpecial(dir, size, fast, config)
-	if err != nil {
-		return nil, err
-	}
-	return slices.Concat(kvs, tokens, special), nil
-}
-
-// loadTokenizerJSON returns nil if there is no tokenizer.json.
-func loadTokenizerJSON(dir string) (*tokenizerJSON, error) {
-	fast := new(tokenizerJSON)
-	err := sidecar.ReadJSON(filepath.Join(dir, "tokenizer.json"), fast)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return fast, err
-}
-
-// loadVocabulary returns the pairs from tokenizer.ggml.model on that are the
-// vocabulary. A SentencePiece model goes before tokenizer.json.
-func loadVocabulary(dir string, size int, fast *tokenizerJSON, config tokenizerConfig) ([]gguf.KV, error) {
-	t, err := loadTokens(dir, size, config)
-	switch {
-	case err == nil:
-		return []gguf.KV{
-			{Key: "tokenizer.ggml.model", Value: "llama"},
-			{Key: "tokenizer.ggml.pre", Value: "default"},
-			{Key: "tokenizer.ggml.tokens", Value: t.texts},
-			{Key: "tokenizer.ggml.scores", Value: t.scores},
-			{Key: "tokenizer.ggml.token_type", Value: t.types},
-		}, nil
-	case fast == nil || !errors.Is(err, errNoPieces):
-		return nil, err
-	}
-	kvs, err := loadByteLevel(fast, size, config)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "tokenizer.json"), err)
+	if opts.Architecture == "llama" {
+		if err := f.loadLlamaSpecial(&kvs, opts.Size); err != nil {
+			return nil, err
+		}
 	}
 	return kvs, nil
+}
+
+const spacePrefixKey = "tokenizer.ggml.add_space_prefix"
+
+// pairs are metadata in the order of gguf-py's dictionaries: a pair that is set again keeps its place.
+type pairs []gguf.KV
+
+func (p *pairs) set(key string, value any) {
+	for i := range *p {
+		if (*p)[i].Key == key {
+			(*p)[i].Value = value
+			return
+		}
+	}
+	*p = append(*p, gguf.KV{Key: key, Value: value})
+}
+
+// kind is a kind of vocabularies.
+type kind int
+
+const (
+	sentencePiece kind = iota
+	byteLevel
+)
+
+// loadVocabulary adds the pairs from tokenizer.ggml.model on that are the
+// vocabulary. A SentencePiece model goes before tokenizer.json.
+func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
+	pieces, err := loadPieces(f.dir)
+	switch {
+	case err == nil:
+		t, err := f.pieceTokens(pieces, int(opts.Size))
+		if err != nil {
+			return 0, err
+		}
+		t.writeSentencePiece(kvs)
+		return sentencePiece, nil
+	case !f.hasFast || !errors.Is(err, errNoPieces):
+		return 0, err
+	}
+	k, err := f.loadFast(kvs, opts)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", f.path(fastFile), err)
+	}
+	return k, nil
 }
 
 // tokens is the vocabulary by id.
@@ -117,12 +143,17 @@ func (t *tokens) add(a addedToken, score float32) {
 	}
 }
 
-// loadTokens merges the SentencePiece model with the tokens added later.
-func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
-	pieces, err := loadPieces(dir)
-	if err != nil {
-		return nil, err
-	}
+func (t *tokens) writeSentencePiece(kvs *pairs) {
+	kvs.set("tokenizer.ggml.model", "llama")
+	kvs.set("tokenizer.ggml.pre", "default")
+	kvs.set("tokenizer.ggml.tokens", t.texts)
+	kvs.set("tokenizer.ggml.scores", t.scores)
+	kvs.set("tokenizer.ggml.token_type", t.types)
+}
+
+// pieceTokens merges the SentencePiece model with the tokens added later
+// (TextModel._create_vocab_sentencepiece in llama.cpp's conversion/base.py).
+func (f *files) pieceTokens(pieces []Piece, size int) (*tokens, error) {
 	t := newTokens(size)
 	for id, p := range pieces[:min(size, len(pieces))] {
 		if p.Type == gguf.TokenUserDefined { // only added tokens are, to convert_hf_to_gguf.py
@@ -130,27 +161,20 @@ func loadTokens(dir string, size int, config tokenizerConfig) (*tokens, error) {
 		}
 		t.set(id, p.Text, p.Score, p.Type)
 	}
-
-	path := filepath.Join(dir, "added_tokens.json")
-	err = eachMember(path, "", func(text string, raw json.RawMessage) error {
-		var id int
-		if err := json.Unmarshal(raw, &id); err != nil || id < 0 {
-			return fmt.Errorf("token %q has id %s", text, raw)
-		}
-		if id < size {
-			t.set(id, text, scoreAdded, gguf.TokenUserDefined)
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-
-	added, err := config.addedTokens()
+	named, err := f.addedTokensJSON()
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range added {
+	for _, a := range named {
+		if a.ID < int64(size) {
+			t.set(int(a.ID), a.Content, scoreAdded, gguf.TokenUserDefined)
+		}
+	}
+	decoder, err := f.addedTokensDecoder()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range decoder {
 		if a.ID < int64(size) {
 			t.add(a, scoreAdded)
 		}
@@ -187,111 +211,4 @@ func looksSpecial(text string) bool {
 	}
 	between := func(start, end string) bool { return strings.HasPrefix(text, start) && strings.HasSuffix(text, end) }
 	return between("<|", "|>") || between("<｜", "｜>") || between("<unused", ">")
-}
-
-// tokenizerConfig is tokenizer_config.json, empty if there is none.
-type tokenizerConfig struct {
-	path  string
-	value map[string]any
-}
-
-func loadTokenizerConfig(dir string) (tokenizerConfig, error) {
-	c := tokenizerConfig{path: filepath.Join(dir, "tokenizer_config.json")}
-	err := sidecar.ReadJSON(c.path, &c.value)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if c.value == nil {
-		c.value = make(map[string]any) // readPostProcessor fills gaps in it
-	}
-	return c, err
-}
-
-// token returns the token that has a role, such as "bos", if there is one.
-func (c tokenizerConfig) token(role string) (text string, ok bool) {
-	text, ok = c.value[role+"_token"].(string)
-	if object, isObject := c.value[role+"_token"].(map[string]any); isObject {
-		text, ok = object["content"].(string)
-	}
-	return text, ok
-}
-
-// unnumbered is the ID of a token that is only named.
-const unnumbered = -1
-
-// namedTokens returns the tokens that have roles.
-func (c tokenizerConfig) namedTokens() []addedToken {
-	var list []addedToken
-	for _, role := range roles {
-		if text, ok := c.token(role); ok {
-			list = append(list, addedToken{ID: unnumbered, Content: text, Special: true})
-		}
-	}
-	return list
-}
-
-// addedTokens returns added_tokens_decoder, in the file's order.
-func (c tokenizerConfig) addedTokens() ([]addedToken, error) {
-	var list []addedToken
-	err := eachMember(c.path, "added_tokens_decoder", func(key string, raw json.RawMessage) error {
-		var added struct {
-			Content *string `json:"content"`
-			Special bool    `json:"special"`
-		}
-		id, err := strconv.Atoi(key)
-		if err != nil || id < 0 {
-			return fmt.Errorf("added_tokens_decoder: id %q", key)
-		}
-		if err := json.Unmarshal(raw, &added); err != nil || added.Content == nil {
-			return fmt.Errorf("added_tokens_decoder: token %d is %s", id, raw)
-		}
-		list = append(list, addedToken{int64(id), *added.Content, added.Special})
-		return nil
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return list, err
-}
-
-// eachMember calls visit for the members of a file's JSON object, or of the
-// object that is its member of the given name, in the file's order: of two
-// tokens with one id the later wins. There are no calls if that member is
-// absent.
-func eachMember(path, member string, visit func(key string, value json.RawMessage) error) error {
-	data, err := sidecar.Read(path)
-	if err != nil {
-		return err
-	}
-	corrupt := func(err error) error { return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err) }
-	if member != "" {
-		var object map[string]json.RawMessage
-		if err := json.Unmarshal(data, &object); err != nil {
-			return corrupt(err)
-		}
-		if data = object[member]; data == nil {
-			return nil
-		}
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
-		return corrupt(errors.New("not a JSON object where one is needed"))
-	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return corrupt(err)
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return corrupt(err)
-		}
-		if err := visit(key.(string), value); err != nil {
-			return corrupt(err)
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return corrupt(err)
-	}
-	return nil
 }

@@ -27,7 +27,7 @@ func load(t *testing.T, size int64, files map[string]any) (*gguf.Metadata, error
 			testmodel.WriteJSON(t, filepath.Join(dir, name), content)
 		}
 	}
-	kvs, err := vocab.Load(dir, size)
+	kvs, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func TestRefused(t *testing.T) {
 		"tiktoken":       {map[string]any{"tokenizer.model": "IQ== 0\nIg== 1\n"}, "not a SentencePiece model"},
 		"no unknown":     {map[string]any{"tokenizer.model": ""}, "no piece of type unknown"},
 		"negative id":    {map[string]any{"added_tokens.json": `{"a": -1}`}, `"a"`},
-		"id in words":    {map[string]any{"added_tokens.json": `{"a": "one"}`}, `"a"`},
+		"id in words":    {map[string]any{"added_tokens.json": `{"a": "one"}`}, "/a"},
 		"list":           {map[string]any{"added_tokens.json": `["a"]`}, "added_tokens.json"},
 		"broken":         {map[string]any{"tokenizer_config.json": `{`}, "tokenizer_config.json"},
 		"decoder id":     {map[string]any{"tokenizer_config.json": `{"added_tokens_decoder": {"x": {"content": "a"}}}`}, `"x"`},
@@ -145,7 +145,7 @@ func TestRefused(t *testing.T) {
 		"decoder null":   {map[string]any{"tokenizer_config.json": `{"added_tokens_decoder": null}`}, "tokenizer_config.json"},
 		"tokenizer.json": {map[string]any{"tokenizer.json": `[]`}, "tokenizer.json"},
 		"special id":     {map[string]any{"config.json": object{"bos_token_id": -5}}, "bos"},
-		"template":       {map[string]any{"tokenizer_config.json": object{"chat_template": []object{{"name": "a"}}}}, "chat_template"},
+		"template":       {map[string]any{"tokenizer_config.json": object{"chat_template": []string{"a"}}}, "chat_template"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, 280, tt.files)
@@ -159,7 +159,7 @@ func TestRefused(t *testing.T) {
 
 func TestNoSentencePiece(t *testing.T) {
 	dir := t.TempDir()
-	_, err := vocab.Load(dir, 10)
+	_, err := vocab.Load(dir, vocab.Options{Size: 10, Architecture: "llama"})
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 

@@ -1,0 +1,118 @@
+package vocab
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// bytePairs is tokenizer.json's model of type BPE.
+type bytePairs struct {
+	Vocab        map[string]int64 `json:"vocab"`
+	Merges       mergeList        `json:"merges"`
+	UnkToken     string           `json:"unk_token"`
+	ByteFallback bool             `json:"byte_fallback"`
+	IgnoreMerges *bool            `json:"ignore_merges"`
+	Prefix       string           `json:"continuing_subword_prefix"`
+	Suffix       string           `json:"end_of_word_suffix"`
+}
+
+// mergeList holds merges as GGUF does: two tokens with a space between them.
+type mergeList []string
+
+// UnmarshalJSONFrom reads a list of such texts, or of lists of two tokens.
+func (m *mergeList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '[' {
+		return errors.New("not a list, which is needed here")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != ']' {
+		if dec.PeekKind() == '"' {
+			text, err := dec.ReadToken()
+			if err != nil {
+				return err
+			}
+			*m = append(*m, text.String())
+			continue
+		}
+		var pair []string
+		if err := json.UnmarshalDecode(dec, &pair); err != nil {
+			return err
+		}
+		if len(pair) != 2 {
+			return fmt.Errorf("merge %d is of %d tokens", len(*m), len(pair))
+		}
+		// A space is spelled Ġ, as everywhere in byte-level vocabularies.
+		*m = append(*m, strings.ReplaceAll(pair[0], " ", "Ġ")+" "+strings.ReplaceAll(pair[1], " ", "Ġ"))
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{gguf.ErrUnsupported}, args...)...)
+}
+
+// loadFast adds the pairs from tokenizer.ggml.model on for a vocabulary that tokenizer.json alone
+// describes.
+func (f *files) loadFast(kvs *pairs, opts Options) (kind, error) {
+	var class struct {
+		Type string `json:"type"`
+	}
+	var model bytePairs
+	err := pyjson.Unmarshal(f.fast.Model, &class)
+	if err == nil && class.Type == "BPE" {
+		err = pyjson.Unmarshal(f.fast.Model, &model)
+	}
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: model: %w", gguf.ErrCorrupt, err)
+	case class.Type != "BPE":
+		return 0, unsupported("a vocabulary of type %.80q", class.Type)
+	case model.Prefix != "" || model.Suffix != "":
+		return 0, unsupported("tokens with a continuing_subword_prefix or an end_of_word_suffix")
+	case model.ByteFallback && opts.Pre != "":
+		return 0, unsupported("a vocabulary of SentencePiece has no pre-tokenizer that could be %q", opts.Pre)
+	case model.ByteFallback:
+		return sentencePiece, f.loadFastPieces(kvs, &model, int(opts.Size))
+	}
+	return byteLevel, f.loadByteLevel(kvs, &model, opts)
+}
+
+// tokens returns the tokens of the model, with score 0.
+func (m *bytePairs) tokens(size int) (*tokens, error) {
+	t := newTokens(size)
+	for text, id := range m.Vocab {
+		if id < 0 || id >= int64(size) {
+			return nil, fmt.Errorf("%w: token %.80q has id %d, there are %d embeddings", gguf.ErrCorrupt, text, id, size)
+		}
+		if other := t.texts[id]; t.types[id] != int32(gguf.TokenUnused) {
+			return nil, fmt.Errorf("%w: tokens %.80q and %.80q have both id %d", gguf.ErrCorrupt, min(text, other), max(text, other), id)
+		}
+		t.set(int(id), text, 0, gguf.TokenNormal)
+	}
+	return t, nil
+}
+
+// addAll sets the tokens that were added to the model's.
+func (f *files) addAll(t *tokens, model *bytePairs, score float32) error {
+	added, err := f.addedTokens(model.Vocab)
+	if err != nil {
+		return err
+	}
+	for _, a := range added {
+		if a.ID >= int64(len(t.texts)) {
+			return fmt.Errorf("%w: token %.80q has id %d, there are %d embeddings", gguf.ErrCorrupt, a.Content, a.ID, len(t.texts))
+		}
+		t.add(a, score)
+	}
+	return nil
+}
