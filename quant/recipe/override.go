@@ -2,7 +2,6 @@ package recipe
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -15,25 +14,20 @@ import (
 // Override gives the tensors whose names match a pattern a type of their own.
 type Override struct {
 	text    string // as it was written
-	pattern *regexp.Regexp
+	pattern *pattern
 	typ     gguf.Type
 }
 
 // ParseOverride reads PATTERN=TYPE, such as blk\.[0-3]\.attn_v=q8_0, as
 // llama-quantize's --tensor-type does: the pattern is a regular expression of
-// C++ (ECMAScript) that may match anywhere in the name, after its letters were
-// made lower case. What Go's regular expressions lack or read differently is
-// refused: look-ahead, back-references and rare escapes.
+// C++ (std::regex, ECMAScript) that may match anywhere in the name, after its
+// letters were made lower case. It ends at the first =, so there is no (?= .
 func ParseOverride(s string) (Override, error) {
-	pattern, typeName, ok := strings.Cut(s, "=")
-	if !ok || pattern == "" || typeName == "" {
+	text, typeName, ok := strings.Cut(s, "=")
+	if !ok || text == "" || typeName == "" {
 		return Override{}, fmt.Errorf("%q is not of the form PATTERN=TYPE", s)
 	}
-	lower := strings.ToLower(pattern)
-	if err := checkPattern(lower); err != nil {
-		return Override{}, fmt.Errorf("%q: %w", s, err)
-	}
-	re, err := regexp.Compile(lower)
+	pattern, err := compilePattern(lowerASCII(text))
 	if err != nil {
 		return Override{}, fmt.Errorf("%q: %w", s, err)
 	}
@@ -41,7 +35,18 @@ func ParseOverride(s string) (Override, error) {
 	if err != nil {
 		return Override{}, fmt.Errorf("%q: %w", s, err)
 	}
-	return Override{s, re, typ}, nil
+	return Override{s, pattern, typ}, nil
+}
+
+// lowerASCII leaves bytes that are not ASCII as they are.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // ReadOverrides reads overrides separated by white space, the format of
@@ -64,70 +69,17 @@ func ReadOverrides(r io.Reader) ([]Override, error) {
 // matches no other name. The error says that no override can.
 func OverrideOf(t gguf.TensorInfo) (Override, error) {
 	o, err := ParseOverride("^" + regexp.QuoteMeta(t.Name) + "$=" + strings.ToLower(t.Type.String()))
-	if err == nil && (!o.pattern.MatchString(t.Name) || strings.ContainsFunc(t.Name, unicode.IsSpace)) {
-		err = fmt.Errorf("no override can name tensor %q", t.Name)
+	if err != nil {
+		return o, err
 	}
-	return o, err
+	if found, err := o.pattern.match(t.Name); err != nil || !found || strings.ContainsFunc(t.Name, unicode.IsSpace) {
+		return o, fmt.Errorf("no override can name tensor %q", t.Name)
+	}
+	return o, nil
 }
 
 // String returns the override as it was written.
 func (o Override) String() string { return o.text }
-
-// sameEscapes are the letters and digits that mean the same after a backslash
-// in ECMAScript and in Go. All punctuation may be escaped in both.
-const sameEscapes = "dswbfnrtv"
-
-// checkPattern returns what in a pattern would not mean the same in Go.
-func checkPattern(pattern string) error {
-	inClass := false
-	for i := 0; i < len(pattern); i++ {
-		rest := pattern[i+1:]
-		switch c := pattern[i]; {
-		case c == '\\':
-			if rest == "" {
-				return errors.New("the pattern ends in a backslash")
-			}
-			next := rest[0]
-			switch {
-			case '1' <= next && next <= '9':
-				return fmt.Errorf(`the back-reference \%c is not supported`, next)
-			case isAlphanumeric(next) && (!strings.Contains(sameEscapes, rest[:1]) || inClass && next == 'b'):
-				return fmt.Errorf(`the escape \%c is not supported`, next)
-			}
-			i++
-		case inClass:
-			if c == '[' && strings.HasPrefix(rest, ".") {
-				return errors.New("the class [. is not supported")
-			}
-			if c == '[' && strings.HasPrefix(rest, ":") {
-				end := strings.Index(rest, ":]")
-				if end < 0 {
-					return errors.New("the class [: is not closed")
-				}
-				i += end + len(":]")
-			}
-			inClass = c != ']'
-		case c == '[':
-			inClass = true
-			if strings.HasPrefix(strings.TrimPrefix(rest, "^"), "]") {
-				return errors.New("an empty class [] is not supported")
-			}
-			if strings.HasPrefix(rest, "^") {
-				i++
-			}
-		case c == '(' && (rest == "?" || strings.HasPrefix(rest, "?!")):
-			// The = of (?= has ended the pattern.
-			return errors.New("look-ahead is not supported")
-		case c == '(' && strings.HasPrefix(rest, "?") && !strings.HasPrefix(rest, "?:"):
-			return errors.New("a group starts with (?, of which only (?: is supported")
-		}
-	}
-	return nil
-}
-
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
 
 // Lint returns what in the options does not do what it seems to, one sentence
 // each: overrides that match no tensor or are ignored, and types for matrices
@@ -168,7 +120,7 @@ func Lint(tensors []gguf.TensorInfo, ft FileType, opts Options) []string {
 		}
 		matches, last, why := 0, "", ""
 		for _, t := range tensors {
-			if !o.pattern.MatchString(t.Name) {
+			if found, _ := o.pattern.match(t.Name); !found { // Plan reports errors
 				continue
 			}
 			matches++
@@ -179,7 +131,7 @@ func Lint(tensors []gguf.TensorInfo, ft FileType, opts Options) []string {
 			case outright:
 				reason = "has a type by another option"
 			default:
-				if first := opts.override(t.Name); first != &opts.Overrides[i] {
+				if first, _ := opts.override(t.Name); first != &opts.Overrides[i] {
 					reason = fmt.Sprintf("is matched by %q before", first)
 				}
 			}

@@ -62,13 +62,17 @@ func (o *Options) outright(t gguf.TensorInfo) (gguf.Type, bool) {
 }
 
 // override returns the first override that matches, nil if none does.
-func (o *Options) override(name string) *Override {
+func (o *Options) override(name string) (*Override, error) {
 	for i := range o.Overrides {
-		if o.Overrides[i].pattern.MatchString(name) {
-			return &o.Overrides[i]
+		found, err := o.Overrides[i].pattern.match(name)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", o.Overrides[i], err)
+		}
+		if found {
+			return &o.Overrides[i], nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // Plan returns the type of every tensor, in the order of tensors, when a model
@@ -122,7 +126,11 @@ func Plan(meta *gguf.Metadata, tensors []gguf.TensorInfo, ft FileType, opts Opti
 		if !base.Quantized() {
 			continue
 		}
-		if o := opts.override(t.Name); o != nil {
+		o, err := opts.override(t.Name)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
 			types[i] = o.typ
 		} else if !opts.Pure {
 			if types[i], err = m.choose(t); err != nil {
