@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
-	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
@@ -129,7 +128,7 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 			return nil, fmt.Errorf("%w: converting a checkpoint to %s (F32, F16, BF16 and Q8_0 are possible)", gguf.ErrUnsupported, *opts.Type)
 		}
 	}
-	a, config, err := readConfig(from.config)
+	a, config, err := arch.Read(from.config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(from.dir, "config.json"), err)
 	}
@@ -183,25 +182,6 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 
 // fileTypes gives the numbers of llama.cpp's enum llama_ftype.
 var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
-
-// readConfig reads config.json.
-func readConfig(data []byte) (*arch.Architecture, *arch.Config, error) {
-	var class struct {
-		Architectures []string `json:"architectures"`
-	}
-	if err := pyjson.Unmarshal(data, &class); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", gguf.ErrCorrupt, err)
-	}
-	if len(class.Architectures) == 0 {
-		return nil, nil, fmt.Errorf("%w: no architectures", gguf.ErrUnsupported)
-	}
-	a, err := arch.Find(class.Architectures[0])
-	if err != nil {
-		return nil, nil, err
-	}
-	config, err := a.Config(data)
-	return a, config, err
-}
 
 // alwaysF32 reports whether llama.cpp computes with a tensor in F32 only.
 func alwaysF32(t arch.Tensor) bool {

@@ -15,13 +15,13 @@ import (
 type Architecture struct {
 	// Class is the name in config.json's list of architectures.
 	Class string
+	// Others are the names of classes with the same tensors, or some more that are for
+	// images or sound. Those that end with Model have no output of their own.
+	Others []string
 	// Name is general.architecture and the prefix of the keys.
 	Name string
-	// Defaults holds what transformers assumes for keys config.json lacks.
-	Defaults Config
-	// DefaultHeadDim says that head_dim is hidden_size / num_attention_heads
-	// where config.json lacks it, instead of absent.
-	DefaultHeadDim bool
+	// Experts says whether it is a mixture of experts.
+	Experts bool
 	// Keys lists the metadata in order.
 	Keys []Key
 	// Tensors lists the tensors every checkpoint has.
@@ -43,10 +43,10 @@ var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral, &Qwen2, &Qwen2Mo
 func Find(class string) (*Architecture, error) {
 	var known []string
 	for _, a := range Architectures {
-		if a.Class == class {
+		if a.Class == class || slices.Contains(a.Others, class) {
 			return a, nil
 		}
-		known = append(known, a.Class)
+		known = append(append(known, a.Class), a.Others...)
 	}
 	return nil, fmt.Errorf("%w: architecture %q (known: %s)", gguf.ErrUnsupported, class, strings.Join(known, ", "))
 }

@@ -133,9 +133,9 @@ func TestConfigRefused(t *testing.T) {
 		{map[string]any{"num_key_value_heads": 3}, "num_key_value_heads", gguf.ErrCorrupt},
 		{map[string]any{"head_dim": 15}, "15", gguf.ErrCorrupt},
 		{map[string]any{"num_local_experts": 0, "num_experts_per_tok": 0}, "num_experts_per_tok", gguf.ErrCorrupt},
-		{map[string]any{"num_local_experts": -1}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"num_local_experts": -1}, "num_local_experts", gguf.ErrCorrupt},
 		{map[string]any{"num_experts_per_tok": 9, "num_local_experts": 8}, "num_experts_per_tok", gguf.ErrCorrupt},
-		{map[string]any{"num_local_experts": nil, "num_experts": -1}, "num_experts_per_tok", gguf.ErrCorrupt},
+		{map[string]any{"num_local_experts": nil, "num_experts": -1}, "num_local_experts", gguf.ErrCorrupt},
 		{map[string]any{"moe_intermediate_size": -1}, "moe_intermediate_size", gguf.ErrCorrupt},
 		{map[string]any{"shared_expert_intermediate_size": 1 << 30}, "shared_expert_intermediate_size", gguf.ErrCorrupt},
 		{map[string]any{"n_shared_experts": 1 << 20}, "n_shared_experts", gguf.ErrCorrupt},
@@ -148,6 +148,22 @@ func TestConfigRefused(t *testing.T) {
 		{map[string]any{"rope_scaling": map[string]any{"type": "longrope", "factor": 2}}, "longrope", gguf.ErrUnsupported},
 		{map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "original_max_position_embeddings": 0}}, "original_max", gguf.ErrCorrupt},
 		{map[string]any{"partial_rotary_factor": 0.5}, "partial_rotary_factor", gguf.ErrUnsupported},
+		{map[string]any{"rope_parameters": map[string]any{"partial_rotary_factor": 0.5}}, "partial_rotary_factor", gguf.ErrUnsupported},
+		{map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{"partial_rotary_factor": 0.5}}}, "partial_rotary_factor", gguf.ErrUnsupported},
+		{map[string]any{"rope_parameters": "linear"}, `rope_parameters is "linear"`, gguf.ErrCorrupt},
+		{map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 0}}, "rope_parameters: corrupt file: factor is 0", gguf.ErrCorrupt},
+		{map[string]any{"rope_theta": 0}, "rope_theta is 0", gguf.ErrCorrupt},
+		{map[string]any{"rope_theta": -1e4}, "rope_theta is -10000", gguf.ErrCorrupt},
+		{map[string]any{"rope_theta": "10000"}, "rope_theta is \"10000\"", gguf.ErrCorrupt},
+		{map[string]any{"rms_norm_eps": 0}, "rms_norm_eps is 0", gguf.ErrCorrupt},
+		{map[string]any{"rms_norm_eps": -1e-5}, "rms_norm_eps is -1e-05", gguf.ErrCorrupt},
+		{map[string]any{"rms_norm_eps": map[string]any{"__float__": "Infinity"}}, "rms_norm_eps is +Inf", gguf.ErrCorrupt},
+		{map[string]any{"rms_norm_eps": 1e-60}, "rms_norm_eps is 1e-60", gguf.ErrCorrupt},
+		{map[string]any{"rms_norm_eps": 1e60}, "rms_norm_eps is 1e+60", gguf.ErrCorrupt},
+		{map[string]any{"hidden_act": "gelu"}, `hidden_act is "gelu"`, gguf.ErrUnsupported},
+		{map[string]any{"hidden_act": 1}, "hidden_act is 1", gguf.ErrCorrupt},
+		{map[string]any{"hidden_size": 64.5}, "hidden_size is 64.5", gguf.ErrCorrupt},
+		{map[string]any{"max_position_embeddings": strings.Repeat("x", 1000)}, `max_position_embeddings is "xxx`, gguf.ErrCorrupt},
 		{map[string]any{"quantization_config": map[string]any{"quant_method": "gptq"}}, "gptq", gguf.ErrUnsupported},
 	} {
 		data, err := json.Marshal(testmodel.Config("MixtralForCausalLM", "mixtral", tt.changes))
@@ -155,13 +171,15 @@ func TestConfigRefused(t *testing.T) {
 		_, err = arch.Mixtral.Config(data)
 		require.ErrorIs(t, err, tt.err, tt.changes)
 		require.ErrorContains(t, err, tt.want)
+		require.Less(t, len(err.Error()), 200)
 	}
-	_, err := arch.DeepSeek.Config([]byte(`{"n_routed_experts": 4, "num_experts_per_tok": 2, "rope_scaling": {"type": "linear", "factor": 2.0}}`))
+	data, err := json.Marshal(testmodel.Config("DeepseekForCausalLM", "deepseek", map[string]any{
+		"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "rope_scaling": map[string]any{"type": "linear", "factor": 2.0},
+	}))
+	require.NoError(t, err)
+	_, err = arch.DeepSeek.Config(data)
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "linear")
-	_, err = arch.DeepSeek.Config([]byte(`{}`))
-	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	require.ErrorContains(t, err, "without experts")
 	_, err = arch.Find("GPT2LMHeadModel")
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "MixtralForCausalLM")
@@ -169,27 +187,27 @@ func TestConfigRefused(t *testing.T) {
 
 func TestDefaultsStay(t *testing.T) {
 	for range 2 {
-		c, err := arch.Mistral.Config([]byte(`{"num_key_value_heads": 4}`))
+		c, err := arch.Mistral.Config([]byte(`{"model_type": "mistral", "num_key_value_heads": 4}`))
 		require.NoError(t, err)
-		require.EqualValues(t, 4, *c.KVHeads)
-		c, err = arch.Mistral.Config([]byte(`{}`))
+		require.EqualValues(t, 4, c.KVHeads)
+		c, err = arch.Mistral.Config([]byte(`{"model_type": "mistral"}`))
 		require.NoError(t, err)
-		require.EqualValues(t, 8, *c.KVHeads)
-		c, err = arch.Qwen3.Config([]byte(`{"head_dim": 64}`))
+		require.EqualValues(t, 8, c.KVHeads)
+		c, err = arch.Qwen3.Config([]byte(`{"model_type": "qwen3", "head_dim": 64}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 64, c.HeadLength())
-		c, err = arch.Qwen3.Config([]byte(`{}`))
+		c, err = arch.Qwen3.Config([]byte(`{"model_type": "qwen3"}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 128, c.HeadLength())
-		c, err = arch.Llama.Config([]byte(`{"num_attention_heads": 16}`))
+		c, err = arch.Llama.Config([]byte(`{"model_type": "llama", "num_attention_heads": 16}`))
 		require.NoError(t, err)
-		require.EqualValues(t, 16, *c.KVHeads)
+		require.EqualValues(t, 16, c.KVHeads)
 	}
 }
 
 // TestRopeFreqs has the values that convert_hf_to_gguf.py gives Llama 3.1 8B.
 func TestRopeFreqs(t *testing.T) {
-	c, err := arch.Llama.Config([]byte(`{"hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "rope_theta": 500000.0,
+	c, err := arch.Llama.Config([]byte(`{"model_type": "llama", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "rope_theta": 500000.0,
 		"rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}}`))
 	require.NoError(t, err)
 	extra := arch.Llama.Extra(c)

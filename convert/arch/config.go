@@ -1,159 +1,187 @@
 package arch
 
 import (
-	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
-	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // Config is what config.json says of a model, as far as converting needs it.
 type Config struct {
-	VocabSize        int64       `json:"vocab_size"`
-	HiddenSize       int64       `json:"hidden_size"`
-	IntermediateSize int64       `json:"intermediate_size"`
-	Layers           int64       `json:"num_hidden_layers"`
-	Heads            int64       `json:"num_attention_heads"`
-	KVHeads          *int64      `json:"num_key_value_heads"`
-	HeadDim          *int64      `json:"head_dim"`
-	MaxPositions     int64       `json:"max_position_embeddings"`
-	RMSNormEps       float64     `json:"rms_norm_eps"`
-	RopeTheta        float64     `json:"rope_theta"`
-	RopeScaling      *RopeConfig `json:"rope_scaling"`
-	RopeParameters   *RopeConfig `json:"rope_parameters"` // rope_scaling since transformers 5
-	PartialRotary    *float64    `json:"partial_rotary_factor"`
-	TieEmbeddings    bool        `json:"tie_word_embeddings"`
-	AttentionBias    bool        `json:"attention_bias"`
-	MLPBias          bool        `json:"mlp_bias"`
+	VocabSize        int64
+	HiddenSize       int64
+	IntermediateSize int64
+	Layers           int64
+	Heads            int64
+	KVHeads          int64
+	HeadDim          *int64 // nil if it is not said: HiddenSize / Heads
+	MaxPositions     int64  // 0 if it is not said
+	RMSNormEps       float64
+	Rope             Rope
+	TieEmbeddings    bool
+	AttentionBias    bool
+	MLPBias          bool
 
-	Experts                int64   `json:"-"` // under one of the next three names
-	LocalExperts           *int64  `json:"num_local_experts"`
-	NumExperts             *int64  `json:"num_experts"`
-	RoutedExperts          *int64  `json:"n_routed_experts"`
-	ExpertsPerToken        int64   `json:"num_experts_per_tok"`
-	ExpertIntermediateSize int64   `json:"moe_intermediate_size"`
-	SharedIntermediateSize int64   `json:"shared_expert_intermediate_size"` // of the one shared expert
-	SharedExperts          int64   `json:"n_shared_experts"`                // each as wide as an expert
-	DenseLayers            int64   `json:"first_k_dense_replace"`           // the first ones, without experts
-	MLPOnlyLayers          []int64 `json:"mlp_only_layers"`                 // without experts
-	SparseStep             int64   `json:"decoder_sparse_step"`             // every so many layers have experts
-	ExpertLayerFreq        int64   `json:"moe_layer_freq"`                  // the same
-	ScoringFunc            string  `json:"scoring_func"`
+	Experts                int64 // 0 for a dense model
+	ExpertsPerToken        int64
+	ExpertIntermediateSize int64
+	SharedIntermediateSize int64 // of the one shared expert
+	SharedExperts          int64 // each as wide as an expert
+	DenseLayers            int64 // the first ones, without experts
 
-	Quantization *struct {
-		Method string `json:"quant_method"`
-	} `json:"quantization_config"`
+	// What only metadata tells; nil where config.json says nothing.
+	feedForward, kvHeads, experts, expertsPerToken, groups, groupsPerToken *int64
+	expertWidth, sharedWidth                                               *int64
+	layerNormEps                                                           *float64
+	scoring                                                                string
+	causal                                                                 bool
+
+	headless bool // of a class without an output of its own
 }
 
-// RopeConfig is how the angles of rotary position embeddings are scaled.
-type RopeConfig struct {
-	Type                string   `json:"rope_type"`
-	OldType             string   `json:"type"`
-	Theta               *float64 `json:"rope_theta"`
-	Factor              *float64 `json:"factor"`
-	OriginalPositions   *int64   `json:"original_max_position_embeddings"`
-	LowFreqFactor       *float64 `json:"low_freq_factor"`  // llama3
-	HighFreqFactor      *float64 `json:"high_freq_factor"` // llama3
-	Truncate            *bool    `json:"truncate"`         // yarn, as all below
-	ExtrapolationFactor *float64 `json:"extrapolation_factor"`
-	AttentionFactor     *float64 `json:"attention_factor"`
-	AttnFactor          *float64 `json:"attn_factor"`
-	BetaFast            *float64 `json:"beta_fast"`
-	BetaSlow            *float64 `json:"beta_slow"`
+// Rope is how positions are encoded by rotating the halves of attention heads.
+type Rope struct {
+	Type              string // of scaling: "", default, dynamic, linear, llama3 or yarn
+	Theta             *float64
+	Factor            *float64
+	OriginalPositions int64
+	LowFreqFactor     *float64 // llama3
+	HighFreqFactor    *float64 // llama3
+
+	truncate                                                 *bool // yarn, as all below
+	extrapolationFactor, attentionFactor, betaFast, betaSlow *float64
+
+	localTheta *float64 // of layers with a sliding window
+	sections   []int32  // dimensions for time, height, width and one more
 }
 
-// Config reads config.json. Keys it lacks have the architecture's defaults. The
-// error wraps gguf.ErrCorrupt if a value is impossible and gguf.ErrUnsupported
-// if the model is of a kind that cannot be converted.
+// Read reads config.json. The error wraps gguf.ErrCorrupt if a value is impossible and
+// gguf.ErrUnsupported if the model is of a kind that cannot be converted.
+func Read(data []byte) (*Architecture, *Config, error) {
+	h, err := readHParams(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	class, err := h.class()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := Find(class)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := a.config(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.headless = strings.HasSuffix(class, "Model")
+	return a, c, nil
+}
+
+// Config is Read where the architecture is known.
 func (a *Architecture) Config(data []byte) (*Config, error) {
-	c := a.Defaults
-	if c.KVHeads != nil { // or decoding would change the default
-		c.KVHeads = new(*c.KVHeads)
+	h, err := readHParams(data)
+	if err != nil {
+		return nil, err
 	}
-	if c.HeadDim != nil {
-		c.HeadDim = new(*c.HeadDim)
+	return a.config(h)
+}
+
+func (a *Architecture) config(h hparams) (*Config, error) {
+	if v := h["quantization_config"]; v != nil {
+		method, _ := v.(map[string]any)
+		return nil, fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %q); use the original one", gguf.ErrUnsupported, fmt.Sprint(method["quant_method"]))
 	}
-	if err := pyjson.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%w: %w", gguf.ErrCorrupt, err)
+	const maxCount = 1<<32 - 1
+	r := reader{hparams: h}
+	c := &Config{
+		VocabSize:        r.needed(1, 1<<22, "vocab_size"),
+		HiddenSize:       r.needed(1, 1<<24, "hidden_size", "n_embd", "dim"),
+		IntermediateSize: r.needed(1, 1<<24, "intermediate_size", "n_inner", "hidden_dim"),
+		Layers:           r.needed(1, 1<<16, "n_layers", "num_hidden_layers", "n_layer", "num_layers"),
+		Heads:            r.needed(1, 1<<16, "num_attention_heads", "n_head", "n_heads"),
+		HeadDim:          r.whole(2, 1<<16, "head_dim"),
+
+		feedForward:     r.whole(0, maxCount, "prefix_dense_intermediate_size", "dense_intermediate_size", "intermediate_size", "n_inner", "hidden_dim"),
+		experts:         r.whole(0, 1<<16, "num_local_experts", "num_experts", "n_routed_experts"),
+		expertsPerToken: r.whole(0, 1<<16, "num_experts_per_tok", "num_experts_per_token", "top_k_experts"),
+		groups:          r.whole(0, maxCount, "n_group"),
+		groupsPerToken:  r.whole(0, maxCount, "topk_group"),
+		expertWidth:     r.whole(0, 1<<24, "moe_intermediate_size"),
+		sharedWidth:     r.whole(0, 1<<24, "shared_expert_intermediate_size"),
+		layerNormEps:    r.number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
 	}
-	if c.Quantization != nil {
-		return nil, fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %q); use the original one", gguf.ErrUnsupported, c.Quantization.Method)
+	if r.err != nil {
+		return nil, r.err
 	}
-	if c.KVHeads == nil {
-		c.KVHeads = &c.Heads
+	c.kvHeads = r.whole(1, c.Heads, "num_key_value_heads", "n_kv_heads")
+	c.KVHeads = c.Heads
+	if c.kvHeads != nil {
+		c.KVHeads = *c.kvHeads
 	}
-	if n := cmp.Or(c.LocalExperts, c.NumExperts, c.RoutedExperts); n != nil {
-		c.Experts = *n
+	c.MaxPositions = orZero(r.whole(1, 1<<31, "max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length"))
+	c.Experts, c.ExpertsPerToken = orZero(c.experts), orZero(c.expertsPerToken)
+	c.ExpertIntermediateSize, c.SharedIntermediateSize = orZero(c.expertWidth), orZero(c.sharedWidth)
+	c.SharedExperts = orZero(r.whole(0, 1<<16, "n_shared_experts"))
+	c.DenseLayers = orZero(r.whole(0, c.Layers, "first_k_dense_replace"))
+	if eps := r.positive("rms_norm_eps", "norm_eps"); eps != nil {
+		c.RMSNormEps = *eps
+	} else {
+		r.fail(gguf.ErrCorrupt, "rms_norm_eps is missing")
 	}
-	for _, v := range []struct {
-		key          string
-		value, limit int64
-	}{
-		{"vocab_size", c.VocabSize, 1 << 22},
-		{"hidden_size", c.HiddenSize, 1 << 24},
-		{"intermediate_size", c.IntermediateSize, 1 << 24},
-		{"num_hidden_layers", c.Layers, 1 << 16},
-		{"num_attention_heads", c.Heads, 1 << 16},
-		{"num_key_value_heads", *c.KVHeads, c.Heads},
-		{"max_position_embeddings", c.MaxPositions, 1 << 31},
-	} {
-		if v.value < 1 || v.value > v.limit {
-			return nil, fmt.Errorf("%w: %s is %d, it must be between 1 and %d", gguf.ErrCorrupt, v.key, v.value, v.limit)
-		}
+	c.TieEmbeddings, c.AttentionBias, c.MLPBias = isTrue(h["tie_word_embeddings"]), isTrue(h["attention_bias"]), isTrue(h["mlp_bias"])
+	c.causal = h["is_causal"] != false
+	c.checkLayers(&r)
+	c.readRope(&r)
+	if r.err != nil {
+		return nil, r.err
 	}
-	if a.DefaultHeadDim && c.HeadDim == nil {
-		c.HeadDim = new(c.HiddenSize / c.Heads)
+	if n := c.HeadLength(); n < 2 || n%2 != 0 {
+		return nil, fmt.Errorf("%w: heads of %d elements, an even number is needed", gguf.ErrCorrupt, n)
 	}
-	if c.HeadLength() < 2 || c.HeadLength() > 1<<16 || c.HeadLength()%2 != 0 {
-		return nil, fmt.Errorf("%w: heads of %d elements, an even number is needed", gguf.ErrCorrupt, c.HeadLength())
+	if c.Heads%c.KVHeads != 0 {
+		return nil, fmt.Errorf("%w: num_attention_heads %d is not a multiple of num_key_value_heads %d", gguf.ErrCorrupt, c.Heads, c.KVHeads)
 	}
-	if c.Heads%*c.KVHeads != 0 {
-		return nil, fmt.Errorf("%w: num_attention_heads %d is not a multiple of num_key_value_heads %d", gguf.ErrCorrupt, c.Heads, *c.KVHeads)
-	}
-	if a.Defaults.Experts > 0 && c.ExpertsPerToken < 1 || c.Experts < 0 || c.Experts > 1<<16 || c.ExpertsPerToken < 0 || c.ExpertsPerToken > c.Experts {
+	if a.Experts && c.ExpertsPerToken < 1 || c.Experts > 0 && c.ExpertsPerToken > c.Experts {
 		return nil, fmt.Errorf("%w: num_experts_per_tok is %d of %d experts", gguf.ErrCorrupt, c.ExpertsPerToken, c.Experts)
 	}
-	if err := c.checkExperts(); err != nil {
-		return nil, err
+	if !a.Experts && c.Experts > 0 {
+		name, _ := h.find("num_local_experts", "num_experts", "n_routed_experts")
+		return nil, fmt.Errorf("%w: %s is %d, a model of class %s has no experts", gguf.ErrCorrupt, name, c.Experts, a.Class)
 	}
-	if c.PartialRotary != nil && *c.PartialRotary != 1 {
-		return nil, fmt.Errorf("%w: partial_rotary_factor %v", gguf.ErrUnsupported, *c.PartialRotary)
-	}
-	if err := c.normalizeRope(); err != nil {
-		return nil, err
+	if c.Rope.Type == "llama3" && a.Extra == nil {
+		return nil, fmt.Errorf("%w: rope scaling %q of a model of class %s", gguf.ErrUnsupported, c.Rope.Type, a.Class)
 	}
 	if a.Check != nil {
-		if err := a.Check(&c); err != nil {
+		if err := a.Check(c); err != nil {
 			return nil, err
 		}
 	}
-	return &c, nil
+	return c, nil
 }
 
-// checkExperts finds impossible sizes of experts, and what llama.cpp knows nothing
-// of: other weights of experts than softmax, layers without experts among others.
-func (c *Config) checkExperts() error {
-	for _, v := range []struct {
-		key          string
-		value, limit int64
-	}{
-		{"moe_intermediate_size", c.ExpertIntermediateSize, 1 << 24},
-		{"shared_expert_intermediate_size", c.SharedIntermediateSize, 1 << 24},
-		{"n_shared_experts", c.SharedExperts, 1 << 16},
-		{"first_k_dense_replace", c.DenseLayers, c.Layers},
-	} {
-		if v.value < 0 || v.value > v.limit {
-			return fmt.Errorf("%w: %s is %d, it must be between 0 and %d", gguf.ErrCorrupt, v.key, v.value, v.limit)
-		}
+func orZero(v *int64) int64 {
+	if v == nil {
+		return 0
 	}
-	if len(c.MLPOnlyLayers) > 0 || c.SparseStep > 1 || c.ExpertLayerFreq > 1 {
-		return fmt.Errorf("%w: layers without experts between layers with them (mlp_only_layers, decoder_sparse_step, moe_layer_freq)", gguf.ErrUnsupported)
+	return *v
+}
+
+// checkLayers refuses what llama.cpp knows nothing of: layers without experts among
+// others, other weights of experts than softmax, other activations than SiLU.
+func (c *Config) checkLayers(r *reader) {
+	if list, ok := r.hparams["mlp_only_layers"].([]any); ok && len(list) > 0 || orZero(r.whole(0, 1<<16, "decoder_sparse_step")) > 1 || orZero(r.whole(0, 1<<16, "moe_layer_freq")) > 1 {
+		r.fail(gguf.ErrUnsupported, "layers without experts between layers with them (mlp_only_layers, decoder_sparse_step, moe_layer_freq)")
 	}
-	if c.ScoringFunc != "" && c.ScoringFunc != "softmax" {
-		return fmt.Errorf("%w: scoring_func %q", gguf.ErrUnsupported, c.ScoringFunc)
+	name, scoring := r.text("score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func", "expert_selection_fn", "router_score_func")
+	if c.scoring = scoring; scoring != "" && scoring != "softmax" {
+		r.fail(gguf.ErrUnsupported, "%s is %s", name, show(scoring))
 	}
-	return nil
+	if name, act := r.text("hidden_act", "hidden_activation"); !slices.Contains([]string{"", "silu", "swish"}, act) {
+		r.fail(gguf.ErrUnsupported, "%s is %s, the architecture's is silu", name, show(act))
+	}
 }
 
 // HeadLength returns the number of elements of one attention head.
@@ -164,37 +192,90 @@ func (c *Config) HeadLength() int64 {
 	return c.HiddenSize / c.Heads
 }
 
-// normalizeRope gathers what config.json may say in several places in
-// c.RopeParameters, with the priorities of transformers' standardize_rope_params.
-func (c *Config) normalizeRope() error {
-	var r RopeConfig
-	switch {
-	case c.RopeScaling != nil && *c.RopeScaling != RopeConfig{}:
-		r = *c.RopeScaling
-	case c.RopeParameters != nil:
-		r = *c.RopeParameters
+// Base returns the base of the angles' frequencies.
+func (p *Rope) Base() float64 {
+	if p.Theta == nil {
+		return 10000 // llama.cpp's default
 	}
-	if r.Theta == nil {
-		r.Theta = &c.RopeTheta
+	return *p.Theta
+}
+
+// readRope gathers what config.json may say in several places, with the priorities of
+// TextModel.__init__ in llama.cpp's conversion/base.py.
+func (c *Config) readRope(r *reader) {
+	name, _ := r.find("rope_parameters", "rope_scaling")
+	all := reader{hparams: r.object(name)}
+	rope, local := all, reader{hparams: all.object("sliding_attention")}
+	full := all.object("full_attention")
+	if full != nil {
+		rope.hparams = full
 	}
-	if r.Type == "" {
-		r.Type = r.OldType
-	}
-	if r.OriginalPositions == nil {
-		r.OriginalPositions = &c.MaxPositions
-	}
-	switch r.Type {
-	case "", "default", "dynamic", "llama3": // dynamic scaling is the runtime's, the file says nothing of it
-	case "linear", "yarn":
-		if r.Factor == nil {
-			return fmt.Errorf("%w: rope scaling %q without a factor", gguf.ErrCorrupt, r.Type)
+	p := &c.Rope
+	p.Theta, p.localTheta = rope.positive("rope_theta"), local.positive("rope_theta")
+	p.OriginalPositions = orZero(rope.whole(1, 1<<31, "original_max_position_embeddings"))
+	_, p.Type = rope.text("rope_type")
+	partial := rope.number("partial_rotary_factor")
+	if full == nil && local.hparams == nil { // then parameters of the whole model stand in for what is not said here
+		if v := r.positive("local_rope_theta", "rope_local_theta", "rope_theta_local", "swa_rope_theta", "rope_local_base_freq"); v != nil {
+			p.localTheta = v
 		}
-	default:
-		return fmt.Errorf("%w: rope scaling %q", gguf.ErrUnsupported, r.Type)
+		if !rope.has("rope_theta") {
+			p.Theta = r.positive("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
+		}
+		if !rope.has("rope_type") {
+			_, p.Type = rope.text("type")
+		}
+		if !rope.has("partial_rotary_factor") {
+			partial = r.number("partial_rotary_factor", "rope_pct", "rope_percent")
+		}
+		if !rope.has("original_max_position_embeddings") {
+			p.OriginalPositions = orZero(r.whole(1, 1<<31, "original_max_position_embeddings"))
+		}
 	}
-	if *r.OriginalPositions < 1 || *r.OriginalPositions > 1<<31 {
-		return fmt.Errorf("%w: original_max_position_embeddings is %d", gguf.ErrCorrupt, *r.OriginalPositions)
+	p.readScaling(&rope, c.MaxPositions)
+	if list, ok := all.hparams["mrope_section"].([]any); ok {
+		p.sections = make([]int32, 4)
+		for i, v := range list[:min(len(list), 4)] {
+			section := reader{hparams: hparams{"mrope_section": v}, err: all.err}
+			p.sections[i] = int32(orZero(section.whole(0, 1<<16, "mrope_section")))
+			all.err = section.err
+		}
 	}
-	c.RopeParameters = &r
-	return nil
+	for _, err := range []error{all.err, rope.err, local.err} {
+		if err != nil && r.err == nil {
+			r.err = fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if partial != nil && *partial != 1 {
+		r.fail(gguf.ErrUnsupported, "partial_rotary_factor is %v", *partial)
+	}
+}
+
+// readScaling reads what the way to scale positions needs, and refuses what the metadata
+// has no place for.
+func (p *Rope) readScaling(r *reader, positions int64) {
+	switch {
+	case p.Type == "", p.Type == "default", p.Type == "dynamic": // dynamic scaling is the runtime's, the file says nothing of it
+		return
+	case strings.EqualFold(p.Type, "llama3"):
+		p.Type = "llama3"
+		p.Factor, p.LowFreqFactor, p.HighFreqFactor = r.positive("factor"), r.positive("low_freq_factor"), r.positive("high_freq_factor")
+		if p.OriginalPositions == 0 {
+			p.OriginalPositions = 8192 // LlamaModel.generate_extra_tensors
+		}
+		return
+	case p.Type == "yarn":
+		p.truncate = r.flag("truncate")
+		p.extrapolationFactor, p.attentionFactor = r.number("extrapolation_factor"), r.number("attention_factor", "attn_factor")
+		p.betaFast, p.betaSlow = r.number("beta_fast"), r.number("beta_slow")
+		if p.OriginalPositions == 0 {
+			p.OriginalPositions = positions
+		}
+	case p.Type != "linear":
+		r.fail(gguf.ErrUnsupported, "rope scaling %s", show(p.Type))
+		return
+	}
+	if p.Factor = r.positive("factor"); p.Factor == nil {
+		r.fail(gguf.ErrCorrupt, "rope scaling %q without a factor", p.Type)
+	}
 }

@@ -13,12 +13,9 @@ import (
 // does not divide the weights of the others by their sum, whatever norm_topk_prob
 // says, and cannot run models without shared experts.
 var DeepSeek = Architecture{
-	Class: "DeepseekForCausalLM",
-	Name:  "deepseek",
-	Defaults: Config{
-		VocabSize: 102400, HiddenSize: 4096, IntermediateSize: 11008, Layers: 30, Heads: 32, KVHeads: new(int64(32)),
-		MaxPositions: 2048, RMSNormEps: 1e-6, RopeTheta: 10000, ExpertIntermediateSize: 1407,
-	},
+	Class:   "DeepseekForCausalLM",
+	Name:    "deepseek",
+	Experts: true,
 	Keys:    deepSeekKeys,
 	Tensors: slices.Concat(llamaTensors, deepSeekNetworks),
 	Check:   checkDeepSeek,
@@ -55,13 +52,13 @@ func inLayers(which func(c *Config, layer int64) bool, table []Mapping) []Mappin
 	return table
 }
 
-// checkDeepSeek refuses models without experts, which the class can also be, and
-// scaled positions: convert_hf_to_gguf.py writes that they are not.
+// checkDeepSeek refuses scaled positions: convert_hf_to_gguf.py writes that they are
+// not.
 func checkDeepSeek(c *Config) error {
-	if c.ExpertsPerToken < 1 {
-		return fmt.Errorf("%w: a DeepSeek model without experts", gguf.ErrUnsupported)
+	if c.ExpertIntermediateSize == 0 {
+		return fmt.Errorf("%w: moe_intermediate_size is missing", gguf.ErrCorrupt)
 	}
-	if t := c.RopeParameters.Type; t != "" && t != "default" {
+	if t := c.Rope.Type; t != "" && t != "default" {
 		return fmt.Errorf("%w: rope scaling %q of a DeepSeek model", gguf.ErrUnsupported, t)
 	}
 	return nil

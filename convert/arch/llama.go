@@ -8,57 +8,69 @@ import (
 
 // Llama is the dense model of Llama 1 to 3, and of many that copied it.
 var Llama = Architecture{
-	Class: "LlamaForCausalLM",
-	Name:  "llama",
-	Defaults: Config{
-		VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 11008, Layers: 32, Heads: 32,
-		MaxPositions: 2048, RMSNormEps: 1e-6, RopeTheta: 10000,
-	},
-	DefaultHeadDim: true,
-	Keys:           llamaKeys,
-	Tensors:        slices.Concat(llamaTensors, llamaMLP),
-	Extra:          ropeFreqs,
+	Class:   "LlamaForCausalLM",
+	Others:  []string{"LLaMAForCausalLM", "LlamaModel", "IQuestCoderForCausalLM", "LlavaForConditionalGeneration", "VoxtralForConditionalGeneration"},
+	Name:    "llama",
+	Keys:    llamaKeys,
+	Tensors: slices.Concat(llamaTensors, llamaMLP),
+	Extra:   ropeFreqs,
 }
 
 // commonKeys is in the order of TextModel.set_gguf_parameters in llama.cpp's
 // conversion/base.py.
 var commonKeys = []Key{
 	{"block_count", func(c *Config) any { return uint32(c.Layers) }},
-	{"context_length", func(c *Config) any { return uint32(c.MaxPositions) }},
-	{"embedding_length", func(c *Config) any { return uint32(c.HiddenSize) }},
-	{"feed_forward_length", func(c *Config) any { return uint32(c.IntermediateSize) }},
-	{"attention.head_count", func(c *Config) any { return uint32(c.Heads) }},
-	{"attention.head_count_kv", func(c *Config) any { return uint32(*c.KVHeads) }},
-	{"rope.scaling.type", func(c *Config) any { return ropeScaling(c, c.RopeParameters.Type) }},
-	{"rope.scaling.factor", func(c *Config) any { return ropeScaling(c, float(c.RopeParameters.Factor)) }},
-	{"rope.scaling.original_context_length", func(c *Config) any { return yarn(c, uint32(*c.RopeParameters.OriginalPositions)) }},
-	{"rope.scaling.yarn_truncate", func(c *Config) any {
-		if c.RopeParameters.Truncate == nil {
+	{"context_length", func(c *Config) any {
+		if c.MaxPositions == 0 {
 			return nil
 		}
-		return yarn(c, *c.RopeParameters.Truncate)
+		return uint32(c.MaxPositions)
 	}},
-	{"rope.scaling.yarn_ext_factor", func(c *Config) any { return yarn(c, float(c.RopeParameters.ExtrapolationFactor)) }},
-	{"rope.scaling.yarn_attn_factor", func(c *Config) any {
-		if c.RopeParameters.AttentionFactor != nil {
-			return yarn(c, float(c.RopeParameters.AttentionFactor))
+	{"embedding_length", func(c *Config) any { return uint32(c.HiddenSize) }},
+	{"feed_forward_length", func(c *Config) any { return count(c.feedForward) }},
+	{"attention.head_count", func(c *Config) any { return uint32(c.Heads) }},
+	{"attention.head_count_kv", func(c *Config) any { return count(c.kvHeads) }},
+	{"attention.causal", func(c *Config) any {
+		if c.causal {
+			return nil
 		}
-		return yarn(c, float(c.RopeParameters.AttnFactor))
+		return false
 	}},
-	{"rope.scaling.yarn_beta_fast", func(c *Config) any { return yarn(c, float(c.RopeParameters.BetaFast)) }},
-	{"rope.scaling.yarn_beta_slow", func(c *Config) any { return yarn(c, float(c.RopeParameters.BetaSlow)) }},
-	{"rope.freq_base", func(c *Config) any { return float(c.RopeParameters.Theta) }},
+	{"rope.scaling.type", func(c *Config) any { return ropeScaling(c, c.Rope.Type) }},
+	{"rope.scaling.factor", func(c *Config) any { return ropeScaling(c, float(c.Rope.Factor)) }},
+	{"rope.scaling.original_context_length", func(c *Config) any { return yarn(c, uint32(c.Rope.OriginalPositions)) }},
+	{"rope.scaling.yarn_truncate", func(c *Config) any {
+		if c.Rope.truncate == nil {
+			return nil
+		}
+		return *c.Rope.truncate
+	}},
+	{"rope.scaling.yarn_ext_factor", func(c *Config) any { return float(c.Rope.extrapolationFactor) }},
+	{"rope.scaling.yarn_attn_factor", func(c *Config) any { return float(c.Rope.attentionFactor) }},
+	{"rope.scaling.yarn_beta_fast", func(c *Config) any { return float(c.Rope.betaFast) }},
+	{"rope.scaling.yarn_beta_slow", func(c *Config) any { return float(c.Rope.betaSlow) }},
+	{"rope.dimension_sections", func(c *Config) any {
+		if c.Rope.sections == nil {
+			return nil
+		}
+		return c.Rope.sections
+	}},
+	{"rope.freq_base", func(c *Config) any { return float(c.Rope.Theta) }},
+	{"rope.freq_base_swa", func(c *Config) any { return float(c.Rope.localTheta) }},
 	{"attention.layer_norm_rms_epsilon", func(c *Config) any { return float32(c.RMSNormEps) }},
-	{"expert_count", func(c *Config) any { return experts(c, c.Experts) }},
-	{"expert_used_count", func(c *Config) any { return experts(c, c.ExpertsPerToken) }},
+	{"attention.layer_norm_epsilon", func(c *Config) any { return float(c.layerNormEps) }},
+	{"expert_count", func(c *Config) any { return count(c.experts) }},
+	{"expert_used_count", func(c *Config) any { return count(c.expertsPerToken) }},
+	{"expert_group_count", func(c *Config) any { return count(c.groups) }},
+	{"expert_group_used_count", func(c *Config) any { return count(c.groupsPerToken) }},
 	{"expert_gating_func", func(c *Config) any {
-		if c.ScoringFunc == "" {
+		if c.scoring == "" {
 			return nil
 		}
 		return uint32(1) // softmax
 	}},
-	{"attention.key_length", headDim},
-	{"attention.value_length", headDim},
+	{"attention.key_length", func(c *Config) any { return count(c.HeadDim) }},
+	{"attention.value_length", func(c *Config) any { return count(c.HeadDim) }},
 	{fileType, nil},
 }
 
@@ -71,31 +83,25 @@ var llamaKeys = slices.Concat(commonKeys, []Key{
 // ropeScaling returns v if the config scales positions in a way that metadata
 // describes. llama3's way is a tensor instead, see ropeFreqs.
 func ropeScaling(c *Config, v any) any {
-	if t := c.RopeParameters.Type; t == "linear" || t == "yarn" {
+	if t := c.Rope.Type; t == "linear" || t == "yarn" {
 		return v
 	}
 	return nil
 }
 
 func yarn(c *Config, v any) any {
-	if c.RopeParameters.Type == "yarn" {
+	if c.Rope.Type == "yarn" {
 		return v
 	}
 	return nil
 }
 
-func experts(c *Config, n int64) any {
-	if c.Experts == 0 {
+// count returns *n as GGUF stores it, nil if there is none.
+func count(n *int64) any {
+	if n == nil {
 		return nil
 	}
-	return uint32(n)
-}
-
-func headDim(c *Config) any {
-	if c.HeadDim == nil {
-		return nil
-	}
-	return uint32(*c.HeadDim)
+	return uint32(*n)
 }
 
 // float returns *v as GGUF stores it, nil if there is none.
@@ -163,12 +169,12 @@ func hidden(c *Config) []int64        { return []int64{c.HiddenSize} }
 func mlp(c *Config) []int64           { return []int64{c.IntermediateSize} }
 func vocabByHidden(c *Config) []int64 { return []int64{c.VocabSize, c.HiddenSize} }
 func queries(c *Config) []int64       { return []int64{c.Heads * c.HeadLength()} }
-func keysOrValues(c *Config) []int64  { return []int64{*c.KVHeads * c.HeadLength()} }
-func kvByHidden(c *Config) []int64    { return []int64{*c.KVHeads * c.HeadLength(), c.HiddenSize} }
+func keysOrValues(c *Config) []int64  { return []int64{c.KVHeads * c.HeadLength()} }
+func kvByHidden(c *Config) []int64    { return []int64{c.KVHeads * c.HeadLength(), c.HiddenSize} }
 func mlpByHidden(c *Config) []int64   { return []int64{c.IntermediateSize, c.HiddenSize} }
 func hiddenByMLP(c *Config) []int64   { return []int64{c.HiddenSize, c.IntermediateSize} }
 func heads(c *Config) int64           { return c.Heads }
-func kvHeads(c *Config) int64         { return *c.KVHeads }
+func kvHeads(c *Config) int64         { return c.KVHeads }
 func attentionBias(c *Config) bool    { return c.AttentionBias }
 func mlpBias(c *Config) bool          { return c.MLPBias }
 
@@ -179,7 +185,7 @@ func mlpBias(c *Config) bool          { return c.MLPBias }
 // convert_hf_to_gguf.py's tensors do; torch divides a number by a tensor as
 // number * (1 / tensor).
 func ropeFreqs(c *Config) []Tensor {
-	r := c.RopeParameters
+	r := c.Rope
 	if r.Type != "llama3" {
 		return nil
 	}
@@ -189,13 +195,13 @@ func ropeFreqs(c *Config) []Tensor {
 		}
 		return float32(*v)
 	}
-	factor, low, high := or(r.Factor, 8), or(r.LowFreqFactor, 1), or(r.HighFreqFactor, 4)
-	context := float32(*r.OriginalPositions)
+	base, factor, low, high := float32(r.Base()), or(r.Factor, 8), or(r.LowFreqFactor, 1), or(r.HighFreqFactor, 4)
+	context := float32(r.OriginalPositions)
 	dim := c.HeadLength()
 	factors := make([]float32, dim/2)
 	for i := range factors {
 		exponent := float32(2*i) / float32(dim)
-		freq := 1 / float32(math.Pow(float64(float32(*r.Theta)), float64(exponent)))
+		freq := 1 / float32(math.Pow(float64(base), float64(exponent)))
 		wavelength := 1 / freq * float32(2*math.Pi)
 		switch {
 		case wavelength < context/high:

@@ -5,12 +5,9 @@ import "slices"
 // Mixtral is Mistral with a mixture of experts. In the checkpoint of an expert
 // w1 is the gate, w2 the down and w3 the up projection.
 var Mixtral = Architecture{
-	Class: "MixtralForCausalLM",
-	Name:  "llama",
-	Defaults: Config{
-		VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 14336, Layers: 32, Heads: 32, KVHeads: new(int64(8)),
-		MaxPositions: 4096 * 32, RMSNormEps: 1e-5, RopeTheta: 1e6, Experts: 8, ExpertsPerToken: 2,
-	},
+	Class:   "MixtralForCausalLM",
+	Name:    "llama",
+	Experts: true,
 	Keys:    llamaKeys,
 	Tensors: llamaTensors,
 	Layouts: [][]Mapping{mixtralExperts, mixtralFused},

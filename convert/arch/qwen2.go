@@ -6,15 +6,11 @@ import "slices"
 // keys and values. Its sliding_window, which is hardly ever used, has no place in
 // the metadata.
 var Qwen2 = Architecture{
-	Class: "Qwen2ForCausalLM",
-	Name:  "qwen2",
-	Defaults: Config{
-		VocabSize: 151936, HiddenSize: 4096, IntermediateSize: 22016, Layers: 32, Heads: 32, KVHeads: new(int64(32)),
-		MaxPositions: 32768, RMSNormEps: 1e-6, RopeTheta: 10000,
-	},
+	Class:   "Qwen2ForCausalLM",
+	Others:  []string{"Qwen2Model", "KORMoForCausalLM", "Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration", "DotsOCRForCausalLM"},
+	Name:    "qwen2",
 	Keys:    commonKeys,
 	Tensors: slices.Concat(qwen2Tensors, denseMLP),
-	Extra:   ropeFreqs,
 }
 
 // qwen2Tensors is the attention of Qwen 2. Its heads stay as they are: for this

@@ -7,28 +7,18 @@ import "slices"
 // divide the weights of the experts that a token uses by their sum, whatever
 // norm_topk_prob says.
 var Qwen2MoE = Architecture{
-	Class: "Qwen2MoeForCausalLM",
-	Name:  "qwen2moe",
-	Defaults: Config{
-		VocabSize: 151936, HiddenSize: 2048, IntermediateSize: 5632, Layers: 24, Heads: 16, KVHeads: new(int64(16)),
-		MaxPositions: 32768, RMSNormEps: 1e-6, RopeTheta: 10000,
-		Experts: 60, ExpertsPerToken: 4, ExpertIntermediateSize: 1408, SharedIntermediateSize: 5632,
-	},
+	Class:   "Qwen2MoeForCausalLM",
+	Name:    "qwen2moe",
+	Experts: true,
 	Keys:    qwenMoEKeys,
 	Tensors: slices.Concat(qwen2Tensors, qwenRouter, sharedExpert),
 	Layouts: [][]Mapping{qwenExperts, qwenFused},
-	Extra:   ropeFreqs,
 }
 
 // qwenMoEKeys has what Qwen2MoeModel.set_gguf_parameters adds.
 var qwenMoEKeys = slices.Concat(commonKeys, []Key{
-	{"expert_feed_forward_length", func(c *Config) any { return uint32(c.ExpertIntermediateSize) }},
-	{"expert_shared_feed_forward_length", func(c *Config) any {
-		if c.SharedIntermediateSize == 0 {
-			return nil
-		}
-		return uint32(c.SharedIntermediateSize)
-	}},
+	{"expert_feed_forward_length", func(c *Config) any { return count(c.expertWidth) }},
+	{"expert_shared_feed_forward_length", func(c *Config) any { return count(c.sharedWidth) }},
 })
 
 var sharedExpert = []Mapping{

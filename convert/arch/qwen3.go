@@ -5,15 +5,11 @@ import "slices"
 // Qwen3 is the dense model of Qwen 3: queries and keys have norms instead of
 // biases.
 var Qwen3 = Architecture{
-	Class: "Qwen3ForCausalLM",
-	Name:  "qwen3",
-	Defaults: Config{
-		VocabSize: 151936, HiddenSize: 4096, IntermediateSize: 22016, Layers: 32, Heads: 32, KVHeads: new(int64(32)), HeadDim: new(int64(128)),
-		MaxPositions: 32768, RMSNormEps: 1e-6, RopeTheta: 10000,
-	},
+	Class:   "Qwen3ForCausalLM",
+	Others:  []string{"Qwen3Model"},
+	Name:    "qwen3",
 	Keys:    commonKeys,
 	Tensors: slices.Concat(qwen3Tensors, denseMLP),
-	Extra:   ropeFreqs,
 }
 
 // qwen3Tensors is the attention of Qwen 3.

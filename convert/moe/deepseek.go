@@ -43,7 +43,7 @@ var deepSeekMoE = output{
 		config := map[string]any{
 			"n_routed_experts": len(r.Experts), "n_shared_experts": nil, "first_k_dense_replace": 0, "moe_layer_freq": 1,
 			"scoring_func": "softmax", "norm_topk_prob": true, "moe_intermediate_size": base.IntermediateSize,
-			"rope_theta": *base.RopeParameters.Theta, // the code knows no rope_parameters
+			"rope_theta": base.Rope.Base(), // the code knows no rope_parameters
 		}
 		if n := len(r.SharedExperts); n > 0 {
 			config["n_shared_experts"] = n

@@ -184,10 +184,10 @@ func (m *model) fits(expert *model) (note string, err error) {
 		{"intermediate_size", a.IntermediateSize, b.IntermediateSize},
 		{"num_hidden_layers", a.Layers, b.Layers},
 		{"num_attention_heads", a.Heads, b.Heads},
-		{"num_key_value_heads", *a.KVHeads, *b.KVHeads},
+		{"num_key_value_heads", a.KVHeads, b.KVHeads},
 		{"head_dim", a.HeadLength(), b.HeadLength()},
 		{"rms_norm_eps", a.RMSNormEps, b.RMSNormEps},
-		{"rope_theta", *a.RopeParameters.Theta, *b.RopeParameters.Theta},
+		{"rope_theta", a.Rope.Base(), b.Rope.Base()},
 		{"rope scaling", ropeScaling(a), ropeScaling(b)},
 	} {
 		if v.a != v.b {
@@ -206,8 +206,8 @@ func (m *model) fits(expert *model) (note string, err error) {
 }
 
 func ropeScaling(c *arch.Config) string {
-	if t := c.RopeParameters.Type; t != "" && t != "default" {
-		if f := c.RopeParameters.Factor; f != nil {
+	if t := c.Rope.Type; t != "" && t != "default" {
+		if f := c.Rope.Factor; f != nil {
 			return fmt.Sprintf("%s by %v", t, *f)
 		}
 		return t
@@ -301,7 +301,7 @@ func (r *Recipe) config(out *output, base *model, dtype safetensors.Dtype) ([]by
 	for key, value := range map[string]any{
 		"architectures": []string{out.class.Class}, "model_type": out.modelType, "num_experts_per_tok": r.perToken(),
 		"vocab_size": c.VocabSize, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize, "num_hidden_layers": c.Layers,
-		"num_attention_heads": c.Heads, "num_key_value_heads": *c.KVHeads, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": c.RMSNormEps,
+		"num_attention_heads": c.Heads, "num_key_value_heads": c.KVHeads, "max_position_embeddings": c.MaxPositions, "rms_norm_eps": c.RMSNormEps,
 	} {
 		config[key] = value
 	}
@@ -309,7 +309,7 @@ func (r *Recipe) config(out *output, base *model, dtype safetensors.Dtype) ([]by
 		config["head_dim"] = c.HeadLength()
 	}
 	if _, ok := config["rope_parameters"]; !ok {
-		config["rope_theta"] = *c.RopeParameters.Theta
+		config["rope_theta"] = c.Rope.Base()
 	}
 	if out.ownHead {
 		config["tie_word_embeddings"] = false

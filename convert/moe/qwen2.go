@@ -48,7 +48,7 @@ func zeroBiases(base *model, dtype safetensors.Dtype) []*safetensors.Tensor {
 	var biases []*safetensors.Tensor
 	c := base.config
 	for layer := range c.Layers {
-		for name, heads := range map[string]int64{"q_proj": c.Heads, "k_proj": *c.KVHeads, "v_proj": *c.KVHeads} {
+		for name, heads := range map[string]int64{"q_proj": c.Heads, "k_proj": c.KVHeads, "v_proj": c.KVHeads} {
 			matrix := inLayer(layer, "self_attn."+name)
 			bias := fmt.Sprintf("model.layers.%d.self_attn.%s.bias", layer, name)
 			if base.files.Tensor(bias) != nil {

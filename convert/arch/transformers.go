@@ -1,0 +1,367 @@
+package arch
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// This file has what transformers 5.12 knows of the parameters of models: their types
+// and defaults. AutoConfig.from_pretrained refuses a config.json with a parameter of
+// another type; convert_hf_to_gguf.py then takes the file as it is.
+
+// kind is a set of the types that a parameter can have.
+type kind int
+
+const (
+	null kind = 1 << iota
+	whole
+	real
+	flag
+	text
+	object
+	wholes // a list of whole numbers
+	texts  // a list of texts
+)
+
+// kindOf returns the types that v is of: one, or two for an empty list.
+func kindOf(v any) kind {
+	switch v := v.(type) {
+	case nil:
+		return null
+	case int64:
+		return whole
+	case float64:
+		return real
+	case bool:
+		return flag
+	case string:
+		return text
+	case map[string]any:
+		return object
+	case []any:
+		all := wholes | texts
+		for _, item := range v {
+			switch kindOf(item) {
+			case whole:
+				all &= wholes
+			case text:
+				all &= texts
+			default:
+				return 0
+			}
+		}
+		return all
+	}
+	return 0
+}
+
+// field is a parameter of a class.
+type field struct {
+	name  string
+	kinds kind
+	value any // where config.json lacks it
+}
+
+// configClass is one of transformers' configuration classes.
+type configClass struct {
+	theta      float64
+	fields     []field
+	renamed    map[string]string // what is kept under another name
+	headDim    bool              // head_dim is hidden_size / num_attention_heads where it is not said
+	noKVHeads  bool              // num_key_value_heads may stay null
+	layerTypes string            // the type of layers, where they are not said
+	check      func(hparams) bool
+}
+
+var configClasses = map[string]configClass{
+	"llama": {
+		theta:   10000,
+		headDim: true,
+		fields: slices.Concat(denseFields(32000, 4096, 11008, 32, 32, 2048, 1e-6), []field{
+			{"num_key_value_heads", whole | null, nil}, {"head_dim", whole | null, nil},
+			{"pretraining_tp", whole | null, int64(1)}, {"attention_bias", flag, false}, {"mlp_bias", flag, false}, {"attention_dropout", whole | real | null, 0.0},
+		}),
+		check: func(h hparams) bool {
+			initializer := h["initializer_range"].(float64)
+			return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 && initializer >= 0 && initializer <= 1
+		},
+	},
+	"mistral": {theta: 10000, headDim: true, fields: mistralFields},
+	// What transformers takes a Mistral for if it has layer_types.
+	"ministral": {theta: 10000, layerTypes: "sliding_attention", fields: append(slices.Clone(mistralFields), field{"layer_types", texts | null, nil})},
+	"mixtral": {
+		theta:   1e6,
+		renamed: map[string]string{"num_experts": "num_local_experts"},
+		fields: slices.Concat(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-5), []field{
+			{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, nil}, {"attention_dropout", real | whole, 0.0},
+			{"num_experts_per_tok", whole, int64(2)}, {"num_local_experts", whole, int64(8)},
+			{"output_router_logits", flag, false}, {"router_aux_loss_coef", real, 0.001}, {"router_jitter_noise", real, 0.0},
+		}),
+	},
+	"qwen2": {
+		theta: 10000, layerTypes: "full_attention",
+		fields: slices.Concat(denseFields(151936, 4096, 22016, 32, 32, 32768, 1e-6), slidingFields, []field{
+			{"num_key_value_heads", whole | null, int64(32)}, {"max_window_layers", whole, int64(28)}, {"layer_types", texts | null, nil},
+		}),
+	},
+	"qwen2_moe": {
+		theta: 10000, layerTypes: "full_attention", noKVHeads: true,
+		fields: slices.Concat(denseFields(151936, 2048, 5632, 24, 16, 32768, 1e-6), slidingFields, qwenExpertFields(4, 60, 1408), []field{
+			{"num_key_value_heads", whole | null, int64(16)}, {"max_window_layers", whole, int64(28)}, {"layer_types", texts | null, nil},
+			{"shared_expert_intermediate_size", whole, int64(5632)}, {"qkv_bias", flag, true},
+		}),
+	},
+	"qwen3": {
+		theta: 10000, layerTypes: "full_attention",
+		fields: slices.Concat(denseFields(151936, 4096, 22016, 32, 32, 32768, 1e-6), slidingFields, []field{
+			{"num_key_value_heads", whole | null, int64(32)}, {"head_dim", whole, int64(128)}, {"attention_bias", flag, false},
+			{"max_window_layers", whole, int64(28)}, {"layer_types", texts | null, nil},
+		}),
+	},
+	"qwen3_moe": {
+		theta:   10000,
+		renamed: map[string]string{"num_experts": "num_local_experts"},
+		fields: slices.Concat(denseFields(151936, 2048, 6144, 24, 32, 32768, 1e-6), slidingFields, qwenExpertFields(8, 128, 768), []field{
+			{"num_key_value_heads", whole, int64(4)}, {"attention_bias", flag, false},
+		}),
+	},
+}
+
+// denseFields has what all these classes have. They are those of all models, too.
+func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon float64) []field {
+	return []field{
+		{"vocab_size", whole, vocab}, {"hidden_size", whole, width}, {"intermediate_size", whole, hidden}, {"num_hidden_layers", whole, layers}, {"num_attention_heads", whole, heads},
+		{"hidden_act", text, "silu"}, {"max_position_embeddings", whole, context}, {"initializer_range", real, 0.02}, {"rms_norm_eps", real, epsilon},
+		{"use_cache", flag, true}, {"tie_word_embeddings", flag, false}, {"rope_parameters", object | null, nil},
+		{"pad_token_id", whole | null, nil}, {"bos_token_id", whole | null, nil}, {"eos_token_id", whole | wholes | null, nil},
+		{"transformers_version", text | null, nil}, {"architectures", texts | null, nil}, {"output_hidden_states", flag | null, false}, {"return_dict", flag | null, true},
+		{"chunk_size_feed_forward", whole, int64(0)}, {"is_encoder_decoder", flag, false},
+		{"id2label", object | null, nil}, {"label2id", object | null, nil}, {"problem_type", text | null, nil},
+	}
+}
+
+var mistralFields = slices.Concat(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-6), []field{
+	{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", real | whole, 0.0},
+})
+
+var slidingFields = []field{
+	{"use_sliding_window", flag, false}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", real | whole, 0.0},
+}
+
+func qwenExpertFields(used, experts, width int64) []field {
+	return []field{
+		{"decoder_sparse_step", whole, int64(1)}, {"moe_intermediate_size", whole, width}, {"num_experts_per_tok", whole, used}, {"num_experts", whole, experts},
+		{"norm_topk_prob", flag, false}, {"output_router_logits", flag, false}, {"router_aux_loss_coef", real, 0.001}, {"mlp_only_layers", wholes | null, nil},
+	}
+}
+
+// wrappers are the types of models for images or sound, with the type of their text part
+// where it says none.
+var wrappers = map[string]string{
+	"llava": "llama", "llava_next": "llama", "vipllava": "llama", "llava_onevision": "qwen2", "mistral3": "mistral", "voxtral": "llama", "qwen2_audio": "qwen2",
+}
+
+// complete returns the parameters as the class of their model_type has them. It does not
+// change file.
+func complete(file hparams) hparams {
+	modelType, _ := file["model_type"].(string)
+	if _, ok := file["layer_types"]; ok && modelType == "mistral" {
+		modelType = "ministral"
+	}
+	class, ok := configClasses[modelType]
+	if !ok {
+		return file
+	}
+	h := maps.Clone(file)
+	for _, f := range class.fields {
+		v, ok := file[f.name]
+		if !ok {
+			v = f.value
+		}
+		if kindOf(v)&f.kinds == 0 {
+			return file
+		}
+		h[f.name] = v
+	}
+	if h["num_attention_heads"] == int64(0) {
+		return file // transformers divides by it
+	}
+	if class.headDim && h["head_dim"] == nil {
+		h["head_dim"] = h["hidden_size"].(int64) / h["num_attention_heads"].(int64)
+	}
+	if h["num_key_value_heads"] == nil && !class.noKVHeads {
+		h["num_key_value_heads"] = h["num_attention_heads"]
+	}
+	if class.layerTypes != "" && h["layer_types"] == nil && h["num_hidden_layers"].(int64) < 1<<16 {
+		h["layer_types"] = slices.Repeat([]any{class.layerTypes}, int(max(0, h["num_hidden_layers"].(int64))))
+	}
+	for from, to := range class.renamed {
+		// The class has one of the names, the file may have the other, which then counts.
+		isField := slices.ContainsFunc(class.fields, func(f field) bool { return f.name == from })
+		other := from
+		if isField {
+			other = to
+		}
+		if v, ok := file[other]; ok {
+			h[to] = v
+		} else if isField {
+			h[to] = h[from]
+		}
+		delete(h, from)
+	}
+	if class.check != nil && !class.check(h) || !knownTypes(h) || !knownLabels(h) || !knownLayerTypes(h) || !completeRope(h, class.theta) {
+		return file
+	}
+	if _, ok := file["use_return_dict"]; ok {
+		return file
+	}
+	return h
+}
+
+// torchTypes are the data types of PyTorch.
+var torchTypes = strings.Fields("bcomplex32 bfloat16 bit bits16 bits1x8 bits2x4 bits4x2 bits8 bool cdouble cfloat chalf complex128 complex32 complex64 double float " +
+	"float16 float32 float4_e2m1fn_x2 float64 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu half int int1 int16 int2 int3 int32 int4 int5 int6 " +
+	"int64 int7 int8 long qint32 qint8 quint2x4 quint4x2 quint8 short uint1 uint16 uint2 uint3 uint32 uint4 uint5 uint6 uint64 uint7 uint8")
+
+// knownTypes reports whether the data type of the tensors, if it is a name, is one of
+// PyTorch.
+func knownTypes(h hparams) bool {
+	v := h["dtype"]
+	if v == nil {
+		v = h["torch_dtype"]
+	}
+	name, ok := v.(string)
+	return !ok || slices.Contains(torchTypes, name)
+}
+
+// knownLabels reports whether the labels of classes have numbers.
+func knownLabels(h hparams) bool {
+	labels, _ := h["id2label"].(map[string]any)
+	for id, label := range labels {
+		if _, err := strconv.Atoi(strings.TrimSpace(id)); err != nil || kindOf(label) != text {
+			return false
+		}
+	}
+	if n, ok := h["num_labels"]; ok && labels == nil && kindOf(n)&(whole|flag) == 0 {
+		return false
+	}
+	ids, _ := h["label2id"].(map[string]any)
+	kinds := whole | text
+	for _, id := range ids {
+		kinds &= kindOf(id)
+	}
+	if kinds == 0 {
+		return false
+	}
+	problems := []any{nil, "regression", "single_label_classification", "multi_label_classification"}
+	return slices.Contains(problems, h["problem_type"])
+}
+
+var allLayerTypes = strings.Fields("full_attention sliding_attention chunked_attention compressed_sparse_attention heavily_compressed_attention minimax_m3_sparse linear_attention " +
+	"conv mamba attention sparse dense hybrid moe deepseek_sparse_attention")
+
+// knownLayerTypes reports whether layer_types are those of as many layers as there are.
+func knownLayerTypes(h hparams) bool {
+	for _, name := range []string{"layer_types", "mlp_layer_types"} {
+		if h[name] == nil {
+			return true // and the second is not looked at
+		}
+		list, ok := h[name].([]any)
+		if !ok || int64(len(list)) != h["num_hidden_layers"] {
+			return false
+		}
+		for _, v := range list {
+			if name, ok := v.(string); !ok || !slices.Contains(allLayerTypes, name) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// completeRope gathers rope_scaling, rope_theta and partial_rotary_factor in
+// rope_parameters, and reports whether transformers takes them.
+func completeRope(h hparams, theta float64) bool {
+	rope, _ := h["rope_parameters"].(map[string]any)
+	if v := h["rope_scaling"]; isTrue(v) {
+		var ok bool
+		if rope, ok = v.(map[string]any); !ok {
+			return false
+		}
+	}
+	rope = maps.Clone(rope)
+	if rope == nil {
+		rope = make(map[string]any)
+	}
+	setDefault := func(name string, value any) {
+		if _, ok := rope[name]; !ok {
+			rope[name] = value
+		}
+	}
+	if v, ok := h["rope_theta"]; ok {
+		setDefault("rope_theta", v)
+	}
+	setDefault("rope_theta", theta)
+	if v := h["partial_rotary_factor"]; v != nil {
+		setDefault("partial_rotary_factor", v)
+	}
+	if v, ok := rope["type"]; ok {
+		setDefault("rope_type", v)
+	}
+	setDefault("rope_type", "default")
+	switch rope["rope_type"] {
+	case "llama3", "yarn", "longrope":
+		setDefault("original_max_position_embeddings", h["max_position_embeddings"])
+	}
+	delete(h, "rope_scaling")
+	delete(h, "rope_theta")
+	h["rope_parameters"] = rope
+	return validRope(rope)
+}
+
+// validRope reports whether a way to scale positions has the parameters that it needs,
+// of types that transformers can compare.
+func validRope(rope map[string]any) bool {
+	has := func(names ...string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { _, ok := rope[name]; return !ok })
+	}
+	isNumber := func(v any) bool { return kindOf(v)&(whole|real|flag) != 0 }
+	switch rope["rope_type"] {
+	case "linear", "dynamic":
+		return has("factor")
+	case "yarn":
+		original, fast, slow := rope["original_max_position_embeddings"], rope["beta_fast"], rope["beta_slow"]
+		return has("factor") && isNumber(original) && isTrue(original) && (!isTrue(fast) || isNumber(fast)) && (!isTrue(slow) || isNumber(slow))
+	case "llama3":
+		low, high := rope["low_freq_factor"], rope["high_freq_factor"]
+		comparable := isNumber(low) && isNumber(high) || kindOf(low) == text && kindOf(high) == text
+		return has("factor", "low_freq_factor", "high_freq_factor") && comparable && isNumber(rope["original_max_position_embeddings"])
+	case "longrope":
+		return has("short_factor", "long_factor")
+	}
+	return true
+}
+
+// isTrue reports whether Python takes a value for true.
+func isTrue(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case bool:
+		return v
+	case int64:
+		return v != 0
+	case float64:
+		return v != 0 || math.IsNaN(v)
+	case string:
+		return v != ""
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	return true
+}
