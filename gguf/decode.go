@@ -48,6 +48,15 @@ func (d *decoder) need(n uint64, size int64) bool {
 	return d.err == nil
 }
 
+// count reads how many items of at least size bytes follow.
+func (d *decoder) count(size int64) uint64 {
+	n := d.uint64()
+	if d.need(n, size) && n > maxCount {
+		d.fail(ErrUnsupported, "%d, more than %d", n, maxCount)
+	}
+	return n
+}
+
 func (d *decoder) bytes(p []byte) {
 	if d.err != nil {
 		return
@@ -152,42 +161,43 @@ func (d *decoder) values(t valueType, n uint64) any {
 
 // value reads one value of type t.
 func (d *decoder) value(t valueType) any {
-	if t == typeArray {
+	var b [8]byte
+	switch t {
+	case typeArray:
 		element := valueType(d.uint32())
 		return d.values(element, d.uint64())
-	}
-	if t == typeString {
+	case typeString:
 		return d.string()
+	case typeUint8:
+		d.bytes(b[:1])
+		return b[0]
+	case typeInt8:
+		d.bytes(b[:1])
+		return int8(b[0])
+	case typeBool:
+		d.bytes(b[:1])
+		return b[0] != 0
+	case typeUint16:
+		d.bytes(b[:2])
+		return d.order.Uint16(b[:])
+	case typeInt16:
+		d.bytes(b[:2])
+		return int16(d.order.Uint16(b[:]))
+	case typeUint32:
+		return d.uint32()
+	case typeInt32:
+		return int32(d.uint32())
+	case typeFloat32:
+		return math.Float32frombits(d.uint32())
+	case typeUint64:
+		return d.uint64()
+	case typeInt64:
+		return int64(d.uint64())
+	case typeFloat64:
+		return math.Float64frombits(d.uint64())
 	}
-	one := d.values(t, 1)
-	if d.err != nil {
-		return nil
-	}
-	switch v := one.(type) {
-	case []uint8:
-		return v[0]
-	case []int8:
-		return v[0]
-	case []bool:
-		return v[0]
-	case []uint16:
-		return v[0]
-	case []int16:
-		return v[0]
-	case []uint32:
-		return v[0]
-	case []int32:
-		return v[0]
-	case []float32:
-		return v[0]
-	case []uint64:
-		return v[0]
-	case []int64:
-		return v[0]
-	case []float64:
-		return v[0]
-	}
-	panic(fmt.Sprintf("gguf: no single value of type %d", t))
+	d.fail(ErrCorrupt, "unknown value type %d", t)
+	return nil
 }
 
 // The least bytes that a tensor or a pair takes in a header.
@@ -195,6 +205,10 @@ const (
 	minTensorInfo = 8 + 4 + 4 + 8
 	minKV         = 8 + 4 + 1
 )
+
+// maxCount bounds the tensors and the pairs in a header, and so the time that it can
+// take. The largest models have some 50,000 tensors with one for each expert.
+const maxCount = 1 << 18
 
 // decodeHeader reads the header of a file of the given size.
 func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
@@ -217,11 +231,9 @@ func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
 		return nil, fmt.Errorf("%w: GGUF version %d, only 2 and 3 can be read", ErrUnsupported, version)
 	}
 	d.field = "tensor count"
-	tensors := d.uint64()
-	d.need(tensors, minTensorInfo)
+	tensors := d.count(minTensorInfo)
 	d.field = "metadata count"
-	kvs := d.uint64()
-	d.need(kvs, minKV)
+	kvs := d.count(minKV)
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -10,10 +10,12 @@
 // the number of threads.
 //
 // Files are not trusted. Whatever a header says is checked against the size of
-// the file before it is used: a header may take at most 256 MiB, tensors have
+// the file before it is used: a header may take at most 256 MiB and list
+// at most 262,144 tensors and as many pairs, data is aligned to at most 1 MiB, tensors have
 // at most four dimensions, arrays cannot be nested (ggml refuses them too), keys
 // and tensor names must differ, and the data of every tensor must begin exactly
-// where the sizes of the ones before it put it. Errors wrap [ErrNotGGUF],
+// where the sizes of the ones before it put it. What follows the last tensor does not
+// count, as in ggml. Errors wrap [ErrNotGGUF],
 // [ErrCorrupt] or [ErrUnsupported] and name file, field and offset.
 //
 // The package knows the geometry of every block type of ggml but not what the

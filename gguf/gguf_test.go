@@ -678,3 +678,57 @@ func FuzzNew(f *testing.F) {
 		}
 	})
 }
+
+// An alignment of up to 1 MiB is kept, a larger one refused before anything is built.
+func TestAlignmentIsBounded(t *testing.T) {
+	for alignment, ok := range map[uint32]bool{1: true, 8: true, 1 << 16: true, 1 << 20: true, 1 << 21: false, 1 << 31: false, 3: false, 0: false} {
+		src := sample()
+		src.meta.Set("general.alignment", alignment)
+		path := filepath.Join(t.TempDir(), "model.gguf")
+		_, err := gguf.Write(t.Context(), path, src, gguf.WriteOptions{})
+		if !ok {
+			require.Error(t, err, "%d", alignment)
+			require.NoFileExists(t, path)
+			continue
+		}
+		require.NoError(t, err, "%d", alignment)
+		f, err := gguf.Open(path)
+		require.NoError(t, err)
+		require.Zero(t, f.Offset(1)%int64(alignment))
+		require.NoError(t, f.Close())
+	}
+	head := []byte("GGUF\x03\x00\x00\x00" + strings.Repeat("\x00", 8) + "\x01" + strings.Repeat("\x00", 7) +
+		"\x11" + strings.Repeat("\x00", 7) + "general.alignment" + "\x04\x00\x00\x00" + "\x00\x00\x00\x80")
+	_, err := gguf.New(bytes.NewReader(head), int64(len(head)), "large")
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "general.alignment")
+}
+
+// Headers with more pairs or tensors than any model has are refused before they are read.
+func TestCountsAreBounded(t *testing.T) {
+	for _, counts := range []string{
+		"\x01\x00\x04\x00\x00\x00\x00\x00" + strings.Repeat("\x00", 8),
+		strings.Repeat("\x00", 8) + "\x01\x00\x04\x00\x00\x00\x00\x00",
+	} {
+		head := "GGUF\x03\x00\x00\x00" + counts
+		_, err := gguf.New(strings.NewReader(head), 1<<30, "many")
+		require.ErrorIs(t, err, gguf.ErrUnsupported)
+		require.ErrorContains(t, err, "262145, more than 262144")
+	}
+}
+
+// Values of all types come back as they were.
+func TestScalarsAreRead(t *testing.T) {
+	values := []any{uint8(200), int8(-3), uint16(60000), int16(-30000), uint32(4e9), int32(-2e9), float32(1.5), true, "text", uint64(1 << 63), int64(-1 << 62), 2.5}
+	src := sample()
+	for i, v := range values {
+		src.meta.Set(fmt.Sprintf("value.%d", i), v)
+	}
+	f, err := gguf.Open(write(t, src, gguf.WriteOptions{})[0])
+	require.NoError(t, err)
+	defer f.Close()
+	for i, v := range values {
+		got, _ := f.Metadata().Get(fmt.Sprintf("value.%d", i))
+		require.Equal(t, v, got)
+	}
+}

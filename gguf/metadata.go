@@ -160,8 +160,12 @@ func (m *Metadata) Float(key string) (float64, error) {
 
 const keyAlignment = "general.alignment"
 
+// maxAlignment bounds what is written between tensors. Larger than any page but the
+// hugest, it is far above what files have.
+const maxAlignment = 1 << 20
+
 // Alignment returns the alignment of tensor data in bytes: general.alignment,
-// or 32 where it is absent. It is a power of two.
+// or 32 where it is absent. It is a power of two, at most 1 MiB.
 func (m *Metadata) Alignment() (int64, error) {
 	v, ok := m.Get(keyAlignment)
 	if !ok {
@@ -170,6 +174,9 @@ func (m *Metadata) Alignment() (int64, error) {
 	a, ok := v.(uint32)
 	if !ok || a == 0 || a&(a-1) != 0 {
 		return 0, fmt.Errorf("%w: %s is %v, not a power of two as uint32", ErrCorrupt, keyAlignment, v)
+	}
+	if a > maxAlignment {
+		return 0, fmt.Errorf("%w: %s is %d, more than %d", ErrUnsupported, keyAlignment, a, maxAlignment)
 	}
 	return int64(a), nil
 }

@@ -202,51 +202,51 @@ func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
 	return parallel(ctx, p.workers, panels, func(worker *worker, panel int) error {
 		at := panel * kernel.TileCols
 		count := min(kernel.TileCols, n-at)
-		var raw []byte
-		var err error
-		if kept != nil {
-			raw, err = kept.panel(p.m, w, first+at, count)
-		} else {
-			raw, err = p.m.rows(worker, w, first+at, count)
+		pack := func(raw []byte) error { return p.packSlab(worker, w, at, count, raw) }
+		if kept == nil {
+			return p.m.useRows(worker, w, first+at, count, pack)
 		}
+		raw, err := kept.panel(p.m, w, first+at, count)
 		if err != nil {
 			return err
 		}
-		rowBytes := len(raw) / count
-		switch w.form {
-		case float32s:
-			rows := sized(&worker.rows, count*w.cols)
-			if err := p.m.dequantize(rows, w, raw); err != nil {
+		return pack(raw)
+	})
+}
+
+// packSlab packs count rows of w as rows of the slab, from number at on.
+func (p *pass) packSlab(worker *worker, w matrix, at, count int, raw []byte) error {
+	rowBytes := len(raw) / count
+	switch w.form {
+	case float32s:
+		rows := sized(&worker.rows, count*w.cols)
+		if err := p.m.dequantize(rows, w, raw); err != nil {
+			return err
+		}
+		kernel.PackRight(p.slab.floats[at*w.cols:], rows, w.cols, count, w.cols)
+	case int8s:
+		// One by one, so that the floats stay in the first cache.
+		row := sized(&worker.rows, w.cols)
+		for i := range count {
+			if err := p.m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
 				return err
 			}
-			kernel.PackRight(p.slab.floats[at*w.cols:], rows, w.cols, count, w.cols)
-		case int8s:
-			// One by one, so that the floats stay in the first cache.
-			row := sized(&worker.rows, w.cols)
-			for i := range count {
-				if err := p.m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
-					return err
-				}
-				p.slab.ints.Put(at+i, row)
-			}
-		case bfloat16s:
-			rows := sized(&worker.pairs, count*pairs)
-			for i := range count {
-				kernel.ReadPairs(rows[i*pairs:], raw[i*rowBytes:][:rowBytes])
-			}
-			kernel.PackRight(p.slab.pairs[at*pairs:], rows, pairs, count, pairs)
+			p.slab.ints.Put(at+i, row)
 		}
-		return nil
-	})
+	case bfloat16s:
+		pairs := kernel.Pairs(w.cols)
+		rows := sized(&worker.pairs, count*pairs)
+		for i := range count {
+			kernel.ReadPairs(rows[i*pairs:], raw[i*rowBytes:][:rowBytes])
+		}
+		kernel.PackRight(p.slab.pairs[at*pairs:], rows, pairs, count, pairs)
+	}
+	return nil
 }
 
 // read dequantizes n rows of w to dst.
 func (m *Model) read(worker *worker, dst []float32, w matrix, first, n int) error {
-	raw, err := m.rows(worker, w, first, n)
-	if err != nil {
-		return err
-	}
-	return m.dequantize(dst, w, raw)
+	return m.useRows(worker, w, first, n, func(raw []byte) error { return m.dequantize(dst, w, raw) })
 }
 
 // dequantize dequantizes rows of w to dst.
@@ -258,15 +258,18 @@ func (m *Model) dequantize(dst []float32, w matrix, raw []byte) error {
 	return nil
 }
 
-// rows returns n rows of w as the Source stores them, until the worker's next
-// call.
-func (m *Model) rows(worker *worker, w matrix, first, n int) ([]byte, error) {
-	m.bytesRead.Add(int64(n) * m.src.Tensors()[w.tensor].RowBytes())
+// useRows calls use with n rows of w as the Source stores them.
+func (m *Model) useRows(worker *worker, w matrix, first, n int, use func(raw []byte) error) error {
+	rowBytes := m.src.Tensors()[w.tensor].RowBytes()
+	m.bytesRead.Add(int64(n) * rowBytes)
 	if f, ok := m.src.(mapped); ok {
 		if raw := f.Rows(w.tensor, int64(w.first+first), int64(n)); raw != nil {
-			return raw, nil
+			return f.Guard(func() error { return use(raw) })
 		}
 	}
-	raw := sized(&worker.raw, n*int(m.src.Tensors()[w.tensor].RowBytes()))
-	return raw, m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n))
+	raw := sized(&worker.raw, n*int(rowBytes))
+	if err := m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n)); err != nil {
+		return err
+	}
+	return use(raw)
 }

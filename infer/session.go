@@ -44,6 +44,8 @@ type mapped interface {
 	Map() error
 	// Rows returns nil if they are not.
 	Rows(tensor int, first, n int64) []byte
+	// Guard calls what uses them.
+	Guard(use func() error) error
 }
 
 // NewSession returns an empty text with room for so many tokens. cache is the
@@ -345,32 +347,27 @@ func (s *Session) round(products []vectorProduct) [][]kernel.Vector8 {
 // multiplyExact multiplies rows of w, from number first on, one for each element
 // of dst.
 func (m *Model) multiplyExact(worker *worker, dst, x []float32, w matrix, first int) error {
-	raw, err := m.rows(worker, w, first, len(dst))
-	if err != nil {
-		return err
-	}
-	if t := m.src.Tensors()[w.tensor].Type; kernel.CanDotFloatRows(t, w.cols) {
-		kernel.DotFloatRows(t, dst, raw, x)
+	return m.useRows(worker, w, first, len(dst), func(raw []byte) error {
+		if t := m.src.Tensors()[w.tensor].Type; kernel.CanDotFloatRows(t, w.cols) {
+			kernel.DotFloatRows(t, dst, raw, x)
+			return nil
+		}
+		rows := sized(&worker.rows, len(dst)*w.cols)
+		if err := m.dequantize(rows, w, raw); err != nil {
+			return err
+		}
+		for r := range dst {
+			dst[r] = kernel.Dot(x, rows[r*w.cols:][:w.cols])
+		}
 		return nil
-	}
-	rows := sized(&worker.rows, len(dst)*w.cols)
-	if err := m.dequantize(rows, w, raw); err != nil {
-		return err
-	}
-	for r := range dst {
-		dst[r] = kernel.Dot(x, rows[r*w.cols:][:w.cols])
-	}
-	return nil
+	})
 }
 
 // multiplyInt8 is multiplyExact with a rounded vector, for types that
 // kernel.DotRows can do.
 func (m *Model) multiplyInt8(worker *worker, dst []float32, x []kernel.Vector8, w matrix, first int) error {
-	info := m.src.Tensors()[w.tensor]
-	rows, err := m.rows(worker, w, first, len(dst))
-	if err != nil {
-		return err
-	}
-	kernel.DotRows(info.Type, dst, rows, x)
-	return nil
+	return m.useRows(worker, w, first, len(dst), func(rows []byte) error {
+		kernel.DotRows(m.src.Tensors()[w.tensor].Type, dst, rows, x)
+		return nil
+	})
 }

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -33,7 +34,8 @@ const compareElements = 256 << 10
 // Compare reads every tensor of src and of the original of the same name, and
 // returns the differences in the order of src. It is an error if a tensor of src
 // has no original of the same shape, or if a block of either is not valid: see
-// Validate. Progress, if not nil, is called with the elements done and in all,
+// Validate. What has a type without codec, such as I32, cannot be compared but with the
+// same bytes. Progress, if not nil, is called with the elements done and in all,
 // possibly by several goroutines at the same time.
 func Compare(ctx context.Context, src, original gguf.Source, progress func(done, total int64)) ([]Difference, error) {
 	index := make(map[string]int)
@@ -105,7 +107,7 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 	chunks := make([]sums, (t.Rows()+rows-1)/rows)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	pool := sync.Pool{New: func() any { return new([2]values) }}
+	pool := sync.Pool{New: func() any { return new(pair) }}
 	for c := range chunks {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -113,15 +115,16 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 			}
 			first := int64(c) * rows
 			n := min(rows, t.Rows()-first)
-			v := pool.Get().(*[2]values)
+			v := pool.Get().(*pair)
 			defer pool.Put(v)
-			if err := v[0].read(a, ai, first, n); err != nil {
+			compare := v.compare
+			if !CanDequantize(t.Type) && b.Tensors()[bi].Type == t.Type {
+				compare = v.same
+			}
+			var err error
+			if chunks[c], err = compare(a, ai, b, bi, first, n); err != nil {
 				return err
 			}
-			if err := v[1].read(b, bi, first, n); err != nil {
-				return err
-			}
-			chunks[c] = sum(v[0].x, v[1].x)
 			step(n * t.RowLen())
 			return nil
 		})
@@ -136,6 +139,38 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 		all.max = max(all.max, c.max)
 	}
 	return all, nil
+}
+
+// pair are the rows that are compared.
+type pair [2]values
+
+// compare returns the sums of n rows of a compared with those of b.
+func (p *pair) compare(a gguf.Source, ai int, b gguf.Source, bi int, first, n int64) (sums, error) {
+	if err := p[0].read(a, ai, first, n); err != nil {
+		return sums{}, err
+	}
+	if err := p[1].read(b, bi, first, n); err != nil {
+		return sums{}, err
+	}
+	return sum(p[0].x, p[1].x), nil
+}
+
+// same returns an error if n rows of a and b are not the same bytes.
+func (p *pair) same(a gguf.Source, ai int, b gguf.Source, bi int, first, n int64) (sums, error) {
+	t := a.Tensors()[ai]
+	for i, from := range []struct {
+		src    gguf.Source
+		tensor int
+	}{{a, ai}, {b, bi}} {
+		p[i].raw = resize(p[i].raw, n*t.RowBytes())
+		if err := from.src.ReadRows(p[i].raw, from.tensor, first, n); err != nil {
+			return sums{}, err
+		}
+	}
+	if !bytes.Equal(p[0].raw, p[1].raw) {
+		return sums{}, fmt.Errorf("%w: tensor %q: rows %d to %d are not those of the original", gguf.ErrCorrupt, t.Name, first, first+n-1)
+	}
+	return sums{}, nil
 }
 
 // values are rows of a tensor, as they are and as float32.

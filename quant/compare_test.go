@@ -2,6 +2,7 @@ package quant_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,4 +51,40 @@ func TestCompare(t *testing.T) {
 	renamed.tensors[0].Name = "u"
 	_, err = quant.Compare(t.Context(), renamed, original, nil)
 	require.ErrorContains(t, err, `"u" has no original`)
+}
+
+// rawTensors are tensors of any type, in memory.
+type rawTensors struct {
+	tensors []gguf.TensorInfo
+	data    [][]byte
+}
+
+func (s *rawTensors) Metadata() *gguf.Metadata   { return &gguf.Metadata{} }
+func (s *rawTensors) Tensors() []gguf.TensorInfo { return s.tensors }
+func (s *rawTensors) ReadRows(dst []byte, tensor int, first, _ int64) error {
+	copy(dst, s.data[tensor][first*s.tensors[tensor].RowBytes():])
+	return nil
+}
+
+// What has no codec is compared byte by byte.
+func TestCompareCopies(t *testing.T) {
+	for _, kind := range []gguf.Type{gguf.I8, gguf.I16, gguf.I32, gguf.I64, gguf.F64, gguf.Q8_1, gguf.Q8_K} {
+		t.Run(kind.String(), func(t *testing.T) {
+			info := gguf.TensorInfo{Name: "t", Type: kind, Shape: []int64{512, 700}}
+			data := make([]byte, info.Bytes())
+			for i := range data {
+				data[i] = byte(i * 7)
+			}
+			original := &rawTensors{[]gguf.TensorInfo{info}, [][]byte{data}}
+			differences, err := quant.Compare(t.Context(), original, original, nil)
+			require.NoError(t, err)
+			require.Equal(t, []quant.Difference{{Name: "t", Type: kind}}, differences)
+
+			changed := &rawTensors{original.tensors, [][]byte{slices.Clone(data)}}
+			changed.data[0][len(data)-1]++
+			_, err = quant.Compare(t.Context(), changed, original, nil)
+			require.ErrorIs(t, err, gguf.ErrCorrupt)
+			require.ErrorContains(t, err, `tensor "t"`)
+		})
+	}
 }
