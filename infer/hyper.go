@@ -30,6 +30,40 @@ type hyper struct {
 	denseBlocks  int     // so many blocks at the start are dense
 }
 
+// difference returns an error that says in what other is not h: the first key of
+// the metadata that both have and that differs.
+func (h hyper) difference(other hyper) error {
+	if h.name != other.name {
+		return fmt.Errorf("is a %s model, the first a %s", other.name, h.name)
+	}
+	for _, p := range []struct {
+		key       string
+		of, first any
+	}{
+		{"block_count", other.blocks, h.blocks},
+		{"embedding_length", other.width, h.width},
+		{"feed_forward_length", other.hidden, h.hidden},
+		{"attention.head_count", other.heads, h.heads},
+		{"attention.head_count_kv", other.kvHeads, h.kvHeads},
+		{"attention.key_length", other.keyLen, h.keyLen},
+		{"attention.value_length", other.valueLen, h.valueLen},
+		{"attention.layer_norm_rms_epsilon", other.epsilon, h.epsilon},
+		{"rope.freq_base", other.ropeBase, h.ropeBase},
+		{"rope.scaling.factor", 1 / other.ropeScale, 1 / h.ropeScale},
+		{"expert_count", other.experts, h.experts},
+		{"expert_used_count", other.expertsUsed, h.expertsUsed},
+		{"expert_feed_forward_length", other.expertHidden, h.expertHidden},
+		{"expert_weights_scale", other.expertScale, h.expertScale},
+		{"expert_shared_feed_forward_length", other.sharedHidden, h.sharedHidden},
+		{"leading_dense_block_count", other.denseBlocks, h.denseBlocks},
+	} {
+		if p.of != p.first {
+			return fmt.Errorf("%s.%s is %v, that of the first %v", h.name, p.key, p.of, p.first)
+		}
+	}
+	return errors.New("the hyper-parameters are not those of the first")
+}
+
 // widest returns the width of the widest feed-forward network.
 func (h hyper) widest() int { return max(h.hidden, h.expertHidden, h.sharedHidden) }
 

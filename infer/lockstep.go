@@ -124,8 +124,10 @@ func outputMatrix(m *Model) []matrix { return []matrix{m.output} }
 // comparable returns why m cannot run beside another model.
 func (m *Model) comparable(other *Model) error {
 	switch {
-	case m.hyper != other.hyper || !slices.Equal(m.ropeFactors, other.ropeFactors):
-		return errors.New("the hyper-parameters are not those of the first")
+	case m.hyper != other.hyper:
+		return m.hyper.difference(other.hyper)
+	case !slices.Equal(m.ropeFactors, other.ropeFactors):
+		return errors.New("rope_freqs.weight is not that of the first")
 	case m.Vocabulary() != other.Vocabulary():
 		return fmt.Errorf("the vocabulary has %d tokens, that of the first %d", other.Vocabulary(), m.Vocabulary())
 	case m.compute != other.compute:

@@ -135,8 +135,8 @@ func TestLockstepErrors(t *testing.T) {
 	}
 	src := small.build(1)
 	for name, change := range map[string]func(*spec){
-		"hyper-parameters": func(s *spec) { s.layers = 1 },
-		"vocabulary":       func(s *spec) { s.vocabulary++ },
+		"block_count is 1, that of the first 2": func(s *spec) { s.layers = 1 },
+		"vocabulary":                            func(s *spec) { s.vocabulary++ },
 	} {
 		other := small
 		change(&other)

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -11,6 +12,10 @@ import (
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
+
+// ErrRequantize means that tensors are quantized already, and that it was not
+// allowed to quantize them again.
+var ErrRequantize = errors.New("requantizing has to be allowed")
 
 // ViewOptions says how NewView deviates from the file type, and what it may do.
 // The zero value is llama-quantize without flags.
@@ -157,7 +162,7 @@ func (o *ViewOptions) allow(from, to gguf.TensorInfo, weighted bool) error {
 	switch {
 	case o.DryRun:
 	case from.Type.Quantized() && !o.AllowRequantize:
-		return fmt.Errorf("%w: tensor %q is %s already, requantizing it to %s has to be allowed", gguf.ErrUnsupported, from.Name, from.Type, to.Type)
+		return fmt.Errorf("%w: tensor %q is %s already and would become %s: %w", gguf.ErrUnsupported, from.Name, from.Type, to.Type, ErrRequantize)
 	case !CanDequantize(from.Type):
 		return fmt.Errorf("%w: tensor %q is %s, which cannot be read", gguf.ErrUnsupported, from.Name, from.Type)
 	case !CanQuantize(to.Type):

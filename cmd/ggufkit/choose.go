@@ -36,7 +36,7 @@ func chooseCommand() *cli.Command {
 			textFlag("measure on the text", &texts),
 			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
-			imatrixFlag(),
+			imatrixFlag(), requantizeFlag(),
 			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows"},
 			chunksFlag("run at most `N` windows of 512 tokens of each text"),
 			&cli.StringFlag{Name: "recipe", Usage: "write the type of each tensor to `FILE`, for --tensor-type-file"},
@@ -201,7 +201,7 @@ func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) 
 	}
 	var possible []recipe.FileType
 	for _, fileType := range types {
-		_, err := quant.NewView(in.base, fileType, quant.ViewOptions{Importance: in.importance})
+		_, err := newView(c, in.base, fileType, quant.ViewOptions{Importance: in.importance})
 		if errors.Is(err, recipe.ErrNeedsImatrix) {
 			continue
 		}

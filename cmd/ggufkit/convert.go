@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,7 +22,7 @@ func convertCommand() *cli.Command {
 		Description: "Reads a Hugging Face directory and writes what convert_hf_to_gguf.py would for F32, F16,\n" +
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; default: that of the checkpoint"},
+			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; auto, the default, is that of the checkpoint"},
 			imatrixFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G"),
@@ -48,10 +49,10 @@ func convertModel(c *cli.Context) (err error) {
 		return asUsage(c, err)
 	}
 	quantizeTo := recipe.Copy
-	if s := c.String("type"); s != "" {
-		fileType, err := recipe.ParseFileType(s)
+	if s := c.String("type"); s != "" && !strings.EqualFold(s, "auto") {
+		fileType, err := parseFileType(c, s)
 		if err != nil {
-			return asUsage(c, err)
+			return err
 		}
 		base, err := fileType.Base()
 		if err != nil {

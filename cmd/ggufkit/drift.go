@@ -37,7 +37,7 @@ func driftCommand() *cli.Command {
 			textFlag("measure on the text", &texts),
 			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes},
 			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &candidates, text),
-			imatrixFlag(),
+			imatrixFlag(), requantizeFlag(),
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
 			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as the 95 % intervals of all divergences are apart"},
@@ -299,9 +299,9 @@ func driftFileTypes(c *cli.Context, candidates []string) ([]recipe.FileType, err
 func parseFileTypes(c *cli.Context, list string) ([]recipe.FileType, error) {
 	var types []recipe.FileType
 	for _, name := range splitList(list) {
-		fileType, err := recipe.ParseFileType(strings.TrimSpace(name))
+		fileType, err := parseFileType(c, strings.TrimSpace(name))
 		if err != nil {
-			return nil, usagef(c, "--types: %w", err)
+			return nil, err
 		}
 		types = append(types, fileType)
 	}
@@ -312,7 +312,7 @@ func parseFileTypes(c *cli.Context, list string) ([]recipe.FileType, error) {
 func (in *driftInput) views(c *cli.Context, types []recipe.FileType) ([]drift.Candidate, error) {
 	var views []drift.Candidate
 	for _, fileType := range types {
-		view, err := quant.NewView(in.base, fileType, quant.ViewOptions{Importance: in.importance})
+		view, err := newView(c, in.base, fileType, quant.ViewOptions{Importance: in.importance})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fileType, err)
 		}
@@ -372,12 +372,13 @@ func (r *driftRun) measure(c *cli.Context, models []drift.Candidate) ([]drift.Re
 	}
 	measured, err := drift.Measure(c.Context, r.base, models, r.texts, options)
 	if err != nil {
+		subject := r.base
 		for _, m := range models {
-			if strings.HasPrefix(err.Error(), "drift: "+m.Name+": ") {
-				err = about(m.Source, err)
+			if _, file := m.Source.(*model); file && strings.HasPrefix(err.Error(), "drift: "+m.Name+": ") {
+				subject = m.Source
 			}
 		}
-		return nil, about(r.base, err)
+		return nil, about(subject, err)
 	}
 	return measured.Candidates, r.report.fill(r.base, models, measured)
 }

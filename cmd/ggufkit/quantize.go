@@ -67,15 +67,16 @@ func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "quantize",
 		Usage:     "write a model with its weights quantized, the same bytes as llama-quantize",
-		ArgsUsage: "MODEL OUT.gguf TYPE",
-		Description: "TYPE is a file type such as Q4_K_M, or COPY. The flags are those of llama-quantize, and their\n" +
+		ArgsUsage: "MODEL [OUT.gguf] TYPE [THREADS]",
+		Description: "TYPE is a file type such as Q4_K_M, or COPY. Without OUT.gguf it is called\n" +
+			"ggml-model-TYPE.gguf and stands beside MODEL. The flags are those of llama-quantize, and their\n" +
 			"order counts where it does there: the first --tensor-type or line of --tensor-type-file that\n" +
 			"matches a tensor is used. A NAME is any part of a tensor's name.",
 		Flags: []cli.Flag{
 			imatrixFlag(),
 			repeatedFlag("include-weights", "use the importance matrix only for tensors called `NAME`; may be repeated", &f.include, text),
 			repeatedFlag("exclude-weights", "do not use the importance matrix for tensors called `NAME`; may be repeated", &f.exclude, text),
-			&cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, at a loss"},
+			requantizeFlag(),
 			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is"},
 			&cli.BoolFlag{Name: "pure", Usage: "give all tensors the same type"},
 			&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight"},
@@ -94,6 +95,21 @@ func quantizeCommand() *cli.Command {
 	}
 }
 
+func requantizeFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, at a loss"}
+}
+
+// newView returns a model quantized to a file type, as quant.NewView does. Whether
+// it may be quantized already is for --allow-requantize to say.
+func newView(c *cli.Context, src gguf.Source, fileType recipe.FileType, opts quant.ViewOptions) (*quant.View, error) {
+	opts.AllowRequantize = c.Bool("allow-requantize")
+	view, err := quant.NewView(src, fileType, opts)
+	if errors.Is(err, quant.ErrRequantize) {
+		err = fmt.Errorf("%w by --allow-requantize; what was lost before stays lost", err)
+	}
+	return view, err
+}
+
 func imatrixFlag() cli.Flag {
 	return &cli.StringFlag{Name: "imatrix", Usage: "use the importance matrix in `FILE`, as llama-imatrix writes it"}
 }
@@ -110,20 +126,47 @@ func readOverrides(path string) (overrides []recipe.Override, err error) {
 	return overrides, nil
 }
 
+// quantizeArguments returns what the arguments name, in all the ways in which
+// llama-quantize takes them.
+func quantizeArguments(c *cli.Context) (in, out string, fileType recipe.FileType, err error) {
+	args := c.Args().Slice()
+	if len(args) < 2 || len(args) > 4 {
+		return "", "", 0, wrongCount(c, 3, "MODEL", "OUT.gguf", "TYPE")
+	}
+	in, args = args[0], args[1:]
+	if fileType, err = recipe.ParseFileType(args[0]); err == nil {
+		out = filepath.Join(filepath.Dir(filepath.Clean(in)), fmt.Sprintf("ggml-model-%s.gguf", fileType))
+	} else {
+		out, args = args[0], args[1:]
+		if len(args) == 0 {
+			return "", "", 0, wrongCount(c, 3, "MODEL", "OUT.gguf", "TYPE")
+		}
+		if fileType, err = parseFileType(c, args[0]); err != nil {
+			return "", "", 0, err
+		}
+	}
+	switch args = args[1:]; len(args) {
+	case 0:
+		return in, out, fileType, nil
+	case 1:
+		if n, err := strconv.ParseUint(args[0], 10, 16); err == nil && n > 0 {
+			return in, out, fileType, c.Set("threads", args[0])
+		}
+		return "", "", 0, usagef(c, "%q is not a number of threads", args[0])
+	}
+	return "", "", 0, wrongCount(c, 3, "MODEL", "OUT.gguf", "TYPE")
+}
+
 func quantize(c *cli.Context, f quantizeFlags) (err error) {
-	args, err := arguments(c, "MODEL", "OUT.gguf", "TYPE")
+	in, out, fileType, err := quantizeArguments(c)
 	if err != nil {
 		return err
-	}
-	fileType, err := recipe.ParseFileType(args[2])
-	if err != nil {
-		return asUsage(c, err)
 	}
 	opts, err := f.viewOptions(c)
 	if err != nil {
 		return err
 	}
-	if err := checkModelOutput(c, args[1], opts.Recipe.KeepOrder, []string{args[0], c.String("imatrix")}); err != nil {
+	if err := checkModelOutput(c, out, opts.Recipe.KeepOrder, []string{in, c.String("imatrix")}); err != nil {
 		return err
 	}
 	importance, err := openImportance(c, f)
@@ -134,29 +177,28 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 		defer func() { err = errors.Join(err, importance.Close()) }()
 		opts.Importance = f.selectWeights(c, importance)
 	}
-	model, err := openModel(c, args[0])
+	model, err := openModel(c, in)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
 	file := fileOf(model)
 	if opts.Recipe.KeepOrder && file == nil {
-		return usagef(c, "--keep-split needs a GGUF file, %s is none", args[0])
+		return usagef(c, "--keep-split needs a GGUF file, %s is none", in)
 	}
-	view, err := quant.NewView(model, fileType, opts)
+	view, err := newView(c, model, fileType, opts)
 	if err != nil {
 		return about(model, err)
 	}
 	printNotes(c, view.Notes())
 	write := gguf.WriteOptions{Resume: c.Bool("resume")}
-	out := args[1]
 	if opts.Recipe.KeepOrder {
 		write.Shards = shardsLike(file, view)
 		if prefix, ok := strings.CutSuffix(out, ".gguf"); ok && len(write.Shards) == 1 {
 			out = gguf.SplitPath(prefix, 0, 1) // as llama-quantize does with a single file, too
 		}
 	}
-	if write.Job, err = f.job(view, args[0]); err != nil {
+	if write.Job, err = f.job(view, in); err != nil {
 		return err
 	}
 	return writeModel(c, view, view.Original(), out, write)
@@ -209,9 +251,8 @@ func (f quantizeFlags) viewOptions(c *cli.Context) (quant.ViewOptions, error) {
 			Overrides:   f.overrides,
 			KeepOrder:   c.Bool("keep-split"),
 		},
-		AllowRequantize: c.Bool("allow-requantize"),
-		Metadata:        f.metadata,
-		DryRun:          c.Bool("dry-run"),
+		Metadata: f.metadata,
+		DryRun:   c.Bool("dry-run"),
 	}
 	for name, to := range map[string]**gguf.Type{"output-tensor-type": &opts.Recipe.OutputType, "token-embedding-type": &opts.Recipe.TokenEmbeddingType} {
 		if s := c.String(name); s != "" {

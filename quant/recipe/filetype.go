@@ -115,10 +115,10 @@ func FileTypes() []FileType {
 	return all
 }
 
-// ParseFileType finds a file type by llama.cpp's name, in any letter case, or
-// by its number; COPY is Copy.
+// ParseFileType finds a file type by llama.cpp's name, in any letter case and with
+// or without MOSTLY_ before it, or by its number; COPY is Copy.
 func ParseFileType(s string) (FileType, error) {
-	name := strings.ToUpper(s)
+	name := strings.TrimPrefix(strings.ToUpper(s), "MOSTLY_")
 	if name == Copy.String() {
 		return Copy, nil
 	}
