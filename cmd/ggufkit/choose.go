@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -56,8 +57,9 @@ type choiceReport struct {
 	fitReport
 
 	Chosen consideredReport `json:"chosen"`
-	// Confidence is how likely the choice is right, as choose.Choice has it.
-	Confidence float64              `json:"confidence"`
+	// Confidence is how likely the choice is right, as choose.Choice has it; null if
+	// the windows cannot tell.
+	Confidence *float64             `json:"confidence"`
 	RunnerUp   *choiceRunnerUp      `json:"runner_up"` // null if there is none
 	Summary    []string             `json:"summary"`
 	Considered []consideredReport   `json:"considered"`
@@ -79,9 +81,11 @@ type choiceReport struct {
 // choiceRunnerUp is choose.Choice.RunnerUp.
 type choiceRunnerUp struct {
 	Name string `json:"name"`
-	// Its mean divergence less that of the chosen.
-	Difference      float64 `json:"kld_difference"`
-	DifferenceError float64 `json:"kld_difference_error"`
+	// Its mean divergence less that of the chosen, as driftMeasures has figures.
+	Difference      float64  `json:"kld_difference"`
+	DifferenceError *float64 `json:"kld_difference_error"`
+	DifferenceLow   *float64 `json:"kld_difference_low"`
+	DifferenceHigh  *float64 `json:"kld_difference_high"`
 }
 
 // consideredReport has the figures of drift where they were measured.
@@ -238,7 +242,7 @@ func (r *driftRun) candidates(views []drift.Candidate, fit *fitting) ([]choose.C
 func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceReport {
 	report := &choiceReport{
 		Model: r.Model, fitReport: fit.report(choice),
-		Confidence: choice.Confidence,
+		Confidence: known(choice.Confidence),
 		Base:       r.Base, Texts: r.Texts, Window: r.Ctx, Compute: r.Compute, Imatrix: r.Imatrix, Floor: r.Floor,
 	}
 	if choice.Fit > 0 {
@@ -267,7 +271,8 @@ func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceRepor
 	report.Summary = choice.Summary()
 	report.Terms = fit.terms(choice, r.Base)
 	if choice.RunnerUp >= 0 {
-		report.RunnerUp = &choiceRunnerUp{choice.Considered[choice.RunnerUp].Name, choice.Difference, choice.DifferenceError}
+		report.RunnerUp = &choiceRunnerUp{Name: choice.Considered[choice.RunnerUp].Name}
+		report.RunnerUp.Difference, report.RunnerUp.DifferenceError, report.RunnerUp.DifferenceLow, report.RunnerUp.DifferenceHigh = parts(choice.Difference.Estimate(math.Inf(-1), math.Inf(1)))
 	}
 	for _, t := range choice.Considered[choice.Chosen].Source.Tensors() {
 		if recipe.Quantizable(t) {
@@ -291,7 +296,7 @@ func (r *choiceReport) table(w io.Writer) table.Writer {
 		}
 		kld := ""
 		if c.Measured() {
-			kld = fmt.Sprintf("%.5f ± %.5f", c.KLD, c.KLDError)
+			kld = withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh)
 		}
 		t.AppendRow(append(row, kld, c.Reason))
 	}

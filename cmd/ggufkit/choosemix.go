@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,10 +30,12 @@ type mixReport struct {
 	Predicted float64 `json:"kld_predicted"`
 	// How much closer to the original it is than the best of the types, on the other
 	// windows.
-	Better      float64 `json:"kld_better"`
-	BetterError float64 `json:"kld_better_error"`
-	Offered     bool    `json:"offered"`
-	against     string
+	Better      float64  `json:"kld_better"`
+	BetterError *float64 `json:"kld_better_error"`
+	BetterLow   *float64 `json:"kld_better_low"`
+	BetterHigh  *float64 `json:"kld_better_high"`
+	Offered     bool     `json:"offered"`
+	verdict     string   // if it is not
 }
 
 // setAside takes windows to choose a mix by out of the texts. They are not measured on.
@@ -72,7 +76,7 @@ func (r *driftRun) tryMix(c *cli.Context, choice *choose.Choice, importance *ima
 	if choice.MaxKLD == 0 {
 		budget = choice.Fit - choice.Memory.Bytes()
 	}
-	report := &mixReport{Name: "mix", against: best.Name}
+	report := &mixReport{Name: "mix"}
 	for _, text := range texts {
 		report.Windows += len(text.Tokens) / r.report.Ctx
 	}
@@ -97,13 +101,16 @@ func (r *driftRun) tryMix(c *cli.Context, choice *choose.Choice, importance *ima
 	if err != nil {
 		return nil, err
 	}
-	if report.Better, report.BetterError, err = drift.Difference(*best.Result, results[0]); err != nil {
+	better, err := drift.Difference(*best.Result, results[0])
+	if err != nil {
 		return nil, err
 	}
+	report.Better, report.BetterError, report.BetterLow, report.BetterHigh = parts(better.Estimate(math.Inf(-1), math.Inf(1)))
 	if err := choice.Offer(candidate, &results[0]); err != nil {
 		return nil, err
 	}
-	report.Offered = choice.Considered[choice.Chosen].Name == report.Name
+	at := slices.IndexFunc(choice.Considered, func(considered choose.Considered) bool { return considered.Name == report.Name })
+	report.Offered, report.verdict = choice.Chosen == at, choice.Considered[at].Reason
 	return report, nil
 }
 
@@ -124,7 +131,7 @@ func (r *driftRun) sensitivity(c *cli.Context, importance *imatrix.Matrix, texts
 func (m *mixReport) sentence() string {
 	found := fmt.Sprintf("The mix was chosen by %d windows that nothing was measured on", m.Windows)
 	if !m.Offered {
-		return fmt.Sprintf("%s, and is not better than %s for sure: the paired difference is %.5f ± %.5f.", found, m.against, m.Better, m.BetterError)
+		return fmt.Sprintf("%s. It is not offered: %s.", found, strings.TrimPrefix(m.verdict, "not offered: "))
 	}
 	return fmt.Sprintf("%s. --recipe writes it for --tensor-type-file; the type to quantize to with it is %s.", found, m.FileType)
 }

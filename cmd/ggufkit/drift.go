@@ -15,6 +15,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
@@ -40,7 +41,7 @@ func driftCommand() *cli.Command {
 			imatrixFlag(), requantizeFlag(),
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
-			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as the 95 % intervals of all divergences are apart"},
+			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as it is clear which candidate is closer to the original than which"},
 			ctxFlag(perplexity.DefaultCtx, "`N` tokens in a window, the second half of which is scored"),
 			chunksFlag("run at most `N` windows of each text"),
 			computeFlag(), memoryFlag(),
@@ -67,16 +68,20 @@ type driftBase struct {
 	Bytes           int64           `json:"bytes"`
 	BPW             float64         `json:"bpw"`
 	PPL             float64         `json:"ppl"`
-	PPLError        float64         `json:"ppl_error"`
+	PPLError        *float64        `json:"ppl_error"`
+	PPLLow          *float64        `json:"ppl_low"`
+	PPLHigh         *float64        `json:"ppl_high"`
 	Seconds         float64         `json:"seconds"`
 	TokensPerSecond float64         `json:"tokens_per_second"`
 	ByText          []driftBaseText `json:"by_text"`
 }
 
 type driftBaseText struct {
-	File     string  `json:"file"`
-	PPL      float64 `json:"ppl"`
-	PPLError float64 `json:"ppl_error"`
+	File     string   `json:"file"`
+	PPL      float64  `json:"ppl"`
+	PPLError *float64 `json:"ppl_error"`
+	PPLLow   *float64 `json:"ppl_low"`
+	PPLHigh  *float64 `json:"ppl_high"`
 }
 
 type driftText struct {
@@ -110,17 +115,26 @@ type driftCandidate struct {
 type driftTextResult struct {
 	File string `json:"file"`
 	driftMeasures
+	// KLDWindows has the mean divergence of each window.
+	KLDWindows []float64 `json:"kld_windows"`
 }
 
-// driftMeasures are those of drift.Measures.
+// driftMeasures are those of drift.Measures. Errors are standard errors, low and high the ends of
+// 95 % intervals; null where one window of a text says nothing of them.
 type driftMeasures struct {
 	PPL            float64  `json:"ppl"`
-	PPLError       float64  `json:"ppl_error"`
+	PPLError       *float64 `json:"ppl_error"`
+	PPLLow         *float64 `json:"ppl_low"`
+	PPLHigh        *float64 `json:"ppl_high"`
 	PPLRatio       float64  `json:"ppl_ratio"`
-	PPLRatioError  float64  `json:"ppl_ratio_error"`
+	PPLRatioError  *float64 `json:"ppl_ratio_error"`
+	PPLRatioLow    *float64 `json:"ppl_ratio_low"`
+	PPLRatioHigh   *float64 `json:"ppl_ratio_high"`
 	Correlation    *float64 `json:"nll_correlation"` // null where there is none
 	KLD            float64  `json:"kld_mean"`
-	KLDError       float64  `json:"kld_error"`
+	KLDError       *float64 `json:"kld_error"`
+	KLDLow         *float64 `json:"kld_low"`
+	KLDHigh        *float64 `json:"kld_high"`
 	KLDP50         float64  `json:"kld_p50"`
 	KLDP90         float64  `json:"kld_p90"`
 	KLDP95         float64  `json:"kld_p95"`
@@ -128,14 +142,48 @@ type driftMeasures struct {
 	KLDP999        float64  `json:"kld_p999"`
 	KLDMax         float64  `json:"kld_max"`
 	SameTop        float64  `json:"same_top"`
-	SameTopError   float64  `json:"same_top_error"`
+	SameTopError   *float64 `json:"same_top_error"`
+	SameTopLow     *float64 `json:"same_top_low"`
+	SameTopHigh    *float64 `json:"same_top_high"`
 	RMSDeltaP      float64  `json:"rms_delta_p"`
-	RMSDeltaPError float64  `json:"rms_delta_p_error"`
+	RMSDeltaPError *float64 `json:"rms_delta_p_error"`
+	RMSDeltaPLow   *float64 `json:"rms_delta_p_low"`
+	RMSDeltaPHigh  *float64 `json:"rms_delta_p_high"`
 	// Router is the mean of that of the layers, null without experts.
 	Router *float64     `json:"router_agreement"`
 	Layers []driftLayer `json:"layers"`
 	// Embedding is the relative error of what goes into the first layer.
 	Embedding float64 `json:"embedding_error"`
+}
+
+// known returns a figure for JSON, nil if it is NaN.
+func known(v float64) *float64 {
+	if math.IsNaN(v) {
+		return nil
+	}
+	return &v
+}
+
+// parts returns the parts of an estimate for JSON.
+func parts(e interval.Estimate) (value float64, deviation, low, high *float64) {
+	return e.Value, known(e.Error), known(e.Low), known(e.High)
+}
+
+// withInterval writes a figure, and its 95 % interval if there is one, in a format for each number.
+func withInterval(format string, value float64, low, high *float64) string {
+	text := fmt.Sprintf(format, value)
+	if low == nil || high == nil {
+		return text
+	}
+	return fmt.Sprintf("%s ("+format+"–"+format+")", text, *low, *high)
+}
+
+// percentWithInterval is withInterval for a part of a whole.
+func percentWithInterval(value float64, low, high *float64) string {
+	if low == nil || high == nil {
+		return fmt.Sprintf("%.2f %%", 100*value)
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f) %%", 100*value, 100**low, 100**high)
 }
 
 type driftLayer struct {
@@ -150,17 +198,15 @@ type driftLayer struct {
 
 func newDriftMeasures(m drift.Measures) driftMeasures {
 	measures := driftMeasures{
-		PPL: m.PPL, PPLError: m.PPLError,
-		PPLRatio: m.Ratio, PPLRatioError: m.RatioError,
-		KLD: m.KLD, KLDError: m.KLDError,
-		KLDP50: m.P50, KLDP90: m.P90, KLDP95: m.P95, KLDP99: m.P99, KLDP999: m.P999, KLDMax: m.Max,
-		SameTop: m.SameTop, SameTopError: m.SameTopError,
-		RMSDeltaP: m.RMSDeltaP, RMSDeltaPError: m.RMSDeltaPError,
+		Correlation: known(m.Correlation),
+		KLDP50:      m.P50, KLDP90: m.P90, KLDP95: m.P95, KLDP99: m.P99, KLDP999: m.P999, KLDMax: m.Max,
 		Embedding: m.Hidden[0],
 	}
-	if !math.IsNaN(m.Correlation) {
-		measures.Correlation = &m.Correlation
-	}
+	measures.PPL, measures.PPLError, measures.PPLLow, measures.PPLHigh = parts(m.PPL)
+	measures.PPLRatio, measures.PPLRatioError, measures.PPLRatioLow, measures.PPLRatioHigh = parts(m.Ratio)
+	measures.KLD, measures.KLDError, measures.KLDLow, measures.KLDHigh = parts(m.KLD)
+	measures.SameTop, measures.SameTopError, measures.SameTopLow, measures.SameTopHigh = parts(m.SameTop)
+	measures.RMSDeltaP, measures.RMSDeltaPError, measures.RMSDeltaPLow, measures.RMSDeltaPHigh = parts(m.RMSDeltaP)
 	if m.Routing != nil {
 		router := m.Router()
 		measures.Router = &router
@@ -397,13 +443,15 @@ func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured 
 	seconds := measured.Base.Elapsed.Seconds()
 	r.Base = driftBase{
 		Type: fileTypeName(base), Bytes: size, BPW: bitsPerWeight(base),
-		PPL: measured.Base.Overall.PPL, PPLError: measured.Base.Overall.PPLError,
 		Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
 	}
+	r.Base.PPL, r.Base.PPLError, r.Base.PPLLow, r.Base.PPLHigh = parts(measured.Base.Overall.PPL)
 	for i, text := range measured.Base.Texts {
-		r.Base.ByText = append(r.Base.ByText, driftBaseText{r.Texts[i].File, text.PPL, text.PPLError})
+		base := driftBaseText{File: r.Texts[i].File}
+		base.PPL, base.PPLError, base.PPLLow, base.PPLHigh = parts(text.PPL)
+		r.Base.ByText = append(r.Base.ByText, base)
 	}
-	r.Floor = driftFloor{measured.Floor.KLD, measured.Floor.Max, measured.Floor.SameTop, measured.Floor.Tokens}
+	r.Floor = driftFloor{measured.Floor.KLD.Value, measured.Floor.Max, measured.Floor.SameTop.Value, measured.Floor.Tokens}
 	for i, model := range models {
 		_, size, err := gguf.Layout(model.Source)
 		if err != nil {
@@ -417,7 +465,7 @@ func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured 
 			Seconds:       seconds, TokensPerSecond: float64(tokens) / seconds,
 		}
 		for t, text := range result.Texts {
-			candidate.ByText = append(candidate.ByText, driftTextResult{r.Texts[t].File, newDriftMeasures(text)})
+			candidate.ByText = append(candidate.ByText, driftTextResult{r.Texts[t].File, newDriftMeasures(text), result.KLD[t]})
 		}
 		r.Candidates = append(r.Candidates, candidate)
 	}
@@ -469,14 +517,14 @@ func (r *driftReport) overview(w io.Writer) table.Writer {
 		columns = append(columns, "same experts")
 	}
 	t := newTable(w, columns, columns[1:]...).spare("same experts", "RMS Δp", "99 %", "same top token", "bits per weight", "ratio to the original", "perplexity")
-	t.AppendRow(table.Row{"the original, " + r.Base.Type, bytesText(r.Base.Bytes), fmt.Sprintf("%.2f", r.Base.BPW), fmt.Sprintf("%.3f ± %.3f", r.Base.PPL, r.Base.PPLError)})
+	t.AppendRow(table.Row{"the original, " + r.Base.Type, bytesText(r.Base.Bytes), fmt.Sprintf("%.2f", r.Base.BPW), fmt.Sprintf("%.3f", r.Base.PPL)})
 	for _, c := range r.Candidates {
 		row := table.Row{
 			c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW),
-			fmt.Sprintf("%.3f ± %.3f", c.PPL, c.PPLError),
-			fmt.Sprintf("%.4f ± %.4f", c.PPLRatio, c.PPLRatioError),
-			fmt.Sprintf("%.5f ± %.5f", c.KLD, c.KLDError), fmt.Sprintf("%.4f", c.KLDP99),
-			fmt.Sprintf("%.2f ± %.2f %%", 100*c.SameTop, 100*c.SameTopError),
+			fmt.Sprintf("%.3f", c.PPL),
+			withInterval("%.4f", c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh),
+			withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), fmt.Sprintf("%.4f", c.KLDP99),
+			percentWithInterval(c.SameTop, c.SameTopLow, c.SameTopHigh),
 			fmt.Sprintf("%.2f %%", 100*c.RMSDeltaP),
 		}
 		if routed {
@@ -497,11 +545,21 @@ func (r *driftReport) textTable(w io.Writer) table.Writer {
 	for _, c := range r.Candidates {
 		row := table.Row{c.Name}
 		for _, text := range c.ByText {
-			row = append(row, fmt.Sprintf("%.5f ± %.5f", text.KLD, text.KLDError))
+			row = append(row, withInterval("%.5f", text.KLD, text.KLDLow, text.KLDHigh))
 		}
 		t.AppendRow(row)
 	}
 	return t
+}
+
+// intervals says what the intervals are.
+func (r *driftReport) intervals() string {
+	for _, text := range r.Texts {
+		if text.Chunks < 2 {
+			return fmt.Sprintf("There are no intervals of all texts: %s has only one window, which does not say how much windows differ.", filepath.Base(text.File))
+		}
+	}
+	return "In brackets: 95 % intervals for text like this, made of the windows, since the tokens of a window are not independent."
 }
 
 // method says how the figures were measured, a sentence each.
@@ -519,7 +577,8 @@ func (r *driftReport) method() []string {
 	}
 	return []string{
 		fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")),
-		fmt.Sprintf("%s compute; types quantized %s. ± is one standard error.", r.Compute, weights),
+		fmt.Sprintf("%s compute; types quantized %s.", r.Compute, weights),
+		r.intervals(),
 		fmt.Sprintf("Noise floor: the original against itself has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens),
 	}
 }

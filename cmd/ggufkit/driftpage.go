@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/interval"
 )
 
 //go:embed drift.html
@@ -32,6 +33,8 @@ func (r *driftReport) page() (string, error) {
 		"speed":   func(v float64) string { return fmt.Sprintf("%.0f", v) },
 		"two":     func(v float64) string { return fmt.Sprintf("%.2f", v) },
 		"shade":   r.shade,
+		"within":  func(v float64, low, high *float64) string { return withInterval("%.5f", v, low, high) },
+		"part":    percentWithInterval,
 	}, struct {
 		*driftReport
 		Choice            *choiceReport
@@ -58,43 +61,102 @@ func (r *driftReport) pareto() []driftCandidate {
 	return front
 }
 
-// meaning says what the figures mean, in two sentences.
+// closeEnough is the mean divergence that a candidate is recommended by where no limit was given.
+const closeEnough = 0.01
+
+// meaning says what the figures mean, in two sentences: which candidate to take, and which not
+// to. Both go by divergence, and by what is not chance.
 func (r *driftReport) meaning() []string {
-	const bound = 0.01
+	var beaten []string
 	var good *driftCandidate
 	for i, c := range r.Candidates {
-		if c.PPLRatio+drift.Z95*c.PPLRatioError <= 1+bound && (good == nil || c.Bytes < good.Bytes) {
+		switch {
+		case slices.ContainsFunc(r.Candidates, func(other driftCandidate) bool { return other.Bytes <= c.Bytes && c.further(other) }):
+			beaten = append(beaten, c.Name)
+		case c.KLDHigh != nil && *c.KLDHigh <= closeEnough && (good == nil || c.Bytes < good.Bytes):
 			good = &r.Candidates[i]
 		}
 	}
-	sentences := []string{"No candidate is sure to keep the perplexity within 1 % of the original's on these texts."}
+	here := "on this text"
+	if len(r.Texts) > 1 {
+		here = "on these texts"
+	}
+	sentences := []string{fmt.Sprintf("No candidate is sure to keep to a mean KL divergence of %g %s.", closeEnough, here)}
 	if good != nil {
-		sentences[0] = fmt.Sprintf("%s is the smallest that is sure to keep the perplexity within 1 %% of the original's on these texts: it has %.0f %% of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
-			good.Name, 100*float64(good.Bytes)/float64(r.Base.Bytes), 100*good.SameTop)
+		sentences[0] = fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %.5f, 95 %% interval %.5f to %.5f%s. It has %.0f %% of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
+			good.Name, closeEnough, here, good.KLD, *good.KLDLow, *good.KLDHigh, good.worst(), 100*float64(good.Bytes)/float64(r.Base.Bytes), 100*good.SameTop)
 	}
-	front := make(map[string]bool)
-	for _, c := range r.pareto() {
-		front[c.Name] = true
+	if len(beaten) > 0 {
+		return append(sentences, fmt.Sprintf("There is no reason to take %s: another candidate is at most as large and closer to the original, by more than chance.", listed(beaten, "or")))
 	}
-	var beaten []string
-	for _, c := range r.Candidates {
-		if !front[c.Name] {
-			beaten = append(beaten, c.Name)
-		}
-	}
-	if n := len(beaten) - 1; n >= 0 {
-		names := beaten[n]
-		if n > 0 {
-			names = strings.Join(beaten[:n], ", ") + " or " + names
-		}
-		return append(sentences, fmt.Sprintf("There is no reason to take %s, as another candidate is at most as large and at least as close to the original.", names))
+	if alike := r.alike(); len(alike) > 0 {
+		return append(sentences, fmt.Sprintf("More text would be needed to tell %s.", listed(alike, "and")))
 	}
 	return append(sentences, "The choice is one of size: every larger candidate is closer to the original.")
 }
 
+// further reports whether a candidate is further from the original than another, window by window
+// and by more than chance.
+func (c driftCandidate) further(other driftCandidate) bool {
+	difference, err := drift.Difference(c.result(), other.result())
+	if err != nil {
+		return false // of another run
+	}
+	low, _ := difference.Interval(interval.Level)
+	return low > 0
+}
+
+// result returns as much of what was measured as drift.Difference needs.
+func (c driftCandidate) result() drift.Result {
+	result := drift.Result{Name: c.Name}
+	for _, text := range c.ByText {
+		result.KLD = append(result.KLD, text.KLDWindows)
+	}
+	return result
+}
+
+// worst says on which of several texts a candidate is furthest from the original.
+func (c driftCandidate) worst() string {
+	if len(c.ByText) < 2 {
+		return ""
+	}
+	worst := slices.MaxFunc(c.ByText, func(a, b driftTextResult) int { return cmp.Compare(a.KLD, b.KLD) })
+	return fmt.Sprintf("; on %s, the worst, %s", textName(worst.File), withInterval("%.5f", worst.KLD, worst.KLDLow, worst.KLDHigh))
+}
+
+// alike returns which candidates cannot be told from the next smaller one.
+func (r *driftReport) alike() []string {
+	sorted := slices.Clone(r.Candidates)
+	slices.SortStableFunc(sorted, func(a, b driftCandidate) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	var alike []string
+	for i := 1; i < len(sorted); i++ {
+		if !sorted[i].further(sorted[i-1]) {
+			alike = append(alike, fmt.Sprintf("%s from %s", sorted[i-1].Name, sorted[i].Name))
+		}
+	}
+	return alike
+}
+
+// listed joins names as a sentence does.
+func listed(names []string, last string) string {
+	n := len(names) - 1
+	if n == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:n], ", ") + " " + last + " " + names[n]
+}
+
 // describe says all about a candidate's place in the charts.
 func (c driftCandidate) describe() string {
-	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %.5f ± %.5f, perplexity %.3f", c.Name, bytesText(c.Bytes), c.BPW, c.KLD, c.KLDError, c.PPL)
+	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %s, perplexity %.3f", c.Name, bytesText(c.Bytes), c.BPW, withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), c.PPL)
+}
+
+// orElse returns what v points to, or what there is instead.
+func orElse(v *float64, instead float64) float64 {
+	if v == nil {
+		return instead
+	}
+	return *v
 }
 
 // frontChart shows size against divergence.
@@ -103,7 +165,7 @@ func (r *driftReport) frontChart() template.HTML {
 	low, high, most := math.Inf(1), 0., 0.
 	for _, c := range r.Candidates {
 		if c.KLD > 0 {
-			low, high = min(low, c.KLD), max(high, c.KLD+drift.Z95*c.KLDError)
+			low, high = min(low, c.KLD), max(high, orElse(c.KLDHigh, c.KLD))
 		}
 		most = max(most, c.BPW)
 	}
@@ -142,7 +204,7 @@ func (r *driftReport) frontChart() template.HTML {
 			continue
 		}
 		p := place(c)
-		s.line("interval", c.describe(), p.x, y.at(c.KLD-drift.Z95*c.KLDError), p.x, y.at(c.KLD+drift.Z95*c.KLDError))
+		s.line("interval", c.describe(), p.x, y.at(orElse(c.KLDLow, c.KLD)), p.x, y.at(orElse(c.KLDHigh, c.KLD)))
 		class := "dot"
 		if r.choice != nil && c.Name == r.choice.Chosen.Name {
 			class = "dot chosen"
@@ -178,12 +240,13 @@ const rowHeight = 26.
 func (r *driftReport) perplexityChart() template.HTML {
 	left, right := r.nameWidth(), chartWidth-80.
 	low, high := 0., 0.
-	change := func(c driftCandidate) (v, deviation float64) {
-		return 100 * (c.PPLRatio - 1), 100 * drift.Z95 * c.PPLRatioError
+	change := func(ratio float64) float64 { return 100 * (ratio - 1) }
+	ends := func(c driftCandidate) (low, high float64) {
+		return change(orElse(c.PPLRatioLow, c.PPLRatio)), change(orElse(c.PPLRatioHigh, c.PPLRatio))
 	}
 	for _, c := range r.Candidates {
-		v, deviation := change(c)
-		low, high = min(low, v-deviation), max(high, v+deviation)
+		from, to := ends(c)
+		low, high = min(low, from), max(high, to)
 	}
 	x := newAxis(low, high, left, right)
 	bottom := rowHeight*float64(len(r.Candidates)) + 4
@@ -193,12 +256,13 @@ func (r *driftReport) perplexityChart() template.HTML {
 		s.text("tick", "middle", x.at(v), bottom+18, tickText(v))
 	}
 	for i, c := range r.Candidates {
-		v, deviation := change(c)
+		v := change(c.PPLRatio)
+		from, to := ends(c)
 		y := 4 + rowHeight*(float64(i)+0.5)
-		title := fmt.Sprintf("%s: perplexity %.4f ± %.4f, the original's is %.4f ± %.4f", c.Name, c.PPL, c.PPLError, r.Base.PPL, r.Base.PPLError)
+		title := fmt.Sprintf("%s: perplexity %.4f, the original's is %.4f, ratio %s", c.Name, c.PPL, r.Base.PPL, withInterval("%.4f", c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh))
 		s.text("label", "end", left-8, y+4, shortName(c.Name))
 		s.element("rect", "bar", title, `x="%.1f" y="%.1f" width="%.1f" height="14"`, x.at(min(0, v)), y-7, x.at(max(0, v))-x.at(min(0, v)))
-		s.line("interval", title, x.at(v-deviation), y, x.at(v+deviation), y)
+		s.line("interval", title, x.at(from), y, x.at(to), y)
 		s.text("label", "start", right+8, y+4, fmt.Sprintf("%+.2f %%", v))
 	}
 	s.line("zero", "", x.at(0), 4, x.at(0), bottom)

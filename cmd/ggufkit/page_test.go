@@ -24,20 +24,20 @@ func fullReport(layers int) *driftReport {
 	names := []string{"Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K"}
 	r := &driftReport{
 		Model: "mixtral", Ctx: 512, Compute: "int8", Imatrix: "calibration.gguf",
-		Base: driftBase{Type: "BF16", Bytes: 48 << 30, BPW: 16, PPL: 4.2, PPLError: 0.02, TokensPerSecond: 24},
+		Base: driftBase{Type: "BF16", Bytes: 48 << 30, BPW: 16, PPL: 4.2, TokensPerSecond: 24},
 	}
 	for _, file := range []string{"chat.txt", "code.txt", "math.txt", "story.txt", "wiki.txt"} {
 		r.Texts = append(r.Texts, driftText{File: file, SHA256: strings.Repeat("0123", 16), Chunks: 20, ScoredTokens: 5100})
-		r.Base.ByText = append(r.Base.ByText, driftBaseText{File: file, PPL: 4.2, PPLError: 0.05})
+		r.Base.ByText = append(r.Base.ByText, driftBaseText{File: file, PPL: 4.2})
 	}
 	for i, name := range names {
 		kld := 0.0005 * math.Pow(1.9, float64(i))
 		c := driftCandidate{
 			Name: name, Type: name, Bytes: int64(26-2*i) << 30, BPW: 8.5 - 0.65*float64(i), TokensPerSecond: 31,
 			driftMeasures: driftMeasures{
-				PPL: 4.2 * (1 + kld), PPLError: 0.02, PPLRatio: 1 + kld, PPLRatioError: kld / 10,
-				KLD: kld, KLDError: kld / 20, KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld, KLDP999: 30 * kld, KLDMax: 80 * kld,
-				SameTop: 1 - 0.02*float64(i+1), SameTopError: 0.002, RMSDeltaP: 0.01 * float64(i+1), RMSDeltaPError: 0.0003, Embedding: 0.01 * float64(i+1),
+				PPL: 4.2 * (1 + kld), PPLRatio: 1 + kld, PPLRatioLow: known(1 + kld*0.8), PPLRatioHigh: known(1 + kld*1.2),
+				KLD: kld, KLDLow: known(kld * 0.9), KLDHigh: known(kld * 1.1), KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld, KLDP999: 30 * kld, KLDMax: 80 * kld,
+				SameTop: 1 - 0.02*float64(i+1), RMSDeltaP: 0.01 * float64(i+1), Embedding: 0.01 * float64(i+1),
 			},
 		}
 		router := 1 - 0.01*float64(i+1)
@@ -53,7 +53,7 @@ func fullReport(layers int) *driftReport {
 		for t, text := range r.Texts {
 			measures := c.driftMeasures
 			measures.KLD *= 1 + 0.3*float64(t)
-			c.ByText = append(c.ByText, driftTextResult{text.File, measures})
+			c.ByText = append(c.ByText, driftTextResult{text.File, measures, []float64{0.9 * measures.KLD, 1.1 * measures.KLD}})
 		}
 		r.Candidates = append(r.Candidates, c)
 	}
@@ -77,7 +77,7 @@ func sparseReport() *driftReport {
 	}
 	// One with no drift at all, one with hardly any that is sure to be one.
 	r.Candidates[0].driftMeasures = driftMeasures{PPL: r.Base.PPL, PPLRatio: 1, SameTop: 1, Layers: make([]driftLayer, 2)}
-	r.Candidates[1].KLDError = 2 * r.Candidates[1].KLD
+	r.Candidates[1].KLDLow, r.Candidates[1].KLDHigh = known(0), known(5*r.Candidates[1].KLD)
 	return r
 }
 

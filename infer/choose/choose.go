@@ -7,6 +7,10 @@
 // be the answer: a smaller candidate is further from the original, nearly always,
 // and the few around the answer show whether it is so.
 //
+// What it says holds for the texts that were measured, and more text like them: intervals
+// and paired differences are made of windows (package interval). Every comparison stands for
+// itself: of twenty candidates that are equally good, one will seem to be worse.
+//
 //	memory, err := choose.NewMemory(model.Shape(), choose.Setting{Context: 8192, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true})
 //	if err != nil {
 //		return err
@@ -28,6 +32,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/interval"
 )
 
 // ErrNone means that no candidate keeps to the limits.
@@ -42,6 +47,8 @@ type Limits struct {
 	// MaxKLD is what the mean divergence, in nats, may be at most: the upper
 	// end of its 95 % interval. 0 allows any.
 	MaxKLD float64
+	// EveryText asks that MaxKLD is kept to on each text, not only on all together.
+	EveryText bool
 }
 
 // Candidate is a model that may be chosen.
@@ -66,13 +73,13 @@ type Choice struct {
 	Chosen     int          // index of the one to use
 	// RunnerUp is the index of the measured one that would be chosen if Chosen
 	// were not there or, with Limits.MaxKLD, of the next smaller one; -1 if there is
-	// none. Difference is its mean divergence less that of the chosen, and
-	// DifferenceError the standard error: both saw the same tokens.
-	RunnerUp                    int
-	Difference, DifferenceError float64
-	// Confidence is how likely the choice is right, as far as the tokens tell:
+	// none. Difference is its mean divergence less that of the chosen, paired.
+	RunnerUp   int
+	Difference interval.Mean
+	// Confidence is how likely the choice is right on text like that measured:
 	// with Limits.MaxKLD that the divergence is not above it, otherwise that it
-	// is less than that of the runner-up. Errors are taken for normal.
+	// is less than that of the runner-up. NaN if the windows cannot tell, 1 if there is
+	// nothing to tell.
 	Confidence float64
 }
 
@@ -136,15 +143,36 @@ func (c *Choice) fitting() []int {
 func (c *Choice) measured(i int) bool { return c.Considered[i].Result != nil }
 
 // kld returns the mean divergence of a candidate that was measured.
-func (c *Choice) kld(i int) float64 { return c.Considered[i].Result.Overall.KLD }
+func (c *Choice) kld(i int) float64 { return c.Considered[i].Result.Overall.KLD.Value }
 
-// upper returns the upper end of the 95 % interval of kld.
-func (c *Choice) upper(i int) float64 {
-	return c.kld(i) + drift.Z95*c.Considered[i].Result.Overall.KLDError
+// limited returns the part of what was measured of a candidate that MaxKLD asks for: all texts
+// together, or that of which the interval ends highest.
+func (c *Choice) limited(i int) drift.Measures {
+	result := c.Considered[i].Result
+	if !c.EveryText {
+		return result.Overall
+	}
+	return slices.MaxFunc(result.Texts, func(a, b drift.Measures) int {
+		if math.IsNaN(a.KLD.High) || math.IsNaN(b.KLD.High) {
+			return -cmp.Compare(a.KLD.High, b.KLD.High) // nothing is as high as what is not known
+		}
+		return cmp.Compare(a.KLD.High, b.KLD.High)
+	})
 }
 
 // goodEnough reports whether a candidate that was measured is close enough.
-func (c *Choice) goodEnough(i int) bool { return c.MaxKLD == 0 || c.upper(i) <= c.MaxKLD }
+func (c *Choice) goodEnough(i int) bool { return c.MaxKLD == 0 || c.limited(i).KLD.High <= c.MaxKLD }
+
+// difference returns the mean divergence of a candidate less that of another.
+func (c *Choice) difference(i, other int) (interval.Mean, error) {
+	return drift.Difference(*c.Considered[i].Result, *c.Considered[other].Result)
+}
+
+// clearly reports whether a difference is above 0, and that is not chance.
+func clearly(difference interval.Mean) bool {
+	low, _ := difference.Interval(interval.Level)
+	return low > 0
+}
 
 // closest returns the one of some measured candidates with the least divergence,
 // of equals the smallest.
@@ -165,13 +193,16 @@ func (c *Choice) next() []int {
 	fitting := c.fitting()
 	first := !slices.ContainsFunc(fitting, c.measured)
 	if c.MaxKLD == 0 {
-		// The largest, and on as long as the smallest of them is the best.
+		// The largest, and on until the smallest of them is clearly not the best.
 		n := 0
 		for n < len(fitting) && c.measured(fitting[n]) {
 			n++
 		}
-		if !first && c.closest(fitting[:n]) != fitting[n-1] {
-			return nil
+		if !first {
+			// An error is one of decide, too.
+			if d, err := c.difference(fitting[n-1], c.closest(fitting[:n])); err != nil || clearly(d) {
+				return nil
+			}
 		}
 		return fitting[n:min(n+round, len(fitting))]
 	}
@@ -248,27 +279,25 @@ func (c *Choice) decide() error {
 
 // compare says how sure the choice is.
 func (c *Choice) compare() (err error) {
-	chosen := c.Considered[c.Chosen].Result
 	c.Confidence = 1
 	if c.RunnerUp >= 0 {
-		if c.Difference, c.DifferenceError, err = drift.Difference(*c.Considered[c.RunnerUp].Result, *chosen); err != nil {
+		if c.Difference, err = c.difference(c.RunnerUp, c.Chosen); err != nil {
 			return err
 		}
-		c.Confidence = positive(c.Difference, c.DifferenceError)
+		c.Confidence = c.Difference.Above(0)
 	}
-	if c.MaxKLD > 0 {
-		c.Confidence = positive(c.MaxKLD-chosen.Overall.KLD, chosen.Overall.KLDError)
+	if c.MaxKLD == 0 {
+		return nil
+	}
+	chosen := c.Considered[c.Chosen].Result.KLD
+	c.Confidence = 1 - interval.Of(chosen...).Above(c.MaxKLD)
+	if c.EveryText {
+		c.Confidence = 1
+		for _, windows := range chosen {
+			c.Confidence = min(c.Confidence, 1-interval.Of(windows).Above(c.MaxKLD))
+		}
 	}
 	return nil
-}
-
-// positive returns how likely a value is above 0 that has this mean and this
-// standard error.
-func positive(mean, deviation float64) float64 {
-	if deviation == 0 {
-		deviation = math.SmallestNonzeroFloat64
-	}
-	return 0.5 * math.Erfc(-mean/deviation/math.Sqrt2)
 }
 
 // none returns the error that there is nothing to choose, with the reason of each
@@ -299,10 +328,19 @@ func (c *Choice) refusal(i int) string {
 		return fmt.Sprintf("does not fit: %s over", humanize.IBytes(uint64(c.Considered[i].Needs-c.Fit)))
 	case !c.measured(i) || c.goodEnough(i):
 		return ""
-	case c.kld(i) > c.MaxKLD:
-		return fmt.Sprintf("KL %.5f > %g", c.kld(i), c.MaxKLD)
 	}
-	return fmt.Sprintf("KL %.5f, but its 95 %% interval ends at %.5f > %g", c.kld(i), c.upper(i), c.MaxKLD)
+	limited := c.limited(i)
+	figure := fmt.Sprintf("KL %.5f", limited.KLD.Value)
+	if limited.Text != "" {
+		figure += " on " + limited.Text
+	}
+	switch {
+	case limited.KLD.Value > c.MaxKLD:
+		return fmt.Sprintf("%s > %g", figure, c.MaxKLD)
+	case math.IsNaN(limited.KLD.High):
+		return figure + ", but one window of a text has no interval"
+	}
+	return fmt.Sprintf("%s, but its 95 %% interval ends at %.5f > %g", figure, limited.KLD.High, c.MaxKLD)
 }
 
 // reason says why a candidate was chosen, or why not.
@@ -322,19 +360,23 @@ func (c *Choice) reason(i int) (string, error) {
 		return fmt.Sprintf("not measured: larger than %s, which is good enough", chosen.Name), nil
 	case !c.measured(i):
 		return c.tooSmall(i), nil
-	case c.kld(i) >= c.kld(c.Chosen) && other.Bytes >= chosen.Bytes:
-		return fmt.Sprintf("no smaller than %s, and no better", chosen.Name), nil
-	case c.MaxKLD > 0:
+	case c.MaxKLD > 0 && c.kld(i) < c.kld(c.Chosen):
 		return fmt.Sprintf("good enough, but larger than %s", chosen.Name), nil
 	}
-	difference, deviation, err := drift.Difference(*other.Result, *chosen.Result)
+	difference, err := c.difference(i, c.Chosen)
 	if err != nil {
 		return "", err
 	}
-	if difference <= drift.Z95*deviation {
+	smaller := other.Bytes < chosen.Bytes
+	switch {
+	case smaller && clearly(difference):
+		return fmt.Sprintf("KL %.5f > %.5f of %s", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
+	case smaller:
 		return fmt.Sprintf("KL %.5f > %.5f of %s, but the difference may be chance", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
+	case clearly(difference):
+		return fmt.Sprintf("no smaller than %s, and further from the original", chosen.Name), nil
 	}
-	return fmt.Sprintf("KL %.5f > %.5f of %s", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
+	return fmt.Sprintf("no smaller than %s, and not to be told from it", chosen.Name), nil
 }
 
 // tooSmall is the reason of a candidate that is smaller than one that is not good
@@ -351,36 +393,71 @@ func (c *Choice) before(i int) string {
 	return c.Considered[i].Name
 }
 
-// Summary says in sentences what was chosen, how sure that is, and how the runner-up
-// compares. There must be a choice.
+// Summary says in sentences what was chosen, how sure that is, which text is the worst, and how
+// the runner-up compares. There must be a choice.
 func (c *Choice) Summary() []string {
 	chosen := c.Considered[c.Chosen]
-	stats := chosen.Result.Overall
-	interval := fmt.Sprintf("%.5f, 95 %% interval %.5f to %.5f", stats.KLD, stats.KLD-drift.Z95*stats.KLDError, c.upper(c.Chosen))
+	texts := chosen.Result.Texts
+	here, these := "on this text", "For this text"
+	if len(texts) > 1 {
+		here, these = "on these texts", "For these texts"
+	}
+	all := within(chosen.Result.Overall.KLD)
 	var sentences []string
+	switch {
+	case c.MaxKLD == 0:
+		sentences = append(sentences, fmt.Sprintf("%s is the closest to the original of what fits: mean KL divergence %s %s.", chosen.Name, here, all))
+	case c.EveryText && len(texts) > 1:
+		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g on each of these texts; on all together it has %s.", chosen.Name, c.MaxKLD, all))
+	default:
+		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %s.", chosen.Name, c.MaxKLD, here, all))
+	}
 	if c.MaxKLD > 0 {
-		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g: %s. That is %s sure.", chosen.Name, c.MaxKLD, interval, percent(c.Confidence)))
-	} else {
-		sentences = append(sentences, fmt.Sprintf("%s is the closest to the original of what fits: mean KL divergence %s.", chosen.Name, interval))
+		sentences[0] += fmt.Sprintf(" %s that is %s sure.", these, percent(c.Confidence))
+	}
+	if len(texts) > 1 {
+		sentences = append(sentences, c.worst(texts))
 	}
 	if c.RunnerUp < 0 {
 		return append(sentences, "No other was measured that it could be compared with.")
 	}
-	runner, deviation := c.Considered[c.RunnerUp].Name, drift.Z95*c.DifferenceError
+	runner := c.Considered[c.RunnerUp].Name
 	place := "the runner-up"
 	if c.MaxKLD > 0 {
 		place = "the next smaller one"
 	}
-	paired := fmt.Sprintf("95 %% interval of the paired difference %.5f to %.5f", c.Difference-deviation, c.Difference+deviation)
+	low, high := c.Difference.Interval(interval.Level)
+	paired := fmt.Sprintf("95 %% interval of the paired difference %.5f to %.5f", low, high)
 	switch {
-	case c.Difference > deviation:
-		sentences = append(sentences, fmt.Sprintf("%s, %s, is further from the original by %.5f (%s): that is %s sure.", runner, place, c.Difference, paired, percent(positive(c.Difference, c.DifferenceError))))
-	case c.Difference < -deviation:
-		sentences = append(sentences, fmt.Sprintf("%s, %s, is closer to the original by %.5f (%s).", runner, place, -c.Difference, paired))
-	default:
-		sentences = append(sentences, fmt.Sprintf("%s, %s, cannot be told from it on these texts (%s): more text would tell.", runner, place, paired))
+	case low > 0:
+		return append(sentences, fmt.Sprintf("%s, %s, is further from the original by %.5f (%s). %s that is %s sure.", runner, place, c.Difference.Value, paired, these, percent(c.Difference.Above(0))))
+	case high < 0:
+		return append(sentences, fmt.Sprintf("%s, %s, is closer to the original by %.5f (%s).", runner, place, -c.Difference.Value, paired))
+	case math.IsNaN(low):
+		paired = "one window of a text has no interval"
 	}
-	return sentences
+	return append(sentences, fmt.Sprintf("%s, %s, cannot be told from it %s (%s): more text would tell.", runner, place, here, paired))
+}
+
+// worst says on which text the chosen one is furthest from the original.
+func (c *Choice) worst(texts []drift.Measures) string {
+	worst := slices.MaxFunc(texts, func(a, b drift.Measures) int { return cmp.Compare(a.KLD.Value, b.KLD.Value) })
+	sentence := fmt.Sprintf("It is furthest on %s: %s", worst.Text, within(worst.KLD))
+	switch {
+	case c.MaxKLD == 0 || worst.KLD.High <= c.MaxKLD:
+		return sentence + "."
+	case worst.KLD.Low > c.MaxKLD:
+		return fmt.Sprintf("%s, which is above %g.", sentence, c.MaxKLD)
+	}
+	return fmt.Sprintf("%s, which may be above %g.", sentence, c.MaxKLD)
+}
+
+// within writes a figure with its interval.
+func within(e interval.Estimate) string {
+	if math.IsNaN(e.Low) {
+		return fmt.Sprintf("%.5f, without an interval, since there is one window of a text", e.Value)
+	}
+	return fmt.Sprintf("%.5f, 95 %% interval %.5f to %.5f", e.Value, e.Low, e.High)
 }
 
 // percent writes a probability, without ever saying that something is certain.

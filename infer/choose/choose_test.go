@@ -2,6 +2,7 @@ package choose_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/interval"
 )
 
 // model is a candidate with the divergence that it will turn out to have.
@@ -38,14 +40,26 @@ func run(limits choose.Limits, models ...model) (choice *choose.Choice, rounds [
 	return choice, rounds, err
 }
 
-// result has 101 tokens whose divergences are off the mean by as much, up and down.
+// result has 101 windows whose divergences are off the mean by as much, up and down.
 func (m model) result(name string) drift.Result {
+	return onTexts(name, m)
+}
+
+// onTexts is a result on texts called t1, t2 and so on.
+func onTexts(name string, texts ...model) drift.Result {
 	r := drift.Result{Name: name}
-	off := m.deviation * math.Sqrt(101)
-	for i := range 101 {
-		r.KLD = append(r.KLD, m.kld+off*[]float64{1, -1}[i%2]*min(1, float64(i)))
+	for t, m := range texts {
+		off := m.deviation * math.Sqrt(101)
+		var windows []float64
+		for i := range 101 {
+			windows = append(windows, m.kld+off*[]float64{1, -1}[i%2]*min(1, float64(i)))
+		}
+		r.KLD = append(r.KLD, windows)
+		measures := drift.Measures{Text: fmt.Sprint("t", 1+t)}
+		measures.KLD = interval.Of(windows).Estimate(0, math.Inf(1))
+		r.Texts = append(r.Texts, measures)
 	}
-	r.Overall.KLD, r.Overall.KLDError = m.kld, m.deviation
+	r.Overall.KLD = interval.Of(r.KLD...).Estimate(0, math.Inf(1))
 	return r
 }
 
@@ -74,12 +88,12 @@ func TestTheBestThatFits(t *testing.T) {
 	require.Equal(t, 1, choice.Chosen)
 	require.Equal(t, 2, choice.RunnerUp)
 	require.Equal(t, int64(100), choice.Considered[1].Needs)
-	require.InDelta(t, 0.01, choice.Difference, 1e-12)
-	require.InDelta(t, 0.0002, choice.DifferenceError, 1e-5, "paired: what both have in common cancels")
+	require.InDelta(t, 0.01, choice.Difference.Value, 1e-12)
+	require.InDelta(t, 0.0002, choice.Difference.Error, 1e-5, "paired: what both have in common cancels")
 	require.InDelta(t, 1, choice.Confidence, 1e-12)
 	require.Equal(t, []string{
-		"b is the closest to the original of what fits: mean KL divergence 0.02000, 95 % interval 0.01804 to 0.02196.",
-		"c, the runner-up, is further from the original by 0.01000 (95 % interval of the paired difference 0.00961 to 0.01039): that is more than 99.9 % sure.",
+		"b is the closest to the original of what fits: mean KL divergence on this text 0.02000, 95 % interval 0.01802 to 0.02198.",
+		"c, the runner-up, is further from the original by 0.01000 (95 % interval of the paired difference 0.00960 to 0.01040). For this text that is more than 99.9 % sure.",
 	}, choice.Summary())
 }
 
@@ -90,11 +104,11 @@ func TestASmallerOneMayBeCloser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"abcd", "ef"}, rounds, "the last of the first round was the best")
 	require.Equal(t, "chosen: the closest to the original that fits", choice.Considered[4].Reason)
-	require.Equal(t, "no smaller than e, and no better", choice.Considered[0].Reason)
+	require.Equal(t, "no smaller than e, and further from the original", choice.Considered[0].Reason)
 	require.Equal(t, "KL 0.06000 > 0.04000 of e", choice.Considered[5].Reason)
 	require.Equal(t, 3, choice.RunnerUp)
 	require.InDelta(t, 0.54, choice.Confidence, 0.01, "a tenth of a standard error")
-	require.Equal(t, "d, the runner-up, cannot be told from it on these texts (95 % interval of the paired difference -0.00186 to 0.00206): more text would tell.", choice.Summary()[1])
+	require.Equal(t, "d, the runner-up, cannot be told from it on this text (95 % interval of the paired difference -0.00188 to 0.00208): more text would tell.", choice.Summary()[1])
 
 	// Of equals the smaller one.
 	choice, _, err = run(choose.Limits{Fit: 1000}, model{bytes: 90, kld: 0.05}, model{bytes: 80, kld: 0.05})
@@ -126,8 +140,8 @@ func TestTheSmallestThatIsGoodEnough(t *testing.T) {
 	require.Equal(t, 6, choice.RunnerUp)
 	require.InDelta(t, 1, choice.Confidence, 1e-9)
 	require.Equal(t, []string{
-		"f is the smallest that keeps to a mean KL divergence of 0.01: 0.00780, 95 % interval 0.00760 to 0.00800. That is more than 99.9 % sure.",
-		"g, the next smaller one, is further from the original by 0.00210 (95 % interval of the paired difference 0.00210 to 0.00210): that is more than 99.9 % sure.",
+		"f is the smallest that keeps to a mean KL divergence of 0.01 on this text: 0.00780, 95 % interval 0.00760 to 0.00800. For this text that is more than 99.9 % sure.",
+		"g, the next smaller one, is further from the original by 0.00210 (95 % interval of the paired difference 0.00210 to 0.00210). For this text that is more than 99.9 % sure.",
 	}, choice.Summary())
 
 	// With less memory.
@@ -147,7 +161,7 @@ func TestTheSmallestThatIsGoodEnough(t *testing.T) {
 	// A larger one that is not even better; two of one size.
 	choice, _, err = run(choose.Limits{MaxKLD: 0.05}, model{bytes: 90, kld: 0.02}, model{bytes: 80, kld: 0.01}, model{bytes: 80, kld: 0.02})
 	require.NoError(t, err)
-	require.Equal(t, []string{"a: no smaller than b, and no better", "b: chosen: the smallest that is good enough", "c: no smaller than b, and no better"}, reasons(choice))
+	require.Equal(t, []string{"a: no smaller than b, and further from the original", "b: chosen: the smallest that is good enough", "c: no smaller than b, and further from the original"}, reasons(choice))
 }
 
 func TestNothingToChoose(t *testing.T) {
@@ -189,6 +203,100 @@ func TestMeasuringFewIsEnough(t *testing.T) {
 			require.LessOrEqual(t, len(rounds[0]), 4)
 		}
 	}
+}
+
+// TestNoClaimRestsOnChance has models that hardly differ from each other.
+func TestNoClaimRestsOnChance(t *testing.T) {
+	choice, rounds, err := run(choose.Limits{Fit: 1000},
+		model{90, 0.0403, 0.001}, model{80, 0.0402, 0.002}, model{70, 0.04, 0.001}, model{60, 0.0401, 0.002},
+		model{50, 0.05, 0.001}, model{40, 0.06, 0.001})
+	require.NoError(t, err)
+	require.Equal(t, []string{"abcd", "ef"}, rounds, "the smallest of the first round may be the best")
+	require.Equal(t, []string{
+		"a: no smaller than c, and further from the original", // by as much in every window
+		"b: no smaller than c, and not to be told from it",
+		"c: chosen: the closest to the original that fits",
+		"d: KL 0.04010 > 0.04000 of c, but the difference may be chance",
+		"e: KL 0.05000 > 0.04000 of c",
+		"f: KL 0.06000 > 0.04000 of c",
+	}, reasons(choice))
+	require.Equal(t, 3, choice.RunnerUp)
+	require.Less(t, choice.Confidence, 0.975)
+	require.Contains(t, choice.Summary()[1], "d, the runner-up, cannot be told from it on this text (95 % interval of the paired difference -0.00")
+}
+
+// onThree chooses between a, b and c, that were measured on three texts.
+func onThree(t *testing.T, limits choose.Limits) (*choose.Choice, error) {
+	t.Helper()
+	var candidates []choose.Candidate
+	var results []drift.Result
+	for i, texts := range [][]model{
+		{{kld: 0.001}, {kld: 0.002}, {kld: 0.003}},
+		{{kld: 0.002, deviation: 0.0001}, {kld: 0.004, deviation: 0.0001}, {kld: 0.006, deviation: 0.0001}},
+		{{kld: 0.004, deviation: 0.0001}, {kld: 0.008, deviation: 0.0001}, {kld: 0.0105, deviation: 0.0001}},
+	} {
+		name := string(rune('a' + i))
+		candidates = append(candidates, choose.Candidate{Candidate: drift.Candidate{Name: name}, Bytes: int64(90 - i)})
+		results = append(results, onTexts(name, texts...))
+	}
+	return choose.Decide(limits, choose.Memory{}, candidates, results)
+}
+
+func TestTheWorstTextIsNamed(t *testing.T) {
+	choice, err := onThree(t, choose.Limits{MaxKLD: 0.01})
+	require.NoError(t, err)
+	require.Equal(t, 2, choice.Chosen)
+	require.Equal(t, []string{
+		"c is the smallest that keeps to a mean KL divergence of 0.01 on these texts: 0.00750, 95 % interval 0.00739 to 0.00761. For these texts that is more than 99.9 % sure.",
+		"It is furthest on t3: 0.01050, 95 % interval 0.01030 to 0.01070, which is above 0.01.",
+		"No other was measured that it could be compared with.",
+	}, choice.Summary())
+	choice, err = onThree(t, choose.Limits{MaxKLD: 0.0104})
+	require.NoError(t, err)
+	require.Equal(t, "It is furthest on t3: 0.01050, 95 % interval 0.01030 to 0.01070, which may be above 0.0104.", choice.Summary()[1])
+	choice, err = onThree(t, choose.Limits{Fit: 100})
+	require.NoError(t, err)
+	require.Equal(t, "It is furthest on t3: 0.00300, 95 % interval 0.00300 to 0.00300.", choice.Summary()[1])
+}
+
+func TestALimitOnEveryText(t *testing.T) {
+	choice, err := onThree(t, choose.Limits{MaxKLD: 0.01, EveryText: true})
+	require.NoError(t, err)
+	require.Equal(t, 1, choice.Chosen)
+	require.InDelta(t, 1, choice.Confidence, 1e-9)
+	require.Equal(t, "c: KL 0.01050 on t3 > 0.01", reasons(choice)[2])
+	require.Equal(t, []string{
+		"b is the smallest that keeps to a mean KL divergence of 0.01 on each of these texts; on all together it has 0.00400, 95 % interval 0.00389 to 0.00411. For these texts that is more than 99.9 % sure.",
+		"It is furthest on t3: 0.00600, 95 % interval 0.00580 to 0.00620.",
+	}, choice.Summary()[:2])
+	choice, err = onThree(t, choose.Limits{MaxKLD: 0.0106, EveryText: true})
+	require.NoError(t, err)
+	require.Equal(t, "c: KL 0.01050 on t3, but its 95 % interval ends at 0.01070 > 0.0106", reasons(choice)[2])
+	choice, err = onThree(t, choose.Limits{MaxKLD: 0.01075, EveryText: true})
+	require.NoError(t, err)
+	require.Equal(t, 2, choice.Chosen)
+	require.InDelta(t, 0.993, choice.Confidence, 0.002, "that of the worst text")
+}
+
+func TestOneWindowDecidesNothing(t *testing.T) {
+	one := func(name string, kld float64) drift.Result {
+		r := drift.Result{Name: name, KLD: [][]float64{{kld}}}
+		r.Overall.KLD = interval.Of(r.KLD...).Estimate(0, 1)
+		r.Texts = []drift.Measures{r.Overall}
+		return r
+	}
+	candidates := []choose.Candidate{{Candidate: drift.Candidate{Name: "a"}, Bytes: 9}, {Candidate: drift.Candidate{Name: "b"}, Bytes: 8}}
+	results := []drift.Result{one("a", 0.01), one("b", 0.02)}
+	choice, err := choose.Decide(choose.Limits{MaxKLD: 0.1}, choose.Memory{}, candidates, results)
+	require.ErrorIs(t, err, choose.ErrNone)
+	require.Equal(t, []string{"a: KL 0.01000, but one window of a text has no interval", "b: KL 0.02000, but one window of a text has no interval"}, reasons(choice))
+	choice, err = choose.Decide(choose.Limits{Fit: 10}, choose.Memory{}, candidates, results)
+	require.NoError(t, err)
+	require.Equal(t, "b: KL 0.02000 > 0.01000 of a, but the difference may be chance", reasons(choice)[1])
+	require.Equal(t, []string{
+		"a is the closest to the original of what fits: mean KL divergence on this text 0.01000, without an interval, since there is one window of a text.",
+		"b, the runner-up, cannot be told from it on this text (one window of a text has no interval): more text would tell.",
+	}, choice.Summary())
 }
 
 func TestDecideBetweenAll(t *testing.T) {

@@ -1,19 +1,35 @@
 package drift
 
-import "fmt"
+import (
+	"fmt"
 
-// Difference returns the mean divergence of a less that of b, and the standard
-// error of that difference given that both scored the same tokens: much of what
-// makes a token hard is common to both, and cancels. Both have to be results on
-// the same texts, but not of the same Measure.
-func Difference(a, b Result) (kld, deviation float64, err error) {
-	if len(a.KLD) != len(b.KLD) {
-		return 0, 0, fmt.Errorf("drift: %s has %d scored tokens, %s has %d: there is no paired difference", a.Name, len(a.KLD), b.Name, len(b.KLD))
+	"github.com/ggufkit/ggufkit/infer/interval"
+)
+
+// Difference returns the mean divergence of a less that of b, window by window: much of
+// what makes a window hard is common to both, and cancels. Both have to be results on
+// the same windows, but not of the same Measure.
+func Difference(a, b Result) (interval.Mean, error) {
+	differences, err := subtract(a.KLD, b.KLD)
+	if err != nil {
+		return interval.Mean{}, fmt.Errorf("drift: there is no paired difference of %s and %s: %w", a.Name, b.Name, err)
 	}
-	differences := make([]float64, len(a.KLD))
-	for i := range differences {
-		differences[i] = a.KLD[i] - b.KLD[i]
+	return interval.Of(differences...), nil
+}
+
+// subtract returns the differences of figures of the windows of texts.
+func subtract(a, b [][]float64) ([][]float64, error) {
+	if len(a) != len(b) {
+		return nil, fmt.Errorf("they have %d and %d texts", len(a), len(b))
 	}
-	kld, deviation = meanError(differences)
-	return kld, deviation, nil
+	differences := make([][]float64, len(a))
+	for text := range a {
+		if len(a[text]) != len(b[text]) {
+			return nil, fmt.Errorf("of text %d, they have %d and %d windows", text, len(a[text]), len(b[text]))
+		}
+		for i, v := range a[text] {
+			differences[text] = append(differences[text], v-b[text][i])
+		}
+	}
+	return differences, nil
 }

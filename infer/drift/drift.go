@@ -12,18 +12,19 @@
 //		return err
 //	}
 //	for _, c := range report.Candidates {
-//		fmt.Println(c.Name, c.Overall.KLD, c.Overall.KLDError)
+//		fmt.Println(c.Name, c.Overall.KLD.Value, c.Overall.KLD.Low, c.Overall.KLD.High)
 //	}
 //
 // Chunks and scored tokens are those of package perplexity; the statistics are
 // those of llama-perplexity's --kl-divergence mode (kl_divergence() in llama.cpp's
 // tools/perplexity/perplexity.cpp), but from float32 logits: without the rounding
 // to 16 bits of its logits file, and without its limit to tokens more likely
-// than e⁻¹⁶. Percentiles are interpolated in float64.
+// than e⁻¹⁶. Percentiles are interpolated in float64. Errors are not its: it takes
+// tokens for independent, package interval windows.
 //
 // A candidate has to have the shape and the vocabulary of the base: other
 // numbers of layers or experts cannot be compared. Memory is what Lockstep needs,
-// 40 bytes per scored token and model, and what the candidates themselves hold.
+// 32 bytes per scored token and model, and what the candidates themselves hold.
 // If the chunks do not fit into it together, a View quantizes its tensors again
 // for every batch of them. What several candidates quantize to the same type is
 // quantized once for all.
@@ -53,11 +54,12 @@ type Candidate struct {
 // Options says what to score, and how. Chunks is for each text.
 type Options struct {
 	perplexity.Options
-	// UntilSeparated stops as soon as no candidate's 95 % interval of the mean
-	// divergence reaches that of another, or the base's, which is 0. It is looked at
-	// after 4 chunks, or one of each text if there are more, and each time they
-	// have doubled; chunks come from the texts in turn. Intervals that are looked
-	// at again and again are a little too narrow.
+	// UntilSeparated stops as soon as the order of the candidates and the base by mean
+	// divergence is clear: every paired difference to the next one is above 0. It is
+	// looked at after 4 chunks, or two of each text if that is more, and each time they have
+	// doubled; chunks come from the texts in turn. With interval.Level, no difference
+	// is taken for clear in any of the looks that is not: their intervals are as much wider as
+	// there are looks and differences (Bonferroni's correction).
 	UntilSeparated bool
 	Engine         infer.Options // but for Input, Residual and Router
 }
@@ -69,7 +71,7 @@ type Report struct {
 	// Base compares the base with itself, so that only its perplexity tells
 	// something.
 	Base Result
-	// Floor is the base against itself, run a second time on the first chunk of
+	// Floor is the base against itself, run a second time on the first two chunks of
 	// each text: what a candidate would show that is not different. It is 0
 	// wherever the arithmetic is always the same, as infer's is.
 	Floor      Stats
@@ -81,8 +83,8 @@ type Result struct {
 	Name    string
 	Overall Measures
 	Texts   []Measures // one for each text
-	// KLD has the divergence of every scored token, text after text.
-	KLD []float64
+	// KLD has the mean divergence of each window of each text.
+	KLD [][]float64
 	// Elapsed is the time that the model has computed, with that of reading
 	// its weights, and of quantizing them if they are as they are read and no
 	// candidate before has quantized the same.
@@ -91,6 +93,7 @@ type Result struct {
 
 // Measures is how a model differs from the base on a text, or on all of them.
 type Measures struct {
+	Text string // its name, "" of all of them
 	Stats
 	// Hidden is how far the residual stream is from the base's: at index l on its
 	// way into layer l, and last on its way to the output. It is the root mean
@@ -156,11 +159,11 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	once.UntilSeparated = false
 	once.Engine.Progress = nil
 	original := Candidate{"the base", base}
-	again, err := newRunner(parts[:len(texts)], len(texts), once).run(ctx, []Candidate{original, original})
+	again, err := newRunner(parts[:min(len(parts), 2*len(texts))], texts, once).run(ctx, []Candidate{original, original})
 	if err != nil {
 		return nil, err
 	}
-	r := newRunner(parts, len(texts), opts)
+	r := newRunner(parts, texts, opts)
 	results, err := r.run(ctx, append([]Candidate{original}, candidates...))
 	if err != nil {
 		return nil, err

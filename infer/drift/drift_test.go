@@ -13,6 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant"
@@ -74,14 +75,15 @@ func TestTheOriginalHasNoDrift(t *testing.T) {
 	base := open(t, reference.MoE(t))
 	report := measure(t, base, append(view(t, base, recipe.BF16), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), few)
 	require.Equal(t, []int{2, 2}, report.Chunks)
-	require.Zero(t, report.Floor.KLD)
+	require.Zero(t, report.Floor.KLD.Value)
 	require.Zero(t, report.Floor.Max)
-	require.Equal(t, 2*47, report.Floor.Tokens)
+	require.Equal(t, 2*2*47, report.Floor.Tokens)
 	for _, c := range report.Candidates {
 		for _, m := range append(c.Texts, c.Overall) {
 			require.InDelta(t, 1, m.Correlation, 1e-12)
 			m.Correlation = 1
-			require.Equal(t, drift.Stats{Tokens: m.Tokens, PPL: m.PPL, PPLError: m.PPLError, Ratio: 1, Correlation: 1, SameTop: 1}, m.Stats)
+			one := interval.Estimate{Value: 1, Low: 1, High: 1}
+			require.Equal(t, drift.Stats{Tokens: m.Tokens, PPL: m.PPL, Ratio: one, Correlation: 1, SameTop: one}, m.Stats)
 			require.Equal(t, make([]float64, 5), m.Hidden)
 			require.Equal(t, []drift.Agreement{{1, 1}, {1, 1}, {1, 1}, {1, 1}}, m.Routing)
 			require.Equal(t, 1.0, m.Router())
@@ -105,24 +107,27 @@ func TestPerplexityIsThatOfScore(t *testing.T) {
 			want, err := perplexity.Score(t.Context(), m, text.Tokens, text.BOS, few.Options)
 			require.NoError(t, err)
 			require.Equal(t, want.ScoredTokens, c.got.Tokens)
-			require.InEpsilon(t, want.PPL, c.got.PPL, 1e-6)
-			require.InEpsilon(t, want.PPLError, c.got.PPLError, 1e-6)
+			require.InEpsilon(t, want.PPL, c.got.PPL.Value, 1e-6)
 		}
 	}
 	overall := report.Candidates[0].Overall
 	require.Equal(t, report.Candidates[0].Texts[0].Tokens+report.Candidates[0].Texts[1].Tokens, overall.Tokens)
-	require.InEpsilon(t, (report.Candidates[0].Texts[0].KLD+report.Candidates[0].Texts[1].KLD)/2, overall.KLD, 1e-12)
+	require.InEpsilon(t, (report.Candidates[0].Texts[0].KLD.Value+report.Candidates[0].Texts[1].KLD.Value)/2, overall.KLD.Value, 1e-12)
+	require.Equal(t, []string{"", "math", "story"}, []string{overall.Text, report.Candidates[0].Texts[0].Text, report.Candidates[0].Texts[1].Text})
 }
 
 func TestFewerBitsDriftFurther(t *testing.T) {
 	base := open(t, reference.MoE(t))
-	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"), drift.Options{Options: perplexity.Options{Ctx: 256, Chunks: 2}})
+	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"), drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}})
 	for i, c := range report.Candidates[1:] {
 		before, now := report.Candidates[i].Overall, c.Overall
-		require.Less(t, before.KLD+2*before.KLDError, now.KLD-2*now.KLDError)
+		difference, err := drift.Difference(c, report.Candidates[i])
+		require.NoError(t, err)
+		low, _ := difference.Interval(interval.Level)
+		require.Positive(t, low)
 		require.Less(t, before.P99, now.P99)
-		require.Less(t, before.RMSDeltaP, now.RMSDeltaP)
-		require.Greater(t, before.SameTop, now.SameTop)
+		require.Less(t, before.RMSDeltaP.Value, now.RMSDeltaP.Value)
+		require.Greater(t, before.SameTop.Value, now.SameTop.Value)
 		require.Greater(t, before.Router(), now.Router())
 		for l := range now.Hidden {
 			require.Less(t, before.Hidden[l], now.Hidden[l])
@@ -255,23 +260,25 @@ func TestDifferenceIsPaired(t *testing.T) {
 	text := texts(t, base, "math", "code")
 	report := measure(t, base, view(t, base, recipe.Q4_K_M, recipe.Q4_K_S), text, few)
 	a, b := report.Candidates[1], report.Candidates[0]
-	require.Len(t, a.KLD, 2*2*47)
-	var mean float64
-	for _, kld := range a.KLD[:2*47] {
-		mean += kld / (2 * 47)
+	require.Len(t, a.KLD, 2)
+	for i, windows := range a.KLD {
+		require.Len(t, windows, 2)
+		require.InEpsilon(t, a.Texts[i].KLD.Value, (windows[0]+windows[1])/2, 1e-12)
 	}
-	require.InEpsilon(t, a.Texts[0].KLD, mean, 1e-12, "text after text")
 
-	kld, deviation, err := drift.Difference(a, b)
+	difference, err := drift.Difference(a, b)
 	require.NoError(t, err)
-	require.InDelta(t, a.Overall.KLD-b.Overall.KLD, kld, 1e-15)
-	require.Positive(t, deviation)
-	require.Less(t, deviation, a.Overall.KLDError, "what is hard for one is hard for the other")
-	kld, deviation, err = drift.Difference(a, a)
+	require.InDelta(t, a.Overall.KLD.Value-b.Overall.KLD.Value, difference.Value, 1e-15)
+	require.Positive(t, difference.Error)
+	require.Less(t, difference.Error, a.Overall.KLD.Error, "what is hard for one is hard for the other")
+	difference, err = drift.Difference(a, a)
 	require.NoError(t, err)
-	require.Zero(t, kld)
-	require.Zero(t, deviation)
+	require.Zero(t, difference)
 
-	_, _, err = drift.Difference(a, measure(t, base, view(t, base, recipe.Q2_K), text[:1], few).Candidates[0])
-	require.ErrorContains(t, err, "Q4_K_S has 188 scored tokens, Q2_K has 94")
+	_, err = drift.Difference(a, measure(t, base, view(t, base, recipe.Q2_K), text[:1], few).Candidates[0])
+	require.ErrorContains(t, err, "Q4_K_S and Q2_K: they have 2 and 1 texts")
+	more := few
+	more.Chunks = 3
+	_, err = drift.Difference(a, measure(t, base, view(t, base, recipe.Q2_K), text, more).Candidates[0])
+	require.ErrorContains(t, err, "of text 0, they have 2 and 3 windows")
 }

@@ -54,16 +54,16 @@ func TestStatisticsAreLlamaPerplexitys(t *testing.T) {
 	require.Equal(t, []int{golden.Chunks}, report.Chunks)
 	for _, c := range report.Candidates {
 		want, got := golden.Types[c.Name], c.Overall
-		require.InEpsilon(t, want.PPLBase, report.Base.Overall.PPL, 1e-3)
-		require.InEpsilon(t, want.PPL, got.PPL, 3e-3, c.Name)
-		require.InEpsilon(t, want.Ratio, got.Ratio, 3e-3, c.Name)
-		require.InEpsilon(t, want.KLD, got.KLD, 0.1, c.Name)
+		require.InEpsilon(t, want.PPLBase, report.Base.Overall.PPL.Value, 1e-3)
+		require.InEpsilon(t, want.PPL, got.PPL.Value, 3e-3, c.Name)
+		require.InEpsilon(t, want.Ratio, got.Ratio.Value, 3e-3, c.Name)
+		require.InEpsilon(t, want.KLD, got.KLD.Value, 0.1, c.Name)
 		require.InEpsilon(t, want.Median, got.P50, 0.1, c.Name)
 		require.InEpsilon(t, want.P90, got.P90, 0.1, c.Name)
 		require.InEpsilon(t, want.P99, got.P99, 0.1, c.Name)
 		require.InDelta(t, want.Cor, 100*got.Correlation, 0.05, c.Name)
-		require.InEpsilon(t, want.RMS, 100*got.RMSDeltaP, 0.1, c.Name)
-		require.InDelta(t, want.SameTop, 100*got.SameTop, 1, c.Name)
+		require.InEpsilon(t, want.RMS, 100*got.RMSDeltaP.Value, 0.1, c.Name)
+		require.InDelta(t, want.SameTop, 100*got.SameTop.Value, 1, c.Name)
 		t.Logf("%s: %+v", c.Name, got.Stats)
 	}
 }

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/interval"
 )
 
 // runner runs models in lock-step and gathers what they do.
 type runner struct {
 	opts    Options
 	parts   []part
-	texts   int
+	texts   []Text
 	size    int // tokens in a chunk
 	from    int // the first position whose next token is scored
 	scored  int // positions of a chunk whose next token is scored
@@ -55,19 +56,18 @@ type textTally struct {
 	first   []int64   // tokens with the same first expert
 }
 
-// firstPiece is how many chunks are run before Options.UntilSeparated looks at
-// what they say.
-const firstPiece = 4
+// fewest is how many chunks are run at least before Options.UntilSeparated looks at what they
+// say, and how many of each text: one has no interval.
+const fewest, fewestOfText = 4, 2
 
-// What a scored token takes: a reference, and for each model a token and its
-// divergence in Result.KLD.
-const referenceBytes, tokenBytes = 32, 40
+// What a scored token takes: a reference, and for each model a token.
+const referenceBytes, tokenBytes = 32, 32
 
 // What a model takes that is quantized as it is read: metadata and norms, and
 // what quant.View converts in, for each thread.
 const modelBytes, viewBytes = 2 << 20, 1 << 20
 
-func newRunner(parts []part, texts int, opts Options) *runner {
+func newRunner(parts []part, texts []Text, opts Options) *runner {
 	size := len(parts[0].tokens)
 	from := size / 2
 	r := &runner{opts: opts, parts: parts, texts: texts, size: size, from: from, scored: size - 1 - from}
@@ -85,7 +85,7 @@ func (r *runner) run(ctx context.Context, models []Candidate) ([]Result, error) 
 	}
 	r.piece = len(r.parts)
 	if r.opts.UntilSeparated {
-		r.piece = min(r.piece, max(firstPiece, r.texts))
+		r.piece = r.firstPiece()
 	}
 	for r.piece > 0 {
 		inputs := make([][]int32, r.piece)
@@ -136,7 +136,7 @@ func (r *runner) engines(models []Candidate) ([]*infer.Model, error) {
 	}
 	var engines []*infer.Model
 	for i, m := range models {
-		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), texts: make([]textTally, r.texts)})
+		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), texts: make([]textTally, len(r.texts))})
 		engine.Router = func(routing infer.Routing) { r.route(i, routing) }
 		model, err := infer.New(m.Source, engine)
 		if err != nil {
@@ -147,8 +147,8 @@ func (r *runner) engines(models []Candidate) ([]*infer.Model, error) {
 	return engines, nil
 }
 
-// text returns the tally of the text that a token of the batch is of.
-func (r *runner) text(t *tally, token int) *textTally {
+// tallyOf returns the tally of the text that a token of the batch is of.
+func (r *runner) tallyOf(t *tally, token int) *textTally {
 	return &t.texts[r.parts[r.first+token/r.size].text]
 }
 
@@ -161,7 +161,7 @@ func (r *runner) residual(s infer.Streams) {
 	for model, t := range r.tallies {
 		g.Go(func() error {
 			for i := range s.Tokens {
-				text := r.text(t, i)
+				text := r.tallyOf(t, i)
 				if s.Layer == 0 {
 					text.tokens++
 				}
@@ -201,7 +201,7 @@ func (r *runner) route(model int, routing infer.Routing) {
 	}
 	used := len(routing.Chosen) / routing.Tokens
 	for i := range routing.Tokens {
-		text := r.text(r.tallies[model], i)
+		text := r.tallyOf(r.tallies[model], i)
 		ours, base := routing.Chosen[i*used:][:used], r.chosen[i*used:][:used]
 		experts, first := at(&text.experts, routing.Layer), at(&text.first, routing.Layer)
 		*at(&text.routed, routing.Layer)++
@@ -248,50 +248,69 @@ func (r *runner) logits(model, chunk, pos int, logits, base []float32) {
 	}
 }
 
-// separated reports whether the intervals of the divergence are apart.
+// separated reports whether it is clear in which order the models are by divergence.
 func (r *runner) separated() bool {
-	type interval struct{ low, high float64 }
-	var intervals []interval
-	for _, t := range r.tallies {
-		var kld []float64
-		for _, token := range t.tokens[:r.done*r.scored] {
-			kld = append(kld, token.kld)
-		}
-		mean, deviation := meanError(kld)
-		intervals = append(intervals, interval{mean - Z95*deviation, mean + Z95*deviation})
+	looks := 0
+	for done := r.firstPiece(); done < len(r.parts); done *= 2 {
+		looks++
 	}
-	slices.SortFunc(intervals, func(a, b interval) int { return cmp.Compare(a.low, b.low) })
-	for i, next := range intervals[1:] {
-		if next.low <= intervals[i].high {
+	level := 1 - (1-interval.Level)/float64(looks*(len(r.tallies)-1))
+	var models []Result
+	for _, t := range r.tallies {
+		models = append(models, Result{KLD: r.kld(t)})
+	}
+	mean := func(m Result) float64 { return interval.Of(m.KLD...).Value }
+	slices.SortFunc(models, func(a, b Result) int { return cmp.Compare(mean(a), mean(b)) })
+	for i, next := range models[1:] {
+		difference, err := Difference(next, models[i])
+		if err != nil {
+			panic(err) // all have run the same
+		}
+		if low, _ := difference.Interval(level); !(low > 0) {
 			return false
 		}
 	}
 	return true
 }
 
+// firstPiece returns how many parts are run before it is looked at what they say.
+func (r *runner) firstPiece() int { return min(len(r.parts), max(fewest, fewestOfText*len(r.texts))) }
+
+// text returns what the base and a model make of a text.
+func (r *runner) text(t *tally, i int) (text text) {
+	for p, part := range r.parts[:r.done] {
+		if part.text == i {
+			text.base = append(text.base, r.base[p*r.scored:][:r.scored]...)
+			text.tokens = append(text.tokens, t.tokens[p*r.scored:][:r.scored]...)
+		}
+	}
+	return text
+}
+
+// kld returns the mean divergence of each window of each text.
+func (r *runner) kld(t *tally) [][]float64 {
+	var kld [][]float64
+	for i := range r.texts {
+		kld = append(kld, r.text(t, i).windows(r.scored, divergence))
+	}
+	return kld
+}
+
 // result sums up what is known of a model, text after text, so that it does not
 // depend on the order in which the parts were run.
 func (r *runner) result(t *tally) Result {
-	result := Result{Elapsed: t.elapsed}
-	var base []reference
-	var tokens []token
+	result := Result{Elapsed: t.elapsed, KLD: r.kld(t)}
+	var texts []text
 	var all textTally
-	for i := range t.texts {
-		begin := len(tokens)
-		for p, part := range r.parts[:r.done] {
-			if part.text == i {
-				base = append(base, r.base[p*r.scored:][:r.scored]...)
-				tokens = append(tokens, t.tokens[p*r.scored:][:r.scored]...)
-			}
-		}
-		text := t.texts[i]
-		all.add(text)
-		result.Texts = append(result.Texts, text.measures(newStats(base[begin:], tokens[begin:])))
+	for i, sums := range t.texts {
+		text := r.text(t, i)
+		texts = append(texts, text)
+		all.add(sums)
+		measures := sums.measures(newStats(r.scored, text))
+		measures.Text = r.texts[i].Name
+		result.Texts = append(result.Texts, measures)
 	}
-	result.Overall = all.measures(newStats(base, tokens))
-	for _, token := range tokens {
-		result.KLD = append(result.KLD, token.kld)
-	}
+	result.Overall = all.measures(newStats(r.scored, texts...))
 	return result
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/infer/interval"
 )
 
 // random returns logits of a spread.
@@ -92,75 +94,73 @@ func TestTopOfEqualsIsTheLowerID(t *testing.T) {
 }
 
 func TestStatsByHand(t *testing.T) {
-	base := []reference{{nll: 1}, {nll: 2}, {nll: 4}, {nll: 1}}
+	// Three windows of two tokens.
+	base := []reference{{nll: 1}, {nll: 2}, {nll: 4}, {nll: 1}, {nll: 2}, {nll: 1}}
 	tokens := []token{
 		{nll: 1.5, kld: 0.1, deltaP: 0.3, sameTop: true},
 		{nll: 2, kld: 0, deltaP: -0.1, sameTop: true},
 		{nll: 5, kld: 0.4, deltaP: 0.1, sameTop: false},
 		{nll: 1.5, kld: 0.3, deltaP: 0, sameTop: true},
+		{nll: 2, kld: 0, deltaP: 0, sameTop: false},
+		{nll: 1, kld: 0.1, deltaP: 0, sameTop: false},
 	}
-	s := newStats(base, tokens)
-	// Standard errors: sqrt((mean of squares - square of mean) / 3).
-	deviation := func(values ...float64) float64 {
-		var sum, squares float64
-		for _, v := range values {
-			sum += v / 4
-			squares += v * v / 4
-		}
-		return math.Sqrt((squares - sum*sum) / 3)
-	}
-	require.Equal(t, 4, s.Tokens)
-	require.InDelta(t, math.Exp(2.5), s.PPL, 1e-12)
-	require.InDelta(t, math.Exp(2.5)*deviation(1.5, 2, 5, 1.5), s.PPLError, 1e-12)
-	require.InDelta(t, math.Exp(0.5), s.Ratio, 1e-12)
-	require.InDelta(t, math.Exp(0.5)*deviation(0.5, 0, 1, 0.5), s.RatioError, 1e-12)
-	require.InDelta(t, 7./math.Sqrt(6*8.5), s.Correlation, 1e-12)
-	require.InDelta(t, 0.2, s.KLD, 1e-12)
-	require.InDelta(t, deviation(0.1, 0, 0.4, 0.3), s.KLDError, 1e-12)
-	require.InDelta(t, 0.2, s.P50, 1e-12, "between 0.1 and 0.3")
-	require.InDelta(t, 0.37, s.P90, 1e-12, "0.7 of the way from 0.3 to 0.4")
-	require.InDelta(t, 0.385, s.P95, 1e-12)
-	require.InDelta(t, 0.397, s.P99, 1e-12)
-	require.InDelta(t, 0.3997, s.P999, 1e-12)
+	s := newStats(2, text{base, tokens})
+	require.Equal(t, 6, s.Tokens)
+	require.Equal(t, interval.Of([]float64{1.75, 3.25, 1.5}).Exp(), s.PPL)
+	require.Equal(t, interval.Of([]float64{0.25, 0.75, 0}).Exp(), s.Ratio)
+	require.InDelta(t, math.Exp(1./3), s.Ratio.Value, 1e-12)
+	require.InDelta(t, correlationByHand([]float64{1.5, 2, 5, 1.5, 2, 1}, []float64{1, 2, 4, 1, 2, 1}), s.Correlation, 1e-12)
+	require.InDelta(t, 0.15, s.KLD.Value, 1e-12)
+	require.InDelta(t, 0.1, s.KLD.Error, 1e-12, "the windows have 0.05, 0.35 and 0.05")
+	require.InDelta(t, 0.1, s.P50, 1e-12)
+	require.InDelta(t, 0.35, s.P90, 1e-12, "half of the way from 0.3 to 0.4")
+	require.InDelta(t, 0.375, s.P95, 1e-12)
+	require.InDelta(t, 0.395, s.P99, 1e-12)
+	require.InDelta(t, 0.3995, s.P999, 1e-12)
 	require.Equal(t, 0.4, s.Max)
-	require.Equal(t, 0.75, s.SameTop)
-	require.InDelta(t, math.Sqrt(0.75*0.25/3), s.SameTopError, 1e-12)
-	rms := math.Sqrt(0.11 / 4)
-	require.InDelta(t, rms, s.RMSDeltaP, 1e-12)
-	require.InDelta(t, 0.5/rms*deviation(0.09, 0.01, 0.01, 0), s.RMSDeltaPError, 1e-12)
+	require.Equal(t, interval.Of([]float64{1, 0.5, 0}).Estimate(0, 1), s.SameTop)
+	require.Equal(t, 0.5, s.SameTop.Value)
+	require.InDelta(t, math.Sqrt(0.11/6), s.RMSDeltaP.Value, 1e-12)
+	require.InDelta(t, 0.5/math.Sqrt(0.11/6)*interval.Of([]float64{0.05, 0.005, 0}).Error, s.RMSDeltaP.Error, 1e-12)
+
+	// The same windows as two texts: what they differ by is no part of the error.
+	apart := newStats(2, text{base[:4], tokens[:4]}, text{base[4:], tokens[4:]})
+	require.True(t, math.IsNaN(apart.KLD.Error), "one window")
+	apart.KLD = s.KLD
+	require.Equal(t, []float64{s.P90, s.PPL.Value, s.SameTop.Value}, []float64{apart.P90, apart.PPL.Value, apart.SameTop.Value})
 }
 
-// The error of the ratio is that of the covariances: var(a) + var(b) - 2 cov(a, b).
-func TestRatioErrorIsPaired(t *testing.T) {
+func correlationByHand(a, b []float64) float64 {
+	n := float64(len(a))
+	var sa, sb, aa, bb, ab float64
+	for i := range a {
+		sa, sb = sa+a[i], sb+b[i]
+		aa, bb, ab = aa+a[i]*a[i], bb+b[i]*b[i], ab+a[i]*b[i]
+	}
+	return (n*ab - sa*sb) / math.Sqrt((n*aa-sa*sa)*(n*bb-sb*sb))
+}
+
+// Much of what makes a window hard is common to a model and the base.
+func TestRatioIsPaired(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
-	var base []reference
-	var tokens []token
+	var text text
 	for range 1000 {
 		nll := rng.ExpFloat64() * 3
-		base = append(base, reference{nll: nll})
-		tokens = append(tokens, token{nll: nll + 0.1*rng.NormFloat64()})
+		text.base = append(text.base, reference{nll: nll})
+		text.tokens = append(text.tokens, token{nll: nll + 0.1*rng.NormFloat64()})
 	}
-	s := newStats(base, tokens)
-	var meanA, meanB, aa, bb, ab float64
-	for i := range base {
-		meanA += tokens[i].nll / 1000
-		meanB += base[i].nll / 1000
-	}
-	for i := range base {
-		a, b := tokens[i].nll-meanA, base[i].nll-meanB
-		aa += a * a / 1000
-		bb += b * b / 1000
-		ab += a * b / 1000
-	}
-	require.InEpsilon(t, s.Ratio*math.Sqrt((aa+bb-2*ab)/999), s.RatioError, 1e-9)
-	require.InEpsilon(t, ab/math.Sqrt(aa*bb), s.Correlation, 1e-9)
-	require.Less(t, s.RatioError/s.Ratio, s.PPLError/s.PPL/10)
+	s := newStats(10, text)
+	require.Less(t, s.Ratio.Error/s.Ratio.Value, s.PPL.Error/s.PPL.Value/10)
 }
 
-func TestOneTokenHasNoError(t *testing.T) {
-	s := newStats([]reference{{nll: 2}}, []token{{nll: 1, kld: 0.5, deltaP: 0.25}})
-	require.InDelta(t, math.Exp(1), s.PPL, 1e-12)
-	require.Equal(t, []float64{0, 0, 0, 0, 0}, []float64{s.PPLError, s.RatioError, s.KLDError, s.SameTopError, s.RMSDeltaPError})
+func TestOneWindowHasNoInterval(t *testing.T) {
+	s := newStats(1, text{[]reference{{nll: 2}}, []token{{nll: 1, kld: 0.5, deltaP: 0.25}}})
+	require.InDelta(t, math.Exp(1), s.PPL.Value, 1e-12)
+	for _, e := range []interval.Estimate{s.PPL, s.Ratio, s.KLD, s.SameTop, s.RMSDeltaP} {
+		for _, v := range []float64{e.Error, e.Low, e.High} {
+			require.True(t, math.IsNaN(v), "%+v", e)
+		}
+	}
 	require.Equal(t, []float64{0.5, 0.5, 0.5}, []float64{s.P50, s.P999, s.Max})
 	require.True(t, math.IsNaN(s.Correlation))
 }
