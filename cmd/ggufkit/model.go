@@ -21,8 +21,21 @@ type model struct {
 	path string
 }
 
-// openModel opens whatever kind of model a path is, tensors in their own types.
-func openModel(c *cli.Context, path string) (*model, error) {
+// openModel opens whatever kind of model a path is, tensors in their own types. A GGUF
+// file that holds something else is refused, unless it may be one of the kinds.
+func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) {
+	m, err := openAny(c, path)
+	if err != nil {
+		return nil, err
+	}
+	if kind := gguf.KindOf(m); kind != gguf.KindModel && !slices.Contains(kinds, kind) {
+		return nil, errors.Join(fmt.Errorf("%s is %s, not a model", path, kind), m.Close())
+	}
+	return m, nil
+}
+
+// openAny opens a model, or a GGUF file of another kind.
+func openAny(c *cli.Context, path string) (*model, error) {
 	if isRecipe(path) {
 		mixture, err := openRecipe(c, path, convert.Options{KeepTypes: true})
 		if err != nil {
@@ -43,7 +56,7 @@ func openModel(c *cli.Context, path string) (*model, error) {
 // openParts opens a model to look into it: of a set of split files the one that is
 // named, if it is not the first or others are missing.
 func openParts(c *cli.Context, path string) (*model, error) {
-	m, err := openModel(c, path)
+	m, err := openAny(c, path)
 	if err == nil || isRecipe(path) {
 		return m, err
 	}

@@ -177,7 +177,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 		defer func() { err = errors.Join(err, importance.Close()) }()
 		opts.Importance = f.selectWeights(c, importance)
 	}
-	model, err := openModel(c, in)
+	model, err := openModel(c, in, gguf.KindProjector, gguf.KindVocabulary)
 	if err != nil {
 		return err
 	}

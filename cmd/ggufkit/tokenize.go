@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
@@ -42,7 +43,7 @@ func tokenize(c *cli.Context) error {
 			return err
 		}
 	}
-	model, err := openModel(c, args[0])
+	model, err := openModel(c, args[0], gguf.KindVocabulary)
 	if err != nil {
 		return err
 	}

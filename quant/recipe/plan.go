@@ -214,6 +214,31 @@ func (m *model) read(meta *gguf.Metadata, tensors []gguf.TensorInfo) error {
 	if m.arch, err = gguf.Value[string](meta, "general.architecture"); err != nil {
 		return err
 	}
+	if m.arch != projector {
+		if err := m.readShape(meta); err != nil {
+			return err
+		}
+	}
+	m.tied = true
+	m.seen = make(map[class]int)
+	m.counts = map[class]int{ffnDown: m.layers, ffnGate: m.layers, ffnUp: m.layers}
+	for _, t := range tensors {
+		switch classOf(t.Name) {
+		case output:
+			m.tied = false
+		case attnV:
+			m.counts[attnV]++
+		}
+	}
+	return nil
+}
+
+// projector is the architecture of vision and audio projectors (mmproj files). The
+// rules take them for models without layers.
+const projector = "clip"
+
+// readShape fills in what the metadata say about the layers.
+func (m *model) readShape(meta *gguf.Metadata) error {
 	layers, err := meta.Uint(m.arch + ".block_count")
 	if err != nil {
 		return err
@@ -237,18 +262,6 @@ func (m *model) read(meta *gguf.Metadata, tensors []gguf.TensorInfo) error {
 		m.groupSize = heads / kvHeads
 	}
 	m.is70B = m.layers == layersOf70B[m.arch] && (m.arch != "llama" || heads != kvHeads)
-
-	m.tied = true
-	m.seen = make(map[class]int)
-	m.counts = map[class]int{ffnDown: m.layers, ffnGate: m.layers, ffnUp: m.layers}
-	for _, t := range tensors {
-		switch classOf(t.Name) {
-		case output:
-			m.tied = false
-		case attnV:
-			m.counts[attnV]++
-		}
-	}
 	return nil
 }
 

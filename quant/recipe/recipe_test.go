@@ -308,3 +308,40 @@ func TestFileTypesAreThoseOfTheRecords(t *testing.T) {
 	}
 	require.ElementsMatch(t, slices.Collect(maps.Keys(recorded)), names)
 }
+
+// A vision projector has no layers, whatever its tensors are called. The types are those
+// of llama-quantize 0.7.0.
+func TestProjector(t *testing.T) {
+	meta := gguf.NewMetadata(gguf.KV{Key: "general.architecture", Value: "clip"}, gguf.KV{Key: "clip.vision.block_count", Value: uint32(3)})
+	var tensors []gguf.TensorInfo
+	want := map[recipe.FileType][]gguf.Type{}
+	for _, row := range []struct {
+		name           string
+		shape          []int64
+		q4_K_M, q3_K_M gguf.Type
+	}{
+		{"mm.0.weight", []int64{256, 64}, gguf.Q4_K, gguf.Q3_K},
+		{"mm.2.weight", []int64{64, 64}, gguf.Q5_0, gguf.Q4_0},
+		{"output.weight", []int64{256, 32}, gguf.Q6_K, gguf.Q6_K},
+		{"v.blk.0.attn_q.weight", []int64{256, 256}, gguf.Q4_K, gguf.Q3_K},
+		{"v.blk.0.attn_qkv.weight", []int64{256, 768}, gguf.Q4_K, gguf.Q5_K},
+		{"v.blk.0.attn_v.weight", []int64{256, 256}, gguf.Q4_K, gguf.Q5_K},
+		{"v.blk.0.ffn_down.weight", []int64{512, 256}, gguf.Q6_K, gguf.Q4_K},
+		{"v.blk.0.ln1.weight", []int64{64}, gguf.F32, gguf.F32},
+		{"v.blk.1.attn_qkv.weight", []int64{256, 768}, gguf.Q6_K, gguf.Q4_K},
+		{"v.blk.1.attn_v.weight", []int64{256, 256}, gguf.Q4_K, gguf.Q4_K},
+		{"v.blk.2.attn_qkv.weight", []int64{256, 768}, gguf.Q4_K, gguf.Q4_K},
+		{"v.blk.2.attn_v.weight", []int64{256, 256}, gguf.Q6_K, gguf.Q4_K},
+		{"v.patch_embd.weight", []int64{14, 14, 3, 32}, gguf.F32, gguf.F32},
+		{"v.position_embd.weight", []int64{64, 16}, gguf.F32, gguf.F32},
+	} {
+		tensors = append(tensors, gguf.TensorInfo{Name: row.name, Type: gguf.F32, Shape: row.shape})
+		want[recipe.Q4_K_M] = append(want[recipe.Q4_K_M], row.q4_K_M)
+		want[recipe.Q3_K_M] = append(want[recipe.Q3_K_M], row.q3_K_M)
+	}
+	for ft, want := range want {
+		got, err := recipe.Plan(meta, tensors, ft, recipe.Options{})
+		require.NoError(t, err)
+		require.Equal(t, want, got, ft)
+	}
+}
