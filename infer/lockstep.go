@@ -82,8 +82,8 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 	s.share(chunks)
 	total := len(models) * len(chunks) * (first.blocks + 1)
 	done := 0
-	step := func() {
-		done += len(s.chunks)
+	step := func(n int) {
+		done += n
 		first.report(done, total)
 	}
 	for n := 0; n < len(chunks); n += len(s.chunks) {
@@ -161,8 +161,9 @@ func (s *lockstep) inTurn(f func(model int) error, step func()) error {
 	return nil
 }
 
-// batch runs as many chunks as fit, from number first on.
-func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int, step func()) error {
+// batch runs as many chunks as fit, from number first on. It calls step with how
+// many more layers of chunks are done.
+func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int, step func(n int)) error {
 	s.m, s.x = s.models[0], s.streams[0]
 	s.begin(chunks[first:])
 	s.streams[0] = s.x
@@ -179,7 +180,7 @@ func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int,
 		err := s.inTurn(func(model int) error {
 			s.prefetch(model, l)
 			return s.layer(ctx, &s.m.layers[l])
-		}, step)
+		}, func() { step(len(s.chunks)) })
 		if err != nil {
 			return fmt.Errorf("layer %d: %w", l, err)
 		}
@@ -236,7 +237,7 @@ func (p *pass) embedOnce(ctx context.Context, rows map[int32][]int) error {
 
 // heads computes the logits of the positions from `from` on, of all models for
 // one group of them after the other.
-func (s *lockstep) heads(ctx context.Context, first, from int, step func()) error {
+func (s *lockstep) heads(ctx context.Context, first, from int, step func(n int)) error {
 	type place struct{ chunk, pos int }
 	var rows []int
 	var places []place
@@ -249,6 +250,7 @@ func (s *lockstep) heads(ctx context.Context, first, from int, step func()) erro
 	s.reuse.begin(s.models, outputMatrix)
 	vocabulary := s.m.Vocabulary()
 	group := max(len(s.scratch)/vocabulary, minHeadRows)
+	steps, all, done := len(s.models)*len(s.chunks), len(s.models)*len(rows), 0
 	for len(rows) > 0 {
 		n := min(group, len(rows))
 		err := s.inTurn(func(model int) error {
@@ -270,14 +272,17 @@ func (s *lockstep) heads(ctx context.Context, first, from int, step func()) erro
 				s.observer.Logits(model, places[i].chunk, places[i].pos, logits[at:][:vocabulary], s.reference[at:][:vocabulary])
 				return nil
 			})
-		}, func() {})
+		}, func() {
+			step(steps*(done+n)/all - steps*done/all)
+			done += n
+		})
 		if err != nil {
 			return err
 		}
 		rows, places = rows[n:], places[n:]
 	}
-	for range s.models {
-		step()
+	if all == 0 {
+		step(steps)
 	}
 	return nil
 }

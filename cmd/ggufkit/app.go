@@ -48,6 +48,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			hashCommand(),
 			benchCommand(),
 			versionCommand(),
+			completionCommand(),
+			completeCommand(),
 			helpCommand(),
 		},
 	}

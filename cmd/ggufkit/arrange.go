@@ -38,7 +38,7 @@ func arrange(app *cli.App, args []string) []string {
 		path, rest = append(path, rest[0]), rest[1:]
 		commands = command.Subcommands
 	}
-	if command == nil || len(command.Subcommands) > 0 {
+	if command == nil || len(command.Subcommands) > 0 || command.SkipFlagParsing {
 		if len(rest) == 0 {
 			rest = early
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -31,6 +32,14 @@ func printJSON(c *cli.Context, document any) error {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(document)
+}
+
+// secondsText prints how long something took.
+func secondsText(d time.Duration) string {
+	if d >= time.Minute {
+		return d.Round(time.Second).String()
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
 // bytesText prints a number of bytes in binary units with three digits.

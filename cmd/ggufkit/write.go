@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -40,13 +41,16 @@ func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf
 	if c.Bool("dry-run") {
 		return report.print(c, src)
 	}
+	start := time.Now()
 	progress := newProgress(c, "writing", byteRate)
+	progress.at = tensorAt(src)
 	opts.Overwrite = c.Bool("force")
 	opts.Threads = c.Int("threads")
 	opts.Progress = progress.update
 	opts.Restart = func(reason string) { printNotes(c, []string{"--resume starts from nothing: " + reason}) }
 	report.Files, err = gguf.Write(c.Context, out, src, opts)
 	progress.stop()
+	took := time.Since(start)
 	switch {
 	case err != nil && opts.Job != nil && c.Err() != nil:
 		return fmt.Errorf("%w: --resume continues it", context.Cause(c.Context))
@@ -68,12 +72,26 @@ func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf
 	for _, file := range report.Files {
 		fmt.Fprintln(c.App.ErrWriter, "wrote", file)
 	}
-	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight\n", bytesText(report.FileBytes), report.BPW)
+	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight, in %s\n", bytesText(report.FileBytes), report.BPW, secondsText(took))
 	if c.Bool("verify") {
 		t := report.Tensors[worst]
 		fmt.Fprintf(c.App.ErrWriter, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *t.RMSE, t.Name, t.Type)
 	}
 	return nil
+}
+
+// tensorAt returns which tensor of a model is being written when so many bytes are.
+func tensorAt(src gguf.Source) func(done int64) string {
+	return func(done int64) string {
+		name := ""
+		for _, t := range src.Tensors() {
+			name = t.Name
+			if done -= t.Bytes(); done < 0 {
+				break
+			}
+		}
+		return nameText(name)
+	}
 }
 
 // verify reads back what was written, checks every block, and returns which
