@@ -12,7 +12,7 @@ import (
 
 // Model is a Source that has files open.
 type Model interface {
-	gguf.Source
+	gguf.FileSource
 	io.Closer
 }
 

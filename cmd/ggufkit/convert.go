@@ -44,6 +44,9 @@ func convertModel(c *cli.Context) (err error) {
 	if err := checkModelOutput(c, args[1], maxBytes > 0, []string{args[0], c.String("imatrix")}); err != nil {
 		return err
 	}
+	if err := notStdin(c, "a model", args[0]); err != nil {
+		return err
+	}
 	options := convert.Options{Name: c.String("name"), Pre: c.String("pre")}
 	if err := vocab.CheckPre(options.Pre); err != nil {
 		return asUsage(c, err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 func hashCommand() *cli.Command {
@@ -63,7 +63,7 @@ func hashModel(c *cli.Context, model *model) (hashReport, error) {
 	group, ctx := errgroup.WithContext(c.Context)
 	if f := fileOf(model); f != nil && len(f.Paths()) == 1 {
 		group.Go(func() (err error) {
-			report.FileSHA256, err = hashFile(ctx, f.Paths()[0])
+			report.FileSHA256, err = hashFile(ctx, f.Inputs()[0])
 			return err
 		})
 	}
@@ -93,16 +93,12 @@ func quotedName(name string) string {
 	return withoutMiddle(strconv.Quote(name), longestName)
 }
 
-func hashFile(ctx context.Context, path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
+func hashFile(ctx context.Context, file *files.File) (string, error) {
+	r := io.NewSectionReader(file, 0, file.Size())
 	sum := sha256.New()
 	buf := make([]byte, 1<<20)
 	for {
-		n, err := f.Read(buf)
+		n, err := r.Read(buf)
 		sum.Write(buf[:n])
 		if errors.Is(err, io.EOF) {
 			return hex.EncodeToString(sum.Sum(nil)), nil

@@ -60,7 +60,7 @@ type coverageReport struct {
 	Few []int `json:"below_min_tokens"`
 }
 
-func writeImatrix(c *cli.Context, files, inFiles []string) error {
+func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 	args, err := arguments(c, "MODEL")
 	if err != nil {
 		return err
@@ -86,12 +86,21 @@ func writeImatrix(c *cli.Context, files, inFiles []string) error {
 		return err
 	}
 	defer model.Close()
+	var added []*imatrix.Matrix
+	for _, path := range inFiles {
+		in, err := openMatrix(c, path)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, in.Close()) }()
+		added = append(added, in)
+	}
 	m, err := measureImatrix(c, model, texts)
 	if err != nil {
 		return about(model, err)
 	}
-	for _, path := range inFiles {
-		if err := addImatrix(m.Sums, path); err != nil {
+	for _, in := range added {
+		if err := m.Sums.AddMatrix(in); err != nil {
 			return err
 		}
 	}
@@ -141,16 +150,6 @@ func measureImatrix(c *cli.Context, model gguf.Source, texts []textFile) (*measu
 			Progress: tokenProgress(progress, windowTokens(c, encoded, c.Int("ctx"))),
 		},
 	})
-}
-
-// addImatrix adds what the file at path has.
-func addImatrix(sums *imatrix.Sums, path string) (err error) {
-	m, err := imatrix.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	return sums.AddMatrix(m)
 }
 
 // splitList returns the parts of a list with commas, none if it is empty.

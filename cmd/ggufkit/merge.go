@@ -49,6 +49,9 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := notStdin(c, "a recipe", args[0]); err != nil {
+		return err
+	}
 	recipe, err := moe.Read(args[0])
 	if err != nil {
 		return err

@@ -36,6 +36,9 @@ func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) 
 
 // openAny opens a model, or a GGUF file of another kind.
 func openAny(c *cli.Context, path string) (*model, error) {
+	if err := notStdin(c, "a model", path); err != nil {
+		return nil, err
+	}
 	if isRecipe(path) {
 		mixture, err := openRecipe(c, path, convert.Options{KeepTypes: true})
 		if err != nil {
@@ -87,6 +90,14 @@ func openRecipe(c *cli.Context, path string, options convert.Options) (*convert.
 	printNotes(c, mixture.Notes())
 	printWarnings(c, mixture)
 	return mixture, nil
+}
+
+// notStdin refuses standard input in place of what is read here and there, unlike texts.
+func notStdin(c *cli.Context, what, path string) error {
+	if path == "-" {
+		return usagef(c, "%s cannot be read from standard input, only from a file", what)
+	}
+	return nil
 }
 
 // fileOf returns the GGUF file that a model is, nil if it is none.

@@ -290,6 +290,13 @@ func openImportance(c *cli.Context, f quantizeFlags) (*imatrix.Matrix, error) {
 		}
 		return nil, nil
 	}
+	return openMatrix(c, path)
+}
+
+func openMatrix(c *cli.Context, path string) (*imatrix.Matrix, error) {
+	if err := notStdin(c, "an importance matrix", path); err != nil {
+		return nil, err
+	}
 	return imatrix.Open(path)
 }
 
