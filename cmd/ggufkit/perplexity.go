@@ -39,15 +39,13 @@ func computeFlag() cli.Flag {
 }
 
 type perplexityReport struct {
-	Model           string  `json:"model"`
-	Type            string  `json:"type"`
-	FileBytes       int64   `json:"file_bytes"`
-	Ctx             int     `json:"ctx"`
-	Chunks          int     `json:"chunks"`
-	ScoredTokens    int     `json:"scored_tokens"`
-	PPL             float64 `json:"ppl"`
-	PPLError        float64 `json:"ppl_error"`
-	NLL             float64 `json:"nll"`
+	Model        string `json:"model"`
+	Type         string `json:"type"`
+	FileBytes    int64  `json:"file_bytes"`
+	Ctx          int    `json:"ctx"`
+	Chunks       int    `json:"chunks"`
+	ScoredTokens int    `json:"scored_tokens"`
+	perplexityFigures
 	Compute         string  `json:"compute"`
 	Seconds         float64 `json:"seconds"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
@@ -57,13 +55,26 @@ type perplexityReport struct {
 }
 
 type perplexityTextReport struct {
-	File         string  `json:"file"`
-	SHA256       string  `json:"sha256"`
-	Chunks       int     `json:"chunks"`
-	ScoredTokens int     `json:"scored_tokens"`
-	PPL          float64 `json:"ppl"`
-	PPLError     float64 `json:"ppl_error"`
-	NLL          float64 `json:"nll"`
+	File         string `json:"file"`
+	SHA256       string `json:"sha256"`
+	Chunks       int    `json:"chunks"`
+	ScoredTokens int    `json:"scored_tokens"`
+	perplexityFigures
+}
+
+// perplexityFigures are those of perplexity.Result.
+type perplexityFigures struct {
+	PPL float64 `json:"ppl"`
+	// PPLError is llama-perplexity's standard error.
+	PPLError float64 `json:"ppl_error"`
+	// The ends of the 95 % interval made of the windows, null if there is one of a text.
+	PPLLow  *float64 `json:"ppl_low"`
+	PPLHigh *float64 `json:"ppl_high"`
+	NLL     float64  `json:"nll"`
+}
+
+func newPerplexityFigures(r perplexity.Result) perplexityFigures {
+	return perplexityFigures{r.PPL, r.PPLError, known(r.Low), known(r.High), r.NLL}
 }
 
 func showPerplexity(c *cli.Context, files []string) error {
@@ -104,16 +115,15 @@ func showPerplexity(c *cli.Context, files []string) error {
 		Ctx:             c.Int("ctx"),
 		Chunks:          result.Chunks,
 		ScoredTokens:    result.ScoredTokens,
-		PPL:             result.PPL,
-		PPLError:        result.PPLError,
-		NLL:             result.NLL,
 		Compute:         compute.String(),
 		Seconds:         seconds,
 		TokensPerSecond: float64(result.Chunks*c.Int("ctx")) / seconds,
 		ReadBytes:       read,
+
+		perplexityFigures: newPerplexityFigures(result),
 	}
 	for i, r := range each {
-		report.ByText = append(report.ByText, perplexityTextReport{texts[i].file, texts[i].sha256, r.Chunks, r.ScoredTokens, r.PPL, r.PPLError, r.NLL})
+		report.ByText = append(report.ByText, perplexityTextReport{texts[i].file, texts[i].sha256, r.Chunks, r.ScoredTokens, newPerplexityFigures(r)})
 	}
 	if c.Bool("json") {
 		return printJSON(c, report)
@@ -127,6 +137,11 @@ func showPerplexity(c *cli.Context, files []string) error {
 	}
 	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
 		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond, reading)
+	if report.PPLLow == nil {
+		fmt.Fprintln(c.App.Writer, "One window of a text does not say how much windows differ: there is no interval.")
+	} else {
+		fmt.Fprintf(c.App.Writer, "95 %% interval for text like this, made of the windows: %.4f to %.4f. +/- is llama-perplexity's error, for which tokens are independent.\n", *report.PPLLow, *report.PPLHigh)
+	}
 	return nil
 }
 
@@ -135,7 +150,7 @@ func (r perplexityReport) textTable(w io.Writer) table.Writer {
 	columns := []string{"text", "chunks", "scored", "perplexity"}
 	t := newTable(w, columns, columns[1:]...)
 	for _, text := range r.ByText {
-		t.AppendRow(table.Row{textName(text.File), text.Chunks, text.ScoredTokens, fmt.Sprintf("%.4f ± %.5f", text.PPL, text.PPLError)})
+		t.AppendRow(table.Row{textName(text.File), text.Chunks, text.ScoredTokens, withInterval("%.4f", text.PPL, text.PPLLow, text.PPLHigh)})
 	}
 	return t
 }

@@ -18,6 +18,7 @@
 package interval
 
 import (
+	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/mathext"
@@ -80,6 +81,24 @@ func Of(texts ...[]float64) Mean {
 		m.skew = min(max(third/(variance*m.Error), -most), most)
 	}
 	return m
+}
+
+// Difference returns the mean of a less b, given the figures of both for each window of each
+// text: much of what makes a window hard is common to both, and cancels.
+func Difference(a, b [][]float64) (Mean, error) {
+	if len(a) != len(b) {
+		return Mean{}, fmt.Errorf("they have %d and %d texts", len(a), len(b))
+	}
+	differences := make([][]float64, len(a))
+	for text := range a {
+		if len(a[text]) != len(b[text]) {
+			return Mean{}, fmt.Errorf("of text %d, they have %d and %d windows", text, len(a[text]), len(b[text]))
+		}
+		for i, v := range a[text] {
+			differences[text] = append(differences[text], v-b[text][i])
+		}
+	}
+	return Of(differences...), nil
 }
 
 // Interval returns the ends of the interval that covers the mean of all text of the kind

@@ -33,6 +33,7 @@ import (
 	"sync"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
@@ -79,9 +80,11 @@ type Result struct {
 	// PPLError is the standard error of PPL as llama-perplexity estimates it,
 	// which takes the scored tokens for independent.
 	PPLError float64
-	// TokenNLL has the negative log-likelihood of every scored token, in the
-	// order of the text.
-	TokenNLL []float64
+	// Low and High are the ends of the 95 % interval of PPL, made of the chunks: see package
+	// interval. They are NaN if there is only one of a text.
+	Low, High float64
+	// ChunkNLL has the mean negative log-likelihood of each chunk of each text.
+	ChunkNLL [][]float64
 }
 
 // Tokens encodes a text as llama-perplexity does that of its -f file: without
@@ -142,7 +145,7 @@ func ScoreTexts(ctx context.Context, m Model, texts []Text, opts Options) (toget
 		each = append(each, s.result(first, n))
 		first += n
 	}
-	return s.result(0, len(chunks)), each, nil
+	return s.result(0, counts...), each, nil
 }
 
 // TextChunks cuts several texts into the chunks that ScoreTexts runs, text after
@@ -272,24 +275,31 @@ func negLogLikelihood(logits []float32, token int32) (float64, error) {
 	return math.Log(sum) - float64(logits[token]-highest), nil
 }
 
-// result sums up the chunks [first, first+n) in the order of the text, so that it is
-// always the same.
-func (s *scorer) result(first, n int) Result {
-	nll := s.nll[first*s.scored:][:n*s.scored]
-	if i := slices.IndexFunc(nll, math.IsNaN); i >= 0 {
-		panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", first+i/s.scored, s.from+i%s.scored))
+// result sums up texts of so many chunks each, from number first on, in the order of the
+// text, so that it is always the same.
+func (s *scorer) result(first int, counts ...int) Result {
+	r := Result{Ctx: s.ctx}
+	for _, n := range counts {
+		var chunks []float64
+		for range n {
+			at := first + r.Chunks
+			nll := s.nll[at*s.scored:][:s.scored]
+			if i := slices.IndexFunc(nll, math.IsNaN); i >= 0 {
+				panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", at, s.from+i))
+			}
+			mean, _ := meanError(nll)
+			chunks = append(chunks, mean)
+			r.Chunks++
+		}
+		r.ChunkNLL = append(r.ChunkNLL, chunks)
 	}
-	mean, deviation := meanError(nll)
-	ppl := math.Exp(mean)
-	return Result{
-		Ctx:          s.ctx,
-		Chunks:       n,
-		ScoredTokens: len(nll),
-		NLL:          mean,
-		PPL:          ppl,
-		PPLError:     ppl * deviation,
-		TokenNLL:     nll,
-	}
+	r.ScoredTokens = r.Chunks * s.scored
+	r.NLL, r.PPLError = meanError(s.nll[first*s.scored:][:r.ScoredTokens])
+	r.PPL = math.Exp(r.NLL)
+	r.PPLError *= r.PPL
+	ppl := interval.Of(r.ChunkNLL...).Exp()
+	r.Low, r.High = ppl.Low, ppl.High
+	return r
 }
 
 // meanError returns the mean of the values and its standard error, which is 0
@@ -308,19 +318,12 @@ func meanError(values []float64) (mean, deviation float64) {
 	return mean, deviation
 }
 
-// Difference returns the perplexity of a less that of b, and the standard
-// error of that difference given that both scored the same tokens: to first
-// order the difference is the mean of PPL(a)·nll(a) - PPL(b)·nll(b) over the
-// tokens, which is how llama-perplexity's KL mode combines the variances and
-// the covariance.
-func Difference(a, b Result) (delta, deviation float64, err error) {
-	if len(a.TokenNLL) != len(b.TokenNLL) {
-		return 0, 0, fmt.Errorf("perplexity: results over %d and %d tokens cannot be compared", len(a.TokenNLL), len(b.TokenNLL))
+// Ratio returns the perplexity of a over that of b, chunk by chunk: much of what makes a chunk
+// hard is common to both, and cancels. Both have to have scored the same chunks.
+func Ratio(a, b Result) (interval.Estimate, error) {
+	difference, err := interval.Difference(a.ChunkNLL, b.ChunkNLL)
+	if err != nil {
+		return interval.Estimate{}, fmt.Errorf("perplexity: results cannot be compared: %w", err)
 	}
-	paired := make([]float64, len(a.TokenNLL))
-	for i := range paired {
-		paired[i] = float64(a.PPL*a.TokenNLL[i]) - float64(b.PPL*b.TokenNLL[i])
-	}
-	_, deviation = meanError(paired)
-	return a.PPL - b.PPL, deviation, nil
+	return difference.Exp(), nil
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
@@ -91,6 +92,15 @@ func TestScoreByHand(t *testing.T) {
 	require.InDelta(t, mean, r.NLL, 1e-7)
 	require.InDelta(t, math.Exp(mean), r.PPL, 1e-6)
 	require.InDelta(t, math.Exp(mean)*math.Sqrt(variance/8), r.PPLError, 1e-6)
+	require.Len(t, r.ChunkNLL, 1)
+	require.InDeltaSlice(t, []float64{likely, (likely + 2*unlikely) / 3, likely}, r.ChunkNLL[0], 1e-7)
+	ppl := interval.Of(r.ChunkNLL...).Exp()
+	require.Equal(t, []float64{ppl.Low, ppl.High}, []float64{r.Low, r.High})
+	require.InDelta(t, r.PPL, ppl.Value, 1e-9)
+
+	r, err = perplexity.Score(t.Context(), successor(vocab), tokens, -1, perplexity.Options{Ctx: 8, Chunks: 1})
+	require.NoError(t, err)
+	require.True(t, math.IsNaN(r.Low) && math.IsNaN(r.High), "one chunk does not say how much chunks differ")
 }
 
 func TestWindows(t *testing.T) {
@@ -164,16 +174,17 @@ func TestSeveralTexts(t *testing.T) {
 	opts := perplexity.Options{Ctx: 8, Chunks: 6}
 	together, each, err := perplexity.ScoreTexts(t.Context(), model, texts, opts)
 	require.NoError(t, err)
-	var nll []float64
+	var nll [][]float64
 	for i, text := range texts {
 		want, err := perplexity.Score(t.Context(), model, text.Tokens, text.BOS, opts)
 		require.NoError(t, err)
 		require.Equal(t, want, each[i], text.Name)
-		nll = append(nll, want.TokenNLL...)
+		nll = append(nll, want.ChunkNLL...)
 	}
-	require.Equal(t, nll, together.TokenNLL)
+	require.Equal(t, nll, together.ChunkNLL)
 	require.Equal(t, 4+6+2, together.Chunks)
-	require.Equal(t, len(nll), together.ScoredTokens)
+	require.Equal(t, 12*3, together.ScoredTokens)
+	require.Equal(t, interval.Of(nll...).Exp().High, together.High, "the texts differ, but that is no part of the interval")
 	require.InDelta(t, (4*each[0].NLL+6*each[1].NLL+2*each[2].NLL)/12, together.NLL, 1e-12)
 
 	alone, _, err := perplexity.ScoreTexts(t.Context(), model, texts[:1], opts)
@@ -281,7 +292,7 @@ func TestResultIsReproducible(t *testing.T) {
 	}
 }
 
-func TestDifferenceIsPaired(t *testing.T) {
+func TestRatioIsPaired(t *testing.T) {
 	tokens := count(2000, 47)
 	sharp := func(scale float64) fake {
 		return func(seen []int32) []float32 {
@@ -298,28 +309,18 @@ func TestDifferenceIsPaired(t *testing.T) {
 		return r
 	}
 	a, b := score(sharp(1)), score(sharp(1.01))
-
-	delta, deviation, err := perplexity.Difference(a, b)
+	ratio, err := perplexity.Ratio(a, b)
 	require.NoError(t, err)
-	require.Equal(t, a.PPL-b.PPL, delta)
-	require.Positive(t, deviation)
-	require.Less(t, deviation, a.PPLError/20, "most of the error is common to both")
+	require.InDelta(t, a.PPL/b.PPL, ratio.Value, 1e-12)
+	require.Less(t, ratio.Low, ratio.Value)
+	require.Greater(t, ratio.High, ratio.Value)
+	require.Less(t, ratio.High-ratio.Low, (a.High/a.PPL-a.Low/a.PPL)/20, "most of the error is common to both")
 
-	// The error from variances and covariance, as the delta method gives it.
-	n := float64(a.ScoredTokens)
-	var cov float64
-	for i := range a.TokenNLL {
-		cov += (a.TokenNLL[i] - a.NLL) * (b.TokenNLL[i] - b.NLL) / n / (n - 1)
-	}
-	want := math.Sqrt(a.PPLError*a.PPLError + b.PPLError*b.PPLError - 2*a.PPL*b.PPL*cov)
-	require.InEpsilon(t, want, deviation, 1e-6)
-
-	delta, deviation, err = perplexity.Difference(a, a)
+	ratio, err = perplexity.Ratio(a, a)
 	require.NoError(t, err)
-	require.Zero(t, delta)
-	require.Zero(t, deviation)
-	_, _, err = perplexity.Difference(a, perplexity.Result{})
-	require.Error(t, err)
+	require.Equal(t, interval.Estimate{Value: 1, Low: 1, High: 1}, ratio)
+	_, err = perplexity.Ratio(a, perplexity.Result{})
+	require.ErrorContains(t, err, "they have 1 and 0 texts")
 }
 
 // vocabulary returns metadata with byte tokens only.
