@@ -4,6 +4,7 @@ package testdata
 
 import (
 	"embed"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,11 +27,40 @@ func sub(dir string) fs.FS {
 	return s
 }
 
-// WriteBeyonder writes the small Beyonder into an existing directory: five
-// checkpoints as Hugging Face lays them out, base, chat, code, story and math, and
-// moe.yaml, the recipe that merges them.
+// WriteTexts writes the texts into a directory, over what is called so.
+func WriteTexts(dir string) error { return write(Texts, dir) }
+
+// write copies files into a directory, over files of the same names. What links
+// point to stays as it is.
+func write(files fs.FS, dir string) error {
+	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.MkdirAll(path, 0o777)
+		}
+		data, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		return writeFile(path, data)
+	})
+}
+
+func writeFile(path string, data []byte) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(path, data, 0o666)
+}
+
+// WriteBeyonder writes the small Beyonder into a directory, over what is called so:
+// five checkpoints as Hugging Face lays them out, base, chat, code, story and math,
+// and moe.yaml, the recipe that merges them.
 func WriteBeyonder(dir string) error {
-	if err := os.CopyFS(dir, sub("beyonder-mini")); err != nil {
+	if err := write(sub("beyonder-mini"), dir); err != nil {
 		return err
 	}
 	const common = "model-00001-of-00002.safetensors"
@@ -39,7 +69,7 @@ func WriteBeyonder(dir string) error {
 		return err
 	}
 	for _, expert := range []string{"chat", "code", "story", "math"} {
-		if err := os.WriteFile(filepath.Join(dir, expert, common), data, 0o666); err != nil {
+		if err := writeFile(filepath.Join(dir, expert, common), data); err != nil {
 			return err
 		}
 	}

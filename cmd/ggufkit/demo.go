@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +27,10 @@ func demoCommand() *cli.Command {
 		Usage: "merge, convert, measure and choose, with the small models that come with the program",
 		Description: "Makes a trained 4-expert Mixtral of 10.6 M parameters of the models that it was merged of, measures what\n" +
 			"ten types cost it, chooses one, and writes a report: what the other commands do with your models,\n" +
-			"in a temporary folder, in less than two minutes on two cores.",
+			"in less than two minutes on two cores. It takes 23 MB, in a temporary folder unless --output names one.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write everything into `DIR`, which must be new or empty, or have --force"},
+		},
 		Action: demo,
 	}
 }
@@ -44,7 +49,7 @@ type demoReport struct {
 	Report string `json:"report"`
 }
 
-func demo(c *cli.Context) error {
+func demo(c *cli.Context) (err error) {
 	if _, err := arguments(c); err != nil {
 		return err
 	}
@@ -54,8 +59,19 @@ func demo(c *cli.Context) error {
 			fmt.Fprintf(c.App.ErrWriter, format+"\n", args...)
 		}
 	}
-	dir, err := os.MkdirTemp("", "ggufkit-demo-")
-	if err != nil {
+	dir := c.String("output")
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "ggufkit-demo-"); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, os.RemoveAll(dir))
+			}
+		}()
+	} else if there, err := os.ReadDir(dir); len(there) > 0 && !c.Bool("force") {
+		return fmt.Errorf("%s is not empty: use --force to overwrite what is called as the demo's files are", dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := testdata.WriteBeyonder(dir); err != nil {
@@ -93,7 +109,7 @@ func demo(c *cli.Context) error {
 	}
 	chosen := filepath.Join(dir, "moe-"+choice.Chosen.Name+".gguf")
 	at := slices.IndexFunc(views, func(v drift.Candidate) bool { return v.Name == choice.Chosen.Name })
-	if _, err := gguf.Write(c.Context, chosen, views[at].Source, gguf.WriteOptions{Threads: c.Int("threads")}); err != nil {
+	if _, err := gguf.Write(c.Context, chosen, views[at].Source, gguf.WriteOptions{Threads: c.Int("threads"), Overwrite: true}); err != nil {
 		return err
 	}
 	say("quantized: %s", chosen)
@@ -120,14 +136,14 @@ func demoConvert(c *cli.Context, from, to string) error {
 		return err
 	}
 	defer merged.Close()
-	_, err = gguf.Write(c.Context, to, merged, gguf.WriteOptions{Threads: c.Int("threads")})
+	_, err = gguf.Write(c.Context, to, merged, gguf.WriteOptions{Threads: c.Int("threads"), Overwrite: true})
 	return err
 }
 
 // demoTexts writes held-out texts of several domains below dir.
 func demoTexts(c *cli.Context, dir string) ([]textFile, error) {
 	dir = filepath.Join(dir, "texts")
-	if err := os.CopyFS(dir, testdata.Texts); err != nil {
+	if err := testdata.WriteTexts(dir); err != nil {
 		return nil, err
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
