@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
 )
 
 // Model is a Source that has files open.
@@ -19,7 +20,7 @@ type Model interface {
 const kinds = "a model is a .gguf file, the first file of a split set, or a Hugging Face directory with config.json and *.safetensors"
 
 // OpenModel opens whatever kind of model a path is, a Hugging Face directory
-// with Options.KeepTypes.
+// with Options.KeepTypes, a GGUF file of early 2024 as a [quant.StackedFile].
 func OpenModel(path string) (Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -41,6 +42,13 @@ func OpenModel(path string) (Model, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	stacked, err := quant.StackExperts(f)
+	switch {
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	case stacked != nil:
+		return stacked, nil
 	}
 	return f, nil
 }

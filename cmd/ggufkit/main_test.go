@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
@@ -42,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"cut":        cut,
 			"kill-early": killEarly,
 			"sha256":     sha256Is,
+			"unstack":    unstack,
 		},
 	})
 }
@@ -77,6 +80,22 @@ func sha256Is(ts *testscript.TestScript, neg bool, args []string) {
 	if (got == args[1]) == neg {
 		ts.Fatalf("%s has SHA-256 %s", args[0], got)
 	}
+}
+
+// unstack writes a mixture as a file of early 2024: unstack IN OUT [MIXED].
+func unstack(ts *testscript.TestScript, _ bool, args []string) {
+	in, err := gguf.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer in.Close()
+	var mixed gguf.Source
+	if len(args) > 2 {
+		file, err := gguf.Open(ts.MkAbs(args[2]))
+		ts.Check(err)
+		defer file.Close()
+		mixed = file
+	}
+	_, err = gguf.Write(context.Background(), ts.MkAbs(args[1]), reference.Unstack(in, mixed), gguf.WriteOptions{})
+	ts.Check(err)
 }
 
 // cut shortens a file: cut FILE BYTES.

@@ -13,6 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
+	"github.com/ggufkit/ggufkit/quant"
 )
 
 // model is a Source that knows the path it was opened by: errors about it have it.
@@ -30,6 +31,11 @@ func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) 
 	}
 	if kind := gguf.KindOf(m); kind != gguf.KindModel && !slices.Contains(kinds, kind) {
 		return nil, errors.Join(fmt.Errorf("%s is %s, not a model", path, kind), m.Close())
+	}
+	if stacked, ok := m.Model.(*quant.StackedFile); ok {
+		for _, note := range stacked.Notes() {
+			printNotes(c, []string{path + ": " + note})
+		}
 	}
 	return m, nil
 }
@@ -57,11 +63,17 @@ func openAny(c *cli.Context, path string) (*model, error) {
 }
 
 // openParts opens a model to look into it: of a set of split files the one that is
-// named, if it is not the first or others are missing.
+// named, if it is not the first or others are missing. Tensors are those of the files.
 func openParts(c *cli.Context, path string) (*model, error) {
 	m, err := openAny(c, path)
-	if err == nil || isRecipe(path) {
-		return m, err
+	if err == nil {
+		if stacked, ok := m.Model.(*quant.StackedFile); ok {
+			m.Model = stacked.File()
+		}
+		return m, nil
+	}
+	if isRecipe(path) {
+		return nil, err
 	}
 	alone, errAlone := gguf.OpenAlone(path)
 	if errAlone != nil {
