@@ -716,19 +716,3 @@ func TestCountsAreBounded(t *testing.T) {
 		require.ErrorContains(t, err, "262145, more than 262144")
 	}
 }
-
-// Values of all types come back as they were.
-func TestScalarsAreRead(t *testing.T) {
-	values := []any{uint8(200), int8(-3), uint16(60000), int16(-30000), uint32(4e9), int32(-2e9), float32(1.5), true, "text", uint64(1 << 63), int64(-1 << 62), 2.5}
-	src := sample()
-	for i, v := range values {
-		src.meta.Set(fmt.Sprintf("value.%d", i), v)
-	}
-	f, err := gguf.Open(write(t, src, gguf.WriteOptions{})[0])
-	require.NoError(t, err)
-	defer f.Close()
-	for i, v := range values {
-		got, _ := f.Metadata().Get(fmt.Sprintf("value.%d", i))
-		require.Equal(t, v, got)
-	}
-}

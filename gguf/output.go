@@ -22,10 +22,13 @@ func newOutput(target files.Target, head []byte, p part, opts WriteOptions) (*ou
 	return &output{Output: file}, err
 }
 
+// resumed reports whether there may be something in the file from an earlier run.
+func (o *output) resumed() bool { return o.journal != nil && o.journal.done != nil }
+
 // fill puts a chunk in its place in the file, unless an earlier run did. read
 // fills data with it.
 func (o *output) fill(c chunk, offset int64, data []byte, read func() error) error {
-	if o.journal != nil && len(o.journal.done) > 0 {
+	if o.resumed() {
 		if _, err := o.ReadAt(data, offset); err != nil {
 			return err
 		}

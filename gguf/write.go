@@ -220,6 +220,14 @@ func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64
 	if err := allocate(o.File, offsets[len(p.tensors)]); err != nil {
 		return err
 	}
+	if o.resumed() { // else they are zeros
+		for i, t := range p.tensors {
+			end := offsets[i] + t.Bytes()
+			if _, err := o.WriteAt(make([]byte, offsets[i+1]-end), end); err != nil {
+				return err
+			}
+		}
+	}
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
