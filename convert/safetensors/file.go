@@ -3,13 +3,15 @@ package safetensors
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -21,6 +23,8 @@ const (
 	// maxTensors is above the largest models (91,000 in all their shards) and
 	// bounds the time a header can take.
 	maxTensors = 1 << 18
+	// maxDimensions is far above that of any tensor.
+	maxDimensions = 64
 )
 
 // Tensor is one tensor of a file.
@@ -112,68 +116,160 @@ func NewFile(name string, r io.ReaderAt, size int64) (*File, error) {
 // parse reads the header's tensors. Their offsets are still relative to the
 // data.
 func (f *File) parse(header []byte) error {
-	corrupt := func(offset int64, err error) error {
-		return fmt.Errorf("%w: header at offset %d: %w", gguf.ErrCorrupt, 8+offset, err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(header))
-	dec.DisallowUnknownFields()
-	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
-		return corrupt(0, errors.New("not a JSON object"))
+	dec := jsontext.NewDecoder(bytes.NewReader(header), jsontext.AllowDuplicateNames(true)) // of fields that mean nothing
+	corrupt := func(err error) error {
+		return fmt.Errorf("%w: header at offset %d: %w", gguf.ErrCorrupt, 8+dec.InputOffset(), err)
 	}
 	seen := make(map[string]bool)
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return corrupt(dec.InputOffset(), err)
-		}
-		name, at := tok.(string), dec.InputOffset()
+	err := eachMember(dec, func(name string) error {
 		if seen[name] {
-			return corrupt(at, fmt.Errorf("tensor %q is there twice", name))
+			return fmt.Errorf("tensor %.200q is there twice", name)
 		}
 		seen[name] = true
 		if name == "__metadata__" {
-			var notes map[string]string
-			if err := dec.Decode(&notes); err != nil {
-				return corrupt(at, fmt.Errorf("__metadata__: %w", err))
-			}
-			continue
+			return checkNotes(dec)
 		}
-		var entry struct {
-			Dtype   Dtype   `json:"dtype"`
-			Shape   []int64 `json:"shape"`
-			Offsets []int64 `json:"data_offsets"`
-		}
-		if err := dec.Decode(&entry); err != nil {
-			return corrupt(at, fmt.Errorf("tensor %q: %w", name, err))
-		}
-		if entry.Shape == nil || len(entry.Offsets) != 2 || entry.Offsets[0] < 0 || entry.Offsets[1] < entry.Offsets[0] {
-			return corrupt(at, fmt.Errorf("tensor %q: shape %v and data_offsets %v are not those of a tensor", name, entry.Shape, entry.Offsets))
-		}
-		size := int64(entry.Dtype.Size())
-		if size == 0 {
-			return fmt.Errorf("%w: header at offset %d: tensor %q: data type %q", gguf.ErrUnsupported, 8+at, name, entry.Dtype)
-		}
-		for _, d := range entry.Shape {
-			if d < 0 || d > 0 && size > math.MaxInt64/d {
-				return corrupt(at, fmt.Errorf("tensor %q: impossible shape %v", name, entry.Shape))
-			}
-			size *= d
-		}
-		if have := entry.Offsets[1] - entry.Offsets[0]; have != size {
-			return corrupt(at, fmt.Errorf("tensor %q: %s %v takes %d bytes, data_offsets %v give it %d", name, entry.Dtype, entry.Shape, size, entry.Offsets, have))
+		t, err := readEntry(dec)
+		if err != nil {
+			return fmt.Errorf("tensor %.200q: %w", name, err)
 		}
 		if len(f.tensors) == maxTensors {
-			return corrupt(at, fmt.Errorf("more than %d tensors", maxTensors))
+			return fmt.Errorf("more than %d tensors", maxTensors)
 		}
-		f.tensors = append(f.tensors, &Tensor{Name: name, Dtype: entry.Dtype, Shape: entry.Shape, file: f, offset: entry.Offsets[0], size: size})
+		t.Name, t.file = name, f
+		f.tensors = append(f.tensors, t)
+		return nil
+	})
+	if errors.Is(err, gguf.ErrUnsupported) {
+		return fmt.Errorf("header at offset %d: %w", 8+dec.InputOffset(), err)
 	}
-	if _, err := dec.Token(); err != nil {
-		return corrupt(dec.InputOffset(), err)
+	if err != nil {
+		return corrupt(err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return corrupt(dec.InputOffset(), errors.New("something follows the JSON object"))
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return corrupt(errors.New("something follows the JSON object"))
 	}
 	return nil
+}
+
+// eachMember calls visit for the name of each member of an object, which reads the value.
+func eachMember(dec *jsontext.Decoder, visit func(name string) error) error {
+	if token, err := dec.ReadToken(); err != nil || token.Kind() != '{' {
+		return errors.New("not a JSON object")
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := visit(name.String()); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// checkNotes reads __metadata__, which is null or has a text for each name.
+func checkNotes(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == 'n' {
+		return dec.SkipValue()
+	}
+	err := eachMember(dec, func(name string) error {
+		token, err := dec.ReadToken()
+		if err == nil && token.Kind() != '"' {
+			err = fmt.Errorf("%.200q is not a text", name)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("__metadata__: %w", err)
+	}
+	return nil
+}
+
+// readEntry reads what the header says of a tensor. As in the reference, the names of
+// fields are told apart by case, none of the three may be missing or there twice, and
+// others are ignored.
+func readEntry(dec *jsontext.Decoder) (*Tensor, error) {
+	t := new(Tensor)
+	var offsets []int64
+	seen := make(map[string]bool)
+	err := eachMember(dec, func(name string) (err error) {
+		if known := name == "dtype" || name == "shape" || name == "data_offsets"; !known {
+			return dec.SkipValue()
+		}
+		if seen[name] {
+			return fmt.Errorf("%s is there twice", name)
+		}
+		seen[name] = true
+		switch name {
+		case "dtype":
+			var token jsontext.Token
+			if token, err = dec.ReadToken(); err == nil && token.Kind() != '"' {
+				err = errors.New("dtype is not a text")
+			}
+			t.Dtype = Dtype(token.String())
+		case "shape":
+			t.Shape, err = readSizes(dec)
+		case "data_offsets":
+			offsets, err = readSizes(dec)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"dtype", "shape", "data_offsets"} {
+		if !seen[name] {
+			return nil, fmt.Errorf("%s is missing", name)
+		}
+	}
+	if len(offsets) != 2 || offsets[1] < offsets[0] {
+		return nil, fmt.Errorf("data_offsets %v are not a beginning and an end", offsets)
+	}
+	size := int64(t.Dtype.Size())
+	if size == 0 {
+		return nil, fmt.Errorf("%w: data type %.40q", gguf.ErrUnsupported, t.Dtype)
+	}
+	for _, d := range t.Shape {
+		if d > 0 && size > math.MaxInt64/d {
+			return nil, fmt.Errorf("impossible shape %v", t.Shape)
+		}
+		size *= d
+	}
+	if have := offsets[1] - offsets[0]; have != size {
+		return nil, fmt.Errorf("%s %v takes %d bytes, data_offsets %v give it %d", t.Dtype, t.Shape, size, offsets, have)
+	}
+	t.offset, t.size = offsets[0], size
+	return t, nil
+}
+
+// readSizes reads a list of whole numbers from 0 on.
+func readSizes(dec *jsontext.Decoder) ([]int64, error) {
+	if token, err := dec.ReadToken(); err != nil {
+		return nil, err
+	} else if token.Kind() != '[' {
+		return nil, errors.New("no list where one of sizes is needed")
+	}
+	sizes := []int64{}
+	for dec.PeekKind() != ']' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		text := token.String()
+		n, err := strconv.ParseUint(text, 10, 63)
+		if token.Kind() != '0' || err != nil {
+			return nil, fmt.Errorf("%.40q is not a size", text)
+		}
+		if len(sizes) == maxDimensions {
+			return nil, fmt.Errorf("more than %d sizes", maxDimensions)
+		}
+		sizes = append(sizes, int64(n))
+	}
+	_, err := dec.ReadToken()
+	return sizes, err
 }
 
 // checkLayout makes offsets absolute and checks that the tensors fill the data

@@ -3,10 +3,13 @@ package safetensors_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,17 +124,16 @@ var hostile = map[string]struct {
 	"junk after":       {file(`{} x`, 0), "follows"},
 	"twice":            {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "twice"},
 	"number":           {file(`{"a":1}`, 0), `tensor "a"`},
-	"nested junk":      {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":{"y":[{}]}}}`, 1), `"x"`},
 	"deep":             {file(`{"a":{"shape":`+strings.Repeat("[", 20000), 0), `tensor "a"`},
 	"metadata":         {file(`{"__metadata__":{"a":1}}`, 0), "__metadata__"},
-	"no shape":         {file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "not those of a tensor"},
-	"no offsets":       {file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "not those of a tensor"},
-	"three offsets":    {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}}`, 1), "not those of a tensor"},
-	"backwards":        {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1), "not those of a tensor"},
-	"negative offset":  {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}}`, 1), "not those of a tensor"},
-	"fraction":         {file(`{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}`, 1), "cannot unmarshal"},
-	"huge number":      {file(`{"a":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,1]}}`, 1), "cannot unmarshal"},
-	"negative dim":     {file(`{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}`, 1), "impossible shape"},
+	"no shape":         {file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "shape is missing"},
+	"no offsets":       {file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "data_offsets is missing"},
+	"three offsets":    {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}}`, 1), "not a beginning and an end"},
+	"backwards":        {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1), "not a beginning and an end"},
+	"negative offset":  {file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}}`, 1), `"-1" is not a size`},
+	"fraction":         {file(`{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}`, 1), `"1.5" is not a size`},
+	"huge number":      {file(`{"a":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,1]}}`, 1), "is not a size"},
+	"negative dim":     {file(`{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}`, 1), `"-1" is not a size`},
 	"overflow":         {file(`{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "impossible shape"},
 	"overflow bytes":   {file(`{"a":{"dtype":"F64","shape":[1152921504606846976],"data_offsets":[0,0]}}`, 0), "impossible shape"},
 	"size":             {file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, 4), "takes 8 bytes"},
@@ -155,6 +157,32 @@ func TestHostileHeaders(t *testing.T) {
 				require.ErrorIs(t, err, gguf.ErrCorrupt)
 			}
 		})
+	}
+}
+
+// TestHeadersAsTheReference: testdata/headers.json has headers, how many bytes follow, and
+// whether version 0.8.0 of the library safetensors takes them.
+func TestHeadersAsTheReference(t *testing.T) {
+	// What two readers could understand in two ways is refused here, and what serde allows
+	// but no writer of headers does.
+	stricter := []string{"name twice", "name twice by escape", "name twice, first broken", "entry list", "dtype object", "overflow zero", "zero first large"}
+	text, err := os.ReadFile("testdata/headers.json")
+	require.NoError(t, err)
+	var headers []struct {
+		Name, Header string
+		Bytes        int
+		Taken        bool
+	}
+	require.NoError(t, json.Unmarshal(text, &headers))
+	for _, h := range headers {
+		_, err := parse(file(h.Header, h.Bytes))
+		switch {
+		case !h.Taken || slices.Contains(stricter, h.Name):
+			require.Error(t, err, h.Name)
+		case errors.Is(err, gguf.ErrUnsupported): // a data type that has no place here
+		default:
+			require.NoError(t, err, h.Name)
+		}
 	}
 }
 
@@ -183,6 +211,7 @@ func FuzzNewFile(f *testing.F) {
 		f.Add(tt.data)
 	}
 	f.Add(file(`{"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]},"__metadata__":{"format":"pt"}}`, 8))
+	f.Add(file(`{"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8],"strides":[1,{"x":null}]}}`, 8))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := parse(data)
 		if err != nil {
