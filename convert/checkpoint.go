@@ -98,7 +98,7 @@ func OpenMerge(m *moe.Merge, dir string, opts Options) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.notes = m.Notes
+	c.notes = append(c.notes, m.Notes...)
 	return c, nil
 }
 
@@ -134,6 +134,9 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	}
 	if c.plan, err = a.Plan(config, c.files); err != nil {
 		return nil, fmt.Errorf("%s: %w", from.dir, err)
+	}
+	if others := slices.DeleteFunc(slices.Clone(c.files.Tensors()), func(t *safetensors.Tensor) bool { return arch.IsText(t.Name) }); len(others) > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("%d tensors that are not of the text model are left out, such as %s", len(others), others[0].Name))
 	}
 	fileType := gguf.F16
 	if opts.KeepTypes {
@@ -192,7 +195,7 @@ func alwaysF32(t arch.Tensor) bool {
 // first16Bit returns the type of the first matrix that is of a 16-bit type.
 func first16Bit(tensors []*safetensors.Tensor) (t gguf.Type, ok bool) {
 	for _, t := range tensors {
-		if len(t.Shape) < 2 {
+		if len(t.Shape) < 2 || !arch.IsText(t.Name) {
 			continue
 		}
 		switch t.Dtype {
@@ -226,7 +229,7 @@ func (c *Checkpoint) Metadata() *gguf.Metadata { return c.meta }
 // Tensors implements gguf.Source.
 func (c *Checkpoint) Tensors() []gguf.TensorInfo { return c.tensors }
 
-// Notes returns what the user should know of a recipe's mixture, a sentence each.
+// Notes returns what the user should know of the model, a sentence each.
 func (c *Checkpoint) Notes() []string { return c.notes }
 
 // Warnings returns what is wrong with files that are not needed, such as the model card,

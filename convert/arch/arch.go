@@ -141,14 +141,53 @@ func SourceRow(r, n, heads int64) int64 {
 // versions of transformers saved although it can be computed.
 var skipped = []string{".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}
 
+// IsText reports whether a checkpoint's tensor belongs to the text model, and not to what
+// sees or hears for it, by the names of TextModel.filter_tensors in llama.cpp's
+// conversion/base.py.
+func IsText(name string) bool {
+	start := strings.TrimPrefix(name, "model.")
+	return !slices.ContainsFunc(otherStarts, func(s string) bool { return strings.HasPrefix(start, s) }) &&
+		!slices.ContainsFunc(otherParts, func(s string) bool { return strings.Contains(start, s) })
+}
+
+var (
+	otherStarts = []string{
+		"mlp", "vit.", "vpm.", "siglip2.", "conformer.", "connector.", "merger.", "resampler.", "sound_encoder.", "sound_projection.", "speech_embeddings.",
+	}
+	otherParts = []string{
+		"visual.", "vision.", "audio.", "talker.", "vision_", "audio_", "token2wav.", "code2wav.", "projector.", "pre_mm_projector_norm", "image_newline", "view_seperator",
+		"patch_embed", "patch_merger.", "patch_merge_mlp.",
+	}
+)
+
+// tableName returns the name that the tables have for a tensor: some models are saved
+// without their prefix, or as part of a larger one.
+func tableName(name string) string {
+	name = strings.NewReplacer("language_model.", "", "text_model.", "").Replace(name)
+	if rest, ok := strings.CutPrefix(name, "model.model."); ok {
+		return "model." + rest
+	}
+	if strings.HasPrefix(name, "model.") || strings.HasPrefix(name, "lm_head.") {
+		return name
+	}
+	return "model." + name
+}
+
 // Plan maps the tensors of a checkpoint, in convert_hf_to_gguf.py's order. A
 // tensor that is missing or has another shape than the config implies, and
 // experts in two layouts at once, are errors that wrap gguf.ErrCorrupt; a tensor
 // of no known name or that holds integers is one that wraps gguf.ErrUnsupported.
 func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, error) {
-	p := planner{config: c, ckpt: ckpt, position: make(map[*safetensors.Tensor]int), used: make(map[*safetensors.Tensor]bool)}
+	p := planner{config: c, byName: make(map[string]*safetensors.Tensor), position: make(map[*safetensors.Tensor]int), used: make(map[*safetensors.Tensor]bool)}
 	for i, t := range ckpt.Tensors() {
-		p.position[t] = i
+		if !IsText(t.Name) {
+			continue
+		}
+		name := tableName(t.Name)
+		if other := p.byName[name]; other != nil {
+			return nil, fmt.Errorf("%w: tensors %q and %q are the same one", gguf.ErrCorrupt, other.Name, t.Name)
+		}
+		p.position[t], p.byName[name] = i, t
 	}
 	layout, err := p.pickLayout(a.Layouts)
 	if err != nil {
@@ -158,7 +197,7 @@ func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, 
 		return nil, err
 	}
 	for _, t := range ckpt.Tensors() {
-		if !p.used[t] && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(t.Name, end) }) {
+		if !p.used[t] && IsText(t.Name) && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(tableName(t.Name), end) }) {
 			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %q", gguf.ErrUnsupported, a.Class, c.Layers, t.Name)
 		}
 	}
@@ -176,7 +215,7 @@ func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, 
 // planner collects planned tensors.
 type planner struct {
 	config   *Config
-	ckpt     *safetensors.Checkpoint
+	byName   map[string]*safetensors.Tensor // names as in the tables
 	position map[*safetensors.Tensor]int
 	used     map[*safetensors.Tensor]bool
 	planned  []planned
@@ -195,8 +234,8 @@ func (p *planner) pickLayout(layouts [][]Mapping) ([]Mapping, error) {
 	}
 	picked, example := 0, ""
 	for i, layout := range layouts {
-		for _, t := range p.ckpt.Tensors() {
-			if !slices.ContainsFunc(layout, func(m Mapping) bool { return matches(m.Source, t.Name) }) {
+		for name, t := range p.byName {
+			if !slices.ContainsFunc(layout, func(m Mapping) bool { return matches(m.Source, name) }) {
 				continue
 			}
 			if example != "" {
@@ -281,7 +320,7 @@ func (p *planner) addOne(m Mapping, layer int64) error {
 	}
 	for expert := range sources {
 		name := strings.ReplaceAll(ofLayer.Replace(m.Source), "{expert}", strconv.FormatInt(expert, 10))
-		src := p.ckpt.Tensor(name)
+		src := p.byName[name]
 		switch {
 		case src == nil && m.Required != nil && !m.Required(c):
 			return nil

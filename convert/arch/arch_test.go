@@ -88,7 +88,6 @@ func TestRefused(t *testing.T) {
 		"unknown tensor":        {extra("model.layers.0.self_attn.q_norm.weight", 16), nil, "q_norm", gguf.ErrUnsupported},
 		"both layouts":          {extra("model.layers.0.mlp.experts.down_proj", 3, 64, 96), nil, "two layouts", gguf.ErrCorrupt},
 		"both layouts, routers": {extra("model.layers.0.mlp.gate.weight", 3, 64), nil, "two layouts", gguf.ErrCorrupt},
-		"attention bias":        {tensors(), map[string]any{"attention_bias": true}, "q_proj.bias", gguf.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := plan(t, &arch.Mixtral, mixtralConfig(tt.config), tt.tensors)

@@ -116,7 +116,7 @@ func float(v *float64) any {
 var commonTensors = []Mapping{
 	{Source: "model.embed_tokens.weight", Name: "token_embd.weight", Shape: vocabByHidden},
 	{Source: "model.norm.weight", Name: "output_norm.weight", Shape: hidden},
-	{Source: "lm_head.weight", Name: "output.weight", Shape: vocabByHidden, Required: func(c *Config) bool { return !c.TieEmbeddings }},
+	{Source: "lm_head.weight", Name: "output.weight", Shape: vocabByHidden, Required: func(c *Config) bool { return !c.TieEmbeddings && !c.headless }},
 
 	{Source: "model.layers.{layer}.input_layernorm.weight", Name: "blk.{layer}.attn_norm.weight", Shape: hidden},
 	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength(), c.HiddenSize} }},
@@ -126,12 +126,13 @@ var commonTensors = []Mapping{
 	{Source: "model.layers.{layer}.post_attention_layernorm.weight", Name: "blk.{layer}.ffn_norm.weight", Shape: hidden},
 }
 
-// attentionBiases is for models whose config can have an attention_bias.
+// attentionBiases is for models that can have biases: those that are there are taken,
+// whatever attention_bias says.
 var attentionBiases = []Mapping{
-	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: queries, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: keysOrValues, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: keysOrValues, Required: attentionBias},
-	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: attentionBias},
+	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: queries, Required: never},
+	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: keysOrValues, Required: never},
+	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: keysOrValues, Required: never},
+	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: never},
 }
 
 // llamaTensors is the attention of the family.
@@ -153,9 +154,9 @@ func interleaved(table []Mapping) []Mapping {
 
 // llamaMLP is the feed-forward part of the dense models of the family.
 var llamaMLP = slices.Concat(denseMLP, []Mapping{
-	{Source: "model.layers.{layer}.mlp.gate_proj.bias", Name: "blk.{layer}.ffn_gate.bias", Shape: mlp, Required: mlpBias},
-	{Source: "model.layers.{layer}.mlp.up_proj.bias", Name: "blk.{layer}.ffn_up.bias", Shape: mlp, Required: mlpBias},
-	{Source: "model.layers.{layer}.mlp.down_proj.bias", Name: "blk.{layer}.ffn_down.bias", Shape: hidden, Required: mlpBias},
+	{Source: "model.layers.{layer}.mlp.gate_proj.bias", Name: "blk.{layer}.ffn_gate.bias", Shape: mlp, Required: never},
+	{Source: "model.layers.{layer}.mlp.up_proj.bias", Name: "blk.{layer}.ffn_up.bias", Shape: mlp, Required: never},
+	{Source: "model.layers.{layer}.mlp.down_proj.bias", Name: "blk.{layer}.ffn_down.bias", Shape: hidden, Required: never},
 })
 
 // denseMLP is a feed-forward part without biases.
@@ -175,8 +176,7 @@ func mlpByHidden(c *Config) []int64   { return []int64{c.IntermediateSize, c.Hid
 func hiddenByMLP(c *Config) []int64   { return []int64{c.HiddenSize, c.IntermediateSize} }
 func heads(c *Config) int64           { return c.Heads }
 func kvHeads(c *Config) int64         { return c.KVHeads }
-func attentionBias(c *Config) bool    { return c.AttentionBias }
-func mlpBias(c *Config) bool          { return c.MLPBias }
+func never(*Config) bool              { return false }
 
 // ropeFreqs returns the factors by which Llama 3.1 divides the frequencies of
 // the rotary embedding, those of long waves by factor and those of short ones

@@ -12,6 +12,8 @@ import (
 var (
 	// ErrNotRegular means that something is a directory, a FIFO, a device or a socket.
 	ErrNotRegular = errors.New("not a regular file")
+	// ErrPointer means that Git LFS has left a pointer where it should have put the file.
+	ErrPointer = errors.New("a Git LFS pointer, not the file itself: fetch that with git lfs pull")
 	// ErrChanged means that a file is not what it was when it was opened.
 	ErrChanged = errors.New("the file was changed while it was read")
 	// ErrLocked means that another process works on a file.
@@ -33,7 +35,8 @@ type File struct {
 }
 
 // Open opens a regular file for reading. The error wraps ErrNotRegular if it is
-// something else, which is neither opened nor waited for.
+// something else, which is neither opened nor waited for, and ErrPointer if Git LFS has
+// not fetched it.
 func Open(path string) (*File, error) {
 	info, err := os.Stat(path) // first, since opening a device can do something to it
 	if err != nil {
@@ -49,6 +52,9 @@ func Open(path string) (*File, error) {
 	}
 	if info, err = f.Stat(); err == nil {
 		err = checkRegular("open", path, info)
+	}
+	if err == nil && isPointer(f, info.Size()) {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrPointer}
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -100,4 +106,16 @@ func kind(mode fs.FileMode) string {
 		return "a device"
 	}
 	return "something special"
+}
+
+// isPointer reports whether a file is what a clone without Git LFS has in place of a
+// large one.
+func isPointer(f *os.File, size int64) bool {
+	const beginning = "version https://git-lfs.github.com/spec/"
+	var start [len(beginning)]byte
+	if size < int64(len(start)) || size > 1024 { // Git LFS writes less
+		return false
+	}
+	n, _ := f.ReadAt(start[:], 0)
+	return string(start[:n]) == beginning
 }
