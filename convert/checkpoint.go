@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,7 +58,13 @@ var _ gguf.FileSource = (*Checkpoint)(nil)
 // gguf.ErrUnsupported if it cannot be converted, and fs.ErrNotExist if a file
 // is missing.
 func Open(dir string, opts Options) (*Checkpoint, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, notThere(dir, err)
+	}
 	config, err := sidecar.Read(filepath.Join(dir, "config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = noConfig(dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -20,12 +21,14 @@ func convertCommand() *cli.Command {
 		Usage:     "write a checkpoint as GGUF, in its own type or quantized",
 		ArgsUsage: "MODEL OUT.gguf",
 		Description: "Reads a Hugging Face directory and writes what convert_hf_to_gguf.py would for F32, F16,\n" +
-			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.",
+			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.\n" +
+			"Of a GGUF file it writes what quantize does.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; auto, the default, is that of the checkpoint"},
 			imatrixFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G"),
+			requantizeFlag(),
 			dryRunFlag(),
 		},
 		Action: convertModel,
@@ -51,42 +54,21 @@ func convertModel(c *cli.Context) (err error) {
 	if err := vocab.CheckPre(options.Pre); err != nil {
 		return asUsage(c, err)
 	}
-	quantizeTo := recipe.Copy
+	fileType := recipe.Copy // what it is
 	if s := c.String("type"); s != "" && !strings.EqualFold(s, "auto") {
-		fileType, err := parseFileType(c, s)
-		if err != nil {
+		if fileType, err = parseFileType(c, s); err != nil {
 			return err
 		}
-		base, err := fileType.Base()
-		if err != nil {
+		if _, err := fileType.Base(); err != nil {
 			return asUsage(c, err)
 		}
-		switch fileType {
-		case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:
-			options.Type = &base
-		default:
-			options.KeepTypes = true
-			quantizeTo = fileType
-		}
 	}
-	open := func(path string, options convert.Options) (*convert.Checkpoint, error) {
-		checkpoint, err := convert.Open(path, options)
-		if err == nil {
-			printWarnings(c, checkpoint)
-		}
-		return checkpoint, err
-	}
-	if isRecipe(args[0]) {
-		open = func(path string, options convert.Options) (*convert.Checkpoint, error) {
-			return openRecipe(c, path, options)
-		}
-	}
-	checkpoint, err := open(args[0], options)
+	model, left, err := openToConvert(c, args[0], fileType, options)
 	if err != nil {
 		return err
 	}
-	defer checkpoint.Close()
-	var src, original gguf.Source = checkpoint, checkpoint
+	defer model.Close()
+	var src, original gguf.Source = model, model
 	importance, err := openImportance(c, quantizeFlags{})
 	if err != nil {
 		return err
@@ -94,10 +76,14 @@ func convertModel(c *cli.Context) (err error) {
 	if importance != nil {
 		defer func() { err = errors.Join(err, importance.Close()) }()
 	}
-	if quantizeTo != recipe.Copy {
-		view, err := quant.NewView(checkpoint, quantizeTo, quant.ViewOptions{Importance: importance, DryRun: c.Bool("dry-run")})
+	if file := fileOf(model); left != recipe.Copy || file != nil {
+		opts := quant.ViewOptions{Importance: importance, DryRun: c.Bool("dry-run")}
+		if name := c.String("name"); file != nil && name != "" {
+			opts.Metadata = []gguf.KV{{Key: "general.name", Value: name}}
+		}
+		view, err := newView(c, model, left, opts)
 		if err != nil {
-			return fmt.Errorf("%s: %w", args[0], err)
+			return about(model, err)
 		}
 		printNotes(c, view.Notes())
 		src, original = view, view.Original()
@@ -105,6 +91,42 @@ func convertModel(c *cli.Context) (err error) {
 		printNotes(c, []string{"the importance matrix is not used: nothing is quantized with it"})
 	}
 	return writeModel(c, src, original, args[1], gguf.WriteOptions{MaxBytes: maxBytes})
+}
+
+// openToConvert opens a model that is to be of a file type, recipe.Copy for its own. The
+// file type that it returns is left to be made by quantizing.
+func openToConvert(c *cli.Context, path string, fileType recipe.FileType, options convert.Options) (*model, recipe.FileType, error) {
+	left := recipe.Copy
+	switch fileType {
+	case recipe.Copy:
+	case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:
+		base, err := fileType.Base()
+		if err != nil {
+			return nil, 0, err
+		}
+		options.Type = &base
+	default:
+		options.KeepTypes = true
+		left = fileType
+	}
+	if isRecipe(path) {
+		mixture, err := openRecipe(c, path, options)
+		if err != nil {
+			return nil, 0, named(path, err)
+		}
+		return &model{mixture, path}, left, nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() { // a GGUF file
+		m, err := openModel(c, path)
+		return m, fileType, err
+	}
+	checkpoint, err := convert.Open(path, options)
+	if err != nil {
+		return nil, 0, named(path, err)
+	}
+	printNotes(c, checkpoint.Notes())
+	printWarnings(c, checkpoint)
+	return &model{checkpoint, path}, left, nil
 }
 
 // printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.

@@ -57,6 +57,7 @@ func openAny(c *cli.Context, path string) (*model, error) {
 		return nil, named(path, err)
 	}
 	if checkpoint, ok := m.(*convert.Checkpoint); ok {
+		printNotes(c, checkpoint.Notes())
 		printWarnings(c, checkpoint)
 	}
 	return &model{m, path}, nil

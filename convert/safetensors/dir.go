@@ -35,15 +35,17 @@ type reader interface {
 }
 
 // OpenDir opens the safetensors files of a directory: those that
-// model.safetensors.index.json names, or all that are called
-// model*.safetensors if there is no index, or all *.safetensors if every shard
-// the index names is absent (tools that requantize checkpoints leave such
-// indexes behind). The caller must close the Checkpoint.
+// model.safetensors.index.json names. If there is no index, or every shard that it names
+// is absent (tools that requantize checkpoints leave such indexes behind), it is
+// model.safetensors alone, or the parts model-00001-of-00003.safetensors and so on, or
+// all model*.safetensors, or all *.safetensors. Files beside these are other forms of the
+// model, such as model.fp16.safetensors or consolidated.safetensors, and left alone. The
+// caller must close the Checkpoint.
 //
-// The index and the files must agree: a missing shard, a tensor that is absent
-// or in another shard, a tensor or a model*.safetensors file the index does not
-// know, and a tensor in two shards are errors that wrap gguf.ErrCorrupt. A
-// directory with pickle files only is an error that wraps gguf.ErrUnsupported.
+// The index and the files must agree: a missing shard, a tensor that is absent or in
+// another shard, a tensor or a part of the same set that the index does not know, and a
+// tensor in two shards are errors that wrap gguf.ErrCorrupt. A directory with pickle
+// files only, or with an adapter only, is an error that wraps gguf.ErrUnsupported.
 func OpenDir(dir string) (*Checkpoint, error) {
 	present, err := safetensorsIn(dir)
 	if err != nil {
@@ -88,21 +90,16 @@ func safetensorsIn(dir string) ([]string, error) {
 // shardsOf returns the sorted names of the files that make up the checkpoint
 // and, if there is an index that can be used, which file holds which tensor.
 func shardsOf(dir string, present []string) (shards []string, shardOf map[string]string, err error) {
-	var model []string
-	for _, name := range present {
-		if strings.HasPrefix(name, "model") {
-			model = append(model, name)
-		}
-	}
 	path := filepath.Join(dir, IndexName)
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
 	if err := sidecar.ReadJSON(path, &index); errors.Is(err, fs.ErrNotExist) {
-		if len(model) == 0 {
-			return nil, nil, fmt.Errorf("%s: neither %s nor model*.safetensors is there, only %s: %w", dir, IndexName, strings.Join(present, ", "), fs.ErrNotExist)
+		shards := mainForm(present)
+		if !strings.HasPrefix(shards[0], "model") {
+			return nil, nil, notThere(dir, present)
 		}
-		return model, nil, checkNumbers(dir, model)
+		return shards, nil, checkNumbers(dir, shards)
 	} else if err != nil {
 		return nil, nil, err
 	}
@@ -121,20 +118,70 @@ func shardsOf(dir string, present []string) (shards []string, shardOf map[string
 		}
 	}
 	if len(absent) == len(listed) {
-		return present, nil, checkNumbers(dir, present)
+		shards := mainForm(present)
+		return shards, nil, checkNumbers(dir, shards)
 	}
 	if len(absent) > 0 {
 		return nil, nil, fmt.Errorf("%w: %s: shard %s is missing (%d of %d are)", gguf.ErrCorrupt, path, absent[0], len(absent), len(listed))
 	}
-	for _, name := range model {
-		if !slices.Contains(listed, name) {
-			return nil, nil, fmt.Errorf("%w: %s does not list %s, which lies beside it; remove what does not belong to the model", gguf.ErrCorrupt, path, name)
+	for _, name := range present {
+		if set := setOf(name); set != "" && !slices.Contains(listed, name) && slices.ContainsFunc(listed, func(l string) bool { return setOf(l) == set }) {
+			return nil, nil, fmt.Errorf("%w: %s does not list %s, which lies beside it and is of the same set", gguf.ErrCorrupt, path, name)
 		}
 	}
 	return listed, index.WeightMap, nil
 }
 
+// mainForm returns which of a directory's files are the model where no index says so.
+func mainForm(present []string) []string {
+	if slices.Contains(present, "model.safetensors") {
+		return []string{"model.safetensors"}
+	}
+	var parts, all []string
+	for _, name := range present {
+		if strings.HasPrefix(setOf(name), "model ") {
+			parts = append(parts, name)
+		}
+		if strings.HasPrefix(name, "model") {
+			all = append(all, name)
+		}
+	}
+	switch {
+	case parts != nil:
+		return parts
+	case all != nil:
+		return all
+	}
+	return present
+}
+
+// notThere says what a directory has that is no model.
+func notThere(dir string, present []string) error {
+	if slices.Contains(present, "adapter_model.safetensors") {
+		return fmt.Errorf("%w: %s is a PEFT adapter (adapter_model.safetensors), not a model: merge it into its base model first", gguf.ErrUnsupported, dir)
+	}
+	return fmt.Errorf("%s: neither %s nor model*.safetensors is there, only %s: %w", dir, IndexName, list(present), fs.ErrNotExist)
+}
+
+// list writes a few names.
+func list(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
 var numbered = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})\.safetensors$`)
+
+// setOf returns what the names of the parts of a set share, empty if a file is no such
+// part: the name before the number, and how many there are.
+func setOf(name string) string {
+	m := numbered.FindStringSubmatch(name)
+	if m == nil {
+		return ""
+	}
+	return m[1] + " of " + m[3]
+}
 
 // checkNumbers checks that files called NAME-00001-of-00003.safetensors are all
 // there, where no index says what should be.

@@ -298,6 +298,30 @@ func TestDirectories(t *testing.T) {
 			index(t, dir, map[string]string{"b": ".."})
 		}, "not a file name", gguf.ErrCorrupt},
 		"index without map": {func(t *testing.T, dir string) { shard(t, dir, s1, "b"); index(t, dir, nil) }, "weight_map", gguf.ErrCorrupt},
+		"variants beside": {func(t *testing.T, dir string) {
+			shard(t, dir, "model.safetensors", "a")
+			shard(t, dir, "model.fp16.safetensors", "a")
+			shard(t, dir, s1, "a", "b")
+			shard(t, dir, "adapter_model.safetensors", "a")
+		}, "a", nil},
+		"variant of parts": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			shard(t, dir, s2, "a")
+			shard(t, dir, "model.fp16-00001-of-00002.safetensors", "a")
+			shard(t, dir, "model.ema.safetensors", "b")
+		}, "b a", nil},
+		"only a variant": {func(t *testing.T, dir string) { shard(t, dir, "model.fp16.safetensors", "a") }, "a", nil},
+		"whole beside parts": {func(t *testing.T, dir string) {
+			shard(t, dir, s1, "b")
+			shard(t, dir, s2, "a")
+			shard(t, dir, "model.safetensors", "other")
+			index(t, dir, map[string]string{"b": s1, "a": s2})
+		}, "b a", nil},
+		"two variants": {func(t *testing.T, dir string) {
+			shard(t, dir, "model.fp16.safetensors", "a")
+			shard(t, dir, "model.fp32.safetensors", "a")
+		}, "model.fp32.safetensors", gguf.ErrCorrupt},
+		"adapter": {func(t *testing.T, dir string) { shard(t, dir, "adapter_model.safetensors", "a") }, "PEFT adapter", gguf.ErrUnsupported},
 		"pickle": {func(t *testing.T, dir string) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "pytorch_model.bin"), []byte("x"), 0o644))
 		}, "pickle", gguf.ErrUnsupported},
