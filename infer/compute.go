@@ -19,27 +19,31 @@ const (
 	// for those with BF16 weights where the CPU multiplies such numbers. See the
 	// package documentation.
 	Int8
+	// Int8All computes with weights of every type as Int8 does with quantized ones. With
+	// weights that are not, all it loses is by the rounding of Int8.
+	Int8All
 )
 
-var computeNames = []string{Exact: "exact", Int8: "int8"}
+var computeNames = []string{Exact: "exact", Int8: "int8", Int8All: "int8 of all weights"}
 
-// String returns the name that ParseCompute takes.
+// String returns a name: of Exact and Int8 the one that ParseCompute takes.
 func (c Compute) String() string { return computeNames[c] }
 
 // ParseCompute returns the Compute of a name: "exact" or "int8".
 func ParseCompute(name string) (Compute, error) {
-	for c, n := range computeNames {
+	names := computeNames[:Int8All]
+	for c, n := range names {
 		if n == name {
 			return Compute(c), nil
 		}
 	}
-	return 0, fmt.Errorf("there is no compute %q, only %q", name, computeNames)
+	return 0, fmt.Errorf("there is no compute %q, only %q", name, names)
 }
 
 // form returns how products with a weight of type t are computed.
 func (c Compute) form(t gguf.Type) form {
 	switch {
-	case c == Int8 && t.Quantized():
+	case c == Int8All, c == Int8 && t.Quantized():
 		return int8s
 	case c == Int8 && t == gguf.BF16 && kernel.HasBF16():
 		return bfloat16s

@@ -131,7 +131,7 @@ type beside struct {
 func (m *Model) sizes() (normed, left, scratch int) {
 	normed = max(m.width, m.heads*m.valueLen)
 	left = max(normed, m.widest())
-	if m.compute == Int8 {
+	if m.compute != Exact {
 		left *= 2 // there may be tensors of every form
 	}
 	qkv := m.heads*m.keyLen + m.kvHeads*(m.keyLen+m.valueLen)
@@ -143,7 +143,7 @@ func (m *Model) sizes() (normed, left, scratch int) {
 // taken to need.
 func (m *Model) fixedBytes() int64 {
 	slabs := int64(1)
-	if m.compute == Int8 {
+	if m.compute != Exact {
 		slabs = int64(forms)
 	}
 	return slabs*slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type ModelError struct {
 func (e *ModelError) Error() string { return fmt.Sprintf("model %d: %v", e.Model, e.Err) }
 func (e *ModelError) Unwrap() error { return e.Err }
 
-// Lockstep runs models of one shape side by side, layer by layer: all chunks pass a
+// Lockstep runs models of one shape, whatever they compute with, side by side, layer by layer: all chunks pass a
 // layer of the first model, then the same layer of the second, and so on.
 // Chunks and positions are as in [Model.Forward], and so are the logits, to the
 // last bit. Options.Router and Options.Input of the models are called too,
@@ -68,11 +69,13 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 	if err := first.checkTokens(chunks); err != nil {
 		return nil, err
 	}
-	_, _, scratch := first.sizes()
+	_, left, scratch := first.sizes()
+	needy := slices.MaxFunc(models, func(a, b *Model) int { return cmp.Compare(a.fixedBytes(), b.fixedBytes()) })
+	_, most, _ := needy.sizes()
 	s := &lockstep{
 		pass: pass{m: first, workers: make([]worker, first.threads), beside: beside{
-			fixed:    4 * minHeadRows * int64(first.Vocabulary()),
-			perToken: (len(models)-1)*first.width + scratch,
+			fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
+			perToken: (len(models)-1)*first.width + scratch + most - left,
 		}},
 		models:   models,
 		streams:  make([][]float32, len(models)),
@@ -130,8 +133,6 @@ func (m *Model) comparable(other *Model) error {
 		return errors.New("rope_freqs.weight is not that of the first")
 	case m.Vocabulary() != other.Vocabulary():
 		return fmt.Errorf("the vocabulary has %d tokens, that of the first %d", other.Vocabulary(), m.Vocabulary())
-	case m.compute != other.compute:
-		return fmt.Errorf("computes %s, the first %s", other.compute, m.compute)
 	}
 	return nil
 }

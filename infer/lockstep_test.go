@@ -75,6 +75,35 @@ func TestLockstepIsForwardForEachModel(t *testing.T) {
 	}
 }
 
+// TestLockstepOfSeveralWaysToCompute has each model predict what it does alone.
+func TestLockstepOfSeveralWaysToCompute(t *testing.T) {
+	s := small
+	s.experts, s.used = 4, 2
+	src := s.build(1)
+	chunks := s.chunks(30, 7)
+	for _, memory := range []int64{0, 1} {
+		var models []*infer.Model
+		var want [][][][]float32
+		for _, compute := range []infer.Compute{infer.Exact, infer.Int8, infer.Int8All} {
+			opts := infer.Options{Compute: compute, Memory: memory}
+			m, err := infer.New(src, opts)
+			require.NoError(t, err)
+			models = append(models, m)
+			want = append(want, forward(t, src, opts, chunks, 0))
+		}
+		require.Equal(t, want[0], want[1], "float32 weights are computed with as they are")
+		require.NotEqual(t, want[0], want[2], "unless they are rounded too")
+		_, err := infer.Lockstep(t.Context(), models, chunks, 0, infer.Observer{
+			Logits: func(model, chunk, pos int, logits, _ []float32) {
+				if !slices.Equal(want[model][chunk][pos], logits) {
+					t.Errorf("model %d, chunk %d, position %d: other logits", model, chunk, pos)
+				}
+			},
+		})
+		require.NoError(t, err)
+	}
+}
+
 // TestLockstepShowsResiduals compares what Lockstep shows with what Forward does.
 func TestLockstepShowsResiduals(t *testing.T) {
 	s := small
@@ -149,12 +178,6 @@ func TestLockstepErrors(t *testing.T) {
 	models := engines(t, infer.Options{}, src, src)
 	_, err := infer.Lockstep(t.Context(), models, [][]int32{{1}, {0, -1}}, 0, silent)
 	require.ErrorContains(t, err, "position 1 of chunk 1")
-	exact, err := infer.New(src, infer.Options{})
-	require.NoError(t, err)
-	rounded, err := infer.New(src, infer.Options{Compute: infer.Int8})
-	require.NoError(t, err)
-	_, err = infer.Lockstep(t.Context(), []*infer.Model{exact, rounded}, [][]int32{{1}}, 0, silent)
-	require.ErrorContains(t, err, "computes int8, the first exact")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = infer.Lockstep(cancelled, models, [][]int32{{1}}, 0, silent)

@@ -91,12 +91,14 @@ type driftText struct {
 	ScoredTokens int    `json:"scored_tokens"`
 }
 
-// driftFloor is the base against itself.
+// driftFloor is drift.Report.Floor.
 type driftFloor struct {
-	KLD          float64 `json:"kld_mean"`
-	KLDMax       float64 `json:"kld_max"`
-	SameTop      float64 `json:"same_top"`
-	ScoredTokens int     `json:"scored_tokens"`
+	KLD          float64  `json:"kld_mean"`
+	KLDLow       *float64 `json:"kld_low"`
+	KLDHigh      *float64 `json:"kld_high"`
+	KLDMax       float64  `json:"kld_max"`
+	SameTop      float64  `json:"same_top"`
+	ScoredTokens int      `json:"scored_tokens"`
 }
 
 type driftCandidate struct {
@@ -105,6 +107,8 @@ type driftCandidate struct {
 	Bytes int64   `json:"bytes"`
 	BPW   float64 `json:"bpw"`
 	driftMeasures
+	// AboveFloor says whether it is further from the original than the floor, by more than chance.
+	AboveFloor bool `json:"above_floor"`
 	// Seconds includes quantizing what is quantized on the way, and was not for
 	// another candidate.
 	Seconds         float64           `json:"seconds"`
@@ -451,7 +455,8 @@ func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured 
 		base.PPL, base.PPLError, base.PPLLow, base.PPLHigh = parts(text.PPL)
 		r.Base.ByText = append(r.Base.ByText, base)
 	}
-	r.Floor = driftFloor{measured.Floor.KLD.Value, measured.Floor.Max, measured.Floor.SameTop.Value, measured.Floor.Tokens}
+	floor := measured.Floor.Overall
+	r.Floor = driftFloor{floor.KLD.Value, known(floor.KLD.Low), known(floor.KLD.High), floor.Max, floor.SameTop.Value, floor.Tokens}
 	for i, model := range models {
 		_, size, err := gguf.Layout(model.Source)
 		if err != nil {
@@ -461,8 +466,8 @@ func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured 
 		seconds := result.Elapsed.Seconds()
 		candidate := driftCandidate{
 			Name: model.Name, Type: fileTypeName(model.Source), Bytes: size, BPW: bitsPerWeight(model.Source),
-			driftMeasures: newDriftMeasures(result.Overall),
-			Seconds:       seconds, TokensPerSecond: float64(tokens) / seconds,
+			driftMeasures: newDriftMeasures(result.Overall), AboveFloor: measured.AboveFloor(result),
+			Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
 		}
 		for t, text := range result.Texts {
 			candidate.ByText = append(candidate.ByText, driftTextResult{r.Texts[t].File, newDriftMeasures(text), result.KLD[t]})
@@ -562,6 +567,25 @@ func (r *driftReport) intervals() string {
 	return "In brackets: 95 % intervals for text like this, made of the windows, since the tokens of a window are not independent."
 }
 
+// floor says what the arithmetic alone makes of the original, and who is not above that.
+func (r *driftReport) floor() string {
+	if r.Compute == infer.Exact.String() {
+		return fmt.Sprintf("Noise floor: the original run a second time has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens)
+	}
+	says := fmt.Sprintf("Noise floor: rounding to 8 bits in all products takes the original %s from itself computed exactly, over %d tokens.",
+		withInterval("%.5f", r.Floor.KLD, r.Floor.KLDLow, r.Floor.KLDHigh), r.Floor.ScoredTokens)
+	var within []string
+	for _, c := range r.Candidates {
+		if !c.AboveFloor {
+			within = append(within, c.Name)
+		}
+	}
+	if len(within) > 0 {
+		says += fmt.Sprintf(" Not above that by more than chance: %s.", strings.Join(within, ", "))
+	}
+	return says
+}
+
 // method says how the figures were measured, a sentence each.
 func (r *driftReport) method() []string {
 	scored, chunks := 0, 0
@@ -579,6 +603,6 @@ func (r *driftReport) method() []string {
 		fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")),
 		fmt.Sprintf("%s compute; types quantized %s.", r.Compute, weights),
 		r.intervals(),
-		fmt.Sprintf("Noise floor: the original against itself has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens),
+		r.floor(),
 	}
 }

@@ -39,6 +39,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
@@ -71,10 +72,10 @@ type Report struct {
 	// Base compares the base with itself, so that only its perplexity tells
 	// something.
 	Base Result
-	// Floor is the base against itself, run a second time on the first two chunks of
-	// each text: what a candidate would show that is not different. It is 0
-	// wherever the arithmetic is always the same, as infer's is.
-	Floor      Stats
+	// Floor is what the arithmetic makes of the base, on the first chunks of each text: with
+	// infer.Int8 the base in infer.Int8All against the base computed exactly, with
+	// infer.Exact the base against itself, run a second time, which is 0.
+	Floor      Result
 	Candidates []Result
 }
 
@@ -154,25 +155,75 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 		chunks = chunks[n:]
 	}
 	parts := inTurn(byText)
+	for i, text := range byText {
+		byText[i] = text[:min(len(text), floorChunks)]
+	}
+	first := inTurn(byText)
+	models := []model{{Candidate{"the base", base}, opts.Engine.Compute}}
+	for _, c := range candidates {
+		models = append(models, model{c, opts.Engine.Compute})
+	}
+	original := models[0]
+	again := []model{original, original}
+	if original.compute == infer.Int8 {
+		again[0].compute, again[1].compute = infer.Exact, infer.Int8All
+	}
 
 	once := opts
 	once.UntilSeparated = false
-	once.Engine.Progress = nil
-	original := Candidate{"the base", base}
-	again, err := newRunner(parts[:min(len(parts), 2*len(texts))], texts, once).run(ctx, []Candidate{original, original})
+	once.Engine.Progress = share(opts.Engine.Progress, 0, len(again)*len(first), len(models)*len(parts))
+	floor, err := newRunner(first, texts, once).run(ctx, again)
 	if err != nil {
 		return nil, err
 	}
+	opts.Engine.Progress = share(opts.Engine.Progress, len(again)*len(first), len(models)*len(parts), 0)
 	r := newRunner(parts, texts, opts)
-	results, err := r.run(ctx, append([]Candidate{original}, candidates...))
+	results, err := r.run(ctx, models)
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Base: results[0], Floor: again[1].Overall.Stats, Candidates: results[1:], Chunks: make([]int, len(texts))}
+	report := &Report{Base: results[0], Floor: floor[1], Candidates: results[1:], Chunks: make([]int, len(texts))}
 	for _, p := range r.parts[:r.done] {
 		report.Chunks[p.text]++
 	}
 	return report, nil
+}
+
+// floorChunks is how many chunks of each text are run at most for Report.Floor.
+const floorChunks = 4
+
+// share returns the progress of a run of so many chunks, all models together, that has so many
+// before and after it. report may be nil.
+func share(report func(done, total int), before, chunks, after int) func(done, total int) {
+	if report == nil {
+		return nil
+	}
+	return func(done, total int) {
+		steps := total / chunks
+		report(before*steps+done, (before+chunks+after)*steps)
+	}
+}
+
+// AboveFloor reports whether a candidate is further from the base than the arithmetic alone takes
+// it, by more than chance.
+func (r *Report) AboveFloor(candidate Result) bool {
+	if r.Floor.Overall.KLD.Value == 0 {
+		return candidate.Overall.KLD.Value > 0
+	}
+	var same [][]float64
+	for i, windows := range candidate.KLD {
+		same = append(same, windows[:min(len(windows), len(r.Floor.KLD[i]))])
+	}
+	floor := make([][]float64, len(same))
+	for i, windows := range r.Floor.KLD {
+		floor[i] = windows[:len(same[i])] // fewer if it was clear before
+	}
+	difference, err := interval.Difference(same, floor)
+	if err != nil {
+		panic(err) // cannot be: they are as long
+	}
+	low, _ := difference.Interval(interval.Level)
+	return low > 0
 }
 
 // sameVocabulary reports an error if both say what their tokens are, and the

@@ -64,7 +64,7 @@ func measure(t *testing.T, base gguf.Source, candidates []drift.Candidate, texts
 		require.Positive(t, report.Candidates[i].Elapsed)
 		report.Candidates[i].Elapsed = 0 // the rest is always the same
 	}
-	report.Base.Elapsed = 0
+	report.Base.Elapsed, report.Floor.Elapsed = 0, 0
 	return report
 }
 
@@ -75,9 +75,9 @@ func TestTheOriginalHasNoDrift(t *testing.T) {
 	base := open(t, reference.MoE(t))
 	report := measure(t, base, append(view(t, base, recipe.BF16), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), few)
 	require.Equal(t, []int{2, 2}, report.Chunks)
-	require.Zero(t, report.Floor.KLD.Value)
-	require.Zero(t, report.Floor.Max)
-	require.Equal(t, 2*2*47, report.Floor.Tokens)
+	require.Zero(t, report.Floor.Overall.KLD.Value)
+	require.Zero(t, report.Floor.Overall.Max)
+	require.Equal(t, 2*2*47, report.Floor.Overall.Tokens)
 	for _, c := range report.Candidates {
 		for _, m := range append(c.Texts, c.Overall) {
 			require.InDelta(t, 1, m.Correlation, 1e-12)
@@ -90,6 +90,28 @@ func TestTheOriginalHasNoDrift(t *testing.T) {
 		}
 		require.Equal(t, report.Base.Overall.PPL, c.Overall.PPL)
 	}
+}
+
+// TestFloorIsWhatRoundingTakes compares with what the original in float32 predicts. It has no
+// quantized weights, but what is made of it will be computed with rounded activations.
+func TestFloorIsWhatRoundingTakes(t *testing.T) {
+	base := open(t, reference.MoE(t))
+	opts := drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}, Engine: infer.Options{Compute: infer.Int8}}
+	report := measure(t, base, append(view(t, base, recipe.Q8_0, recipe.Q4_K_M), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), opts)
+	floor := report.Floor.Overall
+	require.Equal(t, 2*4*63, floor.Tokens, "the first chunks of each text")
+	require.Greater(t, floor.KLD.Value, 5e-5)
+	require.Less(t, floor.KLD.Value, 1e-3)
+	require.Positive(t, floor.KLD.Low)
+	require.False(t, report.AboveFloor(report.Candidates[0]), "Q8_0 loses less than the arithmetic")
+	require.True(t, report.AboveFloor(report.Candidates[1]))
+	require.False(t, report.AboveFloor(report.Candidates[2]))
+
+	opts.Engine.Compute = infer.Exact
+	report = measure(t, base, append(view(t, base, recipe.Q8_0), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math"), opts)
+	require.Zero(t, report.Floor.Overall.KLD.Value)
+	require.True(t, report.AboveFloor(report.Candidates[0]), "what is the same is exactly the same")
+	require.False(t, report.AboveFloor(report.Candidates[1]))
 }
 
 func TestPerplexityIsThatOfScore(t *testing.T) {
@@ -186,8 +208,9 @@ func TestUntilSeparated(t *testing.T) {
 	require.Less(t, n, len(text[0].Tokens)/64)
 	require.Equal(t, 2*n*31, far.Candidates[0].Overall.Tokens)
 	require.Equal(t, n*31, far.Candidates[0].Texts[1].Tokens)
-	require.Equal(t, 3*5*2*n, steps, "models x layers and output x chunks")
-	require.Equal(t, 3*5*(len(text[0].Tokens)/64+len(text[1].Tokens)/64), total)
+	const floor = 2 * 5 * 2 * 4 // models x layers and output x chunks
+	require.Equal(t, floor+3*5*2*n, steps)
+	require.Equal(t, floor+3*5*(len(text[0].Tokens)/64+len(text[1].Tokens)/64), total)
 
 	// So many chunks of each text, without looking, are the same.
 	opts = drift.Options{Options: perplexity.Options{Ctx: 64, Chunks: n}}

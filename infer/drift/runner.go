@@ -40,6 +40,12 @@ type runner struct {
 	err    error // the first
 }
 
+// model is what runs in lock-step.
+type model struct {
+	Candidate
+	compute infer.Compute
+}
+
 // tally is what is known of one model.
 type tally struct {
 	tokens  []token // every scored token, part after part
@@ -76,7 +82,7 @@ func newRunner(parts []part, texts []Text, opts Options) *runner {
 }
 
 // run compares models with the first of them.
-func (r *runner) run(ctx context.Context, models []Candidate) ([]Result, error) {
+func (r *runner) run(ctx context.Context, models []model) ([]Result, error) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
 	engines, err := r.engines(models)
@@ -120,7 +126,7 @@ func (r *runner) run(ctx context.Context, models []Candidate) ([]Result, error) 
 }
 
 // engines makes the models ready to run.
-func (r *runner) engines(models []Candidate) ([]*infer.Model, error) {
+func (r *runner) engines(models []model) ([]*infer.Model, error) {
 	engine := r.opts.Engine
 	engine.Residual, engine.Input = nil, nil
 	if engine.Memory == 0 {
@@ -138,6 +144,7 @@ func (r *runner) engines(models []Candidate) ([]*infer.Model, error) {
 	for i, m := range models {
 		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), texts: make([]textTally, len(r.texts))})
 		engine.Router = func(routing infer.Routing) { r.route(i, routing) }
+		engine.Compute = m.compute
 		model, err := infer.New(m.Source, engine)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
