@@ -51,7 +51,7 @@ func newByteLevel(t *Tokenizer, meta *gguf.Metadata) (*byteLevel, error) {
 	for i := range b.bytes {
 		id, ok := ids[string(pretoken.ByteRunes[i])]
 		if !ok {
-			return nil, fmt.Errorf("%w: there is no token %q for byte %d", gguf.ErrCorrupt, string(pretoken.ByteRunes[i]), i)
+			return nil, fmt.Errorf("%w: tokenizer.ggml.tokens has no token %q for byte %d", gguf.ErrCorrupt, string(pretoken.ByteRunes[i]), i)
 		}
 		b.bytes[i] = id
 	}
@@ -95,7 +95,7 @@ func (b *byteLevel) readMerges(meta *gguf.Metadata, ids map[string]int32) error 
 		rightID, ok2 := ids[right]
 		id, ok3 := ids[left+right]
 		if !ok1 || !ok2 || !ok3 {
-			return fmt.Errorf("%w: merge %d %q is not of two tokens to a third", gguf.ErrCorrupt, i, text)
+			return fmt.Errorf("%w: tokenizer.ggml.merges: merge %d %.80q is not of two tokens to a third", gguf.ErrCorrupt, i, text)
 		}
 		pair := [2]int32{leftID, rightID}
 		if _, ok := b.merges[pair]; !ok {

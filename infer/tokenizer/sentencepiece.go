@@ -35,7 +35,7 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 		return nil, err
 	}
 	if len(s.scores) != len(t.pieces) {
-		return nil, fmt.Errorf("%w: %d tokens have %d scores", gguf.ErrCorrupt, len(t.pieces), len(s.scores))
+		return nil, fmt.Errorf("%w: tokenizer.ggml.scores has %d scores for the %d tokens of tokenizer.ggml.tokens", gguf.ErrCorrupt, len(s.scores), len(t.pieces))
 	}
 	if s.addSpacePrefix, err = valueOr(meta, "tokenizer.ggml.add_space_prefix", true); err != nil {
 		return nil, err
@@ -46,13 +46,13 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 	for i, piece := range t.pieces {
 		id := int32(i)
 		if math.IsNaN(float64(s.scores[id])) {
-			return nil, fmt.Errorf("%w: token %d %q has score NaN", gguf.ErrCorrupt, id, piece)
+			return nil, fmt.Errorf("%w: tokenizer.ggml.scores: token %d %.80q has score NaN", gguf.ErrCorrupt, id, piece)
 		}
 		switch t.types[id] {
 		case gguf.TokenByte:
 			b, err := parseByte(piece)
 			if err != nil {
-				return nil, fmt.Errorf("%w: token %d: %w", gguf.ErrCorrupt, id, err)
+				return nil, fmt.Errorf("%w: tokenizer.ggml.tokens: token %d: %w", gguf.ErrCorrupt, id, err)
 			}
 			s.bytes[b] = id
 		case gguf.TokenNormal, gguf.TokenUnused, gguf.TokenUserDefined:
@@ -70,7 +70,7 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 		s.hasBytes = s.hasBytes && id != none
 	}
 	if !s.hasBytes && t.unk == none {
-		return nil, fmt.Errorf("%w: there is neither a token for every byte nor an unknown token", gguf.ErrCorrupt)
+		return nil, fmt.Errorf("%w: tokenizer.ggml.tokens has neither a token for every byte nor an unknown token", gguf.ErrCorrupt)
 	}
 	return s, nil
 }
@@ -97,7 +97,7 @@ func parseByte(piece string) (byte, error) {
 			return byte(b), nil
 		}
 	}
-	return 0, fmt.Errorf("byte token %q is not spelled like <0x0A>", piece)
+	return 0, fmt.Errorf("byte token %.80q is not spelled like <0x0A>", piece)
 }
 
 func (s *sentencePiece) spacePrefix() bool { return s.addSpacePrefix }

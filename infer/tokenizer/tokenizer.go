@@ -66,7 +66,7 @@ func newTokenizer(meta *gguf.Metadata) (*Tokenizer, error) {
 	t := &Tokenizer{}
 	fallback, ok := defaults[model]
 	if !ok {
-		return nil, fmt.Errorf("%w: tokenizer.ggml.model is %q, only \"llama\" and \"gpt2\" are known", gguf.ErrUnsupported, model)
+		return nil, fmt.Errorf("%w: tokenizer.ggml.model is %.80q, only \"llama\" and \"gpt2\" are known", gguf.ErrUnsupported, model)
 	}
 	if err := t.loadPieces(meta); err != nil {
 		return nil, err
@@ -116,13 +116,13 @@ func (t *Tokenizer) loadPieces(meta *gguf.Metadata) error {
 		return fmt.Errorf("%w: tokenizer.ggml.tokens has %d tokens", gguf.ErrCorrupt, n)
 	}
 	if len(types) != n {
-		return fmt.Errorf("%w: %d tokens have %d types", gguf.ErrCorrupt, n, len(types))
+		return fmt.Errorf("%w: tokenizer.ggml.token_type has %d types for the %d tokens of tokenizer.ggml.tokens", gguf.ErrCorrupt, len(types), n)
 	}
 	t.types = make([]gguf.TokenType, n)
 	for id, typ := range types {
 		t.types[id] = gguf.TokenType(typ)
 		if t.types[id] < gguf.TokenNormal || t.types[id] > gguf.TokenByte {
-			return fmt.Errorf("%w: token %d %q has unknown type %d", gguf.ErrCorrupt, id, t.pieces[id], typ)
+			return fmt.Errorf("%w: tokenizer.ggml.token_type: token %d %.80q has unknown type %d", gguf.ErrCorrupt, id, t.pieces[id], typ)
 		}
 	}
 	return nil
@@ -140,17 +140,14 @@ func (t *Tokenizer) loadSpecialIDs(meta *gguf.Metadata, fallback specialIDs) err
 	} {
 		id, err := meta.Uint(special.key)
 		switch {
-		case errors.Is(err, gguf.ErrNoKey):
-			*special.id = special.fallback
-			if int(special.fallback) >= len(t.pieces) {
-				*special.id = none
-			}
-		case err != nil:
+		case err != nil && !errors.Is(err, gguf.ErrNoKey):
 			return err
-		case id >= uint64(len(t.pieces)):
-			return fmt.Errorf("%w: %s is %d, there are %d tokens", gguf.ErrCorrupt, special.key, id, len(t.pieces))
-		default:
+		case err == nil && id < uint64(len(t.pieces)):
 			*special.id = int32(id)
+		case int(special.fallback) < len(t.pieces): // also instead of an id that no token has, as in llama.cpp
+			*special.id = special.fallback
+		default:
+			*special.id = none
 		}
 	}
 	return nil
@@ -174,6 +171,12 @@ func (t *Tokenizer) loadAdded(meta *gguf.Metadata, addBOS bool) error {
 	return nil
 }
 
+// The length of a token that is looked for in text and that of all such tokens: far above real ones.
+const (
+	maxSpecial    = 1 << 10
+	maxAllSpecial = 1 << 23
+)
+
 // index prepares what Encode looks special tokens up in.
 func (t *Tokenizer) index() error {
 	var always, parsed []special
@@ -184,16 +187,26 @@ func (t *Tokenizer) index() error {
 			continue // llama.cpp has models with such tokens; no text becomes one
 		}
 		if other, ok := seen[piece]; ok {
-			return fmt.Errorf("%w: tokens %d and %d are both %q", gguf.ErrCorrupt, other, id, piece)
+			return fmt.Errorf("%w: tokenizer.ggml.tokens: %d and %d are both %.80q", gguf.ErrCorrupt, other, id, piece)
 		}
 		seen[piece] = id
-		switch t.types[id] {
-		case gguf.TokenControl, gguf.TokenUnknown:
+		switch typ := t.types[id]; {
+		case typ != gguf.TokenControl && typ != gguf.TokenUnknown && typ != gguf.TokenUserDefined:
+		case len(piece) > maxSpecial:
+			return fmt.Errorf("%w: tokenizer.ggml.tokens: special token %d has %d bytes, more than %d", gguf.ErrCorrupt, id, len(piece), maxSpecial)
+		case typ != gguf.TokenUserDefined:
 			parsed = append(parsed, special{piece, id})
-		case gguf.TokenUserDefined:
+		default:
 			always = append(always, special{piece, id})
 			parsed = append(parsed, special{piece, id})
 		}
+	}
+	bytes := 0
+	for _, s := range parsed {
+		bytes += len(s.text)
+	}
+	if bytes > maxAllSpecial {
+		return fmt.Errorf("%w: tokenizer.ggml.tokens: special tokens have %d bytes together, more than %d", gguf.ErrCorrupt, bytes, maxAllSpecial)
 	}
 	t.always, t.parsed = newSpecials(always), newSpecials(parsed)
 	return nil
@@ -276,9 +289,9 @@ func (t *Tokenizer) Encode(text string, opts Options) []int32 {
 		specials = t.parsed
 	}
 	start := 0
-	for _, s := range specials.find(text) {
-		ids = append(t.vocab.encode(ids, text[start:s.start]), s.id)
-		start = s.end
+	for _, o := range specials.find(text) {
+		ids = append(t.vocab.encode(ids, text[start:o.start]), specials.id(o))
+		start = o.end
 	}
 	ids = t.vocab.encode(ids, text[start:])
 	if opts.AddSpecial && t.addEOS {
