@@ -1,6 +1,7 @@
 package moe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -145,13 +146,14 @@ func (p place) publish(from string) (err error) {
 	for i, e := range entries {
 		names[i] = e.Name()
 	}
-	// Without config.json no half of a model is taken for a whole one.
-	for _, name := range slices.Backward(configLast(p.old)) {
+	// Without config.json no half of a model is taken for a whole one, and with the recipe
+	// what a kill leaves is known as a merge.
+	for _, name := range slices.Backward(arranged(p.old)) {
 		if err := move(p.dir, aside.Path, name); err != nil {
 			return err
 		}
 	}
-	for _, name := range configLast(names) {
+	for _, name := range arranged(names) {
 		if _, err := os.Lstat(filepath.Join(p.dir, name)); err == nil {
 			return &fs.PathError{Op: "write", Path: filepath.Join(p.dir, name), Err: fs.ErrExist} // since the merge began
 		}
@@ -162,19 +164,19 @@ func (p place) publish(from string) (err error) {
 	return files.SyncDir(p.dir)
 }
 
-// configLast sorts names such that config.json is the last one.
-func configLast(names []string) []string {
-	return slices.SortedFunc(slices.Values(names), func(a, b string) int {
-		switch {
-		case a == b:
-			return 0
-		case a == configName:
-			return 1
-		case b == configName:
+// arranged sorts the names of files such that the recipe, by which a merge is known, is
+// the first, and config.json the last.
+func arranged(names []string) []string {
+	rank := func(name string) int {
+		switch name {
+		case recipeName:
 			return -1
+		case configName:
+			return 1
 		}
-		return strings.Compare(a, b)
-	})
+		return 0
+	}
+	return slices.SortedFunc(slices.Values(names), func(a, b string) int { return cmp.Or(rank(a)-rank(b), strings.Compare(a, b)) })
 }
 
 // spares returns an error if the recipe, one of its models or something else that is
