@@ -9,9 +9,13 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
@@ -252,4 +256,32 @@ func TestOutputsThroughLinks(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(target))
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
+}
+
+// What --resume continues depends on what the input is, not on how it is spelled.
+func TestJobIsTheSameByEveryPath(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "model.gguf")
+	code, _, stderr := ggufkit("convert", reference.MoE(t), path, "--quiet")
+	require.Equal(t, exitDone, code, stderr)
+	require.NoError(t, os.Symlink("model.gguf", filepath.Join(dir, "link.gguf")))
+	job := func(path string) []gguf.Fact {
+		f, err := gguf.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		view, err := quant.NewView(f, recipe.Q8_0, quant.ViewOptions{})
+		require.NoError(t, err)
+		facts, err := quantizeFlags{}.job(view, path)
+		require.NoError(t, err)
+		return facts
+	}
+	before := job(path)
+	for _, other := range []string{filepath.Join(dir, "link.gguf"), dir + "/../" + filepath.Base(dir) + "//model.gguf"} {
+		require.Equal(t, before, job(other))
+	}
+	require.NoError(t, os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)))
+	after := job(path)
+	require.NotEqual(t, before, after)
+	require.Equal(t, before[:len(before)-1], after[:len(after)-1])
 }
