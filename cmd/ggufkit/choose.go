@@ -66,12 +66,13 @@ type choiceReport struct {
 	Recipe     []choiceRecipeTensor `json:"recipe"`
 	Mix        *mixReport           `json:"mix,omitempty"` // with --mix
 
-	Base    driftBase   `json:"base"`
-	Texts   []driftText `json:"texts"`
-	Window  int         `json:"window"`
-	Compute string      `json:"compute"`
-	Imatrix string      `json:"imatrix,omitempty"`
-	Floor   driftFloor  `json:"floor"`
+	Base       driftBase   `json:"base"`
+	Texts      []driftText `json:"texts"`
+	Window     int         `json:"window"`
+	Compute    string      `json:"compute"`
+	Imatrix    string      `json:"imatrix,omitempty"`
+	Floor      driftFloor  `json:"floor"`
+	Provenance *provenance `json:"provenance"`
 	// Terms says what the memory is made of, a sentence each.
 	Terms []string `json:"-"`
 
@@ -170,6 +171,10 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
+	if report.Provenance, err = in.made.wait(); err != nil {
+		return err
+	}
+	choice.Provenance = report.Provenance
 	report.choice = choice
 	if err := printResults(c, choice, report.print, c.String("html"), c.String("markdown"), c.String("recipe")); err != nil {
 		return err
@@ -286,7 +291,7 @@ func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceRepor
 // table has a row for every candidate.
 func (r *choiceReport) table(w io.Writer) table.Writer {
 	columns := []string{"candidate", "size", "bits per weight"}
-	columns = append(columns, r.fitColumns()...)
+	columns = append(columns, r.FitColumns()...)
 	columns = append(columns, "mean KL divergence")
 	t := newTable(w, append(columns, "verdict"), columns[1:]...).spare("bits per weight", "memory")
 	for _, c := range r.Considered {

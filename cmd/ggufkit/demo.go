@@ -91,6 +91,8 @@ func demo(c *cli.Context) (err error) {
 	}
 	defer base.Close()
 	in := &driftInput{base: &model{base, original}, compute: infer.Exact}
+	in.made = newProvenance(c, in.base, nil)
+	defer in.made.stop()
 	if in.texts, err = demoTexts(c, dir); err != nil {
 		return err
 	}
@@ -107,6 +109,10 @@ func demo(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if report.Provenance, err = in.made.wait(); err != nil {
+		return err
+	}
+	choice.Provenance = report.Provenance
 	chosen := filepath.Join(dir, "moe-"+choice.Chosen.Name+".gguf")
 	at := slices.IndexFunc(views, func(v drift.Candidate) bool { return v.Name == choice.Chosen.Name })
 	if _, err := gguf.Write(c.Context, chosen, views[at].Source, gguf.WriteOptions{Threads: c.Int("threads"), Overwrite: true}); err != nil {

@@ -59,6 +59,7 @@ type driftReport struct {
 	Imatrix    string           `json:"imatrix,omitempty"`
 	Floor      driftFloor       `json:"floor"`
 	Candidates []driftCandidate `json:"candidates"`
+	Provenance *provenance      `json:"provenance"`
 
 	choice *choiceReport // or nil
 }
@@ -259,6 +260,9 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if _, err := run.measure(c, models); err != nil {
 		return err
 	}
+	if report.Provenance, err = in.made.wait(); err != nil {
+		return err
+	}
 	if err := printResults(c, report, report.print, c.String("html"), c.String("markdown")); err != nil {
 		return err
 	}
@@ -271,6 +275,7 @@ type driftInput struct {
 	importance *imatrix.Matrix // or nil
 	compute    infer.Compute
 	texts      []textFile
+	made       *provenanceInMaking
 }
 
 // openDrift checks the flags that drift and choose have in common, outputs among
@@ -300,10 +305,14 @@ func openDrift(c *cli.Context, model string, candidates, files []string, window 
 	if in.base, err = openModel(c, model); err != nil {
 		return nil, errors.Join(err, in.close())
 	}
+	in.made = newProvenance(c, in.base, in.importance)
 	return in, nil
 }
 
 func (in *driftInput) close() (err error) {
+	if in.made != nil {
+		in.made.stop()
+	}
 	if in.base != nil {
 		err = in.base.Close()
 	}

@@ -202,8 +202,8 @@ func (f fitting) terms(choice *choose.Choice, base driftBase) []string {
 	return terms
 }
 
-// fitColumns are those of the memory that is taken.
-func (r *choiceReport) fitColumns() (columns []string) {
+// FitColumns are those of the memory that is taken.
+func (r *choiceReport) FitColumns() (columns []string) {
 	switch {
 	case r.FitBytes == nil:
 	case len(r.Contexts) == 1:
@@ -219,7 +219,7 @@ func (r *choiceReport) fitColumns() (columns []string) {
 	return columns
 }
 
-// fitCells are a candidate's in fitColumns. What does not fit is in brackets.
+// fitCells are a candidate's in FitColumns. What does not fit is in brackets.
 func (r *choiceReport) fitCells(c consideredReport) (cells []string) {
 	if r.FitBytes != nil {
 		for _, need := range c.Contexts {

@@ -30,6 +30,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	results := &resultWriter{Writer: stdout}
 	app := newApp(results, stderr)
+	app.Metadata = map[string]any{commandKey: args}
 	err := isa.Err()
 	if err != nil {
 		err = usageError{error: err}

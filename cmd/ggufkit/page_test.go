@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,59 @@ func fullReport(layers int) *driftReport {
 	return r
 }
 
+// twentyReport has twenty file types with the sizes and divergences that they have of the demo's
+// model, quantized with an importance matrix.
+func twentyReport() *driftReport {
+	r := fullReport(4)
+	r.Base.Bytes, r.Base.BPW = 18206464, 16.01
+	template := r.Candidates[3]
+	r.Candidates = nil
+	for _, t := range []struct {
+		name  string
+		bytes int64
+		kld   float64
+	}{
+		{"Q8_0", 9728384, 0.00031},
+		{"Q6_K", 7538048, 0.00085},
+		{"Q5_1", 6975872, 0.00185},
+		{"Q5_0", 6476160, 0.00230},
+		{"Q5_K_M", 6619776, 0.00185},
+		{"Q5_K_S", 6476160, 0.00193},
+		{"Q4_1", 5976448, 0.00585},
+		{"Q4_0", 5476736, 0.00755},
+		{"Q4_K_M", 5755520, 0.00497},
+		{"Q4_K_S", 5484928, 0.00524},
+		{"IQ4_NL", 5484928, 0.00568},
+		{"IQ4_XS", 5237120, 0.00588},
+		{"Q3_K_L", 5040000, 0.01635},
+		{"Q3_K_M", 4740992, 0.01702},
+		{"Q3_K_S", 4414848, 0.02264},
+		{"IQ3_M", 4458368, 0.01963},
+		{"IQ3_S", 4423552, 0.01965},
+		{"IQ3_XXS", 3953536, 0.03595},
+		{"Q2_K", 3857792, 0.07229},
+		{"IQ2_M", 3560320, 0.04544},
+	} {
+		c := template
+		c.Name, c.Type, c.Bytes, c.KLD, c.KLDLow, c.KLDHigh = t.name, t.name, t.bytes, t.kld, known(0.93*t.kld), known(1.08*t.kld)
+		c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh = 1+t.kld, known(1+0.7*t.kld), known(1+1.3*t.kld)
+		c.Layers, c.ByText = slices.Clone(c.Layers), slices.Clone(c.ByText)
+		for l := range c.Layers {
+			c.Layers[l].Hidden = math.Sqrt(t.kld) * (1 + 0.1*float64(l))
+		}
+		for i := range c.ByText {
+			c.ByText[i].KLD = t.kld * (0.8 + 0.2*float64(i))
+			c.ByText[i].KLDWindows = []float64{0.9 * t.kld, 1.1 * t.kld}
+		}
+		r.Candidates = append(r.Candidates, c)
+	}
+	r.Provenance = &provenance{
+		Version: "v1.2.3", Date: time.Date(2026, 11, 28, 15, 4, 5, 0, time.UTC), Command: "ggufkit drift moe.gguf -f chat.txt", CPU: "A CPU", ISA: "avx2",
+		Model: provenanceModel{Name: "A mixture", File: "moe.gguf", Architecture: "llama", Parameters: 10_600_000, FileSHA256: strings.Repeat("89ab", 16)},
+	}
+	return r
+}
+
 // sparseReport is as little as a page has to show, of a dense model, with names
 // that are far too long.
 func sparseReport() *driftReport {
@@ -95,12 +149,12 @@ func crowdedReport() *driftReport {
 func choiceOf(r *driftReport) *driftReport {
 	fit := int64(24e9)
 	r.choice = &choiceReport{
-		FitBytes: &fit, Summary: []string{"Q6_K is the closest to the original of what fits.", "Q5_K_M, the runner-up, is further from it."},
+		FitBytes: &fit, fitReport: fitReport{Contexts: []fitReportContext{{Ctx: 8192}}}, Summary: []string{"Q6_K is the closest to the original of what fits.", "Q5_K_M, the runner-up, is further from it."},
 		Terms: []string{"It takes 20.0 GiB of memory of 22.4 GiB: the file, a cache for 8192 tokens, and buffers."},
 	}
 	for i := range r.Candidates {
 		c := &r.Candidates[i]
-		considered := consideredReport{driftCandidate: c, Name: c.Name, Bytes: c.Bytes, BPW: c.BPW, NeededBytes: c.Bytes + 2<<30, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
+		considered := consideredReport{driftCandidate: c, Name: c.Name, Bytes: c.Bytes, BPW: c.BPW, NeededBytes: c.Bytes + 2<<30, Contexts: []consideredContext{{NeededBytes: c.Bytes + 2<<30, Fits: i > 0}}, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
 		if i == 0 || i > 6 {
 			considered.driftCandidate, considered.Reason = nil, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K"
 		}
@@ -114,7 +168,7 @@ func choiceOf(r *driftReport) *driftReport {
 func pages(t *testing.T) []string {
 	dir := t.TempDir()
 	var paths []string
-	for name, r := range map[string]*driftReport{"full": fullReport(32), "sparse": sparseReport(), "crowded": crowdedReport(), "choice": choiceOf(fullReport(4))} {
+	for name, r := range map[string]*driftReport{"full": fullReport(32), "sparse": sparseReport(), "crowded": crowdedReport(), "choice": choiceOf(fullReport(4)), "twenty": twentyReport(), "choice of twenty": choiceOf(twentyReport())} {
 		page, err := r.page()
 		require.NoError(t, err)
 		paths = append(paths, filepath.Join(dir, name+".html"))
@@ -217,14 +271,17 @@ func TestPagesInABrowser(t *testing.T) {
 	t.Run("the check itself", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "bad.html")
 		require.NoError(t, os.WriteFile(path, []byte(`<!doctype html><meta charset="utf-8"><img src="http://example.org/a.png">
-<div style="width: 1000px">wide</div><script>nothing.here()</script>
-<svg role="img" viewBox="0 0 100 100" width="100"><text x="0" y="50">one</text><text x="5" y="50">two</text><text x="95" y="90">three</text></svg>`), 0o600))
+<div style="width: 1000px">wide</div><table><tr><th style="min-width: 380px">candidate</th><th>size</th></tr></table><script>nothing.here()</script>
+<svg role="img" viewBox="0 0 100 100" width="100"><text x="0" y="50">one</text><text x="5" y="50">two</text><text x="95" y="90">three</text><text x="5" y="20">four</text><circle class="dot" cx="15" cy="16" r="4"/></svg>`), 0o600))
 		found := strings.Join(look(t, browser, path), "\n")
 		require.Contains(t, found, "390: wider than the window: 10")
 		require.NotContains(t, found, "1400: wider")
+		require.Contains(t, found, "390: size is out of sight")
+		require.NotContains(t, found, "1400: size")
 		require.Contains(t, found, "1400: asks for http://example.org/a.png")
 		require.Contains(t, found, `1400: "one" covers "two"`)
 		require.Contains(t, found, `1400: "three" is cut off`)
+		require.Contains(t, found, `1400: "four" is on a dot`)
 		require.Contains(t, found, "nothing is not defined")
 	})
 }
@@ -240,10 +297,20 @@ for (const frame of document.querySelectorAll("iframe")) {
   if (width > frame.clientWidth) say("wider than the window: " + width);
   for (const entry of frame.contentWindow.performance.getEntriesByType("resource"))
     if (!entry.name.startsWith("data:")) say("asks for " + entry.name);
+  for (const column of page.querySelectorAll("th"))
+    if (["size", "KL divergence"].includes(column.textContent) && column.getBoundingClientRect().right > frame.clientWidth)
+      say(column.textContent + " is out of sight");
   for (const chart of page.querySelectorAll("svg[role=img]")) {
     const inside = chart.getBoundingClientRect();
+    if (!inside.width) continue; // the one for another width
     const texts = [...chart.querySelectorAll("text")].map(t => ({text: JSON.stringify(t.textContent), box: t.getBoundingClientRect()}));
+    const dots = [...chart.querySelectorAll("circle.dot")].map(d => d.getBoundingClientRect());
+    const radius = inside.width / chart.viewBox.baseVal.width * 4;
     texts.forEach(({text, box}, i) => {
+      for (const dot of dots) {
+        const x = (dot.left + dot.right) / 2, y = (dot.top + dot.bottom) / 2;
+        if (box.left < x + radius && x - radius < box.right && box.top + 3 < y + radius && y - radius < box.bottom - 3) say(text + " is on a dot");
+      }
       if (box.left < inside.left - 1 || box.right > inside.right + 1 || box.top < inside.top - 1 || box.bottom > inside.bottom + 1)
         say(text + " is cut off");
       for (const other of texts.slice(i + 1)) {
@@ -299,4 +366,33 @@ func load(t *testing.T, browser, url string) (dom, log string, err error) {
 	cmd.Stderr = &stderr
 	stdout, err := cmd.Output()
 	return string(stdout), stderr.String(), err
+}
+
+// TestThePageSaysWhatMatters reads a page as somebody would who wants to choose.
+func TestThePageSaysWhatMatters(t *testing.T) {
+	page, err := choiceOf(twentyReport()).page()
+	require.NoError(t, err)
+	in := func(parts ...string) {
+		t.Helper()
+		at := 0
+		for _, part := range parts {
+			next := strings.Index(page[at:], part)
+			require.GreaterOrEqual(t, next, 0, "%q after %q", part, parts[0])
+			at += next
+		}
+	}
+	in("<h1>Drift of A mixture</h1>", "<h2>The choice: Q6_K</h2>", "7.19 MiB", "0.00085 <small>hardly any drift")
+	in("<th>candidate</th><th>size</th><th>KL divergence</th><th>memory</th><th class=\"verdict\">verdict</th>")
+	in(">Q2_K<", ">IQ2_M<", "</table>") // from large to small
+	in("<h2>Provenance</h2>", "A mixture (moe.gguf), architecture llama, 10.6 M parameters", strings.Repeat("89ab", 16), "ggufkit v1.2.3 on 28 November 2026, 15:04 UTC", "A CPU, avx2", "ggufkit drift moe.gguf -f chat.txt")
+	require.Equal(t, 1, strings.Count(page, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K</td>")-1, "once for Q8_0, once for all that follow each other")
+	for _, never := range []string{"tokens/s", "NaN", "ZgotmplZ"} {
+		require.NotContains(t, page, never)
+	}
+}
+
+func TestBands(t *testing.T) {
+	for kld, word := range map[float64]string{0: "hardly any", 0.0009: "hardly any", 0.001: "small", 0.05: "noticeable", 0.1: "large", 3: "large"} {
+		require.Equal(t, word, bandOf(kld), kld)
+	}
 }

@@ -10,26 +10,18 @@ import (
 	"unicode/utf8"
 )
 
-// svg is a chart in the making, chartWidth units wide. What it looks like is the
-// style sheet's matter.
+// svg is a chart in the making. What it looks like is the style sheet's matter.
 type svg struct {
-	b      strings.Builder
-	labels []box
+	b strings.Builder
 }
 
-// chartWidth is such that text of 13 units can be read on a phone, where a
-// chart is about 360 pixels wide.
+// chartWidth is how wide charts are, such that text of 13 units can be read on a phone,
+// where a chart is about 360 pixels wide.
 const chartWidth = 420.
 
 // darkest is the opacity of the darkest cell of a heat map, on which text can
 // still be read.
 const darkest = 0.5
-
-type box struct{ x0, y0, x1, y1 float64 }
-
-func (a box) overlaps(b box) bool {
-	return a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1
-}
 
 // element adds an element without content, or with a title that is shown when
 // it is pointed at.
@@ -63,43 +55,45 @@ func (s *svg) text(class, anchor string, x, y float64, text string) {
 // textWidth is about how wide a text of 13 units is at most.
 func textWidth(text string) float64 { return 8.3 * float64(utf8.RuneCountInString(text)) }
 
-// keepFree has label put nothing around a point.
-func (s *svg) keepFree(p point) {
-	s.labels = append(s.labels, box{p.x - 5, p.y - 5, p.x + 5, p.y + 5})
+// place writes a label where there is room for it, with a line to its dot if that is not beside it.
+func (s *svg) place(class string, p place, text string) {
+	if p.leader != nil {
+		s.line("leader", "", p.leader.from.x, p.leader.from.y, p.leader.to.x, p.leader.to.y)
+	}
+	s.text(class, "middle", (p.x0+p.x1)/2, p.y1-3, text)
 }
 
-// label writes a text beside a point where it covers nothing, further away with
-// a line to it if there is no room, or not at all.
-func (s *svg) label(p point, text string, within box) {
-	w := textWidth(text)
-	for _, distance := range []float64{1, 3, 5, 7} {
-		for _, at := range []struct {
-			anchor string
-			dx, dy float64
-		}{{"start", 8, 4}, {"end", -8, 4}, {"middle", 0, -10}, {"middle", 0, 18}, {"start", 8, 16}, {"start", 8, -8}, {"end", -8, 16}, {"end", -8, -8}} {
-			x, y := p.x+distance*at.dx, p.y+4+distance*(at.dy-4)
-			left := x - w*map[string]float64{"start": 0, "middle": 0.5, "end": 1}[at.anchor]
-			b := box{left, y - 11, left + w, y + 3}
-			free := b.x0 >= within.x0 && b.x1 <= within.x1 && b.y0 >= within.y0 && b.y1 <= within.y1
-			for _, other := range s.labels {
-				free = free && !b.overlaps(other)
-			}
-			if !free {
-				continue
-			}
-			s.labels = append(s.labels, b)
-			if distance > 1 {
-				s.line("leader", "", p.x, p.y, max(b.x0, min(b.x1, p.x)), max(b.y0, min(b.y1, p.y)))
-			}
-			s.text("label", at.anchor, x, y, text)
-			return
+// grid draws the lines of two axes between their ends, and writes what they say.
+func (s *svg) grid(x, y axis, xName, yName string) {
+	if !x.log && x.step > 0 {
+		for _, v := range x.ticks() {
+			s.line("grid", "", x.at(v), y.to, x.at(v), y.from)
+			s.text("tick", "middle", x.at(v), y.from+18, tickText(v))
 		}
+	}
+	for _, v := range y.ticks() {
+		s.line("grid", "", x.from, y.at(v), x.to, y.at(v))
+		s.text("tick", "end", x.from-6, y.at(v)+4, tickText(v))
+	}
+	s.text("tick", "middle", (x.from+x.to)/2, y.from+40, xName)
+	fmt.Fprintf(&s.b, "<text class=\"tick\" text-anchor=\"middle\" transform=\"translate(14 %.0f) rotate(-90)\">%s</text>\n", (y.from+y.to)/2, yName)
+}
+
+// ends writes the names of lines beside their right ends, apart from each other.
+func (s *svg) ends(classes, names []string, ends []point, x, low, high float64) {
+	var heights []float64
+	for _, p := range ends {
+		heights = append(heights, p.y)
+	}
+	for i, y := range spread(heights, labelHeight+1, low, high) {
+		s.line("leader", "", ends[i].x+4, ends[i].y, x-3, y)
+		s.text(classes[i], "start", x, y+4, names[i])
 	}
 }
 
 // done returns the chart.
-func (s *svg) done(height float64, description string) template.HTML {
-	return template.HTML(fmt.Sprintf("<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=%q>\n%s</svg>", chartWidth, height, html.EscapeString(description), s.b.String()))
+func (s *svg) done(class string, width, height float64, description string) template.HTML {
+	return template.HTML(fmt.Sprintf("<svg class=%q viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=%q>\n%s</svg>", class, width, height, html.EscapeString(description), s.b.String()))
 }
 
 // axis maps values to units of a chart.
@@ -127,18 +121,26 @@ func newAxis(low, high, from, to float64) axis {
 	return axis{low: math.Floor(low/step) * step, high: math.Ceil(high/step) * step, from: from, to: to, step: step}
 }
 
-// newLogAxis returns one of whole decades, for values above 0.
-func newLogAxis(low, high, from, to float64) axis {
-	a := axis{low: math.Pow(10, math.Floor(math.Log10(low))), high: math.Pow(10, math.Ceil(math.Log10(high))), from: from, to: to, log: true}
-	if a.high <= a.low {
-		a.high = 10 * a.low
+// dataAxis returns an axis that begins and ends a little beyond the values from low to high.
+func dataAxis(low, high, from, to float64) axis {
+	room := 0.05 * (high - low)
+	if room <= 0 {
+		room = max(0.05*math.Abs(high), 1e-9)
 	}
-	return a
+	low, high = low-room, high+room
+	return axis{low: low, high: high, from: from, to: to, step: niceStep((high - low) / 5)}
+}
+
+// dataLogAxis is dataAxis for the logarithms of values above 0.
+func dataLogAxis(low, high, from, to float64) axis {
+	room := max(math.Pow(high/low, 0.06), 1.15)
+	return axis{low: low / room, high: high * room, from: from, to: to, log: true}
 }
 
 // tickText writes a tick without what is too small to be more than rounding.
 func tickText(v float64) string {
-	return strconv.FormatFloat(math.Round(v*1e9)/1e9, 'f', -1, 64)
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64) // cannot fail
+	return strconv.FormatFloat(rounded, 'f', -1, 64)
 }
 
 // niceStep returns the next larger of 1, 2 and 5 times a power of ten.
@@ -155,14 +157,22 @@ func niceStep(v float64) float64 {
 // ticks returns values to write beside an axis.
 func (a axis) ticks() []float64 {
 	var ticks []float64
-	if a.log {
-		for e := math.Round(math.Log10(a.low)); e <= math.Round(math.Log10(a.high)); e++ {
-			ticks = append(ticks, math.Pow(10, e))
+	if !a.log {
+		for i := math.Ceil(a.low/a.step - 1e-9); i <= math.Floor(a.high/a.step+1e-9); i++ {
+			ticks = append(ticks, i*a.step+0) // never -0
 		}
 		return ticks
 	}
-	for i := math.Round(a.low / a.step); i <= math.Round(a.high/a.step); i++ {
-		ticks = append(ticks, i*a.step+0) // never -0
+	factors := []float64{1}
+	if a.high/a.low < 300 {
+		factors = []float64{1, 2, 5}
+	}
+	for e := math.Floor(math.Log10(a.low)); e <= math.Ceil(math.Log10(a.high)); e++ {
+		for _, factor := range factors {
+			if v := factor * math.Pow(10, e); v >= a.low && v <= a.high {
+				ticks = append(ticks, v)
+			}
+		}
 	}
 	return ticks
 }
