@@ -376,7 +376,8 @@ func TestBadRecipes(t *testing.T) {
 		"a list":             {"- a\n- b\n", "moe.yaml"},
 		"unknown key":        {recipe + "gatemode: hidden\n", "gatemode"},
 		"unknown expert key": {strings.Replace(recipe, "negative_prompts", "negativ_prompts", 1), "negativ_prompts"},
-		"key twice":          {recipe + "dtype: float16\n", "dtype"},
+		"too many experts":   {"base_model: base\nexperts:\n" + strings.Repeat("  - {source_model: one, positive_prompts: [a]}\n", 6000), "6000 experts: llama.cpp runs no more than 512"},
+		"too many prompts":   {strings.Replace(recipe, "[c]", "["+strings.Repeat("c, ", 5000)+"]", 1), "no more than 4096 can be followed"},
 		"wrong kind":         {strings.Replace(recipe, "[a, b]", "{a: b}", 1), "moe.yaml"},
 		"mode":               {strings.Replace(recipe, "cheap_embed", "magic", 1), `gate_mode "magic" is none of`},
 		"dtype":              {strings.Replace(recipe, "bfloat16", "int4", 1), `dtype "int4" is none of`},
@@ -426,6 +427,38 @@ func TestBadRecipes(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// Prompts that take too long are refused before a model is run.
+func TestLongPrompts(t *testing.T) {
+	dir := workshop(t)
+	long := strings.Replace(recipe, "[c]", "["+strings.Repeat("c ", 9000)+"]", 1)
+	for mode, want := range map[moe.GateMode]string{
+		moe.Hidden:     `the prompt "c c c c`,
+		moe.HiddenAvg:  "tokens, and no more than 512 can be followed",
+		moe.CheapEmbed: "",
+	} {
+		runs := 0
+		_, err := merge(t, dir, strings.Replace(long, "cheap_embed", string(mode), 1), moe.Options{Encoder: countingEncoder{encoder{}, &runs}})
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, moe.ErrRecipe)
+		require.ErrorContains(t, err, want)
+		require.Zero(t, runs)
+	}
+}
+
+// countingEncoder counts how often a model is run.
+type countingEncoder struct {
+	moe.Encoder
+	runs *int
+}
+
+func (e countingEncoder) States(ctx context.Context, dir string, texts [][]int32, mean bool) ([][][]float32, error) {
+	*e.runs++
+	return e.Encoder.States(ctx, dir, texts, mean)
 }
 
 // A typing error is shown where it is.

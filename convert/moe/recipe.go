@@ -55,6 +55,12 @@ type Expert struct {
 	ResidualScale   *float64 `yaml:"residual_scale"`
 }
 
+// Bounds on what is merged. No real recipe comes near.
+const (
+	maxExperts = 512 // LLAMA_MAX_EXPERTS of llama.cpp
+	maxPrompts = 4096
+)
+
 // dtypes are the data types a merge can be stored in, by the names that recipes
 // and config.json have for them.
 var dtypes = map[string]safetensors.Dtype{"float32": safetensors.F32, "float16": safetensors.F16, "bfloat16": safetensors.BF16}
@@ -103,6 +109,9 @@ func (r *Recipe) check() error {
 	if len(r.Experts) < 2 {
 		return fmt.Errorf("a mixture of %d expert", len(r.Experts))
 	}
+	if len(r.Experts) > maxExperts || len(r.SharedExperts) > maxExperts {
+		return fmt.Errorf("%d experts: llama.cpp runs no more than %d", max(len(r.Experts), len(r.SharedExperts)), maxExperts)
+	}
 	for i, e := range r.Experts {
 		if err := e.check(); err != nil {
 			return fmt.Errorf("expert %d: %w", i, err)
@@ -110,6 +119,13 @@ func (r *Recipe) check() error {
 		if r.GateMode != Random && len(e.PositivePrompts) == 0 {
 			return fmt.Errorf("expert %d: positive_prompts are missing", i)
 		}
+	}
+	prompts := 0
+	for _, e := range slices.Concat(r.Experts, r.SharedExperts) {
+		prompts += len(e.PositivePrompts) + len(e.NegativePrompts)
+	}
+	if prompts > maxPrompts {
+		return fmt.Errorf("%d prompts, no more than %d can be followed", prompts, maxPrompts)
 	}
 	for i, e := range r.SharedExperts {
 		if err := e.check(); err != nil {
@@ -145,12 +161,13 @@ func (e Expert) check() error {
 // checkDistinct refuses experts that the router could not tell apart, or that
 // are all the same.
 func (r *Recipe) checkDistinct() error {
+	seen := make(map[string]int)
 	for i, e := range r.Experts {
-		for j, other := range r.Experts[:i] {
-			if r.usesPrompts() && samePrompts(e.PositivePrompts, other.PositivePrompts) && samePrompts(e.NegativePrompts, other.NegativePrompts) {
-				return fmt.Errorf("experts %d and %d have the same prompts, so the router cannot tell them apart", j, i)
-			}
+		key := promptsKey(e)
+		if j, ok := seen[key]; ok && r.usesPrompts() {
+			return fmt.Errorf("experts %d and %d have the same prompts, so the router cannot tell them apart", j, i)
 		}
+		seen[key] = i
 	}
 	if !slices.ContainsFunc(r.Experts, func(e Expert) bool { return e.SourceModel != r.Experts[0].SourceModel || e.NoiseScale != nil }) {
 		return errors.New("all experts are the same model")
@@ -158,9 +175,9 @@ func (r *Recipe) checkDistinct() error {
 	return nil
 }
 
-// samePrompts compares prompts without their order, which does not count.
-func samePrompts(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+// promptsKey is the same for experts with the same prompts, whose order does not count.
+func promptsKey(e Expert) string {
+	return fmt.Sprintf("%q %q", slices.Sorted(slices.Values(e.PositivePrompts)), slices.Sorted(slices.Values(e.NegativePrompts)))
 }
 
 // usesPrompts reports whether the routers depend on the prompts.

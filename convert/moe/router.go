@@ -30,10 +30,18 @@ type Encoder interface {
 // the architecture has them. Their rows have the length 1, but for the random
 // modes.
 func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype safetensors.Dtype, opts Options) ([]*safetensors.Tensor, error) {
+	gated := r.Experts
+	if out.sharedGate != "" {
+		gated = append(slices.Clip(gated), r.SharedExperts[0])
+	}
+	prompts, err := r.tokens(base, gated, opts.Encoder)
+	if err != nil {
+		return nil, err
+	}
 	// rows[layer] has a row for each expert.
 	rows := make([][][]float64, base.config.Layers)
-	for i, expert := range r.Experts {
-		states, err := r.gateRows(ctx, base, expert, fmt.Sprint("router of expert ", i), opts)
+	for i := range r.Experts {
+		states, err := r.gateRows(ctx, base, prompts[i], fmt.Sprint("router of expert ", i), opts)
 		if err != nil {
 			return nil, fmt.Errorf("router rows of expert %d: %w", i, err)
 		}
@@ -57,7 +65,7 @@ func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype sa
 	if out.sharedGate == "" {
 		return tensors, nil
 	}
-	states, err := r.gateRows(ctx, base, r.SharedExperts[0], "gate of the shared expert", opts)
+	states, err := r.gateRows(ctx, base, prompts[len(r.Experts)], "gate of the shared expert", opts)
 	if err != nil {
 		return nil, fmt.Errorf("gate of the shared expert: %w", err)
 	}
@@ -71,9 +79,50 @@ func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype sa
 	return tensors, nil
 }
 
+// maxPromptTokens is how long a prompt may be, if the model's context is not shorter:
+// attention takes time in proportion to the square.
+const maxPromptTokens = 8192
+
+// prompts are those of an expert in tokens.
+type prompts struct{ positive, negative [][]int32 }
+
+// tokens returns the prompts of experts, before a model is run on any. They are empty
+// if the routers do not depend on them.
+func (r *Recipe) tokens(base *model, experts []Expert, encoder Encoder) ([]prompts, error) {
+	encoded := make([]prompts, len(experts))
+	if !r.usesPrompts() {
+		return encoded, nil
+	}
+	if encoder == nil {
+		return nil, errors.New("there is nothing to read prompts with")
+	}
+	var texts []string
+	for _, e := range experts {
+		texts = append(append(texts, e.PositivePrompts...), e.NegativePrompts...)
+	}
+	ids, err := encoder.Tokens(base.dir, texts)
+	if err != nil {
+		return nil, err
+	}
+	most := maxPromptTokens
+	if n := base.config.MaxPositions; n > 0 {
+		most = int(min(int64(most), n))
+	}
+	for i, text := range ids {
+		if len(text) > most && r.GateMode != CheapEmbed {
+			return nil, fmt.Errorf("%w: the prompt %.40q... has %d tokens, and no more than %d can be followed", ErrRecipe, texts[i], len(text), most)
+		}
+	}
+	for i, e := range experts {
+		encoded[i].positive, ids = ids[:len(e.PositivePrompts)], ids[len(e.PositivePrompts):]
+		encoded[i].negative, ids = ids[:len(e.NegativePrompts)], ids[len(e.NegativePrompts):]
+	}
+	return encoded, nil
+}
+
 // gateRows returns the row of an expert for each layer. stream tells apart what is
 // random.
-func (r *Recipe) gateRows(ctx context.Context, base *model, expert Expert, stream string, opts Options) ([][]float64, error) {
+func (r *Recipe) gateRows(ctx context.Context, base *model, expert prompts, stream string, opts Options) ([][]float64, error) {
 	if !r.usesPrompts() {
 		return r.randomRows(int(base.config.Layers), int(base.config.HiddenSize), streamOf(opts.Seed, stream)), nil
 	}
@@ -129,15 +178,8 @@ func (r *Recipe) randomRows(layers, width int, seed uint64) [][]float64 {
 
 // promptRows returns what the prompts of an expert stand for in each layer: the
 // positive ones less the negative ones, with length 1.
-func (r *Recipe) promptRows(ctx context.Context, base *model, expert Expert, encoder Encoder) ([][]float64, error) {
-	if encoder == nil {
-		return nil, errors.New("there is nothing to read prompts with")
-	}
-	side := func(prompts []string) ([][]float64, error) {
-		texts, err := encoder.Tokens(base.dir, prompts)
-		if err != nil {
-			return nil, err
-		}
+func (r *Recipe) promptRows(ctx context.Context, base *model, expert prompts, encoder Encoder) ([][]float64, error) {
+	side := func(texts [][]int32) ([][]float64, error) {
 		if r.GateMode == CheapEmbed {
 			row, err := base.embeddings(texts)
 			return slices.Repeat([][]float64{row}, int(base.config.Layers)), err
@@ -148,12 +190,12 @@ func (r *Recipe) promptRows(ctx context.Context, base *model, expert Expert, enc
 		}
 		return means(states), nil
 	}
-	rows, err := side(expert.PositivePrompts)
+	rows, err := side(expert.positive)
 	if err != nil {
 		return nil, err
 	}
-	if len(expert.NegativePrompts) > 0 {
-		negative, err := side(expert.NegativePrompts)
+	if len(expert.negative) > 0 {
+		negative, err := side(expert.negative)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@
 package yamldoc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,35 +28,42 @@ const (
 // maxShown is how many characters Explain shows of a line.
 const maxShown = 120
 
-// Unmarshal decodes a single document into v. Anchors, aliases and merge keys are
-// followed. Explain tells where an error is.
+// bom may stand before a document in UTF-8.
+var bom = []byte("\ufeff")
+
+// Unmarshal decodes a single document into v, as PyYAML reads it: anchors, aliases and
+// merge keys are followed, and of a key that is there twice the last counts. Explain tells where an error is.
 func Unmarshal(data []byte, v any, opts ...yaml.DecodeOption) error {
+	data = bytes.TrimPrefix(data, bom)
 	if len(data) > maxBytes {
 		return fmt.Errorf("larger than %d bytes", maxBytes)
 	}
 	if err := checkTokens(lexer.Tokenize(string(data))); err != nil {
 		return err
 	}
-	file, err := parser.ParseBytes(data, 0)
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return err
 	}
 	c := counter{anchors: make(map[string]int)}
-	for i, doc := range file.Docs {
-		if i > 0 && doc.Body != nil {
+	var body ast.Node
+	for _, doc := range file.Docs {
+		if _, directive := doc.Body.(*ast.DirectiveNode); directive || doc.Body == nil {
+			continue
+		}
+		if body != nil {
 			return fail(doc.Body.GetToken(), "a second document")
 		}
-		if _, err := c.count(doc.Body); err != nil {
+		body = doc.Body
+		if _, err := c.count(body); err != nil {
 			return err
 		}
 	}
-	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+	if body == nil {
 		return nil
 	}
-	// The parser has refused keys that are there twice. The decoder would refuse keys
-	// that replace merged ones, too.
 	opts = append(opts, yaml.AllowDuplicateMapKey())
-	return yaml.NewDecoder(strings.NewReader(""), opts...).DecodeFromNode(file.Docs[0].Body, v)
+	return yaml.NewDecoder(strings.NewReader(""), opts...).DecodeFromNode(body, v)
 }
 
 // Explain returns the text of an error that Unmarshal returned for data, with the
@@ -68,7 +76,7 @@ func Explain(data []byte, err error) string {
 	at := where.GetToken().Position
 	var b strings.Builder
 	fmt.Fprintf(&b, "[%d:%d] %s", at.Line, at.Column, where.GetMessage())
-	lines := strings.Split(string(data), "\n")
+	lines := strings.Split(string(bytes.TrimPrefix(data, bom)), "\n")
 	last := min(at.Line, len(lines))
 	for number := max(1, last-3); number <= last; number++ {
 		mark := " "

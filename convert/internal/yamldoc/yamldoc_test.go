@@ -49,6 +49,28 @@ items:
 	require.Len(t, d.List, 10_000)
 }
 
+// What PyYAML reads is read.
+func TestHabits(t *testing.T) {
+	for text, want := range map[string]document{
+		"\ufeffname: a\n":                        {Name: "a"},
+		"\ufeff# comment\n---\nname: a\n...\n":   {Name: "a"},
+		"%YAML 1.1\n---\nname: a\n":              {Name: "a"},
+		"name: a\r\nlist:\r\n  - b\r\n":          {Name: "a", List: []string{"b"}},
+		"name: a\nlist: [b]\nname: c\n":          {Name: "c", List: []string{"b"}},
+		"list: [a]\nname: c\nlist:\n- d\n- e\n":  {Name: "c", List: []string{"d", "e"}},
+		"name: null\nlist: ~\n":                  {},
+		"{name: 'it''s', list: [\"\\u00e9\", ]}": {Name: "it's", List: []string{"é"}},
+		"name: >-\n  one\n  two\n":               {Name: "one two"},
+	} {
+		var d document
+		require.NoError(t, yamldoc.Unmarshal([]byte(text), &d, yaml.Strict(), yaml.DisallowUnknownField()), text)
+		require.Equal(t, want, d, text)
+	}
+	text := []byte("\ufeffother: 1\n")
+	err := yamldoc.Unmarshal(text, &document{}, yaml.DisallowUnknownField())
+	require.Equal(t, "[1:1] unknown field \"other\"\n>  1 | other: 1\n       ^", yamldoc.Explain(text, err))
+}
+
 // laughs is a list of lists of lists and so on of ten: a billion words.
 func laughs(open, separator, closing, item string) string {
 	var b strings.Builder
@@ -86,7 +108,6 @@ func TestDocumentsThatExhaust(t *testing.T) {
 		"documents":      {strings.Repeat("---\nname: a\n", many), "[3:1] a second document"},
 		"two":            {"name: a\n---\nname: b\n", "a second document"},
 		"large":          {"name: " + strings.Repeat("x", 2<<20), "larger than 1048576 bytes"},
-		"key twice":      {"name: a\nname: b\n", "[2:1]"},
 		"itself":         {"items: &a\n  - *a\n", "[2:"},
 		"no anchor":      {"list: [*a]\n", "a"},
 	} {
