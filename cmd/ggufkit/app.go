@@ -46,6 +46,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			tokenizeCommand(),
 			inspectCommand(),
 			hashCommand(),
+			typesCommand(),
 			benchCommand(),
 			versionCommand(),
 			completionCommand(),

@@ -16,7 +16,7 @@ func TestComplete(t *testing.T) {
 		want  string
 	}{
 		{"qu|", "quantize"},
-		{"|", "bench choose completion convert demo drift generate hash help imatrix inspect merge moe perplexity quantize tokenize version"},
+		{"|", "bench choose completion convert demo drift generate hash help imatrix inspect merge moe perplexity quantize tokenize types version"},
 		{"moe |", "doctor"},
 		{"--threads 2 moe d|", "doctor"},
 		{"completion |", "bash fish zsh"},
@@ -30,6 +30,7 @@ func TestComplete(t *testing.T) {
 		{"convert --type = Q8|", "Q8_0"},
 		{"drift a.gguf --compute |", "exact int8"},
 		{"drift a.gguf -f |", ""},
+		{"types tq|", "TQ1_0 TQ2_0"},
 		{"bogus |", ""},
 	} {
 		words := strings.Split(strings.TrimSuffix(test.words, "|"), " ")

@@ -24,7 +24,7 @@ func convertCommand() *cli.Command {
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.\n" +
 			"Of a GGUF file it writes what quantize does.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M; auto, the default, is that of the checkpoint"},
+			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint"},
 			imatrixFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G"),

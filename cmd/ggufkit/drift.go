@@ -490,7 +490,11 @@ func (r *driftReport) fill(base gguf.Source, models []drift.Candidate, measured 
 func (r *driftReport) print(w io.Writer) {
 	if r.choice != nil {
 		r.choice.table(w).Render()
-		fmt.Fprintf(w, "\n%s\n\n", strings.Join(slices.Concat(r.choice.Summary, r.choice.Terms), "\n"))
+		fmt.Fprintln(w)
+		for _, line := range slices.Concat(r.choice.Summary, r.choice.Terms) {
+			printText(w, line)
+		}
+		fmt.Fprintln(w)
 	}
 	r.overview(w).Render()
 	if len(r.Texts) > 1 {
@@ -499,7 +503,7 @@ func (r *driftReport) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	for _, line := range r.method() {
-		fmt.Fprintln(w, line)
+		printText(w, line)
 	}
 }
 

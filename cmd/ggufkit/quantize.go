@@ -68,7 +68,7 @@ func quantizeCommand() *cli.Command {
 		Name:      "quantize",
 		Usage:     "write a model with its weights quantized, the same bytes as llama-quantize",
 		ArgsUsage: "MODEL [OUT.gguf] TYPE [THREADS]",
-		Description: "TYPE is a file type such as Q4_K_M, or COPY. Without OUT.gguf it is called\n" +
+		Description: "TYPE is a file type such as Q4_K_M, or COPY; 'ggufkit types' lists them. Without OUT.gguf it is called\n" +
 			"ggml-model-TYPE.gguf and stands beside MODEL. The flags are those of llama-quantize, and their\n" +
 			"order counts where it does there: the first --tensor-type or line of --tensor-type-file that\n" +
 			"matches a tensor is used. A NAME is any part of a tensor's name.",

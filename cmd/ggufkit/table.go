@@ -99,7 +99,7 @@ func (t *textTable) Render() string {
 		if n > 4 {
 			note = fmt.Sprintf("(no room for %s, %s ... %s: %d columns)", names[0], names[1], names[n-1], n)
 		}
-		fmt.Fprintln(t.w, text.WrapSoft(note, limit))
+		printText(t.w, note)
 	}
 	return out
 }
@@ -114,11 +114,29 @@ func (t *textTable) configure(widths map[int]int, hidden []tableColumn) {
 			config.Align, config.AlignHeader, config.AlignFooter = text.AlignRight, text.AlignRight, text.AlignRight
 		}
 		if width, limited := widths[column.number]; limited {
-			config.WidthMax, config.WidthMaxEnforcer = width, text.WrapSoft
+			config.WidthMax, config.WidthMaxEnforcer = width, wrapped
 		}
 		configs = append(configs, config)
 	}
 	t.SetColumnConfigs(configs)
+}
+
+// printText prints a line of text, folded at blanks if the terminal is narrower.
+func printText(w io.Writer, line string) {
+	if limit := lineWidth(w); limit > 0 {
+		line = wrapped(line, limit)
+	}
+	fmt.Fprintln(w, line)
+}
+
+// wrapped is text.WrapSoft without the blanks at the ends of lines, which are not
+// aligned to the right otherwise.
+func wrapped(s string, width int) string {
+	lines := strings.Split(text.WrapSoft(s, width), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Cells of text are folded to no less than these widths: as long as there are
