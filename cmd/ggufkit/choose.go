@@ -35,7 +35,8 @@ func chooseCommand() *cli.Command {
 			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
 		Flags: append(fitFlags(),
 			textFlag("measure on the text", &texts),
-			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough"},
+			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough: the upper end of its 95 % interval"},
+			&cli.BoolFlag{Name: "every-text", Usage: "ask for --max-kld on each text, not only on all together"},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
 			imatrixFlag(), requantizeFlag(),
 			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows"},
@@ -54,6 +55,8 @@ type choiceReport struct {
 	Model    string   `json:"model"`
 	FitBytes *int64   `json:"fit_bytes"` // null without --fit
 	MaxKLD   *float64 `json:"max_kld"`   // null without --max-kld
+	// EveryText says that MaxKLD is asked for on each text.
+	EveryText bool `json:"every_text"`
 	fitReport
 
 	Chosen consideredReport `json:"chosen"`
@@ -197,6 +200,11 @@ func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
 		return limits, usagef(c, "--max-kld is %v, not above 0", limits.MaxKLD)
 	case limits == choose.Limits{}:
 		return limits, usagef(c, "a limit is needed: --fit SIZE, --max-kld X, or both")
+	case limits.MaxKLD > 0 && c.Int("chunks") == 1:
+		return limits, usagef(c, "--max-kld needs two windows of each text at least: one does not say how much windows differ")
+	}
+	if limits.EveryText = c.Bool("every-text"); limits.EveryText && limits.MaxKLD == 0 {
+		return limits, usagef(c, "--every-text says where --max-kld has to hold")
 	}
 	return limits, nil
 }
@@ -254,7 +262,7 @@ func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceRepor
 		report.FitBytes = &choice.Fit
 	}
 	if choice.MaxKLD > 0 {
-		report.MaxKLD = &choice.MaxKLD
+		report.MaxKLD, report.EveryText = &choice.MaxKLD, choice.EveryText
 	}
 	measured := r.Candidates
 	r.Candidates = nil
