@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
@@ -115,21 +117,47 @@ func generate(c *cli.Context, stops []string) error {
 		return about(model, err)
 	}
 	if !c.Bool("chat") {
-		return g.respond(c, c.String("prompt"))
+		return about(model, g.respond(c, g.encode(c.String("prompt"))))
 	}
 	template, err := chat.New(model.Metadata())
 	if err != nil {
 		return about(model, err)
 	}
-	end := g.vocab.Encode(template.EndOfTurn(), tokenizer.Options{ParseSpecial: true})
+	endOfTurn, err := template.EndOfTurn(c.Context)
+	if err != nil {
+		return about(model, err)
+	}
+	end := g.vocab.Encode(endOfTurn, tokenizer.Options{ParseSpecial: true})
 	if len(end) > 0 && g.vocab.AppendBytes(nil, end[0]) == nil { // a special token
 		g.end[end[0]] = true
 	}
-	return g.converse(c, template)
+	return about(model, g.converse(c, template))
+}
+
+// encode returns the tokens of a text to continue, in which special tokens may be
+// spelled out.
+func (g *generator) encode(text string) []int32 {
+	return g.vocab.Encode(text, tokenizer.Options{ParseSpecial: true, AddSpecial: !g.vocab.AddsBOS() || !g.beginsWithBOS(text)})
+}
+
+// encodeChat returns the tokens of what a template wrote: these and no others,
+// but for the BOS token if the model wants one and the template leaves it out.
+func (g *generator) encodeChat(text string) []int32 {
+	ids := g.vocab.Encode(text, tokenizer.Options{ParseSpecial: true})
+	if g.vocab.AddsBOS() && !g.beginsWithBOS(text) {
+		ids = append([]int32{g.vocab.BOS()}, ids...)
+	}
+	return ids
+}
+
+// beginsWithBOS reports whether a text spells the BOS token out: a second one
+// would spoil the answer.
+func (g *generator) beginsWithBOS(text string) bool {
+	return strings.HasPrefix(text, g.vocab.Piece(g.vocab.BOS()))
 }
 
 // respond continues one text.
-func (g *generator) respond(c *cli.Context, text string) error {
+func (g *generator) respond(c *cli.Context, text []int32) error {
 	out := c.App.Writer
 	if c.Bool("json") {
 		out = io.Discard
@@ -152,39 +180,81 @@ func (g *generator) converse(c *cli.Context, template *chat.Template) error {
 		messages = append(messages, chat.Message{Role: "system", Content: c.String("system")})
 	}
 	if c.IsSet("prompt") {
-		text, err := template.Render(append(messages, chat.Message{Role: "user", Content: c.String("prompt")}))
+		text, err := template.Render(c.Context, append(messages, chat.Message{Role: "user", Content: c.String("prompt")}))
 		if err != nil {
 			return err
 		}
-		return g.respond(c, text)
+		return g.respond(c, g.encodeChat(text))
 	}
-	lines := bufio.NewScanner(c.App.Reader)
-	for fmt.Fprint(c.App.ErrWriter, "> "); lines.Scan(); fmt.Fprint(c.App.ErrWriter, "> ") {
-		messages = append(messages, chat.Message{Role: "user", Content: lines.Text()})
-		text, err := template.Render(messages)
+	lines := readLines(c.Context, c.App.Reader)
+	stdin, ok := c.App.Reader.(*os.File)
+	prompted := ok && term.IsTerminal(int(stdin.Fd()))
+	for {
+		if prompted {
+			fmt.Fprint(c.App.ErrWriter, "> ")
+		}
+		line, err := lines.next(c.Context)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		report, err := g.run(c.Context, text, c.App.Writer)
+		messages = append(messages, chat.Message{Role: "user", Content: line})
+		text, err := template.Render(c.Context, messages)
+		if err != nil {
+			return err
+		}
+		report, err := g.run(c.Context, g.encodeChat(text), c.App.Writer)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(c.App.Writer)
 		messages = append(messages, chat.Message{Role: "assistant", Content: strings.TrimSpace(report.Text)})
 	}
-	return lines.Err()
 }
 
-// run generates what follows a text, in which special tokens are spelled out,
-// and writes it to out as it comes.
-func (g *generator) run(ctx context.Context, prompt string, out io.Writer) (generateReport, error) {
-	// A template may have written the BOS token; a second one would spoil the
-	// answer.
-	bos := g.vocab.BOS()
-	text := g.vocab.Encode(prompt, tokenizer.Options{
-		ParseSpecial: true,
-		AddSpecial:   !g.vocab.AddsBOS() || !strings.HasPrefix(prompt, g.vocab.Piece(bos)),
-	})
+// lineReader reads lines in the background: to wait for one can be interrupted.
+type lineReader struct {
+	lines chan string
+	err   error // why there are no more, once lines is closed
+}
+
+func readLines(ctx context.Context, r io.Reader) *lineReader {
+	l := &lineReader{lines: make(chan string), err: io.EOF}
+	go func() {
+		defer close(l.lines)
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			select {
+			case l.lines <- lines.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			l.err = fmt.Errorf("standard input: %w", err)
+		}
+	}()
+	return l
+}
+
+// next returns io.EOF after the last line.
+func (l *lineReader) next(ctx context.Context) (string, error) {
+	select {
+	case line, ok := <-l.lines:
+		if !ok {
+			return "", l.err
+		}
+		return line, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// run generates what follows a text and writes it to out as it comes.
+func (g *generator) run(ctx context.Context, text []int32, out io.Writer) (generateReport, error) {
 	report := generateReport{PromptTokens: len(text), Stopped: "max-new-tokens"}
 	start := time.Now()
 	logits, err := g.session.Start(ctx, text)
@@ -196,7 +266,10 @@ func (g *generator) run(ctx context.Context, prompt string, out io.Writer) (gene
 	start = time.Now()
 	writer := &stopWriter{w: out, stops: g.stops}
 	for report.NewTokens < g.most {
-		token := g.sampler.Next(logits, text)
+		token, err := g.sampler.Next(logits, text)
+		if err != nil {
+			return report, err
+		}
 		if g.end[token] {
 			report.Stopped = "end of text"
 			break
@@ -227,7 +300,7 @@ func (g *generator) run(ctx context.Context, prompt string, out io.Writer) (gene
 	return report, nil
 }
 
-// stopWriter passes text on as it comes, up to the first of the stop texts. It
+// stopWriter passes text on as it comes, up to the stop text that comes first. It
 // holds back what may become one, and characters that are not whole.
 type stopWriter struct {
 	w       io.Writer
@@ -239,11 +312,15 @@ type stopWriter struct {
 func (s *stopWriter) write(piece []byte) (stopped bool, err error) {
 	s.text = append(s.text, piece...)
 	pending := string(s.text[s.written:])
+	first := -1
 	for _, stop := range s.stops {
-		if before, _, found := strings.Cut(pending, stop); found {
-			s.text = s.text[:s.written+len(before)]
-			return true, nil
+		if at := strings.Index(pending, stop); at >= 0 && (first < 0 || at < first) {
+			first = at
 		}
+	}
+	if first >= 0 {
+		s.text = s.text[:s.written+first]
+		return true, nil
 	}
 	ready := len(pending)
 	for _, stop := range s.stops {

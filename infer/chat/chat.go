@@ -5,23 +5,23 @@
 //	if err != nil {
 //		return err
 //	}
-//	text, err := t.Render([]chat.Message{{Role: "user", Content: "Hello!"}})
+//	text, err := t.Render(ctx, []chat.Message{{Role: "user", Content: "Hello!"}})
 //
 // The text has the special tokens spelled out, the first often among them: encode
-// it with ParseSpecial, and with AddSpecial only if it does not begin with them.
-// Templates are programs that came with the model: they can neither read files
-// nor call anything. Names that are not defined are empty, where Python's
-// engine may raise an error.
+// it with ParseSpecial, and without AddSpecial if it begins with them. It is the
+// text of transformers' apply_chat_template without tools and documents.
+// Templates are programs that came with the model: package jinja gives them a
+// budget.
 package chat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/ardanlabs/jinja"
-
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/chat/jinja"
 )
 
 // ErrNoTemplate means that the model does not say how it is talked to.
@@ -51,7 +51,7 @@ func New(meta *gguf.Metadata) (*Template, error) {
 		return nil, err
 	}
 	t := &Template{tokens: make(map[string]string)}
-	if t.template, err = jinja.Compile(source); err != nil {
+	if t.template, err = jinja.Parse(source); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, key, err)
 	}
 	pieces, err := gguf.Value[[]string](meta, "tokenizer.ggml.tokens")
@@ -61,6 +61,8 @@ func New(meta *gguf.Metadata) (*Template, error) {
 	for name, key := range map[string]string{
 		"bos_token": "tokenizer.ggml.bos_token_id", "eos_token": "tokenizer.ggml.eos_token_id",
 		"unk_token": "tokenizer.ggml.unknown_token_id", "pad_token": "tokenizer.ggml.padding_token_id",
+		"sep_token": "tokenizer.ggml.seperator_token_id", "cls_token": "tokenizer.ggml.cls_token_id",
+		"mask_token": "tokenizer.ggml.mask_token_id",
 	} {
 		id, err := meta.Uint(key)
 		switch {
@@ -76,36 +78,36 @@ func New(meta *gguf.Metadata) (*Template, error) {
 	return t, nil
 }
 
-// Render returns the conversation up to where the model's answer begins.
-func (t *Template) Render(messages []Message) (string, error) { return t.render(messages, true) }
+// Render returns the conversation up to where the model's answer begins. The
+// error is the one that the template raises, wraps [jinja.ErrLimit] if it takes
+// too much, or is the context's.
+func (t *Template) Render(ctx context.Context, messages []Message) (string, error) {
+	return t.render(ctx, messages, true)
+}
 
 // EndOfTurn returns what follows a complete answer of the model, empty if the
 // template does not tell. Models say with its first token that they are done.
-func (t *Template) EndOfTurn() string {
+// The error is the context's.
+func (t *Template) EndOfTurn(ctx context.Context) (string, error) {
 	const answer = "an answer that no template has"
-	text, err := t.render([]Message{{"user", "a question"}, {"assistant", answer}}, false)
+	text, err := t.render(ctx, []Message{{"user", "a question"}, {"assistant", answer}}, false)
 	if err != nil {
-		return ""
+		return "", ctx.Err()
 	}
 	_, end, _ := strings.Cut(text, answer)
-	return strings.TrimLeft(end, " \n")
+	return strings.TrimLeft(end, " \n"), nil
 }
 
-func (t *Template) render(messages []Message, prompt bool) (string, error) {
-	list := make([]jinja.Value, len(messages))
+func (t *Template) render(ctx context.Context, messages []Message, prompt bool) (string, error) {
+	list := make([]jinja.Dict, len(messages))
 	for i, m := range messages {
-		list[i] = jinja.NewDict()
-		list[i].AsDict().Set("role", jinja.NewString(m.Role))
-		list[i].AsDict().Set("content", jinja.NewString(m.Content))
+		list[i] = jinja.Dict{{Key: "role", Value: m.Role}, {Key: "content", Value: m.Content}}
 	}
-	variables := map[string]jinja.Value{
-		"messages":              jinja.NewList(list),
-		"add_generation_prompt": jinja.NewBool(prompt),
-	}
+	variables := map[string]any{"messages": list, "tools": nil, "documents": nil, "add_generation_prompt": prompt}
 	for name, token := range t.tokens {
-		variables[name] = jinja.NewString(token)
+		variables[name] = token
 	}
-	text, err := t.template.RenderValues(variables)
+	text, err := t.template.Render(ctx, variables)
 	if err != nil {
 		return "", fmt.Errorf("chat template: %w", err)
 	}

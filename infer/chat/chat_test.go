@@ -33,10 +33,12 @@ func TestRender(t *testing.T) {
 	} {
 		tmpl, err := chat.New(metadata(template))
 		require.NoError(t, err)
-		text, err := tmpl.Render(turns)
+		text, err := tmpl.Render(t.Context(), turns)
 		require.NoError(t, err)
 		require.Equal(t, c.want, text)
-		require.Equal(t, c.end, tmpl.EndOfTurn())
+		end, err := tmpl.EndOfTurn(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, c.end, end)
 	}
 }
 
@@ -53,6 +55,6 @@ func TestErrors(t *testing.T) {
 	require.ErrorContains(t, err, "tokenizer.ggml.bos_token_id is 3, there are 3 tokens")
 	tmpl, err := chat.New(metadata(mistral))
 	require.NoError(t, err)
-	_, err = tmpl.Render([]chat.Message{{Role: "system", Content: "x"}})
+	_, err = tmpl.Render(t.Context(), []chat.Message{{Role: "system", Content: "x"}})
 	require.ErrorContains(t, err, "roles must alternate")
 }

@@ -8,7 +8,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	next := s.Next(logits, ids)
+//	next, err := s.Next(logits, ids)
 //
 // The same seed gives the same tokens on every machine that computes the same
 // logits, but not those of torch, whose generator is its own.
@@ -77,15 +77,19 @@ func New(opts Options) (*Sampler, error) {
 }
 
 // Next returns the token that follows text, given its logits, one for each token
-// of the vocabulary and none of them NaN.
-func (s *Sampler) Next(logits []float32, text []int32) int32 {
+// of the vocabulary. NaN or infinite logits are an error, as a broken model has
+// them.
+func (s *Sampler) Next(logits []float32, text []int32) (int32, error) {
 	s.candidates = s.candidates[:0]
 	for id, v := range logits {
+		if v-v != 0 {
+			return 0, fmt.Errorf("the logit of token %d is %v", id, v)
+		}
 		s.candidates = append(s.candidates, candidate{int32(id), float64(v)})
 	}
 	s.penalize(text)
 	if s.opts.Temperature == 0 {
-		return slices.MaxFunc(s.candidates, func(a, b candidate) int { return cmp.Compare(a.logit, b.logit) }).id
+		return slices.MaxFunc(s.candidates, func(a, b candidate) int { return cmp.Compare(a.logit, b.logit) }).id, nil
 	}
 	for i := range s.candidates {
 		s.candidates[i].logit /= s.opts.Temperature
@@ -93,7 +97,7 @@ func (s *Sampler) Next(logits []float32, text []int32) int32 {
 	s.topK()
 	s.topP()
 	s.minP()
-	return s.draw()
+	return s.draw(), nil
 }
 
 func (s *Sampler) penalize(text []int32) {

@@ -9,6 +9,13 @@ import (
 	"github.com/ggufkit/ggufkit/infer/sampling"
 )
 
+// next is a token of logits that are numbers.
+func next(t *testing.T, s *sampling.Sampler, logits []float32, text []int32) int32 {
+	token, err := s.Next(logits, text)
+	require.NoError(t, err)
+	return token
+}
+
 // shares draws many tokens and returns the part that each id has.
 func shares(t *testing.T, opts sampling.Options, logits []float32, text ...int32) []float64 {
 	s, err := sampling.New(opts)
@@ -16,7 +23,7 @@ func shares(t *testing.T, opts sampling.Options, logits []float32, text ...int32
 	const n = 40000
 	out := make([]float64, len(logits))
 	for range n {
-		out[s.Next(logits, text)] += 1.0 / n
+		out[next(t, s, logits, text)] += 1.0 / n
 	}
 	return out
 }
@@ -72,7 +79,7 @@ func TestSeeds(t *testing.T) {
 		require.NoError(t, err)
 		var out []int32
 		for range 20 {
-			out = append(out, s.Next(make([]float32, 1000), nil))
+			out = append(out, next(t, s, make([]float32, 1000), nil))
 		}
 		return out
 	}
@@ -86,5 +93,17 @@ func TestOptionsOutOfRange(t *testing.T) {
 	} {
 		_, err := sampling.New(opts)
 		require.ErrorContains(t, err, "not within")
+	}
+}
+
+// TestBrokenModel is what a broken model comes to: an error, as scoring has it.
+func TestBrokenModel(t *testing.T) {
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for _, temperature := range []float64{0, 1} {
+			s, err := sampling.New(sampling.Options{Temperature: temperature})
+			require.NoError(t, err)
+			_, err = s.Next([]float32{0, float32(v), 1}, nil)
+			require.ErrorContains(t, err, "the logit of token 1 is")
+		}
 	}
 }
