@@ -2,8 +2,8 @@ package convert
 
 import (
 	"errors"
-	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 
@@ -14,27 +14,24 @@ import (
 // the start of README.md.
 type card map[string]any
 
-// parseReadme returns the card, which is empty without front matter.
+// lineEnds has what ends a line for Python's str.splitlines.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+
+// parseReadme returns the card, which is empty without front matter. If no line ends the
+// front matter, all of the file is.
 func parseReadme(data []byte) (card, error) {
-	lines := strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
-	if lines[0] != "---" {
+	first, text, _ := strings.Cut(lineEnds.Replace(string(data)), "\n")
+	if first != "---" {
 		return nil, nil
 	}
-	lines = lines[1:]
-	for i, line := range lines {
-		if line == "---" {
-			lines = lines[:i]
-			break
-		}
+	text, _, _ = strings.Cut("\n"+text+"\n", "\n---\n")
+	if !utf8.ValidString(text) {
+		return nil, errors.New("it is not UTF-8")
 	}
-	return parseCard(lines)
-}
-
-func parseCard(lines []string) (card, error) {
-	// Some cards are indented with tabs, which YAML forbids.
-	text := strings.ReplaceAll(strings.Join(lines, "\n"), "\t", "  ")
-	var value any
-	if err := yamldoc.Unmarshal([]byte(text), &value); err != nil {
+	// Norwegian is no truth value, and some cards are indented with tabs, which YAML forbids.
+	text = strings.NewReplacer("- no\n", "- \"no\"\n", "\t", "  ").Replace(text + "\n")
+	value, err := yamldoc.Load([]byte(text))
+	if err != nil {
 		return nil, errors.New(yaml.FormatError(err, false, false))
 	}
 	c, _ := value.(map[string]any)
@@ -69,36 +66,43 @@ func (c card) texts() general {
 	g := general{}
 	for _, k := range cardKeys {
 		for _, name := range k.names {
-			g.add(k.key, c.text(name))
+			if text, ok := c.text(name); ok {
+				g.set(k.key, text)
+			}
 		}
 	}
 	return g
 }
 
-// text returns the value of a key as text, empty if there is none.
-func (c card) text(key string) string {
+// text returns the value of a key as text. It is empty for what is false in Python.
+func (c card) text(key string) (text string, ok bool) {
 	switch v := c[key].(type) {
-	case nil, map[string]any:
-		return ""
+	case string:
+		return v, true
+	case yamldoc.Plain:
+		if v.True {
+			text = v.Text
+		}
+		return text, true
 	case []any:
-		return strings.Join(c.list(key), ",")
-	default:
-		return fmt.Sprint(v)
+		return strings.Join(c.list(key), ","), true
 	}
+	return "", false
 }
 
 // list returns the value of a key that is one text or several.
-func (c card) list(key string) []string {
-	values, ok := c[key].([]any)
-	if !ok && c[key] != nil {
-		values = []any{c[key]}
-	}
-	var texts []string
-	for _, v := range values {
-		switch v.(type) {
-		case nil, map[string]any, []any:
-		default:
-			texts = append(texts, fmt.Sprint(v))
+func (c card) list(key string) (texts []string) {
+	switch v := c[key].(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, item := range v {
+			switch item := item.(type) {
+			case string:
+				texts = append(texts, item)
+			case yamldoc.Plain:
+				texts = append(texts, item.Text)
+			}
 		}
 	}
 	return texts

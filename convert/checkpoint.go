@@ -185,6 +185,13 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	kvs := []gguf.KV{{Key: "general.architecture", Value: a.Name}, {Key: "general.type", Value: "model"}}
 	kvs = append(kvs, general...)
 	kvs = append(kvs, a.Metadata(config, fileTypes[fileType])...)
+	if a.Embeddings {
+		pooling, err := poolingMetadata(a.Name, from.tokenizer)
+		if err != nil {
+			return nil, err
+		}
+		kvs = append(kvs, pooling...)
+	}
 	kvs = append(kvs, gguf.KV{Key: "general.quantization_version", Value: uint32(2)})
 	c.meta = gguf.NewMetadata(append(kvs, tokens...)...)
 	return c, nil

@@ -84,9 +84,16 @@ func countParameters(tensors []gguf.TensorInfo) (total, active, experts int64) {
 // general holds texts by their key without "general.".
 type general map[string]string
 
-// add sets a key that has no value yet.
+// add sets a key that is not there yet to a value, if there is one.
 func (g general) add(key, value string) {
-	if _, ok := g[key]; !ok && value != "" {
+	if value != "" {
+		g.set(key, value)
+	}
+}
+
+// set sets a key that is not there yet. An empty value keeps it from getting another.
+func (g general) set(key, value string) {
+	if _, ok := g[key]; !ok {
 		g[key] = value
 	}
 }
@@ -162,6 +169,81 @@ func samplingMetadata(path string) (kvs []gguf.KV, warnings []string) {
 	return kvs, warnings
 }
 
+// The numbers of llama.cpp's enum llama_pooling_type.
+const (
+	poolMean = 1
+	poolCLS  = 2
+	poolLast = 3
+)
+
+// poolingMetadata returns how sentence-transformers makes the embedding of a text, if its
+// modules.json or embedding_config.json lies in the directory.
+func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
+	read := func(name string, v any) (path string, err error) {
+		path = filepath.Join(dir, name)
+		if err = sidecar.ReadJSON(path, v); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return path, err
+	}
+	typeIs := func(pooling uint32) []gguf.KV {
+		return []gguf.KV{{Key: arch + ".pooling_type", Value: pooling}}
+	}
+	var modules []struct {
+		Type string `json:"type"`
+		Path string `json:"path"`
+	}
+	path, err := read("modules.json", &modules)
+	if err != nil {
+		return nil, err
+	}
+	for _, module := range modules {
+		if !strings.HasSuffix(module.Type, "Pooling") {
+			continue
+		}
+		if !filepath.IsLocal(module.Path) {
+			return nil, fmt.Errorf("%w: %s: %.80q is not a directory below", gguf.ErrCorrupt, path, module.Path)
+		}
+		var pooling struct {
+			Mean bool   `json:"pooling_mode_mean_tokens"`
+			CLS  bool   `json:"pooling_mode_cls_token"`
+			Last bool   `json:"pooling_mode_lasttoken"`
+			Mode string `json:"pooling_mode"`
+		}
+		path, err := read(filepath.Join(module.Path, "config.json"), &pooling)
+		switch {
+		case err != nil:
+			return nil, err
+		case pooling.Mean:
+			return typeIs(poolMean), nil
+		case pooling.CLS:
+			return typeIs(poolCLS), nil
+		case pooling.Last:
+			return typeIs(poolLast), nil
+		case pooling.Mode == "mean":
+			return typeIs(poolMean), nil
+		case pooling.Mode == "cls":
+			return typeIs(poolCLS), nil
+		case pooling.Mode == "lasttoken":
+			return typeIs(poolLast), nil
+		}
+		return nil, fmt.Errorf("%w: %s: pooling that is not of the mean, the first or the last token", gguf.ErrUnsupported, path)
+	}
+	var embedding struct {
+		Pooling *string `json:"pooling"`
+	}
+	path, err = read("embedding_config.json", &embedding)
+	switch {
+	case err != nil:
+		return nil, err
+	case embedding.Pooling == nil:
+		return nil, nil
+	case *embedding.Pooling == "last_token":
+		return typeIs(poolLast), nil
+	}
+	return nil, fmt.Errorf("%w: %s: pooling %.40q", gguf.ErrUnsupported, path, *embedding.Pooling)
+}
+
 // origins returns the pairs for the models or data sets that a model was made
 // from, listed in the card under the first of keys that it has.
 func (c card) origins(kind string, params int64, keys ...string) []gguf.KV {
@@ -194,7 +276,7 @@ func (c card) origins(kind string, params int64, keys ...string) []gguf.KV {
 			fields = entry
 		}
 		for _, key := range []string{"name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"} {
-			if v := fields.text(key); v != "" {
+			if v, _ := fields.text(key); v != "" {
 				kvs = append(kvs, gguf.KV{Key: fmt.Sprintf("general.%s.%d.%s", kind, i, key), Value: v})
 			}
 		}

@@ -22,6 +22,9 @@ type Architecture struct {
 	Name string
 	// Experts says whether it is a mixture of experts.
 	Experts bool
+	// Embeddings says that such models also make embeddings of texts: how they pool
+	// those of tokens is in files of sentence-transformers.
+	Embeddings bool
 	// Keys lists the metadata in order.
 	Keys []Key
 	// Tensors lists the tensors every checkpoint has.

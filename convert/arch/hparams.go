@@ -194,17 +194,14 @@ func (r *reader) text(names ...string) (name, text string) {
 	return name, text
 }
 
-// object returns an object, nil if there is none.
+// object returns an object, nil if there is none or something that is false in Python.
 func (r *reader) object(name string) hparams {
-	switch v := r.hparams[name].(type) {
-	case nil:
-		return nil
-	case map[string]any:
-		return v
-	default:
+	v := r.hparams[name]
+	object, ok := v.(map[string]any)
+	if !ok && isTrue(v) {
 		r.fail(gguf.ErrCorrupt, "%s is %s, an object is needed", name, show(v))
-		return nil
 	}
+	return object
 }
 
 // show writes a value into an error.

@@ -6,11 +6,12 @@ import "slices"
 // keys and values. Its sliding_window, which is hardly ever used, has no place in
 // the metadata.
 var Qwen2 = Architecture{
-	Class:   "Qwen2ForCausalLM",
-	Others:  []string{"Qwen2Model", "KORMoForCausalLM", "Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration", "DotsOCRForCausalLM"},
-	Name:    "qwen2",
-	Keys:    commonKeys,
-	Tensors: slices.Concat(qwen2Tensors, denseMLP),
+	Class:      "Qwen2ForCausalLM",
+	Others:     []string{"Qwen2Model", "KORMoForCausalLM", "Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration", "DotsOCRForCausalLM"},
+	Name:       "qwen2",
+	Embeddings: true,
+	Keys:       commonKeys,
+	Tensors:    slices.Concat(qwen2Tensors, denseMLP),
 }
 
 // qwen2Tensors is the attention of Qwen 2. Its heads stay as they are: for this

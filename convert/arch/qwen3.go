@@ -5,11 +5,12 @@ import "slices"
 // Qwen3 is the dense model of Qwen 3: queries and keys have norms instead of
 // biases.
 var Qwen3 = Architecture{
-	Class:   "Qwen3ForCausalLM",
-	Others:  []string{"Qwen3Model"},
-	Name:    "qwen3",
-	Keys:    commonKeys,
-	Tensors: slices.Concat(qwen3Tensors, denseMLP),
+	Class:      "Qwen3ForCausalLM",
+	Others:     []string{"Qwen3Model"},
+	Name:       "qwen3",
+	Embeddings: true,
+	Keys:       commonKeys,
+	Tensors:    slices.Concat(qwen3Tensors, denseMLP),
 }
 
 // qwen3Tensors is the attention of Qwen 3.

@@ -245,7 +245,11 @@ func knownLabels(h hparams) bool {
 			return false
 		}
 	}
-	if n, ok := h["num_labels"]; ok && labels == nil && kindOf(n)&(whole|flag) == 0 {
+	count, counted := h["num_labels"]
+	if counted && labels == nil && kindOf(count)&(whole|flag) == 0 {
+		return false
+	}
+	if h["problem_type"] == "single_label_classification" && (len(labels) == 1 || labels == nil && count == int64(1)) {
 		return false
 	}
 	ids, _ := h["label2id"].(map[string]any)

@@ -34,16 +34,26 @@ var bom = []byte("\ufeff")
 // Unmarshal decodes a single document into v, as PyYAML reads it: anchors, aliases and
 // merge keys are followed, and of a key that is there twice the last counts. Explain tells where an error is.
 func Unmarshal(data []byte, v any, opts ...yaml.DecodeOption) error {
+	body, err := parse(data)
+	if err != nil || body == nil {
+		return err
+	}
+	opts = append(opts, yaml.AllowDuplicateMapKey())
+	return yaml.NewDecoder(strings.NewReader(""), opts...).DecodeFromNode(body, v)
+}
+
+// parse returns a document with its merge keys first, nil if it is empty.
+func parse(data []byte) (ast.Node, error) {
 	data = bytes.TrimPrefix(data, bom)
 	if len(data) > maxBytes {
-		return fmt.Errorf("larger than %d bytes", maxBytes)
+		return nil, fmt.Errorf("larger than %d bytes", maxBytes)
 	}
 	if err := checkTokens(lexer.Tokenize(string(data))); err != nil {
-		return err
+		return nil, err
 	}
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c := counter{anchors: make(map[string]int)}
 	var body ast.Node
@@ -52,18 +62,14 @@ func Unmarshal(data []byte, v any, opts ...yaml.DecodeOption) error {
 			continue
 		}
 		if body != nil {
-			return fail(doc.Body.GetToken(), "a second document")
+			return nil, fail(doc.Body.GetToken(), "a second document")
 		}
 		body = doc.Body
 		if _, err := c.count(body); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if body == nil {
-		return nil
-	}
-	opts = append(opts, yaml.AllowDuplicateMapKey())
-	return yaml.NewDecoder(strings.NewReader(""), opts...).DecodeFromNode(body, v)
+	return body, nil
 }
 
 // Explain returns the text of an error that Unmarshal returned for data, with the
