@@ -64,6 +64,8 @@ type doctorReport struct {
 	Ctx     int          `json:"ctx,omitempty"`
 	Compute string       `json:"compute,omitempty"`
 	Texts   []doctorText `json:"texts,omitempty"`
+	// Answers say whether the mixture is better than what it was made of.
+	Answers []doctorAnswer `json:"answers,omitempty"`
 }
 
 type doctorLayer struct {
@@ -75,16 +77,13 @@ type doctorLayer struct {
 }
 
 type doctorText struct {
-	File   string          `json:"file"`
-	Tokens int64           `json:"tokens"`
-	PPL    float64         `json:"ppl"`
+	File   string `json:"file"`
+	Tokens int64  `json:"tokens"`
+	doctorPPL
 	Donors []doctorDonor   `json:"donors,omitempty"`
 	Layers []doctorRouting `json:"layers"`
-}
 
-type doctorDonor struct {
-	Name string  `json:"name"`
-	PPL  float64 `json:"ppl"`
+	windows []float64 // mean negative log-likelihood of each
 }
 
 type doctorRouting struct {
@@ -163,6 +162,7 @@ func diagnose(c *cli.Context, model gguf.Source, name string, texts []textFile, 
 		}
 		r.Texts = append(r.Texts, observed)
 	}
+	r.Answers = answers(r.Texts)
 	return r, nil
 }
 
@@ -173,7 +173,11 @@ func observe(c *cli.Context, model gguf.Source, t textFile, donors []string, com
 	if err != nil {
 		return doctorText{}, err
 	}
-	observed := doctorText{File: t.file, PPL: result.PPL, Tokens: int64(result.Chunks * result.Ctx)}
+	encoded, err := tokensOf(c, model, []textFile{t}, result.Ctx)
+	if err != nil {
+		return doctorText{}, err
+	}
+	observed := doctorText{File: t.file, doctorPPL: newDoctorPPL(result), Tokens: int64(result.Chunks * result.Ctx), windows: result.ChunkNLL[0]}
 	for _, l := range tally.Layers() {
 		routing := doctorRouting{Layer: l.Layer, Entropy: l.Entropy}
 		for expert := range l.Chosen {
@@ -182,17 +186,35 @@ func observe(c *cli.Context, model gguf.Source, t textFile, donors []string, com
 		observed.Layers = append(observed.Layers, routing)
 	}
 	for _, path := range donors {
-		donor, err := openModel(c, path)
+		donor, err := observeDonor(c, path, t, compute, observed, encoded[0].Tokens)
 		if err != nil {
-			return observed, err
-		}
-		result, _, _, err := score(c, donor, []textFile{t}, infer.Options{Compute: compute}, filepath.Base(path)+" on "+t.file)
-		if err = errors.Join(err, donor.Close()); err != nil {
 			return observed, fmt.Errorf("%s: %w", path, err)
 		}
-		observed.Donors = append(observed.Donors, doctorDonor{filepath.Base(path), result.PPL})
+		observed.Donors = append(observed.Donors, donor)
 	}
 	return observed, nil
+}
+
+// observeDonor runs a donor on a text that the mixture was run on, as some tokens.
+func observeDonor(c *cli.Context, path string, t textFile, compute infer.Compute, mixture doctorText, tokens []int32) (donor doctorDonor, err error) {
+	model, err := openModel(c, path)
+	if err != nil {
+		return donor, err
+	}
+	defer func() { err = errors.Join(err, model.Close()) }()
+	encoded, err := tokensOf(c, model, []textFile{t}, c.Int("ctx"))
+	if err != nil {
+		return donor, err
+	}
+	result, _, _, err := score(c, model, []textFile{t}, infer.Options{Compute: compute}, filepath.Base(path)+" on "+t.file)
+	if err != nil {
+		return donor, err
+	}
+	donor = doctorDonor{Name: filepath.Base(path), doctorPPL: newDoctorPPL(result), windows: result.ChunkNLL[0]}
+	if slices.Equal(encoded[0].Tokens, tokens) {
+		donor.compare([][]float64{mixture.windows}, result.ChunkNLL)
+	}
+	return donor, nil
 }
 
 func (r *doctorReport) print(w io.Writer) {
@@ -210,6 +232,9 @@ func (r *doctorReport) print(w io.Writer) {
 		fmt.Fprintln(w)
 		r.perplexityTable(w).Render()
 	}
+	if len(r.Answers) > 0 {
+		fmt.Fprintf(w, "\n%s\n", strings.Join(r.AnswerLines(), "\n"))
+	}
 }
 
 // markdown returns the sections of a model card with what print prints.
@@ -225,6 +250,10 @@ func (r *doctorReport) markdown() string {
 	}
 	fmt.Fprintf(&b, "\n## Perplexity\n\nOf the mixture and of the models that it was made of: windows of %d tokens, the second halves scored, %s compute.\n\n", r.Ctx, r.Compute)
 	r.perplexityTable(&b).RenderMarkdown()
+	b.WriteString("\n\n")
+	for _, line := range r.AnswerLines() {
+		fmt.Fprintf(&b, "* %s\n", line)
+	}
 	fmt.Fprint(&b, "\n## Where the texts go\n\nThe part of a text's tokens that each expert is given.\n")
 	for _, text := range r.Texts {
 		fmt.Fprintf(&b, "\n### %s, %d tokens\n\n", textName(text.File), text.Tokens)
