@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -163,5 +164,33 @@ func TestSizesOfMistral(t *testing.T) {
 		_, _, needs, err := mistralSize(fileType)
 		require.NoError(t, err)
 		require.True(t, needs)
+	}
+}
+
+// The first answer in the documentation follows from the sizes: for a memory and a
+// number of weights, the largest type that leaves 1.5 GB.
+func TestFirstAnswer(t *testing.T) {
+	content, err := os.ReadFile("../../docs/choosing.md")
+	require.NoError(t, err)
+	billions := []float64{3.2, 8.03, 14.8, 24.2, 32.8, 46.7, 70.6}
+	rows := regexp.MustCompile(`(?m)^\| (\d+) GB \|(.*)\|$`).FindAllStringSubmatch(string(content), -1)
+	require.Len(t, rows, 5)
+	considered := splitList("Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,IQ3_M,IQ3_S,IQ3_XS,IQ3_XXS,IQ2_M,IQ2_S,IQ2_XS")
+	for _, row := range rows {
+		memory, err := strconv.ParseFloat(row[1], 64)
+		require.NoError(t, err)
+		for i, cell := range strings.Split(row[2], "|") {
+			want := ""
+			for _, name := range considered {
+				fileType, err := recipe.ParseFileType(name)
+				require.NoError(t, err)
+				_, bpw, _, err := mistralSize(fileType)
+				require.NoError(t, err)
+				if want == "" && billions[i]*bpw/8 <= memory-1.5 {
+					want = name
+				}
+			}
+			require.Equal(t, want, strings.TrimSpace(cell), "%g GB, %g billion weights", memory, billions[i])
+		}
 	}
 }
