@@ -39,6 +39,17 @@ func Inputs(src Source) []*files.File {
 	return nil
 }
 
+// Unchanged returns an error that wraps files.ErrChanged if a file that rows of the
+// sources are read from is not what it was when it was opened.
+func Unchanged(sources ...Source) error {
+	for _, src := range sources {
+		if err := files.Unchanged(Inputs(src)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // MaxDims is the largest number of dimensions a tensor can have.
 const MaxDims = 4
 

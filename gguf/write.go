@@ -77,9 +77,8 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 		}
 		progress.total += t.Bytes()
 	}
-	inputs := Inputs(src)
 	var read []files.Input
-	for _, in := range inputs {
+	for _, in := range Inputs(src) {
 		read = append(read, in.Input())
 	}
 	var targets []files.Target
@@ -122,10 +121,8 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 	}
-	for _, in := range inputs {
-		if err := in.Unchanged(); err != nil {
-			return nil, err
-		}
+	if err := Unchanged(src); err != nil {
+		return nil, err
 	}
 	for i, o := range outputs {
 		if err := o.Publish(); err != nil {

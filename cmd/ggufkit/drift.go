@@ -439,6 +439,13 @@ func (r *driftRun) measure(c *cli.Context, models []drift.Candidate) ([]drift.Re
 		}
 		return nil, about(subject, err)
 	}
+	sources := []gguf.Source{r.base}
+	for _, m := range models {
+		sources = append(sources, m.Source)
+	}
+	if err := gguf.Unchanged(sources...); err != nil {
+		return nil, err
+	}
 	return measured.Candidates, r.report.fill(r.base, models, measured)
 }
 

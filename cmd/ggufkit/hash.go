@@ -74,6 +74,9 @@ func hashModel(c *cli.Context, model *model) (hashReport, error) {
 	})
 	err := group.Wait()
 	progress.stop()
+	if err == nil {
+		err = gguf.Unchanged(model)
+	}
 	if err != nil {
 		return report, err
 	}

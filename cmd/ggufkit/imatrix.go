@@ -141,7 +141,7 @@ func measureImatrix(c *cli.Context, model gguf.Source, texts []textFile) (*measu
 	noteContext(c, model, c.Int("ctx"))
 	progress := newProgress(c, "measuring", tokenRate)
 	defer progress.stop()
-	return measure.Measure(c.Context, model, encoded, measure.Options{
+	m, err := measure.Measure(c.Context, model, encoded, measure.Options{
 		Options: perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
 		Output:  c.Bool("process-output"),
 		Engine: infer.Options{
@@ -150,6 +150,10 @@ func measureImatrix(c *cli.Context, model gguf.Source, texts []textFile) (*measu
 			Progress: tokenProgress(progress, windowTokens(c, encoded, c.Int("ctx"))),
 		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return m, gguf.Unchanged(model)
 }
 
 // splitList returns the parts of a list with commas, none if it is empty.

@@ -176,7 +176,9 @@ func score(c *cli.Context, model gguf.Source, texts []textFile, engine infer.Opt
 	if err != nil {
 		return together, nil, 0, err
 	}
-	together, each, err = perplexity.ScoreTexts(c.Context, m, encoded, options)
+	if together, each, err = perplexity.ScoreTexts(c.Context, m, encoded, options); err == nil {
+		err = gguf.Unchanged(model)
+	}
 	return together, each, m.BytesRead(), err
 }
 

@@ -157,6 +157,11 @@ func (p place) publish(from string) (err error) {
 		if _, err := os.Lstat(filepath.Join(p.dir, name)); err == nil {
 			return &fs.PathError{Op: "write", Path: filepath.Join(p.dir, name), Err: fs.ErrExist} // since the merge began
 		}
+		if old, err := os.Stat(filepath.Join(aside.Path, name)); err == nil {
+			if err := os.Chmod(filepath.Join(from, name), old.Mode().Perm()); err != nil {
+				return err
+			}
+		}
 		if err := move(from, p.dir, name); err != nil {
 			return err
 		}

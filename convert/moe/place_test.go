@@ -130,7 +130,11 @@ func TestWriteKeepsTheOlderMerge(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(out, left, "config.json"), nil, 0o666))
 	}
 	require.NoError(t, os.Remove(filepath.Join(out, "config.json")))
+	require.NoError(t, os.Chmod(filepath.Join(out, "model.safetensors"), 0o600))
 	require.NoError(t, m.Write(t.Context(), out, moe.WriteOptions{Overwrite: true}))
+	info, err := os.Stat(filepath.Join(out, "model.safetensors"))
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o600), info.Mode())
 	after := tree(t, filepath.Dir(out))
 	for name := range after {
 		require.False(t, strings.Contains(name, ".tmp-"), "%s", name)

@@ -80,10 +80,8 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 			return err
 		}
 	}
-	for _, in := range m.Inputs() {
-		if err := in.Unchanged(); err != nil {
-			return err
-		}
+	if err := files.Unchanged(m.Inputs()); err != nil {
+		return err
 	}
 	return place.publish(partial.Path)
 }

@@ -85,6 +85,16 @@ func (f *File) Unchanged() error {
 	return nil
 }
 
+// Unchanged returns the error of the first of some files that is not unchanged.
+func Unchanged(inputs []*File) error {
+	for _, f := range inputs {
+		if err := f.Unchanged(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkRegular returns an error that wraps ErrNotRegular and says what path is, if
 // it is no regular file.
 func checkRegular(op, path string, info fs.FileInfo) error {
