@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -152,13 +153,23 @@ func samplingMetadata(path string) (kvs []gguf.KV, warnings []string) {
 		if _, ok := config[name]; !ok && name == "penalty_repeat" {
 			name = "repetition_penalty"
 		}
-		f, ok := config[name].(float64)
-		if i, isInt := config[name].(int64); isInt {
-			f, ok = float64(i), true
+		f, ok := 0.0, true
+		switch v := config[name].(type) {
+		case nil:
+			continue
+		case int64:
+			f = float64(v)
+		case float64:
+			f = v
+		case bool: // a number for Python
+			if v {
+				f = 1
+			}
+		default:
+			ok = false
 		}
 		switch {
-		case config[name] == nil:
-		case ok && !k.integer:
+		case ok && !k.integer && (math.Abs(f) <= math.MaxFloat32 || math.IsInf(f, 0) || math.IsNaN(f)):
 			kvs = append(kvs, gguf.KV{Key: "general.sampling." + k.key, Value: float32(f)})
 		case ok && f == float64(int32(f)):
 			kvs = append(kvs, gguf.KV{Key: "general.sampling." + k.key, Value: int32(f)})

@@ -18,7 +18,7 @@ type Plain struct {
 // Load decodes a single document as PyYAML's safe_load does: of a key that is there twice,
 // the last counts. A value is nil, a string, a Plain, a []any or a map[string]any.
 func Load(data []byte) (any, error) {
-	body, err := parse(data)
+	body, err := parse(data, false)
 	if err != nil || body == nil {
 		return nil, err
 	}
@@ -67,23 +67,17 @@ func (l *loader) value(n ast.Node) any {
 	return resolve(strings.TrimSpace(n.GetToken().Value))
 }
 
-// mapping returns a mapping. Merged keys come first, see counter.
+// mapping returns a mapping. What it merges stands in for keys that it lacks.
 func (l *loader) mapping(pairs []*ast.MappingValueNode) map[string]any {
 	m := make(map[string]any)
+	var merged []any
 	for _, pair := range pairs {
 		v := l.value(pair.Value)
 		if pair.Key.IsMergeKey() {
-			merged, isList := v.([]any)
-			if !isList {
-				merged = []any{v}
-			}
-			for _, other := range merged {
-				other, _ := other.(map[string]any)
-				for name, v := range other {
-					if _, ok := m[name]; !ok {
-						m[name] = v
-					}
-				}
+			if list, ok := v.([]any); ok {
+				merged = append(merged, list...)
+			} else {
+				merged = append(merged, v)
 			}
 			continue
 		}
@@ -93,6 +87,14 @@ func (l *loader) mapping(pairs []*ast.MappingValueNode) map[string]any {
 		}
 		if name, ok := l.value(key).(string); ok { // no other is ever asked for
 			m[name] = v
+		}
+	}
+	for _, other := range merged {
+		other, _ := other.(map[string]any)
+		for name, v := range other {
+			if _, ok := m[name]; !ok {
+				m[name] = v
+			}
 		}
 	}
 	return m

@@ -24,6 +24,7 @@ func TestLoad(t *testing.T) {
 		"a: 2024-01-02\nb: 2024-1-2\nc: 2024-01-02 03:04:05":   object{"a": yes("2024-01-02"), "b": "2024-1-2", "c": yes("2024-01-02 03:04:05")},
 		"a: 'yes'\nb: \"1\"\nc: |\n  1\n  2\nd: >\n  x\n  y\n": object{"a": "yes", "b": "1", "c": "1\n2\n", "d": "x y\n"},
 		"a: [1, yes, x, 'no', ~, [y]]\nb: {c: off, d: 0}":      object{"a": list{yes("1"), yes("yes"), "x", "no", nil, list{"y"}}, "b": object{"c": no("off"), "d": no("0")}},
+		"a: &x {p: p, q: q}\n<<: *x\n":                         object{"a": object{"p": "p", "q": "q"}, "p": "p", "q": "q"},
 		"a: &x {p: p, q: q}\nb:\n  q: r\n  <<: *x\nc: *x":      object{"a": object{"p": "p", "q": "q"}, "b": object{"p": "p", "q": "r"}, "c": object{"p": "p", "q": "q"}},
 		"1: x\nyes: y\nz: w\n? a\n: b":                         object{"z": "w", "a": "b"},
 		"a: multi\n  line\n  text # comment\nb: a:b":           object{"a": "multi line text", "b": "a:b"},

@@ -34,7 +34,7 @@ var bom = []byte("\ufeff")
 // Unmarshal decodes a single document into v, as PyYAML reads it: anchors, aliases and
 // merge keys are followed, and of a key that is there twice the last counts. Explain tells where an error is.
 func Unmarshal(data []byte, v any, opts ...yaml.DecodeOption) error {
-	body, err := parse(data)
+	body, err := parse(data, true)
 	if err != nil || body == nil {
 		return err
 	}
@@ -42,8 +42,9 @@ func Unmarshal(data []byte, v any, opts ...yaml.DecodeOption) error {
 	return yaml.NewDecoder(strings.NewReader(""), opts...).DecodeFromNode(body, v)
 }
 
-// parse returns a document with its merge keys first, nil if it is empty.
-func parse(data []byte) (ast.Node, error) {
+// parse returns a document, with its merge keys first if that is asked for, nil if it is
+// empty.
+func parse(data []byte, mergeFirst bool) (ast.Node, error) {
 	data = bytes.TrimPrefix(data, bom)
 	if len(data) > maxBytes {
 		return nil, fmt.Errorf("larger than %d bytes", maxBytes)
@@ -55,7 +56,7 @@ func parse(data []byte) (ast.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := counter{anchors: make(map[string]int)}
+	c := counter{anchors: make(map[string]int), mergeFirst: mergeFirst}
 	var body ast.Node
 	for _, doc := range file.Docs {
 		if _, directive := doc.Body.(*ast.DirectiveNode); directive || doc.Body == nil {
@@ -141,10 +142,11 @@ func checkTokens(tokens token.Tokens) error {
 	return nil
 }
 
-// counter counts nodes, and puts merge keys before others.
+// counter counts nodes.
 type counter struct {
-	anchors map[string]int // nodes of each
-	nodes   int
+	anchors    map[string]int // nodes of each
+	nodes      int
+	mergeFirst bool // puts merge keys before others
 }
 
 // count returns the number of nodes that n stands for.
@@ -153,8 +155,9 @@ func (c *counter) count(n ast.Node) (int, error) {
 	total := 1
 	switch n := n.(type) {
 	case *ast.MappingNode:
-		// The decoder takes the last value of a key, so merged ones must be first.
-		slices.SortStableFunc(n.Values, func(a, b *ast.MappingValueNode) int { return rank(a) - rank(b) })
+		if c.mergeFirst { // for the decoder, which takes the last value of a key
+			slices.SortStableFunc(n.Values, func(a, b *ast.MappingValueNode) int { return rank(a) - rank(b) })
+		}
 		for _, v := range n.Values {
 			children = append(children, v)
 		}
