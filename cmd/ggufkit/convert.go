@@ -27,6 +27,7 @@ func convertCommand() *cli.Command {
 			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint"},
 			imatrixFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
+			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, if it is not recognized"},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G"),
 			requantizeFlag(),
 			dryRunFlag(),

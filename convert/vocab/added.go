@@ -2,7 +2,9 @@ package vocab
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -10,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
+	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -41,6 +44,14 @@ func (f *files) addedTokens(model map[string]int64) ([]addedToken, error) {
 	}
 	for _, t := range slices.Concat(special.named, special.extra) {
 		if !a.has(t.Content) {
+			if err := a.add(t); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if special.class == qwen2Class { // which adds all of them once more
+		for _, t := range slices.Concat(special.named, special.extra) {
+			t.Special, t.Normalized = true, false
 			if err := a.add(t); err != nil {
 				return nil, err
 			}
@@ -144,7 +155,46 @@ type specialTokens struct {
 	extra   []addedToken    // for none: extra_special_tokens, additional_special_tokens
 	names   map[string]bool // texts in named
 	early   map[string]bool // what added_tokens.json is compared with
+	class   string          // transformers' class of tokenizers
 }
+
+// Classes of tokenizers that have tokens for roles that no file gives one.
+const (
+	gpt2Class  = "GPT2Tokenizer"
+	qwen2Class = "Qwen2Tokenizer"
+)
+
+// tokenizerClass returns the class that transformers' AutoTokenizer takes, as far as it makes a difference.
+func (f *files) tokenizerClass(given jsontext.Value) (string, error) {
+	var model struct {
+		Type  string `json:"model_type"`
+		Class string `json:"tokenizer_class"`
+	}
+	if err := sidecar.ReadJSON(f.path("config.json"), &model); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	class := model.Class
+	if given.Kind() == '"' {
+		if err := pyjson.Unmarshal(given, &class); err != nil {
+			return "", err
+		}
+	}
+	class = strings.TrimSuffix(class, "Fast")
+	switch model.Type {
+	case "qwen2": // whatever its files say
+		return qwen2Class, nil
+	case "mistral", "mixtral": // likewise
+		return "", nil
+	case "qwen2_moe", "qwen3", "qwen3_moe":
+		if class == "" {
+			return qwen2Class, nil
+		}
+	}
+	return class, nil
+}
+
+// defaults has the roles that classes fill with the token <|endoftext|>.
+var defaults = map[string][]string{gpt2Class: {"bos", "eos", "unk"}, qwen2Class: {"eos", "unk", "pad"}}
 
 // specialTokens collects them as PreTrainedTokenizerBase does. special_tokens_map.json goes before
 // tokenizer_config.json, if that has no added_tokens_decoder.
@@ -198,6 +248,14 @@ func (f *files) specialTokens() (*specialTokens, error) {
 		}
 		if !byRole.has(extra) && !file.has(extra) {
 			late = readTokens(file.values[additional])
+		}
+	}
+	if s.class, err = f.tokenizerClass(config.values["tokenizer_class"]); err != nil {
+		return nil, err
+	}
+	for _, role := range defaults[s.class] {
+		if !byRole.has(role + "_token") {
+			byRole.set(role+"_token", jsontext.Value(`"<|endoftext|>"`))
 		}
 	}
 	s.extra = slices.Concat(readTokens(byRole.values[extra]), s.extra)

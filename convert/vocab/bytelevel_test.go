@@ -132,6 +132,8 @@ func FuzzTokenizerJSON(f *testing.F) {
 	for _, text := range []string{
 		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"]}, "pre_tokenizer": {"type": "ByteLevel"}}`,
 		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", " "]]}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [null, {"type": "Digits"}]}, "added_tokens": [{"id": 1, "content": "b"}]}`,
+		`{"model": {"type": "BPE", "byte_fallback": true, "unk_token": "u", "vocab": {"u": 0, "<0x00>": 1, "▁": 2}, "merges": ["▁ ▁"]}, "normalizer": {"type": "Prepend", "prepend": "▁"}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}}`,
+		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?i)[^\\p{L}]++|a{2,}"}, "behavior": "Isolated"}, "decoder": {"type": "ByteLevel"}, "post_processor": {"type": "RobertaProcessing", "cls": ["a"], "sep": []}}`,
 		`{"model": null, "normalizer": {"type": "Sequence", "normalizers": [null]}, "post_processor": {"type": "TemplateProcessing", "single": [{}]}}`,
 	} {
 		f.Add([]byte(text))
@@ -143,5 +145,32 @@ func FuzzTokenizerJSON(f *testing.F) {
 		if err == nil {
 			require.Len(t, value[[]string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.tokens"), 4)
 		}
+	})
+}
+
+// FuzzSideFiles reads the files beside tokenizer.json.
+func FuzzSideFiles(f *testing.F) {
+	names := []string{"tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "chat_template.json", "chat_template.jinja", "config.json"}
+	for _, files := range [][]string{
+		{`{"bos_token": "<s>", "added_tokens_decoder": {"6": {"content": "<s>", "special": true}}, "chat_template": [{"name": "default", "template": "a"}, {"name": "b c"}]}`, `{}`, `{}`, `{}`, ``, `{"eos_token_id": [1, 2]}`},
+		{`{"extra_special_tokens": {"image_token": "<i>"}, "audio_token": {"__type": "AddedToken", "content": "<a>"}, "tokenizer_class": "GPT2Tokenizer"}`, `{"<n>": 6}`, `{"pad_token": {"content": "<p>"}, "extra_special_tokens": ["<e>", {"content": "<f>"}]}`, `{"chat_template": "x"}`, "", `{"text_config": {"bos_token_id": 1}, "model_type": "qwen2"}`},
+		{`{"additional_special_tokens": ["<w>", null, 5], "Bos_Token": "x", "add_bos_token": NaN}`, `{"a": -1}`, `{"additional_special_tokens": "x"}`, `[]`, "\r\n\xff", `null`},
+	} {
+		f.Add(files[0], files[1], files[2], files[3], files[4], files[5])
+	}
+	dir := f.TempDir()
+	testmodel.WriteJSON(f, filepath.Join(dir, "tokenizer.json"), gpt2JSON())
+	f.Fuzz(func(t *testing.T, a, b, c, d, e, g string) {
+		for i, content := range []string{a, b, c, d, e, g} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, names[i]), []byte(content), 0o644))
+		}
+		kvs, err := vocab.Load(dir, vocab.Options{Size: 12, Architecture: "llama"})
+		if err != nil {
+			require.ErrorIs(t, err, gguf.ErrCorrupt)
+			require.ErrorContains(t, err, dir)
+			require.Less(t, len(err.Error()), 1000+2*len(dir))
+			return
+		}
+		require.Len(t, value[[]string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.tokens"), 12)
 	})
 }

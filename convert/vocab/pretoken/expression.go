@@ -169,15 +169,15 @@ func (p *parser) alternatives(depth int) (*node, error) {
 func (p *parser) item(depth int) (*node, error) {
 	n, err := p.atom(depth)
 	for err == nil {
-		min, max, ok := p.quantifier()
+		least, most, ok := p.quantifier()
 		if !ok {
 			break
 		}
-		if min > maxCount || max > maxCount || max != many && min > max || n.op == opAhead || n.op == opEnd {
+		if least > maxCount || most > maxCount || most != many && least > most || n.op == opAhead || n.op == opEnd {
 			return nil, errors.New("a repetition of another kind")
 		}
-		n = &node{op: opRepeat, parts: []*node{n}, min: min, max: max}
-		switch interval := max != many && max > 1 || min > 1; {
+		n = &node{op: opRepeat, parts: []*node{n}, min: least, max: most}
+		switch interval := most != many && most > 1 || least > 1; {
 		case p.eat("?"):
 			n.mode = '?'
 		case !interval && p.eat("+"): // after an interval it is one more repetition
@@ -187,7 +187,7 @@ func (p *parser) item(depth int) (*node, error) {
 	return n, err
 }
 
-func (p *parser) quantifier() (min, max int, ok bool) {
+func (p *parser) quantifier() (least, most int, ok bool) {
 	switch {
 	case p.eat("?"):
 		return 0, 1, true
@@ -201,24 +201,24 @@ func (p *parser) quantifier() (min, max int, ok bool) {
 		return 0, 0, false
 	}
 	first, last, isRange := strings.Cut(body[1:], ",")
-	min, err := strconv.Atoi(first)
+	least, err := strconv.Atoi(first)
 	if first == "" && isRange {
-		min, err = 0, nil
+		least, err = 0, nil
 	}
-	max = min
+	most = least
 	if isRange {
-		max = many
+		most = many
 		if last != "" {
 			var lastErr error
-			max, lastErr = strconv.Atoi(last)
+			most, lastErr = strconv.Atoi(last)
 			err = errors.Join(err, lastErr)
 		}
 	}
-	if err != nil || min < 0 || max < many || first == "" && last == "" {
+	if err != nil || least < 0 || most < many || first == "" && last == "" {
 		return 0, 0, false // braces are characters then
 	}
 	p.text = rest
-	return min, max, true
+	return least, most, true
 }
 
 func (p *parser) atom(depth int) (*node, error) {
