@@ -155,19 +155,19 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 		chunks = chunks[n:]
 	}
 	parts := inTurn(byText)
-	for i, text := range byText {
-		byText[i] = text[:min(len(text), floorChunks)]
-	}
-	first := inTurn(byText)
 	models := []model{{Candidate{"the base", base}, opts.Engine.Compute}}
 	for _, c := range candidates {
 		models = append(models, model{c, opts.Engine.Compute})
 	}
 	original := models[0]
-	again := []model{original, original}
+	again, most := []model{original, original}, floorChunksExact
 	if original.compute == infer.Int8 {
-		again[0].compute, again[1].compute = infer.Exact, infer.Int8All
+		again[0].compute, again[1].compute, most = infer.Exact, infer.Int8All, floorChunks
 	}
+	for i, text := range byText {
+		byText[i] = text[:min(len(text), most)]
+	}
+	first := inTurn(byText)
 
 	once := opts
 	once.UntilSeparated = false
@@ -189,8 +189,9 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	return report, nil
 }
 
-// floorChunks is how many chunks of each text are run at most for Report.Floor.
-const floorChunks = 4
+// floorChunks is how many chunks of each text are run at most for Report.Floor; fewer where it is
+// 0.
+const floorChunks, floorChunksExact = 4, 2
 
 // share returns the progress of a run of so many chunks, all models together, that has so many
 // before and after it. report may be nil.

@@ -208,7 +208,7 @@ func TestUntilSeparated(t *testing.T) {
 	require.Less(t, n, len(text[0].Tokens)/64)
 	require.Equal(t, 2*n*31, far.Candidates[0].Overall.Tokens)
 	require.Equal(t, n*31, far.Candidates[0].Texts[1].Tokens)
-	const floor = 2 * 5 * 2 * 4 // models x layers and output x chunks
+	const floor = 2 * 5 * 2 * 2 // models x layers and output x chunks
 	require.Equal(t, floor+3*5*2*n, steps)
 	require.Equal(t, floor+3*5*(len(text[0].Tokens)/64+len(text[1].Tokens)/64), total)
 
