@@ -133,6 +133,6 @@ func openToConvert(c *cli.Context, path string, fileType recipe.FileType, option
 // printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.
 func printWarnings(c *cli.Context, m *convert.Checkpoint) {
 	for _, warning := range m.Warnings() {
-		fmt.Fprintln(c.App.ErrWriter, "warning:", warning)
+		fmt.Fprintln(c.App.ErrWriter, "warning:", messageText(warning))
 	}
 }

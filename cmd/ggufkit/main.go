@@ -28,7 +28,7 @@ const (
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := withSignals(context.Background())
 	defer stop()
-	results := &resultWriter{Writer: stdout}
+	results := &resultWriter{Writer: stdout, terminal: terminalOf(stdout) != nil}
 	app := newApp(results, stderr)
 	app.Metadata = map[string]any{commandKey: args}
 	err := isa.Err()
@@ -47,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if signaled && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	fmt.Fprintln(app.ErrWriter, "ggufkit:", errorText(err))
+	fmt.Fprintln(app.ErrWriter, "ggufkit:", messageText(err.Error()))
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintln(app.ErrWriter, usage.hint())
 		return exitUsage

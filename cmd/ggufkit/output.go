@@ -14,16 +14,23 @@ import (
 // need not look after each line: run does when they are done.
 type resultWriter struct {
 	io.Writer
-	err error
+	terminal bool // which is sent no control characters
+	err      error
 }
 
 func (w *resultWriter) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	n, err := w.Writer.Write(p)
-	w.err = err
-	return n, err
+	if w.terminal {
+		_, w.err = w.Writer.Write(visible(p))
+	} else {
+		_, w.err = w.Writer.Write(p)
+	}
+	if w.err != nil {
+		return 0, w.err
+	}
+	return len(p), nil
 }
 
 // printJSON writes the one JSON document of a command.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,18 +26,37 @@ func printable(s string) string {
 	return b.String()
 }
 
-// longestError and longestName are how many bytes are shown of an error and of a
+// longestMessage and longestName are how many bytes are shown of a message and of a
 // name or a value.
-const longestError, longestName = 2000, 240
+const longestMessage, longestName = 2000, 240
 
-// errorText returns what is printed of an error: what is not printable escaped, all
-// lines but the first indented, the middle left out if it is long.
-func errorText(err error) string {
-	lines := strings.Split(err.Error(), "\n")
+// messageText returns what is printed of an error, a note or a warning: what is not
+// printable escaped, all lines but the first indented, the middle left out if it is
+// long.
+func messageText(message string) string {
+	lines := strings.Split(message, "\n")
 	for i, line := range lines {
 		lines[i] = printable(line)
 	}
-	return withoutMiddle(strings.Join(lines, "\n  "), longestError)
+	return withoutMiddle(strings.Join(lines, "\n  "), longestMessage)
+}
+
+// visible escapes control characters but for line ends and tabs: for what is written
+// to a terminal from wherever it may be, such as what a model says.
+func visible(p []byte) []byte {
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	if !bytes.ContainsFunc(p, control) {
+		return p
+	}
+	var b bytes.Buffer
+	for _, r := range string(p) {
+		if control(r) {
+			b.WriteString(printable(string(r)))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes()
 }
 
 // nameText returns what is printed of a name: on one line, and not without end.

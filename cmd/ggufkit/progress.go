@@ -25,7 +25,7 @@ type progress struct {
 }
 
 // console is standard error. What is written to it replaces the line that progress
-// has drawn.
+// has drawn, and its control characters are escaped.
 type console struct {
 	io.Writer
 	mu    sync.Mutex
@@ -40,7 +40,10 @@ func (c *console) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eraseLocked()
-	return c.Writer.Write(p)
+	if _, err := c.Writer.Write(visible(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // draw shows a line, cut to the width of the terminal, in place of that before.

@@ -34,6 +34,18 @@ func TestProgressLeavesNothing(t *testing.T) {
 	require.Equal(t, []string{"note: something", "done", ""}, screen(b.String()))
 }
 
+func TestConsoleEscapesControls(t *testing.T) {
+	var b strings.Builder
+	fmt.Fprint(&console{Writer: &b}, "wrote a\x1b[2Jb\r\tc é\u009b \n")
+	require.Equal(t, `wrote a\x1b[2Jb\r`+"\tc é"+`\u009b`+" \n", b.String())
+	b.Reset()
+	results := &resultWriter{Writer: &b, terminal: true}
+	fmt.Fprint(results, "\x1b]0;x\x07")
+	results.terminal = false
+	fmt.Fprint(results, "\x1b")
+	require.Equal(t, `\x1b]0;x\a`+"\x1b", b.String())
+}
+
 func TestRates(t *testing.T) {
 	for rate, want := range map[float64]string{45_000: "45 KB/s", 3.4e6: "3.4 MB/s", 2.5e8: "0.25 GB/s", 3e9: "3.00 GB/s"} {
 		require.Equal(t, want, byteRate(rate))

@@ -334,6 +334,6 @@ func printNotes(c *cli.Context, notes []string) {
 		return
 	}
 	for _, note := range notes {
-		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+		fmt.Fprintln(c.App.ErrWriter, "note:", messageText(note))
 	}
 }

@@ -154,10 +154,10 @@ func TestArrange(t *testing.T) {
 	}
 }
 
-func TestErrorTextIsPrintable(t *testing.T) {
+func TestMessagesArePrintable(t *testing.T) {
 	err := errors.New("a\x1b[2J\r\x07\u202e\xff é\nFORGED")
-	require.Equal(t, `a\x1b[2J\r\a\u202e\xff é`+"\n  FORGED", errorText(err))
-	text := errorText(errors.New(strings.Repeat("é", 5000)))
-	require.LessOrEqual(t, len(text), longestError)
+	require.Equal(t, `a\x1b[2J\r\a\u202e\xff é`+"\n  FORGED", messageText(err.Error()))
+	text := messageText(strings.Repeat("é", 5000))
+	require.LessOrEqual(t, len(text), longestMessage)
 	require.Contains(t, text, "é ... é")
 }
