@@ -62,6 +62,7 @@ type driftReport struct {
 	Provenance *provenance      `json:"provenance"`
 
 	choice *choiceReport // or nil
+	take   string        // the name of the candidate to take, once bySize has found it, or ""
 }
 
 type driftBase struct {
@@ -503,35 +504,16 @@ func (r *driftReport) print(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
-	r.overview(w).Render()
+	sorted := r.bySize()
+	sorted.overview(w).Render()
 	if len(r.Texts) > 1 {
 		fmt.Fprintln(w)
-		r.textTable(w).Render()
+		sorted.textTable(w).Render()
 	}
 	fmt.Fprintln(w)
 	for _, line := range r.method() {
 		printText(w, line)
 	}
-}
-
-// markdown returns the report for a model card.
-func (r *driftReport) markdown() (string, error) {
-	var b strings.Builder
-	if r.choice != nil {
-		fmt.Fprintf(&b, "%s\n\n", strings.Join(r.choice.Summary, " "))
-		r.choice.table(&b).RenderMarkdown()
-		fmt.Fprintf(&b, "\n\n%s\n\n", strings.Join(r.choice.Terms, " "))
-	}
-	r.overview(&b).RenderMarkdown()
-	b.WriteString("\n\n")
-	if len(r.Texts) > 1 {
-		r.textTable(&b).RenderMarkdown()
-		b.WriteString("\n\n")
-	}
-	for _, line := range r.method() {
-		fmt.Fprintf(&b, "* %s\n", line)
-	}
-	return b.String(), nil
 }
 
 // overview has a row for the base and one for each candidate.

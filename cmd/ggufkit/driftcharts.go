@@ -30,10 +30,8 @@ func bandOf(kld float64) string {
 	return bands[slices.IndexFunc(bands, func(b band) bool { return kld < b.Below })].word
 }
 
-// isChosen reports whether there is a choice, and it is this candidate.
-func (r *driftReport) isChosen(c driftCandidate) bool {
-	return r.choice != nil && c.Name == r.choice.Chosen.Name
-}
+// isChosen reports whether a candidate is the one to take.
+func (r *driftReport) isChosen(c driftCandidate) bool { return c.Name == r.take }
 
 // class returns the classes of what belongs to a candidate.
 func (r *driftReport) class(class string, c driftCandidate) string {
@@ -305,12 +303,12 @@ func (r *driftReport) textClass(worst bool) string {
 	return "label"
 }
 
-// worstText returns the text on which the chosen one or, without a choice, all candidates lose
-// the most.
+// worstText returns the text on which the one to take loses the most or, if there is none, all
+// candidates together.
 func (r *driftReport) worstText(candidates []driftCandidate) int {
 	sums := make([]float64, len(r.Texts))
 	for _, c := range candidates {
-		if r.choice != nil && !r.isChosen(c) {
+		if r.take != "" && !r.isChosen(c) {
 			continue
 		}
 		for t, m := range c.ByText {

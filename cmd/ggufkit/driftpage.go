@@ -44,7 +44,7 @@ func (r *driftReport) page() (string, error) {
 		"moved":    func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) },
 	}, struct {
 		*driftReport
-		Title                       string
+		Title, Take                 string
 		Choice                      *choiceReport
 		Verdicts                    []verdict
 		Bands                       []band
@@ -53,7 +53,7 @@ func (r *driftReport) page() (string, error) {
 		Front, FrontWide, ByTexts   template.HTML
 		Perplexity, Layers, Routers template.HTML
 	}{
-		sorted, r.title(), r.choice, r.choice.verdicts(), bands[:len(bands)-1], r.meaning(), r.method(), strings.Join(unmoved, ", "), strings.Join(unnamed, ", "),
+		sorted, r.title(), sorted.take, r.choice, r.choice.verdicts(), bands[:len(bands)-1], r.meaning(), r.method(), strings.Join(unmoved, ", "), strings.Join(unnamed, ", "),
 		narrow, wide, sorted.textChart(),
 		sorted.perplexityChart(), sorted.layerChart(), sorted.routerChart(),
 	})
@@ -67,11 +67,16 @@ func (r *driftReport) title() string {
 	return printable(r.Provenance.Model.Name)
 }
 
-// bySize returns the report with its candidates from large to small.
+// bySize returns the report with its candidates from large to small, and the one to take known.
 func (r *driftReport) bySize() *driftReport {
 	sorted := *r
 	sorted.Candidates = slices.Clone(r.Candidates)
 	slices.SortStableFunc(sorted.Candidates, func(a, b driftCandidate) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	if r.choice != nil {
+		sorted.take = r.choice.Chosen.Name
+	} else if good, _ := r.sortOut(); good != nil {
+		sorted.take = good.Name
+	}
 	return &sorted
 }
 
@@ -120,16 +125,7 @@ const closeEnough = 0.01
 // meaning says what the figures mean, in two sentences: which candidate to take, and which not
 // to. Both go by divergence, and by what is not chance.
 func (r *driftReport) meaning() []string {
-	var beaten []string
-	var good *driftCandidate
-	for i, c := range r.Candidates {
-		switch {
-		case slices.ContainsFunc(r.Candidates, func(other driftCandidate) bool { return other.Bytes <= c.Bytes && c.further(other) }):
-			beaten = append(beaten, c.Name)
-		case c.KLDHigh != nil && *c.KLDHigh <= closeEnough && (good == nil || c.Bytes < good.Bytes):
-			good = &r.Candidates[i]
-		}
-	}
+	good, beaten := r.sortOut()
 	here := "on this text"
 	if len(r.Texts) > 1 {
 		here = "on these texts"
@@ -146,6 +142,20 @@ func (r *driftReport) meaning() []string {
 		return append(sentences, fmt.Sprintf("More text would be needed to tell %s.", listed(alike, "and")))
 	}
 	return append(sentences, "The choice is one of size: every larger candidate is closer to the original.")
+}
+
+// sortOut returns the smallest candidate that is close enough, or nil, and which are beaten by one
+// that is at most as large.
+func (r *driftReport) sortOut() (good *driftCandidate, beaten []string) {
+	for i, c := range r.Candidates {
+		switch {
+		case slices.ContainsFunc(r.Candidates, func(other driftCandidate) bool { return other.Bytes <= c.Bytes && c.further(other) }):
+			beaten = append(beaten, c.Name)
+		case c.KLDHigh != nil && *c.KLDHigh <= closeEnough && (good == nil || c.Bytes < good.Bytes):
+			good = &r.Candidates[i]
+		}
+	}
+	return good, beaten
 }
 
 // further reports whether a candidate is further from the original than another, window by window

@@ -72,7 +72,7 @@ func TestLabelsAreReadable(t *testing.T) {
 
 // twentyTypes are the dots of twenty file types of the demo's model, in a chart of some width.
 func twentyTypes(width float64) labelling {
-	return newFront(twentyReport(), width).labelling
+	return newFront(twentyReport().bySize(), width).labelling
 }
 
 // TestPlacesAreNear checks that labels that are alone are beside their dots.

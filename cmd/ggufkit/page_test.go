@@ -154,7 +154,7 @@ func choiceOf(r *driftReport) *driftReport {
 	}
 	for i := range r.Candidates {
 		c := &r.Candidates[i]
-		considered := consideredReport{driftCandidate: c, Name: c.Name, Bytes: c.Bytes, BPW: c.BPW, NeededBytes: c.Bytes + 2<<30, Contexts: []consideredContext{{NeededBytes: c.Bytes + 2<<30, Fits: i > 0}}, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
+		considered := consideredReport{driftCandidate: c, Name: c.Name, Bytes: c.Bytes, BPW: c.BPW, NeededBytes: c.Bytes + 2<<30, Contexts: []consideredContext{{Ctx: 8192, NeededBytes: c.Bytes + 2<<30, Fits: i > 0, Flags: "-c 8192 -ngl 33"}}, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
 		if i == 0 || i > 6 {
 			considered.driftCandidate, considered.Reason = nil, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K"
 		}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// markdown returns the report as a model card, without front matter: what to take, all files, how to
+// run them, and how it was measured.
+func (r *driftReport) markdown() (string, error) {
+	sorted := r.bySize()
+	var b strings.Builder
+	section := func(title string) { fmt.Fprintf(&b, "\n## %s\n\n", title) }
+	list := func(lines []string) {
+		for _, line := range lines {
+			fmt.Fprintf(&b, "* %s\n", line)
+		}
+	}
+	fmt.Fprintf(&b, "# %s, quantized\n\n", r.title())
+	if r.choice != nil {
+		list(r.choice.Summary)
+	} else {
+		list(r.meaning())
+	}
+	section("Files")
+	sorted.overview(&b).RenderMarkdown()
+	b.WriteString("\n")
+	if r.choice != nil {
+		section("The choice")
+		r.choice.table(&b).RenderMarkdown()
+		b.WriteString("\n\n")
+		list(r.choice.Terms)
+	}
+	if sorted.take != "" {
+		section("How to run it")
+		fmt.Fprintf(&b, "```\n%s\n```\n", strings.Join(sorted.commands(), "\n"))
+	}
+	if len(r.Texts) > 1 {
+		section("Drift by text")
+		sorted.textTable(&b).RenderMarkdown()
+		b.WriteString("\n")
+	}
+	section("How it was measured")
+	list(r.method())
+	if r.Provenance != nil {
+		section("Provenance")
+		for _, line := range r.Provenance.Lines() {
+			fmt.Fprintf(&b, "* %s: `%s`\n", line[0], strings.ReplaceAll(printable(line[1]), "`", "'"))
+		}
+	}
+	return b.String(), nil
+}
+
+// commands run the candidate to take, in llama.cpp and in Ollama.
+func (r *driftReport) commands() []string {
+	name := fileName(r.title())
+	file := name + "-" + fileName(r.take) + ".gguf"
+	flags := ""
+	if r.choice != nil {
+		flags = " " + r.choice.Chosen.Contexts[len(r.choice.Chosen.Contexts)-1].Flags
+	}
+	return []string{
+		fmt.Sprintf("llama-cli -m %s%s", file, flags),
+		fmt.Sprintf("echo FROM ./%s > Modelfile && ollama create %s -f Modelfile && ollama run %[2]s", file, strings.ToLower(name)),
+	}
+}
+
+// fileName returns a text with nothing in it that is not in the name of a model's file.
+func fileName(text string) string {
+	words := strings.FieldsFunc(filepath.Base(text), func(r rune) bool {
+		return !(r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+	})
+	return cmp.Or(strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "-" }), "-"), "model")
+}
