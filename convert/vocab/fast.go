@@ -14,7 +14,7 @@ import (
 
 // bytePairs is tokenizer.json's model of type BPE.
 type bytePairs struct {
-	Vocab        map[string]int64 `json:"vocab"`
+	Vocab        map[string]int64 `json:"-"`
 	Merges       mergeList        `json:"merges"`
 	UnkToken     string           `json:"unk_token"`
 	ByteFallback bool             `json:"byte_fallback"`
@@ -64,19 +64,22 @@ func unsupported(format string, args ...any) error {
 // loadFast adds the pairs from tokenizer.ggml.model on for a vocabulary that tokenizer.json alone
 // describes.
 func (f *files) loadFast(kvs *pairs, opts Options) (kind, error) {
-	var class struct {
-		Type string `json:"type"`
-	}
 	var model bytePairs
-	err := pyjson.Unmarshal(f.fast.Model, &class)
-	if err == nil && class.Type == "BPE" {
-		err = pyjson.Unmarshal(f.fast.Model, &model)
+	var read struct {
+		Type      string         `json:"type"`
+		Vocab     jsontext.Value `json:"vocab"` // a list in models of other types
+		bytePairs `json:",inline"`
+	}
+	err := pyjson.Unmarshal(f.fast.Model, &read)
+	if err == nil && read.Type == "BPE" {
+		model = read.bytePairs
+		err = pyjson.Unmarshal(read.Vocab, &model.Vocab)
 	}
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%w: model: %w", gguf.ErrCorrupt, err)
-	case class.Type != "BPE":
-		return 0, unsupported("a vocabulary of type %.80q", class.Type)
+	case read.Type != "BPE":
+		return 0, unsupported("a vocabulary of type %.80q", read.Type)
 	case model.Prefix != "" || model.Suffix != "":
 		return 0, unsupported("tokens with a continuing_subword_prefix or an end_of_word_suffix")
 	case model.ByteFallback && opts.Pre != "":

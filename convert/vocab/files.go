@@ -21,7 +21,8 @@ type files struct {
 	dir            string
 	fast           tokenizerJSON // empty if there is none
 	hasFast        bool
-	addPrefixSpace *bool // of tokenizer_config.json
+	config         map[string]any // tokenizer_config.json, empty if there is none
+	addPrefixSpace *bool          // in it
 }
 
 const (
@@ -29,6 +30,7 @@ const (
 	configFile     = "tokenizer_config.json"
 	addedFile      = "added_tokens.json"
 	specialMapFile = "special_tokens_map.json"
+	tekkenFile     = "tekken.json"
 )
 
 func openFiles(dir string) (*files, error) {
@@ -38,11 +40,10 @@ func openFiles(dir string) (*files, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	config, err := f.readConfig()
-	if err != nil {
+	if err := sidecar.ReadJSON(f.path(configFile), &f.config); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if v, ok := config["add_prefix_space"].(bool); ok {
+	if v, ok := f.config["add_prefix_space"].(bool); ok {
 		f.addPrefixSpace = &v
 	}
 	return f, nil
@@ -77,18 +78,6 @@ type addedToken struct {
 	Content    string `json:"content"`
 	Special    bool   `json:"special"`
 	Normalized bool   `json:"normalized"` // it is looked for in normalized text
-}
-
-// readConfig returns tokenizer_config.json, empty if there is none.
-func (f *files) readConfig() (map[string]any, error) {
-	var config map[string]any
-	if err := sidecar.ReadJSON(f.path(configFile), &config); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if config == nil {
-		config = make(map[string]any)
-	}
-	return config, nil
 }
 
 // tokenText returns the text of a token that stands as a text or as an object.

@@ -47,7 +47,7 @@ func ParseSentencePiece(data []byte) ([]Piece, error) {
 			return fmt.Errorf("pieces %d and %d are both of type unknown", unknown, id)
 		}
 		if other, ok := ids[p.Text]; ok {
-			return fmt.Errorf("pieces %d and %d are both %q", other, id, p.Text)
+			return fmt.Errorf("pieces %d and %d are both %.80q", other, id, p.Text)
 		}
 		if p.Type == gguf.TokenUnknown {
 			unknown = id
@@ -78,7 +78,7 @@ func parsePiece(data []byte, offset int) (Piece, error) {
 		case textField:
 			p.Text = string(value)
 			if !utf8.ValidString(p.Text) {
-				return fmt.Errorf("%q is not UTF-8", p.Text)
+				return fmt.Errorf("%.80q is not UTF-8", p.Text)
 			}
 		case scoreField:
 			p.Score = math.Float32frombits(uint32(number))

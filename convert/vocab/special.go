@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
@@ -111,11 +112,7 @@ const noLimit = 1 << 32
 
 // special finds out which tokens have the given roles.
 func (f *files) special(limit int64, roles []string) (*special, error) {
-	config, err := f.readConfig()
-	if err != nil {
-		return nil, err
-	}
-	s := &special{limit: limit, config: config, roles: slices.Clone(roles)}
+	s := &special{limit: limit, config: maps.Clone(f.config), roles: slices.Clone(roles)}
 	if f.hasFast {
 		s.readPostProcessor(f.fast.PostProcessor)
 	}

@@ -20,12 +20,12 @@ type namedTemplate struct{ name, text string }
 // tokenizer_config.json. What that file has goes before chat_template.jinja,
 // which goes before chat_template.json.
 func (f *files) chatTemplate(kvs *pairs) error {
-	config, err := f.readConfig()
-	if err != nil || len(config) == 0 {
-		return err
+	if len(f.config) == 0 {
+		return nil
 	}
-	value, ok := config["chat_template"]
+	value, ok := f.config["chat_template"]
 	if !ok {
+		var err error
 		if value, err = templateFiles(f.dir); err != nil {
 			return err
 		}
@@ -53,33 +53,30 @@ func (f *files) chatTemplate(kvs *pairs) error {
 }
 
 // writeTemplates gives the template called default the plain key and every other
-// one a key with its name. Empty templates are left out.
+// one a key with its name. Empty templates are left out; of two with one name the later counts.
 func writeTemplates(kvs *pairs, templates []namedTemplate) {
 	const key = "tokenizer.chat_template"
-	names := []string{}
-	known := make(map[string]bool)
-	var standard string
+	var named ordered[string]
 	for _, t := range templates {
-		name := plainName(t.name)
-		switch {
-		case name == "default":
-			standard = t.text
-			continue
-		case name == "":
-			continue
-		case !known[name]:
-			known[name] = true
-			names = append(names, name)
+		if name := plainName(t.name); name != "" {
+			named.set(name, t.text)
 		}
-		if t.text != "" {
-			kvs.set(key+"."+name, t.text)
+	}
+	names := []string{}
+	for _, name := range named.keys {
+		if name == "default" {
+			continue
+		}
+		names = append(names, name)
+		if text := named.values[name]; text != "" {
+			*kvs = append(*kvs, gguf.KV{Key: key + "." + name, Value: text})
 		}
 	}
 	if len(names) > 0 {
 		kvs.set("tokenizer.chat_templates", names)
 	}
-	if standard != "" {
-		kvs.set(key, standard)
+	if text := named.values["default"]; text != "" {
+		kvs.set(key, text)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -104,7 +105,12 @@ func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 		}
 		t.writeSentencePiece(kvs)
 		return sentencePiece, nil
-	case !f.hasFast || !errors.Is(err, errNoPieces):
+	case !errors.Is(err, errNoPieces):
+		return 0, err
+	case !f.hasFast:
+		if _, tekkenErr := os.Stat(f.path(tekkenFile)); tekkenErr == nil {
+			return 0, unsupported("%s: a vocabulary that is only in Mistral's own format", f.path(tekkenFile))
+		}
 		return 0, err
 	}
 	k, err := f.loadFast(kvs, opts)
