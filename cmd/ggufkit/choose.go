@@ -298,10 +298,10 @@ func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceRepor
 
 // table has a row for every candidate.
 func (r *choiceReport) table(w io.Writer) table.Writer {
-	columns := []string{"candidate", "size", "bits per weight"}
-	columns = append(columns, r.FitColumns()...)
-	columns = append(columns, "mean KL divergence")
-	t := newTable(w, append(columns, "verdict"), columns[1:]...).spare("bits per weight", "memory")
+	fit := r.FitColumns()
+	columns := slices.Concat([]string{"candidate", "size", "bits per weight"}, fit, []string{"mean KL divergence"})
+	spare := append([]string{"bits per weight"}, fit[:max(0, len(fit)-1)]...) // the most memory is what counts
+	t := newTable(w, append(columns, "verdict"), columns[1:]...).spare(spare...)
 	for _, c := range r.Considered {
 		row := table.Row{c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW)}
 		for _, cell := range r.fitCells(c) {
