@@ -107,7 +107,8 @@ func (t title) wrote(f *os.File) bool {
 // openPartial opens OUT.partial and its journal for a part of the output. With
 // WriteOptions.Resume, what an earlier run recorded for the same work is kept;
 // otherwise, or if the work was another, both start empty. Files of these names that no
-// run has left are not touched, but refused. The error wraps files.ErrLocked if another process is at the same work.
+// run has left are not touched, but refused. The error wraps files.ErrLocked if another
+// process is at the same work.
 func openPartial(target files.Target, head []byte, p part, opts WriteOptions) (_ *output, err error) {
 	path := target.Path + ".partial"
 	file, err := files.OpenNamed(path+".journal", true, 0o666)

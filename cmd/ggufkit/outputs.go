@@ -73,14 +73,14 @@ func isStdout(path string) bool {
 	return slices.Contains([]string{"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, path)
 }
 
-// printResults prints what a command found, as JSON or with print. If one of the
+// printResults prints what a command found, as JSON or with show. If one of the
 // reports that are asked for goes to standard output, it prints nothing.
-func printResults(c *cli.Context, document any, print func(io.Writer), reports ...string) error {
+func printResults(c *cli.Context, document any, show func(io.Writer), reports ...string) error {
 	switch {
 	case c.Bool("json"):
 		return printJSON(c, document)
 	case !slices.ContainsFunc(reports, isStdout):
-		print(c.App.Writer)
+		show(c.App.Writer)
 	}
 	return nil
 }

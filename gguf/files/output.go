@@ -127,7 +127,7 @@ func Write(path string, data []byte, overwrite bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.Discard()) }()
-	if _, err := o.File.Write(data); err != nil {
+	if _, err := o.Write(data); err != nil {
 		return err
 	}
 	return o.Publish()

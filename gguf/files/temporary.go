@@ -57,7 +57,7 @@ func sweep(dir, prefix string) {
 	}
 	for _, e := range entries {
 		rest, ok := strings.CutPrefix(e.Name(), prefix)
-		if !ok || !digits.MatchString(rest) || !(e.Type().IsRegular() || e.IsDir()) {
+		if !ok || !digits.MatchString(rest) || !e.Type().IsRegular() && !e.IsDir() {
 			continue
 		}
 		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDONLY|syscall.O_NONBLOCK|noFollow, 0)
