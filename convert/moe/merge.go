@@ -11,7 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/ggufkit/ggufkit/convert/arch"
+	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
@@ -140,7 +143,7 @@ func openModel(dir string) (_ *model, err error) {
 	var class struct {
 		Architectures []string `json:"architectures"`
 	}
-	if err := json.Unmarshal(m.json, &class); err != nil {
+	if err := pyjson.Unmarshal(m.json, &class); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
 	}
 	dense := []*arch.Architecture{&arch.Llama, &arch.Mistral, &arch.Qwen2, &arch.Qwen3}
@@ -225,7 +228,7 @@ func (r *Recipe) dtype(base *model) (safetensors.Dtype, error) {
 		TorchDtype string `json:"torch_dtype"`
 		Dtype      string `json:"dtype"` // the same since transformers 5
 	}
-	if err := json.Unmarshal(base.json, &config); err != nil {
+	if err := pyjson.Unmarshal(base.json, &config); err != nil {
 		return "", err
 	}
 	name := strings.TrimPrefix(cmp.Or(config.TorchDtype, config.Dtype), "torch.")
@@ -291,11 +294,16 @@ func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype safete
 // config returns config.json of the mixture: that of the base with what makes it a
 // mixture. Values for which classes have different defaults are always there.
 func (r *Recipe) config(out *output, base *model, dtype safetensors.Dtype) ([]byte, error) {
-	var config map[string]any
-	decoder := json.NewDecoder(strings.NewReader(string(base.json)))
-	decoder.UseNumber() // numbers stay as they are written
-	if err := decoder.Decode(&config); err != nil {
+	var values map[string]jsontext.Value // numbers stay as they are written
+	if err := pyjson.Unmarshal(base.json, &values); err != nil {
 		return nil, err
+	}
+	config := make(map[string]any, len(values))
+	for key, value := range values {
+		if err := value.Format(jsontext.ReorderRawObjects(true)); err != nil {
+			return nil, err
+		}
+		config[key] = value
 	}
 	c := base.config
 	for key, value := range map[string]any{

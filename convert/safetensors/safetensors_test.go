@@ -366,3 +366,26 @@ func TestCutAfterOpening(t *testing.T) {
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 	require.ErrorContains(t, err, fmt.Sprintf(`tensor "a" at offset %d`, info.Size()-16))
 }
+
+// FuzzIndex: whatever an index says, a directory opens with the tensors that are there, or
+// with an error.
+func FuzzIndex(f *testing.F) {
+	for _, text := range []string{
+		`{"weight_map": {"a": "model-00001-of-00001.safetensors"}}`, `{"metadata": {"total_size": NaN}, "weight_map": {"a": "model-00001-of-00001.safetensors", "b": "x"}}`,
+		`{"weight_map": {"a": "../x.safetensors"}}`, `{"weight_map": {"a": null}}`, `{"Weight_Map": {}}`, `null`, `{`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, index []byte) {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), index, 0o644))
+		testmodel.WriteFile(t, filepath.Join(dir, "model-00001-of-00001.safetensors"), []testmodel.Tensor{{Name: "a", Dtype: safetensors.F32, Shape: []int64{1}}})
+		c, err := safetensors.OpenDir(dir)
+		if err != nil {
+			require.ErrorContains(t, err, dir)
+			return
+		}
+		require.Len(t, c.Tensors(), 1)
+		require.NoError(t, c.Close())
+	})
+}
