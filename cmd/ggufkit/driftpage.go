@@ -162,11 +162,7 @@ func (r *driftReport) sortOut() (good *driftCandidate, beaten []string) {
 // and by more than chance.
 func (c driftCandidate) further(other driftCandidate) bool {
 	difference, err := drift.Difference(c.result(), other.result())
-	if err != nil {
-		return false // of another run
-	}
-	low, _ := difference.Interval(interval.Level)
-	return low > 0
+	return err == nil && difference.Positive(interval.Level) // an error is that of another run
 }
 
 // result returns as much of what was measured as drift.Difference needs.

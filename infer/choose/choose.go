@@ -168,12 +168,6 @@ func (c *Choice) difference(i, other int) (interval.Mean, error) {
 	return drift.Difference(*c.Considered[i].Result, *c.Considered[other].Result)
 }
 
-// clearly reports whether a difference is above 0, and that is not chance.
-func clearly(difference interval.Mean) bool {
-	low, _ := difference.Interval(interval.Level)
-	return low > 0
-}
-
 // closest returns the one of some measured candidates with the least divergence,
 // of equals the smallest.
 func (c *Choice) closest(of []int) int {
@@ -200,7 +194,7 @@ func (c *Choice) next() []int {
 		}
 		if !first {
 			// An error is one of decide, too.
-			if d, err := c.difference(fitting[n-1], c.closest(fitting[:n])); err != nil || clearly(d) {
+			if d, err := c.difference(fitting[n-1], c.closest(fitting[:n])); err != nil || d.Positive(interval.Level) {
 				return nil
 			}
 		}
@@ -367,13 +361,13 @@ func (c *Choice) reason(i int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	smaller := other.Bytes < chosen.Bytes
+	smaller, further := other.Bytes < chosen.Bytes, difference.Positive(interval.Level)
 	switch {
-	case smaller && clearly(difference):
+	case smaller && further:
 		return fmt.Sprintf("KL %.5f > %.5f of %s", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
 	case smaller:
 		return fmt.Sprintf("KL %.5f > %.5f of %s, but the difference may be chance", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
-	case clearly(difference):
+	case further:
 		return fmt.Sprintf("no smaller than %s, and further from the original", chosen.Name), nil
 	}
 	return fmt.Sprintf("no smaller than %s, and not to be told from it", chosen.Name), nil

@@ -23,7 +23,7 @@ func (c *Choice) Offer(candidate Candidate, result *drift.Result) error {
 		at = len(c.Considered)
 	}
 	offered := Considered{Candidate: candidate, Needs: candidate.Bytes + c.Memory.Bytes(), Result: result}
-	if !clearly(difference) {
+	if !difference.Positive(interval.Level) {
 		low, high := difference.Interval(interval.Level)
 		offered.Reason = fmt.Sprintf("not offered: KL %.5f, the paired difference to %s is %.5f (95 %% interval %.5f to %.5f)", result.Overall.KLD.Value, best.Name, difference.Value, low, high)
 	}

@@ -223,8 +223,7 @@ func (r *Report) AboveFloor(candidate Result) bool {
 	if err != nil {
 		panic(err) // cannot be: they are as long
 	}
-	low, _ := difference.Interval(interval.Level)
-	return low > 0
+	return difference.Positive(interval.Level)
 }
 
 // sameVocabulary reports an error if both say what their tokens are, and the

@@ -145,8 +145,7 @@ func TestFewerBitsDriftFurther(t *testing.T) {
 		before, now := report.Candidates[i].Overall, c.Overall
 		difference, err := drift.Difference(c, report.Candidates[i])
 		require.NoError(t, err)
-		low, _ := difference.Interval(interval.Level)
-		require.Positive(t, low)
+		require.True(t, difference.Positive(interval.Level))
 		require.Less(t, before.P99, now.P99)
 		require.Less(t, before.RMSDeltaP.Value, now.RMSDeltaP.Value)
 		require.Greater(t, before.SameTop.Value, now.SameTop.Value)

@@ -273,7 +273,7 @@ func (r *runner) separated() bool {
 		if err != nil {
 			panic(err) // all have run the same
 		}
-		if low, _ := difference.Interval(level); !(low > 0) {
+		if !difference.Positive(level) {
 			return false
 		}
 	}

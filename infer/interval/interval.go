@@ -124,6 +124,12 @@ func (m Mean) Above(limit float64) float64 {
 	return student(t+u*t*t+u*u*t*t*t/3+u/2, m.freedom)
 }
 
+// Positive reports whether the mean is above 0 by more than chance: whether its interval is.
+func (m Mean) Positive(level float64) bool {
+	low, _ := m.Interval(level)
+	return low > 0
+}
+
 // skewed returns by how many standard errors a mean of the skewness is off where a
 // symmetric one were off by t.
 func (m Mean) skewed(t float64) float64 {

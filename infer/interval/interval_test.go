@@ -44,7 +44,7 @@ func draw(rng *rand.Rand, values []float64, n int) []float64 {
 // TestIntervalsCoverTheTruth takes measured windows for all the text there is, of which runs see a
 // few: how often has the interval of a run the true mean in it?
 func TestIntervalsCoverTheTruth(t *testing.T) {
-	const runs = 2000
+	const runs = 1200
 	for name, byText := range measured(t) {
 		var texts [][]float64
 		for _, text := range []string{"chat", "code", "math", "story", "wiki"} {
@@ -88,7 +88,7 @@ func TestIntervalsCoverTheTruth(t *testing.T) {
 
 // TestDifferencesCoverTheTruth is that for two types on the same windows.
 func TestDifferencesCoverTheTruth(t *testing.T) {
-	const runs = 2000
+	const runs = 1200
 	windows := measured(t)
 	for _, pair := range [][2]string{{"Q6_K", "Q8_0"}, {"Q4_K_M", "Q6_K"}, {"Q2_K", "Q4_K_M"}} {
 		var differences [][]float64
@@ -139,6 +139,8 @@ func TestByHand(t *testing.T) {
 	require.InDelta(t, 0.975, m.Above(low), 1e-9)
 	require.InDelta(t, 0.025, m.Above(high), 1e-9)
 	require.Equal(t, 0.5, m.Above(3))
+	require.True(t, m.Positive(0.95))
+	require.False(t, m.Positive(0.999))
 
 	// A long tail makes the upper end the farther one.
 	m = interval.Of([]float64{1, 1, 1, 2, 1, 1, 5, 1, 2, 1})
