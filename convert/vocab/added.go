@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -20,8 +21,8 @@ import (
 // addedTokens returns the tokens that were added to the model's of a tokenizer.json, as
 // transformers 5 counts them (TokenizersBackend, PreTrainedTokenizerBase): those of tokenizer.json
 // first, then what tokenizer_config.json or the older files have beside them or say of
-// them, then the special tokens that are only named.
-func (f *files) addedTokens(model map[string]int64) ([]addedToken, error) {
+// them, then the special tokens that are only named. size is the number of embeddings.
+func (f *files) addedTokens(model map[string]int64, size int) ([]addedToken, error) {
 	special, err := f.specialTokens()
 	if err != nil {
 		return nil, err
@@ -42,18 +43,21 @@ func (f *files) addedTokens(model map[string]int64) ([]addedToken, error) {
 			return nil, err
 		}
 	}
-	for _, t := range slices.Concat(special.named, special.extra) {
-		if !a.has(t.Content) {
-			if err := a.add(t); err != nil {
-				return nil, err
-			}
+	named := slices.Concat(special.named, special.extra)
+	for _, t := range named {
+		if a.has(t.Content) || t.Content == classToken && special.byClass && a.number() >= int64(size) {
+			continue
+		}
+		if err := a.add(t); err != nil {
+			return nil, err
 		}
 	}
 	if special.class == qwen2Class { // which adds all of them once more
-		for _, t := range slices.Concat(special.named, special.extra) {
-			t.Special, t.Normalized = true, false
-			if err := a.add(t); err != nil {
-				return nil, err
+		for _, t := range named {
+			if t.Special, t.Normalized = true, false; a.has(t.Content) {
+				if err := a.add(t); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -92,6 +96,9 @@ type adder struct {
 	next  int64          // above all ids in list
 }
 
+// number returns the id of the next token that is new.
+func (a *adder) number() int64 { return max(a.next, int64(len(a.model))) }
+
 func (a *adder) has(text string) bool { _, ok := a.at[text]; return ok }
 
 // add adds a token, or replaces what was said of it before.
@@ -100,7 +107,7 @@ func (a *adder) add(t addedToken) error {
 		return nil
 	}
 	at, known := a.at[t.Content]
-	id := max(a.next, int64(len(a.model)))
+	id := a.number()
 	if known {
 		id = a.list[at].ID
 	} else if old, ok := a.model[t.Content]; ok {
@@ -156,12 +163,14 @@ type specialTokens struct {
 	names   map[string]bool // texts in named
 	early   map[string]bool // what added_tokens.json is compared with
 	class   string          // transformers' class of tokenizers
+	byClass bool            // it names classToken
 }
 
-// Classes of tokenizers that have tokens for roles that no file gives one.
+// Classes of tokenizers that have a token for roles that no file gives one.
 const (
 	gpt2Class  = "GPT2Tokenizer"
 	qwen2Class = "Qwen2Tokenizer"
+	classToken = "<|endoftext|>"
 )
 
 // tokenizerClass returns the class that transformers' AutoTokenizer takes, as far as it makes a difference.
@@ -193,7 +202,7 @@ func (f *files) tokenizerClass(given jsontext.Value) (string, error) {
 	return class, nil
 }
 
-// defaults has the roles that classes fill with the token <|endoftext|>.
+// defaults has the roles that classes fill with classToken.
 var defaults = map[string][]string{gpt2Class: {"bos", "eos", "unk"}, qwen2Class: {"eos", "unk", "pad"}}
 
 // specialTokens collects them as PreTrainedTokenizerBase does. special_tokens_map.json goes before
@@ -255,7 +264,8 @@ func (f *files) specialTokens() (*specialTokens, error) {
 	}
 	for _, role := range defaults[s.class] {
 		if !byRole.has(role + "_token") {
-			byRole.set(role+"_token", jsontext.Value(`"<|endoftext|>"`))
+			byRole.set(role+"_token", jsontext.Value(strconv.Quote(classToken)))
+			s.byClass = true
 		}
 	}
 	s.extra = slices.Concat(readTokens(byRole.values[extra]), s.extra)
@@ -302,19 +312,17 @@ func isToken(value jsontext.Value) bool {
 
 // readToken reads a special token that stands as a text or as an object.
 func readToken(value jsontext.Value) (addedToken, bool) {
-	t := addedToken{ID: unnumbered, Special: true}
+	t := addedToken{Special: true}
+	var err error
 	switch value.Kind() {
 	case '"':
-		return t, pyjson.Unmarshal(value, &t.Content) == nil
+		err = pyjson.Unmarshal(value, &t.Content)
 	case '{':
-		if isToken(value) { // which says itself what it is
-			t.Special = false
-		}
-		err := pyjson.Unmarshal(value, &t)
-		t.ID = unnumbered
-		return t, err == nil && t.Content != ""
+		t.Special = !isToken(value) // which says itself what it is
+		err = pyjson.Unmarshal(value, &t)
 	}
-	return t, false
+	t.ID = unnumbered
+	return t, err == nil && t.Content != ""
 }
 
 // readTokens reads a list of special tokens.

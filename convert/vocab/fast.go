@@ -107,7 +107,7 @@ func (m *bytePairs) tokens(size int) (*tokens, error) {
 
 // addAll sets the tokens that were added to the model's.
 func (f *files) addAll(t *tokens, model *bytePairs, score float32) error {
-	added, err := f.addedTokens(model.Vocab)
+	added, err := f.addedTokens(model.Vocab, len(t.texts))
 	if err != nil {
 		return err
 	}

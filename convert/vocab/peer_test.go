@@ -169,6 +169,17 @@ func TestSpecialTokensAsObjects(t *testing.T) {
 	}
 }
 
+// A token that only the class of the tokenizer has is left out where there is no room for it.
+func TestTokenOfClass(t *testing.T) {
+	files := map[string]any{"tokenizer.json": gpt2JSON(), "config.json": object{"model_type": "qwen2"}}
+	m, err := loadByteLevel(t, 6, files)
+	require.NoError(t, err)
+	require.NotContains(t, value[[]string](t, m, "tokenizer.ggml.tokens"), "<|endoftext|>")
+	m, err = loadByteLevel(t, 7, files)
+	require.NoError(t, err)
+	require.Equal(t, "<|endoftext|>", value[[]string](t, m, "tokenizer.ggml.tokens")[6])
+}
+
 // A token that is no text as bytes stays as it is written.
 func TestAddedTokensInLatin1(t *testing.T) {
 	file := gpt2JSON(object{"id": 6, "content": "<naïve>"}, object{"id": 7, "content": "<Ġé>"})

@@ -24,7 +24,7 @@
 //
 // As GPT-2, Llama 3, Qwen and DeepSeek use it: a text is cut into words, each word
 // into bytes, and neighbours within a word are merged in the order of the
-// vocabulary's list of merges. tokenizer.ggml.pre says how words are cut:
+// vocabulary's list of merges. tokenizer.ggml.pre says how words are cut (package pretoken):
 //
 //	gpt-2         GPT-2's way
 //	llama-bpe     Llama 3's; words that are tokens are not looked into
@@ -40,7 +40,8 @@
 // # Cost
 //
 // Encoding takes time proportional to the text, but for words (in SentencePiece a
-// run of spaces and what follows up to the next space), which take n log n. Memory
+// run of spaces and what follows up to the next space) and special tokens that overlap,
+// which take n log n. Memory
 // beside the result is a copy of the text and less than 200 bytes per character
 // of the longest word. A [Tokenizer] does not change and may be used
 // concurrently.
