@@ -127,7 +127,7 @@ type (
 		on   expr
 		body []stmt
 	}
-	generationStmt struct{ body []stmt }
+	generationStmt struct{ body *macroExpr }
 	blockStmt      struct {
 		name   string
 		scoped bool

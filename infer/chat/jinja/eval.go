@@ -299,16 +299,6 @@ func (b *bounds) sliced(n int) (start, stop, step, count int) {
 	return start, stop, step, count
 }
 
-// whole reports whether the bounds are ints or left out.
-func (b *bounds) whole() bool {
-	for _, v := range []value{b.start, b.stop, b.step} {
-		if _, ok := small(v); !ok && v != nil {
-			return false
-		}
-	}
-	return true
-}
-
 // pick returns the elements of a slice.
 func (r *renderer) pick(items []value, b *bounds) []value {
 	start, _, step, n := b.sliced(len(items))
@@ -347,9 +337,6 @@ func (r *renderer) pickText(s string, b *bounds) string {
 // getItem is v[index], as the environment of the reference does it.
 func (r *renderer) getItem(v, index value) value {
 	if b, ok := index.(*bounds); ok {
-		if !b.whole() {
-			return &undefined{"slice indices must be integers or None"}
-		}
 		switch v := v.(type) {
 		case *list:
 			return &list{r.pick(v.items, b)}
@@ -364,7 +351,7 @@ func (r *renderer) getItem(v, index value) value {
 		if s, ok := text(v); ok {
 			return like(v, r.pickText(s, b))
 		}
-		return &undefined{"'" + typeName(v) + "' object is not subscriptable"}
+		fail("'%s' object is not subscriptable", typeName(v))
 	}
 	if got, ok := r.item(v, index); ok {
 		return got

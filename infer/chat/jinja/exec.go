@@ -96,7 +96,10 @@ func (st *autoescapeStmt) exec(r *renderer, s *scope) ending {
 	return r.run(st.body, s.inner())
 }
 
-func (st *generationStmt) exec(r *renderer, s *scope) ending { return r.run(st.body, s.inner()) }
+func (st *generationStmt) exec(r *renderer, s *scope) ending {
+	r.print(r.invoke(&macro{st.body, s}, arguments{}))
+	return ended
+}
 
 func (st *blockStmt) exec(r *renderer, s *scope) ending {
 	from := r.root
@@ -153,18 +156,17 @@ func (t *tupleTarget) assign(r *renderer, s *scope, v value) {
 
 // loop is the special variable of a for loop.
 type loop struct {
-	r          *renderer
-	statement  *forStmt
-	scope      *scope // around the loop
-	next       func() (value, bool)
-	total      int // -1 if it is not known yet
-	index0     int
-	depth0     int
-	ahead      []value // read before their turn
-	current    value
-	before     value
-	changed    *tuple
-	hasCurrent bool
+	r         *renderer
+	statement *forStmt
+	scope     *scope // around the loop
+	next      func() (value, bool)
+	total     int // -1 if it is not known yet
+	index0    int
+	depth0    int
+	ahead     []value // read before their turn
+	current   value
+	before    value
+	changed   *tuple
 }
 
 func (st *forStmt) exec(r *renderer, s *scope) ending {

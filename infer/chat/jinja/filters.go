@@ -134,10 +134,13 @@ func filterAttr(r *renderer, v value, a arguments) value {
 func filterBatch(r *renderer, v value, a arguments) value {
 	b := a.bind("batch", 1, "linecount", "fill_with")
 	size, fill := b.count(0, 0), b.or(1, nil)
-	next := r.iterate(v)
+	var next func() (value, bool)
 	var ahead []value
 	done := false
 	return r.lazily(func() (value, bool) {
+		if next == nil {
+			next = r.iterate(v)
+		}
 		batch := ahead
 		ahead = nil
 		for !done {
@@ -491,14 +494,16 @@ func filterIndent(r *renderer, v value, a arguments) value {
 
 func filterItems(r *renderer, v value, a arguments) value {
 	a.none("items")
-	switch v := v.(type) {
-	case *undefined:
-		return &iterator{each(nil)}
-	case *dict:
-		return &iterator{(&view{v, "items"}).iterate()}
-	}
-	fail("can only get item pairs from a mapping")
-	return nil
+	return r.generator(func() func() (value, bool) {
+		switch v := v.(type) {
+		case *undefined:
+			return each(nil)
+		case *dict:
+			return (&view{v, "items"}).iterate()
+		}
+		fail("can only get item pairs from a mapping")
+		return nil
+	})
 }
 
 func filterJoin(r *renderer, v value, a arguments) value {
@@ -538,66 +543,76 @@ func filterList(r *renderer, v value, a arguments) value {
 }
 
 func filterMap(r *renderer, v value, a arguments) value {
-	var f func(value) value
+	return r.generator(func() func() (value, bool) {
+		if !truth(v) {
+			return each(nil)
+		}
+		f := r.mapped(a)
+		next := r.iterate(v)
+		return func() (value, bool) {
+			item, ok := next()
+			if !ok {
+				return nil, false
+			}
+			return f(item), true
+		}
+	})
+}
+
+// mapped returns what map does with every element: it finds an attribute or
+// applies a filter.
+func (r *renderer) mapped(a arguments) func(value) value {
 	if len(a.pos) == 0 && a.named != nil {
 		b := a.bind("map", 0, "attribute", "default")
-		if !b.given[0] {
-			fail("map requires a filter argument")
+		if b.given[0] {
+			return r.getter(b.values[0], b.or(1, nil))
 		}
-		f = r.getter(b.values[0], b.or(1, nil))
-	} else {
-		if len(a.pos) == 0 {
-			fail("map requires a filter argument")
-		}
-		name, _ := text(a.pos[0])
-		rest := arguments{a.pos[1:], a.named}
-		f = func(item value) value { return r.filter(name, item, rest) }
 	}
-	if !truth(v) {
-		return &iterator{each(nil)}
+	if len(a.pos) == 0 {
+		fail("map requires a filter argument")
 	}
-	next := r.iterate(v)
-	return r.lazily(func() (value, bool) {
-		item, ok := next()
-		if !ok {
-			return nil, false
-		}
-		return f(item), true
-	})
+	name, _ := text(a.pos[0])
+	rest := arguments{a.pos[1:], a.named}
+	return func(item value) value { return r.filter(name, item, rest) }
 }
 
 // selects makes select and its kin.
 func selects(name string, byAttribute, keep bool) filter {
 	return func(r *renderer, v value, a arguments) value {
-		get := r.getter(nil, nil)
-		pos := a.pos
-		if byAttribute {
-			if len(pos) == 0 {
-				fail("%s: missing parameter for attribute name", name)
+		return r.generator(func() func() (value, bool) {
+			if !truth(v) {
+				return each(nil)
 			}
-			get = r.getter(pos[0], nil)
-			pos = pos[1:]
-		}
-		holds := truth
-		if len(pos) > 0 {
-			test, _ := text(pos[0])
-			rest := arguments{pos[1:], a.named}
-			holds = func(v value) bool { return r.test(test, v, rest) }
-		}
-		if !truth(v) {
-			return &iterator{each(nil)}
-		}
-		next := r.iterate(v)
-		return r.lazily(func() (value, bool) {
-			for item, ok := next(); ok; item, ok = next() {
-				r.step(1)
-				if holds(get(item)) == keep {
-					return item, true
+			holds := r.selector(name, byAttribute, a)
+			next := r.iterate(v)
+			return func() (value, bool) {
+				for item, ok := next(); ok; item, ok = next() {
+					if holds(item) == keep {
+						return item, true
+					}
 				}
+				return nil, false
 			}
-			return nil, false
 		})
 	}
+}
+
+// selector returns the test of select and its kin, of an attribute or of the
+// element itself.
+func (r *renderer) selector(name string, byAttribute bool, a arguments) func(value) bool {
+	get, pos := r.getter(nil, nil), a.pos
+	if byAttribute {
+		if len(pos) == 0 {
+			fail("%s: missing parameter for attribute name", name)
+		}
+		get, pos = r.getter(pos[0], nil), pos[1:]
+	}
+	if len(pos) == 0 {
+		return func(v value) bool { return truth(get(v)) }
+	}
+	test, _ := text(pos[0])
+	rest := arguments{pos[1:], a.named}
+	return func(v value) bool { return r.test(test, get(v), rest) }
 }
 
 // extreme makes max and min.
@@ -698,29 +713,28 @@ func roundInt(i *big.Int, digits int) value {
 
 func filterSlice(r *renderer, v value, a arguments) value {
 	b := a.bind("slice", 1, "slices", "fill_with")
-	items := r.collect(v)
-	n, fill := b.count(0, 0), b.or(1, nil)
-	if n == 0 {
-		fail("integer division or modulo by zero")
-	}
-	if n < 0 {
-		return &iterator{each(nil)}
-	}
-	each, extra, number, offset := len(items)/n, len(items)%n, 0, 0
-	return r.lazily(func() (value, bool) {
-		if number >= n {
-			return nil, false
+	return r.generator(func() func() (value, bool) {
+		items := r.collect(v)
+		n, fill := b.count(0, 0), b.or(1, nil)
+		if n == 0 {
+			fail("integer division or modulo by zero")
 		}
-		start := offset + number*each
-		if number < extra {
-			offset++
+		size, extra, number, offset := len(items)/n, len(items)%n, 0, 0
+		return func() (value, bool) {
+			if number >= n {
+				return nil, false
+			}
+			start := offset + number*size
+			if number < extra {
+				offset++
+			}
+			part := r.joined(items[start:offset+(number+1)*size], nil)
+			if fill != nil && number >= extra {
+				part = r.push(part, fill)
+			}
+			number++
+			return &list{part}, true
 		}
-		part := r.joined(items[start:offset+(number+1)*each], nil)
-		if fill != nil && number >= extra {
-			part = r.push(part, fill)
-		}
-		number++
-		return &list{part}, true
 	})
 }
 
@@ -807,21 +821,23 @@ func filterTruncate(r *renderer, v value, a arguments) value {
 
 func filterUnique(r *renderer, v value, a arguments) value {
 	b := a.bind("unique", 0, "case_sensitive", "attribute")
-	get := r.getter(b.or(1, nil), nil)
-	seen := newDict()
-	next := r.iterate(v)
-	return r.lazily(func() (value, bool) {
-		for item, ok := next(); ok; item, ok = next() {
-			key := get(item)
-			if !b.truth(0) {
-				key = r.ignoreCase(key)
+	return r.generator(func() func() (value, bool) {
+		get := r.getter(b.or(1, nil), nil)
+		seen := newDict()
+		next := r.iterate(v)
+		return func() (value, bool) {
+			for item, ok := next(); ok; item, ok = next() {
+				key := get(item)
+				if !b.truth(0) {
+					key = r.ignoreCase(key)
+				}
+				if _, ok := r.find(seen, key); !ok {
+					r.set(seen, key, nil)
+					return item, true
+				}
 			}
-			if _, ok := r.find(seen, key); !ok {
-				r.set(seen, key, nil)
-				return item, true
-			}
+			return nil, false
 		}
-		return nil, false
 	})
 }
 
@@ -846,7 +862,7 @@ func (r *renderer) quoteURL(v value, query bool) string {
 
 func filterURLEncode(r *renderer, v value, a arguments) value {
 	a.none("urlencode")
-	if _, ok := text(v); ok || v == nil || isNumber(v) {
+	if _, ok := text(v); ok || !iterable(v) {
 		return r.quoteURL(v, false)
 	}
 	if d, ok := v.(*dict); ok {

@@ -232,8 +232,8 @@ func (r *renderer) percent(self value, format string, args value) value {
 		r.step(1)
 		s := spec{fill: " ", precision: -1}
 		var arg value
-		named := strings.HasPrefix(rest, "(")
-		if named {
+		hasName := strings.HasPrefix(rest, "(")
+		if hasName {
 			key, left := closing(rest[1:])
 			if !isDict {
 				fail("format requires a mapping")
@@ -257,22 +257,25 @@ func (r *renderer) percent(self value, format string, args value) value {
 			put("%")
 			continue
 		}
-		if !named {
+		if !hasName {
 			arg = next()
 		}
 		put(r.percentOne(s, arg, isMarkup(self)))
 	}
-	if used < len(items) && !byName && !(single && isDict) && !r.unusedAllowed(args, used) {
+	if used < len(items) && !byName && (!single || !named(args)) {
 		fail("not all arguments converted during string formatting")
 	}
 	return like(self, out.String())
 }
 
-// unusedAllowed reports whether an argument need not be used: lists and other
-// mappings, which format strings may take by name.
-func (r *renderer) unusedAllowed(args value, used int) bool {
-	_, isList := args.(*list)
-	return isList && used == 0
+// named reports whether a format may take its values by name, so that it need not
+// use them: what has elements may.
+func named(args value) bool {
+	switch args.(type) {
+	case *dict, *list, interval, *undefined:
+		return true
+	}
+	return false
 }
 
 // closing cuts a name at its closing parenthesis.
@@ -503,18 +506,12 @@ func brace(s string) (field, rest string) {
 // field formats name!conversion:format.
 func (f *formatter) field(field string, depth int) string {
 	end := strings.IndexAny(field, "!:")
-	for open := strings.Index(field, "["); open >= 0 && end > open; {
-		shut := strings.Index(field[open:], "]")
-		if shut < 0 {
-			break
+	if open := strings.Index(field, "["); open >= 0 && end > open { // not those within the brackets
+		if shut := strings.Index(field[open:], "]"); shut >= 0 {
+			if end = strings.IndexAny(field[open+shut:], "!:"); end >= 0 {
+				end += open + shut
+			}
 		}
-		next := strings.IndexAny(field[open+shut:], "!:")
-		if next < 0 {
-			end = -1
-		} else {
-			end = open + shut + next
-		}
-		break
 	}
 	name, conversion, format := field, byte(0), ""
 	if end >= 0 {
@@ -632,8 +629,6 @@ func (r *renderer) formatValue(v value, format string) string {
 		case s.verb == 0 || strings.IndexByte("bdoxXn", s.verb) >= 0:
 			return s.formatInt(r, whole(v))
 		}
-	case *undefined:
-		isText = true
 	}
 	if !isText {
 		fail("unsupported format string passed to %s.__format__", typeName(v))

@@ -319,7 +319,7 @@ func parseFloat(s string) (float64, bool) {
 		return 0, false
 	}
 	for i := range s {
-		if s[i] == '_' && !(isDigit(s[i-1]) && isDigit(s[i+1])) {
+		if s[i] == '_' && (!isDigit(s[i-1]) || !isDigit(s[i+1])) {
 			return 0, false
 		}
 	}

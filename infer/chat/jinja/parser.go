@@ -207,9 +207,9 @@ func (p *parser) statement() []stmt {
 		p.next()
 		return []stmt{s}
 	case "generation":
-		s := &generationStmt{p.macroBody("endgeneration")}
-		p.next()
-		return []stmt{s}
+		m := &macroExpr{name: "caller"}
+		p.finish(m, "endgeneration")
+		return []stmt{&generationStmt{m}}
 	case "block":
 		return []stmt{p.block()}
 	case "break", "continue":

@@ -49,15 +49,15 @@ func (r *renderer) writeRepr(b *strings.Builder, v value) {
 		r.alloc(len(s))
 		b.WriteString(s)
 	}
-	several := func(open, close string, items []value) {
-		put(open)
+	several := func(begin, end string, items []value) {
+		put(begin)
 		for i, item := range items {
 			if i > 0 {
 				put(", ")
 			}
 			r.writeRepr(b, item)
 		}
-		put(close)
+		put(end)
 	}
 	switch v := v.(type) {
 	case nil:

@@ -24,7 +24,7 @@ func init() {
 			return r.equal(r.operate("%", v, int64(2)), int64(0))
 		},
 		"false":    is(func(v value) bool { return v == false }),
-		"filter":   is(func(v value) bool { s, ok := text(v); _, known := filters[s]; return ok && known }),
+		"filter":   func(r *renderer, v value, a arguments) bool { return known(r, v, a, filters) },
 		"float":    is(func(v value) bool { _, ok := v.(float64); return ok }),
 		"in":       compares("in"),
 		"integer":  is(func(v value) bool { _, isBool := v.(bool); return whole(v) != nil && !isBool }),
@@ -45,7 +45,7 @@ func init() {
 		},
 		"sequence":  is(sequence),
 		"string":    is(func(v value) bool { _, ok := text(v); return ok }),
-		"test":      is(func(v value) bool { s, ok := text(v); _, known := tests[s]; return ok && known }),
+		"test":      func(r *renderer, v value, a arguments) bool { return known(r, v, a, tests) },
 		"true":      is(func(v value) bool { return v == true }),
 		"undefined": is(func(v value) bool { _, ok := v.(*undefined); return ok }),
 		"upper": func(r *renderer, v value, a arguments) bool {
@@ -66,6 +66,15 @@ func is(f func(v value) bool) test {
 		a.none("test")
 		return f(v)
 	}
+}
+
+// known reports whether there is a filter or test of a name.
+func known[T any](r *renderer, v value, a arguments, all map[string]T) bool {
+	a.none("test")
+	r.hash(v) // fails if it can be no name
+	s, ok := text(v)
+	_, there := all[s]
+	return ok && there
 }
 
 func compares(op string) test {

@@ -202,7 +202,6 @@ func (r *renderer) elements(v value) func() (value, bool) {
 		}
 	}
 	if s, ok := text(v); ok {
-		_, safe := v.(markup)
 		return func() (value, bool) {
 			if s == "" {
 				return nil, false
@@ -210,9 +209,6 @@ func (r *renderer) elements(v value) func() (value, bool) {
 			n := runeLen(s)
 			c := s[:n]
 			s = s[n:]
-			if safe {
-				return markup(c), true
-			}
 			return c, true
 		}
 	}
@@ -256,6 +252,18 @@ func (r *renderer) drain(next func() (value, bool)) []value {
 func (r *renderer) push(items []value, v value) []value {
 	r.alloc(valueSize)
 	return append(items, v)
+}
+
+// generator returns an iterator that begins its work, and fails, when it is asked
+// for the first element.
+func (r *renderer) generator(begin func() func() (value, bool)) *iterator {
+	var next func() (value, bool)
+	return r.lazily(func() (value, bool) {
+		if next == nil {
+			next = begin()
+		}
+		return next()
+	})
 }
 
 // lazily returns an iterator whose elements are counted as steps.
