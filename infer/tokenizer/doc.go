@@ -41,9 +41,8 @@
 //
 // Encoding takes time proportional to the text, but for words (in SentencePiece a
 // run of spaces and what follows up to the next space) and special tokens that overlap,
-// which take n log n. Memory
-// beside the result is a copy of the text and less than 200 bytes per character
-// of the longest word. A [Tokenizer] does not change and may be used
+// which take n log n. Memory beside the result is a copy of the text and less than 200
+// bytes per character of the longest word. A [Tokenizer] does not change and may be used
 // concurrently.
 //
 //	tok, err := tokenizer.New(model.Metadata())

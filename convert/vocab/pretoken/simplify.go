@@ -119,7 +119,7 @@ func join(a, b *node) *node {
 }
 
 // greedy returns the set of a node that is a character or as many as possible of one set.
-func (n *node) greedy() (set runes, min, max int, ok bool) {
+func (n *node) greedy() (set runes, least, most int, ok bool) {
 	switch {
 	case n.op == opSet:
 		return n.set, 1, 1, true
@@ -276,9 +276,9 @@ func (n *node) ending() *node {
 	}
 	// S*T+ is S*T if T is in S: the first takes all, and gives the last T back.
 	if k := len(parts) - 1; k > 0 {
-		before, _, max, ok1 := parts[k-1].greedy()
-		last, min, _, ok2 := parts[k].greedy()
-		if ok1 && ok2 && max == many && min == 1 && last.within(before) {
+		before, _, most, ok1 := parts[k-1].greedy()
+		last, least, _, ok2 := parts[k].greedy()
+		if ok1 && ok2 && most == many && least == 1 && last.within(before) {
 			parts[k] = &node{set: last}
 		}
 	}
@@ -289,14 +289,14 @@ func (n *node) ending() *node {
 // giving back: that matches anyway, or begins with something else.
 func keeps(set runes, rest []*node) bool {
 	for _, part := range rest {
-		next, min, _, ok := part.greedy()
+		next, least, _, ok := part.greedy()
 		if part.op == opRepeat && part.mode == '+' && part.parts[0].op == opSet {
-			next, min, ok = part.parts[0].set, part.min, true
+			next, least, ok = part.parts[0].set, part.min, true
 		}
 		if !ok {
 			return false
 		}
-		if min > 0 {
+		if least > 0 {
 			return !next.meets(set)
 		}
 		if next.meets(set) {
@@ -318,10 +318,10 @@ func withoutRest(parts []*node) []*node {
 		if before.op != opSequence || len(before.parts) != 2 {
 			continue
 		}
-		set, min, max, ok := before.parts[0].greedy()
+		set, least, most, ok := before.parts[0].greedy()
 		ahead := before.parts[1]
 		next, nextMin, _, nextOK := parts[i].greedy()
-		if ok && min == 1 && max == many && nextOK && nextMin == 1 && slices.Equal(next, set) &&
+		if ok && least == 1 && most == many && nextOK && nextMin == 1 && slices.Equal(next, set) &&
 			ahead.op == opAhead && ahead.mode == '!' && ahead.parts[0].op == opSet && slices.Equal(ahead.parts[0].set, set.complement()) {
 			parts[i] = &node{set: set}
 		}
