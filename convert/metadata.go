@@ -255,6 +255,18 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 	return nil, fmt.Errorf("%w: %s: pooling %.40q", gguf.ErrUnsupported, path, *embedding.Pooling)
 }
 
+// WithoutBOS reports whether tokenizer_config.json in a directory says that a text begins
+// with no token, whatever config.json names as one.
+func WithoutBOS(dir string) (bool, error) {
+	var config map[string]any
+	err := sidecar.ReadJSON(filepath.Join(dir, "tokenizer_config.json"), &config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	bos, ok := config["bos_token"]
+	return ok && bos == nil, err
+}
+
 // origins returns the pairs for the models or data sets that a model was made
 // from, listed in the card under the first of keys that it has.
 func (c card) origins(kind string, params int64, keys ...string) []gguf.KV {

@@ -158,7 +158,8 @@ var (
 		"mlp", "vit.", "vpm.", "siglip2.", "conformer.", "connector.", "merger.", "resampler.", "sound_encoder.", "sound_projection.", "speech_embeddings.",
 	}
 	otherParts = []string{
-		"visual.", "vision.", "audio.", "talker.", "vision_", "audio_", "token2wav.", "code2wav.", "projector.", "pre_mm_projector_norm", "image_newline", "view_seperator",
+		"visual.", "vision.", "audio.", "talker.", "vision_", "audio_", "token2wav.", "code2wav.", "projector.", "pre_mm_projector_norm", "image_newline",
+		"view_seperator", //nolint:misspell // so it is in checkpoints
 		"patch_embed", "patch_merger.", "patch_merge_mlp.",
 	}
 )

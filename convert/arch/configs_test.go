@@ -94,8 +94,8 @@ func TestNames(t *testing.T) {
 		}
 		return tensors
 	}
-	prefix := func(old, new string) func(string) string {
-		return func(name string) string { return strings.Replace(name, old, new, 1) }
+	prefix := func(from, to string) func(string) string {
+		return func(name string) string { return strings.Replace(name, from, to, 1) }
 	}
 	others := []testmodel.Tensor{
 		{Name: "vision_tower.vision_model.embeddings.patch_embedding.weight", Dtype: safetensors.F16, Shape: []int64{4, 3, 2, 2}},

@@ -18,7 +18,7 @@ type kind int
 const (
 	null kind = 1 << iota
 	whole
-	real
+	decimal
 	flag
 	text
 	object
@@ -34,7 +34,7 @@ func kindOf(v any) kind {
 	case int64:
 		return whole
 	case float64:
-		return real
+		return decimal
 	case bool:
 		return flag
 	case string:
@@ -82,7 +82,7 @@ var configClasses = map[string]configClass{
 		headDim: true,
 		fields: slices.Concat(denseFields(32000, 4096, 11008, 32, 32, 2048, 1e-6), []field{
 			{"num_key_value_heads", whole | null, nil}, {"head_dim", whole | null, nil},
-			{"pretraining_tp", whole | null, int64(1)}, {"attention_bias", flag, false}, {"mlp_bias", flag, false}, {"attention_dropout", whole | real | null, 0.0},
+			{"pretraining_tp", whole | null, int64(1)}, {"attention_bias", flag, false}, {"mlp_bias", flag, false}, {"attention_dropout", whole | decimal | null, 0.0},
 		}),
 		check: func(h hparams) bool {
 			initializer := h["initializer_range"].(float64)
@@ -96,9 +96,9 @@ var configClasses = map[string]configClass{
 		theta:   1e6,
 		renamed: map[string]string{"num_experts": "num_local_experts"},
 		fields: slices.Concat(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-5), []field{
-			{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, nil}, {"attention_dropout", real | whole, 0.0},
+			{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, nil}, {"attention_dropout", decimal | whole, 0.0},
 			{"num_experts_per_tok", whole, int64(2)}, {"num_local_experts", whole, int64(8)},
-			{"output_router_logits", flag, false}, {"router_aux_loss_coef", real, 0.001}, {"router_jitter_noise", real, 0.0},
+			{"output_router_logits", flag, false}, {"router_aux_loss_coef", decimal, 0.001}, {"router_jitter_noise", decimal, 0.0},
 		}),
 	},
 	"qwen2": {
@@ -134,7 +134,7 @@ var configClasses = map[string]configClass{
 func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon float64) []field {
 	return []field{
 		{"vocab_size", whole, vocab}, {"hidden_size", whole, width}, {"intermediate_size", whole, hidden}, {"num_hidden_layers", whole, layers}, {"num_attention_heads", whole, heads},
-		{"hidden_act", text, "silu"}, {"max_position_embeddings", whole, context}, {"initializer_range", real, 0.02}, {"rms_norm_eps", real, epsilon},
+		{"hidden_act", text, "silu"}, {"max_position_embeddings", whole, context}, {"initializer_range", decimal, 0.02}, {"rms_norm_eps", decimal, epsilon},
 		{"use_cache", flag, true}, {"tie_word_embeddings", flag, false}, {"rope_parameters", object | null, nil},
 		{"pad_token_id", whole | null, nil}, {"bos_token_id", whole | null, nil}, {"eos_token_id", whole | wholes | null, nil},
 		{"transformers_version", text | null, nil}, {"architectures", texts | null, nil}, {"output_hidden_states", flag | null, false}, {"return_dict", flag | null, true},
@@ -144,17 +144,17 @@ func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon flo
 }
 
 var mistralFields = slices.Concat(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-6), []field{
-	{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", real | whole, 0.0},
+	{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", decimal | whole, 0.0},
 })
 
 var slidingFields = []field{
-	{"use_sliding_window", flag, false}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", real | whole, 0.0},
+	{"use_sliding_window", flag, false}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", decimal | whole, 0.0},
 }
 
 func qwenExpertFields(used, experts, width int64) []field {
 	return []field{
 		{"decoder_sparse_step", whole, int64(1)}, {"moe_intermediate_size", whole, width}, {"num_experts_per_tok", whole, used}, {"num_experts", whole, experts},
-		{"norm_topk_prob", flag, false}, {"output_router_logits", flag, false}, {"router_aux_loss_coef", real, 0.001}, {"mlp_only_layers", wholes | null, nil},
+		{"norm_topk_prob", flag, false}, {"output_router_logits", flag, false}, {"router_aux_loss_coef", decimal, 0.001}, {"mlp_only_layers", wholes | null, nil},
 	}
 }
 
@@ -332,7 +332,7 @@ func validRope(rope map[string]any) bool {
 	has := func(names ...string) bool {
 		return !slices.ContainsFunc(names, func(name string) bool { _, ok := rope[name]; return !ok })
 	}
-	isNumber := func(v any) bool { return kindOf(v)&(whole|real|flag) != 0 }
+	isNumber := func(v any) bool { return kindOf(v)&(whole|decimal|flag) != 0 }
 	switch rope["rope_type"] {
 	case "linear", "dynamic":
 		return has("factor")
@@ -341,8 +341,8 @@ func validRope(rope map[string]any) bool {
 		return has("factor") && isNumber(original) && isTrue(original) && (!isTrue(fast) || isNumber(fast)) && (!isTrue(slow) || isNumber(slow))
 	case "llama3":
 		low, high := rope["low_freq_factor"], rope["high_freq_factor"]
-		comparable := isNumber(low) && isNumber(high) || kindOf(low) == text && kindOf(high) == text
-		return has("factor", "low_freq_factor", "high_freq_factor") && comparable && isNumber(rope["original_max_position_embeddings"])
+		ordered := isNumber(low) && isNumber(high) || kindOf(low) == text && kindOf(high) == text
+		return has("factor", "low_freq_factor", "high_freq_factor") && ordered && isNumber(rope["original_max_position_embeddings"])
 	case "longrope":
 		return has("short_factor", "long_factor")
 	}

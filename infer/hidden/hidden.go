@@ -6,13 +6,9 @@ package hidden
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,20 +57,9 @@ func (e *Encoder) Tokens(dir string, prompts []string) (ids [][]int32, err error
 // metadata may have one that config.json names and the tokenizer does not use, as of
 // Qwen's models.
 func beginning(dir string, vocab *tokenizer.Tokenizer) (int32, error) {
-	path := filepath.Join(dir, "tokenizer_config.json")
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return vocab.BOS(), nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	var config map[string]json.RawMessage
-	if err := json.Unmarshal(data, &config); err != nil {
-		return 0, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
-	}
-	if string(config["bos_token"]) == "null" {
-		return -1, nil
+	none, err := convert.WithoutBOS(dir)
+	if err != nil || none {
+		return -1, err
 	}
 	return vocab.BOS(), nil
 }

@@ -194,15 +194,15 @@ func replaceSpecial(text []byte) {
 	}
 }
 
-// replaceNumber replaces what stands at offset i if it is old and nothing else.
-func replaceNumber(text []byte, i int, old, new string) {
-	end := i + len(old)
-	if end > len(text) || string(text[i:end]) != old ||
+// replaceNumber replaces what stands at offset i if it is from and nothing else.
+func replaceNumber(text []byte, i int, from, to string) {
+	end := i + len(from)
+	if end > len(text) || string(text[i:end]) != from ||
 		i > 0 && !strings.ContainsRune(" \t\r\n:,[", rune(text[i-1])) ||
 		end < len(text) && !strings.ContainsRune(" \t\r\n,]}", rune(text[end])) {
 		return
 	}
-	copy(text[i:], new)
+	copy(text[i:], to)
 }
 
 // replaceInString replaces halves of surrogate pairs in the string that begins at
