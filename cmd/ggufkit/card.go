@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 )
 
@@ -68,10 +68,9 @@ func (r *driftReport) commands() []string {
 	}
 }
 
+var notInFileNames = regexp.MustCompile(`[^\w.-]+`)
+
 // fileName returns a text with nothing in it that is not in the name of a model's file.
 func fileName(text string) string {
-	words := strings.FieldsFunc(filepath.Base(text), func(r rune) bool {
-		return !(r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
-	})
-	return cmp.Or(strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "-" }), "-"), "model")
+	return cmp.Or(strings.Trim(notInFileNames.ReplaceAllString(filepath.Base(text), "-"), "-"), "model")
 }

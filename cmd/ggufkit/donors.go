@@ -76,11 +76,11 @@ type doctorAnswer struct {
 func answers(texts []doctorText) []doctorAnswer {
 	var answers []doctorAnswer
 	for _, text := range texts {
-		comparable := slices.DeleteFunc(slices.Clone(text.Donors), func(d doctorDonor) bool { return d.Ratio == nil })
-		if len(comparable) == 0 {
+		compared := slices.DeleteFunc(slices.Clone(text.Donors), func(d doctorDonor) bool { return d.Ratio == nil })
+		if len(compared) == 0 {
 			continue
 		}
-		best := slices.MinFunc(comparable, func(a, b doctorDonor) int { return cmp.Compare(a.PPL, b.PPL) })
+		best := slices.MinFunc(compared, func(a, b doctorDonor) int { return cmp.Compare(a.PPL, b.PPL) })
 		answers = append(answers, newAnswer(text.File, text.PPL, best))
 	}
 	if len(texts) < 2 || len(answers) < len(texts) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"html/template"
 	"math"
@@ -41,20 +40,13 @@ func (r *driftReport) class(class string, c driftCandidate) string {
 	return class
 }
 
-// drawOrder returns the candidates with the chosen one last, which is in front.
+// drawOrder returns the candidates with the one to take last, which is in front.
 func (r *driftReport) drawOrder() []driftCandidate {
 	order := slices.Clone(r.Candidates)
-	slices.SortStableFunc(order, func(a, b driftCandidate) int {
-		return cmp.Compare(btoi(r.isChosen(a)), btoi(r.isChosen(b)))
-	})
-	return order
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
+	if at := slices.IndexFunc(order, r.isChosen); at >= 0 {
+		order = append(slices.Delete(order, at, at+1), r.Candidates[at])
 	}
-	return 0
+	return order
 }
 
 // moved returns the candidates that differ from the original at all.
@@ -264,9 +256,9 @@ func (r *driftReport) textChart() template.HTML {
 	var classes, names []string
 	var ends []point
 	for t, text := range r.Texts {
-		class := "series"
+		class, labelClass := "series", "label"
 		if t == worst {
-			class = "series chosen"
+			class, labelClass = "series chosen", "label chosen"
 		}
 		var points []point
 		for _, c := range shown {
@@ -283,7 +275,7 @@ func (r *driftReport) textChart() template.HTML {
 				s.element("circle", class, fmt.Sprintf("%s on %s: %s", c.Name, textName(text.File), withInterval("%.5f", m.KLD, m.KLDLow, m.KLDHigh)), `cx="%.1f" cy="%.1f" r="3"`, at(c), y.at(m.KLD))
 			}
 		}
-		classes = append(classes, r.textClass(t == worst))
+		classes = append(classes, labelClass)
 		names = append(names, shortName(textName(text.File)))
 		ends = append(ends, points[len(points)-1])
 	}
@@ -294,13 +286,6 @@ func (r *driftReport) textChart() template.HTML {
 		}
 	}
 	return s.done("narrow", chartWidth, bottom+50, "size of the file against mean KL divergence, for each text")
-}
-
-func (r *driftReport) textClass(worst bool) string {
-	if worst {
-		return "label chosen"
-	}
-	return "label"
 }
 
 // worstText returns the text on which the one to take loses the most or, if there is none, all
