@@ -46,7 +46,7 @@ type budget struct {
 func (b *budget) step(n int) {
 	const often = 1 << 10
 	if (b.steps+n)/often != b.steps/often && b.ctx.Err() != nil {
-		panic(failure{context.Cause(b.ctx)})
+		panic(failure{b.ctx.Err()})
 	}
 	if b.steps += n; n > b.limits.steps || b.steps > b.limits.steps {
 		panic(failure{fmt.Errorf("%w: more than %d steps", ErrLimit, b.limits.steps)})

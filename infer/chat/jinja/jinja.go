@@ -64,9 +64,6 @@ func (t *Template) render(ctx context.Context, variables map[string]any, limits 
 	r.root = new(scope)
 	r.root.set("self", r.self())
 	r.run(t.body, r.root)
-	if err := ctx.Err(); err != nil {
-		return "", context.Cause(ctx)
-	}
 	return r.out.String(), nil
 }
 

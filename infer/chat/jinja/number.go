@@ -65,7 +65,7 @@ func count(v value) int {
 	return int(n)
 }
 
-// real returns a number as a float64.
+// real64 returns a number as a float64.
 func real64(v value) (float64, bool) {
 	switch v := v.(type) {
 	case float64:

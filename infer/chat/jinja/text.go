@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -88,14 +89,8 @@ func splitSpaceRight(s string, n int) []string {
 		s = s[:start]
 		n--
 	}
-	reverse(words)
+	slices.Reverse(words)
 	return words
-}
-
-func reverse[T any](s []T) {
-	for i, j := 0, len(s)-1; i < j; i, j = i+1, j-1 {
-		s[i], s[j] = s[j], s[i]
-	}
 }
 
 // splitRight cuts at a separator from the right, at most n times.
@@ -110,11 +105,11 @@ func splitRight(s, sep string, n int) []string {
 		s = s[:i]
 	}
 	parts = append(parts, s)
-	reverse(parts)
+	slices.Reverse(parts)
 	return parts
 }
 
-// upperFirst writes the first character as a title does and the rest small.
+// capitalize writes the first character as a title does and the rest small.
 func capitalize(s string) string {
 	if s == "" {
 		return ""
