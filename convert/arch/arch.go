@@ -51,7 +51,7 @@ func Find(class string) (*Architecture, error) {
 		}
 		known = append(append(known, a.Class), a.Others...)
 	}
-	return nil, fmt.Errorf("%w: architecture %q (known: %s)", gguf.ErrUnsupported, class, strings.Join(known, ", "))
+	return nil, fmt.Errorf("%w: architecture %.100q (known: %s)", gguf.ErrUnsupported, class, strings.Join(known, ", "))
 }
 
 // Key is one metadata pair.
@@ -189,7 +189,7 @@ func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, 
 		}
 		name := tableName(t.Name)
 		if other := p.byName[name]; other != nil {
-			return nil, fmt.Errorf("%w: tensors %q and %q are the same one", gguf.ErrCorrupt, other.Name, t.Name)
+			return nil, fmt.Errorf("%w: tensors %.200q and %.200q are the same one", gguf.ErrCorrupt, other.Name, t.Name)
 		}
 		p.position[t], p.byName[name] = i, t
 	}
@@ -202,7 +202,7 @@ func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, 
 	}
 	for _, t := range ckpt.Tensors() {
 		if !p.used[t] && IsText(t.Name) && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(tableName(t.Name), end) }) {
-			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %q", gguf.ErrUnsupported, a.Class, c.Layers, t.Name)
+			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %.200q", gguf.ErrUnsupported, a.Class, c.Layers, t.Name)
 		}
 	}
 	slices.SortStableFunc(p.planned, func(a, b planned) int { return cmp.Compare(a.position, b.position) })
@@ -243,7 +243,7 @@ func (p *planner) pickLayout(layouts [][]Mapping) ([]Mapping, error) {
 				continue
 			}
 			if example != "" {
-				return nil, fmt.Errorf("%w: tensors %q and %q are of two layouts of the same model", gguf.ErrCorrupt, example, t.Name)
+				return nil, fmt.Errorf("%w: tensors %.200q and %.200q are of two layouts of the same model", gguf.ErrCorrupt, example, t.Name)
 			}
 			picked, example = i, t.Name
 			break

@@ -92,7 +92,7 @@ func (a *Architecture) Config(data []byte) (*Config, error) {
 func (a *Architecture) config(h hparams) (*Config, error) {
 	if v := h["quantization_config"]; v != nil {
 		method, _ := v.(map[string]any)
-		return nil, fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %q); use the original one", gguf.ErrUnsupported, fmt.Sprint(method["quant_method"]))
+		return nil, fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %.100q); use the original one", gguf.ErrUnsupported, fmt.Sprint(method["quant_method"]))
 	}
 	const maxCount = 1<<32 - 1
 	r := reader{hparams: h}
