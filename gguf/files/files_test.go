@@ -60,6 +60,7 @@ func TestOutputAppearsWholeOrNotAtAll(t *testing.T) {
 		require.Error(t, files.Check(bad, true))
 	}
 	require.ErrorIs(t, files.Check(filepath.Join(dir, "missing", "out"), false), fs.ErrNotExist)
+	require.Error(t, files.Check(filepath.Join(dir, strings.Repeat("n", 256)), true), "what could not be named at the end")
 	long := filepath.Join(dir, strings.Repeat("n", 250)) // leaves no room for a suffix
 	require.NoError(t, files.Write(long, nil, false))
 }

@@ -81,7 +81,7 @@ func (t Target) Create() (*Output, error) {
 		path := filepath.Join(dir, prefix+unforeseeable())
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, t.Mode())
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("writing %s: %w", t.Path, err)
 		}
 		if !errors.Is(Lock(f), ErrLocked) {
 			return t.Output(f), nil
@@ -128,7 +128,7 @@ func Write(path string, data []byte, overwrite bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, o.Discard()) }()
 	if _, err := o.Write(data); err != nil {
-		return err
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return o.Publish()
 }
