@@ -194,6 +194,9 @@ func (g *generator) converse(c *cli.Context, template *chat.Template) error {
 			fmt.Fprint(c.App.ErrWriter, "> ")
 		}
 		line, err := lines.next(c.Context)
+		if err != nil && prompted {
+			fmt.Fprintln(c.App.ErrWriter) // what comes next does not stand behind the prompt
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
