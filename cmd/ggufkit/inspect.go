@@ -77,7 +77,7 @@ func inspect(c *cli.Context, keys []string) error {
 
 // eachFile makes reports on the files that are the arguments, and prints them: as
 // one JSON document with --json, a list if there are several.
-func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), print func(Report)) error {
+func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), show func(Report)) error {
 	if c.NArg() == 0 {
 		return wrongCount(c, 1, "MODEL")
 	}
@@ -100,7 +100,7 @@ func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), pri
 			}
 			fmt.Fprintf(c.App.Writer, "==> %s <==\n", nameText(path))
 		}
-		print(report)
+		show(report)
 	}
 	switch {
 	case !c.Bool("json"):

@@ -43,7 +43,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	cause, signaled := context.Cause(ctx).(ending)
+	var cause ending
+	signaled := errors.As(context.Cause(ctx), &cause)
 	if signaled && errors.Is(err, context.Canceled) {
 		err = cause
 	}

@@ -15,7 +15,7 @@ func printable(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
-		if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
 			b.WriteString(s[:size])
 		} else {
 			quoted := strconv.Quote(s[:size])

@@ -56,7 +56,7 @@ func TestTour(t *testing.T) {
 		if *update {
 			updated += tour[end:at[4]] + refresh(t, block, printed.String())
 			end = at[5]
-		} else if shown, got := comparable(block), comparable(printed.String()); !matches(shown, got) {
+		} else if shown, got := stable(block), stable(printed.String()); !matches(shown, got) {
 			t.Errorf("README shows\n%s\nand this was printed:\n%s", block, printed.String())
 		}
 	}
@@ -78,8 +78,8 @@ const anything = "..." // stands for any lines
 
 var speed = regexp.MustCompile(`\d+ tokens/s|in \d+\.\d+ s`)
 
-// comparable returns the lines of an output without what differs from run to run.
-func comparable(output string) []string {
+// stable returns the lines of an output without what differs from run to run.
+func stable(output string) []string {
 	lines := strings.Split(strings.TrimSpace(speed.ReplaceAllString(output, "fast")), "\n")
 	for i, line := range lines {
 		lines[i] = strings.Join(strings.Fields(strings.TrimRight(line, "─")), " ")

@@ -176,15 +176,16 @@ func (t *textTable) fit(limit int) (widths map[int]int, hidden []tableColumn) {
 	return widths, hidden
 }
 
-// expendable returns which column to leave out next, -1 if there is none.
-func expendable(columns []tableColumn, any bool) int {
+// expendable returns which column to leave out next, -1 if there is none. If last is
+// set, any but the first can be.
+func expendable(columns []tableColumn, last bool) int {
 	at := -1
 	for i, column := range columns {
 		if column.spare > 0 && (at < 0 || column.spare > columns[at].spare) {
 			at = i
 		}
 	}
-	if at < 0 && any && len(columns) > 1 {
+	if at < 0 && last && len(columns) > 1 {
 		at = len(columns) - 1
 	}
 	return at

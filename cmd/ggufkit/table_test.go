@@ -12,16 +12,16 @@ import (
 )
 
 // render prints a table on so many columns, 0 for no limit.
-func render(t testing.TB, columns int, make func(b *strings.Builder) table.Writer) string {
+func render(t testing.TB, columns int, fill func(b *strings.Builder) table.Writer) string {
 	t.Setenv("COLUMNS", fmt.Sprint(columns))
 	var b strings.Builder
-	make(&b).Render()
+	fill(&b).Render()
 	return b.String()
 }
 
 func TestTablesFitTheTerminal(t *testing.T) {
 	columns := []string{"model", "size", "mean divergence", "perplexity", "verdict"}
-	make := func(b *strings.Builder) table.Writer {
+	fill := func(b *strings.Builder) table.Writer {
 		t := newTable(b, columns, columns[1:4]...).spare("perplexity")
 		t.AppendRow(table.Row{"Q8_0", "9.28 MiB", "0.00024 ± 0.00003", "14.237 ± 1.021", "good enough, but larger than IQ4_XS"})
 		t.AppendRow(table.Row{"IQ4_XS", "4.99 MiB", "0.00467 ± 0.00016", "14.237 ± 1.021", "chosen: the smallest that is good enough"})
@@ -55,7 +55,7 @@ IQ4_XS  4.99 MiB  0.00467 ± 0.00016  chosen: the smallest that
 (no room for perplexity)
 `},
 	} {
-		require.Equal(t, strings.TrimPrefix(test.want, "\n"), render(t, test.columns, make), "%d columns", test.columns)
+		require.Equal(t, strings.TrimPrefix(test.want, "\n"), render(t, test.columns, fill), "%d columns", test.columns)
 	}
 }
 

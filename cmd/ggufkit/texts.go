@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -74,13 +75,13 @@ func readText(file string, most int64) (textFile, error) {
 		data.Grow(int(min(info.Size(), most)))
 	}
 	hash := sha256.New()
-	if _, err := io.CopyN(io.MultiWriter(&data, hash), in, most); err != nil && err != io.EOF {
+	if _, err := io.CopyN(io.MultiWriter(&data, hash), in, most); err != nil && !errors.Is(err, io.EOF) {
 		return textFile{}, err
 	}
 	t := textFile{file: file, data: data.String(), whole: true}
 	if int64(data.Len()) == most {
 		n, err := io.CopyN(hash, in, 1)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return textFile{}, err
 		}
 		t.whole = n == 0
