@@ -233,7 +233,10 @@ func (r *doctorReport) print(w io.Writer) {
 		r.perplexityTable(w).Render()
 	}
 	if len(r.Answers) > 0 {
-		fmt.Fprintf(w, "\n%s\n", strings.Join(r.AnswerLines(), "\n"))
+		fmt.Fprintln(w)
+		for _, line := range r.AnswerLines() {
+			printText(w, line)
+		}
 	}
 }
 
