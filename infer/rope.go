@@ -38,7 +38,8 @@ func (r rotation) positions() int {
 	return len(r.table) / (2 * r.pairs)
 }
 
-// apply rotates the pairs of every head in row.
+// apply rotates the pairs of every head in row. Nothing is fused, so that all machines
+// give the same bits.
 func (r rotation) apply(row []float32, pos int) {
 	angles := r.table[pos*2*r.pairs:][:2*r.pairs]
 	for ; len(row) > 0; row = row[len(angles):] {
@@ -53,16 +54,16 @@ func (r rotation) apply(row []float32, pos int) {
 func rotateNeighbours(head, angles []float32) {
 	for i := 0; i+1 < len(head); i += 2 {
 		x, y, cos, sin := head[i], head[i+1], angles[i], angles[i+1]
-		head[i] = x*cos - y*sin
-		head[i+1] = x*sin + y*cos
+		head[i] = float32(x*cos) - float32(y*sin)
+		head[i+1] = float32(x*sin) + float32(y*cos)
 	}
 }
 
 func rotateHalves(low, high, angles []float32) {
 	for i, x := range low {
 		y, cos, sin := high[i], angles[2*i], angles[2*i+1]
-		low[i] = x*cos - y*sin
-		high[i] = x*sin + y*cos
+		low[i] = float32(x*cos) - float32(y*sin)
+		high[i] = float32(x*sin) + float32(y*cos)
 	}
 }
 

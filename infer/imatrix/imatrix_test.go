@@ -13,6 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
@@ -167,4 +168,24 @@ func TestSeveralTexts(t *testing.T) {
 		want[i] += v
 	}
 	require.InEpsilonSlice(t, want, sums(together), 1e-5)
+}
+
+// A matrix is the same, bit by bit, on every instruction set.
+func TestSumsDoNotDependOnTheInstructionSet(t *testing.T) {
+	model, tokens := openMoE(t), someTokens()[:60]
+	var want []float32
+	isatest.ForEach(t, func(t *testing.T) {
+		m, err := imatrix.Measure(t.Context(), model, text(tokens), imatrix.Options{Options: perplexity.Options{Ctx: 30}})
+		require.NoError(t, err)
+		file, err := m.Sums.Source()
+		require.NoError(t, err)
+		var got []float32
+		for _, info := range file.Tensors() {
+			got = append(got, values(t, file, info.Name)...)
+		}
+		if want == nil {
+			want = got
+		}
+		require.Equal(t, want, got)
+	})
 }

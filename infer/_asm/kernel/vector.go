@@ -119,24 +119,38 @@ func maxLanes(v isa) {
 	RET()
 }
 
+// expLanes is how many sums expSum makes, on every instruction set.
+const expLanes = 16
+
 func expSum(v isa, c constants) {
 	start("expSum", "func(x *float32, n int, scale, top float32, lanes *float32)",
-		"replaces x by exp(scale*(x-top)) and adds it to lanes. n is a multiple of the lanes.", v)
+		"replaces x by exp(scale*(x-top)) and adds it to 16 lanes. n is a multiple of the lanes.", v)
 	x, n, lanes := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("lanes"), GP64())
-	scale, top, sum := v.vector(), v.vector(), v.vector()
+	scale, top := v.vector(), v.vector()
 	VBROADCASTSS(NewParamAddr("scale", 16), scale)
 	VBROADCASTSS(NewParamAddr("top", 20), top)
-	VMOVUPS(Mem{Base: lanes}, sum)
-	loop(v, n, func() {
-		e := v.vector()
-		VMOVUPS(Mem{Base: x}, e)
-		VSUBPS(top, e, e)
-		VMULPS(scale, e, e)
-		e = c.exp(e, v)
-		VMOVUPS(e, Mem{Base: x})
-		VADDPS(e, sum, sum)
+	sums := make([]reg.VecVirtual, expLanes/v.width)
+	for i := range sums {
+		sums[i] = v.vector()
+		VMOVUPS(Mem{Base: lanes}.Offset(4*v.width*i), sums[i])
+	}
+	all := v
+	all.width = expLanes
+	loop(all, n, func() {
+		for i, sum := range sums {
+			at := Mem{Base: x}.Offset(4 * v.width * i)
+			e := v.vector()
+			VMOVUPS(at, e)
+			VSUBPS(top, e, e)
+			VMULPS(scale, e, e)
+			e = c.exp(e, v)
+			VMOVUPS(e, at)
+			VADDPS(e, sum, sum)
+		}
 	}, x)
-	VMOVUPS(sum, Mem{Base: lanes})
+	for i, sum := range sums {
+		VMOVUPS(sum, Mem{Base: lanes}.Offset(4*v.width*i))
+	}
 	VZEROUPPER()
 	RET()
 }

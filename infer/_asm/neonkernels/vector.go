@@ -53,7 +53,7 @@ func (e exponential) replace(x neon.Vector) {
 }
 
 // generateVector generates what package kernel has for expSumGeneric and
-// siLUMulGeneric. Lengths are multiples of four.
+// siLUMulGeneric. Lengths are multiples of four, that of expSumNEON of sixteen.
 func generateVector(file *neon.File) {
 	f := file.Function("maxLanesNEON", "x *float32, n int, lanes *float32", "")
 	x, n, lanes := f.Parameter("x"), f.Parameter("n"), f.Parameter("lanes")
@@ -69,19 +69,25 @@ func generateVector(file *neon.File) {
 
 	f = file.Function("expSumNEON", "x *float32, n int, scale float32, top float32, lanes *float32", "")
 	x, n, lanes = f.Parameter("x"), f.Parameter("n"), f.Parameter("lanes")
-	scale, top, sum, v := f.Fill("scale"), f.Fill("top"), f.Vector(), f.Vector()
+	scale, top, sums, v := f.Fill("scale"), f.Fill("top"), f.Vectors(4), f.Vector()
 	e := newExponential(f)
-	f.Load(sum, lanes, 0)
-	f.Label("vector")
-	f.Load(v, x, 0)
-	f.FSUB(v, v, top)
-	f.FMUL(v, v, scale)
-	e.replace(v)
-	f.FADD(sum, sum, v)
-	f.Op("FMOVQ.P F%d, 16(%v)", v, x)
-	f.Op("SUBS $4, %v", n)
-	f.Op("BNE vector")
-	f.Store(sum, lanes, 0)
+	for i, sum := range sums {
+		f.Load(sum, lanes, 16*i)
+	}
+	f.Label("vectors")
+	for _, sum := range sums {
+		f.Load(v, x, 0)
+		f.FSUB(v, v, top)
+		f.FMUL(v, v, scale)
+		e.replace(v)
+		f.FADD(sum, sum, v)
+		f.Op("FMOVQ.P F%d, 16(%v)", v, x)
+	}
+	f.Op("SUBS $16, %v", n)
+	f.Op("BNE vectors")
+	for i, sum := range sums {
+		f.Store(sum, lanes, 16*i)
+	}
 	f.Op("RET")
 
 	f = file.Function("siLUMulNEON", "gate *float32, up *float32, n int", "")

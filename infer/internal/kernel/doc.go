@@ -17,9 +17,10 @@
 // Each element of C is summed in the order of k, in blocks of 256 that are then
 // added to C, on every instruction set. Cutting m and n differently, as for
 // another number of threads, therefore changes no bit. The error of an element is at most
-// (256 + k/256 + 1)·2⁻²⁴·Σ|a·b|, to first order. The AVX2, AVX-512 and NEON versions
-// round alike (they fuse multiply and add) and give the same bits; generic Go differs
-// from them within that bound.
+// (256 + k/256 + 1)·2⁻²⁴·Σ|a·b|, to first order. Each multiplication is fused with its
+// addition, and every function on floats is defined operation by operation: all
+// instruction sets give the same bits, generic Go too, where that takes several times as
+// long.
 //
 // The same is there for pairs of bfloat16 instead of floats ([Pair]), where k
 // counts pairs: products are exact, and two are added for each step, so that the bound has

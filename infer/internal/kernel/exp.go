@@ -25,16 +25,15 @@ func exp(x float32) float32 {
 	if x < -88 {
 		return 0
 	}
-	t := x*math.Log2E + rounder
+	t := fma(x, math.Log2E, rounder)
 	n := t - rounder
-	r := x - n*ln2Hi - n*ln2Lo
-	p := float32(expC0)
-	p = p*r + expC1
-	p = p*r + expC2
-	p = p*r + expC3
-	p = p*r + expC4
-	p = p*r + expC5
-	p = p*(r*r) + r + 1
+	r := fma(-n, ln2Lo, fma(-n, ln2Hi, x))
+	p := fma(expC0, r, expC1)
+	p = fma(p, r, expC2)
+	p = fma(p, r, expC3)
+	p = fma(p, r, expC4)
+	p = fma(p, r, expC5)
+	p = fma(p, r*r, r) + 1
 	// The low bits of t are n; n = -127 gives the factor 0.
 	return p * math.Float32frombits(math.Float32bits(t)<<23+math.Float32bits(1))
 }
@@ -46,11 +45,21 @@ func expSumGeneric(x []float32, scale float32) float32 {
 			top = v
 		}
 	}
-	var sum float64
+	var sums [lanes]float32
 	for i, v := range x {
-		e := exp(scale * (v - top))
-		x[i] = e
-		sum += float64(e)
+		x[i] = exp(scale * (v - top))
+		sums[i%lanes] += x[i]
+	}
+	return addLanes(&sums)
+}
+
+// lanes is the widest vector in floats, and how many sums there are of what vectors add.
+const lanes = 16
+
+func addLanes(sums *[lanes]float32) float32 {
+	var sum float64
+	for _, v := range sums {
+		sum += float64(v)
 	}
 	return float32(sum)
 }
@@ -59,7 +68,7 @@ func siLUMulGeneric(gate, up []float32) {
 	for i, x := range gate {
 		// With e = e^-|x| nothing overflows: 1/(1+e⁻ˣ) is e/(1+e) for x < 0.
 		e := exp(-float32(math.Abs(float64(x))))
-		gate[i] = (max(x, 0) + e*min(x, 0)) / (1 + e) * up[i]
+		gate[i] = fma(e, min(x, 0), max(x, 0)) / (1 + e) * up[i]
 	}
 }
 

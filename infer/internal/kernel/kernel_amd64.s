@@ -856,40 +856,66 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-32
 	VBROADCASTSS scale+16(FP), Y0
 	VBROADCASTSS top+20(FP), Y1
 	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
 
 loop:
-	CMPQ         CX, $0x08
+	CMPQ         CX, $0x10
 	JLT          done
-	VMOVUPS      (AX), Y3
-	VSUBPS       Y1, Y3, Y3
-	VMULPS       Y0, Y3, Y3
-	VMOVUPS      constants<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMOVUPS      constants<>+128(SB), Y4
-	VFMADD231PS  constants<>+64(SB), Y3, Y4
-	VSUBPS       constants<>+128(SB), Y4, Y5
-	VFNMADD231PS constants<>+192(SB), Y5, Y3
-	VFNMADD231PS constants<>+256(SB), Y5, Y3
-	VMOVUPS      constants<>+448(SB), Y6
-	VFMADD213PS  constants<>+512(SB), Y3, Y6
-	VFMADD213PS  constants<>+576(SB), Y3, Y6
-	VFMADD213PS  constants<>+640(SB), Y3, Y6
-	VFMADD213PS  constants<>+704(SB), Y3, Y6
-	VFMADD213PS  constants<>+768(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y5
-	VFMADD213PS  Y3, Y5, Y6
-	VADDPS       constants<>+320(SB), Y6, Y6
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       constants<>+320(SB), Y4, Y4
-	VMULPS       Y4, Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VADDPS       Y6, Y2, Y2
-	ADDQ         $0x20, AX
-	SUBQ         $0x08, CX
+	VMOVUPS      (AX), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      constants<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMOVUPS      constants<>+128(SB), Y5
+	VFMADD231PS  constants<>+64(SB), Y4, Y5
+	VSUBPS       constants<>+128(SB), Y5, Y6
+	VFNMADD231PS constants<>+192(SB), Y6, Y4
+	VFNMADD231PS constants<>+256(SB), Y6, Y4
+	VMOVUPS      constants<>+448(SB), Y7
+	VFMADD213PS  constants<>+512(SB), Y4, Y7
+	VFMADD213PS  constants<>+576(SB), Y4, Y7
+	VFMADD213PS  constants<>+640(SB), Y4, Y7
+	VFMADD213PS  constants<>+704(SB), Y4, Y7
+	VFMADD213PS  constants<>+768(SB), Y4, Y7
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y7
+	VADDPS       constants<>+320(SB), Y7, Y7
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       constants<>+320(SB), Y5, Y5
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VADDPS       Y7, Y2, Y2
+	VMOVUPS      32(AX), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMOVUPS      constants<>+0(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VMOVUPS      constants<>+128(SB), Y5
+	VFMADD231PS  constants<>+64(SB), Y4, Y5
+	VSUBPS       constants<>+128(SB), Y5, Y6
+	VFNMADD231PS constants<>+192(SB), Y6, Y4
+	VFNMADD231PS constants<>+256(SB), Y6, Y4
+	VMOVUPS      constants<>+448(SB), Y7
+	VFMADD213PS  constants<>+512(SB), Y4, Y7
+	VFMADD213PS  constants<>+576(SB), Y4, Y7
+	VFMADD213PS  constants<>+640(SB), Y4, Y7
+	VFMADD213PS  constants<>+704(SB), Y4, Y7
+	VFMADD213PS  constants<>+768(SB), Y4, Y7
+	VMULPS       Y4, Y4, Y6
+	VFMADD213PS  Y4, Y6, Y7
+	VADDPS       constants<>+320(SB), Y7, Y7
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       constants<>+320(SB), Y5, Y5
+	VMULPS       Y5, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VADDPS       Y7, Y3, Y3
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, CX
 	JMP          loop
 
 done:
 	VMOVUPS Y2, (DX)
+	VMOVUPS Y3, 32(DX)
 	VZEROUPPER
 	RET
 

@@ -147,7 +147,7 @@ func tileOf[T Unit](c []float32, ldc int, a, b []T) {
 //
 //	for each step of k: c[i*ldc+j] += a[i] * b[j]
 //
-// It is the definition of the micro-kernel, in squares of 2 x 4 that fit in the
+// rounded once for each. It is the definition of the micro-kernel, in squares of 2 x 4 that fit in the
 // registers every CPU has.
 func tileGeneric(c []float32, ldc int, a, b []float32) {
 	for i := 0; i < TileRows; i += 2 {
@@ -158,14 +158,14 @@ func tileGeneric(c []float32, ldc int, a, b []float32) {
 				x, y := ap[:2], bp[:4]
 				a0, a1 := x[0], x[1]
 				b0, b1, b2, b3 := y[0], y[1], y[2], y[3]
-				s00 += a0 * b0
-				s01 += a0 * b1
-				s02 += a0 * b2
-				s03 += a0 * b3
-				s10 += a1 * b0
-				s11 += a1 * b1
-				s12 += a1 * b2
-				s13 += a1 * b3
+				s00 = fma(a0, b0, s00)
+				s01 = fma(a0, b1, s01)
+				s02 = fma(a0, b2, s02)
+				s03 = fma(a0, b3, s03)
+				s10 = fma(a1, b0, s10)
+				s11 = fma(a1, b1, s11)
+				s12 = fma(a1, b2, s12)
+				s13 = fma(a1, b3, s13)
 				ap, bp = ap[min(TileRows, len(ap)):], bp[min(TileCols, len(bp)):]
 			}
 			row := c[i*ldc+j:][:4]

@@ -19,7 +19,7 @@ func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int)
 //go:noescape
 func maxLanesAVX2(x *float32, n int, lanes *float32)
 
-// expSumAVX2 replaces x by exp(scale*(x-top)) and adds it to lanes. n is a multiple of the lanes. It needs AVX2 and FMA.
+// expSumAVX2 replaces x by exp(scale*(x-top)) and adds it to 16 lanes. n is a multiple of the lanes. It needs AVX2 and FMA.
 //
 //go:noescape
 func expSumAVX2(x *float32, n int, scale float32, top float32, lanes *float32)
@@ -39,7 +39,7 @@ func quantizeInt8AVX2(q *int8, x *float32, scales *float32, sums *int32, n int)
 //go:noescape
 func maxLanesAVX512(x *float32, n int, lanes *float32)
 
-// expSumAVX512 replaces x by exp(scale*(x-top)) and adds it to lanes. n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
+// expSumAVX512 replaces x by exp(scale*(x-top)) and adds it to 16 lanes. n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
 func expSumAVX512(x *float32, n int, scale float32, top float32, lanes *float32)

@@ -8,9 +8,8 @@ import (
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
-// lanes is the widest vector in floats. The loops below take whole vectors;
-// what is left of a slice goes through them in a vector of its own.
-const lanes = 16
+// The functions below take whole vectors; what is left of a slice goes through them in a
+// vector of its own.
 
 // expSum is expSumGeneric by the best means. The last vector is filled up with
 // -Inf, which does not change the largest and adds 0 to the sum.
@@ -36,11 +35,7 @@ func expSum(x []float32, scale float32) float32 {
 	expSumLanes(x[:whole], scale, top, &sums)
 	expSumLanes(rest[:], scale, top, &sums)
 	copy(x[whole:], rest[:])
-	var sum float64
-	for _, v := range sums {
-		sum += float64(v)
-	}
-	return float32(sum)
+	return addLanes(&sums)
 }
 
 // siLUMul is siLUMulGeneric by the best means.

@@ -7,7 +7,7 @@ package kernel
 //go:noescape
 func maxLanesNEON(x *float32, n int, lanes *float32)
 
-// expSumNEON replaces x by exp(scale*(x-top)) and adds it to four lanes.
+// expSumNEON replaces x by exp(scale*(x-top)) and adds it to 16 lanes.
 //
 //go:noescape
 func expSumNEON(x *float32, n int, scale float32, top float32, lanes *float32)

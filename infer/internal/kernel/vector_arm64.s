@@ -29,62 +29,149 @@ TEXT ·expSumNEON(SB), NOSPLIT, $0-32
 	FMOVS top+20(FP), F1
 	WORD $0x4e040421 // dup v1.4s, v1.s[0]
 	MOVD $0xc2b00000, R3
-	VDUP R3, V4.S4
-	MOVD $0x3fb8aa3b, R3
-	VDUP R3, V5.S4
-	MOVD $0x4b400000, R3
-	VDUP R3, V6.S4
-	MOVD $0x3f318000, R3
 	VDUP R3, V7.S4
-	MOVD $0xb95e8083, R3
+	MOVD $0x3fb8aa3b, R3
 	VDUP R3, V8.S4
-	MOVD $0x3f800000, R3
+	MOVD $0x4b400000, R3
 	VDUP R3, V9.S4
-	MOVD $0x39506967, R3
+	MOVD $0x3f318000, R3
 	VDUP R3, V10.S4
-	MOVD $0x3ab743ce, R3
+	MOVD $0xb95e8083, R3
 	VDUP R3, V11.S4
-	MOVD $0x3c088908, R3
+	MOVD $0x3f800000, R3
 	VDUP R3, V12.S4
-	MOVD $0x3d2aa9c1, R3
+	MOVD $0x39506967, R3
 	VDUP R3, V13.S4
-	MOVD $0x3e2aaaaa, R3
+	MOVD $0x3ab743ce, R3
 	VDUP R3, V14.S4
-	MOVD $0x3f000000, R3
+	MOVD $0x3c088908, R3
 	VDUP R3, V15.S4
+	MOVD $0x3d2aa9c1, R3
+	VDUP R3, V16.S4
+	MOVD $0x3e2aaaaa, R3
+	VDUP R3, V17.S4
+	MOVD $0x3f000000, R3
+	VDUP R3, V18.S4
 	FMOVQ 0(R2), F2
+	FMOVQ 16(R2), F3
+	FMOVQ 32(R2), F4
+	FMOVQ 48(R2), F5
 
-vector:
-	FMOVQ 0(R0), F3
-	WORD $0x4ea1d463 // fsub v3.4s, v3.4s, v1.4s
-	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
-	WORD $0x4e24f463 // fmax v3.4s, v3.4s, v4.4s
-	WORD $0x4ea61cd0 // orr v16.16b, v6.16b, v6.16b
-	WORD $0x4e25cc70 // fmla v16.4s, v3.4s, v5.4s
-	WORD $0x4ea6d611 // fsub v17.4s, v16.4s, v6.4s
-	WORD $0x4ea7ce23 // fmls v3.4s, v17.4s, v7.4s
-	WORD $0x4ea8ce23 // fmls v3.4s, v17.4s, v8.4s
-	WORD $0x4eab1d72 // orr v18.16b, v11.16b, v11.16b
-	WORD $0x4e23cd52 // fmla v18.4s, v10.4s, v3.4s
-	WORD $0x4eac1d93 // orr v19.16b, v12.16b, v12.16b
-	WORD $0x4e23ce53 // fmla v19.4s, v18.4s, v3.4s
-	WORD $0x4ead1db2 // orr v18.16b, v13.16b, v13.16b
-	WORD $0x4e23ce72 // fmla v18.4s, v19.4s, v3.4s
-	WORD $0x4eae1dd3 // orr v19.16b, v14.16b, v14.16b
-	WORD $0x4e23ce53 // fmla v19.4s, v18.4s, v3.4s
-	WORD $0x4eaf1df2 // orr v18.16b, v15.16b, v15.16b
-	WORD $0x4e23ce72 // fmla v18.4s, v19.4s, v3.4s
-	WORD $0x6e23dc71 // fmul v17.4s, v3.4s, v3.4s
-	WORD $0x4e31ce43 // fmla v3.4s, v18.4s, v17.4s
-	WORD $0x4e29d463 // fadd v3.4s, v3.4s, v9.4s
-	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
-	WORD $0x4ea98610 // add v16.4s, v16.4s, v9.4s
-	WORD $0x6e30dc63 // fmul v3.4s, v3.4s, v16.4s
-	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
-	FMOVQ.P F3, 16(R0)
-	SUBS $4, R1
-	BNE vector
+vectors:
+	FMOVQ 0(R0), F6
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4e27f4c6 // fmax v6.4s, v6.4s, v7.4s
+	WORD $0x4ea91d33 // orr v19.16b, v9.16b, v9.16b
+	WORD $0x4e28ccd3 // fmla v19.4s, v6.4s, v8.4s
+	WORD $0x4ea9d674 // fsub v20.4s, v19.4s, v9.4s
+	WORD $0x4eaace86 // fmls v6.4s, v20.4s, v10.4s
+	WORD $0x4eabce86 // fmls v6.4s, v20.4s, v11.4s
+	WORD $0x4eae1dd5 // orr v21.16b, v14.16b, v14.16b
+	WORD $0x4e26cdb5 // fmla v21.4s, v13.4s, v6.4s
+	WORD $0x4eaf1df6 // orr v22.16b, v15.16b, v15.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb01e15 // orr v21.16b, v16.16b, v16.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x4eb11e36 // orr v22.16b, v17.16b, v17.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb21e55 // orr v21.16b, v18.16b, v18.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x6e26dcd4 // fmul v20.4s, v6.4s, v6.4s
+	WORD $0x4e34cea6 // fmla v6.4s, v21.4s, v20.4s
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x4eac8673 // add v19.4s, v19.4s, v12.4s
+	WORD $0x6e33dcc6 // fmul v6.4s, v6.4s, v19.4s
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	FMOVQ.P F6, 16(R0)
+	FMOVQ 0(R0), F6
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4e27f4c6 // fmax v6.4s, v6.4s, v7.4s
+	WORD $0x4ea91d33 // orr v19.16b, v9.16b, v9.16b
+	WORD $0x4e28ccd3 // fmla v19.4s, v6.4s, v8.4s
+	WORD $0x4ea9d674 // fsub v20.4s, v19.4s, v9.4s
+	WORD $0x4eaace86 // fmls v6.4s, v20.4s, v10.4s
+	WORD $0x4eabce86 // fmls v6.4s, v20.4s, v11.4s
+	WORD $0x4eae1dd5 // orr v21.16b, v14.16b, v14.16b
+	WORD $0x4e26cdb5 // fmla v21.4s, v13.4s, v6.4s
+	WORD $0x4eaf1df6 // orr v22.16b, v15.16b, v15.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb01e15 // orr v21.16b, v16.16b, v16.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x4eb11e36 // orr v22.16b, v17.16b, v17.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb21e55 // orr v21.16b, v18.16b, v18.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x6e26dcd4 // fmul v20.4s, v6.4s, v6.4s
+	WORD $0x4e34cea6 // fmla v6.4s, v21.4s, v20.4s
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x4eac8673 // add v19.4s, v19.4s, v12.4s
+	WORD $0x6e33dcc6 // fmul v6.4s, v6.4s, v19.4s
+	WORD $0x4e26d463 // fadd v3.4s, v3.4s, v6.4s
+	FMOVQ.P F6, 16(R0)
+	FMOVQ 0(R0), F6
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4e27f4c6 // fmax v6.4s, v6.4s, v7.4s
+	WORD $0x4ea91d33 // orr v19.16b, v9.16b, v9.16b
+	WORD $0x4e28ccd3 // fmla v19.4s, v6.4s, v8.4s
+	WORD $0x4ea9d674 // fsub v20.4s, v19.4s, v9.4s
+	WORD $0x4eaace86 // fmls v6.4s, v20.4s, v10.4s
+	WORD $0x4eabce86 // fmls v6.4s, v20.4s, v11.4s
+	WORD $0x4eae1dd5 // orr v21.16b, v14.16b, v14.16b
+	WORD $0x4e26cdb5 // fmla v21.4s, v13.4s, v6.4s
+	WORD $0x4eaf1df6 // orr v22.16b, v15.16b, v15.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb01e15 // orr v21.16b, v16.16b, v16.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x4eb11e36 // orr v22.16b, v17.16b, v17.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb21e55 // orr v21.16b, v18.16b, v18.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x6e26dcd4 // fmul v20.4s, v6.4s, v6.4s
+	WORD $0x4e34cea6 // fmla v6.4s, v21.4s, v20.4s
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x4eac8673 // add v19.4s, v19.4s, v12.4s
+	WORD $0x6e33dcc6 // fmul v6.4s, v6.4s, v19.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	FMOVQ.P F6, 16(R0)
+	FMOVQ 0(R0), F6
+	WORD $0x4ea1d4c6 // fsub v6.4s, v6.4s, v1.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	WORD $0x4e27f4c6 // fmax v6.4s, v6.4s, v7.4s
+	WORD $0x4ea91d33 // orr v19.16b, v9.16b, v9.16b
+	WORD $0x4e28ccd3 // fmla v19.4s, v6.4s, v8.4s
+	WORD $0x4ea9d674 // fsub v20.4s, v19.4s, v9.4s
+	WORD $0x4eaace86 // fmls v6.4s, v20.4s, v10.4s
+	WORD $0x4eabce86 // fmls v6.4s, v20.4s, v11.4s
+	WORD $0x4eae1dd5 // orr v21.16b, v14.16b, v14.16b
+	WORD $0x4e26cdb5 // fmla v21.4s, v13.4s, v6.4s
+	WORD $0x4eaf1df6 // orr v22.16b, v15.16b, v15.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb01e15 // orr v21.16b, v16.16b, v16.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x4eb11e36 // orr v22.16b, v17.16b, v17.16b
+	WORD $0x4e26ceb6 // fmla v22.4s, v21.4s, v6.4s
+	WORD $0x4eb21e55 // orr v21.16b, v18.16b, v18.16b
+	WORD $0x4e26ced5 // fmla v21.4s, v22.4s, v6.4s
+	WORD $0x6e26dcd4 // fmul v20.4s, v6.4s, v6.4s
+	WORD $0x4e34cea6 // fmla v6.4s, v21.4s, v20.4s
+	WORD $0x4e2cd4c6 // fadd v6.4s, v6.4s, v12.4s
+	WORD $0x4f375673 // shl v19.4s, v19.4s, #23
+	WORD $0x4eac8673 // add v19.4s, v19.4s, v12.4s
+	WORD $0x6e33dcc6 // fmul v6.4s, v6.4s, v19.4s
+	WORD $0x4e26d4a5 // fadd v5.4s, v5.4s, v6.4s
+	FMOVQ.P F6, 16(R0)
+	SUBS $16, R1
+	BNE vectors
 	FMOVQ F2, 0(R2)
+	FMOVQ F3, 16(R2)
+	FMOVQ F4, 32(R2)
+	FMOVQ F5, 48(R2)
 	RET
 
 // func siLUMulNEON(gate *float32, up *float32, n int) ()
