@@ -128,7 +128,7 @@ func outputMatrix(m *Model) []matrix { return []matrix{m.output} }
 func (m *Model) comparable(other *Model) error {
 	switch {
 	case m.hyper != other.hyper:
-		return m.hyper.difference(other.hyper)
+		return m.difference(other.hyper)
 	case !slices.Equal(m.ropeFactors, other.ropeFactors):
 		return errors.New("rope_freqs.weight is not that of the first")
 	case m.Vocabulary() != other.Vocabulary():
