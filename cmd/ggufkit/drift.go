@@ -406,7 +406,8 @@ func newDriftRun(c *cli.Context, report *driftReport, in *driftInput) (*driftRun
 		return nil, err
 	}
 	noteContext(c, in.base, report.Ctx)
-	for _, text := range in.texts {
+	for i, text := range in.texts {
+		texts[i].Name = textName(text.file)
 		report.Texts = append(report.Texts, driftText{File: text.file, SHA256: text.sha256})
 	}
 	return &driftRun{report: report, base: in.base, texts: texts, tokens: windowTokens(c, texts, report.Ctx), options: drift.Options{
