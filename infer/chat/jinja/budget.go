@@ -23,6 +23,7 @@ var enough = limits{steps: 2_000_000, bytes: 64 << 20}
 
 const (
 	maxSource = 1 << 20 // bytes of a template
+	maxText   = 4 << 20 // bytes of the text that it makes, about a million tokens
 	maxDepth  = 1000    // expressions, statements, calls and values inside each other
 	maxBits   = 1 << 16 // of an integer
 	valueSize = 32      // bytes of an element of a list

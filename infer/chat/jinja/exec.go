@@ -342,6 +342,7 @@ func (st *callStmt) exec(r *renderer, s *scope) ending {
 
 // invoke renders a macro.
 func (r *renderer) invoke(m *macro, a arguments) value {
+	r.allocTimes(len(m.params), entrySize)
 	s := m.scope.inner()
 	left := newDict()
 	if a.named != nil {

@@ -290,6 +290,7 @@ func (p *parser) subscribed() expr {
 
 func (p *parser) arguments() argumentExprs {
 	var a argumentExprs
+	given := make(map[string]bool)
 	ensure := func(ok bool) {
 		if !ok {
 			p.fail("invalid syntax for function call expression")
@@ -308,9 +309,10 @@ func (p *parser) arguments() argumentExprs {
 			ensure(a.spread2 == nil)
 			name := p.next().text
 			p.next()
-			if slices.Contains(a.names, name) {
+			if given[name] {
 				p.fail("keyword argument repeated: %s", name)
 			}
+			given[name] = true
 			a.names = append(a.names, name)
 			a.named = append(a.named, p.expression())
 		default:

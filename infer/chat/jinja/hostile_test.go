@@ -24,6 +24,15 @@ func double(step, use string) string {
 	return "{% set ns = namespace(v=['a'], s='0123456789abcdef') %}{% for i in range(60) %}{% set ns.v = " + step + " %}{% endfor %}" + use
 }
 
+// many is a list of 40,000 names.
+func many(format string) string {
+	var list []string
+	for i := range 40000 {
+		list = append(list, fmt.Sprintf(format, i))
+	}
+	return strings.Join(list, ",")
+}
+
 // hostile are templates that want more than there is.
 var hostile = []string{
 	// nesting
@@ -184,6 +193,9 @@ var hostile = []string{
 	"{{ '" + strings.Repeat(`\`, 100000), "{{ '" + strings.Repeat(`\x`, 50000) + "' }}",
 	"{{ " + strings.Repeat("9", 100000) + " }}", "{{ 0x" + strings.Repeat("f", 100000) + " }}", "{{ 1e" + strings.Repeat("9", 100000) + " }}", "{{ 1" + strings.Repeat("_1", 50000) + " }}",
 	strings.Repeat("a", 2000000),
+	"{% macro f(" + many("a%d") + ") %}{% endmacro %}{% for i in range(99999) %}{{ f() }}{% endfor %}",
+	"{% for i in range(99999) %}{{ namespace(" + many("a%d=1") + ") }}{% endfor %}",
+	"{% macro f(" + many("a%d") + ") %}{% endmacro %}{{ f(" + many("a%d=1") + ") }}",
 }
 
 // TestHostile runs templates that want to crash, to hang or to fill the memory.
@@ -203,8 +215,27 @@ func TestHostile(t *testing.T) {
 		}
 		runtime.ReadMemStats(&after)
 		require.NotErrorIs(t, err, errInternal, name)
-		require.LessOrEqual(t, len(text), given.bytes, name)
+		require.LessOrEqual(t, len(text), maxText, name)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(512<<20), name)
+	}
+}
+
+// TestLongText refuses a text that would be too much work for a tokenizer.
+func TestLongText(t *testing.T) {
+	for source, limit := range map[string]bool{
+		fmt.Sprintf("{{ 'a' * %d }}", maxText):                                     false,
+		fmt.Sprintf("{{ 'a' * %d }}b", maxText):                                    true,
+		fmt.Sprintf("{%% set x %%}{{ 'a' * %d }}{%% endset %%}{{ x }}", maxText+1): true,
+		fmt.Sprintf("{%% filter indent(%d) %%}a\nb\n{%% endfilter %%}", maxText):   true,
+	} {
+		template, err := Parse(source)
+		require.NoError(t, err, source)
+		_, err = template.Render(t.Context(), nil)
+		if limit {
+			require.ErrorIs(t, err, ErrLimit, source)
+		} else {
+			require.NoError(t, err, source)
+		}
 	}
 }
 

@@ -64,6 +64,9 @@ func (t *Template) render(ctx context.Context, variables map[string]any, limits 
 	r.root = new(scope)
 	r.root.set("self", r.self())
 	r.run(t.body, r.root)
+	if n := r.out.Len(); n > maxText {
+		return "", fmt.Errorf("%w: a text of %d bytes, at most %d", ErrLimit, n, maxText)
+	}
 	return r.out.String(), nil
 }
 

@@ -340,14 +340,16 @@ func (p *parser) macroBody(end string) []stmt {
 
 func (p *parser) signature(m *macroExpr) {
 	p.expectOp("(")
+	given := make(map[string]bool)
 	for !p.op(")") {
 		if len(m.params) > 0 {
 			p.expectOp(",")
 		}
 		name := p.expect(tokenName).text
-		if slices.Contains(m.params, name) {
+		if given[name] {
 			p.fail("duplicate argument '%s'", name)
 		}
+		given[name] = true
 		p.stored(name)
 		if m.params = append(m.params, name); p.skipOp("=") {
 			m.defaults = append(m.defaults, p.expression())
