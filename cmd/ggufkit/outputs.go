@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func checkOutputs(c *cli.Context, outputs, reads []string) error {
 		case isStdout(path) && (c.Bool("json") || slices.ContainsFunc(outputs[:i], isStdout)):
 			return usagef(c, "only one thing can be written to standard output")
 		case isStdout(path):
-		case slices.Contains(outputs[:i], path):
+		case slices.ContainsFunc(outputs[:i], func(other string) bool { return other != "" && absolute(other) == absolute(path) }):
 			return usagef(c, "two outputs are called %q", path)
 		default:
 			if err := files.Check(path, c.Bool("force"), inputs...); err != nil {
@@ -43,6 +44,14 @@ func checkOutputs(c *cli.Context, outputs, reads []string) error {
 		}
 	}
 	return nil
+}
+
+// absolute returns a path from the root, or as it is if there is none.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // checkModelOutput is checkOutputs for a GGUF file, which may be written as several.
