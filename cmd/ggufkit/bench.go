@@ -197,7 +197,7 @@ func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
 		var results []benchResult
 		for _, compute := range computes {
 			for _, threads := range threads {
-				rate := benchRate(1, func() func() error {
+				rate := benchRate(c.Context, 1, func() func() error {
 					return func() error { return compute.Multiply(c.Context, dst, x, t, blocks, k, threads) }
 				})
 				results = append(results, benchResult{
@@ -240,7 +240,7 @@ func benchQuantize(c *cli.Context, threads []int) ([]benchResult, error) {
 	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
 		var results []benchResult
 		for _, n := range threads {
-			results = append(results, benchType(t, tier, n)...)
+			results = append(results, benchType(c.Context, t, tier, n)...)
 		}
 		return results
 	})
@@ -295,7 +295,7 @@ func benchTypes(c *cli.Context) ([]gguf.Type, error) {
 }
 
 // benchType measures one type on a number of threads, each with its own rows.
-func benchType(t gguf.Type, tier isa.Tier, threads int) []benchResult {
+func benchType(ctx context.Context, t gguf.Type, tier isa.Tier, threads int) []benchResult {
 	rng := rand.New(rand.NewPCG(1, 2))
 	weights := make([]float32, benchRows*benchRowLen)
 	for i := range weights {
@@ -312,7 +312,7 @@ func benchType(t gguf.Type, tier isa.Tier, threads int) []benchResult {
 		results = append(results, benchResult{Op: op, Type: t.String(), ISA: tier.String(), Threads: threads, Value: value, Unit: unit})
 	}
 	quantize := func(importance []float32) float64 {
-		return benchRate(threads, func() func() error {
+		return benchRate(ctx, threads, func() func() error {
 			dst := slices.Clone(blocks)
 			return func() error { return quant.QuantizeWeighted(t, dst, weights, benchRowLen, importance) }
 		}) * float64(len(weights))
@@ -322,7 +322,7 @@ func benchType(t gguf.Type, tier isa.Tier, threads int) []benchResult {
 	}
 	add("quantize+imatrix", quantize(importance)/1e6, "Mweights/s")
 	_ = quant.QuantizeWeighted(t, blocks, weights, benchRowLen, importance)
-	add("dequantize", benchRate(threads, func() func() error {
+	add("dequantize", benchRate(ctx, threads, func() func() error {
 		dst := slices.Clone(weights)
 		return func() error { return quant.Dequantize(t, dst, blocks) }
 	})*float64(len(weights))*4/1e9, "GB/s")
@@ -330,8 +330,9 @@ func benchType(t gguf.Type, tier isa.Tier, threads int) []benchResult {
 }
 
 // benchRate returns how many times a second the threads together carry out
-// what prepare returns, the best of some runs.
-func benchRate(threads int, prepare func() func() error) float64 {
+// what prepare returns, the best of some runs. It ends early with ctx, and is
+// then worth nothing.
+func benchRate(ctx context.Context, threads int, prepare func() func() error) float64 {
 	best := 0.0
 	for range benchRuns {
 		var group errgroup.Group
@@ -340,8 +341,8 @@ func benchRate(threads int, prepare func() func() error) float64 {
 		for i := range threads {
 			group.Go(func() error {
 				run := prepare()
-				for time.Since(start) < benchTime {
-					if err := run(); err != nil {
+				for time.Since(start) < benchTime && ctx.Err() == nil {
+					if err := run(); err != nil && ctx.Err() == nil {
 						return err
 					}
 					counts[i]++
