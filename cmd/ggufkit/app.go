@@ -113,7 +113,7 @@ func mirrorEnvironment(flags []cli.Flag) {
 func commonFlags() []cli.Flag {
 	const category = "Every command has these:"
 	return []cli.Flag{
-		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Category: category, Usage: "threads to use, `N`; 0 is all cores", Action: atLeast("threads", 0)},
+		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Category: category, Usage: "threads to use, `N`; 0 is all cores", Action: checkThreads},
 		&cli.BoolFlag{Name: "force", Category: category, Usage: "overwrite an existing output"},
 		&cli.BoolFlag{Name: "json", Category: category, Usage: "print one JSON document"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: category, Usage: "print nothing but results and errors"},
@@ -129,6 +129,15 @@ func atLeast(flag string, least int) func(*cli.Context, int) error {
 		}
 		return nil
 	}
+}
+
+// checkThreads refuses numbers of threads that would take all memory for nothing.
+func checkThreads(c *cli.Context, n int) error {
+	const most = 1024
+	if n > most {
+		return usagef(c, "--threads is %d, the most is %d", n, most)
+	}
+	return atLeast("threads", 0)(c, n)
 }
 
 // Flags that many commands share.
