@@ -124,7 +124,7 @@ func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 		return err
 	}
 	if !c.Bool("quiet") && !c.Bool("json") {
-		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", out, report.Tensors, report.Chunks, report.Ctx)
+		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", printable(out), report.Tensors, report.Chunks, report.Ctx)
 	}
 	return nil
 }

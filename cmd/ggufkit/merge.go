@@ -91,7 +91,7 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	case c.Bool("json"):
 		return printJSON(c, report)
 	case !c.Bool("quiet"):
-		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", report.Dir, report.Tensors, bytesText(report.Bytes))
+		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", printable(report.Dir), report.Tensors, bytesText(report.Bytes))
 	}
 	return nil
 }

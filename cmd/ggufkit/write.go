@@ -70,7 +70,7 @@ func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf
 		return nil
 	}
 	for _, file := range report.Files {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", file)
+		fmt.Fprintln(c.App.ErrWriter, "wrote", printable(file))
 	}
 	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight, in %s\n", bytesText(report.FileBytes), report.BPW, secondsText(took))
 	if c.Bool("verify") {
