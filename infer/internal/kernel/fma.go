@@ -1,8 +1,11 @@
+//go:build !arm64
+
 package kernel
 
 import "math"
 
-// fma returns x·y + z, rounded once: what the vector units of amd64 and arm64 do. The
+// fma returns x·y + z, rounded once: what the vector units of amd64 and arm64 do, and
+// the compiler where it may take the instruction for granted (fma_arm64.go). The
 // product of two floats is exact in float64. Rounding its sum with z twice, to float64 and
 // then to float32, is rounding it once, unless the first leaves a tie to the second.
 // Results that are not normal numbers may be off by one unit.
