@@ -253,6 +253,9 @@ func externals(t *testing.T, page io.Reader) []string {
 // TestPagesInABrowser looks at pages with Chromium, as wide as a desk and as a
 // phone has it.
 func TestPagesInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where races are looked for")
+	}
 	browser := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {

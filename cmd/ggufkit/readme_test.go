@@ -18,6 +18,9 @@ import (
 // TestTour pastes the commands of README's tour, and compares what they print with
 // what it shows. With -update it writes that.
 func TestTour(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where races are looked for")
+	}
 	readme, err := filepath.Abs("../../README.md")
 	require.NoError(t, err)
 	content, err := os.ReadFile(readme)

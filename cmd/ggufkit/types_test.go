@@ -32,6 +32,9 @@ var (
 // What the types cost is measured data: some of it is measured again, all of it with
 // -measure, which takes a quarter of an hour.
 func TestTypeDrifts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where races are looked for")
+	}
 	const data, page = "typedrifts.json", "../../docs/types.md"
 	if *remeasure {
 		content, err := json.MarshalIndent(measureTypes(t, recipe.FileTypes(), "../../testdata/texts/*.txt"), "", "\t")
