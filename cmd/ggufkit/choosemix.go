@@ -49,7 +49,7 @@ func (r *driftRun) setAside(c *cli.Context) ([]drift.Text, error) {
 			windows = min(windows, n)
 		}
 		if windows < 4 {
-			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", text.Name, r.report.Ctx)
+			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File, r.report.Ctx)
 		}
 		text.Tokens = text.Tokens[:windows*r.report.Ctx]
 		chosen, rest := mix.Split(*text, r.report.Ctx, min(max(2, mixWindows/len(r.texts)), windows/2))
