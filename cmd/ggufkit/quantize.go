@@ -183,6 +183,9 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	}
 	defer model.Close()
 	file := fileOf(model)
+	if _, ok := model.Model.(*quant.StackedFile); ok && opts.Recipe.KeepOrder {
+		return usagef(c, "--keep-split cannot keep the files of %s: it has a tensor for each expert, and those of a layer become one", in)
+	}
 	if opts.Recipe.KeepOrder && file == nil {
 		return usagef(c, "--keep-split needs a GGUF file, %s is none", in)
 	}
