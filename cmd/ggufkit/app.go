@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -9,6 +10,17 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 )
+
+// A helpFlag is --help. The library has one for all apps, and writes to it whenever
+// it reads a command line: not to a copy, as this does.
+type helpFlag struct{ *cli.BoolFlag }
+
+func (f helpFlag) Apply(set *flag.FlagSet) error {
+	own := *f.BoolFlag
+	return own.Apply(set)
+}
+
+func init() { cli.HelpFlag = helpFlag{cli.HelpFlag.(*cli.BoolFlag)} }
 
 // newApp returns the command line, writing results to stdout and everything
 // else to stderr.

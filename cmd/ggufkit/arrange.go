@@ -82,10 +82,11 @@ func flagName(arg string) string {
 func takesValue(flags []cli.Flag) map[string]bool {
 	values := make(map[string]bool)
 	for _, flag := range flags {
-		_, boolean := flag.(*cli.BoolFlag)
 		for _, name := range flag.Names() {
-			values[name] = !boolean
+			values[name] = hasValue(flag)
 		}
 	}
 	return values
 }
+
+func hasValue(flag cli.Flag) bool { return flag.(cli.DocGenerationFlag).TakesValue() }

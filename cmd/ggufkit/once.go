@@ -44,11 +44,10 @@ func flagsOnce(app *cli.App, args []string) ([]string, error) {
 		if inPlace {
 			args[i] += "=" + value
 		}
-		switch flag.(type) {
-		case *cli.BoolFlag:
+		if !hasValue(flag) {
 			continue
-		case *cli.GenericFlag: // may be repeated
-		default:
+		}
+		if _, repeatable := flag.(*cli.GenericFlag); !repeatable {
 			if given[first] {
 				return nil, usageError{"ggufkit " + strings.Join(args[1:at], " "), fmt.Errorf("--%s is given twice, but has one value", first)}
 			}

@@ -16,8 +16,7 @@ func TestNoValueIsDropped(t *testing.T) {
 			return
 		}
 		for _, flag := range command.Flags {
-			switch flag.(type) {
-			case *cli.BoolFlag, *cli.GenericFlag:
+			if _, repeatable := flag.(*cli.GenericFlag); repeatable || !hasValue(flag) {
 				continue
 			}
 			names := flag.Names()
