@@ -9,9 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/allocate"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
-	"github.com/ggufkit/ggufkit/infer/mix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -52,7 +52,7 @@ func (r *driftRun) setAside(c *cli.Context) ([]drift.Text, error) {
 			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File, r.report.Ctx)
 		}
 		text.Tokens = text.Tokens[:windows*r.report.Ctx]
-		chosen, rest := mix.Split(*text, r.report.Ctx, min(max(2, mixWindows/len(r.texts)), windows/2))
+		chosen, rest := allocate.Split(*text, r.report.Ctx, min(max(2, mixWindows/len(r.texts)), windows/2))
 		aside = append(aside, chosen)
 		*text = rest
 		r.tokens += len(rest.Tokens)
@@ -115,12 +115,12 @@ func (r *driftRun) tryMix(c *cli.Context, choice *choose.Choice, importance *ima
 }
 
 // sensitivity measures what the types cost.
-func (r *driftRun) sensitivity(c *cli.Context, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*mix.Sensitivity, error) {
+func (r *driftRun) sensitivity(c *cli.Context, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*allocate.Sensitivity, error) {
 	progress := newProgress(c, "measuring what each type costs", func(perSecond float64) string { return fmt.Sprintf("%.1f steps/s", perSecond) })
 	defer progress.stop()
 	engine := r.options.Engine
 	engine.Progress = func(done, total int) { progress.update(int64(done), int64(total)) }
-	return mix.Measure(c.Context, r.base, importance, texts, mix.Options{
+	return allocate.Measure(c.Context, r.base, importance, texts, allocate.Options{
 		Options: perplexity.Options{Ctx: r.report.Ctx},
 		Types:   types,
 		Engine:  engine,

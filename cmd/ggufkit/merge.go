@@ -9,7 +9,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/infer"
-	"github.com/ggufkit/ggufkit/infer/hidden"
+	"github.com/ggufkit/ggufkit/infer/states"
 )
 
 func mergeCommand() *cli.Command {
@@ -98,5 +98,5 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 
 // mergeOptions are those of the command for a recipe.
 func mergeOptions(c *cli.Context) moe.Options {
-	return moe.Options{Encoder: &hidden.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
+	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 )
 
-// Encoder understands prompts as the base model does. Package infer/hidden has
+// Encoder understands prompts as the base model does. Package infer/states has
 // one.
 type Encoder interface {
 	// Tokens returns the token ids of each prompt with the vocabulary of the model in

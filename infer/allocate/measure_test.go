@@ -1,4 +1,4 @@
-package mix_test
+package allocate_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/allocate"
 	"github.com/ggufkit/ggufkit/infer/drift"
-	"github.com/ggufkit/ggufkit/infer/mix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant"
@@ -52,13 +52,13 @@ func open(t *testing.T) fixture {
 }
 
 // options are those of a measurement that takes a second or two.
-func options(types ...gguf.Type) mix.Options {
-	return mix.Options{Options: perplexity.Options{Ctx: window, Chunks: 2}, Types: types}
+func options(types ...gguf.Type) allocate.Options {
+	return allocate.Options{Options: perplexity.Options{Ctx: window, Chunks: 2}, Types: types}
 }
 
-func (f fixture) measure(t *testing.T, opts mix.Options) *mix.Sensitivity {
+func (f fixture) measure(t *testing.T, opts allocate.Options) *allocate.Sensitivity {
 	t.Helper()
-	s, err := mix.Measure(t.Context(), f.base, f.importance, []drift.Text{f.text}, opts)
+	s, err := allocate.Measure(t.Context(), f.base, f.importance, []drift.Text{f.text}, opts)
 	require.NoError(t, err)
 	return s
 }
@@ -77,7 +77,7 @@ func TestMixBeatsThePresetOfItsSize(t *testing.T) {
 	f := open(t)
 	preset, err := quant.NewView(f.base, recipe.Q4_K_M, quant.ViewOptions{Importance: f.importance})
 	require.NoError(t, err)
-	chosen, rest := mix.Split(f.text, window, 3)
+	chosen, rest := allocate.Split(f.text, window, 3)
 	f.text = chosen
 	opts := options(gguf.IQ4_XS, gguf.Q5_K, gguf.Q6_K)
 	opts.Chunks = 0
@@ -121,7 +121,7 @@ func TestCostIsThatOfTheWholeModel(t *testing.T) {
 		m, err := infer.New(src, infer.Options{})
 		require.NoError(t, err)
 		out := make([][]float32, len(chunks))
-		require.NoError(t, m.Forward(t.Context(), chunks, window/mix.WarmUp, func(chunk, pos int, logits []float32) {
+		require.NoError(t, m.Forward(t.Context(), chunks, window/allocate.WarmUp, func(chunk, pos int, logits []float32) {
 			if pos < window-1 {
 				out[chunk] = append(out[chunk], logits...)
 			}
@@ -129,7 +129,7 @@ func TestCostIsThatOfTheWholeModel(t *testing.T) {
 		return out
 	}
 	base := logits(f.base)
-	vocabulary := len(base[0]) / (window - 1 - window/mix.WarmUp)
+	vocabulary := len(base[0]) / (window - 1 - window/allocate.WarmUp)
 	for _, tensor := range []string{"token_embd", "output", "blk.0.attn_k", "blk.2.ffn_down_exps", "blk.3.attn_output"} {
 		changed, err := recipe.OverrideOf(gguf.TensorInfo{Name: tensor + ".weight", Type: gguf.Q4_K})
 		require.NoError(t, err)
@@ -209,15 +209,15 @@ func TestMeasureErrors(t *testing.T) {
 	f := open(t)
 	s := f.measure(t, options(gguf.Q4_K))
 	_, err := s.Fit(1<<20, recipe.Q2_K)
-	require.ErrorIs(t, err, mix.ErrTooSmall)
+	require.ErrorIs(t, err, allocate.ErrTooSmall)
 	whole, err := s.Fit(1<<30, recipe.Q8_0)
 	require.NoError(t, err)
 	require.Zero(t, whole.Predicted, "all tensors as they are")
 	require.Equal(t, gguf.BF16, whole.View.Tensors()[0].Type)
 
-	failing := func(message string, ctx context.Context, base gguf.Source, opts mix.Options) {
+	failing := func(message string, ctx context.Context, base gguf.Source, opts allocate.Options) {
 		t.Helper()
-		_, err := mix.Measure(ctx, base, f.importance, []drift.Text{f.text}, opts)
+		_, err := allocate.Measure(ctx, base, f.importance, []drift.Text{f.text}, opts)
 		require.ErrorContains(t, err, message)
 	}
 	opts := options(gguf.Q4_K)
@@ -233,7 +233,7 @@ func TestMeasureErrors(t *testing.T) {
 	require.NoError(t, err)
 	failing("requantizing", t.Context(), q8, options(gguf.Q4_K))
 	failing("no tensor", t.Context(), f.base, options(gguf.BF16))
-	_, err = mix.Measure(t.Context(), f.base, f.importance, nil, options(gguf.Q4_K))
+	_, err = allocate.Measure(t.Context(), f.base, f.importance, nil, options(gguf.Q4_K))
 	require.ErrorContains(t, err, "no text")
 }
 
@@ -242,7 +242,7 @@ func TestSplit(t *testing.T) {
 	for i := range int32(47) {
 		text.Tokens = append(text.Tokens, i)
 	}
-	chosen, rest := mix.Split(text, 5, 3)
+	chosen, rest := allocate.Split(text, 5, 3)
 	require.Equal(t, "text", chosen.Name)
 	require.Equal(t, int32(7), rest.BOS)
 	require.Len(t, chosen.Tokens, 3*5)
@@ -253,7 +253,7 @@ func TestSplit(t *testing.T) {
 	for i, token := range chosen.Tokens {
 		require.Equal(t, chosen.Tokens[i/5*5]+int32(i%5), token, "windows are whole")
 	}
-	chosen, rest = mix.Split(text, 5, 20)
+	chosen, rest = allocate.Split(text, 5, 20)
 	require.Len(t, chosen.Tokens, 45)
 	require.Empty(t, rest.Tokens)
 }

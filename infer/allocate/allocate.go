@@ -1,4 +1,4 @@
-// Package mix finds which type each tensor of a model should have, so that the
+// Package allocate finds which type each tensor of a model should have, so that the
 // model loses least at a given size.
 //
 // A file type such as Q4_K_M gives tensors their types by rules that were found on
@@ -8,7 +8,7 @@
 // for each group, so that the file is not larger than a budget and the sum of the
 // divergences is least.
 //
-//	s, err := mix.Measure(ctx, base, importance, texts, mix.Options{})
+//	s, err := allocate.Measure(ctx, base, importance, texts, allocate.Options{})
 //	if err != nil {
 //		return err
 //	}
@@ -33,7 +33,7 @@
 // Memory is Options.Engine.Memory or less, unless a single chunk needs more: what the
 // original predicts for the scored tokens, 4 bytes for each token of the vocabulary,
 // takes half of it at most, and two models run in half of what is left each.
-package mix
+package allocate
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package hidden_test
+package states_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/infer/hidden"
+	"github.com/ggufkit/ggufkit/infer/states"
 )
 
 //go:embed testdata/padded.json
@@ -39,13 +39,13 @@ func TestStates(t *testing.T) {
 	check(t, dir, want.Prompts, want.NoBOS)
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{`), 0o644))
-	_, err := (&hidden.Encoder{}).Tokens(dir, want.Prompts)
+	_, err := (&states.Encoder{}).Tokens(dir, want.Prompts)
 	require.ErrorContains(t, err, "tokenizer_config.json")
 }
 
 func check(t *testing.T, dir string, prompts []string, want result) {
 	t.Helper()
-	encoder := &hidden.Encoder{}
+	encoder := &states.Encoder{}
 	ids, err := encoder.Tokens(dir, prompts)
 	require.NoError(t, err)
 	require.Equal(t, want.IDs, ids)
@@ -66,7 +66,7 @@ func check(t *testing.T, dir string, prompts []string, want result) {
 
 // Texts of one length need no padding, and what they are run with changes nothing.
 func TestBatchesWithoutPadding(t *testing.T) {
-	encoder := &hidden.Encoder{}
+	encoder := &states.Encoder{}
 	texts := [][]int32{{1, 700, 800}, {1, 900, 1000}}
 	both, err := encoder.States(context.Background(), base, texts, true)
 	require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestBatchesWithoutPadding(t *testing.T) {
 }
 
 func TestModelsThatAreNotThere(t *testing.T) {
-	encoder := &hidden.Encoder{}
+	encoder := &states.Encoder{}
 	_, err := encoder.Tokens(t.TempDir(), []string{"a"})
 	require.ErrorContains(t, err, "config.json")
 	_, err = encoder.States(context.Background(), t.TempDir(), nil, false)

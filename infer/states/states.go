@@ -1,8 +1,8 @@
-// Package hidden runs models on short prompts for what happens between their
+// Package states runs models on short prompts for what happens between their
 // layers: it is what the routers of a merged mixture are made of.
 //
-//	checkpoint, err := convert.OpenRecipe(ctx, "moe.yaml", moe.Options{Encoder: &hidden.Encoder{}}, convert.Options{})
-package hidden
+//	checkpoint, err := convert.OpenRecipe(ctx, "moe.yaml", moe.Options{Encoder: &states.Encoder{}}, convert.Options{})
+package states
 
 import (
 	"context"
