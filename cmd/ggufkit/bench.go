@@ -147,7 +147,9 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) (results []be
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := testdata.WriteBeyonder(dir); err != nil {
+	if err := testdata.WriteBeyonder(dir); errors.Is(err, testdata.ErrNoModels) {
+		return nil, fmt.Errorf("%w: name a model: ggufkit bench perplexity MODEL", err)
+	} else if err != nil {
 		return nil, err
 	}
 	model, err := openModel(c, filepath.Join(dir, "moe.yaml"))

@@ -74,7 +74,9 @@ func demo(c *cli.Context) (err error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := testdata.WriteBeyonder(dir); err != nil {
+	if err := testdata.WriteBeyonder(dir); errors.Is(err, testdata.ErrNoModels) {
+		return fmt.Errorf("%w: go run github.com/ggufkit/ggufkit/cmd/ggufkit@latest demo builds and runs one with them", err)
+	} else if err != nil {
 		return err
 	}
 	recipePath := filepath.Join(dir, "moe.yaml")

@@ -1,0 +1,7 @@
+//go:build nomodels
+
+package testdata
+
+import "io/fs"
+
+var models fs.FS // none
