@@ -3,6 +3,7 @@ package gguf
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -11,6 +12,10 @@ import (
 // under GGUF names and shapes, and their rows. A file is a Source; so is a
 // checkpoint seen through its architecture's mapping, or another Source
 // quantized as it is read. All methods are safe for concurrent use.
+//
+// What some can do beside is an interface each: FileSource, Prefetcher, Mapper and
+// Identifier. Functions such as Prefetch look for them in a Source and in what it
+// wraps: see Wrapper.
 type Source interface {
 	// Metadata returns the key-value pairs. The caller must not change them.
 	Metadata() *Metadata
@@ -31,12 +36,23 @@ type FileSource interface {
 	Inputs() []*files.File
 }
 
-// Inputs returns the files that rows of src are read from, if it is a FileSource.
+// Inputs returns the files that rows of src are read from, as far as it or what it wraps
+// is a FileSource.
 func Inputs(src Source) []*files.File {
 	if src, ok := src.(FileSource); ok {
 		return src.Inputs()
 	}
-	return nil
+	var inputs []*files.File
+	for i, t := range src.Tensors() {
+		for o := range origins(src, i, 0, t.Rows()) {
+			for _, file := range Inputs(o.Source) {
+				if !slices.Contains(inputs, file) {
+					inputs = append(inputs, file)
+				}
+			}
+		}
+	}
+	return inputs
 }
 
 // Unchanged returns an error that wraps files.ErrChanged if a file that rows of the

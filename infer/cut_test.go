@@ -30,7 +30,11 @@ func TestFileIsCutShortUnderASession(t *testing.T) {
 					file, err := gguf.Open(path)
 					require.NoError(t, err)
 					defer file.Close()
-					m, err := infer.New(file, infer.Options{Compute: compute, Threads: 2})
+					var src gguf.Source = file
+					if fileType == recipe.Q8_0 { // what a view leaves as it is, is mapped as well
+						src = quantized(t, file, recipe.Copy)
+					}
+					m, err := infer.New(src, infer.Options{Compute: compute, Threads: 2})
 					require.NoError(t, err)
 					session, err := m.NewSession(8, gguf.F16)
 					require.NoError(t, err)

@@ -52,7 +52,7 @@ func (e *ModelError) Unwrap() error { return e.Err }
 // the output once for each group of positions whose logits fit.
 //
 // A Source that makes rows as they are read can say which tensors are made of
-// the same, with a method RowsID such as that of quant.View. What several models
+// the same: see gguf.Identifier. What several models
 // have in a layer, or as the output, is then made once and kept until the last has
 // used it, in what the chunks leave of the memory, or at least an eighth of it.
 //

@@ -104,19 +104,10 @@ type layer struct {
 // width rows of hidden.
 type network struct{ gate, up, down matrix }
 
-// prefetcher is a Source that can be told what is read next.
-type prefetcher interface {
-	Prefetch(tensor int, first, n int64)
-}
-
 // prefetch has the matrices of the layer read ahead, if the Source can.
 func (l *layer) prefetch(src gguf.Source) {
-	f, ok := src.(prefetcher)
-	if !ok {
-		return
-	}
 	for _, w := range l.matrices() {
-		f.Prefetch(w.tensor, int64(w.first), int64(w.rows))
+		gguf.Prefetch(src, w.tensor, int64(w.first), int64(w.rows))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 	"github.com/ggufkit/ggufkit/quant"
 )
@@ -262,10 +263,8 @@ func (m *Model) dequantize(dst []float32, w matrix, raw []byte) error {
 func (m *Model) useRows(worker *worker, w matrix, first, n int, use func(raw []byte) error) error {
 	rowBytes := m.src.Tensors()[w.tensor].RowBytes()
 	m.bytesRead.Add(int64(n) * rowBytes)
-	if f, ok := m.src.(mapped); ok {
-		if raw := f.Rows(w.tensor, int64(w.first+first), int64(n)); raw != nil {
-			return f.Guard(func() error { return use(raw) })
-		}
+	if raw, mapped := gguf.MappedRows(m.src, w.tensor, int64(w.first+first), int64(n)); raw != nil {
+		return mapped.Guard(func() error { return use(raw) })
 	}
 	raw := sized(&worker.raw, n*int(rowBytes))
 	if err := m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n)); err != nil {

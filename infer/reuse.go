@@ -1,20 +1,9 @@
 package infer
 
-import "github.com/ggufkit/ggufkit/infer/internal/kernel"
-
-// identified is a Source that makes the rows of some tensors as they are read,
-// and knows which are made of the same: see quant.View.RowsID.
-type identified interface {
-	RowsID(tensor int) any
-}
-
-// rowsID returns what the rows of w are made of, nil if they are just read.
-func (m *Model) rowsID(w matrix) any {
-	if src, ok := m.src.(identified); ok {
-		return src.RowsID(w.tensor)
-	}
-	return nil
-}
+import (
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
 
 // reuse keeps the rows that several models in lock-step make in one stage, a
 // layer or the output, so that they are made once.
@@ -41,7 +30,7 @@ func sharedRows(models []*Model, of func(*Model) []matrix, visit func(key rowsKe
 	users := make(map[rowsKey]int)
 	for _, m := range models {
 		for _, w := range of(m) {
-			id := m.rowsID(w)
+			id := gguf.RowsID(m.src, w.tensor)
 			if id == nil {
 				continue
 			}
@@ -84,7 +73,7 @@ func (r *reuse) find(m *Model, w matrix) *keptRows {
 	if len(r.kept) == 0 {
 		return nil
 	}
-	return r.kept[rowsKey{m.rowsID(w), w.first}]
+	return r.kept[rowsKey{gguf.RowsID(m.src, w.tensor), w.first}]
 }
 
 // panel returns the n rows of w from first on, where a panel begins.

@@ -39,15 +39,6 @@ type Session struct {
 // positions, in the type of the cache.
 type memory struct{ keys, values []byte }
 
-// mapped is a Source that may have its rows in memory.
-type mapped interface {
-	Map() error
-	// Rows returns nil if they are not.
-	Rows(tensor int, first, n int64) []byte
-	// Guard calls what uses them.
-	Guard(use func() error) error
-}
-
 // NewSession returns an empty text with room for so many tokens. cache is the
 // type of the keys and values: F32, F16 or a quantized type whose blocks divide
 // the heads, such as Q8_0. A model file is mapped into memory, since every token
@@ -64,10 +55,8 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 			return nil, fmt.Errorf("%w: heads of %d elements are not whole blocks of %s", gguf.ErrUnsupported, length, cache)
 		}
 	}
-	if f, ok := m.src.(mapped); ok {
-		if err := f.Map(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return nil, err
-		}
+	if err := gguf.Map(m.src); err != nil {
+		return nil, err
 	}
 	s := &Session{
 		m: m, cache: cache, context: context, rotation: m.newRotation(context),

@@ -148,14 +148,12 @@ func (s *StackedFile) ReadRows(dst []byte, tensor int, first, n int64) error {
 		return err
 	}
 	for n > 0 {
-		part, from := s.part(tensor, first)
-		info := s.file.Tensors()[part]
-		count := min(n, info.Rows()-from)
-		rows := dst[:count*t.RowBytes()]
-		if err := s.readPart(rows, t, part, from, count); err != nil {
+		o := s.Unwrap(tensor, first, n)
+		rows := dst[:o.N*t.RowBytes()]
+		if err := s.readPart(rows, t, o.Tensor, o.First, o.N); err != nil {
 			return err
 		}
-		dst, first, n = dst[len(rows):], first+count, n-count
+		dst, first, n = dst[len(rows):], first+o.N, n-o.N
 	}
 	return nil
 }
@@ -183,28 +181,9 @@ func (s *StackedFile) part(tensor int, row int64) (part int, from int64) {
 	return parts[row/rows], row % rows
 }
 
-// Map maps the file: see gguf.File.Map.
-func (s *StackedFile) Map() error { return s.file.Map() }
-
-// Guard guards the use of mapped rows: see gguf.File.Guard.
-func (s *StackedFile) Guard(use func() error) error { return s.file.Guard(use) }
-
-// Rows returns mapped rows: see gguf.File.Rows. There are none that lie in several
-// tensors of the file, or in another type.
-func (s *StackedFile) Rows(tensor int, first, n int64) []byte {
+// Unwrap implements gguf.Wrapper: the rows of an expert are those of a tensor of the file.
+func (s *StackedFile) Unwrap(tensor int, first, n int64) gguf.Origin {
 	part, from := s.part(tensor, first)
-	if info := s.file.Tensors()[part]; info.Type != s.tensors[tensor].Type || from+n > info.Rows() {
-		return nil
-	}
-	return s.file.Rows(part, from, n)
-}
-
-// Prefetch tells the operating system what is read next: see gguf.File.Prefetch.
-func (s *StackedFile) Prefetch(tensor int, first, n int64) {
-	for n > 0 {
-		part, from := s.part(tensor, first)
-		count := min(n, s.file.Tensors()[part].Rows()-from)
-		s.file.Prefetch(part, from, count)
-		first, n = first+count, n-count
-	}
+	info := s.file.Tensors()[part]
+	return gguf.Origin{Source: s.file, Tensor: part, First: from, N: min(n, info.Rows()-from), Same: info.Type == s.tensors[tensor].Type}
 }

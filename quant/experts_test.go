@@ -34,7 +34,7 @@ func TestStackExperts(t *testing.T) {
 	require.Equal(t, modern.Tensors(), got.Tensors())
 	require.Equal(t, modern.Metadata().All(), got.Metadata().All())
 	require.Len(t, got.Notes(), 1)
-	require.NoError(t, got.Map())
+	require.NoError(t, gguf.Map(got))
 	for i, info := range got.Tensors() {
 		data := readTensor(t, modern, info.Name)
 		require.Equal(t, data, readTensor(t, got, info.Name), info.Name)
@@ -43,7 +43,7 @@ func TestStackExperts(t *testing.T) {
 		for first := range info.Rows() - 1 {
 			require.NoError(t, got.ReadRows(part, i, first, 2))
 			require.Equal(t, data[first*info.RowBytes():][:len(part)], part)
-			if rows := got.Rows(i, first, 2); rows != nil {
+			if rows, _ := gguf.MappedRows(got, i, first, 2); rows != nil {
 				require.Equal(t, part, rows)
 			} else {
 				require.Contains(t, info.Name, "_exps")
@@ -81,7 +81,8 @@ func TestStackExpertsOfSeveralTypes(t *testing.T) {
 			require.NoError(t, quant.Dequantize(gguf.F32, values, raw))
 			require.Equal(t, want[e*half:][:half], values)
 		}
-		require.Nil(t, got.Rows(i, 0, 1))
+		rows, _ := gguf.MappedRows(got, i, 0, 1)
+		require.Nil(t, rows)
 	}
 }
 

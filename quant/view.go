@@ -186,23 +186,36 @@ func (v *View) Tensors() []gguf.TensorInfo { return v.tensors }
 // Origin returns the index in the source's Tensors of a tensor of the view.
 func (v *View) Origin(tensor int) int { return v.origin[tensor] }
 
-// RowsID returns what the rows of a tensor are quantized from, and how: rows of
-// tensors for which it returns the same, even of different views, are the same. It is
-// nil for a tensor whose rows are those of the source.
+// Unwrap implements gguf.Wrapper.
+func (v *View) Unwrap(tensor int, first, n int64) gguf.Origin {
+	origin := v.origin[tensor]
+	return gguf.Origin{Source: v.src, Tensor: origin, First: first, N: n, Same: v.src.Tensors()[origin].Type == v.tensors[tensor].Type}
+}
+
+// RowsID implements gguf.Identifier: it returns what the rows of a tensor are quantized
+// from, and how, and nil for a tensor whose rows are those of the source.
 func (v *View) RowsID(tensor int) any {
 	type rows struct {
-		src        gguf.Source
-		tensor     int
+		from       any // a RowsID, or the source
+		tensor     int // of the source
 		to         gguf.Type
 		importance *imatrix.Matrix
 	}
-	id := rows{src: v.src, tensor: v.origin[tensor], to: v.tensors[tensor].Type}
+	if v.Unwrap(tensor, 0, 1).Same {
+		return nil
+	}
+	id := rows{to: v.tensors[tensor].Type}
 	if v.weighted[tensor] {
 		id.importance = v.importance
 	}
-	if v.src.Tensors()[id.tensor].Type == id.to || !reflect.ValueOf(v.src).Comparable() {
+	if id.from = gguf.RowsID(v.src, v.origin[tensor]); id.from != nil {
+		return id
+	}
+	var src gguf.Source
+	if src, id.tensor = gguf.Unwrap(v.src, v.origin[tensor]); !reflect.ValueOf(src).Comparable() {
 		return nil
 	}
+	id.from = src
 	return id
 }
 
@@ -235,6 +248,10 @@ func (o *original) Metadata() *gguf.Metadata   { return o.v.src.Metadata() }
 func (o *original) Tensors() []gguf.TensorInfo { return o.tensors }
 func (o *original) ReadRows(dst []byte, tensor int, first, n int64) error {
 	return o.v.src.ReadRows(dst, o.v.origin[tensor], first, n)
+}
+
+func (o *original) Unwrap(tensor int, first, n int64) gguf.Origin {
+	return gguf.Origin{Source: o.v.src, Tensor: o.v.origin[tensor], First: first, N: n, Same: true}
 }
 
 // ReadRows implements gguf.Source. A NaN or an infinity in a row, before or

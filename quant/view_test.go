@@ -309,7 +309,7 @@ func TestViewRowsID(t *testing.T) {
 		v, err := quant.NewView(src, ft, quant.ViewOptions{})
 		require.NoError(t, err)
 		for i, info := range v.Tensors() {
-			id := v.RowsID(i)
+			id := gguf.RowsID(v, i)
 			if info.Type == src.tensors[v.Origin(i)].Type {
 				require.Nil(t, id, "%s is not quantized", info.Name)
 				continue
@@ -332,7 +332,7 @@ func TestViewRowsID(t *testing.T) {
 	other, err := quant.NewView(newSynthetic(), recipe.Q6_K, quant.ViewOptions{})
 	require.NoError(t, err)
 	for i := range other.Tensors() {
-		_, ok := byID[other.RowsID(i)]
+		_, ok := byID[gguf.RowsID(other, i)]
 		require.False(t, ok, "another source")
 	}
 }
@@ -355,4 +355,79 @@ func TestViewDropsDimensions(t *testing.T) {
 	}
 	require.Equal(t, []int64{256}, shapes["blk.0.ffn_gate_inp_shexp.weight"])
 	require.Equal(t, []int64{256, 1, 2}, shapes["blk.0.narrow.weight"])
+}
+
+// able is a source that notes which rows it is told of, and whose rows are in memory.
+type able struct {
+	*synthetic
+	prefetched []string
+}
+
+func (a *able) Prefetch(tensor int, first, n int64) {
+	a.prefetched = append(a.prefetched, fmt.Sprintf("%s from %d, %d", a.tensors[tensor].Name, first, n))
+}
+
+func (a *able) Map() error                   { return nil }
+func (a *able) Guard(use func() error) error { return use() }
+
+func (a *able) Rows(tensor int, first, n int64) []byte {
+	rows := make([]byte, n*a.tensors[tensor].RowBytes())
+	if err := a.ReadRows(rows, tensor, first, n); err != nil {
+		panic(err)
+	}
+	return rows
+}
+
+// What a source can do beside reading rows is not lost in its views.
+func TestViewHasWhatItsSourceCan(t *testing.T) {
+	src := &able{synthetic: newSynthetic()}
+	view := newView(t, src, recipe.Q8_0)
+	for what, v := range map[string]gguf.Source{"view": view, "original": view.Original(), "copy": newView(t, src, recipe.Copy)} {
+		t.Run(what, func(t *testing.T) {
+			src.prefetched = nil
+			gguf.Prefetch(v, find(t, v, "blk.3.ffn_up_exps.weight"), 256, 512)
+			require.Equal(t, []string{"blk.3.ffn_up_exps.weight from 256, 512"}, src.prefetched)
+			for i, info := range v.Tensors() {
+				rows, _ := gguf.MappedRows(v, i, 0, 1)
+				if info.Type != src.tensors[find(t, src, info.Name)].Type {
+					require.Nil(t, rows, info.Name)
+					continue
+				}
+				want := make([]byte, info.RowBytes())
+				require.NoError(t, v.ReadRows(want, i, 0, 1))
+				require.Equal(t, want, rows, info.Name)
+			}
+		})
+	}
+}
+
+// Views of wrappers of one source know that they make the same rows.
+func TestViewRowsIDThroughWrappers(t *testing.T) {
+	src := newSynthetic()
+	direct := newView(t, src, recipe.Q4_K_M)
+	wrapped := newView(t, newView(t, src, recipe.Copy), recipe.Q4_K_M)
+	twice := newView(t, newView(t, newView(t, src, recipe.Copy).Original(), recipe.Copy), recipe.Q4_K_M)
+	copied := newView(t, direct, recipe.Copy)
+	made := 0
+	for _, info := range direct.Tensors() {
+		id := gguf.RowsID(direct, find(t, direct, info.Name))
+		for _, v := range []gguf.Source{wrapped, twice, copied} {
+			require.Equal(t, id, gguf.RowsID(v, find(t, v, info.Name)), info.Name)
+		}
+		if id != nil {
+			made++
+		}
+	}
+	require.Greater(t, made, 50)
+
+	again, err := quant.NewView(direct, recipe.Q8_0, quant.ViewOptions{AllowRequantize: true})
+	require.NoError(t, err)
+	i := find(t, again, "blk.0.attn_q.weight")
+	require.NotNil(t, gguf.RowsID(again, i))
+	require.NotEqual(t, gguf.RowsID(newView(t, src, recipe.Q8_0), find(t, again, "blk.0.attn_q.weight")), gguf.RowsID(again, i), "made of Q4_K")
+	require.Equal(t, gguf.RowsID(again, i), func() any {
+		other, err := quant.NewView(copied, recipe.Q8_0, quant.ViewOptions{AllowRequantize: true})
+		require.NoError(t, err)
+		return gguf.RowsID(other, find(t, other, "blk.0.attn_q.weight"))
+	}())
 }

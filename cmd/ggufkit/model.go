@@ -22,6 +22,11 @@ type model struct {
 	path string
 }
 
+// Unwrap implements gguf.Wrapper.
+func (m *model) Unwrap(tensor int, first, n int64) gguf.Origin {
+	return gguf.Origin{Source: m.Model, Tensor: tensor, First: first, N: n, Same: true}
+}
+
 // openModel opens whatever kind of model a path is, tensors in their own types. A GGUF
 // file that holds something else is refused, unless it may be one of the kinds.
 func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) {
@@ -130,11 +135,7 @@ func vocabularyOf(src gguf.Source) (*tokenizer.Tokenizer, error) {
 
 // engineOf returns a model ready to run.
 func engineOf(src gguf.Source, options infer.Options) (*infer.Model, error) {
-	inner := src
-	if m, ok := src.(*model); ok {
-		inner = m.Model // which can be mapped, if it is a file
-	}
-	engine, err := infer.New(inner, options)
+	engine, err := infer.New(src, options)
 	return engine, about(src, err)
 }
 

@@ -54,8 +54,14 @@ func (v *variant) Tensors() []gguf.TensorInfo { return v.tensors }
 
 // ReadRows implements gguf.Source.
 func (v *variant) ReadRows(dst []byte, tensor int, first, n int64) error {
+	o := v.Unwrap(tensor, first, n)
+	return o.Source.ReadRows(dst, o.Tensor, o.First, o.N)
+}
+
+// Unwrap implements gguf.Wrapper.
+func (v *variant) Unwrap(tensor int, first, n int64) gguf.Origin {
 	if i := v.inView[tensor]; i >= 0 {
-		return v.view.ReadRows(dst, i, first, n)
+		return gguf.Origin{Source: v.view, Tensor: i, First: first, N: n, Same: true}
 	}
-	return v.base.ReadRows(dst, tensor, first, n)
+	return gguf.Origin{Source: v.base, Tensor: tensor, First: first, N: n, Same: true}
 }

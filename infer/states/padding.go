@@ -42,9 +42,22 @@ type blind struct{ gguf.Source }
 
 // ReadRows implements gguf.Source. Zeros are zeros in all types of checkpoints.
 func (b blind) ReadRows(dst []byte, tensor int, first, n int64) error {
-	if strings.HasSuffix(b.Tensors()[tensor].Name, ".attn_output.weight") {
+	if b.blank(tensor) {
 		clear(dst)
 		return nil
 	}
 	return b.Source.ReadRows(dst, tensor, first, n)
+}
+
+// Unwrap implements gguf.Wrapper.
+func (b blind) Unwrap(tensor int, first, n int64) gguf.Origin {
+	if b.blank(tensor) {
+		return gguf.Origin{}
+	}
+	return gguf.Origin{Source: b.Source, Tensor: tensor, First: first, N: n, Same: true}
+}
+
+// blank reports whether a tensor is all zeros: the output of an attention.
+func (b blind) blank(tensor int) bool {
+	return strings.HasSuffix(b.Tensors()[tensor].Name, ".attn_output.weight")
 }

@@ -1,0 +1,160 @@
+package gguf
+
+import (
+	"errors"
+	"iter"
+)
+
+// Prefetcher is a Source that can be told what is read next.
+type Prefetcher interface {
+	Source
+	// Prefetch has rows [first, first+n) of a tensor read ahead. It does not wait for them.
+	Prefetch(tensor int, first, n int64)
+}
+
+// Mapper is a Source that can have rows in memory, so that they need not be copied.
+type Mapper interface {
+	Source
+	// Map maps all rows. The error wraps errors.ErrUnsupported if that cannot be done.
+	Map() error
+	// Rows returns rows [first, first+n) of a tensor, nil if they are not mapped. They are
+	// used within Guard alone.
+	Rows(tensor int, first, n int64) []byte
+	// Guard calls use, and returns its error or that of touching rows that are gone.
+	Guard(use func() error) error
+}
+
+// Identifier is a Source that makes rows as they are read, and knows which are made of
+// the same.
+type Identifier interface {
+	Source
+	// RowsID returns what the rows of a tensor are made of, and how: tensors for which it
+	// returns the same, even of different Sources, have the same rows. It is comparable,
+	// and nil for rows that are not made but only read.
+	RowsID(tensor int) any
+}
+
+// Wrapper is a Source over others. It need not be a FileSource, Prefetcher or Mapper to
+// have what these are for: Inputs, Prefetch, Map, MappedRows and RowsID look through it.
+type Wrapper interface {
+	Source
+	// Unwrap returns where rows of a tensor come from: those from first on, at most n
+	// and at least one, that come from one tensor, one for one and in order. It
+	// returns the zero Origin for rows that come from no other Source.
+	Unwrap(tensor int, first, n int64) Origin
+}
+
+// Origin says where rows of a Wrapper come from.
+type Origin struct {
+	Source Source // nil if the rows come from no other
+	Tensor int    // index in its Tensors
+	First  int64  // the row of it that is the first
+	N      int64  // how many rows
+	// Same says that they are those of Source byte for byte, not made of them.
+	Same bool
+}
+
+// origins yields where rows of a tensor of src come from, but for those that come from
+// no other Source; nothing if src is no Wrapper.
+func origins(src Source, tensor int, first, n int64) iter.Seq[Origin] {
+	return func(yield func(Origin) bool) {
+		w, ok := src.(Wrapper)
+		if !ok {
+			return
+		}
+		for n > 0 {
+			o := w.Unwrap(tensor, first, n)
+			if o.Source == nil || !yield(o) {
+				return
+			}
+			first, n = first+o.N, n-o.N
+		}
+	}
+}
+
+// Unwrap returns the innermost Source that has the tensor of src with all its rows as they
+// are, and the tensor's index there. That is src itself if it is no Wrapper or makes them.
+func Unwrap(src Source, tensor int) (Source, int) {
+	for {
+		rows := src.Tensors()[tensor].Rows()
+		w, ok := src.(Wrapper)
+		if !ok {
+			return src, tensor
+		}
+		o := w.Unwrap(tensor, 0, rows)
+		if !o.Same || o.N != rows || o.Source.Tensors()[o.Tensor].Rows() != rows {
+			return src, tensor
+		}
+		src, tensor = o.Source, o.Tensor
+	}
+}
+
+// Prefetch has what rows [first, first+n) of a tensor come from read ahead, as far as
+// src or what it wraps is a Prefetcher.
+func Prefetch(src Source, tensor int, first, n int64) {
+	if p, ok := src.(Prefetcher); ok {
+		p.Prefetch(tensor, first, n)
+		return
+	}
+	for o := range origins(src, tensor, first, n) {
+		Prefetch(o.Source, o.Tensor, o.First, o.N)
+	}
+}
+
+// Map maps all rows of src that can be mapped, for MappedRows. It must not be called
+// while that is.
+func Map(src Source) error {
+	for i, t := range src.Tensors() {
+		if err := mapRows(src, i, 0, t.Rows()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mapRows(src Source, tensor int, first, n int64) error {
+	if m, ok := src.(Mapper); ok {
+		if err := m.Map(); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		return nil
+	}
+	for o := range origins(src, tensor, first, n) {
+		if !o.Same {
+			continue
+		}
+		if err := mapRows(o.Source, o.Tensor, o.First, o.N); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MappedRows returns rows [first, first+n) of a tensor and the Mapper whose Guard they
+// are used within. It returns nil if they are not mapped, or not next to each other.
+func MappedRows(src Source, tensor int, first, n int64) ([]byte, Mapper) {
+	for {
+		if m, ok := src.(Mapper); ok {
+			return m.Rows(tensor, first, n), m
+		}
+		w, ok := src.(Wrapper)
+		if !ok {
+			return nil, nil
+		}
+		o := w.Unwrap(tensor, first, n)
+		if !o.Same || o.N != n {
+			return nil, nil
+		}
+		src, tensor, first = o.Source, o.Tensor, o.First
+	}
+}
+
+// RowsID returns what the rows of a tensor are made of, as Identifier has it: of src, or
+// of what it wraps. It is nil for rows that are not made.
+func RowsID(src Source, tensor int) any {
+	src, tensor = Unwrap(src, tensor)
+	if src, ok := src.(Identifier); ok {
+		return src.RowsID(tensor)
+	}
+	return nil
+}
