@@ -25,6 +25,8 @@ type Source interface {
 	// given index in Tensors, in the tensor's own type, little-endian.
 	// len(dst) must be n times the tensor's RowBytes. A row is one vector
 	// along the first dimension; rows are numbered through all the others.
+	// It takes no context: a Source that may wait for long, such as one on a
+	// network, is opened with one, and reading fails when that is done.
 	ReadRows(dst []byte, tensor int, first, n int64) error
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
@@ -48,8 +47,8 @@ var ErrNoRouters = errors.New("the model has no routers")
 func Diagnose(src gguf.Source) (*Diagnosis, error) {
 	d := &Diagnosis{}
 	for i, t := range src.Tensors() {
-		var layer int
-		if n, _ := fmt.Sscanf(t.Name, "blk.%d.", &layer); n != 1 || !strings.HasSuffix(t.Name, ".ffn_gate_inp.weight") {
+		layer, part := gguf.SplitName(t.Name)
+		if layer < 0 || part != "ffn_gate_inp.weight" {
 			continue
 		}
 		raw, values := make([]byte, t.Bytes()), make([]float32, t.Elements())

@@ -3,8 +3,6 @@ package allocate
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
@@ -34,7 +32,7 @@ func findGroups(base gguf.Source, importance *imatrix.Matrix, types []gguf.Type)
 	layers := 0
 	for i, info := range tensors {
 		can[i] = possible(info, types, importance)
-		if layer, kind, ok := cutLayer(info.Name); ok && can[i] != nil {
+		if layer, kind := gguf.SplitName(info.Name); layer >= 0 && can[i] != nil {
 			layers = max(layers, layer+1)
 			kinds[kind] = true
 		}
@@ -53,7 +51,7 @@ func findGroups(base gguf.Source, importance *imatrix.Matrix, types []gguf.Type)
 		}
 		g := group{layer: -1, types: append([]gguf.Type{tensors[i].Type}, can[i]...)}
 		p := place{-1, tensors[i].Name}
-		if layer, kind, ok := cutLayer(tensors[i].Name); ok {
+		if layer, kind := gguf.SplitName(tensors[i].Name); layer >= 0 {
 			g.layer, p = layer, place{layer / band, kind}
 		} else if tensors[i].Name == "output.weight" {
 			g.layer = layers
@@ -114,15 +112,4 @@ func possible(info gguf.TensorInfo, types []gguf.Type, importance *imatrix.Matri
 		}
 	}
 	return possible
-}
-
-// cutLayer splits a name such as blk.3.attn_q.weight into 3 and attn_q.weight.
-func cutLayer(name string) (layer int, kind string, ok bool) {
-	after, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
-		return 0, "", false
-	}
-	number, kind, ok := strings.Cut(after, ".")
-	layer, err := strconv.Atoi(number)
-	return layer, kind, ok && err == nil && layer >= 0
 }

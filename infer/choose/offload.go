@@ -2,7 +2,6 @@ package choose
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -33,7 +32,7 @@ func Split(tensors []gguf.TensorInfo, layers int, m Memory, gpu int64) Offload {
 	for _, t := range tensors {
 		n := t.Bytes()
 		all += n
-		switch layer := layerOf(t.Name); {
+		switch layer, _ := gguf.SplitName(t.Name); {
 		case layer >= 0 && layer < layers && strings.Contains(t.Name, "_exps."):
 			blocks[layer].experts += n
 		case layer >= 0 && layer < layers:
@@ -114,18 +113,4 @@ func hasOutput(tensors []gguf.TensorInfo) bool {
 		}
 	}
 	return false
-}
-
-// layerOf returns the layer of blk.N.NAME, -1 for any other name.
-func layerOf(name string) int {
-	rest, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
-		return -1
-	}
-	number, _, _ := strings.Cut(rest, ".")
-	n, err := strconv.Atoi(number)
-	if err != nil {
-		return -1
-	}
-	return n
 }

@@ -23,7 +23,6 @@ package imatrix
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
@@ -63,7 +62,7 @@ func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	opts.Engine.Input = func(in infer.Input) {
-		if !opts.Output && !strings.HasPrefix(in.Tensor, "blk.") {
+		if layer, _ := gguf.SplitName(in.Tensor); layer < 0 && !opts.Output {
 			return
 		}
 		if err := m.Sums.Add(in.Tensor, in.Matrix, in.Matrices, int64(in.Rows), in.Squares); err != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -163,26 +161,13 @@ func Order(tensors []gguf.TensorInfo) []int {
 	layers := make([]int, len(tensors))
 	order := make([]int, len(tensors))
 	for i, t := range tensors {
-		layers[i], order[i] = layerOf(t.Name), i
+		layers[i], _ = gguf.SplitName(t.Name)
+		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(layers[a], layers[b]), cmp.Compare(tensors[a].Name, tensors[b].Name))
 	})
 	return order
-}
-
-// layerOf returns N for a name that starts with "blk.N", otherwise -1.
-func layerOf(name string) int {
-	rest, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
-		return -1
-	}
-	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
-	n, err := strconv.ParseInt(digits, 10, 32)
-	if err != nil {
-		return -1
-	}
-	return int(n)
 }
 
 // model is what the rules look at besides the tensor itself.

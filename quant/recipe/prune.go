@@ -2,16 +2,10 @@ package recipe
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
-
-// layerInName finds the layer anywhere in a name: encoder-decoder models put
-// something before "blk.".
-var layerInName = regexp.MustCompile(`blk\.(\d+)\.`)
 
 // Pruned is what Prune leaves of a model.
 type Pruned struct {
@@ -31,7 +25,7 @@ type Pruned struct {
 func Prune(tensors []gguf.TensorInfo, layers []int) (*Pruned, error) {
 	var present []int
 	for _, t := range tensors {
-		if layer, _, ok := findLayer(t.Name); ok {
+		if _, layer, _ := splitName(t.Name); layer >= 0 {
 			present = append(present, layer)
 		}
 	}
@@ -54,12 +48,12 @@ func Prune(tensors []gguf.TensorInfo, layers []int) (*Pruned, error) {
 		return nil, fmt.Errorf("none of %d layers would be left", len(present))
 	}
 	for i, t := range tensors {
-		if layer, at, ok := findLayer(t.Name); ok {
+		if prefix, layer, part := splitName(t.Name); layer >= 0 {
 			n, keep := number[layer]
 			if !keep {
 				continue
 			}
-			t.Name = t.Name[:at[0]] + strconv.Itoa(n) + t.Name[at[1]:]
+			t.Name = fmt.Sprintf("%sblk.%d.%s", prefix, n, part)
 		}
 		p.Tensors = append(p.Tensors, t)
 		p.Origin = append(p.Origin, i)
@@ -67,12 +61,13 @@ func Prune(tensors []gguf.TensorInfo, layers []int) (*Pruned, error) {
 	return p, nil
 }
 
-// findLayer returns the layer in a name and where its digits are.
-func findLayer(name string) (layer int, at [2]int, ok bool) {
-	m := layerInName.FindStringSubmatchIndex(name)
-	if m == nil {
-		return 0, at, false
+// splitName is gguf.SplitName for names with anything before "blk.", as encoder-decoder
+// models have them.
+func splitName(name string) (prefix string, layer int, part string) {
+	for at := range name {
+		if layer, part := gguf.SplitName(name[at:]); layer >= 0 {
+			return name[:at], layer, part
+		}
 	}
-	layer, err := strconv.Atoi(name[m[2]:m[3]])
-	return layer, [2]int{m[2], m[3]}, err == nil
+	return "", -1, name
 }

@@ -207,7 +207,7 @@ func (m *model) choose(t gguf.TensorInfo) (gguf.Type, error) {
 	if m.experts > 1 && (c == ffnUp || c == ffnGate || c == ffnDown) {
 		// There may be several such tensors in a layer, so counting them does
 		// not tell the layer.
-		if p.i = layerOf(t.Name); p.i < 0 || p.i >= m.layers {
+		if p.i, _ = gguf.SplitName(t.Name); p.i < 0 || p.i >= m.layers {
 			return 0, fmt.Errorf("%w: not in one of the %d layers", gguf.ErrCorrupt, m.layers)
 		}
 	}
