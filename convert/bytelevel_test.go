@@ -11,7 +11,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
@@ -152,7 +152,7 @@ func writeByteLevel(t *testing.T, parent, name string) string {
 	tokenizerJSON, config := byteLevelCases[name]()
 	dir := filepath.Join(parent, name)
 	require.NoError(t, os.Mkdir(dir, 0o755))
-	tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+	tensors := testmodel.Tensors(weights.BF16, 288, 96, 0)
 	class, modelType := "LlamaForCausalLM", "llama"
 	if name == "Qwen2" { // for which there is no add_space_prefix
 		class, modelType = "Qwen2ForCausalLM", "qwen2"

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // cases are the checkpoints that testdata/golden.json tells about, by the name
@@ -54,7 +54,7 @@ func writeFiles(t testing.TB, dir string, files map[string]any) {
 // no fast tokenizer, more embeddings than pieces, tokens beyond the embeddings.
 func writeTiedLlama(t testing.TB, dir string) {
 	var tensors []testmodel.Tensor
-	for _, tensor := range testmodel.Tensors(safetensors.F16, 288, 96, 0) {
+	for _, tensor := range testmodel.Tensors(weights.F16, 288, 96, 0) {
 		if tensor.Name != "lm_head.weight" {
 			tensors = append(tensors, tensor)
 		}
@@ -75,9 +75,9 @@ func writeTiedLlama(t testing.TB, dir string) {
 			"self_attn.q_proj": 128, "self_attn.k_proj": 64, "self_attn.v_proj": 64, "self_attn.o_proj": 64,
 			"mlp.gate_proj": 96, "mlp.up_proj": 96, "mlp.down_proj": 64,
 		} {
-			tensors = append(tensors, testmodel.Tensor{Name: "model.layers." + layer + "." + name + ".bias", Dtype: safetensors.F16, Shape: []int64{n}})
+			tensors = append(tensors, testmodel.Tensor{Name: "model.layers." + layer + "." + name + ".bias", Dtype: weights.F16, Shape: []int64{n}})
 		}
-		tensors = append(tensors, testmodel.Tensor{Name: "model.layers." + layer + ".self_attn.rotary_emb.inv_freq", Dtype: safetensors.F32, Shape: []int64{16}})
+		tensors = append(tensors, testmodel.Tensor{Name: "model.layers." + layer + ".self_attn.rotary_emb.inv_freq", Dtype: weights.F32, Shape: []int64{16}})
 	}
 	testmodel.WriteShards(t, dir, tensors)
 	testmodel.WriteTokenizer(t, dir)
@@ -101,7 +101,7 @@ func writeTiedLlama(t testing.TB, dir string) {
 
 // writeLlama3Rope: Llama 3.1's rope scaling, F32, no tokenizer_config.json.
 func writeLlama3Rope(t testing.TB, dir string) {
-	testmodel.WriteShards(t, dir, testmodel.Tensors(safetensors.F32, 272, 96, 0))
+	testmodel.WriteShards(t, dir, testmodel.Tensors(weights.F32, 272, 96, 0))
 	testmodel.WriteTokenizer(t, dir)
 	writeFiles(t, dir, map[string]any{
 		"config.json": testmodel.Config("LlamaForCausalLM", "llama", object{
@@ -114,7 +114,7 @@ func writeLlama3Rope(t testing.TB, dir string) {
 // writeMistral: sliding window, YaRN, sampling parameters, a fast tokenizer,
 // names in config.json.
 func writeMistral(t testing.TB, dir string) {
-	testmodel.WriteShards(t, dir, testmodel.Tensors(safetensors.BF16, 288, 96, 0))
+	testmodel.WriteShards(t, dir, testmodel.Tensors(weights.BF16, 288, 96, 0))
 	testmodel.WriteTokenizer(t, dir)
 	special := func(id string) object { return object{"SpecialToken": object{"id": id, "type_id": 0}} }
 	text := func(id string) object { return object{"Sequence": object{"id": id, "type_id": 0}} }
@@ -170,7 +170,7 @@ not: front matter
 // templates in files, linear rope scaling, rows of experts that no Q8_0 block
 // fits, BF16.
 func writeBeyonder(t testing.TB, dir string) {
-	testmodel.WriteShards(t, dir, testmodel.Tensors(safetensors.BF16, 272, 48, 4))
+	testmodel.WriteShards(t, dir, testmodel.Tensors(weights.BF16, 272, 48, 4))
 	testmodel.WriteTokenizer(t, dir)
 	writeFiles(t, dir, map[string]any{
 		"config.json": testmodel.Config("MixtralForCausalLM", "mixtral", object{
@@ -187,11 +187,11 @@ func writeBeyonder(t testing.TB, dir string) {
 // writeSharded: three shards in which layers and experts mix, F16 and F32 in
 // one checkpoint, a context length in the name.
 func writeSharded(t testing.TB, dir string) {
-	tensors := testmodel.Tensors(safetensors.F16, 272, 64, 2)
+	tensors := testmodel.Tensors(weights.F16, 272, 64, 2)
 	var shards [3][]testmodel.Tensor
 	for i, tensor := range tensors {
 		if strings.Contains(tensor.Name, "norm") {
-			tensor.Dtype = safetensors.F32
+			tensor.Dtype = weights.F32
 		}
 		shards[i*7%3] = append(shards[i*7%3], tensor)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
@@ -42,13 +44,13 @@ type Options struct {
 
 // Checkpoint is a Hugging Face directory as a gguf.Source.
 type Checkpoint struct {
-	files    *safetensors.Checkpoint
+	files    inputs
 	meta     *gguf.Metadata
 	tensors  []gguf.TensorInfo
 	plan     []arch.Tensor // in the order of tensors
 	notes    []string
 	warnings []string
-	scratch  sync.Pool // of *scratch
+	scratch  sync.Pool // of *[]float32, numbers between being read and being converted
 }
 
 var _ gguf.FileSource = (*Checkpoint)(nil)
@@ -73,7 +75,7 @@ func Open(dir string, opts Options) (*Checkpoint, error) {
 		return nil, err
 	}
 	card, cardErr := sidecar.Read(filepath.Join(dir, "README.md"))
-	c, err := newCheckpoint(parts{files: files, dir: dir, tokenizer: dir, config: config, card: card}, opts)
+	c, err := newCheckpoint(parts{set: files, files: files, dir: dir, tokenizer: dir, config: config, card: card}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func OpenRecipe(ctx context.Context, path string, merge moe.Options, opts Option
 // OpenMerge opens a mixture as Open opens what Merge.Write writes to dir, which need not
 // be there. Closing the result, or an error, closes the mixture.
 func OpenMerge(m *moe.Merge, dir string, opts Options) (*Checkpoint, error) {
-	c, err := newCheckpoint(parts{files: m.Checkpoint, dir: dir, tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
+	c, err := newCheckpoint(parts{set: m, files: m, dir: dir, tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -111,17 +113,24 @@ func OpenMerge(m *moe.Merge, dir string, opts Options) (*Checkpoint, error) {
 
 // parts are what a checkpoint is made of.
 type parts struct {
-	files     *safetensors.Checkpoint
-	dir       string // for its name
-	tokenizer string // directory of the tokenizer and of generation_config.json
-	config    []byte // config.json
-	card      []byte // README.md
+	set       weights.Set // tensors
+	files     inputs      // that they are read from
+	dir       string      // for its name
+	tokenizer string      // directory of the tokenizer and of generation_config.json
+	config    []byte      // config.json
+	card      []byte      // README.md
+}
+
+// inputs are open files.
+type inputs interface {
+	io.Closer
+	Inputs() []*files.File
 }
 
 // newCheckpoint closes the files if it fails.
 func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	c := &Checkpoint{files: from.files}
-	c.scratch.New = func() any { return new(scratch) }
+	c.scratch.New = func() any { return new([]float32) }
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -139,26 +148,27 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(from.dir, "config.json"), err)
 	}
-	if c.plan, err = a.Plan(config, c.files); err != nil {
+	if c.plan, err = a.Plan(config, from.set); err != nil {
 		return nil, fmt.Errorf("%s: %w", from.dir, err)
 	}
-	if others := slices.DeleteFunc(slices.Clone(c.files.Tensors()), func(t *safetensors.Tensor) bool { return arch.IsText(t.Name) }); len(others) > 0 {
-		c.notes = append(c.notes, fmt.Sprintf("%d tensors that are not of the text model are left out, such as %s", len(others), others[0].Name))
+	if others := slices.DeleteFunc(slices.Clone(from.set.Names()), arch.IsText); len(others) > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("%d tensors that are not of the text model are left out, such as %s", len(others), others[0]))
 	}
 	fileType := gguf.F16
 	if opts.KeepTypes {
 		fileType = gguf.F32
 	}
-	if t, ok := first16Bit(c.files.Tensors()); ok {
+	if t, ok := first16Bit(from.set); ok {
 		fileType = t
 	}
 	if opts.Type != nil {
 		fileType = *opts.Type
 	}
 	for _, t := range c.plan {
-		info := gguf.TensorInfo{Name: t.Name, Type: gguf.F32, Shape: t.Shape}
+		info := gguf.TensorInfo{Name: t.Name, Type: gguf.F32, Shape: slices.Clone(t.Shape())}
+		slices.Reverse(info.Shape)
 		switch {
-		case alwaysF32(t):
+		case alwaysF32(t.Name, t.Shape()):
 		case opts.KeepTypes:
 			info.Type = ownType(t)
 		default:
@@ -201,38 +211,28 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
 
 // alwaysF32 reports whether llama.cpp computes with a tensor in F32 only.
-func alwaysF32(t arch.Tensor) bool {
-	return len(t.Shape) < 2 || !strings.HasSuffix(t.Name, ".weight") ||
-		strings.HasSuffix(t.Name, "_norm.weight") || strings.HasSuffix(t.Name, ".ffn_gate_inp.weight") || strings.HasSuffix(t.Name, ".ffn_gate_inp_shexp.weight")
+func alwaysF32(name string, shape []int64) bool {
+	return len(shape) < 2 || !strings.HasSuffix(name, ".weight") ||
+		strings.HasSuffix(name, "_norm.weight") || strings.HasSuffix(name, ".ffn_gate_inp.weight") || strings.HasSuffix(name, ".ffn_gate_inp_shexp.weight")
 }
 
 // first16Bit returns the type of the first matrix that is of a 16-bit type.
-func first16Bit(tensors []*safetensors.Tensor) (t gguf.Type, ok bool) {
-	for _, t := range tensors {
-		if len(t.Shape) < 2 || !arch.IsText(t.Name) {
-			continue
-		}
-		switch t.Dtype {
-		case safetensors.BF16:
-			return gguf.BF16, true
-		case safetensors.F16:
-			return gguf.F16, true
+func first16Bit(set weights.Set) (t gguf.Type, ok bool) {
+	for _, name := range set.Names() {
+		r := set.Get(name)
+		if len(r.Shape()) >= 2 && arch.IsText(name) && r.Dtype() != weights.F32 {
+			if t, ok := r.Dtype().GGUF(); ok {
+				return t, true
+			}
 		}
 	}
 	return 0, false
 }
 
 // ownType returns the 16-bit type that all of a tensor is stored in, or F32.
-func ownType(t arch.Tensor) gguf.Type {
-	dtype := t.Parts[0].Tensor.Dtype
-	if slices.ContainsFunc(t.Parts, func(p arch.Part) bool { return p.Tensor.Dtype != dtype }) {
-		return gguf.F32
-	}
-	switch dtype {
-	case safetensors.BF16:
-		return gguf.BF16
-	case safetensors.F16:
-		return gguf.F16
+func ownType(r weights.Rows) gguf.Type {
+	if t, ok := r.Dtype().GGUF(); ok {
+		return t
 	}
 	return gguf.F32
 }
@@ -259,63 +259,37 @@ func (c *Checkpoint) Close() error { return c.files.Close() }
 
 // ReadRows implements gguf.Source.
 func (c *Checkpoint) ReadRows(dst []byte, tensor int, first, n int64) error {
-	info, plan := c.tensors[tensor], c.plan[tensor]
+	info, src := c.tensors[tensor], c.plan[tensor]
 	if err := info.CheckRows(dst, first, n); err != nil {
 		return err
 	}
-	rows, rowLen := info.Rows(), info.RowLen()
-	if plan.Data != nil {
-		return quant.Quantize(info.Type, dst, plan.Data[first*rowLen:][:n*rowLen])
+	if t, ok := src.Dtype().GGUF(); ok && t == info.Type {
+		return src.ReadRaw(dst, first, n)
 	}
-	if plan.Heads != 0 && len(info.Shape) == 1 { // a bias: its elements are what rows are elsewhere
-		rows, rowLen, first, n = rowLen, 1, first*rowLen, n*rowLen
-	}
-	partRows := rows / int64(len(plan.Parts))
+	buf := c.scratch.Get().(*[]float32)
+	defer c.scratch.Put(buf)
 	for n > 0 {
-		part, row := plan.Parts[first/partRows], first%partRows
-		run := int64(1)
-		if plan.Heads == 0 {
-			run = min(n, partRows-row)
-		}
-		from := part.First + arch.SourceRow(row, partRows, plan.Heads)
-		size := info.Type.RowBytes(run * rowLen)
-		if err := c.read(dst[:size], info.Type, part.Tensor, from*rowLen, run*rowLen); err != nil {
+		some := min(n, together(src))
+		values := slices.Grow((*buf)[:0], int(some*info.RowLen()))[:some*info.RowLen()]
+		*buf = values
+		if err := src.ReadRows(values, first, some); err != nil {
 			return err
 		}
-		dst, first, n = dst[size:], first+run, n-run
+		size := info.Type.RowBytes(int64(len(values)))
+		if err := quant.Quantize(info.Type, dst[:size], values); err != nil {
+			return err
+		}
+		dst, first, n = dst[size:], first+some, n-some
 	}
 	return nil
 }
 
-// scratch holds elements between being read and being converted.
-type scratch struct {
-	raw    [8 * scratchElements]byte
-	floats [scratchElements]float32
-}
-
-// scratchElements is a multiple of every block size.
+// scratchElements is how many numbers are converted at a time, unless a row has more.
 const scratchElements = 1 << 14
 
-// read converts n elements of a checkpoint tensor, from number first on, to
-// type t.
-func (c *Checkpoint) read(dst []byte, t gguf.Type, src *safetensors.Tensor, first, n int64) error {
-	if string(src.Dtype) == t.String() { // the same names mean the same bits
-		return src.Read(dst, first)
-	}
-	s := c.scratch.Get().(*scratch)
-	defer c.scratch.Put(s)
-	for n > 0 {
-		count := min(n, scratchElements)
-		raw, floats := s.raw[:count*int64(src.Dtype.Size())], s.floats[:count]
-		if err := src.Read(raw, first); err != nil {
-			return err
-		}
-		src.Dtype.Float32(floats, raw)
-		size := t.RowBytes(count)
-		if err := quant.Quantize(t, dst[:size], floats); err != nil {
-			return err
-		}
-		dst, first, n = dst[size:], first+count, n-count
-	}
-	return nil
+// together returns how many rows of a tensor are read at a time: whole grains.
+func together(r weights.Rows) int64 {
+	_, length := weights.Count(r.Shape())
+	rows := max(1, scratchElements/max(1, length))
+	return (rows + r.Grain() - 1) / r.Grain() * r.Grain()
 }

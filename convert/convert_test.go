@@ -18,7 +18,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
@@ -155,7 +155,7 @@ func checkGolden(t *testing.T, dir, outtype string, want golden) {
 
 // TestFusedExperts: both ways to store experts are the same model.
 func TestFusedExperts(t *testing.T) {
-	tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 3)
+	tensors := testmodel.Tensors(weights.BF16, 288, 96, 3)
 	config := testmodel.Config("MixtralForCausalLM", "mixtral", object{"num_local_experts": 3})
 	var models []*convert.Checkpoint
 	for _, tensors := range [][]testmodel.Tensor{tensors, testmodel.Fuse(tensors, 96, 3)} {
@@ -184,7 +184,7 @@ func TestFusedExperts(t *testing.T) {
 func TestValues(t *testing.T) {
 	const experts, mlp, headDim = 3, 96, 16
 	dir := t.TempDir()
-	testmodel.WriteShards(t, dir, testmodel.Tensors(safetensors.F32, 288, mlp, experts))
+	testmodel.WriteShards(t, dir, testmodel.Tensors(weights.F32, 288, mlp, experts))
 	testmodel.WriteTokenizer(t, dir)
 	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), testmodel.Config("MixtralForCausalLM", "mixtral", object{"num_local_experts": experts}))
 	c, err := convert.Open(dir, convert.Options{Type: new(gguf.F32)})
@@ -221,7 +221,7 @@ func TestValues(t *testing.T) {
 			name, sourceRow := source(row)
 			n := info.RowLen()
 			all := testmodel.Noise(name, 96*64) // both matrices have as many elements or fewer
-			want := testmodel.Encode(t, safetensors.F32, all[sourceRow*n:][:n])
+			want := testmodel.Encode(t, weights.F32, all[sourceRow*n:][:n])
 			require.Equal(t, want, data[row*info.RowBytes():][:info.RowBytes()], "%s row %d", info.Name, row)
 		}
 	}
@@ -353,13 +353,13 @@ func TestOpenModel(t *testing.T) {
 
 // TestOwnTypes: OpenModel loses nothing where types mix, Open follows the first.
 func TestOwnTypes(t *testing.T) {
-	tensors := testmodel.Tensors(safetensors.F32, 288, 96, 2)
+	tensors := testmodel.Tensors(weights.F32, 288, 96, 2)
 	for i, tensor := range tensors {
 		switch {
 		case strings.Contains(tensor.Name, "v_proj"), strings.HasSuffix(tensor.Name, "experts.1.w1.weight"):
-			tensors[i].Dtype = safetensors.F16
+			tensors[i].Dtype = weights.F16
 		case strings.Contains(tensor.Name, "o_proj"), strings.Contains(tensor.Name, ".w1."), strings.Contains(tensor.Name, ".w2."):
-			tensors[i].Dtype = safetensors.BF16
+			tensors[i].Dtype = weights.BF16
 		}
 	}
 	dir := t.TempDir()

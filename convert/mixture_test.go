@@ -11,7 +11,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/moe"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -60,7 +60,7 @@ func TestRecipeIsWhatItWrites(t *testing.T) {
 // writeDense writes a model that can become part of a mixture, with networks that
 // differ by its name.
 func writeDense(t testing.TB, dir, kind string) {
-	tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+	tensors := testmodel.Tensors(weights.BF16, 288, 96, 0)
 	class := "MistralForCausalLM"
 	switch kind {
 	case "qwen2":

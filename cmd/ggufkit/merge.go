@@ -78,10 +78,7 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 		return err
 	}
 	m.Card = append(m.Card, diagnosis.markdown()...)
-	report := mergeReport{Dir: args[1], Tensors: len(m.Tensors())}
-	for _, t := range m.Tensors() {
-		report.Bytes += t.Elements() * int64(t.Dtype.Size())
-	}
+	report := mergeReport{Dir: args[1], Tensors: len(m.Names()), Bytes: m.Bytes()}
 	progress := newProgress(c, "writing", byteRate)
 	err = m.Write(c.Context, args[1], moe.WriteOptions{ShardBytes: shard, Overwrite: c.Bool("force"), Progress: progress.update})
 	progress.stop()

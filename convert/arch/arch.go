@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -107,37 +107,10 @@ type Mapping struct {
 // convert_hf_to_gguf.py writes together once it has all those of a layer.
 func (m *Mapping) stacked() bool { return strings.Contains(m.Source, "{expert}") }
 
-// Tensor is a GGUF tensor and where it comes from.
+// Tensor is a GGUF tensor as an expression of those of a checkpoint.
 type Tensor struct {
 	Name string
-	// Shape has the row length first.
-	Shape []int64
-	// Parts lists the sources; their rows follow one another. Each has the same
-	// number of rows.
-	Parts []Part
-	// Heads is 0, or the number of heads among whose rows (elements, if there
-	// is only one dimension) halves are interleaved.
-	Heads int64
-	// Data holds the values if they do not come from the checkpoint.
-	Data []float32
-}
-
-// Part is a run of rows of a checkpoint tensor.
-type Part struct {
-	Tensor *safetensors.Tensor
-	First  int64
-}
-
-// SourceRow returns which row of its source row r of a part of n rows is, for a
-// tensor of the given number of heads. Of a head of d rows, row 2j comes from
-// j and row 2j+1 from j + d/2.
-func SourceRow(r, n, heads int64) int64 {
-	if heads == 0 {
-		return r
-	}
-	d := n / heads
-	head, i := r/d, r%d
-	return head*d + i%2*(d/2) + i/2
+	weights.Rows
 }
 
 // skipped lists the ends of names of tensors that nothing needs: what old
@@ -181,17 +154,17 @@ func tableName(name string) string {
 // tensor that is missing or has another shape than the config implies, and
 // experts in two layouts at once, are errors that wrap gguf.ErrCorrupt; a tensor
 // of no known name or that holds integers is one that wraps gguf.ErrUnsupported.
-func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, error) {
-	p := planner{config: c, byName: make(map[string]*safetensors.Tensor), position: make(map[*safetensors.Tensor]int), used: make(map[*safetensors.Tensor]bool)}
-	for i, t := range ckpt.Tensors() {
-		if !IsText(t.Name) {
+func (a *Architecture) Plan(c *Config, set weights.Set) ([]Tensor, error) {
+	p := planner{config: c, byName: make(map[string]source), used: make(map[string]bool)}
+	for i, name := range set.Names() {
+		if !IsText(name) {
 			continue
 		}
-		name := tableName(t.Name)
-		if other := p.byName[name]; other != nil {
-			return nil, fmt.Errorf("%w: tensors %.200q and %.200q are the same one", gguf.ErrCorrupt, other.Name, t.Name)
+		short := tableName(name)
+		if other, ok := p.byName[short]; ok {
+			return nil, fmt.Errorf("%w: tensors %.200q and %.200q are the same one", gguf.ErrCorrupt, other.name, name)
 		}
-		p.position[t], p.byName[name] = i, t
+		p.byName[short] = source{set.Get(name), name, i}
 	}
 	layout, err := p.pickLayout(a.Layouts)
 	if err != nil {
@@ -200,9 +173,9 @@ func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, 
 	if err := p.add(slices.Concat(a.Tensors, layout)); err != nil {
 		return nil, err
 	}
-	for _, t := range ckpt.Tensors() {
-		if !p.used[t] && IsText(t.Name) && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(tableName(t.Name), end) }) {
-			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %.200q", gguf.ErrUnsupported, a.Class, c.Layers, t.Name)
+	for _, name := range set.Names() {
+		if !p.used[name] && IsText(name) && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(tableName(name), end) }) {
+			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %.200q", gguf.ErrUnsupported, a.Class, c.Layers, name)
 		}
 	}
 	slices.SortStableFunc(p.planned, func(a, b planned) int { return cmp.Compare(a.position, b.position) })
@@ -218,11 +191,17 @@ func (a *Architecture) Plan(c *Config, ckpt *safetensors.Checkpoint) ([]Tensor, 
 
 // planner collects planned tensors.
 type planner struct {
-	config   *Config
-	byName   map[string]*safetensors.Tensor // names as in the tables
-	position map[*safetensors.Tensor]int
-	used     map[*safetensors.Tensor]bool
-	planned  []planned
+	config  *Config
+	byName  map[string]source // names as in the tables
+	used    map[string]bool   // names as in the checkpoint
+	planned []planned
+}
+
+// source is a tensor of the checkpoint.
+type source struct {
+	weights.Rows
+	name     string
+	position int
 }
 
 type planned struct {
@@ -243,9 +222,9 @@ func (p *planner) pickLayout(layouts [][]Mapping) ([]Mapping, error) {
 				continue
 			}
 			if example != "" {
-				return nil, fmt.Errorf("%w: tensors %.200q and %.200q are of two layouts of the same model", gguf.ErrCorrupt, example, t.Name)
+				return nil, fmt.Errorf("%w: tensors %.200q and %.200q are of two layouts of the same model", gguf.ErrCorrupt, example, t.name)
 			}
-			picked, example = i, t.Name
+			picked, example = i, t.name
 			break
 		}
 	}
@@ -315,44 +294,37 @@ func (p *planner) addOne(m Mapping, layer int64) error {
 	want := m.Shape(c)
 	ofLayer := strings.NewReplacer("{layer}", strconv.FormatInt(layer, 10))
 	t := planned{Tensor: Tensor{Name: ofLayer.Replace(m.Name)}, stacked: m.stacked()}
-	if m.Heads != nil {
-		t.Heads = m.Heads(c)
-	}
 	sources := int64(1)
 	if t.stacked {
 		sources = c.Experts
 	}
+	parts := make([]weights.Rows, sources)
 	for expert := range sources {
 		name := strings.ReplaceAll(ofLayer.Replace(m.Source), "{expert}", strconv.FormatInt(expert, 10))
-		src := p.byName[name]
+		src, ok := p.byName[name]
 		switch {
-		case src == nil && m.Required != nil && !m.Required(c):
+		case !ok && m.Required != nil && !m.Required(c):
 			return nil
-		case src == nil:
+		case !ok:
 			return fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, name)
-		case !slices.Equal(src.Shape, want):
-			return fmt.Errorf("%w: tensor %q has shape %v, config.json implies %v", gguf.ErrCorrupt, name, src.Shape, want)
-		case !src.Dtype.Float():
-			return fmt.Errorf("%w: tensor %q holds %s, not floating-point numbers; is the checkpoint quantized?", gguf.ErrUnsupported, name, src.Dtype)
+		case !slices.Equal(src.Shape(), want):
+			return fmt.Errorf("%w: tensor %q has shape %v, config.json implies %v", gguf.ErrCorrupt, name, src.Shape(), want)
+		case !src.Dtype().Float():
+			return fmt.Errorf("%w: tensor %q holds %s, not floating-point numbers; is the checkpoint quantized?", gguf.ErrUnsupported, name, src.Dtype())
 		}
-		p.used[src] = true
-		t.position = max(t.position, p.position[src])
-		t.Parts = append(t.Parts, Part{Tensor: src})
+		p.used[src.name] = true
+		t.position = max(t.position, src.position)
+		parts[expert] = src.Rows
 	}
-	t.Shape = slices.Clone(want)
-	switch {
+	switch t.Rows = parts[0]; {
 	case m.Part != nil:
 		first, n := m.Part(c)
-		src, perExpert := t.Parts[0].Tensor, want[1]
-		t.Parts = nil
-		for expert := range want[0] {
-			t.Parts = append(t.Parts, Part{Tensor: src, First: expert*perExpert + first})
-		}
-		t.Shape[1] = n
+		t.Rows = weights.Slice(t.Rows, first, n)
 	case t.stacked:
-		t.Shape = append([]int64{sources}, t.Shape...)
+		t.Rows = weights.Stack(parts...)
+	case m.Heads != nil:
+		t.Rows = weights.Interleave(t.Rows, m.Heads(c))
 	}
-	slices.Reverse(t.Shape)
 	p.planned = append(p.planned, t)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -49,13 +50,13 @@ func TestConfigs(t *testing.T) {
 			}
 			a, c, err := arch.Read([]byte("{" + strings.Join(pairs, ",") + "}"))
 			require.NoError(t, err, name)
-			require.Equal(t, want, describe(a, c), "%s: %s", name, changes)
+			require.Equal(t, want, describe(t, a, c), "%s: %s", name, changes)
 		}
 	}
 }
 
 // describe returns metadata and factors in the form of the golden data.
-func describe(a *arch.Architecture, c *arch.Config) string {
+func describe(t *testing.T, a *arch.Architecture, c *arch.Config) string {
 	var kv [][3]any
 	for _, pair := range a.Metadata(c, 32) {
 		value, typeName := pair.Value, gguf.TypeName(pair.Value)
@@ -73,7 +74,7 @@ func describe(a *arch.Architecture, c *arch.Config) string {
 	if a.Extra != nil {
 		for _, extra := range a.Extra(c) {
 			hash := sha256.New()
-			for _, f := range extra.Data {
+			for _, f := range testmodel.Values(t, extra) {
 				bits := math.Float32bits(f)
 				hash.Write([]byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)})
 			}
@@ -86,7 +87,7 @@ func describe(a *arch.Architecture, c *arch.Config) string {
 // TestNames: tensors are found under all the names with which models are saved, and what
 // is not of the text model is left out.
 func TestNames(t *testing.T) {
-	all := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+	all := testmodel.Tensors(weights.BF16, 288, 96, 0)
 	rename := func(change func(name string) string) (tensors []testmodel.Tensor) {
 		for _, tensor := range all {
 			tensor.Name = change(tensor.Name)
@@ -98,10 +99,10 @@ func TestNames(t *testing.T) {
 		return func(name string) string { return strings.Replace(name, from, to, 1) }
 	}
 	others := []testmodel.Tensor{
-		{Name: "vision_tower.vision_model.embeddings.patch_embedding.weight", Dtype: safetensors.F16, Shape: []int64{4, 3, 2, 2}},
-		{Name: "model.visual.blocks.0.attn.qkv.weight", Dtype: safetensors.F16, Shape: []int64{4, 4}},
-		{Name: "multi_modal_projector.linear_1.weight", Dtype: safetensors.F16, Shape: []int64{64, 4}},
-		{Name: "rotary_emb.inv_freq", Dtype: safetensors.F32, Shape: []int64{8}},
+		{Name: "vision_tower.vision_model.embeddings.patch_embedding.weight", Dtype: weights.F16, Shape: []int64{4, 3, 2, 2}},
+		{Name: "model.visual.blocks.0.attn.qkv.weight", Dtype: weights.F16, Shape: []int64{4, 4}},
+		{Name: "multi_modal_projector.linear_1.weight", Dtype: weights.F16, Shape: []int64{64, 4}},
+		{Name: "rotary_emb.inv_freq", Dtype: weights.F32, Shape: []int64{8}},
 	}
 	config := testmodel.Config("LlamaForCausalLM", "llama", nil)
 	want, err := plan(t, &arch.Llama, config, all)
@@ -120,8 +121,7 @@ func TestNames(t *testing.T) {
 		for _, tensor := range got {
 			i := slices.IndexFunc(want, func(w arch.Tensor) bool { return w.Name == tensor.Name })
 			require.GreaterOrEqual(t, i, 0, "%s: %s", name, tensor.Name)
-			require.Equal(t, want[i].Shape, tensor.Shape)
-			require.Equal(t, want[i].Heads, tensor.Heads)
+			require.Equal(t, want[i].Shape(), tensor.Shape())
 		}
 	}
 	_, err = plan(t, &arch.Llama, config, append(rename(prefix("model.norm", "norm")), all[1]))
@@ -133,18 +133,18 @@ func TestNames(t *testing.T) {
 func TestBiases(t *testing.T) {
 	for _, said := range []bool{false, true} {
 		for _, names := range [][]string{nil, {"q_proj"}, {"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"q_proj", "k_proj", "v_proj", "o_proj"}} {
-			tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+			tensors := testmodel.Tensors(weights.BF16, 288, 96, 0)
 			for _, name := range names {
 				length := map[string]int64{"q_proj": 64, "k_proj": 32, "v_proj": 32, "o_proj": 64}[name]
-				tensors = append(tensors, testmodel.Tensor{Name: "model.layers.1.self_attn." + name + ".bias", Dtype: safetensors.BF16, Shape: []int64{length}})
+				tensors = append(tensors, testmodel.Tensor{Name: "model.layers.1.self_attn." + name + ".bias", Dtype: weights.BF16, Shape: []int64{length}})
 			}
 			got, err := plan(t, &arch.Llama, testmodel.Config("LlamaForCausalLM", "llama", map[string]any{"attention_bias": said, "mlp_bias": said}), tensors)
 			require.NoError(t, err)
 			require.Len(t, got, 3+2*9+len(names))
-			for _, tensor := range got {
-				if tensor.Name == "blk.1.attn_q.bias" {
-					require.EqualValues(t, 4, tensor.Heads)
-				}
+			if i := slices.IndexFunc(got, func(tensor arch.Tensor) bool { return tensor.Name == "blk.1.attn_q.bias" }); i >= 0 {
+				bias, noise := testmodel.Values(t, got[i]), testmodel.Noise("model.layers.1.self_attn.q_proj.bias", 64)
+				weights.BF16.Round(noise)
+				require.Equal(t, []float32{noise[0], noise[8], noise[1]}, bias[:3])
 			}
 		}
 	}
@@ -152,7 +152,7 @@ func TestBiases(t *testing.T) {
 
 // TestHeadless: a class without an output of its own needs none.
 func TestHeadless(t *testing.T) {
-	tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+	tensors := testmodel.Tensors(weights.BF16, 288, 96, 0)
 	tensors = slices.DeleteFunc(tensors, func(tensor testmodel.Tensor) bool { return tensor.Name == "lm_head.weight" })
 	dir := t.TempDir()
 	testmodel.WriteShards(t, dir, tensors)

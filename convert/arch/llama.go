@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // Llama is the dense model of Llama 1 to 3, and of many that copied it.
@@ -213,5 +215,5 @@ func ropeFreqs(c *Config) []Tensor {
 			factors[i] = 1 / ((1-smooth)/factor + smooth)
 		}
 	}
-	return []Tensor{{Name: "rope_freqs.weight", Shape: []int64{int64(len(factors))}, Data: factors}}
+	return []Tensor{{"rope_freqs.weight", weights.Values(weights.F32, factors, int64(len(factors)))}}
 }

@@ -1,76 +1,44 @@
 package moe
 
 import (
+	"cmp"
 	"hash/fnv"
-	"io"
 	"math/rand/v2"
 
-	"github.com/ggufkit/ggufkit/convert/safetensors"
-	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
-// change is a tensor of a model as it becomes part of the mixture: noise is added
-// and it is scaled, each rounded to its own type as PyTorch does, and then it is
-// converted to dtype.
+// change is what becomes of a tensor on its way into the mixture: noise is added and
+// it is scaled, each rounded to its own type as PyTorch does.
 type change struct {
-	source       *safetensors.Tensor
-	dtype        safetensors.Dtype
 	noise, scale *float64 // nil: none
 	seed         uint64   // of the noise
 }
 
-// tensor returns the changed tensor, the source itself if nothing changes.
-func (c change) tensor(name string) *safetensors.Tensor {
-	if c.dtype == c.source.Dtype && c.noise == nil && c.scale == nil {
-		return c.source.Renamed(name)
+// of returns the changed tensor, converted to dtype unless that is empty: the tensor
+// itself if nothing changes.
+func (c change) of(r weights.Rows, dtype weights.Dtype) weights.Rows {
+	own := r.Dtype()
+	if (dtype == "" || dtype == own) && c.noise == nil && c.scale == nil {
+		return r
 	}
-	return safetensors.NewTensor(name, c.dtype, c.source.Shape, c)
-}
-
-// ReadAt implements io.ReaderAt for whole elements.
-func (c change) ReadAt(dst []byte, offset int64) (int, error) {
-	size := int64(c.dtype.Size())
-	first, n := offset/size, int64(len(dst))/size
-	raw, values := make([]byte, n*int64(c.source.Dtype.Size())), make([]float32, n)
-	if err := c.source.Read(raw, first); err != nil {
-		return 0, err
-	}
-	c.source.Dtype.Float32(values, raw)
-	if c.noise != nil {
-		addNoise(values, first, float32(*c.noise), c.seed)
-		round(c.source.Dtype, values)
-	}
-	if c.scale != nil {
-		for i := range values {
-			values[i] *= float32(*c.scale)
+	_, length := weights.Count(r.Shape())
+	return weights.Compute(r.Shape(), cmp.Or(dtype, own), r.Grain(), func(dst []float32, first, n int64) error {
+		if err := r.ReadRows(dst, first, n); err != nil {
+			return err
 		}
-		round(c.source.Dtype, values)
-	}
-	encode(c.dtype, dst, values)
-	return len(dst), nil
-}
-
-var _ io.ReaderAt = change{}
-
-// types are the tensor types of plain numbers.
-var types = map[safetensors.Dtype]gguf.Type{safetensors.F32: gguf.F32, safetensors.F16: gguf.F16, safetensors.BF16: gguf.BF16}
-
-// encode stores values as numbers of type d, which is one of types.
-func encode(d safetensors.Dtype, dst []byte, values []float32) {
-	if err := quant.Quantize(types[d], dst, values); err != nil {
-		panic(err) // plain numbers always have a codec
-	}
-}
-
-// round rounds values to numbers of type d, to float32 for types that have more.
-func round(d safetensors.Dtype, values []float32) {
-	if d != safetensors.F16 && d != safetensors.BF16 {
-		return
-	}
-	raw := make([]byte, 2*len(values))
-	encode(d, raw, values)
-	d.Float32(values, raw)
+		if c.noise != nil {
+			addNoise(dst, first*length, float32(*c.noise), c.seed)
+			own.Round(dst)
+		}
+		if c.scale != nil {
+			for i := range dst {
+				dst[i] *= float32(*c.scale)
+			}
+			own.Round(dst)
+		}
+		return nil
+	}, r)
 }
 
 // noiseBlock is how many numbers a generator of noise makes, so that a tensor can

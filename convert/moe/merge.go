@@ -18,7 +18,9 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Options says what a merge takes besides its recipe.
@@ -29,9 +31,9 @@ type Options struct {
 	Seed uint64
 }
 
-// Merge is a merged checkpoint that is read from its models.
+// Merge is a merged checkpoint: its tensors are read from its models.
 type Merge struct {
-	*safetensors.Checkpoint
+	weights.Set
 	// Config is config.json, and Card is README.md.
 	Config, Card []byte
 	// Base is the directory of the base model, which has the tokenizer.
@@ -40,6 +42,34 @@ type Merge struct {
 	Notes []string
 
 	recipe *Recipe
+	models []*model
+}
+
+// Bytes returns how much the tensors take.
+func (m *Merge) Bytes() int64 {
+	var sum int64
+	for _, name := range m.Names() {
+		sum += weights.Bytes(m.Get(name))
+	}
+	return sum
+}
+
+// Inputs returns the open files of the models.
+func (m *Merge) Inputs() []*files.File {
+	var inputs []*files.File
+	for _, model := range m.models {
+		inputs = append(inputs, model.files.Inputs()...)
+	}
+	return inputs
+}
+
+// Close closes these.
+func (m *Merge) Close() error {
+	var errs []error
+	for _, model := range m.models {
+		errs = append(errs, model.files.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // model is a checkpoint of which a mixture is made.
@@ -54,33 +84,31 @@ type model struct {
 
 // New merges the models of a recipe. The caller must close the result. The error
 // wraps ErrRecipe if the models do not fit together.
-func New(ctx context.Context, recipe *Recipe, opts Options) (m *Merge, err error) {
-	models := make(map[string]*model)
-	var opened []*safetensors.Checkpoint
+func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error) {
+	m := &Merge{recipe: recipe}
 	defer func() {
 		if err != nil {
-			for _, c := range opened {
-				err = errors.Join(err, c.Close())
-			}
+			err = errors.Join(err, m.Close())
 		}
 	}()
 	open := func(dir string) (*model, error) {
-		if m, ok := models[dir]; ok {
-			return m, nil
+		for _, other := range m.models {
+			if other.dir == dir {
+				return other, nil
+			}
 		}
-		m, err := openModel(dir)
+		opened, err := openModel(dir)
 		if err != nil {
 			return nil, err
 		}
-		models[dir] = m
-		opened = append(opened, m.files)
-		return m, nil
+		m.models = append(m.models, opened)
+		return opened, nil
 	}
 	base, err := open(recipe.BaseModel)
 	if err != nil {
 		return nil, err
 	}
-	m = &Merge{Base: base.dir, recipe: recipe}
+	m.Base = base.dir
 	all := slices.Concat(recipe.Experts, recipe.SharedExperts)
 	donors := make([]*model, len(all))
 	for i, e := range all {
@@ -116,19 +144,23 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (m *Merge, err error
 	}
 	tensors = append(tensors, routers...)
 	// As in files, so that a merge that was written converts to the same bytes.
-	slices.SortFunc(tensors, func(a, b *safetensors.Tensor) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(tensors, func(a, b tensor) int { return cmp.Compare(a.name, b.name) })
+	var set weights.List
+	for _, t := range tensors {
+		if err := set.Add(t.name, t.Rows); err != nil {
+			return nil, err
+		}
+	}
+	m.Set = &set
 	if m.Config, err = recipe.config(out, base, dtype); err != nil {
 		return nil, err
 	}
 	m.Card = recipe.card(out)
-	if m.Checkpoint, err = safetensors.NewCheckpoint(tensors, opened...); err != nil {
-		return nil, err
-	}
 	config, err := out.class.Config(m.Config)
 	if err != nil {
 		return nil, fmt.Errorf("config.json of the mixture: %w", err)
 	}
-	if _, err := out.class.Plan(config, m.Checkpoint); err != nil { // it can be converted
+	if _, err := out.class.Plan(config, m.Set); err != nil { // it can be converted
 		return nil, fmt.Errorf("tensors of the mixture: %w", err)
 	}
 	return m, nil
@@ -220,7 +252,7 @@ func ropeScaling(c *arch.Config) string {
 
 // dtype returns the type that all tensors are stored in, "" to keep their own:
 // the recipe's, or that which the base model says it has.
-func (r *Recipe) dtype(base *model) (safetensors.Dtype, error) {
+func (r *Recipe) dtype(base *model) (weights.Dtype, error) {
 	if r.Dtype != "" {
 		return dtypes[r.Dtype], nil
 	}
@@ -245,21 +277,26 @@ func (r *Recipe) dtype(base *model) (safetensors.Dtype, error) {
 // matrices are those of a feed-forward network.
 var matrices = []string{"down_proj", "gate_proj", "up_proj"}
 
+// tensor is one of the mixture's.
+type tensor struct {
+	name string
+	weights.Rows
+}
+
 // tensors returns all but the routers. The last of the donors are the shared
 // experts.
-func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype safetensors.Dtype, seed uint64) ([]*safetensors.Tensor, error) {
-	var tensors []*safetensors.Tensor
-	for _, t := range base.files.Tensors() {
-		if strings.HasSuffix(t.Name, ".rotary_emb.inv_freq") { // computed, not learnt
+func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype weights.Dtype, seed uint64) ([]tensor, error) {
+	var tensors []tensor
+	for _, name := range base.files.Names() {
+		if strings.HasSuffix(name, ".rotary_emb.inv_freq") { // computed, not learnt
 			continue
 		}
-		if !strings.Contains(t.Name, ".mlp.") {
-			tensors = append(tensors, change{source: t, dtype: cmp.Or(dtype, t.Dtype)}.tensor(t.Name))
+		if !strings.Contains(name, ".mlp.") {
+			tensors = append(tensors, tensor{name, change{}.of(base.files.Get(name), dtype)})
 		}
 	}
-	if head := "lm_head.weight"; out.ownHead && base.files.Tensor(head) == nil {
-		t := base.files.Tensor("model.embed_tokens.weight")
-		tensors = append(tensors, change{source: t, dtype: cmp.Or(dtype, t.Dtype)}.tensor(head))
+	if head := "lm_head.weight"; out.ownHead && base.files.Get(head) == nil {
+		tensors = append(tensors, tensor{head, change{}.of(base.files.Get("model.embed_tokens.weight"), dtype)})
 	}
 	if out.fill != nil {
 		tensors = append(tensors, out.fill(base, dtype)...)
@@ -274,17 +311,17 @@ func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype safete
 		for layer := range base.config.Layers {
 			for _, name := range matrices {
 				source := inLayer(layer, "mlp."+name)
-				t := m.files.Tensor(source)
+				t := m.files.Get(source)
 				if t == nil {
 					return nil, fmt.Errorf("%w: %s has no tensor %q", ErrRecipe, m.dir, source)
 				}
-				c := change{source: t, dtype: cmp.Or(dtype, t.Dtype), noise: expert.NoiseScale}
+				c := change{noise: expert.NoiseScale}
 				if name == "down_proj" {
 					c.scale = expert.ResidualScale
 				}
 				to := inLayer(layer, network+"."+out.matrix(name))
 				c.seed = streamOf(seed, to)
-				tensors = append(tensors, c.tensor(to))
+				tensors = append(tensors, tensor{to, c.of(t, dtype)})
 			}
 		}
 	}
@@ -293,7 +330,7 @@ func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype safete
 
 // config returns config.json of the mixture: that of the base with what makes it a
 // mixture. Values for which classes have different defaults are always there.
-func (r *Recipe) config(out *output, base *model, dtype safetensors.Dtype) ([]byte, error) {
+func (r *Recipe) config(out *output, base *model, dtype weights.Dtype) ([]byte, error) {
 	var values map[string]jsontext.Value // numbers stay as they are written
 	if err := pyjson.Unmarshal(base.json, &values); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -27,7 +28,7 @@ type object = map[string]any
 func writeModel(t *testing.T, dir string, config object, change func(*testmodel.Tensor)) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(dir, 0o755))
-	tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+	tensors := testmodel.Tensors(weights.BF16, 288, 96, 0)
 	for i := range tensors {
 		if strings.Contains(tensors[i].Name, ".mlp.") {
 			tensors[i].Values = testmodel.Noise(filepath.Base(dir)+tensors[i].Name, testmodel.Elements(tensors[i].Shape))
@@ -111,13 +112,8 @@ func merge(t *testing.T, dir, text string, opts moe.Options) (*moe.Merge, error)
 }
 
 // values returns the elements of a tensor.
-func values(t *testing.T, c *safetensors.Checkpoint, name string) []float32 {
-	tensor := c.Tensor(name)
-	require.NotNil(t, tensor, name)
-	raw, x := make([]byte, tensor.Elements()*int64(tensor.Dtype.Size())), make([]float32, tensor.Elements())
-	require.NoError(t, tensor.Read(raw, 0))
-	tensor.Dtype.Float32(x, raw)
-	return x
+func values(t *testing.T, set weights.Set, name string) []float32 {
+	return testmodel.Values(t, set.Get(name))
 }
 
 func TestTensorsComeFromTheirModels(t *testing.T) {
@@ -125,7 +121,7 @@ func TestTensorsComeFromTheirModels(t *testing.T) {
 	m, err := merge(t, dir, recipe, moe.Options{})
 	require.NoError(t, err)
 	require.Empty(t, m.Notes)
-	require.Len(t, m.Tensors(), 3+2*(6+2*3+1))
+	require.Len(t, m.Names(), 3+2*(6+2*3+1))
 	open := func(name string) *safetensors.Checkpoint {
 		c, err := safetensors.OpenDir(filepath.Join(dir, name))
 		require.NoError(t, err)
@@ -134,12 +130,12 @@ func TestTensorsComeFromTheirModels(t *testing.T) {
 	}
 	base := open("base")
 	for _, name := range []string{"lm_head.weight", "model.layers.1.self_attn.k_proj.weight", "model.layers.0.input_layernorm.weight"} {
-		require.Equal(t, values(t, base, name), values(t, m.Checkpoint, name))
+		require.Equal(t, values(t, base, name), values(t, m, name))
 	}
 	for e, name := range []string{"one", "two"} {
 		for from, to := range map[string]string{"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"} {
 			require.Equal(t, values(t, open(name), "model.layers.1.mlp."+from+".weight"),
-				values(t, m.Checkpoint, fmt.Sprintf("model.layers.1.block_sparse_moe.experts.%d.%s.weight", e, to)))
+				values(t, m, fmt.Sprintf("model.layers.1.block_sparse_moe.experts.%d.%s.weight", e, to)))
 		}
 	}
 
@@ -158,7 +154,7 @@ func TestTensorsComeFromTheirModels(t *testing.T) {
 
 // row returns a row of a router.
 func row(t *testing.T, m *moe.Merge, layer, expert int) []float32 {
-	return values(t, m.Checkpoint, fmt.Sprintf("model.layers.%d.block_sparse_moe.gate.weight", layer))[64*expert:][:64]
+	return values(t, m, fmt.Sprintf("model.layers.%d.block_sparse_moe.gate.weight", layer))[64*expert:][:64]
 }
 
 func length(x []float32) float64 {
@@ -174,7 +170,7 @@ func TestRouters(t *testing.T) {
 	mode := func(name string) string { return strings.Replace(recipe, "cheap_embed", name, 1) }
 	m, err := merge(t, dir, recipe, moe.Options{})
 	require.NoError(t, err)
-	embeddings := values(t, m.Checkpoint, "model.embed_tokens.weight")
+	embeddings := values(t, m, "model.embed_tokens.weight")
 	want := make([]float32, 64)
 	for _, id := range []int{1, 'a', 1, 'b'} {
 		for i := range want {
@@ -233,38 +229,35 @@ func TestScalesNoiseAndTypes(t *testing.T) {
 
 	scaled, err := merge(t, dir, strings.Replace(recipe, "source_model: one", "source_model: one\n    residual_scale: 0.5", 1), moe.Options{})
 	require.NoError(t, err)
-	want := values(t, plain.Checkpoint, down)
+	want := values(t, plain, down)
 	for i := range want {
 		want[i] /= 2
 	}
-	require.Equal(t, want, values(t, scaled.Checkpoint, down))
-	require.Equal(t, values(t, plain.Checkpoint, up), values(t, scaled.Checkpoint, up))
+	require.Equal(t, want, values(t, scaled, down))
+	require.Equal(t, values(t, plain, up), values(t, scaled, up))
 
 	noisy := strings.Replace(recipe, "source_model: one", "source_model: one\n    noise_scale: 0.25", 1)
 	a, err := merge(t, dir, noisy, moe.Options{Seed: 3})
 	require.NoError(t, err)
-	x := values(t, a.Checkpoint, up)
+	x := values(t, a, up)
 	var squares float64
-	for i, v := range values(t, plain.Checkpoint, up) {
+	for i, v := range values(t, plain, up) {
 		squares += math.Pow(float64(x[i]-v), 2)
 	}
 	require.InDelta(t, 0.25, math.Sqrt(squares/float64(len(x))), 0.01)
 	// An element's noise does not depend on where reading starts.
-	tensor := a.Tensor(up)
-	part := make([]byte, 2*1500)
-	require.NoError(t, tensor.Read(part, 777))
-	got := make([]float32, 1500)
-	tensor.Dtype.Float32(got, part)
-	require.Equal(t, x[777:][:1500], got)
+	got := make([]float32, 25*64)
+	require.NoError(t, a.Get(up).ReadRows(got, 11, 25))
+	require.Equal(t, x[11*64:][:25*64], got)
 
 	wide, err := merge(t, dir, strings.Replace(recipe, "bfloat16", "float32", 1), moe.Options{})
 	require.NoError(t, err)
-	require.Equal(t, safetensors.F32, wide.Tensor(up).Dtype)
-	require.Equal(t, safetensors.F32, wide.Tensor("model.layers.0.block_sparse_moe.gate.weight").Dtype)
-	require.Equal(t, values(t, plain.Checkpoint, up), values(t, wide.Checkpoint, up))
+	require.Equal(t, weights.F32, wide.Get(up).Dtype())
+	require.Equal(t, weights.F32, wide.Get("model.layers.0.block_sparse_moe.gate.weight").Dtype())
+	require.Equal(t, values(t, plain, up), values(t, wide, up))
 	kept, err := merge(t, dir, strings.Replace(recipe, "dtype: bfloat16\n", "", 1), moe.Options{})
 	require.NoError(t, err)
-	require.Equal(t, safetensors.BF16, kept.Tensor(up).Dtype)
+	require.Equal(t, weights.BF16, kept.Get(up).Dtype())
 }
 
 func TestWrite(t *testing.T) {
@@ -278,11 +271,11 @@ func TestWrite(t *testing.T) {
 	written, err := safetensors.OpenDir(out)
 	require.NoError(t, err)
 	defer written.Close()
-	require.Len(t, written.Tensors(), len(m.Tensors()))
-	for i, tensor := range written.Tensors() {
-		require.Equal(t, m.Tensors()[i].Name, tensor.Name, "the order is that of files")
-		require.Equal(t, m.Tensors()[i].Shape, tensor.Shape)
-		require.Equal(t, values(t, m.Checkpoint, tensor.Name), values(t, written, tensor.Name))
+	require.Equal(t, m.Names(), written.Names(), "the order is that of files")
+	for _, name := range m.Names() {
+		require.Equal(t, m.Get(name).Shape(), written.Get(name).Shape())
+		require.Equal(t, m.Get(name).Dtype(), written.Get(name).Dtype())
+		require.Equal(t, values(t, m, name), values(t, written, name))
 	}
 	for _, name := range []string{"config.json", "README.md", "mergekit_moe_config.yml", "tokenizer.model", "model.safetensors.index.json", "model-00001-of-00003.safetensors"} {
 		require.FileExists(t, filepath.Join(out, name))

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // output is an architecture that mixtures are written in. Names of tensors are
@@ -35,7 +35,7 @@ type output struct {
 	// ownHead says that embeddings cannot be the output matrix, too.
 	ownHead bool
 	// fill returns tensors that the base model lacks. May be nil.
-	fill func(base *model, dtype safetensors.Dtype) []*safetensors.Tensor
+	fill func(base *model, dtype weights.Dtype) []tensor
 	// config returns what config.json says of the mixture.
 	config func(*Recipe, *arch.Config) map[string]any
 }

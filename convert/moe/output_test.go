@@ -16,13 +16,14 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // writeDonor writes a dense model of one of Qwen's classes whose networks differ by
 // its name.
 func writeDonor(t *testing.T, dir, modelType string, config object) {
-	tensors := testmodel.Tensors(safetensors.BF16, 288, 96, 0)
+	tensors := testmodel.Tensors(weights.BF16, 288, 96, 0)
 	class := map[string]string{"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}[modelType]
 	if modelType == "qwen2" {
 		tensors = testmodel.WithAttention(tensors, map[string]int64{"q_proj.bias": 64, "k_proj.bias": 32, "v_proj.bias": 32})
@@ -107,9 +108,9 @@ func TestArchitectureIsChosen(t *testing.T) {
 // layer, and of all tensors outside layers.
 func layerTensors(m *moe.Merge) []string {
 	var names []string
-	for _, t := range m.Tensors() {
-		if !strings.HasPrefix(t.Name, "model.layers.0.") {
-			names = append(names, fmt.Sprint(strings.TrimPrefix(t.Name, "model.layers.1."), t.Shape))
+	for _, name := range m.Names() {
+		if !strings.HasPrefix(name, "model.layers.0.") {
+			names = append(names, fmt.Sprint(strings.TrimPrefix(name, "model.layers.1."), m.Get(name).Shape()))
 		}
 	}
 	return names
@@ -132,20 +133,20 @@ func TestTensorsOfQwenMoE(t *testing.T) {
 		m, err := merge(t, dir, order(kind, gated), moe.Options{})
 		require.NoError(t, err)
 		require.Equal(t, want, layerTensors(m))
-		bias := values(t, m.Checkpoint, "model.layers.1.self_attn.k_proj.bias")
+		bias := values(t, m, "model.layers.1.self_attn.k_proj.bias")
 		if kind == "mistral" {
 			require.Equal(t, make([]float32, 32), bias)
 		} else {
-			require.Equal(t, testmodel.Encode(t, safetensors.BF16, testmodel.Noise("model.layers.1.self_attn.k_proj.bias", 32)), testmodel.Encode(t, safetensors.BF16, bias))
+			require.Equal(t, testmodel.Encode(t, weights.BF16, testmodel.Noise("model.layers.1.self_attn.k_proj.bias", 32)), testmodel.Encode(t, weights.BF16, bias))
 		}
 		shared, err := safetensors.OpenDir(filepath.Join(dir, kind+"-c"))
 		require.NoError(t, err)
 		defer shared.Close()
-		require.Equal(t, values(t, shared, "model.layers.1.mlp.up_proj.weight"), values(t, m.Checkpoint, "model.layers.1.mlp.shared_expert.up_proj.weight"))
-		require.NotEqual(t, values(t, m.Checkpoint, "model.layers.1.mlp.experts.1.up_proj.weight"), values(t, m.Checkpoint, "model.layers.1.mlp.shared_expert.up_proj.weight"))
-		gate := values(t, m.Checkpoint, "model.layers.1.mlp.shared_expert_gate.weight")
+		require.Equal(t, values(t, shared, "model.layers.1.mlp.up_proj.weight"), values(t, m, "model.layers.1.mlp.shared_expert.up_proj.weight"))
+		require.NotEqual(t, values(t, m, "model.layers.1.mlp.experts.1.up_proj.weight"), values(t, m, "model.layers.1.mlp.shared_expert.up_proj.weight"))
+		gate := values(t, m, "model.layers.1.mlp.shared_expert_gate.weight")
 		require.InDelta(t, 1, length(gate), 0.01)
-		require.NotEqual(t, values(t, m.Checkpoint, "model.layers.1.mlp.gate.weight")[:64], gate)
+		require.NotEqual(t, values(t, m, "model.layers.1.mlp.gate.weight")[:64], gate)
 		require.Contains(t, string(m.Card), "| shared | "+kind+"-c | a, c |")
 
 		var config object
@@ -198,7 +199,7 @@ func TestTensorsOfDeepSeekMoE(t *testing.T) {
 	for i := range want {
 		want[i] /= 2
 	}
-	require.Equal(t, want, values(t, m.Checkpoint, "model.layers.0.mlp.shared_experts.down_proj.weight"))
+	require.Equal(t, want, values(t, m, "model.layers.0.mlp.shared_experts.down_proj.weight"))
 	require.NoError(t, json.Unmarshal(m.Config, &config))
 	for key, want := range (object{
 		"model_type": "deepseek", "n_routed_experts": 2.0, "n_shared_experts": 1.0, "first_k_dense_replace": 0.0, "moe_intermediate_size": 96.0, "rope_theta": 10000.0,
@@ -218,11 +219,11 @@ func TestTiedEmbeddings(t *testing.T) {
 	}
 	m, err := merge(t, dir, order("qwen2", gated), moe.Options{})
 	require.NoError(t, err)
-	require.Equal(t, values(t, m.Checkpoint, "model.embed_tokens.weight"), values(t, m.Checkpoint, "lm_head.weight"))
+	require.Equal(t, values(t, m, "model.embed_tokens.weight"), values(t, m, "lm_head.weight"))
 	require.Contains(t, string(m.Config), `"tie_word_embeddings": false`)
 	m, err = merge(t, dir, order("qwen3"), moe.Options{})
 	require.NoError(t, err)
-	require.Nil(t, m.Tensor("lm_head.weight"))
+	require.Nil(t, m.Get("lm_head.weight"))
 	require.Contains(t, string(m.Config), `"tie_word_embeddings": true`)
 }
 
@@ -297,13 +298,15 @@ experts: [{source_model: code}, {source_model: chat}, {source_model: math}]
 		require.NoError(t, err)
 		defer m.Close()
 		hash := sha256.New()
-		for _, tensor := range m.Tensors() {
-			if strings.HasSuffix(tensor.Name, "gate.weight") {
+		for _, name := range m.Names() {
+			if strings.HasSuffix(name, "gate.weight") {
 				continue
 			}
-			fmt.Fprintln(hash, tensor.Name, tensor.Dtype, tensor.Shape)
-			data := make([]byte, tensor.Elements()*int64(tensor.Dtype.Size()))
-			require.NoError(t, tensor.Read(data, 0))
+			tensor := m.Get(name)
+			fmt.Fprintln(hash, name, tensor.Dtype(), tensor.Shape())
+			data := make([]byte, weights.Bytes(tensor))
+			rows, _ := weights.Count(tensor.Shape())
+			require.NoError(t, tensor.ReadRaw(data, 0, rows))
 			hash.Write(data)
 		}
 		require.Equal(t, want, hex.EncodeToString(hash.Sum(nil)), more)

@@ -1,13 +1,12 @@
 package moe
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // qwenMoE is Qwen2-MoE. Its shared expert has a gate, whose row comes from prompts
@@ -44,18 +43,18 @@ var qwenMoE = output{
 }
 
 // zeroBiases returns biases, which Qwen2-MoE always has, for a base without.
-func zeroBiases(base *model, dtype safetensors.Dtype) []*safetensors.Tensor {
-	var biases []*safetensors.Tensor
+func zeroBiases(base *model, dtype weights.Dtype) []tensor {
+	var biases []tensor
 	c := base.config
 	for layer := range c.Layers {
 		for name, heads := range map[string]int64{"q_proj": c.Heads, "k_proj": c.KVHeads, "v_proj": c.KVHeads} {
 			matrix := inLayer(layer, "self_attn."+name)
 			bias := fmt.Sprintf("model.layers.%d.self_attn.%s.bias", layer, name)
-			if base.files.Tensor(bias) != nil {
+			if base.files.Get(bias) != nil {
 				continue
 			}
-			dtype, n := cmp.Or(dtype, base.files.Tensor(matrix).Dtype), heads*c.HeadLength()
-			biases = append(biases, safetensors.NewTensor(bias, dtype, []int64{n}, bytes.NewReader(make([]byte, n*int64(dtype.Size())))))
+			dtype, n := cmp.Or(dtype, base.files.Get(matrix).Dtype()), heads*c.HeadLength()
+			biases = append(biases, tensor{bias, weights.Values(dtype, make([]float32, n), n)})
 		}
 	}
 	return biases

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/internal/yamldoc"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // ErrRecipe means that a recipe cannot be followed.
@@ -63,7 +63,7 @@ const (
 
 // dtypes are the data types a merge can be stored in, by the names that recipes
 // and config.json have for them.
-var dtypes = map[string]safetensors.Dtype{"float32": safetensors.F32, "float16": safetensors.F16, "bfloat16": safetensors.BF16}
+var dtypes = map[string]weights.Dtype{"float32": weights.F32, "float16": weights.F16, "bfloat16": weights.BF16}
 
 // Read reads and checks the recipe at path. Paths of models become relative to
 // the working directory instead of to the recipe. Errors of YAML say where it is

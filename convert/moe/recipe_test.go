@@ -27,8 +27,8 @@ experts:
     negative_prompts: [*model]
 `, moe.Options{})
 	require.NoError(t, err)
-	require.Equal(t, values(t, m.Checkpoint, "model.layers.0.block_sparse_moe.experts.0.w2.weight"),
-		values(t, m.Checkpoint, "model.layers.0.block_sparse_moe.experts.1.w2.weight"))
+	require.Equal(t, values(t, m, "model.layers.0.block_sparse_moe.experts.0.w2.weight"),
+		values(t, m, "model.layers.0.block_sparse_moe.experts.1.w2.weight"))
 }
 
 func TestModelsMayLieAbove(t *testing.T) {

@@ -1,7 +1,6 @@
 package moe
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -10,7 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // Encoder understands prompts as the base model does. Package infer/states has
@@ -29,7 +28,7 @@ type Encoder interface {
 // routers returns the routers of all layers, and the gates of the shared expert if
 // the architecture has them. Their rows have the length 1, but for the random
 // modes.
-func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype safetensors.Dtype, opts Options) ([]*safetensors.Tensor, error) {
+func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype weights.Dtype, opts Options) ([]tensor, error) {
 	gated := r.Experts
 	if out.sharedGate != "" {
 		gated = append(slices.Clip(gated), r.SharedExperts[0])
@@ -49,18 +48,17 @@ func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype sa
 			rows[layer] = append(rows[layer], states[layer])
 		}
 	}
-	dtype = cmp.Or(dtype, safetensors.BF16)
-	var tensors []*safetensors.Tensor
+	dtype = cmp.Or(dtype, weights.BF16)
+	var tensors []tensor
 	for layer := range rows {
-		data, err := encodeRows(rows[layer], dtype)
+		values, err := roundRows(rows[layer], dtype)
 		if err != nil {
 			return nil, fmt.Errorf("%w: the router of layer %d: %w", ErrRecipe, layer, err)
 		}
-		if a, b, ok := equalRows(data, len(r.Experts)); ok {
+		if a, b, ok := equalRows(values, len(r.Experts)); ok {
 			return nil, fmt.Errorf("%w: experts %d and %d have the same router row in layer %d, so it cannot tell them apart", ErrRecipe, a, b, layer)
 		}
-		shape := []int64{int64(len(r.Experts)), base.config.HiddenSize}
-		tensors = append(tensors, safetensors.NewTensor(inLayer(int64(layer), out.router), dtype, shape, bytes.NewReader(data)))
+		tensors = append(tensors, tensor{inLayer(int64(layer), out.router), weights.Values(dtype, values, int64(len(r.Experts)), base.config.HiddenSize)})
 	}
 	if out.sharedGate == "" {
 		return tensors, nil
@@ -70,11 +68,11 @@ func (r *Recipe) routers(ctx context.Context, out *output, base *model, dtype sa
 		return nil, fmt.Errorf("gate of the shared expert: %w", err)
 	}
 	for layer, row := range states {
-		data, err := encodeRows([][]float64{row}, dtype)
+		values, err := roundRows([][]float64{row}, dtype)
 		if err != nil {
 			return nil, fmt.Errorf("%w: the shared expert's gate of layer %d: %w", ErrRecipe, layer, err)
 		}
-		tensors = append(tensors, safetensors.NewTensor(inLayer(int64(layer), out.sharedGate), dtype, []int64{1, base.config.HiddenSize}, bytes.NewReader(data)))
+		tensors = append(tensors, tensor{inLayer(int64(layer), out.sharedGate), weights.Values(dtype, values, 1, base.config.HiddenSize)})
 	}
 	return tensors, nil
 }
@@ -129,8 +127,8 @@ func (r *Recipe) gateRows(ctx context.Context, base *model, expert prompts, stre
 	return r.promptRows(ctx, base, expert, opts.Encoder)
 }
 
-// encodeRows returns the rows as numbers of type dtype.
-func encodeRows(rows [][]float64, dtype safetensors.Dtype) ([]byte, error) {
+// roundRows returns the rows, one after another, rounded to dtype.
+func roundRows(rows [][]float64, dtype weights.Dtype) ([]float32, error) {
 	var values []float32
 	for _, row := range rows {
 		for _, v := range row {
@@ -140,17 +138,16 @@ func encodeRows(rows [][]float64, dtype safetensors.Dtype) ([]byte, error) {
 			values = append(values, float32(v))
 		}
 	}
-	data := make([]byte, len(values)*dtype.Size())
-	encode(dtype, data, values)
-	return data, nil
+	dtype.Round(values)
+	return values, nil
 }
 
-// equalRows finds two of the rows that data is cut into that are equal.
-func equalRows(data []byte, rows int) (a, b int, ok bool) {
-	size := len(data) / rows
+// equalRows finds two of the rows that values are cut into that are equal.
+func equalRows(values []float32, rows int) (a, b int, ok bool) {
+	width := len(values) / rows
 	for b := range rows {
 		for a := range b {
-			if bytes.Equal(data[a*size:][:size], data[b*size:][:size]) {
+			if slices.Equal(values[a*width:][:width], values[b*width:][:width]) {
 				return a, b, true
 			}
 		}
@@ -244,15 +241,14 @@ func normalized(row []float64) []float64 {
 // embeddings returns the sum of the embeddings of all tokens of some texts, with
 // length 1.
 func (m *model) embeddings(texts [][]int32) ([]float64, error) {
-	t := m.files.Tensor("model.embed_tokens.weight")
+	t := m.files.Get("model.embed_tokens.weight")
 	width := m.config.HiddenSize
-	sum, row, raw := make([]float64, width), make([]float32, width), make([]byte, width*int64(t.Dtype.Size()))
+	sum, row := make([]float64, width), make([]float32, width)
 	for _, text := range texts {
 		for _, id := range text {
-			if err := t.Read(raw, int64(id)*width); err != nil {
+			if err := t.ReadRows(row, int64(id), 1); err != nil {
 				return nil, err
 			}
-			t.Dtype.Float32(row, raw)
 			for i, v := range row {
 				sum[i] += float64(v)
 			}

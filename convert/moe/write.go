@@ -60,7 +60,7 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, partial.Remove()) }()
-	_, err = safetensors.Write(ctx, partial.Path, m.Tensors(), safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
+	_, err = safetensors.Write(ctx, partial.Path, m, safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
 	if err != nil {
 		return err
 	}

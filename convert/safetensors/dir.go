@@ -3,7 +3,6 @@ package safetensors
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -21,17 +21,11 @@ import (
 // IndexName is the file that says which tensors are in which files of a checkpoint.
 const IndexName = "model.safetensors.index.json"
 
-// Checkpoint is the tensors of a directory's safetensors files.
+// Checkpoint is the tensors of a directory's safetensors files: shard after shard, each
+// in the order of names.
 type Checkpoint struct {
-	readers []reader // what the tensors are read from
-	tensors []*Tensor
-	byName  map[string]*Tensor
-}
-
-// reader is a file or another checkpoint.
-type reader interface {
-	io.Closer
-	Inputs() []*files.File
+	weights.Set
+	shards []*File
 }
 
 // OpenDir opens the safetensors files of a directory: those that
@@ -55,7 +49,7 @@ func OpenDir(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{byName: make(map[string]*Tensor)}
+	c := new(Checkpoint)
 	if err := c.open(dir, shards, shardOf); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -205,36 +199,50 @@ func checkNumbers(dir string, names []string) error {
 
 func (c *Checkpoint) open(dir string, shards []string, shardOf map[string]string) error {
 	indexPath := filepath.Join(dir, IndexName)
+	var list weights.List
+	c.Set = &list
 	for _, shard := range shards {
 		f, err := Open(filepath.Join(dir, shard))
 		if err != nil {
 			return err
 		}
-		c.readers = append(c.readers, f)
-		for _, t := range f.tensors {
-			if other, ok := c.byName[t.Name]; ok {
-				return fmt.Errorf("%w: tensor %q is in %s and in %s", gguf.ErrCorrupt, t.Name, other.file.name, f.name)
+		c.shards = append(c.shards, f)
+		for _, name := range f.Names() {
+			if other := c.Get(name); other != nil {
+				return fmt.Errorf("%w: tensor %q is in %s and in %s", gguf.ErrCorrupt, name, other.(*tensor).file.name, f.name)
 			}
-			if listed, ok := shardOf[t.Name]; shardOf != nil && !ok {
-				return fmt.Errorf("%w: %s does not list tensor %q of %s", gguf.ErrCorrupt, indexPath, t.Name, shard)
+			if listed, ok := shardOf[name]; shardOf != nil && !ok {
+				return fmt.Errorf("%w: %s does not list tensor %q of %s", gguf.ErrCorrupt, indexPath, name, shard)
 			} else if ok && listed != shard {
-				return fmt.Errorf("%w: %s says that tensor %q is in %s, it is in %s", gguf.ErrCorrupt, indexPath, t.Name, listed, shard)
+				return fmt.Errorf("%w: %s says that tensor %q is in %s, it is in %s", gguf.ErrCorrupt, indexPath, name, listed, shard)
 			}
-			c.byName[t.Name] = t
-			c.tensors = append(c.tensors, t)
+			if err := list.Add(name, f.Get(name)); err != nil {
+				return err
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
-		if c.byName[name] == nil {
+		if c.Get(name) == nil {
 			return fmt.Errorf("%w: %s says that tensor %q is in %s, it is not there", gguf.ErrCorrupt, indexPath, name, shardOf[name])
 		}
 	}
 	return nil
 }
 
-// Tensors returns all tensors, shard after shard, each in the order of names.
-// The caller must not change the slice.
-func (c *Checkpoint) Tensors() []*Tensor { return c.tensors }
+// Close closes the files.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, f := range c.shards {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
 
-// Tensor returns the tensor of the given name, nil if there is none.
-func (c *Checkpoint) Tensor(name string) *Tensor { return c.byName[name] }
+// Inputs returns the open files.
+func (c *Checkpoint) Inputs() []*files.File {
+	var inputs []*files.File
+	for _, f := range c.shards {
+		inputs = append(inputs, f.Inputs()...)
+	}
+	return inputs
+}

@@ -3,10 +3,10 @@
 //
 // A file is a length, a JSON header that gives every tensor's data type, shape
 // and place, and the data (https://github.com/huggingface/safetensors).
-// [NewFile] reads only the header; data is read when it is asked for, any range
-// of elements at a time. [OpenDir] shows the files of a directory as one
-// [Checkpoint], after checking them against model.safetensors.index.json if
-// there is one.
+// [NewFile] reads only the header; data is read when it is asked for, any rows at
+// a time. [OpenDir] shows the files of a directory as one [Checkpoint], after
+// checking them against model.safetensors.index.json if there is one. Both are a
+// [weights.Set], and [Write] writes any such set.
 //
 // Files are not trusted. The header must be what its length says and at most
 // 100 MB; names must be unique; the tensors must fill the rest of the file
@@ -21,7 +21,7 @@
 //		return err
 //	}
 //	defer c.Close()
-//	for _, t := range c.Tensors() {
-//		fmt.Println(t.Name, t.Dtype, t.Shape)
+//	for _, name := range c.Names() {
+//		fmt.Println(name, c.Get(name).Dtype(), c.Get(name).Shape())
 //	}
 package safetensors

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -27,45 +29,79 @@ const (
 	maxDimensions = 64
 )
 
-// Tensor is one tensor of a file.
-type Tensor struct {
-	Name  string
-	Dtype Dtype
-	// Shape has the row length last, as PyTorch prints it.
-	Shape []int64
+// tensor is one tensor of a file.
+type tensor struct {
+	name  string
+	dtype weights.Dtype
+	shape []int64
 
 	file   *File
 	offset int64 // from the start of the file
 	size   int64 // in bytes
 }
 
-// Elements returns the number of elements.
-func (t *Tensor) Elements() int64 { return t.size / int64(t.Dtype.Size()) }
+func (t *tensor) Shape() []int64       { return t.shape }
+func (t *tensor) Dtype() weights.Dtype { return t.dtype }
+func (t *tensor) Grain() int64         { return 1 }
 
-// Read fills dst with the tensor's elements from number first on, in row-major
-// order, as they are stored: little-endian, of type Dtype. dst must be whole
-// elements and not reach past the end. Read is safe for concurrent use.
-func (t *Tensor) Read(dst []byte, first int64) error {
-	size := int64(t.Dtype.Size())
-	if int64(len(dst))%size != 0 || first < 0 || first > t.Elements()-int64(len(dst))/size {
-		return fmt.Errorf("%s: tensor %q: %d bytes from element %d on are outside its %d elements of %s", t.file.name, t.Name, len(dst), first, t.Elements(), t.Dtype)
+// scratch holds elements between being read and being decoded.
+var scratch = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
+func (t *tensor) ReadRows(dst []float32, first, n int64) error {
+	if err := t.check(int64(len(dst)), first, n); err != nil {
+		return err
 	}
-	offset := t.offset + first*size
-	if n, err := t.file.r.ReadAt(dst, offset); n < len(dst) {
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: the file was cut short after it was opened", gguf.ErrCorrupt)
+	_, length := weights.Count(t.shape)
+	size := int64(t.dtype.Size())
+	buf := scratch.Get().(*[128 << 10]byte)
+	defer scratch.Put(buf)
+	for offset := t.offset + first*length*size; len(dst) > 0; {
+		some := min(len(dst), len(buf)/int(size))
+		raw := buf[:some*int(size)]
+		if err := t.readAt(raw, offset); err != nil {
+			return err
 		}
-		return fmt.Errorf("%s: tensor %q at offset %d: %w", t.file.name, t.Name, offset, err)
+		t.dtype.Float32(dst[:some], raw)
+		dst, offset = dst[some:], offset+int64(len(raw))
 	}
 	return nil
 }
 
-// File is one safetensors file.
+func (t *tensor) ReadRaw(dst []byte, first, n int64) error {
+	size := int64(t.dtype.Size())
+	if err := t.check(int64(len(dst))/size, first, n); err != nil {
+		return err
+	}
+	_, length := weights.Count(t.shape)
+	return t.readAt(dst, t.offset+first*length*size)
+}
+
+// check returns an error if the tensor does not have these rows, or they are not so
+// many elements.
+func (t *tensor) check(elements, first, n int64) error {
+	rows, length := weights.Count(t.shape)
+	if first < 0 || n < 0 || first > rows-n || elements != n*length {
+		return fmt.Errorf("%s: tensor %q: rows [%d, %d) into %d elements, it has %d of %d", t.file.name, t.name, first, first+n, elements, rows, length)
+	}
+	return nil
+}
+
+func (t *tensor) readAt(dst []byte, offset int64) error {
+	if n, err := t.file.r.ReadAt(dst, offset); n < len(dst) {
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: the file was cut short after it was opened", gguf.ErrCorrupt)
+		}
+		return fmt.Errorf("%s: tensor %q at offset %d: %w", t.file.name, t.name, offset, err)
+	}
+	return nil
+}
+
+// File is one safetensors file: a set of tensors, in the order of their names.
 type File struct {
-	name    string
-	r       io.ReaderAt
-	tensors []*Tensor
-	input   *files.File // r, nil if the caller opened it
+	weights.Set
+	name  string
+	r     io.ReaderAt
+	input *files.File // r, nil if the caller opened it
 }
 
 // Open opens the file at path. The caller must close it.
@@ -103,25 +139,33 @@ func NewFile(name string, r io.ReaderAt, size int64) (*File, error) {
 	if _, err := r.ReadAt(header, 8); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: header: %w", name, err)
 	}
-	if err := f.parse(header); err != nil {
+	tensors, err := f.parse(header)
+	if err == nil {
+		err = checkLayout(tensors, 8+int64(n), size)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := f.checkLayout(8+int64(n), size); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	slices.SortFunc(tensors, func(a, b *tensor) int { return strings.Compare(a.name, b.name) })
+	var list weights.List
+	for _, t := range tensors {
+		if err := list.Add(t.name, t); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	slices.SortFunc(f.tensors, func(a, b *Tensor) int { return strings.Compare(a.Name, b.Name) })
+	f.Set = &list
 	return f, nil
 }
 
 // parse reads the header's tensors. Their offsets are still relative to the
 // data.
-func (f *File) parse(header []byte) error {
+func (f *File) parse(header []byte) (tensors []*tensor, err error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(header), jsontext.AllowDuplicateNames(true)) // of fields that mean nothing
 	corrupt := func(err error) error {
 		return fmt.Errorf("%w: header at offset %d: %w", gguf.ErrCorrupt, 8+dec.InputOffset(), err)
 	}
 	seen := make(map[string]bool)
-	err := eachMember(dec, func(name string) error {
+	err = eachMember(dec, func(name string) error {
 		if seen[name] {
 			return fmt.Errorf("tensor %.200q is there twice", name)
 		}
@@ -133,23 +177,23 @@ func (f *File) parse(header []byte) error {
 		if err != nil {
 			return fmt.Errorf("tensor %.200q: %w", name, err)
 		}
-		if len(f.tensors) == maxTensors {
+		if len(tensors) == maxTensors {
 			return fmt.Errorf("more than %d tensors", maxTensors)
 		}
-		t.Name, t.file = name, f
-		f.tensors = append(f.tensors, t)
+		t.name, t.file = name, f
+		tensors = append(tensors, t)
 		return nil
 	})
 	if errors.Is(err, gguf.ErrUnsupported) {
-		return fmt.Errorf("header at offset %d: %w", 8+dec.InputOffset(), err)
+		return nil, fmt.Errorf("header at offset %d: %w", 8+dec.InputOffset(), err)
 	}
 	if err != nil {
-		return corrupt(err)
+		return nil, corrupt(err)
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return corrupt(errors.New("something follows the JSON object"))
+		return nil, corrupt(errors.New("something follows the JSON object"))
 	}
-	return nil
+	return tensors, nil
 }
 
 // eachMember calls visit for the name of each member of an object, which reads the value.
@@ -191,8 +235,8 @@ func checkNotes(dec *jsontext.Decoder) error {
 // readEntry reads what the header says of a tensor. As in the reference, the names of
 // fields are told apart by case, none of the three may be missing or there twice, and
 // others are ignored.
-func readEntry(dec *jsontext.Decoder) (*Tensor, error) {
-	t := new(Tensor)
+func readEntry(dec *jsontext.Decoder) (*tensor, error) {
+	t := new(tensor)
 	var offsets []int64
 	seen := make(map[string]bool)
 	err := eachMember(dec, func(name string) (err error) {
@@ -209,9 +253,9 @@ func readEntry(dec *jsontext.Decoder) (*Tensor, error) {
 			if token, err = dec.ReadToken(); err == nil && token.Kind() != '"' {
 				err = errors.New("dtype is not a text")
 			}
-			t.Dtype = Dtype(token.String())
+			t.dtype = weights.Dtype(token.String())
 		case "shape":
-			t.Shape, err = readSizes(dec)
+			t.shape, err = readSizes(dec)
 		case "data_offsets":
 			offsets, err = readSizes(dec)
 		}
@@ -228,18 +272,18 @@ func readEntry(dec *jsontext.Decoder) (*Tensor, error) {
 	if len(offsets) != 2 || offsets[1] < offsets[0] {
 		return nil, fmt.Errorf("data_offsets %v are not a beginning and an end", offsets)
 	}
-	size := int64(t.Dtype.Size())
+	size := int64(t.dtype.Size())
 	if size == 0 {
-		return nil, fmt.Errorf("%w: data type %.40q", gguf.ErrUnsupported, t.Dtype)
+		return nil, fmt.Errorf("%w: data type %.40q", gguf.ErrUnsupported, t.dtype)
 	}
-	for _, d := range t.Shape {
+	for _, d := range t.shape {
 		if d > 0 && size > math.MaxInt64/d {
-			return nil, fmt.Errorf("impossible shape %v", t.Shape)
+			return nil, fmt.Errorf("impossible shape %v", t.shape)
 		}
 		size *= d
 	}
 	if have := offsets[1] - offsets[0]; have != size {
-		return nil, fmt.Errorf("%s %v takes %d bytes, data_offsets %v give it %d", t.Dtype, t.Shape, size, offsets, have)
+		return nil, fmt.Errorf("%s %v takes %d bytes, data_offsets %v give it %d", t.dtype, t.shape, size, offsets, have)
 	}
 	t.offset, t.size = offsets[0], size
 	return t, nil
@@ -274,8 +318,8 @@ func readSizes(dec *jsontext.Decoder) ([]int64, error) {
 
 // checkLayout makes offsets absolute and checks that the tensors fill the data
 // without gaps or overlaps.
-func (f *File) checkLayout(data, size int64) error {
-	slices.SortFunc(f.tensors, func(a, b *Tensor) int {
+func checkLayout(tensors []*tensor, data, size int64) error {
+	slices.SortFunc(tensors, func(a, b *tensor) int {
 		if a.offset != b.offset {
 			if a.offset < b.offset {
 				return -1
@@ -286,12 +330,12 @@ func (f *File) checkLayout(data, size int64) error {
 		return int(min(max(a.size-b.size, -1), 1))
 	})
 	end := int64(0)
-	for _, t := range f.tensors {
+	for _, t := range tensors {
 		if t.offset != end {
-			return fmt.Errorf("%w: tensor %q starts at offset %d, the one before it ends at %d", gguf.ErrCorrupt, t.Name, data+t.offset, data+end)
+			return fmt.Errorf("%w: tensor %q starts at offset %d, the one before it ends at %d", gguf.ErrCorrupt, t.name, data+t.offset, data+end)
 		}
 		if t.size > size-data-end {
-			return fmt.Errorf("%w: tensor %q at offset %d needs %d bytes, the file ends after %d", gguf.ErrCorrupt, t.Name, data+end, t.size, size-data-end)
+			return fmt.Errorf("%w: tensor %q at offset %d needs %d bytes, the file ends after %d", gguf.ErrCorrupt, t.name, data+end, t.size, size-data-end)
 		}
 		end += t.size
 		t.offset += data
@@ -301,10 +345,6 @@ func (f *File) checkLayout(data, size int64) error {
 	}
 	return nil
 }
-
-// Tensors returns the tensors in the order of their names. The caller must not
-// change the slice.
-func (f *File) Tensors() []*Tensor { return f.tensors }
 
 // Inputs returns the file if Open opened it.
 func (f *File) Inputs() []*files.File {

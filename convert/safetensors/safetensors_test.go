@@ -17,6 +17,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -37,72 +38,33 @@ func TestReadsRanges(t *testing.T) {
 	for i := range values {
 		values[i] = float32(i) / 4
 	}
-	for _, dtype := range []safetensors.Dtype{safetensors.F32, safetensors.F16, safetensors.BF16} {
+	for _, dtype := range []weights.Dtype{weights.F32, weights.F16, weights.BF16} {
 		testmodel.WriteFile(t, path, []testmodel.Tensor{
-			{Name: "z", Dtype: safetensors.F32, Shape: []int64{2}},
+			{Name: "z", Dtype: weights.F32, Shape: []int64{2}},
 			{Name: "a", Dtype: dtype, Shape: []int64{2, 3, 4}, Values: values},
 			{Name: "empty", Dtype: dtype, Shape: []int64{0, 3}},
 		})
 		f, err := safetensors.Open(path)
 		require.NoError(t, err)
-		require.Len(t, f.Tensors(), 3)
-		a := f.Tensors()[0]
-		require.Equal(t, "a", a.Name)
-		require.Equal(t, []int64{2, 3, 4}, a.Shape)
-		require.EqualValues(t, 24, a.Elements())
-		for first := range 24 {
-			for n := range 24 - first {
-				raw, floats := make([]byte, n*dtype.Size()), make([]float32, n)
-				require.NoError(t, a.Read(raw, int64(first)))
+		require.Equal(t, []string{"a", "empty", "z"}, f.Names())
+		a := f.Get("a")
+		require.Equal(t, dtype, a.Dtype())
+		require.Equal(t, []int64{2, 3, 4}, a.Shape())
+		for first := range 6 {
+			for n := range 7 - first {
+				raw, floats, direct := make([]byte, 4*n*dtype.Size()), make([]float32, 4*n), make([]float32, 4*n)
+				require.NoError(t, a.ReadRaw(raw, int64(first), int64(n)))
 				dtype.Float32(floats, raw)
-				require.Equal(t, values[first:first+n], floats)
+				require.Equal(t, values[4*first:][:4*n], floats)
+				require.NoError(t, a.ReadRows(direct, int64(first), int64(n)))
+				require.Equal(t, floats, direct)
 			}
 		}
-		require.Error(t, a.Read(make([]byte, 2*dtype.Size()), 23))
-		require.Error(t, a.Read(make([]byte, 1), -1))
+		require.NoError(t, f.Get("empty").ReadRows(nil, 0, 0))
+		require.Error(t, a.ReadRaw(make([]byte, 8*dtype.Size()), 5, 2))
+		require.Error(t, a.ReadRaw(make([]byte, 4*dtype.Size()), 0, 2))
+		require.Error(t, a.ReadRows(make([]float32, 4), -1, 1))
 		require.NoError(t, f.Close())
-	}
-}
-
-func TestFloat32(t *testing.T) {
-	le := binary.LittleEndian
-	for _, tt := range []struct {
-		dtype safetensors.Dtype
-		raw   []byte
-		want  float32
-	}{
-		{safetensors.F64, le.AppendUint64(nil, math.Float64bits(0.1)), 0.1},
-		{safetensors.F8E4M3, []byte{0x01}, 1. / 512},
-		{safetensors.F8E4M3, []byte{0x08}, 1. / 64},
-		{safetensors.F8E4M3, []byte{0x38}, 1},
-		{safetensors.F8E4M3, []byte{0x7e}, 448},
-		{safetensors.F8E4M3, []byte{0xfe}, -448},
-		{safetensors.F8E5M2, []byte{0x01}, 1. / 65536},
-		{safetensors.F8E5M2, []byte{0x3c}, 1},
-		{safetensors.F8E5M2, []byte{0xfb}, -57344},
-		{safetensors.F8E5M2, []byte{0x7c}, float32(math.Inf(1))},
-		{safetensors.I64, le.AppendUint64(nil, math.MaxUint64), -1},
-		{safetensors.U64, le.AppendUint64(nil, math.MaxUint64), 1 << 63 * 2},
-		{safetensors.I32, le.AppendUint32(nil, 1<<31), -1 << 31},
-		{safetensors.U32, le.AppendUint32(nil, 1<<31), 1 << 31},
-		{safetensors.I16, []byte{0, 0x80}, -32768},
-		{safetensors.U16, []byte{0, 0x80}, 32768},
-		{safetensors.I8, []byte{0x80}, -128},
-		{safetensors.U8, []byte{0x80}, 128},
-		{safetensors.Bool, []byte{2}, 1},
-		{safetensors.Bool, []byte{0}, 0},
-	} {
-		var got [1]float32
-		tt.dtype.Float32(got[:], tt.raw)
-		require.Equal(t, tt.want, got[0], "%s %x", tt.dtype, tt.raw)
-	}
-	for _, nan := range []struct {
-		dtype safetensors.Dtype
-		raw   byte
-	}{{safetensors.F8E4M3, 0x7f}, {safetensors.F8E4M3, 0xff}, {safetensors.F8E5M2, 0x7d}} {
-		var got [1]float32
-		nan.dtype.Float32(got[:], []byte{nan.raw})
-		require.True(t, math.IsNaN(float64(got[0])), "%s %x", nan.dtype, nan.raw)
 	}
 }
 
@@ -218,10 +180,12 @@ func FuzzNewFile(f *testing.F) {
 			return
 		}
 		total := int64(0)
-		for _, tensor := range file.Tensors() {
-			raw := make([]byte, tensor.Elements()*int64(tensor.Dtype.Size()))
-			require.NoError(t, tensor.Read(raw, 0))
-			tensor.Dtype.Float32(make([]float32, tensor.Elements()), raw)
+		for _, name := range file.Names() {
+			tensor := file.Get(name)
+			rows, length := weights.Count(tensor.Shape())
+			raw := make([]byte, rows*length*int64(tensor.Dtype().Size()))
+			require.NoError(t, tensor.ReadRaw(raw, 0, rows))
+			require.NoError(t, tensor.ReadRows(make([]float32, rows*length), 0, rows))
 			total += int64(len(raw))
 		}
 		require.LessOrEqual(t, total, int64(len(data)))
@@ -232,7 +196,7 @@ func FuzzNewFile(f *testing.F) {
 func shard(t *testing.T, dir, name string, tensors ...string) {
 	var list []testmodel.Tensor
 	for _, tensor := range tensors {
-		list = append(list, testmodel.Tensor{Name: tensor, Dtype: safetensors.F32, Shape: []int64{1}})
+		list = append(list, testmodel.Tensor{Name: tensor, Dtype: weights.F32, Shape: []int64{1}})
 	}
 	testmodel.WriteFile(t, filepath.Join(dir, name), list)
 }
@@ -342,27 +306,23 @@ func TestDirectories(t *testing.T) {
 			}
 			require.NoError(t, err)
 			defer c.Close()
-			var names []string
-			for _, tensor := range c.Tensors() {
-				names = append(names, tensor.Name)
-				require.Same(t, tensor, c.Tensor(tensor.Name))
-			}
-			require.Equal(t, tt.want, strings.Join(names, " "))
-			require.Nil(t, c.Tensor("absent"))
+			require.Equal(t, tt.want, strings.Join(c.Names(), " "))
+			require.NotNil(t, c.Get(c.Names()[0]))
+			require.Nil(t, c.Get("absent"))
 		})
 	}
 }
 
 func TestCutAfterOpening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.safetensors")
-	testmodel.WriteFile(t, path, []testmodel.Tensor{{Name: "a", Dtype: safetensors.F32, Shape: []int64{4}}})
+	testmodel.WriteFile(t, path, []testmodel.Tensor{{Name: "a", Dtype: weights.F32, Shape: []int64{4}}})
 	f, err := safetensors.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.NoError(t, os.Truncate(path, info.Size()-1))
-	err = f.Tensors()[0].Read(make([]byte, 16), 0)
+	err = f.Get("a").ReadRaw(make([]byte, 16), 0, 1)
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 	require.ErrorContains(t, err, fmt.Sprintf(`tensor "a" at offset %d`, info.Size()-16))
 }
@@ -379,13 +339,13 @@ func FuzzIndex(f *testing.F) {
 	f.Fuzz(func(t *testing.T, index []byte) {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), index, 0o644))
-		testmodel.WriteFile(t, filepath.Join(dir, "model-00001-of-00001.safetensors"), []testmodel.Tensor{{Name: "a", Dtype: safetensors.F32, Shape: []int64{1}}})
+		testmodel.WriteFile(t, filepath.Join(dir, "model-00001-of-00001.safetensors"), []testmodel.Tensor{{Name: "a", Dtype: weights.F32, Shape: []int64{1}}})
 		c, err := safetensors.OpenDir(dir)
 		if err != nil {
 			require.ErrorContains(t, err, dir)
 			return
 		}
-		require.Len(t, c.Tensors(), 1)
+		require.Len(t, c.Names(), 1)
 		require.NoError(t, c.Close())
 	})
 }

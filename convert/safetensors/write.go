@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
@@ -26,28 +28,31 @@ type WriteOptions struct {
 	Progress func(done, total int64)
 }
 
-// writeChunk is how many bytes are copied at a time.
+// writeChunk is how many bytes are copied at a time, in whole rows.
 const writeChunk = 4 << 20
 
-// Write writes tensors into an existing directory, in their order: as
+// Write writes tensors into an existing directory, in the order of their names in the set: as
 // model.safetensors if they fit into one file, or else as
 // model-00001-of-00003.safetensors and so on with an index. It returns the names
 // of the files. What it has written when it fails, it leaves.
-func Write(ctx context.Context, dir string, tensors []*Tensor, opts WriteOptions) ([]string, error) {
-	var shards [][]*Tensor
+func Write(ctx context.Context, dir string, set weights.Set, opts WriteOptions) ([]string, error) {
+	var shards []*weights.List
 	var total, size int64
-	for _, t := range tensors {
-		if len(shards) == 0 || size > 0 && size+t.size > opts.ShardBytes {
-			shards = append(shards, nil)
+	for _, name := range set.Names() {
+		t := set.Get(name)
+		n := weights.Bytes(t)
+		if len(shards) == 0 || size > 0 && size+n > opts.ShardBytes {
+			shards = append(shards, new(weights.List))
 			size = 0
 		}
-		last := len(shards) - 1
-		shards[last] = append(shards[last], t)
-		size += t.size
-		total += t.size
+		if err := shards[len(shards)-1].Add(name, t); err != nil {
+			return nil, err
+		}
+		size += n
+		total += n
 	}
 	var names []string
-	weightMap := make(map[string]string, len(tensors))
+	weightMap := make(map[string]string, len(set.Names()))
 	done := int64(0)
 	for i, shard := range shards {
 		name := "model.safetensors"
@@ -55,8 +60,8 @@ func Write(ctx context.Context, dir string, tensors []*Tensor, opts WriteOptions
 			name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
 		}
 		names = append(names, name)
-		for _, t := range shard {
-			weightMap[t.Name] = name
+		for _, tensor := range shard.Names() {
+			weightMap[tensor] = name
 		}
 		err := WriteFile(ctx, filepath.Join(dir, name), shard, func(n int64) {
 			if done += n; opts.Progress != nil {
@@ -83,21 +88,22 @@ func Write(ctx context.Context, dir string, tensors []*Tensor, opts WriteOptions
 
 // WriteFile writes tensors as a new file, and calls written after every piece with
 // its bytes.
-func WriteFile(ctx context.Context, path string, tensors []*Tensor, written func(n int64)) (err error) {
+func WriteFile(ctx context.Context, path string, set weights.Set, written func(n int64)) (err error) {
 	type entry struct {
-		Dtype   Dtype    `json:"dtype"`
-		Shape   []int64  `json:"shape"`
-		Offsets [2]int64 `json:"data_offsets"`
+		Dtype   weights.Dtype `json:"dtype"`
+		Shape   []int64       `json:"shape"`
+		Offsets [2]int64      `json:"data_offsets"`
 	}
 	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
 	offset := int64(0)
-	for _, t := range tensors {
-		shape := t.Shape
+	for _, name := range set.Names() {
+		t := set.Get(name)
+		shape := t.Shape()
 		if shape == nil {
 			shape = []int64{}
 		}
-		header[t.Name] = entry{t.Dtype, shape, [2]int64{offset, offset + t.size}}
-		offset += t.size
+		header[name] = entry{t.Dtype(), shape, [2]int64{offset, offset + weights.Bytes(t)}}
+		offset += weights.Bytes(t)
 	}
 	text, err := json.Marshal(header)
 	if err != nil {
@@ -117,18 +123,21 @@ func WriteFile(ctx context.Context, path string, tensors []*Tensor, written func
 	if _, err := w.Write(text); err != nil {
 		return err
 	}
-	buf := make([]byte, writeChunk)
-	for _, t := range tensors {
-		size := int64(t.Dtype.Size())
-		for first := int64(0); first < t.Elements(); {
-			n := min(int64(len(buf))/size, t.Elements()-first)
+	var buf []byte
+	for _, name := range set.Names() {
+		t := set.Get(name)
+		rows, length := weights.Count(t.Shape())
+		size := length * int64(t.Dtype().Size())
+		for first := int64(0); first < rows; {
+			n := min(max(1, writeChunk/max(1, size)), rows-first)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := t.Read(buf[:n*size], first); err != nil {
+			buf = slices.Grow(buf[:0], int(n*size))[:n*size]
+			if err := t.ReadRaw(buf, first, n); err != nil {
 				return err
 			}
-			if _, err := w.Write(buf[:n*size]); err != nil {
+			if _, err := w.Write(buf); err != nil {
 				return err
 			}
 			written(n * size)

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +18,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/testdata"
 )
 
@@ -70,12 +70,20 @@ func write(recipePath, out string) (err error) {
 	if err := json.Unmarshal(data, &index); err != nil {
 		return err
 	}
-	shards := make(map[string][]*safetensors.Tensor)
-	for _, t := range slices.Concat(m.Tensors(), routers.Tensors()) {
-		if strings.HasSuffix(t.Name, ".gate.weight") && m.Tensor(t.Name) == t {
-			continue
+	shards := make(map[string]*weights.List)
+	for _, set := range []weights.Set{m, routers} {
+		for _, name := range set.Names() {
+			if strings.HasSuffix(name, ".gate.weight") && set != routers {
+				continue
+			}
+			shard := index.WeightMap[name]
+			if shards[shard] == nil {
+				shards[shard] = new(weights.List)
+			}
+			if err := shards[shard].Add(name, set.Get(name)); err != nil {
+				return err
+			}
 		}
-		shards[index.WeightMap[t.Name]] = append(shards[index.WeightMap[t.Name]], t)
 	}
 	for name, tensors := range shards {
 		if err := safetensors.WriteFile(context.Background(), filepath.Join(out, name), tensors, func(int64) {}); err != nil {

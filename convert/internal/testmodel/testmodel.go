@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
 )
@@ -25,7 +25,7 @@ import (
 // Tensor is a tensor of a checkpoint, with values or filled by its name.
 type Tensor struct {
 	Name   string
-	Dtype  safetensors.Dtype // F32, F16 or BF16
+	Dtype  weights.Dtype // F32, F16 or BF16
 	Shape  []int64
 	Values []float32 // nil for noise that depends on Name only
 }
@@ -57,12 +57,21 @@ func Elements(shape []int64) int64 {
 }
 
 // Encode returns values as a tensor of a type holds them.
-func Encode(t testing.TB, dtype safetensors.Dtype, values []float32) []byte {
+func Encode(t testing.TB, dtype weights.Dtype, values []float32) []byte {
 	typ, err := gguf.ParseType(string(dtype))
 	require.NoError(t, err)
 	data := make([]byte, typ.RowBytes(int64(len(values))))
 	require.NoError(t, quant.Quantize(typ, data, values))
 	return data
+}
+
+// Values returns all values of a tensor.
+func Values(t testing.TB, r weights.Rows) []float32 {
+	require.NotNil(t, r)
+	rows, length := weights.Count(r.Shape())
+	values := make([]float32, rows*length)
+	require.NoError(t, r.ReadRows(values, 0, rows))
+	return values
 }
 
 // WriteFile writes a safetensors file.
@@ -127,7 +136,7 @@ func Config(class, modelType string, changes map[string]any) map[string]any {
 // Tensors returns the tensors of a model with Config's shapes: dense if experts
 // is 0. vocab is the number of embeddings, mlp the width of the feed-forward
 // part.
-func Tensors(dtype safetensors.Dtype, vocab, mlp, experts int64) []Tensor {
+func Tensors(dtype weights.Dtype, vocab, mlp, experts int64) []Tensor {
 	tensors := []Tensor{
 		{Name: "model.embed_tokens.weight", Shape: []int64{vocab, 64}},
 		{Name: "model.norm.weight", Shape: []int64{64}},

@@ -1,4 +1,4 @@
-package safetensors
+package weights
 
 import (
 	"encoding/binary"
@@ -9,7 +9,7 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
-// Dtype is the data type of a tensor, as the header names it.
+// Dtype is the data type of a tensor, by its name in safetensors files.
 type Dtype string
 
 // The data types that can be read. Others are refused.
@@ -20,6 +20,7 @@ const (
 	BF16   Dtype = "BF16"
 	F8E4M3 Dtype = "F8_E4M3" // without infinities; NaN is S.1111.111
 	F8E5M2 Dtype = "F8_E5M2" // the upper half of an F16
+	F8E8M0 Dtype = "F8_E8M0" // powers of two: scales
 	I64    Dtype = "I64"
 	I32    Dtype = "I32"
 	I16    Dtype = "I16"
@@ -40,7 +41,7 @@ func (d Dtype) Size() int {
 		return 4
 	case F16, BF16, I16, U16:
 		return 2
-	case F8E4M3, F8E5M2, I8, U8, Bool:
+	case F8E4M3, F8E5M2, F8E8M0, I8, U8, Bool:
 		return 1
 	}
 	return 0
@@ -49,7 +50,7 @@ func (d Dtype) Size() int {
 // Float reports whether d holds floating-point numbers.
 func (d Dtype) Float() bool {
 	switch d {
-	case F64, F32, F16, BF16, F8E4M3, F8E5M2:
+	case F64, F32, F16, BF16, F8E4M3, F8E5M2, F8E8M0:
 		return true
 	}
 	return false
@@ -61,7 +62,7 @@ func (d Dtype) Float() bool {
 func (d Dtype) Float32(dst []float32, src []byte) {
 	size := d.Size()
 	if size == 0 || len(src) != size*len(dst) {
-		panic(fmt.Sprintf("safetensors: %d elements of %q do not take %d bytes", len(dst), d, len(src)))
+		panic(fmt.Sprintf("weights: %d elements of %q do not take %d bytes", len(dst), d, len(src)))
 	}
 	le := binary.LittleEndian
 	switch d {
@@ -82,6 +83,10 @@ func (d Dtype) Float32(dst []float32, src []byte) {
 	case F8E5M2:
 		for i := range dst {
 			dequantize(gguf.F16, dst[i:i+1], []byte{0, src[i]})
+		}
+	case F8E8M0:
+		for i := range dst {
+			dst[i] = float32E8M0(src[i])
 		}
 	case I64:
 		for i := range dst {
@@ -125,6 +130,42 @@ func (d Dtype) Float32(dst []float32, src []byte) {
 	}
 }
 
+// GGUF returns the tensor type of GGUF that has the same numbers, in the same bytes:
+// for F32, F16 and BF16.
+func (d Dtype) GGUF() (gguf.Type, bool) {
+	switch d {
+	case F32:
+		return gguf.F32, true
+	case F16:
+		return gguf.F16, true
+	case BF16:
+		return gguf.BF16, true
+	}
+	return 0, false
+}
+
+// Encode stores values, rounded to nearest even. It panics if d is none of F32, F16 and
+// BF16 or dst is not of their size.
+func (d Dtype) Encode(dst []byte, values []float32) {
+	t, ok := d.GGUF()
+	if !ok {
+		panic(fmt.Sprintf("weights: numbers of type %q are not written", d))
+	}
+	if err := quant.Quantize(t, dst, values); err != nil {
+		panic(err) // plain floats always have a codec
+	}
+}
+
+// Round rounds values to numbers of type d if that is F16 or BF16.
+func (d Dtype) Round(values []float32) {
+	if d != F16 && d != BF16 {
+		return
+	}
+	raw := make([]byte, len(values)*d.Size())
+	d.Encode(raw, values)
+	d.Float32(values, raw)
+}
+
 func dequantize(t gguf.Type, dst []float32, src []byte) {
 	if err := quant.Dequantize(t, dst, src); err != nil {
 		panic(err) // plain floats always have a codec
@@ -148,4 +189,12 @@ func float32E4M3(b byte) float32 {
 		return -f
 	}
 	return f
+}
+
+// float32E8M0 decodes an exponent of bias 127 (OCP Microscaling Formats Specification).
+func float32E8M0(b byte) float32 {
+	if b == 0xff {
+		return float32(math.NaN())
+	}
+	return float32(math.Ldexp(1, int(b)-127))
 }

@@ -1,0 +1,167 @@
+package weights
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Stack returns a tensor with one more dimension in front, of tensors that have the
+// same shape: the experts of a layer, for example. It is of their type, or of F32
+// if they have several.
+func Stack(parts ...Rows) Rows {
+	shape := parts[0].Shape()
+	for _, p := range parts {
+		if !slices.Equal(p.Shape(), shape) {
+			panic(fmt.Sprintf("weights: a stack of shapes %v and %v", shape, p.Shape()))
+		}
+	}
+	each, _ := Count(shape)
+	return newArranged(append([]int64{int64(len(parts))}, shape...), parts, 1, func(first, n int64, yield func(run) bool) {
+		for row := first; row < first+n; {
+			r := run{from: parts[row/each], first: row % each, at: row - first, step: 1}
+			r.n = min(each-r.first, first+n-row)
+			if !yield(r) {
+				return
+			}
+			row += r.n
+		}
+	})
+}
+
+// Slice returns the rows [first, first+n) of every matrix of a tensor: of the one
+// that it is, or, if it has more dimensions, of each of them.
+func Slice(r Rows, first, n int64) Rows {
+	shape := slices.Clone(r.Shape())
+	last := len(shape) - 2
+	each := shape[last]
+	if first < 0 || n < 0 || first > each-n {
+		panic(fmt.Sprintf("weights: rows [%d, %d) of shape %v", first, first+n, shape))
+	}
+	shape[last] = n
+	return newArranged(shape, []Rows{r}, 1, func(from, count int64, yield func(run) bool) {
+		for row := from; row < from+count; {
+			part := run{from: r, first: row/n*each + first + row%n, at: row - from, step: 1}
+			part.n = min(n-row%n, from+count-row)
+			if !yield(part) {
+				return
+			}
+			row += part.n
+		}
+	})
+}
+
+// Interleave returns the rows of so many attention heads (the elements, of a vector)
+// with the halves of each head interleaved: of a head of d rows, row 2j comes from j
+// and row 2j+1 from j + d/2. Hugging Face rotates the elements i and i + d/2 of a head
+// together, and llama.cpp, for some architectures, neighbours.
+func Interleave(r Rows, heads int64) Rows {
+	shape := r.Shape()
+	rows, length := Count(shape)
+	if len(shape) == 1 {
+		return Compute(shape, r.Dtype(), 1, func(dst []float32, first, n int64) error {
+			values := make([]float32, len(dst))
+			if err := r.ReadRows(values, first, n); err != nil {
+				return err
+			}
+			for i := range dst {
+				dst[i] = values[interleaved(int64(i), length/heads)]
+			}
+			return nil
+		}, r)
+	}
+	d := rows / heads
+	return newArranged(shape, []Rows{r}, d, func(first, n int64, yield func(run) bool) {
+		for row := first; row < first+n; {
+			next := min((row/d+1)*d, first+n) // the rows up to here are of the same head
+			for half := range min(2, next-row) {
+				from := row + half
+				if !yield(run{from: r, first: interleaved(from, d), n: (next - from + 1) / 2, at: from - first, step: 2}) {
+					return
+				}
+			}
+			row = next
+		}
+	})
+}
+
+// interleaved returns where a row of a tensor with heads of d rows comes from.
+func interleaved(row, d int64) int64 {
+	i := row % d
+	return row - i + i%2*(d/2) + i/2
+}
+
+// arranged has rows of other tensors in another order.
+type arranged struct {
+	shape  []int64
+	dtype  Dtype
+	grain  int64
+	mixed  bool // the operands are of several types
+	length int64
+	parts  []Rows
+	runs   func(first, n int64, yield func(run) bool)
+}
+
+// run is n rows of a tensor, from row first on, that are the rows at, at + step and
+// so on of what is read.
+type run struct {
+	from     Rows
+	first, n int64
+	at, step int64
+}
+
+func newArranged(shape []int64, parts []Rows, grain int64, runs func(first, n int64, yield func(run) bool)) *arranged {
+	a := &arranged{shape: shape, dtype: parts[0].Dtype(), grain: grain, parts: parts, runs: runs}
+	_, a.length = Count(shape)
+	for _, p := range parts {
+		a.grain = max(a.grain, p.Grain())
+		a.mixed = a.mixed || p.Dtype() != a.dtype
+	}
+	if a.mixed {
+		a.dtype = F32
+	}
+	return a
+}
+
+func (a *arranged) Shape() []int64   { return a.shape }
+func (a *arranged) Dtype() Dtype     { return a.dtype }
+func (a *arranged) Grain() int64     { return a.grain }
+func (a *arranged) Operands() []Rows { return a.parts }
+
+func (a *arranged) ReadRows(dst []float32, first, n int64) error {
+	return arrange(dst, a.length, a.between(first, n), Rows.ReadRows)
+}
+
+func (a *arranged) ReadRaw(dst []byte, first, n int64) error {
+	if a.mixed {
+		return encodeRows(a, dst, first, n)
+	}
+	return arrange(dst, a.length*int64(a.dtype.Size()), a.between(first, n), Rows.ReadRaw)
+}
+
+func (a *arranged) between(first, n int64) iter.Seq[run] {
+	return func(yield func(run) bool) { a.runs(first, n, yield) }
+}
+
+// arrange reads runs into dst, where a row takes so many values.
+func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(r Rows, dst []T, first, n int64) error) error {
+	var scratch []T
+	for r := range runs {
+		if r.step == 1 {
+			if err := read(r.from, dst[r.at*length:][:r.n*length], r.first, r.n); err != nil {
+				return err
+			}
+			continue
+		}
+		if int64(len(scratch)) < r.n*length {
+			scratch = make([]T, r.n*length)
+		}
+		if err := read(r.from, scratch[:r.n*length], r.first, r.n); err != nil {
+			return err
+		}
+		for i := range r.n {
+			copy(dst[(r.at+i*r.step)*length:][:length], scratch[i*length:])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package weights
+
+// Compute returns a tensor of what read gives for n rows from row first on, rounded to
+// dtype, or to F32 where that is none of F32, F16 and BF16. It is made of operands.
+func Compute(shape []int64, dtype Dtype, grain int64, read func(dst []float32, first, n int64) error, operands ...Rows) Rows {
+	if _, ok := dtype.GGUF(); !ok {
+		dtype = F32
+	}
+	return &computed{shape, dtype, grain, read, operands}
+}
+
+// Map returns the tensor with its values changed by f, which is called with those of
+// whole rows: in float16 if that is its type, as PyTorch computes, or else in float32.
+func Map(r Rows, f func(values []float32)) Rows {
+	dtype := F32
+	if r.Dtype() == F16 {
+		dtype = F16
+	}
+	return Compute(r.Shape(), dtype, r.Grain(), func(dst []float32, first, n int64) error {
+		if err := r.ReadRows(dst, first, n); err != nil {
+			return err
+		}
+		f(dst)
+		return nil
+	}, r)
+}
+
+// Values returns a tensor of the given values, rounded to dtype: one of F32, F16 and
+// BF16.
+func Values(dtype Dtype, values []float32, shape ...int64) Rows {
+	_, length := Count(shape)
+	return Compute(shape, dtype, 1, func(dst []float32, first, _ int64) error {
+		copy(dst, values[first*length:])
+		return nil
+	})
+}
+
+// computed is a tensor whose values are computed.
+type computed struct {
+	shape    []int64
+	dtype    Dtype
+	grain    int64
+	read     func(dst []float32, first, n int64) error
+	operands []Rows
+}
+
+func (c *computed) Shape() []int64   { return c.shape }
+func (c *computed) Dtype() Dtype     { return c.dtype }
+func (c *computed) Grain() int64     { return c.grain }
+func (c *computed) Operands() []Rows { return c.operands }
+
+func (c *computed) ReadRows(dst []float32, first, n int64) error {
+	if err := c.read(dst, first, n); err != nil {
+		return err
+	}
+	c.dtype.Round(dst)
+	return nil
+}
+
+func (c *computed) ReadRaw(dst []byte, first, n int64) error { return encodeRows(c, dst, first, n) }
+
+// encodeRows is ReadRaw for tensors that are not stored.
+func encodeRows(r Rows, dst []byte, first, n int64) error {
+	_, length := Count(r.Shape())
+	values := make([]float32, n*length)
+	if err := r.ReadRows(values, first, n); err != nil {
+		return err
+	}
+	r.Dtype().Encode(dst, values)
+	return nil
+}

@@ -1,0 +1,139 @@
+package weights_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// ramp returns a tensor of the numbers from first on.
+func ramp(dtype weights.Dtype, first float32, shape ...int64) weights.Rows {
+	rows, length := weights.Count(shape)
+	values := make([]float32, rows*length)
+	for i := range values {
+		values[i] = first + float32(i)
+	}
+	return weights.Values(dtype, values, shape...)
+}
+
+// read returns n rows, as they are and by way of ReadRaw.
+func read(t require.TestingT, r weights.Rows, first, n int64) []float32 {
+	_, length := weights.Count(r.Shape())
+	values, raw := make([]float32, n*length), make([]byte, n*length*int64(r.Dtype().Size()))
+	require.NoError(t, r.ReadRows(values, first, n))
+	require.NoError(t, r.ReadRaw(raw, first, n))
+	decoded := make([]float32, n*length)
+	r.Dtype().Float32(decoded, raw)
+	require.Equal(t, values, decoded)
+	return values
+}
+
+func all(t require.TestingT, r weights.Rows) []float32 {
+	rows, _ := weights.Count(r.Shape())
+	return read(t, r, 0, rows)
+}
+
+func TestCount(t *testing.T) {
+	for _, tt := range []struct {
+		shape        []int64
+		rows, length int64
+	}{{nil, 1, 1}, {[]int64{7}, 1, 7}, {[]int64{3, 7}, 3, 7}, {[]int64{2, 3, 7}, 6, 7}, {[]int64{0, 7}, 0, 7}} {
+		rows, length := weights.Count(tt.shape)
+		require.Equal(t, []int64{tt.rows, tt.length}, []int64{rows, length}, tt.shape)
+	}
+	require.EqualValues(t, 24, weights.Bytes(ramp(weights.BF16, 0, 3, 4)))
+}
+
+func TestStackAndSlice(t *testing.T) {
+	a, b := ramp(weights.F16, 0, 4, 2), ramp(weights.F16, 100, 4, 2)
+	stack := weights.Stack(a, b)
+	require.Equal(t, []int64{2, 4, 2}, stack.Shape())
+	require.Equal(t, weights.F16, stack.Dtype())
+	require.Equal(t, slices.Concat(all(t, a), all(t, b)), all(t, stack))
+	require.Equal(t, []weights.Rows{a, b}, stack.(weights.Expression).Operands())
+
+	part := weights.Slice(stack, 1, 2) // rows of each matrix
+	require.Equal(t, []int64{2, 2, 2}, part.Shape())
+	require.Equal(t, []float32{2, 3, 4, 5, 102, 103, 104, 105}, all(t, part))
+	require.Equal(t, []float32{4, 5, 6, 7}, all(t, weights.Slice(a, 2, 2)))
+
+	mixed := weights.Stack(a, ramp(weights.F32, 0.1, 4, 2))
+	require.Equal(t, weights.F32, mixed.Dtype())
+	require.Equal(t, []float32{7, 0.1}, []float32{all(t, mixed)[7], all(t, mixed)[8]})
+
+	require.Panics(t, func() { weights.Stack(a, ramp(weights.F16, 0, 4, 3)) })
+	require.Panics(t, func() { weights.Slice(a, 3, 2) })
+}
+
+// TestInterleave: the halves of each head are side by side, and heads stay where they are.
+func TestInterleave(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		heads := rapid.Int64Range(1, 4).Draw(t, "heads")
+		half := rapid.Int64Range(1, 9).Draw(t, "half")
+		d := 2 * half
+		rows := all(t, weights.Interleave(ramp(weights.F32, 0, heads*d, 3), heads))
+		vector := all(t, weights.Interleave(ramp(weights.F32, 0, heads*d), heads))
+		for r := range heads * d {
+			from := r/d*d + r%d/2
+			if r%2 == 1 {
+				from += half
+			}
+			require.Equal(t, float32(from), vector[r])
+			require.Equal(t, []float32{float32(3 * from), float32(3*from + 1), float32(3*from + 2)}, rows[3*r:][:3])
+		}
+	})
+}
+
+// TestAnyRows: some rows of an expression are those of the whole.
+func TestAnyRows(t *testing.T) {
+	stack := weights.Stack(ramp(weights.BF16, 0, 24, 2), ramp(weights.BF16, 64, 24, 2), ramp(weights.BF16, 128, 24, 2))
+	for name, r := range map[string]weights.Rows{
+		"stack":      stack,
+		"slice":      weights.Slice(stack, 5, 7),
+		"interleave": weights.Interleave(weights.Slice(stack, 4, 16), 6),
+		"map":        weights.Map(stack, func(values []float32) { negate(values) }),
+	} {
+		whole := all(t, r)
+		rows, length := weights.Count(r.Shape())
+		for first := range rows {
+			for n := range rows - first + 1 {
+				require.Equal(t, whole[first*length:][:n*length], read(t, r, first, n), "%s: %d rows from %d on", name, n, first)
+			}
+		}
+	}
+}
+
+func negate(values []float32) {
+	for i := range values {
+		values[i] = -values[i]
+	}
+}
+
+// TestMap: what is computed is float16 for float16, and float32 for others.
+func TestMap(t *testing.T) {
+	third := func(values []float32) {
+		for i := range values {
+			values[i] += 1. / 3
+		}
+	}
+	for dtype, want := range map[weights.Dtype]float32{weights.F16: 1.3330078, weights.BF16: 1 + 1./3, weights.F32: 1 + 1./3} {
+		r := weights.Map(ramp(dtype, 1, 1), third)
+		require.Equal(t, []float32{want}, all(t, r), dtype)
+	}
+}
+
+func TestList(t *testing.T) {
+	var list weights.List
+	require.Nil(t, list.Get("a"))
+	a := ramp(weights.F32, 0, 1)
+	require.NoError(t, list.Add("b", a))
+	require.NoError(t, list.Add("a", a))
+	require.ErrorIs(t, list.Add("b", a), gguf.ErrCorrupt)
+	require.Equal(t, []string{"b", "a"}, list.Names())
+	require.Same(t, a, list.Get("a"))
+}
