@@ -275,8 +275,8 @@ func (c *Checkpoint) ReadRows(dst []byte, tensor int, first, n int64) error {
 		if err := src.ReadRows(values, first, some); err != nil {
 			return err
 		}
-		size := info.Type.RowBytes(int64(len(values)))
-		if err := quant.Quantize(info.Type, dst[:size], values); err != nil {
+		size := some * info.RowBytes()
+		if err := quant.Quantize(info.Type, dst[:size], values, int(info.RowLen()), nil); err != nil {
 			return err
 		}
 		dst, first, n = dst[size:], first+some, n-some

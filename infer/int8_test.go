@@ -164,8 +164,8 @@ func TestMultiply(t *testing.T) {
 	isatest.ForEach(t, func(t *testing.T) {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.BF16, gguf.F16, gguf.Q8_0, gguf.Q4_K} {
 			blocks, values := make([]byte, typ.RowBytes(n*k)), make([]float32, n*k)
-			require.NoError(t, quant.Quantize(typ, blocks, w))
-			require.NoError(t, quant.Dequantize(typ, values, blocks))
+			require.NoError(t, quant.Quantize(typ, blocks, w, k, nil))
+			require.NoError(t, quant.Dequantize(typ, values, blocks, k))
 			for _, compute := range []infer.Compute{infer.Exact, infer.Int8} {
 				dst := make([]float32, rows*n)
 				require.NoError(t, compute.Multiply(t.Context(), dst, x, typ, blocks, k, 2))

@@ -226,7 +226,7 @@ func (b *binder) vector(name string, n int) []float32 {
 		return nil
 	}
 	out := make([]float32, n)
-	if err := quant.Dequantize(info.Type, out, raw); err != nil {
+	if err := quant.Dequantize(info.Type, out, raw, len(out)); err != nil {
 		b.fail(fmt.Errorf("tensor %q: %w", name, err))
 	}
 	return out

@@ -253,7 +253,7 @@ func (m *Model) read(worker *worker, dst []float32, w matrix, first, n int) erro
 // dequantize dequantizes rows of w to dst.
 func (m *Model) dequantize(dst []float32, w matrix, raw []byte) error {
 	info := m.src.Tensors()[w.tensor]
-	if err := quant.Dequantize(info.Type, dst, raw); err != nil {
+	if err := quant.Dequantize(info.Type, dst, raw, w.cols); err != nil {
 		return fmt.Errorf("tensor %q: %w", info.Name, err)
 	}
 	return nil

@@ -225,7 +225,7 @@ func (s *Session) remember(layer, pos int, k, v []float32) error {
 		size := int(s.cache.RowBytes(int64(part.length)))
 		for head := range s.m.kvHeads {
 			row := part.memory[(head*s.context+pos)*size:][:size]
-			if err := quant.Quantize(s.cache, row, part.x[head*part.length:][:part.length]); err != nil {
+			if err := quant.Quantize(s.cache, row, part.x[head*part.length:][:part.length], part.length, nil); err != nil {
 				return err
 			}
 		}
@@ -238,10 +238,10 @@ func (s *Session) attend(w *worker, layer, kv int) error {
 	m, n := s.m, s.tokens+1
 	keys, values := sized(&w.keys, n*m.keyLen), sized(&w.values, n*m.valueLen)
 	keyBytes, valueBytes := int(s.cache.RowBytes(int64(m.keyLen))), int(s.cache.RowBytes(int64(m.valueLen)))
-	if err := quant.Dequantize(s.cache, keys, s.layers[layer].keys[kv*s.context*keyBytes:][:n*keyBytes]); err != nil {
+	if err := quant.Dequantize(s.cache, keys, s.layers[layer].keys[kv*s.context*keyBytes:][:n*keyBytes], m.keyLen); err != nil {
 		return err
 	}
-	if err := quant.Dequantize(s.cache, values, s.layers[layer].values[kv*s.context*valueBytes:][:n*valueBytes]); err != nil {
+	if err := quant.Dequantize(s.cache, values, s.layers[layer].values[kv*s.context*valueBytes:][:n*valueBytes], m.valueLen); err != nil {
 		return err
 	}
 	scale := float32(1 / math.Sqrt(float64(m.keyLen)))

@@ -69,8 +69,7 @@ func find(t gguf.Type) codec {
 	return codec{}
 }
 
-// CanQuantize reports whether blocks of type t can be written: by
-// QuantizeWeighted and, unless NeedsImportance says otherwise, by Quantize.
+// CanQuantize reports whether Quantize can write blocks of type t.
 func CanQuantize(t gguf.Type) bool { return find(t).quantize != nil }
 
 // CanDequantize reports whether Dequantize and Validate can read blocks of
@@ -83,49 +82,33 @@ func NeedsImportance(t gguf.Type) bool {
 	return t == gguf.IQ2_XXS || t == gguf.IQ2_XS || t == gguf.IQ1_S
 }
 
-// Quantize encodes src as blocks of type t, byte for byte as ggml's
-// ggml_quantize_chunk does without an importance matrix. src may hold several
-// rows, one after another. The error wraps gguf.ErrUnsupported if t has no
-// codec or if NeedsImportance(t). Values that are not finite give blocks without
-// meaning: see Validate.
+// Quantize encodes src, rows of rowLen elements one after another, as blocks of type t,
+// byte for byte as ggml's ggml_quantize_chunk does. importance has rowLen values, for the
+// columns of every row: errors in a column count in proportion to them. F32, F16, BF16,
+// Q8_0, MXFP4, NVFP4, Q1_0, Q2_0, TQ1_0 and TQ2_0 have nothing to choose and ignore it. It
+// may be nil, but not if NeedsImportance(t).
 //
-// Quantize panics if src is not whole blocks or if dst is not exactly their
-// size.
-func Quantize(t gguf.Type, dst []byte, src []float32) error {
+// The error wraps gguf.ErrUnsupported if t has no codec, or if importance is nil and
+// NeedsImportance(t). Values that are not finite, and importances that are negative or
+// not finite, give blocks without meaning: see Validate.
+//
+// Quantize panics if rowLen is not whole blocks, src is not whole rows, dst is not
+// exactly their size, or importance is not nil and not rowLen long.
+func Quantize(t gguf.Type, dst []byte, src []float32, rowLen int, importance []float32) error {
 	c := find(t)
 	if c.quantize == nil {
 		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
 	}
-	if NeedsImportance(t) {
+	if importance == nil && NeedsImportance(t) {
 		return fmt.Errorf("%w: %s blocks cannot be written without importance matrix", gguf.ErrUnsupported, t)
 	}
-	mustMatch(t, len(src), len(dst))
-	c.quantize(dst, src, nil)
-	return nil
-}
-
-// QuantizeWeighted encodes src, rows of rowLen elements one after another, as
-// blocks of type t, byte for byte as ggml's ggml_quantize_chunk does with an
-// importance matrix. importance has rowLen values, for the columns of every row:
-// errors in a column count in proportion to them. F32, F16, BF16, Q8_0, MXFP4,
-// NVFP4, Q1_0, Q2_0, TQ1_0 and TQ2_0 have nothing to choose and ignore it.
-//
-// With importance nil it is Quantize, the errors of which it has. Importances
-// that are negative or not finite give blocks without meaning.
-//
-// QuantizeWeighted panics where Quantize does, or if rowLen is not whole
-// blocks, src is not whole rows, or importance is not nil and not rowLen long.
-func QuantizeWeighted(t gguf.Type, dst []byte, src []float32, rowLen int, importance []float32) error {
+	mustBeRows(t, len(src), len(dst), rowLen)
 	if importance == nil {
-		return Quantize(t, dst, src)
+		c.quantize(dst, src, nil)
+		return nil
 	}
-	c := find(t)
-	if c.quantize == nil {
-		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
-	}
-	mustMatch(t, len(src), len(dst))
-	if len(importance) != rowLen || len(src) > 0 && len(src)%rowLen != 0 {
-		panic(fmt.Sprintf("quant: %d elements in rows of %d with %d importances", len(src), rowLen, len(importance)))
+	if len(importance) != rowLen {
+		panic(fmt.Sprintf("quant: rows of %d elements with %d importances", rowLen, len(importance)))
 	}
 	if c.weighted != nil {
 		c.weighted(dst, src, importance)
@@ -137,17 +120,17 @@ func QuantizeWeighted(t gguf.Type, dst []byte, src []float32, rowLen int, import
 	return nil
 }
 
-// Dequantize decodes blocks of type t, giving the values ggml's to_float does.
-// The error wraps gguf.ErrUnsupported if t has no codec.
+// Dequantize decodes src, rows of rowLen elements of type t one after another, giving the
+// values ggml's to_float does. The error wraps gguf.ErrUnsupported if t has no codec.
 //
-// Dequantize panics if src is not whole blocks or if dst does not hold exactly
-// their elements.
-func Dequantize(t gguf.Type, dst []float32, src []byte) error {
+// Dequantize panics if rowLen is not whole blocks, src is not whole rows, or dst does not
+// hold exactly their elements.
+func Dequantize(t gguf.Type, dst []float32, src []byte, rowLen int) error {
 	c := find(t)
 	if c.dequantize == nil {
 		return fmt.Errorf("%w: %s blocks cannot be read", gguf.ErrUnsupported, t)
 	}
-	mustMatch(t, len(dst), len(src))
+	mustBeRows(t, len(dst), len(src), rowLen)
 	var points []uint8
 	if c.grid != nil {
 		points = c.grid.read()
@@ -157,9 +140,13 @@ func Dequantize(t gguf.Type, dst []float32, src []byte) error {
 	return nil
 }
 
-func mustMatch(t gguf.Type, elements, bytes int) {
-	if int64(bytes) != t.RowBytes(int64(elements)) {
-		panic(fmt.Sprintf("quant: %d elements of %s do not take %d bytes", elements, t, bytes))
+// mustBeRows panics unless elements are whole rows of rowLen that take so many bytes.
+func mustBeRows(t gguf.Type, elements, bytes, rowLen int) {
+	if elements == 0 && bytes == 0 {
+		return
+	}
+	if rowLen <= 0 || elements%rowLen != 0 || int64(bytes) != int64(elements/rowLen)*t.RowBytes(int64(rowLen)) {
+		panic(fmt.Sprintf("quant: %d elements in rows of %d of %s do not take %d bytes", elements, rowLen, t, bytes))
 	}
 }
 

@@ -68,7 +68,7 @@ func forEachType(t *testing.T, f func(t *testing.T, typ gguf.Type)) {
 // quantize takes all importances as equal where there must be some.
 func quantize(t require.TestingT, typ gguf.Type, x []float32) []byte {
 	blocks := make([]byte, typ.RowBytes(int64(len(x))))
-	require.NoError(t, quant.QuantizeWeighted(typ, blocks, x, len(x), equalImportance(typ, len(x))))
+	require.NoError(t, quant.Quantize(typ, blocks, x, len(x), equalImportance(typ, len(x))))
 	return blocks
 }
 
@@ -85,7 +85,7 @@ func equalImportance(typ gguf.Type, n int) []float32 {
 
 func dequantize(t require.TestingT, typ gguf.Type, blocks []byte) []float32 {
 	x := make([]float32, len(blocks)/typ.BlockBytes()*typ.BlockSize())
-	require.NoError(t, quant.Dequantize(typ, x, blocks))
+	require.NoError(t, quant.Dequantize(typ, x, blocks, len(x)))
 	return x
 }
 
@@ -162,7 +162,7 @@ func TestBlocksAreThoseOfGGML(t *testing.T) {
 			}
 			if typ.Quantized() {
 				got := make([]byte, typ.RowBytes(int64(len(x))))
-				require.NoError(t, quant.QuantizeWeighted(typ, got, x, index.Cols, importance))
+				require.NoError(t, quant.Quantize(typ, got, x, index.Cols, importance))
 				check(t, typ, want.Weighted, got)
 			}
 		})
@@ -173,7 +173,7 @@ func TestTypesThatIgnoreImportance(t *testing.T) {
 	x := ramp(512)
 	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.MXFP4, gguf.NVFP4, gguf.Q1_0, gguf.Q2_0, gguf.TQ1_0, gguf.TQ2_0} {
 		got := make([]byte, typ.RowBytes(512))
-		require.NoError(t, quant.QuantizeWeighted(typ, got, x, 256, ramp(256)))
+		require.NoError(t, quant.Quantize(typ, got, x, 256, ramp(256)))
 		require.Equal(t, quantize(t, typ, x), got, typ)
 	}
 }
@@ -262,7 +262,7 @@ func TestQuantizeReplacesWhatWasThere(t *testing.T) {
 			for i := range got {
 				got[i] = 0xff
 			}
-			require.NoError(t, quant.QuantizeWeighted(typ, got, x, len(x), equalImportance(typ, len(x))))
+			require.NoError(t, quant.Quantize(typ, got, x, len(x), equalImportance(typ, len(x))))
 			require.Equal(t, want, got)
 		}
 	})
@@ -285,9 +285,9 @@ func TestCodecsDoNotAllocate(t *testing.T) {
 			importance[i] *= importance[i]
 		}
 		require.Zero(t, testing.AllocsPerRun(3, func() {
-			_ = quant.QuantizeWeighted(typ, blocks, x, 512, equal)
-			_ = quant.QuantizeWeighted(typ, blocks, x, 512, importance)
-			_ = quant.Dequantize(typ, x, blocks)
+			_ = quant.Quantize(typ, blocks, x, 512, equal)
+			_ = quant.Quantize(typ, blocks, x, 512, importance)
+			_ = quant.Dequantize(typ, x, blocks, len(x))
 			_ = quant.Validate(typ, blocks)
 		}))
 	})
@@ -422,10 +422,9 @@ func TestTypesThatNeedImportance(t *testing.T) {
 		require.True(t, quant.NeedsImportance(typ))
 		require.True(t, quant.CanQuantize(typ))
 		x, blocks := ramp(256), make([]byte, typ.BlockBytes())
-		for _, err := range []error{quant.Quantize(typ, blocks, x), quant.QuantizeWeighted(typ, blocks, x, 256, nil)} {
-			require.ErrorIs(t, err, gguf.ErrUnsupported)
-			require.ErrorContains(t, err, typ.String()+" blocks cannot be written without importance matrix")
-		}
+		err := quant.Quantize(typ, blocks, x, len(x), nil)
+		require.ErrorIs(t, err, gguf.ErrUnsupported)
+		require.ErrorContains(t, err, typ.String()+" blocks cannot be written without importance matrix")
 	}
 	require.False(t, quant.NeedsImportance(gguf.IQ2_S))
 	require.False(t, quant.NeedsImportance(gguf.Q4_K))
@@ -441,7 +440,7 @@ func TestCodecsAreSafeForConcurrentUse(t *testing.T) {
 		for i := range results {
 			done.Go(func() {
 				blocks := make([]byte, typ.BlockBytes())
-				if quant.QuantizeWeighted(typ, blocks, x, 256, equalImportance(typ, 256)) == nil {
+				if quant.Quantize(typ, blocks, x, 256, equalImportance(typ, 256)) == nil {
 					results[i] = dequantize(t, typ, blocks)
 				}
 			})
@@ -465,7 +464,7 @@ func TestTypesWithoutCodec(t *testing.T) {
 		if have[typ] {
 			continue
 		}
-		for _, err := range []error{quant.Quantize(typ, nil, nil), quant.QuantizeWeighted(typ, nil, nil, 0, []float32{}), quant.Dequantize(typ, nil, nil), quant.Validate(typ, nil)} {
+		for _, err := range []error{quant.Quantize(typ, nil, nil, 0, nil), quant.Dequantize(typ, nil, nil, 0), quant.Validate(typ, nil)} {
 			require.ErrorIs(t, err, gguf.ErrUnsupported)
 			require.ErrorContains(t, err, typ.String())
 		}
@@ -476,14 +475,14 @@ func TestSlicesThatDoNotMatchAreABug(t *testing.T) {
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
 		blocks, x := make([]byte, 2*typ.BlockBytes()), make([]float32, typ.BlockSize())
 		importance := equalImportance(gguf.IQ1_S, len(x))
-		require.Panics(t, func() { _ = quant.QuantizeWeighted(typ, blocks, x, len(x), importance) })
+		require.Panics(t, func() { _ = quant.Quantize(typ, blocks, x, len(x), importance) })
 		block := blocks[:typ.BlockBytes()]
-		require.Panics(t, func() { _ = quant.QuantizeWeighted(typ, block, x, 2*len(x), importance) })
-		require.Panics(t, func() { _ = quant.QuantizeWeighted(typ, block, x, len(x), append(importance, 1)) })
+		require.Panics(t, func() { _ = quant.Quantize(typ, block, x, 2*len(x), importance) })
+		require.Panics(t, func() { _ = quant.Quantize(typ, block, x, len(x), append(importance, 1)) })
 		if !quant.NeedsImportance(typ) {
-			require.Panics(t, func() { _ = quant.Quantize(typ, blocks, x) })
+			require.Panics(t, func() { _ = quant.Quantize(typ, blocks, x, len(x), nil) })
 		}
-		require.Panics(t, func() { _ = quant.Dequantize(typ, x, blocks) })
+		require.Panics(t, func() { _ = quant.Dequantize(typ, x, blocks, len(x)) })
 		require.Panics(t, func() { _ = quant.Validate(typ, blocks[1:]) })
 	})
 }
@@ -501,7 +500,7 @@ func FuzzQuantize(f *testing.F) {
 		for _, c := range types {
 			checkFinite(t, c.typ, quantize(t, c.typ, x))
 			blocks := make([]byte, c.typ.RowBytes(256))
-			require.NoError(t, quant.QuantizeWeighted(c.typ, blocks, x, 256, importance))
+			require.NoError(t, quant.Quantize(c.typ, blocks, x, 256, importance))
 			checkFinite(t, c.typ, blocks)
 		}
 	})
@@ -552,7 +551,7 @@ func BenchmarkQuantize(b *testing.B) {
 			b.Run(c.typ.String()+"/"+name, func(b *testing.B) {
 				b.SetBytes(int64(4 * len(x)))
 				for b.Loop() {
-					_ = quant.QuantizeWeighted(c.typ, blocks, x, len(x), importance)
+					_ = quant.Quantize(c.typ, blocks, x, len(x), importance)
 				}
 			})
 		}
@@ -570,7 +569,7 @@ func BenchmarkDequantize(b *testing.B) {
 		b.Run(c.typ.String(), func(b *testing.B) {
 			b.SetBytes(int64(4 * len(x)))
 			for b.Loop() {
-				_ = quant.Dequantize(c.typ, x, blocks)
+				_ = quant.Dequantize(c.typ, x, blocks, len(x))
 			}
 		})
 	}

@@ -189,7 +189,7 @@ func (v *values) read(src gguf.Source, tensor int, first, n int64) error {
 	if err := validateRows(t, v.raw, first); err != nil {
 		return err
 	}
-	if err := Dequantize(t.Type, v.x, v.raw); err != nil {
+	if err := Dequantize(t.Type, v.x, v.raw, int(t.RowLen())); err != nil {
 		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	return nil

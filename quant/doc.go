@@ -1,8 +1,8 @@
 // Package quant converts between float32 and the block formats of ggml's
 // tensor types, and shows a model quantized as llama-quantize would ([View]).
 //
-// [Quantize], [QuantizeWeighted], which takes importances of the columns of a
-// matrix, [Dequantize] and [Validate] work on whole blocks of a [gguf.Type]; the
+// [Quantize], which may take importances of the columns of a matrix, [Dequantize] and
+// [Validate] work on whole rows of a [gguf.Type]; the
 // file named after a type holds its codec and says how a block is laid out. There
 // are codecs for all types of floating-point numbers that GGUF files have, but for
 // F64, and for Q8_1 and Q8_K, which ggml uses in memory only. For those there is an
@@ -17,7 +17,7 @@
 //
 //	row := []float32{ /* 256 values */ }
 //	block := make([]byte, gguf.Q4_K.RowBytes(int64(len(row))))
-//	if err := quant.Quantize(gguf.Q4_K, block, row); err != nil {
+//	if err := quant.Quantize(gguf.Q4_K, block, row, len(row), nil); err != nil {
 //		return err
 //	}
 //

@@ -168,10 +168,10 @@ func (s *StackedFile) readPart(dst []byte, t gguf.TensorInfo, part int, first, n
 	if err := s.file.ReadRows(raw, part, first, n); err != nil {
 		return err
 	}
-	if err := Dequantize(info.Type, values, raw); err != nil {
+	if err := Dequantize(info.Type, values, raw, int(info.RowLen())); err != nil {
 		return fmt.Errorf("tensor %q: %w", info.Name, err)
 	}
-	return Quantize(gguf.F32, dst, values)
+	return Quantize(gguf.F32, dst, values, int(info.RowLen()), nil)
 }
 
 // part returns the tensor of the file that has a row, and which row of it that is.

@@ -75,10 +75,10 @@ func TestStackExpertsOfSeveralTypes(t *testing.T) {
 		for e := range info.Shape[2] {
 			from := []*quant.View{small, large}[e%2]
 			want := make([]float32, info.Elements())
-			require.NoError(t, quant.Dequantize(from.Tensors()[i].Type, want, readTensor(t, from, info.Name)))
+			require.NoError(t, quant.Dequantize(from.Tensors()[i].Type, want, readTensor(t, from, info.Name), len(want)))
 			raw, values := make([]byte, 4*half), make([]float32, half)
 			require.NoError(t, got.ReadRows(raw, i, e*info.Shape[1], info.Shape[1]))
-			require.NoError(t, quant.Dequantize(gguf.F32, values, raw))
+			require.NoError(t, quant.Dequantize(gguf.F32, values, raw, len(values)))
 			require.Equal(t, want[e*half:][:half], values)
 		}
 		rows, _ := gguf.MappedRows(got, i, 0, 1)

@@ -231,7 +231,7 @@ func TestViewGivesEachExpertItsImportance(t *testing.T) {
 	require.NoError(t, m.Read(all, name, 0))
 	for e := range 4 {
 		block := make([]byte, gguf.Q4_K.RowBytes(256*256))
-		require.NoError(t, quant.QuantizeWeighted(gguf.Q4_K, block, values[e*256*256:][:256*256], 256, all[e*256:][:256]))
+		require.NoError(t, quant.Quantize(gguf.Q4_K, block, values[e*256*256:][:256*256], 256, all[e*256:][:256]))
 		want = append(want, block...)
 	}
 	require.Equal(t, want, readTensor(t, view, name))

@@ -18,10 +18,10 @@ import (
 // weighted ones.
 func blocksOf(t require.TestingT, typ gguf.Type, x, importance []float32) (plain, weighted []byte) {
 	weighted = make([]byte, typ.RowBytes(int64(len(x))))
-	require.NoError(t, quant.QuantizeWeighted(typ, weighted, x, len(x), importance))
+	require.NoError(t, quant.Quantize(typ, weighted, x, len(x), importance))
 	if !quant.NeedsImportance(typ) {
 		plain = make([]byte, len(weighted))
-		require.NoError(t, quant.Quantize(typ, plain, x))
+		require.NoError(t, quant.Quantize(typ, plain, x, len(x), nil))
 	}
 	return plain, weighted
 }
@@ -40,7 +40,7 @@ func requireSameOnAllTiers(t require.TestingT, typ gguf.Type, x, importance []fl
 	read := func(blocks []byte) []byte {
 		values := make([]float32, len(x))
 		if blocks != nil {
-			require.NoError(t, quant.Dequantize(typ, values, blocks))
+			require.NoError(t, quant.Dequantize(typ, values, blocks, len(values)))
 		}
 		return bytesOf(values)
 	}
@@ -245,13 +245,13 @@ func TestRowsWithImportancesAreQuantizedAsIfAlone(t *testing.T) {
 			alone := make([]byte, rows*rowBytes)
 			on(t, isa.Generic, func() {
 				for r := range rows {
-					require.NoError(t, quant.QuantizeWeighted(typ, alone[r*rowBytes:][:rowBytes], x[r*rowLen:][:rowLen], rowLen, importance))
+					require.NoError(t, quant.Quantize(typ, alone[r*rowBytes:][:rowBytes], x[r*rowLen:][:rowLen], rowLen, importance))
 				}
 			})
 			for _, tier := range isa.Available() {
 				on(t, tier, func() {
 					together := make([]byte, rows*rowBytes)
-					require.NoError(t, quant.QuantizeWeighted(typ, together, x, rowLen, importance))
+					require.NoError(t, quant.Quantize(typ, together, x, rowLen, importance))
 					require.Equal(t, alone, together, tier)
 				})
 			}

@@ -296,11 +296,11 @@ func (v *View) ReadRows(dst []byte, tensor int, first, n int64) error {
 		if err := validateRows(from, s.raw, first); err != nil {
 			return err
 		}
-		if err := Dequantize(from.Type, s.values, s.raw); err != nil {
+		if err := Dequantize(from.Type, s.values, s.raw, int(from.RowLen())); err != nil {
 			return fmt.Errorf("tensor %q: %w", from.Name, err)
 		}
 		part := dst[:rows*to.RowBytes()]
-		if err := QuantizeWeighted(to.Type, part, s.values, int(to.RowLen()), importance); err != nil {
+		if err := Quantize(to.Type, part, s.values, int(to.RowLen()), importance); err != nil {
 			return fmt.Errorf("tensor %q: %w", to.Name, err)
 		}
 		if row, err := firstInvalid(to, part); err != nil {

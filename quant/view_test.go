@@ -53,7 +53,7 @@ func (s *synthetic) ReadRows(dst []byte, tensor int, first, n int64) error {
 			x[i] = v
 		}
 	}
-	return quant.Quantize(t.Type, dst, x)
+	return quant.Quantize(t.Type, dst, x, int(t.RowLen()), nil)
 }
 
 func (s *synthetic) add(name string, typ gguf.Type, shape ...int64) {

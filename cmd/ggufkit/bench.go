@@ -193,7 +193,7 @@ func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
 	importance := slices.Repeat([]float32{1}, k)
 	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
 		blocks := make([]byte, t.RowBytes(n*k))
-		if err := quant.QuantizeWeighted(t, blocks, weights, k, importance); err != nil {
+		if err := quant.Quantize(t, blocks, weights, k, importance); err != nil {
 			panic(err) // the type has a codec
 		}
 		var results []benchResult
@@ -316,17 +316,17 @@ func benchType(ctx context.Context, t gguf.Type, tier isa.Tier, threads int) []b
 	quantize := func(importance []float32) float64 {
 		return benchRate(ctx, threads, func() func() error {
 			dst := slices.Clone(blocks)
-			return func() error { return quant.QuantizeWeighted(t, dst, weights, benchRowLen, importance) }
+			return func() error { return quant.Quantize(t, dst, weights, benchRowLen, importance) }
 		}) * float64(len(weights))
 	}
 	if !quant.NeedsImportance(t) {
 		add("quantize", quantize(nil)/1e6, "Mweights/s")
 	}
 	add("quantize+imatrix", quantize(importance)/1e6, "Mweights/s")
-	_ = quant.QuantizeWeighted(t, blocks, weights, benchRowLen, importance)
+	_ = quant.Quantize(t, blocks, weights, benchRowLen, importance)
 	add("dequantize", benchRate(ctx, threads, func() func() error {
 		dst := slices.Clone(weights)
-		return func() error { return quant.Dequantize(t, dst, blocks) }
+		return func() error { return quant.Dequantize(t, dst, blocks, benchRowLen) }
 	})*float64(len(weights))*4/1e9, "GB/s")
 	return results
 }

@@ -55,7 +55,7 @@ func Diagnose(src gguf.Source) (*Diagnosis, error) {
 		if err := src.ReadRows(raw, i, 0, t.Rows()); err != nil {
 			return nil, err
 		}
-		if err := quant.Dequantize(t.Type, values, raw); err != nil {
+		if err := quant.Dequantize(t.Type, values, raw, int(t.RowLen())); err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 		if d.Experts == 0 {

@@ -22,7 +22,7 @@ func (r *routers) Metadata() *gguf.Metadata   { return gguf.NewMetadata() }
 func (r *routers) Tensors() []gguf.TensorInfo { return r.tensors }
 func (r *routers) ReadRows(dst []byte, tensor int, first, n int64) error {
 	width := r.tensors[tensor].RowLen()
-	return quant.Quantize(gguf.F32, dst, r.rows[tensor][first*width:][:n*width])
+	return quant.Quantize(gguf.F32, dst, r.rows[tensor][first*width:][:n*width], int(width), nil)
 }
 
 const (

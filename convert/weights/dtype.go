@@ -151,7 +151,7 @@ func (d Dtype) Encode(dst []byte, values []float32) {
 	if !ok {
 		panic(fmt.Sprintf("weights: numbers of type %q are not written", d))
 	}
-	if err := quant.Quantize(t, dst, values); err != nil {
+	if err := quant.Quantize(t, dst, values, len(values), nil); err != nil {
 		panic(err) // plain floats always have a codec
 	}
 }
@@ -167,7 +167,7 @@ func (d Dtype) Round(values []float32) {
 }
 
 func dequantize(t gguf.Type, dst []float32, src []byte) {
-	if err := quant.Dequantize(t, dst, src); err != nil {
+	if err := quant.Dequantize(t, dst, src, len(dst)); err != nil {
 		panic(err) // plain floats always have a codec
 	}
 }

@@ -45,7 +45,7 @@ func values(t *testing.T, src gguf.Source, name string) []float32 {
 		if info.Name == name {
 			raw, x := make([]byte, info.Bytes()), make([]float32, info.Elements())
 			require.NoError(t, src.ReadRows(raw, i, 0, info.Rows()))
-			require.NoError(t, quant.Dequantize(info.Type, x, raw))
+			require.NoError(t, quant.Dequantize(info.Type, x, raw, len(x)))
 			return x
 		}
 	}

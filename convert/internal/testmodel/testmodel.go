@@ -61,7 +61,7 @@ func Encode(t testing.TB, dtype weights.Dtype, values []float32) []byte {
 	typ, err := gguf.ParseType(string(dtype))
 	require.NoError(t, err)
 	data := make([]byte, typ.RowBytes(int64(len(values))))
-	require.NoError(t, quant.Quantize(typ, data, values))
+	require.NoError(t, quant.Quantize(typ, data, values, len(values), nil))
 	return data
 }
 

@@ -33,13 +33,13 @@ func TestDotFloatRows(t *testing.T) {
 						w[i] = float32(rng.NormFloat64() * 0x1p-14)
 					}
 					blocks := make([]byte, typ.RowBytes(rows*int64(n)))
-					require.NoError(t, quant.Quantize(typ, blocks, w))
+					require.NoError(t, quant.Quantize(typ, blocks, w, n, nil))
 					if round%5 == 0 {
 						for i := 0; i < len(blocks); i += 2 {
 							binary.LittleEndian.PutUint16(blocks[i:], uint16(rng.Uint32()))
 						}
 					}
-					require.NoError(t, quant.Dequantize(typ, w, blocks))
+					require.NoError(t, quant.Dequantize(typ, w, blocks, n))
 					kernel.DotFloatRows(typ, products, blocks, x)
 					for r, got := range products {
 						want := kernel.Dot(x, w[r*n:][:n])

@@ -92,7 +92,7 @@ func TestDotRows(t *testing.T) {
 					kernel.QuantizeVector(vectors, x)
 					kernel.DotRows(typ, products, blocks, vectors)
 					row := round % rows
-					require.NoError(t, quant.Dequantize(typ, w, blocks[len(blocks)/rows*row:][:len(blocks)/rows]))
+					require.NoError(t, quant.Dequantize(typ, w, blocks[len(blocks)/rows*row:][:len(blocks)/rows], len(w)))
 					var want, size, most float64
 					for i, v := range w {
 						q := float64(vectors[i/256].Scale) * float64(vectors[i/256].Q[i%256])
