@@ -33,7 +33,7 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 		}
 	}
 	err := parallel(ctx, p.workers, len(p.chunks), func(_ *worker, c int) error {
-		for pos := range p.chunks[c] {
+		for pos := range p.chunks[c].Tokens {
 			row := p.starts[c] + pos
 			m.place(p.rotation, q[row*l.q.rows:][:l.q.rows], l.qNorm, pos)
 			m.place(p.rotation, k[row*l.k.rows:][:l.k.rows], l.kNorm, pos)
@@ -64,7 +64,7 @@ func (p *pass) attention(ctx context.Context, l *layer) error {
 // attend computes the query heads that share key-value head kv, for one chunk,
 // and leaves their results in p.normed.
 func (p *pass) attend(w *worker, q, k, v []float32, chunk, kv int) {
-	m, n, start := p.m, len(p.chunks[chunk]), p.starts[chunk]
+	m, n, start := p.m, len(p.chunks[chunk].Tokens), p.starts[chunk]
 	if n == 0 {
 		return
 	}

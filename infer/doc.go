@@ -13,7 +13,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	err = m.Forward(ctx, chunks, 0, func(chunk, pos int, logits []float32) {
+//	err = m.Forward(ctx, infer.Chunks(texts, 0), func(chunk, pos int, logits []float32) {
 //		// logits predict the token after position pos of the chunk
 //	})
 //

@@ -3,50 +3,68 @@ package infer
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
-// Forward runs chunks of token ids, each from an empty context and with its first
-// token at position 0, and calls visit with the logits at every position from
-// `from` on. logits has one element per token id and may be used only
+// Chunk is a text to run, from an empty context and with its first token at
+// position 0.
+type Chunk struct {
+	Tokens []int32
+	// From is the first position whose logits are computed; len(Tokens) computes none.
+	From int
+	// Stream is what ForwardFrom starts with: the residual stream on its way into a
+	// layer, tokens x width. It is not changed. Forward and Lockstep need none.
+	Stream []float32
+}
+
+// NoLogits is a Chunk's From that leaves the logits of all its positions out.
+const NoLogits = math.MaxInt
+
+// Chunks returns texts as chunks whose logits are computed from the same position on.
+func Chunks(texts [][]int32, from int) []Chunk {
+	chunks := make([]Chunk, len(texts))
+	for i, text := range texts {
+		chunks[i] = Chunk{Tokens: text, From: from}
+	}
+	return chunks
+}
+
+// Forward runs chunks and calls visit with the logits at every position of a chunk from
+// its From on. logits has one element per token id and may be used only
 // during the call. Positions of one chunk are visited in order; different
 // chunks may be visited at the same time.
 //
 // The chunks are run in batches that fit in Options.Memory. Forward returns
 // early when ctx is done.
-func (m *Model) Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
-	return m.forward(ctx, chunks, from, start{}, nil, visit)
+func (m *Model) Forward(ctx context.Context, chunks []Chunk, visit func(chunk, pos int, logits []float32)) error {
+	return m.forward(ctx, chunks, entrance{}, nil, visit)
 }
 
-// ForwardFrom is Forward without the layers before the given one: streams has the
-// residual stream of each chunk on its way into it, tokens x width, as
-// Options.Residual shows it. It is not changed. So the part of a model that a change
-// of its weights does not touch is computed once for many changes.
-func (m *Model) ForwardFrom(ctx context.Context, layer int, streams [][]float32, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
+// ForwardFrom is Forward without the layers before the given one: the chunks have their
+// residual streams on their way into it, as Options.Residual shows them. So the part of a
+// model that a change of its weights does not touch is computed once for many changes.
+func (m *Model) ForwardFrom(ctx context.Context, layer int, chunks []Chunk, visit func(chunk, pos int, logits []float32)) error {
 	if layer < 0 || layer > m.blocks {
 		return fmt.Errorf("there is no layer %d among %d", layer, m.blocks)
 	}
-	if len(streams) != len(chunks) {
-		return fmt.Errorf("there are %d residual streams for %d chunks", len(streams), len(chunks))
-	}
 	for c, chunk := range chunks {
-		if len(streams[c]) != len(chunk)*m.width {
-			return fmt.Errorf("the residual stream of chunk %d has %d elements, not %d x %d", c, len(streams[c]), len(chunk), m.width)
+		if len(chunk.Stream) != len(chunk.Tokens)*m.width {
+			return fmt.Errorf("the residual stream of chunk %d has %d elements, not %d x %d", c, len(chunk.Stream), len(chunk.Tokens), m.width)
 		}
 	}
-	return m.forward(ctx, chunks, from, start{layer, streams}, nil, visit)
+	return m.forward(ctx, chunks, entrance{layer, true}, nil, visit)
 }
 
-// start is where chunks enter a model: as tokens, or in front of a layer if there
-// are streams.
-type start struct {
+// entrance is where chunks enter a model: as tokens, or as streams in front of a layer.
+type entrance struct {
 	layer   int
-	streams [][]float32
+	streams bool
 }
 
 // forward is Forward; a session remembers the only chunk.
-func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, start start, session *Session, visit func(chunk, pos int, logits []float32)) error {
+func (m *Model) forward(ctx context.Context, chunks []Chunk, start entrance, session *Session, visit func(chunk, pos int, logits []float32)) error {
 	if err := m.checkTokens(chunks); err != nil {
 		return err
 	}
@@ -60,13 +78,12 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, start s
 			done += len(p.chunks)
 			m.report(done, total)
 		}
-		if start.streams == nil {
-			if err := p.embed(ctx); err != nil {
-				return err
+		if start.streams {
+			for c, chunk := range p.chunks {
+				copy(p.x[p.starts[c]*m.width:], chunk.Stream)
 			}
-		}
-		for c := range p.chunks[:min(len(p.chunks), len(start.streams))] {
-			copy(p.x[p.starts[c]*m.width:], start.streams[first+c])
+		} else if err := p.embed(ctx); err != nil {
+			return err
 		}
 		for i := start.layer; i < len(m.layers); i++ {
 			if i+1 < len(m.layers) {
@@ -80,7 +97,7 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, start s
 			}
 			step()
 		}
-		err := p.head(ctx, max(0, from), func(chunk, pos int, logits []float32) { visit(first+chunk, pos, logits) })
+		err := p.head(ctx, func(chunk, pos int, logits []float32) { visit(first+chunk, pos, logits) })
 		if err != nil {
 			return err
 		}
@@ -90,9 +107,9 @@ func (m *Model) forward(ctx context.Context, chunks [][]int32, from int, start s
 }
 
 // checkTokens reports the first token that the model does not know.
-func (m *Model) checkTokens(chunks [][]int32) error {
+func (m *Model) checkTokens(chunks []Chunk) error {
 	for c, chunk := range chunks {
-		for pos, id := range chunk {
+		for pos, id := range chunk.Tokens {
 			if id < 0 || int(id) >= m.Vocabulary() {
 				return fmt.Errorf("token %d at position %d of chunk %d is not one of the vocabulary's %d", id, pos, c, m.Vocabulary())
 			}
@@ -107,7 +124,7 @@ type pass struct {
 	m        *Model
 	session  *Session // or nil
 	workers  []worker
-	chunks   [][]int32
+	chunks   []Chunk
 	starts   []int // row of each chunk's first token
 	tokens   int
 	rotation rotation
@@ -169,19 +186,19 @@ func (p *pass) room(chunk int) int64 {
 }
 
 // begin takes as many of the chunks as fit in the memory, at least one.
-func (p *pass) begin(chunks [][]int32) {
+func (p *pass) begin(chunks []Chunk) {
 	normed, _, scratch := p.m.sizes()
-	perToken, room := p.perToken(), p.room(len(chunks[0]))
+	perToken, room := p.perToken(), p.room(len(chunks[0].Tokens))
 	p.chunks, p.starts, p.tokens = nil, nil, 0
 	longest := 0
 	for _, chunk := range chunks {
-		if len(p.chunks) > 0 && int64(p.tokens+len(chunk))*perToken > room {
+		if len(p.chunks) > 0 && int64(p.tokens+len(chunk.Tokens))*perToken > room {
 			break
 		}
 		p.chunks = append(p.chunks, chunk)
 		p.starts = append(p.starts, p.tokens)
-		p.tokens += len(chunk)
-		longest = max(longest, len(chunk))
+		p.tokens += len(chunk.Tokens)
+		longest = max(longest, len(chunk.Tokens))
 	}
 	if p.rotation.positions() < longest {
 		p.rotation = p.m.newRotation(longest)
@@ -195,7 +212,7 @@ func (p *pass) begin(chunks [][]int32) {
 func (p *pass) embed(ctx context.Context) error {
 	width := p.m.width
 	return parallel(ctx, p.workers, len(p.chunks), func(w *worker, c int) error {
-		for pos, id := range p.chunks[c] {
+		for pos, id := range p.chunks[c].Tokens {
 			row := p.starts[c] + pos
 			if err := p.m.read(w, p.x[row*width:][:width], p.m.embedding, int(id), 1); err != nil {
 				return err
@@ -209,7 +226,7 @@ func (p *pass) embed(ctx context.Context) error {
 func (p *pass) residuals() [][]float32 {
 	chunks := make([][]float32, len(p.chunks))
 	for c, chunk := range p.chunks {
-		chunks[c] = p.x[p.starts[c]*p.m.width:][:len(chunk)*p.m.width]
+		chunks[c] = p.x[p.starts[c]*p.m.width:][:len(chunk.Tokens)*p.m.width]
 	}
 	return chunks
 }
@@ -236,11 +253,11 @@ func (p *pass) layer(ctx context.Context, l *layer) error {
 // where scratch is too small for them: each time, the output matrix is read.
 const minHeadRows = 64
 
-// head computes the logits of the positions from `from` on.
-func (p *pass) head(ctx context.Context, from int, visit func(chunk, pos int, logits []float32)) error {
+// head computes the logits that are asked for.
+func (p *pass) head(ctx context.Context, visit func(chunk, pos int, logits []float32)) error {
 	var rows []int
 	for c, chunk := range p.chunks {
-		for pos := from; pos < len(chunk); pos++ {
+		for pos := max(0, chunk.From); pos < len(chunk.Tokens); pos++ {
 			rows = append(rows, p.starts[c]+pos)
 		}
 	}
@@ -271,7 +288,7 @@ func (p *pass) visit(ctx context.Context, rows []int, logits []float32, f func(c
 	vocabulary := p.m.Vocabulary()
 	return parallel(ctx, p.workers, len(p.chunks), func(_ *worker, c int) error {
 		for i, row := range rows {
-			if pos := row - p.starts[c]; pos >= 0 && pos < len(p.chunks[c]) {
+			if pos := row - p.starts[c]; pos >= 0 && pos < len(p.chunks[c].Tokens) {
 				f(c, pos, logits[i*vocabulary:][:vocabulary])
 			}
 		}

@@ -35,7 +35,7 @@ func forward(t *testing.T, src gguf.Source, opts infer.Options, chunks [][]int32
 	require.NoError(t, err)
 	var mu sync.Mutex
 	out := make([][][]float32, len(chunks))
-	err = m.Forward(context.Background(), chunks, from, func(chunk, pos int, logits []float32) {
+	err = m.Forward(context.Background(), infer.Chunks(chunks, from), func(chunk, pos int, logits []float32) {
 		mu.Lock()
 		defer mu.Unlock()
 		if pos != max(0, from)+len(out[chunk]) {
@@ -150,6 +150,23 @@ func TestForwardVisitsFrom(t *testing.T) {
 	}
 }
 
+// TestForwardVisitsFromEach has another first position in each chunk.
+func TestForwardVisitsFromEach(t *testing.T) {
+	texts := small.chunks(9, 3, 6)
+	m, err := infer.New(small.build(4), infer.Options{})
+	require.NoError(t, err)
+	var mu sync.Mutex
+	visited := make([][]int, len(texts))
+	chunks := []infer.Chunk{{Tokens: texts[0], From: 8}, {Tokens: texts[1], From: infer.NoLogits}, {Tokens: texts[2], From: 3}}
+	require.NoError(t, m.Forward(t.Context(), chunks, func(chunk, pos int, _ []float32) {
+		mu.Lock()
+		defer mu.Unlock()
+		visited[chunk] = append(visited[chunk], pos)
+	}))
+	slices.Sort(visited[2])
+	require.Equal(t, [][]int{{8}, nil, {3, 4, 5}}, visited)
+}
+
 func TestForwardReportsProgress(t *testing.T) {
 	var steps []int
 	total := 0
@@ -170,21 +187,21 @@ func TestForwardErrors(t *testing.T) {
 	ctx := context.Background()
 
 	for _, id := range []int32{-1, int32(small.vocabulary)} {
-		err := m.Forward(ctx, [][]int32{{0}, {1, id}}, 0, visit)
+		err := m.Forward(ctx, infer.Chunks([][]int32{{0}, {1, id}}, 0), visit)
 		require.ErrorContains(t, err, "position 1 of chunk 1")
 	}
-	require.NoError(t, m.Forward(ctx, nil, 0, visit))
+	require.NoError(t, m.Forward(ctx, nil, visit))
 
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	require.ErrorIs(t, m.Forward(cancelled, [][]int32{{1}}, 0, visit), context.Canceled)
+	require.ErrorIs(t, m.Forward(cancelled, []infer.Chunk{{Tokens: []int32{1}}}, visit), context.Canceled)
 
 	during, cancel := context.WithCancel(ctx)
-	err = m.Forward(during, [][]int32{{1}, {2}, {3}}, 0, func(int, int, []float32) { cancel() })
+	err = m.Forward(during, infer.Chunks([][]int32{{1}, {2}, {3}}, 0), func(int, int, []float32) { cancel() })
 	require.ErrorIs(t, err, context.Canceled)
 
 	src.readErr = errors.New("the disk is on fire")
-	require.ErrorIs(t, m.Forward(ctx, [][]int32{{1}}, 0, visit), src.readErr)
+	require.ErrorIs(t, m.Forward(ctx, []infer.Chunk{{Tokens: []int32{1}}}, visit), src.readErr)
 }
 
 func TestNewRefuses(t *testing.T) {
@@ -290,6 +307,15 @@ func TestInputOfArchitectures(t *testing.T) {
 	}
 }
 
+// entering returns chunks with their residual streams.
+func entering(texts [][]int32, streams [][]float32, from int) []infer.Chunk {
+	chunks := infer.Chunks(texts, from)
+	for i := range chunks {
+		chunks[i].Stream = streams[i]
+	}
+	return chunks
+}
+
 // TestForwardFromIsForward enters each layer with what Forward shows before it.
 func TestForwardFromIsForward(t *testing.T) {
 	s := small
@@ -309,7 +335,7 @@ func TestForwardFromIsForward(t *testing.T) {
 			require.NoError(t, err)
 			before := slices.Concat(streams[layer]...)
 			got := make([][][]float32, len(chunks))
-			err = m.ForwardFrom(t.Context(), layer, streams[layer], chunks, 3, func(chunk, _ int, logits []float32) {
+			err = m.ForwardFrom(t.Context(), layer, entering(chunks, streams[layer], 3), func(chunk, _ int, logits []float32) {
 				got[chunk] = append(got[chunk], slices.Clone(logits)) // each chunk has an element of its own
 			})
 			require.NoError(t, err)
@@ -322,11 +348,10 @@ func TestForwardFromIsForward(t *testing.T) {
 	m, err := infer.New(src, infer.Options{})
 	require.NoError(t, err)
 	from := func(layer int, streams [][]float32) error {
-		return m.ForwardFrom(t.Context(), layer, streams, chunks, 0, nil)
+		return m.ForwardFrom(t.Context(), layer, entering(chunks, streams, 0), nil)
 	}
 	require.ErrorContains(t, from(4, streams[0]), "layer 4")
 	require.ErrorContains(t, from(-1, streams[0]), "layer -1")
-	require.ErrorContains(t, from(1, streams[0][1:]), "4 residual streams for 5 chunks")
 	short := slices.Clone(streams[0])
 	short[2] = short[2][1:]
 	require.ErrorContains(t, from(1, short), "chunk 2")

@@ -75,7 +75,7 @@ func divergence(t *testing.T, src gguf.Source, chunks [][]int32) (kld, logRatio 
 	require.NoError(t, err)
 	var mu sync.Mutex
 	n := 0
-	err = m.Forward(context.Background(), chunks, from, func(chunk, pos int, logits []float32) {
+	err = m.Forward(context.Background(), infer.Chunks(chunks, from), func(chunk, pos int, logits []float32) {
 		if pos == length-1 {
 			return
 		}

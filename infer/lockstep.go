@@ -42,8 +42,7 @@ func (e *ModelError) Unwrap() error { return e.Err }
 
 // Lockstep runs models of one shape, whatever they compute with, side by side, layer by layer: all chunks pass a
 // layer of the first model, then the same layer of the second, and so on.
-// Chunks and positions are as in [Model.Forward], and so are the logits, to the
-// last bit. Options.Router and Options.Input of the models are called too,
+// The logits are those of [Model.Forward], to the last bit. Options.Router and Options.Input of the models are called too,
 // within a layer in the order of the models; Options.Residual is not.
 //
 // Threads, memory and progress are those of the first model. Beside what
@@ -59,7 +58,7 @@ func (e *ModelError) Unwrap() error { return e.Err }
 // Lockstep returns how long each model has computed, with the time it took to read
 // its weights, unless an earlier one had, and to look at its logits. The error wraps a
 // *ModelError if it is that of one model.
-func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, o Observer) ([]time.Duration, error) {
+func Lockstep(ctx context.Context, models []*Model, chunks []Chunk, o Observer) ([]time.Duration, error) {
 	first := models[0]
 	for i, m := range models {
 		if err := first.comparable(m); err != nil {
@@ -90,7 +89,7 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 		first.report(done, total)
 	}
 	for n := 0; n < len(chunks); n += len(s.chunks) {
-		if err := s.batch(ctx, chunks, n, max(0, from), step); err != nil {
+		if err := s.batch(ctx, chunks, n, step); err != nil {
 			return nil, err
 		}
 	}
@@ -99,19 +98,19 @@ func Lockstep(ctx context.Context, models []*Model, chunks [][]int32, from int, 
 
 // share makes room for the rows that models share: all that the chunks leave of the
 // memory, but at least an eighth of it.
-func (s *lockstep) share(chunks [][]int32) {
+func (s *lockstep) share(chunks []Chunk) {
 	if len(chunks) == 0 {
 		return
 	}
 	tokens := 0
 	for _, chunk := range chunks {
-		tokens += len(chunk)
+		tokens += len(chunk.Tokens)
 	}
 	stages := []func(*Model) []matrix{outputMatrix}
 	for l := range s.m.layers {
 		stages = append(stages, layerMatrices(l))
 	}
-	left := s.room(len(chunks[0])) - int64(tokens)*s.perToken()
+	left := s.room(len(chunks[0].Tokens)) - int64(tokens)*s.perToken()
 	s.reuse = newReuse(s.models, stages, max(left, s.m.memory/8))
 	s.beside.fixed += int64(len(s.reuse.arena))
 }
@@ -164,7 +163,7 @@ func (s *lockstep) inTurn(f func(model int) error, step func()) error {
 
 // batch runs as many chunks as fit, from number first on. It calls step with how
 // many more layers of chunks are done.
-func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int, step func(n int)) error {
+func (s *lockstep) batch(ctx context.Context, chunks []Chunk, first int, step func(n int)) error {
 	s.m, s.x = s.models[0], s.streams[0]
 	s.begin(chunks[first:])
 	s.streams[0] = s.x
@@ -187,7 +186,7 @@ func (s *lockstep) batch(ctx context.Context, chunks [][]int32, first, from int,
 		}
 	}
 	s.tell(len(s.models[0].layers), first)
-	return s.heads(ctx, first, from, step)
+	return s.heads(ctx, first, step)
 }
 
 func (s *lockstep) tell(layer, first int) {
@@ -211,7 +210,7 @@ func (s *lockstep) prefetch(model, layer int) {
 func (s *lockstep) rowsByToken() map[int32][]int {
 	rows := make(map[int32][]int)
 	for c, chunk := range s.chunks {
-		for pos, id := range chunk {
+		for pos, id := range chunk.Tokens {
 			rows[id] = append(rows[id], s.starts[c]+pos)
 		}
 	}
@@ -236,14 +235,14 @@ func (p *pass) embedOnce(ctx context.Context, rows map[int32][]int) error {
 	})
 }
 
-// heads computes the logits of the positions from `from` on, of all models for
-// one group of them after the other.
-func (s *lockstep) heads(ctx context.Context, first, from int, step func(n int)) error {
+// heads computes the logits that are asked for, of all models for one group of positions
+// after the other.
+func (s *lockstep) heads(ctx context.Context, first int, step func(n int)) error {
 	type place struct{ chunk, pos int }
 	var rows []int
 	var places []place
 	for c, chunk := range s.chunks {
-		for pos := from; pos < len(chunk); pos++ {
+		for pos := max(0, chunk.From); pos < len(chunk.Tokens); pos++ {
 			rows = append(rows, s.starts[c]+pos)
 			places = append(places, place{first + c, pos})
 		}

@@ -55,7 +55,7 @@ func TestLockstepIsForwardForEachModel(t *testing.T) {
 								}
 							}
 						}
-						elapsed, err := infer.Lockstep(t.Context(), engines(t, opts, sources...), chunks, from, infer.Observer{
+						elapsed, err := infer.Lockstep(t.Context(), engines(t, opts, sources...), infer.Chunks(chunks, from), infer.Observer{
 							Logits: func(model, chunk, pos int, logits, reference []float32) {
 								mu.Lock()
 								defer mu.Unlock()
@@ -93,7 +93,7 @@ func TestLockstepOfSeveralWaysToCompute(t *testing.T) {
 		}
 		require.Equal(t, want[0], want[1], "float32 weights are computed with as they are")
 		require.NotEqual(t, want[0], want[2], "unless they are rounded too")
-		_, err := infer.Lockstep(t.Context(), models, chunks, 0, infer.Observer{
+		_, err := infer.Lockstep(t.Context(), models, infer.Chunks(chunks, 0), infer.Observer{
 			Logits: func(model, chunk, pos int, logits, _ []float32) {
 				if !slices.Equal(want[model][chunk][pos], logits) {
 					t.Errorf("model %d, chunk %d, position %d: other logits", model, chunk, pos)
@@ -113,7 +113,7 @@ func TestLockstepShowsResiduals(t *testing.T) {
 	type place struct{ model, layer, first int }
 	collect := func(memory int64) map[place][]float32 {
 		got := make(map[place][]float32)
-		_, err := infer.Lockstep(t.Context(), engines(t, infer.Options{Memory: memory}, sources...), chunks, 0, infer.Observer{
+		_, err := infer.Lockstep(t.Context(), engines(t, infer.Options{Memory: memory}, sources...), infer.Chunks(chunks, 0), infer.Observer{
 			Residual: func(s infer.Streams) {
 				for model, x := range s.Models {
 					require.Len(t, x, s.Tokens*small.width)
@@ -146,7 +146,7 @@ func TestLockstepReportsProgress(t *testing.T) {
 		steps = append(steps, done)
 		total = n
 	}}, small.build(5), small.build(6))
-	_, err := infer.Lockstep(t.Context(), models, small.chunks(4, 4), 0, infer.Observer{Logits: func(int, int, int, []float32, []float32) {}})
+	_, err := infer.Lockstep(t.Context(), models, infer.Chunks(small.chunks(4, 4), 0), infer.Observer{Logits: func(int, int, int, []float32, []float32) {}})
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, steps)
 	require.Equal(t, 12, total)
@@ -156,7 +156,7 @@ func TestLockstepErrors(t *testing.T) {
 	silent := infer.Observer{Logits: func(int, int, int, []float32, []float32) {}}
 	failed := func(model int, sources []*source, tokens ...int32) error {
 		t.Helper()
-		_, err := infer.Lockstep(t.Context(), engines(t, infer.Options{}, sources...), [][]int32{tokens}, 0, silent)
+		_, err := infer.Lockstep(t.Context(), engines(t, infer.Options{}, sources...), []infer.Chunk{{Tokens: tokens}}, silent)
 		var e *infer.ModelError
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, model, e.Model)
@@ -176,10 +176,10 @@ func TestLockstepErrors(t *testing.T) {
 	require.ErrorIs(t, failed(2, []*source{src, src, broken}, 1, 2), broken.readErr)
 
 	models := engines(t, infer.Options{}, src, src)
-	_, err := infer.Lockstep(t.Context(), models, [][]int32{{1}, {0, -1}}, 0, silent)
+	_, err := infer.Lockstep(t.Context(), models, infer.Chunks([][]int32{{1}, {0, -1}}, 0), silent)
 	require.ErrorContains(t, err, "position 1 of chunk 1")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = infer.Lockstep(cancelled, models, [][]int32{{1}}, 0, silent)
+	_, err = infer.Lockstep(cancelled, models, []infer.Chunk{{Tokens: []int32{1}}}, silent)
 	require.ErrorIs(t, err, context.Canceled)
 }

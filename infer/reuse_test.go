@@ -59,7 +59,7 @@ func TestLockstepMakesSharedRowsOnce(t *testing.T) {
 			require.NoError(t, err)
 			models = append(models, model)
 		}
-		_, err := infer.Lockstep(t.Context(), models, chunks, 0, infer.Observer{
+		_, err := infer.Lockstep(t.Context(), models, infer.Chunks(chunks, 0), infer.Observer{
 			Logits: func(model, chunk, pos int, logits, _ []float32) {
 				if !slices.Equal(want[chunk][pos], logits) {
 					t.Errorf("model %d, chunk %d, position %d: other logits than without sharing", model, chunk, pos)

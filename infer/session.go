@@ -87,7 +87,7 @@ func (s *Session) Start(ctx context.Context, prompt []int32) ([]float32, error) 
 	if len(prompt) > s.context {
 		return nil, fmt.Errorf("%w: the prompt has %d tokens, the context is %d", ErrContextFull, len(prompt), s.context)
 	}
-	err := s.m.forward(ctx, [][]int32{prompt}, len(prompt)-1, start{}, s, func(_, _ int, logits []float32) { copy(s.logits, logits) })
+	err := s.m.forward(ctx, []Chunk{{Tokens: prompt, From: len(prompt) - 1}}, entrance{}, s, func(_, _ int, logits []float32) { copy(s.logits, logits) })
 	if err != nil {
 		return nil, err
 	}

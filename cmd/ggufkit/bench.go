@@ -220,16 +220,16 @@ func benchForward(ctx context.Context, model gguf.Source, options infer.Options)
 		return 0, err
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	chunks := make([][]int32, benchChunks)
-	for i := range chunks {
+	texts := make([][]int32, benchChunks)
+	for i := range texts {
 		for range benchCtx {
-			chunks[i] = append(chunks[i], rng.Int32N(int32(m.Vocabulary())))
+			texts[i] = append(texts[i], rng.Int32N(int32(m.Vocabulary())))
 		}
 	}
 	tokens := 0
 	start := time.Now()
 	for time.Since(start) < time.Second {
-		if err := m.Forward(ctx, chunks, benchCtx-1, func(int, int, []float32) {}); err != nil {
+		if err := m.Forward(ctx, infer.Chunks(texts, benchCtx-1), func(int, int, []float32) {}); err != nil {
 			return 0, err
 		}
 		tokens += benchChunks * benchCtx

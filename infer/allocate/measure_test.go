@@ -121,7 +121,7 @@ func TestCostIsThatOfTheWholeModel(t *testing.T) {
 		m, err := infer.New(src, infer.Options{})
 		require.NoError(t, err)
 		out := make([][]float32, len(chunks))
-		require.NoError(t, m.Forward(t.Context(), chunks, window/allocate.WarmUp, func(chunk, pos int, logits []float32) {
+		require.NoError(t, m.Forward(t.Context(), infer.Chunks(chunks, window/allocate.WarmUp), func(chunk, pos int, logits []float32) {
 			if pos < window-1 {
 				out[chunk] = append(out[chunk], logits...)
 			}

@@ -83,7 +83,7 @@ func (p *probe) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = base.Forward(ctx, p.chunks, len(p.chunks[0]), nil)
+	err = base.Forward(ctx, infer.Chunks(p.chunks, infer.NoLogits), nil)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -111,7 +111,7 @@ func (p *probe) remember(ctx context.Context) error {
 		return err
 	}
 	p.base = make([][]distribution, len(p.chunks))
-	err = base.Forward(ctx, p.chunks, p.from, func(chunk, pos int, logits []float32) {
+	err = base.Forward(ctx, infer.Chunks(p.chunks, p.from), func(chunk, pos int, logits []float32) {
 		if pos < len(p.chunks[chunk])-1 {
 			p.base[chunk] = append(p.base[chunk], newDistribution(logits))
 		}
@@ -152,17 +152,20 @@ func (p *probe) variant(ctx context.Context, r infer.Residual, g group, t gguf.T
 	if err != nil {
 		return 0, err
 	}
-	chunks := p.chunks[r.First:][:len(r.Chunks)]
+	chunks := infer.Chunks(p.chunks[r.First:][:len(r.Chunks)], p.from)
 	sums := make([]float64, len(chunks))
 	visit := func(chunk, pos int, logits []float32) {
-		if pos < len(chunks[chunk])-1 {
+		if pos < len(chunks[chunk].Tokens)-1 {
 			sums[chunk] += p.base[r.First+chunk][pos-p.from].divergence(logits)
 		}
 	}
 	if g.layer < 0 {
-		err = m.Forward(ctx, chunks, p.from, visit)
+		err = m.Forward(ctx, chunks, visit)
 	} else {
-		err = m.ForwardFrom(ctx, r.Layer, r.Chunks, chunks, p.from, visit)
+		for i := range chunks {
+			chunks[i].Stream = r.Chunks[i]
+		}
+		err = m.ForwardFrom(ctx, r.Layer, chunks, visit)
 	}
 	var sum float64
 	for _, s := range sums {

@@ -94,11 +94,11 @@ func (r *runner) run(ctx context.Context, models []model) ([]Result, error) {
 		r.piece = r.firstPiece()
 	}
 	for r.piece > 0 {
-		inputs := make([][]int32, r.piece)
+		inputs := make([]infer.Chunk, r.piece)
 		for i, p := range r.parts[r.done:][:r.piece] {
-			inputs[i] = p.tokens
+			inputs[i] = infer.Chunk{Tokens: p.tokens, From: r.from}
 		}
-		elapsed, err := infer.Lockstep(ctx, engines, inputs, r.from, infer.Observer{Residual: r.residual, Logits: r.logits})
+		elapsed, err := infer.Lockstep(ctx, engines, inputs, infer.Observer{Residual: r.residual, Logits: r.logits})
 		if r.err != nil {
 			err = r.err // what Lockstep returns is only that it was cancelled
 		}

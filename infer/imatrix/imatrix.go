@@ -75,11 +75,11 @@ func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts
 	if err != nil {
 		return nil, err
 	}
-	from := size // no logits
+	from := infer.NoLogits
 	if opts.Output {
 		from = 0
 	}
-	err = model.Forward(ctx, chunks, from, func(int, int, []float32) {})
+	err = model.Forward(ctx, infer.Chunks(chunks, from), func(int, int, []float32) {})
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}

@@ -33,6 +33,7 @@ import (
 	"sync"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
@@ -50,11 +51,10 @@ const minCtx = 3
 // Model computes logits.
 type Model interface {
 	// Forward runs chunks of token ids, each from an empty context, and calls
-	// visit once for every position >= from of every chunk, with the logits of
-	// the token after it, one for each token of the vocabulary. Calls for
-	// different chunks may be concurrent; logits are only valid during the
-	// call.
-	Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error
+	// visit once for every position >= From of every chunk, with the logits of
+	// the token after it, one for each token of the vocabulary. Calls may be
+	// concurrent; logits are only valid during the call.
+	Forward(ctx context.Context, chunks []infer.Chunk, visit func(chunk, pos int, logits []float32)) error
 }
 
 // Options says what to score.
@@ -194,7 +194,7 @@ func score(ctx context.Context, m Model, tokens []int32, chunks [][]int32, opts 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newScorer(tokens, chunks, opts.ctx(), cancel)
-	err := m.Forward(ctx, chunks, s.from, s.visit)
+	err := m.Forward(ctx, infer.Chunks(chunks, s.from), s.visit)
 	if s.err != nil {
 		err = s.err // what Forward returns is only that it was cancelled
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
@@ -21,15 +22,15 @@ import (
 // up to there. Chunks run concurrently, the last first.
 type fake func(seen []int32) []float32
 
-func (f fake) Forward(ctx context.Context, chunks [][]int32, from int, visit func(chunk, pos int, logits []float32)) error {
+func (f fake) Forward(ctx context.Context, chunks []infer.Chunk, visit func(chunk, pos int, logits []float32)) error {
 	var g errgroup.Group
 	for i, chunk := range slices.Backward(chunks) {
 		g.Go(func() error {
-			for pos := from; pos < len(chunk); pos++ {
+			for pos := chunk.From; pos < len(chunk.Tokens); pos++ {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				logits := f(chunk[:pos+1])
+				logits := f(chunk.Tokens[:pos+1])
 				visit(i, pos, logits)
 				for j := range logits {
 					logits[j] = float32(math.NaN()) // no longer valid
@@ -270,7 +271,7 @@ func TestModelError(t *testing.T) {
 
 type failing struct{ err error }
 
-func (f failing) Forward(context.Context, [][]int32, int, func(int, int, []float32)) error {
+func (f failing) Forward(context.Context, []infer.Chunk, func(int, int, []float32)) error {
 	return f.err
 }
 
@@ -391,9 +392,9 @@ func BenchmarkScore(b *testing.B) {
 // positions is a model with the same logits everywhere.
 type positions []float32
 
-func (p positions) Forward(_ context.Context, chunks [][]int32, from int, visit func(int, int, []float32)) error {
+func (p positions) Forward(_ context.Context, chunks []infer.Chunk, visit func(int, int, []float32)) error {
 	for i, chunk := range chunks {
-		for pos := from; pos < len(chunk); pos++ {
+		for pos := chunk.From; pos < len(chunk.Tokens); pos++ {
 			visit(i, pos, p)
 		}
 	}

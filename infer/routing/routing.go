@@ -5,7 +5,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	err = model.Forward(ctx, chunks, 0, visit)
+//	err = model.Forward(ctx, infer.Chunks(texts, 0), visit)
 //	for _, layer := range tally.Layers() {
 //		fmt.Println(layer.Layer, layer.Share(0), layer.Entropy)
 //	}

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -125,5 +124,5 @@ func (e *Encoder) forward(ctx context.Context, src gguf.Source, texts [][]int32,
 	if err != nil {
 		return err
 	}
-	return model.Forward(ctx, texts, math.MaxInt, func(int, int, []float32) {})
+	return model.Forward(ctx, infer.Chunks(texts, infer.NoLogits), func(int, int, []float32) {})
 }
