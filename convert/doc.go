@@ -1,21 +1,8 @@
-// Package convert shows a checkpoint as the GGUF file it would become, without
-// writing anything: [Open] makes a [gguf.Source] of a Hugging Face directory, and
-// [OpenModel] of that or of a GGUF file, whichever a path is.
+// Package convert opens models, whatever they are kept in, as the GGUF files that they are or
+// would become: [OpenModel] makes a [gguf.Source] of a GGUF file, of a Hugging Face
+// directory (package convert/hf) or of a merge recipe (package convert/moe).
 //
-// Metadata, tensor order, types and bytes are those that convert_hf_to_gguf.py
-// of llama.cpp writes. What goes beyond it: Mixtral checkpoints with fused
-// experts are read, and what does not fit together (an index and its shards,
-// config.json and the tensors) is an error before any data is read.
-//
-// Architectures are those of package convert/arch, vocabularies those of
-// convert/vocab, tensors come from safetensors files only. Quantized
-// checkpoints (GPTQ, AWQ, FP8 with scales and so on) are refused.
-//
-// Opening reads headers and the small files, so it takes the same time for any
-// model. Rows are read, reordered and converted when they are asked for, with
-// 192 KiB of scratch for each concurrent call.
-//
-//	m, err := convert.Open("Beyonder-4x7B-v2", convert.Options{Type: new(gguf.Q8_0)})
+//	m, err := convert.OpenModel(ctx, "Beyonder-4x7B-v2", convert.Options{})
 //	if err != nil {
 //		return err
 //	}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -17,12 +16,12 @@ import (
 // Paths are not checked: what cannot be read is for the one that reads it.
 func Files(path string) []string {
 	info, err := os.Stat(path)
-	switch ext := strings.ToLower(filepath.Ext(path)); {
+	switch {
 	case err != nil:
 		return []string{path}
 	case info.IsDir():
 		return checkpointFiles(path)
-	case ext == ".yaml" || ext == ".yml":
+	case IsRecipe(path):
 		paths := []string{path}
 		if recipe, err := moe.Read(path); err == nil {
 			for _, dir := range recipe.Models() {

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 
-	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
 )
@@ -20,24 +24,40 @@ type Model interface {
 	io.Closer
 }
 
-const kinds = "a model is a .gguf file, the first file of a split set, or a Hugging Face directory with config.json and *.safetensors"
+// Options says how OpenModel opens what is no GGUF file.
+type Options struct {
+	// Checkpoint is for Hugging Face directories, and for what a recipe merges.
+	Checkpoint hf.Options
+	// Merge is for recipes. Those with prompts need its Encoder, as package
+	// infer/states has one.
+	Merge moe.Options
+}
 
-// OpenModel opens whatever kind of model a path is, a Hugging Face directory
-// with Options.KeepTypes, a GGUF file of early 2024 as a [quant.StackedFile].
-func OpenModel(path string) (Model, error) {
+const kinds = "a model is a .gguf file, the first file of a split set, a Hugging Face directory with config.json and *.safetensors, or a recipe of a merge (.yaml)"
+
+// OpenModel opens whatever kind of model a path is:
+//
+//   - of a GGUF file, or the first file of a split set, a [gguf.File]; of one of early 2024
+//     with a tensor for each expert a [quant.StackedFile];
+//   - of a Hugging Face directory a [hf.Checkpoint];
+//   - of a merge recipe, a file called *.yaml or *.yml, a [hf.Checkpoint] as well: that
+//     which [moe.Merge.Write] would write. Its name is that of the recipe.
+//
+// The caller must close the model. ctx ends the reading of a recipe's prompts.
+func OpenModel(ctx context.Context, path string, opts Options) (Model, error) {
+	if IsRecipe(path) {
+		return opened(openRecipe(ctx, path, opts))
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, notThere(path, err)
 	}
 	if info.IsDir() {
-		c, err := Open(path, Options{KeepTypes: true})
+		c, err := hf.Open(path, opts.Checkpoint)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (%s)", err, kinds)
 		}
-		if err != nil {
-			return nil, err
-		}
-		return c, nil
+		return opened(c, err)
 	}
 	f, err := gguf.Open(path)
 	if errors.Is(err, gguf.ErrNotGGUF) {
@@ -56,42 +76,38 @@ func OpenModel(path string) (Model, error) {
 	return f, nil
 }
 
+// IsRecipe reports whether a path names a merge recipe.
+func IsRecipe(path string) bool {
+	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
+}
+
+// openRecipe merges models as a recipe says.
+func openRecipe(ctx context.Context, path string, opts Options) (*hf.Checkpoint, error) {
+	recipe, err := moe.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := moe.New(ctx, recipe, opts.Merge)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return hf.New(m.Parts, opts.Checkpoint)
+}
+
+// opened returns a checkpoint as a Model, which is nil if there is an error.
+func opened(c *hf.Checkpoint, err error) (Model, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 var hubName = regexp.MustCompile(`^\w[\w.-]*/\w[\w.-]*$`)
 
 // notThere adds to the error for a path that does not exist what it may be.
 func notThere(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) && hubName.MatchString(filepath.ToSlash(path)) {
 		err = fmt.Errorf("%w (if it is a model of the Hugging Face Hub, download it first: hf download %s --local-dir DIR)", err, path)
-	}
-	return err
-}
-
-// noConfig returns an error that says what a directory without config.json is, or err
-// if nothing tells.
-func noConfig(dir string, err error) error {
-	unsupported := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s: "+format, append([]any{gguf.ErrUnsupported, dir}, args...)...)
-	}
-	has := func(name string) bool {
-		_, err := os.Stat(filepath.Join(dir, name))
-		return err == nil
-	}
-	switch {
-	case has("adapter_config.json"):
-		var adapter struct {
-			Base string `json:"base_model_name_or_path"`
-		}
-		if sidecar.ReadJSON(filepath.Join(dir, "adapter_config.json"), &adapter) != nil || adapter.Base == "" {
-			adapter.Base = "its base model"
-		}
-		return unsupported("a PEFT adapter (adapter_config.json), not a model: merge it into %.80s first", adapter.Base)
-	case has("params.json"):
-		return unsupported("a model in the format of Meta or Mistral (params.json), not in that of Hugging Face (config.json)")
-	case has("model_index.json"):
-		return unsupported("a pipeline of diffusers (model_index.json), not a language model")
-	}
-	if names, _ := filepath.Glob(filepath.Join(dir, "*.gguf")); len(names) > 0 {
-		return unsupported("it has GGUF files: name one of them, such as %s", names[0])
 	}
 	return err
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 	"github.com/ggufkit/ggufkit/testdata/reference"
@@ -33,7 +33,7 @@ func TestLogitsAreTransformers(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &golden))
 	require.NotEmpty(t, golden.Sequences)
-	src, err := convert.Open(reference.MoE(t), convert.Options{})
+	src, err := hf.Open(reference.MoE(t), hf.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
@@ -26,7 +26,7 @@ import (
 // mixture opens the trained mixture in testdata.
 func mixture(t *testing.T) gguf.Source {
 	t.Helper()
-	src, err := convert.Open(reference.MoE(t), convert.Options{})
+	src, err := hf.Open(reference.MoE(t), hf.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 	return src

@@ -5,13 +5,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
 func TestShape(t *testing.T) {
-	src, err := convert.Open(reference.MoE(t), convert.Options{})
+	src, err := hf.Open(reference.MoE(t), hf.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, src.Close()) })
 	m, err := infer.New(src, infer.Options{})

@@ -26,7 +26,7 @@ func stacked(t *testing.T, src gguf.Source) (*quant.StackedFile, error) {
 }
 
 func TestStackExperts(t *testing.T) {
-	modern, err := convert.OpenModel(reference.MoE(t))
+	modern, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	defer modern.Close()
 	got, err := stacked(t, reference.Unstack(modern, nil))
@@ -59,7 +59,7 @@ func TestStackExperts(t *testing.T) {
 
 // Experts of different types are taken as what they stand for.
 func TestStackExpertsOfSeveralTypes(t *testing.T) {
-	modern, err := convert.OpenModel(reference.MoE(t))
+	modern, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	defer modern.Close()
 	small, large := newView(t, modern, recipe.Q4_0), newView(t, modern, recipe.Q8_0)

@@ -3,12 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
@@ -51,7 +50,7 @@ func convertModel(c *cli.Context) (err error) {
 	if err := notStdin(c, "a model", args[0]); err != nil {
 		return err
 	}
-	options := convert.Options{Name: c.String("name"), Pre: c.String("pre")}
+	options := hf.Options{Name: c.String("name"), Pre: c.String("pre")}
 	if err := vocab.CheckPre(options.Pre); err != nil {
 		return asUsage(c, err)
 	}
@@ -96,10 +95,11 @@ func convertModel(c *cli.Context) (err error) {
 
 // openToConvert opens a model that is to be of a file type, recipe.Copy for its own. The
 // file type that it returns is left to be made by quantizing.
-func openToConvert(c *cli.Context, path string, fileType recipe.FileType, options convert.Options) (*model, recipe.FileType, error) {
+func openToConvert(c *cli.Context, path string, fileType recipe.FileType, options hf.Options) (*model, recipe.FileType, error) {
 	left := recipe.Copy
 	switch fileType {
 	case recipe.Copy:
+		options.Auto = true
 	case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:
 		base, err := fileType.Base()
 		if err != nil {
@@ -107,31 +107,20 @@ func openToConvert(c *cli.Context, path string, fileType recipe.FileType, option
 		}
 		options.Type = &base
 	default:
-		options.KeepTypes = true
 		left = fileType
 	}
-	if isRecipe(path) {
-		mixture, err := openRecipe(c, path, options)
-		if err != nil {
-			return nil, 0, named(path, err)
-		}
-		return &model{mixture, path}, left, nil
-	}
-	if info, err := os.Stat(path); err == nil && !info.IsDir() { // a GGUF file
-		m, err := openModel(c, path)
-		return m, fileType, err
-	}
-	checkpoint, err := convert.Open(path, options)
+	m, err := openModelAs(c, path, options)
 	if err != nil {
-		return nil, 0, named(path, err)
+		return nil, 0, err
 	}
-	printNotes(c, checkpoint.Notes())
-	printWarnings(c, checkpoint)
-	return &model{checkpoint, path}, left, nil
+	if _, ok := m.Model.(*hf.Checkpoint); !ok { // a GGUF file
+		left = fileType
+	}
+	return m, left, nil
 }
 
 // printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.
-func printWarnings(c *cli.Context, m *convert.Checkpoint) {
+func printWarnings(c *cli.Context, m *hf.Checkpoint) {
 	for _, warning := range m.Warnings() {
 		fmt.Fprintln(c.App.ErrWriter, "warning:", messageText(warning))
 	}

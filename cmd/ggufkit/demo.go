@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
@@ -139,7 +140,7 @@ func demo(c *cli.Context) (err error) {
 
 // demoConvert merges the models of a recipe into a GGUF file.
 func demoConvert(c *cli.Context, from, to string) error {
-	merged, err := convert.OpenRecipe(c.Context, from, mergeOptions(c), convert.Options{})
+	merged, err := convert.OpenModel(c.Context, from, convert.Options{Checkpoint: hf.Options{Auto: true}, Merge: mergeOptions(c)})
 	if err != nil {
 		return err
 	}

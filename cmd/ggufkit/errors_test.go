@@ -35,7 +35,7 @@ func TestErrorsNameTheirFile(t *testing.T) {
 	text := filepath.Join(dir, "text.txt")
 	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("some words ", 400)), 0o666))
 	good := reference.MoE(t)
-	model, err := convert.OpenModel(good)
+	model, err := convert.OpenModel(t.Context(), good, convert.Options{})
 	require.NoError(t, err)
 	defer model.Close()
 

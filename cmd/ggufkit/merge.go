@@ -6,10 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/moe"
-	"github.com/ggufkit/ggufkit/infer"
-	"github.com/ggufkit/ggufkit/infer/states"
 )
 
 func mergeCommand() *cli.Command {
@@ -68,7 +66,8 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	printNotes(c, m.Notes)
-	model, err := convert.OpenMerge(m, args[1], convert.Options{KeepTypes: true})
+	m.Dir = args[1]
+	model, err := hf.New(m.Parts, hf.Options{})
 	if err != nil {
 		return err
 	}
@@ -77,10 +76,11 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	m.Card = append(m.Card, diagnosis.markdown()...)
 	report := mergeReport{Dir: args[1], Tensors: len(m.Names()), Bytes: m.Bytes()}
 	progress := newProgress(c, "writing", byteRate)
-	err = m.Write(c.Context, args[1], moe.WriteOptions{ShardBytes: shard, Overwrite: c.Bool("force"), Progress: progress.update})
+	err = m.Write(c.Context, args[1], moe.WriteOptions{
+		ShardBytes: shard, Card: diagnosis.markdown(), Overwrite: c.Bool("force"), Progress: progress.update,
+	})
 	progress.stop()
 	switch {
 	case err != nil:
@@ -91,9 +91,4 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", printable(report.Dir), report.Tensors, bytesText(report.Bytes))
 	}
 	return nil
-}
-
-// mergeOptions are those of the command for a recipe.
-func mergeOptions(c *cli.Context) moe.Options {
-	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
 }

@@ -3,15 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/states"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant"
 )
@@ -30,7 +32,12 @@ func (m *model) Unwrap(tensor int, first, n int64) gguf.Origin {
 // openModel opens whatever kind of model a path is, tensors in their own types. A GGUF
 // file that holds something else is refused, unless it may be one of the kinds.
 func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) {
-	m, err := openAny(c, path)
+	return openModelAs(c, path, hf.Options{}, kinds...)
+}
+
+// openModelAs opens a model as openModel does, checkpoints with options.
+func openModelAs(c *cli.Context, path string, options hf.Options, kinds ...gguf.Kind) (*model, error) {
+	m, err := openAny(c, path, options)
 	if err != nil {
 		return nil, err
 	}
@@ -46,39 +53,37 @@ func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) 
 }
 
 // openAny opens a model, or a GGUF file of another kind.
-func openAny(c *cli.Context, path string) (*model, error) {
+func openAny(c *cli.Context, path string, options hf.Options) (*model, error) {
 	if err := notStdin(c, "a model", path); err != nil {
 		return nil, err
 	}
-	if isRecipe(path) {
-		mixture, err := openRecipe(c, path, convert.Options{KeepTypes: true})
-		if err != nil {
-			return nil, named(path, err)
-		}
-		return &model{mixture, path}, nil
-	}
-	m, err := convert.OpenModel(path)
+	m, err := convert.OpenModel(c.Context, path, convert.Options{Checkpoint: options, Merge: mergeOptions(c)})
 	if err != nil {
 		return nil, named(path, err)
 	}
-	if checkpoint, ok := m.(*convert.Checkpoint); ok {
+	if checkpoint, ok := m.(*hf.Checkpoint); ok {
 		printNotes(c, checkpoint.Notes())
 		printWarnings(c, checkpoint)
 	}
 	return &model{m, path}, nil
 }
 
+// mergeOptions are those of a command for a recipe.
+func mergeOptions(c *cli.Context) moe.Options {
+	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
+}
+
 // openParts opens a model to look into it: of a set of split files the one that is
 // named, if it is not the first or others are missing. Tensors are those of the files.
 func openParts(c *cli.Context, path string) (*model, error) {
-	m, err := openAny(c, path)
+	m, err := openAny(c, path, hf.Options{})
 	if err == nil {
 		if stacked, ok := m.Model.(*quant.StackedFile); ok {
 			m.Model = stacked.File()
 		}
 		return m, nil
 	}
-	if isRecipe(path) {
+	if convert.IsRecipe(path) {
 		return nil, err
 	}
 	alone, errAlone := gguf.OpenAlone(path)
@@ -92,22 +97,6 @@ func openParts(c *cli.Context, path string) (*model, error) {
 	}
 	printNotes(c, []string{fmt.Sprintf("%s is number %d of %d split files, and what follows is of it alone", path, number+1, count)})
 	return &model{alone, path}, nil
-}
-
-// isRecipe reports whether a path names a recipe.
-func isRecipe(path string) bool {
-	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
-}
-
-// openRecipe opens the mixture that a recipe describes.
-func openRecipe(c *cli.Context, path string, options convert.Options) (*convert.Checkpoint, error) {
-	mixture, err := convert.OpenRecipe(c.Context, path, mergeOptions(c), options)
-	if err != nil {
-		return nil, err
-	}
-	printNotes(c, mixture.Notes())
-	printWarnings(c, mixture)
-	return mixture, nil
 }
 
 // notStdin refuses standard input in place of what is read here and there, unlike texts.

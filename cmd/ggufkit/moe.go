@@ -14,6 +14,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
@@ -110,7 +111,7 @@ func examine(c *cli.Context, files, donors []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
-	if isRecipe(args[0]) && len(texts) > 0 {
+	if convert.IsRecipe(args[0]) && len(texts) > 0 {
 		recipe, err := moe.Read(args[0])
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
@@ -224,7 +225,7 @@ func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) 
 		{What: "program", Is: "ggufkit " + programVersion()},
 		{What: "importances", Is: fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)},
 	}
-	if isRecipe(model) {
+	if convert.IsRecipe(model) {
 		data, err := os.ReadFile(model)
 		if err != nil {
 			return nil, err

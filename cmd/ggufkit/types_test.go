@@ -94,7 +94,7 @@ func TestTypeDrifts(t *testing.T) {
 // measureTypes measures types on the demo's model, without and with an importance
 // matrix.
 func measureTypes(t *testing.T, types []recipe.FileType, pattern string) measuredDrifts {
-	model, err := convert.OpenModel(reference.MoE(t))
+	model, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	defer model.Close()
 	matrix, err := imatrix.Open("../../quant/imatrix/testdata/moe.imatrix")

@@ -14,10 +14,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
-	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
-	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -31,16 +29,10 @@ type Options struct {
 	Seed uint64
 }
 
-// Merge is a merged checkpoint: its tensors are read from its models.
+// Merge is a merged checkpoint: its tensors are read from its models. [hf.New] makes a
+// GGUF model of its Parts.
 type Merge struct {
-	weights.Set
-	// Config is config.json, and Card is README.md.
-	Config, Card []byte
-	// Base is the directory of the base model, which has the tokenizer.
-	Base string
-	// Notes are what the user should know, a sentence each.
-	Notes []string
-
+	hf.Parts
 	recipe *Recipe
 	models []*model
 }
@@ -58,7 +50,7 @@ func (m *Merge) Bytes() int64 {
 func (m *Merge) Inputs() []*files.File {
 	var inputs []*files.File
 	for _, model := range m.models {
-		inputs = append(inputs, model.files.Inputs()...)
+		inputs = append(inputs, model.converted.Inputs()...)
 	}
 	return inputs
 }
@@ -67,25 +59,29 @@ func (m *Merge) Inputs() []*files.File {
 func (m *Merge) Close() error {
 	var errs []error
 	for _, model := range m.models {
-		errs = append(errs, model.files.Close())
+		errs = append(errs, model.converted.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // model is a checkpoint of which a mixture is made.
 type model struct {
-	dir    string
-	class  *arch.Architecture
-	files  *safetensors.Checkpoint
-	config *arch.Config
-	json   []byte // config.json
-	tokens []string
+	dir     string
+	class   *arch.Architecture
+	config  *arch.Config
+	json    []byte // config.json
+	tensors weights.Set
+	tokens  []string
+	// converted is all of it as a Source, tensors in their own types.
+	converted *hf.Checkpoint
 }
 
 // New merges the models of a recipe. The caller must close the result. The error
 // wraps ErrRecipe if the models do not fit together.
 func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error) {
 	m := &Merge{recipe: recipe}
+	m.Files = m
+	m.Dir = strings.TrimSuffix(recipe.path, filepath.Ext(recipe.path))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())
@@ -108,7 +104,7 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 	if err != nil {
 		return nil, err
 	}
-	m.Base = base.dir
+	m.Tokenizer = base.dir
 	all := slices.Concat(recipe.Experts, recipe.SharedExperts)
 	donors := make([]*model, len(all))
 	for i, e := range all {
@@ -167,45 +163,46 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 }
 
 func openModel(dir string) (_ *model, err error) {
-	m := &model{dir: dir}
-	path := filepath.Join(dir, "config.json")
-	if m.json, err = sidecar.Read(path); err != nil {
+	parts, err := hf.OpenParts(dir)
+	if err != nil {
 		return nil, err
 	}
+	m := &model{dir: dir, tensors: parts.Set, json: parts.Config}
+	if err := m.readConfig(); err != nil {
+		return nil, errors.Join(err, parts.Files.Close())
+	}
+	if m.converted, err = hf.New(parts, hf.Options{}); err != nil { // all is there, and fits together
+		return nil, err
+	}
+	m.tokens, err = gguf.Value[[]string](m.converted.Metadata(), "tokenizer.ggml.tokens")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), m.converted.Close())
+	}
+	return m, nil
+}
+
+// readConfig reads config.json of a model that can become part of a mixture.
+func (m *model) readConfig() (err error) {
+	path := filepath.Join(m.dir, "config.json")
 	var class struct {
 		Architectures []string `json:"architectures"`
 	}
 	if err := pyjson.Unmarshal(m.json, &class); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
 	}
 	dense := []*arch.Architecture{&arch.Llama, &arch.Mistral, &arch.Qwen2, &arch.Qwen3}
 	i := slices.IndexFunc(dense, func(a *arch.Architecture) bool { return slices.Equal(class.Architectures, []string{a.Class}) })
 	if i < 0 {
-		return nil, fmt.Errorf("%w: %s: a model of class %v cannot become part of a mixture, only those of Llama, Mistral, Qwen2 and Qwen3 can", ErrRecipe, path, class.Architectures)
+		return fmt.Errorf("%w: %s: a model of class %v cannot become part of a mixture, only those of Llama, Mistral, Qwen2 and Qwen3 can", ErrRecipe, path, class.Architectures)
 	}
 	m.class = dense[i]
 	if m.config, err = m.class.Config(m.json); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if m.config.AttentionBias || m.config.MLPBias {
-		return nil, fmt.Errorf("%w: %s: a mixture has no place for biases (attention_bias, mlp_bias)", ErrRecipe, path)
+		return fmt.Errorf("%w: %s: a mixture has no place for biases (attention_bias, mlp_bias)", ErrRecipe, path)
 	}
-	pairs, err := vocab.Load(dir, vocab.Options{Size: m.config.VocabSize, Architecture: m.class.Name})
-	if err != nil {
-		return nil, err
-	}
-	for _, kv := range pairs {
-		if kv.Key == "tokenizer.ggml.tokens" {
-			m.tokens = kv.Value.([]string)
-		}
-	}
-	if m.files, err = safetensors.OpenDir(dir); err != nil {
-		return nil, err
-	}
-	if _, err := m.class.Plan(m.config, m.files); err != nil { // all tensors are there, with the right shapes
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), m.files.Close())
-	}
-	return m, nil
+	return nil
 }
 
 // fits returns why the networks of expert cannot work on what m's attention makes.
@@ -287,16 +284,16 @@ type tensor struct {
 // experts.
 func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype weights.Dtype, seed uint64) ([]tensor, error) {
 	var tensors []tensor
-	for _, name := range base.files.Names() {
+	for _, name := range base.tensors.Names() {
 		if strings.HasSuffix(name, ".rotary_emb.inv_freq") { // computed, not learnt
 			continue
 		}
 		if !strings.Contains(name, ".mlp.") {
-			tensors = append(tensors, tensor{name, change{}.of(base.files.Get(name), dtype)})
+			tensors = append(tensors, tensor{name, change{}.of(base.tensors.Get(name), dtype)})
 		}
 	}
-	if head := "lm_head.weight"; out.ownHead && base.files.Get(head) == nil {
-		tensors = append(tensors, tensor{head, change{}.of(base.files.Get("model.embed_tokens.weight"), dtype)})
+	if head := "lm_head.weight"; out.ownHead && base.tensors.Get(head) == nil {
+		tensors = append(tensors, tensor{head, change{}.of(base.tensors.Get("model.embed_tokens.weight"), dtype)})
 	}
 	if out.fill != nil {
 		tensors = append(tensors, out.fill(base, dtype)...)
@@ -311,7 +308,7 @@ func (r *Recipe) tensors(out *output, base *model, donors []*model, dtype weight
 		for layer := range base.config.Layers {
 			for _, name := range matrices {
 				source := inLayer(layer, "mlp."+name)
-				t := m.files.Get(source)
+				t := m.tensors.Get(source)
 				if t == nil {
 					return nil, fmt.Errorf("%w: %s has no tensor %q", ErrRecipe, m.dir, source)
 				}

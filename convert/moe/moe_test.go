@@ -65,7 +65,7 @@ func workshop(t *testing.T) string {
 // encoder takes the bytes of a prompt for its tokens, and makes states of them.
 type encoder struct{}
 
-func (encoder) Tokens(_ string, prompts []string) ([][]int32, error) {
+func (encoder) Tokens(_ moe.BaseModel, prompts []string) ([][]int32, error) {
 	var ids [][]int32
 	for _, p := range prompts {
 		text := []int32{1}
@@ -77,7 +77,7 @@ func (encoder) Tokens(_ string, prompts []string) ([][]int32, error) {
 	return ids, nil
 }
 
-func (encoder) States(_ context.Context, _ string, texts [][]int32, mean bool) ([][][]float32, error) {
+func (encoder) States(_ context.Context, _ moe.BaseModel, texts [][]int32, mean bool) ([][][]float32, error) {
 	states := make([][][]float32, len(texts))
 	for i, text := range texts {
 		for layer := range 2 {
@@ -449,9 +449,9 @@ type countingEncoder struct {
 	runs *int
 }
 
-func (e countingEncoder) States(ctx context.Context, dir string, texts [][]int32, mean bool) ([][][]float32, error) {
+func (e countingEncoder) States(ctx context.Context, model moe.BaseModel, texts [][]int32, mean bool) ([][][]float32, error) {
 	*e.runs++
-	return e.Encoder.States(ctx, dir, texts, mean)
+	return e.Encoder.States(ctx, model, texts, mean)
 }
 
 // A typing error is shown where it is.

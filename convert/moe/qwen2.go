@@ -50,10 +50,10 @@ func zeroBiases(base *model, dtype weights.Dtype) []tensor {
 		for name, heads := range map[string]int64{"q_proj": c.Heads, "k_proj": c.KVHeads, "v_proj": c.KVHeads} {
 			matrix := inLayer(layer, "self_attn."+name)
 			bias := fmt.Sprintf("model.layers.%d.self_attn.%s.bias", layer, name)
-			if base.files.Get(bias) != nil {
+			if base.tensors.Get(bias) != nil {
 				continue
 			}
-			dtype, n := cmp.Or(dtype, base.files.Get(matrix).Dtype()), heads*c.HeadLength()
+			dtype, n := cmp.Or(dtype, base.tensors.Get(matrix).Dtype()), heads*c.HeadLength()
 			biases = append(biases, tensor{bias, weights.Values(dtype, make([]float32, n), n)})
 		}
 	}

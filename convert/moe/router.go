@@ -10,19 +10,28 @@ import (
 	"slices"
 
 	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // Encoder understands prompts as the base model does. Package infer/states has
 // one.
 type Encoder interface {
-	// Tokens returns the token ids of each prompt with the vocabulary of the model in
-	// dir, the beginning-of-sequence token first if its tokenizer has one.
-	Tokens(dir string, prompts []string) ([][]int32, error)
-	// States runs the model in dir on each text and returns, for each text and
-	// layer, what goes into the layer (before its norm): at the last token, or the
-	// mean over all tokens. The mean counts the padding that makes all texts as long
-	// as the longest.
-	States(ctx context.Context, dir string, texts [][]int32, mean bool) ([][][]float32, error)
+	// Tokens returns the token ids of each prompt with the vocabulary of the model, the
+	// beginning-of-sequence token first if there is one.
+	Tokens(model BaseModel, prompts []string) ([][]int32, error)
+	// States runs the model on each text and returns, for each text and layer, what
+	// goes into the layer (before its norm): at the last token, or the mean over all
+	// tokens. The mean counts the padding that makes all texts as long as the longest.
+	States(ctx context.Context, model BaseModel, texts [][]int32, mean bool) ([][][]float32, error)
+}
+
+// BaseModel is the base model of a merge as an Encoder sees it: converted, with all
+// tensors in their own types.
+type BaseModel struct {
+	gguf.Source
+	// NoBOS says that texts begin with no token, whatever the metadata name as the
+	// beginning of a sequence.
+	NoBOS bool
 }
 
 // routers returns the routers of all layers, and the gates of the shared expert if
@@ -98,7 +107,7 @@ func (r *Recipe) tokens(base *model, experts []Expert, encoder Encoder) ([]promp
 	for _, e := range experts {
 		texts = append(append(texts, e.PositivePrompts...), e.NegativePrompts...)
 	}
-	ids, err := encoder.Tokens(base.dir, texts)
+	ids, err := encoder.Tokens(base.encoded(), texts)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +126,9 @@ func (r *Recipe) tokens(base *model, experts []Expert, encoder Encoder) ([]promp
 	}
 	return encoded, nil
 }
+
+// encoded returns the model for an Encoder.
+func (m *model) encoded() BaseModel { return BaseModel{m.converted, m.converted.NoBOS()} }
 
 // gateRows returns the row of an expert for each layer. stream tells apart what is
 // random.
@@ -181,7 +193,7 @@ func (r *Recipe) promptRows(ctx context.Context, base *model, expert prompts, en
 			row, err := base.embeddings(texts)
 			return slices.Repeat([][]float64{row}, int(base.config.Layers)), err
 		}
-		states, err := encoder.States(ctx, base.dir, texts, r.GateMode == HiddenAvg)
+		states, err := encoder.States(ctx, base.encoded(), texts, r.GateMode == HiddenAvg)
 		if err != nil {
 			return nil, err
 		}
@@ -241,7 +253,7 @@ func normalized(row []float64) []float64 {
 // embeddings returns the sum of the embeddings of all tokens of some texts, with
 // length 1.
 func (m *model) embeddings(texts [][]int32) ([]float64, error) {
-	t := m.files.Get("model.embed_tokens.weight")
+	t := m.tensors.Get("model.embed_tokens.weight")
 	width := m.config.HiddenSize
 	sum, row := make([]float64, width), make([]float32, width)
 	for _, text := range texts {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,6 +36,8 @@ const DefaultShardBytes = 5_000_000_000
 type WriteOptions struct {
 	// ShardBytes is the most bytes of tensors in a file, DefaultShardBytes if 0.
 	ShardBytes int64
+	// Card is Markdown that follows in the model card.
+	Card string
 	// Overwrite replaces what an earlier merge wrote. Other files in the directory stay.
 	Overwrite bool
 	// Progress, if set, is called with the bytes written so far and in all.
@@ -64,9 +67,9 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 	if err != nil {
 		return err
 	}
-	side := map[string][]byte{configName: m.Config, "README.md": m.Card, recipeName: m.recipe.text}
+	side := map[string][]byte{configName: m.Config, "README.md": append(slices.Clip(m.Card), opts.Card...), recipeName: m.recipe.text}
 	for _, name := range copied {
-		data, err := sidecar.Read(filepath.Join(m.Base, name))
+		data, err := sidecar.Read(filepath.Join(m.Tokenizer, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -26,11 +26,11 @@ func loadByteLevel(t *testing.T, size int64, files map[string]any) (*gguf.Metada
 	for name, content := range files {
 		testmodel.WriteJSON(t, filepath.Join(dir, name), content)
 	}
-	kvs, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
+	v, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
 	if err != nil {
 		return nil, err
 	}
-	return gguf.NewMetadata(kvs...), nil
+	return gguf.NewMetadata(v.Metadata...), nil
 }
 
 func TestByteLevelTokens(t *testing.T) {
@@ -141,9 +141,9 @@ func FuzzTokenizerJSON(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), data, 0o644))
-		kvs, err := vocab.Load(dir, vocab.Options{Size: 4, Architecture: "llama"})
+		v, err := vocab.Load(dir, vocab.Options{Size: 4, Architecture: "llama"})
 		if err == nil {
-			require.Len(t, value[[]string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.tokens"), 4)
+			require.Len(t, value[[]string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.tokens"), 4)
 		}
 	})
 }
@@ -164,13 +164,13 @@ func FuzzSideFiles(f *testing.F) {
 		for i, content := range []string{a, b, c, d, e, g} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, names[i]), []byte(content), 0o644))
 		}
-		kvs, err := vocab.Load(dir, vocab.Options{Size: 12, Architecture: "llama"})
+		v, err := vocab.Load(dir, vocab.Options{Size: 12, Architecture: "llama"})
 		if err != nil {
 			require.ErrorIs(t, err, gguf.ErrCorrupt)
 			require.ErrorContains(t, err, dir)
 			require.Less(t, len(err.Error()), 1000+2*len(dir))
 			return
 		}
-		require.Len(t, value[[]string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.tokens"), 12)
+		require.Len(t, value[[]string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.tokens"), 12)
 	})
 }

@@ -14,9 +14,9 @@
 // a hash of the ids of a text, and so knows no vocabulary that it was not told of.) Everything else
 // is an error that wraps [gguf.ErrUnsupported].
 //
-//	kvs, err := vocab.Load(dir, vocab.Options{Size: 32000, Architecture: "llama"})
+//	v, err := vocab.Load(dir, vocab.Options{Size: 32000, Architecture: "llama"})
 //	if err != nil {
 //		return err
 //	}
-//	meta := gguf.NewMetadata(kvs...)
+//	meta := gguf.NewMetadata(v.Metadata...)
 package vocab

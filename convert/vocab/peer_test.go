@@ -92,14 +92,14 @@ func TestPeer(t *testing.T) {
 			dir := t.TempDir()
 			kind := name[:1]
 			c.write(t, dir, kind)
-			kvs, err := vocab.Load(dir, vocab.Options{Size: c.Size, Architecture: c.Architecture})
+			v, err := vocab.Load(dir, vocab.Options{Size: c.Size, Architecture: c.Architecture})
 			require.NoError(t, err)
 			skipped := []string{"model", "pre", "merges"}
 			if strings.Contains("pnct", kind) {
 				skipped = append(skipped, "tokens", "scores", "token_type")
 			}
 			got := [][2]any{}
-			for _, kv := range kvs {
+			for _, kv := range v.Metadata {
 				key := strings.TrimPrefix(strings.TrimPrefix(kv.Key, "tokenizer."), "ggml.")
 				if !slices.Contains(skipped, key) {
 					got = append(got, [2]any{key, kv.Value})
@@ -199,9 +199,9 @@ func TestPre(t *testing.T) {
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, `["x+"]`)
 	require.ErrorContains(t, err, "--pre")
-	kvs, err := vocab.Load(dir, vocab.Options{Size: 6, Pre: "tekken"})
+	v, err := vocab.Load(dir, vocab.Options{Size: 6, Pre: "tekken"})
 	require.NoError(t, err)
-	require.Equal(t, "tekken", value[string](t, gguf.NewMetadata(kvs...), "tokenizer.ggml.pre"))
+	require.Equal(t, "tekken", value[string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.pre"))
 	_, err = vocab.Load(dir, vocab.Options{Size: 6, Pre: "llama bpe"})
 	require.ErrorContains(t, err, `"llama bpe" is not the name of a pre-tokenizer`)
 }

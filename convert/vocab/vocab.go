@@ -32,11 +32,20 @@ type Options struct {
 	Pre string
 }
 
-// Load returns the tokenizer.* pairs for the checkpoint in dir, in order.
+// Vocabulary is the vocabulary of a checkpoint.
+type Vocabulary struct {
+	// Metadata are the tokenizer.* pairs, in order.
+	Metadata []gguf.KV
+	// NoBOS says that bos_token in tokenizer_config.json is null: a text begins with no
+	// token. The metadata may have one nevertheless, which config.json names, as of Qwen's models.
+	NoBOS bool
+}
+
+// Load reads the vocabulary of the checkpoint in dir.
 //
 // The error wraps gguf.ErrCorrupt if a file contradicts itself and
 // gguf.ErrUnsupported if the vocabulary is of another kind.
-func Load(dir string, opts Options) ([]gguf.KV, error) {
+func Load(dir string, opts Options) (*Vocabulary, error) {
 	if opts.Size < 1 || opts.Size > maxPieces {
 		return nil, fmt.Errorf("%w: %s: a vocabulary of %d tokens", gguf.ErrCorrupt, dir, opts.Size)
 	}
@@ -67,7 +76,8 @@ func Load(dir string, opts Options) ([]gguf.KV, error) {
 			return nil, err
 		}
 	}
-	return kvs, nil
+	bos, given := f.config["bos_token"]
+	return &Vocabulary{Metadata: kvs, NoBOS: given && bos == nil}, nil
 }
 
 const spacePrefixKey = "tokenizer.ggml.add_space_prefix"

@@ -27,11 +27,11 @@ func load(t *testing.T, size int64, files map[string]any) (*gguf.Metadata, error
 			testmodel.WriteJSON(t, filepath.Join(dir, name), content)
 		}
 	}
-	kvs, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
+	v, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
 	if err != nil {
 		return nil, err
 	}
-	return gguf.NewMetadata(kvs...), nil
+	return gguf.NewMetadata(v.Metadata...), nil
 }
 
 func value[T any](t *testing.T, m *gguf.Metadata, key string) T {

@@ -34,7 +34,7 @@ type fixture struct {
 
 func open(t *testing.T) fixture {
 	t.Helper()
-	base, err := convert.OpenModel(reference.MoE(t))
+	base, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	importance, err := imatrix.Open("../../quant/imatrix/testdata/moe.imatrix")
 	require.NoError(t, err)

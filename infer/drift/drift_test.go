@@ -23,7 +23,7 @@ import (
 
 func open(t *testing.T, path string) convert.Model {
 	t.Helper()
-	m, err := convert.OpenModel(path)
+	m, err := convert.OpenModel(t.Context(), path, convert.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m

@@ -18,7 +18,7 @@ import (
 )
 
 func openMoE(t *testing.T) convert.Model {
-	m, err := convert.OpenModel(reference.MoE(t))
+	m, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
@@ -15,23 +16,20 @@ import (
 // token: the token that begins a sequence or, if there is none, ends it. Such a
 // token sees no token, itself included. PyTorch's scaled_dot_product_attention makes
 // zeros of that, so that its state depends on nothing but the token.
-func (e *Encoder) padding(ctx context.Context, dir string, src gguf.Source) ([][]float32, error) {
-	vocab, err := tokenizer.New(src.Metadata())
+func (e *Encoder) padding(ctx context.Context, model moe.BaseModel) ([][]float32, error) {
+	vocab, err := tokenizer.New(model.Metadata())
 	if err != nil {
 		return nil, err
 	}
-	token, err := beginning(dir, vocab)
-	if err != nil {
-		return nil, err
-	}
-	if token < 0 {
+	token := vocab.BOS()
+	if model.NoBOS || token < 0 {
 		token = vocab.EOS()
 	}
 	if token < 0 {
 		return nil, fmt.Errorf("%w: the vocabulary has no token to pad prompts with", gguf.ErrUnsupported)
 	}
 	var states [][]float32
-	err = e.forward(ctx, blind{src}, [][]int32{{token}}, func(r infer.Residual) {
+	err = e.forward(ctx, blind{model.Source}, [][]int32{{token}}, func(r infer.Residual) {
 		states = append(states, slices.Clone(r.Chunks[0]))
 	})
 	return states, err

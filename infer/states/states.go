@@ -1,17 +1,14 @@
 // Package states runs models on short prompts for what happens between their
 // layers: it is what the routers of a merged mixture are made of.
 //
-//	checkpoint, err := convert.OpenRecipe(ctx, "moe.yaml", moe.Options{Encoder: &states.Encoder{}}, convert.Options{})
+//	model, err := convert.OpenModel(ctx, "moe.yaml", convert.Options{Merge: moe.Options{Encoder: &states.Encoder{}}})
 package states
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
@@ -27,61 +24,38 @@ type Encoder struct {
 var _ moe.Encoder = &Encoder{}
 
 // Tokens implements moe.Encoder.
-func (e *Encoder) Tokens(dir string, prompts []string) (ids [][]int32, err error) {
-	model, err := convert.OpenModel(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, model.Close()) }()
+func (e *Encoder) Tokens(model moe.BaseModel, prompts []string) ([][]int32, error) {
 	vocab, err := tokenizer.New(model.Metadata())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	id, err := beginning(dir, vocab)
 	if err != nil {
 		return nil, err
 	}
 	bos := ""
-	if id >= 0 {
+	if !model.NoBOS && vocab.BOS() >= 0 {
 		// The token is spelled out and recognized, as mergekit-moe does it.
-		bos = vocab.Piece(id)
+		bos = vocab.Piece(vocab.BOS())
 	}
-	for _, prompt := range prompts {
-		ids = append(ids, vocab.Encode(bos+strings.TrimPrefix(prompt, bos), tokenizer.Options{ParseSpecial: true}))
+	ids := make([][]int32, len(prompts))
+	for i, prompt := range prompts {
+		ids[i] = vocab.Encode(bos+strings.TrimPrefix(prompt, bos), tokenizer.Options{ParseSpecial: true})
 	}
 	return ids, nil
 }
 
-// beginning returns the token that a sequence begins with, -1 if there is none. The
-// metadata may have one that config.json names and the tokenizer does not use, as of
-// Qwen's models.
-func beginning(dir string, vocab *tokenizer.Tokenizer) (int32, error) {
-	none, err := convert.WithoutBOS(dir)
-	if err != nil || none {
-		return -1, err
-	}
-	return vocab.BOS(), nil
-}
-
 // States implements moe.Encoder.
-func (e *Encoder) States(ctx context.Context, dir string, texts [][]int32, mean bool) (states [][][]float32, err error) {
-	src, err := convert.OpenModel(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
+func (e *Encoder) States(ctx context.Context, model moe.BaseModel, texts [][]int32, mean bool) ([][][]float32, error) {
 	longest := 0
 	for _, text := range texts {
 		longest = max(longest, len(text))
 	}
 	var padding [][]float32
 	if mean {
-		if padding, err = e.padding(ctx, dir, src); err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
+		var err error
+		if padding, err = e.padding(ctx, model); err != nil {
+			return nil, err
 		}
 	}
-	states = make([][][]float32, len(texts))
-	err = e.forward(ctx, src, texts, func(r infer.Residual) {
+	states := make([][][]float32, len(texts))
+	err := e.forward(ctx, model.Source, texts, func(r infer.Residual) {
 		for chunk, x := range r.Chunks {
 			text := r.First + chunk
 			state := slices.Clone(x[len(x)-len(x)/len(texts[text]):])
@@ -91,10 +65,7 @@ func (e *Encoder) States(ctx context.Context, dir string, texts [][]int32, mean 
 			states[text] = append(states[text], state)
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	return states, nil
+	return states, err
 }
 
 // average returns the mean state of a text's tokens, one after another in x, and of

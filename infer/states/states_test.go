@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/infer/states"
 )
 
@@ -39,18 +41,26 @@ func TestStates(t *testing.T) {
 	check(t, dir, want.Prompts, want.NoBOS)
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{`), 0o644))
-	_, err := (&states.Encoder{}).Tokens(dir, want.Prompts)
+	_, err := hf.Open(dir, hf.Options{})
 	require.ErrorContains(t, err, "tokenizer_config.json")
+}
+
+func open(t *testing.T, dir string) moe.BaseModel {
+	t.Helper()
+	c, err := hf.Open(dir, hf.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return moe.BaseModel{Source: c, NoBOS: c.NoBOS()}
 }
 
 func check(t *testing.T, dir string, prompts []string, want result) {
 	t.Helper()
-	encoder := &states.Encoder{}
-	ids, err := encoder.Tokens(dir, prompts)
+	encoder, model := &states.Encoder{}, open(t, dir)
+	ids, err := encoder.Tokens(model, prompts)
 	require.NoError(t, err)
 	require.Equal(t, want.IDs, ids)
 	for mean, want := range map[bool][][][]float64{false: want.Last, true: want.Mean} {
-		states, err := encoder.States(context.Background(), dir, ids, mean)
+		states, err := encoder.States(context.Background(), model, ids, mean)
 		require.NoError(t, err)
 		require.Len(t, states, len(want))
 		for text := range want {
@@ -66,19 +76,11 @@ func check(t *testing.T, dir string, prompts []string, want result) {
 
 // Texts of one length need no padding, and what they are run with changes nothing.
 func TestBatchesWithoutPadding(t *testing.T) {
-	encoder := &states.Encoder{}
+	encoder, model := &states.Encoder{}, open(t, base)
 	texts := [][]int32{{1, 700, 800}, {1, 900, 1000}}
-	both, err := encoder.States(context.Background(), base, texts, true)
+	both, err := encoder.States(context.Background(), model, texts, true)
 	require.NoError(t, err)
-	alone, err := encoder.States(context.Background(), base, texts[1:], true)
+	alone, err := encoder.States(context.Background(), model, texts[1:], true)
 	require.NoError(t, err)
 	require.Equal(t, alone[0], both[1])
-}
-
-func TestModelsThatAreNotThere(t *testing.T) {
-	encoder := &states.Encoder{}
-	_, err := encoder.Tokens(t.TempDir(), []string{"a"})
-	require.ErrorContains(t, err, "config.json")
-	_, err = encoder.States(context.Background(), t.TempDir(), nil, false)
-	require.ErrorContains(t, err, "config.json")
 }

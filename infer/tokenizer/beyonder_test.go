@@ -5,13 +5,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // beyonderMini returns the vocabulary of testdata's trained models.
 func beyonderMini(t testing.TB) *gguf.Metadata {
-	model, err := convert.Open("../../testdata/beyonder-mini/base", convert.Options{})
+	model, err := hf.Open("../../testdata/beyonder-mini/base", hf.Options{})
 	require.NoError(t, err)
 	require.NoError(t, model.Close())
 	return model.Metadata()

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// What WithAttention adds to Tensors for Qwen2, and for Qwen3 with heads of 32 elements.
+var (
+	Qwen2Biases = map[string]int64{"q_proj.bias": 64, "k_proj.bias": 32, "v_proj.bias": 32}
+	Qwen3Norms  = map[string]int64{"q_norm.weight": 32, "k_norm.weight": 32}
+)
+
 // WithAttention returns the tensors and in each layer vectors of the given
 // lengths, by their names below self_attn.
 func WithAttention(tensors []Tensor, vectors map[string]int64) []Tensor {

@@ -1,4 +1,4 @@
-package convert
+package hf
 
 import (
 	"errors"
@@ -20,12 +20,12 @@ import (
 // empty, goes before all of them.
 //
 // A card or generation_config.json that cannot be read is left out, with a warning.
-func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) (kvs []gguf.KV, warnings []string, err error) {
+func generalMetadata(from Parts, name string, tensors []gguf.TensorInfo) (kvs []gguf.KV, warnings []string, err error) {
 	total, active, experts := countParameters(tensors)
-	kvs, warnings = samplingMetadata(filepath.Join(from.tokenizer, "generation_config.json"))
-	card, err := parseReadme(from.card)
+	kvs, warnings = samplingMetadata(filepath.Join(from.Tokenizer, "generation_config.json"))
+	card, err := parseReadme(from.Card)
 	if err != nil {
-		warnings = append(warnings, fmt.Sprintf("%s: front matter: %v; it is left out", filepath.Join(from.dir, "README.md"), err))
+		warnings = append(warnings, fmt.Sprintf("%s: front matter: %v; it is left out", filepath.Join(from.Dir, "README.md"), err))
 	}
 
 	g := card.texts()
@@ -35,13 +35,13 @@ func generalMetadata(from parts, name string, tensors []gguf.TensorInfo) (kvs []
 	var file struct {
 		NameOrPath string `json:"_name_or_path"`
 	}
-	if err := pyjson.Unmarshal(from.config, &file); err != nil {
-		return nil, nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.dir, "config.json"), err)
+	if err := pyjson.Unmarshal(from.Config, &file); err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.Dir, "config.json"), err)
 	}
 	if id := file.NameOrPath; id != "" && strings.Count(id, "/") <= 1 { // otherwise a path on somebody's disk
 		g.addName(parseModelName(id, total))
 	}
-	abs, err := filepath.Abs(from.dir)
+	abs, err := filepath.Abs(from.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -253,18 +253,6 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 		return typeIs(poolLast), nil
 	}
 	return nil, fmt.Errorf("%w: %s: pooling %.40q", gguf.ErrUnsupported, path, *embedding.Pooling)
-}
-
-// WithoutBOS reports whether tokenizer_config.json in a directory says that a text begins
-// with no token, whatever config.json names as one.
-func WithoutBOS(dir string) (bool, error) {
-	var config map[string]any
-	err := sidecar.ReadJSON(filepath.Join(dir, "tokenizer_config.json"), &config)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	bos, ok := config["bos_token"]
-	return ok && bos == nil, err
 }
 
 // origins returns the pairs for the models or data sets that a model was made

@@ -1,4 +1,4 @@
-package convert_test
+package hf_test
 
 import (
 	"os"

@@ -1,11 +1,11 @@
-package convert_test
+package hf_test
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 )
 
 // TestPooling has what convert_hf_to_gguf.py writes for Qwen's models that make embeddings.
@@ -31,7 +31,7 @@ func TestPooling(t *testing.T) {
 	} {
 		dir := writeCase(t, t.TempDir(), "Qwen3-0.6B")
 		writeFiles(t, dir, tt.files)
-		c, err := convert.Open(dir, convert.Options{})
+		c, err := hf.Open(dir, hf.Options{})
 		if tt.err != "" {
 			require.ErrorContains(t, err, tt.err, name)
 			continue

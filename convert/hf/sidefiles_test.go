@@ -1,4 +1,4 @@
-package convert_test
+package hf_test
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -53,7 +53,7 @@ func TestWarnings(t *testing.T) {
 				require.NoError(t, os.RemoveAll(filepath.Join(dir, file)))
 			}
 			writeFiles(t, dir, map[string]any{tt.file: tt.content})
-			c, err := convert.Open(dir, convert.Options{})
+			c, err := hf.Open(dir, hf.Options{})
 			require.NoError(t, err)
 			defer c.Close()
 			if tt.want == "" {

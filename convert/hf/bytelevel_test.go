@@ -1,4 +1,4 @@
-package convert_test
+package hf_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
@@ -156,7 +156,7 @@ func writeByteLevel(t *testing.T, parent, name string) string {
 	class, modelType := "LlamaForCausalLM", "llama"
 	if name == "Qwen2" { // for which there is no add_space_prefix
 		class, modelType = "Qwen2ForCausalLM", "qwen2"
-		tensors = testmodel.WithAttention(tensors, qwen2Biases)
+		tensors = testmodel.WithAttention(tensors, testmodel.Qwen2Biases)
 	}
 	testmodel.WriteShards(t, dir, tensors)
 	writeFiles(t, dir, map[string]any{
@@ -181,7 +181,7 @@ func TestGoldenByteLevel(t *testing.T) {
 // tokenizer takes.
 func TestByteLevelTokenizes(t *testing.T) {
 	for name := range byteLevelCases {
-		c, err := convert.Open(writeByteLevel(t, t.TempDir(), name), convert.Options{})
+		c, err := hf.Open(writeByteLevel(t, t.TempDir(), name), hf.Options{})
 		require.NoError(t, err)
 		tok, err := tokenizer.New(c.Metadata())
 		require.NoError(t, err)

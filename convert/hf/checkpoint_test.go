@@ -1,4 +1,4 @@
-package convert_test
+package hf_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -129,13 +129,13 @@ func TestGolden(t *testing.T) {
 
 // checkGolden converts a directory and compares the result.
 func checkGolden(t *testing.T, dir, outtype string, want golden) {
-	var opts convert.Options
-	if outtype != "auto" {
+	opts := hf.Options{Auto: outtype == "auto"}
+	if !opts.Auto {
 		typ, err := gguf.ParseType(outtype)
 		require.NoError(t, err)
 		opts.Type = &typ
 	}
-	c, err := convert.Open(dir, opts)
+	c, err := hf.Open(dir, opts)
 	require.NoError(t, err)
 	defer c.Close()
 	if want.KV != nil {
@@ -157,14 +157,14 @@ func checkGolden(t *testing.T, dir, outtype string, want golden) {
 func TestFusedExperts(t *testing.T) {
 	tensors := testmodel.Tensors(weights.BF16, 288, 96, 3)
 	config := testmodel.Config("MixtralForCausalLM", "mixtral", object{"num_local_experts": 3})
-	var models []*convert.Checkpoint
+	var models []*hf.Checkpoint
 	for _, tensors := range [][]testmodel.Tensor{tensors, testmodel.Fuse(tensors, 96, 3)} {
 		dir := filepath.Join(t.TempDir(), "model")
 		require.NoError(t, os.Mkdir(dir, 0o755))
 		testmodel.WriteShards(t, dir, tensors)
 		testmodel.WriteTokenizer(t, dir)
 		testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), config)
-		c, err := convert.Open(dir, convert.Options{})
+		c, err := hf.Open(dir, hf.Options{})
 		require.NoError(t, err)
 		t.Cleanup(func() { c.Close() })
 		models = append(models, c)
@@ -187,7 +187,7 @@ func TestValues(t *testing.T) {
 	testmodel.WriteShards(t, dir, testmodel.Tensors(weights.F32, 288, mlp, experts))
 	testmodel.WriteTokenizer(t, dir)
 	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), testmodel.Config("MixtralForCausalLM", "mixtral", object{"num_local_experts": experts}))
-	c, err := convert.Open(dir, convert.Options{Type: new(gguf.F32)})
+	c, err := hf.Open(dir, hf.Options{Type: new(gguf.F32)})
 	require.NoError(t, err)
 	defer c.Close()
 	for i, info := range c.Tensors() {
@@ -233,7 +233,7 @@ func TestReadRows(t *testing.T) {
 	for _, name := range []string{"Tiny-Llama-1.1B-Chat-v1.0", "Beyonder-4x7B-v2", "odd name with spaces"} {
 		dir := writeCase(t, t.TempDir(), name)
 		for _, typ := range []gguf.Type{gguf.F32, gguf.BF16, gguf.Q8_0} {
-			c, err := convert.Open(dir, convert.Options{Type: &typ})
+			c, err := hf.Open(dir, hf.Options{Type: &typ})
 			require.NoError(t, err)
 			defer c.Close()
 			var group errgroup.Group
@@ -266,14 +266,14 @@ func TestReadRows(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	dir := writeCase(t, t.TempDir(), "Beyonder-4x7B-v2")
-	c, err := convert.Open(dir, convert.Options{Name: "Another"})
+	c, err := hf.Open(dir, hf.Options{Name: "Another"})
 	require.NoError(t, err)
 	defer c.Close()
 	name, err := gguf.Value[string](c.Metadata(), "general.name")
 	require.NoError(t, err)
 	require.Equal(t, "Another", name)
 
-	_, err = convert.Open(dir, convert.Options{Type: new(gguf.Q4_K)})
+	_, err = hf.Open(dir, hf.Options{Type: new(gguf.Q4_K)})
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "Q4_K")
 }
@@ -293,7 +293,7 @@ func TestOpenRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := writeCase(t, t.TempDir(), "Beyonder-4x7B-v2")
 			writeFiles(t, dir, tt.files)
-			_, err := convert.Open(dir, convert.Options{})
+			_, err := hf.Open(dir, hf.Options{})
 			require.ErrorIs(t, err, tt.err)
 			require.ErrorContains(t, err, tt.want)
 		})
@@ -315,7 +315,7 @@ func TestCards(t *testing.T) {
 	} {
 		dir := writeCase(t, t.TempDir(), "Beyonder-4x7B-v2")
 		writeFiles(t, dir, map[string]any{"README.md": card})
-		c, err := convert.Open(dir, convert.Options{})
+		c, err := hf.Open(dir, hf.Options{})
 		require.NoError(t, err, card)
 		name, err := gguf.Value[string](c.Metadata(), "general.name")
 		require.NoError(t, err)
@@ -324,34 +324,7 @@ func TestCards(t *testing.T) {
 	}
 }
 
-func TestOpenModel(t *testing.T) {
-	dir := writeCase(t, t.TempDir(), "mixtral_8x22b-base-128k")
-	m, err := convert.OpenModel(dir)
-	require.NoError(t, err)
-	defer m.Close()
-	path := filepath.Join(t.TempDir(), "m.gguf")
-	_, err = gguf.Write(t.Context(), path, m, gguf.WriteOptions{})
-	require.NoError(t, err)
-	f, err := convert.OpenModel(path)
-	require.NoError(t, err)
-	defer f.Close()
-	wantKV, wantTensors := describe(t, m)
-	kv, tensors := describe(t, f)
-	require.Equal(t, wantKV, kv)
-	require.Equal(t, wantTensors, tensors)
-
-	empty := t.TempDir()
-	_, err = convert.OpenModel(empty)
-	require.ErrorIs(t, err, os.ErrNotExist)
-	require.ErrorContains(t, err, "a model is a .gguf file")
-	_, err = convert.OpenModel(filepath.Join(dir, "config.json"))
-	require.ErrorIs(t, err, gguf.ErrNotGGUF)
-	require.ErrorContains(t, err, "a model is a .gguf file")
-	_, err = convert.OpenModel(filepath.Join(empty, "absent"))
-	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-// TestOwnTypes: OpenModel loses nothing where types mix, Open follows the first.
+// TestOwnTypes: nothing is lost where types mix, unless Auto follows the first.
 func TestOwnTypes(t *testing.T) {
 	tensors := testmodel.Tensors(weights.F32, 288, 96, 2)
 	for i, tensor := range tensors {
@@ -366,10 +339,10 @@ func TestOwnTypes(t *testing.T) {
 	testmodel.WriteShards(t, dir, tensors)
 	testmodel.WriteTokenizer(t, dir)
 	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), testmodel.Config("MixtralForCausalLM", "mixtral", object{"num_local_experts": 2}))
-	c, err := convert.Open(dir, convert.Options{})
+	c, err := hf.Open(dir, hf.Options{Auto: true})
 	require.NoError(t, err)
 	defer c.Close()
-	m, err := convert.OpenModel(dir)
+	m, err := hf.Open(dir, hf.Options{})
 	require.NoError(t, err)
 	defer m.Close()
 	want := map[string]gguf.Type{
@@ -424,12 +397,12 @@ func TestFullSize(t *testing.T) {
 	path := filepath.Join(dir, "model.safetensors")
 	require.NoError(t, os.WriteFile(path, append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...), 0o644))
 	require.NoError(t, os.Truncate(path, 8+int64(len(text))+offset))
-	data, err := os.ReadFile("../testdata/beyonder-mini/base/tokenizer.model")
+	data, err := os.ReadFile("../../testdata/beyonder-mini/base/tokenizer.model")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), data, 0o644))
 	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), object{"architectures": []string{"MixtralForCausalLM"}, "model_type": "mixtral", "num_local_experts": experts})
 
-	c, err := convert.Open(dir, convert.Options{Type: new(gguf.Q8_0)})
+	c, err := hf.Open(dir, hf.Options{Type: new(gguf.Q8_0)})
 	require.NoError(t, err)
 	defer c.Close()
 	elements, size := int64(0), int64(0)

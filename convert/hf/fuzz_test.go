@@ -1,4 +1,4 @@
-package convert
+package hf
 
 import (
 	"os"
@@ -19,7 +19,7 @@ func FuzzCard(f *testing.F) {
 		f.Add([]byte(card))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		kvs, _, err := generalMetadata(parts{dir: "7B", tokenizer: t.TempDir(), config: []byte("{}"), card: data}, "", nil)
+		kvs, _, err := generalMetadata(Parts{Dir: "7B", Tokenizer: t.TempDir(), Config: []byte("{}"), Card: data}, "", nil)
 		require.NoError(t, err)
 		for _, kv := range kvs {
 			require.NotEmpty(t, gguf.TypeName(kv.Value), kv.Key)
@@ -41,7 +41,7 @@ func FuzzBesideTheModel(f *testing.F) {
 		for _, name := range []string{"generation_config.json", "modules.json", "embedding_config.json"} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 		}
-		kvs, warnings, err := generalMetadata(parts{dir: dir, tokenizer: dir, config: data}, "", nil)
+		kvs, warnings, err := generalMetadata(Parts{Dir: dir, Tokenizer: dir, Config: data}, "", nil)
 		if err == nil {
 			require.NotEmpty(t, kvs)
 			for _, warning := range warnings {

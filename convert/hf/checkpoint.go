@@ -1,12 +1,10 @@
-package convert
+package hf
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
-	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
@@ -23,17 +20,17 @@ import (
 	"github.com/ggufkit/ggufkit/quant"
 )
 
-// Options says how a checkpoint is converted.
+// Options says how a checkpoint is converted. Without any, tensors keep their own
+// types, each for itself: BF16 and F16 as they are, others as F32. Nothing is lost, so
+// this is what to score, or to quantize further.
 type Options struct {
-	// Type is F32, F16, BF16 or Q8_0, the type of all tensors except those that
+	// Type is F32, F16, BF16 or Q8_0: what all tensors become except those that
 	// llama.cpp wants in F32 (one-dimensional ones, norms, routers) and those
-	// whose rows do not divide into blocks (F16). Nil means the 16-bit type of
-	// the first matrix that has one, F16 if none does.
+	// whose rows do not divide into blocks (F16).
 	Type *gguf.Type
-	// KeepTypes leaves the tensors their own types instead, each for itself:
-	// BF16 and F16 as they are, others as F32. Nothing is lost, so this is what
-	// to score, or to quantize further. Type must be nil.
-	KeepTypes bool
+	// Auto chooses the Type: that of the first matrix that has 16 bits, F16 if
+	// none does. Type must be nil.
+	Auto bool
 	// Name replaces the general.name that is derived from the model card,
 	// config.json or the directory's name.
 	Name string
@@ -44,12 +41,13 @@ type Options struct {
 
 // Checkpoint is a Hugging Face directory as a gguf.Source.
 type Checkpoint struct {
-	files    inputs
+	files    Files
 	meta     *gguf.Metadata
 	tensors  []gguf.TensorInfo
 	plan     []arch.Tensor // in the order of tensors
 	notes    []string
 	warnings []string
+	noBOS    bool
 	scratch  sync.Pool // of *[]float32, numbers between being read and being converted
 }
 
@@ -60,76 +58,65 @@ var _ gguf.FileSource = (*Checkpoint)(nil)
 // gguf.ErrUnsupported if it cannot be converted, and fs.ErrNotExist if a file
 // is missing.
 func Open(dir string, opts Options) (*Checkpoint, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, notThere(dir, err)
-	}
-	config, err := sidecar.Read(filepath.Join(dir, "config.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = noConfig(dir, err)
-	}
+	parts, err := OpenParts(dir)
 	if err != nil {
 		return nil, err
 	}
-	files, err := safetensors.OpenDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	card, cardErr := sidecar.Read(filepath.Join(dir, "README.md"))
-	c, err := newCheckpoint(parts{set: files, files: files, dir: dir, tokenizer: dir, config: config, card: card}, opts)
-	if err != nil {
-		return nil, err
-	}
-	if cardErr != nil && !errors.Is(cardErr, fs.ErrNotExist) {
-		c.warnings = append(c.warnings, cardErr.Error()+"; it is left out")
-	}
-	return c, nil
+	return New(parts, opts)
 }
 
-// OpenRecipe merges models into a mixture as a recipe says, and opens it as Open
-// opens what Merge.Write writes. Path is that of the recipe. The caller must close
-// the result. The error may wrap moe.ErrRecipe.
-func OpenRecipe(ctx context.Context, path string, merge moe.Options, opts Options) (*Checkpoint, error) {
-	recipe, err := moe.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	m, err := moe.New(ctx, recipe, merge)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return OpenMerge(m, strings.TrimSuffix(path, filepath.Ext(path)), opts)
+// Parts are what a checkpoint is made of.
+type Parts struct {
+	// Set has the tensors.
+	weights.Set
+	// Files are what they are read from.
+	Files Files
+	// Dir is the checkpoint's directory, which need not be there: its name may become
+	// the model's.
+	Dir string
+	// Tokenizer is the directory of the tokenizer's files and of generation_config.json.
+	Tokenizer string
+	// Config is config.json, and Card is README.md.
+	Config, Card []byte
+	// Notes and Warnings are what Checkpoint's methods of these names return, as far
+	// as it is known.
+	Notes, Warnings []string
 }
 
-// OpenMerge opens a mixture as Open opens what Merge.Write writes to dir, which need not
-// be there. Closing the result, or an error, closes the mixture.
-func OpenMerge(m *moe.Merge, dir string, opts Options) (*Checkpoint, error) {
-	c, err := newCheckpoint(parts{set: m, files: m, dir: dir, tokenizer: m.Base, config: m.Config, card: m.Card}, opts)
-	if err != nil {
-		return nil, err
-	}
-	c.notes = append(c.notes, m.Notes...)
-	return c, nil
-}
-
-// parts are what a checkpoint is made of.
-type parts struct {
-	set       weights.Set // tensors
-	files     inputs      // that they are read from
-	dir       string      // for its name
-	tokenizer string      // directory of the tokenizer and of generation_config.json
-	config    []byte      // config.json
-	card      []byte      // README.md
-}
-
-// inputs are open files.
-type inputs interface {
+// Files are open files.
+type Files interface {
 	io.Closer
 	Inputs() []*files.File
 }
 
-// newCheckpoint closes the files if it fails.
-func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
-	c := &Checkpoint{files: from.files}
+// OpenParts opens the parts of a checkpoint in a directory, for New. Errors are those
+// of Open.
+func OpenParts(dir string) (Parts, error) {
+	p := Parts{Dir: dir, Tokenizer: dir}
+	var err error
+	p.Config, err = sidecar.Read(filepath.Join(dir, "config.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = noConfig(dir, err)
+	}
+	if err != nil {
+		return Parts{}, err
+	}
+	p.Card, err = sidecar.Read(filepath.Join(dir, "README.md"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.Warnings = append(p.Warnings, err.Error()+"; it is left out")
+	}
+	tensors, err := safetensors.OpenDir(dir)
+	if err != nil {
+		return Parts{}, err
+	}
+	p.Set, p.Files = tensors, tensors
+	return p, nil
+}
+
+// New returns a checkpoint of its parts, in a directory or not. Closing it closes
+// their files, which an error does as well. Errors are those of Open.
+func New(from Parts, opts Options) (_ *Checkpoint, err error) {
+	c := &Checkpoint{files: from.Files}
 	c.scratch.New = func() any { return new([]float32) }
 	defer func() {
 		if err != nil {
@@ -137,28 +124,29 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 		}
 	}()
 	if opts.Type != nil {
-		if opts.KeepTypes {
-			return nil, errors.New("convert: Options has both Type and KeepTypes")
+		if opts.Auto {
+			return nil, errors.New("hf: Options has both Type and Auto")
 		}
 		if _, ok := fileTypes[*opts.Type]; !ok {
 			return nil, fmt.Errorf("%w: converting a checkpoint to %s (F32, F16, BF16 and Q8_0 are possible)", gguf.ErrUnsupported, *opts.Type)
 		}
 	}
-	a, config, err := arch.Read(from.config)
+	a, config, err := arch.Read(from.Config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(from.dir, "config.json"), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(from.Dir, "config.json"), err)
 	}
-	if c.plan, err = a.Plan(config, from.set); err != nil {
-		return nil, fmt.Errorf("%s: %w", from.dir, err)
+	if c.plan, err = a.Plan(config, from); err != nil {
+		return nil, fmt.Errorf("%s: %w", from.Dir, err)
 	}
-	if others := slices.DeleteFunc(slices.Clone(from.set.Names()), arch.IsText); len(others) > 0 {
+	if others := slices.DeleteFunc(slices.Clone(from.Names()), arch.IsText); len(others) > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("%d tensors that are not of the text model are left out, such as %s", len(others), others[0]))
 	}
+	own := opts.Type == nil && !opts.Auto
 	fileType := gguf.F16
-	if opts.KeepTypes {
+	if own {
 		fileType = gguf.F32
 	}
-	if t, ok := first16Bit(from.set); ok {
+	if t, ok := first16Bit(from); ok {
 		fileType = t
 	}
 	if opts.Type != nil {
@@ -169,7 +157,7 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 		slices.Reverse(info.Shape)
 		switch {
 		case alwaysF32(t.Name, t.Shape()):
-		case opts.KeepTypes:
+		case own:
 			info.Type = ownType(t)
 		default:
 			info.Type = fileType
@@ -178,7 +166,7 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 			info.Type = gguf.F16
 		}
 		if err := info.Check(); err != nil {
-			return nil, fmt.Errorf("%s: %w", from.dir, err)
+			return nil, fmt.Errorf("%s: %w", from.Dir, err)
 		}
 		c.tensors = append(c.tensors, info)
 	}
@@ -187,23 +175,24 @@ func newCheckpoint(from parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.Load(from.tokenizer, vocab.Options{Size: config.VocabSize, Architecture: a.Name, Pre: opts.Pre})
+	tokens, err := vocab.Load(from.Tokenizer, vocab.Options{Size: config.VocabSize, Architecture: a.Name, Pre: opts.Pre})
 	if err != nil {
 		return nil, err
 	}
-	c.warnings = warnings
+	c.notes, c.noBOS = append(c.notes, from.Notes...), tokens.NoBOS
+	c.warnings = append(warnings, from.Warnings...)
 	kvs := []gguf.KV{{Key: "general.architecture", Value: a.Name}, {Key: "general.type", Value: "model"}}
 	kvs = append(kvs, general...)
 	kvs = append(kvs, a.Metadata(config, fileTypes[fileType])...)
 	if a.Embeddings {
-		pooling, err := poolingMetadata(a.Name, from.tokenizer)
+		pooling, err := poolingMetadata(a.Name, from.Tokenizer)
 		if err != nil {
 			return nil, err
 		}
 		kvs = append(kvs, pooling...)
 	}
 	kvs = append(kvs, gguf.KV{Key: "general.quantization_version", Value: uint32(2)})
-	c.meta = gguf.NewMetadata(append(kvs, tokens...)...)
+	c.meta = gguf.NewMetadata(append(kvs, tokens.Metadata...)...)
 	return c, nil
 }
 
@@ -249,6 +238,10 @@ func (c *Checkpoint) Notes() []string { return c.notes }
 // Warnings returns what is wrong with files that are not needed, such as the model card,
 // and what was made of it, a sentence each.
 func (c *Checkpoint) Warnings() []string { return c.warnings }
+
+// NoBOS reports whether texts begin with no token, whatever the metadata name as the
+// beginning of a sequence. See vocab.Vocabulary.
+func (c *Checkpoint) NoBOS() bool { return c.noBOS }
 
 // Inputs implements gguf.FileSource, for the files of tensors: the others were read
 // when the checkpoint was opened.

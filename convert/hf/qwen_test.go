@@ -1,4 +1,4 @@
-package convert_test
+package hf_test
 
 import (
 	"slices"
@@ -9,15 +9,10 @@ import (
 	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
-var (
-	qwen2Biases = map[string]int64{"q_proj.bias": 64, "k_proj.bias": 32, "v_proj.bias": 32}
-	qwen3Norms  = map[string]int64{"q_norm.weight": 32, "k_norm.weight": 32}
-)
-
 // writeQwen2: tied embeddings, F16, YaRN, a sliding window that is not used, as
 // transformers 4 saved it.
 func writeQwen2(t testing.TB, dir string) {
-	tensors := testmodel.WithAttention(testmodel.Tensors(weights.F16, 288, 96, 0), qwen2Biases)
+	tensors := testmodel.WithAttention(testmodel.Tensors(weights.F16, 288, 96, 0), testmodel.Qwen2Biases)
 	tensors = slices.DeleteFunc(tensors, func(t testmodel.Tensor) bool { return strings.HasPrefix(t.Name, "lm_head") })
 	testmodel.WriteShards(t, dir, tensors)
 	testmodel.WriteTokenizer(t, dir)
@@ -33,7 +28,7 @@ func writeQwen2(t testing.TB, dir string) {
 
 // writeQwen3: heads wider than hidden / heads, biases, as transformers 5 saves it.
 func writeQwen3(t testing.TB, dir string) {
-	tensors := testmodel.WithAttention(testmodel.Tensors(weights.BF16, 288, 96, 0), qwen3Norms)
+	tensors := testmodel.WithAttention(testmodel.Tensors(weights.BF16, 288, 96, 0), testmodel.Qwen3Norms)
 	tensors = testmodel.WithAttention(tensors, map[string]int64{"q_proj.bias": 128, "k_proj.bias": 64, "v_proj.bias": 64, "o_proj.bias": 64})
 	testmodel.WriteShards(t, dir, testmodel.WithHeads(tensors, 32))
 	testmodel.WriteTokenizer(t, dir)
@@ -48,7 +43,7 @@ func writeQwen3(t testing.TB, dir string) {
 // writeQwen2MoE: 12 experts (so that their names are not in the order of their
 // numbers), rows of experts that no Q8_0 block fits.
 func writeQwen2MoE(t testing.TB, dir string) {
-	tensors := testmodel.WithAttention(testmodel.Tensors(weights.BF16, 288, 96, 0), qwen2Biases)
+	tensors := testmodel.WithAttention(testmodel.Tensors(weights.BF16, 288, 96, 0), testmodel.Qwen2Biases)
 	testmodel.WriteShards(t, dir, testmodel.WithExperts(tensors, 0, 12, 24, "shared_expert", 40))
 	testmodel.WriteTokenizer(t, dir)
 	writeFiles(t, dir, map[string]any{
@@ -60,7 +55,7 @@ func writeQwen2MoE(t testing.TB, dir string) {
 }
 
 func qwen3MoETensors() []testmodel.Tensor {
-	tensors := testmodel.WithAttention(testmodel.Tensors(weights.BF16, 288, 96, 0), qwen3Norms)
+	tensors := testmodel.WithAttention(testmodel.Tensors(weights.BF16, 288, 96, 0), testmodel.Qwen3Norms)
 	return testmodel.WithExperts(testmodel.WithHeads(tensors, 32), 0, 4, 32, "", 0)
 }
 
