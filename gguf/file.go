@@ -213,7 +213,7 @@ func (f *File) ReadRows(dst []byte, tensor int, first, n int64) error {
 		return fmt.Errorf("%s: tensor %q at offset %d: %w", sh.path, t.Name, offset, err)
 	}
 	if sh.head.order == binary.BigEndian {
-		t.Type.swapBytes(dst)
+		t.Type.swapBytes(dst, t.RowBytes())
 	}
 	return nil
 }

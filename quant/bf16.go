@@ -9,7 +9,7 @@ import (
 )
 
 // BF16 is the upper half of a binary32 number, little-endian.
-var bf16 = codec{quantize: quantizeBF16, dequantize: dequantizeBF16, float: gguf.BF16, floats: []int{0}}
+var _ = register(gguf.BF16, codec{quantize: quantizeBF16, dequantize: dequantizeBF16})
 
 // quantizeBF16 rounds to nearest, ties to even; a NaN becomes quiet.
 func quantizeBF16(dst []byte, src, _ []float32) {

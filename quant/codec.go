@@ -10,7 +10,8 @@ import (
 )
 
 // codec is what this package knows of one tensor type. Its functions take any
-// number of whole blocks, in slices of matching length, and do not allocate.
+// number of whole blocks, in slices of matching length, and do not allocate. Those of a
+// type whose rows have a header (gguf.Type.Header) take one row, with its header.
 type codec struct {
 	// quantize takes rows, one after another, if importance is nil. Otherwise
 	// it takes one row, and as many importances; types that have no use for
@@ -20,53 +21,55 @@ type codec struct {
 	// has values. Types without it use quantize.
 	weighted   func(dst []byte, src, importance []float32)
 	dequantize func(dst []float32, src []byte)
-	grid       *grid // of an IQ type that has one
-	// A block is valid when the numbers in it are finite: those of type float, at
-	// the offsets floats, and what greatest returns where a block has others.
-	float    gguf.Type
-	floats   []int
+	// needsImportance says that quantize does not take nil.
+	needsImportance bool
+	grid            *grid // of an IQ type that has one
+	// A block is valid when the numbers in it are finite: its floats, and what
+	// greatest returns where a block has others.
 	greatest func(block []byte) float32
+
+	// What the geometry of the type tells: see register.
+	floats, header []float
 }
 
-// codecs is indexed by tensor type. Each entry is defined in the file named
-// after its type.
-var codecs = [...]codec{
-	gguf.F32:     f32,
-	gguf.F16:     f16,
-	gguf.BF16:    bf16,
-	gguf.Q1_0:    q10,
-	gguf.Q2_0:    q20,
-	gguf.Q4_0:    q40,
-	gguf.Q4_1:    q41,
-	gguf.Q5_0:    q50,
-	gguf.Q5_1:    q51,
-	gguf.Q8_0:    q80,
-	gguf.Q2_K:    q2K,
-	gguf.Q3_K:    q3K,
-	gguf.Q4_K:    q4K,
-	gguf.Q5_K:    q5K,
-	gguf.Q6_K:    q6K,
-	gguf.IQ1_S:   iq1S,
-	gguf.IQ1_M:   iq1M,
-	gguf.IQ2_XXS: iq2XXS,
-	gguf.IQ2_XS:  iq2XS,
-	gguf.IQ2_S:   iq2S,
-	gguf.IQ3_XXS: iq3XXS,
-	gguf.IQ3_S:   iq3S,
-	gguf.IQ4_NL:  iq4NL,
-	gguf.IQ4_XS:  iq4XS,
-	gguf.TQ1_0:   tq10,
-	gguf.TQ2_0:   tq20,
-	gguf.MXFP4:   mxFP4,
-	gguf.NVFP4:   nvFP4,
+// float is where a floating-point number is, in a block or in the header of a row.
+type float struct {
+	typ    gguf.Type
+	offset int
+}
+
+// codecs is indexed by tensor type.
+var codecs []codec
+
+// register makes c the codec of t. Each is registered in the file named after its type.
+func register(t gguf.Type, c codec) struct{} {
+	for len(codecs) <= int(t) {
+		codecs = append(codecs, codec{})
+	}
+	c.floats, c.header = floatsIn(t.Fields()), floatsIn(t.Header())
+	codecs[t] = c
+	return struct{}{}
+}
+
+func floatsIn(fields []gguf.Field) []float {
+	var floats []float
+	for _, f := range fields {
+		switch f.Type {
+		case gguf.F16, gguf.BF16, gguf.F32:
+			for i := range f.Count {
+				floats = append(floats, float{f.Type, f.Offset + i*f.Type.BlockBytes()})
+			}
+		}
+	}
+	return floats
 }
 
 // find returns the codec of t, which has no functions if there is none.
-func find(t gguf.Type) codec {
-	if int(t) < len(codecs) {
-		return codecs[t]
+func find(t gguf.Type) *codec {
+	if int64(t) < int64(len(codecs)) {
+		return &codecs[t]
 	}
-	return codec{}
+	return &codec{}
 }
 
 // CanQuantize reports whether Quantize can write blocks of type t.
@@ -78,9 +81,7 @@ func CanDequantize(t gguf.Type) bool { return find(t).dequantize != nil }
 
 // NeedsImportance reports whether blocks of type t can be written only with an
 // importance matrix, as ggml_quantize_requires_imatrix does.
-func NeedsImportance(t gguf.Type) bool {
-	return t == gguf.IQ2_XXS || t == gguf.IQ2_XS || t == gguf.IQ1_S
-}
+func NeedsImportance(t gguf.Type) bool { return find(t).needsImportance }
 
 // Quantize encodes src, rows of rowLen elements one after another, as blocks of type t,
 // byte for byte as ggml's ggml_quantize_chunk does. importance has rowLen values, for the
@@ -99,23 +100,21 @@ func Quantize(t gguf.Type, dst []byte, src []float32, rowLen int, importance []f
 	if c.quantize == nil {
 		return fmt.Errorf("%w: %s blocks cannot be written", gguf.ErrUnsupported, t)
 	}
-	if importance == nil && NeedsImportance(t) {
+	if importance == nil && c.needsImportance {
 		return fmt.Errorf("%w: %s blocks cannot be written without importance matrix", gguf.ErrUnsupported, t)
 	}
 	mustBeRows(t, len(src), len(dst), rowLen)
-	if importance == nil {
-		c.quantize(dst, src, nil)
-		return nil
-	}
-	if len(importance) != rowLen {
+	switch {
+	case importance != nil && len(importance) != rowLen:
 		panic(fmt.Sprintf("quant: rows of %d elements with %d importances", rowLen, len(importance)))
-	}
-	if c.weighted != nil {
+	case importance != nil && c.weighted != nil:
 		c.weighted(dst, src, importance)
-		return nil
-	}
-	for rowBytes := int(t.RowBytes(int64(rowLen))); len(src) > 0; dst, src = dst[rowBytes:], src[rowLen:] {
-		c.quantize(dst[:rowBytes], src[:rowLen], importance)
+	case importance == nil && len(c.header) == 0:
+		c.quantize(dst, src, nil)
+	default:
+		for rowBytes := int(t.RowBytes(int64(rowLen))); len(src) > 0; dst, src = dst[rowBytes:], src[rowLen:] {
+			c.quantize(dst[:rowBytes], src[:rowLen], importance)
+		}
 	}
 	return nil
 }
@@ -131,6 +130,12 @@ func Dequantize(t gguf.Type, dst []float32, src []byte, rowLen int) error {
 		return fmt.Errorf("%w: %s blocks cannot be read", gguf.ErrUnsupported, t)
 	}
 	mustBeRows(t, len(dst), len(src), rowLen)
+	if len(c.header) > 0 {
+		for rowBytes := int(t.RowBytes(int64(rowLen))); len(dst) > 0; dst, src = dst[rowLen:], src[rowBytes:] {
+			c.dequantize(dst[:rowLen], src[:rowBytes])
+		}
+		return nil
+	}
 	var points []uint8
 	if c.grid != nil {
 		points = c.grid.read()
@@ -150,40 +155,59 @@ func mustBeRows(t gguf.Type, elements, bytes, rowLen int) {
 	}
 }
 
-// Validate reports the first block of data, which holds blocks of type t, that
-// has a NaN or an infinity where a number must be, as ggml_validate_row_data
-// does. Blocks of a valid row dequantize to finite values: other than there, this
-// goes for MXFP4 too, which has exponents that are too large for float32. The error wraps
-// gguf.ErrUnsupported if t has no codec.
+// Validate reports the first block, or header of a row, of data that has a NaN or an
+// infinity where a number must be, as ggml_validate_row_data does. data holds rows of
+// rowLen elements of type t. Rows that are valid dequantize to finite values: other than
+// there, this goes for MXFP4 too, which has exponents that are too large for float32. The
+// error wraps gguf.ErrUnsupported if t has no codec.
 //
-// Validate panics if data is not whole blocks.
-func Validate(t gguf.Type, data []byte) error {
+// Validate panics if rowLen is not whole blocks, or data is not whole rows.
+func Validate(t gguf.Type, data []byte, rowLen int) error {
 	c := find(t)
 	if c.dequantize == nil {
 		return fmt.Errorf("%w: %s blocks cannot be validated", gguf.ErrUnsupported, t)
 	}
-	blockBytes := t.BlockBytes()
-	if len(data)%blockBytes != 0 {
-		panic(fmt.Sprintf("quant: %d bytes are not whole blocks of %s", len(data), t))
+	if len(data) == 0 {
+		return nil
+	}
+	rowBytes, header, blockBytes := int(t.RowBytes(int64(rowLen))), t.HeaderBytes(), t.BlockBytes()
+	if len(data)%rowBytes != 0 {
+		panic(fmt.Sprintf("quant: %d bytes are not whole rows of %d elements of %s", len(data), rowLen, t))
 	}
 	if blockBytes <= 4 && allFinite(t, data) {
 		return nil
 	}
-	for start := 0; start < len(data); start += blockBytes {
-		if c.greatest != nil {
-			if v := c.greatest(data[start:][:blockBytes]); math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("block %d of %s has values up to %v", start/blockBytes, t, v)
-			}
+	block := 0
+	for row := 0; len(data) > 0; row, data = row+1, data[rowBytes:] {
+		if at, v := notFinite(data, c.header); at != nil {
+			return fmt.Errorf("row %d of %s has %v at byte %d", row, t, v, at.offset)
 		}
-		for _, offset := range c.floats {
-			if field := data[start+offset:]; !finite(c.float, field) {
-				var v [1]float32
-				find(c.float).dequantize(v[:], field[:c.float.BlockBytes()])
-				return fmt.Errorf("block %d of %s has %v at byte %d", start/blockBytes, t, v[0], offset)
+		for start := header; start < rowBytes; start += blockBytes {
+			if c.greatest != nil {
+				if v := c.greatest(data[start:][:blockBytes]); math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					return fmt.Errorf("block %d of %s has values up to %v", block, t, v)
+				}
 			}
+			if at, v := notFinite(data[start:], c.floats); at != nil {
+				return fmt.Errorf("block %d of %s has %v at byte %d", block, t, v, at.offset)
+			}
+			block++
 		}
 	}
 	return nil
+}
+
+// notFinite returns the first of some floats in b that is not finite, and its value; nil if
+// there is none.
+func notFinite(b []byte, floats []float) (*float, float32) {
+	for i, f := range floats {
+		if !finite(f.typ, b[f.offset:]) {
+			var v [1]float32
+			find(f.typ).dequantize(v[:], b[f.offset:][:f.typ.BlockBytes()])
+			return &floats[i], v[0]
+		}
+	}
+	return nil, 0
 }
 
 // finite reports whether the number of type t that b starts with is neither

@@ -9,7 +9,7 @@ import (
 )
 
 // F16 is IEEE 754 binary16, little-endian.
-var f16 = codec{quantize: quantizeF16, dequantize: dequantizeF16, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.F16, codec{quantize: quantizeF16, dequantize: dequantizeF16})
 
 func quantizeF16(dst []byte, src, _ []float32) {
 	for len(src) > 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 // F32 is IEEE 754 binary32, little-endian.
-var f32 = codec{quantize: quantizeF32, dequantize: dequantizeF32, float: gguf.F32, floats: []int{0}}
+var _ = register(gguf.F32, codec{quantize: quantizeF32, dequantize: dequantizeF32})
 
 func quantizeF32(dst []byte, src, _ []float32) {
 	for i, v := range src {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
@@ -21,7 +22,7 @@ import (
 // error for the best of the four pairs of deltas; then each group of 8 is moved to
 // the grid. The largest scale becomes 15, and d is fitted to what was stored, and
 // made larger by a ninth.
-var iq1M = codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, grid: &iq1Grid, greatest: greatestIQ1M}
+var _ = register(gguf.IQ1_M, codec{quantize: quantizeIQ1M, dequantize: dequantizeIQ1M, grid: &iq1Grid, greatest: greatestIQ1M})
 
 func quantizeIQ1M(dst []byte, src, importance []float32) {
 	grid := newIQ1Search()

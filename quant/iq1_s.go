@@ -20,7 +20,7 @@ import (
 // A sub-block is sorted, and cut in three such that the best scale leaves the least
 // error; then each group of 8 is moved to the grid. d makes the largest scale 15,
 // and an eighth more.
-var iq1S = codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, grid: &iq1Grid, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ1_S, codec{quantize: quantizeIQ1S, dequantize: dequantizeIQ1S, grid: &iq1Grid, needsImportance: true})
 
 func quantizeIQ1S(dst []byte, src, importance []float32) {
 	grid := newIQ1Search()

@@ -12,7 +12,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 //	74  s       8 bytes, byte i has scale 2*i in the low and 2*i+1 in the high bits
 //
 // Points are found by gridSearch; d makes the largest scale 31/8, less an eightieth.
-var iq2S = codec{quantize: quantizeIQ2S, dequantize: dequantizeIQ2S, grid: &iq2SGrid, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ2_S, codec{quantize: quantizeIQ2S, dequantize: dequantizeIQ2S, grid: &iq2SGrid})
 
 var iq2SSearch = gridSearch{
 	grid: &iq2SGrid, subBlock: 16, zero: 1e-8,

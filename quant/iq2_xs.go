@@ -14,7 +14,7 @@ import (
 //	66  s   8 bytes, byte i has scale 2*i in the low and 2*i+1 in the high bits
 //
 // Points are found by gridSearch; d makes the largest scale 31/8.
-var iq2XS = codec{quantize: quantizeIQ2XS, dequantize: dequantizeIQ2XS, grid: &iq2XSGrid, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ2_XS, codec{quantize: quantizeIQ2XS, dequantize: dequantizeIQ2XS, grid: &iq2XSGrid, needsImportance: true})
 
 var iq2XSSearch = gridSearch{
 	grid: &iq2XSGrid, subBlock: 16, evenSigns: true, zero: negligible,

@@ -15,7 +15,7 @@ import (
 //	          number is negative, and four bits of s
 //
 // Points are found by gridSearch; d makes the largest scale 31/8.
-var iq2XXS = codec{quantize: quantizeIQ2XXS, dequantize: dequantizeIQ2XXS, grid: &iq2XXSGrid, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ2_XXS, codec{quantize: quantizeIQ2XXS, dequantize: dequantizeIQ2XXS, grid: &iq2XXSGrid, needsImportance: true})
 
 // iq2Values are the magnitudes of the levels of IQ2 types: about 8 times 1, 3
 // and 5.

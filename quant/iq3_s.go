@@ -15,7 +15,7 @@ import "github.com/ggufkit/ggufkit/gguf"
 // more. After a sub-block of zeros, ggml writes bits 0 to 7 and the signs of those
 // that follow one place too early, and so they are here; values of such blocks are
 // not what was meant.
-var iq3S = codec{quantize: quantizeIQ3S, dequantize: dequantizeIQ3S, grid: &iq3SGrid, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ3_S, codec{quantize: quantizeIQ3S, dequantize: dequantizeIQ3S, grid: &iq3SGrid})
 
 // iq3SValues are the magnitudes of the levels.
 var iq3SValues = [8]float32{1, 3, 5, 7, 9, 11, 13, 15}

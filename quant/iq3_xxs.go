@@ -14,7 +14,7 @@ import (
 //
 // Points are found by gridSearch; d makes the largest scale 31/4, and an eightieth
 // more.
-var iq3XXS = codec{quantize: quantizeIQ3XXS, dequantize: dequantizeIQ3XXS, grid: &iq3XXSGrid, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ3_XXS, codec{quantize: quantizeIQ3XXS, dequantize: dequantizeIQ3XXS, grid: &iq3XXSGrid})
 
 // iq3XXSValues are the magnitudes of the levels: 4 times 1, 3, ... 13 and 15.5.
 var iq3XXSValues = [8]float32{4, 12, 20, 28, 36, 44, 52, 62}

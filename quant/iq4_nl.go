@@ -12,7 +12,7 @@ import (
 //
 // d is fitted by fitIQ4; the values are rounded with it before it is rounded
 // itself.
-var iq4NL = codec{quantize: quantizeIQ4NL, dequantize: dequantizeIQ4NL, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ4_NL, codec{quantize: quantizeIQ4NL, dequantize: dequantizeIQ4NL})
 
 // iq4Levels are the values of the integers of IQ4_NL and IQ4_XS, closer to each
 // other where weights are more frequent (kvalues_iq4nl of ggml-common.h).

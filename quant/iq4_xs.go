@@ -17,7 +17,7 @@ import (
 // Sub-blocks are fitted one by one as in IQ4_NL, d makes the largest of their
 // scales -32, and the values are rounded with the scales as stored, but with d as
 // it was before it was rounded.
-var iq4XS = codec{quantize: quantizeIQ4XS, dequantize: dequantizeIQ4XS, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.IQ4_XS, codec{quantize: quantizeIQ4XS, dequantize: dequantizeIQ4XS})
 
 func quantizeIQ4XS(dst []byte, src, importance []float32) {
 	for len(src) > 0 {

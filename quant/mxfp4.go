@@ -3,6 +3,7 @@ package quant
 import (
 	"math"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
@@ -13,7 +14,7 @@ import (
 //
 // v is fp4Levels[q]. e is the exponent of the largest magnitude less 2, the
 // exponent of the largest level.
-var mxFP4 = codec{quantize: quantizeMXFP4, dequantize: dequantizeMXFP4, greatest: greatestMXFP4}
+var _ = register(gguf.MXFP4, codec{quantize: quantizeMXFP4, dequantize: dequantizeMXFP4, greatest: greatestMXFP4})
 
 // fp4Levels are the E2M1 numbers 0, 0.5, 1, 1.5, 2, 3, 4 and 6 and their
 // negatives, times two.

@@ -3,6 +3,7 @@ package quant
 import (
 	"math"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant/internal/kernel"
 )
 
@@ -15,7 +16,7 @@ import (
 // v is fp4Levels[q]. d is the largest magnitude over 6, the largest level. What is
 // here lacks the scale that NVIDIA's format has for the whole tensor; GGUF files
 // have a tensor of its own for that.
-var nvFP4 = codec{quantize: quantizeNVFP4, dequantize: dequantizeNVFP4}
+var _ = register(gguf.NVFP4, codec{quantize: quantizeNVFP4, dequantize: dequantizeNVFP4})
 
 func quantizeNVFP4(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[36:], src[64:] {

@@ -11,7 +11,7 @@ import (
 //	2  q   16 bytes, bit j of byte i is 1 if element 8*i + j is not negative
 //
 // d is the mean magnitude.
-var q10 = codec{quantize: quantizeQ10, dequantize: dequantizeQ10, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.Q1_0, codec{quantize: quantizeQ10, dequantize: dequantizeQ10})
 
 func quantizeQ10(dst []byte, src, _ []float32) {
 	for len(src) > 0 {

@@ -11,7 +11,7 @@ import (
 //	2  q   16 bytes, byte i has elements 4*i to 4*i + 3 from the lowest bits up
 //
 // d is the largest magnitude, so q is 0, 1 or 2 when it comes from here.
-var q20 = codec{quantize: quantizeQ20, dequantize: dequantizeQ20, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.Q2_0, codec{quantize: quantizeQ20, dequantize: dequantizeQ20})
 
 func quantizeQ20(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[18:], src[64:] {

@@ -19,7 +19,7 @@ import (
 // weights; d and dmin make the largest scale and minimum 15, and the values are
 // rounded again with what was stored. With importances, d and dmin are fitted
 // like a sub-block.
-var q2K = codec{quantize: quantizeQ2K, dequantize: dequantizeQ2K, float: gguf.F16, floats: []int{80, 82}}
+var _ = register(gguf.Q2_K, codec{quantize: quantizeQ2K, dequantize: dequantizeQ2K})
 
 func quantizeQ2K(dst []byte, src, importance []float32) {
 	search := affineSearch{n: 3, first: -0.5, step: 0.1, steps: 15, absolute: true, weighing: kernel.ByMagnitude}

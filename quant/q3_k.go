@@ -22,7 +22,7 @@ import (
 // Sub-blocks are fitted one by one, d makes the largest of their scales -32,
 // and the values are rounded again with the scales as stored. With importances,
 // d is fitted like a sub-block.
-var q3K = codec{quantize: quantizeQ3K, dequantize: dequantizeQ3K, float: gguf.F16, floats: []int{108}}
+var _ = register(gguf.Q3_K, codec{quantize: quantizeQ3K, dequantize: dequantizeQ3K})
 
 func quantizeQ3K(dst []byte, src, importance []float32) {
 	var work symmetricBatch

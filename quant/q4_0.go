@@ -14,7 +14,7 @@ import (
 //
 // d is the value of largest magnitude over -8, so that this value is exact
 // up to the rounding of d. With importances, d is fitted.
-var q40 = codec{quantize: quantizeQ40, weighted: quantizeWeightedQ40, dequantize: dequantizeQ40, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.Q4_0, codec{quantize: quantizeQ40, weighted: quantizeWeightedQ40, dequantize: dequantizeQ40})
 
 func quantizeQ40(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[18:], src[32:] {

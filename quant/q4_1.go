@@ -13,7 +13,7 @@ import (
 //
 // m is the least value, d a fifteenth of the range. With importances, both are
 // fitted.
-var q41 = codec{quantize: quantizeQ41, dequantize: dequantizeQ41, float: gguf.F16, floats: []int{0, 2}}
+var _ = register(gguf.Q4_1, codec{quantize: quantizeQ41, dequantize: dequantizeQ41})
 
 func quantizeQ41(dst []byte, src, importance []float32) {
 	if importance != nil {

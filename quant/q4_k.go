@@ -17,7 +17,7 @@ import (
 //
 // Without importances, errors are weighted by the magnitude of the value plus
 // the root mean square of its sub-block.
-var q4K = codec{quantize: quantizeQ4K, dequantize: dequantizeQ4K, float: gguf.F16, floats: []int{0, 2}}
+var _ = register(gguf.Q4_K, codec{quantize: quantizeQ4K, dequantize: dequantizeQ4K})
 
 func quantizeQ4K(dst []byte, src, importance []float32) {
 	search := affineSearch{n: 15, first: -1, step: 0.1, steps: 20, weighing: kernel.ByRMS}

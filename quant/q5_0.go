@@ -15,7 +15,7 @@ import (
 //	        i+16 in the high bits
 //
 // d is the value of largest magnitude over -16. With importances, it is fitted.
-var q50 = codec{quantize: quantizeQ50, weighted: quantizeWeightedQ50, dequantize: dequantizeQ50, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.Q5_0, codec{quantize: quantizeQ50, weighted: quantizeWeightedQ50, dequantize: dequantizeQ50})
 
 func quantizeQ50(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[22:], src[32:] {

@@ -16,7 +16,7 @@ import (
 //	        i+16 in the high bits
 //
 // m is the least value, d a 31st of the range. With importances, both are fitted.
-var q51 = codec{quantize: quantizeQ51, dequantize: dequantizeQ51, float: gguf.F16, floats: []int{0, 2}}
+var _ = register(gguf.Q5_1, codec{quantize: quantizeQ51, dequantize: dequantizeQ51})
 
 func quantizeQ51(dst []byte, src, importance []float32) {
 	if importance != nil {

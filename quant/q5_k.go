@@ -17,7 +17,7 @@ import (
 // the high bits.
 //
 // Without importances, errors are weighted as those of Q4_K.
-var q5K = codec{quantize: quantizeQ5K, dequantize: dequantizeQ5K, float: gguf.F16, floats: []int{0, 2}}
+var _ = register(gguf.Q5_K, codec{quantize: quantizeQ5K, dequantize: dequantizeQ5K})
 
 func quantizeQ5K(dst []byte, src, importance []float32) {
 	search := affineSearch{n: 31, first: -0.5, step: 0.1, steps: 15, weighing: kernel.ByRMS}

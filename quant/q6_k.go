@@ -21,7 +21,7 @@ import (
 // Sub-blocks are fitted one by one, weighted by x^2 or by the importances alone,
 // d makes the largest of their scales -128, and the values are rounded again with
 // the scales as stored.
-var q6K = codec{quantize: quantizeQ6K, dequantize: dequantizeQ6K, float: gguf.F16, floats: []int{208}}
+var _ = register(gguf.Q6_K, codec{quantize: quantizeQ6K, dequantize: dequantizeQ6K})
 
 func quantizeQ6K(dst []byte, src, importance []float32) {
 	var work symmetricBatch

@@ -11,7 +11,7 @@ import (
 //	2  q   32 int8
 //
 // d is the largest magnitude over 127.
-var q80 = codec{quantize: quantizeQ80, dequantize: dequantizeQ80, float: gguf.F16, floats: []int{0}}
+var _ = register(gguf.Q8_0, codec{quantize: quantizeQ80, dequantize: dequantizeQ80})
 
 func quantizeQ80(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[34:], src[32:] {

@@ -63,7 +63,7 @@ func requireSameOnAllTiers(t require.TestingT, typ gguf.Type, x, importance []fl
 // quantizableTypes are those with a codec that writes.
 func quantizableTypes() []gguf.Type {
 	var types []gguf.Type
-	for typ := range gguf.Type(64) {
+	for typ := range gguf.Types() {
 		if quant.CanQuantize(typ) {
 			types = append(types, typ)
 		}

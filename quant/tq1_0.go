@@ -17,7 +17,7 @@ import (
 // 4.
 //
 // d is the largest magnitude.
-var tq10 = codec{quantize: quantizeTQ10, dequantize: dequantizeTQ10, float: gguf.F16, floats: []int{52}}
+var _ = register(gguf.TQ1_0, codec{quantize: quantizeTQ10, dequantize: dequantizeTQ10})
 
 // tq10Runs are the runs of bytes in a TQ1_0 block and of the elements in them.
 var tq10Runs = [3]struct{ firstByte, bytes, firstElement, digits int }{

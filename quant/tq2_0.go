@@ -14,7 +14,7 @@ import (
 // i+32, i+64 and i+96 from the lowest bits up.
 //
 // d is the largest magnitude, so q is 0, 1 or 2 when it comes from here.
-var tq20 = codec{quantize: quantizeTQ20, dequantize: dequantizeTQ20, float: gguf.F16, floats: []int{64}}
+var _ = register(gguf.TQ2_0, codec{quantize: quantizeTQ20, dequantize: dequantizeTQ20})
 
 func quantizeTQ20(dst []byte, src, _ []float32) {
 	for ; len(src) > 0; dst, src = dst[66:], src[256:] {

@@ -327,7 +327,7 @@ func validateRows(t gguf.TensorInfo, data []byte, first int64) error {
 func firstInvalid(t gguf.TensorInfo, data []byte) (int64, error) {
 	rowBytes := t.RowBytes()
 	for row := int64(0); len(data) > 0; row++ {
-		if err := Validate(t.Type, data[:rowBytes]); err != nil {
+		if err := Validate(t.Type, data[:rowBytes], int(t.RowLen())); err != nil {
 			return row, err
 		}
 		data = data[rowBytes:]

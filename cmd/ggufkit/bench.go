@@ -192,7 +192,7 @@ func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
 	x, weights, dst := random(rows*k), random(n*k), make([]float32, rows*n)
 	importance := slices.Repeat([]float32{1}, k)
 	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
-		blocks := make([]byte, t.RowBytes(n*k))
+		blocks := make([]byte, n*t.RowBytes(k))
 		if err := quant.Quantize(t, blocks, weights, k, importance); err != nil {
 			panic(err) // the type has a codec
 		}
@@ -288,7 +288,7 @@ func benchTypes(c *cli.Context) ([]gguf.Type, error) {
 		}
 		return types, nil
 	}
-	for t := range gguf.Type(64) {
+	for t := range gguf.Types() {
 		if quant.CanQuantize(t) {
 			types = append(types, t)
 		}
@@ -307,7 +307,7 @@ func benchType(ctx context.Context, t gguf.Type, tier isa.Tier, threads int) []b
 	for i := range importance {
 		importance[i] = float32(rng.ExpFloat64())
 	}
-	blocks := make([]byte, t.RowBytes(int64(len(weights))))
+	blocks := make([]byte, benchRows*t.RowBytes(benchRowLen))
 
 	var results []benchResult
 	add := func(op string, value float64, unit string) {

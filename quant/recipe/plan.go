@@ -276,42 +276,12 @@ func headCount(meta *gguf.Metadata, key string, otherwise uint64) (uint64, error
 	return gguf.NewMetadata(gguf.KV{Key: key, Value: first}).Uint(key)
 }
 
-// narrower says what replaces a type whose block does not divide the rows of a
-// tensor. Several steps may be needed; F16 suits any width.
-var narrower = map[gguf.Type]gguf.Type{
-	// Blocks of 256, and of 64.
-	gguf.IQ1_S:   gguf.IQ4_NL,
-	gguf.IQ1_M:   gguf.IQ4_NL,
-	gguf.IQ2_XXS: gguf.IQ4_NL,
-	gguf.IQ2_XS:  gguf.IQ4_NL,
-	gguf.IQ2_S:   gguf.IQ4_NL,
-	gguf.IQ3_XXS: gguf.IQ4_NL,
-	gguf.IQ3_S:   gguf.IQ4_NL,
-	gguf.IQ4_XS:  gguf.IQ4_NL,
-	gguf.Q2_0:    gguf.Q4_0,
-	gguf.Q2_K:    gguf.Q4_0,
-	gguf.Q3_K:    gguf.Q4_0,
-	gguf.TQ1_0:   gguf.Q4_0,
-	gguf.TQ2_0:   gguf.Q4_0,
-	gguf.Q4_K:    gguf.Q5_0,
-	gguf.Q5_K:    gguf.Q5_1,
-	gguf.Q6_K:    gguf.Q8_0,
-	// Blocks of 32.
-	gguf.IQ4_NL: gguf.F16,
-	gguf.MXFP4:  gguf.F16,
-	gguf.Q4_0:   gguf.F16,
-	gguf.Q4_1:   gguf.F16,
-	gguf.Q5_0:   gguf.F16,
-	gguf.Q5_1:   gguf.F16,
-	gguf.Q8_0:   gguf.F16,
-}
-
 // fitWidth returns t, or what replaces it for rows of the given width.
 func fitWidth(t gguf.Type, width int64) (gguf.Type, error) {
 	fit := t
 	for width%int64(fit.BlockSize()) != 0 {
 		var ok bool
-		if fit, ok = narrower[fit]; !ok {
+		if fit, ok = fit.Narrower(); !ok {
 			return 0, fmt.Errorf("%w: rows of %d elements are not whole blocks of %s, and nothing replaces it", gguf.ErrUnsupported, width, t)
 		}
 	}
@@ -324,11 +294,5 @@ func needsImatrix(name string, t gguf.Type, ft FileType) bool {
 	if c := classOf(name); c == output || c == tokenEmbd {
 		return false
 	}
-	switch t {
-	case gguf.IQ1_S, gguf.IQ1_M, gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS:
-		return true
-	case gguf.Q2_K:
-		return ft == Q2_K_S
-	}
-	return false
+	return t.NeedsImatrix() || t == gguf.Q2_K && ft == Q2_K_S
 }
