@@ -3,6 +3,7 @@ package arch_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,14 +22,14 @@ import (
 func plan(t *testing.T, a *arch.Architecture, config map[string]any, shards ...[]testmodel.Tensor) ([]arch.Tensor, error) {
 	data, err := json.Marshal(config)
 	require.NoError(t, err)
-	c, err := a.Config(data)
+	m, err := a.Read(data)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	testmodel.WriteShards(t, dir, shards...)
 	ckpt, err := safetensors.OpenDir(dir)
 	require.NoError(t, err)
 	t.Cleanup(func() { ckpt.Close() })
-	return a.Plan(c, ckpt)
+	return m.Plan(ckpt)
 }
 
 func mixtralConfig(changes map[string]any) map[string]any {
@@ -109,9 +110,9 @@ func TestIntegersAreNotWeights(t *testing.T) {
 	defer ckpt.Close()
 	text, err := json.Marshal(testmodel.Config("LlamaForCausalLM", "llama", nil))
 	require.NoError(t, err)
-	c, err := arch.Llama.Config(text)
+	m, err := arch.Llama.Read(text)
 	require.NoError(t, err)
-	_, err = arch.Llama.Plan(c, ckpt)
+	_, err = m.Plan(ckpt)
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "I32")
 }
@@ -135,10 +136,6 @@ func TestConfigRefused(t *testing.T) {
 		{map[string]any{"num_local_experts": -1}, "num_local_experts", gguf.ErrCorrupt},
 		{map[string]any{"num_experts_per_tok": 9, "num_local_experts": 8}, "num_experts_per_tok", gguf.ErrCorrupt},
 		{map[string]any{"num_local_experts": nil, "num_experts": -1}, "num_local_experts", gguf.ErrCorrupt},
-		{map[string]any{"moe_intermediate_size": -1}, "moe_intermediate_size", gguf.ErrCorrupt},
-		{map[string]any{"shared_expert_intermediate_size": 1 << 30}, "shared_expert_intermediate_size", gguf.ErrCorrupt},
-		{map[string]any{"n_shared_experts": 1 << 20}, "n_shared_experts", gguf.ErrCorrupt},
-		{map[string]any{"first_k_dense_replace": 3}, "first_k_dense_replace", gguf.ErrCorrupt},
 		{map[string]any{"mlp_only_layers": []int{0}}, "mlp_only_layers", gguf.ErrUnsupported},
 		{map[string]any{"decoder_sparse_step": 2}, "decoder_sparse_step", gguf.ErrUnsupported},
 		{map[string]any{"moe_layer_freq": 2}, "moe_layer_freq", gguf.ErrUnsupported},
@@ -167,38 +164,55 @@ func TestConfigRefused(t *testing.T) {
 	} {
 		data, err := json.Marshal(testmodel.Config("MixtralForCausalLM", "mixtral", tt.changes))
 		require.NoError(t, err)
-		_, err = arch.Mixtral.Config(data)
+		_, err = arch.Mixtral.Read(data)
 		require.ErrorIs(t, err, tt.err, tt.changes)
 		require.ErrorContains(t, err, tt.want)
 		require.Less(t, len(err.Error()), 200)
 	}
-	data, err := json.Marshal(testmodel.Config("DeepseekForCausalLM", "deepseek", map[string]any{
-		"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "rope_scaling": map[string]any{"type": "linear", "factor": 2.0},
-	}))
-	require.NoError(t, err)
-	_, err = arch.DeepSeek.Config(data)
-	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	require.ErrorContains(t, err, "linear")
-	_, err = arch.Find("GPT2LMHeadModel")
+	for _, tt := range []struct {
+		a       *arch.Architecture
+		changes map[string]any
+		want    string
+		err     error
+	}{
+		{&arch.Qwen3MoE, map[string]any{"moe_intermediate_size": -1}, "moe_intermediate_size", gguf.ErrCorrupt},
+		{&arch.Qwen2MoE, map[string]any{"shared_expert_intermediate_size": 1 << 30}, "shared_expert_intermediate_size", gguf.ErrCorrupt},
+		{&arch.Qwen2MoE, map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3"}}, "llama3", gguf.ErrUnsupported},
+		{&arch.DeepSeek, map[string]any{"n_shared_experts": 1 << 20}, "n_shared_experts", gguf.ErrCorrupt},
+		{&arch.DeepSeek, map[string]any{"first_k_dense_replace": 3}, "first_k_dense_replace", gguf.ErrCorrupt},
+		{&arch.DeepSeek, map[string]any{"moe_intermediate_size": nil}, "moe_intermediate_size is missing", gguf.ErrCorrupt},
+		{&arch.DeepSeek, map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2.0}}, "linear", gguf.ErrUnsupported},
+		{&arch.DeepSeek, map[string]any{"n_routed_experts": nil}, "2 of 0 experts", gguf.ErrCorrupt},
+		{&arch.Qwen2, nil, "n_routed_experts is 4, a model of class Qwen2ForCausalLM has no experts", gguf.ErrCorrupt},
+	} {
+		config := testmodel.Config("", "", map[string]any{"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32})
+		maps.Copy(config, tt.changes)
+		data, err := json.Marshal(config)
+		require.NoError(t, err)
+		_, err = tt.a.Read(data)
+		require.ErrorIs(t, err, tt.err, tt.changes)
+		require.ErrorContains(t, err, tt.want)
+	}
+	_, err := arch.Find("GPT2LMHeadModel")
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "MixtralForCausalLM")
 }
 
 func TestDefaultsStay(t *testing.T) {
 	for range 2 {
-		c, err := arch.Mistral.Config([]byte(`{"model_type": "mistral", "num_key_value_heads": 4}`))
+		c, err := arch.Mistral.Read([]byte(`{"model_type": "mistral", "num_key_value_heads": 4}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 4, c.KVHeads)
-		c, err = arch.Mistral.Config([]byte(`{"model_type": "mistral"}`))
+		c, err = arch.Mistral.Read([]byte(`{"model_type": "mistral"}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 8, c.KVHeads)
-		c, err = arch.Qwen3.Config([]byte(`{"model_type": "qwen3", "head_dim": 64}`))
+		c, err = arch.Qwen3.Read([]byte(`{"model_type": "qwen3", "head_dim": 64}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 64, c.HeadLength())
-		c, err = arch.Qwen3.Config([]byte(`{"model_type": "qwen3"}`))
+		c, err = arch.Qwen3.Read([]byte(`{"model_type": "qwen3"}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 128, c.HeadLength())
-		c, err = arch.Llama.Config([]byte(`{"model_type": "llama", "num_attention_heads": 16}`))
+		c, err = arch.Llama.Read([]byte(`{"model_type": "llama", "num_attention_heads": 16}`))
 		require.NoError(t, err)
 		require.EqualValues(t, 16, c.KVHeads)
 	}
@@ -206,16 +220,13 @@ func TestDefaultsStay(t *testing.T) {
 
 // TestRopeFreqs has the values that convert_hf_to_gguf.py gives Llama 3.1 8B.
 func TestRopeFreqs(t *testing.T) {
-	c, err := arch.Llama.Config([]byte(`{"model_type": "llama", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "rope_theta": 500000.0,
+	c, err := arch.Llama.Read([]byte(`{"model_type": "llama", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "rope_theta": 500000.0,
 		"rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}}`))
 	require.NoError(t, err)
-	extra := arch.Llama.Extra(c)
-	require.Len(t, extra, 1)
-	require.Equal(t, "rope_freqs.weight", extra[0].Name)
 	want := slices.Repeat([]float32{1}, 29)
 	want = append(want, 1.2074838876724243, 1.5534145832061768, 2.026313066482544, 2.6945300102233887, 3.684253215789795, 5.257327079772949)
 	want = append(want, slices.Repeat([]float32{8}, 29)...)
-	require.Equal(t, want, testmodel.Values(t, extra[0]))
+	require.Equal(t, want, c.RopeFactors())
 }
 
 // FuzzConfig: whatever config.json says, no architecture fails but by an error.
@@ -234,13 +245,13 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, a := range arch.Architectures {
-			c, err := a.Config(data)
+			m, err := a.Read(data)
 			if err != nil {
-				require.Nil(t, c)
+				require.Nil(t, m)
 				continue
 			}
-			require.NotEmpty(t, a.Metadata(c, 1))
-			_, err = a.Plan(c, new(weights.List))
+			require.NotEmpty(t, m.Metadata(1))
+			_, err = m.Plan(new(weights.List))
 			require.ErrorIs(t, err, gguf.ErrCorrupt, "there are no tensors")
 		}
 	})

@@ -8,7 +8,8 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// Config is what config.json says of a model, as far as converting needs it.
+// Config is what config.json says of any model here: the parameters that TextModel of
+// llama.cpp's conversion/base.py reads.
 type Config struct {
 	VocabSize        int64
 	HiddenSize       int64
@@ -24,19 +25,11 @@ type Config struct {
 	AttentionBias    bool
 	MLPBias          bool
 
-	Experts                int64 // 0 for a dense model
-	ExpertsPerToken        int64
-	ExpertIntermediateSize int64
-	SharedIntermediateSize int64 // of the one shared expert
-	SharedExperts          int64 // each as wide as an expert
-	DenseLayers            int64 // the first ones, without experts
-
 	// What only metadata tells; nil where config.json says nothing.
-	feedForward, kvHeads, experts, expertsPerToken, groups, groupsPerToken *int64
-	expertWidth, sharedWidth                                               *int64
-	layerNormEps                                                           *float64
-	scoring                                                                string
-	causal                                                                 bool
+	feedForward, kvHeads, expertCount, expertsPerToken, groups, groupsPerToken *int64
+	layerNormEps                                                               *float64
+	scoring                                                                    string
+	causal                                                                     bool
 
 	headless bool // of a class without an output of its own
 }
@@ -57,46 +50,24 @@ type Rope struct {
 	sections   []int32  // dimensions for time, height, width and one more
 }
 
-// Read reads config.json. The error wraps gguf.ErrCorrupt if a value is impossible and
-// gguf.ErrUnsupported if the model is of a kind that cannot be converted.
-func Read(data []byte) (*Architecture, *Config, error) {
-	h, err := readHParams(data)
-	if err != nil {
-		return nil, nil, err
+func (c *Config) config() *Config { return c }
+
+// dense reads the parameters of a model without experts, with one of these activations.
+func (r *reader) dense(activations ...string) Config {
+	c := r.config(activations...)
+	if n := orZero(c.expertCount); n > 0 {
+		name, _ := r.find(expertCounts...)
+		r.fail(gguf.ErrCorrupt, "%s is %d, a model of class %s has no experts", name, n, r.class)
 	}
-	class, err := h.class()
-	if err != nil {
-		return nil, nil, err
-	}
-	a, err := Find(class)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := a.config(h)
-	if err != nil {
-		return nil, nil, err
-	}
-	c.headless = strings.HasSuffix(class, "Model")
-	return a, c, nil
+	return c
 }
 
-// Config is Read where the architecture is known.
-func (a *Architecture) Config(data []byte) (*Config, error) {
-	h, err := readHParams(data)
-	if err != nil {
-		return nil, err
-	}
-	return a.config(h)
-}
+var expertCounts = []string{"num_local_experts", "num_experts", "n_routed_experts"}
 
-func (a *Architecture) config(h hparams) (*Config, error) {
-	if v := h["quantization_config"]; v != nil {
-		method, _ := v.(map[string]any)
-		return nil, fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %.100q); use the original one", gguf.ErrUnsupported, fmt.Sprint(method["quant_method"]))
-	}
+// config reads what all models have, and refuses other activations than the given ones.
+func (r *reader) config(activations ...string) Config {
 	const maxCount = 1<<32 - 1
-	r := reader{hparams: h}
-	c := &Config{
+	c := Config{
 		VocabSize:        r.needed(1, 1<<22, "vocab_size"),
 		HiddenSize:       r.needed(1, 1<<24, "hidden_size", "n_embd", "dim"),
 		IntermediateSize: r.needed(1, 1<<24, "intermediate_size", "n_inner", "hidden_dim"),
@@ -105,16 +76,14 @@ func (a *Architecture) config(h hparams) (*Config, error) {
 		HeadDim:          r.whole(2, 1<<16, "head_dim"),
 
 		feedForward:     r.whole(0, maxCount, "prefix_dense_intermediate_size", "dense_intermediate_size", "intermediate_size", "n_inner", "hidden_dim"),
-		experts:         r.whole(0, 1<<16, "num_local_experts", "num_experts", "n_routed_experts"),
+		expertCount:     r.whole(0, 1<<16, expertCounts...),
 		expertsPerToken: r.whole(0, 1<<16, "num_experts_per_tok", "num_experts_per_token", "top_k_experts"),
 		groups:          r.whole(0, maxCount, "n_group"),
 		groupsPerToken:  r.whole(0, maxCount, "topk_group"),
-		expertWidth:     r.whole(0, 1<<24, "moe_intermediate_size"),
-		sharedWidth:     r.whole(0, 1<<24, "shared_expert_intermediate_size"),
 		layerNormEps:    r.number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
 	}
 	if r.err != nil {
-		return nil, r.err
+		return c
 	}
 	c.kvHeads = r.whole(1, c.Heads, "num_key_value_heads", "n_kv_heads")
 	c.KVHeads = c.Heads
@@ -122,44 +91,25 @@ func (a *Architecture) config(h hparams) (*Config, error) {
 		c.KVHeads = *c.kvHeads
 	}
 	c.MaxPositions = orZero(r.whole(1, 1<<31, "max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length"))
-	c.Experts, c.ExpertsPerToken = orZero(c.experts), orZero(c.expertsPerToken)
-	c.ExpertIntermediateSize, c.SharedIntermediateSize = orZero(c.expertWidth), orZero(c.sharedWidth)
-	c.SharedExperts = orZero(r.whole(0, 1<<16, "n_shared_experts"))
-	c.DenseLayers = orZero(r.whole(0, c.Layers, "first_k_dense_replace"))
 	if eps := r.positive("rms_norm_eps", "norm_eps"); eps != nil {
 		c.RMSNormEps = *eps
 	} else {
 		r.fail(gguf.ErrCorrupt, "rms_norm_eps is missing")
 	}
-	c.TieEmbeddings, c.AttentionBias, c.MLPBias = isTrue(h["tie_word_embeddings"]), isTrue(h["attention_bias"]), isTrue(h["mlp_bias"])
-	c.causal = h["is_causal"] != false
-	c.checkLayers(&r)
-	c.readRope(&r)
+	c.TieEmbeddings, c.AttentionBias, c.MLPBias = isTrue(r.hparams["tie_word_embeddings"]), isTrue(r.hparams["attention_bias"]), isTrue(r.hparams["mlp_bias"])
+	c.causal = r.hparams["is_causal"] != false
+	c.checkLayers(r, activations)
+	c.readRope(r)
 	if r.err != nil {
-		return nil, r.err
+		return c
 	}
 	if n := c.HeadLength(); n < 2 || n%2 != 0 {
-		return nil, fmt.Errorf("%w: heads of %d elements, an even number is needed", gguf.ErrCorrupt, n)
+		r.fail(gguf.ErrCorrupt, "heads of %d elements, an even number is needed", n)
 	}
 	if c.Heads%c.KVHeads != 0 {
-		return nil, fmt.Errorf("%w: num_attention_heads %d is not a multiple of num_key_value_heads %d", gguf.ErrCorrupt, c.Heads, c.KVHeads)
+		r.fail(gguf.ErrCorrupt, "num_attention_heads %d is not a multiple of num_key_value_heads %d", c.Heads, c.KVHeads)
 	}
-	if a.Experts && c.ExpertsPerToken < 1 || c.Experts > 0 && c.ExpertsPerToken > c.Experts {
-		return nil, fmt.Errorf("%w: num_experts_per_tok is %d of %d experts", gguf.ErrCorrupt, c.ExpertsPerToken, c.Experts)
-	}
-	if !a.Experts && c.Experts > 0 {
-		name, _ := h.find("num_local_experts", "num_experts", "n_routed_experts")
-		return nil, fmt.Errorf("%w: %s is %d, a model of class %s has no experts", gguf.ErrCorrupt, name, c.Experts, a.Class)
-	}
-	if c.Rope.Type == "llama3" && a.Extra == nil {
-		return nil, fmt.Errorf("%w: rope scaling %q of a model of class %s", gguf.ErrUnsupported, c.Rope.Type, a.Class)
-	}
-	if a.Check != nil {
-		if err := a.Check(c); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return c
 }
 
 func orZero(v *int64) int64 {
@@ -170,8 +120,8 @@ func orZero(v *int64) int64 {
 }
 
 // checkLayers refuses what llama.cpp knows nothing of: layers without experts among
-// others, other weights of experts than softmax, other activations than SiLU.
-func (c *Config) checkLayers(r *reader) {
+// others, other weights of experts than softmax, other activations.
+func (c *Config) checkLayers(r *reader, activations []string) {
 	if list, ok := r.hparams["mlp_only_layers"].([]any); ok && len(list) > 0 || orZero(r.whole(0, 1<<16, "decoder_sparse_step")) > 1 || orZero(r.whole(0, 1<<16, "moe_layer_freq")) > 1 {
 		r.fail(gguf.ErrUnsupported, "layers without experts between layers with them (mlp_only_layers, decoder_sparse_step, moe_layer_freq)")
 	}
@@ -179,8 +129,8 @@ func (c *Config) checkLayers(r *reader) {
 	if c.scoring = scoring; scoring != "" && scoring != "softmax" {
 		r.fail(gguf.ErrUnsupported, "%s is %s", name, show(scoring))
 	}
-	if name, act := r.text("hidden_act", "hidden_activation"); !slices.Contains([]string{"", "silu", "swish"}, act) {
-		r.fail(gguf.ErrUnsupported, "%s is %s, the architecture's is silu", name, show(act))
+	if name, act := r.text("hidden_act", "hidden_activation"); act != "" && !slices.Contains(activations, act) {
+		r.fail(gguf.ErrUnsupported, "%s is %s, the architecture's is %s", name, show(act), activations[0])
 	}
 }
 
@@ -198,6 +148,14 @@ func (p *Rope) Base() float64 {
 		return 10000 // llama.cpp's default
 	}
 	return *p.Theta
+}
+
+// refuseScaling refuses ways to scale positions that the metadata of the architecture
+// has no place for, all if none are named.
+func (c *Config) refuseScaling(r *reader, types ...string) {
+	if t := c.Rope.Type; slices.Contains(types, t) || types == nil && t != "" && t != "default" {
+		r.fail(gguf.ErrUnsupported, "rope scaling %q of a model of class %s", t, r.class)
+	}
 }
 
 // readRope gathers what config.json may say in several places, with the priorities of

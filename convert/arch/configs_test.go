@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -48,17 +47,17 @@ func TestConfigs(t *testing.T) {
 			if changes != "" {
 				pairs = append(pairs, changes) // of a key that is there twice, the last counts
 			}
-			a, c, err := arch.Read([]byte("{" + strings.Join(pairs, ",") + "}"))
+			m, err := arch.Read([]byte("{" + strings.Join(pairs, ",") + "}"))
 			require.NoError(t, err, name)
-			require.Equal(t, want, describe(t, a, c), "%s: %s", name, changes)
+			require.Equal(t, want, describe(t, m), "%s: %s", name, changes)
 		}
 	}
 }
 
 // describe returns metadata and factors in the form of the golden data.
-func describe(t *testing.T, a *arch.Architecture, c *arch.Config) string {
+func describe(t *testing.T, m *arch.Model) string {
 	var kv [][3]any
-	for _, pair := range a.Metadata(c, 32) {
+	for _, pair := range m.Metadata(32) {
 		value, typeName := pair.Value, gguf.TypeName(pair.Value)
 		switch v := value.(type) {
 		case uint32:
@@ -71,15 +70,9 @@ func describe(t *testing.T, a *arch.Architecture, c *arch.Config) string {
 		kv = append(kv, [3]any{pair.Key, typeName, value})
 	}
 	factors := ""
-	if a.Extra != nil {
-		for _, extra := range a.Extra(c) {
-			hash := sha256.New()
-			for _, f := range testmodel.Values(t, extra) {
-				bits := math.Float32bits(f)
-				hash.Write([]byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)})
-			}
-			factors = hex.EncodeToString(hash.Sum(nil)[:8])
-		}
+	if values := m.RopeFactors(); values != nil {
+		sum := sha256.Sum256(testmodel.Encode(t, weights.F32, values))
+		factors = hex.EncodeToString(sum[:8])
 	}
 	return fmt.Sprint(kv, factors)
 }
@@ -162,9 +155,9 @@ func TestHeadless(t *testing.T) {
 	for class, ok := range map[string]bool{"LlamaModel": true, "MistralModel": true, "LlamaForCausalLM": false} {
 		data, err := json.Marshal(testmodel.Config(class, "llama", nil))
 		require.NoError(t, err)
-		a, c, err := arch.Read(data)
+		m, err := arch.Read(data)
 		require.NoError(t, err)
-		_, err = a.Plan(c, files)
+		_, err = m.Plan(files)
 		require.Equal(t, ok, err == nil, class)
 	}
 }

@@ -1,9 +1,7 @@
 package arch
 
 import (
-	"fmt"
-	"slices"
-
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -13,61 +11,58 @@ import (
 // does not divide the weights of the others by their sum, whatever norm_topk_prob
 // says, and cannot run models without shared experts.
 var DeepSeek = Architecture{
-	Class:   "DeepseekForCausalLM",
-	Name:    "deepseek",
-	Experts: true,
-	Keys:    deepSeekKeys,
-	Tensors: slices.Concat(llamaTensors, deepSeekNetworks),
-	Check:   checkDeepSeek,
+	Class: "DeepseekForCausalLM",
+	Name:  "deepseek",
+	read:  readDeepSeek,
 }
 
-// deepSeekKeys has what DeepseekModel.set_gguf_parameters adds.
-var deepSeekKeys = slices.Concat(commonKeys, []Key{
-	{"rope.dimension_count", func(c *Config) any { return uint32(c.HeadLength()) }},
-	{"rope.scaling.type", func(*Config) any { return "none" }},
-	{"leading_dense_block_count", func(c *Config) any { return uint32(c.DenseLayers) }},
-	{"vocab_size", func(c *Config) any { return uint32(c.VocabSize) }},
-	{"expert_feed_forward_length", func(c *Config) any { return uint32(c.ExpertIntermediateSize) }},
-	{"expert_weights_scale", func(*Config) any { return float32(1) }},
-	{"expert_shared_count", func(c *Config) any { return uint32(c.SharedExperts) }},
-})
+type deepSeek struct {
+	mixture
+	expertWidth   int64
+	sharedExperts int64 // each as wide as an expert
+	denseLayers   int64 // the first ones, without experts
+}
 
-// deepSeekNetworks is the feed-forward part of both kinds of layers.
-var deepSeekNetworks = slices.Concat(
-	inLayers(func(c *Config, layer int64) bool { return layer < c.DenseLayers }, denseMLP),
-	inLayers(func(c *Config, layer int64) bool { return layer >= c.DenseLayers }, slices.Concat(qwenRouter, qwenExperts)),
-	inLayers(func(c *Config, layer int64) bool { return layer >= c.DenseLayers && c.SharedExperts > 0 }, []Mapping{
-		{Source: "model.layers.{layer}.mlp.shared_experts.gate_proj.weight", Name: "blk.{layer}.ffn_gate_shexp.weight", Shape: allSharedByHidden},
-		{Source: "model.layers.{layer}.mlp.shared_experts.up_proj.weight", Name: "blk.{layer}.ffn_up_shexp.weight", Shape: allSharedByHidden},
-		{Source: "model.layers.{layer}.mlp.shared_experts.down_proj.weight", Name: "blk.{layer}.ffn_down_shexp.weight", Shape: hiddenByAllShared},
-	}),
-)
-
-// inLayers returns the table for those layers only.
-func inLayers(which func(c *Config, layer int64) bool, table []Mapping) []Mapping {
-	table = slices.Clone(table)
-	for i := range table {
-		table[i].InLayer = which
+func readDeepSeek(r *reader) family {
+	d := &deepSeek{mixture: r.mixture("silu", "swish")}
+	d.expertWidth = orZero(r.whole(0, 1<<24, "moe_intermediate_size"))
+	d.sharedExperts = orZero(r.whole(0, 1<<16, "n_shared_experts"))
+	d.denseLayers = orZero(r.whole(0, d.Layers, "first_k_dense_replace"))
+	if d.expertWidth == 0 {
+		r.fail(gguf.ErrCorrupt, "moe_intermediate_size is missing")
 	}
-	return table
+	d.refuseScaling(r) // convert_hf_to_gguf.py writes that there is none
+	return d
 }
 
-// checkDeepSeek refuses scaled positions: convert_hf_to_gguf.py writes that they are
-// not.
-func checkDeepSeek(c *Config) error {
-	if c.ExpertIntermediateSize == 0 {
-		return fmt.Errorf("%w: moe_intermediate_size is missing", gguf.ErrCorrupt)
+// keys has what DeepseekModel.set_gguf_parameters adds.
+func (d *deepSeek) keys(k *keys) {
+	d.commonKeys(k)
+	k.set("rope.dimension_count", uint32(d.HeadLength()))
+	k.set("rope.scaling.type", "none")
+	k.set("leading_dense_block_count", uint32(d.denseLayers))
+	k.set("vocab_size", uint32(d.VocabSize))
+	k.set("expert_feed_forward_length", uint32(d.expertWidth))
+	k.set("expert_weights_scale", float32(1))
+	k.set("expert_shared_count", uint32(d.sharedExperts))
+}
+
+func (d *deepSeek) tensors(m mapper) {
+	d.outside(m)
+	shared := d.sharedExperts * d.expertWidth
+	for i, layer := range m.layers(d.Layers) {
+		d.attention(layer, weights.Interleave)
+		d.attentionBiases(layer, weights.Interleave)
+		if i < d.denseLayers {
+			d.mlp(layer)
+			continue
+		}
+		d.router(layer)
+		d.apart(layer, d.expertWidth)
+		if shared > 0 {
+			layer.take("mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", shared, d.HiddenSize)
+			layer.take("mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", shared, d.HiddenSize)
+			layer.take("mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", d.HiddenSize, shared)
+		}
 	}
-	if t := c.Rope.Type; t != "" && t != "default" {
-		return fmt.Errorf("%w: rope scaling %q of a DeepSeek model", gguf.ErrUnsupported, t)
-	}
-	return nil
-}
-
-func allSharedByHidden(c *Config) []int64 {
-	return []int64{c.SharedExperts * c.ExpertIntermediateSize, c.HiddenSize}
-}
-
-func hiddenByAllShared(c *Config) []int64 {
-	return []int64{c.HiddenSize, c.SharedExperts * c.ExpertIntermediateSize}
 }

@@ -1,14 +1,24 @@
 // Package arch knows how checkpoints of each architecture become the tensors
 // and metadata that llama.cpp expects.
 //
-// An [Architecture] is two tables, in the file named after it: the tensors, by
-// their names in the checkpoint and in GGUF, and the metadata keys. [Find]
-// looks one up by the class in config.json, [Architecture.Config] reads
-// config.json, and [Architecture.Plan] says for every GGUF tensor which rows of
-// which checkpoint tensors it is made of. No tensor data is read.
+// An [Architecture] is one file, named after it. It has a struct for what it takes
+// from config.json, with [Config] embedded for what all models have, and says of
+// that struct which metadata it gives and what every GGUF tensor is made of, as an
+// expression of package weights. [Read] finds the architecture by the class in
+// config.json and makes a [Model] of it; [Model.Metadata] and [Model.Plan] are the
+// results. No tensor data is read.
 //
-// Adding an architecture is one file with its tables and a line in
-// [Architectures].
+// Adding an architecture is one file and a line in [Architectures]:
+//
+//	func (q *qwen3) tensors(m mapper) {
+//		q.outside(m)
+//		for _, layer := range m.layers(q.Layers) {
+//			q.attention(layer, halves)
+//			layer.take("self_attn.q_norm.weight", "attn_q_norm.weight", q.HeadLength())
+//			layer.take("self_attn.k_norm.weight", "attn_k_norm.weight", q.HeadLength())
+//			q.mlp(layer)
+//		}
+//	}
 //
 // Names, keys and their order are those of convert_hf_to_gguf.py (llama.cpp's
 // conversion/ and gguf-py's tensor_mapping.py); defaults for keys that

@@ -35,9 +35,9 @@ func readHParams(data []byte) (hparams, error) {
 	if !isWrapper {
 		return complete(file), nil
 	}
-	if modelType, ok := wrappers[fmt.Sprint(file["model_type"])]; ok {
+	if name := typeOfPart(file["model_type"]); name != "" {
 		if part["model_type"] == nil {
-			part["model_type"] = modelType
+			part["model_type"] = name
 		}
 		part = complete(part)
 	}
@@ -103,7 +103,8 @@ func (h hparams) has(name string) bool {
 // reader reads parameters of their types and keeps the first error.
 type reader struct {
 	hparams
-	err error
+	class string // for errors
+	err   error
 }
 
 func (r *reader) fail(err error, format string, args ...any) {

@@ -2,191 +2,78 @@ package arch
 
 import (
 	"math"
-	"slices"
-	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
 // Llama is the dense model of Llama 1 to 3, and of many that copied it.
 var Llama = Architecture{
-	Class:   "LlamaForCausalLM",
-	Others:  []string{"LLaMAForCausalLM", "LlamaModel", "IQuestCoderForCausalLM", "LlavaForConditionalGeneration", "VoxtralForConditionalGeneration"},
-	Name:    "llama",
-	Keys:    llamaKeys,
-	Tensors: slices.Concat(llamaTensors, llamaMLP),
-	Extra:   ropeFreqs,
-}
-
-// commonKeys is in the order of TextModel.set_gguf_parameters in llama.cpp's
-// conversion/base.py.
-var commonKeys = []Key{
-	{"block_count", func(c *Config) any { return uint32(c.Layers) }},
-	{"context_length", func(c *Config) any {
-		if c.MaxPositions == 0 {
-			return nil
-		}
-		return uint32(c.MaxPositions)
+	Class:      "LlamaForCausalLM",
+	Others:     []string{"LLaMAForCausalLM", "LlamaModel", "IQuestCoderForCausalLM", "LlavaForConditionalGeneration", "VoxtralForConditionalGeneration"},
+	Name:       "llama",
+	Vocabulary: vocab.Rules{Llama: true},
+	types: []modelType{{
+		name:    "llama",
+		parts:   []string{"llava", "llava_next", "vipllava", "voxtral"},
+		theta:   10000,
+		headDim: true,
+		fields: append(denseFields(32000, 4096, 11008, 32, 32, 2048, 1e-6),
+			field{"num_key_value_heads", whole | null, nil}, field{"head_dim", whole | null, nil}, field{"pretraining_tp", whole | null, int64(1)},
+			field{"attention_bias", flag, false}, field{"mlp_bias", flag, false}, field{"attention_dropout", whole | decimal | null, 0.0},
+		),
+		check: func(h hparams) bool {
+			initializer := h["initializer_range"].(float64)
+			return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 && initializer >= 0 && initializer <= 1
+		},
 	}},
-	{"embedding_length", func(c *Config) any { return uint32(c.HiddenSize) }},
-	{"feed_forward_length", func(c *Config) any { return count(c.feedForward) }},
-	{"attention.head_count", func(c *Config) any { return uint32(c.Heads) }},
-	{"attention.head_count_kv", func(c *Config) any { return count(c.kvHeads) }},
-	{"attention.causal", func(c *Config) any {
-		if c.causal {
-			return nil
-		}
-		return false
-	}},
-	{"rope.scaling.type", func(c *Config) any { return ropeScaling(c, c.Rope.Type) }},
-	{"rope.scaling.factor", func(c *Config) any { return ropeScaling(c, float(c.Rope.Factor)) }},
-	{"rope.scaling.original_context_length", func(c *Config) any { return yarn(c, uint32(c.Rope.OriginalPositions)) }},
-	{"rope.scaling.yarn_truncate", func(c *Config) any {
-		if c.Rope.truncate == nil {
-			return nil
-		}
-		return *c.Rope.truncate
-	}},
-	{"rope.scaling.yarn_ext_factor", func(c *Config) any { return float(c.Rope.extrapolationFactor) }},
-	{"rope.scaling.yarn_attn_factor", func(c *Config) any { return float(c.Rope.attentionFactor) }},
-	{"rope.scaling.yarn_beta_fast", func(c *Config) any { return float(c.Rope.betaFast) }},
-	{"rope.scaling.yarn_beta_slow", func(c *Config) any { return float(c.Rope.betaSlow) }},
-	{"rope.dimension_sections", func(c *Config) any {
-		if c.Rope.sections == nil {
-			return nil
-		}
-		return c.Rope.sections
-	}},
-	{"rope.freq_base", func(c *Config) any { return float(c.Rope.Theta) }},
-	{"rope.freq_base_swa", func(c *Config) any { return float(c.Rope.localTheta) }},
-	{"attention.layer_norm_rms_epsilon", func(c *Config) any { return float32(c.RMSNormEps) }},
-	{"attention.layer_norm_epsilon", func(c *Config) any { return float(c.layerNormEps) }},
-	{"expert_count", func(c *Config) any { return count(c.experts) }},
-	{"expert_used_count", func(c *Config) any { return count(c.expertsPerToken) }},
-	{"expert_group_count", func(c *Config) any { return count(c.groups) }},
-	{"expert_group_used_count", func(c *Config) any { return count(c.groupsPerToken) }},
-	{"expert_gating_func", func(c *Config) any {
-		if c.scoring == "" {
-			return nil
-		}
-		return uint32(1) // softmax
-	}},
-	{"attention.key_length", func(c *Config) any { return count(c.HeadDim) }},
-	{"attention.value_length", func(c *Config) any { return count(c.HeadDim) }},
-	{fileType, nil},
+	read: readLlama,
 }
 
-// llamaKeys has what LlamaModel.set_gguf_parameters adds.
-var llamaKeys = slices.Concat(commonKeys, []Key{
-	{"vocab_size", func(c *Config) any { return uint32(c.VocabSize) }},
-	{"rope.dimension_count", func(c *Config) any { return uint32(c.HeadLength()) }},
-})
+// llama is also Mistral.
+type llama struct{ Config }
 
-// ropeScaling returns v if the config scales positions in a way that metadata
-// describes. llama3's way is a tensor instead, see ropeFreqs.
-func ropeScaling(c *Config, v any) any {
-	if t := c.Rope.Type; t == "linear" || t == "yarn" {
-		return v
+func readLlama(r *reader) family { return &llama{r.dense("silu", "swish")} }
+
+func (l *llama) keys(k *keys) {
+	l.commonKeys(k)
+	l.llamaKeys(k)
+}
+
+// llamaKeys adds what LlamaModel.set_gguf_parameters adds.
+func (c *Config) llamaKeys(k *keys) {
+	k.set("vocab_size", uint32(c.VocabSize))
+	k.set("rope.dimension_count", uint32(c.HeadLength()))
+}
+
+func (l *llama) tensors(m mapper) {
+	l.ropeFreqs(m)
+	l.outside(m)
+	for _, layer := range m.layers(l.Layers) {
+		l.attention(layer, weights.Interleave)
+		l.attentionBiases(layer, weights.Interleave)
+		l.mlp(layer)
+		layer.takeAny("mlp.gate_proj.bias", "ffn_gate.bias", l.IntermediateSize)
+		layer.takeAny("mlp.up_proj.bias", "ffn_up.bias", l.IntermediateSize)
+		layer.takeAny("mlp.down_proj.bias", "ffn_down.bias", l.HiddenSize)
 	}
-	return nil
 }
 
-func yarn(c *Config, v any) any {
-	if c.Rope.Type == "yarn" {
-		return v
+// ropeFreqs maps the tensor that says how positions are scaled, if they are in
+// Llama 3.1's way.
+func (c *Config) ropeFreqs(m mapper) {
+	if factors := c.RopeFactors(); factors != nil {
+		m.put("rope_freqs.weight", weights.Values(weights.F32, factors, int64(len(factors))))
 	}
-	return nil
 }
 
-// count returns *n as GGUF stores it, nil if there is none.
-func count(n *int64) any {
-	if n == nil {
-		return nil
-	}
-	return uint32(*n)
-}
-
-// float returns *v as GGUF stores it, nil if there is none.
-func float(v *float64) any {
-	if v == nil {
-		return nil
-	}
-	return float32(*v)
-}
-
-// commonTensors is what all models here share.
-var commonTensors = []Mapping{
-	{Source: "model.embed_tokens.weight", Name: "token_embd.weight", Shape: vocabByHidden},
-	{Source: "model.norm.weight", Name: "output_norm.weight", Shape: hidden},
-	{Source: "lm_head.weight", Name: "output.weight", Shape: vocabByHidden, Required: func(c *Config) bool { return !c.TieEmbeddings && !c.headless }},
-
-	{Source: "model.layers.{layer}.input_layernorm.weight", Name: "blk.{layer}.attn_norm.weight", Shape: hidden},
-	{Source: "model.layers.{layer}.self_attn.q_proj.weight", Name: "blk.{layer}.attn_q.weight", Shape: func(c *Config) []int64 { return []int64{c.Heads * c.HeadLength(), c.HiddenSize} }},
-	{Source: "model.layers.{layer}.self_attn.k_proj.weight", Name: "blk.{layer}.attn_k.weight", Shape: kvByHidden},
-	{Source: "model.layers.{layer}.self_attn.v_proj.weight", Name: "blk.{layer}.attn_v.weight", Shape: kvByHidden},
-	{Source: "model.layers.{layer}.self_attn.o_proj.weight", Name: "blk.{layer}.attn_output.weight", Shape: func(c *Config) []int64 { return []int64{c.HiddenSize, c.Heads * c.HeadLength()} }},
-	{Source: "model.layers.{layer}.post_attention_layernorm.weight", Name: "blk.{layer}.ffn_norm.weight", Shape: hidden},
-}
-
-// attentionBiases is for models that can have biases: those that are there are taken,
-// whatever attention_bias says.
-var attentionBiases = []Mapping{
-	{Source: "model.layers.{layer}.self_attn.q_proj.bias", Name: "blk.{layer}.attn_q.bias", Shape: queries, Required: never},
-	{Source: "model.layers.{layer}.self_attn.k_proj.bias", Name: "blk.{layer}.attn_k.bias", Shape: keysOrValues, Required: never},
-	{Source: "model.layers.{layer}.self_attn.v_proj.bias", Name: "blk.{layer}.attn_v.bias", Shape: keysOrValues, Required: never},
-	{Source: "model.layers.{layer}.self_attn.o_proj.bias", Name: "blk.{layer}.attn_output.bias", Shape: hidden, Required: never},
-}
-
-// llamaTensors is the attention of the family.
-var llamaTensors = interleaved(slices.Concat(commonTensors, attentionBiases))
-
-// interleaved returns the table with Heads set for what makes queries and keys.
-func interleaved(table []Mapping) []Mapping {
-	table = slices.Clone(table)
-	for i := range table {
-		switch name := table[i].Name; {
-		case strings.HasPrefix(name, "blk.{layer}.attn_q."):
-			table[i].Heads = heads
-		case strings.HasPrefix(name, "blk.{layer}.attn_k."):
-			table[i].Heads = kvHeads
-		}
-	}
-	return table
-}
-
-// llamaMLP is the feed-forward part of the dense models of the family.
-var llamaMLP = slices.Concat(denseMLP, []Mapping{
-	{Source: "model.layers.{layer}.mlp.gate_proj.bias", Name: "blk.{layer}.ffn_gate.bias", Shape: mlp, Required: never},
-	{Source: "model.layers.{layer}.mlp.up_proj.bias", Name: "blk.{layer}.ffn_up.bias", Shape: mlp, Required: never},
-	{Source: "model.layers.{layer}.mlp.down_proj.bias", Name: "blk.{layer}.ffn_down.bias", Shape: hidden, Required: never},
-})
-
-// denseMLP is a feed-forward part without biases.
-var denseMLP = []Mapping{
-	{Source: "model.layers.{layer}.mlp.gate_proj.weight", Name: "blk.{layer}.ffn_gate.weight", Shape: mlpByHidden},
-	{Source: "model.layers.{layer}.mlp.up_proj.weight", Name: "blk.{layer}.ffn_up.weight", Shape: mlpByHidden},
-	{Source: "model.layers.{layer}.mlp.down_proj.weight", Name: "blk.{layer}.ffn_down.weight", Shape: hiddenByMLP},
-}
-
-func hidden(c *Config) []int64        { return []int64{c.HiddenSize} }
-func mlp(c *Config) []int64           { return []int64{c.IntermediateSize} }
-func vocabByHidden(c *Config) []int64 { return []int64{c.VocabSize, c.HiddenSize} }
-func queries(c *Config) []int64       { return []int64{c.Heads * c.HeadLength()} }
-func keysOrValues(c *Config) []int64  { return []int64{c.KVHeads * c.HeadLength()} }
-func kvByHidden(c *Config) []int64    { return []int64{c.KVHeads * c.HeadLength(), c.HiddenSize} }
-func mlpByHidden(c *Config) []int64   { return []int64{c.IntermediateSize, c.HiddenSize} }
-func hiddenByMLP(c *Config) []int64   { return []int64{c.HiddenSize, c.IntermediateSize} }
-func heads(c *Config) int64           { return c.Heads }
-func kvHeads(c *Config) int64         { return c.KVHeads }
-func never(*Config) bool              { return false }
-
-// ropeFreqs returns the factors by which Llama 3.1 divides the frequencies of
+// RopeFactors returns the factors by which Llama 3.1 divides the frequencies of
 // the rotary embedding, those of long waves by factor and those of short ones
 // by 1, with a smooth passage between (transformers'
-// _compute_llama3_parameters). Every step is rounded to float32, as
-// convert_hf_to_gguf.py's tensors do; torch divides a number by a tensor as
-// number * (1 / tensor).
-func ropeFreqs(c *Config) []Tensor {
+// _compute_llama3_parameters); nil for other models. Every step is rounded to
+// float32, as convert_hf_to_gguf.py's tensors do; torch divides a number by a
+// tensor as number * (1 / tensor).
+func (c *Config) RopeFactors() []float32 {
 	r := c.Rope
 	if r.Type != "llama3" {
 		return nil
@@ -215,5 +102,5 @@ func ropeFreqs(c *Config) []Tensor {
 			factors[i] = 1 / ((1-smooth)/factor + smooth)
 		}
 	}
-	return []Tensor{{"rope_freqs.weight", weights.Values(weights.F32, factors, int64(len(factors)))}}
+	return factors
 }

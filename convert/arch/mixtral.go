@@ -1,45 +1,58 @@
 package arch
 
-import "slices"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/convert/weights"
+)
 
 // Mixtral is Mistral with a mixture of experts. In the checkpoint of an expert
 // w1 is the gate, w2 the down and w3 the up projection.
 var Mixtral = Architecture{
-	Class:   "MixtralForCausalLM",
-	Name:    "llama",
-	Experts: true,
-	Keys:    llamaKeys,
-	Tensors: llamaTensors,
-	Layouts: [][]Mapping{mixtralExperts, mixtralFused},
-	Extra:   ropeFreqs,
+	Class:      "MixtralForCausalLM",
+	Name:       "llama",
+	Vocabulary: vocab.Rules{Llama: true},
+	types: []modelType{{
+		name:    "mixtral",
+		theta:   1e6,
+		renamed: map[string]string{"num_experts": "num_local_experts"},
+		fields: append(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-5),
+			field{"num_key_value_heads", whole, int64(8)}, field{"head_dim", whole | null, nil},
+			field{"sliding_window", whole | null, nil}, field{"attention_dropout", decimal | whole, 0.0},
+			field{"num_experts_per_tok", whole, int64(2)}, field{"num_local_experts", whole, int64(8)},
+			field{"output_router_logits", flag, false}, field{"router_aux_loss_coef", decimal, 0.001}, field{"router_jitter_noise", decimal, 0.0},
+		),
+	}},
+	read: func(r *reader) family { return &mixtral{r.mixture("silu", "swish")} },
 }
 
-// mixtralExperts is how transformers 4 saved and transformers 5 saves: a tensor
-// for each matrix of each expert.
-var mixtralExperts = []Mapping{
-	{Source: "model.layers.{layer}.block_sparse_moe.gate.weight", Name: "blk.{layer}.ffn_gate_inp.weight", Shape: expertsByHidden},
-	{Source: "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: mlpByHidden},
-	{Source: "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight", Name: "blk.{layer}.ffn_down_exps.weight", Shape: hiddenByMLP},
-	{Source: "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight", Name: "blk.{layer}.ffn_up_exps.weight", Shape: mlpByHidden},
+type mixtral struct{ mixture }
+
+func (x *mixtral) keys(k *keys) {
+	x.commonKeys(k)
+	x.llamaKeys(k)
 }
 
-// mixtralFused is how transformers 5 computes and mergekit has saved since June
-// 2026. convert_hf_to_gguf.py cannot read it.
-var mixtralFused = slices.Concat(qwenRouter, fusedExperts(func(c *Config) int64 { return c.IntermediateSize }))
-
-// fusedExperts is a layout with all experts, of the given width, in one tensor,
-// the gate's rows of each before the up projection's.
-func fusedExperts(width func(*Config) int64) []Mapping {
-	gateUp := func(c *Config) []int64 { return []int64{c.Experts, 2 * width(c), c.HiddenSize} }
-	down := func(c *Config) []int64 { return []int64{c.Experts, c.HiddenSize, width(c)} }
-	return []Mapping{
-		{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: gateUp,
-			Part: func(c *Config) (first, n int64) { return 0, width(c) }},
-		{Source: "model.layers.{layer}.mlp.experts.down_proj", Name: "blk.{layer}.ffn_down_exps.weight", Shape: down,
-			Part: func(c *Config) (first, n int64) { return 0, c.HiddenSize }},
-		{Source: "model.layers.{layer}.mlp.experts.gate_up_proj", Name: "blk.{layer}.ffn_up_exps.weight", Shape: gateUp,
-			Part: func(c *Config) (first, n int64) { return width(c), width(c) }},
+func (x *mixtral) tensors(m mapper) {
+	x.ropeFreqs(m)
+	// transformers 4 saved and transformers 5 saves a tensor for each matrix of each
+	// expert. Fused is how transformers 5 computes and mergekit has saved since June
+	// 2026; convert_hf_to_gguf.py cannot read it.
+	apart := []string{"block_sparse_moe.gate.weight", "block_sparse_moe.experts.*.w1.weight", "block_sparse_moe.experts.*.w2.weight", "block_sparse_moe.experts.*.w3.weight"}
+	layout := m.layout(apart, append([]string{"mlp.gate.weight"}, fusedExperts...))
+	x.outside(m)
+	for _, layer := range m.layers(x.Layers) {
+		x.attention(layer, weights.Interleave)
+		x.attentionBiases(layer, weights.Interleave)
+		if layout == 1 {
+			x.router(layer)
+			x.fused(layer, x.IntermediateSize)
+			continue
+		}
+		layer.take("block_sparse_moe.gate.weight", "ffn_gate_inp.weight", x.experts, x.HiddenSize)
+		layer.together(func() {
+			layer.put("ffn_gate_exps.weight", layer.stack("block_sparse_moe.experts.%d.w1.weight", x.experts, x.IntermediateSize, x.HiddenSize))
+			layer.put("ffn_down_exps.weight", layer.stack("block_sparse_moe.experts.%d.w2.weight", x.experts, x.HiddenSize, x.IntermediateSize))
+			layer.put("ffn_up_exps.weight", layer.stack("block_sparse_moe.experts.%d.w3.weight", x.experts, x.IntermediateSize, x.HiddenSize))
+		})
 	}
 }
-
-func expertsByHidden(c *Config) []int64 { return []int64{c.Experts, c.HiddenSize} }

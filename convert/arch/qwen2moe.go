@@ -1,51 +1,76 @@
 package arch
 
-import "slices"
-
 // Qwen2MoE is Qwen2 with a mixture of experts, one of which, the shared expert,
 // works for every token, as much as its own gate lets it. llama.cpp does not
 // divide the weights of the experts that a token uses by their sum, whatever
 // norm_topk_prob says.
 var Qwen2MoE = Architecture{
-	Class:   "Qwen2MoeForCausalLM",
-	Name:    "qwen2moe",
-	Experts: true,
-	Keys:    qwenMoEKeys,
-	Tensors: slices.Concat(qwen2Tensors, qwenRouter, sharedExpert),
-	Layouts: [][]Mapping{qwenExperts, qwenFused},
+	Class: "Qwen2MoeForCausalLM",
+	Name:  "qwen2moe",
+	types: []modelType{{
+		name: "qwen2_moe", theta: 10000, layerTypes: "full_attention", noKVHeads: true,
+		fields: append(qwenExpertFields(qwenFields(151936, 2048, 5632, 24, 16), 4, 60, 1408),
+			field{"num_key_value_heads", whole | null, int64(16)}, field{"max_window_layers", whole, int64(28)}, field{"layer_types", texts | null, nil},
+			field{"shared_expert_intermediate_size", whole, int64(5632)}, field{"qkv_bias", flag, true},
+		),
+	}},
+	read: func(r *reader) family { return &qwen2MoE{readQwenMixture(r)} },
 }
 
-// qwenMoEKeys has what Qwen2MoeModel.set_gguf_parameters adds.
-var qwenMoEKeys = slices.Concat(commonKeys, []Key{
-	{"expert_feed_forward_length", func(c *Config) any { return count(c.expertWidth) }},
-	{"expert_shared_feed_forward_length", func(c *Config) any { return count(c.sharedWidth) }},
-})
-
-var sharedExpert = []Mapping{
-	{Source: "model.layers.{layer}.mlp.shared_expert.gate_proj.weight", Name: "blk.{layer}.ffn_gate_shexp.weight", Shape: sharedByHidden},
-	{Source: "model.layers.{layer}.mlp.shared_expert.up_proj.weight", Name: "blk.{layer}.ffn_up_shexp.weight", Shape: sharedByHidden},
-	{Source: "model.layers.{layer}.mlp.shared_expert.down_proj.weight", Name: "blk.{layer}.ffn_down_shexp.weight", Shape: hiddenByShared},
-	{Source: "model.layers.{layer}.mlp.shared_expert_gate.weight", Name: "blk.{layer}.ffn_gate_inp_shexp.weight", Shape: func(c *Config) []int64 { return []int64{1, c.HiddenSize} }},
+// qwenExpertFields adds what classes with experts have: how many a token uses, of how
+// many, and how wide they are.
+func qwenExpertFields(fields []field, used, experts, width int64) []field {
+	return append(fields,
+		field{"decoder_sparse_step", whole, int64(1)}, field{"moe_intermediate_size", whole, width}, field{"num_experts_per_tok", whole, used}, field{"num_experts", whole, experts},
+		field{"norm_topk_prob", flag, false}, field{"output_router_logits", flag, false}, field{"router_aux_loss_coef", decimal, 0.001}, field{"mlp_only_layers", wholes | null, nil})
 }
 
-// qwenRouter is also that of DeepSeek, and of Mixtral where experts are fused.
-var qwenRouter = []Mapping{
-	{Source: "model.layers.{layer}.mlp.gate.weight", Name: "blk.{layer}.ffn_gate_inp.weight", Shape: expertsByHidden},
+// qwenMixture is what the mixtures of Qwen have in common.
+type qwenMixture struct {
+	mixture
+	expertWidth, sharedWidth *int64 // nil where config.json says nothing
 }
 
-// qwenExperts is how transformers saves experts: a tensor for each matrix of
-// each expert. Names and order are also those of DeepSeek.
-var qwenExperts = []Mapping{
-	{Source: "model.layers.{layer}.mlp.experts.{expert}.down_proj.weight", Name: "blk.{layer}.ffn_down_exps.weight", Shape: hiddenByExpert},
-	{Source: "model.layers.{layer}.mlp.experts.{expert}.gate_proj.weight", Name: "blk.{layer}.ffn_gate_exps.weight", Shape: expertByHidden},
-	{Source: "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight", Name: "blk.{layer}.ffn_up_exps.weight", Shape: expertByHidden},
+func readQwenMixture(r *reader) qwenMixture {
+	q := qwenMixture{mixture: r.mixture("silu", "swish")}
+	q.expertWidth, q.sharedWidth = r.whole(0, 1<<24, "moe_intermediate_size"), r.whole(0, 1<<24, "shared_expert_intermediate_size")
+	q.refuseScaling(r, "llama3")
+	return q
 }
 
-// qwenFused is how transformers 5 computes and mergekit has saved Qwen3's since
-// June 2026.
-var qwenFused = fusedExperts(func(c *Config) int64 { return c.ExpertIntermediateSize })
+// keys has what Qwen2MoeModel.set_gguf_parameters adds.
+func (q *qwenMixture) keys(k *keys) {
+	q.commonKeys(k)
+	k.count("expert_feed_forward_length", q.expertWidth)
+	k.count("expert_shared_feed_forward_length", q.sharedWidth)
+}
 
-func expertByHidden(c *Config) []int64 { return []int64{c.ExpertIntermediateSize, c.HiddenSize} }
-func hiddenByExpert(c *Config) []int64 { return []int64{c.HiddenSize, c.ExpertIntermediateSize} }
-func sharedByHidden(c *Config) []int64 { return []int64{c.SharedIntermediateSize, c.HiddenSize} }
-func hiddenByShared(c *Config) []int64 { return []int64{c.HiddenSize, c.SharedIntermediateSize} }
+// areFused reports whether the experts of a checkpoint are fused, as transformers 5
+// computes and mergekit has saved Qwen3's since June 2026.
+func (q *qwenMixture) areFused(m mapper) bool { return m.layout(expertsApart, fusedExperts) == 1 }
+
+// network maps the router and the experts of a layer.
+func (q *qwenMixture) network(layer mapper, fused bool) {
+	q.router(layer)
+	if fused {
+		q.fused(layer, orZero(q.expertWidth))
+	} else {
+		q.apart(layer, orZero(q.expertWidth))
+	}
+}
+
+type qwen2MoE struct{ qwenMixture }
+
+func (q *qwen2MoE) tensors(m mapper) {
+	fused := q.areFused(m)
+	q.outside(m)
+	shared := orZero(q.sharedWidth)
+	for _, layer := range m.layers(q.Layers) {
+		q.qwen2Attention(layer)
+		q.network(layer, fused)
+		layer.take("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", shared, q.HiddenSize)
+		layer.take("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", shared, q.HiddenSize)
+		layer.take("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", q.HiddenSize, shared)
+		layer.take("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", 1, q.HiddenSize)
+	}
+}

@@ -1,7 +1,5 @@
 package arch
 
-import "slices"
-
 // Qwen3 is the dense model of Qwen 3: queries and keys have norms instead of
 // biases.
 var Qwen3 = Architecture{
@@ -9,14 +7,32 @@ var Qwen3 = Architecture{
 	Others:     []string{"Qwen3Model"},
 	Name:       "qwen3",
 	Embeddings: true,
-	Keys:       commonKeys,
-	Tensors:    slices.Concat(qwen3Tensors, denseMLP),
+	types: []modelType{{
+		name: "qwen3", theta: 10000, layerTypes: "full_attention",
+		fields: append(qwenFields(151936, 4096, 22016, 32, 32),
+			field{"num_key_value_heads", whole | null, int64(32)}, field{"head_dim", whole, int64(128)}, field{"attention_bias", flag, false},
+			field{"max_window_layers", whole, int64(28)}, field{"layer_types", texts | null, nil},
+		),
+	}},
+	read: func(r *reader) family { return &qwen3{readQwen(r)} },
 }
 
-// qwen3Tensors is the attention of Qwen 3.
-var qwen3Tensors = slices.Concat(commonTensors, attentionBiases, []Mapping{
-	{Source: "model.layers.{layer}.self_attn.q_norm.weight", Name: "blk.{layer}.attn_q_norm.weight", Shape: head},
-	{Source: "model.layers.{layer}.self_attn.k_norm.weight", Name: "blk.{layer}.attn_k_norm.weight", Shape: head},
-})
+type qwen3 struct{ Config }
 
-func head(c *Config) []int64 { return []int64{c.HeadLength()} }
+func (q *qwen3) keys(k *keys) { q.commonKeys(k) }
+
+func (q *qwen3) tensors(m mapper) {
+	q.outside(m)
+	for _, layer := range m.layers(q.Layers) {
+		q.qwen3Attention(layer)
+		q.mlp(layer)
+	}
+}
+
+// qwen3Attention maps the attention of Qwen 3.
+func (c *Config) qwen3Attention(layer mapper) {
+	c.attention(layer, halves)
+	c.attentionBiases(layer, halves)
+	layer.take("self_attn.q_norm.weight", "attn_q_norm.weight", c.HeadLength())
+	layer.take("self_attn.k_norm.weight", "attn_k_norm.weight", c.HeadLength())
+}

@@ -65,8 +65,12 @@ type field struct {
 	value any // where config.json lacks it
 }
 
-// configClass is one of transformers' configuration classes.
-type configClass struct {
+// modelType is one of transformers' configuration classes, by the model_type that it is
+// for.
+type modelType struct {
+	name       string
+	unless     string   // it is not for files with this parameter
+	parts      []string // types of models for images or sound whose text part is of this type where it says none
 	theta      float64
 	fields     []field
 	renamed    map[string]string // what is kept under another name
@@ -76,58 +80,29 @@ type configClass struct {
 	check      func(hparams) bool
 }
 
-var configClasses = map[string]configClass{
-	"llama": {
-		theta:   10000,
-		headDim: true,
-		fields: slices.Concat(denseFields(32000, 4096, 11008, 32, 32, 2048, 1e-6), []field{
-			{"num_key_value_heads", whole | null, nil}, {"head_dim", whole | null, nil},
-			{"pretraining_tp", whole | null, int64(1)}, {"attention_bias", flag, false}, {"mlp_bias", flag, false}, {"attention_dropout", whole | decimal | null, 0.0},
-		}),
-		check: func(h hparams) bool {
-			initializer := h["initializer_range"].(float64)
-			return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 && initializer >= 0 && initializer <= 1
-		},
-	},
-	"mistral": {theta: 10000, headDim: true, fields: mistralFields},
-	// What transformers takes a Mistral for if it has layer_types.
-	"ministral": {theta: 10000, layerTypes: "sliding_attention", fields: append(slices.Clone(mistralFields), field{"layer_types", texts | null, nil})},
-	"mixtral": {
-		theta:   1e6,
-		renamed: map[string]string{"num_experts": "num_local_experts"},
-		fields: slices.Concat(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-5), []field{
-			{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, nil}, {"attention_dropout", decimal | whole, 0.0},
-			{"num_experts_per_tok", whole, int64(2)}, {"num_local_experts", whole, int64(8)},
-			{"output_router_logits", flag, false}, {"router_aux_loss_coef", decimal, 0.001}, {"router_jitter_noise", decimal, 0.0},
-		}),
-	},
-	"qwen2": {
-		theta: 10000, layerTypes: "full_attention",
-		fields: slices.Concat(denseFields(151936, 4096, 22016, 32, 32, 32768, 1e-6), slidingFields, []field{
-			{"num_key_value_heads", whole | null, int64(32)}, {"max_window_layers", whole, int64(28)}, {"layer_types", texts | null, nil},
-		}),
-	},
-	"qwen2_moe": {
-		theta: 10000, layerTypes: "full_attention", noKVHeads: true,
-		fields: slices.Concat(denseFields(151936, 2048, 5632, 24, 16, 32768, 1e-6), slidingFields, qwenExpertFields(4, 60, 1408), []field{
-			{"num_key_value_heads", whole | null, int64(16)}, {"max_window_layers", whole, int64(28)}, {"layer_types", texts | null, nil},
-			{"shared_expert_intermediate_size", whole, int64(5632)}, {"qkv_bias", flag, true},
-		}),
-	},
-	"qwen3": {
-		theta: 10000, layerTypes: "full_attention",
-		fields: slices.Concat(denseFields(151936, 4096, 22016, 32, 32, 32768, 1e-6), slidingFields, []field{
-			{"num_key_value_heads", whole | null, int64(32)}, {"head_dim", whole, int64(128)}, {"attention_bias", flag, false},
-			{"max_window_layers", whole, int64(28)}, {"layer_types", texts | null, nil},
-		}),
-	},
-	"qwen3_moe": {
-		theta:   10000,
-		renamed: map[string]string{"num_experts": "num_local_experts"},
-		fields: slices.Concat(denseFields(151936, 2048, 6144, 24, 32, 32768, 1e-6), slidingFields, qwenExpertFields(8, 128, 768), []field{
-			{"num_key_value_heads", whole, int64(4)}, {"attention_bias", flag, false},
-		}),
-	},
+// typeOf returns what transformers knows of parameters, nil if it is nothing.
+func typeOf(file hparams) *modelType {
+	for _, a := range Architectures {
+		for i, t := range a.types {
+			if file["model_type"] == t.name && !(t.unless != "" && file.has(t.unless)) {
+				return &a.types[i]
+			}
+		}
+	}
+	return nil
+}
+
+// typeOfPart returns the type of the text part of a model for images or sound, empty if
+// there is none.
+func typeOfPart(model any) string {
+	for _, a := range Architectures {
+		for _, t := range a.types {
+			if slices.ContainsFunc(t.parts, func(name string) bool { return name == model }) {
+				return t.name
+			}
+		}
+	}
+	return ""
 }
 
 // denseFields has what all these classes have. They are those of all models, too.
@@ -143,36 +118,11 @@ func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon flo
 	}
 }
 
-var mistralFields = slices.Concat(denseFields(32000, 4096, 14336, 32, 32, 4096*32, 1e-6), []field{
-	{"num_key_value_heads", whole, int64(8)}, {"head_dim", whole | null, nil}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", decimal | whole, 0.0},
-})
-
-var slidingFields = []field{
-	{"use_sliding_window", flag, false}, {"sliding_window", whole | null, int64(4096)}, {"attention_dropout", decimal | whole, 0.0},
-}
-
-func qwenExpertFields(used, experts, width int64) []field {
-	return []field{
-		{"decoder_sparse_step", whole, int64(1)}, {"moe_intermediate_size", whole, width}, {"num_experts_per_tok", whole, used}, {"num_experts", whole, experts},
-		{"norm_topk_prob", flag, false}, {"output_router_logits", flag, false}, {"router_aux_loss_coef", decimal, 0.001}, {"mlp_only_layers", wholes | null, nil},
-	}
-}
-
-// wrappers are the types of models for images or sound, with the type of their text part
-// where it says none.
-var wrappers = map[string]string{
-	"llava": "llama", "llava_next": "llama", "vipllava": "llama", "llava_onevision": "qwen2", "mistral3": "mistral", "voxtral": "llama", "qwen2_audio": "qwen2",
-}
-
 // complete returns the parameters as the class of their model_type has them. It does not
 // change file.
 func complete(file hparams) hparams {
-	modelType, _ := file["model_type"].(string)
-	if _, ok := file["layer_types"]; ok && modelType == "mistral" {
-		modelType = "ministral"
-	}
-	class, ok := configClasses[modelType]
-	if !ok {
+	class := typeOf(file)
+	if class == nil {
 		return file
 	}
 	h := maps.Clone(file)

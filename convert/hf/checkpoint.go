@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
@@ -131,11 +130,11 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 			return nil, fmt.Errorf("%w: converting a checkpoint to %s (F32, F16, BF16 and Q8_0 are possible)", gguf.ErrUnsupported, *opts.Type)
 		}
 	}
-	a, config, err := arch.Read(from.Config)
+	model, err := arch.Read(from.Config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(from.Dir, "config.json"), err)
 	}
-	if c.plan, err = a.Plan(config, from); err != nil {
+	if c.plan, err = model.Plan(from); err != nil {
 		return nil, fmt.Errorf("%s: %w", from.Dir, err)
 	}
 	if others := slices.DeleteFunc(slices.Clone(from.Names()), arch.IsText); len(others) > 0 {
@@ -156,7 +155,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 		info := gguf.TensorInfo{Name: t.Name, Type: gguf.F32, Shape: slices.Clone(t.Shape())}
 		slices.Reverse(info.Shape)
 		switch {
-		case alwaysF32(t.Name, t.Shape()):
+		case t.AlwaysF32():
 		case own:
 			info.Type = ownType(t)
 		default:
@@ -175,17 +174,17 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.Load(from.Tokenizer, vocab.Options{Size: config.VocabSize, Architecture: a.Name, Pre: opts.Pre})
+	tokens, err := vocab.Load(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.Vocabulary, Pre: opts.Pre})
 	if err != nil {
 		return nil, err
 	}
 	c.notes, c.noBOS = append(c.notes, from.Notes...), tokens.NoBOS
 	c.warnings = append(warnings, from.Warnings...)
-	kvs := []gguf.KV{{Key: "general.architecture", Value: a.Name}, {Key: "general.type", Value: "model"}}
+	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}, {Key: "general.type", Value: "model"}}
 	kvs = append(kvs, general...)
-	kvs = append(kvs, a.Metadata(config, fileTypes[fileType])...)
-	if a.Embeddings {
-		pooling, err := poolingMetadata(a.Name, from.Tokenizer)
+	kvs = append(kvs, model.Metadata(fileTypes[fileType])...)
+	if model.Embeddings {
+		pooling, err := poolingMetadata(model.Name, from.Tokenizer)
 		if err != nil {
 			return nil, err
 		}
@@ -198,12 +197,6 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 
 // fileTypes gives the numbers of llama.cpp's enum llama_ftype.
 var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
-
-// alwaysF32 reports whether llama.cpp computes with a tensor in F32 only.
-func alwaysF32(name string, shape []int64) bool {
-	return len(shape) < 2 || !strings.HasSuffix(name, ".weight") ||
-		strings.HasSuffix(name, "_norm.weight") || strings.HasSuffix(name, ".ffn_gate_inp.weight") || strings.HasSuffix(name, ".ffn_gate_inp_shexp.weight")
-}
 
 // first16Bit returns the type of the first matrix that is of a 16-bit type.
 func first16Bit(set weights.Set) (t gguf.Type, ok bool) {

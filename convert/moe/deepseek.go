@@ -13,7 +13,7 @@ var deepSeekMoE = output{
 	name:      "DeepSeek MoE",
 	class:     &arch.DeepSeek,
 	modelType: "deepseek",
-	donors:    []string{arch.Llama.Name},
+	donors:    []*arch.Architecture{&arch.Llama, &arch.Mistral},
 	acceptShared: func(r *Recipe) error {
 		if n := len(r.SharedExperts); n > 1 {
 			return fmt.Errorf("it has at most one shared expert, not %d", n)

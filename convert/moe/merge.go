@@ -67,8 +67,7 @@ func (m *Merge) Close() error {
 // model is a checkpoint of which a mixture is made.
 type model struct {
 	dir     string
-	class   *arch.Architecture
-	config  *arch.Config
+	config  *arch.Model
 	json    []byte // config.json
 	tensors weights.Set
 	tokens  []string
@@ -152,11 +151,11 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 		return nil, err
 	}
 	m.Card = recipe.card(out)
-	config, err := out.class.Config(m.Config)
+	config, err := out.class.Read(m.Config)
 	if err != nil {
 		return nil, fmt.Errorf("config.json of the mixture: %w", err)
 	}
-	if _, err := out.class.Plan(config, m.Set); err != nil { // it can be converted
+	if _, err := config.Plan(m.Set); err != nil { // it can be converted
 		return nil, fmt.Errorf("tensors of the mixture: %w", err)
 	}
 	return m, nil
@@ -190,13 +189,12 @@ func (m *model) readConfig() (err error) {
 	if err := pyjson.Unmarshal(m.json, &class); err != nil {
 		return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
 	}
-	dense := []*arch.Architecture{&arch.Llama, &arch.Mistral, &arch.Qwen2, &arch.Qwen3}
-	i := slices.IndexFunc(dense, func(a *arch.Architecture) bool { return slices.Equal(class.Architectures, []string{a.Class}) })
+	donors, names := donors()
+	i := slices.IndexFunc(donors, func(a *arch.Architecture) bool { return slices.Equal(class.Architectures, []string{a.Class}) })
 	if i < 0 {
-		return fmt.Errorf("%w: %s: a model of class %v cannot become part of a mixture, only those of Llama, Mistral, Qwen2 and Qwen3 can", ErrRecipe, path, class.Architectures)
+		return fmt.Errorf("%w: %s: a model of class %v cannot become part of a mixture, only those of %s can", ErrRecipe, path, class.Architectures, names)
 	}
-	m.class = dense[i]
-	if m.config, err = m.class.Config(m.json); err != nil {
+	if m.config, err = donors[i].Read(m.json); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if m.config.AttentionBias || m.config.MLPBias {
@@ -220,7 +218,7 @@ func (m *model) fits(expert *model) (note string, err error) {
 		{"head_dim", a.HeadLength(), b.HeadLength()},
 		{"rms_norm_eps", a.RMSNormEps, b.RMSNormEps},
 		{"rope_theta", a.Rope.Base(), b.Rope.Base()},
-		{"rope scaling", ropeScaling(a), ropeScaling(b)},
+		{"rope scaling", ropeScaling(a.Rope), ropeScaling(b.Rope)},
 	} {
 		if v.a != v.b {
 			return "", fmt.Errorf("%s is %v, that of the base is %v", v.key, v.b, v.a)
@@ -237,9 +235,9 @@ func (m *model) fits(expert *model) (note string, err error) {
 	return note, nil
 }
 
-func ropeScaling(c *arch.Config) string {
-	if t := c.Rope.Type; t != "" && t != "default" {
-		if f := c.Rope.Factor; f != nil {
+func ropeScaling(r arch.Rope) string {
+	if t := r.Type; t != "" && t != "default" {
+		if f := r.Factor; f != nil {
 			return fmt.Sprintf("%s by %v", t, *f)
 		}
 		return t
@@ -339,7 +337,7 @@ func (r *Recipe) config(out *output, base *model, dtype weights.Dtype) ([]byte, 
 		}
 		config[key] = value
 	}
-	c := base.config
+	c := base.config.Config
 	for key, value := range map[string]any{
 		"architectures": []string{out.class.Class}, "model_type": out.modelType, "num_experts_per_tok": r.perToken(),
 		"vocab_size": c.VocabSize, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize, "num_hidden_layers": c.Layers,

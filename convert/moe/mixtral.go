@@ -7,7 +7,7 @@ var mixtral = output{
 	name:         "Mixtral",
 	class:        &arch.Mixtral,
 	modelType:    "mixtral",
-	donors:       []string{arch.Llama.Name},
+	donors:       []*arch.Architecture{&arch.Llama, &arch.Mistral},
 	acceptShared: noShared,
 	router:       "block_sparse_moe.gate",
 	experts:      "block_sparse_moe.experts.%d",

@@ -17,9 +17,8 @@ type output struct {
 	name      string
 	class     *arch.Architecture
 	modelType string
-	// donors lists the architectures, by their names in GGUF, of models that it can
-	// be made of.
-	donors []string
+	// donors lists the architectures of models that it can be made of.
+	donors []*arch.Architecture
 	// acceptShared returns why it cannot have the shared experts of the recipe.
 	acceptShared func(*Recipe) error
 	// accept returns why it cannot have the attention of the base model. May be nil.
@@ -42,6 +41,29 @@ type output struct {
 
 // outputs lists the architectures in mergekit-moe's order.
 var outputs = []*output{&mixtral, &deepSeekMoE, &qwenMoE, &qwen3MoE}
+
+// donors returns the architectures of models that mixtures can be made of, and their
+// names.
+func donors() (list []*arch.Architecture, names string) {
+	for _, o := range outputs {
+		for _, a := range o.donors {
+			if !slices.Contains(list, a) {
+				list = append(list, a)
+			}
+		}
+	}
+	for i, a := range list {
+		switch i {
+		case 0:
+		case len(list) - 1:
+			names += " and "
+		default:
+			names += ", "
+		}
+		names += strings.TrimSuffix(a.Class, "ForCausalLM")
+	}
+	return list, names
+}
 
 // outputs returns the architectures that the recipe allows.
 func (r *Recipe) outputs() []*output {
@@ -71,7 +93,7 @@ func (r *Recipe) output(base *model, donors []*model) (*output, []string, error)
 	}
 	o := possible[0]
 	if o.accept != nil {
-		if err := o.accept(base.config); err != nil {
+		if err := o.accept(base.config.Config); err != nil {
 			return nil, nil, fmt.Errorf("%w: %s cannot become %s: %w", ErrRecipe, base.dir, o.name, err)
 		}
 	}
@@ -90,12 +112,12 @@ func (r *Recipe) output(base *model, donors []*model) (*output, []string, error)
 // supports returns why the mixture cannot have the architecture.
 func (o *output) supports(r *Recipe, base *model, donors []*model) error {
 	for _, m := range donors {
-		if m.class.Name != base.class.Name {
-			return fmt.Errorf("%s is a %s and the base a %s", m.dir, m.class.Class, base.class.Class)
+		if m.config.Name != base.config.Name {
+			return fmt.Errorf("%s is a %s and the base a %s", m.dir, m.config.Class, base.config.Class)
 		}
 	}
-	if !slices.Contains(o.donors, base.class.Name) {
-		return fmt.Errorf("it is not made of %s", base.class.Class)
+	if !slices.Contains(o.donors, base.config.Architecture) {
+		return fmt.Errorf("it is not made of %s", base.config.Class)
 	}
 	return o.acceptShared(r)
 }

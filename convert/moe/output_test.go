@@ -271,7 +271,7 @@ func TestBadArchitectures(t *testing.T) {
 	}
 	_, err := merge(t, dir, order("scaled", ungated), moe.Options{})
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	require.ErrorContains(t, err, `rope scaling "linear" of a DeepSeek model`)
+	require.ErrorContains(t, err, `rope scaling "linear" of a model of class DeepseekForCausalLM`)
 }
 
 // TestMergekit: everything but the routers is what mergekit-moe (commit a6e4028, with

@@ -16,7 +16,7 @@ var qwenMoE = output{
 	name:      "Qwen MoE",
 	class:     &arch.Qwen2MoE,
 	modelType: "qwen2_moe",
-	donors:    []string{arch.Llama.Name, arch.Qwen2.Name},
+	donors:    []*arch.Architecture{&arch.Llama, &arch.Mistral, &arch.Qwen2},
 	acceptShared: func(r *Recipe) error {
 		if n := len(r.SharedExperts); n != 1 {
 			return fmt.Errorf("it has one shared expert, not %d", n)

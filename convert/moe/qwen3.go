@@ -7,7 +7,7 @@ var qwen3MoE = output{
 	name:         "Qwen3 MoE",
 	class:        &arch.Qwen3MoE,
 	modelType:    "qwen3_moe",
-	donors:       []string{arch.Qwen3.Name},
+	donors:       []*arch.Architecture{&arch.Qwen3},
 	acceptShared: noShared,
 	router:       "mlp.gate",
 	experts:      "mlp.experts.%d",

@@ -26,7 +26,7 @@ func loadByteLevel(t *testing.T, size int64, files map[string]any) (*gguf.Metada
 	for name, content := range files {
 		testmodel.WriteJSON(t, filepath.Join(dir, name), content)
 	}
-	v, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
+	v, err := vocab.Load(dir, vocab.Options{Size: size, Rules: vocab.Rules{Llama: true}})
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func FuzzTokenizerJSON(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), data, 0o644))
-		v, err := vocab.Load(dir, vocab.Options{Size: 4, Architecture: "llama"})
+		v, err := vocab.Load(dir, vocab.Options{Size: 4, Rules: vocab.Rules{Llama: true}})
 		if err == nil {
 			require.Len(t, value[[]string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.tokens"), 4)
 		}
@@ -164,7 +164,7 @@ func FuzzSideFiles(f *testing.F) {
 		for i, content := range []string{a, b, c, d, e, g} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, names[i]), []byte(content), 0o644))
 		}
-		v, err := vocab.Load(dir, vocab.Options{Size: 12, Architecture: "llama"})
+		v, err := vocab.Load(dir, vocab.Options{Size: 12, Rules: vocab.Rules{Llama: true}})
 		if err != nil {
 			require.ErrorIs(t, err, gguf.ErrCorrupt)
 			require.ErrorContains(t, err, dir)

@@ -14,7 +14,7 @@
 // a hash of the ids of a text, and so knows no vocabulary that it was not told of.) Everything else
 // is an error that wraps [gguf.ErrUnsupported].
 //
-//	v, err := vocab.Load(dir, vocab.Options{Size: 32000, Architecture: "llama"})
+//	v, err := vocab.Load(dir, vocab.Options{Size: 32000, Rules: vocab.Rules{Llama: true}})
 //	if err != nil {
 //		return err
 //	}

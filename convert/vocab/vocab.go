@@ -25,11 +25,19 @@ type Options struct {
 	// is filled up with unused tokens to that size. Tokens beyond it are left out of
 	// the vocabulary of a tokenizer.model and an error in others.
 	Size int64
-	// Architecture is general.architecture: llama has some keys of its own.
-	Architecture string
+	// Rules are those of the model's class.
+	Rules Rules
 	// Pre is the value of tokenizer.ggml.pre for a byte-level vocabulary, instead of
 	// what its pre_tokenizer is recognized as. See CheckPre.
 	Pre string
+}
+
+// Rules are what convert_hf_to_gguf.py adds to a vocabulary for models of some classes.
+type Rules struct {
+	// Llama adds what LlamaModel.set_vocab does: whether a text gets a space in front,
+	// if tokenizer_config.json says so, and what models have that are known by nothing
+	// but the size of their vocabulary.
+	Llama bool
 }
 
 // Vocabulary is the vocabulary of a checkpoint.
@@ -57,7 +65,7 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 		return nil, err
 	}
 	var kvs pairs
-	if f.addPrefixSpace != nil && opts.Architecture == "llama" {
+	if f.addPrefixSpace != nil && opts.Rules.Llama {
 		kvs.set(spacePrefixKey, *f.addPrefixSpace)
 	}
 	kind, err := f.loadVocabulary(&kvs, opts)
@@ -71,7 +79,7 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 	if err := f.loadSpecial(&kvs, limit); err != nil {
 		return nil, err
 	}
-	if opts.Architecture == "llama" {
+	if opts.Rules.Llama {
 		if err := f.loadLlamaSpecial(&kvs, opts.Size); err != nil {
 			return nil, err
 		}

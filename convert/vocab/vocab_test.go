@@ -27,7 +27,7 @@ func load(t *testing.T, size int64, files map[string]any) (*gguf.Metadata, error
 			testmodel.WriteJSON(t, filepath.Join(dir, name), content)
 		}
 	}
-	v, err := vocab.Load(dir, vocab.Options{Size: size, Architecture: "llama"})
+	v, err := vocab.Load(dir, vocab.Options{Size: size, Rules: vocab.Rules{Llama: true}})
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func TestRefused(t *testing.T) {
 
 func TestNoSentencePiece(t *testing.T) {
 	dir := t.TempDir()
-	_, err := vocab.Load(dir, vocab.Options{Size: 10, Architecture: "llama"})
+	_, err := vocab.Load(dir, vocab.Options{Size: 10, Rules: vocab.Rules{Llama: true}})
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 

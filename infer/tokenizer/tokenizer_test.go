@@ -398,7 +398,7 @@ func TestFastPieces(t *testing.T) {
 			data, err := json.Marshal(file)
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), data, 0o644))
-			v, err := vocab.Load(dir, vocab.Options{Size: int64(size) + 3, Architecture: "llama"})
+			v, err := vocab.Load(dir, vocab.Options{Size: int64(size) + 3, Rules: vocab.Rules{Llama: true}})
 			require.NoError(t, err)
 			tok, err := tokenizer.New(gguf.NewMetadata(v.Metadata...))
 			require.NoError(t, err)

@@ -1,0 +1,102 @@
+package arch
+
+import "github.com/ggufkit/ggufkit/convert/weights"
+
+// commonKeys adds the metadata of TextModel.set_gguf_parameters in llama.cpp's
+// conversion/base.py.
+func (c *Config) commonKeys(k *keys) {
+	k.set("block_count", uint32(c.Layers))
+	if c.MaxPositions != 0 {
+		k.set("context_length", uint32(c.MaxPositions))
+	}
+	k.set("embedding_length", uint32(c.HiddenSize))
+	k.count("feed_forward_length", c.feedForward)
+	k.set("attention.head_count", uint32(c.Heads))
+	k.count("attention.head_count_kv", c.kvHeads)
+	if !c.causal {
+		k.set("attention.causal", false)
+	}
+	c.Rope.keys(k)
+	k.set("attention.layer_norm_rms_epsilon", float32(c.RMSNormEps))
+	k.number("attention.layer_norm_epsilon", c.layerNormEps)
+	k.count("expert_count", c.expertCount)
+	k.count("expert_used_count", c.expertsPerToken)
+	k.count("expert_group_count", c.groups)
+	k.count("expert_group_used_count", c.groupsPerToken)
+	if c.scoring != "" {
+		k.set("expert_gating_func", uint32(1)) // softmax
+	}
+	k.count("attention.key_length", c.HeadDim)
+	k.count("attention.value_length", c.HeadDim)
+	k.setFileType()
+}
+
+// keys adds how positions are encoded. llama3's way to scale them is a tensor instead,
+// see Config.ropeFreqs.
+func (p *Rope) keys(k *keys) {
+	if p.Type == "linear" || p.Type == "yarn" {
+		k.set("rope.scaling.type", p.Type)
+		k.number("rope.scaling.factor", p.Factor)
+	}
+	if p.Type == "yarn" {
+		k.set("rope.scaling.original_context_length", uint32(p.OriginalPositions))
+	}
+	if p.truncate != nil {
+		k.set("rope.scaling.yarn_truncate", *p.truncate)
+	}
+	k.number("rope.scaling.yarn_ext_factor", p.extrapolationFactor)
+	k.number("rope.scaling.yarn_attn_factor", p.attentionFactor)
+	k.number("rope.scaling.yarn_beta_fast", p.betaFast)
+	k.number("rope.scaling.yarn_beta_slow", p.betaSlow)
+	if p.sections != nil {
+		k.set("rope.dimension_sections", p.sections)
+	}
+	k.number("rope.freq_base", p.Theta)
+	k.number("rope.freq_base_swa", p.localTheta)
+}
+
+// outside maps what is in no layer.
+func (c *Config) outside(m mapper) {
+	m.take("model.embed_tokens.weight", "token_embd.weight", c.VocabSize, c.HiddenSize)
+	m.take("model.norm.weight", "output_norm.weight", c.HiddenSize)
+	if m.has("lm_head.weight") || !c.TieEmbeddings && !c.headless {
+		m.take("lm_head.weight", "output.weight", c.VocabSize, c.HiddenSize)
+	}
+}
+
+// attention maps the norms and matrices of a layer's attention. Order is that of the
+// rows of queries and keys, in so many heads.
+func (c *Config) attention(layer mapper, order func(r weights.Rows, heads int64) weights.Rows) {
+	layer.take("input_layernorm.weight", "attn_norm.weight", c.HiddenSize)
+	layer.put("attn_q.weight", order(layer.get("self_attn.q_proj.weight", c.queries(), c.HiddenSize), c.Heads))
+	layer.put("attn_k.weight", order(layer.get("self_attn.k_proj.weight", c.keysOrValues(), c.HiddenSize), c.KVHeads))
+	layer.take("self_attn.v_proj.weight", "attn_v.weight", c.keysOrValues(), c.HiddenSize)
+	layer.take("self_attn.o_proj.weight", "attn_output.weight", c.HiddenSize, c.queries())
+	layer.take("post_attention_layernorm.weight", "ffn_norm.weight", c.HiddenSize)
+}
+
+// attentionBiases is for models that can have biases: those that are there are taken,
+// whatever attention_bias says.
+func (c *Config) attentionBiases(layer mapper, order func(r weights.Rows, heads int64) weights.Rows) {
+	if layer.has("self_attn.q_proj.bias") {
+		layer.put("attn_q.bias", order(layer.get("self_attn.q_proj.bias", c.queries()), c.Heads))
+	}
+	if layer.has("self_attn.k_proj.bias") {
+		layer.put("attn_k.bias", order(layer.get("self_attn.k_proj.bias", c.keysOrValues()), c.KVHeads))
+	}
+	layer.takeAny("self_attn.v_proj.bias", "attn_v.bias", c.keysOrValues())
+	layer.takeAny("self_attn.o_proj.bias", "attn_output.bias", c.HiddenSize)
+}
+
+// mlp maps a feed-forward part without biases.
+func (c *Config) mlp(layer mapper) {
+	layer.take("mlp.gate_proj.weight", "ffn_gate.weight", c.IntermediateSize, c.HiddenSize)
+	layer.take("mlp.up_proj.weight", "ffn_up.weight", c.IntermediateSize, c.HiddenSize)
+	layer.take("mlp.down_proj.weight", "ffn_down.weight", c.HiddenSize, c.IntermediateSize)
+}
+
+// queries returns the number of elements of all heads.
+func (c *Config) queries() int64 { return c.Heads * c.HeadLength() }
+
+// keysOrValues returns the number of elements of all heads of keys, or of values.
+func (c *Config) keysOrValues() int64 { return c.KVHeads * c.HeadLength() }

@@ -1,0 +1,51 @@
+package arch
+
+import (
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// mixture is a Config with experts.
+type mixture struct {
+	Config
+	experts int64
+}
+
+// mixture reads what mixtures of experts with one of these activations have in common.
+func (r *reader) mixture(activations ...string) mixture {
+	m := mixture{Config: r.config(activations...)}
+	m.experts = orZero(m.expertCount)
+	if n := orZero(m.expertsPerToken); n < 1 || n > m.experts {
+		r.fail(gguf.ErrCorrupt, "num_experts_per_tok is %d of %d experts", n, m.experts)
+	}
+	return m
+}
+
+// router maps the router of a layer under its usual name.
+func (x *mixture) router(layer mapper) {
+	layer.take("mlp.gate.weight", "ffn_gate_inp.weight", x.experts, x.HiddenSize)
+}
+
+// The names that only one of the layouts has.
+var (
+	expertsApart = []string{"mlp.experts.*.down_proj.weight", "mlp.experts.*.gate_proj.weight", "mlp.experts.*.up_proj.weight"}
+	fusedExperts = []string{"mlp.experts.gate_up_proj", "mlp.experts.down_proj"}
+)
+
+// apart maps experts of the given width of which every matrix is a tensor.
+func (x *mixture) apart(layer mapper, width int64) {
+	layer.together(func() {
+		layer.put("ffn_down_exps.weight", layer.stack("mlp.experts.%d.down_proj.weight", x.experts, x.HiddenSize, width))
+		layer.put("ffn_gate_exps.weight", layer.stack("mlp.experts.%d.gate_proj.weight", x.experts, width, x.HiddenSize))
+		layer.put("ffn_up_exps.weight", layer.stack("mlp.experts.%d.up_proj.weight", x.experts, width, x.HiddenSize))
+	})
+}
+
+// fused maps experts of the given width that are in two tensors, the gate's rows of
+// each before the up projection's.
+func (x *mixture) fused(layer mapper, width int64) {
+	gateUp := layer.get("mlp.experts.gate_up_proj", x.experts, 2*width, x.HiddenSize)
+	layer.put("ffn_gate_exps.weight", weights.Slice(gateUp, 0, width))
+	layer.take("mlp.experts.down_proj", "ffn_down_exps.weight", x.experts, x.HiddenSize, width)
+	layer.put("ffn_up_exps.weight", weights.Slice(gateUp, width, width))
+}
