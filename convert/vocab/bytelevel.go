@@ -107,7 +107,7 @@ func (p *preTokenizer) name(ignoreMerges *bool) (string, error) {
 		return "", unsupported("pre_tokenizer %.400q is not one of %s%s", s.expressions, strings.Join(pretoken.Known(), ", "), wayOut)
 	}
 	// tokenizers before 0.19 knew no ignore_merges, and those since write false where it was not.
-	if ignoreMerges != nil && *ignoreMerges && !known.Whole {
+	if ignoreMerges != nil && *ignoreMerges && !known.IgnoreMerges {
 		return "", unsupported("pre_tokenizer %s with ignore_merges true%s", known.Names[0], wayOut)
 	}
 	return known.Names[0], nil

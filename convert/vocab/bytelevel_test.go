@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -173,4 +174,12 @@ func FuzzSideFiles(f *testing.F) {
 		}
 		require.Len(t, value[[]string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.tokens"), 12)
 	})
+}
+
+// What is recognized can also be named with --pre.
+func TestKnownPreTokenizers(t *testing.T) {
+	for _, name := range pretoken.Known() {
+		require.NoError(t, vocab.CheckPre(name))
+	}
+	require.ErrorIs(t, vocab.CheckPre("nothing"), gguf.ErrUnsupported)
 }

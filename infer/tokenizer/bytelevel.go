@@ -55,7 +55,7 @@ func newByteLevel(t *Tokenizer, meta *gguf.Metadata) (*byteLevel, error) {
 		}
 		b.bytes[i] = id
 	}
-	if b.Whole {
+	if b.IgnoreMerges {
 		b.words = make(map[string]int32, len(t.pieces))
 		for i := range t.pieces {
 			if id := int32(i); t.types[id] == gguf.TokenNormal {

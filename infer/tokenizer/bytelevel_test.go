@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
 
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
@@ -195,7 +196,7 @@ func TestByteLevelRefused(t *testing.T) {
 
 func FuzzByteLevel(f *testing.F) {
 	var toks []*tokenizer.Tokenizer
-	for _, pre := range []string{"gpt-2", "llama-bpe", "qwen2", "deepseek-llm"} {
+	for _, pre := range pretoken.Known() {
 		tok, err := tokenizer.New(byteLevel(pre, []string{"Ġ Ġ", "a b", "ĠĠ a", "Ã ©", "1 2", "Ċ Ċ"}))
 		require.NoError(f, err)
 		toks = append(toks, tok)

@@ -24,12 +24,8 @@
 //
 // As GPT-2, Llama 3, Qwen and DeepSeek use it: a text is cut into words, each word
 // into bytes, and neighbours within a word are merged in the order of the
-// vocabulary's list of merges. tokenizer.ggml.pre says how words are cut (package pretoken):
-//
-//	gpt-2         GPT-2's way
-//	llama-bpe     Llama 3's; words that are tokens are not looked into
-//	qwen2         Qwen's, with each digit a word
-//	deepseek-llm  that of DeepSeek LLM and DeepSeek-MoE
+// vocabulary's list of merges. tokenizer.ggml.pre says how words are cut: package pretoken has the
+// ways that are known. Where it says so, words that are tokens are not looked into.
 //
 // Ids are those of Hugging Face's tokenizers: digits are cut off one by one for
 // deepseek-llm, where llama.cpp keeps them together, and a contraction may end in a

@@ -6,22 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-// llama3 is Llama 3's pre-tokenizer, qwen2 that of Qwen from 1.5 to 3, in which each digit is a word.
-var (
-	llama3 = PreTokenizer{
-		Names:       []string{"llama-bpe", "llama3", "llama-v3"},
-		Expressions: []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`},
-		Split:       words(func(text string) int { return cl100kWord(text, 3) }),
-		Whole:       true,
-		AddBOS:      true,
-	}
-	qwen2 = PreTokenizer{
-		Names:       []string{"qwen2", "deepseek-r1-qwen"},
-		Expressions: []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`},
-		Split:       words(func(text string) int { return cl100kWord(text, 1) }),
-	}
-)
-
 // cl100kWord returns the length of the first match of the expression that begins in cl100k_base, of OpenAI.
 // A word has so many digits at most.
 func cl100kWord(text string, digits int) int {

@@ -24,9 +24,9 @@ type PreTokenizer struct {
 	Expressions []string
 	// Split calls visit with the words of text, which together are the text.
 	Split func(text string, visit func(word string))
-	// Whole says that a word that is a token becomes that token, whatever the
+	// IgnoreMerges says that a word that is a token becomes that token, whatever the
 	// merges are: ignore_merges of tokenizer.json.
-	Whole bool
+	IgnoreMerges bool
 	// AddBOS says whether texts begin with BOS where the metadata does not say it.
 	AddBOS bool
 }

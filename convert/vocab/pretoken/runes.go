@@ -10,6 +10,15 @@ import (
 // between them.
 type runes []rune
 
+// class returns the characters of a class such as [a-z].
+func class(expression string) runes {
+	n, err := parse(expression)
+	if err != nil {
+		panic(err) // it is one of ours
+	}
+	return n.set
+}
+
 // normal sorts and joins ranges that are in any order.
 func (s runes) normal() runes {
 	ranges := make([][2]rune, len(s)/2)
@@ -51,12 +60,8 @@ func (s runes) negated(negated bool) runes {
 }
 
 func (s runes) has(r rune) bool {
-	for i := 0; i < len(s) && s[i] <= r; i += 2 {
-		if r <= s[i+1] {
-			return true
-		}
-	}
-	return false
+	i, ok := slices.BinarySearch(s, r)
+	return ok || i%2 == 1 // an end of a range, or between its ends
 }
 
 // meets reports whether a character is in both sets.

@@ -38,7 +38,7 @@ func TestSplitLongRuns(t *testing.T) {
 	for _, p := range table {
 		name := p.Names[0]
 		for _, unit := range []string{" ", "\n", "\r\n ", "a", "1", "'", "!", "\xff", "한", "\u3000", " é"} {
-			text := strings.Repeat(unit, 1<<17/len(unit))
+			text := strings.Repeat(unit, 1<<16/len(unit))
 			for _, text := range []string{text, text + "ж", text + "!"} {
 				n := 0
 				p.Split(text, func(word string) { n += len(word) })
@@ -46,21 +46,4 @@ func TestSplitLongRuns(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzSplit(f *testing.F) {
-	for _, text := range []string{"", "I'll 'LL 1234\r\n\n  x", " \u3000。\xff\xfe !", "한국어 x  ", "\u00a0\u0085a"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, p := range table {
-			name := p.Names[0]
-			var joined strings.Builder
-			p.Split(text, func(word string) {
-				require.NotEmpty(t, word, name)
-				joined.WriteString(word)
-			})
-			require.Equal(t, text, joined.String(), name)
-		}
-	})
 }
