@@ -7,10 +7,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -50,8 +50,11 @@ func convertModel(c *cli.Context) (err error) {
 	if err := notStdin(c, "a model", args[0]); err != nil {
 		return err
 	}
-	options := hf.Options{Name: c.String("name"), Pre: c.String("pre")}
-	if err := vocab.CheckPre(options.Pre); err != nil {
+	opts := convert.OutputOptions{
+		Open: convert.Options{Checkpoint: hf.Options{Name: c.String("name"), Pre: c.String("pre")}},
+		View: viewOptions(c),
+	}
+	if err := vocab.CheckPre(opts.Open.Checkpoint.Pre); err != nil {
 		return asUsage(c, err)
 	}
 	fileType := recipe.Copy // what it is
@@ -63,60 +66,32 @@ func convertModel(c *cli.Context) (err error) {
 			return asUsage(c, err)
 		}
 	}
-	model, left, err := openToConvert(c, args[0], fileType, options)
+	model, err := openModelAs(c, args[0], opts.Open.For(fileType).Checkpoint)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	var src, original gguf.Source = model, model
-	importance, err := openImportance(c, quantizeFlags{})
+	if opts.View.Importance, err = openImportance(c, quantizeFlags{}); err != nil {
+		return err
+	}
+	if opts.View.Importance != nil {
+		defer func() { err = errors.Join(err, opts.View.Importance.Close()) }()
+	}
+	output, err := newOutput(c, model, fileType, opts)
 	if err != nil {
 		return err
 	}
-	if importance != nil {
-		defer func() { err = errors.Join(err, importance.Close()) }()
-	}
-	if file := fileOf(model); left != recipe.Copy || file != nil {
-		opts := quant.ViewOptions{Importance: importance, DryRun: c.Bool("dry-run")}
-		if name := c.String("name"); file != nil && name != "" {
-			opts.Metadata = []gguf.KV{{Key: "general.name", Value: name}}
-		}
-		view, err := newView(c, model, left, opts)
-		if err != nil {
-			return about(model, err)
-		}
-		printNotes(c, view.Notes())
-		src, original = view, view.Original()
-	} else if importance != nil {
-		printNotes(c, []string{"the importance matrix is not used: nothing is quantized with it"})
-	}
-	return writeModel(c, src, original, args[1], gguf.WriteOptions{MaxBytes: maxBytes})
+	return writeModel(c, output, args[1], gguf.WriteOptions{MaxBytes: maxBytes})
 }
 
-// openToConvert opens a model that is to be of a file type, recipe.Copy for its own. The
-// file type that it returns is left to be made by quantizing.
-func openToConvert(c *cli.Context, path string, fileType recipe.FileType, options hf.Options) (*model, recipe.FileType, error) {
-	left := recipe.Copy
-	switch fileType {
-	case recipe.Copy:
-		options.Auto = true
-	case recipe.F32, recipe.F16, recipe.BF16, recipe.Q8_0:
-		base, err := fileType.Base()
-		if err != nil {
-			return nil, 0, err
-		}
-		options.Type = &base
-	default:
-		left = fileType
-	}
-	m, err := openModelAs(c, path, options)
+// newOutput returns a model as a file of a type, and says what is to be known of it.
+func newOutput(c *cli.Context, model *model, fileType recipe.FileType, opts convert.OutputOptions) (*convert.Output, error) {
+	output, err := convert.NewOutput(model.Model, fileType, opts)
 	if err != nil {
-		return nil, 0, err
+		return nil, about(model, requantizeHint(err))
 	}
-	if _, ok := m.Model.(*hf.Checkpoint); !ok { // a GGUF file
-		left = fileType
-	}
-	return m, left, nil
+	printNotes(c, output.Notes())
+	return output, nil
 }
 
 // printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.

@@ -105,10 +105,20 @@ func requantizeFlag() cli.Flag {
 func newView(c *cli.Context, src gguf.Source, fileType recipe.FileType, opts quant.ViewOptions) (*quant.View, error) {
 	opts.AllowRequantize = c.Bool("allow-requantize")
 	view, err := quant.NewView(src, fileType, opts)
+	return view, requantizeHint(err)
+}
+
+// requantizeHint says how a model that is quantized may be quantized again.
+func requantizeHint(err error) error {
 	if errors.Is(err, quant.ErrRequantize) {
 		err = fmt.Errorf("%w by --allow-requantize; what was lost before stays lost", err)
 	}
-	return view, err
+	return err
+}
+
+// viewOptions are those of a command that writes a model.
+func viewOptions(c *cli.Context) quant.ViewOptions {
+	return quant.ViewOptions{AllowRequantize: c.Bool("allow-requantize"), DryRun: c.Bool("dry-run")}
 }
 
 func imatrixFlag() cli.Flag {
@@ -190,11 +200,11 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	if opts.Recipe.KeepOrder && file == nil {
 		return usagef(c, "--keep-split needs a GGUF file, %s is none", in)
 	}
-	view, err := newView(c, model, fileType, opts)
+	output, err := newOutput(c, model, fileType, convert.OutputOptions{View: opts})
 	if err != nil {
-		return about(model, err)
+		return err
 	}
-	printNotes(c, view.Notes())
+	view := output.View
 	write := gguf.WriteOptions{Resume: c.Bool("resume")}
 	if opts.Recipe.KeepOrder {
 		write.Shards = shardsLike(file, view)
@@ -205,7 +215,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	if write.Job, err = f.job(view, in); err != nil {
 		return err
 	}
-	return writeModel(c, view, view.Original(), out, write)
+	return writeModel(c, output, out, write)
 }
 
 // shardsLike returns how many tensors of the view each file of its source has.
@@ -248,15 +258,13 @@ func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) 
 
 // viewOptions returns what the flags say, but for the importance matrix.
 func (f quantizeFlags) viewOptions(c *cli.Context) (quant.ViewOptions, error) {
-	opts := quant.ViewOptions{
-		Recipe: recipe.Options{
-			Pure:        c.Bool("pure"),
-			LeaveOutput: c.Bool("leave-output-tensor"),
-			Overrides:   f.overrides,
-			KeepOrder:   c.Bool("keep-split"),
-		},
-		Metadata: f.metadata,
-		DryRun:   c.Bool("dry-run"),
+	opts := viewOptions(c)
+	opts.Metadata = f.metadata
+	opts.Recipe = recipe.Options{
+		Pure:        c.Bool("pure"),
+		LeaveOutput: c.Bool("leave-output-tensor"),
+		Overrides:   f.overrides,
+		KeepOrder:   c.Bool("keep-split"),
 	}
 	for name, to := range map[string]**gguf.Type{"output-tensor-type": &opts.Recipe.OutputType, "token-embedding-type": &opts.Recipe.TokenEmbeddingType} {
 		if s := c.String(name); s != "" {

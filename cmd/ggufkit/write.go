@@ -8,6 +8,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
 )
@@ -30,10 +31,10 @@ type writeTensor struct {
 	RMSE *float64 `json:"rmse,omitempty"`
 }
 
-// writeModel writes src to the path out and, if asked to, checks what it wrote
-// against the original, the same tensors in their original types. With --dry-run
-// it only says what it would write.
-func writeModel(c *cli.Context, src, original gguf.Source, out string, opts gguf.WriteOptions) error {
+// writeModel writes a model to the path out and, if asked to, checks what it wrote
+// against the original. With --dry-run it only says what it would write.
+func writeModel(c *cli.Context, output *convert.Output, out string, opts gguf.WriteOptions) error {
+	src, original := output.Source, output.Original
 	report, err := newWriteReport(src, original)
 	if err != nil {
 		return err

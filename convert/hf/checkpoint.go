@@ -47,7 +47,8 @@ type Checkpoint struct {
 	notes    []string
 	warnings []string
 	noBOS    bool
-	scratch  sync.Pool // of *[]float32, numbers between being read and being converted
+	typ      *gguf.Type // nil if tensors keep their own
+	scratch  sync.Pool  // of *[]float32, numbers between being read and being converted
 }
 
 var _ gguf.FileSource = (*Checkpoint)(nil)
@@ -151,6 +152,9 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if opts.Type != nil {
 		fileType = *opts.Type
 	}
+	if !own {
+		c.typ = &fileType
+	}
 	for _, t := range c.plan {
 		info := gguf.TensorInfo{Name: t.Name, Type: gguf.F32, Shape: slices.Clone(t.Shape())}
 		slices.Reverse(info.Shape)
@@ -231,6 +235,15 @@ func (c *Checkpoint) Notes() []string { return c.notes }
 // Warnings returns what is wrong with files that are not needed, such as the model card,
 // and what was made of it, a sentence each.
 func (c *Checkpoint) Warnings() []string { return c.warnings }
+
+// Type returns what tensors were converted to, by Options.Type or Auto; ok is false if
+// they keep their own types.
+func (c *Checkpoint) Type() (t gguf.Type, ok bool) {
+	if c.typ == nil {
+		return 0, false
+	}
+	return *c.typ, true
+}
 
 // NoBOS reports whether texts begin with no token, whatever the metadata name as the
 // beginning of a sequence. See vocab.Vocabulary.
