@@ -13,12 +13,16 @@
 //		dotGeneric(dst, a, b)
 //	}
 //
-// The best tier this machine can do is in use from the start. The environment
-// variable GGUFKIT_ISA names a lower one; programs report [Err] before they
+// Some machines can do more than a tier demands: kernels that have a use for it ask
+// [Has] for that extension of the tier.
+//
+// The best tier this machine can do is in use from the start, with all its extensions. The
+// environment variable GGUFKIT_ISA names a lower one, such as avx2, or one without
+// some of its extensions, such as avx2,-avxvnni; programs report [Err] before they
 // do anything, so that a name this machine cannot do is not ignored in silence.
 // A build with the tag purego has the generic tier alone.
 //
-// The tier in use is the only global state of the module.
+// The tier in use, with its extensions, is the only global state of the module.
 package isa
 
 import (
@@ -42,6 +46,40 @@ const (
 	NEON                // arm64
 )
 
+// Extension is what a machine may do beyond a tier.
+type Extension int32
+
+// The extensions, each of one tier.
+const (
+	AVXVNNI    Extension = 1 << (8 + iota) // of AVX2; AVX512 demands its own form of it
+	AVX512BF16                             // of AVX512
+	DotProd                                // of NEON
+	I8MM                                   // of NEON
+)
+
+// extensions has those of a tier in the order in which processors got them.
+var extensions = []struct {
+	extension Extension
+	name      string
+	tier      Tier
+	feature   cpuid.FeatureID
+}{
+	{AVXVNNI, "avxvnni", AVX2, cpuid.AVXVNNI},
+	{AVX512BF16, "avx512bf16", AVX512, cpuid.AVX512BF16},
+	{DotProd, "dotprod", NEON, cpuid.ASIMDDP},
+	{I8MM, "i8mm", NEON, cpuid.I8MM},
+}
+
+// String returns the name of the extension as [EnvVar] has it.
+func (e Extension) String() string {
+	for _, known := range extensions {
+		if known.extension == e {
+			return known.name
+		}
+	}
+	return fmt.Sprintf("extension %#x", int32(e))
+}
+
 // EnvVar is the environment variable that names the tier to use.
 const EnvVar = "GGUFKIT_ISA"
 
@@ -52,25 +90,47 @@ func (t Tier) String() string { return names[t] }
 
 var (
 	available = detect()
-	inUse     atomic.Int32
-	envErr    = choose(os.Getenv(EnvVar))
+	// disabled are the extensions that the environment rules out.
+	disabled Extension
+	inUse    atomic.Int32 // a Tier and its extensions
+	envErr   = choose(os.Getenv(EnvVar))
 )
 
 // choose puts the named tier, or the best where the name is empty, into use.
-// Tiers above the named one are no longer available: who forces a tier wants
-// tests and benchmarks to keep to it, too.
+// Tiers above the named one are no longer available, nor are the extensions that it is
+// to do without: who forces a tier wants tests and benchmarks to keep to it, too.
 func choose(name string) error {
-	inUse.Store(int32(available[len(available)-1]))
+	best := available[len(available)-1]
+	inUse.Store(with(best))
 	if name == "" {
 		return nil
 	}
-	i := slices.IndexFunc(available, func(t Tier) bool { return strings.EqualFold(name, t.String()) })
+	parts := strings.Split(name, ",")
+	i := slices.IndexFunc(available, func(t Tier) bool { return strings.EqualFold(parts[0], t.String()) })
 	if i < 0 {
 		return fmt.Errorf("%s is %q, but this program can use %v on this machine", EnvVar, name, available)
 	}
-	available = available[:i+1]
-	inUse.Store(int32(available[i]))
+	var without Extension
+	for _, part := range parts[1:] {
+		have := Extensions(available[i])
+		e := slices.IndexFunc(have, func(e Extension) bool { return strings.EqualFold(part, "-"+e.String()) })
+		if e < 0 {
+			return fmt.Errorf("%s is %q, but %s can only do without %v on this machine", EnvVar, name, available[i], have)
+		}
+		without |= have[e]
+	}
+	available, disabled = available[:i+1], without
+	inUse.Store(with(available[i]))
 	return nil
+}
+
+// with returns a tier and all extensions of it that can be used.
+func with(t Tier) int32 {
+	all := int32(t)
+	for _, e := range Extensions(t) {
+		all |= int32(e)
+	}
+	return all
 }
 
 // Err reports that the environment names a tier that this machine cannot do.
@@ -78,18 +138,37 @@ func choose(name string) error {
 func Err() error { return envErr }
 
 // Current returns the tier in use. It costs one load.
-func Current() Tier { return Tier(inUse.Load()) }
+func Current() Tier { return Tier(inUse.Load() & 0xff) }
+
+// Has reports whether an extension of the tier in use can be used. It costs one load.
+func Has(e Extension) bool { return Extension(inUse.Load())&e != 0 }
 
 // Available returns the tiers that can be used, the slowest first.
 func Available() []Tier { return slices.Clone(available) }
 
-// Use changes the tier in use, for benchmarks and tests that compare tiers. It
-// must not be called while kernels run: they may look at the tier twice.
-func Use(t Tier) error {
+// Extensions returns the extensions of a tier that can be used, the oldest first.
+func Extensions(t Tier) []Extension {
+	var have []Extension
+	for _, e := range extensions {
+		if e.tier == t && e.extension&disabled == 0 && cpuid.CPU.Has(e.feature) {
+			have = append(have, e.extension)
+		}
+	}
+	return have
+}
+
+// Use changes the tier in use, for benchmarks and tests that compare tiers, and has it do
+// without some of its extensions. It must not be called while kernels run: they may look
+// at the tier twice.
+func Use(t Tier, without ...Extension) error {
 	if !slices.Contains(available, t) {
 		return fmt.Errorf("instruction set %s is not one of %v", t, available)
 	}
-	inUse.Store(int32(t))
+	use := with(t)
+	for _, e := range without {
+		use &^= int32(e)
+	}
+	inUse.Store(use)
 	return nil
 }
 

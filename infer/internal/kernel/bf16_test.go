@@ -42,7 +42,7 @@ func bfloat(rng *rand.Rand, n int) (values []float32, data []byte) {
 }
 
 func TestMulBF16OfEveryRemainder(t *testing.T) {
-	isatest.ForEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		check := func(m, n, k int) {
 			// Activations that are bfloat16 already are not rounded.
@@ -88,7 +88,7 @@ func TestRoundPairs(t *testing.T) {
 		0, 0x3f80, 0xbf80, 0x3f80, 0x3f81, 0x3f82, 0xbf80, 0x7f80, 0xff80,
 		0x7fc0, 0x7fc0, 0xffc0, 0x7f80, 0, 0x0008,
 	}
-	isatest.ForEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		for n := range 50 {
 			src := make([]float32, n)
 			for i := range src {
@@ -127,7 +127,7 @@ func FuzzMulBF16(f *testing.F) {
 		}
 		x, _ := fill(m, 0)
 		w, raw := fill(n, 1)
-		isatest.ForEach(t, func(t *testing.T) {
+		isatest.ForEachVariant(t, func(t *testing.T) {
 			c := make([]float32, m*n)
 			mulBF16(c, n, x, raw, m, n, k)
 			for i, got := range c {
@@ -165,7 +165,7 @@ func FuzzRoundPairs(f *testing.F) {
 			src[i] = math.Float32frombits(binary.LittleEndian.Uint32(bits[:]))
 		}
 		var want []kernel.Pair
-		isatest.ForEach(t, func(t *testing.T) {
+		isatest.ForEachVariant(t, func(t *testing.T) {
 			got := make([]kernel.Pair, kernel.Pairs(len(src)))
 			kernel.RoundPairs(got, src)
 			if want == nil {
@@ -180,7 +180,7 @@ func FuzzRoundPairs(f *testing.F) {
 func BenchmarkMulBF16(b *testing.B) {
 	for _, s := range []struct{ m, n, k int }{{512, 2048, 2048}, {96, 256, 2048}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
-			isatest.ForEach(b, func(b *testing.B) {
+			isatest.ForEachVariant(b, func(b *testing.B) {
 				pairs := kernel.Pairs(s.k)
 				left, right := make([]kernel.Pair, kernel.LeftLen(s.m, pairs)), make([]kernel.Pair, kernel.RightLen(s.n, pairs))
 				c := make([]float32, s.m*s.n)

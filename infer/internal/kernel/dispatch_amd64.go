@@ -3,8 +3,6 @@
 package kernel
 
 import (
-	"github.com/klauspost/cpuid/v2"
-
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
@@ -30,13 +28,7 @@ func tile(c []float32, ldc int, a, b []float32) {
 	}
 }
 
-// cpuBF16 and cpuAVXVNNI say what the CPU can do beyond its tier.
-var (
-	cpuBF16    = cpuid.CPU.Supports(cpuid.AVX512BF16)
-	cpuAVXVNNI = cpuid.CPU.Supports(cpuid.AVXVNNI)
-)
-
-func hasBF16() bool { return cpuBF16 && isa.Current() == isa.AVX512 }
+func hasBF16() bool { return isa.Has(isa.AVX512BF16) }
 
 // tileBF16 is tileBF16Generic by the best means.
 func tileBF16(c []float32, ldc int, a, b []Pair) {
@@ -100,7 +92,7 @@ func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint
 	switch {
 	case isa.Current() == isa.AVX512:
 		tilesInt8AVX512(&c[0], &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], depth/group, rows/TileRows)
-	case isa.Current() == isa.AVX2 && cpuAVXVNNI:
+	case isa.Has(isa.AVXVNNI):
 		for row := 0; row < rows; row += 6 {
 			left := &a[row/TileRows*TileRows*depth+row%TileRows*group]
 			for j := 0; j < TileCols; j += 16 {

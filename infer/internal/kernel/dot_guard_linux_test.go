@@ -8,11 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 func TestDotsStayWithinTheirSlices(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	forEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		for _, start := range []bool{false, true} {
 			for _, n := range []int{1, 63, 64, 65, 200} {
 				x, y := guarded(t, n, start), guarded(t, n, start)

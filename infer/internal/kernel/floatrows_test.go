@@ -11,6 +11,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 var floatTypes = []gguf.Type{gguf.F32, gguf.F16, gguf.BF16}
@@ -18,7 +19,7 @@ var floatTypes = []gguf.Type{gguf.F32, gguf.F16, gguf.BF16}
 // The products are those of Dot and the row in float32, whatever the bits of the
 // weights, subnormal and infinite ones among them.
 func TestDotFloatRows(t *testing.T) {
-	forEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 9))
 		for _, typ := range floatTypes {
 			t.Run(typ.String(), func(t *testing.T) {

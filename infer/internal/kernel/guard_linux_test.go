@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 // guarded returns n floats that end where memory that faults begins, or, if
@@ -35,7 +36,7 @@ func guarded(t *testing.T, n int, start bool) []float32 {
 // fault.
 func TestKernelsStayWithinTheirSlices(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	forEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(9, 9))
 		for _, start := range []bool{false, true} {
 			for _, s := range []struct{ m, n, k int }{{1, 1, 1}, {12, 32, 1}, {12, 32, 7}, {13, 33, 5}, {24, 64, 259}} {

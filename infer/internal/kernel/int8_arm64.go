@@ -3,8 +3,6 @@
 package kernel
 
 import (
-	"github.com/klauspost/cpuid/v2"
-
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
@@ -30,12 +28,6 @@ func tilesInt8I8MM(c *float32, a *int8, starts *int32, scales *float32, b *uint8
 //go:noescape
 func quantizeInt8NEON(q *int8, x *float32, scales *float32, sums *int32, n int)
 
-// cpuDotProd and cpuI8MM say what the CPU can do beyond its tier.
-var (
-	cpuDotProd = cpuid.CPU.Supports(cpuid.ASIMDDP)
-	cpuI8MM    = cpuid.CPU.Supports(cpuid.I8MM)
-)
-
 // tilesInt8 is tilesInt8Generic by the best means.
 func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32) {
 	rows, depth := len(starts), len(b)/TileCols
@@ -49,9 +41,9 @@ func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint
 	steps, panels := depth/group, rows/TileRows
 	for j := 0; j < TileCols; j += partCols {
 		switch {
-		case cpuI8MM && steps%2 == 0:
+		case isa.Has(isa.I8MM) && steps%2 == 0:
 			tilesInt8I8MM(&c[j], &a[0], &starts[0], &scales[0], &b[j*group], &rightScales[j], steps/2, panels)
-		case cpuDotProd:
+		case isa.Has(isa.DotProd):
 			tilesInt8DotProd(&c[j], &a[0], &scales[0], &b[j*group], &rightScales[j], steps, panels)
 		default:
 			for row := 0; row < rows; row += 4 {

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
-	"github.com/ggufkit/ggufkit/quant/isa"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
@@ -95,29 +93,8 @@ func sameBits(t require.TestingT, want, got []float32, format string, args ...an
 	}
 }
 
-// forEach runs f on every tier, and on each of kernel.Variants.
-func forEach[T interface {
-	testing.TB
-	Run(name string, f func(T)) bool
-}](t T, f func(t T)) {
-	t.Helper()
-	isatest.ForEach(t, f)
-	for _, v := range kernel.Variants {
-		if !slices.Contains(isa.Available(), v.Tier) {
-			continue
-		}
-		t.Run(fmt.Sprintf("%s %s", v.Tier, v.Name), func(t T) {
-			t.Cleanup(v.SwitchOff())
-			before := isa.Current()
-			require.NoError(t, isa.Use(v.Tier))
-			t.Cleanup(func() { require.NoError(t, isa.Use(before)) })
-			f(t)
-		})
-	}
-}
-
 func TestMulInt8OfEveryRemainder(t *testing.T) {
-	forEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		check := func(m, n, k int) {
 			x, w := random(rng, m*k), random(rng, n*k)
@@ -147,7 +124,7 @@ func TestMulInt8OfEveryRemainder(t *testing.T) {
 // not numbers.
 func TestMulInt8OfExtremes(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	forEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		const m, n, k = kernel.TileRows, kernel.TileCols, 2 * kernel.Int8Block
 		fill := func(rows int, v float32) []float32 {
 			out := make([]float32, rows*k)
@@ -186,7 +163,7 @@ func FuzzMulInt8(f *testing.F) {
 		x, w := fill(m, 0), fill(n, 2)
 		want := make([]float32, m*n)
 		wantInt8(want, n, x, w, m, n, k)
-		forEach(t, func(t *testing.T) {
+		isatest.ForEachVariant(t, func(t *testing.T) {
 			got := make([]float32, m*n)
 			mulInt8(got, n, x, w, m, n, k, false)
 			sameBits(t, want, got, "%d x %d, depth %d", m, n, k)
@@ -198,7 +175,7 @@ func FuzzMulInt8(f *testing.F) {
 func BenchmarkMulInt8(b *testing.B) {
 	for _, s := range []struct{ m, n, k int }{{96, 5632, 2048}, {512, 2048, 2048}, {96, 2048, 5632}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
-			forEach(b, func(b *testing.B) {
+			isatest.ForEachVariant(b, func(b *testing.B) {
 				var left kernel.LeftInt8
 				var right kernel.RightInt8
 				left.Reset(s.m, s.k)
@@ -223,7 +200,7 @@ func BenchmarkMulInt8(b *testing.B) {
 func BenchmarkPutInt8(b *testing.B) {
 	const k = 2048
 	src := random(rand.New(rand.NewPCG(1, 1)), k)
-	forEach(b, func(b *testing.B) {
+	isatest.ForEachVariant(b, func(b *testing.B) {
 		var right kernel.RightInt8
 		right.Reset(kernel.TileCols, k)
 		b.SetBytes(4 * k)

@@ -46,15 +46,15 @@ func dotRows(t gguf.Type, dst []float32, rows []byte, x []Vector8) {
 	d, n, w, v, vectors := &dst[0], len(dst), &rows[0], &x[0].Q[0], len(x)
 	neon := isa.Current() == isa.NEON
 	switch {
-	case neon && t == gguf.Q8_0 && cpuDotProd:
+	case t == gguf.Q8_0 && isa.Has(isa.DotProd):
 		dotQ8_0DotProd(d, n, w, v, vectors)
 	case neon && t == gguf.Q8_0:
 		dotQ8_0NEON(d, n, w, v, vectors)
-	case neon && t == gguf.Q4_K && cpuDotProd:
+	case t == gguf.Q4_K && isa.Has(isa.DotProd):
 		dotQ4KDotProd(d, n, w, v, vectors)
 	case neon && t == gguf.Q4_K:
 		dotQ4KNEON(d, n, w, v, vectors)
-	case neon && t == gguf.Q6_K && cpuDotProd:
+	case t == gguf.Q6_K && isa.Has(isa.DotProd):
 		dotQ6KDotProd(d, n, w, v, vectors)
 	case neon && t == gguf.Q6_K:
 		dotQ6KNEON(d, n, w, v, vectors)

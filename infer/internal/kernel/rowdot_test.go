@@ -11,6 +11,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
 // arbitraryRow returns blocks of any bytes but with scales that are finite.
@@ -62,7 +63,7 @@ var extremes = map[gguf.Type]struct {
 }
 
 func TestDotRows(t *testing.T) {
-	forEach(t, func(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(2, 7))
 		for _, typ := range rowTypes {
 			t.Run(typ.String(), func(t *testing.T) {
