@@ -18,8 +18,10 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/isa"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 	"github.com/ggufkit/ggufkit/testdata"
 )
 
@@ -92,7 +94,7 @@ func bench(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c, benchReport{ISA: isa.Current().String(), Results: results})
 	}
-	t := newTable(c.App.Writer, []string{"type", "operation", "instructions", "threads", "speed"}, "threads", "speed")
+	t := display.NewTable(c.App.Writer, []string{"type", "operation", "instructions", "threads", "speed"}, "threads", "speed")
 	for _, r := range results {
 		op := r.Op
 		if r.Compute != "" {
@@ -125,7 +127,7 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) (results []be
 					return err
 				}
 				results = append(results, benchResult{
-					Op: "perplexity", Type: fileTypeName(model), ISA: isa.Current().String(), Threads: n,
+					Op: "perplexity", Type: recipe.NameOf(model.Metadata()), ISA: isa.Current().String(), Threads: n,
 					Compute: compute.String(), Value: rate, Unit: "tokens/s",
 				})
 			}

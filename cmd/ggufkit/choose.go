@@ -4,19 +4,18 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"slices"
-	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/allocate"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -50,69 +49,6 @@ func chooseCommand() *cli.Command {
 	}
 }
 
-// choiceReport is the choice and what it rests on.
-type choiceReport struct {
-	Model    string   `json:"model"`
-	FitBytes *int64   `json:"fit_bytes"` // null without --fit
-	MaxKLD   *float64 `json:"max_kld"`   // null without --max-kld
-	// EveryText says that MaxKLD is asked for on each text.
-	EveryText bool `json:"every_text"`
-	fitReport
-
-	Chosen consideredReport `json:"chosen"`
-	// Confidence is how likely the choice is right, as choose.Choice has it; null if
-	// the windows cannot tell.
-	Confidence *float64             `json:"confidence"`
-	RunnerUp   *choiceRunnerUp      `json:"runner_up"` // null if there is none
-	Summary    []string             `json:"summary"`
-	Considered []consideredReport   `json:"considered"`
-	Recipe     []choiceRecipeTensor `json:"recipe"`
-	Mix        *mixReport           `json:"mix,omitempty"` // with --mix
-
-	Base       driftBase   `json:"base"`
-	Texts      []driftText `json:"texts"`
-	Window     int         `json:"window"`
-	Compute    string      `json:"compute"`
-	Imatrix    string      `json:"imatrix,omitempty"`
-	Floor      driftFloor  `json:"floor"`
-	Provenance *provenance `json:"provenance"`
-	// Terms says what the memory is made of, a sentence each.
-	Terms []string `json:"-"`
-
-	tensors []gguf.TensorInfo // of Recipe
-}
-
-// choiceRunnerUp is choose.Choice.RunnerUp.
-type choiceRunnerUp struct {
-	Name string `json:"name"`
-	// Its mean divergence less that of the chosen, as driftMeasures has figures.
-	Difference      float64  `json:"kld_difference"`
-	DifferenceError *float64 `json:"kld_difference_error"`
-	DifferenceLow   *float64 `json:"kld_difference_low"`
-	DifferenceHigh  *float64 `json:"kld_difference_high"`
-}
-
-// consideredReport has the figures of drift where they were measured.
-type consideredReport struct {
-	*driftCandidate
-	Name        string  `json:"name"`
-	Bytes       int64   `json:"bytes"`
-	BPW         float64 `json:"bpw"`
-	NeededBytes int64   `json:"needed_bytes"` // with the longest context
-	// Contexts has what it takes with each context.
-	Contexts []consideredContext `json:"contexts"`
-	Chosen   bool                `json:"chosen"`
-	Reason   string              `json:"reason"`
-}
-
-// Measured reports whether there are figures.
-func (c consideredReport) Measured() bool { return c.driftCandidate != nil }
-
-type choiceRecipeTensor struct {
-	Tensor string `json:"tensor"`
-	Type   string `json:"type"`
-}
-
 func chooseType(c *cli.Context, files []string) (err error) {
 	args, err := arguments(c, "MODEL")
 	if err != nil {
@@ -122,7 +58,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	fit, err := parseFit(c)
+	room, err := parseFit(c)
 	if err != nil {
 		return err
 	}
@@ -139,8 +75,8 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return about(in.base, err)
 	}
-	report := driftReport{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: in.compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &report, in)
+	measured := report.Drift{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: in.compute.String(), Imatrix: c.String("imatrix")}
+	run, err := newDriftRun(c, &measured, in)
 	if err != nil {
 		return err
 	}
@@ -150,44 +86,48 @@ func chooseType(c *cli.Context, files []string) (err error) {
 			return err
 		}
 	}
-	candidates, err := run.candidates(views, &fit)
+	candidates, fit, err := run.candidates(views, room)
 	if err != nil {
 		return err
 	}
-	made, err := choose.Run(limits, fit.longest().memory, candidates, func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) })
+	measure := func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) }
+	made, err := choose.Run(limits, fit.Memory(), candidates, measure)
 	if err != nil && !errors.Is(err, choose.ErrNone) {
 		return err
 	}
-	var tried *mixReport
+	var mix *report.Mix
 	if err == nil && c.Bool("mix") {
-		if tried, err = run.tryMix(c, made, in.importance, aside); err != nil {
+		tried, err := made.TryMix(func(types []gguf.Type) (*allocate.Sensitivity, error) {
+			return run.sensitivity(c, in.importance, aside, types)
+		}, measure)
+		if err != nil {
 			return err
 		}
-	}
-	choice := report.newChoice(made, fit)
-	if tried != nil {
-		choice.Mix, choice.Terms = tried, append(choice.Terms, tried.sentence())
+		mix = report.NewMix(tried, windowsOf(aside, measured.Ctx))
 	}
 	if errors.Is(err, choose.ErrNone) && !c.Bool("json") {
-		choice.table(c.App.Writer).Render()
+		report.NewChoice(&measured, made, fit, nil).PrintTable(c.App.Writer)
 	}
 	if err != nil {
 		return err
 	}
-	if report.Provenance, err = in.made.wait(); err != nil {
+	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err
 	}
-	choice.Provenance = report.Provenance
-	report.choice = choice
-	if err := printResults(c, choice, report.print, c.String("html"), c.String("markdown"), c.String("recipe")); err != nil {
+	choice := report.NewChoice(&measured, made, fit, mix)
+	if err := printResults(c, choice, choice.Print, c.String("html"), c.String("markdown"), c.String("recipe")); err != nil {
 		return err
 	}
 	if path := c.String("recipe"); path != "" {
-		if err := choice.writeRecipe(c, path); err != nil {
+		lines, err := choice.TypeFile()
+		if err != nil {
+			return err
+		}
+		if err := saveReport(c, path, lines); err != nil {
 			return err
 		}
 	}
-	return report.write(c)
+	return saveReports(c, choice)
 }
 
 func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
@@ -230,101 +170,59 @@ func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) 
 	return possible, nil
 }
 
-// candidates returns the views with their sizes, and finds out what it takes to run them.
-func (r *driftRun) candidates(views []drift.Candidate, fit *fitting) ([]choose.Candidate, error) {
+// candidates returns the views with their sizes, and what there is room for: the same context for all.
+func (r *driftRun) candidates(views []drift.Candidate, room fitting) ([]choose.Candidate, report.Fit, error) {
 	model, err := engineOf(r.base, r.options.Engine)
 	if err != nil {
-		return nil, err
+		return nil, report.Fit{}, err
 	}
-	if err := fit.measure(model.Shape()); err != nil {
-		return nil, err
+	fit, err := report.NewFit(model.Shape(), room.settings, room.gpu)
+	if err != nil {
+		return nil, fit, err
 	}
 	var candidates []choose.Candidate
 	for _, view := range views {
 		_, size, err := gguf.Layout(view.Source)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", view.Name, err)
+			return nil, fit, fmt.Errorf("%s: %w", view.Name, err)
 		}
 		candidates = append(candidates, choose.Candidate{Candidate: view, Bytes: size})
 	}
-	return candidates, nil
+	return candidates, fit, nil
 }
 
-// newChoice reports on a choice, and sorts what was measured from large to small. If
-// nothing was chosen, only the reasons are there.
-func (r *driftReport) newChoice(choice *choose.Choice, fit fitting) *choiceReport {
-	report := &choiceReport{
-		Model: r.Model, fitReport: fit.report(choice),
-		Confidence: known(choice.Confidence),
-		Base:       r.Base, Texts: r.Texts, Window: r.Ctx, Compute: r.Compute, Imatrix: r.Imatrix, Floor: r.Floor,
-	}
-	if choice.Fit > 0 {
-		report.FitBytes = &choice.Fit
-	}
-	if choice.MaxKLD > 0 {
-		report.MaxKLD, report.EveryText = &choice.MaxKLD, choice.EveryText
-	}
-	measured := r.Candidates
-	r.Candidates = nil
-	for i, considered := range choice.Considered {
-		candidate := consideredReport{
-			Name: considered.Name, Bytes: considered.Bytes, BPW: bitsPerWeight(considered.Source),
-			NeededBytes: considered.Needs, Contexts: fit.needs(considered, choice.Fit), Chosen: i == choice.Chosen, Reason: considered.Reason,
+// setAside takes windows to choose a mix by out of the texts. They are not measured on.
+func (r *driftRun) setAside(c *cli.Context) ([]drift.Text, error) {
+	var aside []drift.Text
+	r.tokens = 0
+	for i, text := range r.texts {
+		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.report.Ctx, c.Int("chunks"))
+		if !ok {
+			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File, r.report.Ctx)
 		}
-		if at := slices.IndexFunc(measured, func(m driftCandidate) bool { return m.Name == considered.Name }); at >= 0 {
-			r.Candidates = append(r.Candidates, measured[at])
-			candidate.driftCandidate = &measured[at]
-		}
-		report.Considered = append(report.Considered, candidate)
+		aside, r.texts[i] = append(aside, chosen), rest
+		r.tokens += len(rest.Tokens)
 	}
-	if choice.Chosen < 0 {
-		return report
-	}
-	report.Chosen = report.Considered[choice.Chosen]
-	report.Summary = choice.Summary()
-	report.Terms = fit.terms(choice, r.Base)
-	if choice.RunnerUp >= 0 {
-		report.RunnerUp = &choiceRunnerUp{Name: choice.Considered[choice.RunnerUp].Name}
-		report.RunnerUp.Difference, report.RunnerUp.DifferenceError, report.RunnerUp.DifferenceLow, report.RunnerUp.DifferenceHigh = parts(choice.Difference.Estimate(math.Inf(-1), math.Inf(1)))
-	}
-	for _, t := range choice.Considered[choice.Chosen].Source.Tensors() {
-		if recipe.Quantizable(t) {
-			report.tensors = append(report.tensors, t)
-			report.Recipe = append(report.Recipe, choiceRecipeTensor{t.Name, t.Type.String()})
-		}
-	}
-	return report
+	return aside, nil
 }
 
-// table has a row for every candidate.
-func (r *choiceReport) table(w io.Writer) table.Writer {
-	fit := r.FitColumns()
-	columns := slices.Concat([]string{"candidate", "size", "bits per weight"}, fit, []string{"mean KL divergence"})
-	spare := append([]string{"bits per weight"}, fit[:max(0, len(fit)-1)]...) // the most memory is what counts
-	t := newTable(w, append(columns, "verdict"), columns[1:]...).spare(spare...)
-	for _, c := range r.Considered {
-		row := table.Row{c.Name, bytesText(c.Bytes), fmt.Sprintf("%.2f", c.BPW)}
-		for _, cell := range r.fitCells(c) {
-			row = append(row, cell)
-		}
-		kld := ""
-		if c.Measured() {
-			kld = withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh)
-		}
-		t.AppendRow(append(row, kld, c.Reason))
+// windowsOf returns how many windows of ctx tokens texts have.
+func windowsOf(texts []drift.Text, ctx int) (windows int) {
+	for _, text := range texts {
+		windows += len(text.Tokens) / ctx
 	}
-	return t
+	return windows
 }
 
-// writeRecipe writes the types of the chosen one for --tensor-type-file.
-func (r *choiceReport) writeRecipe(c *cli.Context, path string) error {
-	var lines strings.Builder
-	for _, t := range r.tensors {
-		override, err := recipe.OverrideOf(t)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(&lines, override)
-	}
-	return saveReport(c, path, lines.String())
+// sensitivity measures what the types cost.
+func (r *driftRun) sensitivity(c *cli.Context, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*allocate.Sensitivity, error) {
+	progress := newProgress(c, "measuring what each type costs", func(perSecond float64) string { return fmt.Sprintf("%.1f steps/s", perSecond) })
+	defer progress.stop()
+	engine := r.options.Engine
+	engine.Progress = func(done, total int) { progress.update(int64(done), int64(total)) }
+	return allocate.Measure(c.Context, r.base, importance, texts, allocate.Options{
+		Options: perplexity.Options{Ctx: r.report.Ctx},
+		Types:   types,
+		Engine:  engine,
+	})
 }

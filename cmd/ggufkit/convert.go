@@ -11,6 +11,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -97,6 +98,6 @@ func newOutput(c *cli.Context, model *model, fileType recipe.FileType, opts conv
 // printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.
 func printWarnings(c *cli.Context, m *hf.Checkpoint) {
 	for _, warning := range m.Warnings() {
-		fmt.Fprintln(c.App.ErrWriter, "warning:", messageText(warning))
+		fmt.Fprintln(c.App.ErrWriter, "warning:", display.Message(warning))
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/testdata"
 )
 
@@ -44,7 +45,7 @@ const demoMaxKLD = 0.01
 
 // demoReport is the choice, and where everything is.
 type demoReport struct {
-	*choiceReport
+	*report.Choice
 	Dir    string `json:"dir"`
 	File   string `json:"file"`
 	Report string `json:"report"`
@@ -94,8 +95,8 @@ func demo(c *cli.Context) (err error) {
 	}
 	defer base.Close()
 	in := &driftInput{base: &model{base, original}, compute: infer.Exact}
-	in.made = newProvenance(c, in.base, nil)
-	defer in.made.stop()
+	in.hashing = newProvenance(c, in.base, nil)
+	defer in.hashing.Stop()
 	if in.texts, err = demoTexts(c, dir); err != nil {
 		return err
 	}
@@ -107,22 +108,22 @@ func demo(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	report := driftReport{Model: original, Ctx: perplexity.DefaultCtx, Compute: in.compute.String()}
-	choice, err := report.demoChoice(c, in, views)
+	measured := report.Drift{Model: original, Ctx: perplexity.DefaultCtx, Compute: in.compute.String()}
+	made, fit, err := demoChoice(c, in, &measured, views)
 	if err != nil {
 		return err
 	}
-	if report.Provenance, err = in.made.wait(); err != nil {
+	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err
 	}
-	choice.Provenance = report.Provenance
+	choice := report.NewChoice(&measured, made, fit, nil)
 	chosen := filepath.Join(dir, "moe-"+choice.Chosen.Name+".gguf")
 	at := slices.IndexFunc(views, func(v drift.Candidate) bool { return v.Name == choice.Chosen.Name })
 	if _, err := gguf.Write(c.Context, chosen, views[at].Source, gguf.WriteOptions{Threads: c.Int("threads"), Overwrite: true}); err != nil {
 		return err
 	}
 	say("quantized: %s", chosen)
-	page, err := report.page()
+	page, err := choice.Page()
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func demo(c *cli.Context) (err error) {
 	if c.Bool("json") {
 		return printJSON(c, demoReport{choice, dir, chosen, pagePath})
 	}
-	report.print(c.App.Writer)
+	choice.Print(c.App.Writer)
 	fmt.Fprintf(c.App.Writer, "\nThe report, with charts:\n%s\nDone in %.0f s.\n", pagePath, time.Since(start).Seconds())
 	return nil
 }
@@ -163,24 +164,19 @@ func demoTexts(c *cli.Context, dir string) ([]textFile, error) {
 }
 
 // demoChoice measures all views and chooses between them.
-func (r *driftReport) demoChoice(c *cli.Context, in *driftInput, views []drift.Candidate) (*choiceReport, error) {
-	run, err := newDriftRun(c, r, in)
+func demoChoice(c *cli.Context, in *driftInput, measured *report.Drift, views []drift.Candidate) (*choose.Choice, report.Fit, error) {
+	run, err := newDriftRun(c, measured, in)
 	if err != nil {
-		return nil, err
+		return nil, report.Fit{}, err
 	}
-	fit := fittingContext(defaultContext)
-	candidates, err := run.candidates(views, &fit)
+	candidates, fit, err := run.candidates(views, fittingContext(defaultContext))
 	if err != nil {
-		return nil, err
+		return nil, fit, err
 	}
 	results, err := run.measure(c, views)
 	if err != nil {
-		return nil, err
+		return nil, fit, err
 	}
-	choice, err := choose.Decide(choose.Limits{MaxKLD: demoMaxKLD}, fit.longest().memory, candidates, results)
-	if err != nil {
-		return nil, err
-	}
-	r.choice = r.newChoice(choice, fit)
-	return r.choice, nil
+	choice, err := choose.Decide(choose.Limits{MaxKLD: demoMaxKLD}, fit.Memory(), candidates, results)
+	return choice, fit, err
 }

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 func hashCommand() *cli.Command {
@@ -46,11 +41,11 @@ type tensorHash struct {
 func hash(c *cli.Context) error {
 	return eachFile(c, func(model *model) (hashReport, error) { return hashModel(c, model) }, func(report hashReport) {
 		for _, t := range report.Tensors {
-			fmt.Fprintf(c.App.Writer, "%s  %s\n", t.SHA256, quotedName(t.Name))
+			fmt.Fprintf(c.App.Writer, "%s  %s\n", t.SHA256, display.Quoted(t.Name))
 		}
 		fmt.Fprintf(c.App.Writer, "%s  (all tensors)\n", report.DataSHA256)
 		if report.FileSHA256 != "" {
-			fmt.Fprintf(c.App.Writer, "%s  %s\n", report.FileSHA256, quotedName(report.File))
+			fmt.Fprintf(c.App.Writer, "%s  %s\n", report.FileSHA256, display.Quoted(report.File))
 		}
 	})
 }
@@ -63,11 +58,11 @@ func hashModel(c *cli.Context, model *model) (hashReport, error) {
 	group, ctx := errgroup.WithContext(c.Context)
 	if f := fileOf(model); f != nil && len(f.Paths()) == 1 {
 		group.Go(func() (err error) {
-			report.FileSHA256, err = hashFile(ctx, f.Inputs()[0])
+			report.FileSHA256, err = files.SHA256(ctx, f.Inputs()[0])
 			return err
 		})
 	}
-	progress := newProgress(c, "hashing", byteRate)
+	progress := newProgress(c, "hashing", display.ByteRate)
 	group.Go(func() (err error) {
 		hashes, err = gguf.Hash(ctx, model, progress.update)
 		return err
@@ -85,32 +80,4 @@ func hashModel(c *cli.Context, model *model) (hashReport, error) {
 		report.Tensors = append(report.Tensors, tensorHash{t.Name, t.Type.String(), t.Shape, hex.EncodeToString(hashes.Tensors[i][:])})
 	}
 	return report, nil
-}
-
-// quotedName returns a name as it is if it is printable and cannot be taken for a
-// quoted one.
-func quotedName(name string) string {
-	if printable(name) == name && !strings.HasPrefix(name, `"`) {
-		return withoutMiddle(name, longestName)
-	}
-	return withoutMiddle(strconv.Quote(name), longestName)
-}
-
-func hashFile(ctx context.Context, file *files.File) (string, error) {
-	r := io.NewSectionReader(file, 0, file.Size())
-	sum := sha256.New()
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := r.Read(buf)
-		sum.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(sum.Sum(nil)), nil
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return "", err
-		}
-	}
 }

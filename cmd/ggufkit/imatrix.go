@@ -7,14 +7,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
 	measure "github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/infer/routing"
+	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
@@ -39,25 +39,6 @@ func imatrixCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error { return writeImatrix(c, texts, inFiles) },
 	}
-}
-
-type imatrixReport struct {
-	File     string           `json:"file,omitempty"`
-	Chunks   int64            `json:"chunks"`
-	Ctx      int64            `json:"ctx"`
-	Tensors  int              `json:"tensors"`
-	Coverage []coverageReport `json:"coverage,omitempty"`
-}
-
-// coverageReport is the part of a text that the experts of one layer saw.
-type coverageReport struct {
-	Layer   int     `json:"layer"`
-	Tokens  int64   `json:"tokens"`
-	Experts []int64 `json:"experts"` // tokens of each
-	// Entropy is that of the router, in bits, the mean over the tokens.
-	Entropy float64 `json:"router_entropy"`
-	// Few lists the experts with fewer tokens than --min-tokens.
-	Few []int `json:"below_min_tokens"`
 }
 
 func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
@@ -108,13 +89,13 @@ func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 	if err != nil {
 		return err
 	}
-	report := imatrixReport{File: out, Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
+	written := report.Imatrix{File: out, Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
 	if c.Bool("coverage") {
-		report.Coverage = coverage(m.Layers, int64(c.Int("min-tokens")))
+		written.Coverage = report.NewCoverage(m.Layers, int64(c.Int("min-tokens")))
 	}
-	err = printResults(c, report, func(w io.Writer) {
+	err = printResults(c, written, func(w io.Writer) {
 		if c.Bool("coverage") {
-			report.printCoverage(w, int64(c.Int("min-tokens")))
+			written.PrintCoverage(w, int64(c.Int("min-tokens")))
 		}
 	})
 	if err != nil || out == "" {
@@ -124,7 +105,7 @@ func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 		return err
 	}
 	if !c.Bool("quiet") && !c.Bool("json") {
-		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", printable(out), report.Tensors, report.Chunks, report.Ctx)
+		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", display.Printable(out), written.Tensors, written.Chunks, written.Ctx)
 	}
 	return nil
 }
@@ -139,7 +120,7 @@ func measureImatrix(c *cli.Context, model gguf.Source, texts []textFile) (*measu
 		return nil, err
 	}
 	noteContext(c, model, c.Int("ctx"))
-	progress := newProgress(c, "measuring", tokenRate)
+	progress := newProgress(c, "measuring", display.TokenRate)
 	defer progress.stop()
 	m, err := measure.Measure(c.Context, model, encoded, measure.Options{
 		Options: perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
@@ -166,46 +147,3 @@ func splitList(list string) []string {
 
 // list is a parser of several values in one.
 func list(s string) ([]string, error) { return splitList(s), nil }
-
-func coverage(layers []routing.Layer, minTokens int64) []coverageReport {
-	var reports []coverageReport
-	for _, l := range layers {
-		r := coverageReport{Layer: l.Layer, Tokens: l.Tokens, Experts: l.Chosen, Entropy: l.Entropy, Few: []int{}}
-		for expert, n := range l.Chosen {
-			if n < minTokens {
-				r.Few = append(r.Few, expert)
-			}
-		}
-		reports = append(reports, r)
-	}
-	return reports
-}
-
-// printCoverage shows the share of the tokens that each expert was given.
-func (r imatrixReport) printCoverage(w io.Writer, minTokens int64) {
-	if len(r.Coverage) == 0 {
-		fmt.Fprintln(w, "the model has no experts")
-		return
-	}
-	columns := []string{"layer"}
-	for expert := range r.Coverage[0].Experts {
-		columns = append(columns, fmt.Sprintf("expert %d", expert))
-	}
-	columns = append(columns, "router entropy", "fewest tokens")
-	t := newTable(w, columns, columns...)
-	few := 0
-	for _, l := range r.Coverage {
-		row := table.Row{l.Layer}
-		fewest := l.Experts[0]
-		for _, n := range l.Experts {
-			row = append(row, fmt.Sprintf("%.1f %%", 100*float64(n)/float64(max(1, l.Tokens))))
-			fewest = min(fewest, n)
-		}
-		t.AppendRow(append(row, fmt.Sprintf("%.2f bits", l.Entropy), fewest))
-		few += len(l.Few)
-	}
-	t.Render()
-	if few > 0 {
-		fmt.Fprintf(w, "%d experts saw fewer than %d tokens: a longer text would serve them better\n", few, minTokens)
-	}
-}

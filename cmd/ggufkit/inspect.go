@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 func inspectCommand() *cli.Command {
@@ -98,7 +99,7 @@ func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), sho
 			if i > 0 {
 				fmt.Fprintln(c.App.Writer)
 			}
-			fmt.Fprintf(c.App.Writer, "==> %s <==\n", nameText(path))
+			fmt.Fprintf(c.App.Writer, "==> %s <==\n", display.Name(path))
 		}
 		show(report)
 	}
@@ -113,7 +114,7 @@ func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), sho
 
 func (r inspectReport) print(w io.Writer) {
 	fmt.Fprintf(w, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n\n", r.Version, r.Alignment, len(r.KV), r.tensors)
-	kv := newTable(w, []string{"key", "type", "value"}).spare("type")
+	kv := display.NewTable(w, []string{"key", "type", "value"}).Spare("type")
 	for _, e := range r.KV {
 		kv.AppendRow(table.Row{e.Key, e.Type, valueText(e.Value)})
 	}
@@ -122,9 +123,9 @@ func (r inspectReport) print(w io.Writer) {
 		return
 	}
 	fmt.Fprintln(w)
-	list := newTable(w, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset").spare("offset", "bytes")
+	list := display.NewTable(w, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset").Spare("offset", "bytes")
 	for _, t := range r.Tensors {
-		list.AppendRow(table.Row{t.Name, t.Type, shapeText(t.Shape), t.Bytes, t.Offset})
+		list.AppendRow(table.Row{t.Name, t.Type, display.Shape(t.Shape), t.Bytes, t.Offset})
 	}
 	list.Render()
 }
@@ -155,12 +156,12 @@ func (r inspectReport) only(keys []string) ([]inspectKV, error) {
 func (r inspectReport) printValues(w io.Writer) {
 	for _, kv := range r.KV {
 		if len(r.KV) > 1 {
-			fmt.Fprintf(w, "%s:\n", nameText(kv.Key))
+			fmt.Fprintf(w, "%s:\n", display.Name(kv.Key))
 		}
 		if s, ok := kv.Value.(string); ok {
 			for line := range strings.Lines(s) {
 				text, _ := strings.CutSuffix(line, "\n")
-				fmt.Fprintln(w, strings.ReplaceAll(printable(text), `\t`, "\t"))
+				fmt.Fprintln(w, strings.ReplaceAll(display.Printable(text), `\t`, "\t"))
 			}
 			continue
 		}
@@ -170,7 +171,7 @@ func (r inspectReport) printValues(w io.Writer) {
 			continue
 		}
 		for i := range list.Len() {
-			fmt.Fprintln(w, printable(fmt.Sprint(list.Index(i).Interface())))
+			fmt.Fprintln(w, display.Printable(fmt.Sprint(list.Index(i).Interface())))
 		}
 	}
 }
@@ -260,8 +261,4 @@ func shorten(s string) string {
 		return s
 	}
 	return string(runes[:shownRunes]) + " ... " + string(runes[len(runes)-shownRunes:])
-}
-
-func shapeText(shape []int64) string {
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", " x "), "[]")
 }

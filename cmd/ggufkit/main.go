@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
@@ -48,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if signaled && errors.Is(err, context.Canceled) {
 		err = cause
 	}
-	fmt.Fprintln(app.ErrWriter, "ggufkit:", messageText(err.Error()))
+	fmt.Fprintln(app.ErrWriter, "ggufkit:", display.Message(err.Error()))
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintln(app.ErrWriter, usage.hint())
 		return exitUsage

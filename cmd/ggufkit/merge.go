@@ -8,6 +8,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 func mergeCommand() *cli.Command {
@@ -77,9 +78,9 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 		return err
 	}
 	report := mergeReport{Dir: args[1], Tensors: len(m.Names()), Bytes: m.Bytes()}
-	progress := newProgress(c, "writing", byteRate)
+	progress := newProgress(c, "writing", display.ByteRate)
 	err = m.Write(c.Context, args[1], moe.WriteOptions{
-		ShardBytes: shard, Card: diagnosis.markdown(), Overwrite: c.Bool("force"), Progress: progress.update,
+		ShardBytes: shard, Card: diagnosis.Markdown(), Overwrite: c.Bool("force"), Progress: progress.update,
 	})
 	progress.stop()
 	switch {
@@ -88,7 +89,7 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	case c.Bool("json"):
 		return printJSON(c, report)
 	case !c.Bool("quiet"):
-		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", printable(report.Dir), report.Tensors, bytesText(report.Bytes))
+		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", display.Printable(report.Dir), report.Tensors, display.Bytes(report.Bytes))
 	}
 	return nil
 }

@@ -2,12 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"math"
-	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // resultWriter is standard output. It remembers the first error, so that commands
@@ -23,7 +22,7 @@ func (w *resultWriter) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	if w.terminal {
-		_, w.err = w.Writer.Write(visible(p))
+		_, w.err = w.Writer.Write(display.Visible(p))
 	} else {
 		_, w.err = w.Writer.Write(p)
 	}
@@ -33,33 +32,13 @@ func (w *resultWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// LineWidth is for package display: what is printed fits the terminal.
+func (w *resultWriter) LineWidth() int { return lineWidth(w) }
+
 // printJSON writes the one JSON document of a command.
 func printJSON(c *cli.Context, document any) error {
 	encoder := json.NewEncoder(c.App.Writer)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(document)
-}
-
-// secondsText prints how long something took.
-func secondsText(d time.Duration) string {
-	if d >= time.Minute {
-		return d.Round(time.Second).String()
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
-}
-
-// bytesText prints a number of bytes in binary units with three digits.
-func bytesText(n int64) string {
-	value, unit := float64(n), "B"
-	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if value < 1000 {
-			break
-		}
-		value, unit = value/1024, next
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.*f %s", max(0, 2-int(math.Log10(max(1, value)))), value, unit)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // checkOutputs refuses, before any work, outputs that could not be written at its
@@ -104,7 +105,7 @@ func saveReport(c *cli.Context, path, content string) error {
 		return err
 	}
 	if !c.Bool("quiet") {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", printable(path))
+		fmt.Fprintln(c.App.ErrWriter, "wrote", display.Printable(path))
 	}
 	return nil
 }

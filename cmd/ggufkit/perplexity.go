@@ -2,18 +2,17 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"runtime/debug"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/quant/recipe"
+	"github.com/ggufkit/ggufkit/infer/report"
 )
 
 func perplexityCommand() *cli.Command {
@@ -38,45 +37,6 @@ func computeFlag() cli.Flag {
 	return &cli.StringFlag{Name: "compute", Value: infer.Int8.String(), Usage: "`HOW` products are computed. int8: quantized weights with activations rounded to 8 bits, as llama.cpp does; exact: in float32"}
 }
 
-type perplexityReport struct {
-	Model        string `json:"model"`
-	Type         string `json:"type"`
-	FileBytes    int64  `json:"file_bytes"`
-	Ctx          int    `json:"ctx"`
-	Chunks       int    `json:"chunks"`
-	ScoredTokens int    `json:"scored_tokens"`
-	perplexityFigures
-	Compute         string  `json:"compute"`
-	Seconds         float64 `json:"seconds"`
-	TokensPerSecond float64 `json:"tokens_per_second"`
-	// ReadBytes is what was read of the weights, all readings together.
-	ReadBytes int64                  `json:"read_bytes"`
-	ByText    []perplexityTextReport `json:"by_text"`
-}
-
-type perplexityTextReport struct {
-	File         string `json:"file"`
-	SHA256       string `json:"sha256"`
-	Chunks       int    `json:"chunks"`
-	ScoredTokens int    `json:"scored_tokens"`
-	perplexityFigures
-}
-
-// perplexityFigures are those of perplexity.Result.
-type perplexityFigures struct {
-	PPL float64 `json:"ppl"`
-	// PPLError is llama-perplexity's standard error.
-	PPLError float64 `json:"ppl_error"`
-	// The ends of the 95 % interval made of the windows, null if there is one of a text.
-	PPLLow  *float64 `json:"ppl_low"`
-	PPLHigh *float64 `json:"ppl_high"`
-	NLL     float64  `json:"nll"`
-}
-
-func newPerplexityFigures(r perplexity.Result) perplexityFigures {
-	return perplexityFigures{r.PPL, r.PPLError, known(r.Low), known(r.High), r.NLL}
-}
-
 func showPerplexity(c *cli.Context, files []string) error {
 	args, err := arguments(c, "MODEL")
 	if err != nil {
@@ -98,61 +58,21 @@ func showPerplexity(c *cli.Context, files []string) error {
 		return err
 	}
 	defer model.Close()
-	_, size, err := gguf.Layout(model)
-	if err != nil {
-		return err
-	}
 	start := time.Now()
-	result, each, read, err := score(c, model, texts, infer.Options{Compute: compute}, "scoring")
+	together, each, read, err := score(c, model, texts, infer.Options{Compute: compute}, "scoring")
 	if err != nil {
 		return about(model, err)
 	}
-	seconds := time.Since(start).Seconds()
-	report := perplexityReport{
-		Model:           args[0],
-		Type:            fileTypeName(model),
-		FileBytes:       size,
-		Ctx:             c.Int("ctx"),
-		Chunks:          result.Chunks,
-		ScoredTokens:    result.ScoredTokens,
-		Compute:         compute.String(),
-		Seconds:         seconds,
-		TokensPerSecond: float64(result.Chunks*c.Int("ctx")) / seconds,
-		ReadBytes:       read,
-
-		perplexityFigures: newPerplexityFigures(result),
-	}
+	took := time.Since(start)
+	var byText []report.PerplexityText
 	for i, r := range each {
-		report.ByText = append(report.ByText, perplexityTextReport{texts[i].file, texts[i].sha256, r.Chunks, r.ScoredTokens, newPerplexityFigures(r)})
+		byText = append(byText, report.NewPerplexityText(texts[i].file, texts[i].sha256, r))
 	}
-	if c.Bool("json") {
-		return printJSON(c, report)
+	scored, err := report.NewPerplexity(args[0], model, together, byText, compute, took, read)
+	if err != nil {
+		return err
 	}
-	if len(each) > 1 {
-		report.textTable(c.App.Writer).Render()
-	}
-	reading := ""
-	if read > 2*size { // in several batches
-		reading = fmt.Sprintf(", weights read %.1f times at %s", float64(read)/float64(size), byteRate(float64(read)/seconds))
-	}
-	fmt.Fprintf(c.App.Writer, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
-		report.PPL, report.PPLError, report.Type, report.Chunks, report.Ctx, report.ScoredTokens, report.Compute, report.TokensPerSecond, reading)
-	if report.PPLLow == nil {
-		fmt.Fprintln(c.App.Writer, "One window of a text does not say how much windows differ: there is no interval.")
-	} else {
-		fmt.Fprintf(c.App.Writer, "95 %% interval for text like this, made of the windows: %.4f to %.4f. +/- is llama-perplexity's error, for which tokens are independent.\n", *report.PPLLow, *report.PPLHigh)
-	}
-	return nil
-}
-
-// textTable has a row for each text.
-func (r perplexityReport) textTable(w io.Writer) table.Writer {
-	columns := []string{"text", "chunks", "scored", "perplexity"}
-	t := newTable(w, columns, columns[1:]...)
-	for _, text := range r.ByText {
-		t.AppendRow(table.Row{textName(text.File), text.Chunks, text.ScoredTokens, withInterval("%.4f", text.PPL, text.PPLLow, text.PPLHigh)})
-	}
-	return t
+	return printResults(c, scored, scored.Print)
 }
 
 // score runs a model on texts, in windows of --ctx tokens, showing progress on what it
@@ -168,7 +88,7 @@ func score(c *cli.Context, model gguf.Source, texts []textFile, engine infer.Opt
 		return together, nil, 0, err
 	}
 	noteContext(c, model, options.Ctx)
-	progress := newProgress(c, what, tokenRate)
+	progress := newProgress(c, what, display.TokenRate)
 	defer progress.stop()
 	engine.Threads = c.Int("threads")
 	engine.Progress = tokenProgress(progress, windowTokens(c, encoded, options.Ctx))
@@ -211,13 +131,4 @@ func engineMemory(c *cli.Context) (int64, error) {
 		debug.SetMemoryLimit(memory)
 	}
 	return memory, err
-}
-
-// fileTypeName names the mix of types that a model says it has.
-func fileTypeName(model gguf.Source) string {
-	number, err := model.Metadata().Uint("general.file_type")
-	if err != nil {
-		return ""
-	}
-	return recipe.FileType(number).String()
 }

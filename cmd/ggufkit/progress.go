@@ -8,6 +8,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // progress reports how far long work is, with its rate and the time left: as
@@ -40,7 +42,7 @@ func (c *console) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.eraseLocked()
-	if _, err := c.Writer.Write(visible(p)); err != nil {
+	if _, err := c.Writer.Write(display.Visible(p)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -128,25 +130,6 @@ func (p *progress) stop() {
 		p.console.erase()
 	}
 	p.w = nil
-}
-
-// byteRate formats bytes per second.
-func byteRate(perSecond float64) string {
-	switch {
-	case perSecond < 1e6:
-		return fmt.Sprintf("%.0f KB/s", perSecond/1e3)
-	case perSecond < 1e8:
-		return fmt.Sprintf("%.1f MB/s", perSecond/1e6)
-	}
-	return fmt.Sprintf("%.2f GB/s", perSecond/1e9)
-}
-
-// tokenRate formats tokens per second.
-func tokenRate(perSecond float64) string {
-	if perSecond < 10 {
-		return fmt.Sprintf("%.2f tokens/s", perSecond)
-	}
-	return fmt.Sprintf("%.0f tokens/s", perSecond)
 }
 
 // tokenProgress returns what reports the steps of a model on its way through so

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // screen returns what a terminal shows of what was written to it: lines, of which
@@ -48,8 +50,8 @@ func TestConsoleEscapesControls(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	for rate, want := range map[float64]string{45_000: "45 KB/s", 3.4e6: "3.4 MB/s", 2.5e8: "0.25 GB/s", 3e9: "3.00 GB/s"} {
-		require.Equal(t, want, byteRate(rate))
+		require.Equal(t, want, display.ByteRate(rate))
 	}
-	require.Equal(t, "0.25 tokens/s", tokenRate(0.25))
-	require.Equal(t, "1234 tokens/s", tokenRate(1234))
+	require.Equal(t, "0.25 tokens/s", display.TokenRate(0.25))
+	require.Equal(t, "1234 tokens/s", display.TokenRate(1234))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
@@ -20,7 +21,7 @@ func TestProvenance(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join("..", "..", "testdata", "texts", "math.txt")
 	matrix := filepath.Join("..", "..", "quant", "imatrix", "testdata", "moe.imatrix")
-	measure := func(model string) (p struct{ Provenance provenance }, page []byte) {
+	measure := func(model string) (p struct{ Provenance report.Provenance }, page []byte) {
 		t.Helper()
 		var out bytes.Buffer
 		html := filepath.Join(dir, "page.html")
@@ -60,11 +61,5 @@ func TestProvenance(t *testing.T) {
 func TestShellWord(t *testing.T) {
 	for word, quoted := range map[string]string{"-f": "-f", "a/b.txt": "a/b.txt", "two words": "'two words'", "it's": `'it'\''s'`, "": "''", "$HOME": "'$HOME'"} {
 		require.Equal(t, quoted, shellWord(word))
-	}
-}
-
-func TestCountText(t *testing.T) {
-	for n, text := range map[int64]string{999: "999", 10_600_000: "10.6 M", 24_154_000_000: "24.2 B", 1_000: "1 K"} {
-		require.Equal(t, text, countText(n))
 	}
 }

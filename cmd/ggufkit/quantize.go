@@ -16,6 +16,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -346,6 +347,6 @@ func printNotes(c *cli.Context, notes []string) {
 		return
 	}
 	for _, note := range notes {
-		fmt.Fprintln(c.App.ErrWriter, "note:", messageText(note))
+		fmt.Fprintln(c.App.ErrWriter, "note:", display.Message(note))
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/ggufkit/ggufkit/testdata"
 )
+
+var update = flag.Bool("update", false, "write what the program prints into the documentation")
 
 // TestTour pastes the commands of README's tour, and compares what they print with
 // what it shows. With -update it writes that.

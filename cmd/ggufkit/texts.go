@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
@@ -89,7 +90,7 @@ func readText(file string, most int64) (textFile, error) {
 	switch {
 	case t.whole:
 	case most == maxText:
-		return textFile{}, fmt.Errorf("%s: a text of more than %s is too long; with --chunks only as much is read as is needed", file, bytesText(maxText))
+		return textFile{}, fmt.Errorf("%s: a text of more than %s is too long; with --chunks only as much is read as is needed", file, display.Bytes(maxText))
 	case info.Mode().IsRegular():
 		if _, err := io.Copy(hash, in); err != nil {
 			return textFile{}, err
@@ -114,7 +115,7 @@ func tokensOf(c *cli.Context, model gguf.Source, texts []textFile, window int) (
 		}
 		if !t.whole && len(e.Tokens)/window < c.Int("chunks") {
 			return nil, fmt.Errorf("%s: its first %s have only %d tokens, too few for %d windows of %d",
-				t.file, bytesText(int64(len(t.data))), len(e.Tokens), c.Int("chunks"), window)
+				t.file, display.Bytes(int64(len(t.data))), len(e.Tokens), c.Int("chunks"), window)
 		}
 		encoded = append(encoded, e)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -152,12 +151,4 @@ func TestArrange(t *testing.T) {
 		got := arrange(newApp(nil, nil), append([]string{"ggufkit"}, strings.Fields(args)...))
 		require.Equal(t, "ggufkit "+want, strings.Join(got, " "))
 	}
-}
-
-func TestMessagesArePrintable(t *testing.T) {
-	err := errors.New("a\x1b[2J\r\x07\u202e\xff é\nFORGED")
-	require.Equal(t, `a\x1b[2J\r\a\u202e\xff é`+"\n  FORGED", messageText(err.Error()))
-	text := messageText(strings.Repeat("é", 5000))
-	require.LessOrEqual(t, len(text), longestMessage)
-	require.Contains(t, text, "é ... é")
 }

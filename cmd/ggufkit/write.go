@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
@@ -43,7 +44,7 @@ func writeModel(c *cli.Context, output *convert.Output, out string, opts gguf.Wr
 		return report.print(c, src)
 	}
 	start := time.Now()
-	progress := newProgress(c, "writing", byteRate)
+	progress := newProgress(c, "writing", display.ByteRate)
 	progress.at = tensorAt(src)
 	opts.Overwrite = c.Bool("force")
 	opts.Threads = c.Int("threads")
@@ -71,9 +72,9 @@ func writeModel(c *cli.Context, output *convert.Output, out string, opts gguf.Wr
 		return nil
 	}
 	for _, file := range report.Files {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", printable(file))
+		fmt.Fprintln(c.App.ErrWriter, "wrote", display.Printable(file))
 	}
-	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight, in %s\n", bytesText(report.FileBytes), report.BPW, secondsText(took))
+	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight, in %s\n", display.Bytes(report.FileBytes), report.BPW, display.Seconds(took))
 	if c.Bool("verify") {
 		t := report.Tensors[worst]
 		fmt.Fprintf(c.App.ErrWriter, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *t.RMSE, t.Name, t.Type)
@@ -91,7 +92,7 @@ func tensorAt(src gguf.Source) func(done int64) string {
 				break
 			}
 		}
-		return nameText(name)
+		return display.Name(name)
 	}
 }
 
@@ -123,7 +124,7 @@ func newWriteReport(src, original gguf.Source) (writeReport, error) {
 	if err != nil {
 		return writeReport{}, err
 	}
-	report := writeReport{FileBytes: size, BPW: bitsPerWeight(src)}
+	report := writeReport{FileBytes: size, BPW: gguf.BitsPerWeight(src)}
 	for i, t := range src.Tensors() {
 		from := original.Tensors()[i].Type
 		report.Tensors = append(report.Tensors, writeTensor{Name: t.Name, Shape: t.Shape, From: from.String(), Type: t.Type.String(), Bytes: t.Bytes()})
@@ -135,27 +136,11 @@ func (r writeReport) print(c *cli.Context, src gguf.Source) error {
 	if c.Bool("json") {
 		return printJSON(c, r)
 	}
-	t := newTable(c.App.Writer, []string{"tensor", "shape", "from", "to", "bytes"}, "bytes").spare("from")
+	t := display.NewTable(c.App.Writer, []string{"tensor", "shape", "from", "to", "bytes"}, "bytes").Spare("from")
 	for _, tensor := range r.Tensors {
-		t.AppendRow(table.Row{tensor.Name, shapeText(tensor.Shape), tensor.From, tensor.Type, tensor.Bytes})
+		t.AppendRow(table.Row{tensor.Name, display.Shape(tensor.Shape), tensor.From, tensor.Type, tensor.Bytes})
 	}
-	t.AppendFooter(table.Row{fmt.Sprintf("%d tensors", len(r.Tensors)), fmt.Sprintf("%.2f B weights", float64(weights(src))/1e9), "", fmt.Sprintf("%.2f bpw", r.BPW), r.FileBytes})
+	t.AppendFooter(table.Row{fmt.Sprintf("%d tensors", len(r.Tensors)), fmt.Sprintf("%.2f B weights", float64(gguf.Elements(src))/1e9), "", fmt.Sprintf("%.2f bpw", r.BPW), r.FileBytes})
 	t.Render()
 	return nil
-}
-
-func weights(src gguf.Source) (n int64) {
-	for _, t := range src.Tensors() {
-		n += t.Elements()
-	}
-	return n
-}
-
-// bitsPerWeight returns the average over all tensors, without metadata.
-func bitsPerWeight(src gguf.Source) float64 {
-	bytes := int64(0)
-	for _, t := range src.Tensors() {
-		bytes += t.Bytes()
-	}
-	return 8 * float64(bytes) / float64(max(1, weights(src)))
 }

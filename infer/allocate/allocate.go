@@ -166,3 +166,22 @@ func Split(text drift.Text, ctx, n int) (chosen, rest drift.Text) {
 	}
 	return chosen, rest
 }
+
+// asideWindows is how many windows of all texts together a mix is chosen by, at least two of
+// each and not more than half.
+const asideWindows = 9
+
+// SetAside splits one of some texts, its first chunks windows of ctx tokens or, with 0, all: a few to choose
+// a mix by, and the rest to measure on. It does not if there are fewer than four windows, two for each.
+func SetAside(text drift.Text, texts, ctx, chunks int) (aside, rest drift.Text, ok bool) {
+	windows := len(text.Tokens) / ctx
+	if chunks > 0 {
+		windows = min(windows, chunks)
+	}
+	if windows < 4 {
+		return aside, text, false
+	}
+	text.Tokens = text.Tokens[:windows*ctx]
+	aside, rest = Split(text, ctx, min(max(2, asideWindows/texts), windows/2))
+	return aside, rest, true
+}

@@ -29,8 +29,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/dustin/go-humanize"
-
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/interval"
 )
@@ -232,7 +231,7 @@ func (c *Choice) decide() error {
 	}
 	fitting := c.fitting()
 	if len(fitting) == 0 {
-		return c.none("none of %d candidates fits into %s", len(c.Considered), humanize.IBytes(uint64(c.Fit)))
+		return c.none("none of %d candidates fits into %s", len(c.Considered), display.Bytes(c.Fit))
 	}
 	var good, measured []int
 	for _, i := range fitting {
@@ -319,7 +318,7 @@ func (c *Choice) none(format string, args ...any) error {
 func (c *Choice) refusal(i int) string {
 	switch {
 	case !c.fits(i):
-		return fmt.Sprintf("does not fit: %s over", humanize.IBytes(uint64(c.Considered[i].Needs-c.Fit)))
+		return fmt.Sprintf("does not fit: %s over", display.Bytes(c.Considered[i].Needs-c.Fit))
 	case !c.measured(i) || c.goodEnough(i):
 		return ""
 	}

@@ -157,3 +157,12 @@ func (f FileType) Base() (gguf.Type, error) {
 	}
 	return 0, fmt.Errorf("%w: %s", gguf.ErrUnsupported, f)
 }
+
+// NameOf returns what a model says that its mix of types is called, "" if it does not say.
+func NameOf(meta *gguf.Metadata) string {
+	number, err := meta.Uint("general.file_type")
+	if err != nil {
+		return ""
+	}
+	return FileType(number).String()
+}

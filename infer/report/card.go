@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"cmp"
@@ -6,12 +6,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
-// markdown returns the report as a model card, without front matter: what to take, all files, how to
+// Markdown returns the report as a model card, without front matter: what to take, all files, how to
 // run them, and how it was measured.
-func (r *driftReport) markdown() (string, error) {
-	sorted := r.bySize()
+func (r *Drift) Markdown() string { return newView(r, nil).markdown() }
+
+// Markdown is that of Drift, with the choice.
+func (c *Choice) Markdown() string { return newView(c.Drift, c).markdown() }
+
+func (r *view) markdown() string {
 	var b strings.Builder
 	section := func(title string) { fmt.Fprintf(&b, "\n## %s\n\n", title) }
 	list := func(lines []string) {
@@ -23,10 +29,10 @@ func (r *driftReport) markdown() (string, error) {
 	if r.choice != nil {
 		list(r.choice.Summary)
 	} else {
-		list(r.meaning())
+		list(r.said.meaning())
 	}
 	section("Files")
-	sorted.overview(&b).RenderMarkdown()
+	r.overview(&b).RenderMarkdown()
 	b.WriteString("\n")
 	if r.choice != nil {
 		section("The choice")
@@ -34,28 +40,28 @@ func (r *driftReport) markdown() (string, error) {
 		b.WriteString("\n\n")
 		list(r.choice.Terms)
 	}
-	if sorted.take != "" {
+	if r.take != "" {
 		section("How to run it")
-		fmt.Fprintf(&b, "```\n%s\n```\n", strings.Join(sorted.commands(), "\n"))
+		fmt.Fprintf(&b, "```\n%s\n```\n", strings.Join(r.commands(), "\n"))
 	}
 	if len(r.Texts) > 1 {
 		section("Drift by text")
-		sorted.textTable(&b).RenderMarkdown()
+		r.textTable(&b).RenderMarkdown()
 		b.WriteString("\n")
 	}
 	section("How it was measured")
-	list(r.method())
+	list(r.said.method())
 	if r.Provenance != nil {
 		section("Provenance")
 		for _, line := range r.Provenance.Lines() {
-			fmt.Fprintf(&b, "* %s: `%s`\n", line[0], strings.ReplaceAll(printable(line[1]), "`", "'"))
+			fmt.Fprintf(&b, "* %s: `%s`\n", line[0], strings.ReplaceAll(display.Printable(line[1]), "`", "'"))
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // commands run the candidate to take, in llama.cpp and in Ollama.
-func (r *driftReport) commands() []string {
+func (r *view) commands() []string {
 	name := fileName(r.title())
 	file := name + "-" + fileName(r.take) + ".gguf"
 	flags := ""

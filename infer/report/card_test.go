@@ -1,15 +1,16 @@
-package main
+package report_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/infer/report"
 )
 
 func TestCard(t *testing.T) {
-	card, err := choiceOf(twentyReport()).markdown()
-	require.NoError(t, err)
+	card := report.ChoiceOf(report.TwentyReport()).Markdown()
 	var sections []string
 	for _, line := range strings.Split(card, "\n") {
 		if strings.HasPrefix(line, "#") {
@@ -26,15 +27,14 @@ func TestCard(t *testing.T) {
 	require.NotContains(t, card, "tokens/s")
 
 	// Without a choice, and with nothing to recommend.
-	r := sparseReport()
+	r := report.SparseReport()
 	r.Candidates = nil
-	card, err = r.markdown()
-	require.NoError(t, err)
+	card = r.Markdown()
 	require.NotContains(t, card, "How to run it")
 }
 
 func TestFileName(t *testing.T) {
 	for text, name := range map[string]string{"Beyonder 4x7B v2": "Beyonder-4x7B-v2", "org/A model": "A-model", "../..": "..", "a'; rm -rf ~": "a-rm--rf", "模型": "model"} {
-		require.Equal(t, name, fileName(text), text)
+		require.Equal(t, name, report.FileName(text), text)
 	}
 }

@@ -1,9 +1,11 @@
-package main
+package report
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,7 +65,7 @@ func TestTypeDrifts(t *testing.T) {
 		}
 	})
 	t.Run("complete", func(t *testing.T) {
-		report, err := newTypesReport(recipe.FileTypes())
+		report, err := NewTypes(recipe.FileTypes())
 		require.NoError(t, err)
 		for _, f := range report.Types {
 			require.NotEmpty(t, f.About, f.Name)
@@ -71,18 +73,16 @@ func TestTypeDrifts(t *testing.T) {
 		}
 	})
 	t.Run("the same in the documentation", func(t *testing.T) {
-		report, err := newTypesReport(recipe.FileTypes())
+		report, err := NewTypes(recipe.FileTypes())
 		require.NoError(t, err)
 		content, err := os.ReadFile(page)
 		require.NoError(t, err)
-		var b strings.Builder
-		report.table(&b).RenderMarkdown()
 		const begin, end = "<!-- ggufkit types -->\n", "<!-- end -->\n"
 		before, rest, found := strings.Cut(string(content), begin)
 		require.True(t, found)
 		_, after, found := strings.Cut(rest, end)
 		require.True(t, found)
-		want := before + begin + b.String() + "\n\n" + strings.Join(report.footer(), "\n") + "\n" + end + after
+		want := before + begin + report.Markdown() + end + after
 		if *update {
 			require.NoError(t, os.WriteFile(page, []byte(want), 0o666))
 		} else {
@@ -107,13 +107,13 @@ func measureTypes(t *testing.T, types []recipe.FileType, pattern string) measure
 	var texts []drift.Text
 	measured := measuredDrifts{Model: "testdata/reference"}
 	for _, file := range files {
-		text, err := readText(file, maxText)
+		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		encoded := drift.Text{Name: file}
-		encoded.Tokens, encoded.BOS, err = perplexity.Tokens(vocab, text.data)
+		encoded.Tokens, encoded.BOS, err = perplexity.Tokens(vocab, string(text))
 		require.NoError(t, err)
 		texts = append(texts, encoded)
-		measured.Texts = append(measured.Texts, driftedText{File: filepath.Base(file), SHA256: text.sha256})
+		measured.Texts = append(measured.Texts, DriftedText{File: filepath.Base(file), SHA256: fmt.Sprintf("%x", sha256.Sum256(text))})
 	}
 	var candidates []drift.Candidate
 	for _, fileType := range types {
@@ -178,7 +178,7 @@ func TestFirstAnswer(t *testing.T) {
 	billions := []float64{3.2, 8.03, 14.8, 24.2, 32.8, 46.7, 70.6}
 	rows := regexp.MustCompile(`(?m)^\| (\d+) GB \|(.*)\|$`).FindAllStringSubmatch(string(content), -1)
 	require.Len(t, rows, 5)
-	considered := splitList("Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,IQ3_M,IQ3_S,IQ3_XS,IQ3_XXS,IQ2_M,IQ2_S,IQ2_XS")
+	considered := strings.Split("Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,IQ3_M,IQ3_S,IQ3_XS,IQ3_XXS,IQ2_M,IQ2_S,IQ2_XS", ",")
 	for _, row := range rows {
 		memory, err := strconv.ParseFloat(row[1], 64)
 		require.NoError(t, err)

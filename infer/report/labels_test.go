@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -72,7 +72,7 @@ func TestLabelsAreReadable(t *testing.T) {
 
 // twentyTypes are the dots of twenty file types of the demo's model, in a chart of some width.
 func twentyTypes(width float64) labelling {
-	return newFront(twentyReport().bySize(), width).labelling
+	return newFront(newView(TwentyReport(), nil), width).labelling
 }
 
 // TestPlacesAreNear checks that labels that are alone are beside their dots.

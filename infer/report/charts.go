@@ -1,10 +1,12 @@
-package main
+package report
 
 import (
 	"fmt"
 	"html/template"
 	"math"
 	"slices"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // band is a range of divergences: from the end of the one before to its own.
@@ -30,10 +32,10 @@ func bandOf(kld float64) string {
 }
 
 // isChosen reports whether a candidate is the one to take.
-func (r *driftReport) isChosen(c driftCandidate) bool { return c.Name == r.take }
+func (r *view) isChosen(c Candidate) bool { return c.Name == r.take }
 
 // class returns the classes of what belongs to a candidate.
-func (r *driftReport) class(class string, c driftCandidate) string {
+func (r *view) class(class string, c Candidate) string {
 	if r.isChosen(c) {
 		return class + " chosen"
 	}
@@ -41,7 +43,7 @@ func (r *driftReport) class(class string, c driftCandidate) string {
 }
 
 // drawOrder returns the candidates with the one to take last, which is in front.
-func (r *driftReport) drawOrder() []driftCandidate {
+func (r *view) drawOrder() []Candidate {
 	order := slices.Clone(r.Candidates)
 	if at := slices.IndexFunc(order, r.isChosen); at >= 0 {
 		order = append(slices.Delete(order, at, at+1), r.Candidates[at])
@@ -50,12 +52,12 @@ func (r *driftReport) drawOrder() []driftCandidate {
 }
 
 // moved returns the candidates that differ from the original at all.
-func (r *driftReport) moved() []driftCandidate {
-	return slices.DeleteFunc(slices.Clone(r.Candidates), func(c driftCandidate) bool { return c.KLD <= 0 })
+func (r *Drift) moved() []Candidate {
+	return slices.DeleteFunc(slices.Clone(r.Candidates), func(c Candidate) bool { return c.KLD <= 0 })
 }
 
 // sizeUnit returns the unit for the sizes of some candidates, and how many bytes it has.
-func sizeUnit(of []driftCandidate) (name string, bytes float64) {
+func sizeUnit(of []Candidate) (name string, bytes float64) {
 	var most int64
 	for _, c := range of {
 		most = max(most, c.Bytes)
@@ -67,14 +69,14 @@ func sizeUnit(of []driftCandidate) (name string, bytes float64) {
 }
 
 // sizeAxis returns an axis for the sizes of some candidates, and its name.
-func sizeAxis(of []driftCandidate, from, to float64) (x axis, name string, at func(driftCandidate) float64) {
+func sizeAxis(of []Candidate, from, to float64) (x axis, name string, at func(Candidate) float64) {
 	unit, bytes := sizeUnit(of)
 	low, high := math.Inf(1), 0.
 	for _, c := range of {
 		low, high = min(low, float64(c.Bytes)/bytes), max(high, float64(c.Bytes)/bytes)
 	}
 	x = dataAxis(low, high, from, to)
-	return x, "size of the file, " + unit, func(c driftCandidate) float64 { return x.at(float64(c.Bytes) / bytes) }
+	return x, "size of the file, " + unit, func(c Candidate) float64 { return x.at(float64(c.Bytes) / bytes) }
 }
 
 // Charts are as wide as a phone takes them, and one is there for wide screens too.
@@ -90,8 +92,8 @@ type front struct {
 	x, y          axis
 	xName         string
 	bands         []bandName
-	order         []driftCandidate // in which the dots are drawn
-	best          []point          // of those that none beats in both, from small to large
+	order         []Candidate // in which the dots are drawn
+	best          []point     // of those that none beats in both, from small to large
 	whiskers      []segment
 	labelling
 }
@@ -106,7 +108,7 @@ type bandName struct {
 
 // newFront arranges the candidates that differ from the original, of which there must be one. A
 // wide chart has what divergences mean beside it.
-func newFront(r *driftReport, width float64) *front {
+func newFront(r *view, width float64) *front {
 	f := &front{width: width, height: 460}
 	right := width - 10
 	if f.wide() {
@@ -114,15 +116,15 @@ func newFront(r *driftReport, width float64) *front {
 	}
 	f.plot = box{leftOfChart, 10, right, f.height - 48}
 	f.within = f.plot
-	f.order = slices.DeleteFunc(r.drawOrder(), func(c driftCandidate) bool { return c.KLD <= 0 })
+	f.order = slices.DeleteFunc(r.drawOrder(), func(c Candidate) bool { return c.KLD <= 0 })
 	low, high := math.Inf(1), 0.
 	for _, c := range f.order {
 		low, high = min(low, c.KLD), max(high, orElse(c.KLDHigh, c.KLD))
 	}
-	var at func(driftCandidate) float64
+	var at func(Candidate) float64
 	f.x, f.xName, at = sizeAxis(f.order, f.plot.x0, f.plot.x1)
 	f.y = dataLogAxis(low, high, f.plot.y1, f.plot.y0)
-	position := func(c driftCandidate) point { return point{at(c), f.y.at(c.KLD)} }
+	position := func(c Candidate) point { return point{at(c), f.y.at(c.KLD)} }
 	for _, c := range r.pareto() {
 		if c.KLD > 0 {
 			f.best = append(f.best, position(c))
@@ -187,7 +189,7 @@ func (f *front) nameBand(name *bandName, word string, upper, lower float64) {
 
 // frontChart draws size against divergence. It names the candidates for whose labels there was no
 // room.
-func (r *driftReport) frontChart(width float64) (chart template.HTML, unnamed []string) {
+func (r *view) frontChart(width float64) (chart template.HTML, unnamed []string) {
 	if len(r.moved()) == 0 {
 		return "", nil
 	}
@@ -229,15 +231,15 @@ func (r *driftReport) frontChart(width float64) (chart template.HTML, unnamed []
 
 // textChart shows the divergence on each text against size, of the candidates that none beats in
 // both.
-func (r *driftReport) textChart() template.HTML {
-	shown := slices.DeleteFunc(r.pareto(), func(c driftCandidate) bool { return c.KLD <= 0 })
+func (r *view) textChart() template.HTML {
+	shown := slices.DeleteFunc(r.pareto(), func(c Candidate) bool { return c.KLD <= 0 })
 	if len(r.Texts) < 2 || len(shown) == 0 {
 		return ""
 	}
 	const top, bottom = 10., 332.
 	widest, low, high := 0., math.Inf(1), 0.
 	for t, text := range r.Texts {
-		widest = max(widest, bold*textWidth(shortName(textName(text.File))))
+		widest = max(widest, bold*textWidth(shortName(display.Stem(text.File))))
 		for _, c := range shown {
 			if v := c.ByText[t].KLD; v > 0 {
 				low, high = min(low, v), max(high, v)
@@ -269,14 +271,14 @@ func (r *driftReport) textChart() template.HTML {
 		if len(points) == 0 {
 			continue
 		}
-		s.path(class, textName(text.File), points)
+		s.path(class, display.Stem(text.File), points)
 		for _, c := range shown {
 			if m := c.ByText[t]; m.KLD > 0 {
-				s.element("circle", class, fmt.Sprintf("%s on %s: %s", c.Name, textName(text.File), withInterval("%.5f", m.KLD, m.KLDLow, m.KLDHigh)), `cx="%.1f" cy="%.1f" r="3"`, at(c), y.at(m.KLD))
+				s.element("circle", class, fmt.Sprintf("%s on %s: %s", c.Name, display.Stem(text.File), withInterval("%.5f", m.KLD, m.KLDLow, m.KLDHigh)), `cx="%.1f" cy="%.1f" r="3"`, at(c), y.at(m.KLD))
 			}
 		}
 		classes = append(classes, labelClass)
-		names = append(names, shortName(textName(text.File)))
+		names = append(names, shortName(display.Stem(text.File)))
 		ends = append(ends, points[len(points)-1])
 	}
 	s.ends(classes, names, ends, right+18, top+4, bottom)
@@ -290,7 +292,7 @@ func (r *driftReport) textChart() template.HTML {
 
 // worstText returns the text on which the one to take loses the most or, if there is none, all
 // candidates together.
-func (r *driftReport) worstText(candidates []driftCandidate) int {
+func (r *view) worstText(candidates []Candidate) int {
 	sums := make([]float64, len(r.Texts))
 	for _, c := range candidates {
 		if r.take != "" && !r.isChosen(c) {
@@ -310,7 +312,7 @@ func (r *driftReport) worstText(candidates []driftCandidate) int {
 }
 
 // nameLength is how wide the name of a candidate is in a chart.
-func (r *driftReport) nameLength(c driftCandidate) float64 {
+func (r *view) nameLength(c Candidate) float64 {
 	width := textWidth(shortName(c.Name))
 	if r.isChosen(c) {
 		width *= bold
@@ -322,7 +324,7 @@ func (r *driftReport) nameLength(c driftCandidate) float64 {
 const bold = 1.12
 
 // nameWidth is how much room the names of candidates get at the left of a chart.
-func (r *driftReport) nameWidth() float64 {
+func (r *view) nameWidth() float64 {
 	width := 40.
 	for _, c := range r.Candidates {
 		width = max(width, r.nameLength(c))
@@ -343,11 +345,11 @@ func shortName(name string) string {
 const rowHeight = 26.
 
 // perplexityChart shows how much the perplexities differ from the original's.
-func (r *driftReport) perplexityChart() template.HTML {
+func (r *view) perplexityChart() template.HTML {
 	left, right := r.nameWidth(), chartWidth-80.
 	low, high := 0., 0.
 	change := func(ratio float64) float64 { return 100 * (ratio - 1) }
-	ends := func(c driftCandidate) (low, high float64) {
+	ends := func(c Candidate) (low, high float64) {
 		return change(orElse(c.PPLRatioLow, c.PPLRatio)), change(orElse(c.PPLRatioHigh, c.PPLRatio))
 	}
 	for _, c := range r.Candidates {
@@ -377,8 +379,8 @@ func (r *driftReport) perplexityChart() template.HTML {
 }
 
 // layerChart shows how the error of the hidden states grows from layer to layer.
-func (r *driftReport) layerChart() template.HTML {
-	values := func(c driftCandidate) []float64 {
+func (r *view) layerChart() template.HTML {
+	values := func(c Candidate) []float64 {
 		v := []float64{c.Embedding}
 		for _, l := range c.Layers {
 			v = append(v, l.Hidden)
@@ -436,7 +438,7 @@ func (r *driftReport) layerChart() template.HTML {
 }
 
 // routerChart shows how often the routers choose the experts of the original.
-func (r *driftReport) routerChart() template.HTML {
+func (r *view) routerChart() template.HTML {
 	if len(r.Candidates) == 0 || r.Candidates[0].Router == nil {
 		return ""
 	}
@@ -479,7 +481,7 @@ func (r *driftReport) routerChart() template.HTML {
 
 // shade is the opacity of a cell of the matrix of texts: the more drift, the
 // more, in proportion to its logarithm.
-func (r *driftReport) shade(kld float64) string {
+func (r *view) shade(kld float64) string {
 	low, high := math.Inf(1), 0.
 	for _, c := range r.Candidates {
 		for _, text := range c.ByText {
@@ -492,4 +494,17 @@ func (r *driftReport) shade(kld float64) string {
 		return "0"
 	}
 	return fmt.Sprintf("%.3f", darkest*math.Log(kld/low)/math.Log(high/low))
+}
+
+// describe says all about a candidate's place in the charts.
+func (c Candidate) describe() string {
+	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %s, perplexity %.3f", c.Name, display.Bytes(c.Bytes), c.BPW, withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), c.PPL)
+}
+
+// orElse returns what v points to, or what there is instead.
+func orElse(v *float64, instead float64) float64 {
+	if v == nil {
+		return instead
+	}
+	return *v
 }

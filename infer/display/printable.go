@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"bytes"
@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// printable returns text that may be from a file as it can be shown on a terminal:
+// Printable returns text that may be from a file as it can be shown on a terminal:
 // what is not a printable character, line ends and controls among them, is written
 // as Go writes it in a string, \n or \x1b.
-func printable(s string) string {
+func Printable(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
@@ -30,20 +30,20 @@ func printable(s string) string {
 // name or a value.
 const longestMessage, longestName = 2000, 240
 
-// messageText returns what is printed of an error, a note or a warning: what is not
+// Message returns what is printed of an error, a note or a warning: what is not
 // printable escaped, all lines but the first indented, the middle left out if it is
 // long.
-func messageText(message string) string {
+func Message(message string) string {
 	lines := strings.Split(message, "\n")
 	for i, line := range lines {
-		lines[i] = printable(line)
+		lines[i] = Printable(line)
 	}
 	return withoutMiddle(strings.Join(lines, "\n  "), longestMessage)
 }
 
-// visible escapes control characters but for line ends and tabs: for what is written
+// Visible escapes control characters but for line ends and tabs: for what is written
 // to a terminal from wherever it may be, such as what a model says.
-func visible(p []byte) []byte {
+func Visible(p []byte) []byte {
 	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 	if !bytes.ContainsFunc(p, control) {
 		return p
@@ -51,7 +51,7 @@ func visible(p []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(p) {
 		if control(r) {
-			b.WriteString(printable(string(r)))
+			b.WriteString(Printable(string(r)))
 		} else {
 			b.WriteRune(r)
 		}
@@ -59,8 +59,16 @@ func visible(p []byte) []byte {
 	return b.Bytes()
 }
 
-// nameText returns what is printed of a name: on one line, and not without end.
-func nameText(name string) string { return withoutMiddle(printable(name), longestName) }
+// Name returns what is printed of a name: on one line, and not without end.
+func Name(name string) string { return withoutMiddle(Printable(name), longestName) }
+
+// Quoted returns a name as it is if it is printable and cannot be taken for a quoted one.
+func Quoted(name string) string {
+	if Printable(name) == name && !strings.HasPrefix(name, `"`) {
+		return withoutMiddle(name, longestName)
+	}
+	return withoutMiddle(strconv.Quote(name), longestName)
+}
 
 // withoutMiddle leaves out the middle of a text of more than so many bytes.
 func withoutMiddle(s string, most int) string {

@@ -1,4 +1,4 @@
-package main
+package display
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// textTable is a table that fits the terminal: headers, then cells of text are
+// Table is a table that fits the terminal: headers, then cells of text are
 // folded, then columns are left out, and what is left out is said below. Cells and
 // column names may be from files, what is not printable in them is escaped.
-type textTable struct {
+type Table struct {
 	table.Writer
 	w       io.Writer
 	columns []tableColumn
@@ -30,10 +30,10 @@ type tableColumn struct {
 // columnGap is what stands between columns.
 const columnGap = "  "
 
-// newTable returns a table with the given column names. Columns named in right
+// NewTable returns a table with the given column names. Columns named in right
 // are aligned to the right.
-func newTable(w io.Writer, columns []string, right ...string) *textTable {
-	t := &textTable{Writer: table.NewWriter(), w: w}
+func NewTable(w io.Writer, columns []string, right ...string) *Table {
+	t := &Table{Writer: table.NewWriter(), w: w}
 	t.SetOutputMirror(w)
 	style := table.StyleLight
 	style.Options = table.Options{SeparateHeader: true, SeparateFooter: true}
@@ -45,17 +45,17 @@ func newTable(w io.Writer, columns []string, right ...string) *textTable {
 	t.SuppressTrailingSpaces()
 	header := table.Row{}
 	for i, name := range columns {
-		t.columns = append(t.columns, tableColumn{number: i + 1, name: nameText(name), right: slices.Contains(right, name)})
-		header = append(header, nameText(name))
+		t.columns = append(t.columns, tableColumn{number: i + 1, name: Name(name), right: slices.Contains(right, name)})
+		header = append(header, Name(name))
 	}
 	t.AppendHeader(header)
 	t.configure(nil, nil)
 	return t
 }
 
-// spare names the columns that are left out if there is no room for all, the first
+// Spare names the columns that are left out if there is no room for all, the first
 // one first. Others are left out after them, from the right, but for the first.
-func (t *textTable) spare(names ...string) *textTable {
+func (t *Table) Spare(names ...string) *Table {
 	for i := range t.columns {
 		if at := slices.Index(names, t.columns[i].name); at >= 0 {
 			t.columns[i].spare = len(names) - at
@@ -65,19 +65,19 @@ func (t *textTable) spare(names ...string) *textTable {
 }
 
 // AppendRow adds a row.
-func (t *textTable) AppendRow(row table.Row, config ...table.RowConfig) {
+func (t *Table) AppendRow(row table.Row, config ...table.RowConfig) {
 	t.Writer.AppendRow(t.cells(row), config...)
 }
 
 // AppendFooter adds a row below the rule at the end.
-func (t *textTable) AppendFooter(row table.Row, config ...table.RowConfig) {
+func (t *Table) AppendFooter(row table.Row, config ...table.RowConfig) {
 	t.Writer.AppendFooter(t.cells(row), config...)
 }
 
-func (t *textTable) cells(row table.Row) table.Row {
+func (t *Table) cells(row table.Row) table.Row {
 	cells := make(table.Row, len(row))
 	for i, cell := range row {
-		s := nameText(fmt.Sprint(cell))
+		s := Name(fmt.Sprint(cell))
 		cells[i] = s
 		t.columns[i].widest = max(t.columns[i].widest, text.StringWidth(s))
 	}
@@ -85,8 +85,8 @@ func (t *textTable) cells(row table.Row) table.Row {
 }
 
 // Render prints the table.
-func (t *textTable) Render() string {
-	limit := lineWidth(t.w)
+func (t *Table) Render() string {
+	limit := Width(t.w)
 	widths, hidden := t.fit(limit)
 	t.configure(widths, hidden)
 	out := t.Writer.Render()
@@ -99,14 +99,14 @@ func (t *textTable) Render() string {
 		if n > 4 {
 			note = fmt.Sprintf("(no room for %s, %s ... %s: %d columns)", names[0], names[1], names[n-1], n)
 		}
-		printText(t.w, note)
+		Line(t.w, note)
 	}
 	return out
 }
 
 // configure sets how wide columns are, by their numbers, where that is limited, and
 // which are hidden.
-func (t *textTable) configure(widths map[int]int, hidden []tableColumn) {
+func (t *Table) configure(widths map[int]int, hidden []tableColumn) {
 	var configs []table.ColumnConfig
 	for _, column := range t.columns {
 		config := table.ColumnConfig{Number: column.number, Hidden: slices.Contains(hidden, column)}
@@ -121,9 +121,9 @@ func (t *textTable) configure(widths map[int]int, hidden []tableColumn) {
 	t.SetColumnConfigs(configs)
 }
 
-// printText prints a line of text, folded at blanks if the terminal is narrower.
-func printText(w io.Writer, line string) {
-	if limit := lineWidth(w); limit > 0 {
+// Line prints a line of text, folded at blanks if the terminal is narrower.
+func Line(w io.Writer, line string) {
+	if limit := Width(w); limit > 0 {
 		line = wrapped(line, limit)
 	}
 	fmt.Fprintln(w, line)
@@ -148,7 +148,7 @@ const (
 
 // fit returns how wide each column may be, and which columns are left out, in
 // their order, so that a line has at most limit characters.
-func (t *textTable) fit(limit int) (widths map[int]int, hidden []tableColumn) {
+func (t *Table) fit(limit int) (widths map[int]int, hidden []tableColumn) {
 	shown := slices.Clone(t.columns)
 	if limit == 0 || total(shown, func(c tableColumn) int { return max(c.widest, text.StringWidth(c.name)) }) <= limit {
 		return nil, nil

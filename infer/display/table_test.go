@@ -1,7 +1,7 @@
-package main
+package display_test
 
 import (
-	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -9,20 +9,29 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // render prints a table on so many columns, 0 for no limit.
-func render(t testing.TB, columns int, fill func(b *strings.Builder) table.Writer) string {
-	t.Setenv("COLUMNS", fmt.Sprint(columns))
-	var b strings.Builder
-	fill(&b).Render()
-	return b.String()
+func render(columns int, fill func(w io.Writer) table.Writer) string {
+	s := screen{columns: columns}
+	fill(&s).Render()
+	return s.String()
 }
+
+// screen is as wide as it says.
+type screen struct {
+	strings.Builder
+	columns int
+}
+
+func (s *screen) LineWidth() int { return s.columns }
 
 func TestTablesFitTheTerminal(t *testing.T) {
 	columns := []string{"model", "size", "mean divergence", "perplexity", "verdict"}
-	fill := func(b *strings.Builder) table.Writer {
-		t := newTable(b, columns, columns[1:4]...).spare("perplexity")
+	fill := func(b io.Writer) table.Writer {
+		t := display.NewTable(b, columns, columns[1:4]...).Spare("perplexity")
 		t.AppendRow(table.Row{"Q8_0", "9.28 MiB", "0.00024 ± 0.00003", "14.237 ± 1.021", "good enough, but larger than IQ4_XS"})
 		t.AppendRow(table.Row{"IQ4_XS", "4.99 MiB", "0.00467 ± 0.00016", "14.237 ± 1.021", "chosen: the smallest that is good enough"})
 		return t
@@ -55,7 +64,7 @@ IQ4_XS  4.99 MiB  0.00467 ± 0.00016  chosen: the smallest that
 (no room for perplexity)
 `},
 	} {
-		require.Equal(t, strings.TrimPrefix(test.want, "\n"), render(t, test.columns, fill), "%d columns", test.columns)
+		require.Equal(t, strings.TrimPrefix(test.want, "\n"), render(test.columns, fill), "%d columns", test.columns)
 	}
 }
 
@@ -66,8 +75,8 @@ func TestTablesFitAnyTerminal(t *testing.T) {
 		right := rapid.SliceOfN(rapid.SampledFrom(names[1:]), 0, len(names)).Draw(rt, "right")
 		rows := rapid.SliceOfN(rapid.SliceOfN(rapid.StringMatching(`([a-z0-9._é\n]{1,30} ?){0,3}`), len(names), len(names)), 1, 4).Draw(rt, "rows")
 		limit := rapid.IntRange(20, 200).Draw(rt, "limit")
-		out := render(t, limit, func(b *strings.Builder) table.Writer {
-			t := newTable(b, names, right...)
+		out := render(limit, func(b io.Writer) table.Writer {
+			t := display.NewTable(b, names, right...)
 			for _, row := range rows {
 				cells := table.Row{}
 				for _, cell := range row {

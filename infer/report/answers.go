@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"cmp"
@@ -7,14 +7,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
-// doctorDonor is a model that a mixture was made of, on a text.
-type doctorDonor struct {
+// Donor is a model that a mixture was made of, on a text.
+type Donor struct {
 	Name string `json:"name"`
-	doctorPPL
+	Score
 	// Ratio is the perplexity of the mixture over that of the donor, with its 95 % interval: that of
 	// the differences in each window. Null if the windows are not the same for both, since the donor
 	// has other tokens; an interval takes two windows.
@@ -22,23 +23,23 @@ type doctorDonor struct {
 	RatioLow  *float64 `json:"ppl_ratio_low"`
 	RatioHigh *float64 `json:"ppl_ratio_high"`
 
-	windows []float64 // as in doctorText
+	windows []float64 // as in DoctorText
 }
 
-// doctorPPL is a perplexity with its 95 % interval.
-type doctorPPL struct {
+// Score is a perplexity with its 95 % interval.
+type Score struct {
 	PPL     float64  `json:"ppl"`
 	PPLLow  *float64 `json:"ppl_low"`
 	PPLHigh *float64 `json:"ppl_high"`
 }
 
-func newDoctorPPL(r perplexity.Result) doctorPPL {
-	return doctorPPL{r.PPL, known(r.Low), known(r.High)}
+func newScore(r perplexity.Result) Score {
+	return Score{r.PPL, known(r.Low), known(r.High)}
 }
 
 // compare sets the ratio, given the mean negative log-likelihood of each window of each text for the mixture
 // and for the donor.
-func (d *doctorDonor) compare(mixture, donor [][]float64) {
+func (d *Donor) compare(mixture, donor [][]float64) {
 	var differences [][]float64
 	for t := range mixture {
 		var windows []float64
@@ -52,7 +53,7 @@ func (d *doctorDonor) compare(mixture, donor [][]float64) {
 }
 
 // verdict is "better", "worse" or "unclear": the mixture against a donor.
-func (d doctorDonor) verdict() string {
+func (d Donor) verdict() string {
 	switch {
 	case d.RatioHigh != nil && *d.RatioHigh < 1:
 		return "better"
@@ -62,25 +63,25 @@ func (d doctorDonor) verdict() string {
 	return "unclear"
 }
 
-// doctorAnswer says whether a mixture is better than what it was made of, on a text or on all.
-type doctorAnswer struct {
+// Answer says whether a mixture is better than what it was made of, on a text or on all.
+type Answer struct {
 	File string `json:"file,omitempty"` // "" is all texts together
 	// Best is the donor with the least perplexity.
-	Best    doctorDonor `json:"best_donor"`
-	Verdict string      `json:"verdict"` // better, worse, unclear
-	Answer  string      `json:"answer"`
+	Best    Donor  `json:"best_donor"`
+	Verdict string `json:"verdict"` // better, worse, unclear
+	Answer  string `json:"answer"`
 }
 
 // answers says for each text, and for all of several together, whether the mixture is better than
 // the best donor there. There is none without donors that have the mixture's tokens.
-func answers(texts []doctorText) []doctorAnswer {
-	var answers []doctorAnswer
+func answers(texts []DoctorText) []Answer {
+	var answers []Answer
 	for _, text := range texts {
-		compared := slices.DeleteFunc(slices.Clone(text.Donors), func(d doctorDonor) bool { return d.Ratio == nil })
+		compared := slices.DeleteFunc(slices.Clone(text.Donors), func(d Donor) bool { return d.Ratio == nil })
 		if len(compared) == 0 {
 			continue
 		}
-		best := slices.MinFunc(compared, func(a, b doctorDonor) int { return cmp.Compare(a.PPL, b.PPL) })
+		best := slices.MinFunc(compared, func(a, b Donor) int { return cmp.Compare(a.PPL, b.PPL) })
 		answers = append(answers, newAnswer(text.File, text.PPL, best))
 	}
 	if len(texts) < 2 || len(answers) < len(texts) {
@@ -90,12 +91,12 @@ func answers(texts []doctorText) []doctorAnswer {
 }
 
 // together compares the mixture with the best single donor on all texts.
-func together(texts []doctorText) doctorAnswer {
+func together(texts []DoctorText) Answer {
 	var mixture [][]float64
 	for _, text := range texts {
 		mixture = append(mixture, text.windows)
 	}
-	best := doctorDonor{doctorPPL: doctorPPL{PPL: math.Inf(1)}}
+	best := Donor{Score: Score{PPL: math.Inf(1)}}
 	for i, donor := range texts[0].Donors {
 		var windows [][]float64
 		for _, text := range texts {
@@ -104,7 +105,7 @@ func together(texts []doctorText) doctorAnswer {
 			}
 		}
 		if ppl := perplexityOf(windows); len(windows) == len(texts) && ppl < best.PPL {
-			best = doctorDonor{Name: donor.Name, doctorPPL: doctorPPL{PPL: ppl}}
+			best = Donor{Name: donor.Name, Score: Score{PPL: ppl}}
 			best.compare(mixture, windows)
 		}
 	}
@@ -117,11 +118,11 @@ func perplexityOf(texts [][]float64) float64 {
 }
 
 // newAnswer says how a mixture with some perplexity compares with the best donor on a text.
-func newAnswer(file string, ppl float64, best doctorDonor) doctorAnswer {
-	a := doctorAnswer{File: file, Best: best, Verdict: best.verdict()}
+func newAnswer(file string, ppl float64, best Donor) Answer {
+	a := Answer{File: file, Best: best, Verdict: best.verdict()}
 	where, donor := "On all texts together", "the best single donor"
 	if file != "" {
-		where, donor = "On "+textName(file), "its best donor"
+		where, donor = "On "+display.Stem(file), "its best donor"
 	}
 	figures := fmt.Sprintf("perplexity %.4f against %.4f", ppl, best.PPL)
 	change := func(ratio float64) string { return fmt.Sprintf("%+.1f %%", 100*(ratio-1)) }
@@ -138,7 +139,7 @@ func newAnswer(file string, ppl float64, best doctorDonor) doctorAnswer {
 }
 
 // AnswerLines says whether the mixture is better than what it was made of: first on how many texts.
-func (r *doctorReport) AnswerLines() []string {
+func (r *Doctor) AnswerLines() []string {
 	if len(r.Answers) == 0 {
 		return nil
 	}

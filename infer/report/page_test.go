@@ -1,189 +1,35 @@
-package main
+package report_test
 
 import (
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/testdata/reference"
+	"github.com/ggufkit/ggufkit/infer/report"
 )
-
-// fullReport is as much as a page has to show: ten candidates, five texts, and
-// routers in many layers.
-func fullReport(layers int) *driftReport {
-	names := []string{"Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K"}
-	r := &driftReport{
-		Model: "mixtral", Ctx: 512, Compute: "int8", Imatrix: "calibration.gguf",
-		Base: driftBase{Type: "BF16", Bytes: 48 << 30, BPW: 16, PPL: 4.2, TokensPerSecond: 24},
-	}
-	for _, file := range []string{"chat.txt", "code.txt", "math.txt", "story.txt", "wiki.txt"} {
-		r.Texts = append(r.Texts, driftText{File: file, SHA256: strings.Repeat("0123", 16), Chunks: 20, ScoredTokens: 5100})
-		r.Base.ByText = append(r.Base.ByText, driftBaseText{File: file, PPL: 4.2})
-	}
-	for i, name := range names {
-		kld := 0.0005 * math.Pow(1.9, float64(i))
-		c := driftCandidate{
-			Name: name, Type: name, Bytes: int64(26-2*i) << 30, BPW: 8.5 - 0.65*float64(i), TokensPerSecond: 31,
-			driftMeasures: driftMeasures{
-				PPL: 4.2 * (1 + kld), PPLRatio: 1 + kld, PPLRatioLow: known(1 + kld*0.8), PPLRatioHigh: known(1 + kld*1.2),
-				KLD: kld, KLDLow: known(kld * 0.9), KLDHigh: known(kld * 1.1), KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld, KLDP999: 30 * kld, KLDMax: 80 * kld,
-				SameTop: 1 - 0.02*float64(i+1), RMSDeltaP: 0.01 * float64(i+1), Embedding: 0.01 * float64(i+1),
-			},
-		}
-		router := 1 - 0.01*float64(i+1)
-		c.Router = &router
-		for l := range layers {
-			same, first := router-0.001*float64(l), router
-			layer := driftLayer{Layer: l, Hidden: c.Embedding * (1 + 0.1*float64(l)), SameExperts: &same, SameFirstExpert: &first}
-			if l == 0 { // dense, as the first layers of DeepSeek's are
-				layer.SameExperts, layer.SameFirstExpert = nil, nil
-			}
-			c.Layers = append(c.Layers, layer)
-		}
-		for t, text := range r.Texts {
-			measures := c.driftMeasures
-			measures.KLD *= 1 + 0.3*float64(t)
-			c.ByText = append(c.ByText, driftTextResult{text.File, measures, []float64{0.9 * measures.KLD, 1.1 * measures.KLD}})
-		}
-		r.Candidates = append(r.Candidates, c)
-	}
-	return r
-}
-
-// twentyReport has twenty file types with the sizes and divergences that they have of the demo's
-// model, quantized with an importance matrix.
-func twentyReport() *driftReport {
-	r := fullReport(4)
-	r.Base.Bytes, r.Base.BPW = 18206464, 16.01
-	template := r.Candidates[3]
-	r.Candidates = nil
-	for _, t := range []struct {
-		name  string
-		bytes int64
-		kld   float64
-	}{
-		{"Q8_0", 9728384, 0.00031},
-		{"Q6_K", 7538048, 0.00085},
-		{"Q5_1", 6975872, 0.00185},
-		{"Q5_0", 6476160, 0.00230},
-		{"Q5_K_M", 6619776, 0.00185},
-		{"Q5_K_S", 6476160, 0.00193},
-		{"Q4_1", 5976448, 0.00585},
-		{"Q4_0", 5476736, 0.00755},
-		{"Q4_K_M", 5755520, 0.00497},
-		{"Q4_K_S", 5484928, 0.00524},
-		{"IQ4_NL", 5484928, 0.00568},
-		{"IQ4_XS", 5237120, 0.00588},
-		{"Q3_K_L", 5040000, 0.01635},
-		{"Q3_K_M", 4740992, 0.01702},
-		{"Q3_K_S", 4414848, 0.02264},
-		{"IQ3_M", 4458368, 0.01963},
-		{"IQ3_S", 4423552, 0.01965},
-		{"IQ3_XXS", 3953536, 0.03595},
-		{"Q2_K", 3857792, 0.07229},
-		{"IQ2_M", 3560320, 0.04544},
-	} {
-		c := template
-		c.Name, c.Type, c.Bytes, c.KLD, c.KLDLow, c.KLDHigh = t.name, t.name, t.bytes, t.kld, known(0.93*t.kld), known(1.08*t.kld)
-		c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh = 1+t.kld, known(1+0.7*t.kld), known(1+1.3*t.kld)
-		c.Layers, c.ByText = slices.Clone(c.Layers), slices.Clone(c.ByText)
-		for l := range c.Layers {
-			c.Layers[l].Hidden = math.Sqrt(t.kld) * (1 + 0.1*float64(l))
-		}
-		for i := range c.ByText {
-			c.ByText[i].KLD = t.kld * (0.8 + 0.2*float64(i))
-			c.ByText[i].KLDWindows = []float64{0.9 * t.kld, 1.1 * t.kld}
-		}
-		r.Candidates = append(r.Candidates, c)
-	}
-	r.Provenance = &provenance{
-		Version: "v1.2.3", Date: time.Date(2026, 11, 28, 15, 4, 5, 0, time.UTC), Command: "ggufkit drift moe.gguf -f chat.txt", CPU: "A CPU", ISA: "avx2",
-		Model: provenanceModel{Name: "A mixture", File: "moe.gguf", Architecture: "llama", Parameters: 10_600_000, FileSHA256: strings.Repeat("89ab", 16)},
-	}
-	return r
-}
-
-// sparseReport is as little as a page has to show, of a dense model, with names
-// that are far too long.
-func sparseReport() *driftReport {
-	r := fullReport(2)
-	r.Model = "models/" + strings.Repeat("a-model-with-a-long-name-", 4) + ".gguf"
-	r.Texts, r.Candidates, r.Imatrix = r.Texts[:1], r.Candidates[4:6], ""
-	r.Base.ByText = r.Base.ByText[:1]
-	for i := range r.Candidates {
-		c := &r.Candidates[i]
-		c.Name = strings.Repeat("mixtral-8x7b-instruct-", 3) + c.Name
-		c.Router, c.ByText = nil, c.ByText[:1]
-		for l := range c.Layers {
-			c.Layers[l].SameExperts, c.Layers[l].SameFirstExpert = nil, nil
-		}
-	}
-	// One with no drift at all, one with hardly any that is sure to be one.
-	r.Candidates[0].driftMeasures = driftMeasures{PPL: r.Base.PPL, PPLRatio: 1, SameTop: 1, Layers: make([]driftLayer, 2)}
-	r.Candidates[1].KLDLow, r.Candidates[1].KLDHigh = known(0), known(5*r.Candidates[1].KLD)
-	return r
-}
-
-// crowdedReport has candidates that hardly differ.
-func crowdedReport() *driftReport {
-	r := fullReport(4)
-	for i := range r.Candidates {
-		c := &r.Candidates[i]
-		c.BPW, c.KLD, c.Bytes = 4.5+0.01*float64(i), 0.01+0.0001*float64(i%3), 14<<30+int64(i)
-	}
-	return r
-}
-
-// choiceOf is a report with a choice.
-func choiceOf(r *driftReport) *driftReport {
-	fit := int64(24e9)
-	r.choice = &choiceReport{
-		FitBytes: &fit, fitReport: fitReport{Contexts: []fitReportContext{{Ctx: 8192}}}, Summary: []string{"Q6_K is the closest to the original of what fits.", "Q5_K_M, the runner-up, is further from it."},
-		Terms: []string{"It takes 20.0 GiB of memory of 22.4 GiB: the file, a cache for 8192 tokens, and buffers."},
-	}
-	for i := range r.Candidates {
-		c := &r.Candidates[i]
-		considered := consideredReport{driftCandidate: c, Name: c.Name, Bytes: c.Bytes, BPW: c.BPW, NeededBytes: c.Bytes + 2<<30, Contexts: []consideredContext{{Ctx: 8192, NeededBytes: c.Bytes + 2<<30, Fits: i > 0, Flags: "-c 8192 -ngl 33"}}, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
-		if i == 0 || i > 6 {
-			considered.driftCandidate, considered.Reason = nil, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K"
-		}
-		r.choice.Considered = append(r.choice.Considered, considered)
-	}
-	r.choice.Chosen = r.choice.Considered[1]
-	return r
-}
 
 // pages writes the pages to look at, and returns where.
 func pages(t *testing.T) []string {
 	dir := t.TempDir()
 	var paths []string
-	for name, r := range map[string]*driftReport{"full": fullReport(32), "sparse": sparseReport(), "crowded": crowdedReport(), "choice": choiceOf(fullReport(4)), "twenty": twentyReport(), "choice of twenty": choiceOf(twentyReport())} {
-		page, err := r.page()
+	for name, page := range map[string]func() (string, error){
+		"full": report.FullReport(32).Page, "sparse": report.SparseReport().Page, "crowded": report.CrowdedReport().Page, "twenty": report.TwentyReport().Page,
+		"choice": report.ChoiceOf(report.FullReport(4)).Page, "choice of twenty": report.ChoiceOf(report.TwentyReport()).Page,
+		"doctor": doctor().Page, "doctor without texts": routers().Page,
+	} {
+		content, err := page()
 		require.NoError(t, err)
 		paths = append(paths, filepath.Join(dir, name+".html"))
-		require.NoError(t, os.WriteFile(paths[len(paths)-1], []byte(page), 0o600))
-	}
-	text := filepath.Join("..", "..", "testdata", "texts", "math.txt")
-	moe := reference.MoE(t)
-	for name, args := range map[string][]string{
-		"drift":  {"drift", moe, "--types", "Q8_0,Q4_K_M"},
-		"choose": {"choose", moe, "--fit", "20MB"},
-		"doctor": {"moe", "doctor", moe},
-	} {
-		paths = append(paths, filepath.Join(dir, name+".html"))
-		args = append(args, "-f", text, "--ctx", "64", "--chunks", "2", "--quiet", "--html", paths[len(paths)-1])
-		require.Equal(t, exitDone, run(append([]string{"ggufkit"}, args...), io.Discard, os.Stderr))
+		require.NoError(t, os.WriteFile(paths[len(paths)-1], []byte(content), 0o600))
 	}
 	return paths
 }
@@ -373,21 +219,12 @@ func load(t *testing.T, browser, url string) (dom, log string, err error) {
 
 // TestThePageSaysWhatMatters reads a page as somebody would who wants to choose.
 func TestThePageSaysWhatMatters(t *testing.T) {
-	page, err := choiceOf(twentyReport()).page()
+	page, err := report.ChoiceOf(report.TwentyReport()).Page()
 	require.NoError(t, err)
-	in := func(parts ...string) {
-		t.Helper()
-		at := 0
-		for _, part := range parts {
-			next := strings.Index(page[at:], part)
-			require.GreaterOrEqual(t, next, 0, "%q after %q", part, parts[0])
-			at += next
-		}
-	}
-	in("<h1>Drift of A mixture</h1>", "<h2>The choice: Q6_K</h2>", "7.19 MiB", "0.00085 <small>hardly any drift")
-	in("<th>candidate</th><th>size</th><th>KL divergence</th><th>memory</th><th class=\"verdict\">verdict</th>")
-	in(">Q2_K<", ">IQ2_M<", "</table>") // from large to small
-	in("<h2>Provenance</h2>", "A mixture (moe.gguf), architecture llama, 10.6 M parameters", strings.Repeat("89ab", 16), "ggufkit v1.2.3 on 28 November 2026, 15:04 UTC", "A CPU, avx2", "ggufkit drift moe.gguf -f chat.txt")
+	in(t, page, "<h1>Drift of A mixture</h1>", "<h2>The choice: Q6_K</h2>", "7.19 MiB", "0.00085 <small>hardly any drift")
+	in(t, page, "<th>candidate</th><th>size</th><th>KL divergence</th><th>memory</th><th class=\"verdict\">verdict</th>")
+	in(t, page, ">Q2_K<", ">IQ2_M<", "</table>") // from large to small
+	in(t, page, "<h2>Provenance</h2>", "A mixture (moe.gguf), architecture llama, 10.6 M parameters", strings.Repeat("89ab", 16), "ggufkit v1.2.3 on 28 November 2026, 15:04 UTC", "A CPU, avx2", "ggufkit drift moe.gguf -f chat.txt")
 	require.Equal(t, 1, strings.Count(page, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K</td>")-1, "once for Q8_0, once for all that follow each other")
 	for _, never := range []string{"tokens/s", "NaN", "ZgotmplZ"} {
 		require.NotContains(t, page, never)
@@ -396,6 +233,6 @@ func TestThePageSaysWhatMatters(t *testing.T) {
 
 func TestBands(t *testing.T) {
 	for kld, word := range map[float64]string{0: "hardly any", 0.0009: "hardly any", 0.001: "small", 0.05: "noticeable", 0.1: "large", 3: "large"} {
-		require.Equal(t, word, bandOf(kld), kld)
+		require.Equal(t, word, report.BandOf(kld), kld)
 	}
 }

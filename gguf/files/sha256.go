@@ -1,0 +1,29 @@
+package files
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+)
+
+// SHA256 returns the hash of a file in hexadecimal. It ends early with ctx.
+func SHA256(ctx context.Context, file *File) (string, error) {
+	r := io.NewSectionReader(file, 0, file.Size())
+	sum := sha256.New()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := r.Read(buf)
+		sum.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(sum.Sum(nil)), nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}

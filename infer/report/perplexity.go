@@ -1,0 +1,102 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+// Perplexity is how well a model predicts texts.
+type Perplexity struct {
+	Model        string `json:"model"`
+	Type         string `json:"type"`
+	FileBytes    int64  `json:"file_bytes"`
+	Ctx          int    `json:"ctx"`
+	Chunks       int    `json:"chunks"`
+	ScoredTokens int    `json:"scored_tokens"`
+	PerplexityFigures
+	Compute         string  `json:"compute"`
+	Seconds         float64 `json:"seconds"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// ReadBytes is what was read of the weights, all readings together.
+	ReadBytes int64            `json:"read_bytes"`
+	ByText    []PerplexityText `json:"by_text"`
+}
+
+// PerplexityText is how well it predicts one of them.
+type PerplexityText struct {
+	File         string `json:"file"`
+	SHA256       string `json:"sha256"`
+	Chunks       int    `json:"chunks"`
+	ScoredTokens int    `json:"scored_tokens"`
+	PerplexityFigures
+}
+
+// PerplexityFigures are those of perplexity.Result.
+type PerplexityFigures struct {
+	PPL float64 `json:"ppl"`
+	// PPLError is llama-perplexity's standard error.
+	PPLError float64 `json:"ppl_error"`
+	// The ends of the 95 % interval made of the windows, null if there is one of a text.
+	PPLLow  *float64 `json:"ppl_low"`
+	PPLHigh *float64 `json:"ppl_high"`
+	NLL     float64  `json:"nll"`
+}
+
+func newPerplexityFigures(r perplexity.Result) PerplexityFigures {
+	return PerplexityFigures{r.PPL, r.PPLError, known(r.Low), known(r.High), r.NLL}
+}
+
+// NewPerplexity reports on what was measured of a model on texts: on all together, and on each. It computed
+// in some way, took so long, and read so many bytes of weights.
+func NewPerplexity(path string, model gguf.Source, together perplexity.Result, texts []PerplexityText, compute infer.Compute, took time.Duration, read int64) (Perplexity, error) {
+	_, size, err := gguf.Layout(model)
+	return Perplexity{
+		Model: path, Type: recipe.NameOf(model.Metadata()), FileBytes: size,
+		Ctx: together.Ctx, Chunks: together.Chunks, ScoredTokens: together.ScoredTokens,
+		PerplexityFigures: newPerplexityFigures(together),
+		Compute:           compute.String(), Seconds: took.Seconds(), TokensPerSecond: float64(together.Chunks*together.Ctx) / took.Seconds(),
+		ReadBytes: read, ByText: texts,
+	}, err
+}
+
+// NewPerplexityText reports on a text.
+func NewPerplexityText(file, sha256 string, r perplexity.Result) PerplexityText {
+	return PerplexityText{file, sha256, r.Chunks, r.ScoredTokens, newPerplexityFigures(r)}
+}
+
+// Print shows the report on a terminal.
+func (r Perplexity) Print(w io.Writer) {
+	if len(r.ByText) > 1 {
+		r.textTable(w).Render()
+	}
+	reading := ""
+	if r.ReadBytes > 2*r.FileBytes { // in several batches
+		reading = fmt.Sprintf(", weights read %.1f times at %s", float64(r.ReadBytes)/float64(r.FileBytes), display.ByteRate(float64(r.ReadBytes)/r.Seconds))
+	}
+	fmt.Fprintf(w, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
+		r.PPL, r.PPLError, r.Type, r.Chunks, r.Ctx, r.ScoredTokens, r.Compute, r.TokensPerSecond, reading)
+	if r.PPLLow == nil {
+		fmt.Fprintln(w, "One window of a text does not say how much windows differ: there is no interval.")
+	} else {
+		fmt.Fprintf(w, "95 %% interval for text like this, made of the windows: %.4f to %.4f. +/- is llama-perplexity's error, for which tokens are independent.\n", *r.PPLLow, *r.PPLHigh)
+	}
+}
+
+// textTable has a row for each text.
+func (r Perplexity) textTable(w io.Writer) table.Writer {
+	columns := []string{"text", "chunks", "scored", "perplexity"}
+	t := display.NewTable(w, columns, columns[1:]...)
+	for _, text := range r.ByText {
+		t.AppendRow(table.Row{display.Stem(text.File), text.Chunks, text.ScoredTokens, withInterval("%.4f", text.PPL, text.PPLLow, text.PPLHigh)})
+	}
+	return t
+}

@@ -1,0 +1,174 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/interval"
+)
+
+// title is what the model is called.
+func (r *Drift) title() string {
+	if r.Provenance == nil {
+		return display.Stem(r.Model)
+	}
+	return display.Printable(r.Provenance.Model.Name)
+}
+
+// pareto returns the candidates that none is both smaller and closer to the
+// original than, from small to large.
+func (r *Drift) pareto() []Candidate {
+	sorted := slices.Clone(r.Candidates)
+	slices.SortStableFunc(sorted, func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.KLD, b.KLD))
+	})
+	var front []Candidate
+	for _, c := range sorted {
+		if len(front) == 0 || c.KLD < front[len(front)-1].KLD {
+			front = append(front, c)
+		}
+	}
+	return front
+}
+
+// closeEnough is the mean divergence that a candidate is recommended by where no limit was given.
+const closeEnough = 0.01
+
+// meaning says what the figures mean, in two sentences: which candidate to take, and which not
+// to. Both go by divergence, and by what is not chance.
+func (r *Drift) meaning() []string {
+	good, beaten := r.sortOut()
+	here := "on this text"
+	if len(r.Texts) > 1 {
+		here = "on these texts"
+	}
+	sentences := []string{fmt.Sprintf("No candidate is sure to keep to a mean KL divergence of %g %s.", closeEnough, here)}
+	if good != nil {
+		sentences[0] = fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %.5f, 95 %% interval %.5f to %.5f%s. It has %.0f %% of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
+			good.Name, closeEnough, here, good.KLD, *good.KLDLow, *good.KLDHigh, good.worst(), 100*float64(good.Bytes)/float64(r.Base.Bytes), 100*good.SameTop)
+	}
+	if len(beaten) > 0 {
+		return append(sentences, fmt.Sprintf("There is no reason to take %s: another candidate is at most as large and closer to the original, by more than chance.", listed(beaten, "or")))
+	}
+	if alike := r.alike(); len(alike) > 0 {
+		return append(sentences, fmt.Sprintf("More text would be needed to tell %s.", listed(alike, "and")))
+	}
+	return append(sentences, "The choice is one of size: every larger candidate is closer to the original.")
+}
+
+// sortOut returns the smallest candidate that is close enough, or nil, and which are beaten by one
+// that is at most as large.
+func (r *Drift) sortOut() (good *Candidate, beaten []string) {
+	for i, c := range r.Candidates {
+		switch {
+		case slices.ContainsFunc(r.Candidates, func(other Candidate) bool { return other.Bytes <= c.Bytes && c.further(other) }):
+			beaten = append(beaten, c.Name)
+		case c.KLDHigh != nil && *c.KLDHigh <= closeEnough && (good == nil || c.Bytes < good.Bytes):
+			good = &r.Candidates[i]
+		}
+	}
+	return good, beaten
+}
+
+// further reports whether a candidate is further from the original than another, window by window
+// and by more than chance.
+func (c Candidate) further(other Candidate) bool {
+	difference, err := drift.Difference(c.result(), other.result())
+	return err == nil && difference.Positive(interval.Level) // an error is that of another run
+}
+
+// result returns as much of what was measured as drift.Difference needs.
+func (c Candidate) result() drift.Result {
+	result := drift.Result{Name: c.Name}
+	for _, text := range c.ByText {
+		result.KLD = append(result.KLD, text.KLDWindows)
+	}
+	return result
+}
+
+// worst says on which of several texts a candidate is furthest from the original.
+func (c Candidate) worst() string {
+	if len(c.ByText) < 2 {
+		return ""
+	}
+	worst := slices.MaxFunc(c.ByText, func(a, b TextResult) int { return cmp.Compare(a.KLD, b.KLD) })
+	return fmt.Sprintf("; on %s, the worst, %s", display.Stem(worst.File), withInterval("%.5f", worst.KLD, worst.KLDLow, worst.KLDHigh))
+}
+
+// alike returns which candidates cannot be told from the next smaller one.
+func (r *Drift) alike() []string {
+	sorted := slices.Clone(r.Candidates)
+	slices.SortStableFunc(sorted, func(a, b Candidate) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	var alike []string
+	for i := 1; i < len(sorted); i++ {
+		if !sorted[i].further(sorted[i-1]) {
+			alike = append(alike, fmt.Sprintf("%s from %s", sorted[i-1].Name, sorted[i].Name))
+		}
+	}
+	return alike
+}
+
+// listed joins names as a sentence does.
+func listed(names []string, last string) string {
+	n := len(names) - 1
+	if n == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:n], ", ") + " " + last + " " + names[n]
+}
+
+// intervals says what the intervals are.
+func (r *Drift) intervals() string {
+	for _, text := range r.Texts {
+		if text.Chunks < 2 {
+			return fmt.Sprintf("There are no intervals of all texts: %s has only one window, which does not say how much windows differ.", filepath.Base(text.File))
+		}
+	}
+	return "In brackets: 95 % intervals for text like this, made of the windows, since the tokens of a window are not independent."
+}
+
+// floor says what the arithmetic alone makes of the original, and who is not above that.
+func (r *Drift) floor() string {
+	if r.Compute == infer.Exact.String() {
+		return fmt.Sprintf("Noise floor: the original run a second time has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens)
+	}
+	says := fmt.Sprintf("Noise floor: rounding to 8 bits in all products takes the original %s from itself computed exactly, over %d tokens.",
+		withInterval("%.5f", r.Floor.KLD, r.Floor.KLDLow, r.Floor.KLDHigh), r.Floor.ScoredTokens)
+	var within []string
+	for _, c := range r.Candidates {
+		if !c.AboveFloor {
+			within = append(within, c.Name)
+		}
+	}
+	if len(within) > 0 {
+		says += fmt.Sprintf(" Not above that by more than chance: %s.", strings.Join(within, ", "))
+	}
+	return says
+}
+
+// method says how the figures were measured, a sentence each.
+func (r *Drift) method() []string {
+	scored, chunks := 0, 0
+	var names []string
+	for _, text := range r.Texts {
+		scored += text.ScoredTokens
+		chunks += text.Chunks
+		names = append(names, fmt.Sprintf("%s (SHA-256 %.12s)", filepath.Base(text.File), text.SHA256))
+	}
+	weights := "without importance matrix"
+	if r.Imatrix != "" {
+		weights = "with importance matrix " + filepath.Base(r.Imatrix)
+	}
+	return []string{
+		fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")),
+		fmt.Sprintf("%s compute; types quantized %s.", r.Compute, weights),
+		r.intervals(),
+		r.floor(),
+	}
+}
