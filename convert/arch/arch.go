@@ -96,10 +96,6 @@ func (a *Architecture) Read(data []byte) (*Model, error) {
 }
 
 func (a *Architecture) model(h hparams) (*Model, error) {
-	if v := h["quantization_config"]; v != nil {
-		method, _ := v.(map[string]any)
-		return nil, fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %.100q); use the original one", gguf.ErrUnsupported, fmt.Sprint(method["quant_method"]))
-	}
 	r := &reader{hparams: h, class: a.Class}
 	f := a.read(r)
 	if r.err != nil {

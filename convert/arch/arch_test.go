@@ -160,7 +160,6 @@ func TestConfigRefused(t *testing.T) {
 		{map[string]any{"hidden_act": 1}, "hidden_act is 1", gguf.ErrCorrupt},
 		{map[string]any{"hidden_size": 64.5}, "hidden_size is 64.5", gguf.ErrCorrupt},
 		{map[string]any{"max_position_embeddings": strings.Repeat("x", 1000)}, `max_position_embeddings is "xxx`, gguf.ErrCorrupt},
-		{map[string]any{"quantization_config": map[string]any{"quant_method": "gptq"}}, "gptq", gguf.ErrUnsupported},
 	} {
 		data, err := json.Marshal(testmodel.Config("MixtralForCausalLM", "mixtral", tt.changes))
 		require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/packed"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
@@ -110,7 +111,25 @@ func OpenParts(dir string) (Parts, error) {
 		return Parts{}, err
 	}
 	p.Set, p.Files = tensors, tensors
+	if err := p.unpack(); err != nil {
+		return Parts{}, errors.Join(err, tensors.Close())
+	}
 	return p, nil
+}
+
+// unpack replaces the tensors of a checkpoint that is quantized.
+func (p *Parts) unpack() error {
+	packing, err := packed.Find(p.Config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(p.Dir, "config.json"), err)
+	}
+	if packing == nil {
+		return nil
+	}
+	if p.Set, err = packing.Unpack(p.Set); err != nil {
+		return fmt.Errorf("%s: %w", p.Dir, err)
+	}
+	return nil
 }
 
 // New returns a checkpoint of its parts, in a directory or not. Closing it closes

@@ -7,12 +7,12 @@
 // config.json and the tensors) is an error before any data is read.
 //
 // Architectures are those of package convert/arch, vocabularies those of
-// convert/vocab, tensors come from safetensors files only. Quantized
-// checkpoints (GPTQ, AWQ, FP8 with scales and so on) are refused.
+// convert/vocab, tensors come from safetensors files only. Of quantized
+// checkpoints those are read that convert/packed unpacks.
 //
 // Opening reads headers and the small files, so it takes the same time for any
-// model. Rows are read, reordered and converted when they are asked for, with
-// 192 KiB of scratch for each concurrent call.
+// model. Rows are read, reordered and converted when they are asked for, a few of
+// them at a time.
 //
 //	c, err := hf.Open("Beyonder-4x7B-v2", hf.Options{Type: new(gguf.Q8_0)})
 //	if err != nil {

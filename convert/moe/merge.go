@@ -354,7 +354,8 @@ func (r *Recipe) config(out *output, base *model, dtype weights.Dtype) ([]byte, 
 	if out.ownHead {
 		config["tie_word_embeddings"] = false
 	}
-	delete(config, "layer_types") // which layers have a sliding window; most classes have none
+	delete(config, "quantization_config") // of a base whose weights are packed; the mixture's are not
+	delete(config, "layer_types")         // which layers have a sliding window; most classes have none
 	maps.Copy(config, out.config(r, c))
 	for name, d := range dtypes {
 		if d == dtype {

@@ -78,11 +78,11 @@ func (d Dtype) Float32(dst []float32, src []byte) {
 		}
 	case F8E4M3:
 		for i := range dst {
-			dst[i] = float32E4M3(src[i])
+			dst[i] = e4m3[src[i]]
 		}
 	case F8E5M2:
 		for i := range dst {
-			dequantize(gguf.F16, dst[i:i+1], []byte{0, src[i]})
+			dst[i] = e5m2[src[i]]
 		}
 	case F8E8M0:
 		for i := range dst {
@@ -172,6 +172,16 @@ func dequantize(t gguf.Type, dst []float32, src []byte) {
 	}
 }
 
+// e4m3 and e5m2 have all numbers of 8 bits.
+var e4m3, e5m2 = table(float32E4M3), table(float32E5M2)
+
+func table(decode func(byte) float32) (t [256]float32) {
+	for i := range t {
+		t[i] = decode(byte(i))
+	}
+	return t
+}
+
 // float32E4M3 decodes 4 exponent bits of bias 7 and 3 mantissa bits (OCP 8-bit
 // Floating Point Specification, E4M3).
 func float32E4M3(b byte) float32 {
@@ -189,6 +199,13 @@ func float32E4M3(b byte) float32 {
 		return -f
 	}
 	return f
+}
+
+// float32E5M2 decodes the upper half of an F16.
+func float32E5M2(b byte) float32 {
+	var f [1]float32
+	dequantize(gguf.F16, f[:], []byte{0, b})
+	return f[0]
 }
 
 // float32E8M0 decodes an exponent of bias 127 (OCP Microscaling Formats Specification).

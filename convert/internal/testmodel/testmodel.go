@@ -25,7 +25,7 @@ import (
 // Tensor is a tensor of a checkpoint, with values or filled by its name.
 type Tensor struct {
 	Name   string
-	Dtype  weights.Dtype // F32, F16 or BF16
+	Dtype  weights.Dtype // F32, F16, BF16 or F8_E4M3
 	Shape  []int64
 	Values []float32 // nil for noise that depends on Name only
 }
@@ -58,10 +58,33 @@ func Elements(shape []int64) int64 {
 
 // Encode returns values as a tensor of a type holds them.
 func Encode(t testing.TB, dtype weights.Dtype, values []float32) []byte {
+	if dtype == weights.F8E4M3 {
+		return encodeF8(values)
+	}
 	typ, err := gguf.ParseType(string(dtype))
 	require.NoError(t, err)
 	data := make([]byte, typ.RowBytes(int64(len(values))))
 	require.NoError(t, quant.Quantize(typ, data, values, len(values), nil))
+	return data
+}
+
+// encodeF8 returns the codes of the nearest numbers.
+func encodeF8(values []float32) []byte {
+	var codes [256]byte
+	for i := range codes {
+		codes[i] = byte(i)
+	}
+	var numbers [256]float32
+	weights.F8E4M3.Float32(numbers[:], codes[:])
+	data := make([]byte, len(values))
+	for i, v := range values {
+		nearest := math.Inf(1)
+		for code, number := range numbers {
+			if d := math.Abs(float64(number - v)); d < nearest { // never for those that are no numbers
+				data[i], nearest = byte(code), d
+			}
+		}
+	}
 	return data
 }
 

@@ -1,0 +1,62 @@
+package hf_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// TestPacked: a checkpoint whose matrices are packed is the one that they stand for.
+func TestPacked(t *testing.T) {
+	const height, width = 48, 40
+	var plain, packed []testmodel.Tensor
+	for _, tensor := range testmodel.Tensors(weights.BF16, 288, 96, 2) {
+		plain, packed = append(plain, tensor), append(packed, tensor)
+		if !strings.Contains(tensor.Name, "_proj.") && !strings.Contains(tensor.Name, ".experts.") {
+			continue
+		}
+		rows, length := tensor.Shape[0], tensor.Shape[1]
+		grid := []int64{(rows + height - 1) / height, (length + width - 1) / width}
+		scales := testmodel.Noise(tensor.Name+"_scale_inv", grid[0]*grid[1])
+		code := &packed[len(packed)-1]
+		code.Dtype = weights.F8E4M3
+		packed = append(packed, testmodel.Tensor{Name: tensor.Name + "_scale_inv", Dtype: weights.F32, Shape: grid, Values: scales})
+		values := make([]float32, rows*length)
+		weights.F8E4M3.Float32(values, testmodel.Encode(t, weights.F8E4M3, testmodel.Noise(tensor.Name, rows*length)))
+		for i := range values {
+			y, x := int64(i)/length, int64(i)%length
+			values[i] *= scales[y/height*grid[1]+x/width]
+		}
+		plain[len(plain)-1].Dtype, plain[len(plain)-1].Values = weights.F32, values
+	}
+	config := object{"num_local_experts": 2, "intermediate_size": 96}
+	open := func(tensors []testmodel.Tensor, opts hf.Options) *hf.Checkpoint {
+		dir := filepath.Join(t.TempDir(), "model")
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		testmodel.WriteShards(t, dir, tensors)
+		testmodel.WriteTokenizer(t, dir)
+		testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), testmodel.Config("MixtralForCausalLM", "mixtral", config))
+		c, err := hf.Open(dir, opts)
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	for _, opts := range []hf.Options{{}, {Auto: true}, {Type: new(gguf.Q8_0)}} {
+		delete(config, "quantization_config")
+		want := open(plain, opts)
+		config["quantization_config"] = object{"quant_method": "fp8", "weight_block_size": []int{height, width}}
+		got := open(packed, opts)
+		wantKV, wantTensors := describe(t, want)
+		kv, tensors := describe(t, got)
+		require.Equal(t, wantKV, kv)
+		require.Equal(t, wantTensors, tensors)
+	}
+}

@@ -1,0 +1,137 @@
+package packed_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
+	"github.com/ggufkit/ggufkit/convert/packed"
+	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// named are tensors by name.
+type named map[string]weights.Rows
+
+// newSet returns a set of two packed tensors and one that is not, with some changed.
+func newSet(t *testing.T, changes ...named) weights.Set {
+	tensors := named{
+		"a":           codes(weights.F8E4M3, []int64{3, 5}, 0x38, 0x30, 0xb8, 0x08, 0x7e, 0x38, 0x38, 0x38, 0x38, 0x38, 0, 0x80, 0x38, 0x38, 0x40),
+		"a_scale_inv": weights.Values(weights.F32, []float32{1, 10, 100, 2, 20, 200}, 2, 3),
+		"b":           codes(weights.F8E5M2, []int64{2, 1, 3}, 0x3c, 0x40, 0x3c, 0x3c, 0x3c, 0xbc),
+		"b_scale_inv": codes(weights.F8E8M0, []int64{2, 1, 2}, 127, 128, 129, 126),
+		"norm":        weights.Values(weights.BF16, []float32{1, 2}, 2),
+	}
+	var list weights.List
+	for _, name := range []string{"a", "a_scale_inv", "b_scale_inv", "b", "norm"} {
+		r := tensors[name]
+		for _, c := range changes {
+			if other, ok := c[name]; ok {
+				r = other
+			}
+		}
+		if r != nil {
+			require.NoError(t, list.Add(name, r))
+		}
+	}
+	return &list
+}
+
+// codes is a tensor of numbers of a byte each.
+func codes(dtype weights.Dtype, shape []int64, raw ...byte) weights.Rows {
+	_, length := weights.Count(shape)
+	return &stored{weights.Compute(shape, weights.F32, 1, func(dst []float32, first, n int64) error {
+		dtype.Float32(dst, raw[first*length:][:n*length])
+		return nil
+	}), dtype}
+}
+
+type stored struct {
+	weights.Rows
+	dtype weights.Dtype
+}
+
+func (s *stored) Dtype() weights.Dtype { return s.dtype }
+
+func unpack(t *testing.T, config string, set weights.Set) (weights.Set, error) {
+	packing, err := packed.Find([]byte(`{"quantization_config": {"quant_method": "fp8"` + config + `}}`))
+	require.NoError(t, err)
+	return packing.Unpack(set)
+}
+
+const blocks = `, "weight_block_size": [2, 2]`
+
+func TestFP8(t *testing.T) {
+	set, err := unpack(t, blocks, newSet(t))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "norm"}, set.Names())
+	a, b := set.Get("a"), set.Get("b")
+	require.Equal(t, weights.F32, a.Dtype())
+	require.EqualValues(t, 2, a.Grain())
+	require.Equal(t, []float32{1, 0.5, -10, 0.15625, 44800, 1, 1, 10, 10, 100, 0, 0, 20, 20, 400}, testmodel.Values(t, a))
+	require.Equal(t, []float32{1, 2, 2, 4, 4, -0.5}, testmodel.Values(t, b), "a matrix of each expert")
+	require.Equal(t, weights.BF16, set.Get("norm").Dtype())
+	part := make([]float32, 10)
+	require.NoError(t, a.ReadRows(part, 1, 2))
+	require.Equal(t, []float32{1, 1, 10, 10, 100, 0, 0, 20, 20, 400}, part)
+}
+
+func TestFP8Refused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		config  string
+		changes named
+		want    string
+		err     error
+	}{
+		"scales of other kinds": {"", nil, "fp8", gguf.ErrUnsupported},
+		"one size":              {`, "weight_block_size": [128]`, nil, "[128]", gguf.ErrCorrupt},
+		"no size":               {`, "weight_block_size": [0, 128]`, nil, "[0 128]", gguf.ErrCorrupt},
+		"no scales":             {blocks, named{"a_scale_inv": nil}, `"a_scale_inv" is missing`, gguf.ErrCorrupt},
+		"no codes":              {blocks, named{"b": nil}, `"b", which is not packed`, gguf.ErrCorrupt},
+		"not packed":            {blocks, named{"b": weights.Values(weights.BF16, make([]float32, 6), 2, 1, 3)}, `"b", which is not packed`, gguf.ErrCorrupt},
+		"a vector":              {blocks, named{"a": codes(weights.F8E4M3, []int64{3}, 0, 0, 0)}, "no matrix", gguf.ErrCorrupt},
+		"other grid":            {blocks, named{"a_scale_inv": weights.Values(weights.F32, make([]float32, 4), 2, 2)}, "[2 3]", gguf.ErrCorrupt},
+		"whole scales":          {blocks, named{"a_scale_inv": codes(weights.U8, []int64{2, 3}, 1, 2, 3, 4, 5, 6)}, "U8", gguf.ErrCorrupt},
+	} {
+		_, err := unpack(t, tt.config, newSet(t, tt.changes))
+		require.ErrorIs(t, err, tt.err, name)
+		require.ErrorContains(t, err, tt.want, name)
+	}
+	// Codes and scales that are no numbers are found when they are read.
+	for _, changes := range []named{
+		{"a": codes(weights.F8E4M3, []int64{3, 5}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0)},
+		{"b_scale_inv": codes(weights.F8E8M0, []int64{2, 1, 2}, 127, 127, 127, 255)},
+	} {
+		set, err := unpack(t, blocks, newSet(t, changes))
+		require.NoError(t, err)
+		for name := range changes {
+			r := set.Get(name[:1])
+			rows, length := weights.Count(r.Shape())
+			err := r.ReadRows(make([]float32, rows*length), 0, rows)
+			require.ErrorIs(t, err, gguf.ErrCorrupt)
+			require.ErrorContains(t, err, `"`+name[:1]+`": element`)
+		}
+	}
+}
+
+// TestFP8Values compares with what others read. See testdata/README.md.
+func TestFP8Values(t *testing.T) {
+	f, err := safetensors.Open("testdata/fp8.safetensors")
+	require.NoError(t, err)
+	defer f.Close()
+	set, err := unpack(t, `, "weight_block_size": [128, 128]`, f)
+	require.NoError(t, err)
+	for name, want := range map[string]string{
+		"float32.v_proj.weight": "91b911ba95d8670223a51dc89935e51da4ac07ae92c8243dfbfb8f014f92fc55",
+		"float32.o_proj.weight": "80ba69237ea3423f141a7a268e01846466875e2beb848a5610a79edb8cd0e9ba",
+		"e8m0.v_proj.weight":    "45f00a3daa37e75d5c0e305534e7eb416292002c6aab30941f5df6c2c8b92b06",
+		"norm.weight":           "e97ae459b5d8cb57e5850204421fbddd69ca25ca8138c9b33328233fc21b7f88",
+	} {
+		sum := sha256.Sum256(testmodel.Encode(t, weights.F32, testmodel.Values(t, set.Get(name))))
+		require.Equal(t, want, hex.EncodeToString(sum[:]), name)
+	}
+}
