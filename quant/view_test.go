@@ -279,23 +279,6 @@ func TestViewReadsLongRows(t *testing.T) {
 	require.Equal(t, quantize(t, gguf.Q8_0, values), readTensor(t, view, "long.weight"))
 }
 
-func ExampleNewView() {
-	src := newSynthetic()
-	view, err := quant.NewView(src, recipe.Q4_K_M, quant.ViewOptions{})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, t := range view.Tensors()[:4] {
-		fmt.Println(t.Name, t.Type, t.Shape, t.Bytes())
-	}
-	// Output:
-	// output.weight Q6_K [256 512] 107520
-	// output_norm.weight F32 [256] 1024
-	// token_embd.weight Q4_K [256 512] 73728
-	// blk.0.attn_k.weight Q4_K [256 64] 9216
-}
-
 // TestViewRowsID checks that equal ids mean equal rows, and other rows other ids.
 func TestViewRowsID(t *testing.T) {
 	src := newSynthetic()
