@@ -46,13 +46,11 @@ func quantizeQ4K(dst []byte, src, importance []float32) {
 func dequantizeQ4K(dst []float32, src []byte) {
 	for ; len(src) > 0; dst, src = dst[256:], src[144:] {
 		block := (*[144]byte)(src)
-		d, dmin, packed := half(block[:]), half(block[2:]), (*[12]byte)(block[4:])
+		head := readAffineHead(block[:])
 		for part := range 4 {
 			q, x := (*[32]byte)(block[16+32*part:]), (*[64]float32)(dst[64*part:])
-			s0, m0 := scaleMin(packed, 2*part)
-			s1, m1 := scaleMin(packed, 2*part+1)
-			scale0, min0 := d*float32(s0), float32(dmin*float32(m0))
-			scale1, min1 := d*float32(s1), float32(dmin*float32(m1))
+			scale0, min0 := head.scaleMin(2 * part)
+			scale1, min1 := head.scaleMin(2*part + 1)
 			for i, v := range q {
 				x[i] = float32(scale0*float32(v&15)) - min0
 				x[i+32] = float32(scale1*float32(v>>4)) - min1

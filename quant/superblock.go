@@ -186,6 +186,22 @@ func putScaleMins(head *[16]byte, scales, minima *[8]float32, scaleLevels, minLe
 	}
 }
 
+// affineHead is what blocks of Q4_K and Q5_K begin with.
+type affineHead struct {
+	d, dmin float32
+	packed  *[12]byte // the scales and minima that d and dmin are for
+}
+
+func readAffineHead(block []byte) affineHead {
+	return affineHead{half(block), half(block[2:]), (*[12]byte)(block[4:])}
+}
+
+// scaleMin returns what the scale and the minimum of sub-block s stand for.
+func (h affineHead) scaleMin(s int) (scale, minimum float32) {
+	scaleLevel, minLevel := scaleMin(h.packed, s)
+	return h.d * float32(scaleLevel), float32(h.dmin * float32(minLevel))
+}
+
 // scaleMin returns the scale and the minimum of sub-block s. Those of the first
 // four are the low six bits of bytes s and s+4; those of the others have bits 0
 // to 3 in byte s+4, and bits 4 and 5 at the top of bytes s-4 and s.
