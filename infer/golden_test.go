@@ -18,6 +18,9 @@ import (
 // logits that transformers computes in float32, and with the experts that its
 // routers choose.
 func TestLogitsAreTransformers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compares what other tests run, too")
+	}
 	var golden struct {
 		Sequences []struct {
 			Text      string

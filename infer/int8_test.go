@@ -111,6 +111,9 @@ func logSoftmax(logits []float32) []float64 {
 // TestInt8IsNearExact bounds what 8-bit arithmetic adds to the loss of the
 // weights: 0.0003 and 0.1 % are what is measured.
 func TestInt8IsNearExact(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs ten models over the texts")
+	}
 	src := mixture(t)
 	n, length := 1, 512
 	types := []recipe.FileType{recipe.Q8_0, recipe.Q5_K_M, recipe.Q4_0, recipe.Q2_K}
@@ -140,7 +143,11 @@ func TestInt8IsDeterministic(t *testing.T) {
 	override, err := recipe.ParseOverride("attn_v|ffn_up=f16")
 	require.NoError(t, err)
 	src := quantized(t, mixture(t), recipe.Q8_0, override)
-	chunks := texts(t, src, 1, 40)[:3]
+	length := 40
+	if testing.Short() {
+		length = 14
+	}
+	chunks := texts(t, src, 1, length)[:3]
 	chunks[0] = chunks[0][:13]
 	opts := infer.Options{Compute: infer.Int8, Threads: 1}
 	isatest.ForEach(t, func(t *testing.T) {
@@ -200,7 +207,11 @@ func TestParseCompute(t *testing.T) {
 
 // Random models stand in for the architectures that testdata has no model of.
 func TestInt8OfArchitectures(t *testing.T) {
-	for _, arch := range []string{"qwen2", "qwen3", "qwen2moe", "qwen3moe", "deepseek"} {
+	archs := []string{"deepseek", "qwen2", "qwen3", "qwen2moe", "qwen3moe"}
+	if testing.Short() {
+		archs = archs[:1]
+	}
+	for _, arch := range archs {
 		t.Run(arch, func(t *testing.T) {
 			s := small
 			s.width, s.hidden, s.keyLen, s.valueLen = 256, 256, 32, 32

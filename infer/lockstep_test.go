@@ -37,10 +37,13 @@ func TestLockstepIsForwardForEachModel(t *testing.T) {
 			s := small
 			change(&s)
 			sources := []*source{s.build(1), s.build(2), s.build(3)}
-			chunks := s.chunks(30, 7, 110, 12, 1)
+			chunks, froms := s.chunks(30, 7, 110, 12, 1), []int{0, 5}
+			if testing.Short() {
+				chunks, froms = s.chunks(12, 7, 30, 1), froms[1:]
+			}
 			isatest.ForEach(t, func(t *testing.T) {
 				for _, opts := range []infer.Options{{Threads: 2}, {Threads: 1, Memory: 1}} {
-					for _, from := range []int{0, 5} {
+					for _, from := range froms {
 						var want [][][][]float32
 						for _, src := range sources {
 							want = append(want, forward(t, src, infer.Options{}, chunks, from))

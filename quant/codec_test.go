@@ -118,6 +118,7 @@ func hash(b []byte) string {
 }
 
 func TestBlocksAreThoseOfGGML(t *testing.T) {
+	skipLong(t)
 	const dir = "../testdata/blocks/"
 	type golden struct {
 		SHA256       string
@@ -185,6 +186,7 @@ func TestTypesThatIgnoreImportance(t *testing.T) {
 }
 
 func TestErrorIsWithinBudget(t *testing.T) {
+	skipLong(t)
 	x := make([]float32, 4096)
 	for i := range x {
 		x[i] = float32(0.1 + 2*math.Cos(float64(i)))
@@ -248,6 +250,7 @@ func TestValuesStayWithinAStep(t *testing.T) {
 }
 
 func TestBlocksDoNotDependOnTheirNeighbours(t *testing.T) {
+	skipLong(t)
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
 		rapid.Check(t, func(t *rapid.T) {
 			x := weights(512).Draw(t, "row")

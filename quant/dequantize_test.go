@@ -31,6 +31,7 @@ var specialHalves = []uint16{
 }
 
 func TestValuesDoNotDependOnTheInstructionSet(t *testing.T) {
+	skipLong(t)
 	forEachType(t, func(t *testing.T, typ gguf.Type) {
 		rng := rand.New(rand.NewPCG(5, uint64(typ)))
 		random := func(blocks int) []byte {

@@ -26,6 +26,7 @@ func stacked(t *testing.T, src gguf.Source) (*quant.StackedFile, error) {
 }
 
 func TestStackExperts(t *testing.T) {
+	skipLong(t)
 	modern, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	defer modern.Close()
@@ -59,6 +60,7 @@ func TestStackExperts(t *testing.T) {
 
 // Experts of different types are taken as what they stand for.
 func TestStackExpertsOfSeveralTypes(t *testing.T) {
+	skipLong(t)
 	modern, err := convert.OpenModel(t.Context(), reference.MoE(t), convert.Options{})
 	require.NoError(t, err)
 	defer modern.Close()

@@ -10,6 +10,7 @@ import (
 // TestIQ1TakesTheSameOfAlmostEqualCuts has rows where many pairs of cuts are about as
 // good as the best one, of which a vector must leave none out.
 func TestIQ1TakesTheSameOfAlmostEqualCuts(t *testing.T) {
+	skipLong(t)
 	rng := rand.New(rand.NewPCG(1, 2))
 	const n = 20 * 256
 	row := func(value func() float64) []float32 {

@@ -14,6 +14,15 @@ import (
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
+// skipLong skips, in a short run, a test of codecs that takes long. It is of one
+// goroutine: TestCodecsAreSafeForConcurrentUse and those of views are of many.
+func skipLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long, in one goroutine")
+	}
+}
+
 // blocksOf returns plain blocks, where the type can be without importances, and
 // weighted ones.
 func blocksOf(t require.TestingT, typ gguf.Type, x, importance []float32) (plain, weighted []byte) {
@@ -72,6 +81,7 @@ func quantizableTypes() []gguf.Type {
 }
 
 func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
+	skipLong(t)
 	rng := rand.New(rand.NewPCG(4, 2))
 	const n = 5 * 256 // an odd number, as vectors may take two at a time
 	row := func(value func(i int) float64) []float32 {
@@ -133,6 +143,7 @@ func TestBlocksDoNotDependOnTheInstructionSet(t *testing.T) {
 // TestAnyNumberOfBlocks is for what is left where vectors take several blocks at a
 // time.
 func TestAnyNumberOfBlocks(t *testing.T) {
+	skipLong(t)
 	rng := rand.New(rand.NewPCG(5, 3))
 	for _, typ := range quantizableTypes() {
 		t.Run(typ.String(), func(t *testing.T) {
@@ -152,6 +163,7 @@ func TestAnyNumberOfBlocks(t *testing.T) {
 // there: the scale makes integers and halves of many values of a block with the
 // peaks here.
 func TestTies(t *testing.T) {
+	skipLong(t)
 	rng := rand.New(rand.NewPCG(6, 4))
 	var x []float32
 	for _, peak := range []float32{127, 8, 16, 15, 31, 6, 12, 0.5, 1} {
@@ -182,6 +194,7 @@ func TestTies(t *testing.T) {
 // TestExponentsOfMXFP4 has blocks with the largest magnitude next to each power
 // of two, where the logarithm may round to it.
 func TestExponentsOfMXFP4(t *testing.T) {
+	skipLong(t)
 	rng := rand.New(rand.NewPCG(7, 5))
 	for exponent := range uint32(256) {
 		const around = 100
@@ -223,6 +236,7 @@ func FuzzBlocksDoNotDependOnTheInstructionSet(f *testing.F) {
 }
 
 func TestRowsWithImportancesAreQuantizedAsIfAlone(t *testing.T) {
+	skipLong(t)
 	rng := rand.New(rand.NewPCG(5, 1))
 	const rowLen, rows = 17 * 256, 19
 	x, importance := make([]float32, rows*rowLen), make([]float32, rowLen)

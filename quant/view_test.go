@@ -118,6 +118,7 @@ func newView(t *testing.T, src gguf.Source, ft recipe.FileType) *quant.View {
 }
 
 func TestViewIsWhatLlamaQuantizeWrites(t *testing.T) {
+	skipLong(t)
 	raw, err := os.ReadFile("testdata/synthetic.json")
 	require.NoError(t, err)
 	var golden map[string]map[string]string

@@ -113,6 +113,9 @@ func TestMixBeatsThePresetOfItsSize(t *testing.T) {
 // TestCostIsThatOfTheWholeModel compares with a run of all layers with the same tensors
 // changed, and with the divergence by the book.
 func TestCostIsThatOfTheWholeModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs nine models")
+	}
 	f := open(t)
 	s := f.measure(t, options(gguf.Q4_K))
 	chunks, err := perplexity.Chunks(f.text.Tokens, f.text.BOS, perplexity.Options{Ctx: window, Chunks: 2})

@@ -68,6 +68,14 @@ func measure(t *testing.T, base gguf.Source, candidates []drift.Candidate, texts
 	return report
 }
 
+// skipLong skips, in a short run, a test of figures: others measure by as many goroutines.
+func skipLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long, and is of figures")
+	}
+}
+
 // few is enough to see what is measured.
 var few = drift.Options{Options: perplexity.Options{Ctx: 96, Chunks: 2}}
 
@@ -95,6 +103,7 @@ func TestTheOriginalHasNoDrift(t *testing.T) {
 // TestFloorIsWhatRoundingTakes compares with what the original in float32 predicts. It has no
 // quantized weights, but what is made of it will be computed with rounded activations.
 func TestFloorIsWhatRoundingTakes(t *testing.T) {
+	skipLong(t)
 	base := open(t, reference.MoE(t))
 	opts := drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}, Engine: infer.Options{Compute: infer.Int8}}
 	report := measure(t, base, append(view(t, base, recipe.Q8_0, recipe.Q4_K_M), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), opts)
@@ -115,6 +124,7 @@ func TestFloorIsWhatRoundingTakes(t *testing.T) {
 }
 
 func TestPerplexityIsThatOfScore(t *testing.T) {
+	skipLong(t)
 	base := open(t, reference.MoE(t))
 	text := texts(t, base, "math", "story")
 	q4 := view(t, base, recipe.Q4_K_M)
@@ -139,6 +149,7 @@ func TestPerplexityIsThatOfScore(t *testing.T) {
 }
 
 func TestFewerBitsDriftFurther(t *testing.T) {
+	skipLong(t)
 	base := open(t, reference.MoE(t))
 	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"), drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}})
 	for i, c := range report.Candidates[1:] {
@@ -162,6 +173,7 @@ func TestFewerBitsDriftFurther(t *testing.T) {
 
 // TestByNameIsByFile demands of a view what is demanded of the file made of it.
 func TestByNameIsByFile(t *testing.T) {
+	skipLong(t)
 	base := open(t, reference.MoE(t))
 	for _, compute := range []infer.Compute{infer.Exact, infer.Int8} {
 		opts := few
@@ -182,6 +194,10 @@ func TestByNameIsByFile(t *testing.T) {
 func TestResultsAreReproducible(t *testing.T) {
 	base := open(t, reference.MoE(t))
 	candidates, text := view(t, base, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "math", "wiki")
+	few := few
+	if testing.Short() {
+		few.Ctx = 16
+	}
 	want := measure(t, base, candidates, text, few)
 	for _, engine := range []infer.Options{{Threads: 1}, {Threads: 5}, {Memory: 1}} {
 		opts := few
@@ -278,6 +294,7 @@ func TestWithoutExpertsThereIsNoRouting(t *testing.T) {
 }
 
 func TestDifferenceIsPaired(t *testing.T) {
+	skipLong(t)
 	base := open(t, reference.MoE(t))
 	text := texts(t, base, "math", "code")
 	report := measure(t, base, view(t, base, recipe.Q4_K_M, recipe.Q4_K_S), text, few)

@@ -18,9 +18,7 @@ import (
 // TestStatisticsAreLlamaPerplexitys compares with what llama-perplexity
 // --kl-divergence prints. Both round activations to 8 bits, but not alike.
 func TestStatisticsAreLlamaPerplexitys(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three models over 48 thousand tokens")
-	}
+	skipLong(t)
 	var golden struct {
 		Text   string
 		Chunks int
