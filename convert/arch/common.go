@@ -64,15 +64,19 @@ func (c *Config) outside(m mapper) {
 	}
 }
 
-// attention maps the norms and matrices of a layer's attention. Order is that of the
-// rows of queries and keys, in so many heads.
-func (c *Config) attention(layer mapper, order func(r weights.Rows, heads int64) weights.Rows) {
+// norms maps those before a layer's two parts.
+func (c *Config) norms(layer mapper) {
 	layer.take("input_layernorm.weight", "attn_norm.weight", c.HiddenSize)
+	layer.take("post_attention_layernorm.weight", "ffn_norm.weight", c.HiddenSize)
+}
+
+// attention maps the matrices of a layer's attention. Order is that of the rows of
+// queries and keys, in so many heads.
+func (c *Config) attention(layer mapper, order func(r weights.Rows, heads int64) weights.Rows) {
 	layer.put("attn_q.weight", order(layer.get("self_attn.q_proj.weight", c.queries(), c.HiddenSize), c.Heads))
 	layer.put("attn_k.weight", order(layer.get("self_attn.k_proj.weight", c.keysOrValues(), c.HiddenSize), c.KVHeads))
 	layer.take("self_attn.v_proj.weight", "attn_v.weight", c.keysOrValues(), c.HiddenSize)
 	layer.take("self_attn.o_proj.weight", "attn_output.weight", c.HiddenSize, c.queries())
-	layer.take("post_attention_layernorm.weight", "ffn_norm.weight", c.HiddenSize)
 }
 
 // attentionBiases is for models that can have biases: those that are there are taken,

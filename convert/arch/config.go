@@ -129,7 +129,7 @@ func (c *Config) checkLayers(r *reader, activations []string) {
 	if c.scoring = scoring; scoring != "" && scoring != "softmax" {
 		r.fail(gguf.ErrUnsupported, "%s is %s", name, show(scoring))
 	}
-	if name, act := r.text("hidden_act", "hidden_activation"); act != "" && !slices.Contains(activations, act) {
+	if name, act := r.text("hidden_activation", "hidden_act"); act != "" && !slices.Contains(activations, act) {
 		r.fail(gguf.ErrUnsupported, "%s is %s, the architecture's is %s", name, show(act), activations[0])
 	}
 }

@@ -51,6 +51,7 @@ func (d *deepSeek) tensors(m mapper) {
 	d.outside(m)
 	shared := d.sharedExperts * d.expertWidth
 	for i, layer := range m.layers(d.Layers) {
+		d.norms(layer)
 		d.attention(layer, weights.Interleave)
 		d.attentionBiases(layer, weights.Interleave)
 		if i < d.denseLayers {

@@ -13,6 +13,7 @@
 //	func (q *qwen3) tensors(m mapper) {
 //		q.outside(m)
 //		for _, layer := range m.layers(q.Layers) {
+//			q.norms(layer)
 //			q.attention(layer, halves)
 //			layer.take("self_attn.q_norm.weight", "attn_q_norm.weight", q.HeadLength())
 //			layer.take("self_attn.k_norm.weight", "attn_k_norm.weight", q.HeadLength())

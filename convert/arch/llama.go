@@ -50,6 +50,7 @@ func (l *llama) tensors(m mapper) {
 	l.ropeFreqs(m)
 	l.outside(m)
 	for _, layer := range m.layers(l.Layers) {
+		l.norms(layer)
 		l.attention(layer, weights.Interleave)
 		l.attentionBiases(layer, weights.Interleave)
 		l.mlp(layer)

@@ -41,6 +41,7 @@ func (x *mixtral) tensors(m mapper) {
 	layout := m.layout(apart, append([]string{"mlp.gate.weight"}, fusedExperts...))
 	x.outside(m)
 	for _, layer := range m.layers(x.Layers) {
+		x.norms(layer)
 		x.attention(layer, weights.Interleave)
 		x.attentionBiases(layer, weights.Interleave)
 		if layout == 1 {

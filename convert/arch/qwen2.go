@@ -47,6 +47,7 @@ func (q *qwen2) tensors(m mapper) {
 // qwen2Attention maps the attention of Qwen 2. Its heads stay as they are: for this
 // architecture llama.cpp rotates the halves of a head together.
 func (c *Config) qwen2Attention(layer mapper) {
+	c.norms(layer)
 	c.attention(layer, halves)
 	layer.take("self_attn.q_proj.bias", "attn_q.bias", c.queries())
 	layer.take("self_attn.k_proj.bias", "attn_k.bias", c.keysOrValues())

@@ -31,6 +31,7 @@ func (q *qwen3) tensors(m mapper) {
 
 // qwen3Attention maps the attention of Qwen 3.
 func (c *Config) qwen3Attention(layer mapper) {
+	c.norms(layer)
 	c.attention(layer, halves)
 	c.attentionBiases(layer, halves)
 	layer.take("self_attn.q_norm.weight", "attn_q_norm.weight", c.HeadLength())

@@ -105,11 +105,16 @@ func typeOfPart(model any) string {
 	return ""
 }
 
-// denseFields has what all these classes have. They are those of all models, too.
+// denseFields has what most classes have.
 func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon float64) []field {
+	return append(modelFields(vocab, width, hidden, layers, heads, context, epsilon), field{"hidden_act", text, "silu"})
+}
+
+// modelFields has what all these classes have. Most are those of all models.
+func modelFields(vocab, width, hidden, layers, heads, context int64, epsilon float64) []field {
 	return []field{
 		{"vocab_size", whole, vocab}, {"hidden_size", whole, width}, {"intermediate_size", whole, hidden}, {"num_hidden_layers", whole, layers}, {"num_attention_heads", whole, heads},
-		{"hidden_act", text, "silu"}, {"max_position_embeddings", whole, context}, {"initializer_range", decimal, 0.02}, {"rms_norm_eps", decimal, epsilon},
+		{"max_position_embeddings", whole, context}, {"initializer_range", decimal, 0.02}, {"rms_norm_eps", decimal, epsilon},
 		{"use_cache", flag, true}, {"tie_word_embeddings", flag, false}, {"rope_parameters", object | null, nil},
 		{"pad_token_id", whole | null, nil}, {"bos_token_id", whole | null, nil}, {"eos_token_id", whole | wholes | null, nil},
 		{"transformers_version", text | null, nil}, {"architectures", texts | null, nil}, {"output_hidden_states", flag | null, false}, {"return_dict", flag | null, true},
