@@ -31,7 +31,7 @@ type Architecture struct {
 }
 
 // Architectures lists what can be converted.
-var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral, &Qwen2, &Qwen2MoE, &Qwen3, &Qwen3MoE, &DeepSeek}
+var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral, &Qwen2, &Qwen2MoE, &Qwen3, &Qwen3MoE, &DeepSeek, &Gemma2}
 
 // Find returns the architecture of a class. The error wraps
 // gguf.ErrUnsupported if there is none.

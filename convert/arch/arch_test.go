@@ -168,6 +168,11 @@ func TestConfigRefused(t *testing.T) {
 		require.ErrorContains(t, err, tt.want)
 		require.Less(t, len(err.Error()), 200)
 	}
+	gemma := func(changes map[string]any) map[string]any {
+		config := map[string]any{"model_type": "gemma2", "head_dim": 16, "query_pre_attn_scalar": 16, "tie_word_embeddings": true, "n_routed_experts": nil}
+		maps.Copy(config, changes)
+		return config
+	}
 	for _, tt := range []struct {
 		a       *arch.Architecture
 		changes map[string]any
@@ -182,6 +187,13 @@ func TestConfigRefused(t *testing.T) {
 		{&arch.DeepSeek, map[string]any{"moe_intermediate_size": nil}, "moe_intermediate_size is missing", gguf.ErrCorrupt},
 		{&arch.DeepSeek, map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2.0}}, "linear", gguf.ErrUnsupported},
 		{&arch.DeepSeek, map[string]any{"n_routed_experts": nil}, "2 of 0 experts", gguf.ErrCorrupt},
+		{&arch.Gemma2, gemma(map[string]any{"attn_logit_softcapping": nil}), "attn_logit_softcapping", gguf.ErrUnsupported},
+		{&arch.Gemma2, gemma(map[string]any{"sliding_window": nil}), "sliding_window is missing", gguf.ErrCorrupt},
+		{&arch.Gemma2, gemma(map[string]any{"tie_word_embeddings": false}), "tie_word_embeddings", gguf.ErrUnsupported},
+		{&arch.Gemma2, gemma(map[string]any{"hidden_activation": "silu"}), "the architecture's is gelu_pytorch_tanh", gguf.ErrUnsupported},
+		{&arch.Gemma2, gemma(map[string]any{"query_pre_attn_scalar": 32}), "query_pre_attn_scalar is 32, the architecture's is 16", gguf.ErrUnsupported},
+		{&arch.Gemma2, gemma(map[string]any{"layer_types": []string{"full_attention", "full_attention"}}), "layer 0", gguf.ErrUnsupported},
+		{&arch.Gemma2, gemma(map[string]any{"rope_scaling": map[string]any{"type": "linear", "factor": 2.0}}), "linear", gguf.ErrUnsupported},
 		{&arch.Qwen2, nil, "n_routed_experts is 4, a model of class Qwen2ForCausalLM has no experts", gguf.ErrCorrupt},
 	} {
 		config := testmodel.Config("", "", map[string]any{"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32})

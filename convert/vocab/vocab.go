@@ -38,6 +38,8 @@ type Rules struct {
 	// if tokenizer_config.json says so, and what models have that are known by nothing
 	// but the size of their vocabulary.
 	Llama bool
+	// NoSpacePrefix says that no text gets a space in front.
+	NoSpacePrefix bool
 }
 
 // Vocabulary is the vocabulary of a checkpoint.
@@ -83,6 +85,9 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 		if err := f.loadLlamaSpecial(&kvs, opts.Size); err != nil {
 			return nil, err
 		}
+	}
+	if opts.Rules.NoSpacePrefix {
+		kvs.set(spacePrefixKey, false)
 	}
 	bos, given := f.config["bos_token"]
 	return &Vocabulary{Metadata: kvs, NoBOS: given && bos == nil}, nil

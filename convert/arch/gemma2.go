@@ -1,0 +1,114 @@
+package arch
+
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// Gemma2 is Gemma 2: norms before and after both parts of a layer, attention and
+// output with capped logits, a sliding window in every second layer from the first
+// on. Its norms multiply by 1 + weight, which GGUF has as the weight.
+var Gemma2 = Architecture{
+	Class:      "Gemma2ForCausalLM",
+	Name:       "gemma2",
+	Vocabulary: vocab.Rules{NoSpacePrefix: true},
+	types: []modelType{{
+		name: "gemma2", theta: 10000,
+		fields: append(modelFields(256000, 2304, 9216, 26, 8, 8192, 1e-6),
+			field{"hidden_activation", text, "gelu_pytorch_tanh"}, field{"tie_word_embeddings", flag, true},
+			field{"pad_token_id", whole | null, int64(0)}, field{"eos_token_id", whole | wholes | null, int64(1)}, field{"bos_token_id", whole | null, int64(2)},
+			field{"num_key_value_heads", whole, int64(4)}, field{"head_dim", whole, int64(256)}, field{"query_pre_attn_scalar", whole, int64(256)},
+			field{"attention_bias", flag, false}, field{"attention_dropout", whole | decimal | null, 0.0}, field{"sliding_window", whole | null, int64(4096)},
+			field{"final_logit_softcapping", decimal | null, 30.0}, field{"attn_logit_softcapping", decimal | null, 50.0},
+			field{"layer_types", texts | null, nil}, field{"use_bidirectional_attention", flag | null, nil},
+		),
+		check: func(h hparams) bool { return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 },
+	}},
+	read: readGemma2,
+}
+
+type gemma2 struct {
+	Config
+	attentionCap, logitCap *float64
+	window                 int64
+}
+
+func readGemma2(r *reader) family {
+	g := &gemma2{Config: r.dense("gelu_pytorch_tanh")}
+	g.attentionCap, g.logitCap = r.positive("attn_logit_softcapping"), r.positive("final_logit_softcapping")
+	if g.attentionCap == nil || g.logitCap == nil { // llama.cpp caps them in any case
+		r.fail(gguf.ErrUnsupported, "%s without attn_logit_softcapping or final_logit_softcapping", r.class)
+	}
+	g.window = r.needed(1, 1<<31, "sliding_window")
+	if g.MaxPositions == 0 || g.HeadDim == nil {
+		r.fail(gguf.ErrCorrupt, "max_position_embeddings or head_dim is missing")
+	}
+	if !g.TieEmbeddings {
+		r.fail(gguf.ErrUnsupported, "%s with an output matrix of its own (tie_word_embeddings)", r.class)
+	}
+	g.refuseScaling(r)
+	g.checkAttention(r)
+	return g
+}
+
+// checkAttention refuses what GGUF has no keys for and llama.cpp takes for granted: which
+// layers have a window, and by what queries are scaled.
+func (g *gemma2) checkAttention(r *reader) {
+	list, _ := r.hparams["layer_types"].([]any)
+	for i, t := range list {
+		if want := [...]string{"sliding_attention", "full_attention"}[i%2]; t != want {
+			r.fail(gguf.ErrUnsupported, "layer_types has %s for layer %d, the architecture's is %s", show(t), i, want)
+		}
+	}
+	const layers27B = 46
+	want := g.HeadLength()
+	if g.Layers == layers27B {
+		want = g.HiddenSize / max(1, g.Heads)
+	}
+	if scalar := r.whole(1, 1<<24, "query_pre_attn_scalar"); scalar != nil && *scalar != want {
+		r.fail(gguf.ErrUnsupported, "query_pre_attn_scalar is %d, the architecture's is %d", *scalar, want)
+	}
+}
+
+// keys are those of Gemma2Model.set_gguf_parameters.
+func (g *gemma2) keys(k *keys) {
+	k.set("context_length", uint32(g.MaxPositions))
+	k.set("embedding_length", uint32(g.HiddenSize))
+	k.set("block_count", uint32(g.Layers))
+	k.set("feed_forward_length", uint32(g.IntermediateSize))
+	k.set("attention.head_count", uint32(g.Heads))
+	k.set("attention.head_count_kv", uint32(g.KVHeads))
+	k.set("attention.layer_norm_rms_epsilon", float32(g.RMSNormEps))
+	k.count("attention.key_length", g.HeadDim)
+	k.count("attention.value_length", g.HeadDim)
+	k.setFileType()
+	k.number("attn_logit_softcapping", g.attentionCap)
+	k.number("final_logit_softcapping", g.logitCap)
+	k.set("attention.sliding_window", uint32(g.window))
+}
+
+func (g *gemma2) tensors(m mapper) {
+	m.take("model.embed_tokens.weight", "token_embd.weight", g.VocabSize, g.HiddenSize)
+	g.norm(m, "model.norm.weight", "output_norm.weight")
+	if m.has("lm_head.weight") { // a copy of the embeddings
+		m.get("lm_head.weight", g.VocabSize, g.HiddenSize)
+	}
+	for _, layer := range m.layers(g.Layers) {
+		g.norm(layer, "input_layernorm.weight", "attn_norm.weight")
+		g.attention(layer, halves)
+		g.norm(layer, "post_attention_layernorm.weight", "post_attention_norm.weight")
+		g.norm(layer, "pre_feedforward_layernorm.weight", "ffn_norm.weight")
+		g.mlp(layer)
+		g.norm(layer, "post_feedforward_layernorm.weight", "post_ffw_norm.weight")
+	}
+}
+
+// norm maps a norm's weight to one more.
+func (g *gemma2) norm(m mapper, source, name string) {
+	m.put(name, weights.Map(m.get(source, g.HiddenSize), func(values []float32) {
+		for i := range values {
+			values[i]++
+		}
+	}))
+}
