@@ -33,7 +33,8 @@ type Options struct {
 	Merge moe.Options
 }
 
-const kinds = "a model is a .gguf file, the first file of a split set, a Hugging Face directory with config.json and *.safetensors, or a recipe of a merge (.yaml)"
+const kinds = "a model is a .gguf file, the first file of a split set, a Hugging Face directory with config.json and *.safetensors, or a recipe of a " +
+	"merge (.yaml)"
 
 // OpenModel opens whatever kind of model a path is:
 //

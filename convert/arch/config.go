@@ -122,10 +122,12 @@ func orZero(v *int64) int64 {
 // checkLayers refuses what llama.cpp knows nothing of: layers without experts among
 // others, other weights of experts than softmax, other activations.
 func (c *Config) checkLayers(r *reader, activations []string) {
-	if list, ok := r.hparams["mlp_only_layers"].([]any); ok && len(list) > 0 || orZero(r.whole(0, 1<<16, "decoder_sparse_step")) > 1 || orZero(r.whole(0, 1<<16, "moe_layer_freq")) > 1 {
+	if list, ok := r.hparams["mlp_only_layers"].([]any); ok && len(list) > 0 || orZero(r.whole(0, 1<<16, "decoder_sparse_step")) > 1 ||
+		orZero(r.whole(0, 1<<16, "moe_layer_freq")) > 1 {
 		r.fail(gguf.ErrUnsupported, "layers without experts between layers with them (mlp_only_layers, decoder_sparse_step, moe_layer_freq)")
 	}
-	name, scoring := r.text("score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func", "expert_selection_fn", "router_score_func")
+	name, scoring := r.text("score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func", "expert_selection_fn",
+		"router_score_func")
 	if c.scoring = scoring; scoring != "" && scoring != "softmax" {
 		r.fail(gguf.ErrUnsupported, "%s is %s", name, show(scoring))
 	}

@@ -37,7 +37,8 @@ func (x *mixtral) tensors(m mapper) {
 	// transformers 4 saved and transformers 5 saves a tensor for each matrix of each
 	// expert. Fused is how transformers 5 computes and mergekit has saved since June
 	// 2026; convert_hf_to_gguf.py cannot read it.
-	apart := []string{"block_sparse_moe.gate.weight", "block_sparse_moe.experts.*.w1.weight", "block_sparse_moe.experts.*.w2.weight", "block_sparse_moe.experts.*.w3.weight"}
+	apart := []string{"block_sparse_moe.gate.weight", "block_sparse_moe.experts.*.w1.weight", "block_sparse_moe.experts.*.w2.weight",
+		"block_sparse_moe.experts.*.w3.weight"}
 	layout := m.layout(apart, append([]string{"mlp.gate.weight"}, fusedExperts...))
 	x.outside(m)
 	for _, layer := range m.layers(x.Layers) {

@@ -6,8 +6,9 @@ import "github.com/ggufkit/ggufkit/convert/weights"
 // keys and values. Its sliding_window, which is hardly ever used, has no place in
 // the metadata.
 var Qwen2 = Architecture{
-	Class:      "Qwen2ForCausalLM",
-	Others:     []string{"Qwen2Model", "KORMoForCausalLM", "Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration", "DotsOCRForCausalLM"},
+	Class: "Qwen2ForCausalLM",
+	Others: []string{"Qwen2Model", "KORMoForCausalLM", "Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration",
+		"DotsOCRForCausalLM"},
 	Name:       "qwen2",
 	Embeddings: true,
 	types: []modelType{{

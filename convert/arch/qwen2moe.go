@@ -21,8 +21,10 @@ var Qwen2MoE = Architecture{
 // many, and how wide they are.
 func qwenExpertFields(fields []field, used, experts, width int64) []field {
 	return append(fields,
-		field{"decoder_sparse_step", whole, int64(1)}, field{"moe_intermediate_size", whole, width}, field{"num_experts_per_tok", whole, used}, field{"num_experts", whole, experts},
-		field{"norm_topk_prob", flag, false}, field{"output_router_logits", flag, false}, field{"router_aux_loss_coef", decimal, 0.001}, field{"mlp_only_layers", wholes | null, nil})
+		field{"decoder_sparse_step", whole, int64(1)}, field{"moe_intermediate_size", whole, width}, field{"num_experts_per_tok", whole, used},
+		field{"num_experts", whole, experts},
+		field{"norm_topk_prob", flag, false}, field{"output_router_logits", flag, false}, field{"router_aux_loss_coef", decimal, 0.001},
+		field{"mlp_only_layers", wholes | null, nil})
 }
 
 // qwenMixture is what the mixtures of Qwen have in common.

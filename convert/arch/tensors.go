@@ -24,7 +24,8 @@ func (t *Tensor) AlwaysF32() bool {
 	if len(t.Shape()) < 2 || !strings.HasSuffix(t.Name, ".weight") {
 		return true
 	}
-	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"}, func(end string) bool { return strings.HasSuffix(t.Name, end) })
+	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"},
+		func(end string) bool { return strings.HasSuffix(t.Name, end) })
 }
 
 // skipped lists the ends of names of tensors that nothing needs: what old

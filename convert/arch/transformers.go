@@ -113,11 +113,13 @@ func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon flo
 // modelFields has what all these classes have. Most are those of all models.
 func modelFields(vocab, width, hidden, layers, heads, context int64, epsilon float64) []field {
 	return []field{
-		{"vocab_size", whole, vocab}, {"hidden_size", whole, width}, {"intermediate_size", whole, hidden}, {"num_hidden_layers", whole, layers}, {"num_attention_heads", whole, heads},
+		{"vocab_size", whole, vocab}, {"hidden_size", whole, width}, {"intermediate_size", whole, hidden}, {"num_hidden_layers", whole, layers},
+		{"num_attention_heads", whole, heads},
 		{"max_position_embeddings", whole, context}, {"initializer_range", decimal, 0.02}, {"rms_norm_eps", decimal, epsilon},
 		{"use_cache", flag, true}, {"tie_word_embeddings", flag, false}, {"rope_parameters", object | null, nil},
 		{"pad_token_id", whole | null, nil}, {"bos_token_id", whole | null, nil}, {"eos_token_id", whole | wholes | null, nil},
-		{"transformers_version", text | null, nil}, {"architectures", texts | null, nil}, {"output_hidden_states", flag | null, false}, {"return_dict", flag | null, true},
+		{"transformers_version", text | null, nil}, {"architectures", texts | null, nil}, {"output_hidden_states", flag | null, false},
+		{"return_dict", flag | null, true},
 		{"chunk_size_feed_forward", whole, int64(0)}, {"is_encoder_decoder", flag, false},
 		{"id2label", object | null, nil}, {"label2id", object | null, nil}, {"problem_type", text | null, nil},
 	}
@@ -177,9 +179,10 @@ func complete(file hparams) hparams {
 }
 
 // torchTypes are the data types of PyTorch.
-var torchTypes = strings.Fields("bcomplex32 bfloat16 bit bits16 bits1x8 bits2x4 bits4x2 bits8 bool cdouble cfloat chalf complex128 complex32 complex64 double float " +
-	"float16 float32 float4_e2m1fn_x2 float64 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu half int int1 int16 int2 int3 int32 int4 int5 int6 " +
-	"int64 int7 int8 long qint32 qint8 quint2x4 quint4x2 quint8 short uint1 uint16 uint2 uint3 uint32 uint4 uint5 uint6 uint64 uint7 uint8")
+var torchTypes = strings.Fields("bcomplex32 bfloat16 bit bits16 bits1x8 bits2x4 bits4x2 bits8 bool cdouble cfloat chalf complex128 complex32 " +
+	"complex64 double float float16 float32 float4_e2m1fn_x2 float64 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu half " +
+	"int int1 int16 int2 int3 int32 int4 int5 int6 int64 int7 int8 long qint32 qint8 quint2x4 quint4x2 quint8 short uint1 uint16 uint2 uint3 uint32 " +
+	"uint4 uint5 uint6 uint64 uint7 uint8")
 
 // knownTypes reports whether the data type of the tensors, if it is a name, is one of
 // PyTorch.
@@ -219,8 +222,8 @@ func knownLabels(h hparams) bool {
 	return slices.Contains(problems, h["problem_type"])
 }
 
-var allLayerTypes = strings.Fields("full_attention sliding_attention chunked_attention compressed_sparse_attention heavily_compressed_attention minimax_m3_sparse linear_attention " +
-	"conv mamba attention sparse dense hybrid moe deepseek_sparse_attention")
+var allLayerTypes = strings.Fields("full_attention sliding_attention chunked_attention compressed_sparse_attention heavily_compressed_attention " +
+	"minimax_m3_sparse linear_attention conv mamba attention sparse dense hybrid moe deepseek_sparse_attention")
 
 // knownLayerTypes reports whether layer_types are those of as many layers as there are.
 func knownLayerTypes(h hparams) bool {

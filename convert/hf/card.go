@@ -15,7 +15,8 @@ import (
 type card map[string]any
 
 // lineEnds has what ends a line for Python's str.splitlines.
-var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n", "\u0085", "\n", "\u2028", "\n",
+	"\u2029", "\n")
 
 // parseReadme returns the card, which is empty without front matter. If no line ends the
 // front matter, all of the file is.

@@ -191,7 +191,8 @@ func (d *Diagnosis) judge() {
 	switch {
 	case unit && constant:
 		d.Mode, d.Reason = CheapEmbed, "rows have the length 1 and are the same in every layer"
-		d.Faults = append(d.Faults, "The routers are the same in every layer: they know the words of the prompts, not what the model makes of them. Gate mode hidden asks the model.")
+		d.Faults = append(d.Faults, "The routers are the same in every layer: they know the words of the prompts, not what the model makes of them. Gate "+
+			"mode hidden asks the model.")
 	case unit:
 		d.Mode, d.Reason = Hidden, "rows have the length 1 and differ from layer to layer"
 	case independent && spread < 0.2 && math.Abs(mean/math.Sqrt(width)-1) < 0.1:
@@ -230,7 +231,8 @@ func (d *Diagnosis) findSameRows() {
 		}
 	}
 	if all && d.Experts > 1 {
-		d.Faults = append(d.Faults, "All experts have the same rows, so the same experts get every token: the text of the prompts was dropped, as mergekit did between 24 February and 18 March 2024, or the prompts are the same.")
+		d.Faults = append(d.Faults, "All experts have the same rows, so the same experts get every token: the text of the prompts was dropped, as "+
+			"mergekit did between 24 February and 18 March 2024, or the prompts are the same.")
 		return
 	}
 	for _, p := range order {

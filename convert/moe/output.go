@@ -135,7 +135,8 @@ func unnormalized(r *Recipe) string {
 	if r.perToken() == len(r.Experts) { // all weights together are 1 anyway
 		return ""
 	}
-	return "llama.cpp, and so ggufkit, does not divide the weights of a token's experts by their sum, as this mixture wants it (norm_topk_prob) and transformers does"
+	return "llama.cpp, and so ggufkit, does not divide the weights of a token's experts by their sum, as this mixture wants it (norm_topk_prob) and " +
+		"transformers does"
 }
 
 // matrix returns what one of a network's matrices, called as in a dense model, is

@@ -93,7 +93,8 @@ var tensorFile = regexp.MustCompile(`^model(-\d{5}-of-\d{5})?\.safetensors$`)
 
 // written reports whether merges write files of this name.
 func written(name string) bool {
-	return slices.Contains(copied, name) || slices.Contains([]string{configName, recipeName, "README.md", safetensors.IndexName}, name) || tensorFile.MatchString(name)
+	return slices.Contains(copied, name) || slices.Contains([]string{configName, recipeName, "README.md", safetensors.IndexName}, name) ||
+		tensorFile.MatchString(name)
 }
 
 // create makes the directory that the output is written in: inside the old one or,

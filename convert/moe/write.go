@@ -94,7 +94,8 @@ func (r *Recipe) card(out *output) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "---\n%s---\n", r.frontMatter(out))
 	fmt.Fprintf(&b, "# A mixture of %d experts\n\n", len(r.Experts))
-	fmt.Fprintf(&b, "%s with %d experts, %d of them active for each token, merged by ggufkit from models of the same shape. All but the feed-forward networks is that of %s.\n\n",
+	fmt.Fprintf(&b, "%s with %d experts, %d of them active for each token, merged by ggufkit from models of the same shape. All but the feed-forward "+
+		"networks is that of %s.\n\n",
 		out.name, len(r.Experts), r.perToken(), modelName(r.BaseModel))
 	fmt.Fprint(&b, "| expert | model | prompts |\n|---|---|---|\n")
 	escape := strings.NewReplacer("|", `\|`, "\n", " ").Replace

@@ -82,7 +82,8 @@ func Find(config []byte) (*Packing, error) {
 
 // unsupported returns an error that names the method, and what of it is not known.
 func unsupported(method string, details ...any) error {
-	return fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %.100q%s); use the original one", gguf.ErrUnsupported, method, fmt.Sprint(details...))
+	return fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %.100q%s); use the original one", gguf.ErrUnsupported, method,
+		fmt.Sprint(details...))
 }
 
 // Unpack returns the set with what is packed replaced by what it stands for. Nothing

@@ -73,7 +73,8 @@ func safetensorsIn(dir string) ([]string, error) {
 		}
 	}
 	if len(names) == 0 && pickle != "" {
-		return nil, fmt.Errorf("%w: %s has its tensors in pickle files (%s), which can run code when they are loaded; save it as safetensors first", gguf.ErrUnsupported, dir, pickle)
+		return nil, fmt.Errorf("%w: %s has its tensors in pickle files (%s), which can run code when they are loaded; save it as safetensors first",
+			gguf.ErrUnsupported, dir, pickle)
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%s: no safetensors files: %w", dir, fs.ErrNotExist)

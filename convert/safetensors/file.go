@@ -133,7 +133,8 @@ func NewFile(name string, r io.ReaderAt, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > maxHeader || int64(n) > size-int64(len(length)) {
-		return nil, fmt.Errorf("%w: %s: a header of %d bytes at offset 8 is impossible in a file of %d bytes (the limit is %d)", gguf.ErrCorrupt, name, n, size, maxHeader)
+		return nil, fmt.Errorf("%w: %s: a header of %d bytes at offset 8 is impossible in a file of %d bytes (the limit is %d)", gguf.ErrCorrupt, name, n,
+			size, maxHeader)
 	}
 	header := make([]byte, n)
 	if _, err := r.ReadAt(header, 8); err != nil && !errors.Is(err, io.EOF) {

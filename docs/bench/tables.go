@@ -98,7 +98,8 @@ func recipe(b *bench) (table, error) {
 	}
 	t := table{{"", "CPU", "wall", "peak memory"}}
 	for i, label := range []string{
-		"`convert moe.yaml out.gguf --type Q4_K_M`", "`convert DIR out.gguf --type Q4_K_M` of what `merge` writes", "`quantize bf16.gguf out.gguf Q4_K_M`", "`merge moe.yaml DIR`",
+		"`convert moe.yaml out.gguf --type Q4_K_M`", "`convert DIR out.gguf --type Q4_K_M` of what `merge` writes", "`quantize bf16.gguf out.gguf Q4_K_M`",
+		"`merge moe.yaml DIR`",
 	} {
 		t.add(label, costs[i].seconds()[1], costs[i].seconds()[0], costs[i].memory())
 	}
@@ -374,7 +375,8 @@ func drift(b *bench) (table, error) {
 	}
 	threads, logits := strconv.Itoa(b.threads), filepath.Join(b.dir, "logits")
 	score := func(path string, args ...string) []string {
-		return b.peer("llama-perplexity", append([]string{"-m", path, "-f", text, "-c", "512", "--chunks", "4", "-t", threads, "--kl-divergence-base", logits}, args...)...)
+		return b.peer("llama-perplexity", append([]string{"-m", path, "-f", text, "-c", "512", "--chunks", "4", "-t", threads,
+			"--kl-divergence-base", logits}, args...)...)
 	}
 	base, err := b.measure(score(original))
 	if err != nil {

@@ -39,7 +39,8 @@ func newByteLevel(t *Tokenizer, meta *gguf.Metadata) (*byteLevel, error) {
 	b := &byteLevel{Tokenizer: t}
 	var ok bool
 	if b.PreTokenizer, ok = pretoken.Find(name); !ok {
-		return nil, fmt.Errorf("%w: tokenizer.ggml.pre is %.80q, byte-level vocabularies are known with %s", gguf.ErrUnsupported, name, strings.Join(pretoken.Known(), ", "))
+		return nil, fmt.Errorf("%w: tokenizer.ggml.pre is %.80q, byte-level vocabularies are known with %s", gguf.ErrUnsupported, name,
+			strings.Join(pretoken.Known(), ", "))
 	}
 	if err := b.readNormalizer(meta); err != nil {
 		return nil, err

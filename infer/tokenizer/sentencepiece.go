@@ -35,7 +35,8 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 		return nil, err
 	}
 	if len(s.scores) != len(t.pieces) {
-		return nil, fmt.Errorf("%w: tokenizer.ggml.scores has %d scores for the %d tokens of tokenizer.ggml.tokens", gguf.ErrCorrupt, len(s.scores), len(t.pieces))
+		return nil, fmt.Errorf("%w: tokenizer.ggml.scores has %d scores for the %d tokens of tokenizer.ggml.tokens", gguf.ErrCorrupt, len(s.scores),
+			len(t.pieces))
 	}
 	if s.addSpacePrefix, err = valueOr(meta, "tokenizer.ggml.add_space_prefix", true); err != nil {
 		return nil, err

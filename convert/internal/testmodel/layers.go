@@ -19,7 +19,8 @@ func WithAttention(tensors []Tensor, vectors map[string]int64) []Tensor {
 	tensors = slices.Clone(tensors)
 	for layer := range 2 {
 		for _, name := range slices.Backward(slices.Sorted(maps.Keys(vectors))) { // the order of the golden data
-			tensors = append(tensors, Tensor{Name: fmt.Sprintf("model.layers.%d.self_attn.%s", layer, name), Dtype: tensors[0].Dtype, Shape: []int64{vectors[name]}})
+			tensors = append(tensors, Tensor{Name: fmt.Sprintf("model.layers.%d.self_attn.%s", layer, name), Dtype: tensors[0].Dtype,
+				Shape: []int64{vectors[name]}})
 		}
 	}
 	return tensors

@@ -370,7 +370,8 @@ func (p *parser) property(negated bool) (runes, error) {
 	p.text = rest
 	name, inverse := strings.CutPrefix(name[1:], "^")
 	plain := strings.NewReplacer(" ", "", "_", "", "-", "").Replace
-	for _, known := range []map[string]*unicode.RangeTable{unicode.Categories, unicode.Scripts, {"White_Space": unicode.White_Space, "space": unicode.White_Space}} {
+	for _, known := range []map[string]*unicode.RangeTable{unicode.Categories, unicode.Scripts,
+		{"White_Space": unicode.White_Space, "space": unicode.White_Space}} {
 		for k, table := range known {
 			if strings.EqualFold(plain(k), plain(name)) {
 				return tables(table).negated(negated != inverse), nil

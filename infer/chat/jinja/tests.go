@@ -53,7 +53,8 @@ func init() {
 			return strMethods["isupper"](r, r.str(v), arguments{}).(bool)
 		},
 	}
-	for op, names := range map[string]string{"==": "eq equalto ==", "!=": "ne !=", ">": "gt greaterthan >", ">=": "ge >=", "<": "lt lessthan <", "<=": "le <="} {
+	for op, names := range map[string]string{"==": "eq equalto ==", "!=": "ne !=", ">": "gt greaterthan >", ">=": "ge >=", "<": "lt lessthan <",
+		"<=": "le <="} {
 		for name := range strings.FieldsSeq(names) {
 			tests[name] = compares(op)
 		}

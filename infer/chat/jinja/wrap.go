@@ -67,7 +67,8 @@ func chunks(line string, hyphens bool) []string {
 		start := 0
 		letter := func(i int) bool { return i >= 0 && i < len(runes) && unicode.IsLetter(runes[i]) }
 		for i := 1; i < len(runes)-1; i++ {
-			if runes[i] == '-' && letter(i-1) && (letter(i-2) || i-2 >= start && isWord(runes[i-2])) && letter(i+1) && (letter(i+2) || i+2 < len(runes) && runes[i+2] == '-') {
+			if runes[i] == '-' && letter(i-1) && (letter(i-2) || i-2 >= start && isWord(runes[i-2])) && letter(i+1) &&
+				(letter(i+2) || i+2 < len(runes) && runes[i+2] == '-') {
 				out = append(out, string(runes[start:i+1]))
 				start = i + 1
 			}

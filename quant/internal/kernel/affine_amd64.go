@@ -82,9 +82,11 @@ func fitAffines(work *AffineWork, q []uint8, x, importance, variances, scales, m
 		weights, variance = &importance[0], &variances[0]
 	}
 	if isa.Current() == isa.AVX512 {
-		return fitAffineAVX512(&q[0], &x[0], weights, variance, size, &scales[0], &minima[0], &sums[0], &work.memory[0], s.N, s.First, s.Step, s.Steps, absolute, int(s.Weighing))
+		return fitAffineAVX512(&q[0], &x[0], weights, variance, size, &scales[0], &minima[0], &sums[0], &work.memory[0], s.N, s.First, s.Step, s.Steps,
+			absolute, int(s.Weighing))
 	}
-	return fitAffineAVX2(&q[0], &x[0], weights, variance, size, &scales[0], &minima[0], &sums[0], &work.memory[0], s.N, s.First, s.Step, s.Steps, absolute, int(s.Weighing))
+	return fitAffineAVX2(&q[0], &x[0], weights, variance, size, &scales[0], &minima[0], &sums[0], &work.memory[0], s.N, s.First, s.Step, s.Steps, absolute,
+		int(s.Weighing))
 }
 
 // RoundAffines does round of package quant, with integers in [0, n], for the

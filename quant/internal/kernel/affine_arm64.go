@@ -16,7 +16,8 @@ const affineLanes = 8
 // is not finite or a quotient too large for nearestInt.
 //
 //go:noescape
-func fitAffineNEON(q *uint8, x, importance, variances *float32, size int, scales, minima, sums, work *float32, n, first, step float32, steps, absolute, weighing int) (ok bool)
+func fitAffineNEON(q *uint8, x, importance, variances *float32, size int, scales, minima, sums, work *float32, n, first, step float32, steps, absolute,
+	weighing int) (ok bool)
 
 // roundAffineNEON stores (x + minimum)/scale as an integer in [0, n], for count
 // sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports
@@ -61,7 +62,8 @@ func FitAffines(work *AffineWork, q []uint8, x, importance, variances, scales, m
 		if s.Weighing == ByImportance {
 			weights, variance = &importance[at*size], &variances[at]
 		}
-		if !fitAffineNEON(&q[at*size], &x[at*size], weights, variance, size, &scales[at], &minima[at], &sums[at], &work[0], s.N, s.First, s.Step, s.Steps, absolute, int(s.Weighing)) {
+		if !fitAffineNEON(&q[at*size], &x[at*size], weights, variance, size, &scales[at], &minima[at], &sums[at], &work[0], s.N, s.First, s.Step, s.Steps,
+			absolute, int(s.Weighing)) {
 			return done
 		}
 		done = at + affineLanes
