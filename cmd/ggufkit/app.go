@@ -4,10 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 )
 
@@ -93,7 +91,7 @@ func showCommands(c *cli.Context) error {
 	case c.Args().Present():
 		return unknownCommand(c)
 	case c.Bool("version"):
-		return showVersion(c)
+		return action(showVersion)(c)
 	case c.Command.Name == c.App.Name:
 		return cli.ShowAppHelp(c)
 	}
@@ -133,16 +131,6 @@ func commonFlags() []cli.Flag {
 	}
 }
 
-// atLeast checks that a flag is not below what makes sense.
-func atLeast(flag string, least int) func(*cli.Context, int) error {
-	return func(c *cli.Context, n int) error {
-		if n < least {
-			return usagef(c, "--%s is %d, the least is %d", flag, n, least)
-		}
-		return nil
-	}
-}
-
 // checkThreads refuses numbers of threads that would take all memory for nothing.
 func checkThreads(c *cli.Context, n int) error {
 	const most = 1024
@@ -150,58 +138,6 @@ func checkThreads(c *cli.Context, n int) error {
 		return usagef(c, "--threads is %d, the most is %d", n, most)
 	}
 	return atLeast("threads", 0)(c, n)
-}
-
-// Flags that many commands share.
-
-func ctxFlag(tokens int, usage string) cli.Flag {
-	return &cli.IntFlag{Name: "ctx", Aliases: []string{"c"}, Value: tokens, Usage: usage, Action: atLeast("ctx", 1)}
-}
-
-// chunksFlag takes -1, llama.cpp's word for all, as 0.
-func chunksFlag(usage string) cli.Flag {
-	return &cli.IntFlag{Name: "chunks", Usage: usage + "; 0 is all", Action: func(c *cli.Context, n int) error {
-		if n == -1 {
-			return c.Set("chunks", "0")
-		}
-		return atLeast("chunks", 0)(c, n)
-	}}
-}
-
-func memoryFlag() cli.Flag {
-	return sizeFlag("memory", "use at most `SIZE` of memory, such as 4G; default: 1 GiB")
-}
-
-// sizeFlag returns a flag for a number of bytes, which size returns.
-func sizeFlag(name, usage string) cli.Flag {
-	return &cli.StringFlag{Name: name, Usage: usage, Action: func(c *cli.Context, _ string) error {
-		_, err := size(c, name)
-		return err
-	}}
-}
-
-// smallestSize is the least that a size without a unit may be: --fit 24 means
-// 24 gigabytes.
-const smallestSize = 1 << 20
-
-// size returns the bytes that a flag asks for, 0 if it is not given.
-func size(c *cli.Context, flag string) (int64, error) {
-	s := c.String(flag)
-	if s == "" {
-		return 0, nil
-	}
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n == 0 || n > math.MaxInt64 {
-		return 0, usagef(c, "--%s is %q, not a size such as 4G", flag, s)
-	}
-	if unit := strings.TrimLeft(s, "0123456789., "); unit == "" && n < smallestSize {
-		return 0, usagef(c, "--%s is %s bytes: a unit is missing, as in %sG", flag, s, s)
-	}
-	return int64(n), nil
-}
-
-func dryRunFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "dry-run", Usage: "print what would be written and write nothing"}
 }
 
 // helpCommand is there to be listed: arrange makes "COMMAND --help" of it.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -25,7 +24,14 @@ import (
 	"github.com/ggufkit/ggufkit/testdata"
 )
 
+type benchFlags struct {
+	types    []gguf.Type
+	computes []infer.Compute
+	threads  []int // one and all
+}
+
 func benchCommand() *cli.Command {
+	f := benchFlags{types: quantizableTypes(), computes: []infer.Compute{infer.Exact, infer.Int8}}
 	return &cli.Command{
 		Name:      "bench",
 		Usage:     "throughput of this build on this machine",
@@ -39,10 +45,10 @@ func benchCommand() *cli.Command {
 			"window, as llama-bench does. Reading the weights counts.\n\n" +
 			"All measure one core and all.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "types", Usage: "quantize, matmul: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all"},
-			&cli.StringFlag{Name: "compute", Usage: "matmul, perplexity: measure only exact or int8 compute"},
+			parsedFlag("types", "", "quantize, matmul: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all", &f.types, parseQuantizable),
+			parsedFlag("compute", "", "matmul, perplexity: measure only exact or int8 compute", &f.computes, one(infer.ParseCompute)),
 		},
-		Action: bench,
+		Action: action(func(c *call) error { return bench(c, f) }),
 	}
 }
 
@@ -70,31 +76,31 @@ const (
 	benchRuns   = 3
 )
 
-func bench(c *cli.Context) error {
-	all := c.Int("threads")
+func bench(c *call, f benchFlags) error {
+	all := c.threads
 	if all <= 0 {
 		all = runtime.GOMAXPROCS(0)
 	}
-	threads := slices.Compact([]int{1, all})
+	f.threads = slices.Compact([]int{1, all})
 	var results []benchResult
 	var err error
-	switch args := c.Args().Slice(); {
+	switch args := c.args; {
 	case len(args) == 0, len(args) == 1 && args[0] == "quantize":
-		results, err = benchQuantize(c, threads)
+		results, err = benchQuantize(c, f)
 	case len(args) == 1 && args[0] == "matmul":
-		results, err = benchMatmul(c, threads)
+		results, err = benchMatmul(c, f)
 	case len(args) <= 2 && args[0] == "perplexity":
-		results, err = benchPerplexity(c, args[1:], threads)
+		results, err = benchPerplexity(c, args[1:], f)
 	default:
-		return usagef(c, "only \"quantize\", \"matmul\" and \"perplexity\" can be measured")
+		return c.usagef("only \"quantize\", \"matmul\" and \"perplexity\" can be measured")
 	}
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if c.json {
 		return printJSON(c, benchReport{ISA: isa.Current().String(), Results: results})
 	}
-	t := display.NewTable(c.App.Writer, []string{"type", "operation", "instructions", "threads", "speed"}, "threads", "speed")
+	t := display.NewTable(c.stdout, []string{"type", "operation", "instructions", "threads", "speed"}, "threads", "speed")
 	for _, r := range results {
 		op := r.Op
 		if r.Compute != "" {
@@ -114,15 +120,11 @@ const (
 
 // benchPerplexity measures how fast a model, that in args or else the one that
 // comes with the program, runs.
-func benchPerplexity(c *cli.Context, args []string, threads []int) (results []benchResult, err error) {
-	computes, err := benchComputes(c)
-	if err != nil {
-		return nil, err
-	}
+func benchPerplexity(c *call, args []string, f benchFlags) (results []benchResult, err error) {
 	run := func(model gguf.Source) error {
-		for _, compute := range computes {
-			for _, n := range threads {
-				rate, err := benchForward(c.Context, model, infer.Options{Threads: n, Compute: compute})
+		for _, compute := range f.computes {
+			for _, n := range f.threads {
+				rate, err := benchForward(c.ctx, model, infer.Options{Threads: n, Compute: compute})
 				if err != nil {
 					return err
 				}
@@ -163,25 +165,8 @@ func benchPerplexity(c *cli.Context, args []string, threads []int) (results []be
 	return results, err
 }
 
-// benchComputes returns the ways to compute that are asked for.
-func benchComputes(c *cli.Context) ([]infer.Compute, error) {
-	name := c.String("compute")
-	if name == "" {
-		return []infer.Compute{infer.Exact, infer.Int8}, nil
-	}
-	compute, err := infer.ParseCompute(name)
-	if err != nil {
-		return nil, asUsage(c, err)
-	}
-	return []infer.Compute{compute}, nil
-}
-
 // benchMatmul measures products on every instruction set.
-func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
-	computes, err := benchComputes(c)
-	if err != nil {
-		return nil, err
-	}
+func benchMatmul(c *call, f benchFlags) ([]benchResult, error) {
 	const rows, n, k = 512, 128, 2048
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func(n int) []float32 {
@@ -193,16 +178,16 @@ func benchMatmul(c *cli.Context, threads []int) ([]benchResult, error) {
 	}
 	x, weights, dst := random(rows*k), random(n*k), make([]float32, rows*n)
 	importance := slices.Repeat([]float32{1}, k)
-	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
+	return benchTiers(c, f.types, func(t gguf.Type, tier isa.Tier) []benchResult {
 		blocks := make([]byte, n*t.RowBytes(k))
 		if err := quant.Quantize(t, blocks, weights, k, importance); err != nil {
 			panic(err) // the type has a codec
 		}
 		var results []benchResult
-		for _, compute := range computes {
-			for _, threads := range threads {
-				rate := benchRate(c.Context, 1, func() func() error {
-					return func() error { return compute.Multiply(c.Context, dst, x, t, blocks, k, threads) }
+		for _, compute := range f.computes {
+			for _, threads := range f.threads {
+				rate := benchRate(c.ctx, 1, func() func() error {
+					return func() error { return compute.Multiply(c.ctx, dst, x, t, blocks, k, threads) }
 				})
 				results = append(results, benchResult{
 					Op: "matmul", Type: t.String(), ISA: tier.String(), Threads: threads,
@@ -240,23 +225,19 @@ func benchForward(ctx context.Context, model gguf.Source, options infer.Options)
 }
 
 // benchQuantize measures the codecs on every instruction set.
-func benchQuantize(c *cli.Context, threads []int) ([]benchResult, error) {
-	return benchTiers(c, func(t gguf.Type, tier isa.Tier) []benchResult {
+func benchQuantize(c *call, f benchFlags) ([]benchResult, error) {
+	return benchTiers(c, f.types, func(t gguf.Type, tier isa.Tier) []benchResult {
 		var results []benchResult
-		for _, n := range threads {
-			results = append(results, benchType(c.Context, t, tier, n)...)
+		for _, n := range f.threads {
+			results = append(results, benchType(c.ctx, t, tier, n)...)
 		}
 		return results
 	})
 }
 
-// benchTiers collects the results of f for the types asked for on every
+// benchTiers collects what measure returns for the types asked for on every
 // instruction set.
-func benchTiers(c *cli.Context, f func(t gguf.Type, tier isa.Tier) []benchResult) ([]benchResult, error) {
-	types, err := benchTypes(c)
-	if err != nil {
-		return nil, err
-	}
+func benchTiers(c *call, types []gguf.Type, measure func(t gguf.Type, tier isa.Tier) []benchResult) ([]benchResult, error) {
 	best := isa.Current()
 	defer func() { _ = isa.Use(best) }() // it was in use before
 	var results []benchResult
@@ -265,8 +246,8 @@ func benchTiers(c *cli.Context, f func(t gguf.Type, tier isa.Tier) []benchResult
 			if err := isa.Use(tier); err != nil {
 				return nil, err
 			}
-			results = append(results, f(t, tier)...)
-			if err := c.Err(); err != nil {
+			results = append(results, measure(t, tier)...)
+			if err := c.ctx.Err(); err != nil {
 				return nil, err
 			}
 		}
@@ -274,28 +255,29 @@ func benchTiers(c *cli.Context, f func(t gguf.Type, tier isa.Tier) []benchResult
 	return results, nil
 }
 
-// benchTypes returns the types asked for, or all that have a codec.
-func benchTypes(c *cli.Context) ([]gguf.Type, error) {
-	var types []gguf.Type
-	if names := c.String("types"); names != "" {
-		for _, name := range strings.Split(names, ",") {
-			t, err := gguf.ParseType(name)
-			if err == nil && !quant.CanQuantize(t) {
-				err = fmt.Errorf("%s has no codec", t)
-			}
-			if err != nil {
-				return nil, asUsage(c, err)
-			}
-			types = append(types, t)
+// parseQuantizable reads the names of types that have a codec.
+func parseQuantizable(list string) (types []gguf.Type, err error) {
+	for _, name := range splitList(list) {
+		t, err := gguf.ParseType(name)
+		if err == nil && !quant.CanQuantize(t) {
+			err = fmt.Errorf("%s has no codec", t)
 		}
-		return types, nil
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, t)
 	}
+	return types, nil
+}
+
+// quantizableTypes returns all types that have a codec.
+func quantizableTypes() (types []gguf.Type) {
 	for t := range gguf.Types() {
 		if quant.CanQuantize(t) {
 			types = append(types, t)
 		}
 	}
-	return types, nil
+	return types
 }
 
 // benchType measures one type on a number of threads, each with its own rows.

@@ -14,7 +14,6 @@ import (
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
-	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
@@ -23,8 +22,18 @@ import (
 // importance matrix only with one.
 const chooseTypes = "Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,IQ3_M,Q3_K_S,IQ3_XXS,Q2_K,IQ2_M,IQ2_XS"
 
+type chooseFlags struct {
+	compareFlags
+	fitFlags
+	maxKLD    float64 // 0 if not given
+	everyText bool
+	mix       bool
+	recipe    string
+}
+
 func chooseCommand() *cli.Command {
-	var texts []string
+	f := chooseFlags{fitFlags: newFitFlags()}
+	f.ctx = perplexity.DefaultCtx // of a window; --ctx is what has to fit
 	return &cli.Command{
 		Name:      "choose",
 		Usage:     "which type to quantize a model to",
@@ -32,42 +41,37 @@ func chooseCommand() *cli.Command {
 		Description: "With --fit: the type that is closest to the original and fits into memory, with a cache for --ctx\n" +
 			"tokens. With --max-kld: the smallest that is close enough to the original; with both, one that\n" +
 			"fits too. What can be the answer is measured as by drift; nothing is written but what is asked for.",
-		Flags: append(fitFlags(),
-			textFlag("measure on the text", &texts),
-			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough: the upper end of its 95 % interval"},
-			&cli.BoolFlag{Name: "every-text", Usage: "ask for --max-kld on each text, not only on all together"},
-			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes},
-			imatrixFlag(), requantizeFlag(),
-			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows"},
-			chunksFlag("run at most `N` windows of 512 tokens of each text"),
-			&cli.StringFlag{Name: "recipe", Usage: "write the type of each tensor to `FILE`, for --tensor-type-file"},
-			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
-			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
-			computeFlag(), memoryFlag(),
+		Flags: append(f.flags(),
+			f.textFlag("measure on the text"),
+			&cli.Float64Flag{Name: "max-kld", Usage: "mean KL divergence from the original, `X` nats, that is close enough: the upper end of its 95 % interval", Destination: &f.maxKLD, Action: above0("max-kld")},
+			&cli.BoolFlag{Name: "every-text", Usage: "ask for --max-kld on each text, not only on all together", Destination: &f.everyText},
+			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes, Destination: &f.types},
+			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
+			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows", Destination: &f.mix},
+			chunksFlag(&f.chunks, "run at most `N` windows of 512 tokens of each text"),
+			&cli.StringFlag{Name: "recipe", Usage: "write the type of each tensor to `FILE`, for --tensor-type-file", Destination: &f.recipe},
+			f.htmlFlag(), f.markdownFlag(),
+			computeFlag(&f.compute), memoryFlag(&f.memory),
 		),
-		Action: func(c *cli.Context) error { return chooseType(c, texts) },
+		Action: action(func(c *call) error { return chooseType(c, f) }),
 	}
 }
 
-func chooseType(c *cli.Context, files []string) (err error) {
-	args, err := arguments(c, "MODEL")
+func chooseType(c *call, f chooseFlags) (err error) {
+	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
 	}
-	limits, err := chooseLimits(c)
+	limits, err := f.limits(c)
 	if err != nil {
 		return err
 	}
-	room, err := parseFit(c)
-	if err != nil {
-		return err
-	}
-	in, err := openDrift(c, args[0], nil, files, perplexity.DefaultCtx, "html", "markdown", "recipe")
+	in, err := f.open(c, args[0], nil, f.recipe)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
-	types, err := chooseFileTypes(c, in)
+	types, err := f.fileTypes(c, in)
 	if err != nil {
 		return about(in.base, err)
 	}
@@ -75,18 +79,18 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return about(in.base, err)
 	}
-	measured := report.Drift{Model: args[0], Ctx: perplexity.DefaultCtx, Compute: in.compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &measured, in)
+	measured := f.report(args[0])
+	run, err := newDriftRun(c, measured, in)
 	if err != nil {
 		return err
 	}
 	var aside []drift.Text
-	if c.Bool("mix") {
-		if aside, err = run.setAside(c); err != nil {
+	if f.mix {
+		if aside, err = run.setAside(); err != nil {
 			return err
 		}
 	}
-	candidates, fit, err := run.candidates(views, room)
+	candidates, fit, err := run.candidates(views, &f.fitFlags)
 	if err != nil {
 		return err
 	}
@@ -96,7 +100,7 @@ func chooseType(c *cli.Context, files []string) (err error) {
 		return err
 	}
 	var mix *report.Mix
-	if err == nil && c.Bool("mix") {
+	if err == nil && f.mix {
 		tried, err := made.TryMix(func(types []gguf.Type) (*allocate.Sensitivity, error) {
 			return run.sensitivity(c, in.importance, aside, types)
 		}, measure)
@@ -105,8 +109,8 @@ func chooseType(c *cli.Context, files []string) (err error) {
 		}
 		mix = report.NewMix(tried, windowsOf(aside, measured.Ctx))
 	}
-	if errors.Is(err, choose.ErrNone) && !c.Bool("json") {
-		report.NewChoice(&measured, made, fit, nil).PrintTable(c.App.Writer)
+	if errors.Is(err, choose.ErrNone) && !c.json {
+		report.NewChoice(measured, made, fit, nil).PrintTable(c.stdout)
 	}
 	if err != nil {
 		return err
@@ -114,51 +118,44 @@ func chooseType(c *cli.Context, files []string) (err error) {
 	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err
 	}
-	choice := report.NewChoice(&measured, made, fit, mix)
-	if err := printResults(c, choice, choice.Print, c.String("html"), c.String("markdown"), c.String("recipe")); err != nil {
+	choice := report.NewChoice(measured, made, fit, mix)
+	if err := printResults(c, choice, choice.Print, f.html, f.markdown, f.recipe); err != nil {
 		return err
 	}
-	if path := c.String("recipe"); path != "" {
+	if f.recipe != "" {
 		lines, err := choice.TypeFile()
 		if err != nil {
 			return err
 		}
-		if err := saveReport(c, path, lines); err != nil {
+		if err := saveReport(c, f.recipe, lines); err != nil {
 			return err
 		}
 	}
-	return saveReports(c, choice)
+	return f.save(c, choice)
 }
 
-func chooseLimits(c *cli.Context) (limits choose.Limits, err error) {
-	if limits.Fit, err = size(c, "fit"); err != nil {
-		return limits, err
-	}
-	limits.MaxKLD = c.Float64("max-kld")
+func (f *chooseFlags) limits(c *call) (choose.Limits, error) {
+	limits := choose.Limits{Fit: f.fit, MaxKLD: f.maxKLD, EveryText: f.everyText}
 	switch {
-	case c.IsSet("max-kld") && !(limits.MaxKLD > 0):
-		return limits, usagef(c, "--max-kld is %v, not above 0", limits.MaxKLD)
-	case limits == choose.Limits{}:
-		return limits, usagef(c, "a limit is needed: --fit SIZE, --max-kld X, or both")
-	case limits.MaxKLD > 0 && c.Int("chunks") == 1:
-		return limits, usagef(c, "--max-kld needs two windows of each text at least: one does not say how much windows differ")
-	}
-	if limits.EveryText = c.Bool("every-text"); limits.EveryText && limits.MaxKLD == 0 {
-		return limits, usagef(c, "--every-text says where --max-kld has to hold")
+	case f.fit == 0 && f.maxKLD == 0:
+		return limits, c.usagef("a limit is needed: --fit SIZE, --max-kld X, or both")
+	case f.everyText && f.maxKLD == 0:
+		return limits, c.usagef("--every-text says where --max-kld has to hold")
+	case f.maxKLD > 0 && f.chunks == 1:
+		return limits, c.usagef("--max-kld needs two windows of each text at least: one does not say how much windows differ")
 	}
 	return limits, nil
 }
 
-// chooseFileTypes returns the types to choose between.
-func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) {
-	list := cmp.Or(c.String("types"), chooseTypes)
-	types, err := parseFileTypes(c, list)
-	if err != nil || c.String("types") != "" {
+// fileTypes returns the types to choose between.
+func (f *chooseFlags) fileTypes(c *call, in *driftInput) ([]recipe.FileType, error) {
+	types, err := parseFileTypes(c, cmp.Or(f.types, chooseTypes))
+	if err != nil || f.types != "" {
 		return slices.Compact(types), err
 	}
 	var possible []recipe.FileType
 	for _, fileType := range types {
-		_, err := newView(c, in.base, fileType, quant.ViewOptions{Importance: in.importance})
+		_, err := in.view(fileType)
 		if errors.Is(err, recipe.ErrNeedsImatrix) {
 			continue
 		}
@@ -171,12 +168,12 @@ func chooseFileTypes(c *cli.Context, in *driftInput) ([]recipe.FileType, error) 
 }
 
 // candidates returns the views with their sizes, and what there is room for: the same context for all.
-func (r *driftRun) candidates(views []drift.Candidate, room fitting) ([]choose.Candidate, report.Fit, error) {
+func (r *driftRun) candidates(views []drift.Candidate, room *fitFlags) ([]choose.Candidate, report.Fit, error) {
 	model, err := engineOf(r.base, r.options.Engine)
 	if err != nil {
 		return nil, report.Fit{}, err
 	}
-	fit, err := report.NewFit(model.Shape(), room.settings, room.gpu)
+	fit, err := report.NewFit(model.Shape(), room.settings(), room.gpu)
 	if err != nil {
 		return nil, fit, err
 	}
@@ -192,11 +189,11 @@ func (r *driftRun) candidates(views []drift.Candidate, room fitting) ([]choose.C
 }
 
 // setAside takes windows to choose a mix by out of the texts. They are not measured on.
-func (r *driftRun) setAside(c *cli.Context) ([]drift.Text, error) {
+func (r *driftRun) setAside() ([]drift.Text, error) {
 	var aside []drift.Text
 	r.tokens = 0
 	for i, text := range r.texts {
-		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.report.Ctx, c.Int("chunks"))
+		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.options.Ctx, r.options.Chunks)
 		if !ok {
 			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File, r.report.Ctx)
 		}
@@ -215,12 +212,12 @@ func windowsOf(texts []drift.Text, ctx int) (windows int) {
 }
 
 // sensitivity measures what the types cost.
-func (r *driftRun) sensitivity(c *cli.Context, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*allocate.Sensitivity, error) {
+func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*allocate.Sensitivity, error) {
 	progress := newProgress(c, "measuring what each type costs", func(perSecond float64) string { return fmt.Sprintf("%.1f steps/s", perSecond) })
 	defer progress.stop()
 	engine := r.options.Engine
 	engine.Progress = func(done, total int) { progress.update(int64(done), int64(total)) }
-	return allocate.Measure(c.Context, r.base, importance, texts, allocate.Options{
+	return allocate.Measure(c.ctx, r.base, importance, texts, allocate.Options{
 		Options: perplexity.Options{Ctx: r.report.Ctx},
 		Types:   types,
 		Engine:  engine,

@@ -49,13 +49,13 @@ func completionCommand() *cli.Command {
 		command.Subcommands = append(command.Subcommands, &cli.Command{
 			Name:  shell,
 			Usage: "the script for " + shell,
-			Action: func(c *cli.Context) error {
-				if _, err := arguments(c); err != nil {
+			Action: action(func(c *call) error {
+				if _, err := c.arguments(); err != nil {
 					return err
 				}
-				_, err := fmt.Fprint(c.App.Writer, completionScripts[shell])
+				_, err := fmt.Fprint(c.stdout, completionScripts[shell])
 				return err
-			},
+			}),
 		})
 	}
 	return command

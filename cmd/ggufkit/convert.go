@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -11,11 +10,18 @@ import (
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
+type convertFlags struct {
+	writeFlags
+	fileType     string
+	name, pre    string
+	splitMaxSize int64
+}
+
 func convertCommand() *cli.Command {
+	var f convertFlags
 	return &cli.Command{
 		Name:      "convert",
 		Usage:     "write a checkpoint as GGUF, in its own type or quantized",
@@ -24,47 +30,43 @@ func convertCommand() *cli.Command {
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.\n" +
 			"Of a GGUF file it writes what quantize does.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint"},
-			imatrixFlag(),
-			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's"},
-			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, if it is not recognized"},
-			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G"),
-			requantizeFlag(),
-			dryRunFlag(),
+			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint", Destination: &f.fileType},
+			imatrixFlag(&f.imatrix),
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's", Destination: &f.name},
+			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, if it is not recognized", Destination: &f.pre},
+			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize),
+			requantizeFlag(&f.requantize),
+			dryRunFlag(&f.dryRun),
 		},
-		Action: convertModel,
+		Action: action(func(c *call) error { return convertModel(c, f) }),
 	}
 }
 
-func convertModel(c *cli.Context) (err error) {
-	args, err := arguments(c, "MODEL", "OUT.gguf")
+func convertModel(c *call, f convertFlags) (err error) {
+	args, err := c.arguments("MODEL", "OUT.gguf")
 	if err != nil {
 		return err
 	}
-	maxBytes, err := size(c, "split-max-size")
-	if err != nil {
-		return err
-	}
-	if err := checkModelOutput(c, args[1], maxBytes > 0, []string{args[0], c.String("imatrix")}); err != nil {
+	if err := checkModelOutput(c, modelOutput{path: args[1], split: f.splitMaxSize > 0, dryRun: f.dryRun}, []string{args[0], f.imatrix}); err != nil {
 		return err
 	}
 	if err := notStdin(c, "a model", args[0]); err != nil {
 		return err
 	}
 	opts := convert.OutputOptions{
-		Open: convert.Options{Checkpoint: hf.Options{Name: c.String("name"), Pre: c.String("pre")}},
-		View: viewOptions(c),
+		Open: convert.Options{Checkpoint: hf.Options{Name: f.name, Pre: f.pre}},
+		View: f.view(),
 	}
 	if err := vocab.CheckPre(opts.Open.Checkpoint.Pre); err != nil {
-		return asUsage(c, err)
+		return c.asUsage(err)
 	}
 	fileType := recipe.Copy // what it is
-	if s := c.String("type"); s != "" && !strings.EqualFold(s, "auto") {
-		if fileType, err = parseFileType(c, s); err != nil {
+	if f.fileType != "" && !strings.EqualFold(f.fileType, "auto") {
+		if fileType, err = parseFileType(c, f.fileType); err != nil {
 			return err
 		}
 		if _, err := fileType.Base(); err != nil {
-			return asUsage(c, err)
+			return c.asUsage(err)
 		}
 	}
 	model, err := openModelAs(c, args[0], opts.Open.For(fileType).Checkpoint)
@@ -72,7 +74,7 @@ func convertModel(c *cli.Context) (err error) {
 		return err
 	}
 	defer model.Close()
-	if opts.View.Importance, err = openImportance(c, quantizeFlags{}); err != nil {
+	if opts.View.Importance, err = openImportance(c, f.imatrix); err != nil {
 		return err
 	}
 	if opts.View.Importance != nil {
@@ -82,22 +84,15 @@ func convertModel(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return writeModel(c, output, args[1], gguf.WriteOptions{MaxBytes: maxBytes})
+	return writeModel(c, f.writeFlags, output, args[1], gguf.WriteOptions{MaxBytes: f.splitMaxSize})
 }
 
 // newOutput returns a model as a file of a type, and says what is to be known of it.
-func newOutput(c *cli.Context, model *model, fileType recipe.FileType, opts convert.OutputOptions) (*convert.Output, error) {
+func newOutput(c *call, model *model, fileType recipe.FileType, opts convert.OutputOptions) (*convert.Output, error) {
 	output, err := convert.NewOutput(model.Model, fileType, opts)
 	if err != nil {
 		return nil, about(model, requantizeHint(err))
 	}
 	printNotes(c, output.Notes())
 	return output, nil
-}
-
-// printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.
-func printWarnings(c *cli.Context, m *hf.Checkpoint) {
-	for _, warning := range m.Warnings() {
-		fmt.Fprintln(c.App.ErrWriter, "warning:", display.Message(warning))
-	}
 }

@@ -24,6 +24,7 @@ import (
 )
 
 func demoCommand() *cli.Command {
+	var output string
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "merge, convert, measure and choose, with the small models that come with the program",
@@ -31,9 +32,9 @@ func demoCommand() *cli.Command {
 			"ten types cost it, chooses one, and writes a report: what the other commands do with your models,\n" +
 			"in less than two minutes on two cores. It takes 23 MB, in a temporary folder unless --output names one.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write everything into `DIR`, which must be new or empty, or have --force"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write everything into `DIR`, which must be new or empty, or have --force", Destination: &output},
 		},
-		Action: demo,
+		Action: action(func(c *call) error { return demo(c, output) }),
 	}
 }
 
@@ -51,17 +52,16 @@ type demoReport struct {
 	Report string `json:"report"`
 }
 
-func demo(c *cli.Context) (err error) {
-	if _, err := arguments(c); err != nil {
+func demo(c *call, dir string) (err error) {
+	if _, err := c.arguments(); err != nil {
 		return err
 	}
 	start := time.Now()
 	say := func(format string, args ...any) {
-		if !c.Bool("quiet") {
-			fmt.Fprintf(c.App.ErrWriter, format+"\n", args...)
+		if !c.quiet {
+			fmt.Fprintf(c.stderr, format+"\n", args...)
 		}
 	}
-	dir := c.String("output")
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "ggufkit-demo-"); err != nil {
 			return err
@@ -71,7 +71,7 @@ func demo(c *cli.Context) (err error) {
 				err = errors.Join(err, os.RemoveAll(dir))
 			}
 		}()
-	} else if there, err := os.ReadDir(dir); len(there) > 0 && !c.Bool("force") {
+	} else if there, err := os.ReadDir(dir); len(there) > 0 && !c.force {
 		return fmt.Errorf("%s is not empty: use --force to overwrite what is called as the demo's files are", dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -94,10 +94,14 @@ func demo(c *cli.Context) (err error) {
 		return err
 	}
 	defer base.Close()
-	in := &driftInput{base: &model{base, original}, compute: infer.Exact}
+	f := compareFlags{textFlags: textFlags{ctx: perplexity.DefaultCtx, compute: infer.Exact}}
+	in := &driftInput{base: &model{base, original}, windows: f.windows(), engine: f.engine(c)}
 	in.hashing = newProvenance(c, in.base, nil)
 	defer in.hashing.Stop()
-	if in.texts, err = demoTexts(c, dir); err != nil {
+	if f.files, err = demoTexts(dir); err != nil {
+		return err
+	}
+	if in.texts, err = f.read(); err != nil {
 		return err
 	}
 	types, err := parseFileTypes(c, demoTypes)
@@ -108,18 +112,18 @@ func demo(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	measured := report.Drift{Model: original, Ctx: perplexity.DefaultCtx, Compute: in.compute.String()}
-	made, fit, err := demoChoice(c, in, &measured, views)
+	measured := f.report(original)
+	made, fit, err := demoChoice(c, in, measured, views)
 	if err != nil {
 		return err
 	}
 	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err
 	}
-	choice := report.NewChoice(&measured, made, fit, nil)
+	choice := report.NewChoice(measured, made, fit, nil)
 	chosen := filepath.Join(dir, "moe-"+choice.Chosen.Name+".gguf")
 	at := slices.IndexFunc(views, func(v drift.Candidate) bool { return v.Name == choice.Chosen.Name })
-	if _, err := gguf.Write(c.Context, chosen, views[at].Source, gguf.WriteOptions{Threads: c.Int("threads"), Overwrite: true}); err != nil {
+	if _, err := gguf.Write(c.ctx, chosen, views[at].Source, gguf.WriteOptions{Threads: c.threads, Overwrite: true}); err != nil {
 		return err
 	}
 	say("quantized: %s", chosen)
@@ -131,45 +135,42 @@ func demo(c *cli.Context) (err error) {
 	if err := files.Write(pagePath, []byte(page), true); err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if c.json {
 		return printJSON(c, demoReport{choice, dir, chosen, pagePath})
 	}
-	choice.Print(c.App.Writer)
-	fmt.Fprintf(c.App.Writer, "\nThe report, with charts:\n%s\nDone in %.0f s.\n", pagePath, time.Since(start).Seconds())
+	choice.Print(c.stdout)
+	fmt.Fprintf(c.stdout, "\nThe report, with charts:\n%s\nDone in %.0f s.\n", pagePath, time.Since(start).Seconds())
 	return nil
 }
 
 // demoConvert merges the models of a recipe into a GGUF file.
-func demoConvert(c *cli.Context, from, to string) error {
-	merged, err := convert.OpenModel(c.Context, from, convert.Options{Checkpoint: hf.Options{Auto: true}, Merge: mergeOptions(c)})
+func demoConvert(c *call, from, to string) error {
+	merged, err := convert.OpenModel(c.ctx, from, convert.Options{Checkpoint: hf.Options{Auto: true}, Merge: mergeOptions(c)})
 	if err != nil {
 		return err
 	}
 	defer merged.Close()
-	_, err = gguf.Write(c.Context, to, merged, gguf.WriteOptions{Threads: c.Int("threads"), Overwrite: true})
+	_, err = gguf.Write(c.ctx, to, merged, gguf.WriteOptions{Threads: c.threads, Overwrite: true})
 	return err
 }
 
-// demoTexts writes held-out texts of several domains below dir.
-func demoTexts(c *cli.Context, dir string) ([]textFile, error) {
+// demoTexts writes held-out texts of several domains below dir, and returns where they are.
+func demoTexts(dir string) ([]string, error) {
 	dir = filepath.Join(dir, "texts")
 	if err := testdata.WriteTexts(dir); err != nil {
 		return nil, err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
-	if err != nil {
-		return nil, err
-	}
-	return readTexts(c, files, perplexity.DefaultCtx)
+	return filepath.Glob(filepath.Join(dir, "*.txt"))
 }
 
 // demoChoice measures all views and chooses between them.
-func demoChoice(c *cli.Context, in *driftInput, measured *report.Drift, views []drift.Candidate) (*choose.Choice, report.Fit, error) {
+func demoChoice(c *call, in *driftInput, measured *report.Drift, views []drift.Candidate) (*choose.Choice, report.Fit, error) {
 	run, err := newDriftRun(c, measured, in)
 	if err != nil {
 		return nil, report.Fit{}, err
 	}
-	candidates, fit, err := run.candidates(views, fittingContext(defaultContext))
+	room := newFitFlags()
+	candidates, fit, err := run.candidates(views, &room)
 	if err != nil {
 		return nil, fit, err
 	}

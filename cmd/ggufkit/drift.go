@@ -23,9 +23,24 @@ import (
 // driftTypes are measured where neither types nor candidates are named.
 const driftTypes = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,IQ4_XS,Q3_K_M,Q2_K"
 
+// compareFlags are what drift and choose have in common.
+type compareFlags struct {
+	textFlags
+	types      string
+	imatrix    string
+	requantize bool
+	html       string
+	markdown   string
+}
+
+type driftFlags struct {
+	compareFlags
+	candidates     []string
+	untilSeparated bool
+}
+
 func driftCommand() *cli.Command {
-	var texts, candidates []string
-	text := one(itself)
+	var f driftFlags
 	return &cli.Command{
 		Name:      "drift",
 		Usage:     "how far each way to quantize a model takes it from the original",
@@ -33,31 +48,42 @@ func driftCommand() *cli.Command {
 		Description: "Runs the model and all candidates side by side on the texts, and compares what they predict.\n" +
 			"Types are quantized on the way; nothing is written but the reports that are asked for.",
 		Flags: []cli.Flag{
-			textFlag("measure on the text", &texts),
-			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes},
-			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &candidates, text),
-			imatrixFlag(), requantizeFlag(),
-			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`"},
-			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`"},
-			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as it is clear which candidate is closer to the original than which"},
-			ctxFlag(perplexity.DefaultCtx, "`N` tokens in a window, the second half of which is scored"),
-			chunksFlag("run at most `N` windows of each text"),
-			computeFlag(), memoryFlag(),
+			f.textFlag("measure on the text"),
+			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes, Destination: &f.types},
+			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &f.candidates, one(itself)),
+			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
+			f.htmlFlag(), f.markdownFlag(),
+			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as it is clear which candidate is closer to the original than which", Destination: &f.untilSeparated},
+			ctxFlag(&f.ctx, perplexity.DefaultCtx, "`N` tokens in a window, the second half of which is scored"),
+			chunksFlag(&f.chunks, "run at most `N` windows of each text"),
+			computeFlag(&f.compute), memoryFlag(&f.memory),
 		},
-		Action: func(c *cli.Context) error { return measureDrift(c, texts, candidates) },
+		Action: action(func(c *call) error { return measureDrift(c, f) }),
 	}
 }
 
-func measureDrift(c *cli.Context, files, candidates []string) (err error) {
-	args, err := arguments(c, "MODEL")
+func (f *compareFlags) htmlFlag() cli.Flag {
+	return &cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`", Destination: &f.html}
+}
+
+func (f *compareFlags) markdownFlag() cli.Flag {
+	return &cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`", Destination: &f.markdown}
+}
+
+func measureDrift(c *call, f driftFlags) (err error) {
+	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
 	}
-	types, err := driftFileTypes(c, candidates)
+	list := f.types
+	if list == "" && len(f.candidates) == 0 {
+		list = driftTypes
+	}
+	types, err := parseFileTypes(c, list)
 	if err != nil {
 		return err
 	}
-	in, err := openDrift(c, args[0], candidates, files, c.Int("ctx"), "html", "markdown")
+	in, err := f.open(c, args[0], f.candidates)
 	if err != nil {
 		return err
 	}
@@ -66,7 +92,7 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 	if err != nil {
 		return about(in.base, err)
 	}
-	for _, path := range candidates {
+	for _, path := range f.candidates {
 		model, err := openModel(c, path)
 		if err != nil {
 			return err
@@ -74,54 +100,56 @@ func measureDrift(c *cli.Context, files, candidates []string) (err error) {
 		defer model.Close()
 		models = append(models, drift.Candidate{Name: strings.TrimSuffix(filepath.Base(path), ".gguf"), Source: model})
 	}
-	measured := report.Drift{Model: args[0], Ctx: c.Int("ctx"), Compute: in.compute.String(), Imatrix: c.String("imatrix")}
-	run, err := newDriftRun(c, &measured, in)
+	measured := f.report(args[0])
+	run, err := newDriftRun(c, measured, in)
 	if err != nil {
 		return err
 	}
+	run.options.UntilSeparated = f.untilSeparated
 	if _, err := run.measure(c, models); err != nil {
 		return err
 	}
 	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err
 	}
-	if err := printResults(c, measured, measured.Print, c.String("html"), c.String("markdown")); err != nil {
+	if err := printResults(c, measured, measured.Print, f.html, f.markdown); err != nil {
 		return err
 	}
-	return saveReports(c, &measured)
+	return f.save(c, measured)
 }
 
-// driftInput is what candidates are made of.
+// report is what is to be filled in.
+func (f *compareFlags) report(model string) *report.Drift {
+	return &report.Drift{Model: model, Ctx: f.ctx, Compute: f.compute.String(), Imatrix: f.imatrix}
+}
+
+// driftInput is what candidates are made of, and what they are measured on.
 type driftInput struct {
 	base       *model
 	importance *imatrix.Matrix // or nil
-	compute    infer.Compute
+	requantize bool
+	windows    perplexity.Options
+	engine     infer.Options
 	texts      []textFile
 	hashing    *report.Hashing
 }
 
-// openDrift checks the flags that drift and choose have in common, outputs among
-// them, and opens what they read but for candidates: texts for windows of so many tokens.
-// The caller must close it.
-func openDrift(c *cli.Context, model string, candidates, files []string, window int, outputs ...string) (in *driftInput, err error) {
-	if len(files) == 0 {
-		return nil, usagef(c, "a text is needed: --file FILE")
-	}
-	in = &driftInput{}
-	if in.compute, err = infer.ParseCompute(c.String("compute")); err != nil {
-		return nil, asUsage(c, err)
-	}
-	var paths []string
-	for _, flag := range outputs {
-		paths = append(paths, c.String(flag))
-	}
-	if err := checkOutputs(c, paths, slices.Concat([]string{model, c.String("imatrix")}, candidates, files)); err != nil {
+// open checks the flags that drift and choose have in common, outputs among them, beside others that
+// there are, and opens what they read but for candidates. The caller must close it.
+func (f *compareFlags) open(c *call, model string, candidates []string, outputs ...string) (in *driftInput, err error) {
+	if err := f.need(c); err != nil {
 		return nil, err
 	}
-	if in.texts, err = readTexts(c, files, window); err != nil {
+	outputs = append([]string{f.html, f.markdown}, outputs...)
+	if err := checkOutputs(c, outputs, slices.Concat([]string{model, f.imatrix}, candidates, f.files)); err != nil {
 		return nil, err
 	}
-	if in.importance, err = openImportance(c, quantizeFlags{}); err != nil {
+	limitMemory(f.memory)
+	in = &driftInput{requantize: f.requantize, windows: f.windows(), engine: f.engine(c)}
+	if in.texts, err = f.read(); err != nil {
+		return nil, err
+	}
+	if in.importance, err = openImportance(c, f.imatrix); err != nil {
 		return nil, err
 	}
 	if in.base, err = openModel(c, model); err != nil {
@@ -144,37 +172,28 @@ func (in *driftInput) close() (err error) {
 	return err
 }
 
-// saveReports writes the files that are asked for.
-func saveReports(c *cli.Context, r interface {
+// save writes the reports that are asked for.
+func (f *compareFlags) save(c *call, r interface {
 	Page() (string, error)
 	Markdown() string
 }) error {
-	if path := c.String("html"); path != "" {
+	if f.html != "" {
 		page, err := r.Page()
 		if err != nil {
 			return err
 		}
-		if err := saveReport(c, path, page); err != nil {
+		if err := saveReport(c, f.html, page); err != nil {
 			return err
 		}
 	}
-	if path := c.String("markdown"); path != "" {
-		return saveReport(c, path, r.Markdown())
+	if f.markdown != "" {
+		return saveReport(c, f.markdown, r.Markdown())
 	}
 	return nil
 }
 
-// driftFileTypes returns what to quantize to.
-func driftFileTypes(c *cli.Context, candidates []string) ([]recipe.FileType, error) {
-	list := c.String("types")
-	if list == "" && len(candidates) == 0 {
-		list = driftTypes
-	}
-	return parseFileTypes(c, list)
-}
-
 // parseFileTypes reads the names in --types, or its default.
-func parseFileTypes(c *cli.Context, list string) ([]recipe.FileType, error) {
+func parseFileTypes(c *call, list string) ([]recipe.FileType, error) {
 	var types []recipe.FileType
 	for _, name := range splitList(list) {
 		fileType, err := parseFileType(c, strings.TrimSpace(name))
@@ -186,11 +205,17 @@ func parseFileTypes(c *cli.Context, list string) ([]recipe.FileType, error) {
 	return types, nil
 }
 
+// view returns the base quantized to a type.
+func (in *driftInput) view(fileType recipe.FileType) (*quant.View, error) {
+	view, err := quant.NewView(in.base, fileType, quant.ViewOptions{Importance: in.importance, AllowRequantize: in.requantize})
+	return view, requantizeHint(err)
+}
+
 // views returns the base quantized to each type.
-func (in *driftInput) views(c *cli.Context, types []recipe.FileType) ([]drift.Candidate, error) {
+func (in *driftInput) views(c *call, types []recipe.FileType) ([]drift.Candidate, error) {
 	var views []drift.Candidate
 	for _, fileType := range types {
-		view, err := newView(c, in.base, fileType, quant.ViewOptions{Importance: in.importance})
+		view, err := in.view(fileType)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fileType, err)
 		}
@@ -214,29 +239,24 @@ type driftRun struct {
 }
 
 // newDriftRun makes tokens of the texts.
-func newDriftRun(c *cli.Context, measured *report.Drift, in *driftInput) (*driftRun, error) {
-	texts, err := tokensOf(c, in.base, in.texts, measured.Ctx)
+func newDriftRun(c *call, measured *report.Drift, in *driftInput) (*driftRun, error) {
+	texts, err := tokensOf(in.base, in.texts, in.windows)
 	if err != nil {
 		return nil, err
 	}
-	memory, err := engineMemory(c)
-	if err != nil {
-		return nil, err
-	}
-	noteContext(c, in.base, measured.Ctx)
+	noteContext(c, in.base, in.windows.Ctx)
 	for i, text := range in.texts {
 		texts[i].Name = display.Stem(text.file)
 		measured.Texts = append(measured.Texts, report.Text{File: text.file, SHA256: text.sha256})
 	}
-	return &driftRun{report: measured, base: in.base, texts: texts, tokens: windowTokens(c, texts, measured.Ctx), options: drift.Options{
-		Options:        perplexity.Options{Ctx: measured.Ctx, Chunks: c.Int("chunks")},
-		UntilSeparated: c.Bool("until-separated"),
-		Engine:         infer.Options{Threads: c.Int("threads"), Compute: in.compute, Memory: memory},
-	}}, nil
+	return &driftRun{
+		report: measured, base: in.base, texts: texts, tokens: windowTokens(texts, in.windows),
+		options: drift.Options{Options: in.windows, Engine: in.engine},
+	}, nil
 }
 
 // measure runs models on the texts and adds them to the report.
-func (r *driftRun) measure(c *cli.Context, models []drift.Candidate) ([]drift.Result, error) {
+func (r *driftRun) measure(c *call, models []drift.Candidate) ([]drift.Result, error) {
 	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), display.TokenRate)
 	defer progress.stop()
 	options := r.options
@@ -249,7 +269,7 @@ func (r *driftRun) measure(c *cli.Context, models []drift.Candidate) ([]drift.Re
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
 	}
-	measured, err := drift.Measure(c.Context, r.base, models, r.texts, options)
+	measured, err := drift.Measure(c.ctx, r.base, models, r.texts, options)
 	if err != nil {
 		subject := r.base
 		for _, m := range models {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,52 +18,61 @@ import (
 const defaultContext = 8192
 
 // fitFlags say what memory there is, and what it is for.
-func fitFlags() []cli.Flag {
+type fitFlags struct {
+	fit, gpu         int64 // bytes, 0 if not given
+	contexts         []int
+	noFlashAttention bool
+	cache            gguf.Type  // of keys and values
+	keys, values     *gguf.Type // if they have others
+}
+
+// newFitFlags returns what applies where nothing is given: a context as llama.cpp runs it by default.
+func newFitFlags() fitFlags {
+	return fitFlags{contexts: []int{defaultContext}, cache: gguf.F16}
+}
+
+func (f *fitFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		sizeFlag("fit", "memory there is for the model, of CPU and GPU together, `SIZE`, such as 24G"),
-		sizeFlag("gpu", "say how llama.cpp splits the model between a GPU with `SIZE` of free memory and the CPU"),
-		&cli.StringFlag{Name: "ctx", Aliases: []string{"c"}, Value: strconv.Itoa(defaultContext), Usage: "tokens of context that have to fit, `N`, or several: N,N"},
-		&cli.StringFlag{Name: "flash-attn", Aliases: []string{"fa"}, Value: "auto", Usage: "count with flash attention, `on|off|auto`; auto is on, as llama.cpp has it on CPUs and with CUDA"},
-		&cli.StringFlag{Name: "cache-type", Value: "F16", Usage: "`TYPE` of keys and values in the cache, such as Q8_0"},
-		&cli.StringFlag{Name: "cache-type-k", Aliases: []string{"ctk"}, Usage: "`TYPE` of the keys alone"},
-		&cli.StringFlag{Name: "cache-type-v", Aliases: []string{"ctv"}, Usage: "`TYPE` of the values alone"},
+		sizeFlag("fit", "memory there is for the model, of CPU and GPU together, `SIZE`, such as 24G", &f.fit),
+		sizeFlag("gpu", "say how llama.cpp splits the model between a GPU with `SIZE` of free memory and the CPU", &f.gpu),
+		parsedFlag("ctx", strconv.Itoa(defaultContext), "tokens of context that have to fit, `N`, or several: N,N", &f.contexts, parseContexts, "c"),
+		parsedFlag("flash-attn", "auto", "count with flash attention, `on|off|auto`; auto is on, as llama.cpp has it on CPUs and with CUDA", &f.noFlashAttention, parseFlashAttention, "fa"),
+		parsedFlag("cache-type", "F16", "`TYPE` of keys and values in the cache, such as Q8_0", &f.cache, gguf.ParseType),
+		tensorTypeFlag("cache-type-k", "`TYPE` of the keys alone", &f.keys, "ctk"),
+		tensorTypeFlag("cache-type-v", "`TYPE` of the values alone", &f.values, "ctv"),
 	}
 }
 
-// fitting is what a model has to fit into.
-type fitting struct {
-	settings []choose.Setting // from short to long
-	gpu      int64            // bytes, or 0
-}
-
-// fittingContext is a context as llama.cpp runs it by default.
-func fittingContext(context int) fitting {
-	return fitting{settings: []choose.Setting{{Context: context, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true}}}
-}
-
-func parseFit(c *cli.Context) (f fitting, err error) {
-	if f.gpu, err = size(c, "gpu"); err != nil {
-		return f, err
-	}
-	setting := choose.Setting{FlashAttention: c.String("flash-attn") != "off"}
-	if mode := c.String("flash-attn"); !slices.Contains([]string{"on", "off", "auto"}, mode) {
-		return f, usagef(c, "--flash-attn is %q, not on, off or auto", mode)
-	}
-	for flag, t := range map[string]*gguf.Type{"cache-type-k": &setting.Keys, "cache-type-v": &setting.Values} {
-		if *t, err = gguf.ParseType(cmp.Or(c.String(flag), c.String("cache-type"))); err != nil {
-			return f, usagef(c, "--%s: %w", flag, err)
+// parseContexts reads the numbers in --ctx, and sorts them.
+func parseContexts(list string) (contexts []int, err error) {
+	for _, number := range splitList(list) {
+		context, err := strconv.Atoi(strings.TrimSpace(number))
+		if err != nil || context < 1 {
+			return nil, fmt.Errorf("--ctx is %s, not a number above 0", number)
 		}
+		contexts = append(contexts, context)
 	}
-	for _, number := range splitList(c.String("ctx")) {
-		if setting.Context, err = strconv.Atoi(strings.TrimSpace(number)); err != nil || setting.Context < 1 {
-			return f, usagef(c, "--ctx is %s, not a number above 0", number)
-		}
-		f.settings = append(f.settings, setting)
+	if len(contexts) == 0 {
+		return nil, fmt.Errorf("--ctx is empty")
 	}
-	if len(f.settings) == 0 {
-		return f, usagef(c, "--ctx is empty")
+	slices.Sort(contexts)
+	return slices.Compact(contexts), nil
+}
+
+func parseFlashAttention(mode string) (off bool, err error) {
+	if !slices.Contains([]string{"on", "off", "auto"}, mode) {
+		return false, fmt.Errorf("--flash-attn is %q, not on, off or auto", mode)
 	}
-	slices.SortFunc(f.settings, func(a, b choose.Setting) int { return cmp.Compare(a.Context, b.Context) })
-	f.settings = slices.Compact(f.settings)
-	return f, nil
+	return mode == "off", nil
+}
+
+// settings are the contexts, from short to long.
+func (f *fitFlags) settings() (settings []choose.Setting) {
+	for _, context := range f.contexts {
+		settings = append(settings, choose.Setting{
+			Context: context, FlashAttention: !f.noFlashAttention,
+			Keys: *cmp.Or(f.keys, &f.cache), Values: *cmp.Or(f.values, &f.cache),
+		})
+	}
+	return settings
 }

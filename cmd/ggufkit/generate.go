@@ -21,9 +21,20 @@ import (
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
+type generateFlags struct {
+	prompt, system *string // nil if not given
+	chat           bool
+	most           int // new tokens
+	sampling       sampling.Options
+	seed           int
+	stops          []string
+	ctx            int
+	cache          gguf.Type
+	compute        infer.Compute
+}
+
 func generateCommand() *cli.Command {
-	var stops []string
-	stop := one(itself)
+	f := generateFlags{cache: gguf.F16}
 	return &cli.Command{
 		Name:      "generate",
 		Usage:     "continue a text, or answer in a conversation",
@@ -32,22 +43,22 @@ func generateCommand() *cli.Command {
 			"conversation that is read from standard input, one message per line. Sampling is that of Hugging\n" +
 			"Face's transformers: repetition penalty, temperature, top-k, top-p, min-p, in this order.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to continue"},
-			&cli.BoolFlag{Name: "chat", Usage: "hold a conversation"},
-			&cli.StringFlag{Name: "system", Usage: "with --chat, what the model is told first, `TEXT`"},
-			&cli.IntFlag{Name: "max-new-tokens", Aliases: []string{"n"}, Value: 256, Usage: "generate at most `N` tokens"},
-			&cli.Float64Flag{Name: "temp", Value: 0.7, Usage: "temperature, `T`; 0 takes the most likely token"},
-			&cli.IntFlag{Name: "top-k", Value: 50, Usage: "draw from the `K` most likely tokens; 0 is all"},
-			&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "draw from the tokens that make up this part `P` of the probability"},
-			&cli.Float64Flag{Name: "min-p", Usage: "draw from tokens with at least this part `P` of the highest probability"},
-			&cli.Float64Flag{Name: "repetition-penalty", Value: 1, Usage: "make tokens of the text less likely by a factor `R`"},
-			seedFlag(),
-			repeatedFlag("stop", "end before `TEXT` is generated; may be repeated", &stops, stop),
-			ctxFlag(4096, "room for `N` tokens, or as many as the model can take"),
-			&cli.StringFlag{Name: "cache-type", Value: "F16", Usage: "`TYPE` of remembered keys and values: F32, F16 or Q8_0"},
-			computeFlag(),
+			optionalFlag("prompt", "`TEXT` to continue", &f.prompt, "p"),
+			&cli.BoolFlag{Name: "chat", Usage: "hold a conversation", Destination: &f.chat},
+			optionalFlag("system", "with --chat, what the model is told first, `TEXT`", &f.system),
+			&cli.IntFlag{Name: "max-new-tokens", Aliases: []string{"n"}, Value: 256, Usage: "generate at most `N` tokens", Destination: &f.most},
+			&cli.Float64Flag{Name: "temp", Value: 0.7, Usage: "temperature, `T`; 0 takes the most likely token", Destination: &f.sampling.Temperature},
+			&cli.IntFlag{Name: "top-k", Value: 50, Usage: "draw from the `K` most likely tokens; 0 is all", Destination: &f.sampling.TopK},
+			&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "draw from the tokens that make up this part `P` of the probability", Destination: &f.sampling.TopP},
+			&cli.Float64Flag{Name: "min-p", Usage: "draw from tokens with at least this part `P` of the highest probability", Destination: &f.sampling.MinP},
+			&cli.Float64Flag{Name: "repetition-penalty", Value: 1, Usage: "make tokens of the text less likely by a factor `R`", Destination: &f.sampling.RepetitionPenalty},
+			seedFlag(&f.seed),
+			repeatedFlag("stop", "end before `TEXT` is generated; may be repeated", &f.stops, one(itself)),
+			ctxFlag(&f.ctx, 4096, "room for `N` tokens, or as many as the model can take"),
+			parsedFlag("cache-type", "F16", "`TYPE` of remembered keys and values: F32, F16 or Q8_0", &f.cache, gguf.ParseType),
+			computeFlag(&f.compute),
 		},
-		Action: func(c *cli.Context) error { return generate(c, stops) },
+		Action: action(func(c *call) error { return generate(c, f) }),
 	}
 }
 
@@ -70,35 +81,24 @@ type generator struct {
 	most    int            // new tokens
 }
 
-func generate(c *cli.Context, stops []string) error {
-	args, err := arguments(c, "MODEL")
+func generate(c *call, f generateFlags) error {
+	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
 	}
-	if !c.IsSet("prompt") && !c.Bool("chat") {
-		return usagef(c, "--prompt or --chat is needed")
+	if f.prompt == nil && !f.chat {
+		return c.usagef("--prompt or --chat is needed")
 	}
-	if c.Bool("json") && !c.IsSet("prompt") {
-		return usagef(c, "--json needs --prompt")
+	if c.json && f.prompt == nil {
+		return c.usagef("--json needs --prompt")
 	}
-	if c.Int("max-new-tokens") < 1 {
-		return usagef(c, "--max-new-tokens is %d", c.Int("max-new-tokens"))
+	if f.most < 1 {
+		return c.usagef("--max-new-tokens is %d", f.most)
 	}
-	g := &generator{stops: stops, most: c.Int("max-new-tokens")}
-	g.sampler, err = sampling.New(sampling.Options{
-		Temperature: c.Float64("temp"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
-		RepetitionPenalty: c.Float64("repetition-penalty"), Seed: uint64(c.Int("seed")),
-	})
-	if err != nil {
-		return asUsage(c, err)
-	}
-	cache, err := gguf.ParseType(c.String("cache-type"))
-	if err != nil {
-		return asUsage(c, err)
-	}
-	compute, err := infer.ParseCompute(c.String("compute"))
-	if err != nil {
-		return asUsage(c, err)
+	c.seed, f.sampling.Seed = f.seed, uint64(f.seed)
+	g := &generator{stops: f.stops, most: f.most}
+	if g.sampler, err = sampling.New(f.sampling); err != nil {
+		return c.asUsage(err)
 	}
 	model, err := openModel(c, args[0])
 	if err != nil {
@@ -109,21 +109,21 @@ func generate(c *cli.Context, stops []string) error {
 		return err
 	}
 	g.end = map[int32]bool{g.vocab.EOS(): true}
-	engine, err := engineOf(model, infer.Options{Threads: c.Int("threads"), Compute: compute})
+	engine, err := engineOf(model, infer.Options{Threads: c.threads, Compute: f.compute})
 	if err != nil {
 		return err
 	}
-	if g.session, err = engine.NewSession(min(c.Int("ctx"), contextLength(model)), cache); err != nil {
+	if g.session, err = engine.NewSession(min(f.ctx, infer.ContextLength(model.Metadata())), f.cache); err != nil {
 		return about(model, err)
 	}
-	if !c.Bool("chat") {
-		return about(model, g.respond(c, g.encode(c.String("prompt"))))
+	if !f.chat {
+		return about(model, g.respond(c, g.encode(*f.prompt)))
 	}
 	template, err := chat.New(model.Metadata())
 	if err != nil {
 		return about(model, err)
 	}
-	endOfTurn, err := template.EndOfTurn(c.Context)
+	endOfTurn, err := template.EndOfTurn(c.ctx)
 	if err != nil {
 		return about(model, err)
 	}
@@ -131,7 +131,7 @@ func generate(c *cli.Context, stops []string) error {
 	if len(end) > 0 && g.vocab.AppendBytes(nil, end[0]) == nil { // a special token
 		g.end[end[0]] = true
 	}
-	return about(model, g.converse(c, template))
+	return about(model, g.converse(c, f, template))
 }
 
 // encode returns the tokens of a text to continue, in which special tokens may be
@@ -157,16 +157,16 @@ func (g *generator) beginsWithBOS(text string) bool {
 }
 
 // respond continues one text.
-func (g *generator) respond(c *cli.Context, text []int32) error {
-	out := c.App.Writer
-	if c.Bool("json") {
+func (g *generator) respond(c *call, text []int32) error {
+	out := c.stdout
+	if c.json {
 		out = io.Discard
 	}
-	report, err := g.run(c.Context, text, out)
+	report, err := g.run(c.ctx, text, out)
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if c.json {
 		return printJSON(c, report)
 	}
 	fmt.Fprintln(out)
@@ -174,28 +174,28 @@ func (g *generator) respond(c *cli.Context, text []int32) error {
 }
 
 // converse answers the prompt, or every line of standard input.
-func (g *generator) converse(c *cli.Context, template *chat.Template) error {
+func (g *generator) converse(c *call, f generateFlags, template *chat.Template) error {
 	var messages []chat.Message
-	if c.IsSet("system") {
-		messages = append(messages, chat.Message{Role: "system", Content: c.String("system")})
+	if f.system != nil {
+		messages = append(messages, chat.Message{Role: "system", Content: *f.system})
 	}
-	if c.IsSet("prompt") {
-		text, err := template.Render(c.Context, append(messages, chat.Message{Role: "user", Content: c.String("prompt")}))
+	if f.prompt != nil {
+		text, err := template.Render(c.ctx, append(messages, chat.Message{Role: "user", Content: *f.prompt}))
 		if err != nil {
 			return err
 		}
 		return g.respond(c, g.encodeChat(text))
 	}
-	lines := readLines(c.Context, c.App.Reader)
-	stdin, ok := c.App.Reader.(*os.File)
+	lines := readLines(c.ctx, c.stdin)
+	stdin, ok := c.stdin.(*os.File)
 	prompted := ok && term.IsTerminal(int(stdin.Fd()))
 	for {
 		if prompted {
-			fmt.Fprint(c.App.ErrWriter, "> ")
+			fmt.Fprint(c.stderr, "> ")
 		}
-		line, err := lines.next(c.Context)
+		line, err := lines.next(c.ctx)
 		if err != nil && prompted {
-			fmt.Fprintln(c.App.ErrWriter) // what comes next does not stand behind the prompt
+			fmt.Fprintln(c.stderr) // what comes next does not stand behind the prompt
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -204,15 +204,15 @@ func (g *generator) converse(c *cli.Context, template *chat.Template) error {
 			return err
 		}
 		messages = append(messages, chat.Message{Role: "user", Content: line})
-		text, err := template.Render(c.Context, messages)
+		text, err := template.Render(c.ctx, messages)
 		if err != nil {
 			return err
 		}
-		report, err := g.run(c.Context, g.encodeChat(text), c.App.Writer)
+		report, err := g.run(c.ctx, g.encodeChat(text), c.stdout)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(c.App.Writer)
+		fmt.Fprintln(c.stdout)
 		messages = append(messages, chat.Message{Role: "assistant", Content: strings.TrimSpace(report.Text)})
 	}
 }

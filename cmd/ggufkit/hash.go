@@ -19,7 +19,7 @@ func hashCommand() *cli.Command {
 		ArgsUsage: "MODEL...",
 		Description: "Names that are not printable are quoted as Go quotes them. Of a set of split files the tensors of all\n" +
 			"are hashed if the first is named, and else those of the one that is.",
-		Action: hash,
+		Action: action(hash),
 	}
 }
 
@@ -38,24 +38,24 @@ type tensorHash struct {
 	SHA256 string  `json:"sha256"`
 }
 
-func hash(c *cli.Context) error {
+func hash(c *call) error {
 	return eachFile(c, func(model *model) (hashReport, error) { return hashModel(c, model) }, func(report hashReport) {
 		for _, t := range report.Tensors {
-			fmt.Fprintf(c.App.Writer, "%s  %s\n", t.SHA256, display.Quoted(t.Name))
+			fmt.Fprintf(c.stdout, "%s  %s\n", t.SHA256, display.Quoted(t.Name))
 		}
-		fmt.Fprintf(c.App.Writer, "%s  (all tensors)\n", report.DataSHA256)
+		fmt.Fprintf(c.stdout, "%s  (all tensors)\n", report.DataSHA256)
 		if report.FileSHA256 != "" {
-			fmt.Fprintf(c.App.Writer, "%s  %s\n", report.FileSHA256, display.Quoted(report.File))
+			fmt.Fprintf(c.stdout, "%s  %s\n", report.FileSHA256, display.Quoted(report.File))
 		}
 	})
 }
 
 // hashModel hashes a model. The file as a whole and its tensors are read side by
 // side, each once from start to end.
-func hashModel(c *cli.Context, model *model) (hashReport, error) {
+func hashModel(c *call, model *model) (hashReport, error) {
 	report := hashReport{File: model.path}
 	var hashes gguf.Hashes
-	group, ctx := errgroup.WithContext(c.Context)
+	group, ctx := errgroup.WithContext(c.ctx)
 	if f := fileOf(model); f != nil && len(f.Paths()) == 1 {
 		group.Go(func() (err error) {
 			report.FileSHA256, err = files.SHA256(ctx, f.Inputs()[0])

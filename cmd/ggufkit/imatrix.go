@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,8 +17,17 @@ import (
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
+type imatrixFlags struct {
+	textFlags
+	output        string
+	processOutput bool
+	inFiles       []string
+	coverage      bool
+	minTokens     int
+}
+
 func imatrixCommand() *cli.Command {
-	var texts, inFiles []string
+	var f imatrixFlags
 	return &cli.Command{
 		Name:      "imatrix",
 		Usage:     "measure an importance matrix, as llama-imatrix does",
@@ -27,38 +35,38 @@ func imatrixCommand() *cli.Command {
 		Description: "Runs the model on texts and writes how much each column of each weight matrix counts, for\n" +
 			"--imatrix of quantize. --coverage tells how much of the texts every expert of a mixture saw.",
 		Flags: []cli.Flag{
-			textFlag("measure on the text", &texts),
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`"},
-			ctxFlag(perplexity.DefaultCtx, "`N` tokens in a chunk"),
-			chunksFlag("process at most `N` chunks of each text"),
-			&cli.BoolFlag{Name: "process-output", Usage: "measure output.weight too"},
-			repeatedFlag("in-file", "add what importance matrices `A.gguf,...` have; may be repeated", &inFiles, list),
-			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the texts"},
-			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens"},
-			memoryFlag(),
+			f.textFlag("measure on the text"),
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`", Destination: &f.output},
+			ctxFlag(&f.ctx, perplexity.DefaultCtx, "`N` tokens in a chunk"),
+			chunksFlag(&f.chunks, "process at most `N` chunks of each text"),
+			&cli.BoolFlag{Name: "process-output", Usage: "measure output.weight too", Destination: &f.processOutput},
+			repeatedFlag("in-file", "add what importance matrices `A.gguf,...` have; may be repeated", &f.inFiles, list),
+			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the texts", Destination: &f.coverage},
+			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens", Destination: &f.minTokens},
+			memoryFlag(&f.memory),
 		},
-		Action: func(c *cli.Context) error { return writeImatrix(c, texts, inFiles) },
+		Action: action(func(c *call) error { return writeImatrix(c, f) }),
 	}
 }
 
-func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
-	args, err := arguments(c, "MODEL")
+func writeImatrix(c *call, f imatrixFlags) (err error) {
+	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
 	}
-	out := c.String("output")
-	switch {
-	case len(files) == 0:
-		return usagef(c, "a text is needed: --file FILE")
-	case out == "" && !c.Bool("coverage"):
-		return usagef(c, "there is nothing to do without --output or --coverage")
+	if err := f.need(c); err != nil {
+		return err
 	}
-	if out != "" {
-		if err := checkModelOutput(c, out, false, slices.Concat(args, files, inFiles)); err != nil {
+	if f.output == "" && !f.coverage {
+		return c.usagef("there is nothing to do without --output or --coverage")
+	}
+	if f.output != "" {
+		if err := checkModelOutput(c, modelOutput{path: f.output}, slices.Concat(args, f.files, f.inFiles)); err != nil {
 			return err
 		}
 	}
-	texts, err := readTexts(c, files, c.Int("ctx"))
+	limitMemory(f.memory)
+	texts, err := f.read()
 	if err != nil {
 		return err
 	}
@@ -68,7 +76,7 @@ func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 	}
 	defer model.Close()
 	var added []*imatrix.Matrix
-	for _, path := range inFiles {
+	for _, path := range f.inFiles {
 		in, err := openMatrix(c, path)
 		if err != nil {
 			return err
@@ -76,7 +84,7 @@ func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 		defer func() { err = errors.Join(err, in.Close()) }()
 		added = append(added, in)
 	}
-	m, err := measureImatrix(c, model, texts)
+	m, err := measureImatrix(c, f, model, texts)
 	if err != nil {
 		return about(model, err)
 	}
@@ -89,61 +97,43 @@ func writeImatrix(c *cli.Context, files, inFiles []string) (err error) {
 	if err != nil {
 		return err
 	}
-	written := report.Imatrix{File: out, Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
-	if c.Bool("coverage") {
-		written.Coverage = report.NewCoverage(m.Layers, int64(c.Int("min-tokens")))
+	written := report.Imatrix{File: f.output, Chunks: m.Sums.Chunks, Ctx: m.Sums.ChunkSize, Tensors: len(file.Tensors()) / 2}
+	if f.coverage {
+		written.Coverage = report.NewCoverage(m.Layers, int64(f.minTokens))
 	}
 	err = printResults(c, written, func(w io.Writer) {
-		if c.Bool("coverage") {
-			written.PrintCoverage(w, int64(c.Int("min-tokens")))
+		if f.coverage {
+			written.PrintCoverage(w, int64(f.minTokens))
 		}
 	})
-	if err != nil || out == "" {
+	if err != nil || f.output == "" {
 		return err
 	}
-	if _, err := gguf.Write(c.Context, out, file, gguf.WriteOptions{Overwrite: c.Bool("force")}); err != nil {
+	if _, err := gguf.Write(c.ctx, f.output, file, gguf.WriteOptions{Overwrite: c.force}); err != nil {
 		return err
 	}
-	if !c.Bool("quiet") && !c.Bool("json") {
-		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %d chunks of %d tokens\n", display.Printable(out), written.Tensors, written.Chunks, written.Ctx)
+	if !c.quiet && !c.json {
+		fmt.Fprintf(c.stderr, "wrote %s: %d tensors, %d chunks of %d tokens\n", display.Printable(f.output), written.Tensors, written.Chunks, written.Ctx)
 	}
 	return nil
 }
 
-func measureImatrix(c *cli.Context, model gguf.Source, texts []textFile) (*measure.Measurement, error) {
-	encoded, err := tokensOf(c, model, texts, c.Int("ctx"))
+func measureImatrix(c *call, f imatrixFlags, model gguf.Source, texts []textFile) (*measure.Measurement, error) {
+	windows := f.windows()
+	encoded, err := tokensOf(model, texts, windows)
 	if err != nil {
 		return nil, err
 	}
-	memory, err := engineMemory(c)
-	if err != nil {
-		return nil, err
-	}
-	noteContext(c, model, c.Int("ctx"))
+	noteContext(c, model, windows.Ctx)
 	progress := newProgress(c, "measuring", display.TokenRate)
 	defer progress.stop()
-	m, err := measure.Measure(c.Context, model, encoded, measure.Options{
-		Options: perplexity.Options{Ctx: c.Int("ctx"), Chunks: c.Int("chunks")},
-		Output:  c.Bool("process-output"),
-		Engine: infer.Options{
-			Threads:  c.Int("threads"),
-			Memory:   memory,
-			Progress: tokenProgress(progress, windowTokens(c, encoded, c.Int("ctx"))),
-		},
+	m, err := measure.Measure(c.ctx, model, encoded, measure.Options{
+		Options: windows,
+		Output:  f.processOutput,
+		Engine:  infer.Options{Threads: c.threads, Memory: f.memory, Progress: tokenProgress(progress, windowTokens(encoded, windows))},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return m, gguf.Unchanged(model)
 }
-
-// splitList returns the parts of a list with commas, none if it is empty.
-func splitList(list string) []string {
-	if list == "" {
-		return nil
-	}
-	return strings.Split(list, ",")
-}
-
-// list is a parser of several values in one.
-func list(s string) ([]string, error) { return splitList(s), nil }

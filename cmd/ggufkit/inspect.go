@@ -16,8 +16,13 @@ import (
 	"github.com/ggufkit/ggufkit/infer/display"
 )
 
+type inspectFlags struct {
+	keys      []string
+	noTensors bool
+}
+
 func inspectCommand() *cli.Command {
-	var keys []string
+	var f inspectFlags
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "list metadata and tensors",
@@ -27,10 +32,10 @@ func inspectCommand() *cli.Command {
 			"of these keys are printed, but whole: a chat template can be read so. Offsets are in bytes from the\n" +
 			"start of the file.",
 		Flags: []cli.Flag{
-			repeatedFlag("kv", "print the whole value of the metadata key `KEY`; may be repeated", &keys, one(itself)),
-			&cli.BoolFlag{Name: "no-tensors", Usage: "do not list the tensors"},
+			repeatedFlag("kv", "print the whole value of the metadata key `KEY`; may be repeated", &f.keys, one(itself)),
+			&cli.BoolFlag{Name: "no-tensors", Usage: "do not list the tensors", Destination: &f.noTensors},
 		},
-		Action: func(c *cli.Context) error { return inspect(c, keys) },
+		Action: action(func(c *call) error { return inspect(c, f) }),
 	}
 }
 
@@ -57,33 +62,33 @@ type inspectTensor struct {
 	Bytes  int64   `json:"bytes"`
 }
 
-func inspect(c *cli.Context, keys []string) error {
+func inspect(c *call, f inspectFlags) error {
 	return eachFile(c, func(model *model) (inspectReport, error) {
 		report, err := newInspectReport(model)
-		if err == nil && len(keys) > 0 {
-			report.KV, err = report.only(keys)
+		if err == nil && len(f.keys) > 0 {
+			report.KV, err = report.only(f.keys)
 		}
-		if len(keys) > 0 || c.Bool("no-tensors") {
+		if len(f.keys) > 0 || f.noTensors {
 			report.Tensors = []inspectTensor{}
 		}
 		return report, err
 	}, func(report inspectReport) {
-		if len(keys) > 0 {
-			report.printValues(c.App.Writer)
+		if len(f.keys) > 0 {
+			report.printValues(c.stdout)
 		} else {
-			report.print(c.App.Writer)
+			report.print(c.stdout)
 		}
 	})
 }
 
 // eachFile makes reports on the files that are the arguments, and prints them: as
 // one JSON document with --json, a list if there are several.
-func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), show func(Report)) error {
-	if c.NArg() == 0 {
-		return wrongCount(c, 1, "MODEL")
+func eachFile[Report any](c *call, look func(*model) (Report, error), show func(Report)) error {
+	if len(c.args) == 0 {
+		return c.wrongCount(1, "MODEL")
 	}
 	var reports []Report
-	for i, path := range c.Args().Slice() {
+	for i, path := range c.args {
 		model, err := openParts(c, path)
 		if err != nil {
 			return err
@@ -92,19 +97,19 @@ func eachFile[Report any](c *cli.Context, look func(*model) (Report, error), sho
 		if err := errors.Join(err, model.Close()); err != nil {
 			return named(path, err)
 		}
-		if reports = append(reports, report); c.Bool("json") {
+		if reports = append(reports, report); c.json {
 			continue
 		}
-		if c.NArg() > 1 {
+		if len(c.args) > 1 {
 			if i > 0 {
-				fmt.Fprintln(c.App.Writer)
+				fmt.Fprintln(c.stdout)
 			}
-			fmt.Fprintf(c.App.Writer, "==> %s <==\n", display.Name(path))
+			fmt.Fprintf(c.stdout, "==> %s <==\n", display.Name(path))
 		}
 		show(report)
 	}
 	switch {
-	case !c.Bool("json"):
+	case !c.json:
 		return nil
 	case len(reports) == 1:
 		return printJSON(c, reports[0])

@@ -11,8 +11,14 @@ import (
 	"github.com/ggufkit/ggufkit/infer/display"
 )
 
+type mergeFlags struct {
+	textFlags
+	seed  int
+	shard int64 // bytes of a file
+}
+
 func mergeCommand() *cli.Command {
-	var texts []string
+	var f mergeFlags
 	return &cli.Command{
 		Name:      "merge",
 		Usage:     "merge models into a mixture of experts, as mergekit-moe does",
@@ -21,16 +27,12 @@ func mergeCommand() *cli.Command {
 			"A recipe can stand for a model in other commands, too, so nothing need be written to convert,\n" +
 			"score or quantize it. The model card has what moe doctor says of the routers and, with texts,\n" +
 			"where they send these and how well the mixture and its donors predict them.",
-		Flags: append(observeFlags(&texts),
-			seedFlag(),
-			sizeFlag("shard-size", "write files of at most this `SIZE`; default: 5G"),
+		Flags: append(f.observeFlags(),
+			seedFlag(&f.seed),
+			sizeFlag("shard-size", "write files of at most this `SIZE`; default: 5G", &f.shard),
 		),
-		Action: func(c *cli.Context) error { return mergeModels(c, texts) },
+		Action: action(func(c *call) error { return mergeModels(c, f) }),
 	}
-}
-
-func seedFlag() cli.Flag {
-	return &cli.IntFlag{Name: "seed", Usage: "`N`; the same seed gives the same result"}
 }
 
 type mergeReport struct {
@@ -39,12 +41,8 @@ type mergeReport struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-func mergeModels(c *cli.Context, files []string) (err error) {
-	args, err := arguments(c, "RECIPE.yaml", "OUTDIR")
-	if err != nil {
-		return err
-	}
-	shard, err := size(c, "shard-size")
+func mergeModels(c *call, f mergeFlags) (err error) {
+	args, err := c.arguments("RECIPE.yaml", "OUTDIR")
 	if err != nil {
 		return err
 	}
@@ -55,14 +53,16 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := recipe.CheckOutput(args[1], c.Bool("force"), files...); err != nil {
+	if err := recipe.CheckOutput(args[1], c.force, f.files...); err != nil {
 		return forceHint(c, err)
 	}
-	texts, err := readTexts(c, files, c.Int("ctx"))
+	c.seed = f.seed
+	limitMemory(f.memory)
+	texts, err := f.read()
 	if err != nil {
 		return err
 	}
-	m, err := moe.New(c.Context, recipe, mergeOptions(c))
+	m, err := moe.New(c.ctx, recipe, mergeOptions(c))
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
@@ -73,23 +73,23 @@ func mergeModels(c *cli.Context, files []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
-	diagnosis, err := diagnose(c, model, args[0], texts, recipe.Models())
+	diagnosis, err := diagnose(c, f.textFlags, model, args[0], texts, recipe.Models())
 	if err != nil {
 		return err
 	}
 	report := mergeReport{Dir: args[1], Tensors: len(m.Names()), Bytes: m.Bytes()}
 	progress := newProgress(c, "writing", display.ByteRate)
-	err = m.Write(c.Context, args[1], moe.WriteOptions{
-		ShardBytes: shard, Card: diagnosis.Markdown(), Overwrite: c.Bool("force"), Progress: progress.update,
+	err = m.Write(c.ctx, args[1], moe.WriteOptions{
+		ShardBytes: f.shard, Card: diagnosis.Markdown(), Overwrite: c.force, Progress: progress.update,
 	})
 	progress.stop()
 	switch {
 	case err != nil:
 		return forceHint(c, err)
-	case c.Bool("json"):
+	case c.json:
 		return printJSON(c, report)
-	case !c.Bool("quiet"):
-		fmt.Fprintf(c.App.ErrWriter, "wrote %s: %d tensors, %s\n", display.Printable(report.Dir), report.Tensors, display.Bytes(report.Bytes))
+	case !c.quiet:
+		fmt.Fprintf(c.stderr, "wrote %s: %d tensors, %s\n", display.Printable(report.Dir), report.Tensors, display.Bytes(report.Bytes))
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/moe"
@@ -16,6 +14,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/states"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
 // model is a Source that knows the path it was opened by: errors about it have it.
@@ -31,12 +30,12 @@ func (m *model) Unwrap(tensor int, first, n int64) gguf.Origin {
 
 // openModel opens whatever kind of model a path is, tensors in their own types. A GGUF
 // file that holds something else is refused, unless it may be one of the kinds.
-func openModel(c *cli.Context, path string, kinds ...gguf.Kind) (*model, error) {
+func openModel(c *call, path string, kinds ...gguf.Kind) (*model, error) {
 	return openModelAs(c, path, hf.Options{}, kinds...)
 }
 
 // openModelAs opens a model as openModel does, checkpoints with options.
-func openModelAs(c *cli.Context, path string, options hf.Options, kinds ...gguf.Kind) (*model, error) {
+func openModelAs(c *call, path string, options hf.Options, kinds ...gguf.Kind) (*model, error) {
 	m, err := openAny(c, path, options)
 	if err != nil {
 		return nil, err
@@ -53,29 +52,29 @@ func openModelAs(c *cli.Context, path string, options hf.Options, kinds ...gguf.
 }
 
 // openAny opens a model, or a GGUF file of another kind.
-func openAny(c *cli.Context, path string, options hf.Options) (*model, error) {
+func openAny(c *call, path string, options hf.Options) (*model, error) {
 	if err := notStdin(c, "a model", path); err != nil {
 		return nil, err
 	}
-	m, err := convert.OpenModel(c.Context, path, convert.Options{Checkpoint: options, Merge: mergeOptions(c)})
+	m, err := convert.OpenModel(c.ctx, path, convert.Options{Checkpoint: options, Merge: mergeOptions(c)})
 	if err != nil {
 		return nil, named(path, err)
 	}
 	if checkpoint, ok := m.(*hf.Checkpoint); ok {
 		printNotes(c, checkpoint.Notes())
-		printWarnings(c, checkpoint)
+		printWarnings(c, checkpoint.Warnings())
 	}
 	return &model{m, path}, nil
 }
 
 // mergeOptions are those of a command for a recipe.
-func mergeOptions(c *cli.Context) moe.Options {
-	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.Int("threads")}}, Seed: uint64(c.Int("seed"))}
+func mergeOptions(c *call) moe.Options {
+	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.threads}}, Seed: uint64(c.seed)}
 }
 
 // openParts opens a model to look into it: of a set of split files the one that is
 // named, if it is not the first or others are missing. Tensors are those of the files.
-func openParts(c *cli.Context, path string) (*model, error) {
+func openParts(c *call, path string) (*model, error) {
 	m, err := openAny(c, path, hf.Options{})
 	if err == nil {
 		if stacked, ok := m.Model.(*quant.StackedFile); ok {
@@ -99,10 +98,25 @@ func openParts(c *cli.Context, path string) (*model, error) {
 	return &model{alone, path}, nil
 }
 
+// openImportance opens the importance matrix to quantize with; without a path it returns nil.
+func openImportance(c *call, path string) (*imatrix.Matrix, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return openMatrix(c, path)
+}
+
+func openMatrix(c *call, path string) (*imatrix.Matrix, error) {
+	if err := notStdin(c, "an importance matrix", path); err != nil {
+		return nil, err
+	}
+	return imatrix.Open(path)
+}
+
 // notStdin refuses standard input in place of what is read here and there, unlike texts.
-func notStdin(c *cli.Context, what, path string) error {
+func notStdin(c *call, what, path string) error {
 	if path == "-" {
-		return usagef(c, "%s cannot be read from standard input, only from a file", what)
+		return c.usagef("%s cannot be read from standard input, only from a file", what)
 	}
 	return nil
 }

@@ -12,14 +12,20 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/infer/routing"
 )
 
+type doctorFlags struct {
+	textFlags
+	donors []string
+	html   string
+	seed   int
+}
+
 func moeCommand() *cli.Command {
-	var texts, donors []string
+	var f doctorFlags
 	return &cli.Command{
 		Name:  "moe",
 		Usage: "look into mixtures of experts",
@@ -30,36 +36,40 @@ func moeCommand() *cli.Command {
 			Description: "Without texts only the rows of the routers are looked at. With texts, the model is run on them:\n" +
 				"which experts they are sent to, and how well the mixture predicts them beside its donors, the\n" +
 				"models that it was made of. A recipe names its donors.",
-			Flags: append(observeFlags(&texts),
-				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &donors, one(itself)),
-				&cli.StringFlag{Name: "html", Usage: "write a page with heat maps to `FILE`"},
-				seedFlag(),
+			Flags: append(f.observeFlags(),
+				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &f.donors, one(itself)),
+				&cli.StringFlag{Name: "html", Usage: "write a page with heat maps to `FILE`", Destination: &f.html},
+				seedFlag(&f.seed),
 			),
-			Action: func(c *cli.Context) error { return examine(c, texts, donors) },
+			Action: action(func(c *call) error { return examine(c, f) }),
 		}},
 	}
 }
 
 // observeFlags say on which texts a mixture is run, and how.
-func observeFlags(texts *[]string) []cli.Flag {
+func (f *textFlags) observeFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("run the model on the text", texts),
-		ctxFlag(perplexity.DefaultCtx, "`N` tokens in a window"),
-		chunksFlag("run at most `N` windows of each text"),
-		computeFlag(), memoryFlag(),
+		f.textFlag("run the model on the text"),
+		ctxFlag(&f.ctx, perplexity.DefaultCtx, "`N` tokens in a window"),
+		chunksFlag(&f.chunks, "run at most `N` windows of each text"),
+		computeFlag(&f.compute), memoryFlag(&f.memory),
 	}
 }
 
-func examine(c *cli.Context, files, donors []string) (err error) {
-	args, err := arguments(c, "MODEL")
+func examine(c *call, f doctorFlags) (err error) {
+	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
 	}
-	page := c.String("html")
-	if err := checkOutputs(c, []string{page}, slices.Concat(args, donors, files)); err != nil {
+	if len(f.donors) > 0 && len(f.files) == 0 {
+		return c.usagef("--donor needs a text to compare on: --file FILE")
+	}
+	if err := checkOutputs(c, []string{f.html}, slices.Concat(args, f.donors, f.files)); err != nil {
 		return err
 	}
-	texts, err := readTexts(c, files, c.Int("ctx"))
+	c.seed = f.seed
+	limitMemory(f.memory)
+	texts, err := f.read()
 	if err != nil {
 		return err
 	}
@@ -68,6 +78,7 @@ func examine(c *cli.Context, files, donors []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
+	donors := f.donors
 	if convert.IsRecipe(args[0]) && len(texts) > 0 {
 		recipe, err := moe.Read(args[0])
 		if err != nil {
@@ -75,36 +86,32 @@ func examine(c *cli.Context, files, donors []string) (err error) {
 		}
 		donors = append(donors, recipe.Models()...)
 	}
-	doctor, err := diagnose(c, model, args[0], texts, donors)
+	doctor, err := diagnose(c, f.textFlags, model, args[0], texts, donors)
 	if err != nil {
 		return err
 	}
-	if err := printResults(c, doctor, doctor.Print, page); err != nil || page == "" {
+	if err := printResults(c, doctor, doctor.Print, f.html); err != nil || f.html == "" {
 		return err
 	}
 	content, err := doctor.Page()
 	if err != nil {
 		return err
 	}
-	return saveReport(c, page, content)
+	return saveReport(c, f.html, content)
 }
 
 // diagnose looks at the routers of a mixture, and runs it and its donors on texts.
-func diagnose(c *cli.Context, model gguf.Source, name string, texts []textFile, donors []string) (*report.Doctor, error) {
-	compute, err := infer.ParseCompute(c.String("compute"))
-	if err != nil {
-		return nil, asUsage(c, err)
-	}
+func diagnose(c *call, f textFlags, model gguf.Source, name string, texts []textFile, donors []string) (*report.Doctor, error) {
 	d, err := moe.Diagnose(model)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	r := report.NewDoctor(name, d)
 	if len(texts) > 0 {
-		r.Ctx, r.Compute = c.Int("ctx"), compute.String()
+		r.Ctx, r.Compute = f.ctx, f.compute.String()
 	}
 	for _, t := range texts {
-		observed, err := observe(c, model, t, donors, compute)
+		observed, err := observe(c, f, model, t, donors)
 		if err != nil {
 			return nil, err
 		}
@@ -114,19 +121,19 @@ func diagnose(c *cli.Context, model gguf.Source, name string, texts []textFile, 
 }
 
 // observe runs the mixture and its donors on a text.
-func observe(c *cli.Context, model gguf.Source, t textFile, donors []string, compute infer.Compute) (observed report.DoctorText, err error) {
+func observe(c *call, f textFlags, model gguf.Source, t textFile, donors []string) (observed report.DoctorText, err error) {
 	var tally routing.Tally
-	result, _, _, err := score(c, model, []textFile{t}, infer.Options{Compute: compute, Router: tally.Add}, t.file)
+	result, _, _, err := score(c, f, model, []textFile{t}, tally.Add, t.file)
 	if err != nil {
 		return observed, err
 	}
-	encoded, err := tokensOf(c, model, []textFile{t}, result.Ctx)
+	encoded, err := tokensOf(model, []textFile{t}, f.windows())
 	if err != nil {
 		return observed, err
 	}
 	observed = report.NewDoctorText(t.file, result, tally.Layers())
 	for _, path := range donors {
-		if err := observeDonor(c, path, t, compute, &observed, encoded[0].Tokens); err != nil {
+		if err := observeDonor(c, f, path, t, &observed, encoded[0].Tokens); err != nil {
 			return observed, fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -134,17 +141,17 @@ func observe(c *cli.Context, model gguf.Source, t textFile, donors []string, com
 }
 
 // observeDonor runs a donor on a text that the mixture was run on, as some tokens.
-func observeDonor(c *cli.Context, path string, t textFile, compute infer.Compute, observed *report.DoctorText, tokens []int32) (err error) {
+func observeDonor(c *call, f textFlags, path string, t textFile, observed *report.DoctorText, tokens []int32) (err error) {
 	model, err := openModel(c, path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
-	encoded, err := tokensOf(c, model, []textFile{t}, c.Int("ctx"))
+	encoded, err := tokensOf(model, []textFile{t}, f.windows())
 	if err != nil {
 		return err
 	}
-	result, _, _, err := score(c, model, []textFile{t}, infer.Options{Compute: compute}, filepath.Base(path)+" on "+t.file)
+	result, _, _, err := score(c, f, model, []textFile{t}, nil, filepath.Base(path)+" on "+t.file)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
-
-	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/infer/display"
 )
@@ -36,9 +35,26 @@ func (w *resultWriter) Write(p []byte) (int, error) {
 func (w *resultWriter) LineWidth() int { return lineWidth(w) }
 
 // printJSON writes the one JSON document of a command.
-func printJSON(c *cli.Context, document any) error {
-	encoder := json.NewEncoder(c.App.Writer)
+func printJSON(c *call, document any) error {
+	encoder := json.NewEncoder(c.stdout)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(document)
+}
+
+// printNotes says what the user should know but did not ask for.
+func printNotes(c *call, notes []string) {
+	if c.quiet {
+		return
+	}
+	for _, note := range notes {
+		fmt.Fprintln(c.stderr, "note:", display.Message(note))
+	}
+}
+
+// printWarnings says, also with --quiet, what is wrong with files beside a checkpoint.
+func printWarnings(c *call, warnings []string) {
+	for _, warning := range warnings {
+		fmt.Fprintln(c.stderr, "warning:", display.Message(warning))
+	}
 }

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -21,7 +19,7 @@ import (
 // checkOutputs refuses, before any work, outputs that could not be written at its
 // end, and those that are among what is read: models, texts and so on. Paths that
 // are empty are none.
-func checkOutputs(c *cli.Context, outputs, reads []string) error {
+func checkOutputs(c *call, outputs, reads []string) error {
 	var inputs []files.Input
 	for _, read := range reads {
 		for _, path := range convert.Files(read) {
@@ -33,13 +31,13 @@ func checkOutputs(c *cli.Context, outputs, reads []string) error {
 	for i, path := range outputs {
 		switch {
 		case path == "":
-		case isStdout(path) && (c.Bool("json") || slices.ContainsFunc(outputs[:i], isStdout)):
-			return usagef(c, "only one thing can be written to standard output")
+		case isStdout(path) && (c.json || slices.ContainsFunc(outputs[:i], isStdout)):
+			return c.usagef("only one thing can be written to standard output")
 		case isStdout(path):
 		case slices.ContainsFunc(outputs[:i], func(other string) bool { return other != "" && absolute(other) == absolute(path) }):
-			return usagef(c, "two outputs are called %q", path)
+			return c.usagef("two outputs are called %q", path)
 		default:
-			if err := files.Check(path, c.Bool("force"), inputs...); err != nil {
+			if err := files.Check(path, c.force, inputs...); err != nil {
 				return forceHint(c, err)
 			}
 		}
@@ -55,24 +53,31 @@ func absolute(path string) string {
 	return path
 }
 
-// checkModelOutput is checkOutputs for a GGUF file, which may be written as several.
-func checkModelOutput(c *cli.Context, out string, split bool, reads []string) error {
+// modelOutput is a GGUF file to write.
+type modelOutput struct {
+	path   string
+	split  bool // written as several files
+	dryRun bool // not written
+}
+
+// checkModelOutput is checkOutputs for a GGUF file.
+func checkModelOutput(c *call, out modelOutput, reads []string) error {
 	switch {
-	case isStdout(out):
-		return usagef(c, "a GGUF file cannot be written to standard output, since it is not written from its start to its end")
-	case !strings.HasSuffix(out, ".gguf"):
-		return usagef(c, "the output is called %q, but the name of a GGUF file ends in .gguf", out)
-	case c.Bool("dry-run"):
+	case isStdout(out.path):
+		return c.usagef("a GGUF file cannot be written to standard output, since it is not written from its start to its end")
+	case !strings.HasSuffix(out.path, ".gguf"):
+		return c.usagef("the output is called %q, but the name of a GGUF file ends in .gguf", out.path)
+	case out.dryRun:
 		return nil
-	case split: // how many there will be is not known yet, only where
-		return files.Check(gguf.SplitPath(strings.TrimSuffix(out, ".gguf"), 0, 1), true)
+	case out.split: // how many there will be is not known yet, only where
+		return files.Check(gguf.SplitPath(strings.TrimSuffix(out.path, ".gguf"), 0, 1), true)
 	}
-	return checkOutputs(c, []string{out}, reads)
+	return checkOutputs(c, []string{out.path}, reads)
 }
 
 // forceHint says what to do about an output that is there already.
-func forceHint(c *cli.Context, err error) error {
-	if errors.Is(err, fs.ErrExist) && !c.Bool("force") {
+func forceHint(c *call, err error) error {
+	if errors.Is(err, fs.ErrExist) && !c.force {
 		return fmt.Errorf("%w: use --force to overwrite it", err)
 	}
 	return err
@@ -85,27 +90,27 @@ func isStdout(path string) bool {
 
 // printResults prints what a command found, as JSON or with show. If one of the
 // reports that are asked for goes to standard output, it prints nothing.
-func printResults(c *cli.Context, document any, show func(io.Writer), reports ...string) error {
+func printResults(c *call, document any, show func(io.Writer), reports ...string) error {
 	switch {
-	case c.Bool("json"):
+	case c.json:
 		return printJSON(c, document)
 	case !slices.ContainsFunc(reports, isStdout):
-		show(c.App.Writer)
+		show(c.stdout)
 	}
 	return nil
 }
 
 // saveReport writes one of the reports that are asked for, and says so.
-func saveReport(c *cli.Context, path, content string) error {
+func saveReport(c *call, path, content string) error {
 	if isStdout(path) {
-		_, err := io.WriteString(c.App.Writer, content)
+		_, err := io.WriteString(c.stdout, content)
 		return err
 	}
-	if err := files.Write(path, []byte(content), c.Bool("force")); err != nil {
+	if err := files.Write(path, []byte(content), c.force); err != nil {
 		return err
 	}
-	if !c.Bool("quiet") {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", display.Printable(path))
+	if !c.quiet {
+		fmt.Fprintln(c.stderr, "wrote", display.Printable(path))
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
-	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/infer/display"
 )
@@ -80,12 +79,12 @@ const (
 
 // newProgress starts reporting what is being done. rate formats the speed in
 // the units that update is called with.
-func newProgress(c *cli.Context, what string, rate func(perSecond float64) string) *progress {
+func newProgress(c *call, what string, rate func(perSecond float64) string) *progress {
 	p := &progress{what: what, rate: rate, start: time.Now(), last: time.Now()}
-	if c.Bool("quiet") || c.Bool("no-progress") {
+	if !c.progress {
 		return p
 	}
-	p.w = c.App.ErrWriter
+	p.w = c.stderr
 	if console, ok := p.w.(*console); ok && terminalOf(console) != nil {
 		p.console = console
 	}

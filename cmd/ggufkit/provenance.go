@@ -5,26 +5,23 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
 // newProvenance begins to hash a model and an importance matrix, or nil. The caller must wait for it
 // or stop it before it closes them.
-func newProvenance(c *cli.Context, model *model, importance *imatrix.Matrix) *report.Hashing {
-	return report.NewProvenance(c.Context, programVersion(), commandLine(c), model.Model, model.path, importance)
+func newProvenance(c *call, model *model, importance *imatrix.Matrix) *report.Hashing {
+	return report.NewProvenance(c.ctx, programVersion(), c.commandLine(), model.Model, model.path, importance)
 }
 
 // commandKey is where the app has the command line.
 const commandKey = "command line"
 
 // commandLine returns the command line, as a shell takes it.
-func commandLine(c *cli.Context) string {
-	args, _ := c.App.Metadata[commandKey].([]string)
+func (c *call) commandLine() string {
 	var words []string
-	for i, arg := range args {
+	for i, arg := range c.line {
 		if i == 0 {
 			arg = filepath.Base(arg)
 		}

@@ -16,56 +16,42 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
-	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
-// quantizeFlags are the flags of quantize that may be repeated.
+// writeFlags are what convert and quantize have in common.
+type writeFlags struct {
+	imatrix    string
+	requantize bool
+	dryRun     bool
+	verify     bool
+	resume     bool
+}
+
+// view are the options of a model that is quantized as it is written.
+func (f *writeFlags) view() quant.ViewOptions {
+	return quant.ViewOptions{AllowRequantize: f.requantize, DryRun: f.dryRun}
+}
+
 type quantizeFlags struct {
-	overrides        []recipe.Override
+	writeFlags
 	include, exclude []string
+	recipe           recipe.Options
+	overrideFiles    []string // whose overrides are in the recipe
+	pruneLayers      []int
 	metadata         []gguf.KV
+	compat           string
 }
-
-// repeated is a flag whose every use adds something.
-type repeated func(value string) error
-
-// Set ignores an empty value, to which urfave/cli sets the other names of a flag.
-func (r repeated) Set(value string) error {
-	if value == "" {
-		return nil
-	}
-	return r(value)
-}
-
-func (r repeated) String() string { return "" }
-
-// repeatedFlag returns a flag that appends what parse makes of its values.
-func repeatedFlag[T any](name, usage string, to *[]T, parse func(string) ([]T, error), aliases ...string) cli.Flag {
-	add := func(value string) error {
-		v, err := parse(value)
-		*to = append(*to, v...)
-		return err
-	}
-	return &cli.GenericFlag{Name: name, Aliases: aliases, Usage: usage, Value: repeated(add)}
-}
-
-// one makes a parser of one value into one of several.
-func one[T any](parse func(string) (T, error)) func(string) ([]T, error) {
-	return func(s string) ([]T, error) {
-		v, err := parse(s)
-		return []T{v}, err
-	}
-}
-
-// itself is for values that are texts.
-func itself(s string) (string, error) { return s, nil }
 
 func quantizeCommand() *cli.Command {
 	var f quantizeFlags
 	text := one(itself)
+	readOverrides := func(path string) ([]recipe.Override, error) {
+		f.overrideFiles = append(f.overrideFiles, path)
+		return readOverrides(path)
+	}
 	return &cli.Command{
 		Name:      "quantize",
 		Usage:     "write a model with its weights quantized, the same bytes as llama-quantize",
@@ -75,38 +61,26 @@ func quantizeCommand() *cli.Command {
 			"order counts where it does there: the first --tensor-type or line of --tensor-type-file that\n" +
 			"matches a tensor is used. A NAME is any part of a tensor's name.",
 		Flags: []cli.Flag{
-			imatrixFlag(),
+			imatrixFlag(&f.imatrix),
 			repeatedFlag("include-weights", "use the importance matrix only for tensors called `NAME`; may be repeated", &f.include, text),
 			repeatedFlag("exclude-weights", "do not use the importance matrix for tensors called `NAME`; may be repeated", &f.exclude, text),
-			requantizeFlag(),
-			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is"},
-			&cli.BoolFlag{Name: "pure", Usage: "give all tensors the same type"},
-			&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight"},
-			&cli.StringFlag{Name: "token-embedding-type", Usage: "`TYPE` of the token embeddings"},
-			repeatedFlag("tensor-type", "give tensors a type: `PATTERN=TYPE`, where PATTERN is a regular expression; may be repeated", &f.overrides, one(recipe.ParseOverride)),
-			repeatedFlag("tensor-type-file", "read such patterns from `FILE`", &f.overrides, readOverrides),
-			&cli.StringFlag{Name: "prune-layers", Usage: "take out layers `L0,L1,...`, counted from 0"},
-			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors"},
+			requantizeFlag(&f.requantize),
+			&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is", Destination: &f.recipe.LeaveOutput},
+			&cli.BoolFlag{Name: "pure", Usage: "give all tensors the same type", Destination: &f.recipe.Pure},
+			tensorTypeFlag("output-tensor-type", "`TYPE` of output.weight", &f.recipe.OutputType),
+			tensorTypeFlag("token-embedding-type", "`TYPE` of the token embeddings", &f.recipe.TokenEmbeddingType),
+			repeatedFlag("tensor-type", "give tensors a type: `PATTERN=TYPE`, where PATTERN is a regular expression; may be repeated", &f.recipe.Overrides, one(recipe.ParseOverride)),
+			repeatedFlag("tensor-type-file", "read such patterns from `FILE`", &f.recipe.Overrides, readOverrides),
+			parsedFlag("prune-layers", "", "take out layers `L0,L1,...`, counted from 0", &f.pruneLayers, parseLayers),
+			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors", Destination: &f.recipe.KeepOrder},
 			repeatedFlag("override-kv", "set metadata: `KEY=TYPE:VALUE`, where TYPE is int, float, bool or str; may be repeated", &f.metadata, one(quant.ParseOverrideKV)),
-			&cli.StringFlag{Name: "compat", Value: recipe.Version, Usage: "write what this `VERSION` of llama-quantize writes"},
-			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report the error of the worst tensor"},
-			&cli.BoolFlag{Name: "resume", Usage: "continue what an interrupted or killed run has left"},
-			dryRunFlag(),
+			&cli.StringFlag{Name: "compat", Value: recipe.Version, Usage: "write what this `VERSION` of llama-quantize writes", Destination: &f.compat},
+			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report the error of the worst tensor", Destination: &f.verify},
+			&cli.BoolFlag{Name: "resume", Usage: "continue what an interrupted or killed run has left", Destination: &f.resume},
+			dryRunFlag(&f.dryRun),
 		},
-		Action: func(c *cli.Context) error { return quantize(c, f) },
+		Action: action(func(c *call) error { return quantize(c, f) }),
 	}
-}
-
-func requantizeFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, at a loss"}
-}
-
-// newView returns a model quantized to a file type, as quant.NewView does. Whether
-// it may be quantized already is for --allow-requantize to say.
-func newView(c *cli.Context, src gguf.Source, fileType recipe.FileType, opts quant.ViewOptions) (*quant.View, error) {
-	opts.AllowRequantize = c.Bool("allow-requantize")
-	view, err := quant.NewView(src, fileType, opts)
-	return view, requantizeHint(err)
 }
 
 // requantizeHint says how a model that is quantized may be quantized again.
@@ -115,15 +89,6 @@ func requantizeHint(err error) error {
 		err = fmt.Errorf("%w by --allow-requantize; what was lost before stays lost", err)
 	}
 	return err
-}
-
-// viewOptions are those of a command that writes a model.
-func viewOptions(c *cli.Context) quant.ViewOptions {
-	return quant.ViewOptions{AllowRequantize: c.Bool("allow-requantize"), DryRun: c.Bool("dry-run")}
-}
-
-func imatrixFlag() cli.Flag {
-	return &cli.StringFlag{Name: "imatrix", Usage: "use the importance matrix in `FILE`, as llama-imatrix writes it"}
 }
 
 func readOverrides(path string) (overrides []recipe.Override, err error) {
@@ -140,10 +105,10 @@ func readOverrides(path string) (overrides []recipe.Override, err error) {
 
 // quantizeArguments returns what the arguments name, in all the ways in which
 // llama-quantize takes them.
-func quantizeArguments(c *cli.Context) (in, out string, fileType recipe.FileType, err error) {
-	args := c.Args().Slice()
+func quantizeArguments(c *call) (in, out string, fileType recipe.FileType, err error) {
+	args := c.args
 	if len(args) < 2 || len(args) > 4 {
-		return "", "", 0, wrongCount(c, 3, "MODEL", "OUT.gguf", "TYPE")
+		return "", "", 0, c.wrongCount(3, "MODEL", "OUT.gguf", "TYPE")
 	}
 	in, args = args[0], args[1:]
 	if fileType, err = recipe.ParseFileType(args[0]); err == nil {
@@ -151,7 +116,7 @@ func quantizeArguments(c *cli.Context) (in, out string, fileType recipe.FileType
 	} else {
 		out, args = args[0], args[1:]
 		if len(args) == 0 {
-			return "", "", 0, wrongCount(c, 3, "MODEL", "OUT.gguf", "TYPE")
+			return "", "", 0, c.wrongCount(3, "MODEL", "OUT.gguf", "TYPE")
 		}
 		if fileType, err = parseFileType(c, args[0]); err != nil {
 			return "", "", 0, err
@@ -162,26 +127,35 @@ func quantizeArguments(c *cli.Context) (in, out string, fileType recipe.FileType
 		return in, out, fileType, nil
 	case 1:
 		if n, err := strconv.ParseUint(args[0], 10, 16); err == nil && n > 0 {
-			return in, out, fileType, c.Set("threads", args[0])
+			c.threads = int(n)
+			return in, out, fileType, nil
 		}
-		return "", "", 0, usagef(c, "%q is not a number of threads", args[0])
+		return "", "", 0, c.usagef("%q is not a number of threads", args[0])
 	}
-	return "", "", 0, wrongCount(c, 3, "MODEL", "OUT.gguf", "TYPE")
+	return "", "", 0, c.wrongCount(3, "MODEL", "OUT.gguf", "TYPE")
 }
 
-func quantize(c *cli.Context, f quantizeFlags) (err error) {
+func quantize(c *call, f quantizeFlags) (err error) {
 	in, out, fileType, err := quantizeArguments(c)
 	if err != nil {
 		return err
 	}
-	opts, err := f.viewOptions(c)
-	if err != nil {
+	if f.compat != recipe.Version {
+		return c.usagef("--compat is %q, only %s is known", f.compat, recipe.Version)
+	}
+	keepSplit := f.recipe.KeepOrder
+	if err := checkModelOutput(c, modelOutput{path: out, split: keepSplit, dryRun: f.dryRun}, append(f.overrideFiles, in, f.imatrix)); err != nil {
 		return err
 	}
-	if err := checkModelOutput(c, out, opts.Recipe.KeepOrder, []string{in, c.String("imatrix")}); err != nil {
-		return err
+	opts := f.view()
+	opts.Recipe, opts.Metadata, opts.PruneLayers = f.recipe, f.metadata, f.pruneLayers
+	switch {
+	case f.include != nil && f.exclude != nil:
+		return c.usagef("--include-weights and --exclude-weights cannot be used together")
+	case f.imatrix == "" && (f.include != nil || f.exclude != nil):
+		return c.usagef("--include-weights and --exclude-weights need --imatrix")
 	}
-	importance, err := openImportance(c, f)
+	importance, err := openImportance(c, f.imatrix)
 	if err != nil {
 		return err
 	}
@@ -195,19 +169,19 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	}
 	defer model.Close()
 	file := fileOf(model)
-	if _, ok := model.Model.(*quant.StackedFile); ok && opts.Recipe.KeepOrder {
-		return usagef(c, "--keep-split cannot keep the files of %s: it has a tensor for each expert, and those of a layer become one", in)
+	if _, ok := model.Model.(*quant.StackedFile); ok && keepSplit {
+		return c.usagef("--keep-split cannot keep the files of %s: it has a tensor for each expert, and those of a layer become one", in)
 	}
-	if opts.Recipe.KeepOrder && file == nil {
-		return usagef(c, "--keep-split needs a GGUF file, %s is none", in)
+	if keepSplit && file == nil {
+		return c.usagef("--keep-split needs a GGUF file, %s is none", in)
 	}
 	output, err := newOutput(c, model, fileType, convert.OutputOptions{View: opts})
 	if err != nil {
 		return err
 	}
 	view := output.View
-	write := gguf.WriteOptions{Resume: c.Bool("resume")}
-	if opts.Recipe.KeepOrder {
+	write := gguf.WriteOptions{Resume: f.resume}
+	if keepSplit {
 		write.Shards = shardsLike(file, view)
 		if prefix, ok := strings.CutSuffix(out, ".gguf"); ok && len(write.Shards) == 1 {
 			out = gguf.SplitPath(prefix, 0, 1) // as llama-quantize does with a single file, too
@@ -216,7 +190,7 @@ func quantize(c *cli.Context, f quantizeFlags) (err error) {
 	if write.Job, err = f.job(view, in); err != nil {
 		return err
 	}
-	return writeModel(c, output, out, write)
+	return writeModel(c, f.writeFlags, output, out, write)
 }
 
 // shardsLike returns how many tensors of the view each file of its source has.
@@ -257,65 +231,21 @@ func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) 
 	return facts, nil
 }
 
-// viewOptions returns what the flags say, but for the importance matrix.
-func (f quantizeFlags) viewOptions(c *cli.Context) (quant.ViewOptions, error) {
-	opts := viewOptions(c)
-	opts.Metadata = f.metadata
-	opts.Recipe = recipe.Options{
-		Pure:        c.Bool("pure"),
-		LeaveOutput: c.Bool("leave-output-tensor"),
-		Overrides:   f.overrides,
-		KeepOrder:   c.Bool("keep-split"),
-	}
-	for name, to := range map[string]**gguf.Type{"output-tensor-type": &opts.Recipe.OutputType, "token-embedding-type": &opts.Recipe.TokenEmbeddingType} {
-		if s := c.String(name); s != "" {
-			t, err := gguf.ParseType(s)
-			if err != nil {
-				return opts, usagef(c, "--%s: %w", name, err)
-			}
-			*to = &t
+// parseLayers reads the numbers in --prune-layers.
+func parseLayers(list string) (layers []int, err error) {
+	for _, layer := range splitList(list) {
+		n, err := strconv.ParseUint(layer, 10, 31)
+		if err != nil {
+			return nil, fmt.Errorf("--prune-layers: %q is not the number of a layer", layer)
 		}
+		layers = append(layers, int(n))
 	}
-	if s := c.String("prune-layers"); s != "" {
-		for _, layer := range strings.Split(s, ",") {
-			n, err := strconv.ParseUint(layer, 10, 31)
-			if err != nil {
-				return opts, usagef(c, "--prune-layers: %q is not the number of a layer", layer)
-			}
-			opts.PruneLayers = append(opts.PruneLayers, int(n))
-		}
-	}
-	if v := c.String("compat"); v != recipe.Version {
-		return opts, usagef(c, "--compat is %q, only %s is known", v, recipe.Version)
-	}
-	return opts, nil
-}
-
-// openImportance opens the file of --imatrix; it returns nil if there is none.
-func openImportance(c *cli.Context, f quantizeFlags) (*imatrix.Matrix, error) {
-	if f.include != nil && f.exclude != nil {
-		return nil, usagef(c, "--include-weights and --exclude-weights cannot be used together")
-	}
-	path := c.String("imatrix")
-	if path == "" {
-		if f.include != nil || f.exclude != nil {
-			return nil, usagef(c, "--include-weights and --exclude-weights need --imatrix")
-		}
-		return nil, nil
-	}
-	return openMatrix(c, path)
-}
-
-func openMatrix(c *cli.Context, path string) (*imatrix.Matrix, error) {
-	if err := notStdin(c, "an importance matrix", path); err != nil {
-		return nil, err
-	}
-	return imatrix.Open(path)
+	return layers, nil
 }
 
 // selectWeights returns the part of the matrix that --include-weights and
 // --exclude-weights leave.
-func (f quantizeFlags) selectWeights(c *cli.Context, m *imatrix.Matrix) *imatrix.Matrix {
+func (f quantizeFlags) selectWeights(c *call, m *imatrix.Matrix) *imatrix.Matrix {
 	names := slices.Concat(f.include, f.exclude)
 	if names == nil {
 		return m
@@ -339,14 +269,4 @@ func (f quantizeFlags) selectWeights(c *cli.Context, m *imatrix.Matrix) *imatrix
 		printNotes(c, []string{"nothing is left of the importance matrix, it is not used"})
 	}
 	return selected
-}
-
-// printNotes says what the user should know but did not ask for.
-func printNotes(c *cli.Context, notes []string) {
-	if c.Bool("quiet") {
-		return
-	}
-	for _, note := range notes {
-		fmt.Fprintln(c.App.ErrWriter, "note:", display.Message(note))
-	}
 }

@@ -8,8 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
@@ -34,19 +32,14 @@ type textFile struct {
 	sha256 string // of all of a file that has an end, else of data
 }
 
-func textFlag(usage string, to *[]string) cli.Flag {
-	return repeatedFlag("file", usage+" in `FILE`, or standard input: -; may be repeated", to, one(itself), "f")
-}
-
-// readTexts reads texts, of each as much as --chunks windows of so many tokens can
-// need.
-func readTexts(c *cli.Context, files []string, window int) ([]textFile, error) {
+// read reads the texts, of each as much as its windows can need.
+func (f *textFlags) read() ([]textFile, error) {
 	most := int64(maxText)
-	if chunks := int64(c.Int("chunks")); chunks > 0 && chunks < maxText/int64(window) {
-		most = min(most, chunks*int64(window)*bytesPerToken+beyondTokens)
+	if chunks := int64(f.chunks); chunks > 0 && chunks < maxText/int64(f.ctx) {
+		most = min(most, chunks*int64(f.ctx)*bytesPerToken+beyondTokens)
 	}
 	var texts []textFile
-	for _, file := range files {
+	for _, file := range f.files {
 		t, err := readText(file, most)
 		if err != nil {
 			return nil, err
@@ -101,8 +94,8 @@ func readText(file string, most int64) (textFile, error) {
 }
 
 // tokensOf returns texts in a model's vocabulary. Of those that were not read to
-// their end there are tokens for --chunks windows.
-func tokensOf(c *cli.Context, model gguf.Source, texts []textFile, window int) ([]perplexity.Text, error) {
+// their end there are tokens for the windows.
+func tokensOf(model gguf.Source, texts []textFile, windows perplexity.Options) ([]perplexity.Text, error) {
 	vocab, err := vocabularyOf(model)
 	if err != nil {
 		return nil, err
@@ -113,25 +106,24 @@ func tokensOf(c *cli.Context, model gguf.Source, texts []textFile, window int) (
 		if e.Tokens, e.BOS, err = perplexity.Tokens(vocab, t.data); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.file, err)
 		}
-		if !t.whole && len(e.Tokens)/window < c.Int("chunks") {
+		if !t.whole && len(e.Tokens)/windows.Ctx < windows.Chunks {
 			return nil, fmt.Errorf("%s: its first %s have only %d tokens, too few for %d windows of %d",
-				t.file, display.Bytes(int64(len(t.data))), len(e.Tokens), c.Int("chunks"), window)
+				t.file, display.Bytes(int64(len(t.data))), len(e.Tokens), windows.Chunks, windows.Ctx)
 		}
 		encoded = append(encoded, e)
 	}
 	return encoded, nil
 }
 
-// windowTokens returns how many tokens of texts are in the windows that --chunks
-// leaves.
-func windowTokens(c *cli.Context, texts []perplexity.Text, window int) int {
+// windowTokens returns how many tokens of texts are in the windows to score.
+func windowTokens(texts []perplexity.Text, windows perplexity.Options) int {
 	tokens := 0
 	for _, text := range texts {
-		windows := len(text.Tokens) / window
-		if n := c.Int("chunks"); n > 0 {
-			windows = min(windows, n)
+		n := len(text.Tokens) / windows.Ctx
+		if windows.Chunks > 0 {
+			n = min(n, windows.Chunks)
 		}
-		tokens += windows * window
+		tokens += n * windows.Ctx
 	}
 	return tokens
 }

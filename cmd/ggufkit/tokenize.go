@@ -9,18 +9,25 @@ import (
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
+type tokenizeFlags struct {
+	prompt, file *string // nil if not given
+	noBOS        bool
+	parseSpecial bool
+}
+
 func tokenizeCommand() *cli.Command {
+	var f tokenizeFlags
 	return &cli.Command{
 		Name:      "tokenize",
 		Usage:     "token ids and pieces of a text",
 		ArgsUsage: "MODEL",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to tokenize"},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` with the text to tokenize, or standard input: -"},
-			&cli.BoolFlag{Name: "no-bos", Usage: "do not add the tokens the model wants at the start and end"},
-			&cli.BoolFlag{Name: "parse-special", Usage: "recognize special tokens such as </s> in the text"},
+			optionalFlag("prompt", "`TEXT` to tokenize", &f.prompt, "p"),
+			optionalFlag("file", "`FILE` with the text to tokenize, or standard input: -", &f.file, "f"),
+			&cli.BoolFlag{Name: "no-bos", Usage: "do not add the tokens the model wants at the start and end", Destination: &f.noBOS},
+			&cli.BoolFlag{Name: "parse-special", Usage: "recognize special tokens such as </s> in the text", Destination: &f.parseSpecial},
 		},
-		Action: tokenize,
+		Action: action(func(c *call) error { return tokenize(c, f) }),
 	}
 }
 
@@ -29,19 +36,19 @@ type tokenizeReport struct {
 	Pieces []string `json:"pieces"`
 }
 
-func tokenize(c *cli.Context) error {
-	args, err := arguments(c, "MODEL")
+func tokenize(c *call, f tokenizeFlags) error {
+	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
 	}
-	if c.IsSet("prompt") == c.IsSet("file") {
-		return usagef(c, "one of --prompt and --file is needed")
+	if (f.prompt == nil) == (f.file == nil) {
+		return c.usagef("one of --prompt and --file is needed")
 	}
-	text := textFile{data: c.String("prompt")}
-	if c.IsSet("file") {
-		if text, err = readText(c.String("file"), maxText); err != nil {
-			return err
-		}
+	var text textFile
+	if f.prompt != nil {
+		text.data = *f.prompt
+	} else if text, err = readText(*f.file, maxText); err != nil {
+		return err
 	}
 	model, err := openModel(c, args[0], gguf.KindVocabulary)
 	if err != nil {
@@ -53,17 +60,17 @@ func tokenize(c *cli.Context) error {
 		return err
 	}
 	report := tokenizeReport{IDs: vocab.Encode(text.data, tokenizer.Options{
-		AddSpecial:   !c.Bool("no-bos"),
-		ParseSpecial: c.Bool("parse-special"),
+		AddSpecial:   !f.noBOS,
+		ParseSpecial: f.parseSpecial,
 	})}
 	for _, id := range report.IDs {
 		report.Pieces = append(report.Pieces, vocab.Piece(id))
 	}
-	if c.Bool("json") {
+	if c.json {
 		return printJSON(c, report)
 	}
 	for i, id := range report.IDs {
-		fmt.Fprintf(c.App.Writer, "%6d  %q\n", id, report.Pieces[i])
+		fmt.Fprintf(c.stdout, "%6d  %q\n", id, report.Pieces[i])
 	}
 	return nil
 }

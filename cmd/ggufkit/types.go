@@ -15,15 +15,15 @@ func typesCommand() *cli.Command {
 		Name:      "types",
 		Usage:     "the types that a model can be quantized to: size, what they need, what they cost",
 		ArgsUsage: "[TYPE...]",
-		Action:    showTypes,
+		Action:    action(showTypes),
 	}
 }
 
-func showTypes(c *cli.Context) error {
+func showTypes(c *call) error {
 	types := recipe.FileTypes()
-	if c.Args().Present() {
+	if len(c.args) > 0 {
 		types = nil
-		for _, name := range c.Args().Slice() {
+		for _, name := range c.args {
 			fileType, err := parseFileType(c, name)
 			if err != nil {
 				return err
@@ -40,7 +40,7 @@ func showTypes(c *cli.Context) error {
 
 // parseFileType returns the file type that a user names. The error says which names
 // are like it, and where the others are.
-func parseFileType(c *cli.Context, name string) (recipe.FileType, error) {
+func parseFileType(c *call, name string) (recipe.FileType, error) {
 	fileType, err := recipe.ParseFileType(name)
 	if err == nil {
 		return fileType, nil
@@ -52,5 +52,5 @@ func parseFileType(c *cli.Context, name string) (recipe.FileType, error) {
 	if similar := nearest(name, names); similar != "" {
 		err = fmt.Errorf("%w, but %s is", err, similar)
 	}
-	return 0, usagef(c, "%w; 'ggufkit types' lists them", err)
+	return 0, c.usagef("%w; 'ggufkit types' lists them", err)
 }

@@ -146,27 +146,3 @@ func nearest(name string, names []string) string {
 	}
 	return best
 }
-
-// arguments returns the positional arguments, of which there must be one for
-// each name.
-func arguments(c *cli.Context, names ...string) ([]string, error) {
-	if c.NArg() != len(names) {
-		return nil, wrongCount(c, len(names), names...)
-	}
-	return c.Args().Slice(), nil
-}
-
-// wrongCount is the error for too few or too many arguments.
-func wrongCount(c *cli.Context, needed int, names ...string) error {
-	given := "none"
-	if n := c.NArg(); n > 0 {
-		given = fmt.Sprint(n)
-	}
-	switch needed {
-	case 0:
-		return usagef(c, "no arguments are needed, %s given", given)
-	case 1:
-		return usagef(c, "1 argument is needed (%s), %s given", names[0], given)
-	}
-	return usagef(c, "%d arguments are needed (%s), %s given", needed, strings.Join(names, " "), given)
-}

@@ -19,7 +19,7 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "version",
 		Usage:  "version, Go version, and the CPU features in use",
-		Action: showVersion,
+		Action: action(showVersion),
 	}
 }
 
@@ -40,8 +40,8 @@ func programVersion() string {
 	return version
 }
 
-func showVersion(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
+func showVersion(c *call) error {
+	if _, err := c.arguments(); err != nil {
 		return err
 	}
 	report := versionReport{
@@ -52,11 +52,11 @@ func showVersion(c *cli.Context) error {
 		CPU:      cpuid.CPU.BrandName,
 		Features: isa.Features(),
 	}
-	if c.Bool("json") {
+	if c.json {
 		return printJSON(c, report)
 	}
-	fmt.Fprintf(c.App.Writer, "ggufkit %s, %s, %s\n", report.Version, report.Go, report.Platform)
-	fmt.Fprintf(c.App.Writer, "%s: %s kernels in use\n", report.CPU, report.ISA)
-	fmt.Fprintf(c.App.Writer, "CPU features: %s\n", strings.Join(report.Features, " "))
+	fmt.Fprintf(c.stdout, "ggufkit %s, %s, %s\n", report.Version, report.Go, report.Platform)
+	fmt.Fprintf(c.stdout, "%s: %s kernels in use\n", report.CPU, report.ISA)
+	fmt.Fprintf(c.stdout, "CPU features: %s\n", strings.Join(report.Features, " "))
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -34,50 +33,50 @@ type writeTensor struct {
 
 // writeModel writes a model to the path out and, if asked to, checks what it wrote
 // against the original. With --dry-run it only says what it would write.
-func writeModel(c *cli.Context, output *convert.Output, out string, opts gguf.WriteOptions) error {
+func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts gguf.WriteOptions) error {
 	src, original := output.Source, output.Original
 	report, err := newWriteReport(src, original)
 	if err != nil {
 		return err
 	}
-	if c.Bool("dry-run") {
+	if f.dryRun {
 		return report.print(c, src)
 	}
 	start := time.Now()
 	progress := newProgress(c, "writing", display.ByteRate)
 	progress.at = tensorAt(src)
-	opts.Overwrite = c.Bool("force")
-	opts.Threads = c.Int("threads")
+	opts.Overwrite = c.force
+	opts.Threads = c.threads
 	opts.Progress = progress.update
 	opts.Restart = func(reason string) { printNotes(c, []string{"--resume starts from nothing: " + reason}) }
-	report.Files, err = gguf.Write(c.Context, out, src, opts)
+	report.Files, err = gguf.Write(c.ctx, out, src, opts)
 	progress.stop()
 	took := time.Since(start)
 	switch {
-	case err != nil && opts.Job != nil && c.Err() != nil:
-		return fmt.Errorf("%w: --resume continues it", context.Cause(c.Context))
+	case err != nil && opts.Job != nil && c.ctx.Err() != nil:
+		return fmt.Errorf("%w: --resume continues it", context.Cause(c.ctx))
 	case err != nil:
 		return forceHint(c, err)
 	}
 	var worst int
-	if c.Bool("verify") {
+	if f.verify {
 		if worst, err = report.verify(c, original); err != nil {
 			return err
 		}
 	}
-	if c.Bool("json") {
+	if c.json {
 		return printJSON(c, report)
 	}
-	if c.Bool("quiet") {
+	if c.quiet {
 		return nil
 	}
 	for _, file := range report.Files {
-		fmt.Fprintln(c.App.ErrWriter, "wrote", display.Printable(file))
+		fmt.Fprintln(c.stderr, "wrote", display.Printable(file))
 	}
-	fmt.Fprintf(c.App.ErrWriter, "%s, %.2f bits per weight, in %s\n", display.Bytes(report.FileBytes), report.BPW, display.Seconds(took))
-	if c.Bool("verify") {
+	fmt.Fprintf(c.stderr, "%s, %.2f bits per weight, in %s\n", display.Bytes(report.FileBytes), report.BPW, display.Seconds(took))
+	if f.verify {
 		t := report.Tensors[worst]
-		fmt.Fprintf(c.App.ErrWriter, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *t.RMSE, t.Name, t.Type)
+		fmt.Fprintf(c.stderr, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *t.RMSE, t.Name, t.Type)
 	}
 	return nil
 }
@@ -98,14 +97,14 @@ func tensorAt(src gguf.Source) func(done int64) string {
 
 // verify reads back what was written, checks every block, and returns which
 // tensor has the largest error.
-func (r *writeReport) verify(c *cli.Context, original gguf.Source) (worst int, err error) {
+func (r *writeReport) verify(c *call, original gguf.Source) (worst int, err error) {
 	written, err := gguf.Open(r.Files[0])
 	if err != nil {
 		return 0, err
 	}
 	defer written.Close()
 	progress := newProgress(c, "verifying", func(perSecond float64) string { return fmt.Sprintf("%.0f million weights/s", perSecond/1e6) })
-	differences, err := quant.Compare(c.Context, written, original, progress.update)
+	differences, err := quant.Compare(c.ctx, written, original, progress.update)
 	progress.stop()
 	if err != nil {
 		return 0, fmt.Errorf("verifying %s: %w", r.Files[0], err)
@@ -132,11 +131,11 @@ func newWriteReport(src, original gguf.Source) (writeReport, error) {
 	return report, nil
 }
 
-func (r writeReport) print(c *cli.Context, src gguf.Source) error {
-	if c.Bool("json") {
+func (r writeReport) print(c *call, src gguf.Source) error {
+	if c.json {
 		return printJSON(c, r)
 	}
-	t := display.NewTable(c.App.Writer, []string{"tensor", "shape", "from", "to", "bytes"}, "bytes").Spare("from")
+	t := display.NewTable(c.stdout, []string{"tensor", "shape", "from", "to", "bytes"}, "bytes").Spare("from")
 	for _, tensor := range r.Tensors {
 		t.AppendRow(table.Row{tensor.Name, display.Shape(tensor.Shape), tensor.From, tensor.Type, tensor.Bytes})
 	}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+)
+
+// score runs a model on texts, showing progress on what it does, and router what routers do, if it is not
+// nil. It returns the result for all of them and for each, and how many bytes of weights were read.
+func score(c *call, f textFlags, model gguf.Source, texts []textFile, router func(infer.Routing), what string) (together perplexity.Result, each []perplexity.Result, read int64, err error) {
+	windows, engine := f.windows(), f.engine(c)
+	encoded, err := tokensOf(model, texts, windows)
+	if err != nil {
+		return together, nil, 0, err
+	}
+	noteContext(c, model, windows.Ctx)
+	progress := newProgress(c, what, display.TokenRate)
+	defer progress.stop()
+	engine.Router = router
+	engine.Progress = tokenProgress(progress, windowTokens(encoded, windows))
+	m, err := engineOf(model, engine)
+	if err != nil {
+		return together, nil, 0, err
+	}
+	if together, each, err = perplexity.ScoreTexts(c.ctx, m, encoded, windows); err == nil {
+		err = gguf.Unchanged(model)
+	}
+	return together, each, m.BytesRead(), err
+}
+
+// noteContext says so if windows of ctx tokens are longer than a model's context.
+func noteContext(c *call, model gguf.Source, ctx int) {
+	if most := infer.ContextLength(model.Metadata()); ctx > most {
+		printNotes(c, []string{fmt.Sprintf("windows of %d tokens are longer than the model's context of %d", ctx, most)})
+	}
+}
+
+// limitMemory has Go's garbage collector keep to what --memory allows, 0 for no limit.
+func limitMemory(bytes int64) {
+	if bytes > 0 {
+		debug.SetMemoryLimit(bytes)
+	}
+}
