@@ -1,9 +1,8 @@
 // Package infer runs language models: token ids in, logits out.
 //
-// [New] reads the hyper-parameters of any [gguf.Source] of architecture llama
-// (the Llama, Mistral and Mixtral families), qwen2, qwen3, qwen2moe, qwen3moe or
-// deepseek (the first DeepSeek-MoE) and checks that every tensor of the graph is
-// there with the right shape; what it cannot do it refuses by name.
+// [New] reads what any [gguf.Source] of a family in package infer/arch computes, and
+// checks that every tensor of the graph is there with the right shape; what it cannot do
+// it refuses by name.
 // [Model.Forward] scores text. It works layer by layer: all chunks pass a layer
 // before the next one is read, so that every weight is read once per run (or
 // once per batch of chunks that fit in [Options].Memory) and every expert of a
@@ -19,23 +18,11 @@
 //
 // # The graph
 //
-//   - RMS norm; in qwen3 and qwen3moe also of each head of queries and keys;
-//   - rotary embedding, with linear scaling and per-frequency factors (Llama 3):
-//     of neighbouring pairs in llama and deepseek (ggml's "norm" layout, for which
-//     llama.cpp's converter permutes the rows of q and k), of the halves of a head
-//     in the others ("neox");
-//   - causal grouped-query attention within a chunk;
-//   - SwiGLU feed-forward, or a mixture: softmax over all experts, the best
-//     expert_used_count of them (of equals the one with the lower index), their
-//     weights divided by their sum in llama and qwen3moe and as they are in
-//     qwen2moe and deepseek;
-//   - a shared expert beside those in qwen2moe, with a gate of its own, and
-//     deepseek, whose first blocks are dense;
-//   - logits from output.weight, or from token_embd.weight where that is absent.
-//
-// The matrices of attention and of the dense network may have biases.
-// A sliding attention window is ignored, as llama.cpp ignores it for this
-// architecture (its converter writes no key for it).
+// A model is data: package infer/graph has what it is made of, RMS norms, attention with
+// rotary embedding, feed-forward networks and mixtures of experts, each written once. Two
+// engines compute its steps: Forward's, for many tokens of many chunks, and that of a
+// [Session], for the next token of one text. Logits come from output.weight, or from
+// token_embd.weight where that is absent.
 //
 // # Compute
 //
@@ -54,6 +41,15 @@
 //     bfloat16, where the CPU multiplies such numbers (AVX512_BF16). Elsewhere, in
 //     float32.
 //   - F16, F32, other CPUs: in float32.
+//
+// Add of a Session computes otherwise, since it reads each weight for a single
+// token, which would not repay bringing it to another form. The activations are rounded to 8 bits
+// with a scale for every 256 elements, and multiplied with the integers of the blocks
+// as they are stored, as llama.cpp does. Where there is no kernel for a type's
+// rows (none is needed for F32, F16 and BF16; of the quantized types it depends on the CPU: see
+// kernel.CanDotRows), or rows are not whole 256 elements, products are in float32. So
+// what is generated with Int8 is not predicted to the last bit by what Forward says of the same
+// model, though the two are about as near to Exact.
 //
 // The router of a mixture, attention between queries, keys and values, norms
 // and the residual stream are always float32. For the trained mixture in

@@ -33,18 +33,34 @@ func forward(t *testing.T, src gguf.Source, opts infer.Options, chunks [][]int32
 	t.Helper()
 	m, err := infer.New(src, opts)
 	require.NoError(t, err)
+	visit, logits := collect(t, chunks, from)
+	require.NoError(t, m.Forward(context.Background(), infer.Chunks(chunks, from), visit))
+	return logits()
+}
+
+// collect returns a function that keeps the logits it is called with, and one that returns
+// those of every position of every chunk from `from` on, once each was visited once.
+func collect(t *testing.T, chunks [][]int32, from int) (visit func(chunk, pos int, logits []float32), logits func() [][][]float32) {
+	t.Helper()
+	from = max(0, from)
 	var mu sync.Mutex
-	out := make([][][]float32, len(chunks))
-	err = m.Forward(context.Background(), infer.Chunks(chunks, from), func(chunk, pos int, logits []float32) {
+	out, visits, want := make([][][]float32, len(chunks)), 0, 0
+	for c, chunk := range chunks {
+		if n := len(chunk) - from; n > 0 {
+			out[c] = make([][]float32, n)
+			want += n
+		}
+	}
+	visit = func(chunk, pos int, logits []float32) {
 		mu.Lock()
 		defer mu.Unlock()
-		if pos != max(0, from)+len(out[chunk]) {
-			t.Errorf("chunk %d: position %d is visited after %d others", chunk, pos, len(out[chunk]))
-		}
-		out[chunk] = append(out[chunk], slices.Clone(logits))
-	})
-	require.NoError(t, err)
-	return out
+		visits++
+		out[chunk][pos-from] = slices.Clone(logits)
+	}
+	return visit, func() [][][]float32 {
+		require.Equal(t, want, visits)
+		return out
+	}
 }
 
 func TestForwardComputesTheGraph(t *testing.T) {
@@ -227,7 +243,11 @@ func TestNewRefuses(t *testing.T) {
 		{"another width", set("llama.embedding_length", uint32(23)), gguf.ErrCorrupt, "token_embd.weight"},
 		{"millions of blocks", set("llama.block_count", uint32(1<<24)), gguf.ErrCorrupt, "blocks"},
 		{"fewer blocks", set("llama.block_count", uint32(1)), gguf.ErrUnsupported, "blk.1."},
-		{"heads by layer", set("llama.attention.head_count_kv", []uint32{2, 1}), gguf.ErrUnsupported, "llama.attention.head_count_kv"},
+		{"other heads in a layer", set("llama.attention.head_count_kv", []uint32{2, 1}), gguf.ErrCorrupt, "blk.1.attn_k.weight"},
+		{"heads of one of two layers", set("llama.attention.head_count_kv", []uint32{2}), gguf.ErrCorrupt, "1 values for 2 layers"},
+		{"heads in words", set("llama.attention.head_count_kv", []string{"2", "2"}), gguf.ErrCorrupt, "llama.attention.head_count_kv"},
+		{"negative heads in a layer", set("llama.attention.head_count_kv", []int32{2, -2}), gguf.ErrCorrupt, "llama.attention.head_count_kv"},
+		{"key lengths by layer", set("llama.attention.key_length", []uint32{6, 6}), gguf.ErrUnsupported, "llama.attention.key_length"},
 		{"three key heads", set("llama.attention.head_count_kv", uint32(3)), gguf.ErrCorrupt, "key heads"},
 		{"odd heads", set("llama.attention.key_length", uint32(7)), gguf.ErrCorrupt, "pairs"},
 		{"half-rotated heads", set("llama.rope.dimension_count", uint32(2)), gguf.ErrUnsupported, "rotary"},
@@ -334,12 +354,9 @@ func TestForwardFromIsForward(t *testing.T) {
 			m, err := infer.New(src, infer.Options{Memory: memory, Progress: func(done, total int) { last, all = done, total }})
 			require.NoError(t, err)
 			before := slices.Concat(streams[layer]...)
-			got := make([][][]float32, len(chunks))
-			err = m.ForwardFrom(t.Context(), layer, entering(chunks, streams[layer], 3), func(chunk, _ int, logits []float32) {
-				got[chunk] = append(got[chunk], slices.Clone(logits)) // each chunk has an element of its own
-			})
-			require.NoError(t, err)
-			require.Equal(t, want, got, "layer %d", layer)
+			visit, got := collect(t, chunks, 3)
+			require.NoError(t, m.ForwardFrom(t.Context(), layer, entering(chunks, streams[layer], 3), visit))
+			require.Equal(t, want, got(), "layer %d", layer)
 			require.Equal(t, before, slices.Concat(streams[layer]...), "the streams are as they were")
 			require.Equal(t, len(chunks)*(s.layers-layer+1), all)
 			require.Equal(t, all, last)

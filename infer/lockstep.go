@@ -3,11 +3,12 @@ package infer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
 // Observer is told what happens to models in lock-step. What it is given may be
@@ -59,46 +60,82 @@ func (e *ModelError) Unwrap() error { return e.Err }
 // its weights, unless an earlier one had, and to look at its logits. The error wraps a
 // *ModelError if it is that of one model.
 func Lockstep(ctx context.Context, models []*Model, chunks []Chunk, o Observer) ([]time.Duration, error) {
-	first := models[0]
-	for i, m := range models {
-		if err := first.comparable(m); err != nil {
-			return nil, &ModelError{i, err}
-		}
-	}
-	if err := first.checkTokens(chunks); err != nil {
+	l := newLockstep(models, o)
+	err := l.run(ctx, chunks)
+	if err != nil {
 		return nil, err
 	}
-	_, left, scratch := first.sizes()
-	needy := slices.MaxFunc(models, func(a, b *Model) int { return cmp.Compare(a.fixedBytes(), b.fixedBytes()) })
-	_, most, _ := needy.sizes()
-	s := &lockstep{
-		pass: pass{m: first, workers: make([]worker, first.threads), beside: beside{
-			fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
-			perToken: (len(models)-1)*first.width + scratch + most - left,
-		}},
+	return l.elapsed, nil
+}
+
+// minHeadRows is how many positions' logits are computed at once at least, even
+// where scratch is too small for them: each time, the output matrix is read.
+const minHeadRows = 64
+
+// lockstep is a batch that models use in turn: one, for Forward, or several.
+type lockstep struct {
+	batch
+	entrance
+	models    []*Model
+	streams   [][]float32 // the residual stream of each model
+	reference []float32   // logits of the first model
+	elapsed   []time.Duration
+	observer  Observer
+	steps     struct{ done, total int }
+}
+
+func newLockstep(models []*Model, o Observer) *lockstep {
+	first := models[0]
+	return &lockstep{
+		batch:    batch{m: first, workers: make([]worker, first.threads)},
 		models:   models,
 		streams:  make([][]float32, len(models)),
 		elapsed:  make([]time.Duration, len(models)),
 		observer: o,
 	}
-	s.share(chunks)
-	total := len(models) * len(chunks) * (first.blocks + 1)
-	done := 0
-	step := func(n int) {
-		done += n
-		first.report(done, total)
-	}
-	for n := 0; n < len(chunks); n += len(s.chunks) {
-		if err := s.batch(ctx, chunks, n, step); err != nil {
-			return nil, err
-		}
-	}
-	return s.elapsed, nil
 }
 
-// share makes room for the rows that models share: all that the chunks leave of the
+// run takes chunks through the models.
+func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
+	first := l.models[0]
+	for i, m := range l.models {
+		if err := first.Spec().Difference(m.Spec()); err != nil {
+			return &ModelError{i, err}
+		}
+	}
+	if err := first.checkTokens(chunks); err != nil {
+		return err
+	}
+	if len(l.models) > 1 {
+		l.share(chunks)
+	}
+	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.entrance.layer + 1)
+	for n := 0; n < len(chunks); n += len(l.chunks) {
+		if err := l.batchFrom(ctx, chunks, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step reports that chunks went through another layer of a model.
+func (l *lockstep) step(n int) {
+	l.steps.done += n
+	l.models[0].report(l.steps.done, l.steps.total)
+}
+
+// share makes room for what several models take: their streams, the logits of the first,
+// and the rows that they share, for which there is all that the chunks leave of the
 // memory, but at least an eighth of it.
-func (s *lockstep) share(chunks []Chunk) {
+func (l *lockstep) share(chunks []Chunk) {
+	first := l.m
+	needy := slices.MaxFunc(l.models, func(a, b *Model) int { return cmp.Compare(a.fixedBytes(), b.fixedBytes()) })
+	_, least, scratch := first.sizes()
+	_, most, _ := needy.sizes()
+	l.beside = beside{
+		fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
+		perToken: (len(l.models)-1)*first.graph.Width + scratch + most - least,
+	}
 	if len(chunks) == 0 {
 		return
 	}
@@ -106,53 +143,30 @@ func (s *lockstep) share(chunks []Chunk) {
 	for _, chunk := range chunks {
 		tokens += len(chunk.Tokens)
 	}
-	stages := []func(*Model) []matrix{outputMatrix}
-	for l := range s.m.layers {
-		stages = append(stages, layerMatrices(l))
+	stages := []func(*Model) []*graph.Matrix{outputMatrix}
+	for i := range first.graph.Layers {
+		stages = append(stages, layerMatrices(i))
 	}
-	left := s.room(len(chunks[0].Tokens)) - int64(tokens)*s.perToken()
-	s.reuse = newReuse(s.models, stages, max(left, s.m.memory/8))
-	s.beside.fixed += int64(len(s.reuse.arena))
+	left := l.room(len(chunks[0].Tokens)) - int64(tokens)*l.perToken()
+	l.reuse = newReuse(l.models, stages, max(left, first.memory/8))
+	l.beside.fixed += int64(len(l.reuse.arena))
 }
 
-// layerMatrices lists the matrices of layer l of a model.
-func layerMatrices(l int) func(*Model) []matrix {
-	return func(m *Model) []matrix { return m.layers[l].matrices() }
+// layerMatrices lists the matrices of a layer of a model.
+func layerMatrices(layer int) func(*Model) []*graph.Matrix {
+	return func(m *Model) []*graph.Matrix { return m.graph.Weights(layer) }
 }
 
 // outputMatrix lists the matrix of the output of a model.
-func outputMatrix(m *Model) []matrix { return []matrix{m.output} }
+func outputMatrix(m *Model) []*graph.Matrix { return []*graph.Matrix{&m.graph.Output} }
 
-// comparable returns why m cannot run beside another model.
-func (m *Model) comparable(other *Model) error {
-	switch {
-	case m.hyper != other.hyper:
-		return m.difference(other.hyper)
-	case !slices.Equal(m.ropeFactors, other.ropeFactors):
-		return errors.New("rope_freqs.weight is not that of the first")
-	case m.Vocabulary() != other.Vocabulary():
-		return fmt.Errorf("the vocabulary has %d tokens, that of the first %d", other.Vocabulary(), m.Vocabulary())
-	}
-	return nil
-}
-
-// lockstep is a pass that the models use in turn.
-type lockstep struct {
-	pass
-	models    []*Model
-	streams   [][]float32 // the residual stream of each model
-	reference []float32   // logits of the first model
-	elapsed   []time.Duration
-	observer  Observer
-}
-
-// inTurn calls f with the pass set to each of the models, then step.
-func (s *lockstep) inTurn(f func(model int) error, step func()) error {
-	for i, m := range s.models {
+// inTurn calls f with the batch set to each of the models, then step.
+func (l *lockstep) inTurn(f func(model int) error, step func()) error {
+	for i, m := range l.models {
 		start := time.Now()
-		s.m, s.x = m, s.streams[i]
+		l.m, l.x = m, l.streams[i]
 		err := f(i)
-		s.elapsed[i] += time.Since(start)
+		l.elapsed[i] += time.Since(start)
 		if err != nil {
 			return &ModelError{i, err}
 		}
@@ -161,128 +175,152 @@ func (s *lockstep) inTurn(f func(model int) error, step func()) error {
 	return nil
 }
 
-// batch runs as many chunks as fit, from number first on. It calls step with how
-// many more layers of chunks are done.
-func (s *lockstep) batch(ctx context.Context, chunks []Chunk, first int, step func(n int)) error {
-	s.m, s.x = s.models[0], s.streams[0]
-	s.begin(chunks[first:])
-	s.streams[0] = s.x
-	for i := range s.streams[1:] {
-		sized(&s.streams[i+1], len(s.x))
+// batchFrom runs as many chunks as fit, from number first on.
+func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) error {
+	l.m, l.x = l.models[0], l.streams[0]
+	l.begin(chunks[first:])
+	l.streams[0] = l.x
+	for i := range l.streams[1:] {
+		sized(&l.streams[i+1], len(l.x))
 	}
-	rows := s.rowsByToken()
-	if err := s.inTurn(func(int) error { return s.embedOnce(ctx, rows) }, func() {}); err != nil {
+	if err := l.enter(ctx); err != nil {
 		return err
 	}
-	for l := range s.models[0].layers {
-		s.tell(l, first)
-		s.reuse.begin(s.models, layerMatrices(l))
-		err := s.inTurn(func(model int) error {
-			s.prefetch(model, l)
-			return s.layer(ctx, &s.m.layers[l])
-		}, func() { step(len(s.chunks)) })
+	layers := len(l.models[0].graph.Layers)
+	for i := l.entrance.layer; i < layers; i++ {
+		l.tell(i, first)
+		l.reuse.begin(l.models, layerMatrices(i))
+		err := l.inTurn(func(model int) error {
+			l.prefetch(model, i)
+			return l.m.graph.RunLayer(ctx, l, i, l.x)
+		}, func() { l.step(len(l.chunks)) })
 		if err != nil {
-			return fmt.Errorf("layer %d: %w", l, err)
+			return err
 		}
 	}
-	s.tell(len(s.models[0].layers), first)
-	return s.heads(ctx, first, step)
+	l.tell(layers, first)
+	return l.heads(ctx, first)
 }
 
-func (s *lockstep) tell(layer, first int) {
-	if s.observer.Residual != nil {
-		s.observer.Residual(Streams{layer, first, s.tokens, s.streams})
+// enter sets the residual streams to what enters the first layer.
+func (l *lockstep) enter(ctx context.Context) error {
+	if l.entrance.streams {
+		for c, chunk := range l.chunks {
+			copy(l.x[l.starts[c]*l.m.graph.Width:], chunk.Stream)
+		}
+		return nil
 	}
-}
-
-// prefetch has what is needed after a layer of a model read ahead: the same
-// layer of the next one.
-func (s *lockstep) prefetch(model, layer int) {
-	if model++; model == len(s.models) {
-		model, layer = 0, layer+1
-	}
-	if layer < len(s.models[model].layers) {
-		s.models[model].layers[layer].prefetch(s.models[model].src)
-	}
-}
-
-// rowsByToken returns where in the batch each token stands.
-func (s *lockstep) rowsByToken() map[int32][]int {
-	rows := make(map[int32][]int)
-	for c, chunk := range s.chunks {
+	rows := make(map[int32][]int) // of the batch, by token
+	for c, chunk := range l.chunks {
 		for pos, id := range chunk.Tokens {
-			rows[id] = append(rows[id], s.starts[c]+pos)
+			rows[id] = append(rows[id], l.starts[c]+pos)
 		}
 	}
-	return rows
+	return l.inTurn(func(int) error { return l.embed(ctx, rows) }, func() {})
 }
 
-// embedOnce is embed for weights that are costly to read, such as those that
-// are quantized on the way: no row is read twice.
-func (p *pass) embedOnce(ctx context.Context, rows map[int32][]int) error {
-	width := p.m.width
+// embed sets the residual stream to the embeddings of tokens. No row is read twice: some
+// are quantized on the way.
+func (b *batch) embed(ctx context.Context, rows map[int32][]int) error {
+	width := b.m.graph.Width
 	ids := slices.Collect(maps.Keys(rows))
-	return parallel(ctx, p.workers, len(ids), func(w *worker, i int) error {
+	return parallel(ctx, b.workers, len(ids), func(w *worker, i int) error {
 		at := rows[ids[i]]
-		embedding := p.x[at[0]*width:][:width]
-		if err := p.m.read(w, embedding, p.m.embedding, int(ids[i]), 1); err != nil {
+		embedding := b.x[at[0]*width:][:width]
+		if err := b.m.embed(w, embedding, ids[i]); err != nil {
 			return err
 		}
 		for _, row := range at[1:] {
-			copy(p.x[row*width:], embedding)
+			copy(b.x[row*width:], embedding)
 		}
 		return nil
 	})
 }
 
+// embed sets dst to what enters the first layer for a token.
+func (m *Model) embed(w *worker, dst []float32, token int32) error {
+	err := m.useRows(w, &m.graph.Embedding, int(token), 1, func(raw []byte) error { return m.dequantize(dst, &m.graph.Embedding, raw) })
+	m.graph.Embedded(dst)
+	return err
+}
+
+func (l *lockstep) tell(layer, first int) {
+	if l.observer.Residual != nil {
+		l.observer.Residual(Streams{layer, first, l.tokens, l.streams})
+	}
+}
+
+// residuals returns the residual stream of each chunk.
+func (b *batch) residuals() [][]float32 {
+	chunks := make([][]float32, len(b.chunks))
+	width := b.m.graph.Width
+	for c, chunk := range b.chunks {
+		chunks[c] = b.x[b.starts[c]*width:][:len(chunk.Tokens)*width]
+	}
+	return chunks
+}
+
+// prefetch has what is needed after a layer of a model read ahead: the same
+// layer of the next one.
+func (l *lockstep) prefetch(model, layer int) {
+	if model++; model == len(l.models) {
+		model, layer = 0, layer+1
+	}
+	if m := l.models[model]; layer < len(m.graph.Layers) {
+		m.prefetch(layer)
+	}
+}
+
 // heads computes the logits that are asked for, of all models for one group of positions
 // after the other.
-func (s *lockstep) heads(ctx context.Context, first int, step func(n int)) error {
+func (l *lockstep) heads(ctx context.Context, first int) error {
 	type place struct{ chunk, pos int }
 	var rows []int
 	var places []place
-	for c, chunk := range s.chunks {
+	for c, chunk := range l.chunks {
 		for pos := max(0, chunk.From); pos < len(chunk.Tokens); pos++ {
-			rows = append(rows, s.starts[c]+pos)
+			rows = append(rows, l.starts[c]+pos)
 			places = append(places, place{first + c, pos})
 		}
 	}
-	s.reuse.begin(s.models, outputMatrix)
-	vocabulary := s.m.Vocabulary()
-	group := max(len(s.scratch)/vocabulary, minHeadRows)
-	steps, all, done := len(s.models)*len(s.chunks), len(s.models)*len(rows), 0
+	l.reuse.begin(l.models, outputMatrix)
+	vocabulary, width := l.m.Vocabulary(), l.m.graph.Width
+	group := max(len(l.scratch)/vocabulary, minHeadRows)
+	steps, all, done := len(l.models)*len(l.chunks), len(l.models)*len(rows), 0
 	for len(rows) > 0 {
-		n := min(group, len(rows))
-		err := s.inTurn(func(model int) error {
-			if err := s.normalize(ctx, s.m.outputNorm); err != nil {
+		l.tokens = min(group, len(rows)) // what the engine computes with
+		err := l.inTurn(func(model int) error {
+			for i, row := range rows[:l.tokens] {
+				copy(l.normed[i*width:][:width], l.x[row*width:])
+			}
+			room := &l.scratch
+			if model == 0 && len(l.models) > 1 {
+				room = &l.reference
+			}
+			logits := sized(room, l.tokens*vocabulary)
+			if err := l.m.graph.Head(ctx, l, logits, l.normed[:l.tokens*width]); err != nil {
 				return err
 			}
-			if err := s.pack(ctx, s.normed, s.m.width, rows[:n], s.m.output); err != nil {
-				return err
+			reference := logits
+			if model > 0 {
+				reference = l.reference
 			}
-			logits := sized(&s.scratch, n*vocabulary)
-			if model == 0 {
-				logits = sized(&s.reference, n*vocabulary)
-			}
-			if err := s.product(ctx, logits, n, s.m.output, false); err != nil {
-				return err
-			}
-			return parallel(ctx, s.workers, n, func(_ *worker, i int) error {
+			return parallel(ctx, l.workers, l.tokens, func(_ *worker, i int) error {
 				at := i * vocabulary
-				s.observer.Logits(model, places[i].chunk, places[i].pos, logits[at:][:vocabulary], s.reference[at:][:vocabulary])
-				return nil
+				l.observer.Logits(model, places[i].chunk, places[i].pos, logits[at:][:vocabulary], reference[at:][:vocabulary])
+				return ctx.Err()
 			})
 		}, func() {
-			step(steps*(done+n)/all - steps*done/all)
-			done += n
+			l.step(steps*(done+l.tokens)/all - steps*done/all)
+			done += l.tokens
 		})
 		if err != nil {
 			return err
 		}
-		rows, places = rows[n:], places[n:]
+		rows, places = rows[l.tokens:], places[l.tokens:]
 	}
 	if all == 0 {
-		step(steps)
+		l.step(steps)
 	}
 	return nil
 }

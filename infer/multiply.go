@@ -5,29 +5,35 @@ import (
 	"fmt"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
-// Multiply sets dst, m x n, to the product of x, m x k, and the transpose of n rows of k
-// weights, in blocks of type t, as Forward computes it: on a number of threads, and
-// with the weights dequantized and packed first. The error wraps
-// gguf.ErrUnsupported if t cannot be dequantized. Multiply panics if the
+// Product is a product with weights in memory, as Forward computes it.
+type Product struct {
+	Type    gguf.Type
+	Weights []byte // rows of blocks
+	Cols    int    // elements of a row
+	Compute Compute
+	Threads int
+}
+
+// Multiply sets dst, m x n, to the product of x, m x Cols, and the transpose of the n rows of
+// Weights, which are dequantized and packed first. The error wraps
+// gguf.ErrUnsupported if Type cannot be dequantized. Multiply panics if the
 // lengths do not match or are 0.
-func (c Compute) Multiply(ctx context.Context, dst, x []float32, t gguf.Type, weights []byte, k, threads int) error {
-	if !quant.CanDequantize(t) {
-		return fmt.Errorf("%w: %s cannot be computed with", gguf.ErrUnsupported, t)
+func (p Product) Multiply(ctx context.Context, dst, x []float32) error {
+	if !quant.CanDequantize(p.Type) {
+		return fmt.Errorf("%w: %s cannot be computed with", gguf.ErrUnsupported, p.Type)
 	}
-	rows, n := len(x)/k, len(weights)/int(t.RowBytes(int64(k)))
-	if len(x) != rows*k || len(dst) != rows*n || len(weights) != n*int(t.RowBytes(int64(k))) {
-		panic(fmt.Sprintf("infer: product of %d activations and %d bytes of %s weights in rows of %d is not %d long", len(x), len(weights), t, k, len(dst)))
+	rowBytes := int(p.Type.RowBytes(int64(p.Cols)))
+	rows, n := len(x)/p.Cols, len(p.Weights)/rowBytes
+	if len(x) != rows*p.Cols || len(dst) != rows*n || len(p.Weights) != n*rowBytes {
+		panic(fmt.Sprintf("infer: product of %d activations and %d bytes of %s weights in rows of %d is not %d long", len(x), len(p.Weights), p.Type, p.Cols, len(dst)))
 	}
-	src := weightSource{info: gguf.TensorInfo{Type: t, Shape: []int64{int64(k), int64(n)}}, data: weights}
-	p := &pass{m: &Model{src: src}, workers: make([]worker, threads), tokens: rows}
-	w := matrix{rows: n, cols: k, form: c.form(t)}
-	if err := p.pack(ctx, x, k, nil, w); err != nil {
-		return err
-	}
-	return p.product(ctx, dst, rows, w, false)
+	src := weightSource{info: gguf.TensorInfo{Type: p.Type, Shape: []int64{int64(p.Cols), int64(n)}}, data: p.Weights}
+	b := &batch{m: &Model{src: src, compute: p.Compute}, workers: make([]worker, p.Threads), tokens: rows}
+	return b.Multiply(ctx, x, graph.Product{Dst: dst, W: &graph.Matrix{Rows: n, Cols: p.Cols}})
 }
 
 // weightSource is a single weight in memory.

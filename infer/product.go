@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 	"github.com/ggufkit/ggufkit/quant"
 )
@@ -18,8 +19,7 @@ const (
 	taskCols = 8 * kernel.TileCols
 )
 
-// form is how the factors of a product are held. It is a matter of the weight:
-// see Model.form.
+// form is how the factors of a product are held. It is a matter of the weight.
 type form int
 
 const (
@@ -32,34 +32,34 @@ const (
 // bytes returns about how many bytes an element takes.
 func (f form) bytes() int { return [forms]int{float32s: 4, int8s: 1, bfloat16s: 2}[f] }
 
-// left is the packed left factor of products, in the forms that they need.
-type left struct {
+// packedA is the left factor of products, packed in the forms that they need.
+type packedA struct {
 	floats []float32
 	ints   kernel.LeftInt8
 	pairs  []kernel.Pair // of bfloat16
 }
 
 // reset makes room for rows of k in form f.
-func (l *left) reset(f form, rows, k int) {
+func (a *packedA) reset(f form, rows, k int) {
 	switch f {
 	case float32s:
-		sized(&l.floats, kernel.LeftLen(rows, k))
+		sized(&a.floats, kernel.LeftLen(rows, k))
 	case int8s:
-		l.ints.Reset(rows, k)
+		a.ints.Reset(rows, k)
 	case bfloat16s:
-		sized(&l.pairs, kernel.LeftLen(rows, kernel.Pairs(k)))
+		sized(&a.pairs, kernel.LeftLen(rows, kernel.Pairs(k)))
 	}
 }
 
 // put packs n rows of src, of k elements each, as rows from first on, where a
 // panel begins. n is at most kernel.TileRows.
-func (l *left) put(w *worker, f form, first int, src []float32, n, k int) {
+func (a *packedA) put(w *worker, f form, first int, src []float32, n, k int) {
 	switch f {
 	case float32s:
-		kernel.PackLeft(l.floats[first*k:], src, k, n, k)
+		kernel.PackLeft(a.floats[first*k:], src, k, n, k)
 	case int8s:
 		for i := range n {
-			l.ints.Put(first+i, src[i*k:])
+			a.ints.Put(first+i, src[i*k:])
 		}
 	case bfloat16s:
 		width := kernel.Pairs(k)
@@ -67,26 +67,26 @@ func (l *left) put(w *worker, f form, first int, src []float32, n, k int) {
 		for i := range n {
 			kernel.RoundPairs(rows[i*width:], src[i*k:][:k])
 		}
-		kernel.PackLeft(l.pairs[first*width:], rows, width, n, width)
+		kernel.PackLeft(a.pairs[first*width:], rows, width, n, width)
 	}
 }
 
-// pack packs rows of k floats of src, those listed, or one for each token if
-// the list is nil, for products with the given weights.
-func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int, weights ...matrix) error {
-	n := p.tokens
+// pack packs rows of src, those listed, or one for each token if the list is nil, for
+// products with the given weights, which have rows as long.
+func (b *batch) pack(ctx context.Context, src []float32, rows []int, weights ...*graph.Matrix) error {
+	n, k := b.tokens, weights[0].Cols
 	if rows != nil {
 		n = len(rows)
 	}
 	var needed [forms]bool
 	for _, w := range weights {
-		if !needed[w.form] {
-			needed[w.form] = true
-			p.left.reset(w.form, n, k)
+		if form := b.m.form(w); !needed[form] {
+			needed[form] = true
+			b.a.reset(form, n, k)
 		}
 	}
 	panels := (n + kernel.TileRows - 1) / kernel.TileRows
-	return parallel(ctx, p.workers, panels, func(w *worker, panel int) error {
+	return parallel(ctx, b.workers, panels, func(w *worker, panel int) error {
 		first := panel * kernel.TileRows
 		count := min(kernel.TileRows, n-first)
 		var part []float32
@@ -100,48 +100,50 @@ func (p *pass) pack(ctx context.Context, src []float32, k int, rows []int, weigh
 		}
 		for f, ok := range needed {
 			if ok {
-				p.left.put(w, form(f), first, part, count, k)
+				b.a.put(w, form(f), first, part, count, k)
 			}
 		}
 		return nil
 	})
 }
 
-// slab is a packed part of a weight.
-type slab struct {
+// packedB is the right factor of a product: a slab, as many rows of a weight as slabBytes
+// hold.
+type packedB struct {
 	floats []float32
 	ints   kernel.RightInt8
 	pairs  []kernel.Pair
 }
 
-// product multiplies the rows packed in p.left with w: dst, rows x
-// w.rows, becomes left·wᵀ + bias, or has it added if add is set. The rows of w
+// product multiplies the rows packed in b.a with w: dst, rows x
+// w.Rows, becomes a·wᵀ + bias, or has it added if add is set. The rows of w
 // are read, dequantized and packed once, a slab at a time.
-func (p *pass) product(ctx context.Context, dst []float32, rows int, w matrix, add bool) error {
+func (b *batch) product(ctx context.Context, dst []float32, rows int, w *graph.Matrix, add bool) error {
 	if rows == 0 {
 		return nil
 	}
-	slabRows := max(1, slabBytes/(kernel.RightLen(1, w.cols)*w.form.bytes())) * kernel.TileCols
-	for first := 0; first < w.rows; first += slabRows {
-		n := min(slabRows, w.rows-first)
-		if err := p.load(ctx, w, first, n); err != nil {
+	form := b.m.form(w)
+	slabRows := max(1, slabBytes/(kernel.RightLen(1, w.Cols)*form.bytes())) * kernel.TileCols
+	for first := 0; first < w.Rows; first += slabRows {
+		n := min(slabRows, w.Rows-first)
+		if err := b.load(ctx, w, first, n); err != nil {
 			return err
 		}
 		across := (n + taskCols - 1) / taskCols
 		down := (rows + taskRows - 1) / taskRows
-		err := parallel(ctx, p.workers, across*down, func(_ *worker, task int) error {
+		err := parallel(ctx, b.workers, across*down, func(_ *worker, task int) error {
 			i, j := task/across*taskRows, task%across*taskCols
 			height, width := min(taskRows, rows-i), min(taskCols, n-j)
-			c := dst[i*w.rows+first+j:]
-			prepare(c, w.rows, height, width, w.bias, first+j, add)
-			switch w.form {
+			c := dst[i*w.Rows+first+j:]
+			prepare(c, w.Rows, height, width, w.Bias, first+j, add)
+			switch form {
 			case float32s:
-				kernel.Mul(c, w.rows, p.left.floats[i*w.cols:], p.slab.floats[j*w.cols:], height, width, w.cols)
+				kernel.Mul(c, w.Rows, b.a.floats[i*w.Cols:], b.b.floats[j*w.Cols:], height, width, w.Cols)
 			case int8s:
-				kernel.MulInt8(c, w.rows, &p.left.ints, i, height, &p.slab.ints, j, width)
+				kernel.MulInt8(c, w.Rows, &b.a.ints, i, height, &b.b.ints, j, width)
 			case bfloat16s:
-				pairs := kernel.Pairs(w.cols)
-				kernel.Mul(c, w.rows, p.left.pairs[i*pairs:], p.slab.pairs[j*pairs:], height, width, pairs)
+				pairs := kernel.Pairs(w.Cols)
+				kernel.Mul(c, w.Rows, b.a.pairs[i*pairs:], b.b.pairs[j*pairs:], height, width, pairs)
 			}
 			return nil
 		})
@@ -149,25 +151,25 @@ func (p *pass) product(ctx context.Context, dst []float32, rows int, w matrix, a
 			return err
 		}
 	}
-	if p.m.input != nil {
-		return p.observe(ctx, rows, w)
+	if b.m.input != nil {
+		return b.observe(ctx, rows, w)
 	}
 	return nil
 }
 
 // observe tells Options.Input of a product.
-func (p *pass) observe(ctx context.Context, rows int, w matrix) error {
-	squares := make([]float64, w.cols)
+func (b *batch) observe(ctx context.Context, rows int, w *graph.Matrix) error {
+	squares := make([]float64, w.Cols)
 	// Sums do not depend on the number of threads, since every column is one
 	// task's.
-	err := blocks(ctx, p.workers, w.cols, taskCols, func(first, end int) {
-		kernel.AddSquares(squares[first:end], p.left.floats, rows, w.cols, first)
+	err := blocks(ctx, b.workers, w.Cols, taskCols, func(first, end int) {
+		kernel.AddSquares(squares[first:end], b.a.floats, rows, w.Cols, first)
 	})
 	if err != nil {
 		return err
 	}
-	info := p.m.src.Tensors()[w.tensor]
-	p.m.input(Input{info.Name, w.first / w.rows, int(info.Rows()) / w.rows, rows, squares})
+	info := b.m.src.Tensors()[w.Tensor]
+	b.m.input(Input{info.Name, w.First / w.Rows, int(info.Rows()) / w.Rows, rows, squares})
 	return nil
 }
 
@@ -187,27 +189,27 @@ func prepare(c []float32, ld, rows, cols int, bias []float32, first int, add boo
 	}
 }
 
-// load reads n rows of w and packs them into p.slab.
-func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
-	pairs := kernel.Pairs(w.cols)
-	switch w.form {
+// load reads n rows of w and packs them into b.b.
+func (b *batch) load(ctx context.Context, w *graph.Matrix, first, n int) error {
+	pairs := kernel.Pairs(w.Cols)
+	switch b.m.form(w) {
 	case float32s:
-		sized(&p.slab.floats, kernel.RightLen(n, w.cols))
+		sized(&b.b.floats, kernel.RightLen(n, w.Cols))
 	case int8s:
-		p.slab.ints.Reset(n, w.cols)
+		b.b.ints.Reset(n, w.Cols)
 	case bfloat16s:
-		sized(&p.slab.pairs, kernel.RightLen(n, pairs))
+		sized(&b.b.pairs, kernel.RightLen(n, pairs))
 	}
 	panels := (n + kernel.TileCols - 1) / kernel.TileCols
-	kept := p.reuse.find(p.m, w)
-	return parallel(ctx, p.workers, panels, func(worker *worker, panel int) error {
+	kept := b.reuse.find(b.m, w)
+	return parallel(ctx, b.workers, panels, func(worker *worker, panel int) error {
 		at := panel * kernel.TileCols
 		count := min(kernel.TileCols, n-at)
-		pack := func(raw []byte) error { return p.packSlab(worker, w, at, count, raw) }
+		pack := func(raw []byte) error { return b.packRows(worker, w, at, count, raw) }
 		if kept == nil {
-			return p.m.useRows(worker, w, first+at, count, pack)
+			return b.m.useRows(worker, w, first+at, count, pack)
 		}
-		raw, err := kept.panel(p.m, w, first+at, count)
+		raw, err := kept.panel(b.m, w, first+at, count)
 		if err != nil {
 			return err
 		}
@@ -215,59 +217,62 @@ func (p *pass) load(ctx context.Context, w matrix, first, n int) error {
 	})
 }
 
-// packSlab packs count rows of w as rows of the slab, from number at on.
-func (p *pass) packSlab(worker *worker, w matrix, at, count int, raw []byte) error {
+// packRows packs count rows of w as rows of the slab, from number at on.
+func (b *batch) packRows(worker *worker, w *graph.Matrix, at, count int, raw []byte) error {
 	rowBytes := len(raw) / count
-	switch w.form {
+	switch b.m.form(w) {
 	case float32s:
-		rows := sized(&worker.rows, count*w.cols)
-		if err := p.m.dequantize(rows, w, raw); err != nil {
+		rows := sized(&worker.rows, count*w.Cols)
+		if err := b.m.dequantize(rows, w, raw); err != nil {
 			return err
 		}
-		kernel.PackRight(p.slab.floats[at*w.cols:], rows, w.cols, count, w.cols)
+		kernel.PackRight(b.b.floats[at*w.Cols:], rows, w.Cols, count, w.Cols)
 	case int8s:
 		// One by one, so that the floats stay in the first cache.
-		row := sized(&worker.rows, w.cols)
+		row := sized(&worker.rows, w.Cols)
 		for i := range count {
-			if err := p.m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
+			if err := b.m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
 				return err
 			}
-			p.slab.ints.Put(at+i, row)
+			b.b.ints.Put(at+i, row)
 		}
 	case bfloat16s:
-		pairs := kernel.Pairs(w.cols)
+		pairs := kernel.Pairs(w.Cols)
 		rows := sized(&worker.pairs, count*pairs)
 		for i := range count {
 			kernel.ReadPairs(rows[i*pairs:], raw[i*rowBytes:][:rowBytes])
 		}
-		kernel.PackRight(p.slab.pairs[at*pairs:], rows, pairs, count, pairs)
+		kernel.PackRight(b.b.pairs[at*pairs:], rows, pairs, count, pairs)
 	}
 	return nil
 }
 
-// read dequantizes n rows of w to dst.
-func (m *Model) read(worker *worker, dst []float32, w matrix, first, n int) error {
-	return m.useRows(worker, w, first, n, func(raw []byte) error { return m.dequantize(dst, w, raw) })
+// form returns how products with w are computed.
+func (m *Model) form(w *graph.Matrix) form {
+	if w.Exact {
+		return float32s
+	}
+	return m.compute.form(m.src.Tensors()[w.Tensor].Type)
 }
 
 // dequantize dequantizes rows of w to dst.
-func (m *Model) dequantize(dst []float32, w matrix, raw []byte) error {
-	info := m.src.Tensors()[w.tensor]
-	if err := quant.Dequantize(info.Type, dst, raw, w.cols); err != nil {
+func (m *Model) dequantize(dst []float32, w *graph.Matrix, raw []byte) error {
+	info := m.src.Tensors()[w.Tensor]
+	if err := quant.Dequantize(info.Type, dst, raw, w.Cols); err != nil {
 		return fmt.Errorf("tensor %q: %w", info.Name, err)
 	}
 	return nil
 }
 
 // useRows calls use with n rows of w as the Source stores them.
-func (m *Model) useRows(worker *worker, w matrix, first, n int, use func(raw []byte) error) error {
-	rowBytes := m.src.Tensors()[w.tensor].RowBytes()
+func (m *Model) useRows(worker *worker, w *graph.Matrix, first, n int, use func(raw []byte) error) error {
+	rowBytes := m.src.Tensors()[w.Tensor].RowBytes()
 	m.bytesRead.Add(int64(n) * rowBytes)
-	if raw, mapped := gguf.MappedRows(m.src, w.tensor, int64(w.first+first), int64(n)); raw != nil {
+	if raw, mapped := gguf.MappedRows(m.src, w.Tensor, int64(w.First+first), int64(n)); raw != nil {
 		return mapped.Guard(func() error { return use(raw) })
 	}
 	raw := sized(&worker.raw, n*int(rowBytes))
-	if err := m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n)); err != nil {
+	if err := m.src.ReadRows(raw, w.Tensor, int64(w.First+first), int64(n)); err != nil {
 		return err
 	}
 	return use(raw)

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
@@ -26,18 +27,18 @@ type keptRows struct {
 
 // sharedRows calls visit with every matrix that several of the models have, once. of
 // lists the matrices of a model.
-func sharedRows(models []*Model, of func(*Model) []matrix, visit func(key rowsKey, w matrix, bytes int)) {
+func sharedRows(models []*Model, of func(*Model) []*graph.Matrix, visit func(key rowsKey, w *graph.Matrix, bytes int)) {
 	users := make(map[rowsKey]int)
 	for _, m := range models {
 		for _, w := range of(m) {
-			id := gguf.RowsID(m.src, w.tensor)
+			id := gguf.RowsID(m.src, w.Tensor)
 			if id == nil {
 				continue
 			}
-			key := rowsKey{id, w.first}
+			key := rowsKey{id, w.First}
 			users[key]++
 			if users[key] == 2 {
-				visit(key, w, w.rows*int(m.src.Tensors()[w.tensor].RowBytes()))
+				visit(key, w, w.Rows*int(m.src.Tensors()[w.Tensor].RowBytes()))
 			}
 		}
 	}
@@ -45,23 +46,26 @@ func sharedRows(models []*Model, of func(*Model) []matrix, visit func(key rowsKe
 
 // newReuse returns one with room for what the models share in any of the stages,
 // but not for more than limit bytes.
-func newReuse(models []*Model, stages []func(*Model) []matrix, limit int64) reuse {
+func newReuse(models []*Model, stages []func(*Model) []*graph.Matrix, limit int64) reuse {
 	var most int64
 	for _, of := range stages {
 		var sum int64
-		sharedRows(models, of, func(_ rowsKey, _ matrix, bytes int) { sum += int64(bytes) })
+		sharedRows(models, of, func(_ rowsKey, _ *graph.Matrix, bytes int) { sum += int64(bytes) })
 		most = max(most, sum)
 	}
 	return reuse{arena: make([]byte, min(most, limit))}
 }
 
 // begin forgets all rows and gets ready to keep those of a stage that fit.
-func (r *reuse) begin(models []*Model, of func(*Model) []matrix) {
+func (r *reuse) begin(models []*Model, of func(*Model) []*graph.Matrix) {
+	if len(r.arena) == 0 {
+		return
+	}
 	r.kept = make(map[rowsKey]*keptRows)
 	free := r.arena
-	sharedRows(models, of, func(key rowsKey, w matrix, bytes int) {
+	sharedRows(models, of, func(key rowsKey, w *graph.Matrix, bytes int) {
 		if bytes <= len(free) {
-			panels := (w.rows + kernel.TileCols - 1) / kernel.TileCols
+			panels := (w.Rows + kernel.TileCols - 1) / kernel.TileCols
 			r.kept[key] = &keptRows{data: free[:bytes], made: make([]bool, panels)}
 			free = free[bytes:]
 		}
@@ -69,23 +73,23 @@ func (r *reuse) begin(models []*Model, of func(*Model) []matrix) {
 }
 
 // find returns where the rows of w are kept, nil if they are not.
-func (r *reuse) find(m *Model, w matrix) *keptRows {
+func (r *reuse) find(m *Model, w *graph.Matrix) *keptRows {
 	if len(r.kept) == 0 {
 		return nil
 	}
-	return r.kept[rowsKey{gguf.RowsID(m.src, w.tensor), w.first}]
+	return r.kept[rowsKey{gguf.RowsID(m.src, w.Tensor), w.First}]
 }
 
 // panel returns the n rows of w from first on, where a panel begins.
-func (k *keptRows) panel(m *Model, w matrix, first, n int) ([]byte, error) {
-	rowBytes := len(k.data) / w.rows
+func (k *keptRows) panel(m *Model, w *graph.Matrix, first, n int) ([]byte, error) {
+	rowBytes := len(k.data) / w.Rows
 	raw := k.data[first*rowBytes:][:n*rowBytes]
 	made := &k.made[first/kernel.TileCols]
 	if *made {
 		return raw, nil
 	}
 	m.bytesRead.Add(int64(len(raw)))
-	err := m.src.ReadRows(raw, w.tensor, int64(w.first+first), int64(n))
+	err := m.src.ReadRows(raw, w.Tensor, int64(w.First+first), int64(n))
 	*made = err == nil
 	return raw, err
 }

@@ -186,8 +186,9 @@ func benchMatmul(c *call, f benchFlags) ([]benchResult, error) {
 		var results []benchResult
 		for _, compute := range f.computes {
 			for _, threads := range f.threads {
+				product := infer.Product{Type: t, Weights: blocks, Cols: k, Compute: compute, Threads: threads}
 				rate := benchRate(c.ctx, 1, func() func() error {
-					return func() error { return compute.Multiply(c.ctx, dst, x, t, blocks, k, threads) }
+					return func() error { return product.Multiply(c.ctx, dst, x) }
 				})
 				results = append(results, benchResult{
 					Op: "matmul", Type: t.String(), ISA: tier.String(), Threads: threads,

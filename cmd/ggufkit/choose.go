@@ -173,7 +173,7 @@ func (r *driftRun) candidates(views []drift.Candidate, room *fitFlags) ([]choose
 	if err != nil {
 		return nil, report.Fit{}, err
 	}
-	fit, err := report.NewFit(model.Shape(), room.settings(), room.gpu)
+	fit, err := report.NewFit(model.Spec(), room.settings(), room.gpu)
 	if err != nil {
 		return nil, fit, err
 	}

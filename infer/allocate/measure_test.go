@@ -123,10 +123,14 @@ func TestCostIsThatOfTheWholeModel(t *testing.T) {
 	logits := func(src gguf.Source) [][]float32 {
 		m, err := infer.New(src, infer.Options{})
 		require.NoError(t, err)
+		from, scored := window/allocate.WarmUp, window-1-window/allocate.WarmUp
 		out := make([][]float32, len(chunks))
-		require.NoError(t, m.Forward(t.Context(), infer.Chunks(chunks, window/allocate.WarmUp), func(chunk, pos int, logits []float32) {
+		for i := range out {
+			out[i] = make([]float32, scored*m.Vocabulary())
+		}
+		require.NoError(t, m.Forward(t.Context(), infer.Chunks(chunks, from), func(chunk, pos int, logits []float32) {
 			if pos < window-1 {
-				out[chunk] = append(out[chunk], logits...)
+				copy(out[chunk][(pos-from)*m.Vocabulary():], logits)
 			}
 		}))
 		return out

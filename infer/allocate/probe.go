@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
@@ -110,9 +111,12 @@ func (p *probe) remember(ctx context.Context) error {
 		return err
 	}
 	p.base = make([][]distribution, len(p.chunks))
+	for i := range p.base {
+		p.base[i] = make([]distribution, p.scored())
+	}
 	err = base.Forward(ctx, infer.Chunks(p.chunks, p.from), func(chunk, pos int, logits []float32) {
 		if pos < len(p.chunks[chunk])-1 {
-			p.base[chunk] = append(p.base[chunk], newDistribution(logits))
+			p.base[chunk][pos-p.from] = newDistribution(logits)
 		}
 	})
 	p.done += (p.layers + 1) * len(p.chunks)
@@ -152,10 +156,10 @@ func (p *probe) variant(ctx context.Context, r infer.Residual, g group, t gguf.T
 		return 0, err
 	}
 	chunks := infer.Chunks(p.chunks[r.First:][:len(r.Chunks)], p.from)
-	sums := make([]float64, len(chunks))
+	divergences := make([]float64, len(chunks)*p.scored())
 	visit := func(chunk, pos int, logits []float32) {
 		if pos < len(chunks[chunk].Tokens)-1 {
-			sums[chunk] += p.base[r.First+chunk][pos-p.from].divergence(logits)
+			divergences[chunk*p.scored()+pos-p.from] = p.base[r.First+chunk][pos-p.from].divergence(logits)
 		}
 	}
 	if g.layer < 0 {
@@ -167,8 +171,12 @@ func (p *probe) variant(ctx context.Context, r infer.Residual, g group, t gguf.T
 		err = m.ForwardFrom(ctx, r.Layer, chunks, visit)
 	}
 	var sum float64
-	for _, s := range sums {
-		sum += s
+	for chunk := range slices.Chunk(divergences, max(1, p.scored())) {
+		var ofChunk float64
+		for _, d := range chunk {
+			ofChunk += d
+		}
+		sum += ofChunk
 	}
 	if err == nil && (math.IsNaN(sum) || math.IsInf(sum, 0)) {
 		err = errors.New("a logit is not finite")

@@ -11,7 +11,7 @@
 // and paired differences are made of windows (package interval). Every comparison stands for
 // itself: of twenty candidates that are equally good, one will seem to be worse.
 //
-//	memory, err := choose.NewMemory(model.Shape(), choose.Setting{Context: 8192, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true})
+//	memory, err := choose.NewMemory(model.Spec(), choose.Setting{Context: 8192, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true})
 //	if err != nil {
 //		return err
 //	}

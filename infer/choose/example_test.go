@@ -28,7 +28,7 @@ func ExampleRun() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	memory, err := choose.NewMemory(model.Shape(), choose.Setting{Context: 512, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true})
+	memory, err := choose.NewMemory(model.Spec(), choose.Setting{Context: 512, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
 // Setting is how llama.cpp is to run a model.
@@ -50,32 +50,42 @@ const microbatch = 512
 //
 // The mask is context x u, in F16 with flash attention. This is never below what llama.cpp
 // 0.7 reserves on the CPU, and mostly a few percent above it: see docs/choosing.md.
-func NewMemory(s infer.Shape, o Setting) (Memory, error) {
+func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	if err := o.check(s); err != nil {
 		return Memory{}, err
 	}
 	const float = 4.0
 	n := 256 * float64((max(int64(o.Context), 1)-1)/256+1) // as llama.cpp rounds it up
 	u := float * min(float64(o.Context), microbatch)
-	width, heads, kv := float64(s.Width), float64(s.Heads*s.KeyLen), float64(s.KVHeads*max(s.KeyLen, s.ValueLen))
-	networks := u * (max(3*float64(s.Hidden), float64(s.Vocabulary)) + 6*width)
-	attention := u * (3*width + 3*heads + 2*kv)
+	var row int64 // of all layers
+	var hidden, heads, kv, scores int
+	for m := range s.Mixers {
+		row += m.State().RowBytes(o.Keys, o.Values)
+		size := m.Size()
+		if size.Scores == 0 {
+			hidden = max(hidden, size.Inner)
+			continue
+		}
+		heads, kv, scores = max(heads, size.Inner), max(kv, size.Keys), max(scores, size.Scores)
+	}
+	width := float64(s.Width)
+	networks := u * (max(3*float64(hidden), float64(s.Vocabulary)) + 6*width)
+	attention := u * (3*width + 3*float64(heads) + 2*float64(kv))
 	mask := u * n
 	if o.FlashAttention {
 		mask /= 2
 		for _, t := range []gguf.Type{o.Keys, o.Values} {
 			if t == gguf.F32 {
-				attention += 2 * kv * n
+				attention += 2 * float64(kv) * n
 			}
 		}
 	} else {
-		networks += u * 2 * kv
-		attention += u * float64(s.Heads) * n
+		networks += u * 2 * float64(kv)
+		attention += u * float64(scores) * n
 	}
 	const inputs = 256 << 10 // positions and the like
-	row := o.Keys.RowBytes(int64(s.KVHeads*s.KeyLen)) + o.Values.RowBytes(int64(s.KVHeads*s.ValueLen))
 	return Memory{
-		Cache:   whole(float64(s.Layers) * float64(row) * n),
+		Cache:   whole(float64(row) * n),
 		Compute: whole(max(networks, attention) + mask + inputs),
 	}, nil
 }
@@ -96,7 +106,19 @@ func (o Setting) Flags() string {
 }
 
 // check returns an error if llama.cpp cannot run a model so.
-func (o Setting) check(s infer.Shape) error {
+func (o Setting) check(s *graph.Spec) error {
+	for m := range s.Mixers {
+		if err := o.checkState(m.State()); err != nil {
+			return err
+		}
+	}
+	if o.Values.Quantized() && !o.FlashAttention {
+		return fmt.Errorf("values can be kept in %s only with flash attention", o.Values)
+	}
+	return nil
+}
+
+func (o Setting) checkState(s graph.State) error {
 	for _, part := range []struct {
 		what   string
 		length int
@@ -112,9 +134,6 @@ func (o Setting) check(s infer.Shape) error {
 		if part.length%part.t.BlockSize() != 0 {
 			return fmt.Errorf("%s of %d elements cannot be kept in %s, whose blocks have %d", part.what, part.length, part.t, part.t.BlockSize())
 		}
-	}
-	if o.Values.Quantized() && !o.FlashAttention {
-		return fmt.Errorf("values can be kept in %s only with flash attention", o.Values)
 	}
 	return nil
 }

@@ -9,18 +9,26 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/choose"
+	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
-// shape has heads as wide as the stream together, and experts of a token.
-func shape(width, hidden, heads, kvHeads, vocabulary, experts int) infer.Shape {
-	return infer.Shape{Layers: 2, Width: width, Hidden: hidden * max(1, experts), Heads: heads, KVHeads: kvHeads, KeyLen: width / heads, ValueLen: width / heads, Vocabulary: vocabulary}
+// shape has two layers with heads as wide as the stream together, and experts of a token.
+func shape(width, hidden, heads, kvHeads, vocabulary, experts int) *graph.Spec {
+	attention := graph.Attention{Heads: heads, KVHeads: kvHeads, KeyLen: width / heads, ValueLen: width / heads}
+	var network graph.Mixer = graph.Network{Hidden: hidden}
+	if experts > 0 {
+		network = graph.Mixture{Experts: 2 * experts, Used: experts, Hidden: hidden}
+	}
+	layer := graph.Layer{{Mixers: []graph.Mixer{attention}}, {Mixers: []graph.Mixer{network}}}
+	return &graph.Spec{Width: width, Vocabulary: vocabulary, Layers: []graph.Layer{layer, layer}}
 }
 
 // heads has heads of 128 that are not as wide as the stream.
-func heads(s infer.Shape) infer.Shape {
-	s.KeyLen, s.ValueLen = 128, 128
+func heads(s *graph.Spec) *graph.Spec {
+	attention := s.Layers[0][0].Mixers[0].(graph.Attention)
+	attention.KeyLen, attention.ValueLen = 128, 128
+	s.Layers[0][0].Mixers[0] = attention // and of the other layer, which shares it
 	return s
 }
 
@@ -30,7 +38,7 @@ func TestMemoryIsThatOfLlamaCpp(t *testing.T) {
 	const f32, f16, q8, q4 = gguf.F32, gguf.F16, gguf.Q8_0, gguf.Q4_0
 	for _, c := range []struct {
 		name         string
-		shape        infer.Shape
+		shape        *graph.Spec
 		context      int
 		keys, values gguf.Type
 		cache        float64
@@ -105,7 +113,7 @@ func TestMemoryOfAnEndlessContext(t *testing.T) {
 func TestMemoryRefusesWhatLlamaCppRefuses(t *testing.T) {
 	narrow := shape(256, 512, 16, 2, 4096, 0) // heads of 16
 	for _, c := range []struct {
-		shape   infer.Shape
+		shape   *graph.Spec
 		setting choose.Setting
 		says    string
 	}{

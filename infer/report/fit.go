@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
 // Fit is what a model has to fit into, and with which contexts.
@@ -22,12 +22,12 @@ type fitContext struct {
 	memory  choose.Memory
 }
 
-// NewFit finds out what models of some shape take with each context, from short to long. gpu is the free
+// NewFit finds out what models take with each context, from short to long. gpu is the free
 // memory of a GPU that llama.cpp shares the model with, 0 for none.
-func NewFit(shape infer.Shape, settings []choose.Setting, gpu int64) (Fit, error) {
-	f := Fit{gpu: gpu, layers: shape.Layers}
+func NewFit(spec *graph.Spec, settings []choose.Setting, gpu int64) (Fit, error) {
+	f := Fit{gpu: gpu, layers: len(spec.Layers)}
 	for _, setting := range settings {
-		memory, err := choose.NewMemory(shape, setting)
+		memory, err := choose.NewMemory(spec, setting)
 		if err != nil {
 			return f, err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
@@ -95,7 +96,10 @@ func chosen(t *testing.T, r *report.Drift) *report.Choice {
 		require.NoError(t, err)
 		considered = append(considered, choose.Candidate{Candidate: c, Bytes: size})
 	}
-	fit, err := report.NewFit(infer.Shape{Layers: 1, Width: 4096, Hidden: 14336, Heads: 32, KVHeads: 8, KeyLen: 128, ValueLen: 128, Vocabulary: 32000}, []choose.Setting{{Context: 512, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true}}, 0)
+	spec := &graph.Spec{Width: 4096, Vocabulary: 32000, Layers: []graph.Layer{{{Mixers: []graph.Mixer{
+		graph.Attention{Heads: 32, KVHeads: 8, KeyLen: 128, ValueLen: 128}, graph.Network{Hidden: 14336},
+	}}}}}
+	fit, err := report.NewFit(spec, []choose.Setting{{Context: 512, Keys: gguf.F16, Values: gguf.F16, FlashAttention: true}}, 0)
 	require.NoError(t, err)
 	choice, err := choose.Decide(choose.Limits{MaxKLD: 0.01}, fit.Memory(), considered, []drift.Result{small, middle, large})
 	require.NoError(t, err)

@@ -1,0 +1,56 @@
+// Package arch reads what a model computes from its metadata: one file for each family,
+// with a line in the list of them.
+//
+//	spec, err := arch.Read(src)
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Println(len(spec.Layers), "layers")
+//
+// The graphs are those of llama.cpp (src/models), which for the checkpoints that it
+// converts are those of transformers.
+package arch
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
+)
+
+// families are those that can be run, by general.architecture.
+var families = []struct {
+	name string
+	read func(*keys) graph.Spec
+}{
+	{"llama", llama},
+	{"qwen2", qwen2},
+	{"qwen3", qwen3},
+	{"qwen2moe", qwen2MoE},
+	{"qwen3moe", qwen3MoE},
+	{"deepseek", deepSeek},
+}
+
+// Read returns what a model computes. The error wraps gguf.ErrUnsupported or
+// gguf.ErrCorrupt and names the key at fault.
+func Read(src gguf.Source) (graph.Spec, error) {
+	name, err := gguf.Value[string](src.Metadata(), "general.architecture")
+	if err != nil {
+		return graph.Spec{}, err
+	}
+	var known []string
+	for _, f := range families {
+		if f.name != name {
+			known = append(known, f.name)
+			continue
+		}
+		k, err := newKeys(src, name)
+		if err != nil {
+			return graph.Spec{}, err
+		}
+		spec := f.read(k)
+		return spec, k.err
+	}
+	return graph.Spec{}, fmt.Errorf("%w: architecture %q, only these can be run: %s", gguf.ErrUnsupported, name, strings.Join(known, ", "))
+}

@@ -1,0 +1,79 @@
+package infer
+
+import (
+	"context"
+
+	"github.com/ggufkit/ggufkit/infer/graph"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// queryBlock is how many queries of a head are scored against its keys at once:
+// the scores held are queryBlock x context, never context x context.
+const queryBlock = 8 * kernel.TileRows
+
+// Attend implements graph.Engine.
+func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.AttentionOp) error {
+	if b.session != nil {
+		if err := b.remember(ctx, k, v, a); err != nil {
+			return err
+		}
+	}
+	return parallel(ctx, b.workers, len(b.chunks)*a.KVHeads, func(w *worker, task int) error {
+		b.attend(w, dst, q, k, v, a, task/a.KVHeads, task%a.KVHeads)
+		return nil
+	})
+}
+
+// remember stores the keys and values of the only chunk in the session.
+func (b *batch) remember(ctx context.Context, k, v []float32, a *graph.AttentionOp) error {
+	kWidth, vWidth := a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	return parallel(ctx, b.workers, b.tokens, func(_ *worker, row int) error {
+		return b.session.caches[a.Slot].put(b.positions[row], k[row*kWidth:][:kWidth], v[row*vWidth:][:vWidth])
+	})
+}
+
+// attend computes the query heads that share key-value head kv, for one chunk.
+func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, chunk, kv int) {
+	n, start := len(b.chunks[chunk].Tokens), b.starts[chunk]
+	if n == 0 {
+		return
+	}
+	qWidth, kWidth, vWidth := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	keys := sized(&w.keys, kernel.RightLen(n, a.KeyLen))
+	kernel.PackRight(keys, k[start*kWidth+kv*a.KeyLen:], kWidth, n, a.KeyLen)
+	values := sized(&w.values, kernel.RightLen(a.ValueLen, n))
+	kernel.PackRightTransposed(values, v[start*vWidth+kv*a.ValueLen:], vWidth, a.ValueLen, n)
+
+	group := a.Heads / a.KVHeads
+	for head := kv * group; head < (kv+1)*group; head++ {
+		for first := 0; first < n; first += queryBlock {
+			rows := min(queryBlock, n-first)
+			seen := first + rows // keys that the last of these queries may see
+			query := sized(&w.query, kernel.LeftLen(rows, a.KeyLen))
+			kernel.PackLeft(query, q[(start+first)*qWidth+head*a.KeyLen:], qWidth, rows, a.KeyLen)
+			scores := sized(&w.scores, rows*seen)
+			clear(scores)
+			kernel.Mul(scores, seen, query, keys, rows, seen, a.KeyLen)
+
+			var sums [queryBlock]float32
+			for r := range rows {
+				row := scores[r*seen:][:seen]
+				sums[r] = kernel.ExpSum(row[:first+r+1], a.Scale)
+				clear(row[first+r+1:])
+			}
+			weights := sized(&w.weights, kernel.LeftLen(rows, seen))
+			kernel.PackLeft(weights, scores, seen, rows, seen)
+			out := sized(&w.out, rows*a.ValueLen)
+			clear(out)
+			for col := 0; col < a.ValueLen; col += kernel.TileCols {
+				kernel.Mul(out[col:], a.ValueLen, weights, values[col*n:], rows, min(kernel.TileCols, a.ValueLen-col), seen)
+			}
+			for r := range rows {
+				result := dst[((start+first+r)*a.Heads+head)*a.ValueLen:][:a.ValueLen]
+				for i, v := range out[r*a.ValueLen:][:a.ValueLen] {
+					result[i] = v / sums[r]
+				}
+			}
+		}
+	}
+}

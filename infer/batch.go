@@ -1,0 +1,248 @@
+package infer
+
+import (
+	"context"
+
+	"github.com/ggufkit/ggufkit/infer/graph"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// batch is the engine for many tokens: chunks on their way through the layers. Their tokens
+// are rows, chunk after chunk.
+type batch struct {
+	m         *Model
+	session   *Session // that remembers the only chunk, or nil
+	workers   []worker
+	chunks    []Chunk
+	starts    []int // row of each chunk's first token
+	positions []int // of each token in its chunk
+	tokens    int
+	longest   int            // chunk so far
+	angles    []graph.Angles // for chunks as long
+	beside    beside
+	reuse     reuse
+
+	x, normed, branch []float32 // residual stream, what mixers see, what they add: tokens x width
+	a                 packedA
+	scratch           []float32 // results of products
+	b                 packedB
+}
+
+var _ graph.Engine = (*batch)(nil)
+
+// beside is the memory that is taken beside that of the batch.
+type beside struct {
+	fixed    int64 // bytes
+	perToken int   // floats
+}
+
+// sizes returns how many floats the streams, packed A and scratch take per token.
+func (m *Model) sizes() (streams, packed, scratch int) {
+	width := m.graph.Width
+	streams = 2 * width
+	if m.graph.Branches() {
+		streams += width
+	}
+	packed = m.widest
+	if m.compute != Exact {
+		packed *= 2 // there may be tensors of every form
+	}
+	return streams, packed, max(width, m.graph.Size().Scratch)
+}
+
+// fixedBytes is what a run takes whatever the number of tokens: packed B, the
+// logits of minHeadRows positions, and what Go's runtime and the metadata are
+// taken to need.
+func (m *Model) fixedBytes() int64 {
+	slabs := int64(1)
+	if m.compute != Exact {
+		slabs = int64(forms)
+	}
+	return slabs*slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20
+}
+
+// workerBytes is what each thread takes for chunks of the given length: a panel
+// of rows, and the keys, values and scores of one head.
+func (m *Model) workerBytes(chunk int) int64 {
+	return 4 * int64(2*kernel.TileCols*m.widest+chunk*(m.graph.Size().Head+2*queryBlock))
+}
+
+// perToken returns how many bytes each token of a batch takes.
+func (b *batch) perToken() int64 {
+	streams, packed, scratch := b.m.sizes()
+	return int64(streams+packed+scratch+b.beside.perToken) * 4
+}
+
+// room returns how many bytes are left for the tokens of a batch of chunks of the
+// given length.
+func (b *batch) room(chunk int) int64 {
+	return b.m.memory - b.m.fixedBytes() - b.beside.fixed - int64(len(b.workers))*b.m.workerBytes(chunk)
+}
+
+// begin takes as many of the chunks as fit in the memory, at least one.
+func (b *batch) begin(chunks []Chunk) {
+	perToken, room := b.perToken(), b.room(len(chunks[0].Tokens))
+	b.chunks, b.starts, b.positions, b.tokens = nil, nil, b.positions[:0], 0
+	for _, chunk := range chunks {
+		n := len(chunk.Tokens)
+		if len(b.chunks) > 0 && int64(b.tokens+n)*perToken > room {
+			break
+		}
+		b.chunks = append(b.chunks, chunk)
+		b.starts = append(b.starts, b.tokens)
+		b.tokens += n
+		for pos := range n {
+			b.positions = append(b.positions, pos)
+		}
+		if n > b.longest {
+			b.longest, b.angles = n, nil
+		}
+	}
+	width := b.m.graph.Width
+	sized(&b.x, b.tokens*width)
+	sized(&b.normed, b.tokens*width)
+	if b.m.graph.Branches() {
+		sized(&b.branch, b.tokens*width)
+	}
+	_, _, scratch := b.m.sizes()
+	sized(&b.scratch, b.tokens*scratch)
+}
+
+// Tokens implements graph.Engine.
+func (b *batch) Tokens() int { return b.tokens }
+
+// Normed implements graph.Engine.
+func (b *batch) Normed() []float32 { return b.normed }
+
+// Branch implements graph.Engine.
+func (b *batch) Branch() []float32 { return b.branch }
+
+// Scratch implements graph.Engine.
+func (b *batch) Scratch(perToken ...int) [][]float32 {
+	parts, rest := make([][]float32, len(perToken)), b.scratch
+	for i, n := range perToken {
+		parts[i], rest = rest[:b.tokens*n], rest[b.tokens*n:]
+	}
+	return parts
+}
+
+// Each implements graph.Engine.
+func (b *batch) Each(ctx context.Context, f func(row, pos int)) error {
+	return blocks(ctx, b.workers, b.tokens, taskRows, func(first, end int) {
+		for row := first; row < end; row++ {
+			f(row, b.positions[row])
+		}
+	})
+}
+
+// Angles implements graph.Engine.
+func (b *batch) Angles(r *graph.Rope) graph.Angles { return anglesOf(&b.angles, r, b.longest) }
+
+// anglesOf finds those of n positions among the known, or adds them.
+func anglesOf(known *[]graph.Angles, r *graph.Rope, n int) graph.Angles {
+	for _, a := range *known {
+		if a.Are(r) {
+			return a
+		}
+	}
+	a := r.Angles(n)
+	*known = append(*known, a)
+	return a
+}
+
+// Router implements graph.Engine.
+func (b *batch) Router() func(Routing) { return b.m.router }
+
+// Multiply implements graph.Engine.
+func (b *batch) Multiply(ctx context.Context, x []float32, products ...graph.Product) error {
+	weights := make([]*graph.Matrix, len(products))
+	for i, p := range products {
+		weights[i] = p.W
+	}
+	if err := b.pack(ctx, x, nil, weights...); err != nil {
+		return err
+	}
+	for _, p := range products {
+		if err := b.product(ctx, p.Dst, b.tokens, p.W, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Add implements graph.Engine. The product is summed where it is added to.
+func (b *batch) Add(ctx context.Context, dst, x []float32, w *graph.Matrix) error {
+	if err := b.pack(ctx, x, nil, w); err != nil {
+		return err
+	}
+	return b.product(ctx, dst, b.tokens, w, true)
+}
+
+// Networks implements graph.Engine. Each network in turn multiplies all the tokens that go
+// through it, so that its weights are read once.
+func (b *batch) Networks(ctx context.Context, dst, x []float32, uses []graph.Use) error {
+	for _, u := range uses {
+		if err := b.network(ctx, dst, x, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) network(ctx context.Context, dst, x []float32, u graph.Use) error {
+	rows := b.tokens
+	if u.Rows != nil {
+		rows = len(u.Rows)
+	}
+	down := &u.Network.Down
+	if err := b.gated(ctx, x, rows, u); err != nil {
+		return err
+	}
+	if u.Rows == nil && u.Weights == nil {
+		return b.product(ctx, dst, rows, down, true)
+	}
+	width := down.Rows
+	out := b.scratch[:rows*width]
+	if err := b.product(ctx, out, rows, down, false); err != nil {
+		return err
+	}
+	return blocks(ctx, b.workers, rows, taskRows, func(first, end int) {
+		for i := first; i < end; i++ {
+			row, weight := i, float32(1)
+			if u.Rows != nil {
+				row = u.Rows[i]
+			}
+			if u.Weights != nil {
+				weight = u.Weights[i]
+			}
+			kernel.AddScaled(dst[row*width:][:width], out[i*width:][:width], weight)
+		}
+	})
+}
+
+// gated leaves act(gate·row) ⊙ (up·row) packed for the down projection, for the rows
+// that a network is used for.
+func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) error {
+	n, hidden := u.Network, u.Network.Gate.Rows
+	if err := b.pack(ctx, x, u.Rows, &n.Gate, &n.Up); err != nil {
+		return err
+	}
+	gate, up := b.scratch[:rows*hidden], b.scratch[rows*hidden:][:rows*hidden]
+	if err := b.product(ctx, gate, rows, &n.Gate, false); err != nil {
+		return err
+	}
+	if err := b.product(ctx, up, rows, &n.Up, false); err != nil {
+		return err
+	}
+	form := b.m.form(&n.Down)
+	b.a.reset(form, rows, hidden)
+	panels := (rows + kernel.TileRows - 1) / kernel.TileRows
+	return parallel(ctx, b.workers, panels, func(w *worker, panel int) error {
+		first := panel * kernel.TileRows
+		count := min(kernel.TileRows, rows-first)
+		part := gate[first*hidden:][:count*hidden]
+		n.Activation.Apply(part, up[first*hidden:][:count*hidden])
+		b.a.put(w, form, first, part, count, hidden)
+		return nil
+	})
+}

@@ -1,0 +1,150 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
+)
+
+// Matrix is a weight: rows of Cols elements, within a tensor of a Source.
+type Matrix struct {
+	Tensor     int // index in Source.Tensors
+	First      int // row of the tensor at which it starts
+	Rows, Cols int
+	Bias       []float32 // per row, or nil
+	Exact      bool      // products are computed in float32 whatever the others are
+}
+
+// Binder finds the tensors of a model and remembers the first that is missing or wrong.
+type Binder struct {
+	src     gguf.Source
+	index   map[string]int
+	used    []bool
+	missing error
+	err     error
+
+	width  int
+	prefix string // of the names, "blk.N." in a layer
+	layer  int
+	slot   int // number of the mixer in the model
+	ropes  map[RopeSpec]*Rope
+}
+
+func newBinder(src gguf.Source, width int) *Binder {
+	tensors := src.Tensors()
+	b := &Binder{src: src, width: width, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors)), ropes: make(map[RopeSpec]*Rope)}
+	for i, t := range tensors {
+		b.index[t.Name] = i
+	}
+	return b
+}
+
+func (b *Binder) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// find returns the tensor of the given name, after checking its shape.
+// Dimensions of 1 at the end do not count.
+func (b *Binder) find(name string, shape ...int) (i int, ok bool) {
+	i, ok = b.index[name]
+	if !ok {
+		return 0, false
+	}
+	b.used[i] = true
+	info := b.src.Tensors()[i]
+	trim := func(shape []int64) []int64 {
+		for len(shape) > 1 && shape[len(shape)-1] == 1 {
+			shape = shape[:len(shape)-1]
+		}
+		return shape
+	}
+	want := make([]int64, len(shape))
+	for d, n := range shape {
+		want[d] = int64(n)
+	}
+	if !slices.Equal(trim(info.Shape), trim(want)) {
+		b.fail(fmt.Errorf("%w: tensor %q has shape %v, not %v", gguf.ErrCorrupt, name, info.Shape, want))
+	}
+	if !quant.CanDequantize(info.Type) {
+		b.fail(fmt.Errorf("%w: tensor %q is %s, which cannot be computed with", gguf.ErrUnsupported, name, info.Type))
+	}
+	return i, true
+}
+
+func (b *Binder) need(name string) {
+	if b.missing == nil {
+		b.missing = fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, name)
+	}
+}
+
+// vector reads a tensor of n elements, or returns nil if there is none. name is its
+// whole name.
+func (b *Binder) vector(name string, n int) []float32 {
+	i, ok := b.find(name, n)
+	if !ok || b.err != nil {
+		return nil
+	}
+	info := b.src.Tensors()[i]
+	raw := make([]byte, info.Bytes())
+	if err := b.src.ReadRows(raw, i, 0, 1); err != nil {
+		b.fail(err)
+		return nil
+	}
+	out := make([]float32, n)
+	if err := quant.Dequantize(info.Type, out, raw, n); err != nil {
+		b.fail(fmt.Errorf("tensor %q: %w", name, err))
+	}
+	return out
+}
+
+// norm reads the weights of a norm of n elements.
+func (b *Binder) norm(s Norm, n int) *NormOp {
+	if s == (Norm{}) {
+		return nil
+	}
+	name := b.prefix + s.Name + ".weight"
+	v := b.vector(name, n)
+	if _, ok := b.index[name]; !ok {
+		b.need(name)
+	}
+	return &NormOp{v, s.Epsilon}
+}
+
+// matrix finds name.weight.
+func (b *Binder) matrix(name string, rows, cols int) Matrix {
+	name = b.prefix + name + ".weight"
+	i, ok := b.find(name, cols, rows)
+	if !ok {
+		b.need(name)
+	}
+	return Matrix{Tensor: i, Rows: rows, Cols: cols}
+}
+
+// biased finds name.weight and, if there is one, name.bias.
+func (b *Binder) biased(name string, rows, cols int) Matrix {
+	m := b.matrix(name, rows, cols)
+	m.Bias = b.vector(b.prefix+name+".bias", rows)
+	return m
+}
+
+// stack finds the matrices that name.weight stacks, none after an error: their
+// number would be of no known tensor.
+func (b *Binder) stack(name string, n, rows, cols int) []Matrix {
+	name = b.prefix + name + ".weight"
+	i, ok := b.find(name, cols, rows, n)
+	if !ok {
+		b.need(name)
+	}
+	if !ok || b.err != nil {
+		return nil
+	}
+	stack := make([]Matrix, n)
+	for e := range stack {
+		stack[e] = Matrix{Tensor: i, First: e * rows, Rows: rows, Cols: cols}
+	}
+	return stack
+}

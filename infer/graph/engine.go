@@ -1,0 +1,53 @@
+package graph
+
+import "context"
+
+// Engine has the steps that layers are made of, for the tokens of a batch, each a row.
+type Engine interface {
+	// Tokens returns how many rows there are.
+	Tokens() int
+	// Normed and Branch are rooms for a row of the residual stream's width for each token: for
+	// what mixers see, and for what they add where that is held apart.
+	Normed() []float32
+	Branch() []float32
+	// Scratch returns rooms for so many floats for each token. Their values are not
+	// defined, and they are lost with the next call of Scratch or Networks.
+	Scratch(perToken ...int) [][]float32
+	// Each calls f for every token with its row and its position in its text, for different
+	// tokens at the same time.
+	Each(ctx context.Context, f func(row, pos int)) error
+	// Angles returns the angles of a rotary embedding for all positions there are.
+	Angles(r *Rope) Angles
+	// Multiply sets each dst to x·wᵀ + bias.
+	Multiply(ctx context.Context, x []float32, products ...Product) error
+	// Add adds x·wᵀ + bias to dst.
+	Add(ctx context.Context, dst, x []float32, w *Matrix) error
+	// Attend sets dst, tokens x heads x ValueLen, to the attention of queries, keys and
+	// values, which are rotated. Keys and values are remembered for the tokens that follow.
+	Attend(ctx context.Context, dst, q, k, v []float32, a *AttentionOp) error
+	// Networks adds the results of networks to dst, one after another.
+	Networks(ctx context.Context, dst, x []float32, uses []Use) error
+	// Router is told what routers choose. It may be nil.
+	Router() func(Routing)
+}
+
+// Product is a product with a matrix: Dst has tokens x W.Rows elements.
+type Product struct {
+	Dst []float32
+	W   *Matrix
+}
+
+// Use is a network that some tokens go through.
+type Use struct {
+	Network *NetworkOp
+	Rows    []int     // of the tokens, ascending; nil: all
+	Weights []float32 // factor of what is added, for each of them; nil: 1
+}
+
+// Routing is what the router of a layer makes of a batch of tokens. It may be
+// used only during the call.
+type Routing struct {
+	Layer, Tokens, Experts int
+	Logits                 []float32 // Tokens x Experts
+	Chosen                 []int32   // Tokens x experts per token, the best first
+}

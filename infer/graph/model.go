@@ -1,0 +1,148 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// Model is a Spec with the weights of a Source: the norms and biases, and where the large
+// ones are.
+type Model struct {
+	Spec
+	Embedding Matrix // vocabulary x width
+	Output    Matrix // vocabulary x width
+	layers    []layer
+	norm      *NormOp
+}
+
+// layer is a Layer with its weights.
+type layer []sublayer
+
+type sublayer struct {
+	Sublayer
+	norm, postNorm *NormOp // or nil
+	ops            []Op
+}
+
+// Bind finds every tensor that a model takes and demands that there are no others: a
+// tensor without a place means that the model is not what it is taken for.
+func Bind(spec Spec, src gguf.Source) (*Model, error) {
+	b := newBinder(src, spec.Width)
+	m := &Model{Spec: spec, layers: make([]layer, len(spec.Layers))}
+	m.Embedding = b.matrix("token_embd", spec.Vocabulary, spec.Width)
+	m.Output = m.Embedding
+	if _, ok := b.index["output.weight"]; ok {
+		m.Output = b.matrix("output", spec.Vocabulary, spec.Width)
+	}
+	m.norm = b.norm(spec.OutputNorm, spec.Width)
+	for i, l := range spec.Layers {
+		b.prefix, b.layer = fmt.Sprintf("blk.%d.", i), i
+		for _, s := range l {
+			sub := sublayer{Sublayer: s, norm: b.norm(s.Norm, spec.Width)}
+			for _, mixer := range s.Mixers {
+				sub.ops = append(sub.ops, mixer.Bind(b))
+				b.slot++
+			}
+			sub.postNorm = b.norm(s.PostNorm, spec.Width)
+			m.layers[i] = append(m.layers[i], sub)
+		}
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	if i := slices.Index(b.used, false); i >= 0 {
+		return nil, fmt.Errorf("%w: tensor %q has no place in the graph of a %s model", gguf.ErrUnsupported, src.Tensors()[i].Name, spec.Architecture)
+	}
+	return m, b.missing
+}
+
+// Weights lists the large matrices of a layer.
+func (m *Model) Weights(layer int) []*Matrix {
+	var all []*Matrix
+	for _, s := range m.layers[layer] {
+		for _, op := range s.ops {
+			all = append(all, op.Weights()...)
+		}
+	}
+	return all
+}
+
+// Embedded makes what enters the first layer of a row of the embeddings.
+func (m *Model) Embedded(row []float32) {
+	if m.EmbeddingScale == 0 {
+		return
+	}
+	for i := range row {
+		row[i] *= m.EmbeddingScale
+	}
+}
+
+// RunLayer takes x, the residual stream, through a layer.
+func (m *Model) RunLayer(ctx context.Context, e Engine, layer int, x []float32) error {
+	for _, s := range m.layers[layer] {
+		if err := s.run(ctx, e, x, m.Width); err != nil {
+			return fmt.Errorf("layer %d: %w", layer, err)
+		}
+	}
+	return nil
+}
+
+func (s *sublayer) run(ctx context.Context, e Engine, x []float32, width int) error {
+	seen, out := x, x
+	if s.norm != nil {
+		seen = e.Normed()
+		if err := s.norm.rows(ctx, e, seen, x); err != nil {
+			return err
+		}
+	}
+	if s.branches() {
+		out = e.Branch()
+		clear(out)
+	}
+	for _, op := range s.ops {
+		if err := op.Run(ctx, e, out, seen); err != nil {
+			return err
+		}
+	}
+	if !s.branches() {
+		return nil
+	}
+	scale := s.Scale
+	if scale == 0 {
+		scale = 1
+	}
+	return e.Each(ctx, func(row, _ int) {
+		part := out[row*width:][:width]
+		if s.postNorm != nil {
+			s.postNorm.Apply(part, part)
+		}
+		kernel.AddScaled(x[row*width:][:width], part, scale)
+	})
+}
+
+// Head sets logits, tokens x vocabulary, to those of the residual stream behind the last
+// layer. x is overwritten.
+func (m *Model) Head(ctx context.Context, e Engine, logits, x []float32) error {
+	if err := m.norm.rows(ctx, e, x, x); err != nil {
+		return err
+	}
+	if err := e.Multiply(ctx, x, Product{logits, &m.Output}); err != nil {
+		return err
+	}
+	if m.LogitCap == 0 {
+		return nil
+	}
+	return e.Each(ctx, func(row, _ int) { softCap(logits[row*m.Vocabulary:][:m.Vocabulary], m.LogitCap) })
+}
+
+// softCap replaces each x by c·tanh(x/c).
+func softCap(x []float32, c float32) {
+	for i, v := range x {
+		x[i] = c * float32(math.Tanh(float64(v/c)))
+	}
+}

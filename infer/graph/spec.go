@@ -1,0 +1,116 @@
+package graph
+
+import (
+	"context"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// Spec is what a model computes, but for the values of its weights. Tags name the
+// keys of the metadata, under the architecture's prefix.
+type Spec struct {
+	Architecture   string
+	Vocabulary     int     // token ids, and logits of a position
+	Width          int     `key:"embedding_length"` // of the residual stream
+	EmbeddingScale float32 // factor of the embeddings; 0: none
+	Layers         []Layer `key:"block_count"`
+	OutputNorm     Norm
+	LogitCap       float32 `key:"final_logit_softcapping"` // c·tanh(x/c) of the logits; 0: none
+}
+
+// Layer is the sub-layers that the residual stream passes in turn.
+type Layer []Sublayer
+
+// Sublayer is some mixers that see the same, and whose results are added up.
+type Sublayer struct {
+	Norm     Norm // of what the mixers see
+	Mixers   []Mixer
+	PostNorm Norm    // of their sum
+	Scale    float32 // factor of what is added to the residual stream; 0: none
+}
+
+// Mixer turns rows, one for each token, into what a sub-layer adds. It is a
+// comparable struct of hyper-parameters.
+type Mixer interface {
+	// Bind finds the tensors of the mixer.
+	Bind(b *Binder) Op
+	// Size returns what it takes to run.
+	Size() Size
+	// State returns what it keeps of a text.
+	State() State
+}
+
+// Op is a mixer with its weights.
+type Op interface {
+	// Weights lists the large matrices that Run multiplies with.
+	Weights() []*Matrix
+	// Run adds its result for x to out; both are tokens x width. What is added is the residual
+	// stream itself where nothing stands between, so out may hold anything, but it is never x.
+	Run(ctx context.Context, e Engine, out, x []float32) error
+}
+
+// Size is what a mixer takes to run beside its weights and state, in floats.
+type Size struct {
+	Scratch int // what Run and the Engine take of scratch for each token
+	Inner   int // its widest activation of a token: all heads, or the networks that a token goes through
+	Keys    int // the keys or the values of a token, whichever are wider
+	Head    int // a key and a value of one head, which a thread holds for each token of a text
+	Scores  int // numbers for each token that a token sees: one a head
+}
+
+// State is what a mixer keeps of a text for the tokens that follow: the KV cache of
+// attention. The zero value is nothing.
+type State struct {
+	Heads            int // for each of them
+	KeyLen, ValueLen int // a row of so many elements, for each token
+}
+
+// RowBytes returns what a token takes with keys and values of some types.
+func (s State) RowBytes(keys, values gguf.Type) int64 {
+	return keys.RowBytes(int64(s.Heads*s.KeyLen)) + values.RowBytes(int64(s.Heads*s.ValueLen))
+}
+
+// Mixers yields all mixers of a model in their order.
+func (s *Spec) Mixers(yield func(Mixer) bool) {
+	for _, layer := range s.Layers {
+		for _, sub := range layer {
+			for _, m := range sub.Mixers {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Size returns what the mixers take at most, each figure for itself.
+func (s *Spec) Size() Size {
+	var size Size
+	for m := range s.Mixers {
+		next := m.Size()
+		size.Scratch = max(size.Scratch, next.Scratch)
+		size.Inner = max(size.Inner, next.Inner)
+		size.Keys = max(size.Keys, next.Keys)
+		size.Head = max(size.Head, next.Head)
+		size.Scores = max(size.Scores, next.Scores)
+	}
+	return size
+}
+
+// branches reports whether what the sub-layer computes is held apart from the residual
+// stream: because something stands between, or because the mixers see the stream itself.
+func (s Sublayer) branches() bool {
+	return s.Norm == Norm{} || s.PostNorm != Norm{} || s.Scale != 0
+}
+
+// Branches reports whether any sub-layer needs Engine.Branch.
+func (s *Spec) Branches() bool {
+	for _, layer := range s.Layers {
+		for _, sub := range layer {
+			if sub.branches() {
+				return true
+			}
+		}
+	}
+	return false
+}

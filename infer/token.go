@@ -1,0 +1,261 @@
+package infer
+
+import (
+	"context"
+
+	"github.com/ggufkit/ggufkit/infer/graph"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// token is the engine for the next token of a session.
+type token struct {
+	m       *Model
+	session *Session
+	crew    crew
+	angles  []graph.Angles
+	vectors [][]kernel.Vector8 // of products that are under way
+
+	x, normed, branch, scratch, out, gate, up []float32
+}
+
+var _ graph.Engine = (*token)(nil)
+
+func newToken(s *Session) *token {
+	width := s.m.graph.Width
+	return &token{
+		m: s.m, session: s, crew: crew{workers: make([]worker, s.m.threads)},
+		x: make([]float32, width), normed: make([]float32, width), branch: make([]float32, width),
+		scratch: make([]float32, s.m.graph.Size().Scratch),
+	}
+}
+
+// run computes the logits of the token after a token.
+func (t *token) run(ctx context.Context, id int32, logits []float32) error {
+	t.crew.start()
+	defer t.crew.stop()
+	if err := t.m.embed(&t.crew.workers[0], t.x, id); err != nil {
+		return err
+	}
+	for i := range t.m.graph.Layers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.m.graph.RunLayer(ctx, t, i, t.x); err != nil {
+			return err
+		}
+	}
+	return t.m.graph.Head(ctx, t, logits, t.x)
+}
+
+// Tokens implements graph.Engine.
+func (t *token) Tokens() int { return 1 }
+
+// Normed implements graph.Engine.
+func (t *token) Normed() []float32 { return t.normed }
+
+// Branch implements graph.Engine.
+func (t *token) Branch() []float32 { return t.branch }
+
+// Scratch implements graph.Engine.
+func (t *token) Scratch(perToken ...int) [][]float32 {
+	parts, rest := make([][]float32, len(perToken)), t.scratch
+	for i, n := range perToken {
+		parts[i], rest = rest[:n], rest[n:]
+	}
+	return parts
+}
+
+// Each implements graph.Engine.
+func (t *token) Each(_ context.Context, f func(row, pos int)) error {
+	f(0, t.session.tokens)
+	return nil
+}
+
+// Angles implements graph.Engine.
+func (t *token) Angles(r *graph.Rope) graph.Angles { return anglesOf(&t.angles, r, t.session.context) }
+
+// Router implements graph.Engine.
+func (t *token) Router() func(Routing) { return nil }
+
+// Multiply implements graph.Engine.
+func (t *token) Multiply(_ context.Context, x []float32, products ...graph.Product) error {
+	vectors := make([]vectorProduct, len(products))
+	for i, p := range products {
+		vectors[i] = vectorProduct{p.Dst, x, p.W}
+	}
+	return t.multiply(vectors...)
+}
+
+// Add implements graph.Engine.
+func (t *token) Add(_ context.Context, dst, x []float32, w *graph.Matrix) error {
+	out := sized(&t.out, w.Rows)
+	if err := t.multiply(vectorProduct{out, x, w}); err != nil {
+		return err
+	}
+	kernel.AddScaled(dst, out, 1)
+	return nil
+}
+
+// Attend implements graph.Engine.
+func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.AttentionOp) error {
+	pos, cache := t.session.tokens, &t.session.caches[a.Slot]
+	if err := cache.put(pos, k, v); err != nil {
+		return err
+	}
+	group := a.Heads / a.KVHeads
+	return t.crew.run(a.KVHeads, func(w *worker, kv int) error {
+		keys, values, err := cache.get(w, kv, pos+1)
+		if err != nil {
+			return err
+		}
+		scores := sized(&w.scores, pos+1)
+		for head := kv * group; head < (kv+1)*group; head++ {
+			query, out := q[head*a.KeyLen:][:a.KeyLen], dst[head*a.ValueLen:][:a.ValueLen]
+			for i := range scores {
+				scores[i] = kernel.Dot(query, keys[i*a.KeyLen:][:a.KeyLen])
+			}
+			sum := kernel.ExpSum(scores, a.Scale)
+			clear(out)
+			for i, score := range scores {
+				kernel.AddScaled(out, values[i*a.ValueLen:][:a.ValueLen], score/sum)
+			}
+		}
+		return nil
+	})
+}
+
+// Networks implements graph.Engine. The products of all networks are computed together.
+func (t *token) Networks(_ context.Context, dst, x []float32, uses []graph.Use) error {
+	width, hidden := t.m.graph.Width, 0
+	for _, u := range uses {
+		hidden += u.Network.Gate.Rows
+	}
+	gate, up, out := sized(&t.gate, hidden), sized(&t.up, hidden), sized(&t.out, len(uses)*width)
+	in, down := make([]vectorProduct, 0, 2*len(uses)), make([]vectorProduct, 0, len(uses))
+	used := 0
+	for i, u := range uses {
+		n := u.Network
+		g, u := gate[used:][:n.Gate.Rows], up[used:][:n.Up.Rows]
+		used += len(g)
+		in = append(in, vectorProduct{g, x, &n.Gate}, vectorProduct{u, x, &n.Up})
+		down = append(down, vectorProduct{out[i*width:][:width], g, &n.Down})
+	}
+	if err := t.multiply(in...); err != nil {
+		return err
+	}
+	for i, u := range uses {
+		u.Network.Activation.Apply(in[2*i].dst, in[2*i+1].dst)
+	}
+	if err := t.multiply(down...); err != nil {
+		return err
+	}
+	for i, u := range uses {
+		weight := float32(1)
+		if u.Weights != nil {
+			weight = u.Weights[0]
+		}
+		kernel.AddScaled(dst, down[i].dst, weight)
+	}
+	return nil
+}
+
+// vectorProduct is one product of a weight matrix and a vector: dst becomes
+// w·x + bias.
+type vectorProduct struct {
+	dst, x []float32
+	w      *graph.Matrix
+}
+
+// vectorTask is about how many bytes of a matrix one task takes at least: rows that
+// are dequantized stay in a core's cache. Other products go through rows once and
+// ask for them ahead, so they take longer stretches, of a share of the matrix.
+const (
+	vectorTask     = 64 << 10
+	tasksPerWorker = 2
+)
+
+// multiply computes some products, rows in parallel.
+func (t *token) multiply(products ...vectorProduct) error {
+	type task struct{ product, first, rows int }
+	var tasks []task
+	rounded := t.round(products)
+	for i, p := range products {
+		info := t.m.src.Tensors()[p.w.Tensor]
+		rows := max(1, vectorTask/int(info.RowBytes()))
+		if rounded[i] != nil || kernel.CanDotFloatRows(info.Type, p.w.Cols) {
+			rows = max(rows, p.w.Rows/(tasksPerWorker*len(t.crew.workers)))
+		}
+		for first := 0; first < p.w.Rows; first += rows {
+			tasks = append(tasks, task{i, first, min(rows, p.w.Rows-first)})
+		}
+	}
+	return t.crew.run(len(tasks), func(w *worker, i int) error {
+		part := tasks[i]
+		p := products[part.product]
+		dst := p.dst[part.first:][:part.rows]
+		var err error
+		if x := rounded[part.product]; x != nil {
+			err = t.m.multiplyInt8(w, dst, x, p.w, part.first)
+		} else {
+			err = t.m.multiplyExact(w, dst, p.x, p.w, part.first)
+		}
+		if err == nil && p.w.Bias != nil {
+			kernel.AddScaled(dst, p.w.Bias[part.first:], 1)
+		}
+		return err
+	})
+}
+
+// round returns the vectors of the products that integers can do, rounded: a
+// vector of several products once, nil for other products.
+func (t *token) round(products []vectorProduct) [][]kernel.Vector8 {
+	rounded := make([][]kernel.Vector8, len(products))
+	if t.m.compute == Exact {
+		return rounded
+	}
+	used := 0
+	for i, p := range products {
+		if p.w.Exact || len(p.x)%256 != 0 || !kernel.CanDotRows(t.m.src.Tensors()[p.w.Tensor].Type) {
+			continue
+		}
+		if i > 0 && rounded[i-1] != nil && &p.x[0] == &products[i-1].x[0] {
+			rounded[i] = rounded[i-1]
+			continue
+		}
+		if used == len(t.vectors) {
+			t.vectors = append(t.vectors, nil)
+		}
+		rounded[i] = sized(&t.vectors[used], len(p.x)/256)
+		kernel.QuantizeVector(rounded[i], p.x)
+		used++
+	}
+	return rounded
+}
+
+// multiplyExact multiplies rows of w, from number first on, one for each element
+// of dst.
+func (m *Model) multiplyExact(worker *worker, dst, x []float32, w *graph.Matrix, first int) error {
+	return m.useRows(worker, w, first, len(dst), func(raw []byte) error {
+		if t := m.src.Tensors()[w.Tensor].Type; kernel.CanDotFloatRows(t, w.Cols) {
+			kernel.DotFloatRows(t, dst, raw, x)
+			return nil
+		}
+		rows := sized(&worker.rows, len(dst)*w.Cols)
+		if err := m.dequantize(rows, w, raw); err != nil {
+			return err
+		}
+		for r := range dst {
+			dst[r] = kernel.Dot(x, rows[r*w.Cols:][:w.Cols])
+		}
+		return nil
+	})
+}
+
+// multiplyInt8 is multiplyExact with a rounded vector, for types that
+// kernel.DotRows can do.
+func (m *Model) multiplyInt8(worker *worker, dst []float32, x []kernel.Vector8, w *graph.Matrix, first int) error {
+	return m.useRows(worker, w, first, len(dst), func(rows []byte) error {
+		kernel.DotRows(m.src.Tensors()[w.Tensor].Type, dst, rows, x)
+		return nil
+	})
+}
