@@ -297,7 +297,8 @@ func TestViewImportanceOfAnotherModel(t *testing.T) {
 	require.NoError(t, err, "nothing is quantized")
 	require.Empty(t, view.Notes())
 
-	view, err = quant.NewView(src, recipe.Q4_K_M, quant.ViewOptions{Importance: importance(t, "m.dat", map[string]int64{"token_embd.weight": 16, "blk.9.attn_q.weight": 256})})
+	view, err = quant.NewView(src, recipe.Q4_K_M, quant.ViewOptions{Importance: importance(t, "m.dat",
+		map[string]int64{"token_embd.weight": 16, "blk.9.attn_q.weight": 256})})
 	require.NoError(t, err)
 	require.Equal(t, "the importance matrix has 16 values for tensor \"token_embd.weight\", which needs 256: they are not used", view.Notes()[0])
 	require.Equal(t, "the importance matrix is for tensors that the model does not have: blk.9.attn_q.weight", view.Notes()[2])

@@ -400,7 +400,8 @@ func TestFullSize(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/beyonder-mini/base/tokenizer.model")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), data, 0o644))
-	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), object{"architectures": []string{"MixtralForCausalLM"}, "model_type": "mixtral", "num_local_experts": experts})
+	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"),
+		object{"architectures": []string{"MixtralForCausalLM"}, "model_type": "mixtral", "num_local_experts": experts})
 
 	c, err := hf.Open(dir, hf.Options{Type: new(gguf.Q8_0)})
 	require.NoError(t, err)

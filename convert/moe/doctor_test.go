@@ -36,7 +36,8 @@ const (
 func newRouters(length float64, value func(layer, expert, i int) float64) *routers {
 	r := &routers{}
 	for layer := range routerLayers {
-		r.tensors = append(r.tensors, gguf.TensorInfo{Name: "blk." + string(rune('0'+layer)) + ".ffn_gate_inp.weight", Type: gguf.F32, Shape: []int64{routerWidth, routerExperts}})
+		r.tensors = append(r.tensors, gguf.TensorInfo{Name: "blk." + string(rune('0'+layer)) + ".ffn_gate_inp.weight", Type: gguf.F32,
+			Shape: []int64{routerWidth, routerExperts}})
 		var values []float32
 		for expert := range routerExperts {
 			row, squares := make([]float64, routerWidth), 0.0

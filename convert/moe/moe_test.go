@@ -277,7 +277,8 @@ func TestWrite(t *testing.T) {
 		require.Equal(t, m.Get(name).Dtype(), written.Get(name).Dtype())
 		require.Equal(t, values(t, m, name), values(t, written, name))
 	}
-	for _, name := range []string{"config.json", "README.md", "mergekit_moe_config.yml", "tokenizer.model", "model.safetensors.index.json", "model-00001-of-00003.safetensors"} {
+	for _, name := range []string{"config.json", "README.md", "mergekit_moe_config.yml", "tokenizer.model", "model.safetensors.index.json",
+		"model-00001-of-00003.safetensors"} {
 		require.FileExists(t, filepath.Join(out, name))
 	}
 	copied, err := os.ReadFile(filepath.Join(out, "mergekit_moe_config.yml"))

@@ -137,7 +137,8 @@ func TestTensorsOfQwenMoE(t *testing.T) {
 		if kind == "mistral" {
 			require.Equal(t, make([]float32, 32), bias)
 		} else {
-			require.Equal(t, testmodel.Encode(t, weights.BF16, testmodel.Noise("model.layers.1.self_attn.k_proj.bias", 32)), testmodel.Encode(t, weights.BF16, bias))
+			require.Equal(t, testmodel.Encode(t, weights.BF16, testmodel.Noise("model.layers.1.self_attn.k_proj.bias", 32)),
+				testmodel.Encode(t, weights.BF16, bias))
 		}
 		shared, err := safetensors.OpenDir(filepath.Join(dir, kind+"-c"))
 		require.NoError(t, err)
@@ -167,7 +168,8 @@ func TestTensorsOfQwen3MoE(t *testing.T) {
 	require.NoError(t, err)
 	names := layerTensors(m)
 	require.Len(t, names, 3+2+6+1+4+2)
-	for _, name := range []string{"mlp.experts.1.down_proj.weight[64 96]", "mlp.gate.weight[2 64]", "self_attn.q_norm.weight[128]", "self_attn.q_proj.weight[512 64]"} {
+	for _, name := range []string{"mlp.experts.1.down_proj.weight[64 96]", "mlp.gate.weight[2 64]", "self_attn.q_norm.weight[128]",
+		"self_attn.q_proj.weight[512 64]"} {
 		require.Contains(t, names, name)
 	}
 	var config object

@@ -39,7 +39,8 @@ func TestWriteReplacesOnlyMerges(t *testing.T) {
 	require.NoError(t, m.Write(t.Context(), fresh, moe.WriteOptions{}))
 	whole := tree(t, fresh)
 
-	foreign := map[string]string{"thesis.txt": "thesis", "sub/key": "key", "pytorch_model.bin": "weights", "model.gguf": "GGUF", "model-final.safetensors": "mine", ".hidden": "x"}
+	foreign := map[string]string{"thesis.txt": "thesis", "sub/key": "key", "pytorch_model.bin": "weights", "model.gguf": "GGUF",
+		"model-final.safetensors": "mine", ".hidden": "x"}
 	for name, c := range map[string]struct {
 		before map[string]string
 		stays  bool // and the merge is refused

@@ -51,7 +51,8 @@ func TestByteLevelTokens(t *testing.T) {
 			[]string{"<end>", "Ġ", "Ġa", "a b", "<|x|>"}, []int32{control, normal, normal, user, control},
 		},
 		"by both": {
-			[]object{{"id": 6, "content": "<x>"}}, object{"added_tokens_decoder": object{"6": object{"content": "<x>", "special": true}, "7": object{"content": "<y>"}}},
+			[]object{{"id": 6, "content": "<x>"}}, object{"added_tokens_decoder": object{"6": object{"content": "<x>", "special": true},
+				"7": object{"content": "<y>"}}},
 			[]string{"<end>", "Ġ", "Ġa", "<x>", "<y>"}, []int32{normal, normal, normal, control, user},
 		},
 		"by name": {

@@ -23,7 +23,8 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	liveDir, err := files.CreateDir(dir, "out.gguf")
 	require.NoError(t, err)
 	stay := []string{filepath.Base(live.Name()), filepath.Base(liveDir.Path)}
-	for _, name := range []string{".out.gguf.tmp-0123456789abcde", ".out.gguf.tmp-0123456789ABCDEF", ".out.gguf.tmp-notes", ".other.gguf.tmp-0123456789abcdef", "out.gguf.tmp-0123456789abcdef"} {
+	for _, name := range []string{".out.gguf.tmp-0123456789abcde", ".out.gguf.tmp-0123456789ABCDEF", ".out.gguf.tmp-notes",
+		".other.gguf.tmp-0123456789abcdef", "out.gguf.tmp-0123456789abcdef"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o666))
 		stay = append(stay, name)
 	}

@@ -18,7 +18,8 @@ func metadata(template string) *gguf.Metadata {
 	)
 }
 
-const openChat = "{{ bos_token }}{% for message in messages %}{{ 'GPT4 Correct ' + message['role'].title() + ': ' + message['content'] + '<|end_of_turn|>'}}{% endfor %}" +
+const openChat = "{{ bos_token }}{% for message in messages %}{{ 'GPT4 Correct ' + message['role'].title() + ': ' + message['content'] + " +
+	"'<|end_of_turn|>'}}{% endfor %}" +
 	"{% if add_generation_prompt %}{{ 'GPT4 Correct Assistant:' }}{% endif %}"
 
 const mistral = "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}" +
@@ -28,8 +29,9 @@ const mistral = "{{ bos_token }}{% for message in messages %}{% if (message['rol
 func TestRender(t *testing.T) {
 	turns := []chat.Message{{Role: "user", Content: "Hi"}, {Role: "assistant", Content: "Hello"}, {Role: "user", Content: "{{ bos_token }}"}}
 	for template, c := range map[string]struct{ want, end string }{
-		openChat: {"<s>GPT4 Correct User: Hi<|end_of_turn|>GPT4 Correct Assistant: Hello<|end_of_turn|>GPT4 Correct User: {{ bos_token }}<|end_of_turn|>GPT4 Correct Assistant:", "<|end_of_turn|>"},
-		mistral:  {"<s>[INST] Hi [/INST]Hello</s>[INST] {{ bos_token }} [/INST]", "</s>"},
+		openChat: {"<s>GPT4 Correct User: Hi<|end_of_turn|>GPT4 Correct Assistant: Hello<|end_of_turn|>GPT4 Correct User: {{ bos_token " +
+			"}}<|end_of_turn|>GPT4 Correct Assistant:", "<|end_of_turn|>"},
+		mistral: {"<s>[INST] Hi [/INST]Hello</s>[INST] {{ bos_token }} [/INST]", "</s>"},
 	} {
 		tmpl, err := chat.New(metadata(template))
 		require.NoError(t, err)

@@ -391,7 +391,8 @@ func TestFastPieces(t *testing.T) {
 		"legacy":     golden.json(legacy, nil),
 		"meta-never": golden.json(nil, object{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": false}),
 		"added": golden.json(legacy, object{"type": "Sequence", "pretokenizers": []any{}},
-			object{"id": size, "content": "<|im_start|>", "special": true}, object{"id": size + 1, "content": "<tool>"}, object{"id": size + 2, "content": "user"}),
+			object{"id": size, "content": "<|im_start|>", "special": true}, object{"id": size + 1, "content": "<tool>"},
+			object{"id": size + 2, "content": "user"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -419,7 +420,8 @@ func FuzzNew(f *testing.F) {
 	f.Add("llama", "", strings.Repeat("=", 2000)+"\n=\n==", "\x04\x04\x03", []byte("\x01\x02\x03"), "", uint32(0), false)
 	f.Fuzz(func(t *testing.T, model, pre, pieces, types string, scores []byte, merges string, special uint32, flag bool) {
 		v := vocabulary{Tokens: strings.Split(pieces, "\n")}
-		meta := gguf.NewMetadata(gguf.KV{Key: "tokenizer.ggml.model", Value: model}, gguf.KV{Key: "tokenizer.ggml.pre", Value: pre}, gguf.KV{Key: "tokenizer.ggml.tokens", Value: v.Tokens})
+		meta := gguf.NewMetadata(gguf.KV{Key: "tokenizer.ggml.model", Value: model}, gguf.KV{Key: "tokenizer.ggml.pre", Value: pre},
+			gguf.KV{Key: "tokenizer.ggml.tokens", Value: v.Tokens})
 		for _, b := range []byte(types) {
 			v.Types = append(v.Types, int32(int8(b)))
 		}

@@ -162,7 +162,8 @@ func TestPrune(t *testing.T) {
 }
 
 func TestOverrideOfATensorIsForItAlone(t *testing.T) {
-	names := []string{"blk.0.attn_output.weight", "blk.1.attn_q.weight", "blk.11.attn_q.weight", "blk.1.attn_q.weight.weight", "xblk.1.attn_q.weight", "blk.1xattn_q.weight"}
+	names := []string{"blk.0.attn_output.weight", "blk.1.attn_q.weight", "blk.11.attn_q.weight", "blk.1.attn_q.weight.weight", "xblk.1.attn_q.weight",
+		"blk.1xattn_q.weight"}
 	var infos []gguf.TensorInfo
 	for _, name := range names {
 		infos = append(infos, gguf.TensorInfo{Name: name, Type: gguf.F16, Shape: []int64{256, 8}})

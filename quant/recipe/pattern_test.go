@@ -135,7 +135,8 @@ func TestPatternsAreThoseOfLlamaQuantize(t *testing.T) {
 // Patterns on which std::regex takes exponential time, or all the stack there is.
 func TestHostilePatterns(t *testing.T) {
 	name := strings.Repeat("a", 64)
-	for _, text := range []string{`(a*)*b`, `(a|a)*b`, `(.*){9}{9}{9}b`, strings.Repeat("a?", 64) + strings.Repeat("a", 64) + "b", strings.Repeat("a", maxPattern)} {
+	for _, text := range []string{`(a*)*b`, `(a|a)*b`, `(.*){9}{9}{9}b`, strings.Repeat("a?", 64) + strings.Repeat("a", 64) + "b",
+		strings.Repeat("a", maxPattern)} {
 		p, err := compilePattern(text)
 		require.NoError(t, err)
 		require.NotNil(t, p.linear, "no back-references, so it takes linear time")

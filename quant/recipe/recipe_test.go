@@ -282,7 +282,8 @@ func TestParseFileType(t *testing.T) {
 			require.Equal(t, ft, got)
 		}
 	}
-	for s, want := range map[string]recipe.FileType{"copy": recipe.Copy, "q4_k": recipe.Q4_K_M, "Q3_K": recipe.Q3_K_M, "Q5_K": recipe.Q5_K_M, "15": recipe.Q4_K_M, "MOSTLY_Q4_K_M": recipe.Q4_K_M, "mostly_f16": recipe.F16} {
+	for s, want := range map[string]recipe.FileType{"copy": recipe.Copy, "q4_k": recipe.Q4_K_M, "Q3_K": recipe.Q3_K_M, "Q5_K": recipe.Q5_K_M,
+		"15": recipe.Q4_K_M, "MOSTLY_Q4_K_M": recipe.Q4_K_M, "mostly_f16": recipe.F16} {
 		got, err := recipe.ParseFileType(s)
 		require.NoError(t, err)
 		require.Equal(t, want, got)

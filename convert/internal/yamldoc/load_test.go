@@ -36,14 +36,16 @@ func TestLoad(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
-	for _, text := range []string{"a: b: c", "a: [", "a: \"x", "a\nb: c", "a: @x", "a: `x`", "a: %x", "a: - b", "a: *x", "{a: b", "a: b\n c: d", "a: 'x' y", "---\na: b\n---\nc: d"} {
+	for _, text := range []string{"a: b: c", "a: [", "a: \"x", "a\nb: c", "a: @x", "a: `x`", "a: %x", "a: - b", "a: *x", "{a: b", "a: b\n c: d", "a: 'x' y",
+		"---\na: b\n---\nc: d"} {
 		_, err := Load([]byte(text))
 		require.Error(t, err, text)
 	}
 }
 
 func FuzzLoad(f *testing.F) {
-	for _, text := range []string{"a: 1\na: yes\n", "a: &x {p: [1, ~]}\nb: {<<: *x, <<: [*x]}\nc: *x\n", "? {a: b}\n: |\n  x\n", "- &a [*a]\n", "license: other\nlanguage:\n- no\n"} {
+	for _, text := range []string{"a: 1\na: yes\n", "a: &x {p: [1, ~]}\nb: {<<: *x, <<: [*x]}\nc: *x\n", "? {a: b}\n: |\n  x\n", "- &a [*a]\n",
+		"license: other\nlanguage:\n- no\n"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -128,9 +128,11 @@ func TestNeverMatches(t *testing.T) {
 // Hostile expressions cost little and do not end in a panic.
 func TestCanonicalBounds(t *testing.T) {
 	for _, expression := range []string{
-		strings.Repeat("(", 1<<12), strings.Repeat("[", 1<<12), strings.Repeat("(?i)", 1<<10), strings.Repeat(`\p{L}`, 1<<9), "[" + strings.Repeat(`\p{L}`, 1<<9) + "]",
+		strings.Repeat("(", 1<<12), strings.Repeat("[", 1<<12), strings.Repeat("(?i)", 1<<10), strings.Repeat(`\p{L}`, 1<<9), "[" +
+			strings.Repeat(`\p{L}`, 1<<9) + "]",
 		strings.Repeat("(a|b)", 1<<9), strings.Repeat("[a-p]", 1<<9), strings.Repeat("(", 30) + strings.Repeat("a|b)", 30), strings.Repeat("(a|b)+", 1<<9),
-		strings.Repeat("a|", 1<<11), strings.Repeat("(a|", 30), strings.Repeat("a", 1<<20), "a{999999999999999999999}", "a{1001}", strings.Repeat("a{1000}", 1<<9), strings.Repeat("(a|bc)?", 1<<9) + "d",
+		strings.Repeat("a|", 1<<11), strings.Repeat("(a|", 30), strings.Repeat("a", 1<<20), "a{999999999999999999999}", "a{1001}",
+		strings.Repeat("a{1000}", 1<<9), strings.Repeat("(a|bc)?", 1<<9) + "d",
 		strings.Repeat(`(?:\P{L}|\p{L})`, 1<<8),
 	} {
 		form, err := Canonical(expression)

@@ -168,8 +168,10 @@ func fitAffine(v ISA, c Constants, limit, half Mem) {
 	lanes := groups * v.Width
 	f := &fit{ISA: v, Constants: c, limit: limit, half: half, work: GP64(), i: GP64(), end: GP64()}
 	bytes := f.array(arrays) + stateCount*groups*f.bytes() + 63
-	Start("fitAffine", "func(q *uint8, x, importance, variances *float32, size int, scales, minima, sums, work *float32, n, first, step float32, steps, absolute, weighing int) bool",
-		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for %d bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt.", lanes, bytes), v)
+	Start("fitAffine", "func(q *uint8, x, importance, variances *float32, size int, scales, minima, sums, work *float32, n, first, step float32, steps, "+
+		"absolute, weighing int) bool",
+		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for %d bytes. It reports false, and "+
+			"what it stored means nothing, where a value is not finite or a quotient too large for nearestInt.", lanes, bytes), v)
 	Load(Param("work"), f.work)
 	ADDQ(U8(63), f.work)
 	ANDQ(I8(-64), f.work)
@@ -638,7 +640,8 @@ func (s levelStore) store(label string, q, x, size reg.Register, biased func(x M
 // is limiting the integers, as rounder plus integer is positive.
 func roundAffine(v ISA, c Constants) {
 	Start("roundAffine", "func(q *uint8, x, scales, minima *float32, size, count int, n float32) bool",
-		"stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a minimum is NaN.", v)
+		"stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports "+
+			"false, and the integers mean nothing, where a scale or a minimum is NaN.", v)
 	q, x, size := Load(Param("q"), GP64()), Load(Param("x"), GP64()), Load(Param("size"), GP64())
 	scales, minima := Load(Param("scales"), GP64()), Load(Param("minima"), GP64())
 	count := Load(Param("count"), GP64())

@@ -133,7 +133,8 @@ func round(v ISA, c constants, s shape, p purpose) {
 		name, doc = "gridCandidates", fmt.Sprintf("rounds the groups of a sub-block with %d candidates.", v.Width)
 		scales = "peak float32, numerators *float32"
 	case rest:
-		name, doc = "gridRest", "rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a bit in mask, it does not look for neighbours."
+		name, doc = "gridRest", "rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by side. In lanes without a "+
+			"bit in mask, it does not look for neighbours."
 		scales = "peaks, numerators *float32, mask uint32"
 	case again:
 		name, doc = "gridAgain", "rounds the groups of eight sub-blocks side by side that are marked as moved."
@@ -145,7 +146,8 @@ func round(v ISA, c constants, s shape, p purpose) {
 		scales += ", plain *float32, packed *uint16"
 		doc += " plain has the sub-blocks one after another."
 	}
-	Start(fmt.Sprint(name, s.levels), "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)",
+	Start(fmt.Sprint(name, s.levels), "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, "+
+		"chosen *uint32, sums *float32)",
 		doc+" See GridWork.", v)
 	work, chosen := Load(Param("work"), GP64()), Load(Param("chosen"), GP64())
 	bytes := 4 * v.Width
@@ -644,8 +646,10 @@ func across(op func(...Op), x reg.VecVirtual) {
 // split generates what goes before a search, for all values of a super-block.
 func split(c constants) {
 	v := AVX2
-	Start("gridSplit", "func(x, importance *float32, variance, base float32, size, even int, values *float32, signs *uint8, peaks, lows *float32) (bits uint32)",
-		"fills the first four arrays of values, signs, and for each sub-block of size values the greatest and the least magnitude. It returns the greatest magnitude of values and weights as the bits of a float, or more if a weight is negative.", v)
+	Start("gridSplit", "func(x, importance *float32, variance, base float32, size, even int, values *float32, signs *uint8, peaks, lows *float32) (bits "+
+		"uint32)",
+		"fills the first four arrays of values, signs, and for each sub-block of size values the greatest and the least magnitude. It returns the "+
+			"greatest magnitude of values and weights as the bits of a float, or more if a weight is negative.", v)
 	x, importance := Load(Param("x"), GP64()), Load(Param("importance"), GP64())
 	values, signs := Load(Param("values"), GP64()), Load(Param("signs"), GP64())
 	peaks, lows := Load(Param("peaks"), GP64()), Load(Param("lows"), GP64())
@@ -776,7 +780,8 @@ func fitPeaks(c constants) {
 	v := AVX2
 	const size, bytes = 32, 32
 	Start("gridFitPeaks", "func(lanes, numerators, peaks, work, scales *float32)",
-		"fits the scales of eight sub-blocks of 32 values. The first of nine numerators is the largest level, the others are what over the peak is a candidate. work has room for 32 vectors.", v)
+		"fits the scales of eight sub-blocks of 32 values. The first of nine numerators is the largest level, the others are what over the peak is a "+
+			"candidate. work has room for 32 vectors.", v)
 	lanes, numerators := Load(Param("lanes"), GP64()), Load(Param("numerators"), GP64())
 	work := Load(Param("work"), GP64())
 	peak := v.Load(Mem{Base: Load(Param("peaks"), GP64())})

@@ -54,7 +54,8 @@ func allInstructions() string {
 		} {
 			op(d, n, m)
 		}
-		for _, op := range []func(d, n Vector){f.FABS, f.FNEG, f.FSQRT, f.FRINTN, f.FCVTNS, f.FCVTAS, f.FCVTZS, f.FMAXV, f.FMINV, f.FCVTL, f.FCVTL2, f.FCVTN, f.FCVTN2, f.FCVTMS, f.SQXTN, f.SQXTN2} {
+		for _, op := range []func(d, n Vector){f.FABS, f.FNEG, f.FSQRT, f.FRINTN, f.FCVTNS, f.FCVTAS, f.FCVTZS, f.FMAXV, f.FMINV, f.FCVTL, f.FCVTL2, f.FCVTN,
+			f.FCVTN2, f.FCVTMS, f.SQXTN, f.SQXTN2} {
 			op(d, n)
 		}
 		f.TBL2(d, [2]Vector{n % 31, n%31 + 1}, m)

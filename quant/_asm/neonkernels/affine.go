@@ -49,7 +49,8 @@ func generateAffine(file *neon.File) {
 // limit that makes their integers 0.
 func fitAffine(file *neon.File) {
 	f := &affine{lanes{Function: file.Function("fitAffineNEON",
-		"q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int", "ok bool")}}
+		"q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n "+
+			"float32, first float32, step float32, steps int, absolute int, weighing int", "ok bool")}}
 	f.work, f.size = f.Parameter("work"), f.Parameter("size")
 	f.Scope(func() { f.transpose("values", f.Parameter("x"), values) })
 	f.weigh()

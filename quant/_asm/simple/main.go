@@ -168,7 +168,8 @@ func (k generator) blocks(name, doc string, blockBytes, values int, body func(ds
 
 // doc is that of a function which stops at values that are not finite.
 func doc(what string, values int) string {
-	return fmt.Sprintf("makes n blocks of %d values as %s of package quant does, up to one with a value that is not finite, and returns how many.", values, what)
+	return fmt.Sprintf("makes n blocks of %d values as %s of package quant does, up to one with a value that is not finite, and returns how many.", values,
+		what)
 }
 
 func (k generator) load(x Mem, values int) []reg.VecVirtual {

@@ -315,7 +315,8 @@ func finish(done bool) {
 // limits only what the candidate scale can take beyond the limit.
 func fitSymmetric(v ISA, c constants) {
 	Start("fitSymmetric", "func(q *uint8, x, w *float32, size int, scales, totals *float32, n float32) (ok bool)",
-		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite.", v.Width), v)
+		fmt.Sprintf("fits %d sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. "+
+			"It returns false, with nothing stored, if a value or a weight is not finite.", v.Width), v)
 	size := Load(Param("size"), GP64()).(reg.GPVirtual)
 	base := local(v, 3*32+8)
 	end := GP64()
@@ -502,7 +503,8 @@ func fitSymmetric(v ISA, c constants) {
 func fitByDescent(v ISA, c constants) {
 	const vectors = 4
 	Start("fitByDescent", "func(q *uint8, x, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)",
-		fmt.Sprintf("fits %d vectors of %d sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a value is not finite.", vectors, v.Width), v)
+		fmt.Sprintf("fits %d vectors of %d sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that "+
+			"the last of the passes changed. It is not ok, with nothing stored, if a value is not finite.", vectors, v.Width), v)
 	base := local(v, vectors*(16*4+3)+2)
 	const value, weight, product, level = 0, 1, 2, 3
 	groupBytes := (16*4 + 3) * bytes(v)
@@ -692,7 +694,8 @@ const (
 // lane.
 func fitScales(v ISA, c constants) {
 	Start("fitScales", "func(levels *uint8, scales, d *float32, n float32) (ok bool)",
-		fmt.Sprintf("fits the 16 scales of %d super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0.", v.Width), v)
+		fmt.Sprintf("fits the 16 scales of %d super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a "+
+			"super-block next to 0.", v.Width), v)
 	base := local(v, 16)
 	scales := Load(Param("scales"), GP64())
 	column := func(k int) Mem { return Mem{Base: base, Disp: k * bytes(v)} }

@@ -216,7 +216,9 @@ func indexed(base, index reg.Register) Mem { return Mem{Base: base, Index: index
 // compared with it.
 func places(v ISA, t *tables, n, parts int) {
 	Start(fmt.Sprintf("ternaryPlaces%d", n), "func(x, importance, w, sums, work *float32, rank *uint8, variance, least float32) (done int)",
-		fmt.Sprintf("weighs %d values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with %d columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for %d floats.", n, parts, 3*n+16), v)
+		fmt.Sprintf("weighs %d values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with %d columns "+
+			"for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. "+
+			"importance may be nil. work has room for %d floats.", n, parts, 3*n+16), v)
 	x, importance, w := Load(Param("x"), GP64()), Load(Param("importance"), GP64()), Load(Param("w"), GP64())
 	sums := Load(Param("sums"), GP64())
 	work, rank := alignedWork(), Load(Param("rank"), GP64())
@@ -371,7 +373,8 @@ const lessOrEqual = 0x12 // predicate of comparisons
 // makes the ratios of the second cuts in the lanes, from block*Width + 1 on, and
 // of the first cut at 4*i in the arrays of work, it makes all of them, in work from
 // ratios on, and sets the bits of cuts for those that are almost the largest.
-func candidates(v ISA, t *tables, n int, work reg.Register, ratios int, cuts reg.Register, prepare func(block int) (ratio func(i reg.Register) reg.VecVirtual)) {
+func candidates(v ISA, t *tables, n int, work reg.Register, ratios int, cuts reg.Register,
+	prepare func(block int) (ratio func(i reg.Register) reg.VecVirtual)) {
 	bytes := 4 * v.Width
 	largest := zero(v)
 	to := GP64()
@@ -460,7 +463,8 @@ func square(v ISA, xq, qq reg.VecVirtual) reg.VecVirtual {
 func cuts(v ISA, t *tables) {
 	const n = 32
 	Start("ternaryCuts", "func(sums, work *float32, cuts *uint32) (largest float32, rows uint64)",
-		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats.", v)
+		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not "+
+			"much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats.", v)
 	sums, work, to := Load(Param("sums"), GP64()), alignedWork(), Load(Param("cuts"), GP64())
 	bytes := 4 * v.Width
 	const (
@@ -516,7 +520,8 @@ func columns2(v ISA, t *tables, base reg.Register, from int) (a, b reg.VecVirtua
 func pairCuts(v ISA, t *tables) {
 	const n = 16
 	Start("ternaryPairCuts", "func(sums, work *float32, cuts *uint32) (largest float32, rows uint64)",
-		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats.", v)
+		"sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not "+
+			"much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats.", v)
 	sums, work, to := Load(Param("sums"), GP64()), alignedWork(), Load(Param("cuts"), GP64())
 	bytes := 4 * v.Width
 	const (
@@ -595,7 +600,8 @@ func columns4(v ISA, t *tables, base reg.Register, from int) [4]reg.VecVirtual {
 // and so at the first two places at once.
 func nearest(v ISA, t *tables) {
 	Start("ternaryNearest", "func(points *uint16, vectors int, x, w, values *float32) (place int)",
-		fmt.Sprintf("returns which of the points, %d for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three values.", v.Width), v)
+		fmt.Sprintf("returns which of the points, %d for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels "+
+			"of a point are two bits each, from the lowest up, which stand for three values.", v.Width), v)
 	points, vectors := Load(Param("points"), GP64()), Load(Param("vectors"), GP64())
 	x, w, values := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("values"), GP64())
 
@@ -689,7 +695,8 @@ func nearest(v ISA, t *tables) {
 func fit(t *tables) {
 	v := AVX2
 	Start("ternaryFit", "func(points *uint16, which *uint8, values, x, w *float32, groups int) (xq, qq float32)",
-		"returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of eight mean: those of its four values that which tells. Levels are two bits each, from the lowest up.", v)
+		"returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of eight mean: those of its four values that which "+
+			"tells. Levels are two bits each, from the lowest up.", v)
 	points, which, values := Load(Param("points"), GP64()), Load(Param("which"), GP64()), Load(Param("values"), GP64())
 	x, w, groups := Load(Param("x"), GP64()), Load(Param("w"), GP64()), Load(Param("groups"), GP64())
 	terms := AllocLocal(64)

@@ -4,6 +4,7 @@ package vector
 
 import (
 	"math"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -29,7 +30,20 @@ var (
 func Start(name, signature, doc string, v ISA) {
 	TEXT(name+v.suffix, NOSPLIT, signature)
 	Pragma("noescape")
-	Doc(name + v.suffix + " " + doc + " It needs " + v.needs + ".")
+	Doc(lines(name + v.suffix + " " + doc + " It needs " + v.needs + ".")...)
+}
+
+// lines breaks a text into lines of at most 110 characters.
+func lines(text string) []string {
+	var all []string
+	for _, word := range strings.Fields(text) {
+		if last := len(all) - 1; last >= 0 && len(all[last])+len(word) < 110 {
+			all[last] += " " + word
+		} else {
+			all = append(all, word)
+		}
+	}
+	return all
 }
 
 // Vector returns a new register.

@@ -4,27 +4,36 @@
 
 package kernel
 
-// fitAffineAVX2 fits 16 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 7871 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX2 and F16C.
+// fitAffineAVX2 fits 16 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room
+// for 7871 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient
+// too large for nearestInt. It needs AVX2 and F16C.
 //
 //go:noescape
 func fitAffineAVX2(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
 
-// roundAffineAVX2 stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a minimum is NaN. It needs AVX2 and F16C.
+// roundAffineAVX2 stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or
+// 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a
+// minimum is NaN. It needs AVX2 and F16C.
 //
 //go:noescape
 func roundAffineAVX2(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
 
-// fitAffineAVX512 fits 32 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has room for 14911 bytes. It reports false, and what it stored means nothing, where a value is not finite or a quotient too large for nearestInt. It needs AVX512F, BW, DQ and VL.
+// fitAffineAVX512 fits 32 sub-blocks of size values, 16 or 32. It does steps+1 fits after the first. work has
+// room for 14911 bytes. It reports false, and what it stored means nothing, where a value is not finite or a
+// quotient too large for nearestInt. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func fitAffineAVX512(q *uint8, x *float32, importance *float32, variances *float32, size int, scales *float32, minima *float32, sums *float32, work *float32, n float32, first float32, step float32, steps int, absolute int, weighing int) bool
 
-// roundAffineAVX512 stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16 or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a minimum is NaN. It needs AVX512F, BW, DQ and VL.
+// roundAffineAVX512 stores (x + minimum)/scale as an integer in [0, n], for count sub-blocks of size values, 16
+// or 32, but for those with a scale of 0. It reports false, and the integers mean nothing, where a scale or a
+// minimum is NaN. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func roundAffineAVX512(q *uint8, x *float32, scales *float32, minima *float32, size int, count int, n float32) bool
 
-// positiveErrorsAVX2 stores the errors of eight candidates for count values, at least one. It needs AVX2 and F16C.
+// positiveErrorsAVX2 stores the errors of eight candidates for count values, at least one. It needs AVX2 and
+// F16C.
 //
 //go:noescape
 func positiveErrorsAVX2(errors *float32, candidates *float32, x *float32, w *float32, count int, n int32)

@@ -4,7 +4,8 @@
 
 package kernel
 
-// fitIQ4AVX2 fits 8 blocks. Without importance, it needs no variances. If a value is not finite, it stores nothing. It needs AVX2 and F16C.
+// fitIQ4AVX2 fits 8 blocks. Without importance, it needs no variances. If a value is not finite, it stores
+// nothing. It needs AVX2 and F16C.
 //
 //go:noescape
 func fitIQ4AVX2(x *float32, importance *float32, variances *float32, scales *float32) (finite bool)
@@ -14,12 +15,14 @@ func fitIQ4AVX2(x *float32, importance *float32, variances *float32, scales *flo
 //go:noescape
 func packIQ4AVX2(dst *byte, stride int, x *float32, inverses *float32, n int)
 
-// fitIQ4AVX512 fits 16 blocks. Without importance, it needs no variances. If a value is not finite, it stores nothing. It needs AVX512F, BW, DQ and VL.
+// fitIQ4AVX512 fits 16 blocks. Without importance, it needs no variances. If a value is not finite, it stores
+// nothing. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func fitIQ4AVX512(x *float32, importance *float32, variances *float32, scales *float32) (finite bool)
 
-// packIQ4AVX512 packs n blocks into 16 bytes each, which begin stride bytes apart. It needs AVX512F, BW, DQ and VL.
+// packIQ4AVX512 packs n blocks into 16 bytes each, which begin stride bytes apart. It needs AVX512F, BW, DQ and
+// VL.
 //
 //go:noescape
 func packIQ4AVX512(dst *byte, stride int, x *float32, inverses *float32, n int)

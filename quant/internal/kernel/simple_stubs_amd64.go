@@ -4,132 +4,158 @@
 
 package kernel
 
-// quantizeQ80AVX2 makes n blocks of 32 values as quantizeQ80 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeQ80AVX2 makes n blocks of 32 values as quantizeQ80 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeQ80AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ40AVX2 makes n blocks of 32 values as quantizeQ40 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeQ40AVX2 makes n blocks of 32 values as quantizeQ40 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeQ40AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ50AVX2 makes n blocks of 32 values as quantizeQ50 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeQ50AVX2 makes n blocks of 32 values as quantizeQ50 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeQ50AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ41AVX2 makes n blocks of 32 values as quantizeQ41 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeQ41AVX2 makes n blocks of 32 values as quantizeQ41 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeQ41AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ51AVX2 makes n blocks of 32 values as quantizeQ51 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeQ51AVX2 makes n blocks of 32 values as quantizeQ51 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeQ51AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeMXFP4AVX2 makes n blocks of 32 values as quantizeMXFP4 of package quant does, up to one with a value that is not finite, and returns how many. It stops at extreme exponents, too. It needs AVX2 and F16C.
+// quantizeMXFP4AVX2 makes n blocks of 32 values as quantizeMXFP4 of package quant does, up to one with a value
+// that is not finite, and returns how many. It stops at extreme exponents, too. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeMXFP4AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeNVFP4AVX2 makes n blocks of 64 values as quantizeNVFP4 of package quant does, up to one with a value that is not finite, and returns how many. It stops at the largest scale, too. It needs AVX2 and F16C.
+// quantizeNVFP4AVX2 makes n blocks of 64 values as quantizeNVFP4 of package quant does, up to one with a value
+// that is not finite, and returns how many. It stops at the largest scale, too. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeNVFP4AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeF16AVX2 makes n blocks of 16 values as quantizeF16 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeF16AVX2 makes n blocks of 16 values as quantizeF16 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeF16AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeBF16AVX2 makes n blocks of 16 values as quantizeBF16 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeBF16AVX2 makes n blocks of 16 values as quantizeBF16 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeBF16AVX2(dst *byte, x *float32, n int) (done int)
 
-// signsQ10AVX2 stores the signs in n blocks of 128 values as quantizeQ10 of package quant does, and returns n. It needs AVX2 and F16C.
+// signsQ10AVX2 stores the signs in n blocks of 128 values as quantizeQ10 of package quant does, and returns n.
+// It needs AVX2 and F16C.
 //
 //go:noescape
 func signsQ10AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ20AVX2 makes n blocks of 64 values as quantizeQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeQ20AVX2 makes n blocks of 64 values as quantizeQ20 of package quant does, up to one with a value that
+// is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeQ20AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeTQ10AVX2 makes n blocks of 256 values as quantizeTQ10 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeTQ10AVX2 makes n blocks of 256 values as quantizeTQ10 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeTQ10AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeTQ20AVX2 makes n blocks of 256 values as quantizeTQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX2 and F16C.
+// quantizeTQ20AVX2 makes n blocks of 256 values as quantizeTQ20 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX2 and F16C.
 //
 //go:noescape
 func quantizeTQ20AVX2(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ80AVX512 makes n blocks of 32 values as quantizeQ80 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeQ80AVX512 makes n blocks of 32 values as quantizeQ80 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeQ80AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ40AVX512 makes n blocks of 32 values as quantizeQ40 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeQ40AVX512 makes n blocks of 32 values as quantizeQ40 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeQ40AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ50AVX512 makes n blocks of 32 values as quantizeQ50 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeQ50AVX512 makes n blocks of 32 values as quantizeQ50 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeQ50AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ41AVX512 makes n blocks of 32 values as quantizeQ41 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeQ41AVX512 makes n blocks of 32 values as quantizeQ41 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeQ41AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ51AVX512 makes n blocks of 32 values as quantizeQ51 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeQ51AVX512 makes n blocks of 32 values as quantizeQ51 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeQ51AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeMXFP4AVX512 makes n blocks of 32 values as quantizeMXFP4 of package quant does, up to one with a value that is not finite, and returns how many. It stops at extreme exponents, too. It needs AVX512F, BW, DQ and VL.
+// quantizeMXFP4AVX512 makes n blocks of 32 values as quantizeMXFP4 of package quant does, up to one with a value
+// that is not finite, and returns how many. It stops at extreme exponents, too. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeMXFP4AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeNVFP4AVX512 makes n blocks of 64 values as quantizeNVFP4 of package quant does, up to one with a value that is not finite, and returns how many. It stops at the largest scale, too. It needs AVX512F, BW, DQ and VL.
+// quantizeNVFP4AVX512 makes n blocks of 64 values as quantizeNVFP4 of package quant does, up to one with a value
+// that is not finite, and returns how many. It stops at the largest scale, too. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeNVFP4AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeF16AVX512 makes n blocks of 16 values as quantizeF16 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeF16AVX512 makes n blocks of 16 values as quantizeF16 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeF16AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeBF16AVX512 makes n blocks of 16 values as quantizeBF16 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeBF16AVX512 makes n blocks of 16 values as quantizeBF16 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeBF16AVX512(dst *byte, x *float32, n int) (done int)
 
-// signsQ10AVX512 stores the signs in n blocks of 128 values as quantizeQ10 of package quant does, and returns n. It needs AVX512F, BW, DQ and VL.
+// signsQ10AVX512 stores the signs in n blocks of 128 values as quantizeQ10 of package quant does, and returns n.
+// It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func signsQ10AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeQ20AVX512 makes n blocks of 64 values as quantizeQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeQ20AVX512 makes n blocks of 64 values as quantizeQ20 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeQ20AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeTQ10AVX512 makes n blocks of 256 values as quantizeTQ10 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeTQ10AVX512 makes n blocks of 256 values as quantizeTQ10 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeTQ10AVX512(dst *byte, x *float32, n int) (done int)
 
-// quantizeTQ20AVX512 makes n blocks of 256 values as quantizeTQ20 of package quant does, up to one with a value that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
+// quantizeTQ20AVX512 makes n blocks of 256 values as quantizeTQ20 of package quant does, up to one with a value
+// that is not finite, and returns how many. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func quantizeTQ20AVX512(dst *byte, x *float32, n int) (done int)

@@ -4,22 +4,26 @@
 
 package kernel
 
-// sumSquaresAVX2 stores the sums of the squares of 8 rows of size values, a multiple of 8. It needs AVX2 and F16C.
+// sumSquaresAVX2 stores the sums of the squares of 8 rows of size values, a multiple of 8. It needs AVX2 and
+// F16C.
 //
 //go:noescape
 func sumSquaresAVX2(x *float32, size int, sums *float32)
 
-// sumMagnitudesAVX2 stores the sums of the magnitudes of 8 rows of size values, a multiple of 8. It needs AVX2 and F16C.
+// sumMagnitudesAVX2 stores the sums of the magnitudes of 8 rows of size values, a multiple of 8. It needs AVX2
+// and F16C.
 //
 //go:noescape
 func sumMagnitudesAVX2(x *float32, size int, sums *float32)
 
-// sumSquaresAVX512 stores the sums of the squares of 16 rows of size values, a multiple of 16. It needs AVX512F, BW, DQ and VL.
+// sumSquaresAVX512 stores the sums of the squares of 16 rows of size values, a multiple of 16. It needs AVX512F,
+// BW, DQ and VL.
 //
 //go:noescape
 func sumSquaresAVX512(x *float32, size int, sums *float32)
 
-// sumMagnitudesAVX512 stores the sums of the magnitudes of 16 rows of size values, a multiple of 16. It needs AVX512F, BW, DQ and VL.
+// sumMagnitudesAVX512 stores the sums of the magnitudes of 16 rows of size values, a multiple of 16. It needs
+// AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func sumMagnitudesAVX512(x *float32, size int, sums *float32)

@@ -4,22 +4,28 @@
 
 package kernel
 
-// fitSymmetricAVX2 fits 8 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX2 and F16C.
+// fitSymmetricAVX2 fits 8 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil,
+// the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not
+// finite. It needs AVX2 and F16C.
 //
 //go:noescape
 func fitSymmetricAVX2(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 
-// fitByDescentAVX2 fits 4 vectors of 8 sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a value is not finite. It needs AVX2 and F16C.
+// fitByDescentAVX2 fits 4 vectors of 8 sub-blocks of 16 values. It sets the bits of unfinished, an integer for
+// each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a
+// value is not finite. It needs AVX2 and F16C.
 //
 //go:noescape
 func fitByDescentAVX2(q *uint8, x *float32, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)
 
-// fitScalesAVX2 fits the 16 scales of 8 super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX2 and F16C.
+// fitScalesAVX2 fits the 16 scales of 8 super-blocks. It returns false, with nothing stored, if a scale is not
+// finite, or the largest of a super-block next to 0. It needs AVX2 and F16C.
 //
 //go:noescape
 func fitScalesAVX2(levels *uint8, scales *float32, d *float32, n float32) (ok bool)
 
-// roundSubBlocksAVX2 rounds count sub-blocks of 16 values, but for those that have a scale of 0. It needs AVX2 and F16C.
+// roundSubBlocksAVX2 rounds count sub-blocks of 16 values, but for those that have a scale of 0. It needs AVX2
+// and F16C.
 //
 //go:noescape
 func roundSubBlocksAVX2(q *uint8, x *float32, scales *float32, count int, n float32)
@@ -29,27 +35,34 @@ func roundSubBlocksAVX2(q *uint8, x *float32, scales *float32, count int, n floa
 //go:noescape
 func weighValuesAVX2(w *float32, x *float32, importance *float32, count int, variance float32) (ok bool)
 
-// fitSymmetricAVX512 fits 16 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is not finite. It needs AVX512F, BW, DQ and VL.
+// fitSymmetricAVX512 fits 16 sub-blocks of size values, 16 or 32, with the weights w, or those of x^2 if w is
+// nil, the sums of which it stores in totals. It returns false, with nothing stored, if a value or a weight is
+// not finite. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func fitSymmetricAVX512(q *uint8, x *float32, w *float32, size int, scales *float32, totals *float32, n float32) (ok bool)
 
-// fitByDescentAVX512 fits 4 vectors of 16 sub-blocks of 16 values. It sets the bits of unfinished, an integer for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if a value is not finite. It needs AVX512F, BW, DQ and VL.
+// fitByDescentAVX512 fits 4 vectors of 16 sub-blocks of 16 values. It sets the bits of unfinished, an integer
+// for each vector, for the sub-blocks that the last of the passes changed. It is not ok, with nothing stored, if
+// a value is not finite. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func fitByDescentAVX512(q *uint8, x *float32, scales *float32, unfinished *uint16, passes int, n float32) (ok bool)
 
-// fitScalesAVX512 fits the 16 scales of 16 super-blocks. It returns false, with nothing stored, if a scale is not finite, or the largest of a super-block next to 0. It needs AVX512F, BW, DQ and VL.
+// fitScalesAVX512 fits the 16 scales of 16 super-blocks. It returns false, with nothing stored, if a scale is
+// not finite, or the largest of a super-block next to 0. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func fitScalesAVX512(levels *uint8, scales *float32, d *float32, n float32) (ok bool)
 
-// roundSubBlocksAVX512 rounds count sub-blocks of 16 values, but for those that have a scale of 0. It needs AVX512F, BW, DQ and VL.
+// roundSubBlocksAVX512 rounds count sub-blocks of 16 values, but for those that have a scale of 0. It needs
+// AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func roundSubBlocksAVX512(q *uint8, x *float32, scales *float32, count int, n float32)
 
-// weighValuesAVX512 weighs count values, a multiple of 16. It is not ok if a weight is NaN. It needs AVX512F, BW, DQ and VL.
+// weighValuesAVX512 weighs count values, a multiple of 16. It is not ok if a weight is NaN. It needs AVX512F,
+// BW, DQ and VL.
 //
 //go:noescape
 func weighValuesAVX512(w *float32, x *float32, importance *float32, count int, variance float32) (ok bool)

@@ -4,67 +4,95 @@
 
 package kernel
 
-// ternaryPlaces32AVX2 weighs 32 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 1 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX2 and F16C.
+// ternaryPlaces32AVX2 weighs 32 values, finds their places in their order, and puts x*w and w into the rows of
+// sums from the second on, with 1 columns for each. It returns 0, and only w is there, if a value is not finite,
+// if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112
+// floats. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternaryPlaces32AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternaryPlaces16AVX2 weighs 16 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 2 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX2 and F16C.
+// ternaryPlaces16AVX2 weighs 16 values, finds their places in their order, and puts x*w and w into the rows of
+// sums from the second on, with 2 columns for each. It returns 0, and only w is there, if a value is not finite,
+// if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64
+// floats. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternaryPlaces16AVX2(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternaryCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats. It needs AVX2 and F16C.
+// ternaryCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the
+// ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows
+// say which of cuts are not 0. work has room for 912 floats. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternaryCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
-// ternaryPairCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats. It needs AVX2 and F16C.
+// ternaryPairCutsAVX2 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where
+// the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of
+// rows say which of cuts are not 0. work has room for 448 floats. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternaryPairCutsAVX2(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
-// ternaryNearestAVX2 returns which of the points, 8 for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three values. It needs AVX2 and F16C.
+// ternaryNearestAVX2 returns which of the points, 8 for each of vectors, is nearest to eight values x, weighted
+// by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three
+// values. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternaryNearestAVX2(points *uint16, vectors int, x *float32, w *float32, values *float32) (place int)
 
-// ternaryPlaces32AVX512 weighs 32 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 1 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112 floats. It needs AVX512F, BW, DQ and VL.
+// ternaryPlaces32AVX512 weighs 32 values, finds their places in their order, and puts x*w and w into the rows of
+// sums from the second on, with 1 columns for each. It returns 0, and only w is there, if a value is not finite,
+// if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 112
+// floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func ternaryPlaces32AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternaryPlaces16AVX512 weighs 16 values, finds their places in their order, and puts x*w and w into the rows of sums from the second on, with 2 columns for each. It returns 0, and only w is there, if a value is not finite, if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64 floats. It needs AVX512F, BW, DQ and VL.
+// ternaryPlaces16AVX512 weighs 16 values, finds their places in their order, and puts x*w and w into the rows of
+// sums from the second on, with 2 columns for each. It returns 0, and only w is there, if a value is not finite,
+// if none has a magnitude of least, or if there is a sign in w. importance may be nil. work has room for 64
+// floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func ternaryPlaces16AVX512(x *float32, importance *float32, w *float32, sums *float32, work *float32, rank *uint8, variance float32, least float32) (done int)
 
-// ternaryCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 912 floats. It needs AVX512F, BW, DQ and VL.
+// ternaryCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the
+// ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows
+// say which of cuts are not 0. work has room for 912 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func ternaryCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
-// ternaryPairCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of rows say which of cuts are not 0. work has room for 448 floats. It needs AVX512F, BW, DQ and VL.
+// ternaryPairCutsAVX512 sets the bit of a second cut, from 1 on, in that of cuts that is the first cut's, where
+// the ratio that the best one has the largest of is not much less than the largest, which it returns. Bits of
+// rows say which of cuts are not 0. work has room for 448 floats. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func ternaryPairCutsAVX512(sums *float32, work *float32, cuts *uint32) (largest float32, rows uint64)
 
-// ternaryNearestAVX512 returns which of the points, 16 for each of vectors, is nearest to eight values x, weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand for three values. It needs AVX512F, BW, DQ and VL.
+// ternaryNearestAVX512 returns which of the points, 16 for each of vectors, is nearest to eight values x,
+// weighted by w: the first of several. The levels of a point are two bits each, from the lowest up, which stand
+// for three values. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
 func ternaryNearestAVX512(points *uint16, vectors int, x *float32, w *float32, values *float32) (place int)
 
-// ternarySums32AVX2 makes 33 rows of sums, from the second one on, the sums over all up to them, and the first one 0. It needs AVX2 and F16C.
+// ternarySums32AVX2 makes 33 rows of sums, from the second one on, the sums over all up to them, and the first
+// one 0. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternarySums32AVX2(sums *float32)
 
-// ternarySums16AVX2 makes 17 rows of sums, from the second one on, the sums over all up to them, and the first one 0. It needs AVX2 and F16C.
+// ternarySums16AVX2 makes 17 rows of sums, from the second one on, the sums over all up to them, and the first
+// one 0. It needs AVX2 and F16C.
 //
 //go:noescape
 func ternarySums16AVX2(sums *float32)
 
-// ternaryFitAVX2 returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of eight mean: those of its four values that which tells. Levels are two bits each, from the lowest up. It needs AVX2 and F16C.
+// ternaryFitAVX2 returns the sums of w*x*v and w*v^2, v being what the levels of the point of each group of
+// eight mean: those of its four values that which tells. Levels are two bits each, from the lowest up. It needs
+// AVX2 and F16C.
 //
 //go:noescape
 func ternaryFitAVX2(points *uint16, which *uint8, values *float32, x *float32, w *float32, groups int) (xq float32, qq float32)
