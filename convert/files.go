@@ -12,7 +12,7 @@ import (
 
 // Files returns the files that are read where path is used, without opening a model: of
 // the path of a split set all its files, of a Hugging Face directory all that can belong to
-// a checkpoint, of a recipe itself and those of its models; else the path itself.
+// a checkpoint, of a merge recipe itself and those of its models; else the path itself.
 // Paths are not checked: what cannot be read is for the one that reads it.
 func Files(path string) []string {
 	info, err := os.Stat(path)
@@ -21,7 +21,7 @@ func Files(path string) []string {
 		return []string{path}
 	case info.IsDir():
 		return checkpointFiles(path)
-	case IsRecipe(path):
+	case IsMergeRecipe(path):
 		paths := []string{path}
 		if recipe, err := moe.Read(path); err == nil {
 			for _, dir := range recipe.Models() {

@@ -26,15 +26,15 @@ type Model interface {
 
 // Options says how OpenModel opens what is no GGUF file.
 type Options struct {
-	// Checkpoint is for Hugging Face directories, and for what a recipe merges.
+	// Checkpoint is for Hugging Face directories, and for what a merge recipe makes of them.
 	Checkpoint hf.Options
-	// Merge is for recipes. Those with prompts need its Encoder, as package
+	// Merge is for merge recipes. Those with prompts need its Encoder, as package
 	// infer/states has one.
 	Merge moe.Options
 }
 
-const kinds = "a model is a .gguf file, the first file of a split set, a Hugging Face directory with config.json and *.safetensors, or a recipe of a " +
-	"merge (.yaml)"
+const kinds = "a model is a .gguf file, the first file of a split set, a Hugging Face directory with config.json and *.safetensors, " +
+	"or a merge recipe (.yaml)"
 
 // OpenModel opens whatever kind of model a path is:
 //
@@ -46,7 +46,7 @@ const kinds = "a model is a .gguf file, the first file of a split set, a Hugging
 //
 // The caller must close the model. ctx ends the reading of a recipe's prompts.
 func OpenModel(ctx context.Context, path string, opts Options) (Model, error) {
-	if IsRecipe(path) {
+	if IsMergeRecipe(path) {
 		return opened(openRecipe(ctx, path, opts))
 	}
 	info, err := os.Stat(path)
@@ -77,8 +77,8 @@ func OpenModel(ctx context.Context, path string, opts Options) (Model, error) {
 	return f, nil
 }
 
-// IsRecipe reports whether a path names a merge recipe.
-func IsRecipe(path string) bool {
+// IsMergeRecipe reports whether a path names a merge recipe.
+func IsMergeRecipe(path string) bool {
 	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(path)))
 }
 

@@ -27,8 +27,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:      "ggufkit",
 		Usage:     "convert checkpoints to GGUF, quantize them, and measure the difference",
 		UsageText: "ggufkit COMMAND [flags] ARGUMENTS",
-		Description: "A MODEL is a .gguf file, the first file of a split set, a Hugging Face directory, or a .yaml recipe\n" +
-			"of a mixture.\n" +
+		Description: "A MODEL is a .gguf file, the first file of a split set, a Hugging Face directory, or a merge recipe\n" +
+			"(.yaml) of a mixture of experts.\n" +
 			"Flags may stand before or after the arguments, those that every command has before the command, too;\n" +
 			"GGUFKIT_THREADS and so on set them as well. 'ggufkit help COMMAND' lists the flags of a command.",
 		Writer:          stdout,

@@ -27,7 +27,7 @@ func inspectCommand() *cli.Command {
 		Name:      "inspect",
 		Usage:     "list metadata and tensors",
 		ArgsUsage: "MODEL...",
-		Description: "Of a Hugging Face directory or a recipe it shows what convert would write. Of a set of split files it\n" +
+		Description: "Of a Hugging Face directory or a merge recipe it shows what convert would write. Of a set of split files it\n" +
 			"shows the whole if the first is named, and else what is in the one that is. With --kv only the values\n" +
 			"of these keys are printed, but whole: a chat template can be read so. Offsets are in bytes from the\n" +
 			"start of the file.",

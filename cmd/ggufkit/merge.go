@@ -24,7 +24,7 @@ func mergeCommand() *cli.Command {
 		Usage:     "merge models into a mixture of experts, as mergekit-moe does",
 		ArgsUsage: "RECIPE.yaml OUTDIR",
 		Description: "Writes a mixture (Mixtral, DeepSeek MoE, Qwen MoE or Qwen3 MoE) as Hugging Face's tools read it.\n" +
-			"A recipe can stand for a model in other commands, too, so nothing need be written to convert,\n" +
+			"A merge recipe can stand for a model in other commands, too, so nothing need be written to convert,\n" +
 			"score or quantize it. The model card has what moe doctor says of the routers and, with texts,\n" +
 			"where they send these and how well the mixture and its donors predict them.",
 		Flags: append(f.observeFlags(),

@@ -67,7 +67,7 @@ func openAny(c *call, path string, options hf.Options) (*model, error) {
 	return &model{m, path}, nil
 }
 
-// mergeOptions are those of a command for a recipe.
+// mergeOptions are those of a command for a merge recipe.
 func mergeOptions(c *call) moe.Options {
 	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.threads}}, Seed: uint64(c.seed)}
 }
@@ -82,7 +82,7 @@ func openParts(c *call, path string) (*model, error) {
 		}
 		return m, nil
 	}
-	if convert.IsRecipe(path) {
+	if convert.IsMergeRecipe(path) {
 		return nil, err
 	}
 	alone, errAlone := gguf.OpenAlone(path)

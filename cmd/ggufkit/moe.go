@@ -35,7 +35,7 @@ func moeCommand() *cli.Command {
 			ArgsUsage: "MODEL",
 			Description: "Without texts only the rows of the routers are looked at. With texts, the model is run on them:\n" +
 				"which experts they are sent to, and how well the mixture predicts them beside its donors, the\n" +
-				"models that it was made of. A recipe names its donors.",
+				"models that it was made of. A merge recipe names its donors.",
 			Flags: append(f.observeFlags(),
 				repeatedFlag("donor", "compare with `MODEL`; may be repeated", &f.donors, one(itself)),
 				&cli.StringFlag{Name: "html", Usage: "write a page with heat maps to `FILE`", Destination: &f.html},
@@ -79,7 +79,7 @@ func examine(c *call, f doctorFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
 	donors := f.donors
-	if convert.IsRecipe(args[0]) && len(texts) > 0 {
+	if convert.IsMergeRecipe(args[0]) && len(texts) > 0 {
 		recipe, err := moe.Read(args[0])
 		if err != nil {
 			return err

@@ -74,7 +74,7 @@ func quantizeCommand() *cli.Command {
 			parsedFlag("prune-layers", "", "take out layers `L0,L1,...`, counted from 0", &f.pruneLayers, parseLayers),
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors", Destination: &f.recipe.KeepOrder},
 			repeatedFlag("override-kv", "set metadata: `KEY=TYPE:VALUE`, where TYPE is int, float, bool or str; may be repeated", &f.metadata, one(quant.ParseOverrideKV)),
-			&cli.StringFlag{Name: "compat", Value: recipe.Version, Usage: "write what this `VERSION` of llama-quantize writes", Destination: &f.compat},
+			&cli.StringFlag{Name: "compat", Value: recipe.CompatVersion, Usage: "write what this `VERSION` of llama-quantize writes", Destination: &f.compat},
 			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report the error of the worst tensor", Destination: &f.verify},
 			&cli.BoolFlag{Name: "resume", Usage: "continue what an interrupted or killed run has left", Destination: &f.resume},
 			dryRunFlag(&f.dryRun),
@@ -140,8 +140,8 @@ func quantize(c *call, f quantizeFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.compat != recipe.Version {
-		return c.usagef("--compat is %q, only %s is known", f.compat, recipe.Version)
+	if f.compat != recipe.CompatVersion {
+		return c.usagef("--compat is %q, only %s is known", f.compat, recipe.CompatVersion)
 	}
 	keepSplit := f.recipe.KeepOrder
 	if err := checkModelOutput(c, modelOutput{path: out, split: keepSplit, dryRun: f.dryRun}, append(f.overrideFiles, in, f.imatrix)); err != nil {
@@ -210,7 +210,7 @@ func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) 
 		{What: "program", Is: "ggufkit " + programVersion()},
 		{What: "importances", Is: fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)},
 	}
-	if convert.IsRecipe(model) {
+	if convert.IsMergeRecipe(model) {
 		data, err := os.ReadFile(model)
 		if err != nil {
 			return nil, err

@@ -1,7 +1,7 @@
 // Package moe merges models of the same shape into a mixture of experts, as
 // mergekit-moe does, from the same recipes.
 //
-// A recipe names a base model, from which comes everything but the feed-forward
+// A merge recipe (not to be confused with those of types, of package quant/recipe) names a base model, from which comes everything but the feed-forward
 // networks, and for each expert a model, which gives these, and prompts, from
 // which the rows of the routers are made. A [Merge] is the result as a checkpoint
 // that is in no file: its tensors are read from the models when they are asked

@@ -15,7 +15,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
-// ErrRecipe means that a recipe cannot be followed.
+// ErrRecipe means that a merge recipe cannot be followed.
 var ErrRecipe = errors.New("impossible recipe")
 
 // GateMode is how the rows of the routers come about.
@@ -32,7 +32,7 @@ const (
 	UniformRandom GateMode = "uniform_random" // evenly distributed
 )
 
-// Recipe says how to merge models: mergekit-moe's YAML.
+// Recipe is a merge recipe, which says how to merge models: mergekit-moe's YAML.
 type Recipe struct {
 	BaseModel       string   `yaml:"base_model"`
 	GateMode        GateMode `yaml:"gate_mode"`

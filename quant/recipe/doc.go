@@ -1,5 +1,5 @@
-// Package recipe decides which tensor of a model gets which type when a file
-// type such as Q4_K_M is asked for, as llama-quantize does.
+// Package recipe has the recipes of types: it decides which tensor of a model gets
+// which type when a file type such as Q4_K_M is asked for, as llama-quantize does.
 //
 // A file type ([FileType]) is mostly its base type, but some tensors get more
 // bits or fewer, depending on what they are, on the layer, and on the number of

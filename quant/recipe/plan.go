@@ -14,8 +14,8 @@ import (
 // it makes no sense without an importance matrix.
 var ErrNeedsImatrix = errors.New("needs an importance matrix")
 
-// Version is the version of llama-quantize whose rules these are.
-const Version = "0.7.0"
+// CompatVersion is the version of llama-quantize whose rules these are.
+const CompatVersion = "0.7.0"
 
 // Options says how Plan deviates from the file type's rules, and under which
 // circumstances it plans. The zero value is llama-quantize without flags.
