@@ -38,7 +38,10 @@ type ModelError struct {
 	Err   error
 }
 
+// Error implements error.
 func (e *ModelError) Error() string { return fmt.Sprintf("model %d: %v", e.Model, e.Err) }
+
+// Unwrap returns Err.
 func (e *ModelError) Unwrap() error { return e.Err }
 
 // Lockstep runs models of one shape, whatever they compute with, side by side, layer by layer: all chunks pass a

@@ -42,7 +42,7 @@ var tables = []struct {
 	{"score", score}, {"memory", memory}, {"drift", drift}, {"generate", generate},
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context) (err error) {
 	b := bench{ctx: ctx, shape: mixtral}
 	flag.StringVar(&b.dir, "dir", "", "where models are made and stay; default: a temporary directory")
 	flag.StringVar(&b.program, "ggufkit", "", "the program to measure; default: that of this source")
@@ -62,7 +62,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		b.dir = dir
 	}
 	if b.program == "" {

@@ -12,6 +12,7 @@ type SyntaxError struct {
 	Message string
 }
 
+// Error implements error.
 func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Message) }
 
 // parser turns tokens into statements.
