@@ -27,8 +27,12 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 // remember stores the keys and values of the only chunk in the session.
 func (b *batch) remember(ctx context.Context, k, v []float32, a *graph.AttentionOp) error {
 	kWidth, vWidth := a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	cache := &b.session.caches[a.Slot]
 	return parallel(ctx, b.workers, b.tokens, func(_ *worker, row int) error {
-		return b.session.caches[a.Slot].put(b.positions[row], k[row*kWidth:][:kWidth], v[row*vWidth:][:vWidth])
+		if b.positions[row] < b.tokens-cache.rows {
+			return nil // no token to come sees it
+		}
+		return cache.put(b.positions[row], k[row*kWidth:][:kWidth], v[row*vWidth:][:vWidth])
 	})
 }
 
@@ -48,25 +52,28 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 	for head := kv * group; head < (kv+1)*group; head++ {
 		for first := 0; first < n; first += queryBlock {
 			rows := min(queryBlock, n-first)
-			seen := first + rows // keys that the last of these queries may see
+			base := a.First(first) / kernel.TileCols * kernel.TileCols // panels before it are seen by none of these queries
+			seen := first + rows - base                                // keys that the last of them may see
 			query := sized(&w.query, kernel.LeftLen(rows, a.KeyLen))
 			kernel.PackLeft(query, q[(start+first)*qWidth+head*a.KeyLen:], qWidth, rows, a.KeyLen)
 			scores := sized(&w.scores, rows*seen)
 			clear(scores)
-			kernel.Mul(scores, seen, query, keys, rows, seen, a.KeyLen)
+			kernel.Mul(scores, seen, query, keys[base*a.KeyLen:], rows, seen, a.KeyLen)
 
 			var sums [queryBlock]float32
 			for r := range rows {
 				row := scores[r*seen:][:seen]
-				sums[r] = kernel.ExpSum(row[:first+r+1], a.Scale)
-				clear(row[first+r+1:])
+				from, end := a.First(first+r)-base, first+r+1-base
+				clear(row[:from])
+				sums[r] = a.Softmax(row[from:end])
+				clear(row[end:])
 			}
 			weights := sized(&w.weights, kernel.LeftLen(rows, seen))
 			kernel.PackLeft(weights, scores, seen, rows, seen)
 			out := sized(&w.out, rows*a.ValueLen)
 			clear(out)
 			for col := 0; col < a.ValueLen; col += kernel.TileCols {
-				kernel.Mul(out[col:], a.ValueLen, weights, values[col*n:], rows, min(kernel.TileCols, a.ValueLen-col), seen)
+				kernel.Mul(out[col:], a.ValueLen, weights, values[col*n+base*kernel.TileCols:], rows, min(kernel.TileCols, a.ValueLen-col), seen)
 			}
 			for r := range rows {
 				result := dst[((start+first+r)*a.Heads+head)*a.ValueLen:][:a.ValueLen]

@@ -86,6 +86,8 @@ func TestForwardComputesTheGraph(t *testing.T) {
 		"qwen2moe":                small.of("qwen2moe"),
 		"qwen3moe":                small.of("qwen3moe"),
 		"deepseek":                small.of("deepseek"),
+		"gemma2":                  small.of("gemma2"),
+		"gemma2, wide window":     change(func(s *spec) { *s = s.of("gemma2"); s.window = 50 }),
 		"no shared expert":        change(func(s *spec) { *s = s.of("deepseek"); s.sharedHidden = 0 }),
 	} {
 		t.Run(name, func(t *testing.T) {

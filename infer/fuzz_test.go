@@ -14,7 +14,7 @@ import (
 
 // Whatever the metadata and tensors of a file are, a model is made of it or refused.
 func FuzzNew(f *testing.F) {
-	for _, arch := range []string{"llama", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "deepseek"} {
+	for _, arch := range []string{"llama", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "deepseek", "gemma2"} {
 		path := filepath.Join(f.TempDir(), "m.gguf")
 		_, err := gguf.Write(f.Context(), path, small.of(arch).build(1), gguf.WriteOptions{})
 		require.NoError(f, err)

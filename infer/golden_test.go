@@ -1,18 +1,72 @@
 package infer_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
+
+// TestGemma2IsTransformers compares a Gemma 2 of random weights with the logits that
+// transformers computes in float32, of a whole text and of one that grows.
+func TestGemma2IsTransformers(t *testing.T) {
+	const dir, last = "../testdata/gemma2", 4
+	var golden struct {
+		Sequences []struct {
+			IDs    []int32
+			Argmax []int
+			Last4  []byte `json:"last4_f32"` // logits of the last positions, little-endian float32
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "expected.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &golden))
+	require.NotEmpty(t, golden.Sequences)
+	src, err := hf.Open(dir, hf.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, src.Close()) })
+	m, err := infer.New(src, infer.Options{})
+	require.NoError(t, err)
+
+	const bound = 5e-5 // 5e-6 is what is measured
+	isatest.ForEach(t, func(t *testing.T) {
+		for _, s := range golden.Sequences {
+			want := make([]float32, len(s.Last4)/4)
+			for i := range want {
+				want[i] = math.Float32frombits(binary.LittleEndian.Uint32(s.Last4[4*i:]))
+			}
+			require.Len(t, want, last*m.Vocabulary())
+			logits := forward(t, src, infer.Options{}, [][]int32{s.IDs}, 0)[0]
+			for pos, l := range logits {
+				require.Equal(t, s.Argmax[pos], slices.Index(l, slices.Max(l)), "position %d", pos)
+			}
+			require.InDeltaSlice(t, want, slices.Concat(logits[len(logits)-last:]...), bound)
+
+			// The prompt is longer than the window, and the text goes on beyond it.
+			session, err := m.NewSession(len(s.IDs), gguf.F32)
+			require.NoError(t, err)
+			got, err := session.Start(t.Context(), s.IDs[:20])
+			require.NoError(t, err)
+			for _, id := range s.IDs[20:] {
+				got, err = session.Add(t.Context(), id)
+				require.NoError(t, err)
+			}
+			require.InDeltaSlice(t, want[(last-1)*m.Vocabulary():], got, bound)
+		}
+	})
+}
 
 // TestLogitsAreTransformers compares the trained mixture in testdata with the
 // logits that transformers computes in float32, and with the experts that its

@@ -36,6 +36,19 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 		}
 		return y
 	}
+	// branch normalises what is added, if there is such a norm.
+	branch := func(name string, x []float64) []float64 {
+		if src.get(name) == nil {
+			return x
+		}
+		return norm(name, x)
+	}
+	capped := func(x float64, c float32) float64 {
+		if c == 0 {
+			return x
+		}
+		return float64(c) * math.Tanh(x/float64(c))
+	}
 	normHeads := func(name string, x []float64) {
 		if src.get(name) == nil {
 			return
@@ -48,7 +61,7 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 		for n := range len(x) / 2 {
 			head, pair := n/(s.keyLen/2)*s.keyLen, n%(s.keyLen/2)
 			i, j := head+2*pair, head+2*pair+1
-			if strings.HasPrefix(s.arch, "qwen") {
+			if strings.HasPrefix(s.arch, "qwen") || s.arch == "gemma2" {
 				i, j = head+pair, head+pair+s.keyLen/2
 			}
 			angle := float64(pos) * math.Pow(500, -2*float64(pair)/float64(s.keyLen))
@@ -76,7 +89,11 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 	network := func(p, suffix string, expert, hidden int, x []float64) []float64 {
 		gate, up := multiply(p+"ffn_gate"+suffix, expert, hidden, x), multiply(p+"ffn_up"+suffix, expert, hidden, x)
 		for i, g := range gate {
-			up[i] *= g / (1 + math.Exp(-g))
+			if s.arch == "gemma2" {
+				up[i] *= g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
+			} else {
+				up[i] *= g / (1 + math.Exp(-g))
+			}
 		}
 		return multiply(p+"ffn_down"+suffix, expert, s.width, up)
 	}
@@ -92,6 +109,9 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 		x := make([]float64, s.width)
 		for i, v := range src.get("token_embd.weight")[int(id)*s.width:][:s.width] {
 			x[i] = float64(v)
+			if s.arch == "gemma2" {
+				x[i] *= math.Sqrt(float64(s.width))
+			}
 		}
 		for layer := range s.layers {
 			p := fmt.Sprintf("blk.%d.", layer)
@@ -112,16 +132,20 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 					for i := range s.keyLen {
 						scores[t] += q[head*s.keyLen+i] * keys[layer][t][kv*s.keyLen+i] / math.Sqrt(float64(s.keyLen))
 					}
+					scores[t] = capped(scores[t], s.scoreCap)
+					if s.window > 0 && layer%2 == 0 && t <= pos-s.window {
+						scores[t] = math.Inf(-1)
+					}
 				}
 				for t, weight := range softmax(scores) {
 					add(out[head*s.valueLen:][:s.valueLen], values[layer][t][kv*s.valueLen:], weight)
 				}
 			}
-			add(x, multiply(p+"attn_output", 0, s.width, out), 1)
+			add(x, branch(p+"post_attention_norm.weight", multiply(p+"attn_output", 0, s.width, out)), 1)
 
 			h = norm(p+"ffn_norm.weight", x)
 			if s.experts == 0 || layer < s.denseBlocks {
-				add(x, network(p, "", 0, s.hidden, h), 1)
+				add(x, branch(p+"post_ffw_norm.weight", network(p, "", 0, s.hidden, h)), 1)
 				continue
 			}
 			probabilities := softmax(multiply(p+"ffn_gate_inp", 0, s.experts, h))
@@ -157,11 +181,15 @@ func (s spec) naive(src *source, tokens []int32) [][]float64 {
 			}
 		}
 		h := norm("output_norm.weight", x)
+		output := "output"
 		if s.tied {
-			logits = append(logits, multiply("token_embd", 0, s.vocabulary, h))
-		} else {
-			logits = append(logits, multiply("output", 0, s.vocabulary, h))
+			output = "token_embd"
 		}
+		y := multiply(output, 0, s.vocabulary, h)
+		for i := range y {
+			y[i] = capped(y[i], s.logitCap)
+		}
+		logits = append(logits, y)
 	}
 	return logits
 }

@@ -96,7 +96,7 @@ func (s *Session) Add(ctx context.Context, token int32) ([]float32, error) {
 }
 
 // kvCache has the keys and values of a text for an attention: for each KV head, a row of
-// each position in a type.
+// each position in a type, or of those in the window, which take turns.
 type kvCache struct {
 	graph.State
 	t            gguf.Type
@@ -105,9 +105,10 @@ type kvCache struct {
 }
 
 func newKVCache(s graph.State, context int, t gguf.Type) kvCache {
-	keys := int64(context*s.Heads) * t.RowBytes(int64(s.KeyLen))
-	values := int64(context*s.Heads) * t.RowBytes(int64(s.ValueLen))
-	return kvCache{s, t, context, make([]byte, keys), make([]byte, values)}
+	rows := s.Rows(context)
+	keys := int64(rows*s.Heads) * t.RowBytes(int64(s.KeyLen))
+	values := int64(rows*s.Heads) * t.RowBytes(int64(s.ValueLen))
+	return kvCache{s, t, rows, make([]byte, keys), make([]byte, values)}
 }
 
 // put stores the keys and values of all heads at a position.
@@ -119,7 +120,7 @@ func (c *kvCache) put(pos int, keys, values []float32) error {
 	}{{c.keys, keys, c.KeyLen}, {c.values, values, c.ValueLen}} {
 		size := int(c.t.RowBytes(int64(part.length)))
 		for head := range c.Heads {
-			row := part.rows[(head*c.rows+pos)*size:][:size]
+			row := part.rows[(head*c.rows+pos%c.rows)*size:][:size]
 			if err := quant.Quantize(c.t, row, part.x[head*part.length:][:part.length], part.length, nil); err != nil {
 				return err
 			}
@@ -128,9 +129,10 @@ func (c *kvCache) put(pos int, keys, values []float32) error {
 	return nil
 }
 
-// get returns the keys and values of a head at the first n positions, in the buffers of a
+// get returns the keys and values of a head at positions [first, end), in the buffers of a
 // worker.
-func (c *kvCache) get(w *worker, head, n int) (keys, values []float32, err error) {
+func (c *kvCache) get(w *worker, head, first, end int) (keys, values []float32, err error) {
+	n := end - first
 	keys, values = sized(&w.keys, n*c.KeyLen), sized(&w.values, n*c.ValueLen)
 	for _, part := range []struct {
 		dst    []float32
@@ -138,8 +140,13 @@ func (c *kvCache) get(w *worker, head, n int) (keys, values []float32, err error
 		length int
 	}{{keys, c.keys, c.KeyLen}, {values, c.values, c.ValueLen}} {
 		size := int(c.t.RowBytes(int64(part.length)))
-		if err := quant.Dequantize(c.t, part.dst, part.rows[head*c.rows*size:][:n*size], part.length); err != nil {
-			return nil, nil, err
+		rows := part.rows[head*c.rows*size:][:c.rows*size]
+		for dst, at := part.dst, first%c.rows; len(dst) > 0; at = 0 {
+			count := min(len(dst)/part.length, c.rows-at)
+			if err := quant.Dequantize(c.t, dst[:count*part.length], rows[at*size:][:count*size], part.length); err != nil {
+				return nil, nil, err
+			}
+			dst = dst[count*part.length:]
 		}
 	}
 	return keys, values, nil

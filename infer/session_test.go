@@ -21,6 +21,7 @@ func TestSessionAgreesWithForward(t *testing.T) {
 	for name, s := range map[string]spec{
 		"dense": small, "mixture": mixture, "biased": biased,
 		"qwen3": small.of("qwen3"), "qwen2moe": small.of("qwen2moe"), "deepseek": small.of("deepseek"),
+		"gemma2": small.of("gemma2"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			isatest.ForEach(t, func(t *testing.T) {

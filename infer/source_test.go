@@ -65,6 +65,9 @@ type spec struct {
 	ropeFactors                                                         []float32
 	ropeScale                                                           float32 // 0: none
 	arch                                                                string  // "": llama
+	// Of Gemma 2.
+	window             int
+	scoreCap, logitCap float32
 }
 
 // small has head lengths that differ, and dimensions that fill no panel.
@@ -81,6 +84,9 @@ func (s spec) of(arch string) spec {
 		s.layers, s.denseBlocks, s.sharedHidden, s.expertScale = 3, 1, 2*s.expertHidden, 1.5
 	case "qwen2moe":
 		s.sharedHidden = 43
+	}
+	if arch == "gemma2" {
+		s.tied, s.window, s.scoreCap, s.logitCap = true, 7, 1.5, 2
 	}
 	s.biased = arch == "qwen2" || arch == "qwen2moe"
 	return s
@@ -119,6 +125,10 @@ func (s spec) build(seed uint64) *source {
 		src.meta.Set("deepseek.leading_dense_block_count", uint32(s.denseBlocks))
 		src.meta.Set("deepseek.expert_shared_count", uint32(s.sharedHidden/expertHidden))
 		src.meta.Set("deepseek.expert_weights_scale", s.expertScale)
+	case "gemma2":
+		src.meta.Set("gemma2.attention.sliding_window", uint32(s.window))
+		src.meta.Set("gemma2.attn_logit_softcapping", s.scoreCap)
+		src.meta.Set("gemma2.final_logit_softcapping", s.logitCap)
 	case "qwen2moe":
 		src.meta.Set("qwen2moe.expert_shared_feed_forward_length", uint32(s.sharedHidden))
 	}
@@ -165,6 +175,10 @@ func (s spec) build(seed uint64) *source {
 			add(p+"attn_k_norm.weight", 1, 0.3, s.keyLen)
 		}
 		add(p+"ffn_norm.weight", 1, 0.2, s.width)
+		if arch == "gemma2" {
+			add(p+"post_attention_norm.weight", 1, 0.2, s.width)
+			add(p+"post_ffw_norm.weight", 1, 0.2, s.width)
+		}
 		if s.experts == 0 || i < s.denseBlocks {
 			linear(p+"ffn_gate", s.hidden, s.width)
 			linear(p+"ffn_up", s.hidden, s.width)

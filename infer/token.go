@@ -102,19 +102,19 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 	if err := cache.put(pos, k, v); err != nil {
 		return err
 	}
-	group := a.Heads / a.KVHeads
+	first, group := a.First(pos), a.Heads/a.KVHeads
 	return t.crew.run(a.KVHeads, func(w *worker, kv int) error {
-		keys, values, err := cache.get(w, kv, pos+1)
+		keys, values, err := cache.get(w, kv, first, pos+1)
 		if err != nil {
 			return err
 		}
-		scores := sized(&w.scores, pos+1)
+		scores := sized(&w.scores, pos+1-first)
 		for head := kv * group; head < (kv+1)*group; head++ {
 			query, out := q[head*a.KeyLen:][:a.KeyLen], dst[head*a.ValueLen:][:a.ValueLen]
 			for i := range scores {
 				scores[i] = kernel.Dot(query, keys[i*a.KeyLen:][:a.KeyLen])
 			}
-			sum := kernel.ExpSum(scores, a.Scale)
+			sum := a.Softmax(scores)
 			clear(out)
 			for i, score := range scores {
 				kernel.AddScaled(out, values[i*a.ValueLen:][:a.ValueLen], score/sum)

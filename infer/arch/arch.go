@@ -30,6 +30,7 @@ var families = []struct {
 	{"qwen2moe", qwen2MoE},
 	{"qwen3moe", qwen3MoE},
 	{"deepseek", deepSeek},
+	{"gemma2", gemma2},
 }
 
 // Read returns what a model computes. The error wraps gguf.ErrUnsupported or

@@ -37,7 +37,7 @@ const microbatch = 512
 // NewMemory returns what llama.cpp takes to run a model in a setting. An error says what
 // llama.cpp would refuse.
 //
-// Keys and values are exact. The compute buffers are those of the u tokens of a
+// Keys and values are exact: of all tokens, or of those in a window and a micro-batch. The compute buffers are those of the u tokens of a
 // micro-batch, 512 or the whole context, in float32: the larger of two stages, which are
 // not there at the same time, and the mask beside it.
 //
@@ -48,19 +48,28 @@ const microbatch = 512
 //     and values, and without flash attention the scores (heads x context x u), with it
 //     keys and values of a layer in F16 if the cache has F32.
 //
-// The mask is context x u, in F16 with flash attention. This is never below what llama.cpp
+// The mask is context x u, in F16 with flash attention; windows have one of their own. This is never below what llama.cpp
 // 0.7 reserves on the CPU, and mostly a few percent above it: see docs/choosing.md.
 func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	if err := o.check(s); err != nil {
 		return Memory{}, err
 	}
 	const float = 4.0
-	n := 256 * float64((max(int64(o.Context), 1)-1)/256+1) // as llama.cpp rounds it up
+	n := padded(o.Context)
 	u := float * min(float64(o.Context), microbatch)
-	var row int64 // of all layers
+	var cache float64
+	masks := map[int]float64{} // rows of the masks, by window
 	var hidden, heads, kv, scores int
 	for m := range s.Mixers {
-		row += m.State().RowBytes(o.Keys, o.Values)
+		state := m.State()
+		rows := n
+		if state.Window > 0 {
+			rows = min(n, padded(state.Window+microbatch))
+		}
+		cache += float64(state.RowBytes(o.Keys, o.Values)) * rows
+		if state != (graph.State{}) {
+			masks[state.Window] = rows
+		}
 		size := m.Size()
 		if size.Scores == 0 {
 			hidden = max(hidden, size.Inner)
@@ -71,7 +80,10 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	width := float64(s.Width)
 	networks := u * (max(3*float64(hidden), float64(s.Vocabulary)) + 6*width)
 	attention := u * (3*width + 3*float64(heads) + 2*float64(kv))
-	mask := u * n
+	var mask float64
+	for _, rows := range masks {
+		mask += u * rows
+	}
 	if o.FlashAttention {
 		mask /= 2
 		for _, t := range []gguf.Type{o.Keys, o.Values} {
@@ -83,9 +95,9 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 		networks += u * 2 * float64(kv)
 		attention += u * float64(scores) * n
 	}
-	const inputs = 256 << 10 // positions and the like
+	inputs := float64(192<<10 + len(masks)*64<<10) // positions and the like
 	return Memory{
-		Cache:   whole(float64(row) * n),
+		Cache:   whole(cache),
 		Compute: whole(max(networks, attention) + mask + inputs),
 	}, nil
 }
@@ -137,6 +149,9 @@ func (o Setting) checkState(s graph.State) error {
 	}
 	return nil
 }
+
+// padded returns the tokens of a cache as llama.cpp rounds them up.
+func padded(tokens int) float64 { return 256 * float64((max(int64(tokens), 1)-1)/256+1) }
 
 // whole returns bytes as an integer, of which several can be added.
 func whole(bytes float64) int64 { return int64(min(bytes, 1<<60)) }

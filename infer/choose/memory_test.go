@@ -102,6 +102,31 @@ func TestMemoryIsThatOfLlamaCpp(t *testing.T) {
 	}
 }
 
+// Windows make caches shorter, and have masks of their own: testdata/gemma2, measured as
+// above.
+func TestMemoryOfWindows(t *testing.T) {
+	layer := func(window int) graph.Layer {
+		attention := graph.Attention{Heads: 4, KVHeads: 2, KeyLen: 32, ValueLen: 32, Window: window}
+		return graph.Layer{{Mixers: []graph.Mixer{attention}}, {Mixers: []graph.Mixer{graph.Network{Hidden: 128}}}}
+	}
+	spec := &graph.Spec{Width: 64, Vocabulary: 384, Layers: []graph.Layer{layer(16), layer(0), layer(16), layer(0)}}
+	for _, c := range []struct {
+		context           int
+		flash             bool
+		cache, reservedBy float64
+	}{
+		{512, true, 0.5, 2.40}, {4096, true, 2.375, 6.1523}, {16384, true, 8.375, 18.1523},
+		{512, false, 0.5, 7.64}, {4096, false, 2.375, 43.14}, {16384, false, 8.375, 163.1445},
+	} {
+		m, err := choose.NewMemory(spec, choose.Setting{Context: c.context, Keys: gguf.F16, Values: gguf.F16, FlashAttention: c.flash})
+		require.NoError(t, err)
+		require.Equal(t, c.cache, float64(m.Cache)/(1<<20))
+		estimate := float64(m.Compute) / (1 << 20)
+		require.GreaterOrEqual(t, estimate, c.reservedBy)
+		require.LessOrEqual(t, estimate, 1.2*c.reservedBy)
+	}
+}
+
 func TestMemoryOfAnEndlessContext(t *testing.T) {
 	for _, flash := range []bool{false, true} {
 		m, err := choose.NewMemory(shape(4096, 14336, 32, 8, 32000, 0), choose.Setting{Context: math.MaxInt, Keys: gguf.F16, Values: gguf.F16, FlashAttention: flash})

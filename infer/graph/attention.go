@@ -1,6 +1,10 @@
 package graph
 
-import "context"
+import (
+	"context"
+
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
 
 // Attention is causal grouped-query attention (arXiv 2305.13245). Its matrices may have
 // biases.
@@ -12,6 +16,8 @@ type Attention struct {
 	QNorm, KNorm Norm // of each head, before it is rotated
 	Rope         RopeSpec
 	Scale        float32 // of the scores, not negative
+	Cap          float32 `key:"attn_logit_softcapping"`   // c·tanh(x/c) of the scaled scores; 0: none
+	Window       int     `key:"attention.sliding_window"` // so many tokens are seen, the own among them; 0: all
 }
 
 // AttentionOp is an Attention with its weights.
@@ -53,7 +59,28 @@ func (a Attention) Size() Size {
 
 // State implements Mixer.
 func (a Attention) State() State {
-	return State{Heads: a.KVHeads, KeyLen: a.KeyLen, ValueLen: a.ValueLen}
+	return State{Heads: a.KVHeads, KeyLen: a.KeyLen, ValueLen: a.ValueLen, Window: a.Window}
+}
+
+// First returns the first position that a token at a position sees.
+func (a Attention) First(pos int) int {
+	if a.Window == 0 {
+		return 0
+	}
+	return max(0, pos-a.Window+1)
+}
+
+// Softmax replaces the scores of what a token sees, products of query and keys, by the
+// numerators of the softmax, and returns the denominator.
+func (a Attention) Softmax(scores []float32) float32 {
+	if a.Cap == 0 {
+		return kernel.ExpSum(scores, a.Scale)
+	}
+	for i := range scores {
+		scores[i] *= a.Scale
+	}
+	softCap(scores, a.Cap)
+	return kernel.ExpSum(scores, 1)
 }
 
 // Weights implements Op.

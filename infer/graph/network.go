@@ -11,12 +11,18 @@ type Activation int
 
 // Activations.
 const (
-	SiLU Activation = iota // x / (1 + e⁻ˣ)
+	SiLU     Activation = iota // x / (1 + e⁻ˣ)
+	GELUTanh                   // x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))) (arXiv 1606.08415)
 )
 
-// Apply sets gate[i] to the activation of gate[i] times up[i].
+// Apply sets gate[i] to the activation of gate[i] times up[i]. up is overwritten.
 func (a Activation) Apply(gate, up []float32) {
-	kernel.SiLUMul(gate, up)
+	switch a {
+	case SiLU:
+		kernel.SiLUMul(gate, up)
+	case GELUTanh:
+		kernel.GELUMul(gate, up)
+	}
 }
 
 // Network is a gated feed-forward network (arXiv 2002.05202): down·(act(gate·x) ⊙ up·x). Its

@@ -63,6 +63,15 @@ type Size struct {
 type State struct {
 	Heads            int // for each of them
 	KeyLen, ValueLen int // a row of so many elements, for each token
+	Window           int // of the last so many tokens; 0: of all
+}
+
+// Rows returns of how many tokens of a context rows are kept.
+func (s State) Rows(context int) int {
+	if s.Window == 0 {
+		return context
+	}
+	return min(context, s.Window)
 }
 
 // RowBytes returns what a token takes with keys and values of some types.

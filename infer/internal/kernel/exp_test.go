@@ -95,3 +95,28 @@ func TestSiLUMulOfExtremes(t *testing.T) {
 		require.InDelta(t, 0, gate[19], 1e-35)
 	})
 }
+
+func TestGELUMul(t *testing.T) {
+	isatest.ForEach(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 1))
+		for _, n := range []int{0, 1, 15, 16, 70} {
+			gate, up := random(rng, n), random(rng, n)
+			for i := range gate {
+				gate[i] *= float32(i) // also far from 0
+			}
+			want := make([]float64, n)
+			for i, v := range gate {
+				x := float64(v)
+				z := math.Sqrt(8/math.Pi) * (x + 0.044715*x*x*x)
+				want[i] = x / (1 + math.Exp(-z)) * float64(up[i])
+			}
+			kernel.GELUMul(gate, up)
+			for i, got := range gate {
+				require.InDelta(t, want[i], got, 0x1p-18*math.Abs(want[i])+1e-37, "element %d of %d", i, n)
+			}
+		}
+		gate, up := []float32{-1e36, 1e36, 0}, []float32{1, 2, 3}
+		kernel.GELUMul(gate, up)
+		require.Equal(t, []float32{0, 2e36, 0}, gate)
+	})
+}
