@@ -191,7 +191,8 @@ func TestMultiply(t *testing.T) {
 				}
 			}
 		}
-		require.ErrorIs(t, infer.Product{Type: gguf.I32, Weights: make([]byte, 4), Cols: 1, Threads: 1}.Multiply(t.Context(), make([]float32, 1), []float32{1}), gguf.ErrUnsupported)
+		require.ErrorIs(t, infer.Product{Type: gguf.I32, Weights: make([]byte, 4), Cols: 1, Threads: 1}.Multiply(t.Context(), make([]float32, 1),
+			[]float32{1}), gguf.ErrUnsupported)
 	})
 }
 

@@ -29,7 +29,8 @@ func (p Product) Multiply(ctx context.Context, dst, x []float32) error {
 	rowBytes := int(p.Type.RowBytes(int64(p.Cols)))
 	rows, n := len(x)/p.Cols, len(p.Weights)/rowBytes
 	if len(x) != rows*p.Cols || len(dst) != rows*n || len(p.Weights) != n*rowBytes {
-		panic(fmt.Sprintf("infer: product of %d activations and %d bytes of %s weights in rows of %d is not %d long", len(x), len(p.Weights), p.Type, p.Cols, len(dst)))
+		panic(fmt.Sprintf("infer: product of %d activations and %d bytes of %s weights in rows of %d is not %d long", len(x), len(p.Weights), p.Type, p.Cols,
+			len(dst)))
 	}
 	src := weightSource{info: gguf.TensorInfo{Type: p.Type, Shape: []int64{int64(p.Cols), int64(n)}}, data: p.Weights}
 	b := &batch{m: &Model{src: src, compute: p.Compute}, workers: make([]worker, p.Threads), tokens: rows}

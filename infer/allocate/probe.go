@@ -104,7 +104,8 @@ func (p *probe) remember(ctx context.Context) error {
 	token := 4 * int64(len(p.chunks)) * int64(base.Vocabulary()) // a token of each chunk
 	p.from = max(p.from, len(p.chunks[0])-1-int(min(p.engine.Memory/2/token, math.MaxInt32)))
 	if p.scored() < len(p.chunks[0])/warmUp {
-		return fmt.Errorf("what is predicted for %d tokens of each of %d windows takes more than half of the memory, %s", len(p.chunks[0])/warmUp, len(p.chunks), display.Bytes(p.engine.Memory))
+		return fmt.Errorf("what is predicted for %d tokens of each of %d windows takes more than half of the memory, %s", len(p.chunks[0])/warmUp,
+			len(p.chunks), display.Bytes(p.engine.Memory))
 	}
 	p.engine.Memory = (p.engine.Memory - int64(p.scored())*token) / 2
 	if base, err = infer.New(p.original, p.engine); err != nil {

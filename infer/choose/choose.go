@@ -401,7 +401,8 @@ func (c *Choice) Summary() []string {
 	case c.MaxKLD == 0:
 		sentences = append(sentences, fmt.Sprintf("%s is the closest to the original of what fits: mean KL divergence %s %s.", chosen.Name, here, all))
 	case c.EveryText && len(texts) > 1:
-		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g on each of these texts; on all together it has %s.", chosen.Name, c.MaxKLD, all))
+		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g on each of these texts; on all together it "+
+			"has %s.", chosen.Name, c.MaxKLD, all))
 	default:
 		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %s.", chosen.Name, c.MaxKLD, here, all))
 	}
@@ -423,7 +424,8 @@ func (c *Choice) Summary() []string {
 	paired := fmt.Sprintf("95 %% interval of the paired difference %.5f to %.5f", low, high)
 	switch {
 	case low > 0:
-		return append(sentences, fmt.Sprintf("%s, %s, is further from the original by %.5f (%s). %s that is %s sure.", runner, place, c.Difference.Value, paired, these, percent(c.Difference.Above(0))))
+		return append(sentences, fmt.Sprintf("%s, %s, is further from the original by %.5f (%s). %s that is %s sure.", runner, place, c.Difference.Value,
+			paired, these, percent(c.Difference.Above(0))))
 	case high < 0:
 		return append(sentences, fmt.Sprintf("%s, %s, is closer to the original by %.5f (%s).", runner, place, -c.Difference.Value, paired))
 	case math.IsNaN(low):

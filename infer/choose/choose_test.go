@@ -108,7 +108,8 @@ func TestASmallerOneMayBeCloser(t *testing.T) {
 	require.Equal(t, "KL 0.06000 > 0.04000 of e", choice.Considered[5].Reason)
 	require.Equal(t, 3, choice.RunnerUp)
 	require.InDelta(t, 0.54, choice.Confidence, 0.01, "a tenth of a standard error")
-	require.Equal(t, "d, the runner-up, cannot be told from it on this text (95 % interval of the paired difference -0.00188 to 0.00208): more text would tell.", choice.Summary()[1])
+	require.Equal(t, "d, the runner-up, cannot be told from it on this text (95 % interval of the paired difference -0.00188 to 0.00208): more text would "+
+		"tell.", choice.Summary()[1])
 
 	// Of equals the smaller one.
 	choice, _, err = run(choose.Limits{Fit: 1000}, model{bytes: 90, kld: 0.05}, model{bytes: 80, kld: 0.05})
@@ -122,7 +123,8 @@ func TestASmallerOneMayBeCloser(t *testing.T) {
 }
 
 func TestTheSmallestThatIsGoodEnough(t *testing.T) {
-	models := []model{{100, 0.001, 0}, {90, 0.002, 0}, {80, 0.003, 0}, {70, 0.004, 0}, {60, 0.005, 0}, {50, 0.0078, 0.0001}, {40, 0.0099, 0.0001}, {30, 0.02, 0}, {20, 0.03, 0}}
+	models := []model{{100, 0.001, 0}, {90, 0.002, 0}, {80, 0.003, 0}, {70, 0.004, 0}, {60, 0.005, 0}, {50, 0.0078, 0.0001}, {40, 0.0099, 0.0001},
+		{30, 0.02, 0}, {20, 0.03, 0}}
 	choice, rounds, err := run(choose.Limits{MaxKLD: 0.01}, models...)
 	require.NoError(t, err)
 	require.Equal(t, []string{"beh", "fg"}, rounds)
@@ -161,7 +163,8 @@ func TestTheSmallestThatIsGoodEnough(t *testing.T) {
 	// A larger one that is not even better; two of one size.
 	choice, _, err = run(choose.Limits{MaxKLD: 0.05}, model{bytes: 90, kld: 0.02}, model{bytes: 80, kld: 0.01}, model{bytes: 80, kld: 0.02})
 	require.NoError(t, err)
-	require.Equal(t, []string{"a: no smaller than b, and further from the original", "b: chosen: the smallest that is good enough", "c: no smaller than b, and further from the original"}, reasons(choice))
+	require.Equal(t, []string{"a: no smaller than b, and further from the original", "b: chosen: the smallest that is good enough",
+		"c: no smaller than b, and further from the original"}, reasons(choice))
 }
 
 func TestNothingToChoose(t *testing.T) {
@@ -171,7 +174,8 @@ func TestNothingToChoose(t *testing.T) {
 	require.Empty(t, rounds)
 	require.Equal(t, []string{"a: does not fit: 75 B over", "b: does not fit: 65 B over"}, reasons(choice))
 
-	choice, rounds, err = run(choose.Limits{MaxKLD: 0.005, Fit: 95}, model{90, 0.002, 0}, model{80, 0.01, 0}, model{70, 0.02, 0}, model{60, 0.02, 0}, model{50, 0.03, 0}, model{40, 0.04, 0}, model{30, 0.05, 0}, model{20, 0.06, 0})
+	choice, rounds, err = run(choose.Limits{MaxKLD: 0.005, Fit: 95}, model{90, 0.002, 0}, model{80, 0.01, 0}, model{70, 0.02, 0}, model{60, 0.02, 0},
+		model{50, 0.03, 0}, model{40, 0.04, 0}, model{30, 0.05, 0}, model{20, 0.06, 0})
 	require.ErrorIs(t, err, choose.ErrNone)
 	require.EqualError(t, err, "nothing to choose: no candidate that fits has a mean KL divergence of at most 0.005; the nearest is b (KL 0.01000 > 0.005)")
 	require.Equal(t, []string{"cf", "b"}, rounds)
@@ -289,7 +293,8 @@ func TestOneWindowDecidesNothing(t *testing.T) {
 	results := []drift.Result{one("a", 0.01), one("b", 0.02)}
 	choice, err := choose.Decide(choose.Limits{MaxKLD: 0.1}, choose.Memory{}, candidates, results)
 	require.ErrorIs(t, err, choose.ErrNone)
-	require.Equal(t, []string{"a: KL 0.01000, but one window of a text has no interval", "b: KL 0.02000, but one window of a text has no interval"}, reasons(choice))
+	require.Equal(t, []string{"a: KL 0.01000, but one window of a text has no interval", "b: KL 0.02000, but one window of a text has no interval"},
+		reasons(choice))
 	choice, err = choose.Decide(choose.Limits{Fit: 10}, choose.Memory{}, candidates, results)
 	require.NoError(t, err)
 	require.Equal(t, "b: KL 0.02000 > 0.01000 of a, but the difference may be chance", reasons(choice)[1])
@@ -310,7 +315,8 @@ func TestDecideBetweenAll(t *testing.T) {
 	}
 	choice, err := choose.Decide(choose.Limits{MaxKLD: 0.05}, choose.Memory{}, candidates, results)
 	require.NoError(t, err)
-	require.Equal(t, []string{"a: good enough, but larger than c", "b: good enough, but larger than c", "c: chosen: the smallest that is good enough", "d: KL 0.20000 > 0.05"}, reasons(choice))
+	require.Equal(t, []string{"a: good enough, but larger than c", "b: good enough, but larger than c", "c: chosen: the smallest that is good enough",
+		"d: KL 0.20000 > 0.05"}, reasons(choice))
 	require.Equal(t, 3, choice.RunnerUp)
 	_, err = choose.Decide(choose.Limits{Fit: 50}, choose.Memory{}, candidates, results)
 	require.ErrorIs(t, err, choose.ErrNone)
@@ -318,6 +324,7 @@ func TestDecideBetweenAll(t *testing.T) {
 
 func TestErrorsOfMeasuringEndIt(t *testing.T) {
 	broken := errors.New("broken")
-	_, err := choose.Run(choose.Limits{Fit: 10}, choose.Memory{}, []choose.Candidate{{Bytes: 5}}, func([]drift.Candidate) ([]drift.Result, error) { return nil, broken })
+	_, err := choose.Run(choose.Limits{Fit: 10}, choose.Memory{}, []choose.Candidate{{Bytes: 5}},
+		func([]drift.Candidate) ([]drift.Result, error) { return nil, broken })
 	require.ErrorIs(t, err, broken)
 }

@@ -129,7 +129,8 @@ func TestMemoryOfWindows(t *testing.T) {
 
 func TestMemoryOfAnEndlessContext(t *testing.T) {
 	for _, flash := range []bool{false, true} {
-		m, err := choose.NewMemory(shape(4096, 14336, 32, 8, 32000, 0), choose.Setting{Context: math.MaxInt, Keys: gguf.F16, Values: gguf.F16, FlashAttention: flash})
+		m, err := choose.NewMemory(shape(4096, 14336, 32, 8, 32000, 0),
+			choose.Setting{Context: math.MaxInt, Keys: gguf.F16, Values: gguf.F16, FlashAttention: flash})
 		require.NoError(t, err)
 		require.Greater(t, m.Bytes(), int64(1<<60))
 	}
@@ -199,7 +200,8 @@ func TestMoreRoomIsUsed(t *testing.T) {
 		experts := rapid.Bool().Draw(t, "experts")
 		memory := choose.Memory{Cache: 4 * rapid.Int64Range(0, 50).Draw(t, "cache"), Compute: rapid.Int64Range(0, 200).Draw(t, "compute")}
 		gpu := rapid.Int64Range(0, 1000).Draw(t, "gpu")
-		less, more := choose.Split(tensors(experts, true), 4, memory, gpu), choose.Split(tensors(experts, true), 4, memory, gpu+rapid.Int64Range(0, 300).Draw(t, "more"))
+		less, more := choose.Split(tensors(experts, true), 4, memory, gpu), choose.Split(tensors(experts, true), 4, memory,
+			gpu+rapid.Int64Range(0, 300).Draw(t, "more"))
 		require.LessOrEqual(t, less.GPU, gpu)
 		require.LessOrEqual(t, less.GPU, more.GPU)
 		var weights int64

@@ -25,7 +25,8 @@ func (c *Choice) Offer(candidate Candidate, result *drift.Result) error {
 	offered := Considered{Candidate: candidate, Needs: candidate.Bytes + c.Memory.Bytes(), Result: result}
 	if !difference.Positive(interval.Level) {
 		low, high := difference.Interval(interval.Level)
-		offered.Reason = fmt.Sprintf("not offered: KL %.5f, the paired difference to %s is %.5f (95 %% interval %.5f to %.5f)", result.Overall.KLD.Value, best.Name, difference.Value, low, high)
+		offered.Reason = fmt.Sprintf("not offered: KL %.5f, the paired difference to %s is %.5f (95 %% interval %.5f to %.5f)", result.Overall.KLD.Value,
+			best.Name, difference.Value, low, high)
 	}
 	c.Considered = slices.Insert(c.Considered, at, offered)
 	if offered.Reason == "" {

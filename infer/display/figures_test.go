@@ -10,7 +10,8 @@ import (
 )
 
 func TestBytes(t *testing.T) {
-	for n, text := range map[int64]string{0: "0 B", 999: "999 B", 1000: "0.98 KiB", 1 << 20: "1.00 MiB", 5 << 29: "2.50 GiB", 24e9: "22.4 GiB", 123 << 30: "123 GiB"} {
+	for n, text := range map[int64]string{0: "0 B", 999: "999 B", 1000: "0.98 KiB", 1 << 20: "1.00 MiB", 5 << 29: "2.50 GiB", 24e9: "22.4 GiB",
+		123 << 30: "123 GiB"} {
 		require.Equal(t, text, display.Bytes(n), n)
 	}
 }

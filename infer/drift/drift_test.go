@@ -106,7 +106,8 @@ func TestFloorIsWhatRoundingTakes(t *testing.T) {
 	skipLong(t)
 	base := open(t, reference.MoE(t))
 	opts := drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}, Engine: infer.Options{Compute: infer.Int8}}
-	report := measure(t, base, append(view(t, base, recipe.Q8_0, recipe.Q4_K_M), drift.Candidate{Name: "itself", Source: base}), texts(t, base, "math", "chat"), opts)
+	report := measure(t, base, append(view(t, base, recipe.Q8_0, recipe.Q4_K_M), drift.Candidate{Name: "itself", Source: base}),
+		texts(t, base, "math", "chat"), opts)
 	floor := report.Floor.Overall
 	require.Equal(t, 2*4*63, floor.Tokens, "the first chunks of each text")
 	require.Greater(t, floor.KLD.Value, 5e-5)
@@ -151,7 +152,8 @@ func TestPerplexityIsThatOfScore(t *testing.T) {
 func TestFewerBitsDriftFurther(t *testing.T) {
 	skipLong(t)
 	base := open(t, reference.MoE(t))
-	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"), drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}})
+	report := measure(t, base, view(t, base, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K), texts(t, base, "code"),
+		drift.Options{Options: perplexity.Options{Ctx: 128, Chunks: 5}})
 	for i, c := range report.Candidates[1:] {
 		before, now := report.Candidates[i].Overall, c.Overall
 		difference, err := drift.Difference(c, report.Candidates[i])

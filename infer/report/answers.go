@@ -127,14 +127,16 @@ func newAnswer(file string, ppl float64, best Donor) Answer {
 	figures := fmt.Sprintf("perplexity %.4f against %.4f", ppl, best.PPL)
 	change := func(ratio float64) string { return fmt.Sprintf("%+.1f %%", 100*(ratio-1)) }
 	if best.RatioLow == nil || best.RatioHigh == nil {
-		a.Answer = fmt.Sprintf("%s nothing can be said of the mixture and %s, %s: %s, in one window, which is too little for an interval.", where, donor, best.Name, figures)
+		a.Answer = fmt.Sprintf("%s nothing can be said of the mixture and %s, %s: %s, in one window, which is too little for an interval.", where, donor,
+			best.Name, figures)
 		return a
 	}
 	claim := "is " + a.Verdict + " than"
 	if a.Verdict == "unclear" {
 		claim = "cannot be told from"
 	}
-	a.Answer = fmt.Sprintf("%s the mixture %s %s, %s: %s, %s (95 %% interval %s to %s).", where, claim, donor, best.Name, figures, change(*best.Ratio), change(*best.RatioLow), change(*best.RatioHigh))
+	a.Answer = fmt.Sprintf("%s the mixture %s %s, %s: %s, %s (95 %% interval %s to %s).", where, claim, donor, best.Name, figures, change(*best.Ratio),
+		change(*best.RatioLow), change(*best.RatioHigh))
 	return a
 }
 

@@ -17,7 +17,8 @@ func TestCard(t *testing.T) {
 			sections = append(sections, line)
 		}
 	}
-	require.Equal(t, []string{"# A mixture, quantized", "## Files", "## The choice", "## How to run it", "## Drift by text", "## How it was measured", "## Provenance"}, sections)
+	require.Equal(t, []string{"# A mixture, quantized", "## Files", "## The choice", "## How to run it", "## Drift by text", "## How it was measured",
+		"## Provenance"}, sections)
 	require.Contains(t, card, "\n* Q6_K is the closest to the original of what fits.\n")
 	require.Contains(t, card, "\nllama-cli -m A-mixture-Q6_K.gguf -c 8192 -ngl 33\n")
 	require.Contains(t, card, "\necho FROM ./A-mixture-Q6_K.gguf > Modelfile && ollama create a-mixture -f Modelfile && ollama run a-mixture\n")
@@ -34,7 +35,8 @@ func TestCard(t *testing.T) {
 }
 
 func TestFileName(t *testing.T) {
-	for text, name := range map[string]string{"Beyonder 4x7B v2": "Beyonder-4x7B-v2", "org/A model": "A-model", "../..": "..", "a'; rm -rf ~": "a-rm--rf", "模型": "model"} {
+	for text, name := range map[string]string{"Beyonder 4x7B v2": "Beyonder-4x7B-v2", "org/A model": "A-model", "../..": "..", "a'; rm -rf ~": "a-rm--rf",
+		"模型": "model"} {
 		require.Equal(t, name, report.FileName(text), text)
 	}
 }

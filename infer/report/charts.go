@@ -274,7 +274,8 @@ func (r *view) textChart() template.HTML {
 		s.path(class, display.Stem(text.File), points)
 		for _, c := range shown {
 			if m := c.ByText[t]; m.KLD > 0 {
-				s.element("circle", class, fmt.Sprintf("%s on %s: %s", c.Name, display.Stem(text.File), withInterval("%.5f", m.KLD, m.KLDLow, m.KLDHigh)), `cx="%.1f" cy="%.1f" r="3"`, at(c), y.at(m.KLD))
+				s.element("circle", class, fmt.Sprintf("%s on %s: %s", c.Name, display.Stem(text.File), withInterval("%.5f", m.KLD, m.KLDLow, m.KLDHigh)),
+					`cx="%.1f" cy="%.1f" r="3"`, at(c), y.at(m.KLD))
 			}
 		}
 		classes = append(classes, labelClass)
@@ -367,7 +368,8 @@ func (r *view) perplexityChart() template.HTML {
 		v := change(c.PPLRatio)
 		from, to := ends(c)
 		y := 4 + rowHeight*(float64(i)+0.5)
-		title := fmt.Sprintf("%s: perplexity %.4f, the original's is %.4f, ratio %s", c.Name, c.PPL, r.Base.PPL, withInterval("%.4f", c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh))
+		title := fmt.Sprintf("%s: perplexity %.4f, the original's is %.4f, ratio %s", c.Name, c.PPL, r.Base.PPL,
+			withInterval("%.4f", c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh))
 		s.text(r.class("label", c), "end", left-8, y+4, shortName(c.Name))
 		s.element("rect", r.class("bar", c), title, `x="%.1f" y="%.1f" width="%.1f" height="14"`, x.at(min(0, v)), y-7, x.at(max(0, v))-x.at(min(0, v)))
 		s.line("interval", title, x.at(from), y, x.at(to), y)
@@ -468,7 +470,8 @@ func (r *view) routerChart() template.HTML {
 			}
 			x := left + width*float64(l.Layer)
 			other := 1 - *l.SameExperts
-			s.element("rect", "heat", fmt.Sprintf("%s, layer %d: %.2f %% of the tokens go to the same experts, %.2f %% to the same one first", c.Name, l.Layer, 100**l.SameExperts, 100**l.SameFirstExpert),
+			s.element("rect", "heat", fmt.Sprintf("%s, layer %d: %.2f %% of the tokens go to the same experts, %.2f %% to the same one first", c.Name,
+				l.Layer, 100**l.SameExperts, 100**l.SameFirstExpert),
 				`x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill-opacity="%.3f"`, x, y, max(0.5, width-1), rowHeight-1, darkest*other/max(1-lowest, 1e-9))
 			if width >= 44 {
 				s.text("inside", "middle", x+width/2, y+rowHeight/2+4, fmt.Sprintf("%.1f", 100**l.SameExperts))
@@ -476,7 +479,8 @@ func (r *view) routerChart() template.HTML {
 		}
 		s.text(r.class("label", c), "start", right+8, y+rowHeight/2+4, fmt.Sprintf("%.2f", 100**c.Router))
 	}
-	return s.done("narrow", chartWidth, 20+rowHeight*float64(len(r.Candidates))+6, "tokens that the routers send to the same experts as the original, in percent")
+	return s.done("narrow", chartWidth, 20+rowHeight*float64(len(r.Candidates))+6,
+		"tokens that the routers send to the same experts as the original, in percent")
 }
 
 // shade is the opacity of a cell of the matrix of texts: the more drift, the
@@ -498,7 +502,8 @@ func (r *view) shade(kld float64) string {
 
 // describe says all about a candidate's place in the charts.
 func (c Candidate) describe() string {
-	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %s, perplexity %.3f", c.Name, display.Bytes(c.Bytes), c.BPW, withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), c.PPL)
+	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %s, perplexity %.3f", c.Name, display.Bytes(c.Bytes), c.BPW,
+		withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), c.PPL)
 }
 
 // orElse returns what v points to, or what there is instead.

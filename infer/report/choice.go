@@ -90,8 +90,9 @@ func NewChoice(measured *Drift, choice *choose.Choice, fit Fit, mix *Mix) *Choic
 	drift.Candidates = nil
 	c := &Choice{
 		Model: drift.Model, Room: fit.room(choice), Confidence: known(choice.Confidence), Mix: mix,
-		Base: drift.Base, Texts: drift.Texts, Window: drift.Ctx, Compute: drift.Compute, Imatrix: drift.Imatrix, Floor: drift.Floor, Provenance: drift.Provenance,
-		Drift: &drift,
+		Base: drift.Base, Texts: drift.Texts, Window: drift.Ctx, Compute: drift.Compute, Imatrix: drift.Imatrix, Floor: drift.Floor,
+		Provenance: drift.Provenance,
+		Drift:      &drift,
 	}
 	if choice.Fit > 0 {
 		c.FitBytes = &choice.Fit

@@ -105,11 +105,13 @@ func TestDoctorInWords(t *testing.T) {
 	in(t, out.String(), "3 experts, 2 layers with routers. Gate mode: trained (the rows are of different lengths).", "! layer 1: two experts",
 		"1.0000 to 2.0000", "-0.3000 to 0.2000", "12.2", "infinite", "texts/chat.txt: 192 tokens", "expert 0", "100.0 %", "1.20 bits", "the mixture", "other",
 		"Is the mixture better than the best of what it was made of? By text: better on 2 of 2.", "On chat the mixture is better", "On all texts together")
-	in(t, doctor().Markdown(), "## Routers", "* layer 1: two experts", "## Perplexity", "windows of 64 tokens, the second halves scored, exact compute", "* Is the mixture better", "## Where the texts go", "### chat, 192 tokens")
+	in(t, doctor().Markdown(), "## Routers", "* layer 1: two experts", "## Perplexity", "windows of 64 tokens, the second halves scored, exact compute",
+		"* Is the mixture better", "## Where the texts go", "### chat, 192 tokens")
 	require.NotContains(t, routers().Markdown(), "## Perplexity")
 	page, err := doctor().Page()
 	require.NoError(t, err)
-	in(t, page, "<h1>Routers of mixture</h1>", `<p class="bad">layer 1`, "the mixture", "On chat the mixture is better", "chat, 192 tokens", "Layer 1, condition infinite")
+	in(t, page, "<h1>Routers of mixture</h1>", `<p class="bad">layer 1`, "the mixture", "On chat the mixture is better", "chat, 192 tokens",
+		"Layer 1, condition infinite")
 }
 
 // in checks that a text has parts in this order.

@@ -31,7 +31,8 @@ func FullReport(layers int) *Drift {
 			Name: name, Type: name, Bytes: int64(26-2*i) << 30, BPW: 8.5 - 0.65*float64(i), TokensPerSecond: 31,
 			Measures: Measures{
 				PPL: 4.2 * (1 + kld), PPLRatio: 1 + kld, PPLRatioLow: known(1 + kld*0.8), PPLRatioHigh: known(1 + kld*1.2),
-				KLD: kld, KLDLow: known(kld * 0.9), KLDHigh: known(kld * 1.1), KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld, KLDP999: 30 * kld, KLDMax: 80 * kld,
+				KLD: kld, KLDLow: known(kld * 0.9), KLDHigh: known(kld * 1.1), KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld,
+				KLDP999: 30 * kld, KLDMax: 80 * kld,
 				SameTop: 1 - 0.02*float64(i+1), RMSDeltaP: 0.01 * float64(i+1), Embedding: 0.01 * float64(i+1),
 			},
 		}
@@ -143,12 +144,15 @@ func CrowdedReport() *Drift {
 func ChoiceOf(r *Drift) *Choice {
 	fit := int64(24e9)
 	c := &Choice{
-		FitBytes: &fit, Room: Room{Contexts: []RoomContext{{Ctx: 8192}}}, Drift: r, Summary: []string{"Q6_K is the closest to the original of what fits.", "Q5_K_M, the runner-up, is further from it."},
-		Terms: []string{"It takes 20.0 GiB of memory of 22.4 GiB: the file, a cache for 8192 tokens, and buffers."},
+		FitBytes: &fit, Room: Room{Contexts: []RoomContext{{Ctx: 8192}}}, Drift: r,
+		Summary: []string{"Q6_K is the closest to the original of what fits.", "Q5_K_M, the runner-up, is further from it."},
+		Terms:   []string{"It takes 20.0 GiB of memory of 22.4 GiB: the file, a cache for 8192 tokens, and buffers."},
 	}
 	for i := range r.Candidates {
 		m := &r.Candidates[i]
-		considered := Considered{Candidate: m, Name: m.Name, Bytes: m.Bytes, BPW: m.BPW, NeededBytes: m.Bytes + 2<<30, Contexts: []ContextNeeds{{Ctx: 8192, NeededBytes: m.Bytes + 2<<30, Fits: i > 0, Flags: "-c 8192 -ngl 33"}}, Chosen: i == 1, Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
+		considered := Considered{Candidate: m, Name: m.Name, Bytes: m.Bytes, BPW: m.BPW, NeededBytes: m.Bytes + 2<<30,
+			Contexts: []ContextNeeds{{Ctx: 8192, NeededBytes: m.Bytes + 2<<30, Fits: i > 0, Flags: "-c 8192 -ngl 33"}}, Chosen: i == 1,
+			Reason: "KL 0.02371 > 0.00095 of Q6_K, but the difference may be chance"}
 		if i == 0 || i > 6 {
 			considered.Candidate, considered.Reason = nil, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K"
 		}

@@ -43,8 +43,9 @@ func TestPagesNeedNothingElse(t *testing.T) {
 		require.Empty(t, externals(t, page), filepath.Base(path))
 	}
 	// The check itself.
-	require.Equal(t, []string{"link href=style.css", "id a again", "img src=//example.org/a.png", "svg without a label", "script"}, externals(t, strings.NewReader(
-		`<!doctype html><link rel="icon" href="data:,"><link href="style.css"><p id="a"></p><p id="a"></p><img src="//example.org/a.png"><svg></svg><script></script>`)))
+	require.Equal(t, []string{"link href=style.css", "id a again", "img src=//example.org/a.png", "svg without a label", "script"},
+		externals(t, strings.NewReader(
+			`<!doctype html><link rel="icon" href="data:,"><link href="style.css"><p id="a"></p><p id="a"></p><img src="//example.org/a.png"><svg></svg><script></script>`)))
 }
 
 // externals returns what a page needs that is not in it, and what it lacks to be
@@ -224,8 +225,10 @@ func TestThePageSaysWhatMatters(t *testing.T) {
 	in(t, page, "<h1>Drift of A mixture</h1>", "<h2>The choice: Q6_K</h2>", "7.19 MiB", "0.00085 <small>hardly any drift")
 	in(t, page, "<th>candidate</th><th>size</th><th>KL divergence</th><th>memory</th><th class=\"verdict\">verdict</th>")
 	in(t, page, ">Q2_K<", ">IQ2_M<", "</table>") // from large to small
-	in(t, page, "<h2>Provenance</h2>", "A mixture (moe.gguf), architecture llama, 10.6 M parameters", strings.Repeat("89ab", 16), "ggufkit v1.2.3 on 28 November 2026, 15:04 UTC", "A CPU, avx2", "ggufkit drift moe.gguf -f chat.txt")
-	require.Equal(t, 1, strings.Count(page, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K</td>")-1, "once for Q8_0, once for all that follow each other")
+	in(t, page, "<h2>Provenance</h2>", "A mixture (moe.gguf), architecture llama, 10.6 M parameters", strings.Repeat("89ab", 16),
+		"ggufkit v1.2.3 on 28 November 2026, 15:04 UTC", "A CPU, avx2", "ggufkit drift moe.gguf -f chat.txt")
+	require.Equal(t, 1, strings.Count(page, "not measured: smaller than IQ4_XS, which is further from the original than Q6_K</td>")-1,
+		"once for Q8_0, once for all that follow each other")
 	for _, never := range []string{"tokens/s", "NaN", "ZgotmplZ"} {
 		require.NotContains(t, page, never)
 	}

@@ -57,7 +57,8 @@ func newPerplexityFigures(r perplexity.Result) PerplexityFigures {
 
 // NewPerplexity reports on what was measured of a model on texts: on all together, and on each. It computed
 // in some way, took so long, and read so many bytes of weights.
-func NewPerplexity(path string, model gguf.Source, together perplexity.Result, texts []PerplexityText, compute infer.Compute, took time.Duration, read int64) (Perplexity, error) {
+func NewPerplexity(path string, model gguf.Source, together perplexity.Result, texts []PerplexityText, compute infer.Compute, took time.Duration,
+	read int64) (Perplexity, error) {
 	_, size, err := gguf.Layout(model)
 	return Perplexity{
 		Model: path, Type: recipe.NameOf(model.Metadata()), FileBytes: size,
@@ -87,7 +88,8 @@ func (r Perplexity) Print(w io.Writer) {
 	if r.PPLLow == nil {
 		fmt.Fprintln(w, "One window of a text does not say how much windows differ: there is no interval.")
 	} else {
-		fmt.Fprintf(w, "95 %% interval for text like this, made of the windows: %.4f to %.4f. +/- is llama-perplexity's error, for which tokens are independent.\n", *r.PPLLow, *r.PPLHigh)
+		fmt.Fprintf(w, "95 %% interval for text like this, made of the windows: %.4f to %.4f. +/- is llama-perplexity's error, for which tokens are "+
+			"independent.\n", *r.PPLLow, *r.PPLHigh)
 	}
 }
 

@@ -93,7 +93,8 @@ func (s *svg) ends(classes, names []string, ends []point, x, low, high float64) 
 
 // done returns the chart.
 func (s *svg) done(class string, width, height float64, description string) template.HTML {
-	return template.HTML(fmt.Sprintf("<svg class=%q viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=%q>\n%s</svg>", class, width, height, html.EscapeString(description), s.b.String()))
+	return template.HTML(fmt.Sprintf("<svg class=%q viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=%q>\n%s</svg>", class, width, height,
+		html.EscapeString(description), s.b.String()))
 }
 
 // axis maps values to units of a chart.

@@ -16,7 +16,8 @@ func (r *view) overview(w io.Writer) table.Writer {
 	if routed {
 		columns = append(columns, "same experts")
 	}
-	t := display.NewTable(w, columns, columns[1:]...).Spare("same experts", "RMS Δp", "99 %", "same top token", "bits per weight", "ratio to the original", "perplexity")
+	t := display.NewTable(w, columns, columns[1:]...).Spare("same experts", "RMS Δp", "99 %", "same top token", "bits per weight", "ratio to the original",
+		"perplexity")
 	t.AppendRow(table.Row{"the original, " + r.Base.Type, display.Bytes(r.Base.Bytes), fmt.Sprintf("%.2f", r.Base.BPW), fmt.Sprintf("%.3f", r.Base.PPL)})
 	for _, c := range r.Candidates {
 		row := table.Row{

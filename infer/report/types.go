@@ -246,8 +246,10 @@ func (r *Types) footer() []string {
 		names = append(names, display.Stem(text.File))
 	}
 	return []string{
-		fmt.Sprintf("Sizes are those of %s: they depend on the shapes of a model, 'ggufkit quantize MODEL OUT.gguf TYPE --dry-run' has them for yours.", r.Shape),
-		fmt.Sprintf("KL divergence from the original, in nats, is that of the demo's model, a mixture of 9.1 M parameters, on %d tokens of its five texts (%s): a guide to the order. 'ggufkit drift' measures your model.", tokens, strings.Join(names, ", ")),
+		fmt.Sprintf("Sizes are those of %s: they depend on the shapes of a model, 'ggufkit quantize MODEL OUT.gguf TYPE --dry-run' has them for yours.",
+			r.Shape),
+		fmt.Sprintf("KL divergence from the original, in nats, is that of the demo's model, a mixture of 9.1 M parameters, on %d tokens of its five texts "+
+			"(%s): a guide to the order. 'ggufkit drift' measures your model.", tokens, strings.Join(names, ", ")),
 	}
 }
 

@@ -50,11 +50,13 @@ func (r *Drift) meaning() []string {
 	}
 	sentences := []string{fmt.Sprintf("No candidate is sure to keep to a mean KL divergence of %g %s.", closeEnough, here)}
 	if good != nil {
-		sentences[0] = fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %.5f, 95 %% interval %.5f to %.5f%s. It has %.0f %% of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
+		sentences[0] = fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %.5f, 95 %% interval %.5f to %.5f%s. It has %.0f %% "+
+			"of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
 			good.Name, closeEnough, here, good.KLD, *good.KLDLow, *good.KLDHigh, good.worst(), 100*float64(good.Bytes)/float64(r.Base.Bytes), 100*good.SameTop)
 	}
 	if len(beaten) > 0 {
-		return append(sentences, fmt.Sprintf("There is no reason to take %s: another candidate is at most as large and closer to the original, by more than chance.", listed(beaten, "or")))
+		return append(sentences, fmt.Sprintf("There is no reason to take %s: another candidate is at most as large and closer to the original, by more "+
+			"than chance.", listed(beaten, "or")))
 	}
 	if alike := r.alike(); len(alike) > 0 {
 		return append(sentences, fmt.Sprintf("More text would be needed to tell %s.", listed(alike, "and")))
@@ -127,7 +129,8 @@ func listed(names []string, last string) string {
 func (r *Drift) intervals() string {
 	for _, text := range r.Texts {
 		if text.Chunks < 2 {
-			return fmt.Sprintf("There are no intervals of all texts: %s has only one window, which does not say how much windows differ.", filepath.Base(text.File))
+			return fmt.Sprintf("There are no intervals of all texts: %s has only one window, which does not say how much windows differ.",
+				filepath.Base(text.File))
 		}
 	}
 	return "In brackets: 95 % intervals for text like this, made of the windows, since the tokens of a window are not independent."

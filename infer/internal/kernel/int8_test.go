@@ -133,7 +133,8 @@ func TestMulInt8OfExtremes(t *testing.T) {
 			}
 			return out
 		}
-		for _, values := range [][2]float32{{1, 1}, {1, -1}, {-1, -1}, {inf, 1}, {1, nan}, {nan, nan}, {0, 1}, {0, inf}, {0x1p-101, 1}, {0x1p-149, 1}, {3e38, 3e-38}} {
+		for _, values := range [][2]float32{{1, 1}, {1, -1}, {-1, -1}, {inf, 1}, {1, nan}, {nan, nan}, {0, 1}, {0, inf}, {0x1p-101, 1}, {0x1p-149, 1},
+			{3e38, 3e-38}} {
 			x, w := fill(m, values[0]), fill(n, values[1])
 			x[5], w[7] = 0, 0
 			want, got := make([]float32, m*n), make([]float32, m*n)
