@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 //go:embed texts/*.txt
@@ -16,8 +18,8 @@ var texts embed.FS
 // Texts holds held-out text of five domains, *.txt.
 var Texts = sub(texts, "texts")
 
-func sub(files fs.FS, dir string) fs.FS {
-	s, err := fs.Sub(files, dir)
+func sub(from fs.FS, dir string) fs.FS {
+	s, err := fs.Sub(from, dir)
 	if err != nil {
 		panic(err) // the name is valid
 	}
@@ -27,10 +29,9 @@ func sub(files fs.FS, dir string) fs.FS {
 // WriteTexts writes the texts into a directory, over what is called so.
 func WriteTexts(dir string) error { return write(Texts, dir) }
 
-// write copies files into a directory, over files of the same names. What links
-// point to stays as it is.
-func write(files fs.FS, dir string) error {
-	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+// write copies files into a directory, over files of the same names.
+func write(from fs.FS, dir string) error {
+	return fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		switch {
 		case err != nil:
@@ -38,19 +39,12 @@ func write(files fs.FS, dir string) error {
 		case d.IsDir():
 			return os.MkdirAll(path, 0o777)
 		}
-		data, err := fs.ReadFile(files, name)
+		data, err := fs.ReadFile(from, name)
 		if err != nil {
 			return err
 		}
-		return writeFile(path, data)
+		return files.Write(path, data, true)
 	})
-}
-
-func writeFile(path string, data []byte) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.WriteFile(path, data, 0o666)
 }
 
 // ErrNoModels means that the program was built without the models, with -tags nomodels.
@@ -72,7 +66,7 @@ func WriteBeyonder(dir string) error {
 		return err
 	}
 	for _, expert := range []string{"chat", "code", "story", "math"} {
-		if err := writeFile(filepath.Join(dir, expert, common), data); err != nil {
+		if err := files.Write(filepath.Join(dir, expert, common), data, true); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
-	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -165,61 +164,4 @@ func (f *chooseFlags) fileTypes(c *call, in *driftInput) ([]recipe.FileType, err
 		possible = append(possible, fileType)
 	}
 	return possible, nil
-}
-
-// candidates returns the views with their sizes, and what there is room for: the same context for all.
-func (r *driftRun) candidates(views []drift.Candidate, room *fitFlags) ([]choose.Candidate, report.Fit, error) {
-	model, err := engineOf(r.base, r.options.Engine)
-	if err != nil {
-		return nil, report.Fit{}, err
-	}
-	fit, err := report.NewFit(model.Spec(), room.settings(), room.gpu)
-	if err != nil {
-		return nil, fit, err
-	}
-	var candidates []choose.Candidate
-	for _, view := range views {
-		_, size, err := gguf.Layout(view.Source)
-		if err != nil {
-			return nil, fit, fmt.Errorf("%s: %w", view.Name, err)
-		}
-		candidates = append(candidates, choose.Candidate{Candidate: view, Bytes: size})
-	}
-	return candidates, fit, nil
-}
-
-// setAside takes windows to choose a mix by out of the texts. They are not measured on.
-func (r *driftRun) setAside() ([]drift.Text, error) {
-	var aside []drift.Text
-	r.tokens = 0
-	for i, text := range r.texts {
-		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.options.Ctx, r.options.Chunks)
-		if !ok {
-			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File, r.report.Ctx)
-		}
-		aside, r.texts[i] = append(aside, chosen), rest
-		r.tokens += len(rest.Tokens)
-	}
-	return aside, nil
-}
-
-// windowsOf returns how many windows of ctx tokens texts have.
-func windowsOf(texts []drift.Text, ctx int) (windows int) {
-	for _, text := range texts {
-		windows += len(text.Tokens) / ctx
-	}
-	return windows
-}
-
-// sensitivity measures what the types cost.
-func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*allocate.Sensitivity, error) {
-	progress := newProgress(c, "measuring what each type costs", func(perSecond float64) string { return fmt.Sprintf("%.1f steps/s", perSecond) })
-	defer progress.stop()
-	engine := r.options.Engine
-	engine.Progress = func(done, total int) { progress.update(int64(done), int64(total)) }
-	return allocate.Measure(c.ctx, r.base, importance, texts, allocate.Options{
-		Options: perplexity.Options{Ctx: r.report.Ctx},
-		Types:   types,
-		Engine:  engine,
-	})
 }

@@ -86,13 +86,3 @@ func convertModel(c *call, f convertFlags) (err error) {
 	}
 	return writeModel(c, f.writeFlags, output, args[1], gguf.WriteOptions{MaxBytes: f.splitMaxSize})
 }
-
-// newOutput returns a model as a file of a type, and says what is to be known of it.
-func newOutput(c *call, model *model, fileType recipe.FileType, opts convert.OutputOptions) (*convert.Output, error) {
-	output, err := convert.NewOutput(model.Model, fileType, opts)
-	if err != nil {
-		return nil, about(model, requantizeHint(err))
-	}
-	printNotes(c, output.Notes())
-	return output, nil
-}

@@ -88,18 +88,6 @@ func isStdout(path string) bool {
 	return slices.Contains([]string{"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, path)
 }
 
-// printResults prints what a command found, as JSON or with show. If one of the
-// reports that are asked for goes to standard output, it prints nothing.
-func printResults(c *call, document any, show func(io.Writer), reports ...string) error {
-	switch {
-	case c.json:
-		return printJSON(c, document)
-	case !slices.ContainsFunc(reports, isStdout):
-		show(c.stdout)
-	}
-	return nil
-}
-
 // saveReport writes one of the reports that are asked for, and says so.
 func saveReport(c *call, path, content string) error {
 	if isStdout(path) {

@@ -21,20 +21,6 @@ import (
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
-// writeFlags are what convert and quantize have in common.
-type writeFlags struct {
-	imatrix    string
-	requantize bool
-	dryRun     bool
-	verify     bool
-	resume     bool
-}
-
-// view are the options of a model that is quantized as it is written.
-func (f *writeFlags) view() quant.ViewOptions {
-	return quant.ViewOptions{AllowRequantize: f.requantize, DryRun: f.dryRun}
-}
-
 type quantizeFlags struct {
 	writeFlags
 	include, exclude []string
@@ -81,14 +67,6 @@ func quantizeCommand() *cli.Command {
 		},
 		Action: action(func(c *call) error { return quantize(c, f) }),
 	}
-}
-
-// requantizeHint says how a model that is quantized may be quantized again.
-func requantizeHint(err error) error {
-	if errors.Is(err, quant.ErrRequantize) {
-		err = fmt.Errorf("%w by --allow-requantize; what was lost before stays lost", err)
-	}
-	return err
 }
 
 func readOverrides(path string) (overrides []recipe.Override, err error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	_ "embed"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,21 +35,4 @@ func showTypes(c *call) error {
 		return err
 	}
 	return printResults(c, shown, shown.Print)
-}
-
-// parseFileType returns the file type that a user names. The error says which names
-// are like it, and where the others are.
-func parseFileType(c *call, name string) (recipe.FileType, error) {
-	fileType, err := recipe.ParseFileType(name)
-	if err == nil {
-		return fileType, nil
-	}
-	var names []string
-	for _, t := range recipe.FileTypes() {
-		names = append(names, t.String())
-	}
-	if similar := nearest(name, names); similar != "" {
-		err = fmt.Errorf("%w, but %s is", err, similar)
-	}
-	return 0, c.usagef("%w; 'ggufkit types' lists them", err)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,7 +12,40 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 )
+
+// writeFlags are what convert and quantize have in common.
+type writeFlags struct {
+	imatrix    string
+	requantize bool
+	dryRun     bool
+	verify     bool
+	resume     bool
+}
+
+// view are the options of a model that is quantized as it is written.
+func (f *writeFlags) view() quant.ViewOptions {
+	return quant.ViewOptions{AllowRequantize: f.requantize, DryRun: f.dryRun}
+}
+
+// newOutput returns a model as a file of a type, and says what is to be known of it.
+func newOutput(c *call, model *model, fileType recipe.FileType, opts convert.OutputOptions) (*convert.Output, error) {
+	output, err := convert.NewOutput(model.Model, fileType, opts)
+	if err != nil {
+		return nil, about(model, requantizeHint(err))
+	}
+	printNotes(c, output.Notes())
+	return output, nil
+}
+
+// requantizeHint says how a model that is quantized may be quantized again.
+func requantizeHint(err error) error {
+	if errors.Is(err, quant.ErrRequantize) {
+		err = fmt.Errorf("%w by --allow-requantize; what was lost before stays lost", err)
+	}
+	return err
+}
 
 // writeReport says what a command wrote, or would write.
 type writeReport struct {

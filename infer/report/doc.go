@@ -1,7 +1,7 @@
 // Package report tells people and programs what was measured of a model: how far each way to
 // quantize it takes it from the original ([Drift]), which of them to use ([Choice]), how well it
 // predicts a text ([Perplexity]), what the routers of a mixture do ([Doctor]), what an importance
-// matrix has seen ([Imatrix]), and what the types cost ([Types]).
+// matrix has seen ([Imatrix]), what the types cost ([Types]), and what is in a file ([Inspection]).
 //
 // A report is its JSON: the exported fields of its type, whose names and meaning stay. Print shows it on
 // a terminal, Markdown writes it for a model card, and Page as an HTML page that needs nothing else:

@@ -156,6 +156,9 @@ func TestJSONKeepsItsNames(t *testing.T) {
 		{report.PerplexityText{}, []string{"file", "sha256", "chunks", "scored_tokens", "ppl", "ppl_error", "ppl_low", "ppl_high", "nll"}},
 		{report.Imatrix{File: "a", Coverage: make([]report.Coverage, 1)}, []string{"file", "chunks", "ctx", "tensors", "coverage"}},
 		{report.Coverage{}, []string{"layer", "tokens", "experts", "router_entropy", "below_min_tokens"}},
+		{report.Inspection{}, []string{"file", "version", "alignment", "kv", "tensors"}},
+		{report.KV{}, []string{"key", "type", "value"}},
+		{report.Tensor{}, []string{"name", "type", "shape", "offset", "bytes"}},
 		{report.Type{}, []string{"name", "number", "bpw", "bytes", "needs_imatrix", "kld_mean", "kld_mean_imatrix", "description"}},
 	} {
 		require.Equal(t, test.names, keys(t, test.document), "%T", test.document)
@@ -274,4 +277,22 @@ func TestCoverage(t *testing.T) {
 	out.Reset()
 	report.Imatrix{}.PrintCoverage(&out, 100)
 	require.Equal(t, "the model has no experts\n", out.String())
+}
+
+func TestInspection(t *testing.T) {
+	h := newHeader(recipe.Q4_0, gguf.Q4_0)
+	h.meta.Set("a.nan", float32(math.NaN()))
+	h.meta.Set("a.list", []uint8{1, 2, 3, 4, 5, 6, 7, 8})
+	h.meta.Set("a.text", "one\ntwo\x1b "+strings.Repeat("long ", 40))
+	r, err := report.NewInspection("a.gguf", h)
+	require.NoError(t, err)
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	in(t, string(data), `{"key":"a.nan","type":"FLOAT32","value":"NaN"}`, `"value":[1,2,3,4,5,6,7,8]`, `"name":"blk.0.attn_q.weight","type":"Q4_0","shape":[4096,4096],"offset":`)
+	var out strings.Builder
+	r.Print(&out)
+	in(t, out.String(), "GGUF version 3, alignment 32, 6 metadata pairs, 2 tensors", `"llama"`, "[1, 2, 3, 4, 5, 6, ... 8 in all]", `"one\ntwo\x1b`, " ... ", "4096 x 4096", "9437184")
+	out.Reset()
+	r.PrintValues(&out)
+	in(t, out.String(), "a.list:\n1\n2\n", "one\ntwo\\x1b long")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/infer/display"
 )
@@ -40,6 +41,18 @@ func printJSON(c *call, document any) error {
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(document)
+}
+
+// printResults prints what a command found, as JSON or with show. If one of the
+// reports that are asked for goes to standard output, it prints nothing.
+func printResults(c *call, document any, show func(io.Writer), reports ...string) error {
+	switch {
+	case c.json:
+		return printJSON(c, document)
+	case !slices.ContainsFunc(reports, isStdout):
+		show(c.stdout)
+	}
+	return nil
 }
 
 // printNotes says what the user should know but did not ask for.
