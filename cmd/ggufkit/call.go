@@ -33,7 +33,8 @@ func action(do func(*call) error) cli.ActionFunc {
 		return do(&call{
 			ctx: c.Context, command: c.Command.HelpName, args: c.Args().Slice(), line: line,
 			stdin: c.App.Reader, stdout: c.App.Writer, stderr: c.App.ErrWriter,
-			threads: c.Int("threads"), force: c.Bool("force"), json: c.Bool("json"), quiet: c.Bool("quiet"), progress: !c.Bool("quiet") && !c.Bool("no-progress"),
+			threads: c.Int("threads"), force: c.Bool("force"), json: c.Bool("json"), quiet: c.Bool("quiet"),
+			progress: !c.Bool("quiet") && !c.Bool("no-progress"),
 		})
 	}
 }

@@ -225,7 +225,8 @@ func (r *driftRun) setAside() ([]drift.Text, error) {
 	for i, text := range r.texts {
 		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.options.Ctx, r.options.Chunks)
 		if !ok {
-			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File, r.report.Ctx)
+			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File,
+				r.report.Ctx)
 		}
 		aside, r.texts[i] = append(aside, chosen), rest
 		r.tokens += len(rest.Tokens)

@@ -30,10 +30,12 @@ func convertCommand() *cli.Command {
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.\n" +
 			"Of a GGUF file it writes what quantize does.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint", Destination: &f.fileType},
+			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint",
+				Destination: &f.fileType},
 			imatrixFlag(&f.imatrix),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's", Destination: &f.name},
-			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, if it is not recognized", Destination: &f.pre},
+			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, if it is not recognized",
+				Destination: &f.pre},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize),
 			requantizeFlag(&f.requantize),
 			dryRunFlag(&f.dryRun),

@@ -32,7 +32,8 @@ func demoCommand() *cli.Command {
 			"ten types cost it, chooses one, and writes a report: what the other commands do with your models,\n" +
 			"in less than two minutes on two cores. It takes 23 MB, in a temporary folder unless --output names one.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write everything into `DIR`, which must be new or empty, or have --force", Destination: &output},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write everything into `DIR`, which must be new or empty, or have --force",
+				Destination: &output},
 		},
 		Action: action(func(c *call) error { return demo(c, output) }),
 	}

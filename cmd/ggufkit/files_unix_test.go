@@ -109,7 +109,8 @@ func TestSpecialFilesAreNotReplaced(t *testing.T) {
 	moe := reference.MoE(t)
 	dir := t.TempDir()
 	text := filepath.Join("..", "..", "testdata", "texts", "story.txt")
-	fifo, directory, socket, loose := filepath.Join(dir, "fifo.gguf"), filepath.Join(dir, "directory.gguf"), filepath.Join(dir, "socket.gguf"), filepath.Join(dir, "loose.gguf")
+	fifo, directory := filepath.Join(dir, "fifo.gguf"), filepath.Join(dir, "directory.gguf")
+	socket, loose := filepath.Join(dir, "socket.gguf"), filepath.Join(dir, "loose.gguf")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o666))
 	require.NoError(t, os.Mkdir(directory, 0o777))
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -175,7 +176,8 @@ func TestInputsAreNotReplaced(t *testing.T) {
 		hard, soft := path+".hard.gguf", path+".soft.gguf"
 		require.NoError(t, os.Link(path, hard))
 		require.NoError(t, os.Symlink(path, soft))
-		return map[string]string{"itself": path, "spelled otherwise": filepath.Dir(path) + "/../" + filepath.Base(filepath.Dir(path)) + "//" + filepath.Base(path), "hard link": hard, "symbolic link": soft}
+		return map[string]string{"itself": path, "spelled otherwise": filepath.Dir(path) + "/../" + filepath.Base(filepath.Dir(path)) + "//" +
+			filepath.Base(path), "hard link": hard, "symbolic link": soft}
 	}
 	for _, c := range []struct {
 		input string

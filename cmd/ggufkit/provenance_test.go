@@ -25,7 +25,8 @@ func TestProvenance(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		html := filepath.Join(dir, "page.html")
-		args := []string{"ggufkit", "drift", model, "-f", text, "--ctx", "64", "--chunks", "1", "--types", "Q4_K_M", "--imatrix", matrix, "--html", html, "--force", "--json", "--quiet"}
+		args := []string{"ggufkit", "drift", model, "-f", text, "--ctx", "64", "--chunks", "1", "--types", "Q4_K_M", "--imatrix", matrix, "--html", html,
+			"--force", "--json", "--quiet"}
 		require.Equal(t, exitDone, run(args, &out, os.Stderr))
 		require.NoError(t, json.Unmarshal(out.Bytes(), &p))
 		page, err := os.ReadFile(html)
@@ -59,7 +60,8 @@ func TestProvenance(t *testing.T) {
 }
 
 func TestShellWord(t *testing.T) {
-	for word, quoted := range map[string]string{"-f": "-f", "a/b.txt": "a/b.txt", "two words": "'two words'", "it's": `'it'\''s'`, "": "''", "$HOME": "'$HOME'"} {
+	for word, quoted := range map[string]string{"-f": "-f", "a/b.txt": "a/b.txt", "two words": "'two words'", "it's": `'it'\''s'`, "": "''",
+		"$HOME": "'$HOME'"} {
 		require.Equal(t, quoted, shellWord(word))
 	}
 }

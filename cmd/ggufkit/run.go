@@ -12,7 +12,8 @@ import (
 
 // score runs a model on texts, showing progress on what it does, and router what routers do, if it is not
 // nil. It returns the result for all of them and for each, and how many bytes of weights were read.
-func score(c *call, f textFlags, model gguf.Source, texts []textFile, router func(infer.Routing), what string) (together perplexity.Result, each []perplexity.Result, read int64, err error) {
+func score(c *call, f textFlags, model gguf.Source, texts []textFile, router func(infer.Routing), what string) (together perplexity.Result,
+	each []perplexity.Result, read int64, err error) {
 	windows, engine := f.windows(), f.engine(c)
 	encoded, err := tokensOf(model, texts, windows)
 	if err != nil {

@@ -173,7 +173,8 @@ func (r writeReport) print(c *call, src gguf.Source) error {
 	for _, tensor := range r.Tensors {
 		t.AppendRow(table.Row{tensor.Name, display.Shape(tensor.Shape), tensor.From, tensor.Type, tensor.Bytes})
 	}
-	t.AppendFooter(table.Row{fmt.Sprintf("%d tensors", len(r.Tensors)), fmt.Sprintf("%.2f B weights", float64(gguf.Elements(src))/1e9), "", fmt.Sprintf("%.2f bpw", r.BPW), r.FileBytes})
+	t.AppendFooter(table.Row{fmt.Sprintf("%d tensors", len(r.Tensors)), fmt.Sprintf("%.2f B weights", float64(gguf.Elements(src))/1e9), "",
+		fmt.Sprintf("%.2f bpw", r.BPW), r.FileBytes})
 	t.Render()
 	return nil
 }

@@ -49,7 +49,8 @@ func result(name string, texts ...[]float64) drift.Result {
 	measures := func(text string, windows ...[]float64) drift.Measures {
 		m := drift.Measures{Text: text, Hidden: []float64{0.01, 0.02}, Routing: []drift.Agreement{{Experts: 0.9, First: 0.95}}}
 		m.KLD = interval.Of(windows...).Estimate(0, math.Inf(1))
-		m.PPL, m.Ratio = interval.Estimate{Value: 5, Error: 0.1, Low: 4.8, High: 5.2}, interval.Estimate{Value: 1.01, Error: math.NaN(), Low: math.NaN(), High: math.NaN()}
+		m.PPL, m.Ratio = interval.Estimate{Value: 5, Error: 0.1, Low: 4.8, High: 5.2}, interval.Estimate{Value: 1.01, Error: math.NaN(), Low: math.NaN(),
+			High: math.NaN()}
 		m.SameTop, m.RMSDeltaP = interval.Estimate{Value: 0.97, Low: 0.96, High: 0.98}, interval.Estimate{Value: 0.02, Low: 0.01, High: 0.03}
 		m.Correlation, m.Tokens, m.Max = math.NaN(), 255*len(windows[0]), 0.5
 		return m
@@ -83,7 +84,8 @@ func measured(t *testing.T) *report.Drift {
 	}
 	base := result("", []float64{0, 0, 0}, []float64{0, 0, 0})
 	for i, c := range candidates() {
-		require.NoError(t, r.Add(newHeader(recipe.BF16, gguf.BF16), []drift.Candidate{c}, &drift.Report{Chunks: []int{3, 3}, Base: base, Floor: base, Candidates: []drift.Result{[]drift.Result{small, middle, large}[i]}}))
+		require.NoError(t, r.Add(newHeader(recipe.BF16, gguf.BF16), []drift.Candidate{c},
+			&drift.Report{Chunks: []int{3, 3}, Base: base, Floor: base, Candidates: []drift.Result{[]drift.Result{small, middle, large}[i]}}))
 	}
 	return r
 }
@@ -129,7 +131,8 @@ func TestJSONKeepsItsNames(t *testing.T) {
 	c := chosen(t, r)
 	estimate := func(name string) []string { return []string{name, name + "_error", name + "_low", name + "_high"} }
 	kld := []string{"kld_mean", "kld_error", "kld_low", "kld_high", "kld_p50", "kld_p90", "kld_p95", "kld_p99", "kld_p999", "kld_max"}
-	figures := slices.Concat(estimate("ppl"), estimate("ppl_ratio"), []string{"nll_correlation"}, kld, estimate("same_top"), estimate("rms_delta_p"), []string{"router_agreement", "layers", "embedding_error"})
+	figures := slices.Concat(estimate("ppl"), estimate("ppl_ratio"), []string{"nll_correlation"}, kld, estimate("same_top"), estimate("rms_delta_p"),
+		[]string{"router_agreement", "layers", "embedding_error"})
 	for _, test := range []struct {
 		document any
 		names    []string
@@ -198,10 +201,12 @@ func TestDriftInWords(t *testing.T) {
 		"1530 scored tokens, the second halves of 6 windows of 512, of chat.txt (SHA-256 abababababab), code.txt (SHA-256 cdcdcdcdcdcd).",
 		"exact compute; types quantized with importance matrix matrix.gguf.", "In brackets: 95 % intervals", "Noise floor: the original run a second time has a KL divergence of 0")
 	meaning := "Q6_K is the smallest that keeps to a mean KL divergence of 0.01 on these texts: 0.00600"
-	in(t, r.Markdown(), "# a-model, quantized", "* "+meaning, "; on code, the worst, 0.00650", "* The choice is one of size", "## Files", "| Q8_0 |", "## How to run it", "llama-cli -m a-model-Q6_K.gguf\n", "## Drift by text", "## How it was measured")
+	in(t, r.Markdown(), "# a-model, quantized", "* "+meaning, "; on code, the worst, 0.00650", "* The choice is one of size", "## Files", "| Q8_0 |",
+		"## How to run it", "llama-cli -m a-model-Q6_K.gguf\n", "## Drift by text", "## How it was measured")
 	page, err := r.Page()
 	require.NoError(t, err)
-	in(t, page, "<h1>Drift of a-model</h1>", "which is BF16, 32.0 MiB, 16.00 bits per weight", meaning, "Size against drift", "Drift by text", "Routers", `class="chosen"><td>Q6_K`)
+	in(t, page, "<h1>Drift of a-model</h1>", "which is BF16, 32.0 MiB, 16.00 bits per weight", meaning, "Size against drift", "Drift by text", "Routers",
+		`class="chosen"><td>Q6_K`)
 	require.NotContains(t, page, "The choice:")
 }
 
@@ -234,7 +239,8 @@ func TestChoiceInWords(t *testing.T) {
 	r := measured(t)
 	c := chosen(t, r)
 	require.Equal(t, "Q6_K", c.Chosen.Name)
-	require.Equal(t, []string{"Q4_0", "Q6_K", "Q8_0"}, []string{r.Candidates[0].Name, r.Candidates[1].Name, r.Candidates[2].Name}, "what was measured stays as it is")
+	require.Equal(t, []string{"Q4_0", "Q6_K", "Q8_0"}, []string{r.Candidates[0].Name, r.Candidates[1].Name, r.Candidates[2].Name},
+		"what was measured stays as it is")
 	require.Nil(t, c.FitBytes)
 	require.Equal(t, "Q4_0", c.RunnerUp.Name)
 	var out strings.Builder
@@ -258,7 +264,8 @@ func TestPerplexity(t *testing.T) {
 	require.Equal(t, 1024., r.TokensPerSecond)
 	var out strings.Builder
 	r.Print(&out)
-	in(t, out.String(), "chat", "code", "4.2500 (4.0000–4.5000)", "PPL = 4.2500 +/- 0.12500 (Q4_0, 4 chunks of 512 tokens, 1020 scored, int8 compute, 1024 tokens/s, weights read 113.", "times at 0.54 GB/s)",
+	in(t, out.String(), "chat", "code", "4.2500 (4.0000–4.5000)",
+		"PPL = 4.2500 +/- 0.12500 (Q4_0, 4 chunks of 512 tokens, 1020 scored, int8 compute, 1024 tokens/s, weights read 113.", "times at 0.54 GB/s)",
 		"95 % interval for text like this, made of the windows: 4.0000 to 4.5000.")
 	result.Low, result.High = math.NaN(), math.NaN()
 	r, err = report.NewPerplexity("a.gguf", newHeader(recipe.Q4_0, gguf.Q4_0), result, texts[:1], infer.Exact, time.Second, 0)
@@ -288,10 +295,12 @@ func TestInspection(t *testing.T) {
 	require.NoError(t, err)
 	data, err := json.Marshal(r)
 	require.NoError(t, err)
-	in(t, string(data), `{"key":"a.nan","type":"FLOAT32","value":"NaN"}`, `"value":[1,2,3,4,5,6,7,8]`, `"name":"blk.0.attn_q.weight","type":"Q4_0","shape":[4096,4096],"offset":`)
+	in(t, string(data), `{"key":"a.nan","type":"FLOAT32","value":"NaN"}`, `"value":[1,2,3,4,5,6,7,8]`,
+		`"name":"blk.0.attn_q.weight","type":"Q4_0","shape":[4096,4096],"offset":`)
 	var out strings.Builder
 	r.Print(&out)
-	in(t, out.String(), "GGUF version 3, alignment 32, 6 metadata pairs, 2 tensors", `"llama"`, "[1, 2, 3, 4, 5, 6, ... 8 in all]", `"one\ntwo\x1b`, " ... ", "4096 x 4096", "9437184")
+	in(t, out.String(), "GGUF version 3, alignment 32, 6 metadata pairs, 2 tensors", `"llama"`, "[1, 2, 3, 4, 5, 6, ... 8 in all]", `"one\ntwo\x1b`, " ... ",
+		"4096 x 4096", "9437184")
 	out.Reset()
 	r.PrintValues(&out)
 	in(t, out.String(), "a.list:\n1\n2\n", "one\ntwo\\x1b long")
