@@ -122,7 +122,8 @@ func NewChoice(measured *Drift, choice *choose.Choice, fit Fit, mix *Mix) *Choic
 	}
 	if choice.RunnerUp >= 0 {
 		c.RunnerUp = &RunnerUp{Name: choice.Considered[choice.RunnerUp].Name}
-		c.RunnerUp.Difference, c.RunnerUp.DifferenceError, c.RunnerUp.DifferenceLow, c.RunnerUp.DifferenceHigh = parts(choice.Difference.Estimate(math.Inf(-1), math.Inf(1)))
+		difference := choice.Difference.Estimate(math.Inf(-1), math.Inf(1))
+		c.RunnerUp.Difference, c.RunnerUp.DifferenceError, c.RunnerUp.DifferenceLow, c.RunnerUp.DifferenceHigh = parts(difference)
 	}
 	for _, t := range choice.Considered[choice.Chosen].Source.Tensors() {
 		if recipe.Quantizable(t) {

@@ -139,7 +139,8 @@ func (r *Doctor) Markdown() string {
 	if len(r.Texts) == 0 {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "\n## Perplexity\n\nOf the mixture and of the models that it was made of: windows of %d tokens, the second halves scored, %s compute.\n\n", r.Ctx, r.Compute)
+	fmt.Fprintf(&b, "\n## Perplexity\n\nOf the mixture and of the models that it was made of: windows of %d tokens, the second halves scored, %s compute.\n\n",
+		r.Ctx, r.Compute)
 	r.perplexityTable(&b).RenderMarkdown()
 	b.WriteString("\n\n")
 	for _, line := range r.AnswerLines() {

@@ -136,7 +136,8 @@ func (f Fit) terms(choice *choose.Choice, base Base) []string {
 		}
 		terms = append(terms, fmt.Sprintf("It takes %s of memory of %s: the file, %s of cache for %d tokens (keys and values of all layers in %s), and %s "+
 			"of buffers, an upper estimate of what llama.cpp takes %s flash attention.",
-			display.Bytes(needs[len(needs)-1].NeededBytes), display.Bytes(choice.Fit), display.Bytes(longest.memory.Cache), longest.setting.Context, types, display.Bytes(longest.memory.Compute), attention))
+			display.Bytes(needs[len(needs)-1].NeededBytes), display.Bytes(choice.Fit), display.Bytes(longest.memory.Cache), longest.setting.Context, types,
+			display.Bytes(longest.memory.Compute), attention))
 		for i, need := range needs[:len(needs)-1] {
 			at := slices.IndexFunc(choice.Considered, func(other choose.Considered) bool { return f.needs(other, choice.Fit)[i].Fits })
 			largest := choice.Considered[at]
