@@ -17,7 +17,7 @@ func requireSameValues(t require.TestingT, typ gguf.Type, blocks []byte) {
 	read := func() []byte { return bytesOf(dequantize(t, typ, blocks)) }
 	var want []byte
 	on(t, isa.Generic, func() { want = read() })
-	for _, tier := range isa.Available() {
+	for _, tier := range isa.Available()[1:] {
 		on(t, tier, func() { require.Equal(t, want, read(), "%s on %s", typ, tier) })
 	}
 }
