@@ -143,6 +143,10 @@ func Current() Tier { return Tier(inUse.Load() & 0xff) }
 // Has reports whether an extension of the tier in use can be used. It costs one load.
 func Has(e Extension) bool { return Extension(inUse.Load())&e != 0 }
 
+// Compiled returns the tiers that this program has kernels for, the slowest first,
+// whether this machine can do them or not.
+func Compiled() []Tier { return slices.Clone(compiled) }
+
 // Available returns the tiers that can be used, the slowest first.
 func Available() []Tier { return slices.Clone(available) }
 
