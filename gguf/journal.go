@@ -13,7 +13,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -23,6 +25,23 @@ import (
 type Fact struct {
 	What string `json:"what"` // "importance matrix"
 	Is   string `json:"is"`   // "/models/imatrix.gguf, 1234 bytes"
+}
+
+// InputFacts returns what is known of files that are read without reading them: paths, sizes and times.
+func InputFacts(inputs []*files.File) ([]Fact, error) {
+	var facts []Fact
+	for _, in := range inputs {
+		path, err := filepath.EvalSymlinks(in.Name())
+		if err == nil {
+			path, err = filepath.Abs(path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		info := in.Input().Info
+		facts = append(facts, Fact{What: path, Is: fmt.Sprintf("%d bytes, modified %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))})
+	}
+	return facts, nil
 }
 
 // journal records which chunks of a file have been written, so that a run that

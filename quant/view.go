@@ -342,3 +342,13 @@ func resize[T any](s []T, n int64) []T {
 	}
 	return s[:n]
 }
+
+// Shards returns how many tensors of the view each file of its source has, for gguf.WriteOptions. Files but the first
+// that lost all of theirs are left out.
+func (v *View) Shards(source *gguf.File) []int {
+	shards := make([]int, len(source.Paths()))
+	for i := range v.tensors {
+		shards[source.Shard(v.Origin(i))]++
+	}
+	return append(shards[:1], slices.DeleteFunc(shards[1:], func(n int) bool { return n == 0 })...)
+}

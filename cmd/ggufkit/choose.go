@@ -86,8 +86,9 @@ func chooseType(c *call, f chooseFlags) (err error) {
 		return err
 	}
 	var aside []drift.Text
+	var windows int
 	if f.mix {
-		if aside, err = run.setAside(); err != nil {
+		if aside, windows, err = run.setAside(); err != nil {
 			return err
 		}
 	}
@@ -108,7 +109,7 @@ func chooseType(c *call, f chooseFlags) (err error) {
 		if err != nil {
 			return err
 		}
-		mix = report.NewMix(tried, windowsOf(aside, measured.Ctx))
+		mix = report.NewMix(tried, windows)
 	}
 	if errors.Is(err, choose.ErrNone) && !c.json {
 		report.NewChoice(measured, made, fit, nil).PrintTable(c.stdout)

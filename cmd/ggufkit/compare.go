@@ -218,28 +218,20 @@ func (r *driftRun) candidates(views []drift.Candidate, room *fitFlags) ([]choose
 	return candidates, fit, nil
 }
 
-// setAside takes windows to choose a mix by out of the texts. They are not measured on.
-func (r *driftRun) setAside() ([]drift.Text, error) {
-	var aside []drift.Text
+// setAside takes windows to choose a mix by out of the texts, and says how many. They are not measured on.
+func (r *driftRun) setAside() (aside []drift.Text, windows int, err error) {
 	r.tokens = 0
 	for i, text := range r.texts {
-		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.options.Ctx, r.options.Chunks)
+		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.options.Options)
 		if !ok {
-			return nil, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File,
+			return nil, 0, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File,
 				r.report.Ctx)
 		}
 		aside, r.texts[i] = append(aside, chosen), rest
 		r.tokens += len(rest.Tokens)
+		windows += len(chosen.Tokens) / r.options.Ctx
 	}
-	return aside, nil
-}
-
-// windowsOf returns how many windows of ctx tokens texts have.
-func windowsOf(texts []drift.Text, ctx int) (windows int) {
-	for _, text := range texts {
-		windows += len(text.Tokens) / ctx
-	}
-	return windows
+	return aside, windows, nil
 }
 
 // sensitivity measures what the types cost.

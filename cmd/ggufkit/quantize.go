@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -163,7 +162,7 @@ func quantize(c *call, f quantizeFlags) (err error) {
 	view := output.View
 	write := gguf.WriteOptions{Resume: f.resume}
 	if keepSplit {
-		write.Shards = shardsLike(file, view)
+		write.Shards = view.Shards(file)
 		if prefix, ok := strings.CutSuffix(out, ".gguf"); ok && len(write.Shards) == 1 {
 			out = gguf.SplitPath(prefix, 0, 1) // as llama-quantize does with a single file, too
 		}
@@ -172,16 +171,6 @@ func quantize(c *call, f quantizeFlags) (err error) {
 		return err
 	}
 	return writeModel(c, f.writeFlags, output, out, write)
-}
-
-// shardsLike returns how many tensors of the view each file of its source has.
-// Files but the first that lost all of theirs are left out.
-func shardsLike(file *gguf.File, view *quant.View) []int {
-	shards := make([]int, len(file.Paths()))
-	for i := range view.Tensors() {
-		shards[file.Shard(view.Origin(i))]++
-	}
-	return append(shards[:1], slices.DeleteFunc(shards[1:], func(n int) bool { return n == 0 })...)
 }
 
 // job returns what the bytes of the output depend on besides its header: the program,
@@ -198,18 +187,8 @@ func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) 
 		}
 		facts = append(facts, gguf.Fact{What: "recipe", Is: fmt.Sprintf("SHA-256 %x", sha256.Sum256(data))})
 	}
-	for _, in := range view.Inputs() {
-		path, err := filepath.EvalSymlinks(in.Name())
-		if err == nil {
-			path, err = filepath.Abs(path)
-		}
-		if err != nil {
-			return nil, err
-		}
-		info := in.Input().Info
-		facts = append(facts, gguf.Fact{What: path, Is: fmt.Sprintf("%d bytes, modified %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))})
-	}
-	return facts, nil
+	read, err := gguf.InputFacts(view.Inputs())
+	return append(facts, read...), err
 }
 
 // parseLayers reads the numbers in --prune-layers.

@@ -116,14 +116,9 @@ func tokensOf(model gguf.Source, texts []textFile, windows perplexity.Options) (
 }
 
 // windowTokens returns how many tokens of texts are in the windows to score.
-func windowTokens(texts []perplexity.Text, windows perplexity.Options) int {
-	tokens := 0
+func windowTokens(texts []perplexity.Text, windows perplexity.Options) (tokens int) {
 	for _, text := range texts {
-		n := len(text.Tokens) / windows.Ctx
-		if windows.Chunks > 0 {
-			n = min(n, windows.Chunks)
-		}
-		tokens += n * windows.Ctx
+		tokens += windows.Windows(len(text.Tokens)) * windows.Ctx
 	}
 	return tokens
 }

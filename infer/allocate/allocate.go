@@ -171,17 +171,14 @@ func Split(text drift.Text, ctx, n int) (chosen, rest drift.Text) {
 // each and not more than half.
 const asideWindows = 9
 
-// SetAside splits one of some texts, its first chunks windows of ctx tokens or, with 0, all: a few to choose
-// a mix by, and the rest to measure on. It does not if there are fewer than four windows, two for each.
-func SetAside(text drift.Text, texts, ctx, chunks int) (aside, rest drift.Text, ok bool) {
-	windows := len(text.Tokens) / ctx
-	if chunks > 0 {
-		windows = min(windows, chunks)
-	}
+// SetAside splits one of some texts: a few of its windows to choose a mix by, and the rest to measure on. It
+// does not if there are fewer than four, two for each.
+func SetAside(text drift.Text, texts int, opts perplexity.Options) (aside, rest drift.Text, ok bool) {
+	windows := opts.Windows(len(text.Tokens))
 	if windows < 4 {
 		return aside, text, false
 	}
-	text.Tokens = text.Tokens[:windows*ctx]
-	aside, rest = Split(text, ctx, min(max(2, asideWindows/texts), windows/2))
+	text.Tokens = text.Tokens[:windows*opts.Ctx]
+	aside, rest = Split(text, opts.Ctx, min(max(2, asideWindows/texts), windows/2))
 	return aside, rest, true
 }

@@ -165,6 +165,15 @@ func TextChunks(texts []Text, opts Options) (chunks [][]int32, counts []int, err
 	return chunks, counts, nil
 }
 
+// Windows returns how many chunks a text of so many tokens is cut into.
+func (o Options) Windows(tokens int) int {
+	n := tokens / o.ctx()
+	if o.Chunks > 0 {
+		n = min(n, o.Chunks)
+	}
+	return n
+}
+
 // Chunks cuts tokens into the chunks that Score runs, at most Options.Chunks.
 func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
 	opts.Ctx = opts.ctx()
@@ -176,10 +185,7 @@ func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
 	case len(tokens)/2 < opts.Ctx:
 		return nil, fmt.Errorf("the text has %d tokens, chunks of %d need at least %d", len(tokens), opts.Ctx, 2*opts.Ctx)
 	}
-	n := len(tokens) / opts.Ctx
-	if opts.Chunks > 0 {
-		n = min(n, opts.Chunks)
-	}
+	n := opts.Windows(len(tokens))
 	chunks := slices.Collect(slices.Chunk(slices.Clone(tokens[:n*opts.Ctx]), opts.Ctx))
 	if bos >= 0 {
 		for _, chunk := range chunks {
