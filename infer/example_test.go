@@ -38,16 +38,18 @@ func ExampleModel_NewSession() {
 	ctx := context.Background()
 	ids := tok.Encode("for i in range(10):", tokenizer.Options{AddSpecial: true})
 	logits, err := session.Start(ctx, ids)
+	if err != nil {
+		log.Fatal(err)
+	}
 	for range 8 {
-		if err != nil {
-			log.Fatal(err)
-		}
 		next, err := sampler.Next(logits, ids)
 		if err != nil {
 			log.Fatal(err)
 		}
 		ids = append(ids, next)
-		logits, err = session.Add(ctx, next)
+		if logits, err = session.Add(ctx, next); err != nil {
+			log.Fatal(err)
+		}
 	}
 	fmt.Printf("%q\n", tok.Decode(ids))
 	// Output: "for i in range(10):\n            return 1\n            return"

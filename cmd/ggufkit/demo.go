@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
-	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
@@ -20,6 +19,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 	"github.com/ggufkit/ggufkit/testdata"
 )
 
@@ -146,12 +146,10 @@ func demo(c *call, dir string) (err error) {
 
 // demoConvert merges the models of a recipe into a GGUF file.
 func demoConvert(c *call, from, to string) error {
-	merged, err := convert.OpenModel(c.ctx, from, convert.Options{Checkpoint: hf.Options{Auto: true}, Merge: mergeOptions(c)})
-	if err != nil {
-		return err
-	}
-	defer merged.Close()
-	_, err = gguf.Write(c.ctx, to, merged, gguf.WriteOptions{Threads: c.threads, Overwrite: true})
+	_, err := convert.ToGGUF(c.ctx, from, to, recipe.Copy, convert.OutputOptions{
+		Open:  convert.Options{Merge: mergeOptions(c)},
+		Write: gguf.WriteOptions{Threads: c.threads, Overwrite: true},
+	})
 	return err
 }
 
