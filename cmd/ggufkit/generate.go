@@ -39,7 +39,9 @@ func generateCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Description: "With --chat the model's chat template is used: for the one message of --prompt, or else for a\n" +
 			"conversation that is read from standard input, one message per line. Sampling is that of Hugging\n" +
-			"Face's transformers: repetition penalty, temperature, top-k, top-p, min-p, in this order.",
+			"Face's transformers: repetition penalty, temperature, top-k, top-p, min-p, in this order.\n\n" +
+			"With int8 compute a new token is multiplied with the blocks of the weights as they are stored, where the\n" +
+			"CPU can, else in float32; a prompt is computed as perplexity does.",
 		Flags: []cli.Flag{
 			optionalFlag("prompt", "`TEXT` to continue", &f.prompt, "p"),
 			&cli.BoolFlag{Name: "chat", Usage: "hold a conversation", Destination: &f.chat},
