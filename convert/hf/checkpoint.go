@@ -119,14 +119,11 @@ func OpenParts(dir string) (Parts, error) {
 
 // unpack replaces the tensors of a checkpoint that is quantized.
 func (p *Parts) unpack() error {
-	packing, err := packed.Find(p.Config)
+	config, err := packed.ReadConfig(p.Dir, p.Config)
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(p.Dir, "config.json"), err)
+		return err
 	}
-	if packing == nil {
-		return nil
-	}
-	if p.Set, err = packing.Unpack(p.Set); err != nil {
+	if p.Set, err = packed.Unpack(p.Set, config); err != nil {
 		return fmt.Errorf("%s: %w", p.Dir, err)
 	}
 	return nil

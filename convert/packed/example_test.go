@@ -9,8 +9,8 @@ import (
 )
 
 // Codes of 8 bits and their scales become matrices that are computed when they are read.
-func ExampleFind() {
-	packing, err := packed.Find([]byte(`{"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}`))
+func ExampleUnpack() {
+	config, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}`))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func ExampleFind() {
 		log.Fatal(err)
 	}
 	defer file.Close()
-	set, err := packing.Unpack(file)
+	set, err := packed.Unpack(file, config)
 	if err != nil {
 		log.Fatal(err)
 	}

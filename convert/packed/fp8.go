@@ -6,9 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -18,50 +15,41 @@ import (
 // (quant_method fp8 with weight_block_size). The scales of NAME are in
 // NAME_scale_inv; in spite of what it is called, they are multiplied by. Blocks at
 // the edges of a matrix are cut off.
-var FP8 = Format{Method: fp8, unpack: unpackFP8}
+var FP8 = Format{Name: "FP8", Methods: []string{"fp8"}, unpack: unpackFP8}
 
-const (
-	fp8         = "fp8"
-	scaleSuffix = "_scale_inv"
-)
+const scaleSuffix = "_scale_inv"
 
-func unpackFP8(config jsontext.Value, set weights.Set) (weights.Set, error) {
-	var c struct {
-		Block []int64 `json:"weight_block_size"`
-	}
-	if err := pyjson.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("%w: quantization_config: %w", gguf.ErrCorrupt, err)
-	}
-	if c.Block == nil {
-		return nil, unsupported(fp8, " without weight_block_size")
-	}
-	if len(c.Block) != 2 || c.Block[0] < 1 || c.Block[1] < 1 {
-		return nil, fmt.Errorf("%w: quantization_config: weight_block_size %v", gguf.ErrCorrupt, c.Block)
-	}
-	var list weights.List
-	for _, name := range set.Names() {
-		r := set.Get(name)
-		if matrix, ok := strings.CutSuffix(name, scaleSuffix); ok {
-			if codes := set.Get(matrix); codes == nil || !isFP8(codes) {
-				return nil, fmt.Errorf("%w: tensor %.200q has the scales of %.200q, which is not packed", gguf.ErrCorrupt, name, matrix)
-			}
-			continue
+type fp8Settings struct {
+	Block []int64 `json:"weight_block_size"`
+}
+
+func unpackFP8(c *checkpoint, name string) (string, weights.Rows, error) {
+	if matrix, ok := strings.CutSuffix(name, scaleSuffix); ok {
+		if codes := c.Get(matrix); codes == nil || !isFP8(codes) {
+			return "", nil, fmt.Errorf("%w: tensor %.200q has the scales of %.200q, which is not packed", gguf.ErrCorrupt, name, matrix)
 		}
-		if isFP8(r) {
-			scales := set.Get(name + scaleSuffix)
-			if scales == nil {
-				return nil, fmt.Errorf("%w: tensor %.200q is packed, and %.200q is missing", gguf.ErrCorrupt, name, name+scaleSuffix)
-			}
-			var err error
-			if r, err = scaled(name, r, scales, c.Block[0], c.Block[1]); err != nil {
-				return nil, err
-			}
-		}
-		if err := list.Add(name, r); err != nil {
-			return nil, err
-		}
+		return "", nil, nil
 	}
-	return &list, nil
+	codes := c.Get(name)
+	if !isFP8(codes) {
+		return "", nil, nil
+	}
+	s, err := settings[fp8Settings](c)
+	if err != nil {
+		return "", nil, err
+	}
+	if s.Block == nil {
+		return "", nil, c.unsupported("FP8 without weight_block_size")
+	}
+	if len(s.Block) != 2 || s.Block[0] < 1 || s.Block[1] < 1 {
+		return "", nil, fmt.Errorf("%w: %s: weight_block_size %v", gguf.ErrCorrupt, c.what(), s.Block)
+	}
+	scales, err := c.part(name, name+scaleSuffix)
+	if err != nil {
+		return "", nil, err
+	}
+	r, err := scaled(name, codes, scales, s.Block[0], s.Block[1])
+	return name, r, err
 }
 
 func isFP8(r weights.Rows) bool { return r.Dtype() == weights.F8E4M3 || r.Dtype() == weights.F8E5M2 }

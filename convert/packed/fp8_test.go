@@ -58,9 +58,9 @@ type stored struct {
 func (s *stored) Dtype() weights.Dtype { return s.dtype }
 
 func unpack(t *testing.T, config string, set weights.Set) (weights.Set, error) {
-	packing, err := packed.Find([]byte(`{"quantization_config": {"quant_method": "fp8"` + config + `}}`))
+	c, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "fp8"`+config+`}}`))
 	require.NoError(t, err)
-	return packing.Unpack(set)
+	return packed.Unpack(set, c)
 }
 
 const blocks = `, "weight_block_size": [2, 2]`
@@ -87,7 +87,7 @@ func TestFP8Refused(t *testing.T) {
 		want    string
 		err     error
 	}{
-		"scales of other kinds": {"", nil, "fp8", gguf.ErrUnsupported},
+		"scales of other kinds": {"", nil, "FP8", gguf.ErrUnsupported},
 		"one size":              {`, "weight_block_size": [128]`, nil, "[128]", gguf.ErrCorrupt},
 		"no size":               {`, "weight_block_size": [0, 128]`, nil, "[0 128]", gguf.ErrCorrupt},
 		"no scales":             {blocks, named{"a_scale_inv": nil}, `"a_scale_inv" is missing`, gguf.ErrCorrupt},

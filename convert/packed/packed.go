@@ -1,92 +1,160 @@
-// Package packed unpacks checkpoints whose weights are quantized: what config.json
-// calls quantization_config.
+// Package packed unpacks checkpoints whose weights are quantized: GPTQ, AWQ, FP8 and
+// others.
 //
 // A [Format] is one file, named after it. It replaces the tensors that a packed
 // matrix is made of, such as codes and scales, by one that is computed from them
-// when it is read. Which matrices are packed is told by the tensors that are there,
-// not by the lists of exceptions in config.json, which every tool reads in its own
-// way.
+// when it is read. Which matrices are packed, and how, is told by the tensors that are
+// there, matrix by matrix; what is configured ([Config]) is only checked against them,
+// and says what they cannot. Lists of exceptions are not looked at: every tool reads
+// them in its own way.
 //
 // Adding a format is one file and a line in [Formats]. Checkpoints of others are
 // refused by name.
 //
-//	format, err := packed.Find(config)
+//	config, err := packed.ReadConfig(dir, configJSON)
 //	if err != nil {
 //		return err
 //	}
-//	if format != nil {
-//		set, err = format.Unpack(set)
-//	}
+//	set, err = packed.Unpack(set, config)
 package packed
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // Format is a way to pack weights.
 type Format struct {
-	// Method is its name in config.json, quant_method.
-	Method string
-	// unpack returns the set with packed tensors replaced. config is
-	// quantization_config.
-	unpack func(config jsontext.Value, set weights.Set) (weights.Set, error)
+	// Name is what it is called.
+	Name string
+	// Methods are the names that tools have for it in the configuration, quant_method.
+	Methods []string
+	// unpack looks at one tensor. If it is the one that a packed matrix of this format
+	// is recognised by, it returns the name of the matrix and the matrix, and drops
+	// what else that is made of. Otherwise it returns no matrix. It reads little or
+	// nothing. Errors wrap gguf.ErrCorrupt or gguf.ErrUnsupported, and name the tensor.
+	unpack func(c *checkpoint, name string) (matrix string, r weights.Rows, err error)
 }
 
-// Formats lists what can be unpacked.
+// Formats lists what can be unpacked. The first that recognises a tensor has it.
 var Formats = []*Format{&FP8}
 
-// Packing is how one checkpoint is packed.
-type Packing struct {
-	*Format
-	config jsontext.Value
+// others are formats that are not read, by the ends of the names of tensors that only
+// they have. Checkpoints often come without a configuration that would name them.
+var others = []struct{ end, name string }{
+	{".codebooks", "AQLM"}, {".Qidxs", "QuIP#"}, {".centroids", "VPTQ"}, {".dense_weights", "SpQR"}, {".weight_scales", "EETQ"}, {".weight._data", "Quanto"},
+	{".qweight", "GPTQ or AWQ, of a kind that is not known"}, {".B", "Marlin"}, {".q_weight", "EXL2"}, {".trellis", "EXL3"}, {".W_q", "HQQ"},
+	{".weight_packed", "compressed-tensors"}, {".SCB", "LLM.int8 of bitsandbytes"}, {".weight.absmax", "bitsandbytes"},
 }
 
-// Find returns how a checkpoint is packed by its config.json, nil if it is not. The
-// error wraps gguf.ErrUnsupported if that is a way that is not known.
-func Find(config []byte) (*Packing, error) {
-	var file, text map[string]jsontext.Value
-	if err := pyjson.Unmarshal(config, &file); err != nil {
-		return nil, fmt.Errorf("%w: %w", gguf.ErrCorrupt, err)
+// checkpoint is what is unpacked.
+type checkpoint struct {
+	weights.Set
+	*Config
+	settings map[reflect.Type]any
+	replaced map[string]tensor // what becomes of tensors, by their names
+}
+
+// tensor is one with its name; none if it has no Rows.
+type tensor struct {
+	name string
+	weights.Rows
+}
+
+// Unpack returns the set with what is packed replaced by what it stands for. config is
+// nil if there is none. The error wraps gguf.ErrUnsupported if the format is not known
+// and gguf.ErrCorrupt if tensors do not fit together, and so does that of reading codes
+// that stand for no number.
+func Unpack(set weights.Set, config *Config) (weights.Set, error) {
+	if config == nil {
+		config = new(Config)
 	}
-	if part := file["text_config"]; part.Kind() == '{' { // of a model for images or sound
-		if err := pyjson.Unmarshal(part, &text); err != nil {
-			return nil, fmt.Errorf("%w: text_config: %w", gguf.ErrCorrupt, err)
+	if known := func(f *Format) bool { return slices.Contains(f.Methods, config.Method) }; config.Method != "" && !slices.ContainsFunc(Formats, known) {
+		return nil, config.unsupported(fmt.Sprintf("method %.100q", config.Method))
+	}
+	c := &checkpoint{Set: set, Config: config, settings: make(map[reflect.Type]any), replaced: make(map[string]tensor)}
+	for _, name := range set.Names() {
+		if err := c.unpack(name); err != nil {
+			return nil, err
 		}
 	}
-	value := file["quantization_config"]
-	if inner, ok := text["quantization_config"]; ok {
-		value = inner
+	if len(c.replaced) == 0 {
+		return set, nil
 	}
-	if value == nil || value.Kind() == 'n' {
-		return nil, nil
+	var list weights.List
+	for _, name := range set.Names() {
+		t, ok := c.replaced[name]
+		if !ok {
+			t = tensor{name, set.Get(name)}
+		}
+		if t.Rows == nil {
+			continue
+		}
+		if err := list.Add(t.name, t.Rows); err != nil {
+			return nil, err
+		}
 	}
-	var method struct {
-		Name string `json:"quant_method"`
-	}
-	if err := pyjson.Unmarshal(value, &method); err != nil {
-		return nil, fmt.Errorf("%w: quantization_config: %w", gguf.ErrCorrupt, err)
-	}
+	return &list, nil
+}
+
+// unpack unpacks the matrix that is recognised by a tensor, if it is such a one.
+func (c *checkpoint) unpack(name string) error {
 	for _, f := range Formats {
-		if f.Method == method.Name {
-			return &Packing{f, value}, nil
+		matrix, r, err := f.unpack(c, name)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			continue
+		}
+		if c.Method != "" && !slices.Contains(f.Methods, c.Method) {
+			return fmt.Errorf("%w: tensor %.200q is one of %s, %s says %.100q", gguf.ErrCorrupt, name, f.Name, c.File, c.Method)
+		}
+		c.replaced[name] = tensor{matrix, r}
+		return nil
+	}
+	for _, o := range others {
+		if _, gone := c.replaced[name]; !gone && strings.HasSuffix(name, o.end) {
+			return c.unsupported(fmt.Sprintf("tensor %.200q is one of %s", name, o.name))
 		}
 	}
-	return nil, unsupported(method.Name)
+	return nil
 }
 
-// unsupported returns an error that names the method, and what of it is not known.
-func unsupported(method string, details ...any) error {
-	return fmt.Errorf("%w: the checkpoint is quantized (quantization_config, method %.100q%s); use the original one", gguf.ErrUnsupported, method,
-		fmt.Sprint(details...))
+// part returns a tensor that a packed matrix, recognised by another one, cannot do
+// without, and drops it from the set.
+func (c *checkpoint) part(of, name string) (weights.Rows, error) {
+	r := c.Get(name)
+	if r == nil {
+		return nil, fmt.Errorf("%w: tensor %.200q is packed, and %.200q is missing", gguf.ErrCorrupt, of, name)
+	}
+	c.drop(name)
+	return r, nil
 }
 
-// Unpack returns the set with what is packed replaced by what it stands for. Nothing
-// is read before rows are. The error wraps gguf.ErrCorrupt if tensors do not fit
-// together, and so does that of reading codes that stand for no number.
-func (p *Packing) Unpack(set weights.Set) (weights.Set, error) { return p.unpack(p.config, set) }
+// drop takes tensors out of the set, those of them that are there.
+func (c *checkpoint) drop(names ...string) {
+	for _, name := range names {
+		c.replaced[name] = tensor{}
+	}
+}
+
+// settings returns the configuration as a T, whose fields are named in JSON. It is
+// read once.
+func settings[T any](c *checkpoint) (*T, error) {
+	key := reflect.TypeFor[T]()
+	if s, ok := c.settings[key]; ok {
+		return s.(*T), nil
+	}
+	s := new(T)
+	if err := c.decode(s); err != nil {
+		return nil, err
+	}
+	c.settings[key] = s
+	return s, nil
+}
