@@ -43,10 +43,10 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 		return
 	}
 	qWidth, kWidth, vWidth := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
-	keys := sized(&w.keys, kernel.RightLen(n, a.KeyLen))
-	kernel.PackRight(keys, k[start*kWidth+kv*a.KeyLen:], kWidth, n, a.KeyLen)
-	values := sized(&w.values, kernel.RightLen(a.ValueLen, n))
-	kernel.PackRightTransposed(values, v[start*vWidth+kv*a.ValueLen:], vWidth, a.ValueLen, n)
+	keys := sized(&w.keys, kernel.PackedLenB(n, a.KeyLen))
+	kernel.PackB(keys, k[start*kWidth+kv*a.KeyLen:], kWidth, n, a.KeyLen)
+	values := sized(&w.values, kernel.PackedLenB(a.ValueLen, n))
+	kernel.PackBTransposed(values, v[start*vWidth+kv*a.ValueLen:], vWidth, a.ValueLen, n)
 
 	group := a.Heads / a.KVHeads
 	for head := kv * group; head < (kv+1)*group; head++ {
@@ -54,8 +54,8 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 			rows := min(queryBlock, n-first)
 			base := a.First(first) / kernel.TileCols * kernel.TileCols // panels before it are seen by none of these queries
 			seen := first + rows - base                                // keys that the last of them may see
-			query := sized(&w.query, kernel.LeftLen(rows, a.KeyLen))
-			kernel.PackLeft(query, q[(start+first)*qWidth+head*a.KeyLen:], qWidth, rows, a.KeyLen)
+			query := sized(&w.query, kernel.PackedLenA(rows, a.KeyLen))
+			kernel.PackA(query, q[(start+first)*qWidth+head*a.KeyLen:], qWidth, rows, a.KeyLen)
 			scores := sized(&w.scores, rows*seen)
 			clear(scores)
 			kernel.Mul(scores, seen, query, keys[base*a.KeyLen:], rows, seen, a.KeyLen)
@@ -68,8 +68,8 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 				sums[r] = a.Softmax(row[from:end])
 				clear(row[end:])
 			}
-			weights := sized(&w.weights, kernel.LeftLen(rows, seen))
-			kernel.PackLeft(weights, scores, seen, rows, seen)
+			weights := sized(&w.weights, kernel.PackedLenA(rows, seen))
+			kernel.PackA(weights, scores, seen, rows, seen)
 			out := sized(&w.out, rows*a.ValueLen)
 			clear(out)
 			for col := 0; col < a.ValueLen; col += kernel.TileCols {

@@ -35,7 +35,7 @@ func (f form) bytes() int { return [forms]int{float32s: 4, int8s: 1, bfloat16s: 
 // packedA is the left factor of products, packed in the forms that they need.
 type packedA struct {
 	floats []float32
-	ints   kernel.LeftInt8
+	ints   kernel.PackedInt8A
 	pairs  []kernel.Pair // of bfloat16
 }
 
@@ -43,11 +43,11 @@ type packedA struct {
 func (a *packedA) reset(f form, rows, k int) {
 	switch f {
 	case float32s:
-		sized(&a.floats, kernel.LeftLen(rows, k))
+		sized(&a.floats, kernel.PackedLenA(rows, k))
 	case int8s:
 		a.ints.Reset(rows, k)
 	case bfloat16s:
-		sized(&a.pairs, kernel.LeftLen(rows, kernel.Pairs(k)))
+		sized(&a.pairs, kernel.PackedLenA(rows, kernel.Pairs(k)))
 	}
 }
 
@@ -56,7 +56,7 @@ func (a *packedA) reset(f form, rows, k int) {
 func (a *packedA) put(w *worker, f form, first int, src []float32, n, k int) {
 	switch f {
 	case float32s:
-		kernel.PackLeft(a.floats[first*k:], src, k, n, k)
+		kernel.PackA(a.floats[first*k:], src, k, n, k)
 	case int8s:
 		for i := range n {
 			a.ints.Put(first+i, src[i*k:])
@@ -67,7 +67,7 @@ func (a *packedA) put(w *worker, f form, first int, src []float32, n, k int) {
 		for i := range n {
 			kernel.RoundPairs(rows[i*width:], src[i*k:][:k])
 		}
-		kernel.PackLeft(a.pairs[first*width:], rows, width, n, width)
+		kernel.PackA(a.pairs[first*width:], rows, width, n, width)
 	}
 }
 
@@ -111,7 +111,7 @@ func (b *batch) pack(ctx context.Context, src []float32, rows []int, weights ...
 // hold.
 type packedB struct {
 	floats []float32
-	ints   kernel.RightInt8
+	ints   kernel.PackedInt8B
 	pairs  []kernel.Pair
 }
 
@@ -123,7 +123,7 @@ func (b *batch) product(ctx context.Context, dst []float32, rows int, w *graph.M
 		return nil
 	}
 	form := b.m.form(w)
-	slabRows := max(1, slabBytes/(kernel.RightLen(1, w.Cols)*form.bytes())) * kernel.TileCols
+	slabRows := max(1, slabBytes/(kernel.PackedLenB(1, w.Cols)*form.bytes())) * kernel.TileCols
 	for first := 0; first < w.Rows; first += slabRows {
 		n := min(slabRows, w.Rows-first)
 		if err := b.load(ctx, w, first, n); err != nil {
@@ -194,11 +194,11 @@ func (b *batch) load(ctx context.Context, w *graph.Matrix, first, n int) error {
 	pairs := kernel.Pairs(w.Cols)
 	switch b.m.form(w) {
 	case float32s:
-		sized(&b.b.floats, kernel.RightLen(n, w.Cols))
+		sized(&b.b.floats, kernel.PackedLenB(n, w.Cols))
 	case int8s:
 		b.b.ints.Reset(n, w.Cols)
 	case bfloat16s:
-		sized(&b.b.pairs, kernel.RightLen(n, pairs))
+		sized(&b.b.pairs, kernel.PackedLenB(n, pairs))
 	}
 	panels := (n + kernel.TileCols - 1) / kernel.TileCols
 	kept := b.reuse.find(b.m, w)
@@ -226,7 +226,7 @@ func (b *batch) packRows(worker *worker, w *graph.Matrix, at, count int, raw []b
 		if err := b.m.dequantize(rows, w, raw); err != nil {
 			return err
 		}
-		kernel.PackRight(b.b.floats[at*w.Cols:], rows, w.Cols, count, w.Cols)
+		kernel.PackB(b.b.floats[at*w.Cols:], rows, w.Cols, count, w.Cols)
 	case int8s:
 		// One by one, so that the floats stay in the first cache.
 		row := sized(&worker.rows, w.Cols)
@@ -242,7 +242,7 @@ func (b *batch) packRows(worker *worker, w *graph.Matrix, at, count int, raw []b
 		for i := range count {
 			kernel.ReadPairs(rows[i*pairs:], raw[i*rowBytes:][:rowBytes])
 		}
-		kernel.PackRight(b.b.pairs[at*pairs:], rows, pairs, count, pairs)
+		kernel.PackB(b.b.pairs[at*pairs:], rows, pairs, count, pairs)
 	}
 	return nil
 }

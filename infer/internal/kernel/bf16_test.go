@@ -18,15 +18,15 @@ import (
 func mulBF16(c []float32, ldc int, x []float32, w []byte, m, n, k int) {
 	pairs := kernel.Pairs(k)
 	rows := make([]kernel.Pair, max(m, n)*pairs)
-	a, b := make([]kernel.Pair, kernel.LeftLen(m, pairs)), make([]kernel.Pair, kernel.RightLen(n, pairs))
+	a, b := make([]kernel.Pair, kernel.PackedLenA(m, pairs)), make([]kernel.Pair, kernel.PackedLenB(n, pairs))
 	for i := range m {
 		kernel.RoundPairs(rows[i*pairs:], x[i*k:][:k])
 	}
-	kernel.PackLeft(a, rows, pairs, m, pairs)
+	kernel.PackA(a, rows, pairs, m, pairs)
 	for j := range n {
 		kernel.ReadPairs(rows[j*pairs:], w[2*j*k:][:2*k])
 	}
-	kernel.PackRight(b, rows, pairs, n, pairs)
+	kernel.PackB(b, rows, pairs, n, pairs)
 	kernel.Mul(c, ldc, a, b, m, n, pairs)
 }
 
@@ -182,7 +182,7 @@ func BenchmarkMulBF16(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
 			isatest.ForEachVariant(b, func(b *testing.B) {
 				pairs := kernel.Pairs(s.k)
-				left, right := make([]kernel.Pair, kernel.LeftLen(s.m, pairs)), make([]kernel.Pair, kernel.RightLen(s.n, pairs))
+				left, right := make([]kernel.Pair, kernel.PackedLenA(s.m, pairs)), make([]kernel.Pair, kernel.PackedLenB(s.n, pairs))
 				c := make([]float32, s.m*s.n)
 				for b.Loop() {
 					kernel.Mul(c, s.n, left, right, s.m, s.n, pairs)

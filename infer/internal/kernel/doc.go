@@ -8,10 +8,10 @@
 // one step along k reads TileRows + TileCols neighbouring floats. Packing costs one
 // pass over a matrix and is repaid when the other has many rows.
 //
-//	a := make([]float32, kernel.LeftLen(m, k))
-//	b := make([]float32, kernel.RightLen(n, k))
-//	kernel.PackLeft(a, x, k, m, k)
-//	kernel.PackRight(b, w, k, n, k)
+//	a := make([]float32, kernel.PackedLenA(m, k))
+//	b := make([]float32, kernel.PackedLenB(n, k))
+//	kernel.PackA(a, x, k, m, k)
+//	kernel.PackB(b, w, k, n, k)
 //	kernel.Mul(c, n, a, b, m, n, k)
 //
 // Each element of C is summed in the order of k, in blocks of 256 that are then

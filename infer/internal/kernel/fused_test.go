@@ -24,9 +24,9 @@ func TestFusedBits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	const m, n, k, block = kernel.TileRows, kernel.TileCols, 259, 256
 	x, w := random(rng, m*k), random(rng, n*k)
-	a, b, product := make([]float32, kernel.LeftLen(m, k)), make([]float32, kernel.RightLen(n, k)), make([]float32, m*n)
-	kernel.PackLeft(a, x, k, m, k)
-	kernel.PackRight(b, w, k, n, k)
+	a, b, product := make([]float32, kernel.PackedLenA(m, k)), make([]float32, kernel.PackedLenB(n, k)), make([]float32, m*n)
+	kernel.PackA(a, x, k, m, k)
+	kernel.PackB(b, w, k, n, k)
 	for i := range product {
 		for first := 0; first < k; first += block {
 			var sum float32

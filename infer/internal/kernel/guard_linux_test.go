@@ -40,15 +40,15 @@ func TestKernelsStayWithinTheirSlices(t *testing.T) {
 		rng := rand.New(rand.NewPCG(9, 9))
 		for _, start := range []bool{false, true} {
 			for _, s := range []struct{ m, n, k int }{{1, 1, 1}, {12, 32, 1}, {12, 32, 7}, {13, 33, 5}, {24, 64, 259}} {
-				a, b := guarded(t, kernel.LeftLen(s.m, s.k), start), guarded(t, kernel.RightLen(s.n, s.k), start)
+				a, b := guarded(t, kernel.PackedLenA(s.m, s.k), start), guarded(t, kernel.PackedLenB(s.n, s.k), start)
 				c, x, w := guarded(t, s.m*s.n, start), guarded(t, s.m*s.k, start), guarded(t, s.n*s.k, start)
 				copy(x, random(rng, len(x)))
 				copy(w, random(rng, len(w)))
 				require.NotPanics(t, func() {
-					kernel.PackLeft(a, x, s.k, s.m, s.k)
-					kernel.PackRight(b, w, s.k, s.n, s.k)
+					kernel.PackA(a, x, s.k, s.m, s.k)
+					kernel.PackB(b, w, s.k, s.n, s.k)
 					kernel.Mul(c, s.n, a, b, s.m, s.n, s.k)
-					kernel.PackRightTransposed(b, w, s.n, s.n, s.k)
+					kernel.PackBTransposed(b, w, s.n, s.n, s.k)
 				}, "%v", s)
 				require.NotPanics(t, func() { mulInt8(c, s.n, x, w, s.m, s.n, s.k, false) }, "%v", s)
 			}

@@ -6,7 +6,7 @@ import (
 )
 
 // Int8Block is how many neighbouring elements of a row share a scale in
-// [LeftInt8] and [RightInt8]. What is left of a row is a shorter block.
+// [PackedInt8A] and [PackedInt8B]. What is left of a row is a shorter block.
 const Int8Block = 64
 
 // group is how many neighbouring elements of a row stay together when packed:
@@ -23,10 +23,10 @@ func blocks(k int) (n, padded int) {
 	return (k + Int8Block - 1) / Int8Block, roundUp(k, group)
 }
 
-// LeftInt8 is the left factor of a product of 8-bit integers. Its order is
+// PackedInt8A is the left factor of a product of 8-bit integers. Its order is
 // [block][panel][group][row of the panel][element of the group], so that a
 // block of one panel of B meets those of all panels of A one after another.
-type LeftInt8 struct {
+type PackedInt8A struct {
 	k, padded, blocks int
 	panels            int
 	values            []int8
@@ -37,7 +37,7 @@ type LeftInt8 struct {
 
 // Reset makes room for m rows of k. What they hold is not defined until they
 // are put.
-func (a *LeftInt8) Reset(m, k int) {
+func (a *PackedInt8A) Reset(m, k int) {
 	a.k = k
 	a.blocks, a.padded = blocks(k)
 	a.panels = (m + TileRows - 1) / TileRows
@@ -48,7 +48,7 @@ func (a *LeftInt8) Reset(m, k int) {
 }
 
 // Put quantizes a row. Rows may be put concurrently.
-func (a *LeftInt8) Put(row int, src []float32) {
+func (a *PackedInt8A) Put(row int, src []float32) {
 	src = src[:a.k]
 	var q quantized
 	rows := a.panels * TileRows
@@ -69,10 +69,10 @@ func (a *LeftInt8) Put(row int, src []float32) {
 	}
 }
 
-// RightInt8 is the right factor of a product of 8-bit integers, to which
+// PackedInt8B is the right factor of a product of 8-bit integers, to which
 // weightZero is added. Its order is [panel][block][group][row of the
 // panel][element of the group].
-type RightInt8 struct {
+type PackedInt8B struct {
 	k, padded, blocks int
 	values            []uint8
 	scales            []float32 // of each block of each row, [panel][block][row of the panel]
@@ -80,7 +80,7 @@ type RightInt8 struct {
 
 // Reset makes room for n rows of k. What they hold is not defined until they
 // are put.
-func (b *RightInt8) Reset(n, k int) {
+func (b *PackedInt8B) Reset(n, k int) {
 	b.k = k
 	b.blocks, b.padded = blocks(k)
 	b.values = resize(b.values, roundUp(n, TileCols)*b.padded)
@@ -88,7 +88,7 @@ func (b *RightInt8) Reset(n, k int) {
 }
 
 // Put quantizes a row. Rows may be put concurrently.
-func (b *RightInt8) Put(row int, src []float32) {
+func (b *PackedInt8B) Put(row int, src []float32) {
 	src = src[:b.k]
 	var q quantized
 	panel, r := row/TileCols, row%TileCols
@@ -126,7 +126,7 @@ func resize[T any](buf []T, n int) []T {
 //
 // to the element of C, block after block, with every step rounded: the result
 // is the same on every instruction set and however m and n are cut.
-func MulInt8(c []float32, ldc int, a *LeftInt8, i, m int, b *RightInt8, j, n int) {
+func MulInt8(c []float32, ldc int, a *PackedInt8A, i, m int, b *PackedInt8B, j, n int) {
 	const most = 8 * TileRows
 	var sums [most * TileCols]float32 // of c, whose own rows may be apart by what makes them meet in the cache
 	rows := a.panels * TileRows

@@ -62,8 +62,8 @@ func wantInt8(c []float32, ldc int, x, w []float32, m, n, k int) {
 // mulInt8 adds the product to c, all of it or, if cut is set, in pieces of one
 // tile.
 func mulInt8(c []float32, ldc int, x, w []float32, m, n, k int, cut bool) {
-	var a kernel.LeftInt8
-	var b kernel.RightInt8
+	var a kernel.PackedInt8A
+	var b kernel.PackedInt8B
 	a.Reset(m, k)
 	b.Reset(n, k)
 	for i := range m {
@@ -177,8 +177,8 @@ func BenchmarkMulInt8(b *testing.B) {
 	for _, s := range []struct{ m, n, k int }{{96, 5632, 2048}, {512, 2048, 2048}, {96, 2048, 5632}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
 			isatest.ForEachVariant(b, func(b *testing.B) {
-				var left kernel.LeftInt8
-				var right kernel.RightInt8
+				var left kernel.PackedInt8A
+				var right kernel.PackedInt8B
 				left.Reset(s.m, s.k)
 				right.Reset(s.n, s.k)
 				rng := rand.New(rand.NewPCG(1, 1))
@@ -202,7 +202,7 @@ func BenchmarkPutInt8(b *testing.B) {
 	const k = 2048
 	src := random(rand.New(rand.NewPCG(1, 1)), k)
 	isatest.ForEachVariant(b, func(b *testing.B) {
-		var right kernel.RightInt8
+		var right kernel.PackedInt8B
 		right.Reset(kernel.TileCols, k)
 		b.SetBytes(4 * k)
 		row := 0

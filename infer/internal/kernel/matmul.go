@@ -17,23 +17,23 @@ const (
 	blockRows  = 16 * TileRows
 )
 
-// LeftLen returns the number of units that m rows of k take when packed by
-// [PackLeft].
-func LeftLen(m, k int) int { return roundUp(m, TileRows) * k }
+// PackedLenA returns the number of units that m rows of k take when packed by
+// [PackA].
+func PackedLenA(m, k int) int { return roundUp(m, TileRows) * k }
 
-// RightLen returns the number of units that n rows of k take when packed by
-// [PackRight].
-func RightLen(n, k int) int { return roundUp(n, TileCols) * k }
+// PackedLenB returns the number of units that n rows of k take when packed by
+// [PackB].
+func PackedLenB(n, k int) int { return roundUp(n, TileCols) * k }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
-// PackLeft packs m rows of k units, ld apart in src, into panels of TileRows
+// PackA packs m rows of k units, ld apart in src, into panels of TileRows
 // rows. Rows that are missing from the last panel become 0.
-func PackLeft[T Unit](dst, src []T, ld, m, k int) { pack(dst, src, ld, m, k, TileRows) }
+func PackA[T Unit](dst, src []T, ld, m, k int) { pack(dst, src, ld, m, k, TileRows) }
 
-// PackRight packs n rows of k units, ld apart in src, into panels of TileCols
+// PackB packs n rows of k units, ld apart in src, into panels of TileCols
 // rows. Rows that are missing from the last panel become 0.
-func PackRight[T Unit](dst, src []T, ld, n, k int) { pack(dst, src, ld, n, k, TileCols) }
+func PackB[T Unit](dst, src []T, ld, n, k int) { pack(dst, src, ld, n, k, TileCols) }
 
 // pack moves row r, element i to panel r/width, offset i*width + r%width.
 func pack[T Unit](dst, src []T, ld, rows, k, width int) {
@@ -69,10 +69,10 @@ func pack4[T Unit](panel []T, r, width int, r0, r1, r2, r3 []T) {
 	}
 }
 
-// PackRightTransposed packs the transpose of a k x n matrix, whose rows of n
-// floats are ld apart in src, as [PackRight] packs n rows of k.
-func PackRightTransposed(dst, src []float32, ld, n, k int) {
-	dst = dst[:RightLen(n, k)]
+// PackBTransposed packs the transpose of a k x n matrix, whose rows of n
+// floats are ld apart in src, as [PackB] packs n rows of k.
+func PackBTransposed(dst, src []float32, ld, n, k int) {
+	dst = dst[:PackedLenB(n, k)]
 	for first := 0; first < n; first += TileCols {
 		panel := dst[first*k:][:TileCols*k]
 		cols := min(TileCols, n-first)
@@ -85,7 +85,7 @@ func PackRightTransposed(dst, src []float32, ld, n, k int) {
 }
 
 // AddSquares adds to sums[j] the squares of column first+j of an m x k matrix that
-// PackLeft has packed.
+// PackA has packed.
 func AddSquares(sums []float64, left []float32, m, k, first int) {
 	for ; m > 0; m, left = m-TileRows, left[TileRows*k:] {
 		panel := left[first*TileRows:][:len(sums)*TileRows]
@@ -100,7 +100,7 @@ func AddSquares(sums []float64, left []float32, m, k, first int) {
 // Mul adds A·Bᵀ to the m x n matrix C, whose rows are ldc apart in c. a and b
 // are packed, m x k and n x k units.
 func Mul[T Unit](c []float32, ldc int, a, b []T, m, n, k int) {
-	a, b = a[:LeftLen(m, k)], b[:RightLen(n, k)]
+	a, b = a[:PackedLenA(m, k)], b[:PackedLenB(n, k)]
 	for k0 := 0; k0 < k; k0 += blockDepth {
 		depth := min(blockDepth, k-k0)
 		for i0 := 0; i0 < m; i0 += blockRows {

@@ -26,9 +26,9 @@ func random(rng *rand.Rand, n int) []float32 {
 // nothing around the m x n elements changed.
 func checkMul(t require.TestingT, rng *rand.Rand, m, n, k, ldc int) {
 	x, w := random(rng, m*k), random(rng, n*k)
-	a, b := make([]float32, kernel.LeftLen(m, k)), make([]float32, kernel.RightLen(n, k))
-	kernel.PackLeft(a, x, k, m, k)
-	kernel.PackRight(b, w, k, n, k)
+	a, b := make([]float32, kernel.PackedLenA(m, k)), make([]float32, kernel.PackedLenB(n, k))
+	kernel.PackA(a, x, k, m, k)
+	kernel.PackB(b, w, k, n, k)
 	before := random(rng, m*ldc+17)
 	c := append([]float32(nil), before...)
 	kernel.Mul(c, ldc, a, b, m, n, k)
@@ -88,9 +88,9 @@ func TestMulCutAnyhow(t *testing.T) {
 	const m, n, k = 40, 70, 300
 	isatest.ForEach(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 6))
-		a, b := make([]float32, kernel.LeftLen(m, k)), make([]float32, kernel.RightLen(n, k))
-		kernel.PackLeft(a, random(rng, m*k), k, m, k)
-		kernel.PackRight(b, random(rng, n*k), k, n, k)
+		a, b := make([]float32, kernel.PackedLenA(m, k)), make([]float32, kernel.PackedLenB(n, k))
+		kernel.PackA(a, random(rng, m*k), k, m, k)
+		kernel.PackB(b, random(rng, n*k), k, n, k)
 		whole, parts := make([]float32, m*n), make([]float32, m*n)
 		kernel.Mul(whole, n, a, b, m, n, k)
 		for i := 0; i < m; i += kernel.TileRows {
@@ -113,9 +113,9 @@ func TestPackRightTransposed(t *testing.T) {
 				rows[j*k+i] = src[i*ld+j]
 			}
 		}
-		want, got := make([]float32, kernel.RightLen(n, k)), random(rng, kernel.RightLen(n, k))
-		kernel.PackRight(want, rows, k, n, k)
-		kernel.PackRightTransposed(got, src, ld, n, k)
+		want, got := make([]float32, kernel.PackedLenB(n, k)), random(rng, kernel.PackedLenB(n, k))
+		kernel.PackB(want, rows, k, n, k)
+		kernel.PackBTransposed(got, src, ld, n, k)
 		require.Equal(t, want, got, "%d columns", n)
 	}
 }
@@ -125,7 +125,7 @@ func BenchmarkMul(b *testing.B) {
 	for _, s := range []struct{ m, n, k int }{{512, 2048, 2048}, {512, 256, 256}, {512, 512, 32}} {
 		b.Run(fmt.Sprintf("%dx%dx%d", s.m, s.n, s.k), func(b *testing.B) {
 			isatest.ForEach(b, func(b *testing.B) {
-				left, right := make([]float32, kernel.LeftLen(s.m, s.k)), make([]float32, kernel.RightLen(s.n, s.k))
+				left, right := make([]float32, kernel.PackedLenA(s.m, s.k)), make([]float32, kernel.PackedLenB(s.n, s.k))
 				c := make([]float32, s.m*s.n)
 				for b.Loop() {
 					kernel.Mul(c, s.n, left, right, s.m, s.n, s.k)
@@ -138,9 +138,9 @@ func BenchmarkMul(b *testing.B) {
 
 func BenchmarkPackRight(b *testing.B) {
 	const n, k = 64, 4096
-	dst, src := make([]float32, kernel.RightLen(n, k)), make([]float32, n*k)
+	dst, src := make([]float32, kernel.PackedLenB(n, k)), make([]float32, n*k)
 	b.SetBytes(4 * n * k)
 	for b.Loop() {
-		kernel.PackRight(dst, src, k, n, k)
+		kernel.PackB(dst, src, k, n, k)
 	}
 }
