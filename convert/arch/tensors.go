@@ -90,9 +90,11 @@ func (m *Model) Plan(set weights.Set) ([]Tensor, error) {
 			continue
 		}
 		usual := usualName(name)
-		if !p.sources[usual].used && !slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(usual, end) }) {
-			return nil, fmt.Errorf("%w: %s of %d layers has no tensor %.200q", gguf.ErrUnsupported, m.Class, m.Layers, name)
+		src := p.sources[usual]
+		if src.used || weights.IsSpare(src.Rows) || slices.ContainsFunc(skipped, func(end string) bool { return strings.HasSuffix(usual, end) }) {
+			continue
 		}
+		return nil, fmt.Errorf("%w: %s of %d layers has no tensor %.200q", gguf.ErrUnsupported, m.Class, m.Layers, name)
 	}
 	slices.SortStableFunc(p.planned, func(a, b planned) int { return cmp.Compare(a.position, b.position) })
 	tensors := make([]Tensor, len(p.planned))
@@ -162,8 +164,11 @@ func (m mapper) layers(n int64) iter.Seq2[int64, mapper] {
 	}
 }
 
-// has reports whether the checkpoint has a tensor.
-func (m mapper) has(name string) bool { return m.sources[m.from+name] != nil }
+// has reports whether the checkpoint has a tensor that says something.
+func (m mapper) has(name string) bool {
+	src := m.sources[m.from+name]
+	return src != nil && !weights.IsSpare(src.Rows)
+}
 
 // get returns a tensor of the checkpoint, which must be there and of that shape.
 func (m mapper) get(name string, shape ...int64) weights.Rows {

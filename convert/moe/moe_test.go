@@ -326,7 +326,7 @@ func TestBadRecipes(t *testing.T) {
 	for name, config := range map[string]object{
 		"wide": {"hidden_size": 128}, "deep": {"num_hidden_layers": 3}, "fat": {"intermediate_size": 128}, "eps": {"rms_norm_eps": 1e-6},
 		"rope": {"rope_theta": 1e6}, "scaled": {"rope_scaling": object{"type": "linear", "factor": 2.0}}, "heads": {"num_attention_heads": 8},
-		"mixtral": {"architectures": []string{"MixtralForCausalLM"}}, "gpt": {"architectures": []string{"GPT2LMHeadModel"}}, "eight-bit": {"quantization_config": object{"quant_method": "gptq"}},
+		"mixtral": {"architectures": []string{"MixtralForCausalLM"}}, "gpt": {"architectures": []string{"GPT2LMHeadModel"}}, "eight-bit": {"quantization_config": object{"quant_method": "aqlm"}},
 	} {
 		writeModel(t, filepath.Join(dir, name), config, nil)
 	}

@@ -91,7 +91,7 @@ func shardsOf(dir string, present []string) (shards []string, shardOf map[string
 	}
 	if err := sidecar.ReadJSON(path, &index); errors.Is(err, fs.ErrNotExist) {
 		shards := mainForm(present)
-		if !strings.HasPrefix(shards[0], "model") {
+		if shards == nil {
 			return nil, nil, notThere(dir, present)
 		}
 		return shards, nil, checkNumbers(dir, shards)
@@ -114,6 +114,9 @@ func shardsOf(dir string, present []string) (shards []string, shardOf map[string
 	}
 	if len(absent) == len(listed) {
 		shards := mainForm(present)
+		if shards == nil {
+			shards = present
+		}
 		return shards, nil, checkNumbers(dir, shards)
 	}
 	if len(absent) > 0 {
@@ -127,27 +130,34 @@ func shardsOf(dir string, present []string) (shards []string, shardOf map[string
 	return listed, index.WeightMap, nil
 }
 
-// mainForm returns which of a directory's files are the model where no index says so.
+// mainNames is what the names of a model's files begin with: usually, in checkpoints of
+// AutoGPTQ (gptq_model-4bit-128g.safetensors), and of ExLlama (output.safetensors).
+var mainNames = []string{"model", "gptq_model", "output"}
+
+// mainForm returns which of a directory's files are the model where no index says so,
+// nil if none has one of its names.
 func mainForm(present []string) []string {
 	if slices.Contains(present, "model.safetensors") {
 		return []string{"model.safetensors"}
 	}
-	var parts, all []string
-	for _, name := range present {
-		if strings.HasPrefix(setOf(name), "model ") {
-			parts = append(parts, name)
+	for _, start := range mainNames {
+		var parts, all []string
+		for _, name := range present {
+			if strings.HasPrefix(setOf(name), start+" ") {
+				parts = append(parts, name)
+			}
+			if strings.HasPrefix(name, start) {
+				all = append(all, name)
+			}
 		}
-		if strings.HasPrefix(name, "model") {
-			all = append(all, name)
+		switch {
+		case parts != nil:
+			return parts
+		case all != nil:
+			return all
 		}
 	}
-	switch {
-	case parts != nil:
-		return parts
-	case all != nil:
-		return all
-	}
-	return present
+	return nil
 }
 
 // notThere says what a directory has that is no model.

@@ -76,6 +76,25 @@ func (t *tensor) ReadRaw(dst []byte, first, n int64) error {
 	return t.readAt(dst, t.offset+first*length*size)
 }
 
+// ReadColumns implements weights.Columns.
+func (t *tensor) ReadColumns(dst []byte, first, n int64) error {
+	rows, length := weights.Count(t.shape)
+	size := int64(t.dtype.Size())
+	if first < 0 || n < 0 || first > length-n || int64(len(dst)) != rows*n*size {
+		return fmt.Errorf("%s: tensor %q: columns [%d, %d) into %d bytes, it has %d rows of %d", t.file.name, t.name, first, first+n, len(dst), rows, length)
+	}
+	if n == length {
+		return t.readAt(dst, t.offset)
+	}
+	for offset := t.offset + first*size; len(dst) > 0; offset += length * size {
+		if err := t.readAt(dst[:n*size], offset); err != nil {
+			return err
+		}
+		dst = dst[n*size:]
+	}
+	return nil
+}
+
 // check returns an error if the tensor does not have these rows, or they are not so
 // many elements.
 func (t *tensor) check(elements, first, n int64) error {

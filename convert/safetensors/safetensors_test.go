@@ -60,6 +60,14 @@ func TestReadsRanges(t *testing.T) {
 				require.Equal(t, floats, direct)
 			}
 		}
+		all, columns := make([]byte, 24*dtype.Size()), make([]byte, 12*dtype.Size())
+		require.NoError(t, a.ReadRaw(all, 0, 6))
+		require.NoError(t, weights.ReadColumns(a, columns, 1, 2))
+		for row := range 6 {
+			require.Equal(t, all[(4*row+1)*dtype.Size():][:2*dtype.Size()], columns[2*row*dtype.Size():][:2*dtype.Size()])
+		}
+		require.NoError(t, weights.ReadColumns(a, all, 0, 4))
+		require.Error(t, weights.ReadColumns(a, columns, 3, 2))
 		require.NoError(t, f.Get("empty").ReadRows(nil, 0, 0))
 		require.Error(t, a.ReadRaw(make([]byte, 8*dtype.Size()), 5, 2))
 		require.Error(t, a.ReadRaw(make([]byte, 4*dtype.Size()), 0, 2))
@@ -273,6 +281,11 @@ func TestDirectories(t *testing.T) {
 			shard(t, dir, s2, "a")
 			shard(t, dir, "model.fp16-00001-of-00002.safetensors", "a")
 			shard(t, dir, "model.ema.safetensors", "b")
+		}, "b a", nil},
+		"of AutoGPTQ": {func(t *testing.T, dir string) { shard(t, dir, "gptq_model-4bit-128g.safetensors", "a") }, "a", nil},
+		"of ExLlama": {func(t *testing.T, dir string) {
+			shard(t, dir, "output-00001-of-00002.safetensors", "b")
+			shard(t, dir, "output-00002-of-00002.safetensors", "a")
 		}, "b a", nil},
 		"only a variant": {func(t *testing.T, dir string) { shard(t, dir, "model.fp16.safetensors", "a") }, "a", nil},
 		"whole beside parts": {func(t *testing.T, dir string) {

@@ -127,6 +127,17 @@ func TestMap(t *testing.T) {
 	}
 }
 
+// TestReadColumns: columns of a tensor that is computed are those of its rows.
+func TestReadColumns(t *testing.T) {
+	r := ramp(weights.F32, 0, 3, 4)
+	raw, columns := make([]byte, 4*6), make([]float32, 6)
+	require.NoError(t, weights.ReadColumns(r, raw, 1, 2))
+	weights.F32.Float32(columns, raw)
+	require.Equal(t, []float32{1, 2, 5, 6, 9, 10}, columns)
+	require.True(t, weights.IsSpare(weights.Spare(r)))
+	require.False(t, weights.IsSpare(r))
+}
+
 func TestList(t *testing.T) {
 	var list weights.List
 	require.Nil(t, list.Get("a"))
