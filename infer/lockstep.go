@@ -112,7 +112,7 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	if len(l.models) > 1 {
 		l.share(chunks)
 	}
-	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.entrance.layer + 1)
+	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.layer + 1)
 	for n := 0; n < len(chunks); n += len(l.chunks) {
 		if err := l.batchFrom(ctx, chunks, n); err != nil {
 			return err
@@ -190,7 +190,7 @@ func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) err
 		return err
 	}
 	layers := len(l.models[0].graph.Layers)
-	for i := l.entrance.layer; i < layers; i++ {
+	for i := l.layer; i < layers; i++ {
 		l.tell(i, first)
 		l.reuse.begin(l.models, layerMatrices(i))
 		err := l.inTurn(func(model int) error {

@@ -84,7 +84,7 @@ type modelType struct {
 func typeOf(file hparams) *modelType {
 	for _, a := range Architectures {
 		for i, t := range a.types {
-			if file["model_type"] == t.name && !(t.unless != "" && file.has(t.unless)) {
+			if file["model_type"] == t.name && (t.unless == "" || !file.has(t.unless)) {
 				return &a.types[i]
 			}
 		}
