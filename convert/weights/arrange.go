@@ -60,18 +60,20 @@ func Interleave(r Rows, heads int64) Rows {
 	rows, length := Count(shape)
 	if len(shape) == 1 {
 		return Compute(shape, r.Dtype(), 1, func(dst []float32, first, n int64) error {
-			values := make([]float32, len(dst))
-			if err := r.ReadRows(values, first, n); err != nil {
+			buf := floats.get(length)
+			defer floats.put(buf)
+			if err := r.ReadRows(*buf, first, n); err != nil {
 				return err
 			}
 			for i := range dst {
-				dst[i] = values[interleaved(int64(i), length/heads)]
+				dst[i] = (*buf)[interleaved(int64(i), length/heads)]
 			}
 			return nil
 		}, r)
 	}
 	d := rows / heads
-	return newArranged(shape, []Rows{r}, d, func(first, n int64, yield func(run) bool) {
+	const pair = 2
+	return newArranged(shape, []Rows{r}, pair, func(first, n int64, yield func(run) bool) {
 		for row := first; row < first+n; {
 			next := min((row/d+1)*d, first+n) // the rows up to here are of the same head
 			for half := range min(2, next-row) {
@@ -129,14 +131,14 @@ func (a *arranged) Grain() int64     { return a.grain }
 func (a *arranged) Operands() []Rows { return a.parts }
 
 func (a *arranged) ReadRows(dst []float32, first, n int64) error {
-	return arrange(dst, a.length, a.between(first, n), Rows.ReadRows)
+	return arrange(dst, a.length, a.between(first, n), Rows.ReadRows, &floats)
 }
 
 func (a *arranged) ReadRaw(dst []byte, first, n int64) error {
 	if a.mixed {
 		return encodeRows(a, dst, first, n)
 	}
-	return arrange(dst, a.length*int64(a.dtype.Size()), a.between(first, n), Rows.ReadRaw)
+	return arrange(dst, a.length*int64(a.dtype.Size()), a.between(first, n), Rows.ReadRaw, &raw)
 }
 
 func (a *arranged) between(first, n int64) iter.Seq[run] {
@@ -144,8 +146,7 @@ func (a *arranged) between(first, n int64) iter.Seq[run] {
 }
 
 // arrange reads runs into dst, where a row takes so many values.
-func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(r Rows, dst []T, first, n int64) error) error {
-	var scratch []T
+func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(r Rows, dst []T, first, n int64) error, s *scratch[T]) error {
 	for r := range runs {
 		if r.step == 1 {
 			if err := read(r.from, dst[r.at*length:][:r.n*length], r.first, r.n); err != nil {
@@ -153,14 +154,14 @@ func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(r Rows,
 			}
 			continue
 		}
-		if int64(len(scratch)) < r.n*length {
-			scratch = make([]T, r.n*length)
-		}
-		if err := read(r.from, scratch[:r.n*length], r.first, r.n); err != nil {
-			return err
-		}
+		buf := s.get(r.n * length)
+		err := read(r.from, *buf, r.first, r.n)
 		for i := range r.n {
-			copy(dst[(r.at+i*r.step)*length:][:length], scratch[i*length:])
+			copy(dst[(r.at+i*r.step)*length:][:length], (*buf)[i*length:])
+		}
+		s.put(buf)
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -62,10 +62,11 @@ func (c *computed) ReadRaw(dst []byte, first, n int64) error { return encodeRows
 // encodeRows is ReadRaw for tensors that are not stored.
 func encodeRows(r Rows, dst []byte, first, n int64) error {
 	_, length := Count(r.Shape())
-	values := make([]float32, n*length)
-	if err := r.ReadRows(values, first, n); err != nil {
+	values := floats.get(n * length)
+	defer floats.put(values)
+	if err := r.ReadRows(*values, first, n); err != nil {
 		return err
 	}
-	r.Dtype().Encode(dst, values)
+	r.Dtype().Encode(dst, *values)
 	return nil
 }

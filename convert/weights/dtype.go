@@ -161,9 +161,10 @@ func (d Dtype) Round(values []float32) {
 	if d != F16 && d != BF16 {
 		return
 	}
-	raw := make([]byte, len(values)*d.Size())
-	d.Encode(raw, values)
-	d.Float32(values, raw)
+	buf := raw.get(int64(len(values) * d.Size()))
+	defer raw.put(buf)
+	d.Encode(*buf, values)
+	d.Float32(values, *buf)
 }
 
 func dequantize(t gguf.Type, dst []float32, src []byte) {
