@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Difference returns an error that says in what other is not s, nil if they are equal:
@@ -30,7 +31,7 @@ func (c comparison) compare(first, other reflect.Value) error {
 	case reflect.Interface:
 		first, other = first.Elem(), other.Elem()
 		if first.Type() != other.Type() {
-			return c.differ(first.Type().Name(), other.Type().Name())
+			return c.kinds(first, other)
 		}
 		return c.compare(first, other)
 	case reflect.Slice:
@@ -63,6 +64,26 @@ func (c comparison) compare(first, other reflect.Value) error {
 		return c.differ(first, other)
 	}
 	return nil
+}
+
+// kinds tells mixers of two kinds apart by the first key of the one that has more of them: the
+// other has 0 of what it counts, as a network has of experts.
+func (c comparison) kinds(first, other reflect.Value) error {
+	mine, theirs := keys(first.Type()), keys(other.Type())
+	switch {
+	case len(mine) > len(theirs):
+		c.key = mine[0].Tag.Get("key")
+		return c.differ(first.FieldByIndex(mine[0].Index).Interface(), 0)
+	case len(theirs) > 0:
+		c.key = theirs[0].Tag.Get("key")
+		return c.differ(0, other.FieldByIndex(theirs[0].Index).Interface())
+	}
+	return c.differ(first.Type().Name(), other.Type().Name())
+}
+
+// keys lists the fields of a mixer that are keys of the metadata.
+func keys(mixer reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(mixer), func(f reflect.StructField) bool { return f.Tag.Get("key") == "" })
 }
 
 func (c comparison) differ(first, other any) error {

@@ -30,7 +30,7 @@ func TestDifference(t *testing.T) {
 		"llama.block_count is 1, that of the first 2":                                       func(s *graph.Spec) { s.Layers = s.Layers[:1] },
 		"layer 1: llama.attention.head_count_kv is 1, that of the first 2":                  func(s *graph.Spec) { s.Layers[1][0].Mixers[0] = graph.Attention{Heads: 4, KVHeads: 1} },
 		"layer 0: llama.attention.layer_norm_rms_epsilon is 1e-06, that of the first 1e-05": func(s *graph.Spec) { s.Layers[0][0].Norm.Epsilon = 1e-6 },
-		"layer 0: llama.Mixers is Mixture, that of the first Network":                       func(s *graph.Spec) { s.Layers[0][1].Mixers[0] = graph.Mixture{} },
+		"layer 0: llama.expert_count is 4, that of the first 0":                             func(s *graph.Spec) { s.Layers[0][1].Mixers[0] = graph.Mixture{Experts: 4} },
 		"layer 1: llama.Scale is 0.5, that of the first 0":                                  func(s *graph.Spec) { s.Layers[1][1].Scale = 0.5 },
 	} {
 		require.EqualError(t, first.Difference(spec(change)), want)
