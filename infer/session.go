@@ -57,6 +57,26 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 // maxContext bounds the tokens of a Session.
 const maxContext = 1 << 24
 
+// Compute says how Add multiplies, which with Int8 is not how Start does (see the package
+// documentation): "exact", or for how many of the large matrices it is in int8, with the
+// rows as they are stored; the others are multiplied in float32.
+func (s *Session) Compute() string {
+	if s.m.compute == Exact {
+		return Exact.String()
+	}
+	all := []*graph.Matrix{&s.m.graph.Output}
+	for l := range s.m.graph.Layers {
+		all = append(all, s.m.graph.Weights(l)...)
+	}
+	stored := 0
+	for _, w := range all {
+		if s.m.dotsRows(w) {
+			stored++
+		}
+	}
+	return fmt.Sprintf("int8 of stored rows, %d of %d matrices", stored, len(all))
+}
+
 // Len returns the number of tokens in the text.
 func (s *Session) Len() int { return s.tokens }
 

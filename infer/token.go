@@ -215,7 +215,7 @@ func (t *token) round(products []vectorProduct) [][]kernel.Vector8 {
 	}
 	used := 0
 	for i, p := range products {
-		if p.w.Exact || len(p.x)%256 != 0 || !kernel.CanDotRows(t.m.src.Tensors()[p.w.Tensor].Type) {
+		if !t.m.dotsRows(p.w) {
 			continue
 		}
 		if i > 0 && rounded[i-1] != nil && &p.x[0] == &products[i-1].x[0] {
@@ -230,6 +230,12 @@ func (t *token) round(products []vectorProduct) [][]kernel.Vector8 {
 		used++
 	}
 	return rounded
+}
+
+// dotsRows reports whether a new token is multiplied with rows of w as they are stored, in
+// integers.
+func (m *Model) dotsRows(w *graph.Matrix) bool {
+	return m.compute != Exact && !w.Exact && w.Cols%256 == 0 && kernel.CanDotRows(m.src.Tensors()[w.Tensor].Type)
 }
 
 // multiplyExact multiplies rows of w, from number first on, one for each element

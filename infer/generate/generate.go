@@ -45,7 +45,9 @@ type Result struct {
 	NewTokens    int    `json:"new_tokens"`
 	Text         string `json:"text"`
 	// Stopped says by what: "end of text", "stop", "max-new-tokens" or "context", which is full.
-	Stopped               string  `json:"stopped"`
+	Stopped string `json:"stopped"`
+	// NewTokenCompute is what infer.Session.Compute says: with int8 compute, not as the prompt is computed.
+	NewTokenCompute       string  `json:"new_token_compute"`
 	PromptTokensPerSecond float64 `json:"prompt_tokens_per_second"`
 	TokensPerSecond       float64 `json:"tokens_per_second"`
 }
@@ -88,7 +90,7 @@ func (g *Generator) beginsWithBOS(text string) bool {
 
 // Run generates what follows a text and writes it to out as it comes.
 func (g *Generator) Run(ctx context.Context, text []int32, out io.Writer) (Result, error) {
-	result := Result{PromptTokens: len(text), Stopped: "max-new-tokens"}
+	result := Result{PromptTokens: len(text), Stopped: "max-new-tokens", NewTokenCompute: g.session.Compute()}
 	start := time.Now()
 	logits, err := g.session.Start(ctx, text)
 	if err != nil {
