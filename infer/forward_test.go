@@ -97,16 +97,12 @@ func TestForwardComputesTheGraph(t *testing.T) {
 			chunks := s.chunks(5, 101, 0, 1)
 			want := make([][][]float64, len(chunks))
 			for c, chunk := range chunks {
-				want[c] = s.naive(src, chunk)
+				want[c] = logitsOf(s.graph(), src, chunk)
 			}
 			isatest.ForEach(t, func(t *testing.T) {
-				got := forward(t, src, infer.Options{Threads: 2}, chunks, 0)
-				for c := range chunks {
-					require.Len(t, got[c], len(want[c]))
-					for pos := range want[c] {
-						require.InDeltaSlice(t, want[c][pos], got[c][pos], 1e-4, "chunk %d, position %d", c, pos)
-					}
-				}
+				m, err := infer.New(src, infer.Options{Threads: 2})
+				require.NoError(t, err)
+				requireForward(t, want, m, chunks)
 			})
 		})
 	}

@@ -5,191 +5,207 @@ import (
 	"math"
 	"math/cmplx"
 	"sort"
-	"strings"
+
+	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
-// naive computes the logits at every position of a chunk in float64 and by the
-// plainest loops, token by token: what Forward is compared with.
-func (s spec) naive(src *source, tokens []int32) [][]float64 {
-	// multiply is row `expert` of a stack of rows x len(x) matrices, times x.
-	multiply := func(name string, expert, rows int, x []float64) []float64 {
-		w, bias := src.get(name+".weight"), src.get(name+".bias")
-		y := make([]float64, rows)
-		for r := range y {
-			if bias != nil {
-				y[r] = float64(bias[r])
-			}
-			for c := range x {
-				y[r] += float64(w[(expert*rows+r)*len(x)+c]) * x[c]
-			}
-		}
-		return y
-	}
-	norm := func(name string, x []float64) []float64 {
-		w, sum := src.get(name), 0.0
-		for _, v := range x {
-			sum += v * v / float64(len(x))
-		}
-		y := make([]float64, len(x))
-		for i, v := range x {
-			y[i] = v / math.Sqrt(sum+float64(float32(1e-5))) * float64(w[i])
-		}
-		return y
-	}
-	// branch normalises what is added, if there is such a norm.
-	branch := func(name string, x []float64) []float64 {
-		if src.get(name) == nil {
-			return x
-		}
-		return norm(name, x)
-	}
-	capped := func(x float64, c float32) float64 {
-		if c == 0 {
-			return x
-		}
-		return float64(c) * math.Tanh(x/float64(c))
-	}
-	normHeads := func(name string, x []float64) {
-		if src.get(name) == nil {
-			return
-		}
-		for at := 0; at < len(x); at += s.keyLen {
-			copy(x[at:], norm(name, x[at:][:s.keyLen]))
-		}
-	}
-	rotate := func(x []float64, pos int) {
-		for n := range len(x) / 2 {
-			head, pair := n/(s.keyLen/2)*s.keyLen, n%(s.keyLen/2)
-			i, j := head+2*pair, head+2*pair+1
-			if strings.HasPrefix(s.arch, "qwen") || s.arch == "gemma2" {
-				i, j = head+pair, head+pair+s.keyLen/2
-			}
-			angle := float64(pos) * math.Pow(500, -2*float64(pair)/float64(s.keyLen))
-			if s.ropeScale > 0 {
-				angle /= float64(s.ropeScale)
-			}
-			if s.ropeFactors != nil {
-				angle /= float64(s.ropeFactors[pair])
-			}
-			z := complex(x[i], x[j]) * cmplx.Rect(1, angle)
-			x[i], x[j] = real(z), imag(z)
-		}
-	}
-	softmax := func(x []float64) []float64 {
-		y, sum := make([]float64, len(x)), 0.0
-		for i, v := range x {
-			y[i] = math.Exp(v)
-			sum += y[i]
-		}
-		for i := range y {
-			y[i] /= sum
-		}
-		return y
-	}
-	network := func(p, suffix string, expert, hidden int, x []float64) []float64 {
-		gate, up := multiply(p+"ffn_gate"+suffix, expert, hidden, x), multiply(p+"ffn_up"+suffix, expert, hidden, x)
-		for i, g := range gate {
-			if s.arch == "gemma2" {
-				up[i] *= g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
-			} else {
-				up[i] *= g / (1 + math.Exp(-g))
-			}
-		}
-		return multiply(p+"ffn_down"+suffix, expert, s.width, up)
-	}
-	add := func(x, y []float64, factor float64) {
-		for i := range x {
-			x[i] += factor * y[i]
-		}
-	}
+// naive computes a graph in float64 and by the plainest loops, token by token: what Forward
+// and Session are compared with.
+type naive struct {
+	*source
+	graph.Spec
+	keys, values map[string][][]float64 // by layer's prefix: of each position so far
+}
 
-	keys, values := make([][][]float64, s.layers), make([][][]float64, s.layers) // layer, position
+// logitsOf returns those at every position of a chunk.
+func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
+	n := naive{src, g, make(map[string][][]float64), make(map[string][][]float64)}
 	var logits [][]float64
 	for pos, id := range tokens {
-		x := make([]float64, s.width)
-		for i, v := range src.get("token_embd.weight")[int(id)*s.width:][:s.width] {
+		x := make([]float64, g.Width)
+		for i, v := range n.get("token_embd.weight")[int(id)*g.Width:][:g.Width] {
 			x[i] = float64(v)
-			if s.arch == "gemma2" {
-				x[i] *= math.Sqrt(float64(s.width))
+			if g.EmbeddingScale != 0 {
+				x[i] *= float64(g.EmbeddingScale)
 			}
 		}
-		for layer := range s.layers {
-			p := fmt.Sprintf("blk.%d.", layer)
-			h := norm(p+"attn_norm.weight", x)
-			q := multiply(p+"attn_q", 0, s.heads*s.keyLen, h)
-			k := multiply(p+"attn_k", 0, s.kvHeads*s.keyLen, h)
-			normHeads(p+"attn_q_norm.weight", q)
-			normHeads(p+"attn_k_norm.weight", k)
-			rotate(q, pos)
-			rotate(k, pos)
-			keys[layer] = append(keys[layer], k)
-			values[layer] = append(values[layer], multiply(p+"attn_v", 0, s.kvHeads*s.valueLen, h))
-			out := make([]float64, s.heads*s.valueLen)
-			for head := range s.heads {
-				kv := head * s.kvHeads / s.heads
-				scores := make([]float64, pos+1)
-				for t := range scores {
-					for i := range s.keyLen {
-						scores[t] += q[head*s.keyLen+i] * keys[layer][t][kv*s.keyLen+i] / math.Sqrt(float64(s.keyLen))
-					}
-					scores[t] = capped(scores[t], s.scoreCap)
-					if s.window > 0 && layer%2 == 0 && t <= pos-s.window {
-						scores[t] = math.Inf(-1)
-					}
-				}
-				for t, weight := range softmax(scores) {
-					add(out[head*s.valueLen:][:s.valueLen], values[layer][t][kv*s.valueLen:], weight)
-				}
-			}
-			add(x, branch(p+"post_attention_norm.weight", multiply(p+"attn_output", 0, s.width, out)), 1)
-
-			h = norm(p+"ffn_norm.weight", x)
-			if s.experts == 0 || layer < s.denseBlocks {
-				add(x, branch(p+"post_ffw_norm.weight", network(p, "", 0, s.hidden, h)), 1)
-				continue
-			}
-			probabilities := softmax(multiply(p+"ffn_gate_inp", 0, s.experts, h))
-			order := make([]int, s.experts)
-			for e := range order {
-				order[e] = e
-			}
-			sort.SliceStable(order, func(i, j int) bool { return probabilities[order[i]] > probabilities[order[j]] })
-			sum := 1.0
-			if s.arch != "qwen2moe" && s.arch != "deepseek" {
-				sum = 0
-				for _, e := range order[:s.used] {
-					sum += probabilities[e]
-				}
-			}
-			if s.expertScale != 0 {
-				sum /= float64(s.expertScale)
-			}
-			expertHidden := s.hidden
-			if s.expertHidden > 0 {
-				expertHidden = s.expertHidden
-			}
-			for _, e := range order[:s.used] {
-				add(x, network(p, "_exps", e, expertHidden, h), probabilities[e]/sum)
-			}
-			switch {
-			case s.sharedHidden == 0:
-			case s.arch == "deepseek":
-				add(x, network(p, "_shexp", 0, s.sharedHidden, h), 1)
-			case s.arch == "qwen2moe":
-				gate := multiply(p+"ffn_gate_inp_shexp", 0, 1, h)[0]
-				add(x, network(p, "_shexp", 0, s.sharedHidden, h), 1/(1+math.Exp(-gate)))
+		for i, layer := range g.Layers {
+			for _, s := range layer {
+				n.sublayer(fmt.Sprintf("blk.%d.", i), s, pos, x)
 			}
 		}
-		h := norm("output_norm.weight", x)
 		output := "output"
-		if s.tied {
+		if n.get("output.weight") == nil {
 			output = "token_embd"
 		}
-		y := multiply(output, 0, s.vocabulary, h)
+		y := n.multiply(output, 0, g.Vocabulary, n.norm("", g.OutputNorm, x))
 		for i := range y {
-			y[i] = capped(y[i], s.logitCap)
+			y[i] = capped(y[i], g.LogitCap)
 		}
 		logits = append(logits, y)
 	}
 	return logits
+}
+
+// sublayer adds a sub-layer to x. p is the prefix of its tensors' names.
+func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
+	h, sum := n.norm(p, s.Norm, x), make([]float64, len(x))
+	for _, m := range s.Mixers {
+		switch m := m.(type) {
+		case graph.Attention:
+			add(sum, n.attention(p, m, pos, h), 1)
+		case graph.Network:
+			add(sum, n.network(p, "", 0, m.Hidden, m.Activation, h), 1)
+		case graph.Mixture:
+			n.mixture(p, m, h, sum)
+		}
+	}
+	scale := 1.0
+	if s.Scale != 0 {
+		scale = float64(s.Scale)
+	}
+	add(x, n.norm(p, s.PostNorm, sum), scale)
+}
+
+func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []float64 {
+	q, k := n.multiply(p+"attn_q", 0, a.Heads*a.KeyLen, h), n.multiply(p+"attn_k", 0, a.KVHeads*a.KeyLen, h)
+	for at := 0; at < len(q); at += a.KeyLen {
+		copy(q[at:], n.rotated(a.Rope, pos, n.norm(p, a.QNorm, q[at:][:a.KeyLen])))
+	}
+	for at := 0; at < len(k); at += a.KeyLen {
+		copy(k[at:], n.rotated(a.Rope, pos, n.norm(p, a.KNorm, k[at:][:a.KeyLen])))
+	}
+	n.keys[p] = append(n.keys[p], k)
+	n.values[p] = append(n.values[p], n.multiply(p+"attn_v", 0, a.KVHeads*a.ValueLen, h))
+	out := make([]float64, a.Heads*a.ValueLen)
+	for head := range a.Heads {
+		kv := head * a.KVHeads / a.Heads
+		scores := make([]float64, pos+1)
+		for t := range scores {
+			for i := range a.KeyLen {
+				scores[t] += q[head*a.KeyLen+i] * n.keys[p][t][kv*a.KeyLen+i] * float64(a.Scale)
+			}
+			scores[t] = capped(scores[t], a.Cap)
+			if a.Window > 0 && t <= pos-a.Window {
+				scores[t] = math.Inf(-1)
+			}
+		}
+		for t, weight := range softmax(scores) {
+			add(out[head*a.ValueLen:][:a.ValueLen], n.values[p][t][kv*a.ValueLen:], weight)
+		}
+	}
+	return n.multiply(p+"attn_output", 0, n.Width, out)
+}
+
+// rotated returns a head at a position.
+func (n naive) rotated(r graph.RopeSpec, pos int, head []float64) []float64 {
+	out, factors := make([]float64, len(head)), n.get(r.Factors)
+	for pair := range len(head) / 2 {
+		i, j := 2*pair, 2*pair+1
+		if r.NeoX {
+			i, j = pair, pair+len(head)/2
+		}
+		angle := float64(pos) / r.Factor * math.Pow(r.Base, -2*float64(pair)/float64(len(head)))
+		if factors != nil {
+			angle /= float64(factors[pair])
+		}
+		z := complex(head[i], head[j]) * cmplx.Rect(1, angle)
+		out[i], out[j] = real(z), imag(z)
+	}
+	return out
+}
+
+func (n naive) network(p, suffix string, expert, hidden int, activation graph.Activation, x []float64) []float64 {
+	gate, up := n.multiply(p+"ffn_gate"+suffix, expert, hidden, x), n.multiply(p+"ffn_up"+suffix, expert, hidden, x)
+	for i, g := range gate {
+		if activation == graph.GELUTanh {
+			up[i] *= g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
+		} else {
+			up[i] *= g / (1 + math.Exp(-g))
+		}
+	}
+	return n.multiply(p+"ffn_down"+suffix, expert, n.Width, up)
+}
+
+// mixture adds the experts' results to sum.
+func (n naive) mixture(p string, m graph.Mixture, h, sum []float64) {
+	probabilities := softmax(n.multiply(p+"ffn_gate_inp", 0, m.Experts, h))
+	order := make([]int, m.Experts)
+	for e := range order {
+		order[e] = e
+	}
+	sort.SliceStable(order, func(i, j int) bool { return probabilities[order[i]] > probabilities[order[j]] })
+	total := 1.0
+	if m.NormTopKProb {
+		total = 0
+		for _, e := range order[:m.Used] {
+			total += probabilities[e]
+		}
+	}
+	for _, e := range order[:m.Used] {
+		add(sum, n.network(p, "_exps", e, m.Hidden, m.Activation, h), probabilities[e]/total*m.WeightsScale)
+	}
+	if m.Shared.Hidden > 0 {
+		weight := 1.0
+		if m.Shared.Gated {
+			weight = 1 / (1 + math.Exp(-n.multiply(p+"ffn_gate_inp_shexp", 0, 1, h)[0]))
+		}
+		add(sum, n.network(p, "_shexp", 0, m.Shared.Hidden, m.Activation, h), weight)
+	}
+}
+
+// multiply is matrix `expert` of a stack of rows x len(x) matrices, times x.
+func (n naive) multiply(name string, expert, rows int, x []float64) []float64 {
+	w, bias := n.get(name+".weight"), n.get(name+".bias")
+	y := make([]float64, rows)
+	for r := range y {
+		if bias != nil {
+			y[r] = float64(bias[r])
+		}
+		for c := range x {
+			y[r] += float64(w[(expert*rows+r)*len(x)+c]) * x[c]
+		}
+	}
+	return y
+}
+
+// norm returns x itself if there is no norm.
+func (n naive) norm(p string, norm graph.Norm, x []float64) []float64 {
+	if norm.Name == "" {
+		return x
+	}
+	w, mean := n.get(p+norm.Name+".weight"), 0.0
+	for _, v := range x {
+		mean += v * v / float64(len(x))
+	}
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = v / math.Sqrt(mean+norm.Epsilon) * float64(w[i])
+	}
+	return y
+}
+
+func capped(x float64, c float32) float64 {
+	if c == 0 {
+		return x
+	}
+	return float64(c) * math.Tanh(x/float64(c))
+}
+
+func softmax(x []float64) []float64 {
+	y, sum := make([]float64, len(x)), 0.0
+	for i, v := range x {
+		y[i] = math.Exp(v)
+		sum += y[i]
+	}
+	for i := range y {
+		y[i] /= sum
+	}
+	return y
+}
+
+func add(x, y []float64, factor float64) {
+	for i := range x {
+		x[i] += factor * y[i]
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
 // source is a model in memory, all of it F32.
@@ -93,12 +94,17 @@ func (s spec) of(arch string) spec {
 }
 
 func (s spec) build(seed uint64) *source {
+	src := random{s.graph(), s.tied, s.biased, s.ropeFactors}.build(seed)
+	src.meta = s.metadata()
+	return src
+}
+
+func (s spec) metadata() *gguf.Metadata {
 	arch := s.arch
 	if arch == "" {
 		arch = "llama"
 	}
-	rng := rand.New(rand.NewPCG(seed, 0))
-	src := &source{meta: gguf.NewMetadata(
+	meta := gguf.NewMetadata(
 		gguf.KV{Key: "general.architecture", Value: arch},
 		gguf.KV{Key: arch + ".block_count", Value: uint32(s.layers)},
 		gguf.KV{Key: arch + ".embedding_length", Value: uint32(s.width)},
@@ -109,33 +115,92 @@ func (s spec) build(seed uint64) *source {
 		gguf.KV{Key: arch + ".attention.value_length", Value: uint32(s.valueLen)},
 		gguf.KV{Key: arch + ".attention.layer_norm_rms_epsilon", Value: float32(1e-5)},
 		gguf.KV{Key: arch + ".rope.freq_base", Value: float32(500)},
-	)}
+	)
 	if s.experts > 0 {
-		src.meta.Set(arch+".expert_count", uint32(s.experts))
-		src.meta.Set(arch+".expert_used_count", uint32(s.used))
+		meta.Set(arch+".expert_count", uint32(s.experts))
+		meta.Set(arch+".expert_used_count", uint32(s.used))
 	}
-	expertHidden := s.hidden
 	if s.expertHidden > 0 {
-		expertHidden = s.expertHidden
-		src.meta.Set(arch+".expert_feed_forward_length", uint32(expertHidden))
+		meta.Set(arch+".expert_feed_forward_length", uint32(s.expertHidden))
 	}
 	switch arch {
 	case "deepseek":
-		src.meta.Set("deepseek.rope.scaling.type", "none")
-		src.meta.Set("deepseek.leading_dense_block_count", uint32(s.denseBlocks))
-		src.meta.Set("deepseek.expert_shared_count", uint32(s.sharedHidden/expertHidden))
-		src.meta.Set("deepseek.expert_weights_scale", s.expertScale)
+		meta.Set("deepseek.rope.scaling.type", "none")
+		meta.Set("deepseek.leading_dense_block_count", uint32(s.denseBlocks))
+		meta.Set("deepseek.expert_shared_count", uint32(s.sharedHidden/s.expertHidden))
+		meta.Set("deepseek.expert_weights_scale", s.expertScale)
 	case "gemma2":
-		src.meta.Set("gemma2.attention.sliding_window", uint32(s.window))
-		src.meta.Set("gemma2.attn_logit_softcapping", s.scoreCap)
-		src.meta.Set("gemma2.final_logit_softcapping", s.logitCap)
+		meta.Set("gemma2.attention.sliding_window", uint32(s.window))
+		meta.Set("gemma2.attn_logit_softcapping", s.scoreCap)
+		meta.Set("gemma2.final_logit_softcapping", s.logitCap)
 	case "qwen2moe":
-		src.meta.Set("qwen2moe.expert_shared_feed_forward_length", uint32(s.sharedHidden))
+		meta.Set("qwen2moe.expert_shared_feed_forward_length", uint32(s.sharedHidden))
 	}
 	if s.ropeScale > 0 {
-		src.meta.Set(arch+".rope.scaling.type", "linear")
-		src.meta.Set(arch+".rope.scaling.factor", s.ropeScale)
+		meta.Set(arch+".rope.scaling.type", "linear")
+		meta.Set(arch+".rope.scaling.factor", s.ropeScale)
 	}
+	return meta
+}
+
+// graph returns what the model computes, said without package arch.
+func (s spec) graph() graph.Spec {
+	norm := func(name string) graph.Norm { return graph.Norm{Name: name, Epsilon: float64(float32(1e-5))} }
+	g := graph.Spec{Architecture: s.arch, Vocabulary: s.vocabulary, Width: s.width, OutputNorm: norm("output_norm"), LogitCap: s.logitCap}
+	attention := graph.Attention{
+		Heads: s.heads, KVHeads: s.kvHeads, KeyLen: s.keyLen, ValueLen: s.valueLen, Scale: float32(1 / math.Sqrt(float64(s.keyLen))), Cap: s.scoreCap,
+		Rope: graph.RopeSpec{Dims: s.keyLen, Base: 500, Factor: 1, NeoX: strings.HasPrefix(s.arch, "qwen") || s.arch == "gemma2", Factors: "rope_freqs.weight"},
+	}
+	if s.ropeScale > 0 {
+		attention.Rope.Factor = float64(s.ropeScale)
+	}
+	if strings.HasPrefix(s.arch, "qwen3") {
+		attention.QNorm, attention.KNorm = norm("attn_q_norm"), norm("attn_k_norm")
+	}
+	network := graph.Network{Hidden: s.hidden}
+	mixture := graph.Mixture{
+		Experts: s.experts, Used: s.used, Hidden: s.hidden, NormTopKProb: s.arch != "qwen2moe" && s.arch != "deepseek", WeightsScale: 1,
+		Shared: graph.SharedExpert{Hidden: s.sharedHidden, Gated: s.arch == "qwen2moe"},
+	}
+	if s.expertHidden > 0 {
+		mixture.Hidden = s.expertHidden
+	}
+	if s.expertScale > 0 {
+		mixture.WeightsScale = float64(s.expertScale)
+	}
+	var after [2]graph.Norm
+	if s.arch == "gemma2" {
+		after = [2]graph.Norm{norm("post_attention_norm"), norm("post_ffw_norm")}
+		network.Activation = graph.GELUTanh
+		g.EmbeddingScale = float32(math.Sqrt(float64(s.width)))
+	}
+	for i := range s.layers {
+		attention.Window = 0
+		if i%2 == 0 {
+			attention.Window = s.window
+		}
+		var second graph.Mixer = mixture
+		if s.experts == 0 || i < s.denseBlocks {
+			second = network
+		}
+		g.Layers = append(g.Layers, graph.Layer{
+			{Norm: norm("attn_norm"), Mixers: []graph.Mixer{attention}, PostNorm: after[0]},
+			{Norm: norm("ffn_norm"), Mixers: []graph.Mixer{second}, PostNorm: after[1]},
+		})
+	}
+	return g
+}
+
+// random is a graph whose tensors are made at random.
+type random struct {
+	graph.Spec
+	tied, biased bool
+	ropeFactors  []float32
+}
+
+func (r random) build(seed uint64) *source {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	src := &source{meta: gguf.NewMetadata()}
 	add := func(name string, mean, deviation float64, shape ...int) {
 		info := gguf.TensorInfo{Name: name, Type: gguf.F32}
 		for _, d := range shape {
@@ -150,52 +215,60 @@ func (s spec) build(seed uint64) *source {
 	}
 	linear := func(name string, rows, cols int) {
 		add(name+".weight", 0, 1/math.Sqrt(float64(cols)), cols, rows)
-		if s.biased {
+		if r.biased {
 			add(name+".bias", 0, 0.3, rows)
 		}
 	}
-	add("token_embd.weight", 0, 1, s.width, s.vocabulary)
-	add("output_norm.weight", 1, 0.2, s.width)
-	if !s.tied {
-		add("output.weight", 0, 1, s.width, s.vocabulary)
+	norm := func(prefix string, n graph.Norm, deviation float64, length int) {
+		if n.Name != "" {
+			add(prefix+n.Name+".weight", 1, deviation, length)
+		}
 	}
-	if s.ropeFactors != nil {
-		add("rope_freqs.weight", 0, 0, len(s.ropeFactors))
-		copy(src.data[len(src.data)-1], s.ropeFactors)
+	mixer := func(p string, m graph.Mixer) {
+		switch m := m.(type) {
+		case graph.Attention:
+			linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
+			linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
+			linear(p+"attn_v", m.KVHeads*m.ValueLen, r.Width)
+			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
+			norm(p, m.QNorm, 0.3, m.KeyLen)
+			norm(p, m.KNorm, 0.3, m.KeyLen)
+		case graph.Network:
+			linear(p+"ffn_gate", m.Hidden, r.Width)
+			linear(p+"ffn_up", m.Hidden, r.Width)
+			linear(p+"ffn_down", r.Width, m.Hidden)
+		case graph.Mixture:
+			add(p+"ffn_gate_inp.weight", 0, 1, r.Width, m.Experts)
+			add(p+"ffn_gate_exps.weight", 0, 0.2, r.Width, m.Hidden, m.Experts)
+			add(p+"ffn_up_exps.weight", 0, 0.2, r.Width, m.Hidden, m.Experts)
+			add(p+"ffn_down_exps.weight", 0, 0.2, m.Hidden, r.Width, m.Experts)
+			if m.Shared.Hidden > 0 {
+				add(p+"ffn_gate_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
+				add(p+"ffn_up_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
+				add(p+"ffn_down_shexp.weight", 0, 0.2, m.Shared.Hidden, r.Width)
+			}
+			if m.Shared.Gated {
+				add(p+"ffn_gate_inp_shexp.weight", 0, 0.5, r.Width)
+			}
+		}
 	}
-	for i := range s.layers {
+	add("token_embd.weight", 0, 1, r.Width, r.Vocabulary)
+	norm("", r.OutputNorm, 0.2, r.Width)
+	if !r.tied {
+		add("output.weight", 0, 1, r.Width, r.Vocabulary)
+	}
+	if r.ropeFactors != nil {
+		add("rope_freqs.weight", 0, 0, len(r.ropeFactors))
+		copy(src.data[len(src.data)-1], r.ropeFactors)
+	}
+	for i, layer := range r.Layers {
 		p := fmt.Sprintf("blk.%d.", i)
-		add(p+"attn_norm.weight", 1, 0.2, s.width)
-		linear(p+"attn_q", s.heads*s.keyLen, s.width)
-		linear(p+"attn_k", s.kvHeads*s.keyLen, s.width)
-		linear(p+"attn_v", s.kvHeads*s.valueLen, s.width)
-		linear(p+"attn_output", s.width, s.heads*s.valueLen)
-		if strings.HasPrefix(arch, "qwen3") {
-			add(p+"attn_q_norm.weight", 1, 0.3, s.keyLen)
-			add(p+"attn_k_norm.weight", 1, 0.3, s.keyLen)
-		}
-		add(p+"ffn_norm.weight", 1, 0.2, s.width)
-		if arch == "gemma2" {
-			add(p+"post_attention_norm.weight", 1, 0.2, s.width)
-			add(p+"post_ffw_norm.weight", 1, 0.2, s.width)
-		}
-		if s.experts == 0 || i < s.denseBlocks {
-			linear(p+"ffn_gate", s.hidden, s.width)
-			linear(p+"ffn_up", s.hidden, s.width)
-			linear(p+"ffn_down", s.width, s.hidden)
-			continue
-		}
-		add(p+"ffn_gate_inp.weight", 0, 1, s.width, s.experts)
-		add(p+"ffn_gate_exps.weight", 0, 0.2, s.width, expertHidden, s.experts)
-		add(p+"ffn_up_exps.weight", 0, 0.2, s.width, expertHidden, s.experts)
-		add(p+"ffn_down_exps.weight", 0, 0.2, expertHidden, s.width, s.experts)
-		if s.sharedHidden > 0 {
-			add(p+"ffn_gate_shexp.weight", 0, 0.2, s.width, s.sharedHidden)
-			add(p+"ffn_up_shexp.weight", 0, 0.2, s.width, s.sharedHidden)
-			add(p+"ffn_down_shexp.weight", 0, 0.2, s.sharedHidden, s.width)
-		}
-		if arch == "qwen2moe" {
-			add(p+"ffn_gate_inp_shexp.weight", 0, 0.5, s.width)
+		for _, s := range layer {
+			norm(p, s.Norm, 0.2, r.Width)
+			for _, m := range s.Mixers {
+				mixer(p, m)
+			}
+			norm(p, s.PostNorm, 0.2, r.Width)
 		}
 	}
 	return src

@@ -1,0 +1,4 @@
+package infer
+
+// NewModel is newModel.
+var NewModel = newModel
