@@ -254,6 +254,7 @@ func FuzzConfig(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(data)
 	}
+	f.Add([]byte(`{"hidden_size": 1, "intermediate_size": 1, "n_layer": 1, "vocab_size": 1}`)) // no heads
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, a := range arch.Architectures {
 			m, err := a.Read(data)

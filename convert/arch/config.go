@@ -136,12 +136,13 @@ func (c *Config) checkLayers(r *reader, activations []string) {
 	}
 }
 
-// HeadLength returns the number of elements of one attention head.
+// HeadLength returns the number of elements of one attention head: those of the hidden
+// size where a configuration that is refused has no heads.
 func (c *Config) HeadLength() int64 {
 	if c.HeadDim != nil {
 		return *c.HeadDim
 	}
-	return c.HiddenSize / c.Heads
+	return c.HiddenSize / max(1, c.Heads)
 }
 
 // Base returns the base of the angles' frequencies.
