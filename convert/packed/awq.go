@@ -131,10 +131,7 @@ func (m *awq) shapeGEMM(size int64) error {
 		!slices.Equal(m.zeros.Shape(), []int64{groups, q[1]}) {
 		return m.misfit("this is no matrix of AWQ (GEMM)")
 	}
-	m.groupSize = (m.k + groups - 1) / groups
-	if size > 0 && size <= m.k && (m.k+size-1)/size == groups {
-		m.groupSize = size
-	} else if m.groupSize < 1 || m.k%groups != 0 {
+	if m.groupSize = groupSize(m.k, groups, size); m.groupSize == 0 {
 		return m.misfit(fmt.Sprintf("%d groups for rows of %d elements", groups, m.k))
 	}
 	return nil
@@ -144,15 +141,7 @@ func (m *awq) shapeGEMM(size int64) error {
 var awqOrder = [8]int{0, 4, 1, 5, 2, 6, 3, 7}
 
 func (m *awq) readGEMM(dst []float32, first, n int64) error {
-	const most = 256 // rows unpacked at a time
-	for n > 0 {
-		some := min(n, most)
-		if err := m.readGEMMBlock(dst[:some*m.k], first, some); err != nil {
-			return err
-		}
-		dst, first, n = dst[some*m.k:], first+some, n-some
-	}
-	return nil
+	return inBlocks(dst, m.k, first, n, m.readGEMMBlock)
 }
 
 func (m *awq) readGEMMBlock(dst []float32, first, n int64) error {

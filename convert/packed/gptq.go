@@ -161,10 +161,7 @@ func (m *gptq) shape(s *gptqSettings) error {
 	if m.groupOf != nil && (m.groupOf.Dtype() != weights.I32 || !slices.Equal(m.groupOf.Shape(), []int64{m.k})) {
 		return m.corrupt("rows of %d elements, its g_idx is of type %s and shape %v", m.k, m.groupOf.Dtype(), m.groupOf.Shape())
 	}
-	m.groupSize = (m.k + m.groups - 1) / m.groups
-	if g := s.GroupSize; g > 0 && g <= m.k && (m.k+g-1)/g == m.groups {
-		m.groupSize = g // the last group may be short
-	} else if m.k%m.groups != 0 {
+	if m.groupSize = groupSize(m.k, m.groups, s.GroupSize); m.groupSize == 0 {
 		return m.corrupt("%d groups for rows of %d elements", m.groups, m.k)
 	}
 	return nil
@@ -233,15 +230,7 @@ func (m *gptq) read(dst []float32, first, n int64) error {
 	if err != nil {
 		return err
 	}
-	const most = 256 // rows unpacked at a time
-	for n > 0 {
-		some := min(n, most)
-		if err := m.readBlock(dst[:some*m.k], first, some, index); err != nil {
-			return err
-		}
-		dst, first, n = dst[some*m.k:], first+some, n-some
-	}
-	return nil
+	return inBlocks(dst, m.k, first, n, func(dst []float32, first, n int64) error { return m.readBlock(dst, first, n, index) })
 }
 
 // readBlock unpacks rows, which are columns of the words.
@@ -343,31 +332,6 @@ func (m *gptq) zeroPoints(first, n int64) ([]float32, error) {
 		}
 	}
 	return zeros, nil
-}
-
-// bitField returns number i of the fields of so many bits that a stream of words has.
-func bitField(stream []byte, i, bits int64) uint32 {
-	at := i * bits
-	w := uint32(stream[at/8])
-	if at%8+bits > 8 {
-		w |= uint32(stream[at/8+1]) << 8
-	}
-	return w >> (at % 8) & (1<<bits - 1)
-}
-
-// scaleColumns returns columns of scales, which must be numbers, of a matrix called name.
-func scaleColumns(name string, r weights.Rows, first, n int64) ([]float32, error) {
-	rows, _ := weights.Count(r.Shape())
-	raw := make([]byte, rows*n*int64(r.Dtype().Size()))
-	if err := weights.ReadColumns(r, raw, first, n); err != nil {
-		return nil, err
-	}
-	scales := make([]float32, rows*n)
-	r.Dtype().Float32(scales, raw)
-	if i := slices.IndexFunc(scales, isNotFinite); i >= 0 {
-		return nil, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, name, int64(i)/n, first+int64(i)%n, scales[i])
-	}
-	return scales, nil
 }
 
 // isZero reports whether a vector is zeros only.

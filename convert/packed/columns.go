@@ -1,0 +1,63 @@
+package packed
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// What formats have in common that store rows as columns of words: GPTQ and AWQ.
+
+// groupSize returns how many of the k elements of a row each group has, but the last, which
+// may have less: what the configuration says, or, where so many groups are not of that size,
+// all as many. It is 0 if they cannot have as many.
+func groupSize(k, groups, configured int64) int64 {
+	switch {
+	case configured > 0 && configured <= k && (k+configured-1)/configured == groups:
+		return configured
+	case k%groups == 0:
+		return k / groups
+	}
+	return 0
+}
+
+// inBlocks reads n rows of k elements from row first on, some at a time, so that what
+// they are unpacked from stays small.
+func inBlocks(dst []float32, k, first, n int64, read func(dst []float32, first, n int64) error) error {
+	const most = 256 // rows
+	for n > 0 {
+		some := min(n, most)
+		if err := read(dst[:some*k], first, some); err != nil {
+			return err
+		}
+		dst, first, n = dst[some*k:], first+some, n-some
+	}
+	return nil
+}
+
+// bitField returns number i of the fields of so many bits that a stream of words has.
+func bitField(stream []byte, i, bits int64) uint32 {
+	at := i * bits
+	w := uint32(stream[at/8])
+	if at%8+bits > 8 {
+		w |= uint32(stream[at/8+1]) << 8
+	}
+	return w >> (at % 8) & (1<<bits - 1)
+}
+
+// scaleColumns returns columns of scales, which must be numbers, of a matrix called name.
+func scaleColumns(name string, r weights.Rows, first, n int64) ([]float32, error) {
+	rows, _ := weights.Count(r.Shape())
+	raw := make([]byte, rows*n*int64(r.Dtype().Size()))
+	if err := weights.ReadColumns(r, raw, first, n); err != nil {
+		return nil, err
+	}
+	scales := make([]float32, rows*n)
+	r.Dtype().Float32(scales, raw)
+	if i := slices.IndexFunc(scales, isNotFinite); i >= 0 {
+		return nil, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, name, int64(i)/n, first+int64(i)%n, scales[i])
+	}
+	return scales, nil
+}
