@@ -101,9 +101,9 @@ func newLockstep(models []*Model, o Observer) *lockstep {
 // run takes chunks through the models.
 func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	first := l.models[0]
-	for i, m := range l.models {
+	for i, m := range l.models[1:] {
 		if err := first.Spec().Difference(m.Spec()); err != nil {
-			return &ModelError{i, err}
+			return &ModelError{i + 1, err}
 		}
 	}
 	if err := first.checkTokens(chunks); err != nil {
