@@ -105,7 +105,7 @@ func TestCanonicalOrder(t *testing.T) {
 		same bool
 	}{
 		{`a|b`, `b|a`, true}, {`a|b`, `[ab]`, true}, {`a|ab`, `ab|a`, false}, {`ab|ac`, `a[bc]`, true}, {`a+|b`, `b|a+`, false},
-		{`(a|b)c`, `bc|ac`, true}, {`(a+|b)c`, `bc|a+c`, false}, {`aa`, `a{2}`, false}, {`a?a`, `a{1,2}`, true}, {`(a+)?`, `a*`, true},
+		{`(a|b)c`, `bc|ac`, true}, {`(a+|b)c`, `bc|a+c`, false}, {`aa`, `a{2}`, false}, {`a?a`, `a{1,2}`, true}, {`aaa{1,2}`, `(?:aaa{1,2})`, true}, {`aaa?`, `a{2,3}`, true}, {`(a+)?`, `a*`, true},
 		{`(a*)+`, `a*`, true}, {`(a{1,3})+`, `a+`, true}, {`a{,2}`, `a{0,2}`, true}, {`a{`, `a\{`, true}, {`[]a]`, `[a\]]`, true}, {`[a-]`, `[-a]`, true},
 		{`a++b`, `a+b`, true}, {`a++a`, `a+a`, false}, {`a++[ab]?`, `a+[ab]?`, true}, {`a++[ab]?c`, `a+[ab]?c`, false},
 	} {

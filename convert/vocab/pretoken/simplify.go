@@ -81,11 +81,12 @@ func (n *node) reduceSequence() *node {
 	}
 	joined := &node{op: opSequence}
 	for _, part := range parts {
-		if k := len(joined.parts); k > 0 {
-			if both := join(joined.parts[k-1], part); both != nil {
-				joined.parts[k-1] = both
-				continue
+		for k := len(joined.parts); k > 0; k-- {
+			both := join(joined.parts[k-1], part)
+			if both == nil {
+				break
 			}
+			joined.parts, part = joined.parts[:k-1], both
 		}
 		joined.parts = append(joined.parts, part)
 	}
