@@ -119,6 +119,10 @@ type source struct {
 	used     bool
 }
 
+// Operands and Blocks implement weights.Packed.
+func (s *source) Operands() []weights.Rows         { return []weights.Rows{s.Rows} }
+func (s *source) Blocks() (*weights.Blocks, error) { return weights.BlocksOf(s.Rows) }
+
 // planned is a tensor with the position of the last source that it has to wait for.
 type planned struct {
 	Tensor

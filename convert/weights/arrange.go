@@ -19,7 +19,7 @@ func Stack(parts ...Rows) Rows {
 	each, _ := Count(shape)
 	return newArranged(append([]int64{int64(len(parts))}, shape...), parts, 1, func(first, n int64, yield func(run) bool) {
 		for row := first; row < first+n; {
-			r := run{from: parts[row/each], first: row % each, at: row - first, step: 1}
+			r := run{part: row / each, first: row % each, at: row - first, step: 1}
 			r.n = min(each-r.first, first+n-row)
 			if !yield(r) {
 				return
@@ -41,7 +41,7 @@ func Slice(r Rows, first, n int64) Rows {
 	shape[last] = n
 	return newArranged(shape, []Rows{r}, 1, func(from, count int64, yield func(run) bool) {
 		for row := from; row < from+count; {
-			part := run{from: r, first: row/n*each + first + row%n, at: row - from, step: 1}
+			part := run{first: row/n*each + first + row%n, at: row - from, step: 1}
 			part.n = min(n-row%n, from+count-row)
 			if !yield(part) {
 				return
@@ -78,7 +78,7 @@ func Interleave(r Rows, heads int64) Rows {
 			next := min((row/d+1)*d, first+n) // the rows up to here are of the same head
 			for half := range min(2, next-row) {
 				from := row + half
-				if !yield(run{from: r, first: interleaved(from, d), n: (next - from + 1) / 2, at: from - first, step: 2}) {
+				if !yield(run{first: interleaved(from, d), n: (next - from + 1) / 2, at: from - first, step: 2}) {
 					return
 				}
 			}
@@ -104,10 +104,10 @@ type arranged struct {
 	runs   func(first, n int64, yield func(run) bool)
 }
 
-// run is n rows of a tensor, from row first on, that are the rows at, at + step and
-// so on of what is read.
+// run is n rows of one of the parts, from row first on, that are the rows at, at + step
+// and so on of what is read.
 type run struct {
-	from     Rows
+	part     int64
 	first, n int64
 	at, step int64
 }
@@ -131,14 +131,18 @@ func (a *arranged) Grain() int64     { return a.grain }
 func (a *arranged) Operands() []Rows { return a.parts }
 
 func (a *arranged) ReadRows(dst []float32, first, n int64) error {
-	return arrange(dst, a.length, a.between(first, n), Rows.ReadRows, &floats)
+	return arrange(dst, a.length, a.between(first, n), func(part int64, dst []float32, first, n int64) error {
+		return a.parts[part].ReadRows(dst, first, n)
+	}, &floats)
 }
 
 func (a *arranged) ReadRaw(dst []byte, first, n int64) error {
 	if a.mixed {
 		return encodeRows(a, dst, first, n)
 	}
-	return arrange(dst, a.length*int64(a.dtype.Size()), a.between(first, n), Rows.ReadRaw, &raw)
+	return arrange(dst, a.length*int64(a.dtype.Size()), a.between(first, n), func(part int64, dst []byte, first, n int64) error {
+		return a.parts[part].ReadRaw(dst, first, n)
+	}, &raw)
 }
 
 func (a *arranged) between(first, n int64) iter.Seq[run] {
@@ -146,16 +150,16 @@ func (a *arranged) between(first, n int64) iter.Seq[run] {
 }
 
 // arrange reads runs into dst, where a row takes so many values.
-func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(r Rows, dst []T, first, n int64) error, s *scratch[T]) error {
+func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(part int64, dst []T, first, n int64) error, s *scratch[T]) error {
 	for r := range runs {
 		if r.step == 1 {
-			if err := read(r.from, dst[r.at*length:][:r.n*length], r.first, r.n); err != nil {
+			if err := read(r.part, dst[r.at*length:][:r.n*length], r.first, r.n); err != nil {
 				return err
 			}
 			continue
 		}
 		buf := s.get(r.n * length)
-		err := read(r.from, *buf, r.first, r.n)
+		err := read(r.part, *buf, r.first, r.n)
 		for i := range r.n {
 			copy(dst[(r.at+i*r.step)*length:][:length], (*buf)[i*length:])
 		}

@@ -1,0 +1,88 @@
+package weights_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
+)
+
+// exactly returns a tensor of numbers that Q8_0 holds, in blocks of a type.
+func exactly(t gguf.Type, first float32, shape ...int64) weights.Rows {
+	r := weights.Map(ramp(weights.F32, first, shape...), func(values []float32) {
+		for i := range values {
+			values[i] = float32(int(values[i]) % 127)
+			if i%32 == 0 {
+				values[i] = 127
+			}
+		}
+	})
+	return weights.Exact(r, func() (*weights.Blocks, error) {
+		return &weights.Blocks{Type: t, Scales: []float32{first}, Read: func(dst []byte, first, n int64) error {
+			_, length := weights.Count(shape)
+			values := make([]float32, n*length)
+			if err := r.ReadRows(values, first, n); err != nil {
+				return err
+			}
+			return quant.Quantize(t, dst, values, int(length), nil)
+		}}, nil
+	})
+}
+
+// TestBlocks: rows are arranged as blocks as they are as numbers.
+func TestBlocks(t *testing.T) {
+	a, b := exactly(gguf.Q8_0, 1, 8, 64), exactly(gguf.Q8_0, 7, 8, 64)
+	for name, r := range map[string]weights.Rows{
+		"itself":     a,
+		"stack":      weights.Stack(a, b),
+		"slice":      weights.Slice(weights.Stack(a, b), 3, 4),
+		"interleave": weights.Interleave(a, 2),
+		"all":        weights.Stack(weights.Interleave(a, 2), weights.Interleave(b, 4)),
+	} {
+		blocks, err := weights.BlocksOf(r)
+		require.NoError(t, err, name)
+		require.NotNil(t, blocks, name)
+		rows, length := weights.Count(r.Shape())
+		raw, values := make([]byte, (rows-1)*length/32*34), make([]float32, (rows-1)*length)
+		require.NoError(t, blocks.Read(raw, 1, rows-1), name)
+		require.NoError(t, quant.Dequantize(blocks.Type, values, raw, int(length)), name)
+		require.Equal(t, read(t, r, 1, rows-1), values, name)
+		require.Equal(t, []float32{1, 7}[:len(r.Shape())-1], blocks.Scales, "%s: one for each matrix", name)
+		require.False(t, weights.Unpacked(r), name)
+	}
+}
+
+// TestNoBlocks: what is computed, mixed, or not known to be exact, is in no blocks.
+func TestNoBlocks(t *testing.T) {
+	a := exactly(gguf.Q8_0, 1, 8, 64)
+	for name, r := range map[string]weights.Rows{
+		"plain":             ramp(weights.F32, 1, 8, 64),
+		"changed":           weights.Map(a, negate),
+		"stack with plain":  weights.Stack(a, ramp(weights.F32, 1, 8, 64)),
+		"stack of two":      weights.Stack(a, exactly(gguf.Q4_0, 1, 8, 64)),
+		"found not to have": weights.Exact(a, func() (*weights.Blocks, error) { return nil, nil }),
+	} {
+		blocks, err := weights.BlocksOf(r)
+		require.NoError(t, err, name)
+		require.Nil(t, blocks, name)
+	}
+	failed := weights.Exact(a, func() (*weights.Blocks, error) { return nil, gguf.ErrCorrupt })
+	_, err := weights.BlocksOf(weights.Stack(a, failed))
+	require.ErrorIs(t, err, gguf.ErrCorrupt)
+}
+
+// TestUnpacked: codes are what is of no float type of 16 bits or more.
+func TestUnpacked(t *testing.T) {
+	code := weights.Rows(coded{ramp(weights.F32, 0, 2, 2)})
+	unpacked := weights.Compute([]int64{2, 2}, weights.F32, 1, nil, ramp(weights.F16, 0, 2), code)
+	require.True(t, weights.Unpacked(weights.Stack(unpacked, unpacked)))
+	require.False(t, weights.Unpacked(weights.Stack(slices.Repeat([]weights.Rows{ramp(weights.F16, 0, 2, 2)}, 2)...)))
+}
+
+type coded struct{ weights.Rows }
+
+func (coded) Dtype() weights.Dtype { return weights.I32 }
