@@ -41,7 +41,8 @@ type Format struct {
 	unpack func(c *checkpoint, name string) (matrix string, r weights.Rows, err error)
 }
 
-// Formats lists what can be unpacked. The first that recognises a tensor has it.
+// Formats lists what can be unpacked. The first that recognises a tensor has it, and those
+// behind it do not see what it is made of.
 var Formats = []*Format{&FP8, &GPTQ, &AWQ}
 
 // others are formats that are not read, by the ends of the names of tensors that only
@@ -78,8 +79,15 @@ func Unpack(set weights.Set, config *Config) (weights.Set, error) {
 		return nil, config.unsupported(fmt.Sprintf("method %.100q", config.Method))
 	}
 	c := &checkpoint{Set: set, Config: config, settings: make(map[reflect.Type]any), replaced: make(map[string]tensor)}
+	for _, f := range Formats {
+		for _, name := range set.Names() {
+			if err := c.unpack(f, name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for _, name := range set.Names() {
-		if err := c.unpack(name); err != nil {
+		if err := c.checkRead(name); err != nil {
 			return nil, err
 		}
 	}
@@ -102,24 +110,30 @@ func Unpack(set weights.Set, config *Config) (weights.Set, error) {
 	return &list, nil
 }
 
-// unpack unpacks the matrix that is recognised by a tensor, if it is such a one.
-func (c *checkpoint) unpack(name string) error {
-	for _, f := range Formats {
-		matrix, r, err := f.unpack(c, name)
-		if err != nil {
-			return err
-		}
-		if r == nil {
-			continue
-		}
-		if c.Method != "" && !slices.Contains(f.Methods, c.Method) {
-			return fmt.Errorf("%w: tensor %.200q is one of %s, %s says %.100q", gguf.ErrCorrupt, name, f.Name, c.File, c.Method)
-		}
-		c.replaced[name] = tensor{matrix, r}
+// unpack unpacks the matrix of a format that is recognised by a tensor, if it is such a
+// one.
+func (c *checkpoint) unpack(f *Format, name string) error {
+	if _, gone := c.replaced[name]; gone {
+		return nil
+	}
+	matrix, r, err := f.unpack(c, name)
+	if err != nil || r == nil {
+		return err
+	}
+	if c.Method != "" && !slices.Contains(f.Methods, c.Method) {
+		return fmt.Errorf("%w: tensor %.200q is one of %s, %s says %.100q", gguf.ErrCorrupt, name, f.Name, c.File, c.Method)
+	}
+	c.replaced[name] = tensor{matrix, r}
+	return nil
+}
+
+// checkRead refuses a tensor that is of no format that is read.
+func (c *checkpoint) checkRead(name string) error {
+	if _, gone := c.replaced[name]; gone {
 		return nil
 	}
 	for _, o := range others {
-		if _, gone := c.replaced[name]; !gone && strings.HasSuffix(name, o.end) {
+		if strings.HasSuffix(name, o.end) {
 			return c.unsupported(fmt.Sprintf("tensor %.200q is one of %s", name, o.name))
 		}
 	}
