@@ -122,7 +122,7 @@ func TestNames(t *testing.T) {
 	require.ErrorContains(t, err, "are the same one")
 }
 
-// TestBiases: those that are there are taken, whatever config.json says.
+// TestBiases: those of a Llama are taken, whatever config.json says. A Mistral has none.
 func TestBiases(t *testing.T) {
 	for _, said := range []bool{false, true} {
 		for _, names := range [][]string{nil, {"q_proj"}, {"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"q_proj", "k_proj", "v_proj", "o_proj"}} {
@@ -139,6 +139,13 @@ func TestBiases(t *testing.T) {
 				weights.BF16.Round(noise)
 				require.Equal(t, []float32{noise[0], noise[8], noise[1]}, bias[:3])
 			}
+			_, err = plan(t, &arch.Mistral, testmodel.Config("MistralForCausalLM", "mistral", nil), tensors)
+			if len(names) == 0 {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorIs(t, err, gguf.ErrUnsupported)
+			require.ErrorContains(t, err, "MistralForCausalLM of 2 layers has no tensor")
 		}
 	}
 }

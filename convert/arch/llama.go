@@ -30,10 +30,13 @@ var Llama = Architecture{
 	read: readLlama,
 }
 
-// llama is also Mistral.
-type llama struct{ Config }
+// llama is also Mistral, which has no biases.
+type llama struct {
+	Config
+	biases bool
+}
 
-func readLlama(r *reader) family { return &llama{r.dense("silu", "swish")} }
+func readLlama(r *reader) family { return &llama{r.dense("silu", "swish"), true} }
 
 func (l *llama) keys(k *keys) {
 	l.commonKeys(k)
@@ -52,8 +55,11 @@ func (l *llama) tensors(m mapper) {
 	for _, layer := range m.layers(l.Layers) {
 		l.norms(layer)
 		l.attention(layer, weights.Interleave)
-		l.attentionBiases(layer, weights.Interleave)
 		l.mlp(layer)
+		if !l.biases {
+			continue
+		}
+		l.attentionBiases(layer, weights.Interleave)
 		layer.takeAny("mlp.gate_proj.bias", "ffn_gate.bias", l.IntermediateSize)
 		layer.takeAny("mlp.up_proj.bias", "ffn_up.bias", l.IntermediateSize)
 		layer.takeAny("mlp.down_proj.bias", "ffn_down.bias", l.HiddenSize)

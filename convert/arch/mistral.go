@@ -19,7 +19,7 @@ var Mistral = Architecture{
 		{name: "mistral", theta: 10000, layerTypes: "sliding_attention", fields: ministralFields},
 		{name: "ministral", theta: 10000, layerTypes: "sliding_attention", fields: ministralFields},
 	},
-	read: readLlama,
+	read: func(r *reader) family { return &llama{Config: r.dense("silu", "swish")} },
 }
 
 var (
