@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
@@ -82,7 +83,8 @@ func unpackGPTQ(c *checkpoint, name string) (string, weights.Rows, error) {
 		}
 	}
 	m.index = sync.OnceValues(m.readIndex)
-	return module + ".weight", weights.Compute([]int64{m.n, m.k}, weights.F32, 32, m.read, m.codes, m.scales), nil
+	r := weights.Compute([]int64{m.n, m.k}, weights.F32, 32, m.read, m.codes, m.scales)
+	return module + ".weight", weights.Exact(r, m.blocks), nil
 }
 
 // check refuses layouts of the same tensors that are not read.
@@ -233,18 +235,22 @@ func (m *gptq) read(dst []float32, first, n int64) error {
 	return inBlocks(dst, m.k, first, n, func(dst []float32, first, n int64) error { return m.readBlock(dst, first, n, index) })
 }
 
+// readColumns reads the words, scales and zero points of rows.
+func (m *gptq) readColumns(first, n int64) (words []byte, scales, zeros []float32, err error) {
+	words = make([]byte, 4*m.codes.Shape()[0]*n)
+	if err := weights.ReadColumns(m.codes, words, first, n); err != nil {
+		return nil, nil, nil, err
+	}
+	if scales, err = scaleColumns(m.name, m.scales, first, n); err != nil {
+		return nil, nil, nil, err
+	}
+	zeros, err = m.zeroPoints(first, n)
+	return words, scales, zeros, err
+}
+
 // readBlock unpacks rows, which are columns of the words.
 func (m *gptq) readBlock(dst []float32, first, n int64, index []int32) error {
-	height := m.codes.Shape()[0]
-	words := make([]byte, 4*height*n)
-	if err := weights.ReadColumns(m.codes, words, first, n); err != nil {
-		return err
-	}
-	scales, err := scaleColumns(m.name, m.scales, first, n)
-	if err != nil {
-		return err
-	}
-	zeros, err := m.zeroPoints(first, n)
+	words, scales, zeros, err := m.readColumns(first, n)
 	if err != nil {
 		return err
 	}
@@ -273,6 +279,71 @@ func (m *gptq) readBlock(dst []float32, first, n int64, index []int32) error {
 				at := int64(g)*n + col
 				row[i] = (codes[i] - zeros[at]) * scales[at]
 			}
+		}
+	}
+	return nil
+}
+
+// blocks returns the matrix as blocks, if the 32 elements of each are of one group and the
+// scale is a float16. Where all zero points are half of the codes these are of 4 or 8 bits;
+// other codes less their zero points may have one bit more.
+func (m *gptq) blocks() (*weights.Blocks, error) {
+	index, err := m.index()
+	if err != nil {
+		return nil, err
+	}
+	for k, g := range index {
+		if g != index[k&^31] {
+			return nil, nil
+		}
+	}
+	if ok, err := areFloat16(m.scales); err != nil || !ok {
+		return nil, err
+	}
+	least, most, err := m.zeroRange()
+	if err != nil {
+		return nil, err
+	}
+	return integers{
+		k: m.k, least: -most, most: 1<<m.bits - 1 - least,
+		read: func(q []int8, d []uint16, first, n int64) error { return m.readIntegers(q, d, first, n, index) },
+	}.blocks(), nil
+}
+
+// zeroRange returns the smallest and the largest zero point.
+func (m *gptq) zeroRange() (least, most int, err error) {
+	const some = 4096 // columns
+	least = math.MaxInt
+	for first := int64(0); first < m.n; first += some {
+		zeros, err := m.zeroPoints(first, min(some, m.n-first))
+		if err != nil {
+			return 0, 0, err
+		}
+		least, most = min(least, int(slices.Min(zeros))), max(most, int(slices.Max(zeros)))
+	}
+	return least, most, nil
+}
+
+// readIntegers reads codes less their zero points, and a scale for each 32.
+func (m *gptq) readIntegers(q []int8, d []uint16, first, n int64, index []int32) error {
+	words, scales, zeros, err := m.readColumns(first, n)
+	if err != nil {
+		return err
+	}
+	var block [8]uint32
+	var codes [32]float32
+	for b := range m.k / 32 {
+		for col := range n {
+			for i := range m.bits {
+				block[i] = binary.LittleEndian.Uint32(words[4*((b*m.bits+i)*n+col):])
+			}
+			decode(&codes, &block, m.bits)
+			at := int64(index[32*b])*n + col
+			row, zero := (*[32]int8)(q[col*m.k+32*b:]), zeros[at]
+			for i, c := range codes {
+				row[i] = int8(int32(c - zero))
+			}
+			d[(col*m.k+32*b)/32], _ = float16(scales[at])
 		}
 	}
 	return nil

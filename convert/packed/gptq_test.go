@@ -19,6 +19,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
 )
 
 // golden are checkpoints of a matrix each, with what they say of themselves and the
@@ -248,7 +249,9 @@ func fuzzModule(f *testing.F, file string, list []golden) {
 			}
 			require.LessOrEqual(t, length, int64(16*len(data)))
 			values := make([]float32, length)
-			if err := r.ReadRows(values, rows-1, 1); err != nil {
+			err := r.ReadRows(values, rows-1, 1)
+			fuzzBlocks(t, r, values, err)
+			if err != nil {
 				require.ErrorIs(t, err, gguf.ErrCorrupt)
 			} else if name == "m.weight" && file.Get(name) == nil {
 				for _, v := range values {
@@ -257,6 +260,63 @@ func fuzzModule(f *testing.F, file string, list []golden) {
 			}
 		}
 	})
+}
+
+// TestGPTQBlocks: what blocks can hold is there bit by bit. Rows of scattered groups they
+// cannot, and codes that are not symmetric have a bit more.
+func TestGPTQBlocks(t *testing.T) {
+	types := map[string]gguf.Type{
+		"gptq-3bit-128g/k_proj": gguf.Q4_0, "gptq-3bit-32g-asym/k_proj": gguf.Q4_0, "gptq-4bit-128g/k_proj": gguf.Q4_0, "gptq-4bit-channel/k_proj": gguf.Q4_0,
+		"gptqmodel-v2-labelled-v1/k_proj": gguf.Q4_0, "autoround-4bit-128g/k_proj": gguf.Q4_0, "gptq-4bit-32g-asym-z0/q_proj": gguf.Q5_0,
+		"gptqmodel-v1-4bit-32g-asym-z0/q_proj": gguf.Q5_0, "gptqmodel-v2-4bit-32g-asym/k_proj": gguf.Q5_0, "gptq-8bit-128g/k_proj": gguf.Q8_0,
+		"gptqmodel-v1-8bit-32g/k_proj": gguf.Q8_0,
+	}
+	for _, g := range gptq {
+		set, err := unpackModule(t, module(t, "gptq.safetensors", g.name), g.config)
+		require.NoError(t, err)
+		checkBlocks(t, g.name, set.Get("m.weight"), types[g.name])
+	}
+}
+
+// checkBlocks compares a matrix with its blocks, which are of a type, or not there if
+// that is 0.
+func checkBlocks(t *testing.T, name string, matrix weights.Rows, want gguf.Type) {
+	blocks, err := weights.BlocksOf(matrix)
+	require.NoError(t, err, name)
+	if want == 0 {
+		require.Nil(t, blocks, name)
+		return
+	}
+	require.NotNil(t, blocks, name)
+	require.Equal(t, want, blocks.Type, name)
+	rows, length := weights.Count(matrix.Shape())
+	for _, part := range [][2]int64{{0, rows}, {1, 1}, {rows / 2, rows / 3}} {
+		raw, values := make([]byte, want.RowBytes(length)*part[1]), make([]float32, length*part[1])
+		require.NoError(t, blocks.Read(raw, part[0], part[1]), name)
+		require.NoError(t, quant.Dequantize(want, values, raw, int(length)), name)
+		require.Equal(t, testmodel.Values(t, matrix)[part[0]*length:][:len(values)], values, name)
+	}
+}
+
+// fuzzBlocks: blocks have the values of the last row, or its error.
+func fuzzBlocks(t *testing.T, r weights.Rows, values []float32, want error) {
+	blocks, err := weights.BlocksOf(r)
+	if blocks == nil || err != nil {
+		return
+	}
+	rows, length := weights.Count(r.Shape())
+	raw, got := make([]byte, blocks.Type.RowBytes(length)), make([]float32, length)
+	err = blocks.Read(raw, rows-1, 1)
+	require.Equal(t, want == nil, err == nil, "%v, %v", want, err)
+	if want == nil {
+		require.NoError(t, quant.Dequantize(blocks.Type, got, raw, int(length)))
+		if blocks.Scales != nil {
+			for i := range got {
+				got[i] *= blocks.Scales[len(blocks.Scales)-1]
+			}
+		}
+		require.Equal(t, values, got)
+	}
 }
 
 func FuzzGPTQ(f *testing.F) { fuzzModule(f, "gptq.safetensors", gptq) }
