@@ -28,6 +28,15 @@ func (t *Tensor) AlwaysF32() bool {
 		func(end string) bool { return strings.HasSuffix(t.Name, end) })
 }
 
+// Sources returns the names of the checkpoint's tensors that it is made of.
+func (t *Tensor) Sources() []string {
+	var names []string
+	for src := range sources(t.Rows) {
+		names = append(names, src.name)
+	}
+	return names
+}
+
 // skipped lists the ends of names of tensors that nothing needs: what old
 // versions of transformers saved although it can be computed.
 var skipped = []string{".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}
@@ -129,16 +138,26 @@ type planned struct {
 	position int
 }
 
+// sources yields those of an expression.
+func sources(r weights.Rows) iter.Seq[*source] {
+	return func(yield func(*source) bool) { eachSource(r, yield) }
+}
+
+func eachSource(r weights.Rows, yield func(*source) bool) bool {
+	switch r := r.(type) {
+	case *source:
+		return yield(r)
+	case weights.Expression:
+		return !slices.ContainsFunc(r.Operands(), func(o weights.Rows) bool { return !eachSource(o, yield) })
+	}
+	return true
+}
+
 // position returns that of the last source of an expression, -1 if it has none.
 func position(r weights.Rows) int {
 	last := -1
-	switch r := r.(type) {
-	case *source:
-		return r.position
-	case weights.Expression:
-		for _, o := range r.Operands() {
-			last = max(last, position(o))
-		}
+	for src := range sources(r) {
+		last = max(last, src.position)
 	}
 	return last
 }

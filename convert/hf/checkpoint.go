@@ -44,7 +44,8 @@ type Checkpoint struct {
 	files    Files
 	meta     *gguf.Metadata
 	tensors  []gguf.TensorInfo
-	plan     []arch.Tensor // in the order of tensors
+	plan     []arch.Tensor    // in the order of tensors
+	packings [][]gguf.Packing // of each tensor
 	notes    []string
 	warnings []string
 	noBOS    bool
@@ -52,7 +53,10 @@ type Checkpoint struct {
 	scratch  sync.Pool  // of *[]float32, numbers between being read and being converted
 }
 
-var _ gguf.FileSource = (*Checkpoint)(nil)
+var (
+	_ gguf.FileSource = (*Checkpoint)(nil)
+	_ gguf.Unpacker   = (*Checkpoint)(nil)
+)
 
 // Open opens the checkpoint in a directory. The caller must close it. The error
 // wraps gguf.ErrCorrupt if the directory contradicts itself,
@@ -188,6 +192,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 			return nil, fmt.Errorf("%s: %w", from.Dir, err)
 		}
 		c.tensors = append(c.tensors, info)
+		c.packings = append(c.packings, packings(from.Set, t))
 	}
 
 	general, warnings, err := generalMetadata(from, opts.Name, c.tensors)
@@ -251,6 +256,25 @@ func (c *Checkpoint) Notes() []string { return c.notes }
 // Warnings returns what is wrong with files that are not needed, such as the model card,
 // and what was made of it, a sentence each.
 func (c *Checkpoint) Warnings() []string { return c.warnings }
+
+// Packings implements gguf.Unpacker. A merged checkpoint is kept nowhere, and not packed, whatever
+// it is made of.
+func (c *Checkpoint) Packings(tensor int) []gguf.Packing { return c.packings[tensor] }
+
+// packings returns how what a tensor is made of is packed.
+func packings(set weights.Set, t arch.Tensor) []gguf.Packing {
+	unpacked, ok := set.(*packed.Set)
+	if !ok {
+		return nil
+	}
+	var list []gguf.Packing
+	for _, name := range t.Sources() {
+		if p, ok := unpacked.Packing(name); ok {
+			list = append(list, p)
+		}
+	}
+	return gguf.SumPackings(list)
+}
 
 // Type returns what tensors were converted to, by Options.Type or Auto; ok is false if
 // they keep their own types.

@@ -58,5 +58,16 @@ func TestPacked(t *testing.T) {
 		kv, tensors := describe(t, got)
 		require.Equal(t, wantKV, kv)
 		require.Equal(t, wantTensors, tensors)
+		for i, info := range got.Tensors() {
+			require.Empty(t, want.Packings(i))
+			if strings.HasSuffix(info.Name, "_exps.weight") || strings.Contains(info.Name, ".attn_q.") {
+				require.Len(t, got.Packings(i), 1, info.Name)
+				require.Equal(t, "FP8 48x40", got.Packings(i)[0].String())
+				require.Equal(t, info.Elements(), got.Packings(i)[0].Elements, "of all experts")
+			}
+		}
+		stored, err := gguf.StorageOf(got)
+		require.NoError(t, err)
+		require.Equal(t, got.Inputs()[0].Size(), stored.Bytes)
 	}
 }

@@ -107,6 +107,7 @@ func unpackAWQ(c *checkpoint, name string) (string, weights.Rows, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	c.layout = groupLayout(4, m.groupSize, m.k)
 	return module + ".weight", weights.Compute([]int64{m.n, m.k}, weights.F32, grain, read, m.codes, m.scales), nil
 }
 

@@ -23,6 +23,15 @@ func groupSize(k, groups, configured int64) int64 {
 	return 0
 }
 
+// groupLayout says what codes of so many bits are, of which groups of a row's k elements share a
+// scale: 4-bit g128.
+func groupLayout(bits, size, k int64) string {
+	if size >= k {
+		return fmt.Sprintf("%d-bit per row", bits)
+	}
+	return fmt.Sprintf("%d-bit g%d", bits, size)
+}
+
 // inBlocks reads n rows of k elements from row first on, some at a time, so that what
 // they are unpacked from stays small.
 func inBlocks(dst []float32, k, first, n int64, read func(dst []float32, first, n int64) error) error {

@@ -48,6 +48,7 @@ func unpackFP8(c *checkpoint, name string) (string, weights.Rows, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	c.layout = fmt.Sprintf("%dx%d", s.Block[0], s.Block[1])
 	r, err := scaled(name, codes, scales, s.Block[0], s.Block[1])
 	return name, r, err
 }

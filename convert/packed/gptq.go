@@ -82,6 +82,7 @@ func unpackGPTQ(c *checkpoint, name string) (string, weights.Rows, error) {
 			c.replaced[module+".bias"] = tensor{module + ".bias", weights.Spare(bias)}
 		}
 	}
+	c.layout = groupLayout(m.bits, m.groupSize, m.k)
 	m.index = sync.OnceValues(m.readIndex)
 	r := weights.Compute([]int64{m.n, m.k}, weights.F32, 32, m.read, m.codes, m.scales)
 	return module + ".weight", weights.Exact(r, m.blocks), nil

@@ -36,7 +36,8 @@ type Format struct {
 	Methods []string
 	// unpack looks at one tensor. If it is the one that a packed matrix of this format
 	// is recognised by, it returns the name of the matrix and the matrix, and drops
-	// what else that is made of. Otherwise it returns no matrix. It reads little or
+	// what else that is made of. Otherwise it returns no matrix. In c.layout it says what
+	// there is to tell beside the name of the format, such as "4-bit g128". It reads little or
 	// nothing. Errors wrap gguf.ErrCorrupt or gguf.ErrUnsupported, and name the tensor.
 	unpack func(c *checkpoint, name string) (matrix string, r weights.Rows, err error)
 }
@@ -59,6 +60,11 @@ type checkpoint struct {
 	*Config
 	settings map[reflect.Type]any
 	replaced map[string]tensor // what becomes of tensors, by their names
+	packings map[string]gguf.Packing
+	// Of the matrix that is unpacked: what there is to say of its format, and the bytes of
+	// the tensors that were dropped.
+	layout string
+	bytes  int64
 }
 
 // tensor is one with its name; none if it has no Rows.
@@ -67,8 +73,20 @@ type tensor struct {
 	weights.Rows
 }
 
-// Unpack returns the set with what is packed replaced by what it stands for. config is
-// nil if there is none. The error wraps gguf.ErrUnsupported if the format is not known
+// Set is a checkpoint whose packed matrices are unpacked as they are read.
+type Set struct {
+	weights.List
+	packings map[string]gguf.Packing
+}
+
+// Packing returns how a tensor is packed; ok is false if it is not.
+func (s *Set) Packing(name string) (p gguf.Packing, ok bool) {
+	p, ok = s.packings[name]
+	return p, ok
+}
+
+// Unpack returns a [Set] with what is packed replaced by what it stands for, or the same set if
+// nothing is. config is nil if there is none. The error wraps gguf.ErrUnsupported if the format is not known
 // and gguf.ErrCorrupt if tensors do not fit together, and so does that of reading codes
 // that stand for no number.
 func Unpack(set weights.Set, config *Config) (weights.Set, error) {
@@ -78,7 +96,9 @@ func Unpack(set weights.Set, config *Config) (weights.Set, error) {
 	if known := func(f *Format) bool { return slices.Contains(f.Methods, config.Method) }; config.Method != "" && !slices.ContainsFunc(Formats, known) {
 		return nil, config.unsupported(fmt.Sprintf("method %.100q", config.Method))
 	}
-	c := &checkpoint{Set: set, Config: config, settings: make(map[reflect.Type]any), replaced: make(map[string]tensor)}
+	c := &checkpoint{
+		Set: set, Config: config, settings: make(map[reflect.Type]any), replaced: make(map[string]tensor), packings: make(map[string]gguf.Packing),
+	}
 	for _, f := range Formats {
 		for _, name := range set.Names() {
 			if err := c.unpack(f, name); err != nil {
@@ -94,7 +114,7 @@ func Unpack(set weights.Set, config *Config) (weights.Set, error) {
 	if len(c.replaced) == 0 {
 		return set, nil
 	}
-	var list weights.List
+	unpacked := &Set{packings: c.packings}
 	for _, name := range set.Names() {
 		t, ok := c.replaced[name]
 		if !ok {
@@ -103,11 +123,11 @@ func Unpack(set weights.Set, config *Config) (weights.Set, error) {
 		if t.Rows == nil {
 			continue
 		}
-		if err := list.Add(t.name, t.Rows); err != nil {
+		if err := unpacked.Add(t.name, t.Rows); err != nil {
 			return nil, err
 		}
 	}
-	return &list, nil
+	return unpacked, nil
 }
 
 // unpack unpacks the matrix of a format that is recognised by a tensor, if it is such a
@@ -116,6 +136,7 @@ func (c *checkpoint) unpack(f *Format, name string) error {
 	if _, gone := c.replaced[name]; gone {
 		return nil
 	}
+	c.layout, c.bytes = "", 0
 	matrix, r, err := f.unpack(c, name)
 	if err != nil || r == nil {
 		return err
@@ -123,6 +144,8 @@ func (c *checkpoint) unpack(f *Format, name string) error {
 	if c.Method != "" && !slices.Contains(f.Methods, c.Method) {
 		return fmt.Errorf("%w: tensor %.200q is one of %s, %s says %.100q", gguf.ErrCorrupt, name, f.Name, c.File, c.Method)
 	}
+	rows, length := weights.Count(r.Shape())
+	c.packings[matrix] = gguf.Packing{Format: f.Name, Layout: c.layout, Elements: rows * length, Bytes: c.bytes + weights.Bytes(c.Get(name))}
 	c.replaced[name] = tensor{matrix, r}
 	return nil
 }
@@ -154,6 +177,9 @@ func (c *checkpoint) part(of, name string) (weights.Rows, error) {
 // drop takes tensors out of the set, those of them that are there.
 func (c *checkpoint) drop(names ...string) {
 	for _, name := range names {
+		if _, gone := c.replaced[name]; !gone && c.Get(name) != nil {
+			c.bytes += weights.Bytes(c.Get(name))
+		}
 		c.replaced[name] = tensor{}
 	}
 }
