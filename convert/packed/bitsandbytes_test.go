@@ -116,7 +116,7 @@ func TestBitsAndBytesBlocks(t *testing.T) {
 func TestBitsAndBytesRefused(t *testing.T) {
 	const (
 		double, fp4 = "bnb-nf4-double-bf16storage/k_proj", "bnb-fp4/k_proj"
-		int8        = "bnb-int8/k_proj"
+		rows        = "bnb-int8/k_proj"
 		state       = "m.weight.quant_state.bitsandbytes__fp4"
 	)
 	says := func(text string) func(m map[string]raw) {
@@ -160,12 +160,12 @@ func TestBitsAndBytesRefused(t *testing.T) {
 		"no number":    {fp4, func(m map[string]raw) { m["m.weight.absmax"] = poked(m["m.weight.absmax"], 8, inf...) }, "absmax of block 2 is +Inf", gguf.ErrCorrupt},
 		"whole absmax": {fp4, func(m map[string]raw) { r := m["m.weight.absmax"]; r.Dtype = weights.I32; m["m.weight.absmax"] = r }, "I32", gguf.ErrCorrupt},
 
-		"int8, no scales":         {int8, without("m.SCB"), `"m.SCB" is missing`, gguf.ErrCorrupt},
-		"int8, no codes":          {int8, without("m.weight"), `"m.SCB" has the scales`, gguf.ErrCorrupt},
-		"int8, other scales":      {int8, shaped("m.weight", 32, 512), "[32 512]", gguf.ErrCorrupt},
-		"int8, tiles":             {int8, func(m map[string]raw) { m["m.weight_format"] = poked(m["m.weight_format"], 0, 1) }, "m.weight_format", gguf.ErrUnsupported},
-		"int8, formats":           {int8, func(m map[string]raw) { m["m.weight_format"] = m["m.SCB"] }, "m.weight_format", gguf.ErrCorrupt},
-		"int8, an infinite scale": {int8, func(m map[string]raw) { m["m.SCB"] = poked(m["m.SCB"], 4, inf...) }, "row 1 is +Inf", gguf.ErrCorrupt},
+		"int8, no scales":         {rows, without("m.SCB"), `"m.SCB" is missing`, gguf.ErrCorrupt},
+		"int8, no codes":          {rows, without("m.weight"), `"m.SCB" has the scales`, gguf.ErrCorrupt},
+		"int8, other scales":      {rows, shaped("m.weight", 32, 512), "[32 512]", gguf.ErrCorrupt},
+		"int8, tiles":             {rows, func(m map[string]raw) { m["m.weight_format"] = poked(m["m.weight_format"], 0, 1) }, "m.weight_format", gguf.ErrUnsupported},
+		"int8, formats":           {rows, func(m map[string]raw) { m["m.weight_format"] = m["m.SCB"] }, "m.weight_format", gguf.ErrCorrupt},
+		"int8, an infinite scale": {rows, func(m map[string]raw) { m["m.SCB"] = poked(m["m.SCB"], 4, inf...) }, "row 1 is +Inf", gguf.ErrCorrupt},
 	} {
 		tensors := module(t, "bitsandbytes.safetensors", tt.module)
 		tt.change(tensors)
