@@ -32,6 +32,31 @@ func plan(t *testing.T, a *arch.Architecture, config map[string]any, shards ...[
 	return m.Plan(ckpt)
 }
 
+// TestPadded: of matrices that packers made larger, the model's part is taken.
+func TestPadded(t *testing.T) {
+	data, err := json.Marshal(testmodel.Config("LlamaForCausalLM", "llama", nil))
+	require.NoError(t, err)
+	m, err := arch.Llama.Read(data)
+	require.NoError(t, err)
+	padded := map[string][]int64{"lm_head.weight": {384, 64}, "model.layers.0.mlp.up_proj.weight": {128, 64}, "model.layers.1.mlp.down_proj.weight": {64, 128}}
+	var list weights.List
+	for _, tensor := range testmodel.Tensors(weights.BF16, 288, 96, 0) {
+		r := weights.Values(weights.BF16, testmodel.Noise(tensor.Name, testmodel.Elements(tensor.Shape)), tensor.Shape...)
+		if shape, ok := padded[tensor.Name]; ok {
+			r = weights.Padded(weights.Values(weights.F16, testmodel.Noise(tensor.Name, testmodel.Elements(shape)), shape...), 128, 128)
+		}
+		require.NoError(t, list.Add(tensor.Name, r))
+	}
+	tensors, err := m.Plan(&list)
+	require.NoError(t, err)
+	for _, tensor := range tensors {
+		if tensor.Name == "output.weight" {
+			require.Equal(t, []int64{288, 64}, tensor.Shape())
+			require.Equal(t, testmodel.Values(t, list.Get("lm_head.weight"))[:288*64], testmodel.Values(t, tensor))
+		}
+	}
+}
+
 func mixtralConfig(changes map[string]any) map[string]any {
 	config := map[string]any{"intermediate_size": 96, "num_local_experts": 3}
 	for k, v := range changes {

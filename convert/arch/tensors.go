@@ -197,6 +197,9 @@ func (m mapper) has(name string) bool {
 func (m mapper) get(name string, shape ...int64) weights.Rows {
 	name = m.from + name
 	src := m.sources[name]
+	if src != nil {
+		src.Rows = weights.Unpad(src.Rows, shape)
+	}
 	switch {
 	case src == nil:
 		m.fail(gguf.ErrCorrupt, "tensor %q is missing", name)

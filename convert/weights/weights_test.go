@@ -138,6 +138,21 @@ func TestReadColumns(t *testing.T) {
 	require.False(t, weights.IsSpare(r))
 }
 
+// TestUnpad: what is too much is left out where it is padding, and only there.
+func TestUnpad(t *testing.T) {
+	r := weights.Padded(ramp(weights.F16, 0, 4, 4), 4, 2)
+	require.Equal(t, []float32{0, 1, 2, 4, 5, 6, 8, 9, 10}, all(t, weights.Unpad(r, []int64{3, 3})))
+	require.Equal(t, []float32{0, 1, 2, 3, 4, 5, 6, 7}, all(t, weights.Unpad(r, []int64{2, 4})))
+	require.Equal(t, []float32{4, 5, 6}, read(t, weights.Unpad(r, []int64{4, 3}), 1, 1))
+	require.Equal(t, []float32{0, 1}, all(t, weights.Unpad(weights.Padded(ramp(weights.F32, 0, 4), 1, 4), []int64{2})))
+	require.Equal(t, weights.F16, weights.Unpad(r, []int64{3, 3}).Dtype())
+	for _, shape := range [][]int64{{4, 4}, {5, 4}, {4, 5}, {4, 2}, {0, 4}, {4}, {1, 4, 4}} {
+		require.Same(t, r, weights.Unpad(r, shape), shape)
+	}
+	plain := ramp(weights.F16, 0, 4, 4)
+	require.Same(t, plain, weights.Unpad(plain, []int64{3, 4}))
+}
+
 func TestList(t *testing.T) {
 	var list weights.List
 	require.Nil(t, list.Get("a"))
