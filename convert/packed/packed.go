@@ -44,13 +44,13 @@ type Format struct {
 
 // Formats lists what can be unpacked. The first that recognises a tensor has it, and those
 // behind it do not see what it is made of.
-var Formats = []*Format{&FP8, &GPTQ, &AWQ, &BitsAndBytes, &LLMInt8}
+var Formats = []*Format{&FP8, &GPTQ, &AWQ, &EXL2, &EXL3, &BitsAndBytes, &LLMInt8}
 
 // others are formats that are not read, by the ends of the names of tensors that only
 // they have. Checkpoints often come without a configuration that would name them.
 var others = []struct{ end, name string }{
 	{".codebooks", "AQLM"}, {".Qidxs", "QuIP#"}, {".centroids", "VPTQ"}, {".dense_weights", "SpQR"}, {".weight_scales", "EETQ"}, {".weight._data", "Quanto"},
-	{".B", "Marlin"}, {".q_weight", "EXL2"}, {".trellis", "EXL3"}, {".W_q", "HQQ"},
+	{".B", "Marlin"}, {".W_q", "HQQ"},
 	{".weight_packed", "compressed-tensors"},
 }
 

@@ -17,6 +17,8 @@ func TestPackings(t *testing.T) {
 		{"gptq.safetensors", "gptq-3bit-32g-asym/k_proj", `"bits": 3, "group_size": 32`, "GPTQ 3-bit g32"},
 		{"awq.safetensors", "awq-gemm-64g/k_proj", `"bits": 4, "group_size": 64`, "AWQ 4-bit g64"},
 		{"awq.safetensors", "awq-gemv-128g/k_proj", `"w_bit": 4, "q_group_size": 128`, "AWQ 4-bit g128"},
+		{"exl2.safetensors", "w1", exl2Config, "EXL2 2.2-bit"},
+		{"exl3.safetensors", "2bit-mcg", exl3Config, "EXL3 2-bit"},
 		{"fp8.safetensors", "float32.o_proj", `"quant_method": "fp8", "weight_block_size": [128, 128]`, "FP8 128x128"},
 	} {
 		tensors := module(t, tt.file, tt.name)

@@ -1,0 +1,301 @@
+package packed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// EXL3 has codes of 1 to 8 bits that are steps through a trellis, as exllamav3 writes them
+// (after QTIP, https://arxiv.org/abs/2406.11235). Of a matrix of n rows of k elements, both
+// multiples of 128:
+//
+//	trellis    I16 [k/16, n/16, 16*bits]  a tile of 16 by 16 elements: a stream of codes, which continues where it began
+//	suh, svh   F16 [k], [n]               what the elements, and the rows, are multiplied by
+//	su, sv     I16 [k/16], [n/16]         the same in early files: signs, a bit for each, set for -1
+//	mcg, mul1  I32 []                     one of them if the values come from one of the newer two codebooks
+//	bias       F16 [n]
+//
+// The last 16 bits of the stream up to a code are the number, in the codebook, of a value
+// X. The matrix is diag(svh) * H * X * H * diag(suh), where H has Hadamard matrices of
+// order 128, which are orthogonal, on its diagonal. X is exact, in float16; what exllamav3
+// then computes in float16 is computed in float32 here. Rows and elements are added to make
+// n and k multiples of 128.
+var EXL3 = Format{Name: "EXL3", Methods: []string{"exl3"}, unpack: unpackEXL3}
+
+const (
+	exl3Tile  = 16  // rows and elements of a tile
+	exl3Block = 128 // order of the Hadamard matrices
+	exl3Tiles = exl3Block / exl3Tile
+)
+
+func unpackEXL3(c *checkpoint, name string) (string, weights.Rows, error) {
+	module, ok := strings.CutSuffix(name, ".trellis")
+	if !ok {
+		return "", nil, nil
+	}
+	m, err := newEXL3(c, name, module)
+	if err != nil {
+		return "", nil, err
+	}
+	if bias := c.Get(module + ".bias"); bias != nil {
+		c.replaced[module+".bias"] = tensor{module + ".bias", weights.Padded(bias, 1, exl3Block)}
+	}
+	c.layout = fmt.Sprintf("%d-bit", m.bits)
+	r := weights.Compute([]int64{m.n, m.k}, weights.F32, exl3Block, m.read, m.trellis)
+	return module + ".weight", weights.Padded(r, exl3Block, exl3Block), nil
+}
+
+// exl3 is a packed matrix.
+type exl3 struct {
+	trellis        weights.Rows
+	n, k, bits     int64
+	codebook       func() *exl3Codebook
+	rows, elements func() ([]float32, error) // what they are multiplied by
+}
+
+func newEXL3(c *checkpoint, name, module string) (*exl3, error) {
+	m := &exl3{trellis: c.Get(name)}
+	shape := m.trellis.Shape()
+	if len(shape) != 3 || m.trellis.Dtype() != weights.I16 || shape[0] < 1 || shape[0]%exl3Tiles != 0 || shape[1] < 1 || shape[1]%exl3Tiles != 0 ||
+		shape[2] < exl3Tile || shape[2] > 8*exl3Tile || shape[2]%exl3Tile != 0 {
+		return nil, fmt.Errorf("%w: tensor %.200q has type %s and shape %v: it is no matrix of EXL3", gguf.ErrCorrupt, name, m.trellis.Dtype(), shape)
+	}
+	m.k, m.n, m.bits = shape[0]*exl3Tile, shape[1]*exl3Tile, shape[2]/exl3Tile
+	var err error
+	if m.codebook, err = exl3CodebookOf(c, module); err != nil {
+		return nil, err
+	}
+	if m.elements, err = exl3Scales(c, module, "su", m.k); err != nil {
+		return nil, err
+	}
+	if m.rows, err = exl3Scales(c, module, "sv", m.n); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// exl3Codebook is the values of all numbers.
+type exl3Codebook [1 << 16]float32
+
+// exl3CodebookOf returns the codebook of a matrix.
+func exl3CodebookOf(c *checkpoint, module string) (func() *exl3Codebook, error) {
+	codebook, before := exl3First, ""
+	for _, kind := range []struct {
+		name       string
+		multiplier uint32
+		codebook   func() *exl3Codebook
+	}{{module + ".mcg", exl3MCG, exl3Second}, {module + ".mul1", exl3Mul1, exl3Third}} {
+		r := c.Get(kind.name)
+		if r == nil {
+			continue
+		}
+		c.drop(kind.name)
+		if rows, length := weights.Count(r.Shape()); rows*length != 1 || r.Dtype().Size() != 4 {
+			return nil, fmt.Errorf("%w: tensor %.200q of type %s and shape %v is not one number", gguf.ErrCorrupt, kind.name, r.Dtype(), r.Shape())
+		}
+		if before != "" {
+			return nil, fmt.Errorf("%w: tensors %.200q and %.200q are of two codebooks", gguf.ErrCorrupt, before, kind.name)
+		}
+		var raw [4]byte
+		if err := r.ReadRaw(raw[:], 0, 1); err != nil {
+			return nil, err
+		}
+		if m := binary.LittleEndian.Uint32(raw[:]); m != kind.multiplier {
+			return nil, c.unsupported(fmt.Sprintf("tensor %.200q is %#x, EXL3 with a multiplier of %#x is read", kind.name, m, kind.multiplier))
+		}
+		codebook, before = kind.codebook, kind.name
+	}
+	return codebook, nil
+}
+
+// exl3Scales returns what reads the n scales of a matrix that are called name+"h" or, if
+// they are signs, name.
+func exl3Scales(c *checkpoint, module, name string, n int64) (func() ([]float32, error), error) {
+	full := module + "." + name + "h"
+	if r := c.Get(full); r != nil {
+		c.drop(full)
+		if !slices.Equal(r.Shape(), []int64{n}) || r.Dtype() != weights.F16 {
+			return nil, fmt.Errorf("%w: tensor %.200q has type %s and shape %v, there are %d scales", gguf.ErrCorrupt, full, r.Dtype(), r.Shape(), n)
+		}
+		return func() ([]float32, error) {
+			scales := make([]float32, n)
+			if err := r.ReadRows(scales, 0, 1); err != nil {
+				return nil, err
+			}
+			if i := slices.IndexFunc(scales, isNotFinite); i >= 0 {
+				return nil, fmt.Errorf("%w: tensor %.200q: scale %d is %v", gguf.ErrCorrupt, full, i, scales[i])
+			}
+			return scales, nil
+		}, nil
+	}
+	signs := module + "." + name
+	r, err := c.part(module+".trellis", signs)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(r.Shape(), []int64{n / 16}) || r.Dtype() != weights.I16 {
+		return nil, fmt.Errorf("%w: tensor %.200q has type %s and shape %v, there are %d signs", gguf.ErrCorrupt, signs, r.Dtype(), r.Shape(), n)
+	}
+	return func() ([]float32, error) {
+		raw, scales := make([]byte, n/8), make([]float32, n)
+		if err := r.ReadRaw(raw, 0, 1); err != nil {
+			return nil, err
+		}
+		for i := range scales {
+			scales[i] = 1 - 2*float32(raw[i/8]>>(i%8)&1)
+		}
+		return scales, nil
+	}, nil
+}
+
+// The multipliers of the two codebooks that are named in files.
+const (
+	exl3MCG  = 0xcbac1fed
+	exl3Mul1 = 0x83dcd12d
+)
+
+// The codebooks, by decode_3inst in exllamav3's quant/codebook.cuh: a number is hashed, and
+// two halves of what comes out are float16 numbers that are added, or four bytes are.
+var (
+	exl3First  = sync.OnceValue(func() *exl3Codebook { return exl3Halves(89226354, 64248484) })
+	exl3Second = sync.OnceValue(func() *exl3Codebook { return exl3Halves(exl3MCG, 0) })
+	exl3Third  = sync.OnceValue(exl3Bytes)
+)
+
+func exl3Halves(multiplier, offset uint32) *exl3Codebook {
+	book := new(exl3Codebook)
+	var raw [4]byte
+	var halves [2]float32
+	for i := range book {
+		binary.LittleEndian.PutUint32(raw[:], (uint32(i)*multiplier+offset)&0x8fff8fff^0x3b603b60)
+		weights.F16.Float32(halves[:], raw[:])
+		book[i] = halves[0] + halves[1]
+	}
+	weights.F16.Round(book[:])
+	return book
+}
+
+func exl3Bytes() *exl3Codebook {
+	var factors [2]float32
+	weights.F16.Float32(factors[:], []byte{0xee, 0x1e, 0x31, 0xc9})
+	book := new(exl3Codebook)
+	for i := range book {
+		x := uint32(i) * exl3Mul1
+		sum := x&255 + x>>8&255 + x>>16&255 + x>>24
+		book[i] = float32(float32(1024+sum)*factors[0]) + factors[1] // exact
+	}
+	weights.F16.Round(book[:])
+	return book
+}
+
+func (m *exl3) read(dst []float32, first, n int64) error {
+	rows, err := m.rows()
+	if err != nil {
+		return err
+	}
+	elements, err := m.elements()
+	if err != nil {
+		return err
+	}
+	book := m.codebook()
+	values, raw := new([exl3Block * exl3Block]float32), make([]byte, exl3Tiles*m.tileBytes())
+	for n > 0 {
+		block := first / exl3Block
+		from := first % exl3Block
+		some := min(n, exl3Block-from)
+		for k := int64(0); k < m.k; k += exl3Block {
+			if err := m.decode(values, raw, book, block, k/exl3Block); err != nil {
+				return err
+			}
+			hadamardColumns(values)
+			for i := range some {
+				row := values[(from+i)*exl3Block:][:exl3Block]
+				hadamard(row)
+				scale := rows[first+i] / exl3Block // of both matrices
+				out := dst[i*m.k+k:][:exl3Block]
+				for j, e := range elements[k:][:exl3Block] {
+					out[j] = row[j] * scale * e
+				}
+			}
+		}
+		dst, first, n = dst[some*m.k:], first+some, n-some
+	}
+	return nil
+}
+
+// tileBytes returns how many bytes a tile takes.
+func (m *exl3) tileBytes() int64 { return 32 * m.bits }
+
+// decode reads the values of a block of 128 by 128, a row after the other. raw has room for
+// 8 tiles.
+func (m *exl3) decode(values *[exl3Block * exl3Block]float32, raw []byte, book *exl3Codebook, row, column int64) error {
+	size := m.tileBytes()
+	for k := range int64(exl3Tiles) {
+		if err := m.trellis.ReadRaw(raw, (column*exl3Tiles+k)*(m.n/exl3Tile)+row*exl3Tiles, exl3Tiles); err != nil {
+			return err
+		}
+		for n := range int64(exl3Tiles) {
+			exl3DecodeTile(values[(n*exl3Block+k)*exl3Tile:], raw[n*size:][:size], book, int(m.bits))
+		}
+	}
+	return nil
+}
+
+// exl3DecodeTile writes a tile into rows of 128. Its words are read from the highest bit of
+// the first on.
+func exl3DecodeTile(values []float32, raw []byte, book *exl3Codebook, bits int) {
+	var words [1 + 64]uint32 // the last one, and all
+	count := len(raw) / 4
+	for i := range count {
+		words[1+i] = binary.LittleEndian.Uint32(raw[4*i:])
+	}
+	words[0] = words[count]
+	for i, at := range &exl3Order {
+		last := (i+1)*bits - 1
+		pair := uint64(words[last/32])<<32 | uint64(words[last/32+1])
+		values[at] = book[uint16(pair>>(31-last%32))]
+	}
+}
+
+// exl3Order has the place of each code of a tile in rows of 128: as the tensor cores of
+// GPUs take them.
+var exl3Order = func() (order [exl3Tile * exl3Tile]uint16) {
+	for i := range order {
+		t := i / 8
+		element := t%4*2 + []int{0, 1, 8, 9}[i%4]
+		row := t/4 + i%8/4*8
+		order[i] = uint16(row*exl3Block + element)
+	}
+	return order
+}()
+
+// hadamard multiplies a vector of 128 by a Hadamard matrix, which is not scaled.
+func hadamard(v []float32) {
+	v = v[:exl3Block]
+	for half := 1; half < exl3Block; half *= 2 {
+		for i := 0; i < exl3Block; i += 2 * half {
+			a, b := v[i:][:half], v[i+half:][:half]
+			for j := range a {
+				a[j], b[j] = a[j]+b[j], a[j]-b[j]
+			}
+		}
+	}
+}
+
+// hadamardColumns does that with each column of 128 rows.
+func hadamardColumns(v *[exl3Block * exl3Block]float32) {
+	for half := 1; half < exl3Block; half *= 2 {
+		for i := 0; i < exl3Block; i += 2 * half {
+			a, b := v[i*exl3Block:][:half*exl3Block], v[(i+half)*exl3Block:][:half*exl3Block]
+			for j := range a {
+				a[j], b[j] = a[j]+b[j], a[j]-b[j]
+			}
+		}
+	}
+}
