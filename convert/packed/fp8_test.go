@@ -47,15 +47,21 @@ func codes(dtype weights.Dtype, shape []int64, raw ...byte) weights.Rows {
 	return &stored{weights.Compute(shape, weights.F32, 1, func(dst []float32, first, n int64) error {
 		dtype.Float32(dst, raw[first*length:][:n*length])
 		return nil
-	}), dtype}
+	}), dtype, raw}
 }
 
 type stored struct {
 	weights.Rows
 	dtype weights.Dtype
+	raw   []byte
 }
 
 func (s *stored) Dtype() weights.Dtype { return s.dtype }
+
+func (s *stored) ReadRaw(dst []byte, first, n int64) error {
+	copy(dst, s.raw[first*int64(len(dst))/n:])
+	return nil
+}
 
 func unpack(t *testing.T, config string, set weights.Set) (weights.Set, error) {
 	c, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "fp8"`+config+`}}`))
@@ -71,7 +77,6 @@ func TestFP8(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "norm"}, set.Names())
 	a, b := set.Get("a"), set.Get("b")
 	require.Equal(t, weights.F32, a.Dtype())
-	require.EqualValues(t, 2, a.Grain())
 	require.Equal(t, []float32{1, 0.5, -10, 0.15625, 44800, 1, 1, 10, 10, 100, 0, 0, 20, 20, 400}, testmodel.Values(t, a))
 	require.Equal(t, []float32{1, 2, 2, 4, 4, -0.5}, testmodel.Values(t, b), "a matrix of each expert")
 	require.Equal(t, weights.BF16, set.Get("norm").Dtype())
@@ -87,15 +92,19 @@ func TestFP8Refused(t *testing.T) {
 		want    string
 		err     error
 	}{
-		"scales of other kinds": {"", nil, "FP8", gguf.ErrUnsupported},
-		"one size":              {`, "weight_block_size": [128]`, nil, "[128]", gguf.ErrCorrupt},
-		"no size":               {`, "weight_block_size": [0, 128]`, nil, "[0 128]", gguf.ErrCorrupt},
-		"no scales":             {blocks, named{"a_scale_inv": nil}, `"a_scale_inv" is missing`, gguf.ErrCorrupt},
-		"no codes":              {blocks, named{"b": nil}, `"b", which is not packed`, gguf.ErrCorrupt},
-		"not packed":            {blocks, named{"b": weights.Values(weights.BF16, make([]float32, 6), 2, 1, 3)}, `"b", which is not packed`, gguf.ErrCorrupt},
-		"a vector":              {blocks, named{"a": codes(weights.F8E4M3, []int64{3}, 0, 0, 0)}, "no matrix", gguf.ErrCorrupt},
-		"other grid":            {blocks, named{"a_scale_inv": weights.Values(weights.F32, make([]float32, 4), 2, 2)}, "[2 3]", gguf.ErrCorrupt},
-		"whole scales":          {blocks, named{"a_scale_inv": codes(weights.U8, []int64{2, 3}, 1, 2, 3, 4, 5, 6)}, "U8", gguf.ErrCorrupt},
+		"one size":            {`, "weight_block_size": [128]`, nil, "[128]", gguf.ErrCorrupt},
+		"no size":             {`, "weight_block_size": [0, 128]`, nil, "[0 128]", gguf.ErrCorrupt},
+		"no scales":           {blocks, named{"a_scale_inv": nil}, `"a_scale_inv" is missing`, gguf.ErrCorrupt},
+		"no codes":            {blocks, named{"b": nil}, `"b_scale_inv" has the scales of a matrix that is not there, or is not packed`, gguf.ErrCorrupt},
+		"not packed":          {blocks, named{"b": weights.Values(weights.BF16, make([]float32, 6), 2, 1, 3)}, `"b_scale_inv" has the scales of a matrix that is not there, or is not packed`, gguf.ErrCorrupt},
+		"a vector":            {blocks, named{"a": codes(weights.F8E4M3, []int64{3}, 0, 0, 0)}, "no matrix", gguf.ErrCorrupt},
+		"other grid":          {blocks, named{"a_scale_inv": weights.Values(weights.F32, make([]float32, 4), 2, 2)}, "[2 x 2]", gguf.ErrCorrupt},
+		"uneven blocks":       {"", named{"a_scale_inv": weights.Values(weights.F32, make([]float32, 6), 3, 2)}, "no blocks", gguf.ErrCorrupt},
+		"a vector of columns": {"", named{"a_scale_inv": weights.Values(weights.F32, make([]float32, 5), 5)}, "no blocks", gguf.ErrCorrupt},
+		"one expert":          {blocks, named{"b_scale_inv": weights.Values(weights.F32, make([]float32, 2), 1, 1, 2)}, "it has others", gguf.ErrCorrupt},
+		"too many dimensions": {"", named{"a_scale_inv": weights.Values(weights.F32, make([]float32, 2), 1, 1, 2)}, "it has others", gguf.ErrCorrupt},
+		"no scale":            {"", named{"a_scale_inv": weights.Values(weights.F32, nil, 0, 1)}, "there is nothing", gguf.ErrCorrupt},
+		"whole scales":        {blocks, named{"a_scale_inv": codes(weights.I8, []int64{2, 3}, 1, 2, 3, 4, 5, 6)}, "I8", gguf.ErrCorrupt},
 	} {
 		_, err := unpack(t, tt.config, newSet(t, tt.changes))
 		require.ErrorIs(t, err, tt.err, name)
@@ -115,6 +124,55 @@ func TestFP8Refused(t *testing.T) {
 			require.ErrorIs(t, err, gguf.ErrCorrupt)
 			require.ErrorContains(t, err, `"`+name[:1]+`": element`)
 		}
+	}
+}
+
+// TestFP8Scales: of all shapes and names.
+func TestFP8Scales(t *testing.T) {
+	matrix := codes(weights.F8E4M3, []int64{4, 3}, 0x38, 0x40, 0x44, 0x38, 0x40, 0x44, 0x38, 0x40, 0x44, 0xb8, 0xc0, 0xc4) // 1, 2 and 3
+	experts := codes(weights.F8E4M3, []int64{2, 2, 3}, 0x38, 0x40, 0x44, 0x38, 0x40, 0x44, 0x38, 0x40, 0x44, 0xb8, 0xc0, 0xc4)
+	floats := func(shape []int64, values ...float32) weights.Rows {
+		return weights.Values(weights.F32, values, shape...)
+	}
+	rows := []float32{1, 2, 3, 10, 20, 30, 100, 200, 300, -1000, -2000, -3000}
+	all := []float32{3, 6, 9, 3, 6, 9, 3, 6, 9, -3, -6, -9}
+	for name, tt := range map[string]struct {
+		config       string
+		codes        weights.Rows
+		scales       string
+		values       weights.Rows
+		want         []float32
+		useless      string
+		uselessShape []int64
+	}{
+		"static":             {`, "activation_scheme": "static"`, matrix, "weight_scale", floats(nil, 3), all, "input_scale", nil},
+		"of one element":     {``, matrix, "weight_scale", floats([]int64{1}, 3), all, "k_scale", []int64{1}},
+		"of a matrix":        {`, "weight_block_size": null`, matrix, "weight_scale_inv", floats([]int64{1, 1}, 3), all, "activation_scale", []int64{1}},
+		"Mistral":            {``, matrix, "qscale_weight", floats(nil, 3), all, "qscale_act", nil},
+		"one for experts":    {``, experts, "weight_scale_inv", floats([]int64{1, 1, 1}, 3), all, "weight_activation_scale", []int64{2}},
+		"for each row":       {blocks, matrix, "weight_scale", floats([]int64{4, 1}, 1, 10, 100, 1000), rows, "output_scale", []int64{1}},
+		"vector":             {``, matrix, "weight_scale", floats([]int64{4}, 1, 10, 100, 1000), rows, "input_scale_ub", []int64{1}},
+		"rows of experts":    {``, experts, "weight_scale", floats([]int64{2, 2, 1}, 1, 10, 100, 1000), rows, "input_scale", []int64{2}},
+		"for each expert":    {``, experts, "weight_scale", floats([]int64{2}, 1, 10), []float32{1, 2, 3, 1, 2, 3, 10, 20, 30, -10, -20, -30}, "input_scale", []int64{2}},
+		"for each column":    {``, experts, "weight_scale", floats([]int64{2, 1, 3}, 1, 2, 3, 4, 5, 6), []float32{1, 4, 9, 1, 4, 9, 4, 10, 18, -4, -10, -18}, "v_scale", nil},
+		"exponents, bytes":   {`, "weight_block_size": [1, 2]`, matrix, "scale", codes(weights.U8, []int64{4, 2}, 127, 128, 127, 128, 127, 128, 126, 130), []float32{1, 2, 6, 1, 2, 6, 1, 2, 6, -0.5, -1, -24}, "kv_scale", nil},
+		"sizes from shapes":  {``, matrix, "scale", codes(weights.F8E8M0, []int64{2, 3}, 127, 128, 127, 128, 127, 128), []float32{1, 4, 3, 1, 4, 3, 2, 2, 6, -2, -2, -6}, "prob_scale", nil},
+		"configured groups":  {`, "config_groups": {"x": {"weights": {"group_size": 2}}}`, matrix, "weight_scale", floats([]int64{4, 2}, 1, 2, 1, 2, 1, 2, 1, 2), []float32{1, 2, 6, 1, 2, 6, 1, 2, 6, -1, -2, -6}, "input_scale", nil},
+		"divided by":         {`, "weight_scale_semantics": "inverse"`, matrix, "weight_scale_inv", floats([]int64{4}, 1, 2, 4, 3), []float32{1, 2, 3, 0.5, 1, 1.5, 0.25, 0.5, 0.75, -1. / 3, -2. / 3, -1}, "input_scale", nil},
+		"divided by, a pair": {`, "weight_scale_semantics": "inverse"`, matrix, "weight_scale_inv", floats([]int64{2, 1}, 1, 2), []float32{1, 2, 3, 1, 2, 3, 0.5, 1, 1.5, -0.5, -1, -1.5}, "input_scale", nil},
+	} {
+		var list weights.List
+		require.NoError(t, list.Add("m."+tt.scales, tt.values))
+		require.NoError(t, list.Add("m.weight", tt.codes))
+		require.NoError(t, list.Add("m."+tt.useless, floats(tt.uselessShape, 1, 1)))
+		set, err := unpack(t, tt.config, &list)
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"m.weight"}, set.Names(), name)
+		r := set.Get("m.weight")
+		require.Equal(t, tt.want, testmodel.Values(t, r), name)
+		part := make([]float32, 6)
+		require.NoError(t, r.ReadRows(part, 1, 2), name)
+		require.Equal(t, tt.want[3:9], part, name)
 	}
 }
 

@@ -44,14 +44,21 @@ type Format struct {
 
 // Formats lists what can be unpacked. The first that recognises a tensor has it, and those
 // behind it do not see what it is made of.
-var Formats = []*Format{&FP8, &GPTQ, &AWQ, &EXL2, &EXL3, &BitsAndBytes, &LLMInt8}
+var Formats = []*Format{&FP8, &CompressedTensors, &GPTQ, &AWQ, &EXL2, &EXL3, &BitsAndBytes, &LLMInt8}
 
 // others are formats that are not read, by the ends of the names of tensors that only
 // they have. Checkpoints often come without a configuration that would name them.
 var others = []struct{ end, name string }{
 	{".codebooks", "AQLM"}, {".Qidxs", "QuIP#"}, {".centroids", "VPTQ"}, {".dense_weights", "SpQR"}, {".weight_scales", "EETQ"}, {".weight._data", "Quanto"},
 	{".B", "Marlin"}, {".W_q", "HQQ"},
-	{".weight_packed", "compressed-tensors"},
+	{".weight_packed", "compressed-tensors"}, {".bitmask", "compressed-tensors (sparse)"},
+}
+
+// activations are the ends of the names of what activations, or keys and values in the
+// cache, are quantized with.
+var activations = []string{
+	"activation_scale", ".input_scale", ".input_scale_ub", ".input_zero_point", ".output_scale", ".output_zero_point", ".qscale_act",
+	".k_scale", ".v_scale", ".kv_scale", ".k_zero_point", ".v_zero_point", ".prob_scale",
 }
 
 // checkpoint is what is unpacked.
@@ -107,7 +114,10 @@ func Unpack(set weights.Set, config *Config) (weights.Set, error) {
 		}
 	}
 	for _, name := range set.Names() {
-		if err := c.checkRead(name); err != nil {
+		if _, gone := c.replaced[name]; gone {
+			continue
+		}
+		if err := c.leftOver(name); err != nil {
 			return nil, err
 		}
 	}
@@ -150,15 +160,22 @@ func (c *checkpoint) unpack(f *Format, name string) error {
 	return nil
 }
 
-// checkRead refuses a tensor that is of no format that is read.
-func (c *checkpoint) checkRead(name string) error {
-	if _, gone := c.replaced[name]; gone {
-		return nil
-	}
+// leftOver refuses a tensor that is of no format that is read, and drops what only a
+// quantized computation needs.
+func (c *checkpoint) leftOver(name string) error {
+	has := func(end string) bool { return strings.HasSuffix(name, end) }
 	for _, o := range others {
-		if strings.HasSuffix(name, o.end) {
+		if has(o.end) {
 			return c.unsupported(fmt.Sprintf("tensor %.200q is one of %s", name, o.name))
 		}
+	}
+	switch {
+	case slices.ContainsFunc(activations, has):
+		c.drop(name)
+	case slices.ContainsFunc([]string{".weight_scale", "_scale_inv", ".qscale_weight"}, has):
+		return fmt.Errorf("%w: tensor %.200q has the scales of a matrix that is not there, or is not packed", gguf.ErrCorrupt, name)
+	case has(".weight") && !c.Get(name).Dtype().Float():
+		return c.unsupported(fmt.Sprintf("tensor %.200q is of type %s", name, c.Get(name).Dtype()))
 	}
 	return nil
 }
