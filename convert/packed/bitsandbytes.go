@@ -173,7 +173,6 @@ func (m *bitsAndBytes) newNested(c *checkpoint, prefix string, blocks int64, s *
 // read unpacks some blocks at a time.
 func (m *bitsAndBytes) read(dst []float32, first, n int64) error {
 	const most = 1 << 15 // elements, unless a block has more
-	size := int64(m.codes.Dtype().Size())
 	for at, end := first*m.length, (first+n)*m.length; at < end; {
 		block := at / m.blockSize
 		next := min(end, (block+max(1, most/m.blockSize))*m.blockSize)
@@ -181,12 +180,10 @@ func (m *bitsAndBytes) read(dst []float32, first, n int64) error {
 		if err != nil {
 			return err
 		}
-		from, to := at/2/size, (next+2*size-1)/(2*size) // elements of the type that codes are stored in
-		codes := make([]byte, (to-from)*size)
-		if err := readElements(m.codes, codes, from); err != nil {
+		codes, err := readBytes(m.codes, at/2, (next+1)/2-at/2)
+		if err != nil {
 			return err
 		}
-		codes = codes[at/2-from*size:]
 		for _, scale := range absmax {
 			some := min(next, (at/m.blockSize+1)*m.blockSize) - at
 			var table [16]float32

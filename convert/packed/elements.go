@@ -50,6 +50,15 @@ func readElements(r weights.Rows, dst []byte, first int64) error {
 	return nil
 }
 
+// readBytes returns n bytes of a stored tensor from one on, whatever its type.
+func readBytes(r weights.Rows, first, n int64) ([]byte, error) {
+	size := int64(r.Dtype().Size())
+	from, to := first/size, (first+n+size-1)/size
+	data := make([]byte, (to-from)*size)
+	err := readElements(r, data, from)
+	return data[first-from*size:][:n], err
+}
+
 // readFloats returns n numbers of a stored tensor from the one at first on.
 func readFloats(r weights.Rows, first, n int64) ([]float32, error) {
 	raw := make([]byte, n*int64(r.Dtype().Size()))
