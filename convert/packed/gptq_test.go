@@ -315,7 +315,9 @@ func fuzzBlocks(t *testing.T, r weights.Rows, values []float32, want error) {
 				got[i] *= blocks.Scales[len(blocks.Scales)-1]
 			}
 		}
-		require.Equal(t, values, got)
+		if !blocks.Rounded {
+			require.Equal(t, values, got)
+		}
 	}
 }
 

@@ -19,6 +19,8 @@ func TestPackings(t *testing.T) {
 		{"awq.safetensors", "awq-gemv-128g/k_proj", `"w_bit": 4, "q_group_size": 128`, "AWQ 4-bit g128"},
 		{"exl2.safetensors", "w1", exl2Config, "EXL2 2.2-bit"},
 		{"exl3.safetensors", "2bit-mcg", exl3Config, "EXL3 2-bit"},
+		{"nvfp4.safetensors", "ct-nvfp4/v_proj", ``, "NVFP4"},
+		{"mxfp4.safetensors", "ct-mxfp4/v_proj", ``, "MXFP4"},
 		{"fp8.safetensors", "float32.o_proj", `"quant_method": "fp8", "weight_block_size": [128, 128]`, "FP8 128x128"},
 	} {
 		tensors := module(t, tt.file, tt.name)

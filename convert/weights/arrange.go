@@ -93,6 +93,59 @@ func interleaved(row, d int64) int64 {
 	return row - i + i%2*(d/2) + i/2
 }
 
+// Transpose returns the matrices of a tensor transposed: of the one that it is, or, if it
+// has more dimensions, of each of them. That of a transposed tensor is the tensor itself.
+// All of a matrix is read for so many of its columns as Grain says.
+func Transpose(r Rows) Rows {
+	if t, ok := r.(*transposed); ok {
+		return t.of
+	}
+	const columns = 256
+	shape := slices.Clone(r.Shape())
+	last := len(shape) - 1
+	height, width := shape[last-1], shape[last]
+	shape[last-1], shape[last] = width, height
+	return &transposed{Compute(shape, r.Dtype(), columns, func(dst []float32, first, n int64) error {
+		for n > 0 {
+			matrix, column := first/width, first%width
+			some := min(n, width-column)
+			if err := readColumns(r, dst[:some*height], matrix*height, height, column, some); err != nil {
+				return err
+			}
+			dst, first, n = dst[some*height:], first+some, n-some
+		}
+		return nil
+	}, r), r}
+}
+
+type transposed struct {
+	Rows
+	of Rows
+}
+
+func (t *transposed) Operands() []Rows { return []Rows{t.of} }
+
+// readColumns fills dst with n columns from column on, one after the other, of so many
+// rows from row first on.
+func readColumns(r Rows, dst []float32, first, rows, column, n int64) error {
+	_, length := Count(r.Shape())
+	some := max(r.Grain(), 16)
+	buf := floats.get(some * length)
+	defer floats.put(buf)
+	for y := int64(0); y < rows; y += some {
+		part := (*buf)[:min(some, rows-y)*length]
+		if err := r.ReadRows(part, first+y, min(some, rows-y)); err != nil {
+			return err
+		}
+		for i := range min(some, rows-y) {
+			for x, v := range part[i*length+column:][:n] {
+				dst[int64(x)*rows+y+i] = v
+			}
+		}
+	}
+	return nil
+}
+
 // arranged has rows of other tensors in another order.
 type arranged struct {
 	shape  []int64

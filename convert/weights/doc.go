@@ -3,8 +3,8 @@
 // of them.
 //
 // [Rows] is a tensor in the order of Hugging Face's files. A safetensors file has
-// some, and [Stack], [Slice], [Interleave], [Map] and [Compute] make others of them.
-// Data is read when it is asked for, a few rows at a time, and goes through every
+// some, and [Stack], [Slice], [Interleave], [Transpose], [Map] and [Compute] make others of
+// them. Data is read when it is asked for, a few rows at a time, and goes through every
 // expression on its way: nothing is ever held whole.
 //
 // A [Set] is tensors by name. A directory of safetensors files is one, and so is

@@ -86,7 +86,7 @@ func (d Dtype) Float32(dst []float32, src []byte) {
 		}
 	case F8E8M0:
 		for i := range dst {
-			dst[i] = float32E8M0(src[i])
+			dst[i] = e8m0[src[i]]
 		}
 	case I64:
 		for i := range dst {
@@ -173,8 +173,8 @@ func dequantize(t gguf.Type, dst []float32, src []byte) {
 	}
 }
 
-// e4m3 and e5m2 have all numbers of 8 bits.
-var e4m3, e5m2 = table(float32E4M3), table(float32E5M2)
+// e4m3, e5m2 and e8m0 have all numbers of 8 bits.
+var e4m3, e5m2, e8m0 = table(float32E4M3), table(float32E5M2), table(float32E8M0)
 
 func table(decode func(byte) float32) (t [256]float32) {
 	for i := range t {

@@ -13,6 +13,9 @@ type Blocks struct {
 	// Scales are what all values of a block are multiplied with to get those of the
 	// tensor, one for each of its matrices, or nil. NVFP4 has them.
 	Scales []float32
+	// Rounded says that Scales are reciprocals of what the tensor's values are divided by,
+	// so that the last bit of a float32 may differ.
+	Rounded bool
 	// Read fills dst with n rows from row first on. It is safe for concurrent use.
 	Read func(dst []byte, first, n int64) error
 }
@@ -56,6 +59,7 @@ func BlocksOf(r Rows) (*Blocks, error) {
 func (a *arranged) Blocks() (*Blocks, error) {
 	parts := make([]*Blocks, len(a.parts))
 	var scales []float32
+	rounded := false
 	for i, p := range a.parts {
 		b, err := BlocksOf(p)
 		if b == nil || err != nil {
@@ -64,9 +68,9 @@ func (a *arranged) Blocks() (*Blocks, error) {
 		if i > 0 && (b.Type != parts[0].Type || (b.Scales == nil) != (scales == nil)) {
 			return nil, nil
 		}
-		parts[i], scales = b, append(scales, b.Scales...)
+		parts[i], scales, rounded = b, append(scales, b.Scales...), rounded || b.Rounded
 	}
-	b := &Blocks{Type: parts[0].Type, Scales: scales}
+	b := &Blocks{Type: parts[0].Type, Scales: scales, Rounded: rounded}
 	rowBytes := a.length / int64(b.Type.BlockSize()) * int64(b.Type.BlockBytes())
 	b.Read = func(dst []byte, first, n int64) error {
 		return arrange(dst, rowBytes, a.between(first, n), func(part int64, dst []byte, first, n int64) error {

@@ -70,6 +70,25 @@ func TestStackAndSlice(t *testing.T) {
 	require.Panics(t, func() { weights.Slice(a, 3, 2) })
 }
 
+// TestTranspose: columns become rows, of each matrix. Twice is as it was.
+func TestTranspose(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		matrices, height, width := rapid.Int64Range(1, 3).Draw(t, "matrices"), rapid.Int64Range(1, 40).Draw(t, "height"), rapid.Int64Range(1, 9).Draw(t, "width")
+		r := ramp(weights.F32, 0, matrices, height, width)
+		back := weights.Transpose(r)
+		require.Equal(t, []int64{matrices, width, height}, back.Shape())
+		require.Same(t, r, weights.Transpose(back))
+		require.Equal(t, []weights.Rows{r}, back.(weights.Expression).Operands())
+		first := rapid.Int64Range(0, matrices*width-1).Draw(t, "first")
+		n := rapid.Int64Range(1, matrices*width-first).Draw(t, "n")
+		for i, v := range read(t, back, first, n) {
+			row, y := first+int64(i)/height, int64(i)%height
+			require.EqualValues(t, row/width*height*width+y*width+row%width, v)
+		}
+	})
+	require.Equal(t, []float32{0, 2, 1, 3}, all(t, weights.Transpose(ramp(weights.BF16, 0, 2, 2))))
+}
+
 // TestInterleave: the halves of each head are side by side, and heads stay where they are.
 func TestInterleave(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

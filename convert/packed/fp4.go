@@ -1,0 +1,317 @@
+package packed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// What NVFP4 and MXFP4 have in common: floats of 4 bits, two in a byte, the first in the
+// low bits, and a scale of 8 bits for each group of a row's elements. Blocks of GGUF hold
+// them as they are.
+
+// e2m1 has the numbers of 4 bits: a sign, two bits of exponent and one of mantissa (OCP
+// Microscaling Formats Specification).
+var e2m1 = [16]float32{0, 0.5, 1, 1.5, 2, 3, 4, 6, float32(math.Copysign(0, -1)), -0.5, -1, -1.5, -2, -3, -4, -6}
+
+// fp4 is a packed matrix, or several of the same shape.
+type fp4 struct {
+	name          string // of codes
+	codes, scales weights.Rows
+	scale         weights.Dtype // of scales; they may be stored as U8
+	shape         []int64
+	rows, length  int64 // of a matrix
+	group         int64
+	global        func() ([]float32, error) // a scale for each matrix, or one; nil if there is none
+	divide        bool                      // by that, instead of multiplying
+}
+
+// newFP4 returns matrices of a shape, called name, whose scales are numbers of a type.
+func newFP4(name string, shape []int64, codes, scales weights.Rows, scale weights.Dtype) (*fp4, error) {
+	m := &fp4{name: name, codes: codes, scales: scales, scale: scale, shape: shape}
+	last := len(shape) - 1
+	grid := slices.Clone(scales.Shape())
+	if len(grid) == len(shape) && last > 0 && slices.Min(grid) > 0 {
+		m.rows, m.length = shape[last-1], shape[last]
+		m.group = m.length / grid[last]
+		grid[last] *= m.group
+	}
+	if m.group < 2 || m.group%2 != 0 || !slices.Equal(grid, shape) || !isScale(scales, scale) {
+		return nil, fmt.Errorf("%w: tensor %.200q: codes of shape %v do not fit scales of type %s and shape %v", gguf.ErrCorrupt,
+			name, codes.Shape(), scales.Dtype(), scales.Shape())
+	}
+	return m, nil
+}
+
+// isScale reports whether a tensor has scales of a type: exponents are stored as U8, too.
+func isScale(r weights.Rows, scale weights.Dtype) bool {
+	return r.Dtype() == scale || scale == weights.F8E8M0 && r.Dtype() == weights.U8
+}
+
+// setGlobal takes the tensor of the scales of whole matrices.
+func (m *fp4) setGlobal(name string, r weights.Rows, divide bool) error {
+	rows, length := weights.Count(r.Shape())
+	if count := rows * length; count != 1 && count != m.matrices() || !r.Dtype().Float() {
+		return fmt.Errorf("%w: tensor %.200q is of type %s and shape %v; it has the scales of %d matrices", gguf.ErrCorrupt, name, r.Dtype(), r.Shape(), m.matrices())
+	}
+	m.divide = divide
+	m.global = sync.OnceValues(func() ([]float32, error) {
+		values := make([]float32, rows*length)
+		if err := r.ReadRows(values, 0, rows); err != nil {
+			return nil, err
+		}
+		for i, v := range values {
+			if isNotFinite(v) || divide && v == 0 {
+				return nil, fmt.Errorf("%w: tensor %.200q: scale %d is %v", gguf.ErrCorrupt, name, i, v)
+			}
+		}
+		return values, nil
+	})
+	return nil
+}
+
+func (m *fp4) matrices() int64 {
+	n := int64(1)
+	for _, d := range m.shape[:len(m.shape)-2] {
+		n *= d
+	}
+	return n
+}
+
+// unpacked returns the matrices.
+func (m *fp4) unpacked() weights.Rows {
+	return weights.Exact(weights.Compute(m.shape, weights.F32, 1, m.read, m.codes, m.scales), m.blocks)
+}
+
+// fp4Reader reads rows. It has all values that a matrix can have.
+type fp4Reader struct {
+	of     *fp4
+	matrix int64
+	values [256][16]float32 // of the codes, for each scale
+	finite [256]bool        // all of a scale
+	raw    []byte
+}
+
+// fp4Readers keeps those that were used last.
+var fp4Readers = sync.Pool{New: func() any { return new(fp4Reader) }}
+
+// open prepares for one of the matrices.
+func (r *fp4Reader) open(m *fp4, matrix int64) error {
+	if r.of == m && r.matrix == matrix {
+		return nil
+	}
+	global := []float32{1}
+	if m.global != nil {
+		var err error
+		if global, err = m.global(); err != nil {
+			return err
+		}
+	}
+	g := global[matrix%int64(len(global))]
+	for s := range r.values {
+		var scale [1]float32
+		m.scale.Float32(scale[:], []byte{byte(s)})
+		r.finite[s] = true
+		for code, v := range e2m1 {
+			if v *= scale[0]; m.divide { // the product is exact
+				v /= g
+			} else {
+				v *= g
+			}
+			r.values[s][code] = v
+			r.finite[s] = r.finite[s] && !isNotFinite(v)
+		}
+	}
+	r.of, r.matrix = m, matrix
+	return nil
+}
+
+// check finds codes that stand for no number, in a group of a row.
+func (r *fp4Reader) check(codes []byte, scale byte, row, group int64) error {
+	if r.finite[scale] {
+		return nil
+	}
+	for i := range 2 * len(codes) {
+		if v := r.values[scale][codes[i/2]>>(i%2*4)&15]; isNotFinite(v) {
+			return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, r.of.name, group*r.of.group+int64(i), row, v)
+		}
+	}
+	return nil
+}
+
+// eachGroup calls f with the codes and the scale of each group of n rows, and with all
+// values that it can have.
+func (m *fp4) eachGroup(first, n int64, f func(codes []byte, scale byte, values *[16]float32)) error {
+	r := fp4Readers.Get().(*fp4Reader)
+	defer fp4Readers.Put(r)
+	groups, size := m.length/m.group, m.group/2
+	_, width := weights.Count(m.codes.Shape())
+	parts := m.length / 2 / width // a row of codes may be several
+	const most = 64 << 10         // bytes at a time, unless a row has more
+	for n > 0 {
+		some := min(n, max(1, most/(groups*(size+1))))
+		r.raw = slices.Grow(r.raw[:0], int(some*groups*(size+1)))[:some*groups*(size+1)]
+		scales, codes := r.raw[:some*groups], r.raw[some*groups:]
+		if err := m.codes.ReadRaw(codes, first*parts, some*parts); err != nil {
+			return err
+		}
+		if err := m.scales.ReadRaw(scales, first, some); err != nil {
+			return err
+		}
+		for row := first; row < first+some; row++ {
+			if err := r.open(m, row/m.rows); err != nil {
+				return err
+			}
+			for g, s := range scales[:groups] {
+				if err := r.check(codes[:size], s, row, int64(g)); err != nil {
+					return err
+				}
+				f(codes[:size], s, &r.values[s])
+				codes = codes[size:]
+			}
+			scales = scales[groups:]
+		}
+		first, n = first+some, n-some
+	}
+	return nil
+}
+
+func (m *fp4) read(dst []float32, first, n int64) error {
+	return m.eachGroup(first, n, func(codes []byte, _ byte, values *[16]float32) {
+		for ; len(codes) >= 8; codes, dst = codes[8:], dst[16:] {
+			x := (*[16]float32)(dst)
+			for i, w := 0, binary.LittleEndian.Uint64(codes); i < len(x); i, w = i+4, w>>16 {
+				x[i], x[i+1], x[i+2], x[i+3] = values[w&15], values[w>>4&15], values[w>>8&15], values[w>>12&15]
+			}
+		}
+		for _, two := range codes {
+			dst[0], dst[1] = values[two&15], values[two>>4]
+			dst = dst[2:]
+		}
+	})
+}
+
+// blocks returns the matrices in blocks of MXFP4 or NVFP4, nil if they do not fit. See
+// package quant for the layout. The scales of whole matrices, which these blocks do not
+// have, stand beside them; what divides becomes a factor.
+func (m *fp4) blocks() (*weights.Blocks, error) {
+	switch {
+	case m.scale == weights.F8E8M0 && m.group == 32:
+		return &weights.Blocks{Type: gguf.MXFP4, Read: m.readMXFP4}, nil
+	case m.scale != weights.F8E4M3 || m.group != 16 || m.length%64 != 0:
+		return nil, nil
+	}
+	global, err := m.global()
+	if err != nil {
+		return nil, err
+	}
+	b := &weights.Blocks{Type: gguf.NVFP4, Scales: make([]float32, m.matrices()), Read: m.readNVFP4}
+	for i := range b.Scales {
+		g := global[i%len(global)]
+		if m.divide {
+			b.Rounded = b.Rounded || !sameReciprocal(g)
+			g = 1 / g
+		}
+		b.Scales[i] = g
+	}
+	if slices.ContainsFunc(b.Scales, isNotFinite) {
+		return nil, nil
+	}
+	return b, nil
+}
+
+// sameReciprocal reports whether it makes no difference to multiply by the reciprocal of
+// a scale of NVFP4, instead of dividing.
+func sameReciprocal(divisor float32) bool {
+	reciprocal := 1 / divisor
+	for b := range 127 { // the others are their negatives, or no numbers
+		var scale [1]float32
+		weights.F8E4M3.Float32(scale[:], []byte{byte(b)})
+		for _, v := range e2m1[:8] {
+			if v *= scale[0]; v*reciprocal != v/divisor {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (m *fp4) readMXFP4(dst []byte, first, n int64) error {
+	return m.eachGroup(first, n, func(codes []byte, scale byte, _ *[16]float32) {
+		dst[0] = scale
+		low, high := binary.LittleEndian.Uint64(codes), binary.LittleEndian.Uint64(codes[8:])
+		binary.LittleEndian.PutUint64(dst[1:], spread(low)|spread(high)<<4)
+		binary.LittleEndian.PutUint64(dst[9:], spread(low>>32)|spread(high>>32)<<4)
+		dst = dst[17:]
+	})
+}
+
+func (m *fp4) readNVFP4(dst []byte, first, n int64) error {
+	at := 0 // which of the four groups of a block
+	return m.eachGroup(first, n, func(codes []byte, scale byte, _ *[16]float32) {
+		w := binary.LittleEndian.Uint64(codes)
+		if scale&0x80 != 0 { // the codes have the sign
+			w ^= 0x8888888888888888
+		}
+		dst[at] = scale & 0x7f
+		binary.LittleEndian.PutUint64(dst[4+8*at:], spread(w)|spread(w>>32)<<4)
+		if at++; at == 4 {
+			dst, at = dst[36:], 0
+		}
+	})
+}
+
+// spread returns the lower eight codes of w, each in a byte.
+func spread(w uint64) uint64 {
+	w &= 1<<32 - 1
+	w = (w | w<<16) & 0x0000ffff0000ffff
+	w = (w | w<<8) & 0x00ff00ff00ff00ff
+	return (w | w<<4) & 0x0f0f0f0f0f0f0f0f
+}
+
+// unpackFP4 returns the matrix that a tensor has the codes of, with scales of a type. It
+// returns no matrix if these are others.
+func unpackFP4(c *checkpoint, name string, scale weights.Dtype) (string, *fp4, error) {
+	codes := c.Get(name)
+	matrix := strings.TrimSuffix(name, "_packed")
+	from := matrix + "_scale"
+	if c.Get(from) == nil {
+		from = strings.TrimSuffix(matrix, "weight") + "scale"
+	}
+	scales := c.Get(from)
+	if codes.Dtype() != weights.U8 && codes.Dtype() != weights.I8 || scales == nil || !isScale(scales, scale) {
+		return "", nil, nil
+	}
+	c.drop(from)
+	shape := slices.Clone(codes.Shape())
+	if last := len(shape) - 1; last >= 0 {
+		shape[last] *= 2
+	}
+	m, err := newFP4(name, shape, codes, scales, scale)
+	if err != nil {
+		return "", nil, err
+	}
+	if name := strings.TrimSuffix(matrix, "weight") + "pre_quant_scale"; c.Get(name) != nil {
+		return "", nil, c.unsupported(fmt.Sprintf("tensor %.200q scales activations", name))
+	}
+	list, err := c.compressedTensors()
+	if err != nil {
+		return "", nil, err
+	}
+	var sizes []int64
+	for _, w := range list {
+		if w.Bits == 4 && w.GroupSize > 0 {
+			sizes = append(sizes, w.GroupSize)
+		}
+	}
+	if len(sizes) > 0 && !slices.Contains(sizes, m.group) {
+		return "", nil, fmt.Errorf("%w: tensor %.200q has groups of %d elements, %s says %d", gguf.ErrCorrupt, name, m.group, c.what(), sizes)
+	}
+	return matrix, m, nil
+}
