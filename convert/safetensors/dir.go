@@ -249,6 +249,17 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
+// Metadata returns the text that the __metadata__ of the files have under a name, that of the
+// last one that has any, "" if none does.
+func (c *Checkpoint) Metadata(name string) string {
+	for _, f := range slices.Backward(c.shards) {
+		if text, ok := f.notes[name]; ok {
+			return text
+		}
+	}
+	return ""
+}
+
 // Inputs returns the open files.
 func (c *Checkpoint) Inputs() []*files.File {
 	var inputs []*files.File

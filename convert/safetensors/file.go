@@ -121,6 +121,7 @@ type File struct {
 	name  string
 	r     io.ReaderAt
 	input *files.File // r, nil if the caller opened it
+	notes map[string]string
 }
 
 // Open opens the file at path. The caller must close it.
@@ -191,7 +192,8 @@ func (f *File) parse(header []byte) (tensors []*tensor, err error) {
 		}
 		seen[name] = true
 		if name == "__metadata__" {
-			return checkNotes(dec)
+			f.notes, err = readNotes(dec)
+			return err
 		}
 		t, err := readEntry(dec)
 		if err != nil {
@@ -234,22 +236,26 @@ func eachMember(dec *jsontext.Decoder, visit func(name string) error) error {
 	return err
 }
 
-// checkNotes reads __metadata__, which is null or has a text for each name.
-func checkNotes(dec *jsontext.Decoder) error {
+// readNotes reads __metadata__, which is null or has a text for each name.
+func readNotes(dec *jsontext.Decoder) (map[string]string, error) {
 	if dec.PeekKind() == 'n' {
-		return dec.SkipValue()
+		return nil, dec.SkipValue()
 	}
+	notes := make(map[string]string)
 	err := eachMember(dec, func(name string) error {
 		token, err := dec.ReadToken()
 		if err == nil && token.Kind() != '"' {
 			err = fmt.Errorf("%.200q is not a text", name)
 		}
+		if err == nil {
+			notes[name] = token.String()
+		}
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("__metadata__: %w", err)
+		return nil, fmt.Errorf("__metadata__: %w", err)
 	}
-	return nil
+	return notes, nil
 }
 
 // readEntry reads what the header says of a tensor. As in the reference, the names of
@@ -365,6 +371,10 @@ func checkLayout(tensors []*tensor, data, size int64) error {
 	}
 	return nil
 }
+
+// Metadata returns the text that the file's __metadata__ has under a name, "" if there is
+// none.
+func (f *File) Metadata(name string) string { return f.notes[name] }
 
 // Inputs returns the file if Open opened it.
 func (f *File) Inputs() []*files.File {

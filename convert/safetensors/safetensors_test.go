@@ -156,6 +156,28 @@ func TestHeadersAsTheReference(t *testing.T) {
 	}
 }
 
+// TestMetadata: of several files the last that has a text counts, as in transformers.
+func TestMetadata(t *testing.T) {
+	dir := t.TempDir()
+	for i, header := range []string{
+		`{"__metadata__":{"format":"pt","a":"1","b":"1","b":"2"},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`,
+		`{"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"__metadata__":{"a":"2"}}`,
+		`{"c":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"__metadata__":null}`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("model-%05d-of-00003.safetensors", i+1)), file(header, 1), 0o644))
+	}
+	c, err := safetensors.OpenDir(dir)
+	require.NoError(t, err)
+	defer c.Close()
+	for name, want := range map[string]string{"format": "pt", "a": "2", "b": "2", "c": ""} {
+		require.Equal(t, want, c.Metadata(name), name)
+	}
+	f, err := parse(file(`{"__metadata__":{"a":"1"},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1))
+	require.NoError(t, err)
+	require.Equal(t, "1", f.Metadata("a"))
+	require.Empty(t, f.Metadata("b"))
+}
+
 func TestTooManyTensors(t *testing.T) {
 	var header strings.Builder
 	for i := range 1<<18 + 1 {
