@@ -99,6 +99,10 @@ func newBitsAndBytes(c *checkpoint, name, stateName, prefix string) (weights.Row
 			return nil, err
 		}
 	}
+	c.layout = fmt.Sprintf("%s g%d", strings.ToUpper(state.Type), m.blockSize)
+	if m.nested != nil {
+		c.layout += " with quantized scales"
+	}
 	return weights.Compute(shape, weights.F32, 1, m.read, m.codes, m.absmax, c.Get(stateName)), nil
 }
 

@@ -61,6 +61,7 @@ func unpackHQQ(c *checkpoint, name string) (string, weights.Rows, error) {
 	for _, s := range hqqSettings {
 		c.drop(module + "." + s)
 	}
+	c.layout = fmt.Sprintf("%d-bit g%d", m.bits, m.groupSize)
 	return module + ".weight", weights.Compute([]int64{m.n, m.k}, weights.F32, 1, m.read, m.codes, m.scales, shape), nil
 }
 

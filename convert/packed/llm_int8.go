@@ -16,7 +16,7 @@ import (
 //	MODULE.weight_format  U8, 0: others are laid out in tiles, for some GPUs
 //
 // An element is code * SCB * (1/127), with all three in float32.
-var LLMInt8 = Format{Name: "LLM.int8 of bitsandbytes", Methods: []string{"bitsandbytes"}, unpack: unpackLLMInt8}
+var LLMInt8 = Format{Name: "LLM.int8", Methods: []string{"bitsandbytes"}, unpack: unpackLLMInt8}
 
 func unpackLLMInt8(c *checkpoint, name string) (string, weights.Rows, error) {
 	const suffix = ".weight"
@@ -69,6 +69,7 @@ func unpackLLMInt8(c *checkpoint, name string) (string, weights.Rows, error) {
 		}
 		return nil
 	}
+	c.layout = "per row"
 	return name, weights.Compute(shape, weights.F32, 1, read, codes, scales), nil
 }
 
