@@ -44,13 +44,13 @@ type Format struct {
 
 // Formats lists what can be unpacked. The first that recognises a tensor has it, and those
 // behind it do not see what it is made of.
-var Formats = []*Format{&NVFP4, &MXFP4, &FP8, &CompressedTensors, &GPTQ, &AWQ, &EXL2, &EXL3, &BitsAndBytes, &LLMInt8, &HQQ}
+var Formats = []*Format{&TorchAO, &NVFP4, &MXFP4, &FP8, &CompressedTensors, &GPTQ, &AWQ, &EXL2, &EXL3, &BitsAndBytes, &LLMInt8, &HQQ}
 
 // others are formats that are not read, by the ends of the names of tensors that only
 // they have. Checkpoints often come without a configuration that would name them.
 var others = []struct{ end, name string }{
 	{".codebooks", "AQLM"}, {".Qidxs", "QuIP#"}, {".centroids", "VPTQ"}, {".dense_weights", "SpQR"}, {".weight_scales", "EETQ"}, {".weight._data", "Quanto"},
-	{".B", "Marlin"}, {".W_q", "HQQ"},
+	{".B", "Marlin"},
 	{".weight_packed", "compressed-tensors"}, {".bitmask", "compressed-tensors (sparse)"},
 }
 
