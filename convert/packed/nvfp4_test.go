@@ -26,6 +26,18 @@ var (
 func TestNVFP4(t *testing.T) {
 	testGolden(t, "nvfp4.safetensors", "compressed-tensors", ctNVFP4Golden)
 	testGolden(t, "nvfp4.safetensors", "modelopt", modeloptNVFP4Golden)
+
+	// What is only for activations and the KV cache is left out.
+	tensors := module(t, "nvfp4.safetensors", ctNVFP4)
+	for _, name := range []string{"m.input_global_scale", "m.v_scale", "attention.q_scale"} {
+		tensors[name] = tensors["m.weight_global_scale"]
+	}
+	set, err := unpackModule(t, tensors, `"quant_method": "compressed-tensors"`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"m.weight"}, set.Names())
+	set, err = unpackModule(t, map[string]raw{"m.v_scale": tensors["m.v_scale"]}, ``)
+	require.NoError(t, err)
+	require.Equal(t, []string{"m.v_scale"}, set.Names(), "nothing is packed")
 }
 
 // fp4Module returns a module with NVFP4 of ModelOpt in two matrices of a shape.

@@ -58,7 +58,7 @@ var others = []struct{ end, name string }{
 // cache, are quantized with.
 var activations = []string{
 	"activation_scale", ".input_scale", ".input_scale_ub", ".input_zero_point", ".output_scale", ".output_zero_point", ".qscale_act",
-	".k_scale", ".v_scale", ".kv_scale", ".k_zero_point", ".v_zero_point", ".prob_scale",
+	".input_global_scale", ".output_global_scale", ".q_scale", ".k_scale", ".v_scale", ".kv_scale", ".k_zero_point", ".v_zero_point", ".prob_scale",
 }
 
 // checkpoint is what is unpacked.
@@ -170,7 +170,7 @@ func (c *checkpoint) leftOver(name string) error {
 		}
 	}
 	switch {
-	case slices.ContainsFunc(activations, has):
+	case (c.Method != "" || len(c.packings) > 0) && slices.ContainsFunc(activations, has):
 		c.drop(name)
 	case slices.ContainsFunc([]string{".weight_scale", "_scale_inv", ".qscale_weight"}, has):
 		return fmt.Errorf("%w: tensor %.200q has the scales of a matrix that is not there, or is not packed", gguf.ErrCorrupt, name)
