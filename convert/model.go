@@ -39,7 +39,8 @@ const kinds = "a model is a .gguf file, the first file of a split set, a Hugging
 // OpenModel opens whatever kind of model a path is:
 //
 //   - of a GGUF file, or the first file of a split set, a [gguf.File]; of one of early 2024
-//     with a tensor for each expert a [quant.StackedFile];
+//     with a tensor for each expert a [quant.StackedFile], of one with scales beside its
+//     matrices, as NVFP4 has them, a [quant.ScaledFile];
 //   - of a Hugging Face directory a [hf.Checkpoint];
 //   - of a merge recipe, a file called *.yaml or *.yml, a [hf.Checkpoint] as well: that
 //     which [moe.Merge.Write] would write. Its name is that of the recipe.
@@ -73,6 +74,13 @@ func OpenModel(ctx context.Context, path string, opts Options) (Model, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	case stacked != nil:
 		return stacked, nil
+	}
+	scaled, err := quant.ApplyScales(f)
+	switch {
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	case scaled != nil:
+		return scaled, nil
 	}
 	return f, nil
 }

@@ -13,7 +13,8 @@ import (
 // OutputOptions says how a model becomes a file.
 type OutputOptions struct {
 	// Open says how the model is opened. Its Checkpoint.Name is that of the output,
-	// whatever the model is kept in; ToGGUF sets the type there.
+	// whatever the model is kept in; ToGGUF sets the type there. Checkpoint.Exact leaves
+	// quantized what can be, of a GGUF file all that is.
 	Open Options
 	// View says how weights are quantized: by which importance matrix, which tensors
 	// to which types.
@@ -65,6 +66,8 @@ type Output struct {
 	Original gguf.Source
 	// View is Source if that quantizes the model, nil if it is the model.
 	View *quant.View
+	// Packed says what becomes of matrices that are packed in a checkpoint.
+	Packed Packed
 
 	notes []string
 }
@@ -74,7 +77,8 @@ type Output struct {
 func NewOutput(m Model, fileType recipe.FileType, opts OutputOptions) (*Output, error) {
 	checkpoint, _ := m.(*hf.Checkpoint)
 	if checkpoint != nil && isOf(checkpoint, fileType) {
-		o := &Output{Source: m, Original: m}
+		o := &Output{Source: m, Original: checkpoint.Unpacked()}
+		o.Packed = packedIn(checkpoint, o.Source, func(i int) int { return i })
 		if opts.View.Importance != nil {
 			o.notes = []string{"the importance matrix is not used: nothing is quantized with it"}
 		}
@@ -83,11 +87,17 @@ func NewOutput(m Model, fileType recipe.FileType, opts OutputOptions) (*Output, 
 	if name := opts.Open.Checkpoint.Name; checkpoint == nil && name != "" {
 		opts.View.Metadata = append([]gguf.KV{{Key: "general.name", Value: name}}, opts.View.Metadata...)
 	}
+	opts.View.KeepQuantized = opts.View.KeepQuantized || opts.Open.Checkpoint.Exact
 	view, err := quant.NewView(m, fileType, opts.View)
 	if err != nil {
 		return nil, err
 	}
-	return &Output{Source: view, Original: view.Original(), View: view, notes: view.Notes()}, nil
+	o := &Output{Source: view, Original: view.Original(), View: view, notes: view.Notes()}
+	if checkpoint != nil {
+		o.Original = view.Arrange(checkpoint.Unpacked())
+		o.Packed = packedIn(checkpoint, view, view.Origin)
+	}
+	return o, nil
 }
 
 // isOf reports whether a checkpoint was opened as what it is to become.

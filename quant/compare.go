@@ -25,6 +25,19 @@ type Difference struct {
 	NMSE float64
 	// Max is the largest difference of an element.
 	Max float64
+	// Squares is the sum of squared differences, and Original that of squared elements of
+	// the original.
+	Squares, Original float64
+}
+
+// TotalNMSE returns the NMSE of all elements of several tensors.
+func TotalNMSE(differences []Difference) float64 {
+	var all sums
+	for _, d := range differences {
+		all.squares += d.Squares
+		all.original += d.Original
+	}
+	return all.nmse()
 }
 
 // compareElements is how many elements are compared at a time by each thread,
@@ -70,18 +83,21 @@ func Compare(ctx context.Context, src, original gguf.Source, progress func(done,
 		if err != nil {
 			return nil, err
 		}
-		d := Difference{Name: t.Name, Type: t.Type, Max: sums.max}
-		d.RMSE = math.Sqrt(sums.squares / float64(t.Elements()))
-		if sums.squares > 0 {
-			d.NMSE = sums.squares / sums.original
-		}
-		differences[i] = d
+		rmse := math.Sqrt(sums.squares / float64(t.Elements()))
+		differences[i] = Difference{Name: t.Name, Type: t.Type, RMSE: rmse, NMSE: sums.nmse(), Max: sums.max, Squares: sums.squares, Original: sums.original}
 	}
 	return differences, nil
 }
 
 // sums are of squared differences and of squared elements of the original.
 type sums struct{ squares, original, max float64 }
+
+func (s sums) nmse() float64 {
+	if s.squares == 0 {
+		return 0
+	}
+	return s.squares / s.original
+}
 
 // sum returns the sums of a compared with b, which are finite.
 func sum(a, b []float32) sums {

@@ -29,7 +29,7 @@ func TestCompare(t *testing.T) {
 	original := newFloats(rowLen, rows, func(int) float32 { return 2 })
 	same, err := quant.Compare(t.Context(), original, original, nil)
 	require.NoError(t, err)
-	require.Equal(t, []quant.Difference{{Name: "t", Type: gguf.F32}}, same)
+	require.Equal(t, []quant.Difference{{Name: "t", Type: gguf.F32, Original: 4 * rowLen * rows}}, same)
 
 	var last int64
 	other := newFloats(rowLen, rows, func(i int) float32 { return 2 + float32(i%2) })
@@ -39,7 +39,9 @@ func TestCompare(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.EqualValues(t, rowLen*rows, last)
-	require.Equal(t, []quant.Difference{{Name: "t", Type: gguf.F32, RMSE: math.Sqrt(0.5), NMSE: 0.125, Max: 1}}, differences)
+	require.Equal(t, []quant.Difference{{Name: "t", Type: gguf.F32, RMSE: math.Sqrt(0.5), NMSE: 0.125, Max: 1,
+		Squares: rowLen * rows / 2, Original: 4 * rowLen * rows}}, differences)
+	require.Equal(t, 0.0625, quant.TotalNMSE(append(differences, same...)), "half of all is the same")
 
 	other.data[0][rowLen*600+7] = float32(math.NaN())
 	_, err = quant.Compare(t.Context(), other, original, nil)

@@ -54,13 +54,12 @@ func ParseOverrideKV(s string) (gguf.KV, error) {
 	return gguf.KV{}, fmt.Errorf("%q: %q is not one of the types int, float, bool and str", s, kind)
 }
 
+const keyFileType = "general.file_type"
+
 // viewMetadata returns the metadata of src as llama-quantize leaves them. What
 // it sets stands at the end, in this order.
 func viewMetadata(src *gguf.Metadata, ft recipe.FileType, overrides []gguf.KV, importance *imatrix.Matrix) *gguf.Metadata {
-	const (
-		quantizationVersion = 2 // GGML_QNT_VERSION
-		keyFileType         = "general.file_type"
-	)
+	const quantizationVersion = 2 // GGML_QNT_VERSION
 	m := src.Clone()
 	m.Set("general.quantization_version", uint32(quantizationVersion))
 	if ft != recipe.Copy {

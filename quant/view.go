@@ -29,6 +29,9 @@ type ViewOptions struct {
 	// quantized again to another type, which loses more than quantizing the
 	// original would.
 	AllowRequantize bool
+	// KeepQuantized leaves tensors that are quantized in the source as they are. If they
+	// are most of what is quantized, general.file_type is their type.
+	KeepQuantized bool
 	// Metadata are set after those of the source, and are what the recipe sees:
 	// see ParseOverrideKV.
 	Metadata []gguf.KV
@@ -108,6 +111,19 @@ func NewView(src gguf.Source, ft recipe.FileType, opts ViewOptions) (*View, erro
 	types, err := recipe.Plan(v.meta, tensors, ft, opts.Recipe)
 	if err != nil {
 		return nil, err
+	}
+	if opts.KeepQuantized {
+		var kept, all []gguf.TensorInfo
+		for i, t := range tensors {
+			if t.Type.Quantized() {
+				types[i], kept = t.Type, append(kept, t)
+			}
+			t.Type = types[i]
+			all = append(all, t)
+		}
+		if ft, ok := recipe.Mostly(kept, all); ok {
+			v.meta.Set(keyFileType, uint32(ft))
+		}
 	}
 	if layers > 0 {
 		arch, err := gguf.Value[string](v.meta, "general.architecture")
@@ -231,27 +247,32 @@ func (v *View) Inputs() []*files.File {
 
 // Original returns the tensors of the view as they are in its source: in the
 // order and with the names that they have in the view.
-func (v *View) Original() gguf.Source {
-	o := &original{v: v, tensors: slices.Clone(v.tensors)}
+func (v *View) Original() gguf.Source { return v.Arrange(v.src) }
+
+// Arrange returns the tensors of src, which has those of the view's source, perhaps in
+// other types, in the order and with the names that they have in the view.
+func (v *View) Arrange(src gguf.Source) gguf.Source {
+	o := &original{v: v, src: src, tensors: slices.Clone(v.tensors)}
 	for i := range o.tensors {
-		o.tensors[i].Type = v.src.Tensors()[v.origin[i]].Type
+		o.tensors[i].Type = src.Tensors()[v.origin[i]].Type
 	}
 	return o
 }
 
 type original struct {
 	v       *View
+	src     gguf.Source
 	tensors []gguf.TensorInfo
 }
 
-func (o *original) Metadata() *gguf.Metadata   { return o.v.src.Metadata() }
+func (o *original) Metadata() *gguf.Metadata   { return o.src.Metadata() }
 func (o *original) Tensors() []gguf.TensorInfo { return o.tensors }
 func (o *original) ReadRows(dst []byte, tensor int, first, n int64) error {
-	return o.v.src.ReadRows(dst, o.v.origin[tensor], first, n)
+	return o.src.ReadRows(dst, o.v.origin[tensor], first, n)
 }
 
 func (o *original) Unwrap(tensor int, first, n int64) gguf.Origin {
-	return gguf.Origin{Source: o.v.src, Tensor: o.v.origin[tensor], First: first, N: n, Same: true}
+	return gguf.Origin{Source: o.src, Tensor: o.v.origin[tensor], First: first, N: n, Same: true}
 }
 
 // ReadRows implements gguf.Source. A NaN or an infinity in a row, before or

@@ -28,9 +28,11 @@ func convertCommand() *cli.Command {
 		ArgsUsage: "MODEL OUT.gguf",
 		Description: "Reads a Hugging Face directory and writes what convert_hf_to_gguf.py would for F32, F16,\n" +
 			"BF16 and Q8_0, and what llama-quantize would make of that for every other type, in one pass.\n" +
-			"Of a GGUF file it writes what quantize does.",
+			"Of a GGUF file it writes what quantize does. --type AUTO keeps what is quantized already, such as\n" +
+			"GPTQ of 4 bits, where blocks of GGUF hold the same values: nothing is lost a second time. What\n" +
+			"they cannot hold becomes the checkpoint's 16-bit type, or another: --type AUTO:Q4_K_M.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types'; auto, the default, is that of the checkpoint",
+			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types', or AUTO, or AUTO:TYPE; the default is the 16-bit type of the checkpoint",
 				Destination: &f.fileType},
 			imatrixFlag(&f.imatrix),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's", Destination: &f.name},
@@ -38,10 +40,31 @@ func convertCommand() *cli.Command {
 				Destination: &f.pre},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize),
 			requantizeFlag(&f.requantize),
+			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report how far each tensor is from the checkpoint", Destination: &f.verify},
 			dryRunFlag(&f.dryRun),
 		},
 		Action: action(func(c *call) error { return convertModel(c, f) }),
 	}
+}
+
+// parseType reads --type: a file type, which is recipe.Copy if there is none, and whether
+// what is quantized already stays as it is where it can.
+func (f convertFlags) parseType(c *call) (fileType recipe.FileType, exact bool, err error) {
+	auto, rest, colon := strings.Cut(f.fileType, ":")
+	exact = strings.EqualFold(auto, "auto")
+	switch {
+	case f.fileType == "", exact && !colon:
+		return recipe.Copy, exact, nil
+	case !exact:
+		rest = f.fileType
+	}
+	if fileType, err = parseFileType(c, rest); err != nil {
+		return 0, false, err
+	}
+	if _, err := fileType.Base(); err != nil {
+		return 0, false, c.asUsage(err)
+	}
+	return fileType, exact, nil
 }
 
 func convertModel(c *call, f convertFlags) (err error) {
@@ -62,15 +85,11 @@ func convertModel(c *call, f convertFlags) (err error) {
 	if err := vocab.CheckPre(opts.Open.Checkpoint.Pre); err != nil {
 		return c.asUsage(err)
 	}
-	fileType := recipe.Copy // what it is
-	if f.fileType != "" && !strings.EqualFold(f.fileType, "auto") {
-		if fileType, err = parseFileType(c, f.fileType); err != nil {
-			return err
-		}
-		if _, err := fileType.Base(); err != nil {
-			return c.asUsage(err)
-		}
+	fileType, exact, err := f.parseType(c)
+	if err != nil {
+		return err
 	}
+	opts.Open.Checkpoint.Exact = exact
 	model, err := openModelAs(c, args[0], opts.Open.For(fileType).Checkpoint)
 	if err != nil {
 		return err

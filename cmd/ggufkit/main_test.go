@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -45,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"kill-early": killEarly,
 			"sha256":     sha256Is,
 			"unstack":    unstack,
+			"pack-gptq":  packGPTQ,
 		},
 	})
 }
@@ -96,6 +98,17 @@ func unstack(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	_, err = gguf.Write(context.Background(), ts.MkAbs(args[1]), reference.Unstack(in, mixed), gguf.WriteOptions{})
 	ts.Check(err)
+}
+
+// packGPTQ packs the matrices of a checkpoint, but for those whose names SKIP matches; those
+// that SCATTERED matches so that groups are not neighbours: pack-gptq IN OUT [SKIP [SCATTERED]].
+func packGPTQ(ts *testscript.TestScript, _ bool, args []string) {
+	var patterns [2]*regexp.Regexp
+	for i, arg := range args[2:] {
+		patterns[i] = regexp.MustCompile(arg)
+	}
+	ts.Check(os.Mkdir(ts.MkAbs(args[1]), 0o777))
+	ts.Check(reference.PackGPTQ(args[0], ts.MkAbs(args[1]), patterns[0], patterns[1]))
 }
 
 // cut shortens a file: cut FILE BYTES.

@@ -13,7 +13,6 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/states"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
-	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
 
@@ -26,6 +25,13 @@ type model struct {
 // Unwrap implements gguf.Wrapper.
 func (m *model) Unwrap(tensor int, first, n int64) gguf.Origin {
 	return gguf.Origin{Source: m.Model, Tensor: tensor, First: first, N: n, Same: true}
+}
+
+// otherFile is a GGUF file that is taken as another one: a quant.StackedFile or a
+// quant.ScaledFile.
+type otherFile interface {
+	File() *gguf.File
+	Notes() []string
 }
 
 // openModel opens whatever kind of model a path is, tensors in their own types. A GGUF
@@ -43,8 +49,8 @@ func openModelAs(c *call, path string, options hf.Options, kinds ...gguf.Kind) (
 	if kind := gguf.KindOf(m); kind != gguf.KindModel && !slices.Contains(kinds, kind) {
 		return nil, errors.Join(fmt.Errorf("%s is %s, not a model", path, kind), m.Close())
 	}
-	if stacked, ok := m.Model.(*quant.StackedFile); ok {
-		for _, note := range stacked.Notes() {
+	if other, ok := m.Model.(otherFile); ok {
+		for _, note := range other.Notes() {
 			printNotes(c, []string{path + ": " + note})
 		}
 	}
@@ -77,8 +83,8 @@ func mergeOptions(c *call) moe.Options {
 func openParts(c *call, path string) (*model, error) {
 	m, err := openAny(c, path, hf.Options{})
 	if err == nil {
-		if stacked, ok := m.Model.(*quant.StackedFile); ok {
-			m.Model = stacked.File()
+		if other, ok := m.Model.(otherFile); ok {
+			m.Model = other.File()
 		}
 		return m, nil
 	}

@@ -152,6 +152,9 @@ func quantize(c *call, f quantizeFlags) (err error) {
 	if _, ok := model.Model.(*quant.StackedFile); ok && keepSplit {
 		return c.usagef("--keep-split cannot keep the files of %s: it has a tensor for each expert, and those of a layer become one", in)
 	}
+	if _, ok := model.Model.(*quant.ScaledFile); ok && keepSplit {
+		return c.usagef("--keep-split cannot keep the files of %s: it has scales of matrices beside them, and these are applied", in)
+	}
 	if keepSplit && file == nil {
 		return c.usagef("--keep-split needs a GGUF file, %s is none", in)
 	}

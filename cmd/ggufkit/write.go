@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -53,6 +55,17 @@ type writeReport struct {
 	FileBytes int64         `json:"file_bytes"`
 	BPW       float64       `json:"bpw"`
 	Tensors   []writeTensor `json:"tensors"`
+	// Packed says what became of matrices that were packed, if there were any.
+	Packed *writePacked `json:"packed,omitempty"`
+}
+
+type writePacked struct {
+	Exact       int `json:"exact"`
+	Requantized int `json:"requantized"`
+	Unpacked    int `json:"unpacked"`
+	// NMSE is that of quantizing the second time: of the values that the checkpoint
+	// holds, not of those that it was made of.
+	NMSE *float64 `json:"requantized_nmse,omitempty"`
 }
 
 type writeTensor struct {
@@ -61,15 +74,18 @@ type writeTensor struct {
 	From  string  `json:"from"`
 	Type  string  `json:"type"`
 	Bytes int64   `json:"bytes"`
-	// RMSE is that of the written tensor, with --verify.
+	// Exact says that the tensor was packed and is in blocks that hold the same.
+	Exact bool `json:"exact,omitempty"`
+	// RMSE and the largest difference are those of the written tensor, with --verify.
 	RMSE *float64 `json:"rmse,omitempty"`
+	Max  *float64 `json:"max_difference,omitempty"`
 }
 
 // writeModel writes a model to the path out and, if asked to, checks what it wrote
 // against the original. With --dry-run it only says what it would write.
 func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts gguf.WriteOptions) error {
-	src, original := output.Source, output.Original
-	report, err := newWriteReport(src, original)
+	src := output.Source
+	report, err := newWriteReport(output)
 	if err != nil {
 		return err
 	}
@@ -92,11 +108,14 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 	case err != nil:
 		return forceHint(c, err)
 	}
-	var worst int
+	var differences []quant.Difference
 	if f.verify {
-		if worst, err = report.verify(c, original); err != nil {
+		if differences, err = report.verify(c, output.Original); err != nil {
 			return err
 		}
+	}
+	if err := report.requantized(c, output, differences); err != nil {
+		return err
 	}
 	if c.json {
 		return printJSON(c, report)
@@ -108,9 +127,11 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 		fmt.Fprintln(c.stderr, "wrote", display.Printable(file))
 	}
 	fmt.Fprintf(c.stderr, "%s, %.2f bits per weight, in %s\n", display.Bytes(report.FileBytes), report.BPW, display.Seconds(took))
+	report.printPacked(c)
 	if f.verify {
-		t := report.Tensors[worst]
-		fmt.Fprintf(c.stderr, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *t.RMSE, t.Name, t.Type)
+		worst := slices.MaxFunc(report.Tensors, func(a, b writeTensor) int { return cmp.Compare(*a.RMSE, *b.RMSE) })
+		fmt.Fprintf(c.stderr, "verified: all blocks are valid; the largest RMSE is %.3g, of %s (%s)\n", *worst.RMSE, worst.Name, worst.Type)
+		report.printExact(c)
 	}
 	return nil
 }
@@ -129,40 +150,110 @@ func tensorAt(src gguf.Source) func(done int64) string {
 	}
 }
 
-// verify reads back what was written, checks every block, and returns which
-// tensor has the largest error.
-func (r *writeReport) verify(c *call, original gguf.Source) (worst int, err error) {
-	written, err := gguf.Open(r.Files[0])
+// verify reads back what was written, checks every block, and takes down how far each
+// tensor is from the original. It is an error if one that should be the same is not.
+func (r *writeReport) verify(c *call, original gguf.Source) ([]quant.Difference, error) {
+	file, err := gguf.Open(r.Files[0])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer written.Close()
+	defer file.Close()
+	var written gguf.Source = file
+	if scaled, err := quant.ApplyScales(file); err != nil {
+		return nil, err
+	} else if scaled != nil {
+		written = scaled
+	}
 	progress := newProgress(c, "verifying", func(perSecond float64) string { return fmt.Sprintf("%.0f million weights/s", perSecond/1e6) })
 	differences, err := quant.Compare(c.ctx, written, original, progress.update)
 	progress.stop()
 	if err != nil {
-		return 0, fmt.Errorf("verifying %s: %w", r.Files[0], err)
+		return nil, fmt.Errorf("verifying %s: %w", r.Files[0], err)
 	}
-	for i, d := range differences {
-		r.Tensors[i].RMSE = &d.RMSE
-		if d.RMSE > differences[worst].RMSE {
-			worst = i
+	byName := make(map[string]quant.Difference)
+	for _, d := range differences {
+		byName[d.Name] = d
+	}
+	all := make([]quant.Difference, len(r.Tensors)) // 0 for scales, which are in those of their tensors
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		all[i] = byName[t.Name]
+		t.RMSE, t.Max = &all[i].RMSE, &all[i].Max
+		if t.Exact && *t.Max != 0 {
+			return nil, fmt.Errorf("verifying %s: tensor %q, which should have the values of the checkpoint, is off by %g", r.Files[0], t.Name, *t.Max)
 		}
 	}
-	return worst, nil
+	return all, nil
 }
 
-func newWriteReport(src, original gguf.Source) (writeReport, error) {
+// requantized takes down what quantizing packed tensors a second time cost: of all
+// differences if they are there, else of some rows.
+func (r *writeReport) requantized(c *call, output *convert.Output, differences []quant.Difference) (err error) {
+	if r.Packed == nil || r.Packed.Requantized == 0 {
+		return nil
+	}
+	var nmse float64
+	if differences == nil {
+		if nmse, err = output.RequantizedNMSE(c.ctx); err != nil {
+			return err
+		}
+	} else {
+		var some []quant.Difference
+		for _, i := range output.Packed.Requantized {
+			some = append(some, differences[i])
+		}
+		nmse = quant.TotalNMSE(some)
+	}
+	r.Packed.NMSE = &nmse
+	return nil
+}
+
+func newWriteReport(output *convert.Output) (writeReport, error) {
+	src, packed := output.Source, output.Packed
 	_, size, err := gguf.Layout(src)
 	if err != nil {
 		return writeReport{}, err
 	}
 	report := writeReport{FileBytes: size, BPW: gguf.BitsPerWeight(src)}
 	for i, t := range src.Tensors() {
-		from := original.Tensors()[i].Type
+		from := output.Original.Tensors()[i].Type
 		report.Tensors = append(report.Tensors, writeTensor{Name: t.Name, Shape: t.Shape, From: from.String(), Type: t.Type.String(), Bytes: t.Bytes()})
 	}
+	for _, i := range packed.Exact {
+		report.Tensors[i].Exact = true
+	}
+	if n := (writePacked{Exact: len(packed.Exact), Requantized: len(packed.Requantized), Unpacked: len(packed.Unpacked)}); n != (writePacked{}) {
+		report.Packed = &n
+	}
 	return report, nil
+}
+
+// printPacked says what became of packed tensors.
+func (r *writeReport) printPacked(c *call) {
+	if r.Packed == nil {
+		return
+	}
+	p := *r.Packed
+	fmt.Fprintf(c.stderr, "of %d packed tensors %d are exact, %d are numbers again and %d are quantized a second time", p.Exact+p.Unpacked+p.Requantized,
+		p.Exact, p.Unpacked, p.Requantized)
+	if p.NMSE != nil {
+		fmt.Fprintf(c.stderr, ", which costs an NMSE of %.3g beside what packing did", *p.NMSE)
+	}
+	fmt.Fprintln(c.stderr)
+}
+
+// printExact lists the tensors that were found to be exact.
+func (r *writeReport) printExact(c *call) {
+	if r.Packed == nil || r.Packed.Exact == 0 {
+		return
+	}
+	t := display.NewTable(c.stdout, []string{"exact", "type", "largest difference"}, "largest difference")
+	for _, tensor := range r.Tensors {
+		if tensor.Exact {
+			t.AppendRow(table.Row{tensor.Name, tensor.Type, *tensor.Max})
+		}
+	}
+	t.Render()
 }
 
 func (r writeReport) print(c *call, src gguf.Source) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
@@ -18,6 +19,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // Options says how a checkpoint is converted. Without any, tensors keep their own
@@ -31,6 +33,10 @@ type Options struct {
 	// Auto chooses the Type: that of the first matrix that has 16 bits, F16 if
 	// none does. Type must be nil.
 	Auto bool
+	// Exact leaves packed matrices quantized, whatever the type of the others, where blocks of
+	// a type hold the same values: see weights.BlocksOf. If they are most of what is
+	// quantized, general.file_type is their type.
+	Exact bool
 	// Name replaces the general.name that is derived from the model card,
 	// config.json or the directory's name.
 	Name string
@@ -44,8 +50,9 @@ type Checkpoint struct {
 	files    Files
 	meta     *gguf.Metadata
 	tensors  []gguf.TensorInfo
-	plan     []arch.Tensor    // in the order of tensors
-	packings [][]gguf.Packing // of each tensor
+	plan     []arch.Tensor     // in the order of tensors
+	packings [][]gguf.Packing  // of each tensor
+	blocks   []*weights.Blocks // what a tensor is read from, nil if from its numbers
 	notes    []string
 	warnings []string
 	noBOS    bool
@@ -155,7 +162,8 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(from.Dir, "config.json"), err)
 	}
-	if c.plan, err = model.Plan(from); err != nil {
+	plan, err := model.Plan(from)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", from.Dir, err)
 	}
 	if others := slices.DeleteFunc(slices.Clone(from.Names()), arch.IsText); len(others) > 0 {
@@ -175,24 +183,14 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if !own {
 		c.typ = &fileType
 	}
-	for _, t := range c.plan {
-		info := gguf.TensorInfo{Name: t.Name, Type: gguf.F32, Shape: slices.Clone(t.Shape())}
-		slices.Reverse(info.Shape)
-		switch {
-		case t.AlwaysF32():
-		case own:
-			info.Type = ownType(t)
-		default:
-			info.Type = fileType
+	for _, t := range plan {
+		typ := fileType
+		if own {
+			typ = ownType(t)
 		}
-		if info.RowLen()%int64(info.Type.BlockSize()) != 0 {
-			info.Type = gguf.F16
-		}
-		if err := info.Check(); err != nil {
+		if err := c.add(t, typ, packings(from.Set, t), opts.Exact); err != nil {
 			return nil, fmt.Errorf("%s: %w", from.Dir, err)
 		}
-		c.tensors = append(c.tensors, info)
-		c.packings = append(c.packings, packings(from.Set, t))
 	}
 
 	general, warnings, err := generalMetadata(from, opts.Name, c.tensors)
@@ -207,7 +205,11 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	c.warnings = append(warnings, from.Warnings...)
 	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}, {Key: "general.type", Value: "model"}}
 	kvs = append(kvs, general...)
-	kvs = append(kvs, model.Metadata(fileTypes[fileType])...)
+	number := fileTypes[fileType]
+	if f, ok := recipe.Mostly(c.exact(), c.tensors); ok {
+		number = uint32(f)
+	}
+	kvs = append(kvs, model.Metadata(number)...)
 	if model.Embeddings {
 		pooling, err := poolingMetadata(model.Name, from.Tokenizer)
 		if err != nil {
@@ -218,6 +220,49 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	kvs = append(kvs, gguf.KV{Key: "general.quantization_version", Value: uint32(2)})
 	c.meta = gguf.NewMetadata(append(kvs, tokens.Metadata...)...)
 	return c, nil
+}
+
+// add adds a tensor of type t, or of another if it has to be, or may be, to be exact.
+func (c *Checkpoint) add(t arch.Tensor, typ gguf.Type, packings []gguf.Packing, exact bool) (err error) {
+	info := gguf.TensorInfo{Name: t.Name, Type: typ, Shape: slices.Clone(t.Shape())}
+	slices.Reverse(info.Shape)
+	var blocks *weights.Blocks
+	switch {
+	case t.AlwaysF32():
+		info.Type = gguf.F32
+	case exact:
+		if blocks, err = weights.BlocksOf(t.Rows); err != nil {
+			return err
+		}
+	}
+	switch {
+	case blocks != nil:
+		info.Type = blocks.Type
+	case info.RowLen()%int64(info.Type.BlockSize()) != 0:
+		info.Type = gguf.F16
+	}
+	if err := info.Check(); err != nil {
+		return err
+	}
+	c.tensors, c.plan = append(c.tensors, info), append(c.plan, t)
+	c.packings, c.blocks = append(c.packings, packings), append(c.blocks, blocks)
+	if blocks == nil || !slices.ContainsFunc(blocks.Scales, func(s float32) bool { return s != 1 }) {
+		return nil
+	}
+	// llama.cpp multiplies what comes out of the product, or that of each expert.
+	name := strings.TrimSuffix(t.Name, ".weight") + ".scale"
+	return c.add(arch.Tensor{Name: name, Rows: weights.Values(weights.F32, blocks.Scales, int64(len(blocks.Scales)))}, gguf.F32, nil, false)
+}
+
+// exact returns the tensors that are read from blocks.
+func (c *Checkpoint) exact() []gguf.TensorInfo {
+	var exact []gguf.TensorInfo
+	for i, b := range c.blocks {
+		if b != nil {
+			exact = append(exact, c.tensors[i])
+		}
+	}
+	return exact
 }
 
 // fileTypes gives the numbers of llama.cpp's enum llama_ftype.
@@ -285,6 +330,34 @@ func (c *Checkpoint) Type() (t gguf.Type, ok bool) {
 	return *c.typ, true
 }
 
+// Packed says whether a tensor is packed in the checkpoint, and whether it is in blocks
+// that hold the same values.
+func (c *Checkpoint) Packed(tensor int) (packed, exact bool) {
+	return len(c.packings[tensor]) > 0, c.blocks[tensor] != nil
+}
+
+// Unpacked returns the checkpoint with the numbers of all tensors, F32 where it has
+// blocks.
+func (c *Checkpoint) Unpacked() gguf.Source {
+	u := &unpacked{c, slices.Clone(c.tensors)}
+	for i, b := range c.blocks {
+		if b != nil {
+			u.tensors[i].Type = gguf.F32
+		}
+	}
+	return u
+}
+
+type unpacked struct {
+	*Checkpoint
+	tensors []gguf.TensorInfo
+}
+
+func (u *unpacked) Tensors() []gguf.TensorInfo { return u.tensors }
+func (u *unpacked) ReadRows(dst []byte, tensor int, first, n int64) error {
+	return u.readNumbers(dst, u.tensors[tensor], u.plan[tensor], first, n)
+}
+
 // NoBOS reports whether texts begin with no token, whatever the metadata name as the
 // beginning of a sequence. See vocab.Vocabulary.
 func (c *Checkpoint) NoBOS() bool { return c.noBOS }
@@ -298,7 +371,17 @@ func (c *Checkpoint) Close() error { return c.files.Close() }
 
 // ReadRows implements gguf.Source.
 func (c *Checkpoint) ReadRows(dst []byte, tensor int, first, n int64) error {
-	info, src := c.tensors[tensor], c.plan[tensor]
+	if b := c.blocks[tensor]; b != nil {
+		if err := c.tensors[tensor].CheckRows(dst, first, n); err != nil {
+			return err
+		}
+		return b.Read(dst, first, n)
+	}
+	return c.readNumbers(dst, c.tensors[tensor], c.plan[tensor], first, n)
+}
+
+// readNumbers reads rows of a tensor as those of another type.
+func (c *Checkpoint) readNumbers(dst []byte, info gguf.TensorInfo, src weights.Rows, first, n int64) error {
 	if err := info.CheckRows(dst, first, n); err != nil {
 		return err
 	}

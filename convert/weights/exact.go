@@ -79,21 +79,3 @@ func (a *arranged) Blocks() (*Blocks, error) {
 	}
 	return b, nil
 }
-
-// Unpacked reports whether a tensor is made of codes, which are integers or floats of
-// less than 16 bits: whether its values were quantized before.
-func Unpacked(r Rows) bool {
-	switch r.Dtype() {
-	case F64, F32, F16, BF16:
-	default:
-		return true
-	}
-	if e, ok := r.(Expression); ok {
-		for _, o := range e.Operands() {
-			if Unpacked(o) {
-				return true
-			}
-		}
-	}
-	return false
-}

@@ -1,7 +1,6 @@
 package weights_test
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,6 +37,8 @@ func TestBlocks(t *testing.T) {
 	a, b := exactly(gguf.Q8_0, 1, 8, 64), exactly(gguf.Q8_0, 7, 8, 64)
 	for name, r := range map[string]weights.Rows{
 		"itself":     a,
+		"padded":     weights.Padded(a, 2, 32),
+		"unpadded":   weights.Unpad(weights.Padded(exactly(gguf.Q8_0, 1, 9, 64), 2, 32), []int64{8, 64}),
 		"stack":      weights.Stack(a, b),
 		"slice":      weights.Slice(weights.Stack(a, b), 3, 4),
 		"interleave": weights.Interleave(a, 2),
@@ -52,7 +53,6 @@ func TestBlocks(t *testing.T) {
 		require.NoError(t, quant.Dequantize(blocks.Type, values, raw, int(length)), name)
 		require.Equal(t, read(t, r, 1, rows-1), values, name)
 		require.Equal(t, []float32{1, 7}[:len(r.Shape())-1], blocks.Scales, "%s: one for each matrix", name)
-		require.False(t, weights.Unpacked(r), name)
 	}
 }
 
@@ -74,15 +74,3 @@ func TestNoBlocks(t *testing.T) {
 	_, err := weights.BlocksOf(weights.Stack(a, failed))
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 }
-
-// TestUnpacked: codes are what is of no float type of 16 bits or more.
-func TestUnpacked(t *testing.T) {
-	code := weights.Rows(coded{ramp(weights.F32, 0, 2, 2)})
-	unpacked := weights.Compute([]int64{2, 2}, weights.F32, 1, nil, ramp(weights.F16, 0, 2), code)
-	require.True(t, weights.Unpacked(weights.Stack(unpacked, unpacked)))
-	require.False(t, weights.Unpacked(weights.Stack(slices.Repeat([]weights.Rows{ramp(weights.F16, 0, 2, 2)}, 2)...)))
-}
-
-type coded struct{ weights.Rows }
-
-func (coded) Dtype() weights.Dtype { return weights.I32 }

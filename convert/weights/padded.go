@@ -11,7 +11,8 @@ type padded struct {
 	rows, length int64
 }
 
-func (p *padded) Operands() []Rows { return []Rows{p.Rows} }
+func (p *padded) Operands() []Rows         { return []Rows{p.Rows} }
+func (p *padded) Blocks() (*Blocks, error) { return BlocksOf(p.Rows) }
 
 // Unpad returns the tensor without what it was padded by, if it is one that Padded
 // returned and has the given shape then. Else it returns the tensor itself.

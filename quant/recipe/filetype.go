@@ -158,6 +158,32 @@ func (f FileType) Base() (gguf.Type, error) {
 	return 0, fmt.Errorf("%w: %s", gguf.ErrUnsupported, f)
 }
 
+// Mostly returns the file type called after the type that most elements of some tensors
+// have, such as Q4_0, if they are at least half of what is quantized in all tensors.
+func Mostly(some, all []gguf.TensorInfo) (f FileType, ok bool) {
+	var quantized int64
+	for _, t := range all {
+		if t.Type.Quantized() {
+			quantized += t.Elements()
+		}
+	}
+	elements := make(map[gguf.Type]int64)
+	for _, t := range some {
+		elements[t.Type] += t.Elements()
+		quantized -= 2 * t.Elements()
+	}
+	if quantized > 0 {
+		return 0, false
+	}
+	var most int64
+	for _, known := range fileTypes {
+		if n := elements[known.base]; n > most {
+			f, most = known.fileType, n
+		}
+	}
+	return f, most > 0
+}
+
 // NameOf returns what a model says that its mix of types is called, "" if it does not say.
 func NameOf(meta *gguf.Metadata) string {
 	number, err := meta.Uint("general.file_type")
