@@ -46,7 +46,7 @@ func unpackEXL2(c *checkpoint, name string) (string, weights.Rows, error) {
 	}
 	c.layout = fmt.Sprintf("%.1f-bit", 32*float64(m.codes.Shape()[0])/float64(m.k)) // the mean
 	m.index = sync.OnceValues(m.readIndex)
-	r := weights.Compute([]int64{m.n, m.k}, weights.F16, 32, m.read, m.codes, m.scales)
+	r := weights.Compute([]int64{m.n, m.k}, weights.F16, 64, m.read, m.codes, m.scales)
 	return module + ".weight", weights.Padded(r, 32, 1), nil
 }
 
@@ -194,7 +194,8 @@ const beyondF16 = 65520
 // readBlock unpacks rows, which are columns of the words. A product has few enough bits
 // for float32: it is rounded to float16 later, once.
 func (m *exl2) readBlock(dst []float32, first, n int64, index *exl2Index) error {
-	words := make([]byte, 4*m.codes.Shape()[0]*n)
+	height := m.codes.Shape()[0]
+	words := make([]byte, 4*height*n)
 	if err := weights.ReadColumns(m.codes, words, first, n); err != nil {
 		return err
 	}
@@ -203,30 +204,52 @@ func (m *exl2) readBlock(dst []float32, first, n int64, index *exl2Index) error 
 	if err := weights.ReadColumns(m.scales, scales, from, to-from); err != nil {
 		return err
 	}
-	var block [8]uint32 // up to 32 codes
-	var codes [32]float32
+	column := make([]byte, 4*height+8) // and 8 bytes behind it
 	for col := range n {
+		for i := range height {
+			binary.LittleEndian.PutUint32(column[4*i:], binary.LittleEndian.Uint32(words[4*(i*n+col):]))
+		}
 		row := dst[col*m.k:][:m.k]
 		for i := range index.groups {
 			g := &index.groups[i]
 			scale := g.scales[bitField(scales[4*int64(i)*(to-from):], first-8*from+col, 4)]
-			middle := float32(int64(1) << (g.bits - 1))
-			if most := scale * middle; most >= beyondF16 || most <= -beyondF16 {
+			if most := scale * float32(int64(1)<<(g.bits-1)); most >= beyondF16 || most <= -beyondF16 {
 				return m.corrupt(".q_scale_max", "scale of group %d for codes of %d bits is beyond float16, %v in row %d", i, g.bits, scale, first+col)
 			}
-			elements := index.elements[g.first:][:g.count]
-			for at := 4 * (g.word*n + col); len(elements) > 0; at += 4 * g.bits * n {
-				some := min(32, len(elements))
-				for w := range (int64(some)*g.bits + 31) / 32 {
-					block[w] = binary.LittleEndian.Uint32(words[at+4*w*n:])
-				}
-				decode(&codes, &block, g.bits)
-				for j, e := range elements[:some] {
-					row[e] = (codes[j] - middle) * scale
-				}
-				elements = elements[some:]
-			}
+			g.decode(row, index.elements[g.first:][:g.count], column[4*g.word:], scale)
 		}
 	}
 	return nil
+}
+
+// decode writes the group's elements of a row. Eight codes take as many bytes as a code has
+// bits; codes has eight bytes behind them.
+func (g *exl2Group) decode(row []float32, elements []int32, codes []byte, scale float32) {
+	bits, mask, middle := uint(g.bits), int32(1)<<g.bits-1, int32(1)<<(g.bits-1)
+	value := func(eight uint64) float32 { return float32(int32(eight)&mask-middle) * scale }
+	for len(elements) >= 8 {
+		eight := binary.LittleEndian.Uint64(codes)
+		e := (*[8]int32)(elements)
+		row[e[0]] = value(eight)
+		eight >>= bits & 63
+		row[e[1]] = value(eight)
+		eight >>= bits & 63
+		row[e[2]] = value(eight)
+		eight >>= bits & 63
+		row[e[3]] = value(eight)
+		eight >>= bits & 63
+		row[e[4]] = value(eight)
+		eight >>= bits & 63
+		row[e[5]] = value(eight)
+		eight >>= bits & 63
+		row[e[6]] = value(eight)
+		eight >>= bits & 63
+		row[e[7]] = value(eight)
+		elements, codes = elements[8:], codes[bits:]
+	}
+	eight := binary.LittleEndian.Uint64(codes)
+	for _, e := range elements {
+		row[e] = value(eight)
+		eight >>= bits & 63
+	}
 }

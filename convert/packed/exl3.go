@@ -204,23 +204,20 @@ func (m *exl3) read(dst []float32, first, n int64) error {
 		return err
 	}
 	book := m.codebook()
-	values, raw := new([exl3Block * exl3Block]float32), make([]byte, exl3Tiles*m.tileBytes())
+	values, raw := new(exl3Values), make([]byte, exl3Tiles*m.tileBytes())
 	for n > 0 {
-		block := first / exl3Block
 		from := first % exl3Block
 		some := min(n, exl3Block-from)
 		for k := int64(0); k < m.k; k += exl3Block {
-			if err := m.decode(values, raw, book, block, k/exl3Block); err != nil {
+			if err := m.decode(values, raw, book, first/exl3Block, k/exl3Block); err != nil {
 				return err
 			}
-			hadamardColumns(values)
+			values.hadamard()
 			for i := range some {
-				row := values[(from+i)*exl3Block:][:exl3Block]
-				hadamard(row)
-				scale := rows[first+i] / exl3Block // of both matrices
-				out := dst[i*m.k+k:][:exl3Block]
-				for j, e := range elements[k:][:exl3Block] {
-					out[j] = row[j] * scale * e
+				scale := rows[first+i] / exl3Block // which both matrices have
+				row, out, scales := values[(from+i)*exl3Block:][:exl3Block], dst[i*m.k+k:][:exl3Block], elements[k:][:exl3Block]
+				for j, v := range row {
+					out[j] = v * scale * scales[j]
 				}
 			}
 		}
@@ -232,70 +229,78 @@ func (m *exl3) read(dst []float32, first, n int64) error {
 // tileBytes returns how many bytes a tile takes.
 func (m *exl3) tileBytes() int64 { return 32 * m.bits }
 
-// decode reads the values of a block of 128 by 128, a row after the other. raw has room for
-// 8 tiles.
-func (m *exl3) decode(values *[exl3Block * exl3Block]float32, raw []byte, book *exl3Codebook, row, column int64) error {
+// exl3Values is a block of a matrix, row after row.
+type exl3Values [exl3Block * exl3Block]float32
+
+// decode reads the values of a block. raw has room for 8 tiles.
+func (m *exl3) decode(values *exl3Values, raw []byte, book *exl3Codebook, row, column int64) error {
 	size := m.tileBytes()
 	for k := range int64(exl3Tiles) {
 		if err := m.trellis.ReadRaw(raw, (column*exl3Tiles+k)*(m.n/exl3Tile)+row*exl3Tiles, exl3Tiles); err != nil {
 			return err
 		}
 		for n := range int64(exl3Tiles) {
-			exl3DecodeTile(values[(n*exl3Block+k)*exl3Tile:], raw[n*size:][:size], book, int(m.bits))
+			values.decodeTile(uint((n*exl3Block+k)*exl3Tile), raw[n*size:][:size], book, uint(m.bits))
 		}
 	}
 	return nil
 }
 
-// exl3DecodeTile writes a tile into rows of 128. Its words are read from the highest bit of
-// the first on.
-func exl3DecodeTile(values []float32, raw []byte, book *exl3Codebook, bits int) {
-	var words [1 + 64]uint32 // the last one, and all
-	count := len(raw) / 4
-	for i := range count {
-		words[1+i] = binary.LittleEndian.Uint32(raw[4*i:])
+// decodeTile decodes the tile whose first value is at the given one. Words are read from the
+// highest bit of the first on, and eight codes take as many bytes as a code has bits. Codes
+// are in the order in which tensor cores of GPUs take values.
+func (v *exl3Values) decodeTile(first uint, raw []byte, book *exl3Codebook, bits uint) {
+	const before = 8               // bytes
+	var stream [before + 32*8]byte // the last bytes of the tile, and all
+	for i := 0; i < len(raw); i += 4 {
+		binary.BigEndian.PutUint32(stream[before+i:], binary.LittleEndian.Uint32(raw[i:]))
 	}
-	words[0] = words[count]
-	for i, at := range &exl3Order {
-		last := (i+1)*bits - 1
-		pair := uint64(words[last/32])<<32 | uint64(words[last/32+1])
-		values[at] = book[uint16(pair>>(31-last%32))]
-	}
-}
-
-// exl3Order has the place of each code of a tile in rows of 128: as the tensor cores of
-// GPUs take them.
-var exl3Order = func() (order [exl3Tile * exl3Tile]uint16) {
-	for i := range order {
-		t := i / 8
-		element := t%4*2 + []int{0, 1, 8, 9}[i%4]
-		row := t/4 + i%8/4*8
-		order[i] = uint16(row*exl3Block + element)
-	}
-	return order
-}()
-
-// hadamard multiplies a vector of 128 by a Hadamard matrix, which is not scaled.
-func hadamard(v []float32) {
-	v = v[:exl3Block]
-	for half := 1; half < exl3Block; half *= 2 {
-		for i := 0; i < exl3Block; i += 2 * half {
-			a, b := v[i:][:half], v[i+half:][:half]
-			for j := range a {
-				a[j], b[j] = a[j]+b[j], a[j]-b[j]
-			}
-		}
+	copy(stream[:before], stream[len(raw):])
+	for t := range uint(exl3Tile * exl3Tile / 8) {
+		place, end := first+t/4*exl3Block+t%4*2, (t+1)*bits
+		v.decodeFour(place, binary.BigEndian.Uint64(stream[end-bits/2:])>>(bits%2*4), book, bits)
+		v.decodeFour(place+8*exl3Block, binary.BigEndian.Uint64(stream[end:]), book, bits)
 	}
 }
 
-// hadamardColumns does that with each column of 128 rows.
-func hadamardColumns(v *[exl3Block * exl3Block]float32) {
-	for half := 1; half < exl3Block; half *= 2 {
-		for i := 0; i < exl3Block; i += 2 * half {
-			a, b := v[i*exl3Block:][:half*exl3Block], v[(i+half)*exl3Block:][:half*exl3Block]
-			for j := range a {
-				a[j], b[j] = a[j]+b[j], a[j]-b[j]
+// decodeFour decodes two values of a row, and those 8 behind them, of which the last code
+// ends with the lowest bit of codes.
+func (v *exl3Values) decodeFour(place uint, codes uint64, book *exl3Codebook, bits uint) {
+	const mask = uint(len(v) - 1)
+	v[(place+9)&mask] = book[uint16(codes)]
+	v[(place+8)&mask] = book[uint16(codes>>(bits&63))]
+	v[(place+1)&mask] = book[uint16(codes>>(2*bits&63))]
+	v[place&mask] = book[uint16(codes>>(3*bits&63))]
+}
+
+// hadamard multiplies a block from both sides by the Hadamard matrix of order 128, which is
+// not scaled: its Kronecker product with itself is that of order 1 << 14, of which this is
+// the fast transform. 4 times 3 of its steps are done at once, and then the last 2.
+func (v *exl3Values) hadamard() {
+	for step := uint(1); step < 1<<12; step *= 8 {
+		for i := uint(0); i < uint(len(v)); i += 8 * step {
+			for j := range step {
+				v.hadamard8(i+j, step)
 			}
 		}
 	}
+	const step = 1 << 12
+	for j := range step {
+		p0, p1, p2, p3 := &v[j], &v[j+step], &v[j+2*step], &v[j+3*step]
+		a0, a1, a2, a3 := *p0+*p1, *p0-*p1, *p2+*p3, *p2-*p3
+		*p0, *p1, *p2, *p3 = a0+a2, a1+a3, a0-a2, a1-a3
+	}
+}
+
+// hadamard8 transforms 8 values that are so far from each other.
+func (v *exl3Values) hadamard8(first, step uint) {
+	const mask = uint(len(v) - 1)
+	p0, p1, p2, p3 := &v[first&mask], &v[(first+step)&mask], &v[(first+2*step)&mask], &v[(first+3*step)&mask]
+	p4, p5, p6, p7 := &v[(first+4*step)&mask], &v[(first+5*step)&mask], &v[(first+6*step)&mask], &v[(first+7*step)&mask]
+	a0, a1, a2, a3 := *p0+*p1, *p0-*p1, *p2+*p3, *p2-*p3
+	a4, a5, a6, a7 := *p4+*p5, *p4-*p5, *p6+*p7, *p6-*p7
+	b0, b1, b2, b3 := a0+a2, a1+a3, a0-a2, a1-a3
+	b4, b5, b6, b7 := a4+a6, a5+a7, a4-a6, a5-a7
+	*p0, *p1, *p2, *p3 = b0+b4, b1+b5, b2+b6, b3+b7
+	*p4, *p5, *p6, *p7 = b0-b4, b1-b5, b2-b6, b3-b7
 }

@@ -11,7 +11,7 @@ func DecodedEXL3(set weights.Set, module string) ([]float32, error) {
 		return nil, err
 	}
 	decoded := make([]float32, m.k*m.n)
-	values, raw := new([exl3Block * exl3Block]float32), make([]byte, m.tileBytes()*8)
+	values, raw := new(exl3Values), make([]byte, exl3Tiles*m.tileBytes())
 	for row := range m.n / exl3Block {
 		for column := range m.k / exl3Block {
 			if err := m.decode(values, raw, m.codebook(), row, column); err != nil {
