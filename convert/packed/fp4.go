@@ -132,32 +132,34 @@ func (r *fp4Reader) open(m *fp4, matrix int64) error {
 	return nil
 }
 
-// check finds codes that stand for no number, in a group of a row.
-func (r *fp4Reader) check(codes []byte, scale byte, row, group int64) error {
-	if r.finite[scale] {
-		return nil
-	}
-	for i := range 2 * len(codes) {
-		if v := r.values[scale][codes[i/2]>>(i%2*4)&15]; isNotFinite(v) {
-			return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, r.of.name, group*r.of.group+int64(i), row, v)
+// check finds codes of a row that stand for no number.
+func (r *fp4Reader) check(codes, scales []byte, row int64) error {
+	for g, scale := range scales {
+		if r.finite[scale] {
+			continue
+		}
+		for i := int64(g) * r.of.group; i < int64(g+1)*r.of.group; i++ {
+			if v := r.values[scale][codes[i/2]>>(i%2*4)&15]; isNotFinite(v) {
+				return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, r.of.name, i, row, v)
+			}
 		}
 	}
 	return nil
 }
 
-// eachGroup calls f with the codes and the scale of each group of n rows, and with all
-// values that it can have.
-func (m *fp4) eachGroup(first, n int64, f func(codes []byte, scale byte, values *[16]float32)) error {
+// eachRow calls f with the codes and the scales of each of n rows, and with all values that
+// a code can have with each scale.
+func (m *fp4) eachRow(first, n int64, f func(codes, scales []byte, values *[256][16]float32)) error {
 	r := fp4Readers.Get().(*fp4Reader)
 	defer fp4Readers.Put(r)
-	groups, size := m.length/m.group, m.group/2
+	size, groups := m.length/2, m.length/m.group
 	_, width := weights.Count(m.codes.Shape())
-	parts := m.length / 2 / width // a row of codes may be several
-	const most = 64 << 10         // bytes at a time, unless a row has more
+	parts := size / width // a row of codes may be several
+	const most = 64 << 10 // bytes at a time, unless a row has more
 	for n > 0 {
-		some := min(n, max(1, most/(groups*(size+1))))
-		r.raw = slices.Grow(r.raw[:0], int(some*groups*(size+1)))[:some*groups*(size+1)]
-		scales, codes := r.raw[:some*groups], r.raw[some*groups:]
+		some := min(n, max(1, most/(size+groups)))
+		r.raw = slices.Grow(r.raw[:0], int(some*(size+groups)))[:some*(size+groups)]
+		codes, scales := r.raw[:some*size], r.raw[some*size:]
 		if err := m.codes.ReadRaw(codes, first*parts, some*parts); err != nil {
 			return err
 		}
@@ -168,14 +170,11 @@ func (m *fp4) eachGroup(first, n int64, f func(codes []byte, scale byte, values 
 			if err := r.open(m, row/m.rows); err != nil {
 				return err
 			}
-			for g, s := range scales[:groups] {
-				if err := r.check(codes[:size], s, row, int64(g)); err != nil {
-					return err
-				}
-				f(codes[:size], s, &r.values[s])
-				codes = codes[size:]
+			if err := r.check(codes[:size], scales[:groups], row); err != nil {
+				return err
 			}
-			scales = scales[groups:]
+			f(codes[:size], scales[:groups], &r.values)
+			codes, scales = codes[size:], scales[groups:]
 		}
 		first, n = first+some, n-some
 	}
@@ -183,16 +182,20 @@ func (m *fp4) eachGroup(first, n int64, f func(codes []byte, scale byte, values 
 }
 
 func (m *fp4) read(dst []float32, first, n int64) error {
-	return m.eachGroup(first, n, func(codes []byte, _ byte, values *[16]float32) {
-		for ; len(codes) >= 8; codes, dst = codes[8:], dst[16:] {
-			x := (*[16]float32)(dst)
-			for i, w := 0, binary.LittleEndian.Uint64(codes); i < len(x); i, w = i+4, w>>16 {
-				x[i], x[i+1], x[i+2], x[i+3] = values[w&15], values[w>>4&15], values[w>>8&15], values[w>>12&15]
+	return m.eachRow(first, n, func(codes, scales []byte, values *[256][16]float32) {
+		for _, s := range scales {
+			group, v := codes[:m.group/2], &values[s]
+			codes = codes[len(group):]
+			for ; len(group) >= 8; group, dst = group[8:], dst[16:] {
+				x := (*[16]float32)(dst)
+				for i, w := 0, binary.LittleEndian.Uint64(group); i < len(x); i, w = i+4, w>>16 {
+					x[i], x[i+1], x[i+2], x[i+3] = v[w&15], v[w>>4&15], v[w>>8&15], v[w>>12&15]
+				}
 			}
-		}
-		for _, two := range codes {
-			dst[0], dst[1] = values[two&15], values[two>>4]
-			dst = dst[2:]
+			for _, two := range group {
+				dst[0], dst[1] = v[two&15], v[two>>4]
+				dst = dst[2:]
+			}
 		}
 	})
 }
@@ -243,26 +246,30 @@ func sameReciprocal(divisor float32) bool {
 }
 
 func (m *fp4) readMXFP4(dst []byte, first, n int64) error {
-	return m.eachGroup(first, n, func(codes []byte, scale byte, _ *[16]float32) {
-		dst[0] = scale
-		low, high := binary.LittleEndian.Uint64(codes), binary.LittleEndian.Uint64(codes[8:])
-		binary.LittleEndian.PutUint64(dst[1:], spread(low)|spread(high)<<4)
-		binary.LittleEndian.PutUint64(dst[9:], spread(low>>32)|spread(high>>32)<<4)
-		dst = dst[17:]
+	return m.eachRow(first, n, func(codes, scales []byte, _ *[256][16]float32) {
+		for _, s := range scales {
+			block := (*[17]byte)(dst)
+			low, high := binary.LittleEndian.Uint64(codes), binary.LittleEndian.Uint64(codes[8:])
+			block[0] = s
+			binary.LittleEndian.PutUint64(block[1:], spread(low)|spread(high)<<4)
+			binary.LittleEndian.PutUint64(block[9:], spread(low>>32)|spread(high>>32)<<4)
+			codes, dst = codes[16:], dst[17:]
+		}
 	})
 }
 
 func (m *fp4) readNVFP4(dst []byte, first, n int64) error {
-	at := 0 // which of the four groups of a block
-	return m.eachGroup(first, n, func(codes []byte, scale byte, _ *[16]float32) {
-		w := binary.LittleEndian.Uint64(codes)
-		if scale&0x80 != 0 { // the codes have the sign
-			w ^= 0x8888888888888888
-		}
-		dst[at] = scale & 0x7f
-		binary.LittleEndian.PutUint64(dst[4+8*at:], spread(w)|spread(w>>32)<<4)
-		if at++; at == 4 {
-			dst, at = dst[36:], 0
+	return m.eachRow(first, n, func(codes, scales []byte, _ *[256][16]float32) {
+		for ; len(scales) > 0; codes, scales, dst = codes[32:], scales[4:], dst[36:] {
+			block := (*[36]byte)(dst)
+			for i, s := range scales[:4] {
+				w := binary.LittleEndian.Uint64(codes[8*i:])
+				if s&0x80 != 0 { // the codes have the sign
+					w ^= 0x8888888888888888
+				}
+				block[i] = s & 0x7f
+				binary.LittleEndian.PutUint64(block[4+8*i:], spread(w)|spread(w>>32)<<4)
+			}
 		}
 	})
 }
