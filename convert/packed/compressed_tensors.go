@@ -36,7 +36,7 @@ var CompressedTensors = Format{Name: "compressed-tensors", Methods: []string{"co
 func unpackCompressedTensors(c *checkpoint, name string) (string, weights.Rows, error) {
 	codes := c.Get(name)
 	if codes.Dtype() == weights.I8 && c.Get(name+"_scale") != nil {
-		r, err := unpackIntegers(c, name, name, codes, 8, c.Get(name+"_zero_point"))
+		r, err := unpackIntegers(c, name, name, byteCodes(codes, int8s), 8, c.Get(name+"_zero_point"))
 		return name, r, err
 	}
 	matrix, ok := strings.CutSuffix(name, "_packed")
@@ -59,7 +59,7 @@ func unpackCompressedTensors(c *checkpoint, name string) (string, weights.Rows, 
 
 // unpackIntegers returns the matrix of integers of so many bits, which is recognised by a
 // tensor.
-func unpackIntegers(c *checkpoint, name, matrix string, codes weights.Rows, bits int64, zeros weights.Rows) (weights.Rows, error) {
+func unpackIntegers(c *checkpoint, name, matrix string, codes codes, bits int64, zeros weights.Rows) (weights.Rows, error) {
 	scales, err := c.part(name, matrix+"_scale")
 	if err != nil {
 		return nil, err
@@ -211,53 +211,69 @@ func findPacking(c *checkpoint, name, matrix string) (*packing, error) {
 	return nil, corrupt("it says %v, %.200q is %v as packed: with codes of %v bits it has other words", p.shape, name, words, bits)
 }
 
+// fieldValues has, for each number of bits, what codes stand for: less half of how many
+// there are.
+var fieldValues = func() (list [9]codeValues) {
+	for bits := 1; bits <= 8; bits++ {
+		half := 1 << (bits - 1)
+		v := &list[bits]
+		v.most, v.end = float32(half), noEnd
+		for i := range 2 * half {
+			v.of[i] = float32(i - half)
+		}
+	}
+	return list
+}()
+
 // codes returns what is packed along rows.
-func (p *packing) codes(words weights.Rows) weights.Rows {
+func (p *packing) codes(words weights.Rows) codes {
 	_, width := weights.Count(words.Shape())
 	_, length := weights.Count(p.shape)
-	return weights.Compute(p.shape, weights.F32, 1, func(dst []float32, first, n int64) error {
-		raw := make([]byte, 4*width*n)
-		if err := words.ReadRaw(raw, first, n); err != nil {
+	return codes{words, p.shape, &fieldValues[p.bits], func(dst []byte, first, n int64) error {
+		buf := getBytes(4*width*n + 8) // unpack reads 8 bytes at a time
+		defer byteScratch.Put(buf)
+		raw := *buf
+		if err := words.ReadRaw(raw[:4*width*n], first, n); err != nil {
 			return err
 		}
 		for i := range n {
-			p.unpack(dst[i*length:][:length], raw[4*i*width:][:4*width])
+			p.unpack(dst[i*length:][:length], raw[4*i*width:])
 		}
 		return nil
-	}, words)
+	}}
 }
 
-// unpack takes codes out of words.
-func (p *packing) unpack(dst []float32, words []byte) {
-	switch p.bits {
-	case 8:
-		for i := range dst {
-			dst[i] = float32(int8(words[i] ^ 1<<7))
-		}
-	case 4:
-		for i, b := range words[:len(dst)/2] {
-			dst[2*i], dst[2*i+1] = float32(int(b&15)-8), float32(int(b>>4)-8)
-		}
-		if i := len(dst) - 1; i%2 == 0 {
-			dst[i] = float32(int(words[i/2]&15) - 8)
-		}
-	default:
-		mask, half := uint64(1)<<p.bits-1, int64(1)<<(p.bits-1)
-		var word uint64
-		var left int64 // bits of it
-		for i := range dst {
-			if left < p.bits {
-				next := uint64(binary.LittleEndian.Uint32(words))
-				words = words[4:]
-				if p.gaps {
-					word, left = next, 32
-				} else {
-					word, left = word|next<<left, left+32
-				}
+// unpack takes codes out of words, behind which there are 8 bytes.
+func (p *packing) unpack(dst, words []byte) {
+	mask := uint64(1)<<p.bits - 1
+	if p.gaps {
+		for each := min(32/int(p.bits), len(dst)); len(dst) > 0; each = min(each, len(dst)) {
+			word := binary.LittleEndian.Uint32(words)
+			for i := range dst[:each] {
+				dst[i] = byte(uint64(word) & mask)
+				word >>= p.bits
 			}
-			dst[i] = float32(int64(word&mask) - half)
-			word, left = word>>p.bits, left-p.bits
+			dst, words = dst[each:], words[4:]
 		}
+		return
+	}
+	// Eight codes take as many bytes as each has bits. They are moved apart, first halves of
+	// them, then halves of these, and of these.
+	b := uint(p.bits) & 15
+	one, two, four := mask*0x0001000100010001, (uint64(1)<<(2*b)-1)*0x0000000100000001, uint64(1)<<(4*b)-1
+	for ; len(dst) > 0; words = words[b:] {
+		v := binary.LittleEndian.Uint64(words)
+		v = v&four | v>>(4*b)&four<<32
+		v = v&two | v>>(2*b)&two<<16
+		v = v&one | v>>b&one<<8
+		if len(dst) < 8 {
+			var last [8]byte
+			binary.LittleEndian.PutUint64(last[:], v)
+			copy(dst, last[:])
+			return
+		}
+		binary.LittleEndian.PutUint64(dst, v)
+		dst = dst[8:]
 	}
 }
 

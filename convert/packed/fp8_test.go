@@ -111,20 +111,20 @@ func TestFP8Refused(t *testing.T) {
 		require.ErrorContains(t, err, tt.want, name)
 	}
 	// Codes and scales that are no numbers are found when they are read.
-	for _, changes := range []named{
-		{"a": codes(weights.F8E4M3, []int64{3, 5}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0)},
-		{"b_scale_inv": codes(weights.F8E8M0, []int64{2, 1, 2}, 127, 127, 127, 255)},
+	for want, changes := range map[string]named{
+		`"a": element 1 of row 2 is NaN`:  {"a": codes(weights.F8E4M3, []int64{3, 5}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0)},
+		`"a": element 4 of row 1 is NaN`:  {"a": codes(weights.F8E4M3, []int64{3, 5}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0)},
+		`"b": element 0 of row 1 is -Inf`: {"b": codes(weights.F8E5M2, []int64{2, 1, 3}, 0, 0, 0, 0xfc, 0x7b, 0xfb)},
+		`"b": scale 1 of row 1 is NaN`:    {"b_scale_inv": codes(weights.F8E8M0, []int64{2, 1, 2}, 127, 127, 127, 255)},
+		`"b": scale 0 of row 0 is 1.7014`: {"b_scale_inv": codes(weights.F8E8M0, []int64{2, 1, 2}, 254, 127, 127, 127)},
+		`"a": scale 2 of row 1 is +Inf`:   {"a_scale_inv": weights.Values(weights.F16, []float32{1, 1, 1, 1, 1, 1e6}, 2, 3)},
 	} {
-		set, err := unpack(t, blocks, newSet(t, changes))
-		require.NoError(t, err)
-		for name := range changes {
-			r := set.Get(name[:1])
-			rows, length := weights.Count(r.Shape())
-			err := r.ReadRows(make([]float32, rows*length), 0, rows)
-			require.ErrorIs(t, err, gguf.ErrCorrupt)
-			require.ErrorContains(t, err, `"`+name[:1]+`": element`)
-		}
+		require.ErrorContains(t, readAll(unpack(t, blocks, newSet(t, changes))), want)
+		require.ErrorIs(t, readAll(unpack(t, blocks, newSet(t, changes))), gguf.ErrCorrupt)
 	}
+	zero := named{"a_scale_inv": weights.Values(weights.F32, []float32{1, 1, 1, 1, 0, 1}, 2, 3)}
+	require.NoError(t, readAll(unpack(t, blocks, newSet(t, zero))))
+	require.ErrorContains(t, readAll(unpack(t, blocks+`, "weight_scale_semantics": "inverse"`, newSet(t, zero))), `"a": scale 1 of row 1 is 0`)
 }
 
 // TestFP8Scales: of all shapes and names.

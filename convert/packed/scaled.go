@@ -20,17 +20,80 @@ import (
 // Scales have the shape of the codes, with as many rows and columns as there are blocks.
 // Those of whole rows, or matrices, may have less dimensions, and a single one is for all.
 type scaled struct {
-	name          string // of the matrix
-	codes, scales weights.Rows
-	zeros         weights.Rows // as the scales; nil if there are none
-	index         weights.Rows // vector: the column of scales for each column; nil if they are side by side
-	inverse       bool         // an element is code / scale
+	name    string // of the matrix
+	codes   codes
+	scales  weights.Rows
+	zeros   weights.Rows // as the scales; nil if there are none
+	index   weights.Rows // vector: the column of scales for each column; nil if they are side by side
+	inverse bool         // an element is code / scale
 
 	block
 	rows, length int64 // of a matrix
 	down, across int64 // blocks in it
 	shared       bool  // one scale for all matrices
 	columns      func() ([]int32, error)
+}
+
+// codes are the rows of a tensor as codes of a byte each.
+type codes struct {
+	weights.Rows // what they are read from
+	shape        []int64
+	values       *codeValues
+	// read fills dst with n rows from row first on.
+	read func(dst []byte, first, n int64) error
+}
+
+// byteCodes returns the codes of a tensor of bytes.
+func byteCodes(r weights.Rows, values *codeValues) codes {
+	return codes{r, r.Shape(), values, r.ReadRaw}
+}
+
+// codeValues are what codes stand for.
+type codeValues struct {
+	of   [256]float32
+	most float32 // of their magnitudes
+	end  byte    // codes from here on, without the uppermost bit, are no finite numbers
+}
+
+const noEnd = 1 << 7
+
+var e4m3, e5m2, int8s = valuesOf(weights.F8E4M3), valuesOf(weights.F8E5M2), valuesOf(weights.I8)
+
+func valuesOf(t weights.Dtype) *codeValues {
+	v := &codeValues{end: noEnd}
+	var all [256]byte
+	for i := range all {
+		all[i] = byte(i)
+	}
+	t.Float32(v.of[:], all[:])
+	for i, f := range v.of {
+		if isNotFinite(f) {
+			v.end = min(v.end, byte(i)&^(1<<7))
+		} else {
+			v.most = max(v.most, f, -f)
+		}
+	}
+	return v
+}
+
+// invalid returns the index of a code that is no finite number, -1 if there is none.
+func (v *codeValues) invalid(codes []byte) int {
+	if v.end == noEnd {
+		return -1
+	}
+	const ones = ^uint64(0) / 255
+	add := ones * uint64(noEnd-v.end) // carries into the uppermost bit
+	rest := codes
+	for ; len(rest) >= 8; rest = rest[8:] {
+		if (binary.LittleEndian.Uint64(rest)&(ones*0x7f)+add)&(ones<<7) != 0 {
+			break
+		}
+	}
+	i := slices.IndexFunc(rest, func(c byte) bool { return c&^(1<<7) >= v.end })
+	if i < 0 {
+		return i
+	}
+	return len(codes) - len(rest) + i
 }
 
 // block is the size of the blocks of a matrix. Those at its edges may be cut off.
@@ -61,12 +124,14 @@ func (m *scaled) unpacked(sizes []block) (weights.Rows, error) {
 	}
 	m.columns = func() ([]int32, error) { return nil, nil }
 	if m.index != nil {
-		if t := m.index.Dtype(); t != weights.I32 || len(m.codes.Shape()) != 2 || !slices.Equal(m.index.Shape(), []int64{m.length}) {
+		if t := m.index.Dtype(); t != weights.I32 || len(m.codes.shape) != 2 || !slices.Equal(m.index.Shape(), []int64{m.length}) {
 			return nil, m.misfit(fmt.Sprintf("groups of columns are of shape %v and type %s", m.index.Shape(), t))
 		}
 		m.columns = sync.OnceValues(m.readIndex)
 	}
-	return weights.Compute(m.codes.Shape(), weights.F32, m.codes.Grain(), m.read, operands...), nil
+	return weights.Compute(m.codes.shape, weights.F32, 1, func(dst []float32, first, n int64) error {
+		return inBlocks(dst, m.length, first, n, m.read)
+	}, operands...), nil
 }
 
 // exponents returns numbers of type F8_E8M0, of which bytes are said to be integers.
@@ -84,18 +149,18 @@ func exponents(r weights.Rows) weights.Rows {
 // misfit returns an error that shows the shapes.
 func (m *scaled) misfit(what string) error {
 	return fmt.Errorf("%w: tensor %.200q of shape %v has scales of shape %v and type %s: %s", gguf.ErrCorrupt,
-		m.name, m.codes.Shape(), m.scales.Shape(), m.scales.Dtype(), what)
+		m.name, m.codes.shape, m.scales.Shape(), m.scales.Dtype(), what)
 }
 
 // fit finds the size of blocks.
 func (m *scaled) fit(sizes []block) error {
-	shape, grid := m.codes.Shape(), m.scales.Shape()
+	shape, grid := m.codes.shape, m.scales.Shape()
 	if len(shape) < 2 {
 		return fmt.Errorf("%w: tensor %.200q is packed, but no matrix: its shape is %v", gguf.ErrCorrupt, m.name, shape)
 	}
 	last := len(shape) - 1
 	m.rows, m.length = shape[last-1], shape[last]
-	if count(m.codes) < 1 || count(m.scales) < 1 {
+	if rows, _ := weights.Count(shape); rows < 1 || m.length < 1 || count(m.scales) < 1 {
 		return m.misfit("there is nothing")
 	}
 	if count(m.scales) == 1 {
@@ -122,7 +187,7 @@ func (m *scaled) fit(sizes []block) error {
 }
 
 // size returns the size of blocks. If none is configured, it is the usual one, or such
-// that all blocks are of the same size.
+// that all blocks are of the same size. They are whole rows or matrices if whole is true.
 func (m *scaled) size(sizes []block, whole bool) (block, bool) {
 	if m.across == 1 && (m.down == 1 || m.down == m.rows) {
 		return block{m.rows / m.down, m.length}, true
@@ -192,86 +257,103 @@ func (m *scaled) line(row int64) int64 {
 	return row/m.rows*m.down + row%m.rows/m.height
 }
 
-func (m *scaled) read(dst []float32, first, n int64) error {
-	if n == 0 {
-		return nil
+// grid are rows of scales and zero points, from one of them on.
+type grid struct {
+	scales, zeros []float32
+	from          int64
+}
+
+// readGrid reads what n rows from row first on have.
+func (m *scaled) readGrid(first, n int64) (g grid, err error) {
+	g.from = m.line(first)
+	at, size := g.from*m.across, (m.line(first+n-1)-g.from+1)*m.across
+	if g.scales, err = readFloats(m.scales, at, size); err != nil {
+		return grid{}, err
 	}
+	g.zeros = make([]float32, size)
+	if m.zeros != nil {
+		if g.zeros, err = readFloats(m.zeros, at, size); err != nil {
+			return grid{}, err
+		}
+	}
+	for i, s := range g.scales {
+		zero := g.zeros[i]
+		most := (m.codes.values.most + max(zero, -zero)) * s
+		if m.inverse {
+			most = m.codes.values.most / s
+		}
+		if isNotFinite(most) {
+			return grid{}, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, m.name, int64(i)%m.across, g.from+int64(i)/m.across, s)
+		}
+	}
+	return g, nil
+}
+
+// byteScratch keeps codes between being read and being decoded.
+var byteScratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// getBytes returns so many bytes of byteScratch, whose values are of no meaning.
+func getBytes(n int64) *[]byte {
+	buf := byteScratch.Get().(*[]byte)
+	*buf = slices.Grow((*buf)[:0], int(n))[:n]
+	return buf
+}
+
+func (m *scaled) read(dst []float32, first, n int64) error {
 	columns, err := m.columns()
 	if err != nil {
 		return err
 	}
-	if err := m.codes.ReadRows(dst, first, n); err != nil {
-		return err
-	}
-	from := m.line(first)
-	lines := m.line(first+n-1) - from + 1
-	scales, err := readFloats(m.scales, from*m.across, lines*m.across)
+	g, err := m.readGrid(first, n)
 	if err != nil {
 		return err
 	}
-	zeros := make([]float32, len(scales))
-	if m.zeros != nil {
-		if zeros, err = readFloats(m.zeros, from*m.across, lines*m.across); err != nil {
-			return err
-		}
+	buf := getBytes(int64(len(dst)))
+	defer byteScratch.Put(buf)
+	if err := m.codes.read(*buf, first, n); err != nil {
+		return err
 	}
 	for i := range n {
-		at := (m.line(first+i) - from) * m.across
-		values, scales, zeros := dst[i*m.length:][:m.length], scales[at:][:m.across], zeros[at:][:m.across]
-		var most uint32
-		switch {
-		case m.inverse:
-			most = m.divide(values, scales)
-		case columns != nil:
-			most = gather(values, columns, scales, zeros)
-		default:
-			most = m.multiply(values, scales, zeros)
+		at := (m.line(first+i) - g.from) * m.across
+		values, codes := dst[i*m.length:][:m.length], (*buf)[i*m.length:][:m.length]
+		if j := m.codes.values.invalid(codes); j >= 0 {
+			return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, m.name, j, first+i, m.codes.values.of[codes[j]])
 		}
-		if most >= infinite {
-			j := slices.IndexFunc(values, isNotFinite)
-			return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, m.name, j, first+i, values[j])
-		}
+		m.decode(values, codes, columns, g.scales[at:][:m.across], g.zeros[at:][:m.across])
 	}
 	return nil
 }
 
-// infinite is the magnitude of infinity; that of NaN is more.
-const infinite = 0x7f800000 << 1
-
-// magnitude returns what orders numbers by their absolute value.
-func magnitude(v float32) uint32 { return math.Float32bits(v) << 1 }
-
-// multiply makes elements of the codes of a row, and returns the largest magnitude.
-func (m *scaled) multiply(values, scales, zeros []float32) (most uint32) {
+// decode makes elements of the codes of a row.
+func (m *scaled) decode(dst []float32, codes []byte, columns []int32, scales, zeros []float32) {
+	of := &m.codes.values.of
+	if columns != nil {
+		for j, c := range codes {
+			g := columns[j]
+			dst[j] = (of[c] - zeros[g]) * scales[g]
+		}
+		return
+	}
 	for b, scale := range scales {
-		part, zero := values[int64(b)*m.width:min(int64(b+1)*m.width, m.length)], zeros[b]
-		for j, v := range part {
-			v = (v - zero) * scale
-			part[j], most = v, max(most, magnitude(v))
+		from, to := int64(b)*m.width, min(int64(b+1)*m.width, m.length)
+		codes, zero := codes[from:to], zeros[b]
+		part := dst[from:][:len(codes)]
+		switch {
+		case m.inverse:
+			for j, c := range codes {
+				part[j] = of[c] / scale
+			}
+		case zero == 0:
+			for j, c := range codes {
+				part[j] = of[c] * scale
+			}
+		default:
+			for j, c := range codes {
+				part[j] = (of[c] - zero) * scale
+			}
 		}
 	}
-	return most
 }
 
-// divide is multiply with the inverse of scales.
-func (m *scaled) divide(values, scales []float32) (most uint32) {
-	for b, scale := range scales {
-		part := values[int64(b)*m.width : min(int64(b+1)*m.width, m.length)]
-		for j, v := range part {
-			v /= scale
-			part[j], most = v, max(most, magnitude(v))
-		}
-	}
-	return most
-}
-
-// gather is multiply where columns of blocks are not side by side.
-func gather(values []float32, columns []int32, scales, zeros []float32) (most uint32) {
-	for j, c := range columns {
-		v := (values[j] - zeros[c]) * scales[c]
-		values[j], most = v, max(most, magnitude(v))
-	}
-	return most
-}
-
-func isNotFinite(v float32) bool { return magnitude(v) >= infinite }
+// isNotFinite reports whether the exponent of v says that it is infinite, or NaN.
+func isNotFinite(v float32) bool { return math.Float32bits(v)<<1 >= 0xff<<24 }
