@@ -36,7 +36,7 @@ var CompressedTensors = Format{Name: "compressed-tensors", Methods: []string{"co
 func unpackCompressedTensors(c *checkpoint, name string) (string, weights.Rows, error) {
 	codes := c.Get(name)
 	if codes.Dtype() == weights.I8 && c.Get(name+"_scale") != nil {
-		r, err := unpackIntegers(c, name, name, byteCodes(codes, int8s), 8, c.Get(name+"_zero_point"))
+		r, err := unpackIntegers(c, name, name, byteCodes(codes), 8, c.Get(name+"_zero_point"))
 		return name, r, err
 	}
 	matrix, ok := strings.CutSuffix(name, "_packed")

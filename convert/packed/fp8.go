@@ -32,8 +32,7 @@ type fp8Settings struct {
 
 func unpackFP8(c *checkpoint, name string) (string, weights.Rows, error) {
 	codes := c.Get(name)
-	values := map[weights.Dtype]*codeValues{weights.F8E4M3: e4m3, weights.F8E5M2: e5m2}[codes.Dtype()]
-	if values == nil || strings.HasSuffix(name, "scale") || strings.HasSuffix(name, "_scale_inv") {
+	if t := codes.Dtype(); t != weights.F8E4M3 && t != weights.F8E5M2 || strings.HasSuffix(name, "scale") || strings.HasSuffix(name, "_scale_inv") {
 		return "", nil, nil
 	}
 	s, err := settings[fp8Settings](c)
@@ -56,7 +55,7 @@ func unpackFP8(c *checkpoint, name string) (string, weights.Rows, error) {
 		return "", nil, err
 	}
 	c.drop(name+"_zero_point", name+"_g_idx")
-	m := &scaled{name: name, codes: byteCodes(codes, values), scales: scales, zeros: c.Get(name + "_zero_point"), index: c.Get(name + "_g_idx"), inverse: s.Semantics == "inverse"}
+	m := &scaled{name: name, codes: byteCodes(codes), scales: scales, zeros: c.Get(name + "_zero_point"), index: c.Get(name + "_g_idx"), inverse: s.Semantics == "inverse"}
 	r, err := m.unpacked(sizes)
 	c.layout = m.layout()
 	return name, r, err

@@ -43,9 +43,9 @@ type codes struct {
 	read func(dst []byte, first, n int64) error
 }
 
-// byteCodes returns the codes of a tensor of bytes.
-func byteCodes(r weights.Rows, values *codeValues) codes {
-	return codes{r, r.Shape(), values, r.ReadRaw}
+// byteCodes returns the codes of a tensor of one of the types of byteValues.
+func byteCodes(r weights.Rows) codes {
+	return codes{r, r.Shape(), byteValues[r.Dtype()], r.ReadRaw}
 }
 
 // codeValues are what codes stand for.
@@ -57,7 +57,12 @@ type codeValues struct {
 
 const noEnd = 1 << 7
 
-var e4m3, e5m2, int8s = valuesOf(weights.F8E4M3), valuesOf(weights.F8E5M2), valuesOf(weights.I8)
+// byteValues are those of types of a byte.
+var byteValues = map[weights.Dtype]*codeValues{
+	weights.F8E4M3: valuesOf(weights.F8E4M3),
+	weights.F8E5M2: valuesOf(weights.F8E5M2),
+	weights.I8:     valuesOf(weights.I8),
+}
 
 func valuesOf(t weights.Dtype) *codeValues {
 	v := &codeValues{end: noEnd}

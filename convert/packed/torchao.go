@@ -45,7 +45,7 @@ func unpackTorchAO(c *checkpoint, name string) (string, weights.Rows, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	m := &scaled{name: matrix, codes: c.Get(name), zeros: c.Get(prefix + "_zero_point")}
+	m := &scaled{name: matrix, codes: byteCodes(c.Get(name)), zeros: c.Get(prefix + "_zero_point")}
 	if dtype := m.codes.Dtype(); !slices.Contains(torchaoClasses[dtype], t.Class) {
 		return "", nil, c.unsupported(fmt.Sprintf("tensor %.200q of type %s is of class %.100q of torchao", matrix, dtype, t.Class))
 	}

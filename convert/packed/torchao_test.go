@@ -135,7 +135,7 @@ func TestTorchAORefused(t *testing.T) {
 		"other scales":   {``, func(m map[string]raw) { m[scale] = reshaped(m[scale], 1, 8, 8) }, "[1 8 8]", gguf.ErrCorrupt},
 		"whole scales":   {``, func(m map[string]raw) { r := m[scale]; r.Dtype = weights.I32; m[scale] = r }, "I32", gguf.ErrCorrupt},
 		"activations":    {``, func(m map[string]raw) { m["m._weight_act_pre_scale"] = m[scale] }, "activations", gguf.ErrUnsupported},
-		"no number":      {``, func(m map[string]raw) { m[scale] = poked(m[scale], 0, 0, 0, 0xc0, 0x7f) }, "element 0 of row 0 is NaN", gguf.ErrCorrupt},
+		"no number":      {``, func(m map[string]raw) { m[scale] = poked(m[scale], 0, 0, 0, 0xc0, 0x7f) }, "scale 0 of row 0 is NaN", gguf.ErrCorrupt},
 		"another method": {``, func(map[string]raw) {}, `says "fp8"`, gguf.ErrCorrupt},
 	} {
 		tensors := module(t, "torchao.safetensors", "torchao-int8-wo/k_proj")
