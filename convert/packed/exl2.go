@@ -41,6 +41,7 @@ func unpackEXL2(c *checkpoint, name string) (string, weights.Rows, error) {
 			return "", nil, err
 		}
 	}
+	c.drop(module + ".q_perm") // the inverse of q_invperm, which exllamav2 computes anew
 	if err := m.shape(); err != nil {
 		return "", nil, err
 	}
