@@ -12,6 +12,8 @@ import (
 type Packed struct {
 	// Exact have the same values in blocks.
 	Exact []int
+	// Rounded are, too, but for the last bit of a float32: see weights.Blocks.
+	Rounded []int
 	// Requantized were unpacked and are quantized a second time.
 	Requantized []int
 	// Unpacked are numbers again: the same in F32, rounded in F16 and BF16.
@@ -22,10 +24,12 @@ type Packed struct {
 // those of a checkpoint at origin.
 func packedIn(c *hf.Checkpoint, output gguf.Source, origin func(tensor int) int) (p Packed) {
 	for i, t := range output.Tensors() {
-		packed, exact := c.Packed(origin(i))
+		blocks := c.Blocks(origin(i))
 		switch {
-		case !packed:
-		case exact:
+		case len(c.Packings(origin(i))) == 0:
+		case blocks != nil && blocks.Rounded:
+			p.Rounded = append(p.Rounded, i)
+		case blocks != nil:
 			p.Exact = append(p.Exact, i)
 		case t.Type.Quantized():
 			p.Requantized = append(p.Requantized, i)

@@ -61,6 +61,7 @@ type writeReport struct {
 
 type writePacked struct {
 	Exact       int `json:"exact"`
+	Rounded     int `json:"rounded"`
 	Requantized int `json:"requantized"`
 	Unpacked    int `json:"unpacked"`
 	// NMSE is that of quantizing the second time: of the values that the checkpoint
@@ -74,8 +75,10 @@ type writeTensor struct {
 	From  string  `json:"from"`
 	Type  string  `json:"type"`
 	Bytes int64   `json:"bytes"`
-	// Exact says that the tensor was packed and is in blocks that hold the same.
-	Exact bool `json:"exact,omitempty"`
+	// Exact says that the tensor was packed and is in blocks that hold the same, and Rounded
+	// that they do but for the last bit of a float32.
+	Exact   bool `json:"exact,omitempty"`
+	Rounded bool `json:"rounded,omitempty"`
 	// RMSE and the largest difference are those of the written tensor, with --verify.
 	RMSE *float64 `json:"rmse,omitempty"`
 	Max  *float64 `json:"max_difference,omitempty"`
@@ -179,7 +182,8 @@ func (r *writeReport) verify(c *call, original gguf.Source) ([]quant.Difference,
 		t := &r.Tensors[i]
 		all[i] = byName[t.Name]
 		t.RMSE, t.Max = &all[i].RMSE, &all[i].Max
-		if t.Exact && *t.Max != 0 {
+		const lastBits = 0x1p-44 // the square of four times half of one
+		if t.Exact && all[i].Max != 0 || t.Rounded && all[i].NMSE > lastBits {
 			return nil, fmt.Errorf("verifying %s: tensor %q, which should have the values of the checkpoint, is off by %g", r.Files[0], t.Name, *t.Max)
 		}
 	}
@@ -222,7 +226,10 @@ func newWriteReport(output *convert.Output) (writeReport, error) {
 	for _, i := range packed.Exact {
 		report.Tensors[i].Exact = true
 	}
-	if n := (writePacked{Exact: len(packed.Exact), Requantized: len(packed.Requantized), Unpacked: len(packed.Unpacked)}); n != (writePacked{}) {
+	for _, i := range packed.Rounded {
+		report.Tensors[i].Rounded = true
+	}
+	if n := (writePacked{Exact: len(packed.Exact), Rounded: len(packed.Rounded), Requantized: len(packed.Requantized), Unpacked: len(packed.Unpacked)}); n != (writePacked{}) {
 		report.Packed = &n
 	}
 	return report, nil
@@ -234,22 +241,25 @@ func (r *writeReport) printPacked(c *call) {
 		return
 	}
 	p := *r.Packed
-	fmt.Fprintf(c.stderr, "of %d packed tensors %d are exact, %d are numbers again and %d are quantized a second time", p.Exact+p.Unpacked+p.Requantized,
-		p.Exact, p.Unpacked, p.Requantized)
+	fmt.Fprintf(c.stderr, "of %d packed tensors %d are exact, ", p.Exact+p.Rounded+p.Unpacked+p.Requantized, p.Exact)
+	if p.Rounded > 0 {
+		fmt.Fprintf(c.stderr, "%d are but for the last bit of a scale, ", p.Rounded)
+	}
+	fmt.Fprintf(c.stderr, "%d are numbers again and %d are quantized a second time", p.Unpacked, p.Requantized)
 	if p.NMSE != nil {
 		fmt.Fprintf(c.stderr, ", which costs an NMSE of %.3g beside what packing did", *p.NMSE)
 	}
 	fmt.Fprintln(c.stderr)
 }
 
-// printExact lists the tensors that were found to be exact.
+// printExact lists the tensors that were found to be what the checkpoint holds.
 func (r *writeReport) printExact(c *call) {
-	if r.Packed == nil || r.Packed.Exact == 0 {
+	if r.Packed == nil || r.Packed.Exact+r.Packed.Rounded == 0 {
 		return
 	}
-	t := display.NewTable(c.stdout, []string{"exact", "type", "largest difference"}, "largest difference")
+	t := display.NewTable(c.stdout, []string{"packed", "type", "largest difference"}, "largest difference")
 	for _, tensor := range r.Tensors {
-		if tensor.Exact {
+		if tensor.Exact || tensor.Rounded {
 			t.AppendRow(table.Row{tensor.Name, tensor.Type, *tensor.Max})
 		}
 	}

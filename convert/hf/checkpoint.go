@@ -246,12 +246,23 @@ func (c *Checkpoint) add(t arch.Tensor, typ gguf.Type, packings []gguf.Packing, 
 	}
 	c.tensors, c.plan = append(c.tensors, info), append(c.plan, t)
 	c.packings, c.blocks = append(c.packings, packings), append(c.blocks, blocks)
-	if blocks == nil || !slices.ContainsFunc(blocks.Scales, func(s float32) bool { return s != 1 }) {
+	if blocks == nil {
 		return nil
 	}
 	// llama.cpp multiplies what comes out of the product, or that of each expert.
-	name := strings.TrimSuffix(t.Name, ".weight") + ".scale"
-	return c.add(arch.Tensor{Name: name, Rows: weights.Values(weights.F32, blocks.Scales, int64(len(blocks.Scales)))}, gguf.F32, nil, false)
+	for _, s := range []struct {
+		end    string
+		scales []float32
+	}{{".scale", blocks.Scales}, {".input_scale", blocks.Inputs}} {
+		if !slices.ContainsFunc(s.scales, func(f float32) bool { return f != 1 }) {
+			continue
+		}
+		values := weights.Values(weights.F32, s.scales, int64(len(s.scales)))
+		if err := c.add(arch.Tensor{Name: strings.TrimSuffix(t.Name, ".weight") + s.end, Rows: values}, gguf.F32, nil, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exact returns the tensors that are read from blocks.
@@ -330,11 +341,8 @@ func (c *Checkpoint) Type() (t gguf.Type, ok bool) {
 	return *c.typ, true
 }
 
-// Packed says whether a tensor is packed in the checkpoint, and whether it is in blocks
-// that hold the same values.
-func (c *Checkpoint) Packed(tensor int) (packed, exact bool) {
-	return len(c.packings[tensor]) > 0, c.blocks[tensor] != nil
-}
+// Blocks returns what a tensor is read from with Options.Exact, nil if from its numbers.
+func (c *Checkpoint) Blocks(tensor int) *weights.Blocks { return c.blocks[tensor] }
 
 // Unpacked returns the checkpoint with the numbers of all tensors, F32 where it has
 // blocks.

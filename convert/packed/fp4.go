@@ -30,6 +30,7 @@ type fp4 struct {
 	group         int64
 	global        func() ([]float32, error) // a scale for each matrix, or one; nil if there is none
 	divide        bool                      // by that, instead of multiplying
+	inputs        weights.Rows              // scales of activations, nil if there are none
 }
 
 // newFP4 returns matrices of a shape, called name, whose scales are numbers of a type.
@@ -225,6 +226,16 @@ func (m *fp4) blocks() (*weights.Blocks, error) {
 	}
 	if slices.ContainsFunc(b.Scales, isNotFinite) {
 		return nil, nil
+	}
+	if m.inputs != nil && m.inputs.Dtype() == weights.F32 && count(m.inputs) == m.matrices() {
+		b.Inputs = make([]float32, m.matrices())
+		rows, _ := weights.Count(m.inputs.Shape())
+		if err := m.inputs.ReadRows(b.Inputs, 0, rows); err != nil {
+			return nil, err
+		}
+		if i := slices.IndexFunc(b.Inputs, isNotFinite); i >= 0 {
+			return nil, fmt.Errorf("%w: tensor %.200q: the scale of input %d is %v", gguf.ErrCorrupt, m.name, i, b.Inputs[i])
+		}
 	}
 	return b, nil
 }

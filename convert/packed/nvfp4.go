@@ -1,6 +1,8 @@
 package packed
 
 import (
+	"strings"
+
 	"github.com/ggufkit/ggufkit/convert/weights"
 )
 
@@ -12,6 +14,7 @@ import (
 //	weight          weight_packed        U8 [n, k/2]       codes
 //	weight_scale    weight_scale         F8_E4M3 [n, k/16]
 //	weight_scale_2  weight_global_scale  F32               ModelOpt's is multiplied by, the other divides
+//	input_scale                          F32               of activations, which need not be rounded
 //
 // An element is code * scale, times or over the scale of the matrix, rounded once.
 var NVFP4 = Format{Name: "NVFP4", Methods: []string{"modelopt", "modelopt_fp4", "compressed-tensors"}, unpack: unpackNVFP4}
@@ -32,5 +35,6 @@ func unpackNVFP4(c *checkpoint, name string) (string, weights.Rows, error) {
 	if err := m.setGlobal(global, r, divide); err != nil {
 		return "", nil, err
 	}
+	m.inputs = c.Get(strings.TrimSuffix(matrix, "weight") + "input_scale")
 	return matrix, m.unpacked(), nil
 }

@@ -16,6 +16,9 @@ type Blocks struct {
 	// Rounded says that Scales are reciprocals of what the tensor's values are divided by,
 	// so that the last bit of a float32 may differ.
 	Rounded bool
+	// Inputs are what inputs of the matrices are to be divided by before they are rounded as
+	// well, one for each, or nil. Values do not depend on them.
+	Inputs []float32
 	// Read fills dst with n rows from row first on. It is safe for concurrent use.
 	Read func(dst []byte, first, n int64) error
 }
@@ -58,7 +61,7 @@ func BlocksOf(r Rows) (*Blocks, error) {
 // Blocks implements Packed: those of the operands, arranged as the rows are.
 func (a *arranged) Blocks() (*Blocks, error) {
 	parts := make([]*Blocks, len(a.parts))
-	var scales []float32
+	var scales, inputs []float32
 	rounded := false
 	for i, p := range a.parts {
 		b, err := BlocksOf(p)
@@ -69,8 +72,12 @@ func (a *arranged) Blocks() (*Blocks, error) {
 			return nil, nil
 		}
 		parts[i], scales, rounded = b, append(scales, b.Scales...), rounded || b.Rounded
+		inputs = append(inputs, b.Inputs...)
 	}
 	b := &Blocks{Type: parts[0].Type, Scales: scales, Rounded: rounded}
+	if len(inputs) == len(scales) { // else some matrices have none
+		b.Inputs = inputs
+	}
 	rowBytes := a.length / int64(b.Type.BlockSize()) * int64(b.Type.BlockBytes())
 	b.Read = func(dst []byte, first, n int64) error {
 		return arrange(dst, rowBytes, a.between(first, n), func(part int64, dst []byte, first, n int64) error {
