@@ -217,7 +217,7 @@ var fieldValues = func() (list [9]codeValues) {
 	for bits := 1; bits <= 8; bits++ {
 		half := 1 << (bits - 1)
 		v := &list[bits]
-		v.most, v.end = float32(half), noEnd
+		v.most, v.end, v.integers = float32(half), noEnd, true
 		for i := range 2 * half {
 			v.of[i] = float32(i - half)
 		}

@@ -159,6 +159,38 @@ func TestActOrder(t *testing.T) {
 	require.Equal(t, "0c9fa49c9503dc39a25997ab8213f98da4035ec02cd378083ef70971930fac39", hash(t, testmodel.Values(t, set.Get("m.weight"))))
 }
 
+// TestCompressedTensorsBlocks: integers whose groups are runs of 32 or more are blocks, if
+// a float16 holds the scales.
+func TestCompressedTensorsBlocks(t *testing.T) {
+	types := map[string]gguf.Type{
+		"ct-int3-g128-dense/k_proj":   gguf.Q4_0,
+		"ct-int3-g128-old/k_proj":     gguf.Q4_0,
+		"ct-int4-channel-f16/k_proj":  gguf.Q4_0,
+		"ct-int4-g32-asym/k_proj":     gguf.Q5_0,
+		"ct-int8-pack-channel/k_proj": gguf.Q8_0,
+		"ct-int8-w8a8/k_proj":         gguf.Q8_0,
+	}
+	blocks := func(tensors map[string]raw, name string, want gguf.Type) {
+		set, err := unpackModule(t, tensors, "")
+		require.NoError(t, err)
+		checkBlocks(t, name, set.Get("m.weight"), want)
+	}
+	for _, g := range compressedTensors {
+		blocks(module(t, "compressed_tensors.safetensors", g.name), g.name, types[g.name])
+	}
+	tensors := module(t, "compressed_tensors.safetensors", "ct-int4-g32-asym/k_proj")
+	index := make([]int32, 256)
+	for i := range index {
+		index[i] = int32(7 - i/32)
+	}
+	tensors["m.weight_g_idx"] = rawOf(weights.I32, index, 256)
+	blocks(tensors, "runs in another order", gguf.Q5_0)
+	tensors["m.weight_scale"] = poked(tensors["m.weight_scale"], 10, 1, 0x30)
+	blocks(tensors, "a scale of less than float16 has", 0)
+	tensors["m.weight_scale"] = poked(tensors["m.weight_scale"], 10, 0x80, 0x48)
+	blocks(tensors, "a scale of more", 0)
+}
+
 func TestCompressedTensorsRefused(t *testing.T) {
 	const fourBits, bytes, asym, order = "ct-int4-channel-f16/k_proj", "ct-int8-w8a8/k_proj", "ct-int4-g32-asym/k_proj", "ct-int4-g32-actorder/k_proj"
 	shape := func(n ...int64) func(m map[string]raw) {

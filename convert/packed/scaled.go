@@ -50,9 +50,10 @@ func byteCodes(r weights.Rows) codes {
 
 // codeValues are what codes stand for.
 type codeValues struct {
-	of   [256]float32
-	most float32 // of their magnitudes
-	end  byte    // codes from here on, without the uppermost bit, are no finite numbers
+	of       [256]float32
+	most     float32 // of their magnitudes
+	end      byte    // codes from here on, without the uppermost bit, are no finite numbers
+	integers bool    // of[0] + i, for code i; those of int8 wrap around
 }
 
 const noEnd = 1 << 7
@@ -65,7 +66,7 @@ var byteValues = map[weights.Dtype]*codeValues{
 }
 
 func valuesOf(t weights.Dtype) *codeValues {
-	v := &codeValues{end: noEnd}
+	v := &codeValues{end: noEnd, integers: t == weights.I8}
 	var all [256]byte
 	for i := range all {
 		all[i] = byte(i)
@@ -134,9 +135,13 @@ func (m *scaled) unpacked(sizes []block) (weights.Rows, error) {
 		}
 		m.columns = sync.OnceValues(m.readIndex)
 	}
-	return weights.Compute(m.codes.shape, weights.F32, 1, func(dst []float32, first, n int64) error {
+	r := weights.Compute(m.codes.shape, weights.F32, 1, func(dst []float32, first, n int64) error {
 		return inBlocks(dst, m.length, first, n, m.read)
-	}, operands...), nil
+	}, operands...)
+	if m.codes.values.integers && !m.inverse {
+		r = weights.Exact(r, m.blocks)
+	}
+	return r, nil
 }
 
 // exponents returns numbers of type F8_E8M0, of which bytes are said to be integers.
@@ -358,6 +363,70 @@ func (m *scaled) decode(dst []float32, codes []byte, columns []int32, scales, ze
 			}
 		}
 	}
+}
+
+// blocks returns the rows of integers as blocks of GGUF, nil if they are none.
+func (m *scaled) blocks() (*weights.Blocks, error) {
+	columns, err := m.columns()
+	if err != nil {
+		return nil, err
+	}
+	if columns == nil {
+		columns = make([]int32, m.length)
+		for k := range columns {
+			columns[k] = int32(int64(k) / m.width)
+		}
+	}
+	for k, g := range columns {
+		if g != columns[k&^31] {
+			return nil, nil
+		}
+	}
+	if ok, err := areFloat16(m.scales); err != nil || !ok {
+		return nil, err
+	}
+	of := &m.codes.values.of
+	r := integers{k: m.length, least: int(slices.Min(of[:])), most: int(slices.Max(of[:]))}
+	if m.zeros != nil {
+		zeros, err := readFloats(m.zeros, 0, count(m.zeros))
+		if err != nil {
+			return nil, err
+		}
+		for _, z := range zeros {
+			if z != float32(int8(z)) {
+				return nil, nil
+			}
+		}
+		r.least, r.most = r.least-int(slices.Max(zeros)), r.most-int(slices.Min(zeros))
+	}
+	r.read = func(q []int8, d []uint16, first, n int64) error { return m.readIntegers(q, d, first, n, columns) }
+	return r.blocks(), nil
+}
+
+// readIntegers reads n rows of integers from row first on, and the float16 of each 32.
+func (m *scaled) readIntegers(q []int8, d []uint16, first, n int64, columns []int32) error {
+	g, err := m.readGrid(first, n)
+	if err != nil {
+		return err
+	}
+	buf := getBytes(int64(len(q)))
+	defer byteScratch.Put(buf)
+	if err := m.codes.read(*buf, first, n); err != nil {
+		return err
+	}
+	for i := range n {
+		at := (m.line(first+i) - g.from) * m.across
+		for k := int64(0); k < m.length; k += 32 {
+			column := at + int64(columns[k])
+			d[(i*m.length+k)/32], _ = float16(g.scales[column])
+			part := q[i*m.length+k:][:32]
+			add := byte(int(m.codes.values.of[0]) - int(g.zeros[column]))
+			for j, c := range (*buf)[i*m.length+k:][:32] {
+				part[j] = int8(c + add)
+			}
+		}
+	}
+	return nil
 }
 
 // isNotFinite reports whether the exponent of v says that it is infinite, or NaN.
