@@ -97,6 +97,11 @@ func chooseType(c *call, f chooseFlags) (err error) {
 		return err
 	}
 	measure := func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) }
+	stored, err := gguf.StorageOf(in.base)
+	if err != nil {
+		return err
+	}
+	limits.Quantized = stored.QuantizedBitsPerWeight > 0
 	made, err := choose.Run(limits, fit.Memory(), candidates, measure)
 	if err != nil && !errors.Is(err, choose.ErrNone) {
 		return err

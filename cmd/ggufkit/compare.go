@@ -44,9 +44,10 @@ func (f *compareFlags) report(model string) *report.Drift {
 	return &report.Drift{Model: model, Ctx: f.ctx, Compute: f.compute.String(), Imatrix: f.imatrix}
 }
 
-// driftInput is what candidates are made of, and what they are measured on.
+// driftInput is what candidates are compared with and made of, and what they are measured on.
 type driftInput struct {
 	base       *model
+	source     *model          // that types are quantized from: base, or another one
 	importance *imatrix.Matrix // or nil
 	requantize bool
 	windows    perplexity.Options
@@ -76,6 +77,7 @@ func (f *compareFlags) open(c *call, model string, candidates []string, outputs 
 	if in.base, err = openModel(c, model); err != nil {
 		return nil, errors.Join(err, in.close())
 	}
+	in.source = in.base
 	in.hashing = newProvenance(c, in.base, in.importance)
 	return in, nil
 }
@@ -113,13 +115,13 @@ func (f *compareFlags) save(c *call, r interface {
 	return nil
 }
 
-// view returns the base quantized to a type.
+// view returns the source quantized to a type.
 func (in *driftInput) view(fileType recipe.FileType) (*quant.View, error) {
-	view, err := quant.NewView(in.base, fileType, quant.ViewOptions{Importance: in.importance, AllowRequantize: in.requantize})
+	view, err := quant.NewView(in.source, fileType, quant.ViewOptions{Importance: in.importance, AllowRequantize: in.requantize})
 	return view, requantizeHint(err)
 }
 
-// views returns the base quantized to each type.
+// views returns the source quantized to each type.
 func (in *driftInput) views(c *call, types []recipe.FileType) ([]drift.Candidate, error) {
 	var views []drift.Candidate
 	for _, fileType := range types {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +18,7 @@ const driftTypes = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,IQ4_XS,Q3_K_M,Q2_K"
 
 type driftFlags struct {
 	compareFlags
+	reference      string
 	candidates     []string
 	untilSeparated bool
 }
@@ -27,11 +30,14 @@ func driftCommand() *cli.Command {
 		Usage:     "how far each way to quantize a model takes it from the original",
 		ArgsUsage: "MODEL",
 		Description: "Runs the model and all candidates side by side on the texts, and compares what they predict.\n" +
-			"Types are quantized on the way; nothing is written but the reports that are asked for.",
+			"Types are quantized on the way; nothing is written but the reports that are asked for.\n" +
+			"Candidates may be packed checkpoints: directories of GPTQ, AWQ and so on. So may the model be, or the\n" +
+			"--reference, if the original is gone: the report then says what they are compared with.",
 		Flags: []cli.Flag{
 			f.textFlag("measure on the text"),
 			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes, Destination: &f.types},
 			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &f.candidates, one(itself)),
+			&cli.StringFlag{Name: "reference", Usage: "compare with `MODEL`, and not with the argument, which is measured, too, if it is given", Destination: &f.reference},
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
 			f.htmlFlag(), f.markdownFlag(),
 			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as it is clear which candidate is closer to the original than which",
@@ -44,37 +50,58 @@ func driftCommand() *cli.Command {
 	}
 }
 
-func measureDrift(c *call, f driftFlags) (err error) {
+// models returns what is compared with, and what types are quantized from.
+func (f *driftFlags) models(c *call) (reference, source string, err error) {
+	if f.reference != "" && len(c.args) == 0 {
+		return f.reference, f.reference, nil
+	}
 	args, err := c.arguments("MODEL")
+	if err != nil {
+		return "", "", err
+	}
+	return cmp.Or(f.reference, args[0]), args[0], nil
+}
+
+func measureDrift(c *call, f driftFlags) (err error) {
+	reference, source, err := f.models(c)
 	if err != nil {
 		return err
 	}
+	candidates := f.candidates
+	if source != reference {
+		candidates = append([]string{source}, candidates...)
+	}
 	list := f.types
-	if list == "" && len(f.candidates) == 0 {
+	if list == "" && len(candidates) == 0 {
 		list = driftTypes
 	}
 	types, err := parseFileTypes(c, list)
 	if err != nil {
 		return err
 	}
-	in, err := f.open(c, args[0], f.candidates)
+	in, err := f.open(c, reference, candidates)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
-	models, err := in.views(c, types)
-	if err != nil {
-		return about(in.base, err)
-	}
-	for _, path := range f.candidates {
-		model, err := openModel(c, path)
+	var models []drift.Candidate
+	for i, name := range candidateNames(candidates) {
+		model, err := openModel(c, candidates[i])
 		if err != nil {
 			return err
 		}
 		defer model.Close()
-		models = append(models, drift.Candidate{Name: strings.TrimSuffix(filepath.Base(path), ".gguf"), Source: model})
+		if candidates[i] == source {
+			in.source = model
+		}
+		models = append(models, drift.Candidate{Name: name, Source: model})
 	}
-	measured := f.report(args[0])
+	views, err := in.views(c, types)
+	if err != nil {
+		return about(in.source, err)
+	}
+	models = append(views, models...)
+	measured := f.report(reference)
 	run, err := newDriftRun(c, measured, in)
 	if err != nil {
 		return err
@@ -90,4 +117,26 @@ func measureDrift(c *call, f driftFlags) (err error) {
 		return err
 	}
 	return f.save(c, measured)
+}
+
+// candidateNames returns a name for each of several models: that of its file or directory, with those of
+// the directories above it as far as they are needed to tell them apart.
+func candidateNames(paths []string) []string {
+	names := make([]string, len(paths))
+	for i, path := range paths {
+		path = filepath.ToSlash(absolute(path))
+		parts := strings.Split(strings.TrimSuffix(path, ".gguf"), "/")
+		same := func(n int) bool {
+			return slices.ContainsFunc(paths, func(other string) bool {
+				other = filepath.ToSlash(absolute(other))
+				return other != path && strings.HasSuffix("/"+strings.TrimSuffix(other, ".gguf"), "/"+strings.Join(parts[len(parts)-n:], "/"))
+			})
+		}
+		n := 1
+		for n < len(parts) && same(n) {
+			n++
+		}
+		names[i] = strings.Join(parts[len(parts)-n:], "/")
+	}
+	return names
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,8 @@ func hashCommand() *cli.Command {
 		Usage:     "SHA-256 of every tensor, of all tensor data, and of the file",
 		ArgsUsage: "MODEL...",
 		Description: "Names that are not printable are quoted as Go quotes them. Of a set of split files the tensors of all\n" +
-			"are hashed if the first is named, and else those of the one that is.",
+			"are hashed if the first is named, and else those of the one that is. Of a checkpoint whose weights are packed\n" +
+			"the numbers are hashed that they stand for, as convert would write them.",
 		Action: action(hash),
 	}
 }
@@ -36,12 +38,18 @@ type tensorHash struct {
 	Type   string  `json:"type"`
 	Shape  []int64 `json:"shape"`
 	SHA256 string  `json:"sha256"`
+	// Packed says how the weights that are hashed are packed in the files, if they are.
+	Packed string `json:"packed,omitempty"`
 }
 
 func hash(c *call) error {
 	return eachFile(c, func(model *model) (hashReport, error) { return hashModel(c, model) }, func(report hashReport) {
 		for _, t := range report.Tensors {
-			fmt.Fprintf(c.stdout, "%s  %s\n", t.SHA256, display.Quoted(t.Name))
+			name := display.Quoted(t.Name)
+			if t.Packed != "" {
+				name += "  (unpacked from " + t.Packed + ")"
+			}
+			fmt.Fprintf(c.stdout, "%s  %s\n", t.SHA256, name)
 		}
 		fmt.Fprintf(c.stdout, "%s  (all tensors)\n", report.DataSHA256)
 		if report.FileSHA256 != "" {
@@ -77,7 +85,13 @@ func hashModel(c *call, model *model) (hashReport, error) {
 	}
 	report.DataSHA256 = hex.EncodeToString(hashes.Data[:])
 	for i, t := range model.Tensors() {
-		report.Tensors = append(report.Tensors, tensorHash{t.Name, t.Type.String(), t.Shape, hex.EncodeToString(hashes.Tensors[i][:])})
+		var packed []string
+		for _, p := range gguf.Packings(model, i) {
+			packed = append(packed, p.String())
+		}
+		report.Tensors = append(report.Tensors, tensorHash{
+			t.Name, t.Type.String(), t.Shape, hex.EncodeToString(hashes.Tensors[i][:]), strings.Join(packed, ", "),
+		})
 	}
 	return report, nil
 }

@@ -34,6 +34,9 @@ type otherFile interface {
 	Notes() []string
 }
 
+// Packings implements gguf.Unpacker.
+func (m *model) Packings(tensor int) []gguf.Packing { return gguf.Packings(m.Model, tensor) }
+
 // openModel opens whatever kind of model a path is, tensors in their own types. A GGUF
 // file that holds something else is refused, unless it may be one of the kinds.
 func openModel(c *call, path string, kinds ...gguf.Kind) (*model, error) {

@@ -48,6 +48,17 @@ type Limits struct {
 	MaxKLD float64
 	// EveryText asks that MaxKLD is kept to on each text, not only on all together.
 	EveryText bool
+	// Quantized says that what candidates are compared with is quantized itself: it is called
+	// the reference, and not the original.
+	Quantized bool
+}
+
+// base is what candidates are compared with.
+func (l Limits) base() string {
+	if l.Quantized {
+		return "the reference"
+	}
+	return "the original"
 }
 
 // Candidate is a model that may be chosen.
@@ -346,9 +357,9 @@ func (c *Choice) reason(i int) (string, error) {
 	case i == c.Chosen && c.MaxKLD > 0:
 		return "chosen: the smallest that is good enough", nil
 	case i == c.Chosen:
-		return "chosen: the closest to the original that fits", nil
+		return fmt.Sprintf("chosen: the closest to %s that fits", c.base()), nil
 	case !c.measured(i) && c.MaxKLD == 0:
-		return fmt.Sprintf("not measured: smaller than %s, which is further from the original than %s", c.before(i), chosen.Name), nil
+		return fmt.Sprintf("not measured: smaller than %s, which is further from %s than %s", c.before(i), c.base(), chosen.Name), nil
 	case !c.measured(i) && i < c.Chosen:
 		return fmt.Sprintf("not measured: larger than %s, which is good enough", chosen.Name), nil
 	case !c.measured(i):
@@ -367,7 +378,7 @@ func (c *Choice) reason(i int) (string, error) {
 	case smaller:
 		return fmt.Sprintf("KL %.5f > %.5f of %s, but the difference may be chance", c.kld(i), c.kld(c.Chosen), chosen.Name), nil
 	case further:
-		return fmt.Sprintf("no smaller than %s, and further from the original", chosen.Name), nil
+		return fmt.Sprintf("no smaller than %s, and further from %s", chosen.Name, c.base()), nil
 	}
 	return fmt.Sprintf("no smaller than %s, and not to be told from it", chosen.Name), nil
 }
@@ -399,7 +410,7 @@ func (c *Choice) Summary() []string {
 	var sentences []string
 	switch {
 	case c.MaxKLD == 0:
-		sentences = append(sentences, fmt.Sprintf("%s is the closest to the original of what fits: mean KL divergence %s %s.", chosen.Name, here, all))
+		sentences = append(sentences, fmt.Sprintf("%s is the closest to %s of what fits: mean KL divergence %s %s.", chosen.Name, c.base(), here, all))
 	case c.EveryText && len(texts) > 1:
 		sentences = append(sentences, fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g on each of these texts; on all together it "+
 			"has %s.", chosen.Name, c.MaxKLD, all))
@@ -424,10 +435,10 @@ func (c *Choice) Summary() []string {
 	paired := fmt.Sprintf("95 %% interval of the paired difference %.5f to %.5f", low, high)
 	switch {
 	case low > 0:
-		return append(sentences, fmt.Sprintf("%s, %s, is further from the original by %.5f (%s). %s that is %s sure.", runner, place, c.Difference.Value,
-			paired, these, percent(c.Difference.Above(0))))
+		return append(sentences, fmt.Sprintf("%s, %s, is further from %s by %.5f (%s). %s that is %s sure.", runner, place, c.base(),
+			c.Difference.Value, paired, these, percent(c.Difference.Above(0))))
 	case high < 0:
-		return append(sentences, fmt.Sprintf("%s, %s, is closer to the original by %.5f (%s).", runner, place, -c.Difference.Value, paired))
+		return append(sentences, fmt.Sprintf("%s, %s, is closer to %s by %.5f (%s).", runner, place, c.base(), -c.Difference.Value, paired))
 	case math.IsNaN(low):
 		paired = "one window of a text has no interval"
 	}

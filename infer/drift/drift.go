@@ -138,10 +138,8 @@ func Measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 }
 
 func measure(ctx context.Context, base gguf.Source, candidates []Candidate, texts []Text, opts Options) (*Report, error) {
-	for _, c := range candidates {
-		if err := sameVocabulary(base.Metadata(), c.Source.Metadata()); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Name, err)
-		}
+	if err := sameModel(base, candidates, opts.Engine); err != nil {
+		return nil, err
 	}
 	chunks, counts, err := perplexity.TextChunks(texts, opts.Options)
 	if err != nil {
@@ -226,16 +224,46 @@ func (r *Report) AboveFloor(candidate Result) bool {
 	return difference.Positive(interval.Level)
 }
 
+// sameModel returns why candidates cannot be forms of the base: models of other shapes, or with
+// other tokens.
+func sameModel(base gguf.Source, candidates []Candidate, engine infer.Options) error {
+	model, err := infer.New(base, engine)
+	if err != nil {
+		return fmt.Errorf("the base: %w", err)
+	}
+	for _, c := range candidates {
+		err := sameVocabulary(base.Metadata(), c.Source.Metadata())
+		if err == nil {
+			var candidate *infer.Model
+			if candidate, err = infer.New(c.Source, engine); err != nil {
+				return fmt.Errorf("%s: %w", c.Name, err)
+			}
+			err = model.Spec().Difference(candidate.Spec())
+		}
+		if err != nil {
+			return fmt.Errorf("%s: it is not the same model as the base, in another form: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
 // sameVocabulary reports an error if both say what their tokens are, and the
 // tokens differ.
 func sameVocabulary(base, candidate *gguf.Metadata) error {
 	const key = "tokenizer.ggml.tokens"
 	a, errA := gguf.Value[[]string](base, key)
 	b, errB := gguf.Value[[]string](candidate, key)
-	if errA == nil && errB == nil && !slices.Equal(a, b) {
-		return fmt.Errorf("%s is not that of the base: different tokens cannot be compared", key)
+	if errA != nil || errB != nil || slices.Equal(a, b) {
+		return nil
 	}
-	return nil
+	if len(a) != len(b) {
+		return fmt.Errorf("%s: %d tokens, and %d of the base; different tokens cannot be compared", key, len(b), len(a))
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return fmt.Errorf("%s: token %d is %.50q, and %.50q of the base; different tokens cannot be compared", key, i, b[i], a[i])
 }
 
 // part is one chunk of a text, as it goes into a model.

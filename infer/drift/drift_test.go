@@ -276,7 +276,7 @@ func TestRefused(t *testing.T) {
 		meta.Set(key, value)
 		return meta
 	}
-	refused(changed{Source: base, meta: with("tokenizer.ggml.tokens", swapped)}, "tokenizer.ggml.tokens is not that of the base")
+	refused(changed{Source: base, meta: with("tokenizer.ggml.tokens", swapped)}, "tokenizer.ggml.tokens: token")
 	refused(changed{Source: base, meta: with("llama.rope.freq_base", float32(1e6))}, "llama.rope.freq_base is 1e+06, that of the first 10000")
 	refused(changed{Source: base, meta: with("llama.block_count", uint32(3))}, "blk.3.")
 	refused(changed{Source: base, meta: base.Metadata(), broken: "output.weight"}, "the logit of token 0 is NaN")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/infer/display"
@@ -40,7 +41,7 @@ func (r *view) markdown() string {
 		b.WriteString("\n\n")
 		list(r.choice.Terms)
 	}
-	if r.take != "" {
+	if i := slices.IndexFunc(r.Candidates, r.isChosen); r.take != "" && (i < 0 || !r.Candidates[i].IsPacked()) {
 		section("How to run it")
 		fmt.Fprintf(&b, "```\n%s\n```\n", strings.Join(r.commands(), "\n"))
 	}

@@ -209,18 +209,18 @@ func (r *view) frontChart(width float64) (chart template.HTML, unnamed []string)
 	}
 	for i, p := range f.places() {
 		if p.found {
-			s.place(r.class("label", f.order[i]), p, shortName(f.order[i].Name))
+			s.place(r.class("label", f.order[i]), p, r.label(f.order[i]))
 		} else {
 			unnamed = append(unnamed, f.order[i].Name)
 		}
 	}
 	for i, c := range f.order {
-		class, dot, whisker := r.class("dot", c), f.labels[i].dot, f.whiskers[i]
+		class, dot, whisker := r.class(markOf(c.Format).class, c), f.labels[i].dot, f.whiskers[i]
 		if !slices.Contains(f.best, dot) {
 			class += " beaten"
 		}
 		s.line("interval", c.describe(), whisker.from.x, whisker.from.y, whisker.to.x, whisker.to.y)
-		s.element("circle", class, c.describe(), `cx="%.1f" cy="%.1f" r="4.5"`, dot.x, dot.y)
+		s.mark(markOf(c.Format), class, c.describe(), dot)
 	}
 	class := "narrow"
 	if f.wide() {
@@ -314,7 +314,7 @@ func (r *view) worstText(candidates []Candidate) int {
 
 // nameLength is how wide the name of a candidate is in a chart.
 func (r *view) nameLength(c Candidate) float64 {
-	width := textWidth(shortName(c.Name))
+	width := textWidth(r.label(c))
 	if r.isChosen(c) {
 		width *= bold
 	}
@@ -368,9 +368,9 @@ func (r *view) perplexityChart() template.HTML {
 		v := change(c.PPLRatio)
 		from, to := ends(c)
 		y := 4 + rowHeight*(float64(i)+0.5)
-		title := fmt.Sprintf("%s: perplexity %.4f, the original's is %.4f, ratio %s", c.Name, c.PPL, r.Base.PPL,
+		title := fmt.Sprintf("%s: perplexity %.4f, the %s's is %.4f, ratio %s", c.Name, c.PPL, r.Base.noun(), r.Base.PPL,
 			withInterval("%.4f", c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh))
-		s.text(r.class("label", c), "end", left-8, y+4, shortName(c.Name))
+		s.text(r.class("label", c), "end", left-8, y+4, r.label(c))
 		s.element("rect", r.class("bar", c), title, `x="%.1f" y="%.1f" width="%.1f" height="14"`, x.at(min(0, v)), y-7, x.at(max(0, v))-x.at(min(0, v)))
 		s.line("interval", title, x.at(from), y, x.at(to), y)
 		s.text(r.class("label", c), "start", right+8, y+4, fmt.Sprintf("%+.2f %%", v))
@@ -382,10 +382,18 @@ func (r *view) perplexityChart() template.HTML {
 
 // layerChart shows how the error of the hidden states grows from layer to layer.
 func (r *view) layerChart() template.HTML {
+	// Errors that are no more than the rounding of float32 are left out: embeddings that are
+	// float16 and not bfloat16 have such.
+	const rounding = 1e-7
 	values := func(c Candidate) []float64 {
 		v := []float64{c.Embedding}
 		for _, l := range c.Layers {
 			v = append(v, l.Hidden)
+		}
+		for i := range v {
+			if v[i] < rounding {
+				v[i] = 0
+			}
 		}
 		return v
 	}
@@ -432,7 +440,7 @@ func (r *view) layerChart() template.HTML {
 			}
 		}
 		classes = append(classes, r.class("label", c))
-		names = append(names, shortName(c.Name))
+		names = append(names, r.label(c))
 		ends = append(ends, points[len(points)-1])
 	}
 	s.ends(classes, names, ends, right+18, top+4, bottom)
@@ -463,7 +471,7 @@ func (r *view) routerChart() template.HTML {
 	s.text("tick", "start", right+8, 14, "mean")
 	for i, c := range r.Candidates {
 		y := 20 + rowHeight*float64(i)
-		s.text(r.class("label", c), "end", left-8, y+rowHeight/2+4, shortName(c.Name))
+		s.text(r.class("label", c), "end", left-8, y+rowHeight/2+4, r.label(c))
 		for _, l := range c.Layers {
 			if l.SameExperts == nil {
 				continue
@@ -480,7 +488,7 @@ func (r *view) routerChart() template.HTML {
 		s.text(r.class("label", c), "start", right+8, y+rowHeight/2+4, fmt.Sprintf("%.2f", 100**c.Router))
 	}
 	return s.done("narrow", chartWidth, 20+rowHeight*float64(len(r.Candidates))+6,
-		"tokens that the routers send to the same experts as the original, in percent")
+		fmt.Sprintf("tokens that the routers send to the same experts as the %s, in percent", r.Base.noun()))
 }
 
 // shade is the opacity of a cell of the matrix of texts: the more drift, the
@@ -502,7 +510,11 @@ func (r *view) shade(kld float64) string {
 
 // describe says all about a candidate's place in the charts.
 func (c Candidate) describe() string {
-	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %s, perplexity %.3f", c.Name, display.Bytes(c.Bytes), c.BPW,
+	name := c.Name
+	if c.IsPacked() {
+		name += ", " + c.What()
+	}
+	return fmt.Sprintf("%s: %s, %.2f bits per weight, KL divergence %s, perplexity %.3f", name, display.Bytes(c.Bytes), c.BPW,
 		withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), c.PPL)
 }
 

@@ -116,7 +116,7 @@ func NewChoice(measured *Drift, choice *choose.Choice, fit Fit, mix *Mix) *Choic
 	}
 	c.Chosen = c.Considered[choice.Chosen]
 	c.Summary = choice.Summary()
-	c.Terms = fit.terms(choice, drift.Base)
+	c.Terms = append(drift.Base.caution(), fit.terms(choice, drift.Base)...)
 	if mix != nil {
 		c.Terms = append(c.Terms, mix.sentence())
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/drift"
-	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // Drift is how far candidates are from the model that they were made of.
@@ -22,11 +21,11 @@ type Drift struct {
 	Provenance *Provenance `json:"provenance"` // nil if nobody asks
 }
 
-// Base is the original.
+// Base is the original, or whatever the candidates are compared with instead.
 type Base struct {
-	Type            string     `json:"type"`
-	Bytes           int64      `json:"bytes"`
-	BPW             float64    `json:"bpw"`
+	Storage
+	// Quantized says that it is no original, but packed or quantized itself.
+	Quantized       bool       `json:"quantized"`
 	PPL             float64    `json:"ppl"`
 	PPLError        *float64   `json:"ppl_error"`
 	PPLLow          *float64   `json:"ppl_low"`
@@ -65,10 +64,8 @@ type Floor struct {
 
 // Candidate is a model that was compared with the original.
 type Candidate struct {
-	Name  string  `json:"name"`
-	Type  string  `json:"type"`
-	Bytes int64   `json:"bytes"`
-	BPW   float64 `json:"bpw"`
+	Name string `json:"name"`
+	Storage
 	Measures
 	// AboveFloor says whether it is further from the original than the floor, by more than chance.
 	AboveFloor bool `json:"above_floor"`
@@ -168,13 +165,13 @@ func (r *Drift) Add(base gguf.Source, models []drift.Candidate, measured *drift.
 		tokens += n * r.Ctx
 		r.Texts[i].Chunks, r.Texts[i].ScoredTokens = n, measured.Base.Texts[i].Tokens
 	}
-	_, size, err := gguf.Layout(base)
+	storage, err := newStorage(base)
 	if err != nil {
 		return err
 	}
 	seconds := measured.Base.Elapsed.Seconds()
 	r.Base = Base{
-		Type: recipe.NameOf(base.Metadata()), Bytes: size, BPW: gguf.BitsPerWeight(base),
+		Storage: storage, Quantized: storage.QuantizedBPW != nil,
 		Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
 	}
 	r.Base.PPL, r.Base.PPLError, r.Base.PPLLow, r.Base.PPLHigh = parts(measured.Base.Overall.PPL)
@@ -189,15 +186,14 @@ func (r *Drift) Add(base gguf.Source, models []drift.Candidate, measured *drift.
 		SameTop: floor.SameTop.Value, ScoredTokens: floor.Tokens,
 	}
 	for i, model := range models {
-		_, size, err := gguf.Layout(model.Source)
+		storage, err := newStorage(model.Source)
 		if err != nil {
 			return fmt.Errorf("%s: %w", model.Name, err)
 		}
 		result := measured.Candidates[i]
 		seconds := result.Elapsed.Seconds()
 		candidate := Candidate{
-			Name: model.Name, Type: recipe.NameOf(model.Source.Metadata()), Bytes: size, BPW: gguf.BitsPerWeight(model.Source),
-			Measures: newMeasures(result.Overall), AboveFloor: measured.AboveFloor(result),
+			Name: model.Name, Storage: storage, Measures: newMeasures(result.Overall), AboveFloor: measured.AboveFloor(result),
 			Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
 		}
 		for t, text := range result.Texts {

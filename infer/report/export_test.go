@@ -19,7 +19,7 @@ func FullReport(layers int) *Drift {
 	names := []string{"Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K"}
 	r := &Drift{
 		Model: "mixtral", Ctx: 512, Compute: "int8", Imatrix: "calibration.gguf",
-		Base: Base{Type: "BF16", Bytes: 48 << 30, BPW: 16, PPL: 4.2, TokensPerSecond: 24},
+		Base: Base{Storage: Storage{Type: "BF16", Format: "safetensors", Bytes: 48 << 30, BPW: 16}, PPL: 4.2, TokensPerSecond: 24},
 	}
 	for _, file := range []string{"chat.txt", "code.txt", "math.txt", "story.txt", "wiki.txt"} {
 		r.Texts = append(r.Texts, Text{File: file, SHA256: strings.Repeat("0123", 16), Chunks: 20, ScoredTokens: 5100})
@@ -28,7 +28,7 @@ func FullReport(layers int) *Drift {
 	for i, name := range names {
 		kld := 0.0005 * math.Pow(1.9, float64(i))
 		c := Candidate{
-			Name: name, Type: name, Bytes: int64(26-2*i) << 30, BPW: 8.5 - 0.65*float64(i), TokensPerSecond: 31,
+			Name: name, Storage: Storage{Type: name, Format: "GGUF", Bytes: int64(26-2*i) << 30, BPW: 8.5 - 0.65*float64(i)}, TokensPerSecond: 31,
 			Measures: Measures{
 				PPL: 4.2 * (1 + kld), PPLRatio: 1 + kld, PPLRatioLow: known(1 + kld*0.8), PPLRatioHigh: known(1 + kld*1.2),
 				KLD: kld, KLDLow: known(kld * 0.9), KLDHigh: known(kld * 1.1), KLDP50: kld / 2, KLDP90: 2 * kld, KLDP95: 3 * kld, KLDP99: 9 * kld,

@@ -144,8 +144,8 @@ func (f Fit) terms(choice *choose.Choice, base Base) []string {
 			terms = append(terms, fmt.Sprintf("With %d tokens it takes %s; the largest candidate that fits with so many is %s, %s.",
 				need.Ctx, display.Bytes(need.NeededBytes), largest.Name, display.Bytes(f.needs(largest, choice.Fit)[i].NeededBytes)))
 		}
-		if base.Bytes+longest.memory.Bytes() <= choice.Fit {
-			terms = append(terms, fmt.Sprintf("The original, %s, fits as it is.", base.Type))
+		if !base.IsPacked() && base.Bytes+longest.memory.Bytes() <= choice.Fit {
+			terms = append(terms, fmt.Sprintf("The %s, %s, fits as it is.", base.noun(), base.Type))
 		}
 	}
 	if f.gpu > 0 {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -20,7 +21,9 @@ type Inspection struct {
 	Alignment int64    `json:"alignment"`
 	KV        []KV     `json:"kv"`
 	Tensors   []Tensor `json:"tensors"`
-	tensors   int      // in the file
+	// Packed sums up how weights are packed in the files, if they are.
+	Packed  []Packing `json:"packed,omitempty"`
+	tensors int       // in the file
 }
 
 // KV is a pair of metadata. What JSON has no number for is a text.
@@ -37,11 +40,43 @@ type Tensor struct {
 	Shape  []int64 `json:"shape"`
 	Offset int64   `json:"offset"`
 	Bytes  int64   `json:"bytes"`
+	// Packed says how its weights are packed in the files, those that are.
+	Packed []Packing `json:"packed,omitempty"`
+}
+
+// Packing is gguf.Packing.
+type Packing struct {
+	Format   string  `json:"format"`
+	Layout   string  `json:"layout,omitempty"`
+	Elements int64   `json:"elements"`
+	Bytes    int64   `json:"bytes"`
+	BPW      float64 `json:"bpw"`
+}
+
+func newPackings(packings []gguf.Packing) (list []Packing) {
+	for _, p := range packings {
+		list = append(list, Packing{p.Format, p.Layout, p.Elements, p.Bytes, p.BitsPerWeight()})
+	}
+	return list
+}
+
+// packed says how a tensor is packed: GPTQ 4-bit g128, 4.19 bpw.
+func (t Tensor) packed() string {
+	var texts []string
+	for _, p := range t.Packed {
+		texts = append(texts, fmt.Sprintf("%s, %.2f bpw", gguf.Packing{Format: p.Format, Layout: p.Layout}, p.BPW))
+	}
+	return strings.Join(texts, "; ")
 }
 
 // Print lists all on a terminal, long values cut.
 func (r *Inspection) Print(w io.Writer) {
-	fmt.Fprintf(w, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n\n", r.Version, r.Alignment, len(r.KV), r.tensors)
+	fmt.Fprintf(w, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n", r.Version, r.Alignment, len(r.KV), r.tensors)
+	for _, p := range r.Packed {
+		fmt.Fprintf(w, "%s: %s weights in %s, %.2f bits each\n", gguf.Packing{Format: p.Format, Layout: p.Layout}, display.Count(p.Elements),
+			display.Bytes(p.Bytes), p.BPW)
+	}
+	fmt.Fprintln(w)
 	kv := display.NewTable(w, []string{"key", "type", "value"}).Spare("type")
 	for _, e := range r.KV {
 		kv.AppendRow(table.Row{e.Key, e.Type, valueText(e.Value)})
@@ -51,9 +86,18 @@ func (r *Inspection) Print(w io.Writer) {
 		return
 	}
 	fmt.Fprintln(w)
-	list := display.NewTable(w, []string{"tensor", "type", "shape", "bytes", "offset"}, "bytes", "offset").Spare("offset", "bytes")
+	columns := []string{"tensor", "type", "shape", "bytes", "offset"}
+	packed := slices.ContainsFunc(r.Tensors, func(t Tensor) bool { return len(t.Packed) > 0 })
+	if packed {
+		columns = append(columns, "packed as")
+	}
+	list := display.NewTable(w, columns, "bytes", "offset").Spare("offset", "bytes")
 	for _, t := range r.Tensors {
-		list.AppendRow(table.Row{t.Name, t.Type, display.Shape(t.Shape), t.Bytes, t.Offset})
+		row := table.Row{t.Name, t.Type, display.Shape(t.Shape), t.Bytes, t.Offset}
+		if packed {
+			row = append(row, t.packed())
+		}
+		list.AppendRow(row)
 	}
 	list.Render()
 }
@@ -100,8 +144,13 @@ func NewInspection(path string, model gguf.Source) (*Inspection, error) {
 	for _, kv := range model.Metadata().All() {
 		r.KV = append(r.KV, KV{kv.Key, gguf.TypeName(kv.Value), jsonValue(kv.Value)})
 	}
+	stored, err := gguf.StorageOf(model)
+	if err != nil {
+		return nil, err
+	}
+	r.Packed = newPackings(stored.Packings)
 	for i, t := range model.Tensors() {
-		r.Tensors = append(r.Tensors, Tensor{t.Name, t.Type.String(), t.Shape, offset(i), t.Bytes()})
+		r.Tensors = append(r.Tensors, Tensor{t.Name, t.Type.String(), t.Shape, offset(i), t.Bytes(), newPackings(gguf.Packings(model, i))})
 	}
 	return r, nil
 }

@@ -61,12 +61,14 @@ func (r *view) page() (string, error) {
 		"part":     percentWithInterval,
 		"shade":    r.shade,
 		"isChosen": r.isChosen,
-		"size":     func(n *int64) string { return display.Bytes(*n) },
-		"share":    func(n int64) string { return fmt.Sprintf("%.0f %%", 100*float64(n)/float64(r.Base.Bytes)) },
-		"moved":    func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) },
+		"key":      key, "form": Storage.form, "packedBits": Storage.packedBits,
+		"size":  func(n *int64) string { return display.Bytes(*n) },
+		"share": func(n int64) string { return fmt.Sprintf("%.0f %%", 100*float64(n)/float64(r.Base.Bytes)) },
+		"moved": func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) },
 	}, struct {
 		*Drift
-		Title, Take                 string
+		Title, Take, Noun           string
+		Formats                     []string
 		Choice                      *Choice
 		Verdicts                    []verdict
 		Bands                       []band
@@ -75,7 +77,7 @@ func (r *view) page() (string, error) {
 		Front, FrontWide, ByTexts   template.HTML
 		Perplexity, Layers, Routers template.HTML
 	}{
-		Drift: r.Drift, Title: r.title(), Take: r.take,
+		Drift: r.Drift, Title: r.title(), Take: r.take, Noun: r.Base.noun(), Formats: r.said.formats(),
 		Choice: r.choice, Verdicts: r.choice.verdicts(),
 		Bands: bands[:len(bands)-1], Meaning: r.said.meaning(), Method: r.said.method(),
 		Unmoved: strings.Join(unmoved, ", "), Unnamed: strings.Join(unnamed, ", "),

@@ -11,24 +11,29 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
-	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // Perplexity is how well a model predicts texts.
 type Perplexity struct {
-	Model        string `json:"model"`
-	Type         string `json:"type"`
-	FileBytes    int64  `json:"file_bytes"`
-	Ctx          int    `json:"ctx"`
-	Chunks       int    `json:"chunks"`
-	ScoredTokens int    `json:"scored_tokens"`
+	Model string `json:"model"`
+	// These are Storage's.
+	Type         string   `json:"type"`
+	Format       string   `json:"format"`
+	Layout       string   `json:"layout,omitempty"`
+	FileBytes    int64    `json:"file_bytes"`
+	QuantizedBPW *float64 `json:"packed_bpw"`
+	Ctx          int      `json:"ctx"`
+	Chunks       int      `json:"chunks"`
+	ScoredTokens int      `json:"scored_tokens"`
 	PerplexityFigures
 	Compute         string  `json:"compute"`
 	Seconds         float64 `json:"seconds"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	// ReadBytes is what was read of the weights, all readings together.
-	ReadBytes int64            `json:"read_bytes"`
-	ByText    []PerplexityText `json:"by_text"`
+	ReadBytes int64 `json:"read_bytes"`
+	// Readings is how often that is all weights.
+	Readings float64          `json:"readings"`
+	ByText   []PerplexityText `json:"by_text"`
 }
 
 // PerplexityText is how well it predicts one of them.
@@ -59,13 +64,14 @@ func newPerplexityFigures(r perplexity.Result) PerplexityFigures {
 // in some way, took so long, and read so many bytes of weights.
 func NewPerplexity(path string, model gguf.Source, together perplexity.Result, texts []PerplexityText, compute infer.Compute, took time.Duration,
 	read int64) (Perplexity, error) {
-	_, size, err := gguf.Layout(model)
+	stored, err := newStorage(model)
+	weights := gguf.BitsPerWeight(model) / 8 * float64(gguf.Elements(model))
 	return Perplexity{
-		Model: path, Type: recipe.NameOf(model.Metadata()), FileBytes: size,
+		Model: path, Type: stored.Type, Format: stored.Format, Layout: stored.Layout, FileBytes: stored.Bytes, QuantizedBPW: stored.QuantizedBPW,
 		Ctx: together.Ctx, Chunks: together.Chunks, ScoredTokens: together.ScoredTokens,
 		PerplexityFigures: newPerplexityFigures(together),
 		Compute:           compute.String(), Seconds: took.Seconds(), TokensPerSecond: float64(together.Chunks*together.Ctx) / took.Seconds(),
-		ReadBytes: read, ByText: texts,
+		ReadBytes: read, Readings: float64(read) / weights, ByText: texts,
 	}, err
 }
 
@@ -80,11 +86,11 @@ func (r Perplexity) Print(w io.Writer) {
 		r.textTable(w).Render()
 	}
 	reading := ""
-	if r.ReadBytes > 2*r.FileBytes { // in several batches
-		reading = fmt.Sprintf(", weights read %.1f times at %s", float64(r.ReadBytes)/float64(r.FileBytes), display.ByteRate(float64(r.ReadBytes)/r.Seconds))
+	if r.Readings > 2 { // in several batches
+		reading = fmt.Sprintf(", weights read %.1f times at %s", r.Readings, display.ByteRate(float64(r.ReadBytes)/r.Seconds))
 	}
 	fmt.Fprintf(w, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
-		r.PPL, r.PPLError, r.Type, r.Chunks, r.Ctx, r.ScoredTokens, r.Compute, r.TokensPerSecond, reading)
+		r.PPL, r.PPLError, Storage{Type: r.Type, Format: r.Format, Layout: r.Layout, QuantizedBPW: r.QuantizedBPW}.What(), r.Chunks, r.Ctx, r.ScoredTokens, r.Compute, r.TokensPerSecond, reading)
 	if r.PPLLow == nil {
 		fmt.Fprintln(w, "One window of a text does not say how much windows differ: there is no interval.")
 	} else {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -11,23 +12,38 @@ import (
 
 // overview has a row for the base and one for each candidate.
 func (r *view) overview(w io.Writer) table.Writer {
-	columns := []string{"model", "size", "bits per weight", "perplexity", "ratio to the original", "mean KL divergence", "99 %", "same top token", "RMS Δp"}
-	routed := len(r.Candidates) > 0 && r.Candidates[0].Router != nil
+	ratio := "ratio to the " + r.Base.noun()
+	columns := []string{"model", "size", "bits per weight", "perplexity", ratio, "mean KL divergence", "99 %", "same top token", "RMS Δp"}
+	mixed, routed := r.mixed(), len(r.Candidates) > 0 && r.Candidates[0].Router != nil
 	if routed {
 		columns = append(columns, "same experts")
 	}
-	t := display.NewTable(w, columns, columns[1:]...).Spare("same experts", "RMS Δp", "99 %", "same top token", "bits per weight", "ratio to the original",
-		"perplexity")
-	t.AppendRow(table.Row{"the original, " + r.Base.Type, display.Bytes(r.Base.Bytes), fmt.Sprintf("%.2f", r.Base.BPW), fmt.Sprintf("%.3f", r.Base.PPL)})
+	numbers := columns[1:]
+	if mixed {
+		columns = slices.Concat([]string{"model", "format", "size", "bits per packed weight"}, columns[2:])
+		numbers = columns[2:]
+	}
+	t := display.NewTable(w, columns, numbers...).Spare("same experts", "RMS Δp", "99 %", "same top token", "bits per weight", ratio, "perplexity",
+		"bits per packed weight")
+	start := func(name string, s Storage) table.Row {
+		if !mixed {
+			return table.Row{name, display.Bytes(s.Bytes), fmt.Sprintf("%.2f", s.BPW)}
+		}
+		return table.Row{name, s.form(), display.Bytes(s.Bytes), s.packedBits(), fmt.Sprintf("%.2f", s.BPW)}
+	}
+	base := "the " + r.Base.noun()
+	if !mixed {
+		base += ", " + r.Base.What()
+	}
+	t.AppendRow(append(start(base, r.Base.Storage), fmt.Sprintf("%.3f", r.Base.PPL)))
 	for _, c := range r.Candidates {
-		row := table.Row{
-			c.Name, display.Bytes(c.Bytes), fmt.Sprintf("%.2f", c.BPW),
+		row := append(start(c.Name, c.Storage),
 			fmt.Sprintf("%.3f", c.PPL),
 			withInterval("%.4f", c.PPLRatio, c.PPLRatioLow, c.PPLRatioHigh),
 			withInterval("%.5f", c.KLD, c.KLDLow, c.KLDHigh), fmt.Sprintf("%.4f", c.KLDP99),
 			percentWithInterval(c.SameTop, c.SameTopLow, c.SameTopHigh),
 			fmt.Sprintf("%.2f %%", 100*c.RMSDeltaP),
-		}
+		)
 		if routed {
 			row = append(row, fmt.Sprintf("%.2f %%", 100**c.Router))
 		}

@@ -15,7 +15,7 @@ type view struct {
 	*Drift
 	said   *Drift  // with the candidates in the order of the report, in which sentences list them
 	choice *Choice // or nil
-	take   string  // the name of the candidate to take, or ""
+	take   string  // the name of the candidate to take, or "", as where nobody knows the original
 }
 
 func newView(d *Drift, choice *Choice) *view {
@@ -25,7 +25,7 @@ func newView(d *Drift, choice *Choice) *view {
 	r := &view{Drift: &sorted, said: d, choice: choice}
 	if choice != nil {
 		r.take = choice.Chosen.Name
-	} else if good, _ := d.sortOut(); good != nil {
+	} else if good, _ := d.sortOut(); good != nil && !d.Base.Quantized {
 		r.take = good.Name
 	}
 	return r

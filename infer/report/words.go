@@ -41,9 +41,10 @@ func (r *Drift) pareto() []Candidate {
 const closeEnough = 0.01
 
 // meaning says what the figures mean, in two sentences: which candidate to take, and which not
-// to. Both go by divergence, and by what is not chance.
+// to. Both go by divergence, and by what is not chance. Where the base is quantized, it says so first.
 func (r *Drift) meaning() []string {
 	good, beaten := r.sortOut()
+	noun := r.Base.noun()
 	here := "on this text"
 	if len(r.Texts) > 1 {
 		here = "on these texts"
@@ -51,17 +52,25 @@ func (r *Drift) meaning() []string {
 	sentences := []string{fmt.Sprintf("No candidate is sure to keep to a mean KL divergence of %g %s.", closeEnough, here)}
 	if good != nil {
 		sentences[0] = fmt.Sprintf("%s is the smallest that keeps to a mean KL divergence of %g %s: %.5f, 95 %% interval %.5f to %.5f%s. It has %.0f %% "+
-			"of the original's size, and the token that it thinks most likely is the original's in %.1f %% of all places.",
-			good.Name, closeEnough, here, good.KLD, *good.KLDLow, *good.KLDHigh, good.worst(), 100*float64(good.Bytes)/float64(r.Base.Bytes), 100*good.SameTop)
+			"of the %s's size, and the token that it thinks most likely is the %[9]s's in %.1[10]f %% of all places.",
+			good.Name, closeEnough, here, good.KLD, *good.KLDLow, *good.KLDHigh, good.worst(), 100*float64(good.Bytes)/float64(r.Base.Bytes), noun, 100*good.SameTop)
 	}
-	if len(beaten) > 0 {
+	sentences = append(r.Base.caution(), sentences...)
+	switch {
+	case len(beaten) > 0 && r.Base.Quantized:
+		return append(sentences, fmt.Sprintf("At most as large as %s is another candidate that is closer to the reference, by more than chance.",
+			listed(beaten, "or")))
+	case len(beaten) > 0 && r.mixed(): // who needs a format for the program that reads it has another reason
+		return append(sentences, fmt.Sprintf("By size and drift alone there is no reason to take %s: another candidate is at most as large and closer to the "+
+			"original, by more than chance.", listed(beaten, "or")))
+	case len(beaten) > 0:
 		return append(sentences, fmt.Sprintf("There is no reason to take %s: another candidate is at most as large and closer to the original, by more "+
 			"than chance.", listed(beaten, "or")))
 	}
 	if alike := r.alike(); len(alike) > 0 {
 		return append(sentences, fmt.Sprintf("More text would be needed to tell %s.", listed(alike, "and")))
 	}
-	return append(sentences, "The choice is one of size: every larger candidate is closer to the original.")
+	return append(sentences, "The choice is one of size: every larger candidate is closer to the "+noun+".")
 }
 
 // sortOut returns the smallest candidate that is close enough, or nil, and which are beaten by one
@@ -139,10 +148,11 @@ func (r *Drift) intervals() string {
 // floor says what the arithmetic alone makes of the original, and who is not above that.
 func (r *Drift) floor() string {
 	if r.Compute == infer.Exact.String() {
-		return fmt.Sprintf("Noise floor: the original run a second time has a KL divergence of %.2g over %d tokens.", r.Floor.KLD, r.Floor.ScoredTokens)
+		return fmt.Sprintf("Noise floor: the %s run a second time has a KL divergence of %.2g over %d tokens.", r.Base.noun(), r.Floor.KLD,
+			r.Floor.ScoredTokens)
 	}
-	says := fmt.Sprintf("Noise floor: rounding to 8 bits in all products takes the original %s from itself computed exactly, over %d tokens.",
-		withInterval("%.5f", r.Floor.KLD, r.Floor.KLDLow, r.Floor.KLDHigh), r.Floor.ScoredTokens)
+	says := fmt.Sprintf("Noise floor: rounding to 8 bits in all products takes the %s %s from itself computed exactly, over %d tokens.",
+		r.Base.noun(), withInterval("%.5f", r.Floor.KLD, r.Floor.KLDLow, r.Floor.KLDHigh), r.Floor.ScoredTokens)
 	var within []string
 	for _, c := range r.Candidates {
 		if !c.AboveFloor {
@@ -168,10 +178,24 @@ func (r *Drift) method() []string {
 	if r.Imatrix != "" {
 		weights = "with importance matrix " + filepath.Base(r.Imatrix)
 	}
-	return []string{
+	lines := []string{
 		fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")),
 		fmt.Sprintf("%s compute; types quantized %s.", r.Compute, weights),
 		r.intervals(),
 		r.floor(),
 	}
+	if r.mixed() {
+		lines = append(lines, r.sizes())
+	}
+	return lines
+}
+
+// sizes says what sizes are of where weights are packed in several formats.
+func (r *Drift) sizes() string {
+	says := "Sizes are those on disk: of GGUF files, and of the safetensors files of packed checkpoints. Bits per packed weight are those of all tensors that are " +
+		"packed or quantized, scales included."
+	if r.Compute != infer.Exact.String() {
+		says += " The weights of packed checkpoints are unpacked and multiplied in float32, activations are not rounded for them."
+	}
+	return says
 }
