@@ -183,6 +183,11 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if !own {
 		c.typ = &fileType
 	}
+	if opts.Exact {
+		if plan, err = repackedFirst(plan); err != nil {
+			return nil, fmt.Errorf("%s: %w", from.Dir, err)
+		}
+	}
 	for _, t := range plan {
 		typ := fileType
 		if own {
@@ -220,6 +225,24 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	kvs = append(kvs, gguf.KV{Key: "general.quantization_version", Value: uint32(2)})
 	c.meta = gguf.NewMetadata(append(kvs, tokens.Metadata...)...)
 	return c, nil
+}
+
+// repackedFirst returns the tensors with floats of 4 bits in front: convert_hf_to_gguf.py
+// writes those first that it only lays out anew.
+func repackedFirst(plan []arch.Tensor) ([]arch.Tensor, error) {
+	var first, others []arch.Tensor
+	for _, t := range plan {
+		blocks, err := weights.BlocksOf(t.Rows)
+		if err != nil {
+			return nil, err
+		}
+		if blocks != nil && !t.AlwaysF32() && (blocks.Type == gguf.NVFP4 || blocks.Type == gguf.MXFP4) {
+			first = append(first, t)
+		} else {
+			others = append(others, t)
+		}
+	}
+	return append(first, others...), nil
 }
 
 // add adds a tensor of type t, or of another if it has to be, or may be, to be exact.

@@ -71,3 +71,46 @@ func TestPacked(t *testing.T) {
 		require.Equal(t, got.Inputs()[0].Size(), stored.Bytes)
 	}
 }
+
+// TestNVFP4: what is packed as GGUF's blocks is goes into the file that
+// convert_hf_to_gguf.py writes.
+func TestNVFP4(t *testing.T) {
+	dir := filepath.Join(t.ArtifactDir(), "NVFP4")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	var tensors []testmodel.Tensor
+	for _, tensor := range testmodel.Tensors(weights.BF16, 288, 128, 0) {
+		module, ok := strings.CutSuffix(tensor.Name, "_proj.weight")
+		if !ok {
+			tensors = append(tensors, tensor)
+			continue
+		}
+		n, k := tensor.Shape[0], tensor.Shape[1]
+		codes, scales := testmodel.Noise(tensor.Name, n*k/2), testmodel.Noise(tensor.Name+"_scale", n*k/16)
+		for i, v := range codes {
+			codes[i] = float32(int(v*1024) & 255)
+		}
+		for i, v := range scales {
+			scales[i] = max(v, -v)
+		}
+		tensors = append(tensors,
+			testmodel.Tensor{Name: tensor.Name, Dtype: weights.U8, Shape: []int64{n, k / 2}, Values: codes},
+			testmodel.Tensor{Name: tensor.Name + "_scale", Dtype: weights.F8E4M3, Shape: []int64{n, k / 16}, Values: scales})
+		global := testmodel.Tensor{Name: tensor.Name + "_scale_2", Dtype: weights.F32, Shape: []int64{}, Values: []float32{float32(n) / 1000}}
+		if strings.HasSuffix(module, "v") {
+			global.Values[0] = 1 // needs no tensor
+		}
+		input := testmodel.Tensor{Name: module + "_proj.input_scale", Dtype: weights.F32, Shape: []int64{}, Values: []float32{float32(k) / 7}}
+		tensors = append(tensors, global, input)
+	}
+	testmodel.WriteShards(t, dir, tensors)
+	testmodel.WriteTokenizer(t, dir)
+	testmodel.WriteJSON(t, filepath.Join(dir, "config.json"), testmodel.Config("MistralForCausalLM", "mistral", object{
+		"intermediate_size": 128, "sliding_window": nil, "torch_dtype": "bfloat16",
+		"quantization_config": object{"quant_method": "modelopt", "quant_algo": "NVFP4", "config_groups": object{"group_0": object{
+			"targets": []string{"Linear"}, "weights": object{"dynamic": false, "num_bits": 4, "type": "float", "group_size": 16}}}},
+	}))
+	c, err := hf.Open(dir, hf.Options{Auto: true, Exact: true})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, "ccaf723b81483749510cf85a5a57105b58191aeda970c0e3e68608b4bcf68129", fileHash(t, c))
+}

@@ -28,9 +28,10 @@ type fp4 struct {
 	shape         []int64
 	rows, length  int64 // of a matrix
 	group         int64
-	global        func() ([]float32, error) // a scale for each matrix, or one; nil if there is none
-	divide        bool                      // by that, instead of multiplying
-	inputs        weights.Rows              // scales of activations, nil if there are none
+	// global has the scale of each matrix, and inputs what activations are divided by before
+	// they are rounded; nil if there are none.
+	global, inputs func() ([]float32, error)
+	divide         bool // by global, instead of multiplying, and multiply by inputs
 }
 
 // newFP4 returns matrices of a shape, called name, whose scales are numbers of a type.
@@ -55,26 +56,42 @@ func isScale(r weights.Rows, scale weights.Dtype) bool {
 	return r.Dtype() == scale || scale == weights.F8E8M0 && r.Dtype() == weights.U8
 }
 
-// setGlobal takes the tensor of the scales of whole matrices.
-func (m *fp4) setGlobal(name string, r weights.Rows, divide bool) error {
-	rows, length := weights.Count(r.Shape())
-	if count := rows * length; count != 1 && count != m.matrices() || !r.Dtype().Float() {
-		return fmt.Errorf("%w: tensor %.200q is of type %s and shape %v; it has the scales of %d matrices", gguf.ErrCorrupt, name, r.Dtype(), r.Shape(), m.matrices())
-	}
-	m.divide = divide
-	m.global = sync.OnceValues(func() ([]float32, error) {
-		values := make([]float32, rows*length)
+// fitMatrices reports whether a tensor has a scale for each matrix, or one for all.
+func (m *fp4) fitMatrices(r weights.Rows) bool {
+	n := count(r)
+	return (n == 1 || n == m.matrices()) && r.Dtype().Float()
+}
+
+// matrixScales returns what reads the scales of matrices, one for each, from a tensor that
+// fits them.
+func (m *fp4) matrixScales(name string, r weights.Rows) func() ([]float32, error) {
+	return sync.OnceValues(func() ([]float32, error) {
+		values := make([]float32, count(r))
+		rows, _ := weights.Count(r.Shape())
 		if err := r.ReadRows(values, 0, rows); err != nil {
 			return nil, err
 		}
 		for i, v := range values {
-			if isNotFinite(v) || divide && v == 0 {
+			if isNotFinite(v) || m.divide && v == 0 {
 				return nil, fmt.Errorf("%w: tensor %.200q: scale %d is %v", gguf.ErrCorrupt, name, i, v)
 			}
 		}
+		if len(values) == 1 {
+			values = slices.Repeat(values, int(m.matrices()))
+		}
 		return values, nil
 	})
-	return nil
+}
+
+// factors returns scales of matrices as what is to be multiplied by.
+func (m *fp4) factors(scales []float32) []float32 {
+	scales = slices.Clone(scales)
+	if m.divide {
+		for i, s := range scales {
+			scales[i] = 1 / s
+		}
+	}
+	return scales
 }
 
 func (m *fp4) matrices() int64 {
@@ -107,14 +124,14 @@ func (r *fp4Reader) open(m *fp4, matrix int64) error {
 	if r.of == m && r.matrix == matrix {
 		return nil
 	}
-	global := []float32{1}
+	g := float32(1)
 	if m.global != nil {
-		var err error
-		if global, err = m.global(); err != nil {
+		global, err := m.global()
+		if err != nil {
 			return err
 		}
+		g = global[matrix]
 	}
-	g := global[matrix%int64(len(global))]
 	for s := range r.values {
 		var scale [1]float32
 		m.scale.Float32(scale[:], []byte{byte(s)})
@@ -215,40 +232,30 @@ func (m *fp4) blocks() (*weights.Blocks, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &weights.Blocks{Type: gguf.NVFP4, Scales: make([]float32, m.matrices()), Read: m.readNVFP4}
-	for i := range b.Scales {
-		g := global[i%len(global)]
-		if m.divide {
-			b.Rounded = b.Rounded || !sameReciprocal(g)
-			g = 1 / g
-		}
-		b.Scales[i] = g
-	}
+	b := &weights.Blocks{Type: gguf.NVFP4, Scales: m.factors(global), Read: m.readNVFP4}
 	if slices.ContainsFunc(b.Scales, isNotFinite) {
 		return nil, nil
 	}
-	if m.inputs != nil && m.inputs.Dtype() == weights.F32 && count(m.inputs) == m.matrices() {
-		b.Inputs = make([]float32, m.matrices())
-		rows, _ := weights.Count(m.inputs.Shape())
-		if err := m.inputs.ReadRows(b.Inputs, 0, rows); err != nil {
+	b.Rounded = m.divide && !sameReciprocals(global)
+	if m.inputs != nil {
+		inputs, err := m.inputs()
+		if err != nil {
 			return nil, err
 		}
-		if i := slices.IndexFunc(b.Inputs, isNotFinite); i >= 0 {
-			return nil, fmt.Errorf("%w: tensor %.200q: the scale of input %d is %v", gguf.ErrCorrupt, m.name, i, b.Inputs[i])
-		}
+		b.Inputs = m.factors(inputs)
 	}
 	return b, nil
 }
 
-// sameReciprocal reports whether it makes no difference to multiply by the reciprocal of
-// a scale of NVFP4, instead of dividing.
-func sameReciprocal(divisor float32) bool {
-	reciprocal := 1 / divisor
+// sameReciprocals reports whether it makes no difference to multiply by the reciprocals of
+// scales of NVFP4, instead of dividing.
+func sameReciprocals(divisors []float32) bool {
 	for b := range 127 { // the others are their negatives, or no numbers
 		var scale [1]float32
 		weights.F8E4M3.Float32(scale[:], []byte{byte(b)})
 		for _, v := range e2m1[:8] {
-			if v *= scale[0]; v*reciprocal != v/divisor {
+			v *= scale[0]
+			if slices.ContainsFunc(divisors, func(d float32) bool { return v*(1/d) != v/d }) {
 				return false
 			}
 		}

@@ -100,25 +100,33 @@ func TestNVFP4Blocks(t *testing.T) {
 		require.Equal(t, "d27e37d1d42b4f7d4d4f7a5ea8c8a37c11f5a53e3b88151bc8c6704b5392653c", hash(t, blocks.Scales), "of the matrix")
 		require.Equal(t, name == ctNVFP4, blocks.Rounded)
 	}
-	tensors := module(t, "nvfp4.safetensors", modeloptNVFP4)
-	tensors["m.input_scale"] = tensors["m.weight_scale_2"]
+	// What activations are divided by is there as well.
+	for name, input := range map[string]string{modeloptNVFP4: "m.input_scale", ctNVFP4: "m.input_global_scale"} {
+		tensors := module(t, "nvfp4.safetensors", name)
+		tensors[input] = tensors["m.weight_scale_2"]
+		if name == ctNVFP4 {
+			tensors[input] = tensors["m.weight_global_scale"]
+		}
+		set, err := unpackModule(t, tensors, ``)
+		require.NoError(t, err)
+		require.Equal(t, []string{"m.weight"}, set.Names())
+		blocks, err := weights.BlocksOf(set.Get("m.weight"))
+		require.NoError(t, err)
+		require.Equal(t, blocks.Scales, blocks.Inputs)
+		tensors[input] = poked(tensors[input], 2, 0xc0, 0x7f)
+		set, err = unpackModule(t, tensors, ``)
+		require.NoError(t, err)
+		require.NoError(t, readAll(set, nil), "numbers do not depend on it")
+		_, err = weights.BlocksOf(set.Get("m.weight"))
+		require.ErrorIs(t, err, gguf.ErrCorrupt)
+		require.ErrorContains(t, err, input)
+	}
+	// A power of two divides as its reciprocal multiplies.
+	tensors := module(t, "nvfp4.safetensors", ctNVFP4)
+	tensors["m.weight_global_scale"] = poked(tensors["m.weight_global_scale"], 0, 0, 0, 0, 0x44)
 	set, err := unpackModule(t, tensors, ``)
 	require.NoError(t, err)
-	require.Nil(t, set.Get("m.input_scale"))
 	blocks, err := weights.BlocksOf(set.Get("m.weight"))
-	require.NoError(t, err)
-	require.Equal(t, blocks.Scales, blocks.Inputs)
-	tensors["m.input_scale"] = poked(tensors["m.input_scale"], 2, 0xc0, 0x7f)
-	set, err = unpackModule(t, tensors, ``)
-	require.NoError(t, err)
-	_, err = weights.BlocksOf(set.Get("m.weight"))
-	require.ErrorIs(t, err, gguf.ErrCorrupt)
-	// A power of two divides as its reciprocal multiplies.
-	tensors = module(t, "nvfp4.safetensors", ctNVFP4)
-	tensors["m.weight_global_scale"] = poked(tensors["m.weight_global_scale"], 0, 0, 0, 0, 0x44)
-	set, err = unpackModule(t, tensors, ``)
-	require.NoError(t, err)
-	blocks, err = weights.BlocksOf(set.Get("m.weight"))
 	require.NoError(t, err)
 	require.False(t, blocks.Rounded)
 	// Rows that are not whole blocks have none.

@@ -25,7 +25,7 @@ import (
 // Tensor is a tensor of a checkpoint, with values or filled by its name.
 type Tensor struct {
 	Name   string
-	Dtype  weights.Dtype // F32, F16, BF16 or F8_E4M3
+	Dtype  weights.Dtype // F32, F16, BF16, F8_E4M3 or U8
 	Shape  []int64
 	Values []float32 // nil for noise that depends on Name only
 }
@@ -58,8 +58,15 @@ func Elements(shape []int64) int64 {
 
 // Encode returns values as a tensor of a type holds them.
 func Encode(t testing.TB, dtype weights.Dtype, values []float32) []byte {
-	if dtype == weights.F8E4M3 {
+	switch dtype {
+	case weights.F8E4M3:
 		return encodeF8(values)
+	case weights.U8:
+		data := make([]byte, len(values))
+		for i, v := range values {
+			data[i] = byte(v)
+		}
+		return data
 	}
 	typ, err := gguf.ParseType(string(dtype))
 	require.NoError(t, err)
