@@ -28,6 +28,14 @@ type Architecture struct {
 	types []modelType
 	// read reads config.json.
 	read func(*reader) family
+
+	// experts is what config.json calls their number, empty for classes without. Of
+	// several classes of the same Name the first that has, or has not, experts as the model
+	// has is restored.
+	experts string
+	// restore says what config.json has of the metadata of a model, and what it must say
+	// beside, as far as not all models have it: the reverse of keys. It may be nil.
+	restore func(*restorer)
 }
 
 // Architectures lists what can be converted.

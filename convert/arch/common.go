@@ -24,12 +24,15 @@ func (c *Config) commonKeys(k *keys) {
 	k.count("expert_group_count", c.groups)
 	k.count("expert_group_used_count", c.groupsPerToken)
 	if c.scoring != "" {
-		k.set("expert_gating_func", uint32(1)) // softmax
+		k.set("expert_gating_func", uint32(gatingSoftmax))
 	}
 	k.count("attention.key_length", c.HeadDim)
 	k.count("attention.value_length", c.HeadDim)
 	k.setFileType()
 }
+
+// gatingSoftmax is llama.cpp's number for weights of experts by softmax.
+const gatingSoftmax = 1
 
 // keys adds how positions are encoded. llama3's way to scale them is a tensor instead,
 // see Config.ropeFreqs.

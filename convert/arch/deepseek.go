@@ -11,9 +11,23 @@ import (
 // does not divide the weights of the others by their sum, whatever norm_topk_prob
 // says, and cannot run models without shared experts.
 var DeepSeek = Architecture{
-	Class: "DeepseekForCausalLM",
-	Name:  "deepseek",
-	read:  readDeepSeek,
+	Class:   "DeepseekForCausalLM",
+	Name:    "deepseek",
+	read:    readDeepSeek,
+	experts: "n_routed_experts",
+	restore: func(r *restorer) {
+		r.take("leading_dense_block_count", "first_k_dense_replace")
+		r.take("expert_feed_forward_length", "moe_intermediate_size")
+		r.take("expert_shared_count", "n_shared_experts")
+		r.set("norm_topk_prob", false)
+		r.set("moe_layer_freq", 1)
+		const published = "deepseek-ai/deepseek-moe-16b-base--" // the code that comes with it
+		r.set("model_type", "deepseek")
+		r.set("auto_map", map[string]string{
+			"AutoConfig": published + "configuration_deepseek.DeepseekConfig", "AutoModel": published + "modeling_deepseek.DeepseekModel",
+			"AutoModelForCausalLM": published + "modeling_deepseek.DeepseekForCausalLM",
+		})
+	},
 }
 
 type deepSeek struct {

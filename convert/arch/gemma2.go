@@ -27,6 +27,23 @@ var Gemma2 = Architecture{
 		check: func(h hparams) bool { return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 },
 	}},
 	read: readGemma2,
+	restore: func(r *restorer) {
+		r.take("attn_logit_softcapping", "attn_logit_softcapping")
+		r.take("final_logit_softcapping", "final_logit_softcapping")
+		r.take("attention.sliding_window", "sliding_window")
+		r.set("hidden_activation", "gelu_pytorch_tanh")
+		r.set("query_pre_attn_scalar", queryScalar(r.whole("block_count"), r.whole("embedding_length"), r.whole("attention.head_count"),
+			r.whole("attention.key_length")))
+	},
+}
+
+// queryScalar returns by what llama.cpp scales queries, of models with so many layers.
+func queryScalar(layers, width, heads, headLength int64) int64 {
+	const layers27B = 46
+	if layers == layers27B {
+		return width / max(1, heads)
+	}
+	return headLength
 }
 
 type gemma2 struct {
@@ -62,11 +79,7 @@ func (g *gemma2) checkAttention(r *reader) {
 			r.fail(gguf.ErrUnsupported, "layer_types has %s for layer %d, the architecture's is %s", show(t), i, want)
 		}
 	}
-	const layers27B = 46
-	want := g.HeadLength()
-	if g.Layers == layers27B {
-		want = g.HiddenSize / max(1, g.Heads)
-	}
+	want := queryScalar(g.Layers, g.HiddenSize, g.Heads, g.HeadLength())
 	if scalar := r.whole(1, 1<<24, "query_pre_attn_scalar"); scalar != nil && *scalar != want {
 		r.fail(gguf.ErrUnsupported, "query_pre_attn_scalar is %d, the architecture's is %d", *scalar, want)
 	}
@@ -107,9 +120,12 @@ func (g *gemma2) tensors(m mapper) {
 
 // norm maps a norm's weight to one more.
 func (g *gemma2) norm(m mapper, source, name string) {
-	m.put(name, weights.Map(m.get(source, g.HiddenSize), func(values []float32) {
-		for i := range values {
-			values[i]++
+	add := func(x float32) func([]float32) {
+		return func(values []float32) {
+			for i := range values {
+				values[i] += x
+			}
 		}
-	}))
+	}
+	m.put(name, weights.Map(m.get(source, g.HiddenSize), add(1), add(-1)))
 }

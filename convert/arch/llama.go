@@ -1,10 +1,13 @@
 package arch
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // Llama is the dense model of Llama 1 to 3, and of many that copied it.
@@ -27,7 +30,8 @@ var Llama = Architecture{
 			return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 && initializer >= 0 && initializer <= 1
 		},
 	}},
-	read: readLlama,
+	read:    readLlama,
+	restore: (*restorer).ropeFactors,
 }
 
 // llama is also Mistral, which has no biases.
@@ -110,4 +114,50 @@ func (c *Config) RopeFactors() []float32 {
 		}
 	}
 	return factors
+}
+
+// ropeFactors is the reverse of RopeFactors: the parameters by which the positions of
+// Llama 3.1 are scaled, of the tensor that they make. Only the quotients of the original
+// context by the two frequency factors tell in it, which are searched among powers of 2.
+func (r *restorer) ropeFactors() {
+	index, ok := r.index["rope_freqs.weight"]
+	if !ok {
+		return
+	}
+	info := r.src.Tensors()[index]
+	if info.Type != gguf.F32 || len(info.Shape) != 1 || info.Shape[0] < 1 || info.Shape[0] > 1<<16 {
+		r.fail(fmt.Errorf("%w: tensor %q is of type %s and shape %v", gguf.ErrCorrupt, info.Name, info.Type, info.Shape))
+		return
+	}
+	data := make([]byte, info.Bytes())
+	if err := r.src.ReadRows(data, index, 0, 1); err != nil {
+		r.fail(err)
+		return
+	}
+	want := make([]float32, info.Shape[0])
+	weights.F32.Float32(want, data)
+	factor := slices.Max(want)
+	theta := 10000.
+	if v, err := r.src.Metadata().Float(r.prefix + "rope.freq_base"); err == nil {
+		theta = v
+	}
+	originals, highs := []int64{8192}, []float64{4} // first as they were published
+	for i := range 18 {
+		originals = append(originals, 16<<i)
+	}
+	for i := range 7 {
+		highs = append(highs, float64(int(2)<<i))
+	}
+	for _, original := range originals {
+		for _, high := range highs {
+			c := Config{HeadDim: new(2 * info.Shape[0]), Rope: Rope{Type: "llama3", Theta: &theta, Factor: new(float64(factor)), OriginalPositions: original,
+				LowFreqFactor: new(1.0), HighFreqFactor: &high}}
+			if slices.Equal(c.RopeFactors(), want) {
+				r.set("rope_scaling", map[string]any{"rope_type": "llama3", "factor": decimalOf(factor), "original_max_position_embeddings": original,
+					"low_freq_factor": 1, "high_freq_factor": high})
+				return
+			}
+		}
+	}
+	r.fail(fmt.Errorf("%w: tensor %q has factors that no known scaling of positions makes", gguf.ErrUnsupported, info.Name))
 }

@@ -22,7 +22,9 @@ var Mixtral = Architecture{
 			field{"output_router_logits", flag, false}, field{"router_aux_loss_coef", decimal, 0.001}, field{"router_jitter_noise", decimal, 0.0},
 		),
 	}},
-	read: func(r *reader) family { return &mixtral{r.mixture("silu", "swish")} },
+	read:    func(r *reader) family { return &mixtral{r.mixture("silu", "swish")} },
+	experts: "num_local_experts",
+	restore: func(r *restorer) { r.set("sliding_window", nil) },
 }
 
 type mixtral struct{ mixture }

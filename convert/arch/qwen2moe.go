@@ -14,7 +14,9 @@ var Qwen2MoE = Architecture{
 			field{"shared_expert_intermediate_size", whole, int64(5632)}, field{"qkv_bias", flag, true},
 		),
 	}},
-	read: func(r *reader) family { return &qwen2MoE{readQwenMixture(r)} },
+	read:    func(r *reader) family { return &qwen2MoE{readQwenMixture(r)} },
+	experts: "num_experts",
+	restore: func(r *restorer) { r.qwenMixture(false) },
 }
 
 // qwenExpertFields adds what classes with experts have: how many a token uses, of how
@@ -45,6 +47,16 @@ func (q *qwenMixture) keys(k *keys) {
 	q.commonKeys(k)
 	k.count("expert_feed_forward_length", q.expertWidth)
 	k.count("expert_shared_feed_forward_length", q.sharedWidth)
+}
+
+// qwenMixture is the reverse of qwenMixture.keys. GGUF has no key for whether the weights of
+// a token's experts are divided by their sum: it is what llama.cpp does.
+func (r *restorer) qwenMixture(normalized bool) {
+	r.take("expert_feed_forward_length", "moe_intermediate_size")
+	r.take("expert_shared_feed_forward_length", "shared_expert_intermediate_size")
+	r.set("norm_topk_prob", normalized)
+	r.set("decoder_sparse_step", 1)
+	r.set("mlp_only_layers", []int{})
 }
 
 // areFused reports whether the experts of a checkpoint are fused, as transformers 5

@@ -12,7 +12,9 @@ var Qwen3MoE = Architecture{
 			field{"num_key_value_heads", whole, int64(4)}, field{"attention_bias", flag, false},
 		),
 	}},
-	read: func(r *reader) family { return &qwen3MoE{readQwenMixture(r)} },
+	read:    func(r *reader) family { return &qwen3MoE{readQwenMixture(r)} },
+	experts: "num_experts",
+	restore: func(r *restorer) { r.qwenMixture(true) },
 }
 
 type qwen3MoE struct{ qwenMixture }

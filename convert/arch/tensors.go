@@ -118,6 +118,9 @@ type plan struct {
 	sources map[string]*source // by their usual names
 	planned []planned
 	err     error // the first
+	// imagined, if set, says which tensors a checkpoint that is not there has, of those
+	// that it need not have. Others are there when they are asked for.
+	imagined func(usual string) bool
 }
 
 // source is a tensor of the checkpoint.
@@ -132,10 +135,11 @@ type source struct {
 func (s *source) Operands() []weights.Rows         { return []weights.Rows{s.Rows} }
 func (s *source) Blocks() (*weights.Blocks, error) { return weights.BlocksOf(s.Rows) }
 
-// planned is a tensor with the position of the last source that it has to wait for.
+// planned is a tensor with the position of the last source that it has to wait for, and
+// the number of the first of those that are written together with it.
 type planned struct {
 	Tensor
-	position int
+	position, group int
 }
 
 // sources yields those of an expression.
@@ -189,6 +193,9 @@ func (m mapper) layers(n int64) iter.Seq2[int64, mapper] {
 
 // has reports whether the checkpoint has a tensor that says something.
 func (m mapper) has(name string) bool {
+	if m.imagined != nil {
+		return m.imagined(m.from + name)
+	}
 	src := m.sources[m.from+name]
 	return src != nil && !weights.IsSpare(src.Rows)
 }
@@ -197,6 +204,10 @@ func (m mapper) has(name string) bool {
 func (m mapper) get(name string, shape ...int64) weights.Rows {
 	name = m.from + name
 	src := m.sources[name]
+	if src == nil && m.imagined != nil {
+		src = &source{Rows: imaginary(shape), name: name, position: len(m.sources)}
+		m.sources[name] = src
+	}
 	if src != nil {
 		src.Rows = weights.Unpad(src.Rows, shape)
 	}
@@ -211,8 +222,11 @@ func (m mapper) get(name string, shape ...int64) weights.Rows {
 		src.used = true
 		return src
 	}
-	return weights.Compute(shape, weights.F32, 1, nil) // which is never read
+	return imaginary(shape)
 }
+
+// imaginary returns a tensor that is never read.
+func imaginary(shape []int64) weights.Rows { return weights.Compute(shape, weights.F32, 1, nil) }
 
 // stack returns tensors of all experts as one; the names have %d for their number.
 func (m mapper) stack(name string, experts int64, shape ...int64) weights.Rows {
@@ -228,7 +242,7 @@ func (m mapper) stack(name string, experts int64, shape ...int64) weights.Rows {
 
 // put adds a GGUF tensor.
 func (m mapper) put(name string, r weights.Rows) {
-	m.planned = append(m.planned, planned{Tensor{m.to + name, r}, position(r)})
+	m.planned = append(m.planned, planned{Tensor{m.to + name, r}, position(r), len(m.planned)})
 }
 
 // take adds a tensor of the checkpoint as it is.
@@ -252,7 +266,7 @@ func (m mapper) together(puts func()) {
 		last = max(last, t.position)
 	}
 	for i := range group {
-		group[i].position = last
+		group[i].position, group[i].group = last, first
 	}
 }
 

@@ -26,6 +26,7 @@ type files struct {
 }
 
 const (
+	piecesFile     = "tokenizer.model"
 	fastFile       = "tokenizer.json"
 	configFile     = "tokenizer_config.json"
 	addedFile      = "added_tokens.json"

@@ -3,6 +3,7 @@ package vocab
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -20,12 +21,20 @@ type Piece struct {
 // maxPieces is above the largest vocabularies (about 260,000) and bounds memory.
 const maxPieces = 1 << 22
 
+// The numbers of fields: of ModelProto and of SentencePiece in it.
+const (
+	piecesField = 1
+
+	textField  = 1
+	scoreField = 2
+	typeField  = 3
+)
+
 // ParseSentencePiece reads the pieces of a SentencePiece model, a protocol
 // buffer of the message ModelProto in sentencepiece_model.proto. Like
 // SentencePiece itself it refuses empty and repeated pieces and a model without
 // exactly one unknown piece. The error wraps gguf.ErrCorrupt.
 func ParseSentencePiece(data []byte) ([]Piece, error) {
-	const piecesField = 1
 	var pieces []Piece
 	ids := make(map[string]int)
 	unknown := -1
@@ -67,11 +76,6 @@ func ParseSentencePiece(data []byte) ([]Piece, error) {
 
 // parsePiece reads the message SentencePiece, found at the given offset.
 func parsePiece(data []byte, offset int) (Piece, error) {
-	const (
-		textField  = 1
-		scoreField = 2
-		typeField  = 3
-	)
 	p := Piece{Type: gguf.TokenNormal} // which SentencePiece does not write
 	err := fields(data, offset, func(num protowire.Number, value []byte, number uint64, _ int) error {
 		switch num {
@@ -127,4 +131,32 @@ func fields(data []byte, offset int, visit func(num protowire.Number, value []by
 		}
 	}
 	return nil
+}
+
+// writePieces is the reverse of ParseSentencePiece: a model of SentencePiece's BPE that puts
+// a space in front of texts or not.
+func writePieces(pieces []Piece, prefix bool) []byte {
+	var model []byte
+	for _, p := range pieces {
+		piece := protowire.AppendString(protowire.AppendTag(nil, textField, protowire.BytesType), p.Text)
+		piece = protowire.AppendFixed32(protowire.AppendTag(piece, scoreField, protowire.Fixed32Type), math.Float32bits(p.Score))
+		if p.Type != gguf.TokenNormal {
+			piece = protowire.AppendVarint(protowire.AppendTag(piece, typeField, protowire.VarintType), uint64(p.Type))
+		}
+		model = protowire.AppendBytes(protowire.AppendTag(model, piecesField, protowire.BytesType), piece)
+	}
+	number := func(message []byte, field protowire.Number, value uint64) []byte {
+		return protowire.AppendVarint(protowire.AppendTag(message, field, protowire.VarintType), value)
+	}
+	const trainerField, normalizerField = 2, 3
+	const bpe = 2
+	trainer := number(nil, 3, bpe) // model_type
+	trainer = number(trainer, 4, uint64(len(pieces)))
+	trainer = number(trainer, 35, protowire.EncodeBool(slices.ContainsFunc(pieces, func(p Piece) bool { return p.Type == gguf.TokenByte }))) // byte_fallback
+	model = protowire.AppendBytes(protowire.AppendTag(model, trainerField, protowire.BytesType), trainer)
+	normalizer := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "identity")
+	normalizer = number(normalizer, 3, protowire.EncodeBool(prefix)) // add_dummy_prefix
+	normalizer = number(normalizer, 4, 0)                            // remove_extra_whitespaces
+	normalizer = number(normalizer, 5, 1)                            // escape_whitespaces
+	return protowire.AppendBytes(protowire.AppendTag(model, normalizerField, protowire.BytesType), normalizer)
 }

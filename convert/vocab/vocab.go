@@ -216,7 +216,7 @@ var errNoPieces = errors.New("no tokenizer")
 
 // loadPieces reads tokenizer.model.
 func loadPieces(dir string) ([]Piece, error) {
-	path := filepath.Join(dir, "tokenizer.model")
+	path := filepath.Join(dir, piecesFile)
 	data, err := sidecar.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %w", dir, errNoPieces, err)

@@ -17,7 +17,7 @@ func Stack(parts ...Rows) Rows {
 		}
 	}
 	each, _ := Count(shape)
-	return newArranged(append([]int64{int64(len(parts))}, shape...), parts, 1, func(first, n int64, yield func(run) bool) {
+	a := newArranged(append([]int64{int64(len(parts))}, shape...), parts, 1, func(first, n int64, yield func(run) bool) {
 		for row := first; row < first+n; {
 			r := run{part: row / each, first: row % each, at: row - first, step: 1}
 			r.n = min(each-r.first, first+n-row)
@@ -27,6 +27,14 @@ func Stack(parts ...Rows) Rows {
 			row += r.n
 		}
 	})
+	a.undo = func(result Rows) []Rows {
+		apart := make([]Rows, len(parts))
+		for i := range parts {
+			apart[i] = part(result, int64(i))
+		}
+		return apart
+	}
+	return a
 }
 
 // Slice returns the rows [first, first+n) of every matrix of a tensor: of the one
@@ -58,22 +66,15 @@ func Slice(r Rows, first, n int64) Rows {
 func Interleave(r Rows, heads int64) Rows {
 	shape := r.Shape()
 	rows, length := Count(shape)
+	undo := func(result Rows) []Rows { return []Rows{deinterleave(result, heads)} }
 	if len(shape) == 1 {
-		return Compute(shape, r.Dtype(), 1, func(dst []float32, first, n int64) error {
-			buf := floats.get(length)
-			defer floats.put(buf)
-			if err := r.ReadRows(*buf, first, n); err != nil {
-				return err
-			}
-			for i := range dst {
-				dst[i] = (*buf)[interleaved(int64(i), length/heads)]
-			}
-			return nil
-		}, r)
+		c := rearranged(r, func(i int64) int64 { return interleaved(i, length/heads) })
+		c.undo = undo
+		return c
 	}
 	d := rows / heads
 	const pair = 2
-	return newArranged(shape, []Rows{r}, pair, func(first, n int64, yield func(run) bool) {
+	a := newArranged(shape, []Rows{r}, pair, func(first, n int64, yield func(run) bool) {
 		for row := first; row < first+n; {
 			next := min((row/d+1)*d, first+n) // the rows up to here are of the same head
 			for half := range min(2, next-row) {
@@ -85,6 +86,24 @@ func Interleave(r Rows, heads int64) Rows {
 			row = next
 		}
 	})
+	a.undo = undo
+	return a
+}
+
+// rearranged returns the elements of a vector, each from where the function says.
+func rearranged(r Rows, from func(i int64) int64) *computed {
+	_, length := Count(r.Shape())
+	return compute(r.Shape(), r.Dtype(), 1, func(dst []float32, first, n int64) error {
+		buf := floats.get(length)
+		defer floats.put(buf)
+		if err := r.ReadRows(*buf, first, n); err != nil {
+			return err
+		}
+		for i := range dst {
+			dst[i] = (*buf)[from(int64(i))]
+		}
+		return nil
+	}, r)
 }
 
 // interleaved returns where a row of a tensor with heads of d rows comes from.
@@ -155,6 +174,7 @@ type arranged struct {
 	length int64
 	parts  []Rows
 	runs   func(first, n int64, yield func(run) bool)
+	undo   func(result Rows) []Rows // what parts are, if this is result; nil if that cannot be told
 }
 
 // run is n rows of one of the parts, from row first on, that are the rows at, at + step

@@ -3,20 +3,33 @@ package weights
 // Compute returns a tensor of what read gives for n rows from row first on, rounded to
 // dtype, or to F32 where that is none of F32, F16 and BF16. It is made of operands.
 func Compute(shape []int64, dtype Dtype, grain int64, read func(dst []float32, first, n int64) error, operands ...Rows) Rows {
+	return compute(shape, dtype, grain, read, operands...)
+}
+
+func compute(shape []int64, dtype Dtype, grain int64, read func(dst []float32, first, n int64) error, operands ...Rows) *computed {
 	if _, ok := dtype.GGUF(); !ok {
 		dtype = F32
 	}
-	return &computed{shape, dtype, grain, read, operands}
+	return &computed{shape: shape, dtype: dtype, grain: grain, read: read, operands: operands}
 }
 
 // Map returns the tensor with its values changed by f, which is called with those of
 // whole rows: in float16 if that is its type, as PyTorch computes, or else in float32.
-func Map(r Rows, f func(values []float32)) Rows {
+// back is the reverse of f, for [Invert]; it may be nil.
+func Map(r Rows, f, back func(values []float32)) Rows {
 	dtype := F32
 	if r.Dtype() == F16 {
 		dtype = F16
 	}
-	return Compute(r.Shape(), dtype, r.Grain(), func(dst []float32, first, n int64) error {
+	c := mapped(r, dtype, f)
+	if back != nil {
+		c.undo = func(result Rows) []Rows { return []Rows{mapped(result, F32, back)} }
+	}
+	return c
+}
+
+func mapped(r Rows, dtype Dtype, f func(values []float32)) *computed {
+	return compute(r.Shape(), dtype, r.Grain(), func(dst []float32, first, n int64) error {
 		if err := r.ReadRows(dst, first, n); err != nil {
 			return err
 		}
@@ -42,6 +55,7 @@ type computed struct {
 	grain    int64
 	read     func(dst []float32, first, n int64) error
 	operands []Rows
+	undo     func(result Rows) []Rows // as that of arranged
 }
 
 func (c *computed) Shape() []int64   { return c.shape }

@@ -19,7 +19,7 @@ func exactly(t gguf.Type, first float32, shape ...int64) weights.Rows {
 				values[i] = 127
 			}
 		}
-	})
+	}, nil)
 	return weights.Exact(r, func() (*weights.Blocks, error) {
 		return &weights.Blocks{Type: t, Scales: []float32{first}, Read: func(dst []byte, first, n int64) error {
 			_, length := weights.Count(shape)
@@ -61,7 +61,7 @@ func TestNoBlocks(t *testing.T) {
 	a := exactly(gguf.Q8_0, 1, 8, 64)
 	for name, r := range map[string]weights.Rows{
 		"plain":             ramp(weights.F32, 1, 8, 64),
-		"changed":           weights.Map(a, negate),
+		"changed":           weights.Map(a, negate, nil),
 		"stack with plain":  weights.Stack(a, ramp(weights.F32, 1, 8, 64)),
 		"stack of two":      weights.Stack(a, exactly(gguf.Q4_0, 1, 8, 64)),
 		"found not to have": weights.Exact(a, func() (*weights.Blocks, error) { return nil, nil }),

@@ -115,7 +115,7 @@ func TestAnyRows(t *testing.T) {
 		"stack":      stack,
 		"slice":      weights.Slice(stack, 5, 7),
 		"interleave": weights.Interleave(weights.Slice(stack, 4, 16), 6),
-		"map":        weights.Map(stack, func(values []float32) { negate(values) }),
+		"map":        weights.Map(stack, func(values []float32) { negate(values) }, nil),
 	} {
 		whole := all(t, r)
 		rows, length := weights.Count(r.Shape())
@@ -141,7 +141,7 @@ func TestMap(t *testing.T) {
 		}
 	}
 	for dtype, want := range map[weights.Dtype]float32{weights.F16: 1.3330078, weights.BF16: 1 + 1./3, weights.F32: 1 + 1./3} {
-		r := weights.Map(ramp(dtype, 1, 1), third)
+		r := weights.Map(ramp(dtype, 1, 1), third, nil)
 		require.Equal(t, []float32{want}, all(t, r), dtype)
 	}
 }

@@ -1,0 +1,359 @@
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// Restored is a checkpoint that converts to a GGUF model.
+type Restored struct {
+	// Model is its architecture and what Config says.
+	*Model
+	// Config has the parameters of config.json, but for those of the vocabulary and the
+	// type of the tensors.
+	Config map[string]any
+	// List has the tensors, in an order of files in which converting them puts those of
+	// the model in the order that they had.
+	weights.List
+	// Starts are the tensors that must be the first of a file for that.
+	Starts []string
+}
+
+// Restore returns the checkpoint that a GGUF model was converted from, as far as the model
+// tells: the same expressions that convert tensors say, undone, what a checkpoint has, and
+// Architecture.restore its config.json. Tensors that are quantized are what their blocks
+// stand for. The error wraps gguf.ErrUnsupported if the architecture is not known or the
+// model has tensors that it has not, and gguf.ErrCorrupt if some are missing.
+func Restore(src gguf.Source) (*Restored, error) {
+	r := &restorer{src: src, params: make(map[string]any), index: make(map[string]int)}
+	for i, t := range src.Tensors() {
+		r.index[t.Name] = i
+	}
+	config, class, err := r.config()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	m, err := class.Read(text)
+	if err != nil {
+		return nil, fmt.Errorf("config.json of its metadata: %w", err)
+	}
+	restored := &Restored{Model: m, Config: config}
+	return restored, r.tensors(restored)
+}
+
+// restorer makes a checkpoint of a GGUF model. After the first error it takes nothing.
+type restorer struct {
+	src    gguf.Source
+	prefix string         // of the names of keys
+	params map[string]any // of config.json
+	index  map[string]int // of tensors
+	err    error
+}
+
+// common gives the names in config.json of what commonKeys and Rope.keys write as it is.
+var common = []struct{ key, name string }{
+	{"context_length", "max_position_embeddings"}, {"embedding_length", "hidden_size"}, {"block_count", "num_hidden_layers"},
+	{"feed_forward_length", "intermediate_size"}, {"attention.head_count", "num_attention_heads"}, {"attention.head_count_kv", "num_key_value_heads"},
+	{"attention.key_length", "head_dim"}, {"attention.layer_norm_rms_epsilon", "rms_norm_eps"}, {"attention.layer_norm_epsilon", "layer_norm_eps"},
+	{"attention.causal", "is_causal"}, {"expert_used_count", "num_experts_per_tok"}, {"expert_group_count", "n_group"},
+	{"expert_group_used_count", "topk_group"}, {"rope.freq_base", "rope_theta"}, {"rope.freq_base_swa", "rope_local_base_freq"},
+}
+
+// scaling gives the names, in an object of their own, of what says how positions are scaled.
+var scaling = []struct{ key, name string }{
+	{"rope.scaling.factor", "factor"}, {"rope.scaling.original_context_length", "original_max_position_embeddings"},
+	{"rope.scaling.yarn_truncate", "truncate"}, {"rope.scaling.yarn_ext_factor", "extrapolation_factor"},
+	{"rope.scaling.yarn_attn_factor", "attention_factor"}, {"rope.scaling.yarn_beta_fast", "beta_fast"}, {"rope.scaling.yarn_beta_slow", "beta_slow"},
+}
+
+// config returns config.json of the metadata, and the architecture.
+func (r *restorer) config() (map[string]any, *Architecture, error) {
+	name, err := gguf.Value[string](r.src.Metadata(), "general.architecture")
+	if err != nil {
+		return nil, nil, err
+	}
+	r.prefix = name + "."
+	class, err := r.class(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	embeddings, ok := r.index["token_embd.weight"]
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: tensor \"token_embd.weight\" is missing", gguf.ErrCorrupt)
+	}
+	r.set("architectures", []string{class.Class})
+	r.set("vocab_size", r.src.Tensors()[embeddings].Rows())
+	r.set("tie_word_embeddings", !r.has("output.weight"))
+	r.set("hidden_act", "silu")
+	for _, p := range common {
+		r.take(p.key, p.name)
+	}
+	if class.experts != "" {
+		r.take("expert_count", class.experts)
+	}
+	if r.params["num_key_value_heads"] == nil { // each head of queries has its own
+		r.set("num_key_value_heads", r.params["num_attention_heads"])
+	}
+	if r.whole("expert_gating_func") == gatingSoftmax {
+		r.set("scoring_func", "softmax")
+	}
+	r.biases(class)
+	r.scaling()
+	if len(class.types) > 0 {
+		t := &class.types[0]
+		r.set("model_type", t.name)
+		if _, ok := r.src.Metadata().Get(r.prefix + "attention.head_count_kv"); !ok && t.noKVHeads {
+			r.set("num_key_value_heads", nil)
+		}
+	}
+	if class.restore != nil {
+		class.restore(r)
+	}
+	return r.params, class, r.err
+}
+
+// class returns the architecture of a name.
+func (r *restorer) class(name string) (*Architecture, error) {
+	mixture := r.whole("expert_count") > 0
+	var known []string
+	for _, a := range Architectures {
+		if a.Name == name && (a.experts != "") == mixture {
+			return a, nil
+		}
+		known = append(known, a.Name)
+	}
+	return nil, fmt.Errorf("%w: models of architecture %.100q as a checkpoint (known: %s)", gguf.ErrUnsupported, name, strings.Join(slices.Compact(known), ", "))
+}
+
+// biases says which biases there are, for classes that can be without.
+func (r *restorer) biases(class *Architecture) {
+	flags := []string{"attention_bias"} // of classes that transformers does not know
+	if len(class.types) > 0 {
+		flags = nil
+		for _, f := range class.types[0].fields {
+			flags = append(flags, f.name)
+		}
+	}
+	for flag, tensors := range map[string][]string{
+		"attention_bias": {"blk.0.attn_q.bias", "blk.0.attn_output.bias"}, "mlp_bias": {"blk.0.ffn_gate.bias", "blk.0.ffn_down.bias"},
+	} {
+		if slices.Contains(flags, flag) && slices.ContainsFunc(tensors, r.has) {
+			r.set(flag, true)
+		}
+	}
+}
+
+// scaling is the reverse of Rope.keys, but for what is a parameter of its own.
+func (r *restorer) scaling() {
+	all := r.params
+	r.params = make(map[string]any)
+	defer func() { r.params = all }()
+	if sections, err := gguf.Value[[]int32](r.src.Metadata(), r.prefix+"rope.dimension_sections"); err == nil {
+		for len(sections) > 0 && sections[len(sections)-1] == 0 {
+			sections = sections[:len(sections)-1]
+		}
+		r.set("rope_type", "default")
+		r.set("mrope_section", sections)
+	}
+	switch kind, err := gguf.Value[string](r.src.Metadata(), r.prefix+"rope.scaling.type"); {
+	case errors.Is(err, gguf.ErrNoKey), err == nil && kind == "none":
+	case err != nil:
+		r.fail(err)
+	case kind == "linear" || kind == "yarn":
+		r.set("rope_type", kind)
+		for _, p := range scaling {
+			r.take(p.key, p.name)
+		}
+	default:
+		r.fail(fmt.Errorf("%w: rope scaling %.100q as a checkpoint", gguf.ErrUnsupported, kind))
+	}
+	if len(r.params) > 0 {
+		all["rope_scaling"] = r.params
+	}
+}
+
+// fail notes an error, if it is the first.
+func (r *restorer) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *restorer) has(tensor string) bool { _, ok := r.index[tensor]; return ok }
+
+// set sets a parameter.
+func (r *restorer) set(name string, value any) { r.params[name] = value }
+
+// take sets a parameter to the value of a key, if there is one.
+func (r *restorer) take(key, name string) {
+	v, ok := r.src.Metadata().Get(r.prefix + key)
+	if !ok {
+		return
+	}
+	switch v := v.(type) {
+	case bool, string:
+		r.set(name, v)
+	case float32:
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			r.fail(fmt.Errorf("%w: metadata key %s%s is %v", gguf.ErrCorrupt, r.prefix, key, v))
+		}
+		r.set(name, decimalOf(v))
+	default:
+		n, err := r.src.Metadata().Uint(r.prefix + key)
+		if err != nil {
+			r.fail(err)
+		}
+		r.set(name, n)
+	}
+}
+
+// decimalOf returns the shortest number that is v as a float32, with what tells it from a
+// whole one.
+func decimalOf(v float32) json.Number {
+	text := strconv.FormatFloat(float64(v), 'g', -1, 32)
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return json.Number(text)
+}
+
+// whole returns the value of a key, 0 if there is none.
+func (r *restorer) whole(key string) int64 {
+	n, err := r.src.Metadata().Uint(r.prefix + key)
+	if err != nil && !errors.Is(err, gguf.ErrNoKey) {
+		r.fail(err)
+	}
+	return int64(min(n, math.MaxInt64))
+}
+
+// tensors adds those of the checkpoint. Architectures are asked twice: first what they
+// would make of a checkpoint that has all that it may have, then, knowing what each tensor
+// is for, of one that has what the model has.
+func (r *restorer) tensors(to *Restored) error {
+	of := make(map[string]bool) // of sources, whether all that is made of them is in the model
+	for _, t := range to.imagine(func(string) bool { return true }).planned {
+		for src := range sources(t.Rows) {
+			known, ok := of[src.name]
+			of[src.name] = r.has(t.Name) && (known || !ok)
+		}
+	}
+	p := to.imagine(func(name string) bool { return of[name] })
+	if p.err != nil {
+		return p.err
+	}
+	made := make(map[string]planned, len(p.planned))
+	last := make(map[int]string) // of tensors that are written together, the name that they wait for
+	for _, t := range p.planned {
+		if !r.has(t.Name) {
+			if position(t.Rows) < 0 { // converting makes it of nothing
+				continue
+			}
+			return fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, t.Name)
+		}
+		made[t.Name] = t
+		for src := range sources(t.Rows) {
+			last[t.group] = max(last[t.group], src.name)
+		}
+	}
+	restored := make(map[string]weights.Rows)
+	for i, info := range r.src.Tensors() {
+		t, ok := made[info.Name]
+		if !ok {
+			return fmt.Errorf("%w: %s of %d layers has no tensor for %.200q", gguf.ErrUnsupported, to.Class, to.Layers, info.Name)
+		}
+		shape := slices.Clone(info.Shape)
+		slices.Reverse(shape)
+		if !slices.Equal(dimensions(shape), dimensions(t.Shape())) {
+			return fmt.Errorf("%w: tensor %.200q has shape %v, the metadata imply %v", gguf.ErrCorrupt, info.Name, shape, t.Shape())
+		}
+		is, err := weights.FromSource(r.src, i, t.Shape())
+		if err != nil {
+			return err
+		}
+		err = weights.Invert(t.Rows, is, func(operand, is weights.Rows) bool {
+			src, ok := operand.(*source)
+			if ok {
+				restored[src.name] = is
+			}
+			return ok
+		})
+		if err != nil {
+			return fmt.Errorf("tensor %.200q: %w", info.Name, err)
+		}
+	}
+	files := r.inFiles(made, last)
+	for i, names := range files {
+		for j, name := range names {
+			if i > 0 && j == 0 {
+				to.Starts = append(to.Starts, name)
+			}
+			if err := to.Add(name, restored[name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// imagine returns the plan of a checkpoint that is not there.
+func (m *Model) imagine(has func(name string) bool) *plan {
+	p := &plan{sources: make(map[string]*source), imagined: has}
+	m.family.tensors(mapper{plan: p})
+	return p
+}
+
+// dimensions returns those from the first that is not 1 on.
+func dimensions(shape []int64) []int64 {
+	for len(shape) > 1 && shape[0] == 1 {
+		shape = shape[1:]
+	}
+	return shape
+}
+
+// maxFiles is how many files the order of tensors is worth.
+const maxFiles = 100
+
+// inFiles returns the names of the checkpoint's tensors, in files. Converting takes
+// those of a file in the order of their names, so that where the model has another order
+// another file begins: the files of the checkpoint that it was made of, if it was.
+func (r *restorer) inFiles(made map[string]planned, last map[int]string) [][]string {
+	files := make([][]string, 1)
+	listed := make(map[string]bool)
+	before := ""
+	for _, info := range r.src.Tensors() {
+		t := made[info.Name]
+		key := last[t.group]
+		if key == "" {
+			continue
+		}
+		if key < before {
+			files = append(files, nil)
+		}
+		before = key
+		for src := range sources(t.Rows) {
+			if !listed[src.name] {
+				listed[src.name] = true
+				files[len(files)-1] = append(files[len(files)-1], src.name)
+			}
+		}
+	}
+	if len(files) > maxFiles {
+		files = [][]string{slices.Concat(files...)}
+	}
+	for _, names := range files {
+		slices.Sort(names)
+	}
+	return slices.DeleteFunc(files, func(names []string) bool { return len(names) == 0 })
+}
