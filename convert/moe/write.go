@@ -11,9 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
-	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // copied are the files of the base model that go with the mixture, if they are
@@ -23,18 +22,14 @@ var copied = []string{
 	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "generation_config.json",
 }
 
-// The files by which the output of a merge is known.
-const (
-	configName = "config.json"
-	recipeName = "mergekit_moe_config.yml"
-)
+// recipeName is the file by which the output of a merge is known.
+const recipeName = "mergekit_moe_config.yml"
 
-// DefaultShardBytes is the size of files that Hugging Face's tools write.
-const DefaultShardBytes = 5_000_000_000
+var outputKind = hf.Kind{Name: "merge", By: "a merge", Marker: recipeName, Side: func(name string) bool { return slices.Contains(copied, name) }}
 
 // WriteOptions says how Merge.Write works.
 type WriteOptions struct {
-	// ShardBytes is the most bytes of tensors in a file, DefaultShardBytes if 0.
+	// ShardBytes is the most bytes of tensors in a file, hf.DefaultShardBytes if 0.
 	ShardBytes int64
 	// Card is Markdown that follows in the model card.
 	Card string
@@ -44,30 +39,36 @@ type WriteOptions struct {
 	Progress func(done, total int64)
 }
 
+// CheckOutput returns the error that Merge.Write would if a mixture of the recipe
+// cannot be written to dir, so that work for it need not begin. If something is to be
+// replaced in dir, nothing of what reads names may lie there.
+func (r *Recipe) CheckOutput(dir string, overwrite bool, reads ...string) error {
+	place, err := r.place(dir, overwrite, reads...)
+	if err != nil {
+		return err
+	}
+	return place.Check()
+}
+
+// place looks at the directory of an output.
+func (r *Recipe) place(dir string, overwrite bool, reads ...string) (hf.Place, error) {
+	return hf.NewPlace(dir, outputKind, overwrite, slices.Concat(r.Models(), []string{r.path}, reads)...)
+}
+
 // Write writes the mixture as a Hugging Face directory: safetensors files with a
 // tensor for each matrix of each expert, as transformers 4 and 5, vLLM and llama.cpp
 // read them (Mixtral's with the names of 2023), config.json,
 // the base model's tokenizer, a model card and the recipe. The directory appears
 // whole or not at all. The error wraps fs.ErrExist if it is there already: with
 // WriteOptions.Overwrite, only if it has files of these names that no merge wrote.
-func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err error) {
-	if opts.ShardBytes == 0 {
-		opts.ShardBytes = DefaultShardBytes
-	}
+func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) error {
 	place, err := m.recipe.place(dir, opts.Overwrite)
 	if err != nil {
 		return err
 	}
-	partial, err := place.create()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, partial.Remove()) }()
-	_, err = safetensors.Write(ctx, partial.Path, m, safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
-	if err != nil {
-		return err
-	}
-	side := map[string][]byte{configName: m.Config, "README.md": append(slices.Clip(m.Card), opts.Card...), recipeName: m.recipe.text}
+	parts := m.Parts
+	parts.Card = append(slices.Clip(m.Card), opts.Card...)
+	side := map[string][]byte{recipeName: m.recipe.text}
 	for _, name := range copied {
 		data, err := sidecar.Read(filepath.Join(m.Tokenizer, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -78,15 +79,7 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) (err e
 		}
 		side[name] = data
 	}
-	for name, data := range side {
-		if err := files.Write(filepath.Join(partial.Path, name), data, false); err != nil {
-			return err
-		}
-	}
-	if err := files.Unchanged(m.Inputs()); err != nil {
-		return err
-	}
-	return place.publish(partial.Path)
+	return place.Write(ctx, parts, side, hf.WriteOptions{ShardBytes: opts.ShardBytes, Progress: opts.Progress})
 }
 
 // card returns the model card: what was merged, and how.

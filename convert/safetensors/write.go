@@ -21,6 +21,8 @@ type WriteOptions struct {
 	// ShardBytes is the most bytes of tensors in a file, unless one tensor has
 	// more.
 	ShardBytes int64
+	// Starts are tensors that begin a file, whether the one before is full or not.
+	Starts []string
 	// Metadata goes into the index besides total_size.
 	Metadata map[string]string
 	// Progress, if set, is called after every piece with the bytes done so far and
@@ -41,7 +43,7 @@ func Write(ctx context.Context, dir string, set weights.Set, opts WriteOptions) 
 	for _, name := range set.Names() {
 		t := set.Get(name)
 		n := weights.Bytes(t)
-		if len(shards) == 0 || size > 0 && size+n > opts.ShardBytes {
+		if len(shards) == 0 || size > 0 && (size+n > opts.ShardBytes || slices.Contains(opts.Starts, name)) {
 			shards = append(shards, new(weights.List))
 			size = 0
 		}
