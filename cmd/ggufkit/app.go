@@ -48,6 +48,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			quantizeCommand(),
 			generateCommand(),
 			imatrixCommand(),
+			exportCommand(),
 			mergeCommand(),
 			moeCommand(),
 			perplexityCommand(),

@@ -286,7 +286,7 @@ func (c card) origins(kind string, params int64, keys ...string) []gguf.KV {
 		case map[string]any:
 			fields = entry
 		}
-		for _, key := range []string{"name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"} {
+		for _, key := range originKeys {
 			if v, _ := fields.text(key); v != "" {
 				kvs = append(kvs, gguf.KV{Key: fmt.Sprintf("general.%s.%d.%s", kind, i, key), Value: v})
 			}
@@ -294,6 +294,9 @@ func (c card) origins(kind string, params int64, keys ...string) []gguf.KV {
 	}
 	return kvs
 }
+
+// originKeys are what is said of an origin.
+var originKeys = []string{"name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"}
 
 var huggingFaceURL = regexp.MustCompile(`^https?://huggingface.co/([^/]+/[^/]+)$`)
 
