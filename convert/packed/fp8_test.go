@@ -1,15 +1,12 @@
 package packed_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/packed"
-	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -176,20 +173,28 @@ func TestFP8Scales(t *testing.T) {
 	}
 }
 
-// TestFP8Values compares with what others read. See testdata/README.md.
-func TestFP8Values(t *testing.T) {
-	f, err := safetensors.Open("testdata/fp8.safetensors")
-	require.NoError(t, err)
-	defer f.Close()
-	set, err := unpack(t, `, "weight_block_size": [128, 128]`, f)
-	require.NoError(t, err)
-	for name, want := range map[string]string{
-		"float32.v_proj.weight": "91b911ba95d8670223a51dc89935e51da4ac07ae92c8243dfbfb8f014f92fc55",
-		"float32.o_proj.weight": "80ba69237ea3423f141a7a268e01846466875e2beb848a5610a79edb8cd0e9ba",
-		"e8m0.v_proj.weight":    "45f00a3daa37e75d5c0e305534e7eb416292002c6aab30941f5df6c2c8b92b06",
-		"norm.weight":           "e97ae459b5d8cb57e5850204421fbddd69ca25ca8138c9b33328233fc21b7f88",
-	} {
-		sum := sha256.Sum256(testmodel.Encode(t, weights.F32, testmodel.Values(t, set.Get(name))))
-		require.Equal(t, want, hex.EncodeToString(sum[:]), name)
+var fp8 = []golden{
+	{"float32.v_proj", `"weight_block_size": [128, 128]`, "91b911ba95d8670223a51dc89935e51da4ac07ae92c8243dfbfb8f014f92fc55"},
+	{"e8m0.v_proj", `"weight_block_size": [128, 128]`, "45f00a3daa37e75d5c0e305534e7eb416292002c6aab30941f5df6c2c8b92b06"},
+	{"float32.o_proj", `"weight_block_size": [128, 128]`, "80ba69237ea3423f141a7a268e01846466875e2beb848a5610a79edb8cd0e9ba"},
+}
+
+// TestFP8Values compares with what others read.
+func TestFP8Values(t *testing.T) { testGolden(t, "fp8.safetensors", "fp8", fp8) }
+
+func FuzzFP8(f *testing.F) {
+	bytesOf := func(dtype weights.Dtype, shape []int64, data ...byte) raw {
+		return raw{Dtype: dtype, Shape: shape, Data: data}
 	}
+	f.Add([]byte(`{"weight_block_size": [1, 2]}`), encode(f, map[string]raw{
+		"m.weight": bytesOf(weights.F8E4M3, []int64{2, 3}, 1, 2, 3, 4, 5, 6), "m.weight_scale_inv": bytesOf(weights.U8, []int64{2, 2}, 127, 128, 129, 126),
+	}))
+	f.Add([]byte(`{"weight_scale_semantics": "inverse"}`), encode(f, map[string]raw{
+		"m.weight": bytesOf(weights.F8E5M2, []int64{2, 3}, 1, 2, 3, 4, 5, 6), "m.weight_scale_inv": bytesOf(weights.BF16, []int64{2}, 0, 0x40, 0, 0x41),
+		"m.input_scale": bytesOf(weights.BF16, nil, 0, 0x40),
+	}))
+	f.Add([]byte(`{}`), encode(f, map[string]raw{
+		"m": bytesOf(weights.F8E4M3, []int64{2, 1, 3}, 1, 2, 3, 4, 5, 6), "m_scale": bytesOf(weights.F16, []int64{2, 1, 1}, 0, 0x40, 0, 0x41),
+	}))
+	fuzzModule(f, "fp8.safetensors", fp8[:2])
 }

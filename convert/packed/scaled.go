@@ -123,7 +123,7 @@ func (m *scaled) unpacked(sizes []block) (weights.Rows, error) {
 	}
 	operands := []weights.Rows{m.codes, m.scales}
 	if m.zeros != nil {
-		if !slices.Equal(m.zeros.Shape(), m.scales.Shape()) && !(m.shared && count(m.zeros) == 1) {
+		if !slices.Equal(m.zeros.Shape(), m.scales.Shape()) && (!m.shared || count(m.zeros) != 1) {
 			return nil, m.misfit(fmt.Sprintf("zero points are of shape %v", m.zeros.Shape()))
 		}
 		operands = append(operands, m.zeros)
