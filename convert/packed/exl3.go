@@ -194,7 +194,50 @@ func exl3Bytes() *exl3Codebook {
 	return book
 }
 
+// exl3Kept is a block of rows that was unpacked for some of them only: the others are often
+// asked for next.
+type exl3Kept struct {
+	of    *exl3
+	block int64
+	rows  []float32
+}
+
+var exl3Blocks = sync.Pool{New: func() any { return new(exl3Kept) }}
+
 func (m *exl3) read(dst []float32, first, n int64) error {
+	for n > 0 {
+		block, from := first/exl3Block, first%exl3Block
+		some := min(n, exl3Block-from)
+		if some == exl3Block {
+			if err := m.readBlock(dst[:some*m.k], block); err != nil {
+				return err
+			}
+		} else if err := m.readSome(dst[:some*m.k], block, from); err != nil {
+			return err
+		}
+		dst, first, n = dst[some*m.k:], first+some, n-some
+	}
+	return nil
+}
+
+// readSome fills dst with rows of a block.
+func (m *exl3) readSome(dst []float32, block, from int64) error {
+	kept := exl3Blocks.Get().(*exl3Kept)
+	defer exl3Blocks.Put(kept)
+	if kept.of != m || kept.block != block {
+		kept.of = nil
+		kept.rows = slices.Grow(kept.rows[:0], int(exl3Block*m.k))[:exl3Block*m.k]
+		if err := m.readBlock(kept.rows, block); err != nil {
+			return err
+		}
+		kept.of, kept.block = m, block
+	}
+	copy(dst, kept.rows[from*m.k:])
+	return nil
+}
+
+// readBlock fills dst with a block of rows, which the transforms mix.
+func (m *exl3) readBlock(dst []float32, block int64) error {
 	rows, err := m.rows()
 	if err != nil {
 		return err
@@ -205,23 +248,19 @@ func (m *exl3) read(dst []float32, first, n int64) error {
 	}
 	book := m.codebook()
 	values, raw := new(exl3Values), make([]byte, exl3Tiles*m.tileBytes())
-	for n > 0 {
-		from := first % exl3Block
-		some := min(n, exl3Block-from)
-		for k := int64(0); k < m.k; k += exl3Block {
-			if err := m.decode(values, raw, book, first/exl3Block, k/exl3Block); err != nil {
-				return err
-			}
-			values.hadamard()
-			for i := range some {
-				scale := rows[first+i] / exl3Block // which both matrices have
-				row, out, scales := values[(from+i)*exl3Block:][:exl3Block], dst[i*m.k+k:][:exl3Block], elements[k:][:exl3Block]
-				for j, v := range row {
-					out[j] = v * scale * scales[j]
-				}
+	for k := int64(0); k < m.k; k += exl3Block {
+		if err := m.decode(values, raw, book, block, k/exl3Block); err != nil {
+			return err
+		}
+		values.hadamard()
+		scales := elements[k:][:exl3Block]
+		for i := range int64(exl3Block) {
+			scale := rows[block*exl3Block+i] / exl3Block // which both matrices have
+			row, out := values[i*exl3Block:][:exl3Block], dst[i*m.k+k:][:exl3Block]
+			for j, v := range row {
+				out[j] = v * scale * scales[j]
 			}
 		}
-		dst, first, n = dst[some*m.k:], first+some, n-some
 	}
 	return nil
 }
