@@ -46,6 +46,10 @@ func inBlocks(dst []float32, k, first, n int64, read func(dst []float32, first, 
 	return nil
 }
 
+// sized returns a slice of so many elements, in the memory of s if that is enough. What
+// they are is of no meaning.
+func sized[T any](s []T, n int64) []T { return slices.Grow(s[:0], int(n))[:n] }
+
 // bitField returns number i of the fields of so many bits that a stream of words has.
 func bitField(stream []byte, i, bits int64) uint32 {
 	at := i * bits

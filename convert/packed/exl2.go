@@ -47,7 +47,7 @@ func unpackEXL2(c *checkpoint, name string) (string, weights.Rows, error) {
 	}
 	c.layout = fmt.Sprintf("%.1f-bit", 32*float64(m.codes.Shape()[0])/float64(m.k)) // the mean
 	m.index = sync.OnceValues(m.readIndex)
-	r := weights.Compute([]int64{m.n, m.k}, weights.F16, 64, m.read, m.codes, m.scales)
+	r := weights.Compute([]int64{m.n, m.k}, weights.F16, exl2Together, m.read, m.codes, m.scales)
 	return module + ".weight", weights.Padded(r, 32, 1), nil
 }
 
@@ -181,44 +181,76 @@ func (m *exl2) readScales(groups []exl2Group) error {
 	return nil
 }
 
+// exl2Columns is what some rows are unpacked from, which are columns in the file. It is
+// read once for all that are read one after the other.
+type exl2Columns struct {
+	of            *exl2
+	first, n      int64
+	words, scales []byte // of all columns, row after row
+	column        []byte // words of one, and 8 bytes
+}
+
+// exl2Together is how many columns are read together: a KiB of each row of words.
+const exl2Together = 256
+
+// exl2Kept has those that were read last.
+var exl2Kept = sync.Pool{New: func() any { return new(exl2Columns) }}
+
 func (m *exl2) read(dst []float32, first, n int64) error {
 	index, err := m.index()
 	if err != nil {
 		return err
 	}
-	return inBlocks(dst, m.k, first, n, func(dst []float32, first, n int64) error { return m.readBlock(dst, first, n, index) })
+	c := exl2Kept.Get().(*exl2Columns)
+	defer exl2Kept.Put(c)
+	for row := first; row < first+n; row++ {
+		if c.of != m || row < c.first || row >= c.first+c.n {
+			if err := c.read(m, row-row%exl2Together); err != nil {
+				return err
+			}
+		}
+		if err := c.unpack(dst[:m.k], row-c.first, index); err != nil {
+			return err
+		}
+		dst = dst[m.k:]
+	}
+	return nil
+}
+
+// read reads columns from column first on.
+func (c *exl2Columns) read(m *exl2, first int64) error {
+	c.of = nil
+	c.first, c.n = first, min(exl2Together, m.n-first)
+	height, groups := m.codes.Shape()[0], m.scales.Shape()[0]
+	c.words = sized(c.words, 4*height*c.n)
+	c.scales = sized(c.scales, groups*c.n/2)
+	c.column = sized(c.column, 4*height+8)
+	if err := weights.ReadColumns(m.codes, c.words, first, c.n); err != nil {
+		return err
+	}
+	if err := weights.ReadColumns(m.scales, c.scales, first/8, c.n/8); err != nil {
+		return err
+	}
+	c.of = m
+	return nil
 }
 
 // beyondF16 is the smallest number that float16 rounds to infinity.
 const beyondF16 = 65520
 
-// readBlock unpacks rows, which are columns of the words. A product has few enough bits
-// for float32: it is rounded to float16 later, once.
-func (m *exl2) readBlock(dst []float32, first, n int64, index *exl2Index) error {
-	height := m.codes.Shape()[0]
-	words := make([]byte, 4*height*n)
-	if err := weights.ReadColumns(m.codes, words, first, n); err != nil {
-		return err
+// unpack unpacks a row from a column. A product has few enough bits for float32: it is
+// rounded to float16 later, once.
+func (c *exl2Columns) unpack(row []float32, column int64, index *exl2Index) error {
+	for i, at := 0, 4*column; at < int64(len(c.words)); i, at = i+4, at+4*c.n {
+		binary.LittleEndian.PutUint32(c.column[i:], binary.LittleEndian.Uint32(c.words[at:]))
 	}
-	from, to := first/8, (first+n+7)/8
-	scales := make([]byte, 4*m.scales.Shape()[0]*(to-from))
-	if err := weights.ReadColumns(m.scales, scales, from, to-from); err != nil {
-		return err
-	}
-	column := make([]byte, 4*height+8) // and 8 bytes behind it
-	for col := range n {
-		for i := range height {
-			binary.LittleEndian.PutUint32(column[4*i:], binary.LittleEndian.Uint32(words[4*(i*n+col):]))
+	for i := range index.groups {
+		g := &index.groups[i]
+		scale := g.scales[bitField(c.scales[int64(i)*c.n/2:], column, 4)]
+		if most := scale * float32(int64(1)<<(g.bits-1)); most >= beyondF16 || most <= -beyondF16 {
+			return c.of.corrupt(".q_scale_max", "scale of group %d for codes of %d bits is beyond float16, %v in row %d", i, g.bits, scale, c.first+column)
 		}
-		row := dst[col*m.k:][:m.k]
-		for i := range index.groups {
-			g := &index.groups[i]
-			scale := g.scales[bitField(scales[4*int64(i)*(to-from):], first-8*from+col, 4)]
-			if most := scale * float32(int64(1)<<(g.bits-1)); most >= beyondF16 || most <= -beyondF16 {
-				return m.corrupt(".q_scale_max", "scale of group %d for codes of %d bits is beyond float16, %v in row %d", i, g.bits, scale, first+col)
-			}
-			g.decode(row, index.elements[g.first:][:g.count], column[4*g.word:], scale)
-		}
+		g.decode(row, index.elements[g.first:][:g.count], c.column[4*g.word:], scale)
 	}
 	return nil
 }

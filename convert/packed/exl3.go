@@ -226,7 +226,7 @@ func (m *exl3) readSome(dst []float32, block, from int64) error {
 	defer exl3Blocks.Put(kept)
 	if kept.of != m || kept.block != block {
 		kept.of = nil
-		kept.rows = slices.Grow(kept.rows[:0], int(exl3Block*m.k))[:exl3Block*m.k]
+		kept.rows = sized(kept.rows, exl3Block*m.k)
 		if err := m.readBlock(kept.rows, block); err != nil {
 			return err
 		}
