@@ -95,6 +95,15 @@ func (t *tensor) ReadColumns(dst []byte, first, n int64) error {
 	return nil
 }
 
+// ReadElements implements weights.Elements.
+func (t *tensor) ReadElements(dst []byte, first int64) error {
+	size := int64(t.dtype.Size())
+	if n := int64(len(dst)); first < 0 || n%size != 0 || first > (t.size-n)/size {
+		return fmt.Errorf("%s: tensor %q: elements from %d on into %d bytes, it has %d", t.file.name, t.name, first, n, t.size/size)
+	}
+	return t.readAt(dst, t.offset+first*size)
+}
+
 // check returns an error if the tensor does not have these rows, or they are not so
 // many elements.
 func (t *tensor) check(elements, first, n int64) error {

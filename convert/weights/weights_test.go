@@ -157,6 +157,19 @@ func TestReadColumns(t *testing.T) {
 	require.False(t, weights.IsSpare(r))
 }
 
+// TestReadElements: elements of a tensor that is computed are those of its rows.
+func TestReadElements(t *testing.T) {
+	r := ramp(weights.F32, 0, 3, 4)
+	for first := range int64(12) {
+		for n := range 13 - first {
+			raw, elements := make([]byte, 4*n), make([]float32, n)
+			require.NoError(t, weights.ReadElements(r, raw, first))
+			weights.F32.Float32(elements, raw)
+			require.Equal(t, all(t, r)[first:][:n], elements)
+		}
+	}
+}
+
 // TestUnpad: what is too much is left out where it is padding, and only there.
 func TestUnpad(t *testing.T) {
 	r := weights.Padded(ramp(weights.F16, 0, 4, 4), 4, 2)
