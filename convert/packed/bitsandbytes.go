@@ -135,7 +135,7 @@ func readBnbState(name string, r weights.Rows) (*bnbState, error) {
 		return nil, fmt.Errorf("%w: tensor %.200q of type %s and shape %v is no text", gguf.ErrCorrupt, name, r.Dtype(), r.Shape())
 	}
 	text := make([]byte, count(r))
-	if err := readElements(r, text, 0); err != nil {
+	if err := weights.ReadElements(r, text, 0); err != nil {
 		return nil, err
 	}
 	s := &bnbState{BlockSize: 64, NestedBlockSize: 256}
@@ -177,6 +177,8 @@ func (m *bitsAndBytes) newNested(c *checkpoint, prefix string, blocks int64, s *
 // read unpacks some blocks at a time.
 func (m *bitsAndBytes) read(dst []float32, first, n int64) error {
 	const most = 1 << 15 // elements, unless a block has more
+	buf := byteScratch.Get().(*[]byte)
+	defer byteScratch.Put(buf)
 	for at, end := first*m.length, (first+n)*m.length; at < end; {
 		block := at / m.blockSize
 		next := min(end, (block+max(1, most/m.blockSize))*m.blockSize)
@@ -184,7 +186,7 @@ func (m *bitsAndBytes) read(dst []float32, first, n int64) error {
 		if err != nil {
 			return err
 		}
-		codes, err := readBytes(m.codes, at/2, (next+1)/2-at/2)
+		codes, err := readBytes(buf, m.codes, at/2, (next+1)/2-at/2)
 		if err != nil {
 			return err
 		}
@@ -225,6 +227,12 @@ func nibbles(dst []float32, codes []byte, odd bool, table *[16]float32) []byte {
 	if odd && len(dst) > 0 {
 		dst[0] = table[codes[0]&15]
 		dst, codes = dst[1:], codes[1:]
+	}
+	for len(dst) >= 8 {
+		d, c := (*[8]float32)(dst), (*[4]byte)(codes)
+		d[0], d[1], d[2], d[3] = table[c[0]>>4], table[c[0]&15], table[c[1]>>4], table[c[1]&15]
+		d[4], d[5], d[6], d[7] = table[c[2]>>4], table[c[2]&15], table[c[3]>>4], table[c[3]&15]
+		dst, codes = dst[8:], codes[4:]
 	}
 	n := len(dst) / 2
 	for i, b := range codes[:n] {

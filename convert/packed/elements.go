@@ -9,7 +9,7 @@ import (
 )
 
 // What formats have in common whose tensors are runs of elements, whatever the matrix is:
-// bitsandbytes and HQQ.
+// bitsandbytes and HQQ, and scales of others.
 
 // count returns how many elements a tensor has.
 func count(r weights.Rows) int64 {
@@ -17,52 +17,20 @@ func count(r weights.Rows) int64 {
 	return rows * length
 }
 
-// readElements fills dst with elements of a stored tensor, in the order of its rows, from
-// the one at first on.
-func readElements(r weights.Rows, dst []byte, first int64) error {
-	rows, length := weights.Count(r.Shape())
-	size := int64(r.Dtype().Size())
-	n := int64(len(dst)) / size
-	switch {
-	case rows == 1:
-		return weights.ReadColumns(r, dst, first, n)
-	case length == 1:
-		return r.ReadRaw(dst, first, n)
-	}
-	for n > 0 {
-		row, at := first/length, first%length
-		if at == 0 && n >= length {
-			whole := n / length
-			if err := r.ReadRaw(dst[:whole*length*size], row, whole); err != nil {
-				return err
-			}
-			dst, first, n = dst[whole*length*size:], first+whole*length, n-whole*length
-			continue
-		}
-		buf := make([]byte, length*size)
-		if err := r.ReadRaw(buf, row, 1); err != nil {
-			return err
-		}
-		some := min(length-at, n)
-		copy(dst, buf[at*size:][:some*size])
-		dst, first, n = dst[some*size:], first+some, n-some
-	}
-	return nil
-}
-
-// readBytes returns n bytes of a stored tensor from one on, whatever its type.
-func readBytes(r weights.Rows, first, n int64) ([]byte, error) {
+// readBytes returns n bytes of a stored tensor from the one at first on, whatever its type, in
+// buf, which it makes larger.
+func readBytes(buf *[]byte, r weights.Rows, first, n int64) ([]byte, error) {
 	size := int64(r.Dtype().Size())
 	from, to := first/size, (first+n+size-1)/size
-	data := make([]byte, (to-from)*size)
-	err := readElements(r, data, from)
-	return data[first-from*size:][:n], err
+	*buf = slices.Grow((*buf)[:0], int((to-from)*size))[:(to-from)*size]
+	err := weights.ReadElements(r, *buf, from)
+	return (*buf)[first-from*size:][:n], err
 }
 
 // readFloats returns n numbers of a stored tensor from the one at first on.
 func readFloats(r weights.Rows, first, n int64) ([]float32, error) {
 	raw := make([]byte, n*int64(r.Dtype().Size()))
-	if err := readElements(r, raw, first); err != nil {
+	if err := weights.ReadElements(r, raw, first); err != nil {
 		return nil, err
 	}
 	values := make([]float32, n)

@@ -3,9 +3,9 @@ package packed
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -85,11 +85,11 @@ func (m *hqq) setShape(r weights.Rows) error {
 	if r.Dtype() != weights.I64 || !slices.Equal(r.Shape(), []int64{2}) {
 		return m.corrupt("its shape is of type %s and shape %v", r.Dtype(), r.Shape())
 	}
-	raw, err := readBytes(r, 0, 16)
-	if err != nil {
+	var raw [16]byte
+	if err := weights.ReadElements(r, raw[:], 0); err != nil {
 		return err
 	}
-	m.n, m.k = int64(binary.LittleEndian.Uint64(raw)), int64(binary.LittleEndian.Uint64(raw[8:]))
+	m.n, m.k = int64(binary.LittleEndian.Uint64(raw[:])), int64(binary.LittleEndian.Uint64(raw[8:]))
 	const most = 10 // codes in two bytes and a half
 	if m.n < 1 || m.k < 1 || m.n > most*weights.Bytes(m.codes)/m.k {
 		return m.corrupt("%d bytes of codes for a shape of [%d %d]", weights.Bytes(m.codes), m.n, m.k)
@@ -180,76 +180,102 @@ func setting(c *checkpoint, name string) (value float32, ok bool, err error) {
 
 // read unpacks runs of elements whose codes are in the same place of their words, and, if
 // groups are columns, whose groups are neighbours.
-func (m *hqq) read(dst []float32, first, n int64) error {
+func (m *hqq) read(dst []float32, first, _ int64) error {
 	const most = 1 << 15
-	for at, end := first*m.k, (first+n)*m.k; at < end; {
-		some := min(end-at, most, m.words-at%m.words)
+	buf := byteScratch.Get().(*[]byte)
+	defer byteScratch.Put(buf)
+	g := hqqScratch.Get().(*hqqGroups)
+	defer hqqScratch.Put(g)
+	for at := first * m.k; len(dst) > 0; {
+		some := min(int64(len(dst)), most, m.words-at%m.words)
 		group, groups := at/m.groupSize, (at+some-1)/m.groupSize+1-at/m.groupSize
 		if m.columns {
 			some = min(some, m.groups-at%m.groups)
 			group, groups = at%m.groups, some
 		}
-		scales, zeros, err := m.readGroups(group, groups)
+		if err := m.readGroups(g, group, groups); err != nil {
+			return err
+		}
+		codes, values, err := m.readCodes(buf, at, some)
 		if err != nil {
 			return err
 		}
-		values := dst[:some]
-		if err := m.readCodes(values, at); err != nil {
+		if m.columns {
+			part, scales, zeros := dst[:len(codes)], g.scales[:len(codes)], g.zeros[:len(codes)]
+			for i, c := range codes {
+				part[i] = (values[c] - zeros[i]) * scales[i]
+			}
+			dst, at = dst[some:], at+some
+			continue
+		}
+		for i, scale := range g.scales {
+			run := codes[:min(int64(len(codes)), (group+int64(i)+1)*m.groupSize-at)]
+			part, zero := dst[:len(run)], g.zeros[i]
+			for j, c := range run {
+				part[j] = (values[c] - zero) * scale
+			}
+			dst, codes, at = dst[len(run):], codes[len(run):], at+int64(len(run))
+		}
+	}
+	return nil
+}
+
+// hqqGroups are scales and zero points between being read and being used.
+type hqqGroups struct {
+	raw           []byte
+	scales, zeros []float32
+}
+
+var hqqScratch = sync.Pool{New: func() any { return new(hqqGroups) }}
+
+// readGroups reads the scales and zero points of n groups.
+func (m *hqq) readGroups(g *hqqGroups, first, n int64) error {
+	for _, part := range []struct {
+		weights.Rows
+		to *[]float32
+	}{{m.scales, &g.scales}, {m.zeros, &g.zeros}} {
+		size := int(n) * part.Dtype().Size()
+		g.raw = slices.Grow(g.raw[:0], size)[:size]
+		if err := weights.ReadElements(part.Rows, g.raw, first); err != nil {
 			return err
 		}
-		if m.columns {
-			for i := range values {
-				values[i] = (values[i] - zeros[i]) * scales[i]
-			}
-			at += some
-		} else {
-			for i, scale := range scales {
-				run := values[:min(int64(len(values)), (group+int64(i)+1)*m.groupSize-at)]
-				zero := zeros[i]
-				for j, v := range run {
-					run[j] = (v - zero) * scale
-				}
-				values, at = values[len(run):], at+int64(len(run))
-			}
+		*part.to = slices.Grow((*part.to)[:0], int(n))[:n]
+		part.Dtype().Float32(*part.to, g.raw)
+	}
+	for i, scale := range g.scales {
+		if zero := g.zeros[i]; isNotFinite((255 + max(zero, -zero)) * scale) {
+			return m.corrupt("group %d has a scale of %v and a zero point of %v", first+int64(i), scale, zero)
 		}
-		dst = dst[some:]
 	}
 	return nil
 }
 
-// readGroups returns the scales and zero points of n groups.
-func (m *hqq) readGroups(first, n int64) (scales, zeros []float32, err error) {
-	if scales, err = readFloats(m.scales, first, n); err != nil {
-		return nil, nil, err
-	}
-	if zeros, err = readFloats(m.zeros, first, n); err != nil {
-		return nil, nil, err
-	}
-	for i, scale := range scales {
-		if most := float32(math.Abs(float64(zeros[i]))) + 255; isNotFinite(most * scale) {
-			return nil, nil, m.corrupt("group %d has a scale of %v and a zero point of %v", first+int64(i), scale, zeros[i])
-		}
-	}
-	return scales, zeros, nil
-}
-
-// readCodes fills dst with codes, from that of an element on.
-func (m *hqq) readCodes(dst []float32, first int64) error {
+// readCodes returns n bytes that have the codes of elements from the one at first on, and
+// what the codes are of each value of such a byte: their place in it is the same.
+func (m *hqq) readCodes(buf *[]byte, first, n int64) ([]byte, *[256]float32, error) {
 	place, word := first/m.words, first%m.words
-	raw, err := readBytes(m.codes, word*m.wordSize, int64(len(dst))*m.wordSize)
+	raw, err := readBytes(buf, m.codes, word*m.wordSize, n*m.wordSize)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if m.bits == 3 {
-		shift := 27 - 3*place
-		for i := range dst {
-			dst[i] = float32(binary.LittleEndian.Uint32(raw[4*i:]) >> shift & 7)
+		shift := (27 - 3*place) & 31
+		for i := range n {
+			raw[i] = byte(binary.LittleEndian.Uint32(raw[4*i:]) >> shift & 7)
 		}
-		return nil
+		return raw[:n], &hqqCodes[8][0], nil
 	}
-	shift, mask := 8-m.bits*(place+1), byte(1<<m.bits-1)
-	for i, b := range raw {
-		dst[i] = float32(b >> shift & mask)
-	}
-	return nil
+	return raw, &hqqCodes[m.bits][place], nil
 }
+
+// hqqCodes has, by their bits and their place in a byte, the codes of all bytes.
+var hqqCodes = func() (tables [9][8][256]float32) {
+	for _, bits := range []int{1, 2, 4, 8} {
+		for place := range 8 / bits {
+			for b := range 256 {
+				tables[bits][place][b] = float32(b >> (8 - bits*(place+1)) & (1<<bits - 1))
+			}
+		}
+	}
+	return tables
+}()

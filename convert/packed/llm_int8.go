@@ -51,7 +51,10 @@ func unpackLLMInt8(c *checkpoint, name string) (string, weights.Rows, error) {
 		return "", nil, fmt.Errorf("%w: tensor %.200q of shape %v has scales of type %s and shape %v", gguf.ErrCorrupt, name, shape, scales.Dtype(), scales.Shape())
 	}
 	read := func(dst []float32, first, n int64) error {
-		if err := codes.ReadRows(dst, first, n); err != nil {
+		buf := byteScratch.Get().(*[]byte)
+		defer byteScratch.Put(buf)
+		raw, err := readBytes(buf, codes, first*shape[1], n*shape[1])
+		if err != nil {
 			return err
 		}
 		factors, err := readFloats(scales, first, n)
@@ -62,9 +65,13 @@ func unpackLLMInt8(c *checkpoint, name string) (string, weights.Rows, error) {
 			if isNotFinite(factor * 128) {
 				return fmt.Errorf("%w: tensor %.200q: the scale of row %d is %v", gguf.ErrCorrupt, scb, first+int64(i), factor)
 			}
+			var table [256]float32
+			for code := range table {
+				table[code] = float32(float32(int8(code))*factor) * (1.0 / 127)
+			}
 			row := dst[int64(i)*shape[1]:][:shape[1]]
-			for k := range row {
-				row[k] = float32(row[k]*factor) * (1.0 / 127)
+			for k, code := range raw[int64(i)*shape[1]:][:len(row)] {
+				row[k] = table[code]
 			}
 		}
 		return nil
@@ -84,7 +91,7 @@ func checkRowFormat(c *checkpoint, name string) error {
 		return fmt.Errorf("%w: tensor %.200q of type %s and shape %v", gguf.ErrCorrupt, name, r.Dtype(), r.Shape())
 	}
 	var format [1]byte
-	if err := readElements(r, format[:], 0); err != nil {
+	if err := weights.ReadElements(r, format[:], 0); err != nil {
 		return err
 	}
 	if format[0] != 0 {
