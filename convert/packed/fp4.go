@@ -28,8 +28,8 @@ type fp4 struct {
 	shape         []int64
 	rows, length  int64 // of a matrix
 	group         int64
-	// global has the scale of each matrix, and inputs what activations are divided by before
-	// they are rounded; nil if there are none.
+	// global has the scale of each matrix, or one for all, and inputs what activations are
+	// divided by before they are rounded; nil if there are none.
 	global, inputs func() ([]float32, error)
 	divide         bool // by global, instead of multiplying, and multiply by inputs
 }
@@ -62,8 +62,7 @@ func (m *fp4) fitMatrices(r weights.Rows) bool {
 	return (n == 1 || n == m.matrices()) && r.Dtype().Float()
 }
 
-// matrixScales returns what reads the scales of matrices, one for each, from a tensor that
-// fits them.
+// matrixScales returns what reads the scales of matrices from a tensor that fits them.
 func (m *fp4) matrixScales(name string, r weights.Rows) func() ([]float32, error) {
 	return sync.OnceValues(func() ([]float32, error) {
 		values := make([]float32, count(r))
@@ -76,22 +75,24 @@ func (m *fp4) matrixScales(name string, r weights.Rows) func() ([]float32, error
 				return nil, fmt.Errorf("%w: tensor %.200q: scale %d is %v", gguf.ErrCorrupt, name, i, v)
 			}
 		}
-		if len(values) == 1 {
-			values = slices.Repeat(values, int(m.matrices()))
-		}
 		return values, nil
 	})
 }
 
-// factors returns scales of matrices as what is to be multiplied by.
+// factors returns a scale to multiply by for each matrix, nil if they are no numbers.
 func (m *fp4) factors(scales []float32) []float32 {
-	scales = slices.Clone(scales)
-	if m.divide {
-		for i, s := range scales {
-			scales[i] = 1 / s
+	factors := make([]float32, m.matrices())
+	for i := range factors {
+		f := scales[i%len(scales)]
+		if m.divide {
+			f = 1 / f
 		}
+		if isNotFinite(f) {
+			return nil
+		}
+		factors[i] = f
 	}
-	return scales
+	return factors
 }
 
 func (m *fp4) matrices() int64 {
@@ -109,11 +110,17 @@ func (m *fp4) unpacked() weights.Rows {
 
 // fp4Reader reads rows. It has all values that a matrix can have.
 type fp4Reader struct {
-	of     *fp4
-	matrix int64
+	fp4Values
 	values [256][16]float32 // of the codes, for each scale
 	finite [256]bool        // all of a scale
 	raw    []byte
+}
+
+// fp4Values is what values depend on beside codes and scales.
+type fp4Values struct {
+	scale  weights.Dtype
+	global float32
+	divide bool
 }
 
 // fp4Readers keeps those that were used last.
@@ -121,44 +128,45 @@ var fp4Readers = sync.Pool{New: func() any { return new(fp4Reader) }}
 
 // open prepares for one of the matrices.
 func (r *fp4Reader) open(m *fp4, matrix int64) error {
-	if r.of == m && r.matrix == matrix {
-		return nil
-	}
-	g := float32(1)
+	v := fp4Values{m.scale, 1, m.divide}
 	if m.global != nil {
 		global, err := m.global()
 		if err != nil {
 			return err
 		}
-		g = global[matrix]
+		v.global = global[matrix%int64(len(global))]
 	}
+	if r.fp4Values == v {
+		return nil
+	}
+	r.fp4Values = v
 	for s := range r.values {
 		var scale [1]float32
 		m.scale.Float32(scale[:], []byte{byte(s)})
 		r.finite[s] = true
-		for code, v := range e2m1 {
-			if v *= scale[0]; m.divide { // the product is exact
-				v /= g
+		for code, level := range e2m1 {
+			value := level * scale[0] // exactly
+			if v.divide {
+				value /= v.global
 			} else {
-				v *= g
+				value *= v.global
 			}
-			r.values[s][code] = v
-			r.finite[s] = r.finite[s] && !isNotFinite(v)
+			r.values[s][code] = value
+			r.finite[s] = r.finite[s] && !isNotFinite(value)
 		}
 	}
-	r.of, r.matrix = m, matrix
 	return nil
 }
 
-// check finds codes of a row that stand for no number.
-func (r *fp4Reader) check(codes, scales []byte, row int64) error {
+// check finds codes of a row of m that stand for no number.
+func (r *fp4Reader) check(m *fp4, codes, scales []byte, row int64) error {
 	for g, scale := range scales {
 		if r.finite[scale] {
 			continue
 		}
-		for i := int64(g) * r.of.group; i < int64(g+1)*r.of.group; i++ {
+		for i := int64(g) * m.group; i < int64(g+1)*m.group; i++ {
 			if v := r.values[scale][codes[i/2]>>(i%2*4)&15]; isNotFinite(v) {
-				return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, r.of.name, i, row, v)
+				return fmt.Errorf("%w: tensor %.200q: element %d of row %d is %v", gguf.ErrCorrupt, m.name, i, row, v)
 			}
 		}
 	}
@@ -188,7 +196,7 @@ func (m *fp4) eachRow(first, n int64, f func(codes, scales []byte, values *[256]
 			if err := r.open(m, row/m.rows); err != nil {
 				return err
 			}
-			if err := r.check(codes[:size], scales[:groups], row); err != nil {
+			if err := r.check(m, codes[:size], scales[:groups], row); err != nil {
 				return err
 			}
 			f(codes[:size], scales[:groups], &r.values)
@@ -233,7 +241,7 @@ func (m *fp4) blocks() (*weights.Blocks, error) {
 		return nil, err
 	}
 	b := &weights.Blocks{Type: gguf.NVFP4, Scales: m.factors(global), Read: m.readNVFP4}
-	if slices.ContainsFunc(b.Scales, isNotFinite) {
+	if b.Scales == nil {
 		return nil, nil
 	}
 	b.Rounded = m.divide && !sameReciprocals(global)
