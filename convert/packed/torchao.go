@@ -20,7 +20,8 @@ import (
 //
 // An element is (qdata - zero_point) * scale. The metadata of the files has JSON under its
 // name, with the class of the tensor and the size of its blocks: Float8Tensor, Int8Tensor and
-// IntxUnpackedToInt8Tensor are read.
+// IntxUnpackedToInt8Tensor are read. Version 0.14 wrote MODULE.weight:qdata and so on, and
+// NAME:_data for tensors that are not packed.
 var TorchAO = Format{Name: "torchao", Methods: []string{"torchao"}, unpack: unpackTorchAO}
 
 // torchaoTensor is what the metadata say of a tensor.
@@ -35,27 +36,29 @@ type torchaoTensor struct {
 }
 
 func unpackTorchAO(c *checkpoint, name string) (string, weights.Rows, error) {
-	prefix, ok := strings.CutSuffix(name, "_qdata")
-	at := strings.LastIndex(prefix, "._")
-	if !ok || at < 0 {
+	if plain, ok := strings.CutSuffix(name, ":_data"); ok {
+		c.replaced[name] = tensor{plain, c.Get(name)}
 		return "", nil, nil
 	}
-	matrix := prefix[:at+1] + prefix[at+2:]
+	matrix, prefix := torchaoNames(name)
+	if matrix == "" {
+		return "", nil, nil
+	}
 	t, err := c.torchaoTensor(matrix)
 	if err != nil {
 		return "", nil, err
 	}
-	m := &scaled{name: matrix, codes: byteCodes(c.Get(name)), zeros: c.Get(prefix + "_zero_point")}
+	m := &scaled{name: matrix, codes: byteCodes(c.Get(name)), zeros: c.Get(prefix + "zero_point")}
 	if dtype := m.codes.Dtype(); !slices.Contains(torchaoClasses[dtype], t.Class) {
 		return "", nil, c.unsupported(fmt.Sprintf("tensor %.200q of type %s is of class %.100q of torchao", matrix, dtype, t.Class))
 	}
-	if c.Get(prefix+"_act_pre_scale") != nil {
+	if c.Get(prefix+"act_pre_scale") != nil {
 		return "", nil, c.unsupported(fmt.Sprintf("tensor %.200q has scales for its activations", matrix))
 	}
-	if m.scales, err = c.part(name, prefix+"_scale"); err != nil {
+	if m.scales, err = c.part(name, prefix+"scale"); err != nil {
 		return "", nil, err
 	}
-	c.drop(prefix+"_zero_point", prefix+"_act_quant_scale", prefix+"_act_quant_zero_point")
+	c.drop(prefix+"zero_point", prefix+"act_quant_scale", prefix+"act_quant_zero_point")
 	var sizes []block
 	size := t.Data.BlockSize
 	if last := len(size) - 1; last > 0 && slices.Min(size) > 0 {
@@ -77,6 +80,23 @@ func unpackTorchAO(c *checkpoint, name string) (string, weights.Rows, error) {
 	}
 	c.layout = kind + " " + m.layout()
 	return matrix, r, nil
+}
+
+// torchaoNames returns the name of the matrix that a tensor has the codes of, if it is such a
+// one, and what the names of all its tensors begin with.
+func torchaoNames(name string) (matrix, prefix string) {
+	prefix, ok := strings.CutSuffix(name, "qdata")
+	if !ok {
+		return "", ""
+	}
+	if matrix, ok := strings.CutSuffix(prefix, ":"); ok {
+		return matrix, prefix
+	}
+	at := strings.LastIndex(prefix, "._")
+	if at < 0 || !strings.HasSuffix(prefix[at+2:], "_") {
+		return "", ""
+	}
+	return prefix[:at+1] + prefix[at+2:len(prefix)-1], prefix
 }
 
 // torchaoClasses are the classes of tensors that are read, by the type of their codes; "" is

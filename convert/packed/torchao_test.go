@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,19 @@ func TestTorchAO(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, "torchao "+layout, packing.String())
 	}
+}
+
+// TestTorchAONames: version 0.14 had other names.
+func TestTorchAONames(t *testing.T) {
+	tensors := map[string]raw{"norm.weight:_data": {Dtype: weights.BF16, Shape: []int64{1}, Data: []byte{0x80, 0x3f}}}
+	for name, r := range module(t, "torchao.safetensors", torchao[0].name) {
+		tensors[strings.Replace(name, "._weight_", ".weight:", 1)] = r
+	}
+	set, err := unpackModule(t, tensors, `"quant_method": "torchao"`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"m.weight", "norm.weight"}, set.Names())
+	require.Equal(t, torchao[0].sha256, hash(t, testmodel.Values(t, set.Get("m.weight"))))
+	require.Equal(t, []float32{1}, testmodel.Values(t, set.Get("norm.weight")))
 }
 
 // annotate returns a safetensors file with metadata.
