@@ -32,15 +32,19 @@ func plan(t *testing.T, a *arch.Architecture, config map[string]any, shards ...[
 	return m.Plan(ckpt)
 }
 
-// TestPadded: of matrices that packers made larger, the model's part is taken.
+// TestPadded: of matrices that packers made larger, the model's part is taken, and nothing
+// that says nothing.
 func TestPadded(t *testing.T) {
 	data, err := json.Marshal(testmodel.Config("LlamaForCausalLM", "llama", nil))
 	require.NoError(t, err)
 	m, err := arch.Llama.Read(data)
 	require.NoError(t, err)
 	padded := map[string][]int64{"lm_head.weight": {384, 64}, "model.layers.0.mlp.up_proj.weight": {128, 64}, "model.layers.1.mlp.down_proj.weight": {64, 128}}
+	const bias = "model.layers.0.self_attn.o_proj.bias"
 	var list weights.List
-	for _, tensor := range testmodel.Tensors(weights.BF16, 288, 96, 0) {
+	require.NoError(t, list.Add(bias, weights.Spare(weights.Values(weights.F16, make([]float32, 64), 64))))
+	plain := testmodel.Tensors(weights.BF16, 288, 96, 0)
+	for _, tensor := range plain {
 		r := weights.Values(weights.BF16, testmodel.Noise(tensor.Name, testmodel.Elements(tensor.Shape)), tensor.Shape...)
 		if shape, ok := padded[tensor.Name]; ok {
 			r = weights.Padded(weights.Values(weights.F16, testmodel.Noise(tensor.Name, testmodel.Elements(shape)), shape...), 128, 128)
@@ -49,12 +53,18 @@ func TestPadded(t *testing.T) {
 	}
 	tensors, err := m.Plan(&list)
 	require.NoError(t, err)
-	for _, tensor := range tensors {
-		if tensor.Name == "output.weight" {
-			require.Equal(t, []int64{288, 64}, tensor.Shape())
-			require.Equal(t, testmodel.Values(t, list.Get("lm_head.weight"))[:288*64], testmodel.Values(t, tensor))
-		}
+	head := testmodel.Values(t, list.Get("lm_head.weight"))[:288*64]
+	i := slices.IndexFunc(tensors, func(t arch.Tensor) bool { return t.Name == "output.weight" })
+	require.Equal(t, []int64{288, 64}, tensors[i].Shape())
+	require.Equal(t, head, testmodel.Values(t, tensors[i]))
+
+	used, err := m.Used(&list)
+	require.NoError(t, err)
+	require.Len(t, used.Names(), len(plain))
+	for _, tensor := range plain {
+		require.Equal(t, tensor.Shape, used.Get(tensor.Name).Shape(), tensor.Name)
 	}
+	require.Equal(t, head, testmodel.Values(t, used.Get("lm_head.weight")))
 }
 
 func mixtralConfig(changes map[string]any) map[string]any {

@@ -79,6 +79,38 @@ func usualName(name string) string {
 // experts in two layouts at once, are errors that wrap gguf.ErrCorrupt; a tensor
 // of no known name or that holds integers is one that wraps gguf.ErrUnsupported.
 func (m *Model) Plan(set weights.Set) ([]Tensor, error) {
+	p, err := m.plan(set)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(p.planned, func(a, b planned) int { return cmp.Compare(a.position, b.position) })
+	tensors := make([]Tensor, len(p.planned))
+	for i, t := range p.planned {
+		tensors[i] = t.Tensor
+	}
+	return tensors, nil
+}
+
+// Used returns the tensors of a checkpoint that the model is made of, without what they are
+// padded by (weights.Padded). Errors are those of Plan.
+func (m *Model) Used(set weights.Set) (weights.Set, error) {
+	p, err := m.plan(set)
+	if err != nil {
+		return nil, err
+	}
+	var used weights.List
+	for _, name := range set.Names() {
+		if src := p.sources[usualName(name)]; src != nil && src.used {
+			if err := used.Add(name, src.Rows); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &used, nil
+}
+
+// plan plans the GGUF tensors of a checkpoint.
+func (m *Model) plan(set weights.Set) (*plan, error) {
 	p := &plan{sources: make(map[string]*source)}
 	for i, name := range set.Names() {
 		if !IsText(name) {
@@ -105,12 +137,7 @@ func (m *Model) Plan(set weights.Set) ([]Tensor, error) {
 		}
 		return nil, fmt.Errorf("%w: %s of %d layers has no tensor %.200q", gguf.ErrUnsupported, m.Class, m.Layers, name)
 	}
-	slices.SortStableFunc(p.planned, func(a, b planned) int { return cmp.Compare(a.position, b.position) })
-	tensors := make([]Tensor, len(p.planned))
-	for i, t := range p.planned {
-		tensors[i] = t.Tensor
-	}
-	return tensors, nil
+	return p, nil
 }
 
 // plan collects tensors.

@@ -166,12 +166,15 @@ func openModel(dir string) (_ *model, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &model{dir: dir, tensors: parts.Set, json: parts.Config}
+	m := &model{dir: dir, json: parts.Config}
 	if err := m.readConfig(); err != nil {
 		return nil, errors.Join(err, parts.Files.Close())
 	}
 	if m.converted, err = hf.New(parts, hf.Options{}); err != nil { // all is there, and fits together
 		return nil, err
+	}
+	if m.tensors, err = m.config.Used(parts); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), m.converted.Close())
 	}
 	m.tokens, err = gguf.Value[[]string](m.converted.Metadata(), "tokenizer.ggml.tokens")
 	if err != nil {
