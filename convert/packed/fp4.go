@@ -312,13 +312,20 @@ func spread(w uint64) uint64 {
 // returns no matrix if these are others.
 func unpackFP4(c *checkpoint, name string, scale weights.Dtype) (string, *fp4, error) {
 	codes := c.Get(name)
+	if codes.Dtype() != weights.U8 && codes.Dtype() != weights.I8 {
+		return "", nil, nil
+	}
 	matrix := strings.TrimSuffix(name, "_packed")
 	from := matrix + "_scale"
 	if c.Get(from) == nil {
 		from = strings.TrimSuffix(matrix, "weight") + "scale"
 	}
 	scales := c.Get(from)
-	if codes.Dtype() != weights.U8 && codes.Dtype() != weights.I8 || scales == nil || !isScale(scales, scale) {
+	if scales == nil && codes.Dtype() == weights.U8 && (matrix != name || c.Get(matrix+"_scale_2") != nil) {
+		_, err := c.part(name, matrix+"_scale")
+		return "", nil, err
+	}
+	if scales == nil || !isScale(scales, scale) {
 		return "", nil, nil
 	}
 	c.drop(from)

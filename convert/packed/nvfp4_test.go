@@ -153,13 +153,14 @@ func TestNVFP4Refused(t *testing.T) {
 		want           string
 		err            error
 	}{
-		"no scale of the matrix": {ctNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_global_scale") }, `"m.weight_global_scale" is missing`, gguf.ErrCorrupt},
-		"nor of ModelOpt's":      {modeloptNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_scale_2") }, `"m.weight_scale_2" is missing`, gguf.ErrCorrupt},
-		"no scales":              {ctNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_scale") }, `"m.weight_packed"`, gguf.ErrUnsupported},
-		"other groups":           {ctNVFP4, `"config_groups": {"a": {"weights": {"num_bits": 4, "type": "float", "group_size": 32}}}`, nil, "groups of 16 elements", gguf.ErrCorrupt},
-		"another method":         {modeloptNVFP4, `"quant_method": "awq"`, nil, `says "awq"`, gguf.ErrCorrupt},
-		"scaled activations":     {modeloptNVFP4, ``, func(m map[string]raw) { m["m.pre_quant_scale"] = m["m.input_scale"] }, "pre_quant_scale", gguf.ErrUnsupported},
-		"no number":              {ctNVFP4, ``, func(m map[string]raw) { m["m.weight_scale"] = poked(m["m.weight_scale"], 17, 0xff) }, `"m.weight_packed": element 16 of row 1 is NaN`, gguf.ErrCorrupt},
+		"no scale of the matrix":   {ctNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_global_scale") }, `"m.weight_global_scale" is missing`, gguf.ErrCorrupt},
+		"nor of ModelOpt's matrix": {modeloptNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_scale_2") }, `"m.weight_scale_2" is missing`, gguf.ErrCorrupt},
+		"no scales":                {ctNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_scale") }, `"m.weight_scale" is missing`, gguf.ErrCorrupt},
+		"nor ModelOpt's":           {modeloptNVFP4, ``, func(m map[string]raw) { delete(m, "m.weight_scale") }, `"m.weight_scale" is missing`, gguf.ErrCorrupt},
+		"other groups":             {ctNVFP4, `"config_groups": {"a": {"weights": {"num_bits": 4, "type": "float", "group_size": 32}}}`, nil, "groups of 16 elements", gguf.ErrCorrupt},
+		"another method":           {modeloptNVFP4, `"quant_method": "awq"`, nil, `says "awq"`, gguf.ErrCorrupt},
+		"scaled activations":       {modeloptNVFP4, ``, func(m map[string]raw) { m["m.pre_quant_scale"] = m["m.input_scale"] }, "pre_quant_scale", gguf.ErrUnsupported},
+		"no number":                {ctNVFP4, ``, func(m map[string]raw) { m["m.weight_scale"] = poked(m["m.weight_scale"], 17, 0xff) }, `"m.weight_packed": element 16 of row 1 is NaN`, gguf.ErrCorrupt},
 		"infinite": {modeloptNVFP4, ``, func(m map[string]raw) { m["m.weight_scale_2"] = poked(m["m.weight_scale_2"], 0, 0, 0, 0x80, 0x7f) },
 			`"m.weight_scale_2": scale 0 is +Inf`, gguf.ErrCorrupt},
 		"over nothing": {ctNVFP4, ``, func(m map[string]raw) { m["m.weight_global_scale"] = poked(m["m.weight_global_scale"], 0, 0, 0, 0, 0) },
