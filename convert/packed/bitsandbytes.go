@@ -79,7 +79,7 @@ func newBitsAndBytes(c *checkpoint, name, stateName, prefix string) (weights.Row
 	if weights.Bytes(m.codes) != (elements+1)/2 {
 		return nil, m.corrupt("%d bytes of codes for a shape of %v", weights.Bytes(m.codes), shape)
 	}
-	table, err := m.floats(c, prefix+"quant_map", int64(len(m.table)))
+	table, err := m.readTable(c, prefix+"quant_map", int64(len(m.table)))
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func newBitsAndBytes(c *checkpoint, name, stateName, prefix string) (weights.Row
 	if m.absmax, err = c.part(name, prefix+"absmax"); err != nil {
 		return nil, err
 	}
-	blocks := (elements-1)/m.blockSize + 1
+	blocks := blocksIn(elements, m.blockSize)
 	if count(m.absmax) != blocks || m.absmax.Dtype() != weights.U8 && !m.absmax.Dtype().Float() {
 		return nil, m.corrupt("absmax has type %s and shape %v; there are %d blocks", m.absmax.Dtype(), m.absmax.Shape(), blocks)
 	}
@@ -101,7 +101,7 @@ func newBitsAndBytes(c *checkpoint, name, stateName, prefix string) (weights.Row
 	}
 	c.layout = fmt.Sprintf("%s g%d", strings.ToUpper(state.Type), m.blockSize)
 	if m.nested != nil {
-		c.layout += " with quantized scales"
+		c.layout += " double"
 	}
 	return weights.Compute(shape, weights.F32, 1, m.read, m.codes, m.absmax, c.Get(stateName)), nil
 }
@@ -119,7 +119,7 @@ type bitsAndBytes struct {
 // bnbNested is how absmax is quantized.
 type bnbNested struct {
 	table     []float32 // of 256 codes
-	absmax    []float32
+	absmax    weights.Rows
 	blockSize int64
 	offset    float32
 }
@@ -152,8 +152,8 @@ func readBnbState(name string, r weights.Rows) (*bnbState, error) {
 	return s, nil
 }
 
-// floats returns the n numbers of a part of the matrix.
-func (m *bitsAndBytes) floats(c *checkpoint, name string, n int64) ([]float32, error) {
+// floats returns a part of the matrix that has n numbers.
+func (m *bitsAndBytes) floats(c *checkpoint, name string, n int64) (weights.Rows, error) {
 	r, err := c.part(m.name, name)
 	if err != nil {
 		return nil, err
@@ -161,16 +161,25 @@ func (m *bitsAndBytes) floats(c *checkpoint, name string, n int64) ([]float32, e
 	if count(r) != n || !r.Dtype().Float() {
 		return nil, fmt.Errorf("%w: tensor %.200q of type %s and shape %v (%d numbers are needed)", gguf.ErrCorrupt, name, r.Dtype(), r.Shape(), n)
 	}
+	return r, nil
+}
+
+// readTable returns a part of the matrix that has what n codes stand for.
+func (m *bitsAndBytes) readTable(c *checkpoint, name string, n int64) ([]float32, error) {
+	r, err := m.floats(c, name, n)
+	if err != nil {
+		return nil, err
+	}
 	return finiteFloats(name, r, 0, n)
 }
 
 func (m *bitsAndBytes) newNested(c *checkpoint, prefix string, blocks int64, s *bnbState) (*bnbNested, error) {
 	n := &bnbNested{blockSize: s.NestedBlockSize, offset: s.NestedOffset}
 	var err error
-	if n.table, err = m.floats(c, prefix+"nested_quant_map", 256); err != nil {
+	if n.table, err = m.readTable(c, prefix+"nested_quant_map", 256); err != nil {
 		return nil, err
 	}
-	n.absmax, err = m.floats(c, prefix+"nested_absmax", (blocks-1)/n.blockSize+1)
+	n.absmax, err = m.floats(c, prefix+"nested_absmax", blocksIn(blocks, n.blockSize))
 	return n, err
 }
 
@@ -209,11 +218,18 @@ func (m *bitsAndBytes) readAbsmax(block, n int64) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range absmax {
-		if q := m.nested; q != nil {
-			scale := q.table[int(absmax[i])] * q.absmax[(block+int64(i))/q.blockSize]
+	if q := m.nested; q != nil {
+		from := block / q.blockSize
+		nested, err := readFloats(q.absmax, from, (block+n-1)/q.blockSize+1-from)
+		if err != nil {
+			return nil, err
+		}
+		for i, code := range absmax {
+			scale := q.table[int(code)] * nested[(block+int64(i))/q.blockSize-from]
 			absmax[i] = float32(scale) + q.offset
 		}
+	}
+	for i := range absmax {
 		if isNotFinite(absmax[i] * m.most) {
 			return nil, m.corrupt("absmax of block %d is %v", block+int64(i), absmax[i])
 		}

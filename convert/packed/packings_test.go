@@ -23,7 +23,7 @@ func TestPackings(t *testing.T) {
 		{"mxfp4.safetensors", "ct-mxfp4/v_proj", ``, "MXFP4"},
 		{"fp8.safetensors", "float32.o_proj", `"quant_method": "fp8", "weight_block_size": [128, 128]`, "FP8 128x128"},
 		{"bitsandbytes.safetensors", "bnb-nf4-b128/k_proj", `"load_in_4bit": true`, "bitsandbytes NF4 g128"},
-		{"bitsandbytes.safetensors", "bnb-moe1-nf4-double/gate", `"load_in_4bit": true`, "bitsandbytes NF4 g64 with quantized scales"},
+		{"bitsandbytes.safetensors", "bnb-moe1-nf4-double/gate", `"load_in_4bit": true`, "bitsandbytes NF4 g64 double"},
 		{"bitsandbytes.safetensors", "bnb-int8/k_proj", `"load_in_8bit": true`, "LLM.int8 per row"},
 		{"hqq.safetensors", "hqq-3bit-64g/k_proj", hqqConfig, "HQQ 3-bit g64"},
 		{"torchao.safetensors", "torchao-int8-wo/k_proj", `"quant_method": "torchao"`, "torchao int8 per row"},

@@ -44,7 +44,7 @@ func unpackTorchAO(c *checkpoint, name string) (string, weights.Rows, error) {
 	if matrix == "" {
 		return "", nil, nil
 	}
-	t, err := c.torchaoTensor(matrix)
+	t, err := torchaoMetadata(c, matrix)
 	if err != nil {
 		return "", nil, err
 	}
@@ -107,8 +107,8 @@ var torchaoClasses = map[weights.Dtype][]string{
 	weights.I8:     {"Int8Tensor", "IntxUnpackedToInt8Tensor", ""},
 }
 
-// torchaoTensor returns what the metadata say of a tensor, nothing if there are none.
-func (c *checkpoint) torchaoTensor(name string) (*torchaoTensor, error) {
+// torchaoMetadata returns what the metadata say of a tensor, nothing if there are none.
+func torchaoMetadata(c *checkpoint, name string) (*torchaoTensor, error) {
 	t := new(torchaoTensor)
 	set, ok := c.Set.(interface{ Metadata(name string) string })
 	if !ok {
