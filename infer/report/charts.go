@@ -333,14 +333,16 @@ func (r *view) nameWidth() float64 {
 	return width + 14
 }
 
+// longestName is how many characters of a name there is room for in a chart.
+const longestName = 16
+
 // shortName cuts the middle out of names that would take too much of a chart.
 func shortName(name string) string {
-	const longest = 16
 	runes := []rune(name)
-	if len(runes) <= longest {
+	if len(runes) <= longestName {
 		return name
 	}
-	return string(runes[:6]) + "…" + string(runes[len(runes)-longest+7:])
+	return string(runes[:6]) + "…" + string(runes[len(runes)-longestName+7:])
 }
 
 const rowHeight = 26.

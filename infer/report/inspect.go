@@ -72,10 +72,7 @@ func (t Tensor) packed() string {
 // Print lists all on a terminal, long values cut.
 func (r *Inspection) Print(w io.Writer) {
 	fmt.Fprintf(w, "GGUF version %d, alignment %d, %d metadata pairs, %d tensors\n", r.Version, r.Alignment, len(r.KV), r.tensors)
-	for _, p := range r.Packed {
-		fmt.Fprintf(w, "%s: %s weights in %s, %.2f bits each\n", gguf.Packing{Format: p.Format, Layout: p.Layout}, display.Count(p.Elements),
-			display.Bytes(p.Bytes), p.BPW)
-	}
+	r.printPacked(w)
 	fmt.Fprintln(w)
 	kv := display.NewTable(w, []string{"key", "type", "value"}).Spare("type")
 	for _, e := range r.KV {
@@ -100,6 +97,22 @@ func (r *Inspection) Print(w io.Writer) {
 		list.AppendRow(row)
 	}
 	list.Render()
+}
+
+// printPacked prints how weights are packed, a line for each way, or one for all if there are many, as
+// EXL2 has them.
+func (r *Inspection) printPacked(w io.Writer) {
+	const many = 5
+	var stored gguf.Storage
+	for _, p := range r.Packed {
+		stored.Packings = append(stored.Packings, gguf.Packing{Format: p.Format, Layout: p.Layout, Elements: p.Elements, Bytes: p.Bytes})
+	}
+	if len(stored.Packings) > many {
+		stored.Packings = []gguf.Packing{stored.Packed()}
+	}
+	for _, p := range stored.Packings {
+		fmt.Fprintf(w, "%s: %s weights in %s, %.2f bits each\n", p, display.Count(p.Elements), display.Bytes(p.Bytes), p.BitsPerWeight())
+	}
 }
 
 // PrintValues prints whole values, the items of a list each on a line. Line ends and

@@ -60,16 +60,16 @@ func key(format string) template.HTML {
 	return template.HTML(`<svg class="key" viewBox="0 0 16 16" aria-hidden="true">` + strings.TrimSpace(s.b.String()) + `</svg>`)
 }
 
-// label is what a candidate is called in a chart: by how its weights are packed, if it is the only one that
-// they are packed so in.
+// label is what a candidate is called in a chart: by how its weights are packed, if no other candidate's are
+// packed so. The mark tells the format where it has no room.
 func (r *view) label(c Candidate) string {
-	same := func(other Candidate) bool {
-		return other.Name != c.Name && (other.What() == c.What() || other.Name == c.What())
+	if !c.IsPacked() || slices.ContainsFunc(r.Candidates, func(other Candidate) bool { return other.Name != c.Name && other.What() == c.What() }) {
+		return shortName(c.Name)
 	}
-	if c.IsPacked() && !slices.ContainsFunc(r.Candidates, same) {
-		return shortName(c.What())
+	if len(c.What()) > longestName && c.Layout != "" {
+		return shortName(c.Layout)
 	}
-	return shortName(c.Name)
+	return shortName(c.What())
 }
 
 // formats are those of the candidates, in the order of the report, where there are several or one

@@ -13,7 +13,7 @@ import (
 func packedReport() *report.Drift {
 	r := report.FullReport(4)
 	for i, s := range []report.Storage{
-		{Format: "GPTQ", Layout: "4-bit g128"}, {Format: "AWQ", Layout: "4-bit g128"}, {Format: "EXL2", Layout: "3.50 bpw"}, {Format: "bitsandbytes", Layout: "NF4"}, {Format: "HQQ"},
+		{Format: "GPTQ", Layout: "4-bit g128"}, {Format: "AWQ", Layout: "4-bit g128"}, {Format: "EXL2", Layout: "3.50 bpw"}, {Format: "bitsandbytes", Layout: "NF4 g64"}, {Format: "HQQ"},
 	} {
 		c := &r.Candidates[5+i]
 		bpw := 4.15625
@@ -35,8 +35,10 @@ func TestFormatsAreToldApart(t *testing.T) {
 		require.Equal(t, 3, strings.Count(page, "--"+class+": #"), "in the light, in the dark, and on paper")
 	}
 	require.Contains(t, page, `<circle class="dot"`)
-	for _, name := range []string{"GPTQ 4-bit g128", "AWQ 4-bit g128", "EXL2 3.50 bpw", "bitsandbytes NF4", "HQQ"} {
-		require.Contains(t, page, `">`+name+"</text>")
+	for name, label := range map[string]string{
+		"GPTQ 4-bit g128": "GPTQ 4-bit g128", "AWQ 4-bit g128": "AWQ 4-bit g128", "EXL2 3.50 bpw": "EXL2 3.50 bpw", "bitsandbytes NF4 g64": "NF4 g64", "HQQ": "HQQ",
+	} {
+		require.Contains(t, page, `">`+label+"</text>")
 		require.Contains(t, page, "</svg> "+name+"</td>")
 	}
 	for _, format := range []string{"GGUF", "GPTQ", "AWQ", "EXL2", "bitsandbytes", "HQQ"} {
