@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
@@ -110,7 +111,36 @@ func (e *Export) openDir() (err error) {
 		return err
 	}
 	e.closer = e.Files.Close
+	if slices.ContainsFunc(e.Names(), func(name string) bool { return weights.IsPadded(e.Get(name)) }) {
+		if err := e.unpad(); err != nil {
+			return fmt.Errorf("%s: %w", e.path, err)
+		}
+	}
 	return e.readSide()
+}
+
+// unpad takes from packed tensors what their model has not.
+func (e *Export) unpad() error {
+	model, err := arch.Read(e.Config)
+	if err != nil {
+		return err
+	}
+	used, err := model.Used(e.Set)
+	if err != nil {
+		return err
+	}
+	var list weights.List
+	for _, name := range e.Names() {
+		r := e.Get(name)
+		if weights.IsPadded(r) && used.Get(name) != nil {
+			r = used.Get(name)
+		}
+		if err := list.Add(name, r); err != nil {
+			return err
+		}
+	}
+	e.Set = &list
+	return nil
 }
 
 func (e *Export) openGGUF(ctx context.Context) error {

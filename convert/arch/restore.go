@@ -270,7 +270,11 @@ func (r *restorer) tensors(to *Restored) error {
 	restored := make(map[string]weights.Rows)
 	for i, info := range r.src.Tensors() {
 		t, ok := made[info.Name]
-		if !ok {
+		switch {
+		case ok:
+		case r.isScale(info.Name, made):
+			continue
+		default:
 			return fmt.Errorf("%w: %s of %d layers has no tensor for %.200q", gguf.ErrUnsupported, to.Class, to.Layers, info.Name)
 		}
 		shape := slices.Clone(info.Shape)
@@ -278,7 +282,7 @@ func (r *restorer) tensors(to *Restored) error {
 		if !slices.Equal(dimensions(shape), dimensions(t.Shape())) {
 			return fmt.Errorf("%w: tensor %.200q has shape %v, the metadata imply %v", gguf.ErrCorrupt, info.Name, shape, t.Shape())
 		}
-		is, err := weights.FromSource(r.src, i, t.Shape())
+		is, err := r.tensor(i, t.Shape())
 		if err != nil {
 			return err
 		}
@@ -305,6 +309,56 @@ func (r *restorer) tensors(to *Restored) error {
 		}
 	}
 	return nil
+}
+
+// The ends of the names of what llama.cpp multiplies the products of NVFP4 matrices with,
+// and divides their inputs by.
+const scaleEnd, inputScaleEnd = ".scale", ".input_scale"
+
+// isScale reports whether a tensor is one of these of a matrix of the model.
+func (r *restorer) isScale(name string, made map[string]planned) bool {
+	for _, end := range []string{inputScaleEnd, scaleEnd} {
+		if matrix, ok := strings.CutSuffix(name, end); ok {
+			_, ok = made[matrix+".weight"]
+			return ok
+		}
+	}
+	return false
+}
+
+// tensor returns a tensor of the model, multiplied by its scale if it has one.
+func (r *restorer) tensor(index int, shape []int64) (weights.Rows, error) {
+	is, err := weights.FromSource(r.src, index, shape)
+	if err != nil {
+		return nil, err
+	}
+	scale, ok := r.index[strings.TrimSuffix(r.src.Tensors()[index].Name, ".weight")+scaleEnd]
+	if !ok {
+		return is, nil
+	}
+	matrices := int64(1)
+	if len(shape) > 2 {
+		matrices = shape[0]
+	}
+	info := r.src.Tensors()[scale]
+	if info.Type != gguf.F32 || info.Elements() != matrices || len(info.Shape) != 1 {
+		return nil, fmt.Errorf("%w: tensor %.200q is of type %s and shape %v, for %d matrices", gguf.ErrCorrupt, info.Name, info.Type, info.Shape, matrices)
+	}
+	data, scales := make([]byte, info.Bytes()), make([]float32, matrices)
+	if err := r.src.ReadRows(data, scale, 0, 1); err != nil {
+		return nil, err
+	}
+	weights.F32.Float32(scales, data)
+	rows, length := weights.Count(shape)
+	return weights.Compute(shape, weights.F32, 1, func(dst []float32, first, n int64) error {
+		if err := is.ReadRows(dst, first, n); err != nil {
+			return err
+		}
+		for i := range dst {
+			dst[i] *= scales[(first+int64(i)/length)/(rows/matrices)]
+		}
+		return nil
+	}, is), nil
 }
 
 // imagine returns the plan of a checkpoint that is not there.

@@ -14,6 +14,12 @@ type padded struct {
 func (p *padded) Operands() []Rows         { return []Rows{p.Rows} }
 func (p *padded) Blocks() (*Blocks, error) { return BlocksOf(p.Rows) }
 
+// IsPadded reports whether a tensor is one that Padded returned.
+func IsPadded(r Rows) bool {
+	_, ok := r.(*padded)
+	return ok
+}
+
 // Unpad returns the tensor without what it was padded by, if it is one that Padded
 // returned and has the given shape then. Else it returns the tensor itself.
 func Unpad(r Rows, shape []int64) Rows {
