@@ -80,14 +80,17 @@ func (c peerCase) write(t *testing.T, dir, kind string) {
 	}
 }
 
-// TestPeer compares with convert_hf_to_gguf.py.
-func TestPeer(t *testing.T) {
-	var cases map[string]peerCase
+func peerCases(t *testing.T) (cases map[string]peerCase) {
 	data, err := os.ReadFile("testdata/peer.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &cases))
 	require.Len(t, cases, 227)
-	for name, c := range cases {
+	return cases
+}
+
+// TestPeer compares with convert_hf_to_gguf.py.
+func TestPeer(t *testing.T) {
+	for name, c := range peerCases(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			kind := name[:1]

@@ -33,22 +33,27 @@ func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 	if err := r.read(); err != nil {
 		return nil, err
 	}
-	kind, err := gguf.Value[string](meta, "tokenizer.ggml.model")
+	model, err := gguf.Value[string](meta, "tokenizer.ggml.model")
 	if err != nil {
 		return nil, err
+	}
+	switch model {
+	case "llama":
+		r.kind = sentencePiece
+	case "gpt2":
+		r.kind = byteLevel
+	default:
+		return nil, unsupported("a vocabulary of the kind %.80q as a checkpoint", model)
 	}
 	r.roles()
 	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && rules.Llama {
 		r.config["add_prefix_space"] = prefix
 	}
 	r.templates()
-	switch kind {
-	case "llama":
+	if r.kind == sentencePiece {
 		err = r.sentencePiece()
-	case "gpt2":
+	} else {
 		err = r.byteLevel()
-	default:
-		err = unsupported("a vocabulary of the kind %.80q as a checkpoint", kind)
 	}
 	if err != nil {
 		return nil, err
@@ -62,6 +67,7 @@ func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 // restorer makes a tokenizer's files.
 type restorer struct {
 	meta   *gguf.Metadata
+	kind   kind
 	tokens tokens
 	byRole ordered[uint32]
 	add    ordered[bool]
@@ -110,9 +116,15 @@ func (r *restorer) isPadding(id int) bool {
 	return r.isType(id, gguf.TokenUnused) && r.tokens.texts[id] == "[PAD"+strconv.Itoa(id)+"]"
 }
 
-// isAdded reports whether a token is found in text before the rest is cut up.
+// isAdded reports whether a token is found in text before the rest is cut up. Those with a
+// role are, of SentencePiece: there it makes no difference to their type.
 func (r *restorer) isAdded(id int) bool {
-	return r.isType(id, gguf.TokenControl) || r.isType(id, gguf.TokenUserDefined) || r.isType(id, gguf.TokenUnknown)
+	return r.isType(id, gguf.TokenControl) || r.isType(id, gguf.TokenUserDefined) || r.isType(id, gguf.TokenUnknown) ||
+		r.kind == sentencePiece && r.hasRole(id)
+}
+
+func (r *restorer) hasRole(id int) bool {
+	return slices.Contains(slices.Collect(maps.Values(r.byRole.values)), uint32(id))
 }
 
 // roles reads which tokens have a role, and says so where special finds them in the same
@@ -143,6 +155,11 @@ func (r *restorer) roles() {
 		} else {
 			r.ids[role+"_token_id"] = id
 		}
+	}
+	// A token that ends turns is the end to the configuration, if the post-processor has
+	// another one that ends texts.
+	if turn, ok := r.byRole.values["eot"]; ok && r.add.values["eos"] && r.config["eos_token"] != nil && r.isAdded(int(turn)) {
+		r.config["eos_token"] = r.tokens.texts[turn]
 	}
 	for _, role := range []string{"bos", "eos", "pad"} {
 		if id, ok := r.byRole.values[role]; ok {
@@ -219,7 +236,7 @@ func (r *restorer) byteLevel() error {
 	listed := object{}
 	for id, text := range r.tokens.texts {
 		// A token with a role would become special if it were listed.
-		if r.isType(id, gguf.TokenControl) || r.isType(id, gguf.TokenUserDefined) && !slices.Contains(slices.Collect(maps.Values(r.byRole.values)), uint32(id)) {
+		if r.isType(id, gguf.TokenControl) || r.isType(id, gguf.TokenUserDefined) && !r.hasRole(id) {
 			listed[strconv.Itoa(id)] = r.addedToken(id, text)
 		}
 	}
@@ -323,15 +340,17 @@ func (r *restorer) postProcessor(processors ...object) any {
 	}
 	single := slices.Concat(around("bos", 0), text("A", 0), around("eos", 0))
 	if len(special) > 0 {
-		// What stands between a pair of texts says whether a separator does.
+		// What stands between a pair of texts says whether a separator does: nothing, nothing.
 		var between []object
-		switch separator, ok := r.add.values["sep"]; {
-		case ok && separator:
-			between = around("sep", 0)
+		switch add, ok := r.add.values["sep"]; {
+		case ok && add:
+			if between = around("sep", 0); between != nil {
+				between = slices.Concat(around("eos", 0), between)
+			}
 		case ok:
-			between = around("bos", 1)
+			between = slices.Concat(around("eos", 0), around("bos", 1))
 		}
-		pair := slices.Concat(single, between, text("B", 1), around("eos", 1))
+		pair := slices.Concat(around("bos", 0), text("A", 0), between, text("B", 1), around("eos", 1))
 		processors = append(processors, object{"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special})
 	}
 	switch len(processors) {
@@ -393,13 +412,18 @@ func (r *restorer) sentencePiece() error {
 func (r *restorer) pieces() ([]Piece, error) {
 	pieces := make([]Piece, len(r.tokens.texts))
 	later := make(map[string]object)
+	ids := make(map[string]int) // of tokens that would be special there
 	end, unknown := 0, -1
 	named, hasNamed := r.byRole.values["unk"]
 	for id, text := range r.tokens.texts {
 		pieces[id] = Piece{text, r.tokens.scores[id], gguf.TokenType(r.tokens.types[id])}
 		p := &pieces[id]
 		if p.Type == gguf.TokenUserDefined || p.Type == gguf.TokenControl && p.Score == scoreAdded {
-			later[strconv.Itoa(id)] = r.addedToken(id, text)
+			if p.Type == gguf.TokenUserDefined && (looksSpecial(text) || strings.Contains(text, space)) {
+				ids[text] = id
+			} else {
+				later[strconv.Itoa(id)] = r.addedToken(id, text)
+			}
 			*p = Piece{text, 0, gguf.TokenControl}
 		} else if !r.isPadding(id) {
 			end = id + 1
@@ -410,6 +434,11 @@ func (r *restorer) pieces() ([]Piece, error) {
 	}
 	if len(later) > 0 {
 		r.config["added_tokens_decoder"] = later
+	}
+	if len(ids) > 0 {
+		if err := r.write(addedFile, ids); err != nil {
+			return nil, err
+		}
 	}
 	if unknown < 0 {
 		return nil, unsupported("a vocabulary of SentencePiece without a token for what is unknown")
