@@ -11,14 +11,14 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// What formats have in common that store codes and scales as rows of matrices: FP8 and
-// compressed-tensors.
+// What formats have in common that store codes and scales as rows of matrices: FP8,
+// compressed-tensors and torchao.
 
 // scaled is a tensor of codes, of which each block has a scale, and may have a zero point:
 // a matrix, or several, of which each has its own. An element is scale * (code - zero).
 //
 // Scales have the shape of the codes, with as many rows and columns as there are blocks.
-// Those of whole rows, or matrices, may have less dimensions, and a single one is for all.
+// Those of whole rows, or matrices, may have fewer dimensions, and a single one is for all.
 type scaled struct {
 	name    string // of the matrix
 	codes   codes
@@ -56,6 +56,7 @@ type codeValues struct {
 	integers bool    // of[0] + i, for code i; those of int8 wrap around
 }
 
+// noEnd is the end if all codes are finite numbers.
 const noEnd = 1 << 7
 
 // byteValues are those of types of a byte.
