@@ -93,22 +93,21 @@ func unpackAWQ(c *checkpoint, name string) (string, weights.Rows, error) {
 		return "", nil, c.unsupported(fmt.Sprintf("tensor %.200q has scales for its activations", name))
 	}
 	size := max(s.GroupSize, s.QGroupSize)
-	read, grain := m.readGEMM, int64(32)
+	grain := int64(32)
 	switch layout {
 	case awqGEMM:
-		err = m.shapeGEMM(size)
+		m.codesOf, err = m.gemm, m.shapeGEMM(size)
 	case awqGEMV:
-		read, grain = m.readGEMV, 1
-		err = m.shapeGEMV(size)
+		grain, m.codesOf, err = 1, m.gemv, m.shapeGEMV(size)
 	case awqFast:
-		read, grain = m.readFast, 4
-		err = m.shapeFast(size)
+		grain, m.codesOf, err = 4, m.fast, m.shapeFast(size)
 	}
 	if err != nil {
 		return "", nil, err
 	}
 	c.layout = groupLayout(4, m.groupSize, m.k)
-	return module + ".weight", weights.Compute([]int64{m.n, m.k}, weights.F32, grain, read, m.codes, m.scales), nil
+	r := weights.Compute([]int64{m.n, m.k}, weights.F32, grain, m.read, m.codes, m.scales)
+	return module + ".weight", weights.Exact(r, m.blocks), nil
 }
 
 // awq is a packed matrix.
@@ -116,6 +115,55 @@ type awq struct {
 	name                 string // of codes
 	codes, zeros, scales weights.Rows
 	n, k, groupSize      int64
+	added                bool // GEMV_FAST: zeros are added to codes times scales
+	// codesOf reads rows as the layout has them.
+	codesOf func(first, n int64) (*awqRows, error)
+}
+
+// awqRows are some rows of codes.
+type awqRows struct {
+	// codes fills dst with those of a group of a row, one in each byte.
+	codes func(dst []byte, row, group int64)
+	// group returns the scale of a group, and its zero point, or of GEMV_FAST what is added.
+	group func(row, group int64) (scale, zero float32)
+}
+
+// each calls use for the groups of n rows from row first on, with their codes and where
+// they are in these rows.
+func (m *awq) each(first, n int64, use func(codes []byte, at int64, scale, zero float32)) error {
+	codes := make([]byte, m.groupSize)
+	const most = 256 // rows, so that what they are unpacked from stays small
+	for done := int64(0); done < n; done += most {
+		some := min(n-done, most)
+		rows, err := m.codesOf(first+done, some)
+		if err != nil {
+			return err
+		}
+		for g := int64(0); g*m.groupSize < m.k; g++ {
+			part := codes[:min(m.groupSize, m.k-g*m.groupSize)]
+			for i := range some {
+				rows.codes(part, i, g)
+				scale, zero := rows.group(i, g)
+				use(part, (done+i)*m.k+g*m.groupSize, scale, zero)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *awq) read(dst []float32, first, n int64) error {
+	var values [16]float32
+	return m.each(first, n, func(codes []byte, at int64, scale, zero float32) {
+		for code := range values {
+			if values[code] = (float32(code) - zero) * scale; m.added {
+				values[code] = float32(float32(code)*scale) + zero
+			}
+		}
+		part := dst[at:][:len(codes)]
+		for k, code := range codes {
+			part[k] = values[code&15]
+		}
+	})
 }
 
 // misfit returns an error that shows the shapes.
@@ -141,36 +189,34 @@ func (m *awq) shapeGEMM(size int64) error {
 // awqOrder has the nibble of a word where each of 8 neighbouring columns is in GEMM.
 var awqOrder = [8]int{0, 4, 1, 5, 2, 6, 3, 7}
 
-func (m *awq) readGEMM(dst []float32, first, n int64) error {
-	return inBlocks(dst, m.k, first, n, m.readGEMMBlock)
-}
-
-func (m *awq) readGEMMBlock(dst []float32, first, n int64) error {
+func (m *awq) gemm(first, n int64) (*awqRows, error) {
 	from, to := first/8, (first+n+7)/8 // words
 	width := to - from
 	words, zeros := make([]byte, 4*width*m.k), make([]byte, 4*width*m.scales.Shape()[0])
 	if err := weights.ReadColumns(m.codes, words, from, width); err != nil {
-		return err
+		return nil, err
 	}
 	if err := weights.ReadColumns(m.zeros, zeros, from, width); err != nil {
-		return err
+		return nil, err
 	}
 	scales, err := scaleColumns(m.name, m.scales, first, n)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i := range n {
-		word, shift := (first+i)/8-from, 4*awqOrder[(first+i)%8]
-		row := dst[i*m.k:][:m.k]
-		for g := int64(0); g*m.groupSize < m.k; g++ {
-			zero := float32(binary.LittleEndian.Uint32(zeros[4*(g*width+word):]) >> shift & 15)
-			scale := scales[g*n+i]
-			for k := g * m.groupSize; k < min((g+1)*m.groupSize, m.k); k++ {
-				row[k] = (float32(binary.LittleEndian.Uint32(words[4*(k*width+word):])>>shift&15) - zero) * scale
+	code := func(words []byte, row, line int64) byte {
+		return byte(binary.LittleEndian.Uint32(words[4*(line*width+(first+row)/8-from):])>>(4*awqOrder[(first+row)%8])) & 15
+	}
+	return &awqRows{
+		codes: func(dst []byte, row, group int64) {
+			column, shift := words[4*((first+row)/8-from):], 4*awqOrder[(first+row)%8]
+			for k := range dst {
+				dst[k] = byte(binary.LittleEndian.Uint32(column[4*(group*m.groupSize+int64(k))*width:])>>shift) & 15
 			}
-		}
-	}
-	return nil
+		},
+		group: func(row, group int64) (scale, zero float32) {
+			return scales[group*n+row], float32(code(zeros, row, group))
+		},
+	}, nil
 }
 
 // padded returns how many words GEMV and GEMV_FAST have for the zero points of a row.
@@ -194,7 +240,7 @@ func (m *awq) setGroupSize(size, words int64) error {
 		sizes = []int64{32, 64, 128, m.k}
 	}
 	for _, g := range sizes {
-		if g > 0 && g <= m.k && m.k%g == 0 && m.padded(g) == words {
+		if g > 0 && g%8 == 0 && g <= m.k && m.k%g == 0 && m.padded(g) == words {
 			if m.groupSize != 0 && m.groupSize != g {
 				return m.misfit("groups may be of several sizes, and no configuration tells of which")
 			}
@@ -217,37 +263,38 @@ func (m *awq) shapeGEMV(size int64) error {
 	return m.setGroupSize(size, z[1])
 }
 
-func (m *awq) readGEMV(dst []float32, first, n int64) error {
+func (m *awq) gemv(first, n int64) (*awqRows, error) {
 	width := m.zeros.Shape()[1]
-	words, zeros, scales := make([]byte, m.k/2), make([]byte, 4*width), make([]float32, 8*width)
+	words, zeros, scales := make([]byte, n*m.k/2), make([]byte, n*4*width), make([]float32, n*8*width)
+	if err := m.codes.ReadRaw(words, first, n); err != nil {
+		return nil, err
+	}
+	if err := m.zeros.ReadRaw(zeros, first, n); err != nil {
+		return nil, err
+	}
+	if err := m.scales.ReadRows(scales, first, n); err != nil {
+		return nil, err
+	}
 	for i := range n {
-		if err := m.codes.ReadRaw(words, first+i, 1); err != nil {
-			return err
-		}
-		if err := m.zeros.ReadRaw(zeros, first+i, 1); err != nil {
-			return err
-		}
-		if err := m.scales.ReadRows(scales, first+i, 1); err != nil {
-			return err
-		}
-		groups := m.k / m.groupSize
-		if g := slices.IndexFunc(scales[:groups], isNotFinite); g >= 0 {
-			return fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, m.name, g, first+i, scales[g])
-		}
-		row := dst[i*m.k:][:m.k]
-		for g := range groups {
-			zero, scale := float32(bitField(zeros, g, 4)), scales[g]
-			for k := g * m.groupSize; k < (g+1)*m.groupSize; k++ {
-				row[k] = (float32(bitField(words, k, 4)) - zero) * scale
-			}
+		if g := slices.IndexFunc(scales[i*8*width:][:m.k/m.groupSize], isNotFinite); g >= 0 {
+			return nil, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, m.name, g, first+i, scales[i*8*width+int64(g)])
 		}
 	}
-	return nil
+	return &awqRows{
+		codes: func(dst []byte, row, group int64) {
+			for i, pair := range words[(row*m.k+group*m.groupSize)/2:][:len(dst)/2] {
+				dst[2*i], dst[2*i+1] = pair&15, pair>>4
+			}
+		},
+		group: func(row, group int64) (scale, zero float32) {
+			return scales[row*8*width+group], float32(bitField(zeros[row*4*width:], group, 4))
+		},
+	}, nil
 }
 
 func (m *awq) shapeFast(size int64) error {
 	q, s := m.codes.Shape(), m.scales.Shape()
-	m.n, m.k = s[1], q[1]
+	m.n, m.k, m.added = s[1], q[1], true
 	if !m.zeros.Dtype().Float() || !m.scales.Dtype().Float() || m.n < 1 || m.k < 1 || m.n%4 != 0 || q[0] != m.n/4 || m.k%64 != 0 ||
 		s[0]%8 != 0 || s[0] > m.k || !slices.Equal(m.zeros.Shape(), s) {
 		return m.misfit("this is no matrix of AWQ (GEMV_FAST)")
@@ -255,31 +302,100 @@ func (m *awq) shapeFast(size int64) error {
 	return m.setGroupSize(size, s[0]/8)
 }
 
-func (m *awq) readFast(dst []float32, first, n int64) error {
+func (m *awq) fast(first, n int64) (*awqRows, error) {
 	scales, err := scaleColumns(m.name, m.scales, first, n)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	zeros, err := scaleColumns(m.name, m.zeros, first, n)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	words := make([]byte, 2*m.k) // of four rows
-	for i := range n {
-		if i == 0 || (first+i)%4 == 0 {
-			if err := m.codes.ReadRaw(words, (first+i)/4, 1); err != nil {
-				return err
+	from, to := first/4, (first+n+3)/4 // fours of rows
+	words := make([]byte, 2*m.k*(to-from))
+	if err := m.codes.ReadRaw(words, from, to-from); err != nil {
+		return nil, err
+	}
+	return &awqRows{
+		codes: func(dst []byte, row, group int64) {
+			four, r := words[((first+row)/4-from)*2*m.k:], (first+row)%4
+			for i := 0; i < len(dst); i += 8 {
+				// Of 64 elements each row has 16 words, in each of which elements are 8 apart.
+				k := group*m.groupSize + int64(i)
+				at, shift := k&^63+16*r+k%64/32*8, k%32/8*4
+				for j := range dst[i : i+8] {
+					dst[i+j] = byte(binary.LittleEndian.Uint16(four[2*(at+int64(j)):])>>shift) & 15
+				}
+			}
+		},
+		group: func(row, group int64) (scale, zero float32) { return scales[group*n+row], zeros[group*n+row] },
+	}, nil
+}
+
+// blocks returns the matrix as blocks: of Q4_1, which has what is added, or, with zero
+// points, of a type for integers.
+func (m *awq) blocks() (*weights.Blocks, error) {
+	if m.groupSize%32 != 0 || m.k%32 != 0 {
+		return nil, nil
+	}
+	if ok, err := areFloat16(m.scales); err != nil || !ok {
+		return nil, err
+	}
+	if m.added {
+		if ok, err := areFloat16(m.zeros); err != nil || !ok {
+			return nil, err
+		}
+		return &weights.Blocks{Type: gguf.Q4_1, Read: m.readQ41}, nil
+	}
+	least, most, err := m.zeroRange()
+	if err != nil {
+		return nil, err
+	}
+	return integers{k: m.k, least: -most, most: 15 - least, read: m.readIntegers}.blocks(), nil
+}
+
+// zeroRange returns the smallest and the largest zero point. Those that only pad a row
+// count as well.
+func (m *awq) zeroRange() (least, most int, err error) {
+	rows, words := weights.Count(m.zeros.Shape())
+	row := make([]byte, 4*words)
+	least = 15
+	for i := range rows {
+		if err := m.zeros.ReadRaw(row, i, 1); err != nil {
+			return 0, 0, err
+		}
+		for _, pair := range row {
+			low, high := int(pair&15), int(pair>>4)
+			least, most = min(least, low, high), max(most, low, high)
+		}
+	}
+	return least, most, nil
+}
+
+func (m *awq) readIntegers(q []int8, d []uint16, first, n int64) error {
+	return m.each(first, n, func(codes []byte, at int64, scale, zero float32) {
+		h, _ := float16(scale)
+		for i := range len(codes) / 32 {
+			d[at/32+int64(i)] = h
+		}
+		for k, code := range codes {
+			q[at+int64(k)] = int8(code) - int8(zero)
+		}
+	})
+}
+
+func (m *awq) readQ41(dst []byte, first, n int64) error {
+	const size = 20
+	return m.each(first, n, func(codes []byte, at int64, scale, zero float32) {
+		d, _ := float16(scale)
+		least, _ := float16(zero)
+		for ; len(codes) > 0; codes, at = codes[32:], at+32 {
+			block := dst[at/32*size:][:size]
+			binary.LittleEndian.PutUint16(block, d)
+			binary.LittleEndian.PutUint16(block[2:], least)
+			for i := range 16 {
+				block[4+i] = codes[i] | codes[i+16]<<4
 			}
 		}
-		r := (first + i) % 4
-		row := dst[i*m.k:][:m.k]
-		for k := range m.k {
-			// Of 64 elements each row has 16 words, in each of which elements are 8 apart.
-			word := k&^63 + 16*r + k%64/32*8 + k%8
-			code := binary.LittleEndian.Uint16(words[2*word:]) >> (k % 32 / 8 * 4) & 15
-			at := k/m.groupSize*n + i
-			row[k] = float32(float32(code)*scales[at]) + zeros[at]
-		}
-	}
-	return nil
+	})
 }

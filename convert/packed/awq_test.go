@@ -1,6 +1,7 @@
 package packed_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +19,25 @@ var awq = []golden{
 
 // TestAWQ compares with the values that AutoAWQ has.
 func TestAWQ(t *testing.T) { testGolden(t, "awq.safetensors", "awq", awq) }
+
+// TestAWQBlocks: zero points cost a bit, and what is added to a group is in Q4_1.
+func TestAWQBlocks(t *testing.T) {
+	types := map[string]gguf.Type{
+		"awq-gemm-64g/k_proj": gguf.Q5_0, "awq-gemv-32g/k_proj": gguf.Q5_0, "awq-gemv-128g/k_proj": gguf.Q5_0, "awq-gemv_fast-128g/k_proj": gguf.Q4_1,
+	}
+	for _, g := range awq {
+		set, err := unpackModule(t, module(t, "awq.safetensors", g.name), g.config)
+		require.NoError(t, err)
+		checkBlocks(t, g.name, set.Get("m.weight"), types[g.name])
+	}
+	symmetric := module(t, "awq.safetensors", "awq-gemm-64g/k_proj") // as AutoRound makes them
+	zeros := symmetric["m.qzeros"]
+	zeros.Data = bytes.Repeat([]byte{0x88}, len(zeros.Data))
+	symmetric["m.qzeros"] = zeros
+	set, err := unpackModule(t, symmetric, "")
+	require.NoError(t, err)
+	checkBlocks(t, "symmetric", set.Get("m.weight"), gguf.Q4_0)
+}
 
 func TestAWQRefused(t *testing.T) {
 	const gemm, gemv, fast = "awq-gemm-64g/k_proj", "awq-gemv-128g/k_proj", "awq-gemv_fast-128g/k_proj"
