@@ -38,7 +38,7 @@ var tables = []struct {
 	name    string
 	measure func(*bench) (table, error)
 }{
-	{"convert", convert}, {"recipe", recipe}, {"quantize", quantize}, {"model", quantizeModel}, {"reading", reading},
+	{"convert", convert}, {"recipe", recipe}, {"transcode", transcode}, {"unpacking", unpacking}, {"quantize", quantize}, {"model", quantizeModel}, {"reading", reading},
 	{"score", score}, {"memory", memory}, {"drift", drift}, {"generate", generate},
 }
 
@@ -51,6 +51,7 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&b.types, "types", "", "only these types, separated by commas")
 	flag.IntVar(&b.runs, "runs", 3, "how often each command runs")
 	flag.IntVar(&b.threads, "threads", 1, "threads of each command")
+	flag.IntVar(&b.layers, "layers", 8, "layers of the models of the tables transcode and unpacking, which have 32 in full")
 	short := flag.Bool("short", false, "a small model, once")
 	update := flag.Bool("update", false, "put the tables into docs/benchmarks.md")
 	flag.Parse()

@@ -18,7 +18,7 @@ import (
 type bench struct {
 	ctx                              context.Context
 	dir, program, peers, ggml, types string
-	runs, threads                    int
+	runs, threads, layers            int
 	shape                            shape
 }
 

@@ -27,6 +27,11 @@ var (
 
 // checkpoint returns a directory with a model of random weights in BF16, which it makes if it is not there.
 func (b *bench) checkpoint(name string, s shape) (string, error) {
+	return b.directory(name, s.tensors(), s.config())
+}
+
+// directory returns one with a model, which it makes if it is not there.
+func (b *bench) directory(name string, tensors weights.Set, configuration map[string]any) (string, error) {
 	dir := filepath.Join(b.dir, name)
 	if _, err := os.Stat(filepath.Join(dir, "config.json")); !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
@@ -43,10 +48,10 @@ func (b *bench) checkpoint(name string, s shape) (string, error) {
 			return "", err
 		}
 	}
-	if _, err := safetensors.Write(b.ctx, dir, s.tensors(), safetensors.WriteOptions{ShardBytes: 1 << 30}); err != nil {
+	if _, err := safetensors.Write(b.ctx, dir, tensors, safetensors.WriteOptions{ShardBytes: 1 << 30}); err != nil {
 		return "", err
 	}
-	config, err := json.Marshal(s.config())
+	config, err := json.Marshal(configuration)
 	if err != nil {
 		return "", err
 	}
