@@ -24,6 +24,15 @@ type Mapper interface {
 	Guard(use func() error) error
 }
 
+// Grainer is a Source of which some rows are best read together, such as those that are
+// columns of a file.
+type Grainer interface {
+	Source
+	// Grain returns how many rows of a tensor, from a multiple of it on: 1 if that makes no
+	// difference. Any rows can be read.
+	Grain(tensor int) int64
+}
+
 // Identifier is a Source that makes rows as they are read, and knows which are made of
 // the same.
 type Identifier interface {
@@ -34,8 +43,9 @@ type Identifier interface {
 	RowsID(tensor int) any
 }
 
-// Wrapper is a Source over others. It need not be a FileSource, Prefetcher or Mapper to
-// have what these are for: Inputs, Prefetch, Map, MappedRows and RowsID look through it.
+// Wrapper is a Source over others. It need not be a FileSource, Prefetcher, Mapper or
+// Grainer to have what these are for: Inputs, Prefetch, Map, MappedRows, RowsID and Grain
+// look through it.
 type Wrapper interface {
 	Source
 	// Unwrap returns where rows of a tensor come from: those from first on, at most n
@@ -87,6 +97,20 @@ func Unwrap(src Source, tensor int) (Source, int) {
 		}
 		src, tensor = o.Source, o.Tensor
 	}
+}
+
+// Grain returns how many rows of a tensor are best read together, as far as src or what
+// it wraps is a Grainer.
+func Grain(src Source, tensor int) int64 {
+	grain := int64(1)
+	if g, ok := src.(Grainer); ok {
+		grain = max(1, g.Grain(tensor))
+	} else {
+		for o := range origins(src, tensor, 0, src.Tensors()[tensor].Rows()) {
+			grain = max(grain, Grain(o.Source, o.Tensor))
+		}
+	}
+	return grain
 }
 
 // Prefetch has what rows [first, first+n) of a tensor come from read ahead, as far as

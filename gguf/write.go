@@ -52,8 +52,20 @@ type WriteOptions struct {
 // is Threads times this plus what the Source needs for it.
 const chunkBytes = 512 << 10
 
-// chunkRows returns how many rows of the tensor are read at a time.
-func (t TensorInfo) chunkRows() int64 { return max(1, chunkBytes/max(1, t.RowBytes())) }
+// chunkRows returns how many rows of a tensor are read at a time: a grain, or part of one
+// that would take much.
+func chunkRows(src Source, tensor int) int64 {
+	const most = 16 * chunkBytes
+	rowBytes := max(1, src.Tensors()[tensor].RowBytes())
+	rows, grain := max(1, chunkBytes/rowBytes), Grain(src, tensor)
+	if grain <= rows {
+		return rows / grain * grain
+	}
+	for grain%2 == 0 && grain > rows && grain > most/rowBytes {
+		grain /= 2
+	}
+	return grain
+}
 
 // Write writes src as a GGUF version 3 file at path and returns the paths
 // written: one, or several where WriteOptions.MaxBytes splits it. Bytes do not
@@ -140,6 +152,7 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 // part is the share of a source that goes into one file: tensors
 // [first, first+len(tensors)).
 type part struct {
+	src     Source
 	meta    *Metadata
 	first   int
 	tensors []TensorInfo
@@ -151,7 +164,7 @@ func (p part) has(c chunk) bool {
 		return false
 	}
 	t := p.tensors[c.tensor]
-	rows := t.chunkRows()
+	rows := chunkRows(p.src, p.first+c.tensor)
 	return c.first >= 0 && c.first < t.Rows() && c.first%rows == 0 && c.n == min(rows, t.Rows()-c.first)
 }
 
@@ -166,7 +179,7 @@ func split(src Source, opts WriteOptions) []part {
 	var parts []part
 	first := 0
 	for _, n := range shards {
-		parts = append(parts, part{meta: &Metadata{}, first: first, tensors: tensors[first : first+n]})
+		parts = append(parts, part{src: src, meta: &Metadata{}, first: first, tensors: tensors[first : first+n]})
 		first += n
 	}
 	if first != len(tensors) {
@@ -233,7 +246,7 @@ func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64
 	group.SetLimit(threads)
 	for i, t := range p.tensors {
 		rowBytes := t.RowBytes()
-		rows := t.chunkRows()
+		rows := chunkRows(src, p.first+i)
 		for first := int64(0); first < t.Rows() && working.Err() == nil; first += rows {
 			n := min(rows, t.Rows()-first)
 			group.Go(func() error {

@@ -397,6 +397,9 @@ func (c *Checkpoint) NoBOS() bool { return c.noBOS }
 // when the checkpoint was opened.
 func (c *Checkpoint) Inputs() []*files.File { return c.files.Inputs() }
 
+// Grain implements gguf.Grainer.
+func (c *Checkpoint) Grain(tensor int) int64 { return c.plan[tensor].Grain() }
+
 // Close closes the checkpoint's files.
 func (c *Checkpoint) Close() error { return c.files.Close() }
 
@@ -440,9 +443,11 @@ func (c *Checkpoint) readNumbers(dst []byte, info gguf.TensorInfo, src weights.R
 // scratchElements is how many numbers are converted at a time, unless a row has more.
 const scratchElements = 1 << 14
 
-// together returns how many rows of a tensor are read at a time: whole grains.
+// together returns how many rows of a tensor are read at a time: whole grains, unless
+// these are large.
 func together(r weights.Rows) int64 {
+	const most = 64
 	_, length := weights.Count(r.Shape())
-	rows := max(1, scratchElements/max(1, length))
-	return (rows + r.Grain() - 1) / r.Grain() * r.Grain()
+	rows, grain := max(1, scratchElements/max(1, length)), min(r.Grain(), most)
+	return (rows + grain - 1) / grain * grain
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/quant"
 )
 
 // GPTQ has codes of 2, 3, 4 or 8 bits, and a scale and a zero point for each group of a
@@ -84,7 +85,7 @@ func unpackGPTQ(c *checkpoint, name string) (string, weights.Rows, error) {
 	}
 	c.layout = groupLayout(m.bits, m.groupSize, m.k)
 	m.index = sync.OnceValues(m.readIndex)
-	r := weights.Compute([]int64{m.n, m.k}, weights.F32, 32, m.read, m.codes, m.scales)
+	r := weights.Compute([]int64{m.n, m.k}, weights.F32, m.grain, m.read, m.codes, m.scales)
 	return module + ".weight", weights.Exact(r, m.blocks), nil
 }
 
@@ -127,9 +128,10 @@ type gptq struct {
 	groupOf              weights.Rows // nil if equal runs of elements are groups
 	n, k, groups         int64
 	groupSize            int64
+	grain                int64 // columns that are read together
 	bits                 int64
 	add                  zeroOffset
-	index                func() ([]int32, error) // the group of each element
+	index                func() (*gptqIndex, error)
 }
 
 func (m *gptq) corrupt(format string, args ...any) error {
@@ -157,7 +159,7 @@ func (m *gptq) shape(s *gptqSettings) error {
 	if s.Bits != nil && *s.Bits != m.bits && s.Dynamic == nil {
 		return m.corrupt("codes of %d bits, the configuration says %d", m.bits, *s.Bits)
 	}
-	m.k = codes[0] * 32 / m.bits
+	m.k, m.grain = codes[0]*32/m.bits, columnsTogether(codes[0])
 	if m.k*m.bits != codes[0]*32 || m.groups > m.k {
 		return m.corrupt("%d words of codes of %d bits in %d groups", codes[0], m.bits, m.groups)
 	}
@@ -198,8 +200,40 @@ func (m *gptq) checkLabel(s *gptqSettings) error {
 	return nil
 }
 
+// gptqIndex says which group elements are of.
+type gptqIndex struct {
+	group []int32 // of each element
+	// runs are all elements, if those of each are neighbours and in whole words of codes
+	// of 4 bits; else nil.
+	runs []gptqRun
+}
+
+// gptqRun are elements of a group.
+type gptqRun struct {
+	group      int32
+	first, end int64
+}
+
+// newGPTQIndex finds the runs.
+func newGPTQIndex(group []int32) *gptqIndex {
+	index := &gptqIndex{group: group}
+	for k := 0; k < len(group); {
+		end := k + 1
+		for end < len(group) && group[end] == group[k] {
+			end++
+		}
+		if (end-k)%8 != 0 {
+			index.runs = nil
+			break
+		}
+		index.runs = append(index.runs, gptqRun{group[k], int64(k), int64(end)})
+		k = end
+	}
+	return index
+}
+
 // readIndex reads the group of each element.
-func (m *gptq) readIndex() ([]int32, error) {
+func (m *gptq) readIndex() (*gptqIndex, error) {
 	index := make([]int32, m.k)
 	zero := true
 	if m.groupOf != nil {
@@ -225,7 +259,7 @@ func (m *gptq) readIndex() ([]int32, error) {
 			index[i] = int32(int64(i) / m.groupSize)
 		}
 	}
-	return index, nil
+	return newGPTQIndex(index), nil
 }
 
 func (m *gptq) read(dst []float32, first, n int64) error {
@@ -233,56 +267,179 @@ func (m *gptq) read(dst []float32, first, n int64) error {
 	if err != nil {
 		return err
 	}
-	return inBlocks(dst, m.k, first, n, func(dst []float32, first, n int64) error { return m.readBlock(dst, first, n, index) })
+	runs := index.runs
+	if m.bits != 4 {
+		runs = nil
+	}
+	return m.eachRow(first, n, func(b *gptqColumns, col int64) {
+		if runs != nil {
+			b.nibbles(dst[:m.k], col, runs)
+		} else {
+			b.values(dst[:m.k], col, index.group)
+		}
+		dst = dst[m.k:]
+	})
 }
 
-// readColumns reads the words, scales and zero points of rows.
-func (m *gptq) readColumns(first, n int64) (words []byte, scales, zeros []float32, err error) {
-	words = make([]byte, 4*m.codes.Shape()[0]*n)
-	if err := weights.ReadColumns(m.codes, words, first, n); err != nil {
-		return nil, nil, nil, err
-	}
-	if scales, err = scaleColumns(m.name, m.scales, first, n); err != nil {
-		return nil, nil, nil, err
-	}
-	zeros, err = m.zeroPoints(first, n)
-	return words, scales, zeros, err
+// gptqColumns is what some rows are unpacked from, which are columns in the file. It is
+// read once for all that read some of them one after the other.
+type gptqColumns struct {
+	of            *gptq
+	first, n      int64
+	words         []byte    // n of each row of qweight
+	scales, zeros []float32 // n of each group; no zeros before they are asked for
+	halves        []uint16  // scales as float16, 0 where they are none
 }
 
-// readBlock unpacks rows, which are columns of the words.
-func (m *gptq) readBlock(dst []float32, first, n int64, index []int32) error {
-	words, scales, zeros, err := m.readColumns(first, n)
-	if err != nil {
-		return err
-	}
-	var block [8]uint32 // up to 32 codes
-	var codes [32]float32
-	for k := int64(0); k < m.k; k += 32 {
-		count := min(32, m.k-k)
-		groups := index[k:][:count]
-		one := !slices.ContainsFunc(groups, func(g int32) bool { return g != groups[0] })
-		first, some := k*m.bits/32, (count*m.bits+31)/32 // words
-		for col := range n {
-			for i := range some {
-				block[i] = binary.LittleEndian.Uint32(words[4*((first+i)*n+col):])
-			}
-			decode(&codes, &block, m.bits)
-			row := dst[col*m.k+k:][:count]
-			if one {
-				at := int64(groups[0])*n + col
-				scale, zero := scales[at], zeros[at]
-				for i := range row {
-					row[i] = (codes[i] - zero) * scale
-				}
-				continue
-			}
-			for i, g := range groups {
-				at := int64(g)*n + col
-				row[i] = (codes[i] - zeros[at]) * scales[at]
+// columnsTogether returns how many columns are read together of a matrix with so many rows
+// of words: enough of each to make it worth while, and a few MiB in all.
+func columnsTogether(height int64) int64 {
+	const least, bytes = 256, 4 << 20
+	return max(least, bytes/(4*height)/least*least)
+}
+
+// gptqBlocks keeps those that were read last.
+var gptqBlocks = sync.Pool{New: func() any { return new(gptqColumns) }}
+
+// eachRows calls f with the columns of n rows from row first on: with several rows at a
+// time, and which of the columns they are. Zero points are read if asked for.
+func (m *gptq) eachRows(first, n int64, zeros bool, f func(b *gptqColumns, col, rows int64)) error {
+	b := gptqBlocks.Get().(*gptqColumns)
+	defer gptqBlocks.Put(b)
+	for row := first; row < first+n; {
+		if b.of != m || row < b.first || row >= b.first+b.n {
+			if err := b.read(m, row-row%m.grain); err != nil {
+				return err
 			}
 		}
+		if zeros && b.zeros == nil {
+			var err error
+			if b.zeros, err = m.zeroPoints(b.first, b.n); err != nil {
+				return err
+			}
+		}
+		rows := min(first+n, b.first+b.n) - row
+		f(b, row-b.first, rows)
+		row += rows
 	}
 	return nil
+}
+
+// eachRow is eachRows with zero points, one at a time.
+func (m *gptq) eachRow(first, n int64, f func(b *gptqColumns, col int64)) error {
+	return m.eachRows(first, n, true, func(b *gptqColumns, col, rows int64) {
+		for i := range rows {
+			f(b, col+i)
+		}
+	})
+}
+
+// read reads columns from column first on.
+func (b *gptqColumns) read(m *gptq, first int64) (err error) {
+	b.of, b.zeros = nil, nil
+	b.first, b.n = first, min(m.grain, m.n-first)
+	size := int(4 * m.codes.Shape()[0] * b.n)
+	b.words = slices.Grow(b.words[:0], size)[:size]
+	if err := weights.ReadColumns(m.codes, b.words, b.first, b.n); err != nil {
+		return err
+	}
+	if b.scales, err = scaleColumns(m.name, m.scales, b.first, b.n); err != nil {
+		return err
+	}
+	b.halves = slices.Grow(b.halves[:0], len(b.scales))[:len(b.scales)]
+	for i, s := range b.scales {
+		b.halves[i], _ = float16(s)
+	}
+	b.of = m
+	return nil
+}
+
+// word returns one of a column.
+func (b *gptqColumns) word(i, col int64) uint32 {
+	return binary.LittleEndian.Uint32(b.words[4*(i*b.n+col):])
+}
+
+// nibbles unpacks a row of codes of 4 bits whose groups are runs.
+func (b *gptqColumns) nibbles(row []float32, col int64, runs []gptqRun) {
+	step, words := 4*b.n, b.words[4*col:]
+	for _, r := range runs {
+		scale, zero := b.scales[int64(r.group)*b.n+col], b.zeros[int64(r.group)*b.n+col]
+		var values [16]float32
+		for i := range values {
+			values[i] = (float32(i) - zero) * scale
+		}
+		for at := r.first / 8; at < r.end/8; at++ {
+			w, x := binary.LittleEndian.Uint32(words[at*step:]), (*[8]float32)(row[8*at:])
+			x[0], x[1], x[2], x[3] = values[w&15], values[w>>4&15], values[w>>8&15], values[w>>12&15]
+			x[4], x[5], x[6], x[7] = values[w>>16&15], values[w>>20&15], values[w>>24&15], values[w>>28]
+		}
+	}
+}
+
+// values unpacks a row of any codes and groups.
+func (b *gptqColumns) values(row []float32, col int64, group []int32) {
+	var codes [32]uint8
+	for k := 0; k < len(row); k += 32 {
+		b.codes(&codes, int64(k), col)
+		part := row[k:min(k+32, len(row))]
+		for i, g := range group[k:][:len(part)] {
+			at := int64(g)*b.n + col
+			part[i] = (float32(codes[i]) - b.zeros[at]) * b.scales[at]
+		}
+	}
+}
+
+// codes takes 32 codes out of a column, or as many as there are, from code k on.
+func (b *gptqColumns) codes(codes *[32]uint8, k, col int64) {
+	bits := b.of.bits
+	first, end := k*bits/32, min(k+32, b.of.k)*bits/32
+	var buffer, have uint64
+	mask := uint64(1)<<bits - 1
+	i := 0
+	for at := first; at < end; at++ {
+		buffer |= uint64(b.word(at, col)) << have
+		for have += 32; have >= uint64(bits) && i < len(codes); i++ {
+			codes[i] = uint8(buffer & mask)
+			buffer >>= bits
+			have -= uint64(bits)
+		}
+	}
+}
+
+// lineColumns is how many columns are unpacked side by side: some cache lines of words.
+const lineColumns = 64
+
+// putQ40 stores rows of codes of 4 bits without their zero points, which are all 8. Columns
+// that are next to each other go to rows that are not, a block of each at a time.
+func (b *gptqColumns) putQ40(dst []byte, col, rows int64, group []int32) {
+	rowBytes, step := int(b.of.k/32*18), 4*b.n
+	for ; rows > 0; rows, col = rows-lineColumns, col+lineColumns {
+		n := min(rows, lineColumns)
+		for k := int64(0); k < b.of.k; k += 32 {
+			quant.ColumnsQ40(dst[k/32*18:], rowBytes, b.halves[int64(group[k])*b.n+col:][:n], b.words[k/8*step+4*col:], int(b.n))
+		}
+		dst = dst[n*int64(rowBytes):]
+	}
+}
+
+// putQ80 stores rows of codes of 8 bits less their zero points, which are all 128.
+func (b *gptqColumns) putQ80(dst []byte, col, rows int64, group []int32) {
+	rowBytes := int(b.of.k / 32 * 34)
+	for ; rows > 0; rows, col = rows-lineColumns, col+lineColumns {
+		n := min(rows, lineColumns)
+		for k := int64(0); k < b.of.k; k += 32 {
+			at := int(k / 32 * 34)
+			for i, d := range b.halves[int64(group[k])*b.n+col:][:n] {
+				binary.LittleEndian.PutUint16(dst[i*rowBytes+at:], d)
+			}
+			for w := range int64(8) {
+				for i := range n {
+					binary.LittleEndian.PutUint32(dst[int(i)*rowBytes+at+2+4*int(w):], b.word(k/4+w, col+i)^0x80808080)
+				}
+			}
+		}
+		dst = dst[n*int64(rowBytes):]
+	}
 }
 
 // blocks returns the matrix as blocks, if the 32 elements of each are of one group and the
@@ -293,8 +450,8 @@ func (m *gptq) blocks() (*weights.Blocks, error) {
 	if err != nil {
 		return nil, err
 	}
-	for k, g := range index {
-		if g != index[k&^31] {
+	for k, g := range index.group {
+		if g != index.group[k&^31] {
 			return nil, nil
 		}
 	}
@@ -305,15 +462,38 @@ func (m *gptq) blocks() (*weights.Blocks, error) {
 	if err != nil {
 		return nil, err
 	}
-	return integers{
+	b := integers{
 		k: m.k, least: -most, most: 1<<m.bits - 1 - least,
-		read: func(q []int8, d []uint16, first, n int64) error { return m.readIntegers(q, d, first, n, index) },
-	}.blocks(), nil
+		read: func(q []int8, d []uint16, first, n int64) error { return m.readIntegers(q, d, first, n, index.group) },
+	}.blocks()
+	if b == nil || least != most || least != 1<<(m.bits-1) {
+		return b, nil
+	}
+	rowBytes := b.Type.RowBytes(m.k)
+	var put func(b *gptqColumns, dst []byte, col, rows int64, group []int32)
+	switch m.bits {
+	case 4:
+		put = (*gptqColumns).putQ40
+	case 8:
+		put = (*gptqColumns).putQ80
+	default:
+		return b, nil
+	}
+	b.Read = func(dst []byte, first, n int64) error {
+		return m.eachRows(first, n, false, func(b *gptqColumns, col, rows int64) {
+			put(b, dst, col, rows, index.group)
+			dst = dst[rows*rowBytes:]
+		})
+	}
+	return b, nil
 }
 
 // zeroRange returns the smallest and the largest zero point.
 func (m *gptq) zeroRange() (least, most int, err error) {
 	const some = 4096 // columns
+	if zero, ok, err := m.onlyZero(); ok || err != nil {
+		return zero, zero, err
+	}
 	least = math.MaxInt
 	for first := int64(0); first < m.n; first += some {
 		zeros, err := m.zeroPoints(first, min(some, m.n-first))
@@ -325,51 +505,47 @@ func (m *gptq) zeroRange() (least, most int, err error) {
 	return least, most, nil
 }
 
-// readIntegers reads codes less their zero points, and a scale for each 32.
-func (m *gptq) readIntegers(q []int8, d []uint16, first, n int64, index []int32) error {
-	words, scales, zeros, err := m.readColumns(first, n)
-	if err != nil {
-		return err
-	}
-	var block [8]uint32
-	var codes [32]float32
-	for b := range m.k / 32 {
-		for col := range n {
-			for i := range m.bits {
-				block[i] = binary.LittleEndian.Uint32(words[4*((b*m.bits+i)*n+col):])
+// onlyZero returns the zero point that all are, if all words of them are the same: the
+// quick way for a matrix that is symmetric.
+func (m *gptq) onlyZero() (zero int, ok bool, err error) {
+	groups, width := weights.Count(m.zeros.Shape())
+	words := make([]byte, 4*width)
+	for g := range groups {
+		first := binary.LittleEndian.Uint32(words)
+		if err := m.zeros.ReadRaw(words, g, 1); err != nil {
+			return 0, false, err
+		}
+		if g == 0 {
+			first = binary.LittleEndian.Uint32(words)
+		}
+		for i := 0; i < len(words); i += 4 {
+			if binary.LittleEndian.Uint32(words[i:]) != first {
+				return 0, false, nil
 			}
-			decode(&codes, &block, m.bits)
-			at := int64(index[32*b])*n + col
-			row, zero := (*[32]int8)(q[col*m.k+32*b:]), zeros[at]
-			for i, c := range codes {
-				row[i] = int8(int32(c - zero))
-			}
-			d[(col*m.k+32*b)/32], _ = float16(scales[at])
 		}
 	}
-	return nil
+	zeros, err := m.zeroPoints(0, min(m.n, 32))
+	if err != nil || slices.Min(zeros) != slices.Max(zeros) || m.bits == 3 {
+		return 0, false, err
+	}
+	return int(zeros[0]), true, nil
 }
 
-// decode takes 32 codes out of so many words, from the lowest bit of the first on.
-func decode(codes *[32]float32, words *[8]uint32, bits int64) {
-	switch bits {
-	case 4:
-		for i := range 4 {
-			for j, w := 0, words[i]; j < 8; j, w = j+1, w>>4 {
-				codes[8*i+j] = float32(w & 15)
+// readIntegers reads codes less their zero points, and a scale for each 32.
+func (m *gptq) readIntegers(q []int8, d []uint16, first, n int64, group []int32) error {
+	return m.eachRow(first, n, func(b *gptqColumns, col int64) {
+		var codes [32]uint8
+		for k := int64(0); k < m.k; k += 32 {
+			b.codes(&codes, k, col)
+			at := int64(group[k])*b.n + col
+			zero := int32(b.zeros[at])
+			for i, c := range codes {
+				q[i] = int8(int32(c) - zero)
 			}
+			d[0] = b.halves[at]
+			q, d = q[32:], d[1:]
 		}
-	default:
-		mask := uint64(1)<<bits - 1
-		for i := range int64(32) {
-			at := i * bits
-			w := uint64(words[at/32])
-			if at/32 < 7 {
-				w |= uint64(words[at/32+1]) << 32
-			}
-			codes[i] = float32(w >> (at % 32) & mask)
-		}
-	}
+	})
 }
 
 // zeroPoints returns those of some rows, for each group.
