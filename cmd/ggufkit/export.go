@@ -94,7 +94,7 @@ func exportModel(c *call, f exportFlags) (err error) {
 	start := time.Now()
 	if !f.dryRun {
 		progress := newProgress(c, "writing", display.ByteRate)
-		err = export.Write(c.ctx, place, hf.WriteOptions{ShardBytes: f.shard, Progress: progress.update})
+		err = export.Write(c.ctx, place, hf.WriteOptions{ShardBytes: f.shard, Threads: c.threads, Progress: progress.update})
 		progress.stop()
 	}
 	switch {

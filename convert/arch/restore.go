@@ -243,13 +243,17 @@ func (r *restorer) whole(key string) int64 {
 // is for, of one that has what the model has.
 func (r *restorer) tensors(to *Restored) error {
 	of := make(map[string]bool) // of sources, whether all that is made of them is in the model
-	for _, t := range to.imagine(func(string) bool { return true }).planned {
+	p := to.imagine(r.most(), func(string) bool { return true })
+	if p.err != nil {
+		return p.err
+	}
+	for _, t := range p.planned {
 		for src := range sources(t.Rows) {
 			known, ok := of[src.name]
 			of[src.name] = r.has(t.Name) && (known || !ok)
 		}
 	}
-	p := to.imagine(func(name string) bool { return of[name] })
+	p = to.imagine(r.most(), func(name string) bool { return of[name] })
 	if p.err != nil {
 		return p.err
 	}
@@ -361,9 +365,23 @@ func (r *restorer) tensor(index int, shape []int64) (weights.Rows, error) {
 	}, is), nil
 }
 
-// imagine returns the plan of a checkpoint that is not there.
-func (m *Model) imagine(has func(name string) bool) *plan {
-	p := &plan{sources: make(map[string]*source), imagined: has}
+// most returns how many tensors a checkpoint of the model can have: for each expert in a
+// tensor one, and some biases and norms that the model does without.
+func (r *restorer) most() int {
+	n := int64(64)
+	for _, t := range r.src.Tensors() {
+		experts := int64(1)
+		if len(t.Shape) > 2 {
+			experts = t.Shape[2]
+		}
+		n += 4 * experts
+	}
+	return int(n)
+}
+
+// imagine returns the plan of a checkpoint that is not there and has at most so many tensors.
+func (m *Model) imagine(most int, has func(name string) bool) *plan {
+	p := &plan{sources: make(map[string]*source), imagined: has, most: most}
 	m.family.tensors(mapper{plan: p})
 	return p
 }
@@ -376,8 +394,12 @@ func dimensions(shape []int64) []int64 {
 	return shape
 }
 
-// maxFiles is how many files the order of tensors is worth.
-const maxFiles = 100
+// The order of tensors is worth so many files, and one more for so many weights: real
+// checkpoints have fewer. What quantizes files sorts the tensors in its own way.
+const (
+	someFiles   = 8
+	fileWeights = 1 << 29
+)
 
 // inFiles returns the names of the checkpoint's tensors, in files. Converting takes
 // those of a file in the order of their names, so that where the model has another order
@@ -403,7 +425,7 @@ func (r *restorer) inFiles(made map[string]planned, last map[int]string) [][]str
 			}
 		}
 	}
-	if len(files) > maxFiles {
+	if int64(len(files)) > someFiles+gguf.Elements(r.src)/fileWeights {
 		files = [][]string{slices.Concat(files...)}
 	}
 	for _, names := range files {

@@ -148,6 +148,7 @@ type plan struct {
 	// imagined, if set, says which tensors a checkpoint that is not there has, of those
 	// that it need not have. Others are there when they are asked for.
 	imagined func(usual string) bool
+	most     int // of its tensors
 }
 
 // source is a tensor of the checkpoint.
@@ -231,6 +232,10 @@ func (m mapper) has(name string) bool {
 func (m mapper) get(name string, shape ...int64) weights.Rows {
 	name = m.from + name
 	src := m.sources[name]
+	if src == nil && m.imagined != nil && len(m.sources) == m.most {
+		m.fail(gguf.ErrCorrupt, "the metadata imply more layers or experts than there are tensors for")
+		return imaginary(shape)
+	}
 	if src == nil && m.imagined != nil {
 		src = &source{Rows: imaginary(shape), name: name, position: len(m.sources)}
 		m.sources[name] = src

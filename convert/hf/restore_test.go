@@ -1,6 +1,7 @@
 package hf_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
@@ -69,4 +71,34 @@ func TestRestore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzRestore: whatever a GGUF file says, a checkpoint that can be read is made of it, or none.
+func FuzzRestore(f *testing.F) {
+	for _, name := range []string{"Tiny-Llama-1.1B-Chat-v1.0", "odd name with spaces", "Qwen1.5-MoE-A2.7B", "deepseek-moe-16b-chat"} {
+		c, err := hf.Open(writeCase(f, f.TempDir(), name), hf.Options{Type: new(gguf.Q8_0)})
+		require.NoError(f, err)
+		path := filepath.Join(f.TempDir(), "model.gguf")
+		_, err = gguf.Write(f.Context(), path, c, gguf.WriteOptions{})
+		require.NoError(f, err)
+		require.NoError(f, c.Close())
+		data, err := os.ReadFile(path)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := gguf.New(bytes.NewReader(data), int64(len(data)), "fuzz.gguf")
+		if err != nil {
+			return
+		}
+		r, err := hf.Restore(file)
+		if err != nil {
+			return
+		}
+		for _, name := range r.Names() {
+			row := r.Get(name)
+			_, length := weights.Count(row.Shape())
+			_ = row.ReadRows(make([]float32, length), 0, 1) // blocks may hold what is no number
+		}
+	})
 }

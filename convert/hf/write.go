@@ -26,6 +26,8 @@ const DefaultShardBytes = 5_000_000_000
 type WriteOptions struct {
 	// ShardBytes is the most bytes of tensors in a file, DefaultShardBytes if 0.
 	ShardBytes int64
+	// Threads is how many threads read tensors; 0 means all CPUs.
+	Threads int
 	// Starts are tensors that begin a file.
 	Starts []string
 	// Progress, if set, is called with the bytes written so far and in all.
@@ -55,7 +57,9 @@ func (p Place) Write(ctx context.Context, parts Parts, side map[string][]byte, o
 	if err := files.CheckRoom(partial.Path, size); err != nil {
 		return err
 	}
-	_, err = safetensors.Write(ctx, partial.Path, parts, safetensors.WriteOptions{ShardBytes: opts.ShardBytes, Starts: opts.Starts, Progress: opts.Progress})
+	_, err = safetensors.Write(ctx, partial.Path, parts, safetensors.WriteOptions{
+		ShardBytes: opts.ShardBytes, Starts: opts.Starts, Threads: opts.Threads, Progress: opts.Progress,
+	})
 	if err != nil {
 		return err
 	}

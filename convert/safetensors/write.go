@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -23,6 +26,8 @@ type WriteOptions struct {
 	ShardBytes int64
 	// Starts are tensors that begin a file, whether the one before is full or not.
 	Starts []string
+	// Threads is how many threads read tensors; 0 means all CPUs.
+	Threads int
 	// Metadata goes into the index besides total_size.
 	Metadata map[string]string
 	// Progress, if set, is called after every piece with the bytes done so far and
@@ -65,7 +70,7 @@ func Write(ctx context.Context, dir string, set weights.Set, opts WriteOptions) 
 		for _, tensor := range shard.Names() {
 			weightMap[tensor] = name
 		}
-		err := WriteFile(ctx, filepath.Join(dir, name), shard, func(n int64) {
+		err := writeFile(ctx, filepath.Join(dir, name), shard, opts.Threads, func(n int64) {
 			if done += n; opts.Progress != nil {
 				opts.Progress(done, total)
 			}
@@ -90,7 +95,11 @@ func Write(ctx context.Context, dir string, set weights.Set, opts WriteOptions) 
 
 // WriteFile writes tensors as a new file, and calls written after every piece with
 // its bytes.
-func WriteFile(ctx context.Context, path string, set weights.Set, written func(n int64)) (err error) {
+func WriteFile(ctx context.Context, path string, set weights.Set, written func(n int64)) error {
+	return writeFile(ctx, path, set, 0, written)
+}
+
+func writeFile(ctx context.Context, path string, set weights.Set, threads int, written func(n int64)) (err error) {
 	type entry struct {
 		Dtype   weights.Dtype `json:"dtype"`
 		Shape   []int64       `json:"shape"`
@@ -131,12 +140,12 @@ func WriteFile(ctx context.Context, path string, set weights.Set, written func(n
 		rows, length := weights.Count(t.Shape())
 		size := length * int64(t.Dtype().Size())
 		for first := int64(0); first < rows; {
-			n := min(max(1, writeChunk/max(1, size)), rows-first)
+			n := min(wholeGrains(t, writeChunk/max(1, size)), rows-first)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			buf = slices.Grow(buf[:0], int(n*size))[:n*size]
-			if err := t.ReadRaw(buf, first, n); err != nil {
+			if err := readRaw(t, buf, first, n, threads); err != nil {
 				return err
 			}
 			if _, err := w.Write(buf); err != nil {
@@ -150,4 +159,25 @@ func WriteFile(ctx context.Context, path string, set weights.Set, written func(n
 		return err
 	}
 	return f.Sync()
+}
+
+// wholeGrains returns the least number of rows, from n on, that are best read together.
+func wholeGrains(t weights.Rows, n int64) int64 {
+	grain := t.Grain()
+	return max(1, (n+grain-1)/grain) * grain
+}
+
+// readRaw reads rows with several threads.
+func readRaw(t weights.Rows, dst []byte, first, n int64, threads int) error {
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	each := wholeGrains(t, (n+int64(threads)-1)/int64(threads))
+	size := int64(len(dst)) / max(1, n)
+	var group errgroup.Group
+	for at := int64(0); at < n; at += each {
+		some := min(each, n-at)
+		group.Go(func() error { return t.ReadRaw(dst[at*size:][:some*size], first+at, some) })
+	}
+	return group.Wait()
 }
