@@ -84,8 +84,9 @@ type Storage struct {
 func StorageOf(src Source) (s Storage, err error) {
 	var quantized Packing
 	for i, t := range src.Tensors() {
-		s.Packings = append(s.Packings, Packings(src, i)...)
-		if t.Type.Quantized() {
+		packings := Packings(src, i)
+		s.Packings = append(s.Packings, packings...)
+		if t.Type.Quantized() && len(packings) == 0 {
 			quantized.Elements += t.Elements()
 			quantized.Bytes += t.Bytes()
 		}
@@ -96,7 +97,10 @@ func StorageOf(src Source) (s Storage, err error) {
 		return s, err
 	}
 	s.Packings = SumPackings(s.Packings)
-	s.QuantizedBitsPerWeight = s.Packed().BitsPerWeight()
+	packed := s.Packed()
+	quantized.Elements += packed.Elements
+	quantized.Bytes += packed.Bytes
+	s.QuantizedBitsPerWeight = quantized.BitsPerWeight()
 	for _, file := range Inputs(src) {
 		s.Bytes += file.Size()
 	}

@@ -94,6 +94,15 @@ func (s *ScaledFile) Metadata() *gguf.Metadata { return s.file.Metadata() }
 // Tensors implements gguf.Source.
 func (s *ScaledFile) Tensors() []gguf.TensorInfo { return s.tensors }
 
+// Packings implements gguf.Unpacker, for the tensors that have scales.
+func (s *ScaledFile) Packings(tensor int) []gguf.Packing {
+	if s.scales[tensor] == nil {
+		return nil
+	}
+	t := s.file.Tensors()[s.origin[tensor]]
+	return []gguf.Packing{{Format: "GGUF", Layout: t.Type.String(), Elements: t.Elements(), Bytes: t.Bytes() + 4*int64(len(s.scales[tensor]))}}
+}
+
 // Inputs implements gguf.FileSource.
 func (s *ScaledFile) Inputs() []*files.File { return s.file.Inputs() }
 

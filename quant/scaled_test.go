@@ -66,6 +66,12 @@ func TestApplyScales(t *testing.T) {
 	require.Equal(t, floats(values[2*length:4*length]...), part, "rows of two experts")
 	require.Len(t, got.Notes(), 1)
 
+	stored, err := gguf.StorageOf(got)
+	require.NoError(t, err)
+	require.Equal(t, got.Inputs()[0].Size(), stored.Bytes)
+	require.Equal(t, []gguf.Packing{{Format: "GGUF", Layout: "NVFP4", Elements: 3 * length * rows, Bytes: int64(len(blocks)*3/2 + 4*3)}}, stored.Packings)
+	require.Equal(t, 4.5+8*4.*3/(4*length*rows), stored.QuantizedBitsPerWeight, "with the matrix that has no scale")
+
 	src.data[1], src.tensors[1].Shape = floats(1, 2, 3), []int64{3}
 	_, err = scaled(t, src)
 	require.ErrorIs(t, err, gguf.ErrCorrupt)

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/chat"
@@ -88,6 +89,9 @@ func generateText(c *call, f generateFlags) error {
 		return err
 	}
 	defer model.Close()
+	if err := notePacked(c, model); err != nil {
+		return err
+	}
 	vocab, err := vocabularyOf(model)
 	if err != nil {
 		return err
@@ -114,6 +118,16 @@ func generateText(c *call, f generateFlags) error {
 	}
 	g.EndWith(endOfTurn)
 	return about(model, converse(c, f, g, template))
+}
+
+// notePacked says why a packed checkpoint is slow: a file has its rows in memory, as they are multiplied.
+func notePacked(c *call, model *model) error {
+	stored, err := gguf.StorageOf(model)
+	if _, checkpoint := model.Model.(*hf.Checkpoint); err == nil && checkpoint && len(stored.Packings) > 0 {
+		printNotes(c, []string{fmt.Sprintf("%s: weights in %s are unpacked again for each token; a file that convert makes of it, with --type AUTO for "+
+			"example, is faster", model.path, stored.Packed())})
+	}
+	return err
 }
 
 // respond continues one text.

@@ -90,7 +90,8 @@ func (r Perplexity) Print(w io.Writer) {
 		reading = fmt.Sprintf(", weights read %.1f times at %s", r.Readings, display.ByteRate(float64(r.ReadBytes)/r.Seconds))
 	}
 	fmt.Fprintf(w, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
-		r.PPL, r.PPLError, Storage{Type: r.Type, Format: r.Format, Layout: r.Layout, QuantizedBPW: r.QuantizedBPW}.What(), r.Chunks, r.Ctx, r.ScoredTokens, r.Compute, r.TokensPerSecond, reading)
+		r.PPL, r.PPLError, Storage{Type: r.Type, Format: r.Format, Layout: r.Layout}.What(), r.Chunks, r.Ctx, r.ScoredTokens, r.Compute,
+		r.TokensPerSecond, reading)
 	if r.PPLLow == nil {
 		fmt.Fprintln(w, "One window of a text does not say how much windows differ: there is no interval.")
 	} else {
