@@ -21,6 +21,10 @@
 //		}
 //	}
 //
+// [Restore] goes the other way: the same function of tensors, asked of a checkpoint that is
+// not there and undone, makes a checkpoint of a GGUF model, and the architecture's restore
+// names the parameters of config.json that its keys hold.
+//
 // Names, keys and their order are those of convert_hf_to_gguf.py (llama.cpp's
 // conversion/ and gguf-py's tensor_mapping.py); defaults for keys that
 // config.json lacks are those of transformers' configuration classes, which

@@ -115,7 +115,7 @@ func (p Place) create() (*files.Dir, error) {
 }
 
 // publish puts a whole output, in the directory from, in its place. What an earlier
-// run wrote is moved aside, into .merge-old.tmp-* if it is one of merges, until the new files are there.
+// run wrote is moved aside, into .merge-old.tmp-* or as the kind is called, until the new files are there.
 func (p Place) publish(from string) (err error) {
 	if !p.exists {
 		if err := os.Rename(from, p.dir); err != nil {

@@ -392,14 +392,20 @@ func (r *restorer) sentencePiece() error {
 			byteTokens++
 		}
 	}
-	r.config["tokenizer_class"] = fastClass
-	if !r.add.has("bos") { // what the class does where no file says it
-		r.config["tokenizer_class"] = "LlamaTokenizer"
+	processor := r.postProcessor()
+	if len(r.add.keys) == 0 {
+		// SentencePiece's texts begin with BOS where nothing says so. Converting reads no sequence
+		// in a sequence, and so still finds nothing that does.
+		r.add.set("bos", true)
+		if template := r.postProcessor(); template != nil {
+			processor = object{"type": "Sequence", "processors": []any{object{"type": "Sequence", "processors": []any{template}}}}
+		}
 	}
+	r.config["tokenizer_class"] = fastClass
 	return r.write(fastFile, object{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(),
 		"normalizer": object{"type": "Sequence", "normalizers": normalizers}, "pre_tokenizer": nil,
-		"post_processor": r.postProcessor(), "decoder": object{"type": "Sequence", "decoders": decoders},
+		"post_processor": processor, "decoder": object{"type": "Sequence", "decoders": decoders},
 		"model": object{
 			"type": "BPE", "dropout": nil, "unk_token": unknown, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": true,
 			"byte_fallback": byteTokens == 256, "ignore_merges": false, "vocab": r.vocabulary(), "merges": r.merges(),
