@@ -13,12 +13,19 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-const hqqConfig = `"quant_config": {"weight_quant_params": {"axis": 1, "group_size": 64}}`
+const hqqConfig = `"skip_modules": ["lm_head"]`
 
 var hqq = []golden{
 	{"hqq-3bit-64g/k_proj", hqqConfig, "0d4f992d56d221f7a500c262ed0861915d4f9e4516cded906677bd50fa7a4e09"},
 	{"hqq-4bit-64g/k_proj", hqqConfig, "dbc4f8747bc7c258355e95b3aa0c936a77985a9ae6a82af5a5bb47a80192e339"},
 	{"hqq-8bit-64g/k_proj", hqqConfig, "bb8cfe616064ee499e55cf1d06daff75ff368c21117cee3fbddb70086f291f1e"},
+	{"4bit-axis0", hqqConfig, "2141acc7f8e6b504925706bb26499ebf194c6044cb6e4ecf7d909067dc980d81"},
+	{"3bit-axis0", hqqConfig, "9cd46e87605e130decf5f16acbff014c8c39eb0057d81c816b100a59011189b5"},
+	{"2bit-axis0", hqqConfig, "350abf13d81970be497615292ab578fe30bff34beb8e2d5b8e20b878635a658d"},
+	{"1bit-axis0", hqqConfig, "e5a7703fcf79332de2fc4febc8ee592cefd7240f870769a6e522ceb98eb5debb"},
+	{"2bit-axis1", hqqConfig, "549865171108a47ab42d9a6942a666f288bc5f493007c1fe35d8c393b5474026"},
+	{"1bit-axis1", hqqConfig, "57ca13cee9dd042ee531365d52f08bafc2c9738bd61f5afe6dac80c86015c6a1"},
+	{"4bit-axis1-view", hqqConfig, "e32ecd0bce6a915fc80378a6de88ed15231fcdcc1c138064d7b6e21a8fb1060e"},
 }
 
 // TestHQQ compares with the formula on codes that hqq packed.
