@@ -77,7 +77,9 @@ func unpackLLMInt8(c *checkpoint, name string) (string, weights.Rows, error) {
 		return nil
 	}
 	c.layout = "per row"
-	return name, weights.Compute(shape, weights.F32, 1, read, codes, scales), nil
+	return name, weights.Compute(shape, weights.F32, 1, func(dst []float32, first, n int64) error {
+		return inBlocks(dst, shape[1], first, n, read)
+	}, codes, scales), nil
 }
 
 // checkRowFormat drops weight_format, if it is there and says that rows are in their order.
