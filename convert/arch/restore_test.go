@@ -1,24 +1,28 @@
 package arch_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert/arch"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// emptySource has tensors of zeros.
-type emptySource struct {
+// constantSource has F32 tensors of one number each: 0 for those that have none.
+type constantSource struct {
 	meta    *gguf.Metadata
 	tensors []gguf.TensorInfo
+	numbers map[string]float32
 }
 
-func (s emptySource) Metadata() *gguf.Metadata   { return s.meta }
-func (s emptySource) Tensors() []gguf.TensorInfo { return s.tensors }
-func (s emptySource) ReadRows(dst []byte, _ int, _, _ int64) error {
-	clear(dst)
+func (s constantSource) Metadata() *gguf.Metadata   { return s.meta }
+func (s constantSource) Tensors() []gguf.TensorInfo { return s.tensors }
+func (s constantSource) ReadRows(dst []byte, tensor int, _, _ int64) error {
+	values := slices.Repeat([]float32{s.numbers[s.tensors[tensor].Name]}, len(dst)/4)
+	weights.F32.Encode(dst, values)
 	return nil
 }
 
@@ -47,10 +51,19 @@ func TestRestoreRefused(t *testing.T) {
 		tensor("blk.0.attn_output.weight", 32, 32), tensor("blk.0.ffn_gate.weight", 32, 64), tensor("blk.0.ffn_up.weight", 32, 64),
 		tensor("blk.0.ffn_down.weight", 64, 32),
 	}
-	r, err := arch.Restore(emptySource{meta(nil), dense})
+	r, err := arch.Restore(constantSource{meta(nil), dense, nil})
 	require.NoError(t, err)
 	require.Len(t, r.Names(), len(dense))
 	require.Equal(t, []int64{32, 64}, r.Get("model.layers.0.mlp.down_proj.weight").Shape())
+
+	// Scales of a matrix, as those of NVFP4 have them, become part of it; those of its inputs do not matter.
+	scaled := append(dense[:len(dense):len(dense)], tensor("blk.0.ffn_down.scale", 1), tensor("blk.0.ffn_down.input_scale", 1))
+	r, err = arch.Restore(constantSource{meta(nil), scaled, map[string]float32{"blk.0.ffn_down.weight": 3, "blk.0.ffn_down.scale": 0.5}})
+	require.NoError(t, err)
+	require.Len(t, r.Names(), len(dense))
+	row := make([]float32, 64)
+	require.NoError(t, r.Get("model.layers.0.mlp.down_proj.weight").ReadRows(row, 31, 1))
+	require.Equal(t, slices.Repeat([]float32{1.5}, 64), row)
 
 	huge := map[string]any{"llama.block_count": uint32(1 << 16), "llama.expert_count": uint32(1 << 16), "llama.expert_used_count": uint32(2)}
 	for name, c := range map[string]struct {
@@ -64,12 +77,14 @@ func TestRestoreRefused(t *testing.T) {
 		"a tensor less":        {nil, dense[:len(dense)-1], gguf.ErrCorrupt},
 		"a tensor more":        {nil, append(dense[:len(dense):len(dense)], tensor("blk.0.ssm.weight", 32)), gguf.ErrUnsupported},
 		"another shape":        {map[string]any{"llama.feed_forward_length": uint32(32)}, dense, gguf.ErrCorrupt},
+		"scales of others":     {nil, append(dense[:len(dense):len(dense)], tensor("blk.0.ffn_down.scale", 2)), gguf.ErrCorrupt},
+		"a scale of nothing":   {nil, append(dense[:len(dense):len(dense)], tensor("blk.1.ffn_down.scale", 1)), gguf.ErrUnsupported},
 		"huge":                 {huge, dense, gguf.ErrCorrupt},
 		"lists":                {map[string]any{"llama.attention.head_count": []uint32{2}}, dense, gguf.ErrCorrupt},
 		"another scaling":      {map[string]any{"llama.rope.scaling.type": "longrope"}, dense, gguf.ErrUnsupported},
 		"other factors":        {nil, append(dense[:len(dense):len(dense)], tensor("rope_freqs.weight", 8)), gguf.ErrCorrupt},
 	} {
-		_, err := arch.Restore(emptySource{meta(c.changes), c.tensors})
+		_, err := arch.Restore(constantSource{meta(c.changes), c.tensors, nil})
 		require.ErrorIs(t, err, c.want, name)
 	}
 }

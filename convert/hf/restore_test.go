@@ -86,7 +86,7 @@ func FuzzRestore(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(data)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(_ *testing.T, data []byte) {
 		file, err := gguf.New(bytes.NewReader(data), int64(len(data)), "fuzz.gguf")
 		if err != nil {
 			return

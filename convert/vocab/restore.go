@@ -373,14 +373,30 @@ func (r *restorer) sentencePiece() error {
 		prefix = true
 	}
 	r.files[piecesFile] = writePieces(pieces, prefix)
-	normalizers := []object{{"type": "Replace", "pattern": object{"String": " "}, "content": space}}
+	// A configuration that says of a space that it is put in front is one of tokenizers that do so at
+	// the beginning of a text only, and not in front of another space; before these it said nothing.
+	newer := err == nil && prefix
+	var normalizers []object
+	var preTokenizer any
+	switch {
+	case newer:
+		preTokenizer = object{"type": "Metaspace", "replacement": space, "prepend_scheme": "first", "split": false}
+	case prefix:
+		normalizers = append(normalizers, object{"type": "Prepend", "prepend": space})
+	}
+	if !newer {
+		normalizers = append(normalizers, object{"type": "Replace", "pattern": object{"String": " "}, "content": space})
+	}
 	decoders := []object{{"type": "Replace", "pattern": object{"String": space}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}}
 	if prefix {
-		normalizers = slices.Insert(normalizers, 0, object{"type": "Prepend", "prepend": space})
 		decoders = append(decoders, object{"type": "Strip", "content": " ", "start": 1, "stop": 0})
 	}
 	if r.isComposed() {
 		normalizers = slices.Insert(normalizers, 0, nfc)
+	}
+	var normalizer any
+	if len(normalizers) > 0 {
+		normalizer = object{"type": "Sequence", "normalizers": normalizers}
 	}
 	var unknown any
 	byteTokens := 0
@@ -404,7 +420,7 @@ func (r *restorer) sentencePiece() error {
 	r.config["tokenizer_class"] = fastClass
 	return r.write(fastFile, object{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(),
-		"normalizer": object{"type": "Sequence", "normalizers": normalizers}, "pre_tokenizer": nil,
+		"normalizer": normalizer, "pre_tokenizer": preTokenizer,
 		"post_processor": processor, "decoder": object{"type": "Sequence", "decoders": decoders},
 		"model": object{
 			"type": "BPE", "dropout": nil, "unk_token": unknown, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": true,
