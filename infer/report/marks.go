@@ -21,12 +21,14 @@ type mark struct {
 var (
 	circle = mark{class: "dot", radius: 4.5}
 	marks  = map[string]mark{
+		"":             circle, // a report of before
 		ggufFormat:     circle,
 		"GPTQ":         {"dot format-gptq", 4, 45, 6},
 		"AWQ":          {"dot format-awq", 3, -90, 6.5},
 		"EXL2":         {"dot format-exl", 4, 0, 6.5},
 		"EXL3":         {"dot format-exl", 4, 0, 6.5},
 		"bitsandbytes": {"dot format-bnb", 3, 90, 6.5},
+		"LLM.int8":     {"dot format-bnb", 3, 90, 6.5}, // which is of bitsandbytes
 	}
 	anyOther = mark{"dot format-other", 5, -90, 6}
 )
