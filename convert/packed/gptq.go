@@ -267,17 +267,16 @@ func (m *gptq) read(dst []float32, first, n int64) error {
 	if err != nil {
 		return err
 	}
-	runs := index.runs
-	if m.bits != 4 {
-		runs = nil
-	}
-	return m.eachRow(first, n, func(b *gptqColumns, col int64) {
-		if runs != nil {
-			b.nibbles(dst[:m.k], col, runs)
-		} else {
-			b.values(dst[:m.k], col, index.group)
+	return m.eachRows(first, n, true, func(b *gptqColumns, col, rows int64) {
+		for ; rows > 0; rows -= fewColumns {
+			some := min(rows, fewColumns)
+			if index.runs != nil && m.bits == 4 {
+				b.nibbles(dst, col, some, index.runs)
+			} else {
+				b.values(dst, col, some, index.group)
+			}
+			dst, col = dst[some*m.k:], col+some
 		}
-		dst = dst[m.k:]
 	})
 }
 
@@ -289,7 +288,11 @@ type gptqColumns struct {
 	words         []byte    // n of each row of qweight
 	scales, zeros []float32 // n of each group; no zeros before they are asked for
 	halves        []uint16  // scales as float16, 0 where they are none
+	near          []scaleZero
 }
+
+// scaleZero is what a group of a row has; those of a row are next to each other.
+type scaleZero struct{ scale, zero float32 }
 
 // columnsTogether returns how many columns are read together of a matrix with so many rows
 // of words: enough of each to make it worth while, and a few MiB in all.
@@ -359,32 +362,50 @@ func (b *gptqColumns) word(i, col int64) uint32 {
 	return binary.LittleEndian.Uint32(b.words[4*(i*b.n+col):])
 }
 
-// nibbles unpacks a row of codes of 4 bits whose groups are runs.
-func (b *gptqColumns) nibbles(row []float32, col int64, runs []gptqRun) {
+// fewColumns is how many columns become numbers side by side: no more than there are ways
+// in a cache, since rows are often a multiple of its size apart.
+const fewColumns = 8
+
+// nibbles unpacks rows of codes of 4 bits whose groups are runs.
+func (b *gptqColumns) nibbles(dst []float32, col, rows int64, runs []gptqRun) {
 	step, words := 4*b.n, b.words[4*col:]
+	var values [fewColumns][16]float32
 	for _, r := range runs {
-		scale, zero := b.scales[int64(r.group)*b.n+col], b.zeros[int64(r.group)*b.n+col]
-		var values [16]float32
-		for i := range values {
-			values[i] = (float32(i) - zero) * scale
+		for i := range rows {
+			at := int64(r.group)*b.n + col + i
+			scale, zero := b.scales[at], b.zeros[at]
+			for code := range values[i] {
+				values[i][code] = (float32(code) - zero) * scale
+			}
 		}
 		for at := r.first / 8; at < r.end/8; at++ {
-			w, x := binary.LittleEndian.Uint32(words[at*step:]), (*[8]float32)(row[8*at:])
-			x[0], x[1], x[2], x[3] = values[w&15], values[w>>4&15], values[w>>8&15], values[w>>12&15]
-			x[4], x[5], x[6], x[7] = values[w>>16&15], values[w>>20&15], values[w>>24&15], values[w>>28]
+			line := words[at*step:][:4*rows]
+			for i := range rows {
+				w, v, x := binary.LittleEndian.Uint32(line[4*i:]), &values[i], (*[8]float32)(dst[i*b.of.k+8*at:])
+				x[0], x[1], x[2], x[3] = v[w&15], v[w>>4&15], v[w>>8&15], v[w>>12&15]
+				x[4], x[5], x[6], x[7] = v[w>>16&15], v[w>>20&15], v[w>>24&15], v[w>>28]
+			}
 		}
 	}
 }
 
-// values unpacks a row of any codes and groups.
-func (b *gptqColumns) values(row []float32, col int64, group []int32) {
+// values unpacks rows of any codes and groups.
+func (b *gptqColumns) values(dst []float32, col, rows int64, group []int32) {
+	groups := b.of.groups
+	b.near = slices.Grow(b.near[:0], int(rows*groups))[:rows*groups]
+	for g := range groups {
+		for i := range rows {
+			b.near[i*groups+g] = scaleZero{b.scales[g*b.n+col+i], b.zeros[g*b.n+col+i]}
+		}
+	}
 	var codes [32]uint8
-	for k := 0; k < len(row); k += 32 {
-		b.codes(&codes, int64(k), col)
-		part := row[k:min(k+32, len(row))]
-		for i, g := range group[k:][:len(part)] {
-			at := int64(g)*b.n + col
-			part[i] = (float32(codes[i]) - b.zeros[at]) * b.scales[at]
+	for k := int64(0); k < b.of.k; k += 32 {
+		for i := range rows {
+			b.codes(&codes, k, col+i)
+			part, near := dst[i*b.of.k+k:][:min(32, b.of.k-k)], b.near[i*groups:][:groups]
+			for j, g := range group[k:][:len(part)] {
+				part[j] = (float32(codes[j&31]) - near[g].zero) * near[g].scale
+			}
 		}
 	}
 }
@@ -393,6 +414,18 @@ func (b *gptqColumns) values(row []float32, col int64, group []int32) {
 func (b *gptqColumns) codes(codes *[32]uint8, k, col int64) {
 	bits := b.of.bits
 	first, end := k*bits/32, min(k+32, b.of.k)*bits/32
+	switch bits {
+	case 4:
+		for i, at := 0, first; at < end; i, at = i+8, at+1 {
+			binary.LittleEndian.PutUint64(codes[i:], spread(uint64(b.word(at, col))))
+		}
+		return
+	case 8:
+		for i, at := 0, first; at < end; i, at = i+4, at+1 {
+			binary.LittleEndian.PutUint32(codes[i:], b.word(at, col))
+		}
+		return
+	}
 	var buffer, have uint64
 	mask := uint64(1)<<bits - 1
 	i := 0
