@@ -97,6 +97,7 @@ func unpackAWQ(c *checkpoint, name string) (string, weights.Rows, error) {
 	switch layout {
 	case awqGEMM:
 		m.codesOf, err = m.gemm, m.shapeGEMM(size)
+		grain = 8 * columnsTogether(max(1, m.k))
 	case awqGEMV:
 		grain, m.codesOf, err = 1, m.gemv, m.shapeGEMV(size)
 	case awqFast:
@@ -193,7 +194,7 @@ func (m *awq) gemm(first, n int64) (*awqRows, error) {
 	from, to := first/8, (first+n+7)/8 // words
 	width := to - from
 	words, zeros := make([]byte, 4*width*m.k), make([]byte, 4*width*m.scales.Shape()[0])
-	if err := weights.ReadColumns(m.codes, words, from, width); err != nil {
+	if err := readWordColumns(m.codes, words, from, width); err != nil {
 		return nil, err
 	}
 	if err := weights.ReadColumns(m.zeros, zeros, from, width); err != nil {

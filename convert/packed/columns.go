@@ -3,6 +3,7 @@ package packed
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -73,4 +74,48 @@ func scaleColumns(name string, r weights.Rows, first, n int64) ([]float32, error
 		return nil, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, name, int64(i)/n, first+int64(i)%n, scales[i])
 	}
 	return scales, nil
+}
+
+// columnsTogether returns how many columns are read together of a matrix with so many rows
+// of words: enough of each to make it worth while, and a few MiB in all.
+func columnsTogether(height int64) int64 {
+	const least, bytes = 64, 4 << 20
+	return max(least, bytes/(4*height)/least*least)
+}
+
+// wordColumns are columns of words that were read together.
+type wordColumns struct {
+	of       weights.Rows
+	first, n int64
+	words    []byte
+}
+
+// wordBlocks keeps those that were read last.
+var wordBlocks = sync.Pool{New: func() any { return new(wordColumns) }}
+
+// readWordColumns reads columns of words as weights.ReadColumns does, for one who reads
+// the next ones soon.
+func readWordColumns(r weights.Rows, dst []byte, first, n int64) error {
+	height, width := weights.Count(r.Shape())
+	together := columnsTogether(height)
+	b := wordBlocks.Get().(*wordColumns)
+	defer wordBlocks.Put(b)
+	for done := int64(0); done < n; {
+		at := first + done
+		if b.of != r || at < b.first || at >= b.first+b.n {
+			b.of, b.first = nil, at-at%together
+			b.n = min(together, width-b.first)
+			b.words = slices.Grow(b.words[:0], int(4*height*b.n))[:4*height*b.n]
+			if err := weights.ReadColumns(r, b.words, b.first, b.n); err != nil {
+				return err
+			}
+			b.of = r
+		}
+		some := min(n-done, b.first+b.n-at)
+		for row := range height {
+			copy(dst[4*(row*n+done):][:4*some], b.words[4*(row*b.n+at-b.first):])
+		}
+		done += some
+	}
+	return nil
 }

@@ -294,13 +294,6 @@ type gptqColumns struct {
 // scaleZero is what a group of a row has; those of a row are next to each other.
 type scaleZero struct{ scale, zero float32 }
 
-// columnsTogether returns how many columns are read together of a matrix with so many rows
-// of words: enough of each to make it worth while, and a few MiB in all.
-func columnsTogether(height int64) int64 {
-	const least, bytes = 256, 4 << 20
-	return max(least, bytes/(4*height)/least*least)
-}
-
 // gptqBlocks keeps those that were read last.
 var gptqBlocks = sync.Pool{New: func() any { return new(gptqColumns) }}
 
