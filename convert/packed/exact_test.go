@@ -21,7 +21,7 @@ func TestIntegers(t *testing.T) {
 		width := tt.most - tt.least + 1
 		const k, rows = 64, 40
 		number := func(i int) int { return tt.least + i*7%width }
-		b := integers{k: k, least: tt.least, most: tt.most, read: func(q []int8, d []uint16, first, n int64) error {
+		b := integers{k: k, least: tt.least, most: tt.most, read: func(q []int8, d []uint16, first, _ int64) error {
 			for i := range q {
 				q[i] = int8(number(int(first*k) + i))
 			}
