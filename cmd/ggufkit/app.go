@@ -55,6 +55,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			driftCommand(),
 			chooseCommand(),
 			tokenizeCommand(),
+			logitsCommand(),
 			inspectCommand(),
 			hashCommand(),
 			typesCommand(),
