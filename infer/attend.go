@@ -65,7 +65,7 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 				row := scores[r*seen:][:seen]
 				from, end := a.First(first+r)-base, first+r+1-base
 				clear(row[:from])
-				sums[r] = a.Softmax(row[from:end])
+				sums[r] = a.Softmax(head, row[from:end])
 				clear(row[end:])
 			}
 			weights := sized(&w.weights, kernel.PackedLenA(rows, seen))

@@ -17,6 +17,7 @@ type batch struct {
 	starts    []int // row of each chunk's first token
 	positions []int // of each token in its chunk
 	tokens    int
+	context   int            // tokens of the longest chunk of all, or that the session has room for
 	longest   int            // chunk so far
 	angles    []graph.Angles // for chunks as long
 	beside    beside
@@ -136,16 +137,18 @@ func (b *batch) Each(ctx context.Context, f func(row, pos int)) error {
 }
 
 // Angles implements graph.Engine.
-func (b *batch) Angles(r *graph.Rope) graph.Angles { return anglesOf(&b.angles, r, b.longest) }
+func (b *batch) Angles(r *graph.Rope) graph.Angles {
+	return anglesOf(&b.angles, r, b.longest, b.context)
+}
 
-// anglesOf finds those of n positions among the known, or adds them.
-func anglesOf(known *[]graph.Angles, r *graph.Rope, n int) graph.Angles {
+// anglesOf finds those of n positions in a context among the known, or adds them.
+func anglesOf(known *[]graph.Angles, r *graph.Rope, n, context int) graph.Angles {
 	for _, a := range *known {
 		if a.Are(r) {
 			return a
 		}
 	}
-	a := r.Angles(n)
+	a := r.Angles(n, context)
 	*known = append(*known, a)
 	return a
 }
@@ -220,19 +223,18 @@ func (b *batch) network(ctx context.Context, dst, x []float32, u graph.Use) erro
 	})
 }
 
-// gated leaves act(gate·row) ⊙ (up·row) packed for the down projection, for the rows
-// that a network is used for.
+// gated leaves what the down projection of a network is multiplied with packed for it, for the
+// rows that the network is used for.
 func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) error {
-	n, hidden := u.Network, u.Network.Gate.Rows
-	if err := b.pack(ctx, x, u.Rows, &n.Gate, &n.Up); err != nil {
+	n, hidden := u.Network, u.Network.Down.Cols
+	inputs := n.Inputs()
+	if err := b.pack(ctx, x, u.Rows, inputs...); err != nil {
 		return err
 	}
-	gate, up := b.scratch[:rows*hidden], b.scratch[rows*hidden:][:rows*hidden]
-	if err := b.product(ctx, gate, rows, &n.Gate, false); err != nil {
-		return err
-	}
-	if err := b.product(ctx, up, rows, &n.Up, false); err != nil {
-		return err
+	for i, w := range inputs {
+		if err := b.product(ctx, b.scratch[i*rows*hidden:][:rows*hidden], rows, w, false); err != nil {
+			return err
+		}
 	}
 	form := b.m.form(&n.Down)
 	b.a.reset(form, rows, hidden)
@@ -240,9 +242,12 @@ func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) e
 	return parallel(ctx, b.workers, panels, func(w *worker, panel int) error {
 		first := panel * kernel.TileRows
 		count := min(kernel.TileRows, rows-first)
-		part := gate[first*hidden:][:count*hidden]
-		n.Activation.Apply(part, up[first*hidden:][:count*hidden])
-		b.a.put(w, form, first, part, count, hidden)
+		parts := make([][]float32, len(inputs))
+		for i := range parts {
+			parts[i] = b.scratch[(i*rows+first)*hidden:][:count*hidden]
+		}
+		n.Activate(parts...)
+		b.a.put(w, form, first, parts[0], count, hidden)
 		return nil
 	})
 }

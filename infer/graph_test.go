@@ -28,6 +28,12 @@ func TestGraphs(t *testing.T) {
 		Heads: 3, KVHeads: 3, KeyLen: 4, ValueLen: 12, KNorm: norm("attn_k_norm"), Scale: 0.5, Window: 3,
 		Rope: graph.RopeSpec{Dims: 4, Base: 50, Factor: 1},
 	}
+	// with returns the attention with something else.
+	with := func(change func(*graph.Attention)) graph.Attention {
+		a := attention
+		change(&a)
+		return a
+	}
 	network := graph.Network{Hidden: 37}
 	mixture := graph.Mixture{Experts: 5, Used: 2, Hidden: 13, WeightsScale: 1.5, Shared: graph.SharedExpert{Hidden: 17}}
 
@@ -50,7 +56,64 @@ func TestGraphs(t *testing.T) {
 	}
 	layers := func(l ...graph.Layer) graph.Spec { return graph.Spec{Layers: l} }
 
+	layerNorm := func(name string) graph.Norm { return graph.Norm{Name: name, Kind: graph.LayerNorm, Epsilon: 1e-5} }
+	xIELU := graph.XIELUNumbers{AlphaP: 0.8, AlphaN: 0.9, Beta: 0.5, Epsilon: -1e-6}
+	attends := func(change func(*graph.Attention)) graph.Spec { return layers(pre(with(change), network)) }
+	computes := func(n graph.Network) graph.Spec {
+		n.Hidden = 300 // more than are activated at once without a gate
+		return layers(pre(attention, n))
+	}
+	original := func(tokens int) func(*graph.Attention) {
+		return func(a *graph.Attention) {
+			a.Rope.Factors, a.Rope.LongFactors, a.Rope.Original, a.Rope.Magnitude = "short.weight", "long.weight", tokens, 1.2
+		}
+	}
+
 	for name, g := range map[string]graph.Spec{
+		"no rotary embedding":            attends(func(a *graph.Attention) { a.Rope = graph.RopeSpec{} }),
+		"part of a head rotated":         attends(func(a *graph.Attention) { a.Rope.Dims = 4 }),
+		"part of a head rotated, halves": attends(func(a *graph.Attention) { a.Rope.Dims, a.Rope.NeoX = 4, true }),
+		"YaRN": attends(func(a *graph.Attention) {
+			a.Rope.Factor, a.Rope.Original, a.Rope.Magnitude, a.Rope.Yarn = 4, 16, 1.3, graph.Yarn{Fast: 2, Slow: 0.02}
+		}),
+		"YaRN, between whole pairs": attends(func(a *graph.Attention) {
+			a.Rope.Factor, a.Rope.Original, a.Rope.Yarn = 4, 16, graph.Yarn{Fast: 2, Slow: 0.02, Fractional: true}
+		}),
+		"LongRoPE, long":  attends(original(10)),
+		"LongRoPE, short": attends(original(200)),
+		"norms of all heads": attends(func(a *graph.Attention) {
+			a.QNorm, a.KNorm, a.NormSpan = norm("attn_q_norm"), norm("attn_k_norm"), graph.AllHeads
+		}),
+		"norms of heads with weights of their own": attends(func(a *graph.Attention) {
+			a.QNorm, a.KNorm, a.NormSpan = norm("attn_q_norm"), layerNorm("attn_k_norm"), graph.OwnHead
+		}),
+		"norms of heads without weights, last": attends(func(a *graph.Attention) {
+			a.QNorm, a.KNorm, a.NormLast = norm(""), norm("attn_k_norm"), true
+		}),
+		"one matrix for queries, keys and values": attends(func(a *graph.Attention) { a.Fused = true }),
+		"clamped":                     attends(func(a *graph.Attention) { a.Clamp = 0.4 }),
+		"queries that grow":           attends(func(a *graph.Attention) { a.Temperature = graph.Temperature{Scale: 0.5, Length: 7} }),
+		"sinks":                       attends(func(a *graph.Attention) { a.Sinks = true }),
+		"sinks, capped in a window":   attends(func(a *graph.Attention) { a.Sinks, a.Cap, a.Window = true, 2, 5 }),
+		"biased by distance":          attends(func(a *graph.Attention) { a.Heads, a.KVHeads, a.MaxBias = 3, 1, 6 }),
+		"biased by distance, windows": attends(func(a *graph.Attention) { a.Heads, a.KVHeads, a.MaxBias, a.Window = 3, 3, 6, 9 }),
+		"no gate":                     computes(graph.Network{Ungated: true}),
+		"no gate, GELU with tanh":     computes(graph.Network{Ungated: true, Activation: graph.GELUTanh}),
+		"GELU":                        computes(graph.Network{Activation: graph.GELU}),
+		"squared ReLU":                computes(graph.Network{Ungated: true, Activation: graph.ReLU2}),
+		"xIELU":                       computes(graph.Network{Ungated: true, Activation: graph.XIELU, XIELU: xIELU}),
+		"gpt-oss's SwiGLU":            computes(graph.Network{Activation: graph.SwiGLUOAI}),
+		"one matrix for gate and up":  computes(graph.Network{Fused: true}),
+		"LayerNorm": layers(graph.Layer{
+			{Norm: layerNorm("attn_norm"), Mixers: mixers(attention)}, {Norm: layerNorm(""), Mixers: mixers(network), PostNorm: layerNorm("post_norm")},
+		}),
+		"norms without weights": layers(graph.Layer{{Norm: norm(""), Mixers: mixers(attention)}, {Norm: norm(""), Mixers: mixers(network)}}),
+		"parallel, each of its own norm": layers(graph.Layer{{Mixers: mixers(
+			graph.Normed{Norm: layerNorm("attn_norm"), Mixer: attention}, graph.Normed{Norm: layerNorm("ffn_norm"), Mixer: network},
+		)}}),
+		"embeddings of positions":        {Positions: 101, EmbeddingScale: 1.5, Layers: []graph.Layer{pre(attention, network)}},
+		"norm of embeddings":             {EmbeddingNorm: layerNorm("token_embd_norm"), Layers: []graph.Layer{pre(attention, network)}},
+		"scaled logits":                  {LogitScale: 0.3, LogitCap: 1, Layers: []graph.Layer{pre(attention, network)}},
 		"parallel, as in Command R":      layers(parallel, parallel),
 		"parallel with experts":          layers(graph.Layer{{Norm: norm("attn_norm"), Mixers: mixers(attention, network, mixture)}}),
 		"parallel, between norms":        layers(graph.Layer{{Norm: norm("attn_norm"), Mixers: mixers(attention, network), PostNorm: norm("post_norm")}}),
@@ -123,4 +186,36 @@ func requireSession(t *testing.T, want [][]float64, m *infer.Model, tokens []int
 		logits, err = session.Add(t.Context(), tokens[i])
 		require.NoError(t, err)
 	}
+}
+
+// TestPositionsEnd has a text that is longer than there are embeddings of positions.
+func TestPositionsEnd(t *testing.T) {
+	g := graph.Spec{Vocabulary: 5, Width: 4, Positions: 3, OutputNorm: graph.Norm{Name: "output_norm"}}
+	m, err := infer.NewModel(g, random{Spec: g}.build(1), infer.Options{})
+	require.NoError(t, err)
+	visit := func(_, _ int, _ []float32) {}
+	require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{{1, 2, 3}}, 0), visit))
+	require.ErrorContains(t, m.Forward(t.Context(), infer.Chunks([][]int32{{1, 2, 3, 4}}, 0), visit), "there is no embedding of position 3, only of 3")
+	session, err := m.NewSession(9, gguf.F32)
+	require.NoError(t, err)
+	_, err = session.Start(t.Context(), []int32{1, 2, 3})
+	require.NoError(t, err)
+	_, err = session.Add(t.Context(), 4)
+	require.ErrorContains(t, err, "there is no embedding of position 3, only of 3")
+}
+
+// TestInputsOfParts has matrices that are multiplied in parts: what goes into them is told once.
+func TestInputsOfParts(t *testing.T) {
+	g := graph.Spec{Vocabulary: small.vocabulary, Width: small.width, OutputNorm: graph.Norm{Name: "output_norm"}, Layers: []graph.Layer{{
+		{Mixers: []graph.Mixer{graph.Attention{Heads: 4, KVHeads: 2, KeyLen: 6, ValueLen: 5, Fused: true}}},
+		{Mixers: []graph.Mixer{graph.Network{Hidden: 11, Fused: true}}},
+	}}}
+	var told []string
+	m, err := infer.NewModel(g, random{Spec: g}.build(1), infer.Options{Input: func(in infer.Input) {
+		require.Equal(t, [3]int{0, 1, 7}, [3]int{in.Matrix, in.Matrices, in.Rows}, in.Tensor)
+		told = append(told, in.Tensor)
+	}})
+	require.NoError(t, err)
+	require.NoError(t, m.Forward(t.Context(), infer.Chunks(small.chunks(7), 0), func(_, _ int, _ []float32) {}))
+	require.Equal(t, []string{"blk.0.attn_qkv.weight", "blk.0.attn_output.weight", "blk.0.ffn_up.weight", "blk.0.ffn_down.weight", "output.weight"}, told)
 }

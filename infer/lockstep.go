@@ -112,6 +112,13 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	if len(l.models) > 1 {
 		l.share(chunks)
 	}
+	l.context = 0
+	for _, chunk := range chunks {
+		l.context = max(l.context, len(chunk.Tokens))
+	}
+	if l.session != nil {
+		l.context = l.session.context
+	}
 	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.layer + 1)
 	for n := 0; n < len(chunks); n += len(l.chunks) {
 		if err := l.batchFrom(ctx, chunks, n); err != nil {
@@ -236,15 +243,39 @@ func (b *batch) embed(ctx context.Context, rows map[int32][]int) error {
 		for _, row := range at[1:] {
 			copy(b.x[row*width:], embedding)
 		}
+		for _, row := range at {
+			if err := b.m.enter(w, b.x[row*width:][:width], b.positions[row]); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }
 
-// embed sets dst to what enters the first layer for a token.
+// embed sets dst to the embedding of a token.
 func (m *Model) embed(w *worker, dst []float32, token int32) error {
-	err := m.useRows(w, &m.graph.Embedding, int(token), 1, func(raw []byte) error { return m.dequantize(dst, &m.graph.Embedding, raw) })
-	m.graph.Embedded(dst)
-	return err
+	return m.row(w, dst, &m.graph.Embedding, int(token))
+}
+
+// enter makes of the embedding of a token at a position what enters the first layer.
+func (m *Model) enter(w *worker, x []float32, pos int) error {
+	var position []float32
+	if n := m.graph.Positions.Rows; n > 0 {
+		if pos >= n {
+			return fmt.Errorf("there is no embedding of position %d, only of %d", pos, n)
+		}
+		position = sized(&w.out, len(x))
+		if err := m.row(w, position, &m.graph.Positions, pos); err != nil {
+			return err
+		}
+	}
+	m.graph.Embedded(x, position)
+	return nil
+}
+
+// row dequantizes a row of a matrix.
+func (m *Model) row(w *worker, dst []float32, matrix *graph.Matrix, row int) error {
+	return m.useRows(w, matrix, row, 1, func(raw []byte) error { return m.dequantize(dst, matrix, raw) })
 }
 
 func (l *lockstep) tell(layer, first int) {

@@ -22,13 +22,16 @@ func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
 	n := naive{src, g, make(map[string][][]float64), make(map[string][][]float64)}
 	var logits [][]float64
 	for pos, id := range tokens {
-		x := make([]float64, g.Width)
-		for i, v := range n.get("token_embd.weight")[int(id)*g.Width:][:g.Width] {
-			x[i] = float64(v)
-			if g.EmbeddingScale != 0 {
+		x := n.row("token_embd.weight", int(id))
+		if g.EmbeddingScale != 0 {
+			for i := range x {
 				x[i] *= float64(g.EmbeddingScale)
 			}
 		}
+		if g.Positions > 0 {
+			add(x, n.row("position_embd.weight", pos), 1)
+		}
+		x = n.norm("", g.EmbeddingNorm, 0, x)
 		for i, layer := range g.Layers {
 			for _, s := range layer {
 				n.sublayer(fmt.Sprintf("blk.%d.", i), s, pos, x)
@@ -38,8 +41,11 @@ func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
 		if n.get("output.weight") == nil {
 			output = "token_embd"
 		}
-		y := n.multiply(output, 0, g.Vocabulary, n.norm("", g.OutputNorm, x))
+		y := n.multiply(output, 0, g.Vocabulary, n.norm("", g.OutputNorm, 0, x))
 		for i := range y {
+			if g.LogitScale != 0 {
+				y[i] *= float64(g.LogitScale)
+			}
 			y[i] = capped(y[i], g.LogitCap)
 		}
 		logits = append(logits, y)
@@ -47,36 +53,65 @@ func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
 	return logits
 }
 
+// row returns a row of a matrix as wide as the stream.
+func (n naive) row(name string, row int) []float64 {
+	x := make([]float64, n.Width)
+	for i, v := range n.get(name)[row*n.Width:][:n.Width] {
+		x[i] = float64(v)
+	}
+	return x
+}
+
 // sublayer adds a sub-layer to x. p is the prefix of its tensors' names.
 func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
-	h, sum := n.norm(p, s.Norm, x), make([]float64, len(x))
+	h, sum := n.norm(p, s.Norm, 0, x), make([]float64, len(x))
 	for _, m := range s.Mixers {
-		switch m := m.(type) {
-		case graph.Attention:
-			add(sum, n.attention(p, m, pos, h), 1)
-		case graph.Network:
-			add(sum, n.network(p, "", 0, m.Hidden, m.Activation, h), 1)
-		case graph.Mixture:
-			n.mixture(p, m, h, sum)
-		}
+		n.mix(p, m, pos, h, sum)
 	}
 	scale := 1.0
 	if s.Scale != 0 {
 		scale = float64(s.Scale)
 	}
-	add(x, n.norm(p, s.PostNorm, sum), scale)
+	add(x, n.norm(p, s.PostNorm, 0, sum), scale)
+}
+
+// mix adds what a mixer makes of h to sum.
+func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
+	switch m := m.(type) {
+	case graph.Normed:
+		n.mix(p, m.Mixer, pos, n.norm(p, m.Norm, 0, h), sum)
+	case graph.Attention:
+		add(sum, n.attention(p, m, pos, h), 1)
+	case graph.Network:
+		add(sum, n.network(p, "", 0, m, h), 1)
+	case graph.Mixture:
+		n.mixture(p, m, h, sum)
+	}
 }
 
 func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []float64 {
-	q, k := n.multiply(p+"attn_q", 0, a.Heads*a.KeyLen, h), n.multiply(p+"attn_k", 0, a.KVHeads*a.KeyLen, h)
-	for at := 0; at < len(q); at += a.KeyLen {
-		copy(q[at:], n.rotated(a.Rope, pos, n.norm(p, a.QNorm, q[at:][:a.KeyLen])))
+	var q, k, v []float64
+	queries, keys, values := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	if a.Fused {
+		all := n.multiply(p+"attn_qkv", 0, queries+keys+values, h)
+		q, k, v = all[:queries], all[queries:][:keys], all[queries+keys:]
+	} else {
+		q, k, v = n.multiply(p+"attn_q", 0, queries, h), n.multiply(p+"attn_k", 0, keys, h), n.multiply(p+"attn_v", 0, values, h)
 	}
-	for at := 0; at < len(k); at += a.KeyLen {
-		copy(k[at:], n.rotated(a.Rope, pos, n.norm(p, a.KNorm, k[at:][:a.KeyLen])))
+	if c := float64(a.Clamp); c != 0 {
+		for _, x := range [][]float64{q, k, v} {
+			for i := range x {
+				x[i] = math.Max(-c, math.Min(c, x[i]))
+			}
+		}
 	}
-	n.keys[p] = append(n.keys[p], k)
-	n.values[p] = append(n.values[p], n.multiply(p+"attn_v", 0, a.KVHeads*a.ValueLen, h))
+	q, k = n.placed(p, a, a.QNorm, pos, q), n.placed(p, a, a.KNorm, pos, k)
+	if t := a.Temperature; t.Length > 0 {
+		for i := range q {
+			q[i] *= 1 + t.Scale*math.Log(1+math.Floor(float64(pos)/float64(t.Length)))
+		}
+	}
+	n.keys[p], n.values[p] = append(n.keys[p], k), append(n.values[p], v)
 	out := make([]float64, a.Heads*a.ValueLen)
 	for head := range a.Heads {
 		kv := head * a.KVHeads / a.Heads
@@ -86,45 +121,140 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 				scores[t] += q[head*a.KeyLen+i] * n.keys[p][t][kv*a.KeyLen+i] * float64(a.Scale)
 			}
 			scores[t] = capped(scores[t], a.Cap)
+			if a.MaxBias > 0 {
+				scores[t] -= slopes[head] * float64(pos-t)
+			}
 			if a.Window > 0 && t <= pos-a.Window {
 				scores[t] = math.Inf(-1)
 			}
 		}
-		for t, weight := range softmax(scores) {
+		if a.Sinks {
+			scores = append(scores, float64(n.get(p + "attn_sinks.weight")[head]))
+		}
+		for t, weight := range softmax(scores)[:pos+1] {
 			add(out[head*a.ValueLen:][:a.ValueLen], n.values[p][t][kv*a.ValueLen:], weight)
 		}
 	}
 	return n.multiply(p+"attn_output", 0, n.Width, out)
 }
 
+// slopes are those of ALiBi for three heads and a bias of 6: for two heads they are powers of 2⁻³, and the
+// third has the first of those for four heads.
+var slopes = []float64{1. / 8, 1. / 64, math.Sqrt(1. / 8)}
+
+// placed returns queries or keys normalised and rotated.
+func (n naive) placed(p string, a graph.Attention, norm graph.Norm, pos int, x []float64) []float64 {
+	heads := func(x []float64, of func(head []float64, at int) []float64) []float64 {
+		var y []float64
+		for at := 0; at < len(x); at += a.KeyLen {
+			y = append(y, of(x[at:][:a.KeyLen], at)...)
+		}
+		return y
+	}
+	rotate := func(x []float64) []float64 {
+		return heads(x, func(head []float64, _ int) []float64 { return n.rotated(a.Rope, pos, head) })
+	}
+	normalise := func(x []float64) []float64 {
+		switch a.NormSpan {
+		case graph.AllHeads:
+			return n.norm(p, norm, 0, x)
+		case graph.OwnHead:
+			return heads(x, func(head []float64, at int) []float64 { return n.norm(p, norm, at, head) })
+		}
+		return heads(x, func(head []float64, _ int) []float64 { return n.norm(p, norm, 0, head) })
+	}
+	if a.NormLast {
+		return normalise(rotate(x))
+	}
+	return rotate(normalise(x))
+}
+
 // rotated returns a head at a position.
 func (n naive) rotated(r graph.RopeSpec, pos int, head []float64) []float64 {
-	out, factors := make([]float64, len(head)), n.get(r.Factors)
-	for pair := range len(head) / 2 {
+	out := append([]float64(nil), head...)
+	factors := n.get(r.Factors)
+	if r.LongFactors != "" && r.Original < longest {
+		factors = n.get(r.LongFactors)
+	}
+	for pair := range r.Dims / 2 {
 		i, j := 2*pair, 2*pair+1
 		if r.NeoX {
-			i, j = pair, pair+len(head)/2
+			i, j = pair, pair+r.Dims/2
 		}
-		angle := float64(pos) / r.Factor * math.Pow(r.Base, -2*float64(pair)/float64(len(head)))
+		frequency := math.Pow(r.Base, -2*float64(pair)/float64(r.Dims))
 		if factors != nil {
-			angle /= float64(factors[pair])
+			frequency /= float64(factors[pair])
 		}
+		angle := float64(pos) * (frequency/r.Factor*(1-kept(r, pair)) + frequency*kept(r, pair))
 		z := complex(head[i], head[j]) * cmplx.Rect(1, angle)
+		if r.Magnitude != 0 {
+			z *= complex(r.Magnitude, 0)
+		}
 		out[i], out[j] = real(z), imag(z)
 	}
 	return out
 }
 
-func (n naive) network(p, suffix string, expert, hidden int, activation graph.Activation, x []float64) []float64 {
-	gate, up := n.multiply(p+"ffn_gate"+suffix, expert, hidden, x), n.multiply(p+"ffn_up"+suffix, expert, hidden, x)
-	for i, g := range gate {
-		if activation == graph.GELUTanh {
-			up[i] *= g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
-		} else {
-			up[i] *= g / (1 + math.Exp(-g))
+// longest is how many tokens the longest text of these tests has. Models that distinguish long from
+// short ones take it for long at any length, or for short.
+const longest = 20
+
+// kept returns which part of a frequency YaRN keeps: by the number of a pair, between those that turn Fast
+// and Slow times in the original context.
+func kept(r graph.RopeSpec, pair int) float64 {
+	if r.Yarn.Fast == 0 {
+		return 0
+	}
+	number := func(turns float64) float64 { // of the pair of wave length Original/turns
+		return math.Log(float64(r.Original)/turns/(2*math.Pi)) / math.Log(r.Base) * float64(r.Dims) / 2
+	}
+	low, high := number(r.Yarn.Fast), number(r.Yarn.Slow)
+	if !r.Yarn.Fractional {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	low, high = math.Max(low, 0), math.Min(high, float64(r.Dims-1))
+	return 1 - math.Max(0, math.Min(1, (float64(pair)-low)/(high-low)))
+}
+
+func (n naive) network(p, suffix string, expert int, net graph.Network, x []float64) []float64 {
+	var gate, up []float64
+	switch {
+	case net.Fused:
+		both := n.multiply(p+"ffn_up"+suffix, expert, 2*net.Hidden, x)
+		gate, up = both[:net.Hidden], both[net.Hidden:]
+	case net.Ungated:
+		gate, up = n.multiply(p+"ffn_up"+suffix, expert, net.Hidden, x), make([]float64, net.Hidden)
+		for i := range up {
+			up[i] = 1
 		}
+	default:
+		gate, up = n.multiply(p+"ffn_gate"+suffix, expert, net.Hidden, x), n.multiply(p+"ffn_up"+suffix, expert, net.Hidden, x)
+	}
+	for i, g := range gate {
+		if net.Activation == graph.SwiGLUOAI {
+			g = math.Min(g, 7)
+			up[i] = g / (1 + math.Exp(-1.702*g)) * (math.Max(-7, math.Min(7, up[i])) + 1)
+			continue
+		}
+		up[i] *= activated(net, g)
 	}
 	return n.multiply(p+"ffn_down"+suffix, expert, n.Width, up)
+}
+
+func activated(net graph.Network, g float64) float64 {
+	switch x := net.XIELU; {
+	case net.Activation == graph.GELUTanh:
+		return g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
+	case net.Activation == graph.GELU:
+		return g * 0.5 * math.Erfc(-g/math.Sqrt2)
+	case net.Activation == graph.ReLU2:
+		return math.Pow(math.Max(g, 0), 2)
+	case net.Activation == graph.XIELU && g > 0:
+		return x.AlphaP*g*g + x.Beta*g
+	case net.Activation == graph.XIELU:
+		return x.AlphaN*(math.Exp(math.Min(g, x.Epsilon))-1) - x.AlphaN*g + x.Beta*g
+	}
+	return g / (1 + math.Exp(-g))
 }
 
 // mixture adds the experts' results to sum.
@@ -143,14 +273,14 @@ func (n naive) mixture(p string, m graph.Mixture, h, sum []float64) {
 		}
 	}
 	for _, e := range order[:m.Used] {
-		add(sum, n.network(p, "_exps", e, m.Hidden, m.Activation, h), probabilities[e]/total*m.WeightsScale)
+		add(sum, n.network(p, "_exps", e, graph.Network{Hidden: m.Hidden, Activation: m.Activation}, h), probabilities[e]/total*m.WeightsScale)
 	}
 	if m.Shared.Hidden > 0 {
 		weight := 1.0
 		if m.Shared.Gated {
 			weight = 1 / (1 + math.Exp(-n.multiply(p+"ffn_gate_inp_shexp", 0, 1, h)[0]))
 		}
-		add(sum, n.network(p, "_shexp", 0, m.Shared.Hidden, m.Activation, h), weight)
+		add(sum, n.network(p, "_shexp", 0, graph.Network{Hidden: m.Shared.Hidden, Activation: m.Activation}, h), weight)
 	}
 }
 
@@ -169,18 +299,30 @@ func (n naive) multiply(name string, expert, rows int, x []float64) []float64 {
 	return y
 }
 
-// norm returns x itself if there is no norm.
-func (n naive) norm(p string, norm graph.Norm, x []float64) []float64 {
-	if norm.Name == "" {
+// norm returns x itself if there is no norm. The weights are those from number first on.
+func (n naive) norm(p string, norm graph.Norm, first int, x []float64) []float64 {
+	if norm == (graph.Norm{}) {
 		return x
 	}
-	w, mean := n.get(p+norm.Name+".weight"), 0.0
-	for _, v := range x {
-		mean += v * v / float64(len(x))
+	mean, square := 0.0, 0.0
+	if norm.Kind == graph.LayerNorm {
+		for _, v := range x {
+			mean += v / float64(len(x))
+		}
 	}
+	for _, v := range x {
+		square += (v - mean) * (v - mean) / float64(len(x))
+	}
+	weight, bias := n.get(p+norm.Name+".weight"), n.get(p+norm.Name+".bias")
 	y := make([]float64, len(x))
 	for i, v := range x {
-		y[i] = v / math.Sqrt(mean+norm.Epsilon) * float64(w[i])
+		y[i] = (v - mean) / math.Sqrt(square+norm.Epsilon)
+		if norm.Name != "" {
+			y[i] *= float64(weight[first+i])
+		}
+		if bias != nil {
+			y[i] += float64(bias[first+i])
+		}
 	}
 	return y
 }

@@ -159,6 +159,10 @@ func (b *batch) product(ctx context.Context, dst []float32, rows int, w *graph.M
 
 // observe tells Options.Input of a product.
 func (b *batch) observe(ctx context.Context, rows int, w *graph.Matrix) error {
+	whole := max(w.Rows, w.Whole)
+	if w.First%whole != 0 {
+		return nil // the first part of the matrix was multiplied with the same
+	}
 	squares := make([]float64, w.Cols)
 	// Sums do not depend on the number of threads, since every column is one
 	// task's.
@@ -169,7 +173,7 @@ func (b *batch) observe(ctx context.Context, rows int, w *graph.Matrix) error {
 		return err
 	}
 	info := b.m.src.Tensors()[w.Tensor]
-	b.m.input(Input{info.Name, w.First / w.Rows, int(info.Rows()) / w.Rows, rows, squares})
+	b.m.input(Input{info.Name, w.First / whole, int(info.Rows()) / whole, rows, squares})
 	return nil
 }
 

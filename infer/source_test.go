@@ -220,22 +220,53 @@ func (r random) build(seed uint64) *source {
 		}
 	}
 	norm := func(prefix string, n graph.Norm, deviation float64, length int) {
-		if n.Name != "" {
-			add(prefix+n.Name+".weight", 1, deviation, length)
+		if n.Name == "" {
+			return
+		}
+		add(prefix+n.Name+".weight", 1, deviation, length)
+		if n.Kind == graph.LayerNorm && r.biased {
+			add(prefix+n.Name+".bias", 0, deviation, length)
 		}
 	}
-	mixer := func(p string, m graph.Mixer) {
+	headNorm := func(p string, n graph.Norm, span graph.NormSpan, heads, length int) {
+		switch span {
+		case graph.AllHeads:
+			norm(p, n, 0.3, heads*length)
+		case graph.OwnHead:
+			add(p+n.Name+".weight", 1, 0.3, length, heads)
+		default:
+			norm(p, n, 0.3, length)
+		}
+	}
+	var mixer func(p string, m graph.Mixer)
+	mixer = func(p string, m graph.Mixer) {
 		switch m := m.(type) {
+		case graph.Normed:
+			norm(p, m.Norm, 0.2, r.Width)
+			mixer(p, m.Mixer)
 		case graph.Attention:
-			linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
-			linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
-			linear(p+"attn_v", m.KVHeads*m.ValueLen, r.Width)
+			if m.Fused {
+				linear(p+"attn_qkv", (m.Heads+m.KVHeads)*m.KeyLen+m.KVHeads*m.ValueLen, r.Width)
+			} else {
+				linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
+				linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
+				linear(p+"attn_v", m.KVHeads*m.ValueLen, r.Width)
+			}
 			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
-			norm(p, m.QNorm, 0.3, m.KeyLen)
-			norm(p, m.KNorm, 0.3, m.KeyLen)
+			headNorm(p, m.QNorm, m.NormSpan, m.Heads, m.KeyLen)
+			headNorm(p, m.KNorm, m.NormSpan, m.KVHeads, m.KeyLen)
+			if m.Sinks {
+				add(p+"attn_sinks.weight", 0, 1, m.Heads)
+			}
 		case graph.Network:
-			linear(p+"ffn_gate", m.Hidden, r.Width)
-			linear(p+"ffn_up", m.Hidden, r.Width)
+			up := m.Hidden
+			switch {
+			case m.Fused:
+				up *= 2
+			case !m.Ungated:
+				linear(p+"ffn_gate", m.Hidden, r.Width)
+			}
+			linear(p+"ffn_up", up, r.Width)
 			linear(p+"ffn_down", r.Width, m.Hidden)
 		case graph.Mixture:
 			add(p+"ffn_gate_inp.weight", 0, 1, r.Width, m.Experts)
@@ -253,9 +284,19 @@ func (r random) build(seed uint64) *source {
 		}
 	}
 	add("token_embd.weight", 0, 1, r.Width, r.Vocabulary)
+	if r.Positions > 0 {
+		add("position_embd.weight", 0, 1, r.Width, r.Positions)
+	}
+	norm("", r.EmbeddingNorm, 0.2, r.Width)
 	norm("", r.OutputNorm, 0.2, r.Width)
 	if !r.tied {
 		add("output.weight", 0, 1, r.Width, r.Vocabulary)
+	}
+	for m := range r.Mixers {
+		if a, ok := m.(graph.Attention); ok && a.Rope.LongFactors != "" {
+			add(a.Rope.Factors, 2, 0.2, a.Rope.Dims/2)
+			add(a.Rope.LongFactors, 5, 0.5, a.Rope.Dims/2)
+		}
 	}
 	if r.ropeFactors != nil {
 		add("rope_freqs.weight", 0, 0, len(r.ropeFactors))

@@ -15,7 +15,7 @@ type token struct {
 	angles  []graph.Angles
 	vectors [][]kernel.Vector8 // of products that are under way
 
-	x, normed, branch, scratch, out, gate, up []float32
+	x, normed, branch, scratch, inner, out []float32
 }
 
 var _ graph.Engine = (*token)(nil)
@@ -33,7 +33,11 @@ func newToken(s *Session) *token {
 func (t *token) run(ctx context.Context, id int32, logits []float32) error {
 	t.crew.start()
 	defer t.crew.stop()
-	if err := t.m.embed(&t.crew.workers[0], t.x, id); err != nil {
+	w := &t.crew.workers[0]
+	if err := t.m.embed(w, t.x, id); err != nil {
+		return err
+	}
+	if err := t.m.enter(w, t.x, t.session.tokens); err != nil {
 		return err
 	}
 	for i := range t.m.graph.Layers {
@@ -72,7 +76,9 @@ func (t *token) Each(_ context.Context, f func(row, pos int)) error {
 }
 
 // Angles implements graph.Engine.
-func (t *token) Angles(r *graph.Rope) graph.Angles { return anglesOf(&t.angles, r, t.session.context) }
+func (t *token) Angles(r *graph.Rope) graph.Angles {
+	return anglesOf(&t.angles, r, t.session.context, t.session.context)
+}
 
 // Router implements graph.Engine.
 func (t *token) Router() func(Routing) { return nil }
@@ -114,7 +120,7 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 			for i := range scores {
 				scores[i] = kernel.Dot(query, keys[i*a.KeyLen:][:a.KeyLen])
 			}
-			sum := a.Softmax(scores)
+			sum := a.Softmax(head, scores)
 			clear(out)
 			for i, score := range scores {
 				kernel.AddScaled(out, values[i*a.ValueLen:][:a.ValueLen], score/sum)
@@ -126,25 +132,28 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 
 // Networks implements graph.Engine. The products of all networks are computed together.
 func (t *token) Networks(_ context.Context, dst, x []float32, uses []graph.Use) error {
-	width, hidden := t.m.graph.Width, 0
+	width, inner := t.m.graph.Width, 0
 	for _, u := range uses {
-		hidden += u.Network.Gate.Rows
+		for _, w := range u.Network.Inputs() {
+			inner += w.Rows
+		}
 	}
-	gate, up, out := sized(&t.gate, hidden), sized(&t.up, hidden), sized(&t.out, len(uses)*width)
+	room, out := sized(&t.inner, inner), sized(&t.out, len(uses)*width)
 	in, down := make([]vectorProduct, 0, 2*len(uses)), make([]vectorProduct, 0, len(uses))
-	used := 0
+	parts := make([][][]float32, len(uses))
 	for i, u := range uses {
-		n := u.Network
-		g, u := gate[used:][:n.Gate.Rows], up[used:][:n.Up.Rows]
-		used += len(g)
-		in = append(in, vectorProduct{g, x, &n.Gate}, vectorProduct{u, x, &n.Up})
-		down = append(down, vectorProduct{out[i*width:][:width], g, &n.Down})
+		for _, w := range u.Network.Inputs() {
+			parts[i] = append(parts[i], room[:w.Rows])
+			in = append(in, vectorProduct{room[:w.Rows], x, w})
+			room = room[w.Rows:]
+		}
+		down = append(down, vectorProduct{out[i*width:][:width], parts[i][0], &u.Network.Down})
 	}
 	if err := t.multiply(in...); err != nil {
 		return err
 	}
 	for i, u := range uses {
-		u.Network.Activation.Apply(in[2*i].dst, in[2*i+1].dst)
+		u.Network.Activate(parts[i]...)
 	}
 	if err := t.multiply(down...); err != nil {
 		return err

@@ -2,6 +2,9 @@ package graph
 
 import (
 	"context"
+	"math"
+	"math/bits"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
@@ -9,15 +12,44 @@ import (
 // Attention is causal grouped-query attention (arXiv 2305.13245). Its matrices may have
 // biases.
 type Attention struct {
-	Heads        int  `key:"attention.head_count"`
-	KVHeads      int  `key:"attention.head_count_kv"`
-	KeyLen       int  `key:"attention.key_length"`   // elements of a query or key head
-	ValueLen     int  `key:"attention.value_length"` // elements of a value head
-	QNorm, KNorm Norm // of each head, before it is rotated
+	Heads        int     `key:"attention.head_count"`
+	KVHeads      int     `key:"attention.head_count_kv"`
+	KeyLen       int     `key:"attention.key_length"`   // elements of a query or key head
+	ValueLen     int     `key:"attention.value_length"` // elements of a value head
+	Fused        bool    // attn_qkv has the rows of the queries, the keys and the values
+	Clamp        float32 `key:"attention.clamp_kqv"` // these are kept within ±Clamp; 0: they are not
+	QNorm, KNorm Norm    // of queries and keys
+	NormSpan     NormSpan
+	NormLast     bool // they are rotated first
 	Rope         RopeSpec
+	Temperature  Temperature
 	Scale        float32 // of the scores, not negative
 	Cap          float32 `key:"attn_logit_softcapping"`   // c·tanh(x/c) of the scaled scores; 0: none
+	MaxBias      float64 `key:"attention.max_alibi_bias"` // of the scores: ALiBi (arXiv 2108.12409); 0: none
+	Sinks        bool    // attn_sinks has a score for each head that is not of any token, in the softmax (arXiv 2309.17453)
 	Window       int     `key:"attention.sliding_window"` // so many tokens are seen, the own among them; 0: all
+}
+
+// NormSpan is what the norms of queries and keys go over.
+type NormSpan int
+
+// Spans of norms.
+const (
+	EachHead NormSpan = iota // each head, all with the same weights
+	OwnHead                  // each head, with weights of its own
+	AllHeads                 // all heads as one
+)
+
+// Temperature is a factor of the queries that grows with the position: 1 + Scale·ln(1 + ⌊position/Length⌋). The zero
+// value is none.
+type Temperature struct {
+	Scale  float64 `key:"attention.temperature_scale"`
+	Length int     `key:"attention.temperature_length"`
+}
+
+// at returns the factor at a position.
+func (t Temperature) at(pos int) float32 {
+	return float32(1 + t.Scale*math.Log(float64(1+pos/t.Length)))
 }
 
 // AttentionOp is an Attention with its weights.
@@ -28,22 +60,56 @@ type AttentionOp struct {
 	q, k, v      Matrix // heads x head length rows of width
 	output       Matrix // width rows of heads x ValueLen
 	qNorm, kNorm *NormOp
-	rope         *Rope
+	rope         *Rope     // or nil
+	sinks        []float32 // of each head, or nil
+	slopes       []float32 // ALiBi's of each head, or nil
 }
 
 // Bind implements Mixer.
 func (a Attention) Bind(b *Binder) Op {
-	return &AttentionOp{
-		Attention: a,
-		Slot:      b.slot,
-		q:         b.biased("attn_q", a.Heads*a.KeyLen, b.width),
-		k:         b.biased("attn_k", a.KVHeads*a.KeyLen, b.width),
-		v:         b.biased("attn_v", a.KVHeads*a.ValueLen, b.width),
-		output:    b.biased("attn_output", b.width, a.Heads*a.ValueLen),
-		qNorm:     b.norm(a.QNorm, a.KeyLen),
-		kNorm:     b.norm(a.KNorm, a.KeyLen),
-		rope:      b.rope(a.Rope),
+	o := &AttentionOp{Attention: a, Slot: b.slot, rope: b.rope(a.Rope), slopes: a.alibi()}
+	queries, keys, values := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	if a.Fused {
+		all := b.biased("attn_qkv", queries+keys+values, b.width)
+		o.q, o.k, o.v = all.part(0, queries), all.part(queries, keys), all.part(queries+keys, values)
+	} else {
+		o.q, o.k, o.v = b.biased("attn_q", queries, b.width), b.biased("attn_k", keys, b.width), b.biased("attn_v", values, b.width)
 	}
+	o.output = b.biased("attn_output", b.width, a.Heads*a.ValueLen)
+	o.qNorm, o.kNorm = b.headNorm(a.QNorm, a.NormSpan, a.Heads, a.KeyLen), b.headNorm(a.KNorm, a.NormSpan, a.KVHeads, a.KeyLen)
+	if a.Sinks {
+		o.sinks = b.weights("attn_sinks", a.Heads)
+	}
+	return o
+}
+
+// headNorm reads the weights of a norm of so many heads.
+func (b *Binder) headNorm(n Norm, span NormSpan, heads, length int) *NormOp {
+	switch span {
+	case OwnHead:
+		return b.norm(n, length, heads)
+	case AllHeads:
+		return b.norm(n, heads*length)
+	}
+	return b.norm(n, length)
+}
+
+// alibi returns the slope of each head: powers of 2^(-MaxBias/n) where n is a power of 2, and where the number of
+// heads is none, for the others the odd powers of its root.
+func (a Attention) alibi() []float32 {
+	if a.MaxBias == 0 {
+		return nil
+	}
+	slopes := make([]float32, a.Heads)
+	whole := 1 << (bits.Len(uint(a.Heads)) - 1)
+	for h := range slopes {
+		power := float64(h + 1)
+		if h >= whole {
+			power = float64(h-whole) + 0.5
+		}
+		slopes[h] = float32(math.Exp2(-a.MaxBias / float64(whole) * power))
+	}
+	return slopes
 }
 
 // Size implements Mixer.
@@ -70,17 +136,29 @@ func (a Attention) First(pos int) int {
 	return max(0, pos-a.Window+1)
 }
 
-// Softmax replaces the scores of what a token sees, products of query and keys, by the
-// numerators of the softmax, and returns the denominator.
-func (a Attention) Softmax(scores []float32) float32 {
-	if a.Cap == 0 {
-		return kernel.ExpSum(scores, a.Scale)
+// Softmax replaces a head's scores of what a token sees, products of query and keys, the
+// last with its own, by the numerators of the softmax, and returns the denominator.
+func (a *AttentionOp) Softmax(head int, scores []float32) float32 {
+	scale := a.Scale
+	if a.Cap != 0 || a.slopes != nil {
+		for i := range scores {
+			scores[i] *= scale
+		}
+		scale = 1
 	}
-	for i := range scores {
-		scores[i] *= a.Scale
+	if a.Cap != 0 {
+		softCap(scores, a.Cap)
 	}
-	softCap(scores, a.Cap)
-	return kernel.ExpSum(scores, 1)
+	if a.slopes != nil {
+		for i := range scores {
+			scores[i] -= a.slopes[head] * float32(len(scores)-1-i)
+		}
+	}
+	if a.sinks == nil {
+		return kernel.ExpSum(scores, scale)
+	}
+	top := scale * slices.Max(scores)
+	return kernel.ExpSum(scores, scale) + float32(math.Exp(float64(a.sinks[head]-top)))
 }
 
 // Weights implements Op.
@@ -93,10 +171,25 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 	if err := e.Multiply(ctx, x, Product{q, &a.q}, Product{k, &a.k}, Product{v, &a.v}); err != nil {
 		return err
 	}
-	angles := e.Angles(a.rope)
+	var angles Angles
+	if a.rope != nil {
+		angles = e.Angles(a.rope)
+	}
 	err := e.Each(ctx, func(row, pos int) {
-		a.place(q[row*a.q.Rows:][:a.q.Rows], a.qNorm, angles, pos)
-		a.place(k[row*a.k.Rows:][:a.k.Rows], a.kNorm, angles, pos)
+		query, key := q[row*a.q.Rows:][:a.q.Rows], k[row*a.k.Rows:][:a.k.Rows]
+		if a.Clamp != 0 {
+			for _, x := range [][]float32{query, key, v[row*a.v.Rows:][:a.v.Rows]} {
+				clamp(x, a.Clamp)
+			}
+		}
+		a.place(query, a.qNorm, angles, pos)
+		a.place(key, a.kNorm, angles, pos)
+		if a.Temperature != (Temperature{}) {
+			factor := a.Temperature.at(pos)
+			for i := range query {
+				query[i] *= factor
+			}
+		}
 	})
 	if err != nil {
 		return err
@@ -107,13 +200,23 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 	return e.Add(ctx, out, heads, &a.output)
 }
 
-// place normalises each head of queries or keys, unless norm is nil, and rotates it.
+// place normalises queries or keys, unless norm is nil, and rotates each head, unless there
+// is no rotary embedding.
 func (a *AttentionOp) place(row []float32, norm *NormOp, angles Angles, pos int) {
-	if norm != nil {
-		for at := 0; at < len(row); at += a.KeyLen {
-			head := row[at:][:a.KeyLen]
-			norm.Apply(head, head)
-		}
+	if norm != nil && !a.NormLast {
+		norm.Apply(row, row)
 	}
-	angles.rotate(row, pos)
+	if a.rope != nil {
+		angles.rotate(row, a.KeyLen, pos)
+	}
+	if norm != nil && a.NormLast {
+		norm.Apply(row, row)
+	}
+}
+
+// clamp keeps each x within ±limit.
+func clamp(x []float32, limit float32) {
+	for i, v := range x {
+		x[i] = min(max(v, -limit), limit)
+	}
 }

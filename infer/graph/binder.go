@@ -13,6 +13,7 @@ type Matrix struct {
 	Tensor     int // index in Source.Tensors
 	First      int // row of the tensor at which it starts
 	Rows, Cols int
+	Whole      int       // rows of the matrix that this is a part of; 0: it is none
 	Bias       []float32 // per row, or nil
 	Exact      bool      // products are computed in float32 whatever the others are
 }
@@ -81,37 +82,50 @@ func (b *Binder) need(name string) {
 	}
 }
 
-// vector reads a tensor of n elements, or returns nil if there is none. name is its
+// vector reads a tensor of a few elements, or returns nil if there is none. name is its
 // whole name.
-func (b *Binder) vector(name string, n int) []float32 {
-	i, ok := b.find(name, n)
+func (b *Binder) vector(name string, shape ...int) []float32 {
+	i, ok := b.find(name, shape...)
 	if !ok || b.err != nil {
 		return nil
 	}
 	info := b.src.Tensors()[i]
-	raw := make([]byte, info.Bytes())
-	if err := b.src.ReadRows(raw, i, 0, 1); err != nil {
+	raw, out := make([]byte, info.Bytes()), make([]float32, info.Elements())
+	if err := b.src.ReadRows(raw, i, 0, info.Rows()); err != nil {
 		b.fail(err)
 		return nil
 	}
-	out := make([]float32, n)
-	if err := quant.Dequantize(info.Type, out, raw, n); err != nil {
+	if err := quant.Dequantize(info.Type, out, raw, shape[0]); err != nil {
 		b.fail(fmt.Errorf("tensor %q: %w", name, err))
 	}
 	return out
 }
 
-// norm reads the weights of a norm of n elements.
-func (b *Binder) norm(s Norm, n int) *NormOp {
-	if s == (Norm{}) {
-		return nil
-	}
-	name := b.prefix + s.Name + ".weight"
-	v := b.vector(name, n)
+// weights reads name.weight, which there must be.
+func (b *Binder) weights(name string, shape ...int) []float32 {
+	name = b.prefix + name + ".weight"
+	v := b.vector(name, shape...)
 	if _, ok := b.index[name]; !ok {
 		b.need(name)
 	}
-	return &NormOp{v, s.Epsilon}
+	return v
+}
+
+// norm reads the weights of a norm of n elements: one for each, or several stretches of them.
+func (b *Binder) norm(s Norm, n int, stretches ...int) *NormOp {
+	if s == (Norm{}) {
+		return nil
+	}
+	o := &NormOp{kind: s.Kind, epsilon: s.Epsilon, length: n}
+	if s.Name == "" {
+		return o
+	}
+	shape := append([]int{n}, stretches...)
+	o.weight = b.weights(s.Name, shape...)
+	if s.Kind == LayerNorm {
+		o.bias = b.vector(b.prefix+s.Name+".bias", shape...)
+	}
+	return o
 }
 
 // matrix finds name.weight.
@@ -147,4 +161,14 @@ func (b *Binder) stack(name string, n, rows, cols int) []Matrix {
 		stack[e] = Matrix{Tensor: i, First: e * rows, Rows: rows, Cols: cols}
 	}
 	return stack
+}
+
+// part returns some rows of a matrix.
+func (m Matrix) part(first, rows int) Matrix {
+	p := m
+	p.First, p.Rows, p.Whole = m.First+first, rows, m.Rows
+	if m.Bias != nil {
+		p.Bias = m.Bias[first:][:rows]
+	}
+	return p
 }

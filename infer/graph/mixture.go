@@ -42,7 +42,7 @@ type mixtureOp struct {
 func (m Mixture) Bind(b *Binder) Op {
 	o := &mixtureOp{Mixture: m, layer: b.layer, router: b.exact("ffn_gate_inp", m.Experts), experts: b.experts(m)}
 	if m.Shared.Hidden > 0 {
-		o.shared = b.network("_shexp", Network{m.Shared.Hidden, m.Activation})
+		o.shared = b.network("_shexp", Network{Hidden: m.Shared.Hidden, Activation: m.Activation})
 	}
 	if m.Shared.Gated {
 		o.sharedGate = b.exact("ffn_gate_inp_shexp", 1)
@@ -65,9 +65,9 @@ func (b *Binder) experts(m Mixture) []*NetworkOp {
 	if gate == nil || up == nil || down == nil {
 		return nil
 	}
-	networks := make([]*NetworkOp, m.Experts)
+	networks, activate := make([]*NetworkOp, m.Experts), m.Activation.function(XIELUNumbers{})
 	for e := range networks {
-		networks[e] = &NetworkOp{m.Activation, gate[e], up[e], down[e]}
+		networks[e] = &NetworkOp{gate[e], up[e], down[e], activate}
 	}
 	return networks
 }

@@ -15,9 +15,11 @@ import (
 type Model struct {
 	Spec
 	Embedding Matrix // vocabulary x width
+	Positions Matrix // positions x width, without rows if there are no embeddings of them
 	Output    Matrix // vocabulary x width
 	layers    []layer
-	norm      *NormOp
+
+	embeddingNorm, norm *NormOp
 }
 
 // layer is a Layer with its weights.
@@ -35,9 +37,13 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 	b := newBinder(src, spec.Width)
 	m := &Model{Spec: spec, layers: make([]layer, len(spec.Layers))}
 	m.Embedding = b.matrix("token_embd", spec.Vocabulary, spec.Width)
+	if spec.Positions > 0 {
+		m.Positions = b.matrix("position_embd", spec.Positions, spec.Width)
+	}
+	m.embeddingNorm = b.norm(spec.EmbeddingNorm, spec.Width)
 	m.Output = m.Embedding
 	if _, ok := b.index["output.weight"]; ok {
-		m.Output = b.matrix("output", spec.Vocabulary, spec.Width)
+		m.Output = b.biased("output", spec.Vocabulary, spec.Width)
 	}
 	m.norm = b.norm(spec.OutputNorm, spec.Width)
 	for i, l := range spec.Layers {
@@ -72,13 +78,19 @@ func (m *Model) Weights(layer int) []*Matrix {
 	return all
 }
 
-// Embedded makes what enters the first layer of a row of the embeddings.
-func (m *Model) Embedded(row []float32) {
-	if m.EmbeddingScale == 0 {
-		return
+// Embedded makes what enters the first layer of a row of the embeddings and, if there are any
+// of positions, of a row of those.
+func (m *Model) Embedded(row, position []float32) {
+	if m.EmbeddingScale != 0 {
+		for i := range row {
+			row[i] *= m.EmbeddingScale
+		}
 	}
-	for i := range row {
-		row[i] *= m.EmbeddingScale
+	for i, v := range position {
+		row[i] += v
+	}
+	if m.embeddingNorm != nil {
+		m.embeddingNorm.Apply(row, row)
 	}
 }
 
@@ -134,10 +146,20 @@ func (m *Model) Head(ctx context.Context, e Engine, logits, x []float32) error {
 	if err := e.Multiply(ctx, x, Product{logits, &m.Output}); err != nil {
 		return err
 	}
-	if m.LogitCap == 0 {
+	if m.LogitScale == 0 && m.LogitCap == 0 {
 		return nil
 	}
-	return e.Each(ctx, func(row, _ int) { softCap(logits[row*m.Vocabulary:][:m.Vocabulary], m.LogitCap) })
+	return e.Each(ctx, func(row, _ int) {
+		part := logits[row*m.Vocabulary:][:m.Vocabulary]
+		if m.LogitScale != 0 {
+			for i := range part {
+				part[i] *= m.LogitScale
+			}
+		}
+		if m.LogitCap != 0 {
+			softCap(part, m.LogitCap)
+		}
+	})
 }
 
 // softCap replaces each x by c·tanh(x/c).

@@ -1,42 +1,23 @@
 package graph
 
-import (
-	"context"
+import "context"
 
-	"github.com/ggufkit/ggufkit/infer/internal/kernel"
-)
-
-// Activation is what a network does to its gate.
-type Activation int
-
-// Activations.
-const (
-	SiLU     Activation = iota // x / (1 + e⁻ˣ)
-	GELUTanh                   // x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))) (arXiv 1606.08415)
-)
-
-// Apply sets gate[i] to the activation of gate[i] times up[i]. up is overwritten.
-func (a Activation) Apply(gate, up []float32) {
-	switch a {
-	case SiLU:
-		kernel.SiLUMul(gate, up)
-	case GELUTanh:
-		kernel.GELUMul(gate, up)
-	}
-}
-
-// Network is a gated feed-forward network (arXiv 2002.05202): down·(act(gate·x) ⊙ up·x). Its
-// matrices may have biases.
+// Network is a feed-forward network, gated (arXiv 2002.05202): down·(act(gate·x) ⊙ up·x), or
+// not: down·act(up·x). Its matrices may have biases.
 type Network struct {
 	Hidden     int `key:"feed_forward_length"`
 	Activation Activation
+	XIELU      XIELUNumbers // of that activation
+	Ungated    bool
+	Fused      bool // ffn_up has the rows of the gate, then those of up
 }
 
 // NetworkOp is a network with its weights.
 type NetworkOp struct {
-	Activation Activation
-	Gate, Up   Matrix // hidden rows of width
-	Down       Matrix // width rows of hidden
+	Gate     Matrix // hidden rows of width, none if there is no gate
+	Up       Matrix // hidden rows of width
+	Down     Matrix // width rows of hidden
+	activate func(gate, up []float32)
 }
 
 // Bind implements Mixer.
@@ -44,12 +25,18 @@ func (n Network) Bind(b *Binder) Op { return b.network("", n) }
 
 // network finds the matrices of a network whose names end in suffix.
 func (b *Binder) network(suffix string, n Network) *NetworkOp {
-	return &NetworkOp{
-		Activation: n.Activation,
-		Gate:       b.biased("ffn_gate"+suffix, n.Hidden, b.width),
-		Up:         b.biased("ffn_up"+suffix, n.Hidden, b.width),
-		Down:       b.biased("ffn_down"+suffix, b.width, n.Hidden),
+	o := &NetworkOp{activate: n.Activation.function(n.XIELU)}
+	switch up := "ffn_up" + suffix; {
+	case n.Fused:
+		both := b.biased(up, 2*n.Hidden, b.width)
+		o.Gate, o.Up = both.part(0, n.Hidden), both.part(n.Hidden, n.Hidden)
+	case n.Ungated:
+		o.Up = b.biased(up, n.Hidden, b.width)
+	default:
+		o.Gate, o.Up = b.biased("ffn_gate"+suffix, n.Hidden, b.width), b.biased(up, n.Hidden, b.width)
 	}
+	o.Down = b.biased("ffn_down"+suffix, b.width, n.Hidden)
+	return o
 }
 
 // Size implements Mixer.
@@ -58,8 +45,33 @@ func (n Network) Size() Size { return Size{Scratch: 2 * n.Hidden, Inner: n.Hidde
 // State implements Mixer.
 func (n Network) State() State { return State{} }
 
+// Inputs lists the matrices that the network multiplies its input with: gate, if there is
+// one, and up.
+func (n *NetworkOp) Inputs() []*Matrix {
+	if n.Gate.Rows == 0 {
+		return []*Matrix{&n.Up}
+	}
+	return []*Matrix{&n.Gate, &n.Up}
+}
+
 // Weights implements Op.
-func (n *NetworkOp) Weights() []*Matrix { return []*Matrix{&n.Gate, &n.Up, &n.Down} }
+func (n *NetworkOp) Weights() []*Matrix { return append(n.Inputs(), &n.Down) }
+
+// Activate makes what down is multiplied with of products with the Inputs, which it sets the
+// first of them to. The second is overwritten.
+func (n *NetworkOp) Activate(products ...[]float32) {
+	if len(products) > 1 {
+		n.activate(products[0], products[1])
+		return
+	}
+	var ones [256]float32
+	for x := products[0]; len(x) > 0; x = x[min(len(x), len(ones)):] {
+		for i := range ones {
+			ones[i] = 1
+		}
+		n.activate(x[:min(len(x), len(ones))], ones[:])
+	}
+}
 
 // Run implements Op.
 func (n *NetworkOp) Run(ctx context.Context, e Engine, out, x []float32) error {

@@ -5,35 +5,112 @@ import (
 	"math"
 )
 
-// Norm is a root mean square norm: weight · x / sqrt(mean(x²) + Epsilon) (arXiv
-// 1910.07467). The zero value is none.
+// Norm is a norm: of x, times weights, plus biases if a LayerNorm has any. The zero value
+// is none at all; a norm without a name is one without weights.
 type Norm struct {
-	Name    string  // of the tensor, in a layer's without "blk.N.", and without ".weight"
+	Name    string // of the tensor, in a layer's without "blk.N.", and without ".weight"
+	Kind    NormKind
 	Epsilon float64 `key:"attention.layer_norm_rms_epsilon"`
 }
 
+// NormKind is what a norm does to x.
+type NormKind int
+
+// Kinds of norms.
+const (
+	RMSNorm   NormKind = iota // x / sqrt(mean(x²) + Epsilon) (arXiv 1910.07467)
+	LayerNorm                 // (x - mean(x)) / sqrt(variance(x) + Epsilon) (arXiv 1607.06450)
+)
+
 // NormOp is a Norm with its weights, nil if there is none.
 type NormOp struct {
-	weight  []float32
-	epsilon float64
+	kind         NormKind
+	epsilon      float64
+	length       int       // of what is normalised together
+	weight, bias []float32 // of one or of several such stretches, or nil
 }
 
-// Apply sets dst to the norm of x. They may be the same.
+// Apply sets dst to the norm of each stretch of x. They may be the same.
 func (n *NormOp) Apply(dst, x []float32) {
+	for at := 0; at < len(x); at += n.length {
+		d, part := dst[at:][:n.length], x[at:][:n.length]
+		if n.weight == nil {
+			n.scale(d, part)
+			continue
+		}
+		from := at % len(n.weight)
+		weight := n.weight[from:][:n.length]
+		if n.kind == RMSNorm {
+			factor := float32(1 / math.Sqrt(meanSquare(part, 0)+n.epsilon))
+			for i, v := range part {
+				d[i] = v * factor * weight[i]
+			}
+			continue
+		}
+		n.scale(d, part)
+		for i, w := range weight {
+			d[i] *= w
+		}
+		if n.bias != nil {
+			for i, b := range n.bias[from:][:n.length] {
+				d[i] += b
+			}
+		}
+	}
+}
+
+// scale sets dst to the norm of x without weights.
+func (n *NormOp) scale(dst, x []float32) {
+	var mean float64
+	if n.kind == LayerNorm {
+		for _, v := range x {
+			mean += float64(v)
+		}
+		mean /= float64(len(x))
+	}
+	factor := float32(1 / math.Sqrt(meanSquare(x, mean)+n.epsilon))
+	for i, v := range x {
+		dst[i] = (v - float32(mean)) * factor
+	}
+}
+
+// meanSquare returns the mean of (x - from)².
+func meanSquare(x []float32, from float64) float64 {
 	var sum float64
 	for _, v := range x {
-		sum += float64(v) * float64(v)
+		d := float64(v) - from
+		sum += d * d
 	}
-	factor := float32(1 / math.Sqrt(sum/float64(len(x))+n.epsilon))
-	weight := n.weight
-	dst, weight = dst[:len(x)], weight[:len(x)]
-	for i, v := range x {
-		dst[i] = v * factor * weight[i]
-	}
+	return sum / float64(len(x))
 }
 
 // rows applies the norm to every row.
 func (n *NormOp) rows(ctx context.Context, e Engine, dst, x []float32) error {
-	width := len(n.weight)
+	width := n.length
 	return e.Each(ctx, func(row, _ int) { n.Apply(dst[row*width:][:width], x[row*width:][:width]) })
+}
+
+// Normed is a mixer that sees a norm of its own, where those of a sub-layer do not share
+// one (GPT-NeoX).
+type Normed struct {
+	Norm Norm
+	Mixer
+}
+
+// normedOp is a Normed with its weights.
+type normedOp struct {
+	norm *NormOp
+	Op
+}
+
+// Bind implements Mixer.
+func (n Normed) Bind(b *Binder) Op { return normedOp{b.norm(n.Norm, b.width), n.Mixer.Bind(b)} }
+
+// Run implements Op.
+func (n normedOp) Run(ctx context.Context, e Engine, out, x []float32) error {
+	seen := e.Normed()
+	if err := n.norm.rows(ctx, e, seen, x); err != nil {
+		return err
+	}
+	return n.Op.Run(ctx, e, out, seen)
 }

@@ -13,8 +13,11 @@ type Spec struct {
 	Vocabulary     int     // token ids, and logits of a position
 	Width          int     `key:"embedding_length"` // of the residual stream
 	EmbeddingScale float32 // factor of the embeddings; 0: none
+	Positions      int     `key:"context_length"` // for so many there are embeddings, position_embd, that are added; 0: for none
+	EmbeddingNorm  Norm    // of what enters the first layer
 	Layers         []Layer `key:"block_count"`
 	OutputNorm     Norm
+	LogitScale     float32 `key:"logit_scale"`             // factor of the logits; 0: none
 	LogitCap       float32 `key:"final_logit_softcapping"` // c·tanh(x/c) of the logits; 0: none
 }
 
