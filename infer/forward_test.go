@@ -230,7 +230,7 @@ func TestNewRefuses(t *testing.T) {
 		says  string
 	}{
 		{"no architecture", func(s *source) { s.meta.Delete("general.architecture") }, gguf.ErrNoKey, "general.architecture"},
-		{"another architecture", set("general.architecture", "gemma"), gguf.ErrUnsupported, "gemma"},
+		{"another architecture", set("general.architecture", "whisper"), gguf.ErrUnsupported, "whisper"},
 		{"sigmoid gates", set("llama.expert_gating_func", uint32(2)), gguf.ErrUnsupported, "llama.expert_gating_func"},
 		{"more dense blocks than there are", set("llama.leading_dense_block_count", uint32(3)), gguf.ErrCorrupt, "blocks are dense"},
 		{"no width", func(s *source) { s.meta.Delete("llama.embedding_length") }, gguf.ErrNoKey, "llama.embedding_length"},
@@ -248,9 +248,9 @@ func TestNewRefuses(t *testing.T) {
 		{"key lengths by layer", set("llama.attention.key_length", []uint32{6, 6}), gguf.ErrUnsupported, "llama.attention.key_length"},
 		{"three key heads", set("llama.attention.head_count_kv", uint32(3)), gguf.ErrCorrupt, "key heads"},
 		{"odd heads", set("llama.attention.key_length", uint32(7)), gguf.ErrCorrupt, "pairs"},
-		{"half-rotated heads", set("llama.rope.dimension_count", uint32(2)), gguf.ErrUnsupported, "rotary"},
+		{"more elements rotated than there are", set("llama.rope.dimension_count", uint32(8)), gguf.ErrCorrupt, "8 of the 6 elements"},
 		{"epsilon of 0", set("llama.attention.layer_norm_rms_epsilon", float32(0)), gguf.ErrCorrupt, "epsilon"},
-		{"yarn", set("llama.rope.scaling.type", "yarn"), gguf.ErrUnsupported, "yarn"},
+		{"an unknown scaling of positions", set("llama.rope.scaling.type", "ntk"), gguf.ErrUnsupported, "ntk"},
 		{"an encoder", set("llama.attention.causal", false), gguf.ErrUnsupported, "causal"},
 		{"more experts used than there are", set("llama.expert_used_count", uint32(5)), gguf.ErrCorrupt, "experts"},
 		{"a missing weight", func(s *source) { s.delete("blk.1.attn_v.weight") }, gguf.ErrCorrupt, "blk.1.attn_v.weight"},

@@ -19,12 +19,7 @@ func gemma2(k *keys) graph.Spec {
 		if k.layers == gemma2Of27B {
 			a.Scale = float32(1 / math.Sqrt(float64(k.width/a.Heads)))
 		}
-		n := k.network(i)
-		n.Activation = graph.GELUTanh
-		return graph.Layer{
-			{Norm: k.norm("attn_norm"), Mixers: []graph.Mixer{a}, PostNorm: k.norm("post_attention_norm")},
-			{Norm: k.norm("ffn_norm"), Mixers: []graph.Mixer{n}, PostNorm: k.norm("post_ffw_norm")},
-		}
+		return k.sandwich(a, k.geGLU(i))
 	})
 	s.EmbeddingScale = float32(math.Sqrt(float64(k.width)))
 	s.LogitCap = float32(k.float("final_logit_softcapping", 30))

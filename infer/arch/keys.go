@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
@@ -22,9 +23,9 @@ type keys struct {
 	prefix string
 	err    error
 
-	layers  int
-	width   int
-	epsilon float64
+	layers int
+	width  int
+	norms  graph.NormKind
 }
 
 // newKeys reads what all architectures have.
@@ -32,7 +33,6 @@ func newKeys(src gguf.Source, name string) (*keys, error) {
 	k := &keys{src: src, meta: src.Metadata(), name: name, prefix: name + "."}
 	k.layers = k.count("block_count", 1, -1)
 	k.width = k.count("embedding_length", 1, -1)
-	k.epsilon = k.float("attention.layer_norm_rms_epsilon", 0)
 	// Without this check a wrong count would cost time and memory.
 	if tensors := len(src.Tensors()); k.layers > tensors {
 		k.corrupt("%d tensors are not enough for %d blocks", tensors, k.layers)
@@ -135,8 +135,52 @@ func value[T any](k *keys, name string, fallback T) T {
 	return v
 }
 
-// norm returns a norm of the model's epsilon.
-func (k *keys) norm(name string) graph.Norm { return graph.Norm{Name: name, Epsilon: k.epsilon} }
+// optional returns a number, or 0 where the key is absent.
+func (k *keys) optional(name string) float64 {
+	f, err := k.meta.Float(k.prefix + name)
+	switch {
+	case errors.Is(err, gguf.ErrNoKey):
+		return 0
+	case err != nil:
+		k.fail(err)
+	case math.IsNaN(f) || math.IsInf(f, 0):
+		k.corrupt("%s%s is %v", k.prefix, name, f)
+	}
+	return f
+}
+
+// has reports whether there is a tensor.
+func (k *keys) has(name string) bool {
+	return slices.ContainsFunc(k.src.Tensors(), func(t gguf.TensorInfo) bool { return t.Name == name })
+}
+
+// hasIn reports whether a layer has a tensor.
+func (k *keys) hasIn(layer int, name string) bool {
+	return k.has(fmt.Sprintf("blk.%d.%s", layer, name))
+}
+
+// local reports whether the attention of a layer has a window: as the metadata say, or else
+// all but every n-th has.
+func (k *keys) local(layer, n int) bool {
+	pattern := value[[]bool](k, "attention.sliding_window_pattern", nil)
+	switch {
+	case pattern == nil:
+		return (layer+1)%n != 0
+	case len(pattern) < k.layers:
+		k.corrupt("%sattention.sliding_window_pattern has %d values for %d layers", k.prefix, len(pattern), k.layers)
+		return false
+	}
+	return pattern[layer]
+}
+
+// norm returns a norm of the model's kind.
+func (k *keys) norm(name string) graph.Norm {
+	key := "attention.layer_norm_rms_epsilon"
+	if k.norms == graph.LayerNorm {
+		key = "attention.layer_norm_epsilon"
+	}
+	return graph.Norm{Name: name, Kind: k.norms, Epsilon: k.float(key, 0)}
+}
 
 // decoder returns a model whose layers are made one by one.
 func (k *keys) decoder(layer func(i int) graph.Layer) graph.Spec {
@@ -160,8 +204,43 @@ func (k *keys) preNorm(attention, network graph.Mixer) graph.Layer {
 	}
 }
 
-// attention returns that of a layer, with the scale 1/sqrt(KeyLen).
+// parallel returns a layer of mixers that see the same.
+func (k *keys) parallel(mixers ...graph.Mixer) graph.Layer {
+	return graph.Layer{{Norm: k.norm("attn_norm"), Mixers: mixers}}
+}
+
+// postNorm returns a layer of attention and a network, the results of which are normalised.
+func (k *keys) postNorm(attention, network graph.Mixer) graph.Layer {
+	return graph.Layer{
+		{Mixers: []graph.Mixer{attention}, PostNorm: k.norm("post_attention_norm")},
+		{Mixers: []graph.Mixer{network}, PostNorm: k.norm("post_ffw_norm")},
+	}
+}
+
+// sandwich returns a layer that has norms before and after attention and network.
+func (k *keys) sandwich(attention, network graph.Mixer) graph.Layer {
+	layer := k.postNorm(attention, network)
+	layer[0].Norm, layer[1].Norm = k.norm("attn_norm"), k.norm("ffn_norm")
+	return layer
+}
+
+// attention returns that of a layer, with the scale 1/sqrt(KeyLen) and rotary embedding of
+// neighbours.
 func (k *keys) attention(layer int) graph.Attention {
+	a := k.unrotated(layer)
+	a.Rope = k.rope(a.KeyLen)
+	return a
+}
+
+// neox returns the attention of a layer with rotary embedding of the halves of heads.
+func (k *keys) neox(layer int) graph.Attention {
+	a := k.attention(layer)
+	a.Rope.NeoX = true
+	return a
+}
+
+// unrotated returns the attention of a layer without rotary embedding.
+func (k *keys) unrotated(layer int) graph.Attention {
 	heads := k.countAt(layer, "attention.head_count", 1, -1)
 	perHead := k.width / heads
 	a := graph.Attention{
@@ -169,14 +248,12 @@ func (k *keys) attention(layer int) graph.Attention {
 		KVHeads:  k.countAt(layer, "attention.head_count_kv", 1, heads),
 		KeyLen:   k.count("attention.key_length", 1, perHead),
 		ValueLen: k.count("attention.value_length", 1, perHead),
+		Fused:    k.hasIn(layer, "attn_qkv.weight"),
 	}
 	a.Scale = float32(1 / math.Sqrt(float64(a.KeyLen)))
-	a.Rope = k.rope(a.KeyLen)
 	switch {
 	case a.KeyLen == 0 || a.ValueLen == 0:
 		k.corrupt("%d heads in %d elements", heads, k.width)
-	case a.KeyLen%2 != 0:
-		k.corrupt("heads of %d elements cannot be rotated in pairs", a.KeyLen)
 	case a.Heads%a.KVHeads != 0:
 		k.corrupt("%d query heads cannot share %d key heads", a.Heads, a.KVHeads)
 	}
@@ -186,34 +263,87 @@ func (k *keys) attention(layer int) graph.Attention {
 // rope returns the rotary embedding of neighbours in heads of n elements.
 func (k *keys) rope(n int) graph.RopeSpec {
 	r := graph.RopeSpec{Dims: k.count("rope.dimension_count", 1, n), Base: k.float("rope.freq_base", 10000), Factor: 1, Factors: "rope_freqs.weight"}
-	scaling := value(k, "rope.scaling.type", "linear")
-	switch {
-	case scaling != "none" && scaling != "linear":
+	if r.Dims > n || r.Dims%2 != 0 {
+		k.corrupt("%d of the %d elements of a head cannot be rotated in pairs", r.Dims, n)
+	}
+	r.Magnitude = k.optional("rope.scaling.attn_factor")
+	if k.has(longFactors) {
+		r.Factors, r.LongFactors, r.Original = "rope_factors_short.weight", longFactors, k.originalContext()
+	}
+	switch scaling := value(k, "rope.scaling.type", "linear"); scaling {
+	case "none", "longrope":
+	case "linear":
+		r.Factor = k.ropeFactor()
+	case "yarn":
+		r.Factor = k.ropeFactor()
+		k.yarn(&r)
+	default:
 		k.unsupported("%srope.scaling.type %q", k.prefix, scaling)
-	case r.Dims != n:
-		k.unsupported("rotary embedding of %d of the %d elements of a head", r.Dims, n)
-	}
-	if scaling != "linear" {
-		return r
-	}
-	// The factor's older name is what llama.cpp reads in its absence. Some
-	// files say 0 where they mean none.
-	for _, name := range []string{"rope.scaling.factor", "rope.scale_linear"} {
-		f, err := k.meta.Float(k.prefix + name)
-		if err == nil && f > 0 {
-			r.Factor = f
-			break
-		}
-		if err != nil && !errors.Is(err, gguf.ErrNoKey) {
-			k.fail(err)
-		}
 	}
 	return r
 }
 
-// network returns a dense network.
+const longFactors = "rope_factors_long.weight"
+
+// originalContext returns how many tokens a model was made for before it was extended.
+func (k *keys) originalContext() int {
+	n := k.count("rope.scaling.original_context_length", 0, 0)
+	if n == 0 {
+		n = k.count("context_length", 1, -1)
+	}
+	return n
+}
+
+// ropeFactor returns what positions are divided by. The factor's older name is what llama.cpp
+// reads in its absence. Some files say 0 where they mean none.
+func (k *keys) ropeFactor() float64 {
+	for _, name := range []string{"rope.scaling.factor", "rope.scale_linear"} {
+		if f := k.optional(name); f > 0 {
+			return f
+		}
+	}
+	return 1
+}
+
+// yarn makes a rotary embedding one of YaRN's. Its magnitude grows with the logarithm of the
+// factor (transformers' mscale), unless the metadata say otherwise.
+func (k *keys) yarn(r *graph.RopeSpec) {
+	r.Original = k.originalContext()
+	r.Yarn = graph.Yarn{
+		Fast: k.float("rope.scaling.yarn_beta_fast", 32), Slow: k.float("rope.scaling.yarn_beta_slow", 1),
+		Fractional: !value(k, "rope.scaling.yarn_truncate", true),
+	}
+	if f := k.float("rope.scaling.yarn_ext_factor", 1); f != 1 {
+		k.unsupported("%srope.scaling.yarn_ext_factor %v", k.prefix, f)
+	}
+	if r.Magnitude == 0 {
+		r.Magnitude = 1
+	}
+	if given := k.optional("rope.scaling.yarn_attn_factor"); given != 0 {
+		r.Magnitude *= given
+		return
+	}
+	r.Magnitude *= yarnScale(r.Factor, 1) / yarnScale(r.Factor, k.optional("rope.scaling.yarn_log_multiplier"))
+}
+
+// yarnScale is what YaRN multiplies queries and keys with.
+func yarnScale(factor, multiplier float64) float64 {
+	if factor <= 1 {
+		return 1
+	}
+	return 0.1*multiplier*math.Log(factor) + 1
+}
+
+// network returns a gated network.
 func (k *keys) network(layer int) graph.Network {
 	return graph.Network{Hidden: k.countAt(layer, "feed_forward_length", 1, -1)}
+}
+
+// ungated returns a network without gate.
+func (k *keys) ungated(layer int, activation graph.Activation) graph.Network {
+	n := k.network(layer)
+	n.Activation, n.Ungated = activation, true
+	return n
 }
 
 // softmaxGating is the number of the softmax in llama.cpp's

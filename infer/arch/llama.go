@@ -15,3 +15,44 @@ func llama(k *keys) graph.Spec {
 		return k.preNorm(k.attention(i), m)
 	})
 }
+
+// mistral3 is Mistral Small 3 and Ministral 3, whose queries may grow with the position.
+func mistral3(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		a := k.attention(i)
+		if scale := k.optional("attention.temperature_scale"); scale != 0 {
+			a.Temperature = graph.Temperature{Scale: scale, Length: k.count("attention.temperature_length", 1, k.originalContext())}
+		}
+		return k.preNorm(a, k.network(i))
+	})
+}
+
+// ernie45 is the dense Ernie 4.5.
+func ernie45(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer { return k.preNorm(k.attention(i), k.network(i)) })
+}
+
+// smolLM3 rotates nothing in every fourth layer.
+func smolLM3(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		a := k.attention(i)
+		if (i+1)%4 == 0 {
+			a.Rope = graph.RopeSpec{}
+		}
+		return k.preNorm(a, k.network(i))
+	})
+}
+
+// arcee is AFM.
+func arcee(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer { return k.preNorm(k.attention(i), k.ungated(i, graph.ReLU2)) })
+}
+
+// seedOSS names its second norm after what stands before it.
+func seedOSS(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		layer := k.preNorm(k.neox(i), k.network(i))
+		layer[1].Norm.Name = "post_attention_norm"
+		return layer
+	})
+}

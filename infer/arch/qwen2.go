@@ -19,10 +19,3 @@ func qwen2MoE(k *keys) graph.Spec {
 		return k.preNorm(k.neox(i), m)
 	})
 }
-
-// neox returns the attention of a layer with rotary embedding of the halves of heads.
-func (k *keys) neox(layer int) graph.Attention {
-	a := k.attention(layer)
-	a.Rope.NeoX = true
-	return a
-}

@@ -1,0 +1,19 @@
+package arch
+
+import "github.com/ggufkit/ggufkit/infer/graph"
+
+// phi2 is Phi 1 to 2: attention and network in parallel.
+func phi2(k *keys) graph.Spec {
+	k.norms = graph.LayerNorm
+	return k.decoder(func(i int) graph.Layer { return k.parallel(k.neox(i), k.ungated(i, graph.GELUTanh)) })
+}
+
+// phi3 is Phi 3 to 4: a Llama whose gate is in ffn_up. The window is transformers': llama.cpp
+// has none.
+func phi3(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		a := k.neox(i)
+		a.Window = k.count("attention.sliding_window", 0, 0)
+		return k.preNorm(a, k.fused(i))
+	})
+}
