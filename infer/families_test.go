@@ -1,0 +1,150 @@
+package infer_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"hash/fnv"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+)
+
+// TestFamiliesAreLlamaCpp compares small models of many families, whose weights are those of
+// testdata/families.py, with the logits that llama.cpp computes: of a text at once, and of its second
+// half token by token.
+func TestFamiliesAreLlamaCpp(t *testing.T) {
+	file, err := os.Open("testdata/families.json.gz")
+	require.NoError(t, err)
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	lines := bufio.NewScanner(unzipped)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var golden struct {
+			Name    string
+			KV      map[string]any
+			Tensors [][2]any
+			Tokens  []int32
+			Logits  []float64 // every 24th
+		}
+		decoder := json.NewDecoder(bytes.NewReader(lines.Bytes()))
+		decoder.UseNumber()
+		require.NoError(t, decoder.Decode(&golden))
+		t.Run(golden.Name, func(t *testing.T) {
+			src := &source{meta: gguf.NewMetadata()}
+			for key, v := range golden.KV {
+				src.meta.Set(key, metadataOf(t, v))
+			}
+			for _, tensor := range golden.Tensors {
+				info := gguf.TensorInfo{Name: tensor[0].(string), Type: gguf.F32}
+				for _, d := range tensor[1].([]any) {
+					info.Shape = append(info.Shape, int64(integer(t, d)))
+				}
+				src.tensors, src.data = append(src.tensors, info), append(src.data, familyWeights(info))
+			}
+			m, err := infer.New(src, infer.Options{Threads: 1})
+			require.NoError(t, err)
+			tokens := golden.Tokens
+			requireClose := func(logits []float32) {
+				t.Helper()
+				var wrong, all float64
+				for i, want := range golden.Logits {
+					d := float64(logits[24*i]) - want
+					wrong, all = wrong+d*d, all+want*want
+				}
+				require.Less(t, wrong/all, 2e-6) // mostly 1e-12; llama.cpp looks GELU up in float16
+			}
+			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) { requireClose(logits) }))
+			session, err := m.NewSession(len(tokens), gguf.F32)
+			require.NoError(t, err)
+			logits, err := session.Start(t.Context(), tokens[:len(tokens)/2])
+			for _, id := range tokens[len(tokens)/2:] {
+				require.NoError(t, err)
+				logits, err = session.Add(t.Context(), id)
+			}
+			require.NoError(t, err)
+			requireClose(logits)
+		})
+	}
+	require.NoError(t, lines.Err())
+}
+
+// metadataOf returns a value of a type that files have.
+func metadataOf(t *testing.T, v any) any {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	var numbers []float32
+	var integers []uint32
+	var flags []bool
+	for _, v := range list {
+		switch v := v.(type) {
+		case string:
+			return v
+		case bool:
+			flags = append(flags, v)
+		case json.Number:
+			if !strings.ContainsAny(v.String(), ".e") {
+				integers = append(integers, uint32(integer(t, v)))
+				continue
+			}
+			f, err := v.Float64()
+			require.NoError(t, err)
+			numbers = append(numbers, float32(f))
+		}
+	}
+	switch {
+	case ok && numbers != nil:
+		return numbers
+	case ok && flags != nil:
+		return flags
+	case ok:
+		return integers
+	case numbers != nil:
+		return numbers[0]
+	case flags != nil:
+		return flags[0]
+	}
+	return integers[0]
+}
+
+func integer(t *testing.T, v any) int {
+	n, err := v.(json.Number).Int64()
+	require.NoError(t, err)
+	return int(n)
+}
+
+// familyWeights are those of weights in families.py: splitmix64 from the hash of the name on.
+func familyWeights(info gguf.TensorInfo) []float32 {
+	hash := fnv.New64a()
+	hash.Write([]byte(info.Name))
+	seed, data := hash.Sum64(), make([]float32, info.Elements())
+	for i := range data {
+		z := seed + uint64(i+1)*0x9E3779B97F4A7C15
+		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+		z = (z ^ z>>27) * 0x94D049BB133111EB
+		u := float64((z^z>>31)>>11)*0x1p-52 - 1
+		switch name := info.Name; {
+		case strings.Contains(name, "norm") && strings.HasSuffix(name, ".weight"):
+			u = 1 + float64(0.3*u)
+		case strings.HasPrefix(name, "rope_"):
+			u += 2
+		case strings.HasSuffix(name, ".bias"):
+			u *= 0.3
+		case len(info.Shape) > 1 && !strings.Contains(name, "embd"):
+			u *= 2 / math.Sqrt(float64(info.Shape[0]))
+		}
+		data[i] = float32(u)
+	}
+	return data
+}
