@@ -53,7 +53,7 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 		for first := 0; first < n; first += queryBlock {
 			rows := min(queryBlock, n-first)
 			base := a.First(first) / kernel.TileCols * kernel.TileCols // panels before it are seen by none of these queries
-			seen := first + rows - base                                // keys that the last of them may see
+			seen := a.End(first+rows-1, n) - base                      // keys that the last of them may see
 			query := sized(&w.query, kernel.PackedLenA(rows, a.KeyLen))
 			kernel.PackA(query, q[(start+first)*qWidth+head*a.KeyLen:], qWidth, rows, a.KeyLen)
 			scores := sized(&w.scores, rows*seen)
@@ -63,7 +63,7 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 			var sums [queryBlock]float32
 			for r := range rows {
 				row := scores[r*seen:][:seen]
-				from, end := a.First(first+r)-base, first+r+1-base
+				from, end := a.First(first+r)-base, a.End(first+r, n)-base
 				clear(row[:from])
 				sums[r] = a.Softmax(head, row[from:end])
 				clear(row[end:])

@@ -34,7 +34,8 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			KV      map[string]any
 			Tensors [][2]any
 			Tokens  []int32
-			Logits  []float64 // every 24th
+			// Every 24th of the logits after the text, or of all embeddings.
+			Logits, Embeddings []float64
 		}
 		decoder := json.NewDecoder(bytes.NewReader(lines.Bytes()))
 		decoder.UseNumber()
@@ -54,16 +55,26 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			m, err := infer.New(src, infer.Options{Threads: 1})
 			require.NoError(t, err)
 			tokens := golden.Tokens
-			requireClose := func(logits []float32) {
+			requireClose := func(want []float64, got []float32) {
 				t.Helper()
 				var wrong, all float64
-				for i, want := range golden.Logits {
-					d := float64(logits[24*i]) - want
-					wrong, all = wrong+d*d, all+want*want
+				for i, v := range want {
+					d := float64(got[24*i]) - v
+					wrong, all = wrong+d*d, all+v*v
 				}
 				require.Less(t, wrong/all, 2e-6) // mostly 1e-12; llama.cpp looks GELU up in float16
 			}
-			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) { requireClose(logits) }))
+			if m.Spec().Encoder {
+				var embeddings []float32
+				require.NoError(t, m.Embed(t.Context(), infer.Chunks([][]int32{tokens}, 0), func(_, _ int, e []float32) {
+					embeddings = append(embeddings, e...)
+				}))
+				requireClose(golden.Embeddings, embeddings)
+				return
+			}
+			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) {
+				requireClose(golden.Logits, logits)
+			}))
 			session, err := m.NewSession(len(tokens), gguf.F32)
 			require.NoError(t, err)
 			logits, err := session.Start(t.Context(), tokens[:len(tokens)/2])
@@ -72,7 +83,7 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 				logits, err = session.Add(t.Context(), id)
 			}
 			require.NoError(t, err)
-			requireClose(logits)
+			requireClose(golden.Logits, logits)
 		})
 	}
 	require.NoError(t, lines.Err())

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // Chunk is a text to run, from an empty context and with its first token at
@@ -55,6 +58,31 @@ func (m *Model) ForwardFrom(ctx context.Context, layer int, chunks []Chunk, visi
 	return m.forward(ctx, chunks, entrance{layer, true}, nil, visit)
 }
 
+// Embed runs chunks and calls visit, by its goroutine, with the embedding at every position of a
+// chunk: what the output matrix is multiplied with, or, of an encoder, all that it makes of the token. It may be used only
+// during the call.
+func (m *Model) Embed(ctx context.Context, chunks []Chunk, visit func(chunk, pos int, embedding []float32)) error {
+	chunks = slices.Clone(chunks)
+	for c := range chunks {
+		chunks[c].From = NoLogits
+	}
+	width := m.graph.Width
+	embedding := make([]float32, width)
+	l := newLockstep([]*Model{m}, Observer{})
+	l.observer.Residual = func(s Streams) {
+		if s.Layer < len(m.graph.Layers) {
+			return
+		}
+		for c, stream := range l.residuals() {
+			for pos := range len(stream) / width {
+				m.graph.Final(embedding, stream[pos*width:][:width])
+				visit(s.First+c, pos, embedding)
+			}
+		}
+	}
+	return alone(l.run(ctx, chunks))
+}
+
 // entrance is where chunks enter a model: as tokens, or as streams in front of a layer.
 type entrance struct {
 	layer   int
@@ -73,16 +101,23 @@ func (m *Model) forward(ctx context.Context, chunks []Chunk, start entrance, ses
 			}
 		}
 	}
-	err := l.run(ctx, chunks)
+	return alone(l.run(ctx, chunks))
+}
+
+// alone returns an error of the only model as its own.
+func alone(err error) error {
 	if e := (*ModelError)(nil); errors.As(err, &e) {
 		return e.Err
 	}
 	return err
 }
 
-// checkTokens reports the first token that the model does not know.
-func (m *Model) checkTokens(chunks []Chunk) error {
+// check reports the first token that the model does not know, and logits that it does not have.
+func (m *Model) check(chunks []Chunk) error {
 	for c, chunk := range chunks {
+		if m.graph.Encoder && chunk.From < len(chunk.Tokens) {
+			return m.noLogits()
+		}
 		for pos, id := range chunk.Tokens {
 			if id < 0 || int(id) >= m.Vocabulary() {
 				return fmt.Errorf("token %d at position %d of chunk %d is not one of the vocabulary's %d", id, pos, c, m.Vocabulary())
@@ -90,4 +125,8 @@ func (m *Model) checkTokens(chunks []Chunk) error {
 		}
 	}
 	return nil
+}
+
+func (m *Model) noLogits() error {
+	return fmt.Errorf("%w: a %s model is an encoder, which predicts no tokens", gguf.ErrUnsupported, m.graph.Architecture)
 }

@@ -111,7 +111,11 @@ func TestGraphs(t *testing.T) {
 		"parallel, each of its own norm": layers(graph.Layer{{Mixers: mixers(
 			graph.Normed{Norm: layerNorm("attn_norm"), Mixer: attention}, graph.Normed{Norm: layerNorm("ffn_norm"), Mixer: network},
 		)}}),
-		"embeddings of positions":        {Positions: 101, EmbeddingScale: 1.5, Layers: []graph.Layer{pre(attention, network)}},
+		"embeddings of positions": {Positions: 101, EmbeddingScale: 1.5, Layers: []graph.Layer{pre(attention, network)}},
+		"types of tokens":         {TokenTypes: 2, Layers: []graph.Layer{pre(attention, network)}},
+		"norms of the stream, as in BERT": layers(graph.Layer{
+			{Mixers: mixers(attention), EndNorm: layerNorm("attn_output_norm")}, {Mixers: mixers(network), EndNorm: layerNorm("layer_output_norm")},
+		}),
 		"norm of embeddings":             {EmbeddingNorm: layerNorm("token_embd_norm"), Layers: []graph.Layer{pre(attention, network)}},
 		"scaled logits":                  {LogitScale: 0.3, LogitCap: 1, Layers: []graph.Layer{pre(attention, network)}},
 		"parallel, as in Command R":      layers(parallel, parallel),
@@ -218,4 +222,41 @@ func TestInputsOfParts(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, m.Forward(t.Context(), infer.Chunks(small.chunks(7), 0), func(_, _ int, _ []float32) {}))
 	require.Equal(t, []string{"blk.0.attn_qkv.weight", "blk.0.attn_output.weight", "blk.0.ffn_up.weight", "blk.0.ffn_down.weight", "output.weight"}, told)
+}
+
+// TestEmbed has embeddings that are what logits are made of.
+func TestEmbed(t *testing.T) {
+	src := small.build(1)
+	m, err := infer.New(src, infer.Options{})
+	require.NoError(t, err)
+	chunks := small.chunks(9, 0, 4)
+	want := make([][][]float64, len(chunks))
+	n := naive{source: src}
+	err = m.Embed(t.Context(), infer.Chunks(chunks, 3), func(chunk, pos int, embedding []float32) {
+		x := make([]float64, len(embedding))
+		for i, v := range embedding {
+			x[i] = float64(v)
+		}
+		require.Len(t, want[chunk], pos)
+		want[chunk] = append(want[chunk], n.multiply("output", 0, m.Vocabulary(), x))
+	})
+	require.NoError(t, err)
+	requireForward(t, want, m, chunks)
+}
+
+func TestEncodersHaveNoLogits(t *testing.T) {
+	g := graph.Spec{Architecture: "bert", Vocabulary: 5, Width: 4, Encoder: true}
+	src := random{Spec: g, tied: true}.build(1)
+	m, err := infer.NewModel(g, src, infer.Options{})
+	require.NoError(t, err)
+	chunks := infer.Chunks([][]int32{{1, 2}}, 0)
+	embeddings := make([][]float32, 2)
+	require.NoError(t, m.Embed(t.Context(), chunks, func(_, pos int, embedding []float32) { embeddings[pos] = slices.Clone(embedding) }))
+	require.Equal(t, [][]float32{src.data[0][4:8], src.data[0][8:12]}, embeddings)
+
+	err = m.Forward(t.Context(), chunks, func(_, _ int, _ []float32) {})
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "a bert model is an encoder")
+	_, err = m.NewSession(9, gguf.F32)
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
 }

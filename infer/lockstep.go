@@ -106,7 +106,7 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 			return &ModelError{i + 1, err}
 		}
 	}
-	if err := first.checkTokens(chunks); err != nil {
+	if err := first.check(chunks); err != nil {
 		return err
 	}
 	if len(l.models) > 1 {

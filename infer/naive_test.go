@@ -31,6 +31,9 @@ func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
 		if g.Positions > 0 {
 			add(x, n.row("position_embd.weight", pos), 1)
 		}
+		if g.TokenTypes > 0 {
+			add(x, n.row("token_types.weight", 0), 1)
+		}
 		x = n.norm("", g.EmbeddingNorm, 0, x)
 		for i, layer := range g.Layers {
 			for _, s := range layer {
@@ -73,6 +76,7 @@ func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
 		scale = float64(s.Scale)
 	}
 	add(x, n.norm(p, s.PostNorm, 0, sum), scale)
+	copy(x, n.norm(p, s.EndNorm, 0, x))
 }
 
 // mix adds what a mixer makes of h to sum.

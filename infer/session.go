@@ -29,6 +29,9 @@ type Session struct {
 // the heads, such as Q8_0. A model file is mapped into memory, since every token
 // takes all its weights (but for the experts that are not chosen).
 func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
+	if m.graph.Encoder {
+		return nil, m.noLogits()
+	}
 	if context < 1 || context > maxContext {
 		return nil, fmt.Errorf("a context of %d tokens is not possible", context)
 	}

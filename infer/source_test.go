@@ -287,6 +287,9 @@ func (r random) build(seed uint64) *source {
 	if r.Positions > 0 {
 		add("position_embd.weight", 0, 1, r.Width, r.Positions)
 	}
+	if r.TokenTypes > 0 {
+		add("token_types.weight", 0, 1, r.Width, r.TokenTypes)
+	}
 	norm("", r.EmbeddingNorm, 0.2, r.Width)
 	norm("", r.OutputNorm, 0.2, r.Width)
 	if !r.tied {
@@ -310,6 +313,7 @@ func (r random) build(seed uint64) *source {
 				mixer(p, m)
 			}
 			norm(p, s.PostNorm, 0.2, r.Width)
+			norm(p, s.EndNorm, 0.2, r.Width)
 		}
 	}
 	return src

@@ -23,7 +23,8 @@ func logitsCommand() *cli.Command {
 		Usage:     "what a model makes of token ids, to compare implementations",
 		ArgsUsage: "MODEL",
 		Description: "All is computed in float32 on dequantized weights. No token is added to those that are given. The\n" +
-			"tokens of --greedy are computed one at a time, each from what the model keeps of those before it.",
+			"tokens of --greedy are computed one at a time, each from what the model keeps of those before it.\n" +
+			"Embeddings are what logits are made of, the last layer's result, normalised; encoders have no logits.",
 		Flags: []cli.Flag{
 			repeatedFlag("tokens", "token ids, `ID,...`", &f.tokens, tokenIDs),
 			&cli.IntFlag{Name: "last", Usage: "show the logits of the last `N` positions; 0 is all", Destination: &f.last, Action: atLeast("last", 0)},
@@ -47,9 +48,10 @@ func tokenIDs(list string) ([]int32, error) {
 }
 
 type logitsReport struct {
-	Logits [][]float32 `json:"logits"` // of the last positions
-	Argmax []int32     `json:"argmax"` // the most likely token after each position
-	Greedy []int32     `json:"greedy,omitempty"`
+	Logits     [][]float32 `json:"logits,omitempty"` // of the last positions
+	Argmax     []int32     `json:"argmax,omitempty"` // the most likely token after each position
+	Greedy     []int32     `json:"greedy,omitempty"`
+	Embeddings [][]float32 `json:"embeddings,omitempty"` // of the last positions
 }
 
 func showLogits(c *call, f logitsFlags) error {
@@ -76,6 +78,9 @@ func showLogits(c *call, f logitsFlags) error {
 	if c.json {
 		return printJSON(c, report)
 	}
+	if report.Logits == nil {
+		fmt.Fprintf(c.stdout, "%d embeddings of %d numbers, which --json shows\n", len(report.Embeddings), engine.Spec().Width)
+	}
 	first := len(report.Argmax) - len(report.Logits)
 	for i, logits := range report.Logits {
 		best := report.Argmax[first+i]
@@ -88,20 +93,29 @@ func showLogits(c *call, f logitsFlags) error {
 }
 
 func logitsOf(c *call, engine *infer.Model, f logitsFlags) (*logitsReport, error) {
-	report := &logitsReport{Argmax: make([]int32, len(f.tokens))}
+	var report logitsReport
 	first := 0
 	if f.last > 0 {
 		first = max(0, len(f.tokens)-f.last)
 	}
-	report.Logits = make([][]float32, len(f.tokens)-first)
-	err := engine.Forward(c.ctx, infer.Chunks([][]int32{f.tokens}, 0), func(_, pos int, logits []float32) {
+	chunks := infer.Chunks([][]int32{f.tokens}, 0)
+	err := engine.Embed(c.ctx, chunks, func(_, pos int, embedding []float32) {
+		if pos >= first {
+			report.Embeddings = append(report.Embeddings, slices.Clone(embedding))
+		}
+	})
+	if err != nil || engine.Spec().Encoder && f.greedy == 0 {
+		return &report, err
+	}
+	report.Logits, report.Argmax = make([][]float32, len(f.tokens)-first), make([]int32, len(f.tokens))
+	err = engine.Forward(c.ctx, chunks, func(_, pos int, logits []float32) {
 		report.Argmax[pos] = best(logits)
 		if pos >= first {
 			report.Logits[pos-first] = slices.Clone(logits)
 		}
 	})
 	if err != nil || f.greedy == 0 {
-		return report, err
+		return &report, err
 	}
 	session, err := engine.NewSession(len(f.tokens)+f.greedy, gguf.F32)
 	if err != nil {
@@ -111,7 +125,7 @@ func logitsOf(c *call, engine *infer.Model, f logitsFlags) (*logitsReport, error
 	for err == nil {
 		report.Greedy = append(report.Greedy, best(logits))
 		if len(report.Greedy) == f.greedy {
-			return report, nil
+			return &report, nil
 		}
 		logits, err = session.Add(c.ctx, report.Greedy[len(report.Greedy)-1])
 	}

@@ -33,6 +33,7 @@ var families = []struct {
 	{"gemma2", gemma2},
 	{"apertus", apertus},
 	{"arcee", arcee},
+	{"bert", bert},
 	{"bloom", bloom},
 	{"chatglm", chatGLM},
 	{"cohere2", cohere2},
@@ -42,6 +43,7 @@ var families = []struct {
 	{"falcon", falcon},
 	{"gemma", gemma},
 	{"gemma3", gemma3},
+	{"gemma-embedding", gemmaEmbedding},
 	{"glm4", glm4},
 	{"gpt2", gpt2},
 	{"gptneox", gptNeoX},
@@ -49,6 +51,7 @@ var families = []struct {
 	{"granitemoe", granite},
 	{"hunyuan-dense", hunyuanDense},
 	{"mistral3", mistral3},
+	{"modern-bert", modernBERT},
 	{"mpt", mpt},
 	{"nemotron", nemotron},
 	{"olmo", olmo},
@@ -84,6 +87,9 @@ func Read(src gguf.Source) (graph.Spec, error) {
 			return graph.Spec{}, err
 		}
 		spec := f.read(k)
+		if !spec.Encoder && !value(k, "attention.causal", true) {
+			k.unsupported("attention that is not causal")
+		}
 		return spec, k.err
 	}
 	return graph.Spec{}, fmt.Errorf("%w: architecture %q, only these can be run: %s", gguf.ErrUnsupported, name, strings.Join(known, ", "))

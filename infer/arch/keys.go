@@ -37,9 +37,6 @@ func newKeys(src gguf.Source, name string) (*keys, error) {
 	if tensors := len(src.Tensors()); k.layers > tensors {
 		k.corrupt("%d tensors are not enough for %d blocks", tensors, k.layers)
 	}
-	if !value(k, "attention.causal", true) {
-		k.unsupported("attention that is not causal")
-	}
 	return k, k.err
 }
 
@@ -193,6 +190,13 @@ func (k *keys) decoder(layer func(i int) graph.Layer) graph.Spec {
 	for i := range k.layers {
 		s.Layers = append(s.Layers, layer(i))
 	}
+	return s
+}
+
+// encoder is decoder for a model that has no logits.
+func (k *keys) encoder(layer func(i int) graph.Layer) graph.Spec {
+	s := k.decoder(layer)
+	s.Encoder = true
 	return s
 }
 

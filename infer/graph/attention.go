@@ -9,7 +9,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
-// Attention is causal grouped-query attention (arXiv 2305.13245). Its matrices may have
+// Attention is grouped-query attention (arXiv 2305.13245). Its matrices may have
 // biases.
 type Attention struct {
 	Heads        int     `key:"attention.head_count"`
@@ -25,9 +25,10 @@ type Attention struct {
 	Temperature  Temperature
 	Scale        float32 // of the scores, not negative
 	Cap          float32 `key:"attn_logit_softcapping"`   // c·tanh(x/c) of the scaled scores; 0: none
-	MaxBias      float64 `key:"attention.max_alibi_bias"` // of the scores: ALiBi (arXiv 2108.12409); 0: none
+	MaxBias      float64 `key:"attention.max_alibi_bias"` // of the scores: ALiBi (arXiv 2108.12409), not of an encoder; 0: none
 	Sinks        bool    // attn_sinks has a score for each head that is not of any token, in the softmax (arXiv 2309.17453)
 	Window       int     `key:"attention.sliding_window"` // so many tokens are seen, the own among them; 0: all
+	Encoder      bool    // tokens that follow are seen too, and a window is half before and half behind
 }
 
 // NormSpan is what the norms of queries and keys go over.
@@ -130,14 +131,27 @@ func (a Attention) State() State {
 
 // First returns the first position that a token at a position sees.
 func (a Attention) First(pos int) int {
-	if a.Window == 0 {
+	switch {
+	case a.Window == 0:
 		return 0
+	case a.Encoder:
+		return max(0, pos-a.Window/2)
 	}
 	return max(0, pos-a.Window+1)
 }
 
-// Softmax replaces a head's scores of what a token sees, products of query and keys, the
-// last with its own, by the numerators of the softmax, and returns the denominator.
+// End returns the position behind the last that a token at a position sees, in a text of n tokens.
+func (a Attention) End(pos, n int) int {
+	switch {
+	case !a.Encoder:
+		return pos + 1
+	case a.Window == 0:
+		return n
+	}
+	return min(n, pos+a.Window/2+1)
+}
+
+// Softmax replaces a head's scores of what a token sees, products of query and keys, by the numerators of the softmax, and returns the denominator.
 func (a *AttentionOp) Softmax(head int, scores []float32) float32 {
 	scale := a.Scale
 	if a.Cap != 0 || a.slopes != nil {

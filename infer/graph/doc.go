@@ -16,7 +16,7 @@
 //
 //	x += scale · postnorm(Σ mixer(norm(x)))
 //
-// where norms and scale may be missing. Two mixers of one sub-layer run in parallel, as
+// where norms and scale may be missing, and may be normalised itself in the end. Two mixers of one sub-layer run in parallel, as
 // attention and network do in Command R; a norm after them is what makes a sandwich of Gemma's.
 // Every layer has values of its own: heads, widths, windows and bases may differ.
 //

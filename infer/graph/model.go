@@ -19,6 +19,7 @@ type Model struct {
 	Output    Matrix // vocabulary x width
 	layers    []layer
 
+	tokenType           []float32 // of all tokens, or nil
 	embeddingNorm, norm *NormOp
 }
 
@@ -27,8 +28,8 @@ type layer []sublayer
 
 type sublayer struct {
 	Sublayer
-	norm, postNorm *NormOp // or nil
-	ops            []Op
+	norm, postNorm, endNorm *NormOp // or nil
+	ops                     []Op
 }
 
 // Bind finds every tensor that a model takes and demands that there are no others: a
@@ -40,9 +41,12 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 	if spec.Positions > 0 {
 		m.Positions = b.matrix("position_embd", spec.Positions, spec.Width)
 	}
+	if spec.TokenTypes > 0 {
+		m.tokenType = b.weights("token_types", spec.Width, spec.TokenTypes)
+	}
 	m.embeddingNorm = b.norm(spec.EmbeddingNorm, spec.Width)
 	m.Output = m.Embedding
-	if _, ok := b.index["output.weight"]; ok {
+	if _, ok := b.index["output.weight"]; ok && !spec.Encoder {
 		m.Output = b.biased("output", spec.Vocabulary, spec.Width)
 	}
 	m.norm = b.norm(spec.OutputNorm, spec.Width)
@@ -54,7 +58,7 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 				sub.ops = append(sub.ops, mixer.Bind(b))
 				b.slot++
 			}
-			sub.postNorm = b.norm(s.PostNorm, spec.Width)
+			sub.postNorm, sub.endNorm = b.norm(s.PostNorm, spec.Width), b.norm(s.EndNorm, spec.Width)
 			m.layers[i] = append(m.layers[i], sub)
 		}
 	}
@@ -86,8 +90,10 @@ func (m *Model) Embedded(row, position []float32) {
 			row[i] *= m.EmbeddingScale
 		}
 	}
-	for i, v := range position {
-		row[i] += v
+	for _, added := range [][]float32{position, m.tokenType} {
+		for i := range added[:min(len(added), len(row))] {
+			row[i] += added[i]
+		}
 	}
 	if m.embeddingNorm != nil {
 		m.embeddingNorm.Apply(row, row)
@@ -105,6 +111,14 @@ func (m *Model) RunLayer(ctx context.Context, e Engine, layer int, x []float32) 
 }
 
 func (s *sublayer) run(ctx context.Context, e Engine, x []float32, width int) error {
+	if err := s.add(ctx, e, x, width); err != nil || s.endNorm == nil {
+		return err
+	}
+	return s.endNorm.rows(ctx, e, x, x)
+}
+
+// add adds the sub-layer's result to the stream.
+func (s *sublayer) add(ctx context.Context, e Engine, x []float32, width int) error {
 	seen, out := x, x
 	if s.norm != nil {
 		seen = e.Normed()
@@ -135,6 +149,14 @@ func (s *sublayer) run(ctx context.Context, e Engine, x []float32, width int) er
 		}
 		kernel.AddScaled(x[row*width:][:width], part, scale)
 	})
+}
+
+// Final sets dst to what comes out of the model of a row behind the last layer: the row, normalised.
+func (m *Model) Final(dst, x []float32) {
+	copy(dst, x)
+	if m.norm != nil {
+		m.norm.Apply(dst, dst)
+	}
 }
 
 // Head sets logits, tokens x vocabulary, to those of the residual stream behind the last

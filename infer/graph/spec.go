@@ -13,10 +13,12 @@ type Spec struct {
 	Vocabulary     int     // token ids, and logits of a position
 	Width          int     `key:"embedding_length"` // of the residual stream
 	EmbeddingScale float32 // factor of the embeddings; 0: none
-	Positions      int     `key:"context_length"` // for so many there are embeddings, position_embd, that are added; 0: for none
+	Positions      int     `key:"context_length"`   // for so many there are embeddings, position_embd, that are added; 0: for none
+	TokenTypes     int     `key:"token_type_count"` // of so many, token_types, the first is added to all; 0: there are none
 	EmbeddingNorm  Norm    // of what enters the first layer
 	Layers         []Layer `key:"block_count"`
 	OutputNorm     Norm
+	Encoder        bool    // what comes out of the last layer is all: there are no logits
 	LogitScale     float32 `key:"logit_scale"`             // factor of the logits; 0: none
 	LogitCap       float32 `key:"final_logit_softcapping"` // c·tanh(x/c) of the logits; 0: none
 }
@@ -30,6 +32,7 @@ type Sublayer struct {
 	Mixers   []Mixer
 	PostNorm Norm    // of their sum
 	Scale    float32 // factor of what is added to the residual stream; 0: none
+	EndNorm  Norm    // of the stream after that
 }
 
 // Mixer turns rows, one for each token, into what a sub-layer adds. It is a

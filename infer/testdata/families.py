@@ -6,7 +6,7 @@ The files are what convert_hf_to_gguf.py makes, as F32, of small checkpoints of 
 config classes. Their weights are replaced by numbers that follow from the names of the tensors,
 as families_test.go makes them too, so that none need to be kept. Of each file there remain the
 metadata but for the vocabulary, names and shapes of tensors, ids of a text, and every 24th of
-the logits after it.
+the logits after it, or, of encoders, of the embeddings of all its tokens.
 """
 import gzip, json, os, shutil, subprocess, sys, tempfile
 
@@ -57,11 +57,14 @@ def model(path, dir):
         tensors.append([t.name, shape])
     reader.data.flush()
     del reader
-    subprocess.run(["llama-debug", "-m", copy, "-p", TEXT, "--save-logits", "--logits-output-dir", dir, "-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", "1"],
+    encoder = arch in ("bert", "modern-bert", "gemma-embedding")
+    kind = ["--embedding", "--pooling", "none", "--embd-normalize", "-1"] if encoder else []
+    subprocess.run(["llama-debug", "-m", copy, "-p", TEXT, "--save-logits", "--logits-output-dir", dir, "-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", "1", *kind],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    tokens = np.fromfile(os.path.join(dir, "llamacpp-model-tokens.bin"), np.int32).tolist()
-    logits = np.fromfile(os.path.join(dir, "llamacpp-model.bin"), np.float32)
-    return {"name": os.path.basename(path).removesuffix(".gguf"), "kv": kv, "tensors": tensors, "tokens": tokens, "logits": [round(float(x), 6) for x in logits[::24]]}
+    saved = os.path.join(dir, "llamacpp-model" + ("-embeddings" if encoder else ""))
+    tokens = np.fromfile(saved + "-tokens.bin", np.int32).tolist()
+    every24th = [round(float(x), 6) for x in np.fromfile(saved + ".bin", np.float32)[::24]]
+    return {"name": os.path.basename(path).removesuffix(".gguf"), "kv": kv, "tensors": tensors, "tokens": tokens, "embeddings" if encoder else "logits": every24th}
 
 
 with tempfile.TemporaryDirectory() as dir:

@@ -1,0 +1,41 @@
+package arch
+
+import "github.com/ggufkit/ggufkit/infer/graph"
+
+// bert is BERT: what is normalised is the stream, after attention and network.
+func bert(k *keys) graph.Spec {
+	k.norms = graph.LayerNorm
+	s := k.encoder(func(i int) graph.Layer {
+		a := k.unrotated(i)
+		a.Encoder = true
+		return graph.Layer{
+			{Mixers: []graph.Mixer{a}, EndNorm: k.norm("attn_output_norm")},
+			{Mixers: []graph.Mixer{k.ungated(i, graph.GELU)}, EndNorm: k.norm("layer_output_norm")},
+		}
+	})
+	s.Positions = k.count("context_length", 1, -1)
+	s.TokenTypes = k.count("token_type_count", 1, 2)
+	s.EmbeddingNorm, s.OutputNorm = k.norm("token_embd_norm"), graph.Norm{}
+	return s
+}
+
+// modernBERT is ModernBERT: two layers of three have a window, with a rotary embedding of their own. The first sees the
+// embeddings, which are normalised already.
+func modernBERT(k *keys) graph.Spec {
+	k.norms = graph.LayerNorm
+	every := k.count("attention.sliding_window_pattern", 1, 3)
+	s := k.encoder(func(i int) graph.Layer {
+		a, n := k.neox(i), k.fused(i)
+		a.Encoder, n.Activation = true, graph.GELU
+		if i%every != 0 {
+			a.Window, a.Rope.Base = k.count("attention.sliding_window", 1, -1), k.float("rope.freq_base_swa", a.Rope.Base)
+		}
+		layer := k.preNorm(a, n)
+		if i == 0 {
+			layer[0].Norm = graph.Norm{}
+		}
+		return layer
+	})
+	s.EmbeddingNorm = k.norm("token_embd_norm")
+	return s
+}
