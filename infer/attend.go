@@ -2,7 +2,9 @@ package infer
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
@@ -11,9 +13,22 @@ import (
 // the scores held are queryBlock x context, never context x context.
 const queryBlock = 8 * kernel.TileRows
 
+// keyValues are those of an attention for the tokens of a batch.
+type keyValues struct{ keys, values []float32 }
+
 // Attend implements graph.Engine.
 func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.AttentionOp) error {
-	if b.session != nil {
+	switch {
+	case a.Source != nil:
+		shared, ok := b.kept[a.Source]
+		if !ok {
+			return fmt.Errorf("%w: to begin behind the layer whose keys and values are shared", gguf.ErrUnsupported)
+		}
+		k, v = shared.keys, shared.values
+	case a.Kept:
+		b.keep(k, v, a)
+	}
+	if b.session != nil && a.Source == nil {
 		if err := b.remember(ctx, k, v, a); err != nil {
 			return err
 		}
@@ -22,6 +37,17 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 		b.attend(w, dst, q, k, v, a, task/a.KVHeads, task%a.KVHeads)
 		return nil
 	})
+}
+
+// keep copies the keys and values that other layers share.
+func (b *batch) keep(k, v []float32, a *graph.AttentionOp) {
+	if b.kept == nil {
+		b.kept = make(map[*graph.AttentionOp]keyValues)
+	}
+	kept := b.kept[a]
+	copy(sized(&kept.keys, len(k)), k)
+	copy(sized(&kept.values, len(v)), v)
+	b.kept[a] = kept
 }
 
 // remember stores the keys and values of the only chunk in the session.

@@ -22,6 +22,7 @@ type batch struct {
 	angles    []graph.Angles // for chunks as long
 	beside    beside
 	reuse     reuse
+	kept      map[*graph.AttentionOp]keyValues // of the tokens, for attention that shares them
 
 	x, normed, branch []float32 // residual stream, what mixers see, what they add: tokens x width
 	a                 packedA
@@ -44,6 +45,7 @@ func (m *Model) sizes() (streams, packed, scratch int) {
 	if m.graph.Branches() {
 		streams += width
 	}
+	streams += m.graph.Size().Kept
 	packed = m.widest
 	if m.compute != Exact {
 		packed *= 2 // there may be tensors of every form
@@ -151,6 +153,19 @@ func anglesOf(known *[]graph.Angles, r *graph.Rope, n, context int) graph.Angles
 	a := r.Angles(n, context)
 	*known = append(*known, a)
 	return a
+}
+
+// Lookup implements graph.Engine.
+func (b *batch) Lookup(ctx context.Context, dst []float32, w *graph.Matrix, first int) error {
+	n := len(dst) / b.tokens
+	return parallel(ctx, b.workers, len(b.chunks), func(worker *worker, c int) error {
+		for pos, id := range b.chunks[c].Tokens {
+			if err := b.m.lookup(worker, dst[(b.starts[c]+pos)*n:][:n], w, id, first); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Router implements graph.Engine.

@@ -146,7 +146,7 @@ func familyWeights(info gguf.TensorInfo) []float32 {
 		z = (z ^ z>>27) * 0x94D049BB133111EB
 		u := float64((z^z>>31)>>11)*0x1p-52 - 1
 		switch name := info.Name; {
-		case strings.Contains(name, "norm") && strings.HasSuffix(name, ".weight"):
+		case (strings.Contains(name, "norm") || strings.Contains(name, "scale")) && strings.HasSuffix(name, ".weight"):
 			u = 1 + float64(0.3*u)
 		case strings.HasPrefix(name, "rope_"):
 			u += 2

@@ -57,6 +57,7 @@ func TestGraphs(t *testing.T) {
 	layers := func(l ...graph.Layer) graph.Spec { return graph.Spec{Layers: l} }
 
 	layerNorm := func(name string) graph.Norm { return graph.Norm{Name: name, Kind: graph.LayerNorm, Epsilon: 1e-5} }
+	perLayer := graph.PerLayer{Width: 7, Norm: norm("per_layer_proj_norm")}
 	xIELU := graph.XIELUNumbers{AlphaP: 0.8, AlphaN: 0.9, Beta: 0.5, Epsilon: -1e-6}
 	attends := func(change func(*graph.Attention)) graph.Spec { return layers(pre(with(change), network)) }
 	computes := func(n graph.Network) graph.Spec {
@@ -116,6 +117,19 @@ func TestGraphs(t *testing.T) {
 		"norms of the stream, as in BERT": layers(graph.Layer{
 			{Mixers: mixers(attention), EndNorm: layerNorm("attn_output_norm")}, {Mixers: mixers(network), EndNorm: layerNorm("layer_output_norm")},
 		}),
+		"keys that are values": attends(func(a *graph.Attention) {
+			a.KeyValues, a.ValueLen, a.KNorm, a.VNorm = true, a.KeyLen, norm("attn_k_norm"), norm("")
+		}),
+		"keys and values of other layers": layers(
+			pre(with(func(a *graph.Attention) { a.Kept, a.Window = true, 5 }), network),
+			pre(with(func(a *graph.Attention) { a.Kept, a.VNorm, a.KeyLen, a.Rope.Dims = true, norm("attn_v_norm"), 8, 8 }), network),
+			pre(with(func(a *graph.Attention) { a.Shared, a.Window = 2, 5 }), network),
+			pre(with(func(a *graph.Attention) { a.Shared, a.QNorm, a.KeyLen, a.Rope.Dims = 2, norm("attn_q_norm"), 8, 8 }), network),
+		),
+		"something of each layer's own for a token": {EmbeddingScale: 0.8, Layers: []graph.Layer{
+			append(pre(attention, network), graph.Sublayer{Mixers: mixers(perLayer), PostNorm: norm("post_norm"), EndScale: "layer_output_scale"}),
+			append(pre(attention, network), graph.Sublayer{Mixers: mixers(perLayer)}),
+		}},
 		"norm of embeddings":             {EmbeddingNorm: layerNorm("token_embd_norm"), Layers: []graph.Layer{pre(attention, network)}},
 		"scaled logits":                  {LogitScale: 0.3, LogitCap: 1, Layers: []graph.Layer{pre(attention, network)}},
 		"parallel, as in Command R":      layers(parallel, parallel),
@@ -259,4 +273,32 @@ func TestEncodersHaveNoLogits(t *testing.T) {
 	require.ErrorContains(t, err, "a bert model is an encoder")
 	_, err = m.NewSession(9, gguf.F32)
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
+}
+
+// TestSharedKeysNeedTheirLayer has layers that share keys and values with none, or run without it.
+func TestSharedKeysNeedTheirLayer(t *testing.T) {
+	model := func(change func(*graph.Attention)) (*infer.Model, error) {
+		a := graph.Attention{Heads: 4, KVHeads: 2, KeyLen: 6, ValueLen: 5, Kept: true}
+		b := a
+		b.Kept, b.Shared = false, 1
+		change(&b)
+		g := graph.Spec{Vocabulary: 5, Width: 4, OutputNorm: graph.Norm{Name: "output_norm"}, Layers: []graph.Layer{
+			{{Mixers: []graph.Mixer{a}}}, {{Mixers: []graph.Mixer{b}}},
+		}}
+		return infer.NewModel(g, random{Spec: g}.build(1), infer.Options{})
+	}
+	for _, change := range []func(*graph.Attention){
+		func(a *graph.Attention) { a.Shared = 2 },
+		func(a *graph.Attention) { a.KVHeads = 1 },
+		func(a *graph.Attention) { a.KeyLen = 8 },
+		func(a *graph.Attention) { a.Window = 3 },
+	} {
+		_, err := model(change)
+		require.ErrorIs(t, err, gguf.ErrCorrupt)
+		require.ErrorContains(t, err, "layer 1 cannot share")
+	}
+	m, err := model(func(*graph.Attention) {})
+	require.NoError(t, err)
+	chunk := infer.Chunk{Tokens: []int32{1}, Stream: make([]float32, 4)}
+	require.ErrorIs(t, m.ForwardFrom(t.Context(), 1, []infer.Chunk{chunk}, func(_, _ int, _ []float32) {}), gguf.ErrUnsupported)
 }

@@ -144,7 +144,7 @@ func (l *lockstep) share(chunks []Chunk) {
 	_, most, _ := needy.sizes()
 	l.beside = beside{
 		fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
-		perToken: (len(l.models)-1)*first.graph.Width + scratch + most - least,
+		perToken: (len(l.models)-1)*(first.graph.Width+first.graph.Size().Kept) + scratch + most - least,
 	}
 	if len(chunks) == 0 {
 		return
@@ -271,6 +271,14 @@ func (m *Model) enter(w *worker, x []float32, pos int) error {
 	}
 	m.graph.Embedded(x, position)
 	return nil
+}
+
+// lookup sets dst to the elements of a token's row from number first on.
+func (m *Model) lookup(w *worker, dst []float32, matrix *graph.Matrix, token int32, first int) error {
+	row := sized(&w.out, matrix.Cols)
+	err := m.row(w, row, matrix, int(token))
+	copy(dst, row[first:])
+	return err
 }
 
 // row dequantizes a row of a matrix.

@@ -15,14 +15,16 @@ type naive struct {
 	*source
 	graph.Spec
 	keys, values map[string][][]float64 // by layer's prefix: of each position so far
+	token        int
 }
 
 // logitsOf returns those at every position of a chunk.
 func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
-	n := naive{src, g, make(map[string][][]float64), make(map[string][][]float64)}
+	n := naive{source: src, Spec: g, keys: make(map[string][][]float64), values: make(map[string][][]float64)}
 	var logits [][]float64
 	for pos, id := range tokens {
-		x := n.row("token_embd.weight", int(id))
+		n.token = int(id)
+		x := n.row("token_embd.weight", n.token)
 		if g.EmbeddingScale != 0 {
 			for i := range x {
 				x[i] *= float64(g.EmbeddingScale)
@@ -77,6 +79,11 @@ func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
 	}
 	add(x, n.norm(p, s.PostNorm, 0, sum), scale)
 	copy(x, n.norm(p, s.EndNorm, 0, x))
+	if s.EndScale != "" {
+		for i := range x {
+			x[i] *= float64(n.get(p + s.EndScale + ".weight")[0])
+		}
+	}
 }
 
 // mix adds what a mixer makes of h to sum.
@@ -86,6 +93,8 @@ func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 		n.mix(p, m.Mixer, pos, n.norm(p, m.Norm, 0, h), sum)
 	case graph.Attention:
 		add(sum, n.attention(p, m, pos, h), 1)
+	case graph.PerLayer:
+		add(sum, n.perLayer(p, m, h), 1)
 	case graph.Network:
 		add(sum, n.network(p, "", 0, m, h), 1)
 	case graph.Mixture:
@@ -96,10 +105,16 @@ func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []float64 {
 	var q, k, v []float64
 	queries, keys, values := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
-	if a.Fused {
+	switch {
+	case a.Shared > 0:
+		q = n.multiply(p+"attn_q", 0, queries, h)
+	case a.KeyValues:
+		q, k = n.multiply(p+"attn_q", 0, queries, h), n.multiply(p+"attn_k", 0, keys, h)
+		v = append(v, k...)
+	case a.Fused:
 		all := n.multiply(p+"attn_qkv", 0, queries+keys+values, h)
 		q, k, v = all[:queries], all[queries:][:keys], all[queries+keys:]
-	} else {
+	default:
 		q, k, v = n.multiply(p+"attn_q", 0, queries, h), n.multiply(p+"attn_k", 0, keys, h), n.multiply(p+"attn_v", 0, values, h)
 	}
 	if c := float64(a.Clamp); c != 0 {
@@ -110,19 +125,25 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 		}
 	}
 	q, k = n.placed(p, a, a.QNorm, pos, q), n.placed(p, a, a.KNorm, pos, k)
+	for at := 0; at < len(v); at += a.ValueLen {
+		copy(v[at:], n.norm(p, a.VNorm, 0, v[at:][:a.ValueLen]))
+	}
 	if t := a.Temperature; t.Length > 0 {
 		for i := range q {
 			q[i] *= 1 + t.Scale*math.Log(1+math.Floor(float64(pos)/float64(t.Length)))
 		}
 	}
-	n.keys[p], n.values[p] = append(n.keys[p], k), append(n.values[p], v)
+	source := n.before(p, a.Shared)
+	if a.Shared == 0 {
+		n.keys[p], n.values[p] = append(n.keys[p], k), append(n.values[p], v)
+	}
 	out := make([]float64, a.Heads*a.ValueLen)
 	for head := range a.Heads {
 		kv := head * a.KVHeads / a.Heads
 		scores := make([]float64, pos+1)
 		for t := range scores {
 			for i := range a.KeyLen {
-				scores[t] += q[head*a.KeyLen+i] * n.keys[p][t][kv*a.KeyLen+i] * float64(a.Scale)
+				scores[t] += q[head*a.KeyLen+i] * n.keys[source][t][kv*a.KeyLen+i] * float64(a.Scale)
 			}
 			scores[t] = capped(scores[t], a.Cap)
 			if a.MaxBias > 0 {
@@ -136,10 +157,38 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 			scores = append(scores, float64(n.get(p + "attn_sinks.weight")[head]))
 		}
 		for t, weight := range softmax(scores)[:pos+1] {
-			add(out[head*a.ValueLen:][:a.ValueLen], n.values[p][t][kv*a.ValueLen:], weight)
+			add(out[head*a.ValueLen:][:a.ValueLen], n.values[source][t][kv*a.ValueLen:], weight)
 		}
 	}
 	return n.multiply(p+"attn_output", 0, n.Width, out)
+}
+
+// before returns the prefix of so many layers before.
+func (n naive) before(p string, layers int) string {
+	var layer int
+	if _, err := fmt.Sscanf(p, "blk.%d.", &layer); err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf("blk.%d.", layer-layers)
+}
+
+// perLayer is what a layer adds for the token.
+func (n naive) perLayer(p string, m graph.PerLayer, h []float64) []float64 {
+	var layer int
+	if _, err := fmt.Sscanf(p, "blk.%d.", &layer); err != nil {
+		panic(err)
+	}
+	x := n.row("token_embd.weight", n.token)
+	for i := range x {
+		x[i] *= float64(n.EmbeddingScale) / math.Sqrt(float64(n.Width))
+	}
+	input := n.norm("", m.Norm, 0, n.multiply("per_layer_model_proj", layer, m.Width, x))
+	second := n.get("per_layer_token_embd.weight")[(n.token*len(n.Layers)+layer)*m.Width:]
+	gate := n.multiply(p+"inp_gate", 0, m.Width, h)
+	for i := range gate {
+		gate[i] = activated(graph.Network{Activation: graph.GELUTanh}, gate[i]) * (input[i] + float64(second[i])*math.Sqrt(float64(m.Width))) / math.Sqrt2
+	}
+	return n.multiply(p+"proj", 0, n.Width, gate)
 }
 
 // slopes are those of ALiBi for three heads and a bias of 6: for two heads they are powers of 2⁻³, and the

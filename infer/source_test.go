@@ -245,19 +245,31 @@ func (r random) build(seed uint64) *source {
 			norm(p, m.Norm, 0.2, r.Width)
 			mixer(p, m.Mixer)
 		case graph.Attention:
-			if m.Fused {
+			switch {
+			case m.Shared > 0:
+				linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
+			case m.KeyValues:
+				linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
+				linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
+			case m.Fused:
 				linear(p+"attn_qkv", (m.Heads+m.KVHeads)*m.KeyLen+m.KVHeads*m.ValueLen, r.Width)
-			} else {
+			default:
 				linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
 				linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
 				linear(p+"attn_v", m.KVHeads*m.ValueLen, r.Width)
 			}
 			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
 			headNorm(p, m.QNorm, m.NormSpan, m.Heads, m.KeyLen)
-			headNorm(p, m.KNorm, m.NormSpan, m.KVHeads, m.KeyLen)
+			if m.Shared == 0 {
+				headNorm(p, m.KNorm, m.NormSpan, m.KVHeads, m.KeyLen)
+				norm(p, m.VNorm, 0.3, m.ValueLen)
+			}
 			if m.Sinks {
 				add(p+"attn_sinks.weight", 0, 1, m.Heads)
 			}
+		case graph.PerLayer:
+			add(p+"inp_gate.weight", 0, 0.3, r.Width, m.Width)
+			add(p+"proj.weight", 0, 0.3, m.Width, r.Width)
 		case graph.Network:
 			up := m.Hidden
 			switch {
@@ -296,6 +308,11 @@ func (r random) build(seed uint64) *source {
 		add("output.weight", 0, 1, r.Width, r.Vocabulary)
 	}
 	for m := range r.Mixers {
+		if m, ok := m.(graph.PerLayer); ok && src.find("per_layer_model_proj.weight") < 0 {
+			add("per_layer_token_embd.weight", 0, 1, len(r.Layers)*m.Width, r.Vocabulary)
+			add("per_layer_model_proj.weight", 0, 1, r.Width, len(r.Layers)*m.Width)
+			norm("", m.Norm, 0.2, m.Width)
+		}
 		if a, ok := m.(graph.Attention); ok && a.Rope.LongFactors != "" {
 			add(a.Rope.Factors, 2, 0.2, a.Rope.Dims/2)
 			add(a.Rope.LongFactors, 5, 0.5, a.Rope.Dims/2)
@@ -314,6 +331,9 @@ func (r random) build(seed uint64) *source {
 			}
 			norm(p, s.PostNorm, 0.2, r.Width)
 			norm(p, s.EndNorm, 0.2, r.Width)
+			if s.EndScale != "" {
+				add(p+s.EndScale+".weight", 0.7, 0.1, 1)
+			}
 		}
 	}
 	return src

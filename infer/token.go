@@ -11,6 +11,7 @@ import (
 type token struct {
 	m       *Model
 	session *Session
+	id      int32
 	crew    crew
 	angles  []graph.Angles
 	vectors [][]kernel.Vector8 // of products that are under way
@@ -33,6 +34,7 @@ func newToken(s *Session) *token {
 func (t *token) run(ctx context.Context, id int32, logits []float32) error {
 	t.crew.start()
 	defer t.crew.stop()
+	t.id = id
 	w := &t.crew.workers[0]
 	if err := t.m.embed(w, t.x, id); err != nil {
 		return err
@@ -80,6 +82,11 @@ func (t *token) Angles(r *graph.Rope) graph.Angles {
 	return anglesOf(&t.angles, r, t.session.context, t.session.context)
 }
 
+// Lookup implements graph.Engine.
+func (t *token) Lookup(_ context.Context, dst []float32, w *graph.Matrix, first int) error {
+	return t.m.lookup(&t.crew.workers[0], dst, w, t.id, first)
+}
+
 // Router implements graph.Engine.
 func (t *token) Router() func(Routing) { return nil }
 
@@ -105,8 +112,10 @@ func (t *token) Add(_ context.Context, dst, x []float32, w *graph.Matrix) error 
 // Attend implements graph.Engine.
 func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.AttentionOp) error {
 	pos, cache := t.session.tokens, &t.session.caches[a.Slot]
-	if err := cache.put(pos, k, v); err != nil {
-		return err
+	if a.Source == nil {
+		if err := cache.put(pos, k, v); err != nil {
+			return err
+		}
 	}
 	first, group := a.First(pos), a.Heads/a.KVHeads
 	return t.crew.run(a.KVHeads, func(w *worker, kv int) error {

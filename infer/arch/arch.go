@@ -43,6 +43,7 @@ var families = []struct {
 	{"falcon", falcon},
 	{"gemma", gemma},
 	{"gemma3", gemma3},
+	{"gemma4", gemma4},
 	{"gemma-embedding", gemmaEmbedding},
 	{"glm4", glm4},
 	{"gpt2", gpt2},

@@ -267,9 +267,7 @@ func (k *keys) unrotated(layer int) graph.Attention {
 // rope returns the rotary embedding of neighbours in heads of n elements.
 func (k *keys) rope(n int) graph.RopeSpec {
 	r := graph.RopeSpec{Dims: k.count("rope.dimension_count", 1, n), Base: k.float("rope.freq_base", 10000), Factor: 1, Factors: "rope_freqs.weight"}
-	if r.Dims > n || r.Dims%2 != 0 {
-		k.corrupt("%d of the %d elements of a head cannot be rotated in pairs", r.Dims, n)
-	}
+	k.rotated(r.Dims, n)
 	r.Magnitude = k.optional("rope.scaling.attn_factor")
 	if k.has(longFactors) {
 		r.Factors, r.LongFactors, r.Original = "rope_factors_short.weight", longFactors, k.originalContext()
@@ -285,6 +283,13 @@ func (k *keys) rope(n int) graph.RopeSpec {
 		k.unsupported("%srope.scaling.type %q", k.prefix, scaling)
 	}
 	return r
+}
+
+// rotated demands that so many of the n elements of a head are pairs.
+func (k *keys) rotated(dims, n int) {
+	if dims > n || dims%2 != 0 {
+		k.corrupt("%d of the %d elements of a head cannot be rotated in pairs", dims, n)
+	}
 }
 
 const longFactors = "rope_factors_long.weight"

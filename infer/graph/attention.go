@@ -2,10 +2,12 @@ package graph
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/bits"
 	"slices"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
@@ -17,8 +19,12 @@ type Attention struct {
 	KeyLen       int     `key:"attention.key_length"`   // elements of a query or key head
 	ValueLen     int     `key:"attention.value_length"` // elements of a value head
 	Fused        bool    // attn_qkv has the rows of the queries, the keys and the values
+	KeyValues    bool    // the values are the keys, before these are normalised and rotated
+	Shared       int     // keys and values are those of so many layers before; 0: its own
+	Kept         bool    // layers that follow share them
 	Clamp        float32 `key:"attention.clamp_kqv"` // these are kept within ±Clamp; 0: they are not
 	QNorm, KNorm Norm    // of queries and keys
+	VNorm        Norm    // of the values of each head
 	NormSpan     NormSpan
 	NormLast     bool // they are rotated first
 	Rope         RopeSpec
@@ -57,10 +63,13 @@ func (t Temperature) at(pos int) float32 {
 type AttentionOp struct {
 	Attention
 	// Slot is the number of the mixer in its model, for what is remembered.
-	Slot         int
+	Slot int
+	// Source is the attention whose keys and values are shared, or nil.
+	Source       *AttentionOp
 	q, k, v      Matrix // heads x head length rows of width
 	output       Matrix // width rows of heads x ValueLen
 	qNorm, kNorm *NormOp
+	vNorm        *NormOp
 	rope         *Rope     // or nil
 	sinks        []float32 // of each head, or nil
 	slopes       []float32 // ALiBi's of each head, or nil
@@ -70,14 +79,30 @@ type AttentionOp struct {
 func (a Attention) Bind(b *Binder) Op {
 	o := &AttentionOp{Attention: a, Slot: b.slot, rope: b.rope(a.Rope), slopes: a.alibi()}
 	queries, keys, values := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
-	if a.Fused {
+	switch {
+	case a.Shared > 0:
+		o.q = b.biased("attn_q", queries, b.width)
+		o.Source = b.attentions[b.layer-a.Shared]
+		if s := o.Source; s == nil || !s.Kept || s.KVHeads != a.KVHeads || s.KeyLen != a.KeyLen || s.ValueLen != a.ValueLen || s.Window != a.Window {
+			b.fail(fmt.Errorf("%w: layer %d cannot share the keys and values of layer %d", gguf.ErrCorrupt, b.layer, b.layer-a.Shared))
+			return o
+		}
+		o.Slot = o.Source.Slot
+	case a.Fused:
 		all := b.biased("attn_qkv", queries+keys+values, b.width)
 		o.q, o.k, o.v = all.part(0, queries), all.part(queries, keys), all.part(queries+keys, values)
-	} else {
-		o.q, o.k, o.v = b.biased("attn_q", queries, b.width), b.biased("attn_k", keys, b.width), b.biased("attn_v", values, b.width)
+	default:
+		o.q, o.k = b.biased("attn_q", queries, b.width), b.biased("attn_k", keys, b.width)
+		if !a.KeyValues {
+			o.v = b.biased("attn_v", values, b.width)
+		}
 	}
 	o.output = b.biased("attn_output", b.width, a.Heads*a.ValueLen)
-	o.qNorm, o.kNorm = b.headNorm(a.QNorm, a.NormSpan, a.Heads, a.KeyLen), b.headNorm(a.KNorm, a.NormSpan, a.KVHeads, a.KeyLen)
+	o.qNorm = b.headNorm(a.QNorm, a.NormSpan, a.Heads, a.KeyLen)
+	if a.Shared == 0 {
+		o.kNorm, o.vNorm = b.headNorm(a.KNorm, a.NormSpan, a.KVHeads, a.KeyLen), b.norm(a.VNorm, a.ValueLen)
+	}
+	b.attentions[b.layer] = o
 	if a.Sinks {
 		o.sinks = b.weights("attn_sinks", a.Heads)
 	}
@@ -121,11 +146,22 @@ func (a Attention) Size() Size {
 		Keys:    a.KVHeads * max(a.KeyLen, a.ValueLen),
 		Head:    a.KeyLen + a.ValueLen,
 		Scores:  a.Heads,
+		Kept:    a.kept(),
 	}
+}
+
+func (a Attention) kept() int {
+	if !a.Kept {
+		return 0
+	}
+	return a.KVHeads * (a.KeyLen + a.ValueLen)
 }
 
 // State implements Mixer.
 func (a Attention) State() State {
+	if a.Shared > 0 {
+		return State{}
+	}
 	return State{Heads: a.KVHeads, KeyLen: a.KeyLen, ValueLen: a.ValueLen, Window: a.Window}
 }
 
@@ -176,13 +212,29 @@ func (a *AttentionOp) Softmax(head int, scores []float32) float32 {
 }
 
 // Weights implements Op.
-func (a *AttentionOp) Weights() []*Matrix { return []*Matrix{&a.q, &a.k, &a.v, &a.output} }
+func (a *AttentionOp) Weights() []*Matrix { return append(a.inputs(), &a.output) }
+
+// inputs lists the matrices that the attention multiplies its input with.
+func (a *AttentionOp) inputs() []*Matrix {
+	switch {
+	case a.Source != nil:
+		return []*Matrix{&a.q}
+	case a.KeyValues:
+		return []*Matrix{&a.q, &a.k}
+	}
+	return []*Matrix{&a.q, &a.k, &a.v}
+}
 
 // Run implements Op.
 func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error {
-	s := e.Scratch(a.q.Rows, a.k.Rows, a.v.Rows, a.output.Cols)
-	q, k, v, heads := s[0], s[1], s[2], s[3]
-	if err := e.Multiply(ctx, x, Product{q, &a.q}, Product{k, &a.k}, Product{v, &a.v}); err != nil {
+	queries, keys, values := a.q.Rows, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	s := e.Scratch(queries, keys, values, a.output.Cols)
+	heads := s[3]
+	var products []Product
+	for i, w := range a.inputs() {
+		products = append(products, Product{s[i], w})
+	}
+	if err := e.Multiply(ctx, x, products...); err != nil {
 		return err
 	}
 	var angles Angles
@@ -190,14 +242,25 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 		angles = e.Angles(a.rope)
 	}
 	err := e.Each(ctx, func(row, pos int) {
-		query, key := q[row*a.q.Rows:][:a.q.Rows], k[row*a.k.Rows:][:a.k.Rows]
+		query := s[0][row*queries:][:queries]
+		if a.Source != nil {
+			a.place(query, a.qNorm, angles, pos)
+			return
+		}
+		key, value := s[1][row*keys:][:keys], s[2][row*values:][:values]
+		if a.KeyValues {
+			copy(value, key)
+		}
 		if a.Clamp != 0 {
-			for _, x := range [][]float32{query, key, v[row*a.v.Rows:][:a.v.Rows]} {
+			for _, x := range [][]float32{query, key, value} {
 				clamp(x, a.Clamp)
 			}
 		}
 		a.place(query, a.qNorm, angles, pos)
 		a.place(key, a.kNorm, angles, pos)
+		if a.vNorm != nil {
+			a.vNorm.Apply(value, value)
+		}
 		if a.Temperature != (Temperature{}) {
 			factor := a.Temperature.at(pos)
 			for i := range query {
@@ -208,7 +271,7 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 	if err != nil {
 		return err
 	}
-	if err := e.Attend(ctx, heads, q, k, v, a); err != nil {
+	if err := e.Attend(ctx, heads, s[0], s[1], s[2], a); err != nil {
 		return err
 	}
 	return e.Add(ctx, out, heads, &a.output)

@@ -26,16 +26,22 @@ type Binder struct {
 	missing error
 	err     error
 
+	spec   Spec
 	width  int
 	prefix string // of the names, "blk.N." in a layer
 	layer  int
 	slot   int // number of the mixer in the model
 	ropes  map[RopeSpec]*Rope
+
+	attentions map[int]*AttentionOp // of each layer, the last
 }
 
-func newBinder(src gguf.Source, width int) *Binder {
+func newBinder(spec Spec, src gguf.Source) *Binder {
 	tensors := src.Tensors()
-	b := &Binder{src: src, width: width, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors)), ropes: make(map[RopeSpec]*Rope)}
+	b := &Binder{
+		src: src, spec: spec, width: spec.Width, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors)),
+		ropes: make(map[RopeSpec]*Rope), attentions: make(map[int]*AttentionOp),
+	}
 	for i, t := range tensors {
 		b.index[t.Name] = i
 	}
@@ -136,6 +142,14 @@ func (b *Binder) matrix(name string, rows, cols int) Matrix {
 		b.need(name)
 	}
 	return Matrix{Tensor: i, Rows: rows, Cols: cols}
+}
+
+// outside calls bind for tensors that are of no layer.
+func (b *Binder) outside(bind func()) {
+	prefix := b.prefix
+	b.prefix = ""
+	bind()
+	b.prefix = prefix
 }
 
 // biased finds name.weight and, if there is one, name.bias.

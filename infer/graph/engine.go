@@ -22,8 +22,12 @@ type Engine interface {
 	Multiply(ctx context.Context, x []float32, products ...Product) error
 	// Add adds x·wᵀ + bias to dst.
 	Add(ctx context.Context, dst, x []float32, w *Matrix) error
+	// Lookup sets dst to a part of the row of w that each token has the number of: the elements from
+	// number first on.
+	Lookup(ctx context.Context, dst []float32, w *Matrix, first int) error
 	// Attend sets dst, tokens x heads x ValueLen, to the attention of queries, keys and
-	// values, which are rotated. Keys and values are remembered for the tokens that follow.
+	// values, which are rotated. Keys and values are remembered for the tokens that follow; those
+	// of an attention that has a Source are the Source's.
 	Attend(ctx context.Context, dst, q, k, v []float32, a *AttentionOp) error
 	// Networks adds the results of networks to dst, one after another.
 	Networks(ctx context.Context, dst, x []float32, uses []Use) error

@@ -29,13 +29,14 @@ type layer []sublayer
 type sublayer struct {
 	Sublayer
 	norm, postNorm, endNorm *NormOp // or nil
+	endScale                []float32
 	ops                     []Op
 }
 
 // Bind finds every tensor that a model takes and demands that there are no others: a
 // tensor without a place means that the model is not what it is taken for.
 func Bind(spec Spec, src gguf.Source) (*Model, error) {
-	b := newBinder(src, spec.Width)
+	b := newBinder(spec, src)
 	m := &Model{Spec: spec, layers: make([]layer, len(spec.Layers))}
 	m.Embedding = b.matrix("token_embd", spec.Vocabulary, spec.Width)
 	if spec.Positions > 0 {
@@ -59,6 +60,9 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 				b.slot++
 			}
 			sub.postNorm, sub.endNorm = b.norm(s.PostNorm, spec.Width), b.norm(s.EndNorm, spec.Width)
+			if s.EndScale != "" {
+				sub.endScale = b.weights(s.EndScale, 1)
+			}
 			m.layers[i] = append(m.layers[i], sub)
 		}
 	}
@@ -111,10 +115,23 @@ func (m *Model) RunLayer(ctx context.Context, e Engine, layer int, x []float32) 
 }
 
 func (s *sublayer) run(ctx context.Context, e Engine, x []float32, width int) error {
-	if err := s.add(ctx, e, x, width); err != nil || s.endNorm == nil {
+	if err := s.add(ctx, e, x, width); err != nil {
 		return err
 	}
-	return s.endNorm.rows(ctx, e, x, x)
+	if s.endNorm == nil && s.endScale == nil {
+		return nil
+	}
+	return e.Each(ctx, func(row, _ int) {
+		part := x[row*width:][:width]
+		if s.endNorm != nil {
+			s.endNorm.Apply(part, part)
+		}
+		for _, factor := range s.endScale {
+			for i := range part {
+				part[i] *= factor
+			}
+		}
+	})
 }
 
 // add adds the sub-layer's result to the stream.

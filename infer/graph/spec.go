@@ -33,6 +33,7 @@ type Sublayer struct {
 	PostNorm Norm    // of their sum
 	Scale    float32 // factor of what is added to the residual stream; 0: none
 	EndNorm  Norm    // of the stream after that
+	EndScale string  // of a tensor, the number that the stream is multiplied with in the end; "": none
 }
 
 // Mixer turns rows, one for each token, into what a sub-layer adds. It is a
@@ -62,6 +63,7 @@ type Size struct {
 	Keys    int // the keys or the values of a token, whichever are wider
 	Head    int // a key and a value of one head, which a thread holds for each token of a text
 	Scores  int // numbers for each token that a token sees: one a head
+	Kept    int // what each token keeps for mixers of other layers
 }
 
 // State is what a mixer keeps of a text for the tokens that follow: the KV cache of
@@ -98,7 +100,7 @@ func (s *Spec) Mixers(yield func(Mixer) bool) {
 	}
 }
 
-// Size returns what the mixers take at most, each figure for itself.
+// Size returns what the mixers take at most, each figure for itself, but all that they keep.
 func (s *Spec) Size() Size {
 	var size Size
 	for m := range s.Mixers {
@@ -108,6 +110,7 @@ func (s *Spec) Size() Size {
 		size.Keys = max(size.Keys, next.Keys)
 		size.Head = max(size.Head, next.Head)
 		size.Scores = max(size.Scores, next.Scores)
+		size.Kept += next.Kept
 	}
 	return size
 }

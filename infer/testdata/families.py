@@ -32,7 +32,7 @@ def numbers(name, n):
 def weights(name, shape):
     """shape is ggml's: the length of a row first."""
     u = numbers(name, int(np.prod(shape)))
-    if "norm" in name and name.endswith(".weight"):
+    if ("norm" in name or "scale" in name) and name.endswith(".weight"):
         u = 1 + 0.3 * u
     elif name.startswith("rope_"):
         u = 2 + u
