@@ -18,8 +18,8 @@ import (
 )
 
 // TestFamiliesAreLlamaCpp compares small models of many families, whose weights are those of
-// testdata/families.py, with the logits that llama.cpp computes: of a text at once, and of its second
-// half token by token.
+// testdata/families.py, with the logits that llama.cpp computes: of a text at once, also in integers, and of
+// its second half token by token.
 func TestFamiliesAreLlamaCpp(t *testing.T) {
 	file, err := os.Open("testdata/families.json.gz")
 	require.NoError(t, err)
@@ -55,14 +55,18 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			m, err := infer.New(src, infer.Options{Threads: 1})
 			require.NoError(t, err)
 			tokens := golden.Tokens
-			requireClose := func(want []float64, got []float32) {
+			requireWithin := func(bound float64, want []float64, got []float32) {
 				t.Helper()
 				var wrong, all float64
 				for i, v := range want {
 					d := float64(got[24*i]) - v
 					wrong, all = wrong+d*d, all+v*v
 				}
-				require.Less(t, wrong/all, 2e-6) // mostly 1e-12; llama.cpp looks GELU up in float16
+				require.Less(t, wrong/all, bound)
+			}
+			requireClose := func(want []float64, got []float32) {
+				t.Helper()
+				requireWithin(2e-6, want, got) // mostly 1e-12; llama.cpp looks GELU up in float16
 			}
 			if m.Spec().Encoder {
 				var embeddings []float32
@@ -74,6 +78,11 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			}
 			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) {
 				requireClose(golden.Logits, logits)
+			}))
+			rounded, err := infer.New(src, infer.Options{Threads: 1, Compute: infer.Int8All})
+			require.NoError(t, err)
+			require.NoError(t, rounded.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) {
+				requireWithin(0.005, golden.Logits, logits) // 0.0016 is the most that is measured
 			}))
 			session, err := m.NewSession(len(tokens), gguf.F32)
 			require.NoError(t, err)

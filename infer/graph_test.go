@@ -104,7 +104,11 @@ func TestGraphs(t *testing.T) {
 		"squared ReLU":                computes(graph.Network{Ungated: true, Activation: graph.ReLU2}),
 		"xIELU":                       computes(graph.Network{Ungated: true, Activation: graph.XIELU, XIELU: xIELU}),
 		"gpt-oss's SwiGLU":            computes(graph.Network{Activation: graph.SwiGLUOAI}),
-		"one matrix for gate and up":  computes(graph.Network{Fused: true}),
+		"gpt-oss's layers": layers(pre(
+			with(func(a *graph.Attention) { a.Sinks, a.Window = true, 5 }),
+			graph.Mixture{Experts: 5, Used: 2, Hidden: 13, WeightsScale: 1, NormTopKProb: true, Activation: graph.SwiGLUOAI},
+		)),
+		"one matrix for gate and up": computes(graph.Network{Fused: true}),
 		"LayerNorm": layers(graph.Layer{
 			{Norm: layerNorm("attn_norm"), Mixers: mixers(attention)}, {Norm: layerNorm(""), Mixers: mixers(network), PostNorm: layerNorm("post_norm")},
 		}),
@@ -159,7 +163,7 @@ func TestGraphs(t *testing.T) {
 	} {
 		g.Vocabulary, g.Width, g.OutputNorm = small.vocabulary, small.width, norm("output_norm")
 		t.Run(name, func(t *testing.T) {
-			src := random{Spec: g, biased: true}.build(1)
+			src := random{Spec: g, biased: true, biasedExperts: true}.build(1)
 			m, err := infer.NewModel(g, src, infer.Options{Threads: 2})
 			require.NoError(t, err)
 			chunks := small.chunks(20, 101, 0, 1) // the second is longer than a block of queries

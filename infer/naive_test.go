@@ -343,7 +343,7 @@ func (n naive) multiply(name string, expert, rows int, x []float64) []float64 {
 	y := make([]float64, rows)
 	for r := range y {
 		if bias != nil {
-			y[r] = float64(bias[r])
+			y[r] = float64(bias[expert*rows+r])
 		}
 		for c := range x {
 			y[r] += float64(w[(expert*rows+r)*len(x)+c]) * x[c]

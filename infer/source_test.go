@@ -94,7 +94,7 @@ func (s spec) of(arch string) spec {
 }
 
 func (s spec) build(seed uint64) *source {
-	src := random{s.graph(), s.tied, s.biased, s.ropeFactors}.build(seed)
+	src := random{Spec: s.graph(), tied: s.tied, biased: s.biased, ropeFactors: s.ropeFactors}.build(seed)
 	src.meta = s.metadata()
 	return src
 }
@@ -194,8 +194,9 @@ func (s spec) graph() graph.Spec {
 // random is a graph whose tensors are made at random.
 type random struct {
 	graph.Spec
-	tied, biased bool
-	ropeFactors  []float32
+	tied, biased  bool
+	ropeFactors   []float32
+	biasedExperts bool
 }
 
 func (r random) build(seed uint64) *source {
@@ -285,6 +286,12 @@ func (r random) build(seed uint64) *source {
 			add(p+"ffn_gate_exps.weight", 0, 0.2, r.Width, m.Hidden, m.Experts)
 			add(p+"ffn_up_exps.weight", 0, 0.2, r.Width, m.Hidden, m.Experts)
 			add(p+"ffn_down_exps.weight", 0, 0.2, m.Hidden, r.Width, m.Experts)
+			if r.biasedExperts {
+				add(p+"ffn_gate_inp.bias", 0, 0.3, m.Experts)
+				add(p+"ffn_gate_exps.bias", 0, 0.3, m.Hidden, m.Experts)
+				add(p+"ffn_up_exps.bias", 0, 0.3, m.Hidden, m.Experts)
+				add(p+"ffn_down_exps.bias", 0, 0.3, r.Width, m.Experts)
+			}
 			if m.Shared.Hidden > 0 {
 				add(p+"ffn_gate_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
 				add(p+"ffn_up_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)

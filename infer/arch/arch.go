@@ -46,6 +46,7 @@ var families = []struct {
 	{"gemma4", gemma4},
 	{"gemma-embedding", gemmaEmbedding},
 	{"glm4", glm4},
+	{"gpt-oss", gptOSS},
 	{"gpt2", gpt2},
 	{"gptneox", gptNeoX},
 	{"granite", granite},

@@ -4,7 +4,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // bert is BERT: what is normalised is the stream, after attention and network.
 func bert(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	s := k.encoder(func(i int) graph.Layer {
 		a := k.unrotated(i)
 		a.Encoder = true
@@ -22,7 +22,7 @@ func bert(k *keys) graph.Spec {
 // modernBERT is ModernBERT: two layers of three have a window, with a rotary embedding of their own. The first sees the
 // embeddings, which are normalised already.
 func modernBERT(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	every := k.count("attention.sliding_window_pattern", 1, 3)
 	s := k.encoder(func(i int) graph.Layer {
 		a, n := k.neox(i), k.fused(i)

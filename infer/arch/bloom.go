@@ -4,7 +4,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // bloom is BLOOM. Its bias of the scores is no key, but llama.cpp's constant.
 func bloom(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	s := k.decoder(func(i int) graph.Layer {
 		a := k.unrotated(i)
 		a.MaxBias = 8
@@ -16,7 +16,7 @@ func bloom(k *keys) graph.Spec {
 
 // mpt is MPT.
 func mpt(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	return k.decoder(func(i int) graph.Layer {
 		a := k.unrotated(i)
 		a.MaxBias, a.Clamp = k.optional("attention.max_alibi_bias"), float32(k.optional("attention.clamp_kqv"))

@@ -5,7 +5,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 // commandR is Cohere's Command R and R+: attention and network in parallel, norms of heads with
 // weights of their own in the largest.
 func commandR(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	s := k.decoder(func(i int) graph.Layer {
 		a := k.attention(i)
 		if k.hasIn(i, "attn_q_norm.weight") {
@@ -20,7 +20,7 @@ func commandR(k *keys) graph.Spec {
 // cohere2 is Command R7B and A: every fourth layer sees all and rotates nothing, the others have
 // a window.
 func cohere2(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	s := k.decoder(func(i int) graph.Layer {
 		a := k.attention(i)
 		if k.local(i, 4) {

@@ -5,7 +5,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 // gptNeoX is GPT-NeoX and Pythia: attention and network see norms of their own, of the same
 // stream or one after the other.
 func gptNeoX(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	parallel := value(k, "use_parallel_residual", true)
 	return k.decoder(func(i int) graph.Layer {
 		a, n := k.neox(i), k.ungated(i, graph.GELU)

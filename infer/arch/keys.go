@@ -25,12 +25,14 @@ type keys struct {
 
 	layers int
 	width  int
-	norms  graph.NormKind
+
+	norms   graph.NormKind
+	epsilon string // key of theirs
 }
 
 // newKeys reads what all architectures have.
 func newKeys(src gguf.Source, name string) (*keys, error) {
-	k := &keys{src: src, meta: src.Metadata(), name: name, prefix: name + "."}
+	k := &keys{src: src, meta: src.Metadata(), name: name, prefix: name + ".", epsilon: "attention.layer_norm_rms_epsilon"}
 	k.layers = k.count("block_count", 1, -1)
 	k.width = k.count("embedding_length", 1, -1)
 	// Without this check a wrong count would cost time and memory.
@@ -170,13 +172,12 @@ func (k *keys) local(layer, n int) bool {
 	return pattern[layer]
 }
 
+// layerNorms makes the norms of the model LayerNorms.
+func (k *keys) layerNorms() { k.norms, k.epsilon = graph.LayerNorm, "attention.layer_norm_epsilon" }
+
 // norm returns a norm of the model's kind.
 func (k *keys) norm(name string) graph.Norm {
-	key := "attention.layer_norm_rms_epsilon"
-	if k.norms == graph.LayerNorm {
-		key = "attention.layer_norm_epsilon"
-	}
-	return graph.Norm{Name: name, Kind: k.norms, Epsilon: k.float(key, 0)}
+	return graph.Norm{Name: name, Kind: k.norms, Epsilon: k.float(k.epsilon, 0)}
 }
 
 // decoder returns a model whose layers are made one by one.

@@ -4,6 +4,6 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // nemotron is Nemotron 4 and Minitron.
 func nemotron(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	return k.decoder(func(i int) graph.Layer { return k.preNorm(k.neox(i), k.ungated(i, graph.ReLU2)) })
 }

@@ -4,7 +4,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // olmo is the first OLMo, whose norms have no weights.
 func olmo(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	s := k.decoder(func(i int) graph.Layer {
 		a := k.attention(i)
 		a.Clamp = float32(k.optional("attention.clamp_kqv"))

@@ -4,7 +4,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // phi2 is Phi 1 to 2: attention and network in parallel.
 func phi2(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	return k.decoder(func(i int) graph.Layer { return k.parallel(k.neox(i), k.ungated(i, graph.GELUTanh)) })
 }
 

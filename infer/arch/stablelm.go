@@ -5,7 +5,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 // stableLM is StableLM 2 and 3B. The larger have no second norm: attention and network are in
 // parallel.
 func stableLM(k *keys) graph.Spec {
-	k.norms = graph.LayerNorm
+	k.layerNorms()
 	return k.decoder(func(i int) graph.Layer {
 		a, n := k.neox(i), k.network(i)
 		if k.hasIn(i, "attn_q_norm.weight") {

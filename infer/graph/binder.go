@@ -159,20 +159,24 @@ func (b *Binder) biased(name string, rows, cols int) Matrix {
 	return m
 }
 
-// stack finds the matrices that name.weight stacks, none after an error: their
-// number would be of no known tensor.
+// stack finds the matrices that name.weight stacks, and the biases of name.bias, if there
+// are any; none after an error: their number would be of no known tensor.
 func (b *Binder) stack(name string, n, rows, cols int) []Matrix {
-	name = b.prefix + name + ".weight"
-	i, ok := b.find(name, cols, rows, n)
+	whole := b.prefix + name + ".weight"
+	i, ok := b.find(whole, cols, rows, n)
 	if !ok {
-		b.need(name)
+		b.need(whole)
 	}
 	if !ok || b.err != nil {
 		return nil
 	}
+	bias := b.vector(b.prefix+name+".bias", rows, n)
 	stack := make([]Matrix, n)
 	for e := range stack {
 		stack[e] = Matrix{Tensor: i, First: e * rows, Rows: rows, Cols: cols}
+		if bias != nil {
+			stack[e].Bias = bias[e*rows:][:rows]
+		}
 	}
 	return stack
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // Mixture is a mixture of experts: networks of which a router, a softmax over all of them,
-// chooses the best few for each token, and perhaps a shared expert for every token.
+// chooses the best few for each token, and perhaps a shared expert for every token. All
+// matrices may have biases.
 type Mixture struct {
 	Experts    int `key:"expert_count"`
 	Used       int `key:"expert_used_count"`
@@ -52,7 +53,7 @@ func (m Mixture) Bind(b *Binder) Op {
 
 // exact finds a matrix that decides about experts: a rounding could choose another one.
 func (b *Binder) exact(name string, rows int) Matrix {
-	m := b.matrix(name, rows, b.width)
+	m := b.biased(name, rows, b.width)
 	m.Exact = true
 	return m
 }
