@@ -18,8 +18,8 @@
 //
 // # The graph
 //
-// A model is data: package infer/graph has what it is made of, RMS norms, attention with
-// rotary embedding, feed-forward networks and mixtures of experts, each written once. Two
+// A model is data: package infer/graph has what it is made of, norms, attention,
+// feed-forward networks and mixtures of experts, each written once. Two
 // engines compute its steps: Forward's, for many tokens of many chunks, and that of a
 // [Session], for the next token of one text. Logits come from output.weight, or from
 // token_embd.weight where that is absent.

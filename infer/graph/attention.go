@@ -242,30 +242,9 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 		angles = e.Angles(a.rope)
 	}
 	err := e.Each(ctx, func(row, pos int) {
-		query := s[0][row*queries:][:queries]
-		if a.Source != nil {
-			a.place(query, a.qNorm, angles, pos)
-			return
-		}
-		key, value := s[1][row*keys:][:keys], s[2][row*values:][:values]
-		if a.KeyValues {
-			copy(value, key)
-		}
-		if a.Clamp != 0 {
-			for _, x := range [][]float32{query, key, value} {
-				clamp(x, a.Clamp)
-			}
-		}
-		a.place(query, a.qNorm, angles, pos)
-		a.place(key, a.kNorm, angles, pos)
-		if a.vNorm != nil {
-			a.vNorm.Apply(value, value)
-		}
-		if a.Temperature != (Temperature{}) {
-			factor := a.Temperature.at(pos)
-			for i := range query {
-				query[i] *= factor
-			}
+		a.placeQuery(s[0][row*queries:][:queries], angles, pos)
+		if a.Source == nil {
+			a.placeKey(s[1][row*keys:][:keys], s[2][row*values:][:values], angles, pos)
 		}
 	})
 	if err != nil {
@@ -275,6 +254,31 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 		return err
 	}
 	return e.Add(ctx, out, heads, &a.output)
+}
+
+// placeQuery makes of the queries of a token what is multiplied with keys.
+func (a *AttentionOp) placeQuery(query []float32, angles Angles, pos int) {
+	clamp(query, a.Clamp)
+	a.place(query, a.qNorm, angles, pos)
+	if a.Temperature != (Temperature{}) {
+		factor := a.Temperature.at(pos)
+		for i := range query {
+			query[i] *= factor
+		}
+	}
+}
+
+// placeKey makes of the keys and values of a token what is remembered.
+func (a *AttentionOp) placeKey(key, value []float32, angles Angles, pos int) {
+	if a.KeyValues {
+		copy(value, key)
+	}
+	clamp(key, a.Clamp)
+	clamp(value, a.Clamp)
+	a.place(key, a.kNorm, angles, pos)
+	if a.vNorm != nil {
+		a.vNorm.Apply(value, value)
+	}
 }
 
 // place normalises queries or keys, unless norm is nil, and rotates each head, unless there
@@ -291,8 +295,11 @@ func (a *AttentionOp) place(row []float32, norm *NormOp, angles Angles, pos int)
 	}
 }
 
-// clamp keeps each x within ±limit.
+// clamp keeps each x within ±limit, unless that is 0.
 func clamp(x []float32, limit float32) {
+	if limit == 0 {
+		return
+	}
 	for i, v := range x {
 		x[i] = min(max(v, -limit), limit)
 	}

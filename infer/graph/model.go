@@ -179,8 +179,10 @@ func (m *Model) Final(dst, x []float32) {
 // Head sets logits, tokens x vocabulary, to those of the residual stream behind the last
 // layer. x is overwritten.
 func (m *Model) Head(ctx context.Context, e Engine, logits, x []float32) error {
-	if err := m.norm.rows(ctx, e, x, x); err != nil {
-		return err
+	if m.norm != nil {
+		if err := m.norm.rows(ctx, e, x, x); err != nil {
+			return err
+		}
 	}
 	if err := e.Multiply(ctx, x, Product{logits, &m.Output}); err != nil {
 		return err
