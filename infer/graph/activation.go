@@ -61,11 +61,12 @@ func each(f func(float64) float64) func(gate, up []float32) {
 	}
 }
 
+// of computes it. Nothing is fused, so that all machines give the same bits.
 func (n XIELUNumbers) of(x float64) float64 {
 	if x > 0 {
-		return n.AlphaP*x*x + n.Beta*x
+		return float64(n.AlphaP*x*x) + float64(n.Beta*x)
 	}
-	return n.AlphaN*(math.Expm1(min(x, n.Epsilon))-x) + n.Beta*x
+	return float64(n.AlphaN*(math.Expm1(min(x, n.Epsilon))-x)) + float64(n.Beta*x)
 }
 
 func swiGLUOAI(gate, up []float32) {

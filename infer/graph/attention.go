@@ -56,7 +56,7 @@ type Temperature struct {
 
 // at returns the factor at a position.
 func (t Temperature) at(pos int) float32 {
-	return float32(1 + t.Scale*math.Log(float64(1+pos/t.Length)))
+	return float32(1 + float64(t.Scale*math.Log(float64(1+pos/t.Length))))
 }
 
 // AttentionOp is an Attention with its weights.
@@ -201,7 +201,7 @@ func (a *AttentionOp) Softmax(head int, scores []float32) float32 {
 	}
 	if a.slopes != nil {
 		for i := range scores {
-			scores[i] -= a.slopes[head] * float32(len(scores)-1-i)
+			scores[i] -= float32(a.slopes[head] * float32(len(scores)-1-i))
 		}
 	}
 	if a.sinks == nil {

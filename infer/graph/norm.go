@@ -79,7 +79,7 @@ func meanSquare(x []float32, from float64) float64 {
 	var sum float64
 	for _, v := range x {
 		d := float64(v) - from
-		sum += d * d
+		sum += float64(d * d) // not fused: all machines give the same bits
 	}
 	return sum / float64(len(x))
 }

@@ -83,7 +83,7 @@ func (p *perLayerOp) Run(ctx context.Context, e Engine, out, x []float32) error 
 		}
 		p.norm.Apply(in, in)
 		for i, v := range of {
-			in[i] = (in[i] + v*toSecond) * math.Sqrt2 / 2
+			in[i] = (in[i] + float32(v*toSecond)) * math.Sqrt2 / 2
 		}
 		kernel.GELUMul(g, in)
 	})
