@@ -81,15 +81,6 @@ func OpenExport(ctx context.Context, path string, opts ExportOptions) (_ *Export
 // Close closes the files of the model.
 func (e *Export) Close() error { return e.closer() }
 
-// Bytes returns how much the tensors take.
-func (e *Export) Bytes() int64 {
-	var sum int64
-	for _, name := range e.Names() {
-		sum += weights.Bytes(e.Get(name))
-	}
-	return sum
-}
-
 func (e *Export) openRecipe(ctx context.Context, opts ExportOptions) error {
 	recipe, err := moe.Read(e.path)
 	if err != nil {

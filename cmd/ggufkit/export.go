@@ -33,7 +33,7 @@ func exportCommand() *cli.Command {
 			"result gives the GGUF file again.",
 		Flags: []cli.Flag{
 			parsedFlag("dtype", "", "`TYPE` of all tensors: bf16, f16 or f32; default: that of the model, and what it holds in more bits stays", &f.dtype, parseDtype),
-			sizeFlag("shard-size", "write files of at most this `SIZE`; default: 5G", &f.shard),
+			shardSizeFlag(&f.shard),
 			dryRunFlag(&f.dryRun),
 		},
 		Action: action(func(c *call) error { return exportModel(c, f) }),

@@ -121,6 +121,11 @@ func memoryFlag(to *int64) cli.Flag {
 // 24 gigabytes.
 const smallestSize = 1 << 20
 
+// shardSizeFlag returns the flag for how large the files of a checkpoint become.
+func shardSizeFlag(to *int64) cli.Flag {
+	return sizeFlag("shard-size", "write files of at most this `SIZE`; default: 5G", to)
+}
+
 // sizeFlag returns a flag for a number of bytes.
 func sizeFlag(name, usage string, to *int64) cli.Flag {
 	return &cli.StringFlag{Name: name, Usage: usage, Action: func(c *cli.Context, s string) error {

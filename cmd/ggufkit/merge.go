@@ -29,7 +29,7 @@ func mergeCommand() *cli.Command {
 			"where they send these and how well the mixture and its donors predict them.",
 		Flags: append(f.observeFlags(),
 			seedFlag(&f.seed),
-			sizeFlag("shard-size", "write files of at most this `SIZE`; default: 5G", &f.shard),
+			shardSizeFlag(&f.shard),
 		),
 		Action: action(func(c *call) error { return mergeModels(c, f) }),
 	}

@@ -95,6 +95,15 @@ type Parts struct {
 	Notes, Warnings []string
 }
 
+// Bytes returns how much the tensors take.
+func (p Parts) Bytes() int64 {
+	var sum int64
+	for _, name := range p.Names() {
+		sum += weights.Bytes(p.Get(name))
+	}
+	return sum
+}
+
 // Files are open files.
 type Files interface {
 	io.Closer

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/ggufkit/ggufkit/convert/safetensors"
-	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
@@ -50,11 +49,7 @@ func (p Place) Write(ctx context.Context, parts Parts, side map[string][]byte, o
 		return err
 	}
 	defer func() { err = errors.Join(err, partial.Remove()) }()
-	size := int64(0)
-	for _, name := range parts.Names() {
-		size += weights.Bytes(parts.Get(name))
-	}
-	if err := files.CheckRoom(partial.Path, size); err != nil {
+	if err := files.CheckRoom(partial.Path, parts.Bytes()); err != nil {
 		return err
 	}
 	_, err = safetensors.Write(ctx, partial.Path, parts, safetensors.WriteOptions{

@@ -37,15 +37,6 @@ type Merge struct {
 	models []*model
 }
 
-// Bytes returns how much the tensors take.
-func (m *Merge) Bytes() int64 {
-	var sum int64
-	for _, name := range m.Names() {
-		sum += weights.Bytes(m.Get(name))
-	}
-	return sum
-}
-
 // Inputs returns the open files of the models.
 func (m *Merge) Inputs() []*files.File {
 	var inputs []*files.File

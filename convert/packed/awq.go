@@ -204,18 +204,18 @@ func (m *awq) gemm(first, n int64) (*awqRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	code := func(words []byte, row, line int64) byte {
-		return byte(binary.LittleEndian.Uint32(words[4*(line*width+(first+row)/8-from):])>>(4*awqOrder[(first+row)%8])) & 15
-	}
+	place := func(row int64) (word int64, shift int) { return (first+row)/8 - from, 4 * awqOrder[(first+row)%8] }
 	return &awqRows{
 		codes: func(dst []byte, row, group int64) {
-			column, shift := words[4*((first+row)/8-from):], 4*awqOrder[(first+row)%8]
+			word, shift := place(row)
+			column := words[4*word:]
 			for k := range dst {
 				dst[k] = byte(binary.LittleEndian.Uint32(column[4*(group*m.groupSize+int64(k))*width:])>>shift) & 15
 			}
 		},
 		group: func(row, group int64) (scale, zero float32) {
-			return scales[group*n+row], float32(code(zeros, row, group))
+			word, shift := place(row)
+			return scales[group*n+row], float32(binary.LittleEndian.Uint32(zeros[4*(group*width+word):]) >> shift & 15)
 		},
 	}, nil
 }

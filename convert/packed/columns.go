@@ -105,7 +105,7 @@ func readWordColumns(r weights.Rows, dst []byte, first, n int64) error {
 		if b.of != r || at < b.first || at >= b.first+b.n {
 			b.of, b.first = nil, at-at%together
 			b.n = min(together, width-b.first)
-			b.words = slices.Grow(b.words[:0], int(4*height*b.n))[:4*height*b.n]
+			b.words = sized(b.words, 4*height*b.n)
 			if err := weights.ReadColumns(r, b.words, b.first, b.n); err != nil {
 				return err
 			}

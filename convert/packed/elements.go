@@ -22,7 +22,7 @@ func count(r weights.Rows) int64 {
 func readBytes(buf *[]byte, r weights.Rows, first, n int64) ([]byte, error) {
 	size := int64(r.Dtype().Size())
 	from, to := first/size, (first+n+size-1)/size
-	*buf = slices.Grow((*buf)[:0], int((to-from)*size))[:(to-from)*size]
+	*buf = sized(*buf, (to-from)*size)
 	err := weights.ReadElements(r, *buf, from)
 	return (*buf)[first-from*size:][:n], err
 }

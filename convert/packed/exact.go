@@ -77,10 +77,7 @@ type integerRows struct {
 var integerScratch = sync.Pool{New: func() any { return new(integerRows) }}
 
 func (s *integerRows) resize(n int64) {
-	if int64(cap(s.q)) < n {
-		s.q, s.d = make([]int8, n), make([]uint16, n/32)
-	}
-	s.q, s.d = s.q[:n], s.d[:n/32]
+	s.q, s.d = sized(s.q, n), sized(s.d, n/32)
 }
 
 // putIntegers stores 32 integers and their scale as a block, laid out as in package quant.

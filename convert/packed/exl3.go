@@ -96,7 +96,7 @@ func exl3CodebookOf(c *checkpoint, module string) (func() *exl3Codebook, error) 
 			continue
 		}
 		c.drop(kind.name)
-		if rows, length := weights.Count(r.Shape()); rows*length != 1 || r.Dtype().Size() != 4 {
+		if count(r) != 1 || r.Dtype().Size() != 4 {
 			return nil, fmt.Errorf("%w: tensor %.200q of type %s and shape %v is not one number", gguf.ErrCorrupt, kind.name, r.Dtype(), r.Shape())
 		}
 		if before != "" {

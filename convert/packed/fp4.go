@@ -184,7 +184,7 @@ func (m *fp4) eachRow(first, n int64, f func(codes, scales []byte, values *[256]
 	const most = 64 << 10 // bytes at a time, unless a row has more
 	for n > 0 {
 		some := min(n, max(1, most/(size+groups)))
-		r.raw = slices.Grow(r.raw[:0], int(some*(size+groups)))[:some*(size+groups)]
+		r.raw = sized(r.raw, some*(size+groups))
 		codes, scales := r.raw[:some*size], r.raw[some*size:]
 		if err := m.codes.ReadRaw(codes, first*parts, some*parts); err != nil {
 			return err

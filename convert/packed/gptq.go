@@ -334,15 +334,14 @@ func (m *gptq) eachRow(first, n int64, f func(b *gptqColumns, col int64)) error 
 func (b *gptqColumns) read(m *gptq, first int64) (err error) {
 	b.of, b.zeros = nil, nil
 	b.first, b.n = first, min(m.grain, m.n-first)
-	size := int(4 * m.codes.Shape()[0] * b.n)
-	b.words = slices.Grow(b.words[:0], size)[:size]
+	b.words = sized(b.words, 4*m.codes.Shape()[0]*b.n)
 	if err := weights.ReadColumns(m.codes, b.words, b.first, b.n); err != nil {
 		return err
 	}
 	if b.scales, err = scaleColumns(m.name, m.scales, b.first, b.n); err != nil {
 		return err
 	}
-	b.halves = slices.Grow(b.halves[:0], len(b.scales))[:len(b.scales)]
+	b.halves = sized(b.halves, int64(len(b.scales)))
 	for i, s := range b.scales {
 		b.halves[i], _ = float16(s)
 	}
@@ -385,7 +384,7 @@ func (b *gptqColumns) nibbles(dst []float32, col, rows int64, runs []gptqRun) {
 // values unpacks rows of any codes and groups.
 func (b *gptqColumns) values(dst []float32, col, rows int64, group []int32) {
 	groups := b.of.groups
-	b.near = slices.Grow(b.near[:0], int(rows*groups))[:rows*groups]
+	b.near = sized(b.near, rows*groups)
 	for g := range groups {
 		for i := range rows {
 			b.near[i*groups+g] = scaleZero{b.scales[g*b.n+col+i], b.zeros[g*b.n+col+i]}

@@ -234,12 +234,11 @@ func (m *hqq) readGroups(g *hqqGroups, first, n int64) error {
 		weights.Rows
 		to *[]float32
 	}{{m.scales, &g.scales}, {m.zeros, &g.zeros}} {
-		size := int(n) * part.Dtype().Size()
-		g.raw = slices.Grow(g.raw[:0], size)[:size]
+		g.raw = sized(g.raw, n*int64(part.Dtype().Size()))
 		if err := weights.ReadElements(part.Rows, g.raw, first); err != nil {
 			return err
 		}
-		*part.to = slices.Grow((*part.to)[:0], int(n))[:n]
+		*part.to = sized(*part.to, n)
 		part.Dtype().Float32(*part.to, g.raw)
 	}
 	for i, scale := range g.scales {

@@ -154,8 +154,7 @@ func (c *checkpoint) unpack(f *Format, name string) error {
 	if c.Method != "" && !slices.Contains(f.Methods, c.Method) {
 		return fmt.Errorf("%w: tensor %.200q is one of %s, %s says %.100q", gguf.ErrCorrupt, name, f.Name, c.File, c.Method)
 	}
-	rows, length := weights.Count(r.Shape())
-	c.packings[matrix] = gguf.Packing{Format: f.Name, Layout: c.layout, Elements: rows * length, Bytes: c.bytes + weights.Bytes(c.Get(name))}
+	c.packings[matrix] = gguf.Packing{Format: f.Name, Layout: c.layout, Elements: count(r), Bytes: c.bytes + weights.Bytes(c.Get(name))}
 	c.replaced[name] = tensor{matrix, r}
 	return nil
 }

@@ -306,7 +306,7 @@ var byteScratch = sync.Pool{New: func() any { return new([]byte) }}
 // getBytes returns so many bytes of byteScratch, whose values are of no meaning.
 func getBytes(n int64) *[]byte {
 	buf := byteScratch.Get().(*[]byte)
-	*buf = slices.Grow((*buf)[:0], int(n))[:n]
+	*buf = sized(*buf, n)
 	return buf
 }
 
