@@ -39,7 +39,14 @@ type Architecture struct {
 }
 
 // Architectures lists what can be converted.
-var Architectures = []*Architecture{&Llama, &Mistral, &Mixtral, &Qwen2, &Qwen2MoE, &Qwen3, &Qwen3MoE, &DeepSeek, &Gemma2}
+var Architectures = []*Architecture{
+	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE,
+	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE,
+	&DeepSeek,
+	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
+	&OLMo, &OLMo2, &OLMoE,
+	&Phi3,
+}
 
 // Find returns the architecture of a class. The error wraps
 // gguf.ErrUnsupported if there is none.
@@ -120,6 +127,16 @@ func (m *Model) Metadata(fileType uint32) []gguf.KV {
 	return k.pairs
 }
 
+// EarlyMetadata returns the pairs that convert_hf_to_gguf.py writes with the tensors, right
+// after general.architecture.
+func (m *Model) EarlyMetadata() []gguf.KV {
+	k := &keys{prefix: m.Name + "."}
+	if f, ok := m.family.(interface{ earlyKeys(*keys) }); ok {
+		f.earlyKeys(k)
+	}
+	return k.pairs
+}
+
 // keys collects metadata.
 type keys struct {
 	prefix   string // of the names of keys
@@ -127,7 +144,14 @@ type keys struct {
 	pairs    []gguf.KV
 }
 
+// set sets a key. One that is set again keeps its place, as in gguf-py's dictionaries.
 func (k *keys) set(name string, value any) {
+	for i := range k.pairs {
+		if k.pairs[i].Key == k.prefix+name {
+			k.pairs[i].Value = value
+			return
+		}
+	}
 	k.pairs = append(k.pairs, gguf.KV{Key: k.prefix + name, Value: value})
 }
 

@@ -17,22 +17,27 @@ func (c *Config) commonKeys(k *keys) {
 		k.set("attention.causal", false)
 	}
 	c.Rope.keys(k)
-	k.set("attention.layer_norm_rms_epsilon", float32(c.RMSNormEps))
+	if c.RMSNormEps != 0 {
+		k.set("attention.layer_norm_rms_epsilon", float32(c.RMSNormEps))
+	}
 	k.number("attention.layer_norm_epsilon", c.layerNormEps)
 	k.count("expert_count", c.expertCount)
 	k.count("expert_used_count", c.expertsPerToken)
 	k.count("expert_group_count", c.groups)
 	k.count("expert_group_used_count", c.groupsPerToken)
-	if c.scoring != "" {
+	switch c.scoring {
+	case "softmax":
 		k.set("expert_gating_func", uint32(gatingSoftmax))
+	case "sigmoid":
+		k.set("expert_gating_func", uint32(gatingSigmoid))
 	}
 	k.count("attention.key_length", c.HeadDim)
 	k.count("attention.value_length", c.HeadDim)
 	k.setFileType()
 }
 
-// gatingSoftmax is llama.cpp's number for weights of experts by softmax.
-const gatingSoftmax = 1
+// llama.cpp's numbers for what the weights of experts are.
+const gatingSoftmax, gatingSigmoid = 1, 2
 
 // keys adds how positions are encoded. llama3's way to scale them is a tensor instead,
 // see Config.ropeFreqs.
@@ -40,6 +45,9 @@ func (p *Rope) keys(k *keys) {
 	if p.Type == "linear" || p.Type == "yarn" {
 		k.set("rope.scaling.type", p.Type)
 		k.number("rope.scaling.factor", p.Factor)
+	}
+	if p.Type == "longrope" {
+		k.set("rope.scaling.type", p.Type)
 	}
 	if p.Type == "yarn" {
 		k.set("rope.scaling.original_context_length", uint32(p.OriginalPositions))
@@ -60,8 +68,13 @@ func (p *Rope) keys(k *keys) {
 
 // outside maps what is in no layer.
 func (c *Config) outside(m mapper) {
-	m.take("model.embed_tokens.weight", "token_embd.weight", c.VocabSize, c.HiddenSize)
+	c.embeddings(m)
 	m.take("model.norm.weight", "output_norm.weight", c.HiddenSize)
+}
+
+// embeddings maps those of tokens, and the output that may be a matrix of its own.
+func (c *Config) embeddings(m mapper) {
+	m.take("model.embed_tokens.weight", "token_embd.weight", c.VocabSize, c.HiddenSize)
 	if m.has("lm_head.weight") || !c.TieEmbeddings && !c.headless {
 		m.take("lm_head.weight", "output.weight", c.VocabSize, c.HiddenSize)
 	}
@@ -71,6 +84,19 @@ func (c *Config) outside(m mapper) {
 func (c *Config) norms(layer mapper) {
 	layer.take("input_layernorm.weight", "attn_norm.weight", c.HiddenSize)
 	layer.take("post_attention_layernorm.weight", "ffn_norm.weight", c.HiddenSize)
+}
+
+// layerNorm maps a norm that may have a bias, which has the same name as the weight.
+func (c *Config) layerNorm(m mapper, source, name string) {
+	m.take(source+".weight", name+".weight", c.HiddenSize)
+	m.takeAny(source+".bias", name+".bias", c.HiddenSize)
+}
+
+// queryKeyNorms maps those of queries and keys, which are of so many elements: of a head,
+// or of all.
+func (c *Config) queryKeyNorms(layer mapper, queries, keys int64) {
+	layer.take("self_attn.q_norm.weight", "attn_q_norm.weight", queries)
+	layer.take("self_attn.k_norm.weight", "attn_k_norm.weight", keys)
 }
 
 // attention maps the matrices of a layer's attention. Order is that of the rows of
@@ -107,3 +133,11 @@ func (c *Config) queries() int64 { return c.Heads * c.HeadLength() }
 
 // keysOrValues returns the number of elements of all heads of keys, or of values.
 func (c *Config) keysOrValues() int64 { return c.KVHeads * c.HeadLength() }
+
+// upDown maps a feed-forward part without a gate, which may have biases.
+func (c *Config) upDown(layer mapper, up, down string) {
+	layer.take(up+".weight", "ffn_up.weight", c.IntermediateSize, c.HiddenSize)
+	layer.takeAny(up+".bias", "ffn_up.bias", c.IntermediateSize)
+	layer.take(down+".weight", "ffn_down.weight", c.HiddenSize, c.IntermediateSize)
+	layer.takeAny(down+".bias", "ffn_down.bias", c.HiddenSize)
+}

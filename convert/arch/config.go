@@ -17,9 +17,9 @@ type Config struct {
 	Layers           int64
 	Heads            int64
 	KVHeads          int64
-	HeadDim          *int64 // nil if it is not said: HiddenSize / Heads
-	MaxPositions     int64  // 0 if it is not said
-	RMSNormEps       float64
+	HeadDim          *int64  // nil if it is not said: HiddenSize / Heads
+	MaxPositions     int64   // 0 if it is not said
+	RMSNormEps       float64 // 0 if it is not said, of models with other norms
 	Rope             Rope
 	TieEmbeddings    bool
 	AttentionBias    bool
@@ -36,7 +36,7 @@ type Config struct {
 
 // Rope is how positions are encoded by rotating the halves of attention heads.
 type Rope struct {
-	Type              string // of scaling: "", default, dynamic, linear, llama3 or yarn
+	Type              string // of scaling: "", default, dynamic, linear, llama3, longrope or yarn
 	Theta             *float64
 	Factor            *float64
 	OriginalPositions int64
@@ -48,6 +48,10 @@ type Rope struct {
 
 	localTheta *float64 // of layers with a sliding window
 	sections   []int32  // dimensions for time, height, width and one more
+
+	partial     *float64  // the part of each head that is rotated, nil if it is not said
+	long, short []float64 // longrope: by what frequencies are divided, with a long context and without
+	parameters  hparams   // all there are, for what only some models have
 }
 
 func (c *Config) config() *Config { return c }
@@ -93,7 +97,7 @@ func (r *reader) config(activations ...string) Config {
 	c.MaxPositions = orZero(r.whole(1, 1<<31, "max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length"))
 	if eps := r.positive("rms_norm_eps", "norm_eps"); eps != nil {
 		c.RMSNormEps = *eps
-	} else {
+	} else if r.can&layerNorms == 0 {
 		r.fail(gguf.ErrCorrupt, "rms_norm_eps is missing")
 	}
 	c.TieEmbeddings, c.AttentionBias, c.MLPBias = isTrue(r.hparams["tie_word_embeddings"]), isTrue(r.hparams["attention_bias"]), isTrue(r.hparams["mlp_bias"])
@@ -128,7 +132,7 @@ func (c *Config) checkLayers(r *reader, activations []string) {
 	}
 	name, scoring := r.text("score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func", "expert_selection_fn",
 		"router_score_func")
-	if c.scoring = scoring; scoring != "" && scoring != "softmax" {
+	if c.scoring = scoring; scoring != "" && scoring != "softmax" && (scoring != "sigmoid" || r.can&sigmoidRouter == 0) {
 		r.fail(gguf.ErrUnsupported, "%s is %s", name, show(scoring))
 	}
 	if name, act := r.text("hidden_activation", "hidden_act"); act != "" && !slices.Contains(activations, act) {
@@ -153,10 +157,18 @@ func (p *Rope) Base() float64 {
 	return *p.Theta
 }
 
+// Rotated returns how many of the elements of a head are rotated.
+func (c *Config) Rotated() int64 {
+	if c.Rope.partial == nil {
+		return c.HeadLength()
+	}
+	return int64(*c.Rope.partial * float64(c.HeadLength()))
+}
+
 // refuseScaling refuses ways to scale positions that the metadata of the architecture
 // has no place for, all if none are named.
 func (c *Config) refuseScaling(r *reader, types ...string) {
-	if t := c.Rope.Type; slices.Contains(types, t) || types == nil && t != "" && t != "default" {
+	if t := c.Rope.Type; slices.Contains(types, t) || types == nil && t != "" && t != "default" && t != "mrope" {
 		r.fail(gguf.ErrUnsupported, "rope scaling %q of a model of class %s", t, r.class)
 	}
 }
@@ -193,7 +205,12 @@ func (c *Config) readRope(r *reader) {
 			p.OriginalPositions = orZero(r.whole(1, 1<<31, "original_max_position_embeddings"))
 		}
 	}
-	p.readScaling(&rope, c.MaxPositions)
+	p.parameters = rope.hparams
+	if p.Type == "su" || p.Type == "longrope" {
+		p.readLongRope(r, &rope)
+	} else {
+		p.readScaling(&rope, c.MaxPositions)
+	}
 	if list, ok := all.hparams["mrope_section"].([]any); ok {
 		p.sections = make([]int32, 4)
 		for i, v := range list[:min(len(list), 4)] {
@@ -207,8 +224,21 @@ func (c *Config) readRope(r *reader) {
 			r.err = fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if partial != nil && *partial != 1 {
+	if p.partial = partial; partial != nil && *partial != 1 && (r.can&partialRotary == 0 || *partial < 0 || *partial > 1) {
 		r.fail(gguf.ErrUnsupported, "partial_rotary_factor is %v", *partial)
+	}
+}
+
+// readLongRope reads the factors of longrope.
+func (p *Rope) readLongRope(r, rope *reader) {
+	if r.can&longRope == 0 {
+		r.fail(gguf.ErrUnsupported, "rope scaling %q of a model of class %s", p.Type, r.class)
+		return
+	}
+	p.Type = "longrope"
+	p.long, p.short = rope.numbers("long_factor"), rope.numbers("short_factor")
+	if p.OriginalPositions == 0 {
+		rope.fail(gguf.ErrCorrupt, "original_max_position_embeddings is missing")
 	}
 }
 
@@ -216,7 +246,7 @@ func (c *Config) readRope(r *reader) {
 // has no place for.
 func (p *Rope) readScaling(r *reader, positions int64) {
 	switch {
-	case p.Type == "", p.Type == "default", p.Type == "dynamic": // dynamic scaling is the runtime's, the file says nothing of it
+	case p.Type == "", p.Type == "default", p.Type == "mrope", p.Type == "dynamic": // dynamic scaling is the runtime's, the file says nothing of it
 		return
 	case strings.EqualFold(p.Type, "llama3"):
 		p.Type = "llama3"

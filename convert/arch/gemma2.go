@@ -62,9 +62,7 @@ func readGemma2(r *reader) family {
 	if g.MaxPositions == 0 || g.HeadDim == nil {
 		r.fail(gguf.ErrCorrupt, "max_position_embeddings or head_dim is missing")
 	}
-	if !g.TieEmbeddings {
-		r.fail(gguf.ErrUnsupported, "%s with an output matrix of its own (tie_word_embeddings)", r.class)
-	}
+	g.needTied(r)
 	g.refuseScaling(r)
 	g.checkAttention(r)
 	return g
@@ -87,39 +85,36 @@ func (g *gemma2) checkAttention(r *reader) {
 
 // keys are those of Gemma2Model.set_gguf_parameters.
 func (g *gemma2) keys(k *keys) {
-	k.set("context_length", uint32(g.MaxPositions))
-	k.set("embedding_length", uint32(g.HiddenSize))
-	k.set("block_count", uint32(g.Layers))
-	k.set("feed_forward_length", uint32(g.IntermediateSize))
-	k.set("attention.head_count", uint32(g.Heads))
-	k.set("attention.head_count_kv", uint32(g.KVHeads))
-	k.set("attention.layer_norm_rms_epsilon", float32(g.RMSNormEps))
-	k.count("attention.key_length", g.HeadDim)
-	k.count("attention.value_length", g.HeadDim)
-	k.setFileType()
+	g.gemmaKeys(k)
 	k.number("attn_logit_softcapping", g.attentionCap)
 	k.number("final_logit_softcapping", g.logitCap)
 	k.set("attention.sliding_window", uint32(g.window))
 }
 
 func (g *gemma2) tensors(m mapper) {
-	m.take("model.embed_tokens.weight", "token_embd.weight", g.VocabSize, g.HiddenSize)
-	g.norm(m, "model.norm.weight", "output_norm.weight")
-	if m.has("lm_head.weight") { // a copy of the embeddings
-		m.get("lm_head.weight", g.VocabSize, g.HiddenSize)
-	}
+	g.gemmaOutside(m)
 	for _, layer := range m.layers(g.Layers) {
-		g.norm(layer, "input_layernorm.weight", "attn_norm.weight")
-		g.attention(layer, halves)
-		g.norm(layer, "post_attention_layernorm.weight", "post_attention_norm.weight")
-		g.norm(layer, "pre_feedforward_layernorm.weight", "ffn_norm.weight")
-		g.mlp(layer)
-		g.norm(layer, "post_feedforward_layernorm.weight", "post_ffw_norm.weight")
+		g.gemma2Layer(layer)
 	}
 }
 
-// norm maps a norm's weight to one more.
-func (g *gemma2) norm(m mapper, source, name string) {
+// gemma2Layer maps a layer with norms before and after both of its parts.
+func (c *Config) gemma2Layer(layer mapper) {
+	c.normPlusOne(layer, "input_layernorm.weight", "attn_norm.weight")
+	c.attention(layer, halves)
+	c.normPlusOne(layer, "post_attention_layernorm.weight", "post_attention_norm.weight")
+	c.normPlusOne(layer, "pre_feedforward_layernorm.weight", "ffn_norm.weight")
+	c.mlp(layer)
+	c.normPlusOne(layer, "post_feedforward_layernorm.weight", "post_ffw_norm.weight")
+}
+
+// normPlusOne maps a norm's weight to one more.
+func (c *Config) normPlusOne(m mapper, source, name string) {
+	m.put(name, oneMore(m.get(source, c.HiddenSize)))
+}
+
+// oneMore returns a tensor with 1 added to its values.
+func oneMore(r weights.Rows) weights.Rows {
 	add := func(x float32) func([]float32) {
 		return func(values []float32) {
 			for i := range values {
@@ -127,5 +122,5 @@ func (g *gemma2) norm(m mapper, source, name string) {
 			}
 		}
 	}
-	m.put(name, weights.Map(m.get(source, g.HiddenSize), add(1), add(-1)))
+	return weights.Map(r, add(1), add(-1))
 }

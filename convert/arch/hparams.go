@@ -104,8 +104,19 @@ func (h hparams) has(name string) bool {
 type reader struct {
 	hparams
 	class string // for errors
+	can   feature
 	err   error
 }
+
+// feature is a set of what only some architectures have a place for in their metadata.
+type feature int
+
+const (
+	layerNorms    feature = 1 << iota // instead of RMS norms
+	partialRotary                     // of part of each head
+	longRope                          // tensors of factors for short and for long texts
+	sigmoidRouter                     // weights of experts by the sigmoid instead of the softmax
+)
 
 func (r *reader) fail(err error, format string, args ...any) {
 	if r.err == nil {
@@ -157,6 +168,43 @@ func (r *reader) number(names ...string) *float64 {
 		r.fail(gguf.ErrCorrupt, "%s is %s, a number is needed", name, show(v))
 		return nil
 	}
+}
+
+// numbers returns a list of numbers, nil if there is none.
+func (r *reader) numbers(name string) []float64 {
+	list, ok := r.hparams[name].([]any)
+	if v := r.hparams[name]; !ok && v != nil {
+		r.fail(gguf.ErrCorrupt, "%s is %s, a list is needed", name, show(v))
+	}
+	var values []float64
+	for _, v := range list {
+		item := reader{hparams: hparams{name: v}}
+		n := item.number(name)
+		if n == nil {
+			r.fail(gguf.ErrCorrupt, "%s has %s, a number is needed", name, show(v))
+			return nil
+		}
+		values = append(values, *n)
+	}
+	return values
+}
+
+// texts returns a list of texts, nil if there is none.
+func (r *reader) texts(name string) []string {
+	list, ok := r.hparams[name].([]any)
+	if v := r.hparams[name]; !ok && v != nil {
+		r.fail(gguf.ErrCorrupt, "%s is %s, a list is needed", name, show(v))
+	}
+	var values []string
+	for _, v := range list {
+		text, ok := v.(string)
+		if !ok {
+			r.fail(gguf.ErrCorrupt, "%s has %s, a text is needed", name, show(v))
+			return nil
+		}
+		values = append(values, text)
+	}
+	return values
 }
 
 // positive is number for what must be above 0, and finite, as a float32.

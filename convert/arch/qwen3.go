@@ -34,6 +34,5 @@ func (c *Config) qwen3Attention(layer mapper) {
 	c.norms(layer)
 	c.attention(layer, halves)
 	c.attentionBiases(layer, halves)
-	layer.take("self_attn.q_norm.weight", "attn_q_norm.weight", c.HeadLength())
-	layer.take("self_attn.k_norm.weight", "attn_k_norm.weight", c.HeadLength())
+	c.queryKeyNorms(layer, c.HeadLength(), c.HeadLength())
 }

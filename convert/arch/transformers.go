@@ -77,6 +77,10 @@ type modelType struct {
 	headDim    bool              // head_dim is hidden_size / num_attention_heads where it is not said
 	noKVHeads  bool              // num_key_value_heads may stay null
 	layerTypes string            // the type of layers, where they are not said
+	everyFull  int64             // where they are not said, each so manyth layer is of full attention and the others have a window
+	partial    float64           // partial_rotary_factor where it is not said
+	localTheta float64           // rope_parameters are those of each type of layers, and this is the base of layers with a window
+	derive     func(hparams)     // sets what follows from other parameters in another way
 	check      func(hparams) bool
 }
 
@@ -110,12 +114,13 @@ func denseFields(vocab, width, hidden, layers, heads, context int64, epsilon flo
 	return append(modelFields(vocab, width, hidden, layers, heads, context, epsilon), field{"hidden_act", text, "silu"})
 }
 
-// modelFields has what all these classes have. Most are those of all models.
+// modelFields has what all these classes have. Most are those of all models. An epsilon of
+// 0 is for classes without rms_norm_eps.
 func modelFields(vocab, width, hidden, layers, heads, context int64, epsilon float64) []field {
-	return []field{
+	fields := []field{
 		{"vocab_size", whole, vocab}, {"hidden_size", whole, width}, {"intermediate_size", whole, hidden}, {"num_hidden_layers", whole, layers},
 		{"num_attention_heads", whole, heads},
-		{"max_position_embeddings", whole, context}, {"initializer_range", decimal, 0.02}, {"rms_norm_eps", decimal, epsilon},
+		{"max_position_embeddings", whole, context}, {"initializer_range", decimal, 0.02},
 		{"use_cache", flag, true}, {"tie_word_embeddings", flag, false}, {"rope_parameters", object | null, nil},
 		{"pad_token_id", whole | null, nil}, {"bos_token_id", whole | null, nil}, {"eos_token_id", whole | wholes | null, nil},
 		{"transformers_version", text | null, nil}, {"architectures", texts | null, nil}, {"output_hidden_states", flag | null, false},
@@ -123,6 +128,10 @@ func modelFields(vocab, width, hidden, layers, heads, context int64, epsilon flo
 		{"chunk_size_feed_forward", whole, int64(0)}, {"is_encoder_decoder", flag, false},
 		{"id2label", object | null, nil}, {"label2id", object | null, nil}, {"problem_type", text | null, nil},
 	}
+	if epsilon > 0 {
+		fields = append(fields, field{"rms_norm_eps", decimal, epsilon})
+	}
+	return fields
 }
 
 // complete returns the parameters as the class of their model_type has them. It does not
@@ -155,6 +164,15 @@ func complete(file hparams) hparams {
 	if class.layerTypes != "" && h["layer_types"] == nil && h["num_hidden_layers"].(int64) < 1<<16 {
 		h["layer_types"] = slices.Repeat([]any{class.layerTypes}, int(max(0, h["num_hidden_layers"].(int64))))
 	}
+	if class.everyFull > 0 {
+		class.setLayerTypes(h)
+	}
+	if class.partial > 0 && !h.has("partial_rotary_factor") {
+		h["partial_rotary_factor"] = class.partial
+	}
+	if class.derive != nil {
+		class.derive(h)
+	}
 	for from, to := range class.renamed {
 		// The class has one of the names, the file may have the other, which then counts.
 		isField := slices.ContainsFunc(class.fields, func(f field) bool { return f.name == from })
@@ -169,13 +187,34 @@ func complete(file hparams) hparams {
 		}
 		delete(h, from)
 	}
-	if class.check != nil && !class.check(h) || !knownTypes(h) || !knownLabels(h) || !knownLayerTypes(h) || !completeRope(h, class.theta) {
+	if class.check != nil && !class.check(h) || !knownTypes(h) || !knownLabels(h) || !knownLayerTypes(h) || !class.completeRope(h) {
 		return file
 	}
 	if _, ok := file["use_return_dict"]; ok {
 		return file
 	}
 	return h
+}
+
+// setLayerTypes sets layer_types where they are not said.
+func (t *modelType) setLayerTypes(h hparams) {
+	layers := h["num_hidden_layers"].(int64)
+	if h["layer_types"] != nil || layers >= 1<<16 {
+		return
+	}
+	every := t.everyFull
+	if n, ok := h["sliding_window_pattern"].(int64); ok && n > 0 {
+		every = n
+	}
+	var types []any
+	for i := range layers {
+		name := "sliding_attention"
+		if (i+1)%every == 0 {
+			name = "full_attention"
+		}
+		types = append(types, name)
+	}
+	h["layer_types"] = types
 }
 
 // torchTypes are the data types of PyTorch.
@@ -246,7 +285,10 @@ func knownLayerTypes(h hparams) bool {
 
 // completeRope gathers rope_scaling, rope_theta and partial_rotary_factor in
 // rope_parameters, and reports whether transformers takes them.
-func completeRope(h hparams, theta float64) bool {
+func (t *modelType) completeRope(h hparams) bool {
+	if t.localTheta > 0 {
+		return t.completeRopes(h)
+	}
 	rope, _ := h["rope_parameters"].(map[string]any)
 	if v := h["rope_scaling"]; isTrue(v) {
 		var ok bool
@@ -266,7 +308,7 @@ func completeRope(h hparams, theta float64) bool {
 	if v, ok := h["rope_theta"]; ok {
 		setDefault("rope_theta", v)
 	}
-	setDefault("rope_theta", theta)
+	setDefault("rope_theta", t.theta)
 	if v := h["partial_rotary_factor"]; v != nil {
 		setDefault("partial_rotary_factor", v)
 	}
@@ -282,6 +324,54 @@ func completeRope(h hparams, theta float64) bool {
 	delete(h, "rope_theta")
 	h["rope_parameters"] = rope
 	return validRope(rope)
+}
+
+// completeRopes is completeRope for rope_parameters of each type of layers.
+func (t *modelType) completeRopes(h hparams) bool {
+	all, _ := h["rope_parameters"].(map[string]any)
+	all = maps.Clone(all)
+	if all == nil {
+		all = make(map[string]any)
+	}
+	scaling, ok := h["rope_scaling"].(map[string]any)
+	if !ok && h["rope_scaling"] != nil {
+		return false
+	}
+	for _, of := range []struct {
+		layers, theta string
+		base          float64
+		scaling       map[string]any
+	}{{"full_attention", "rope_theta", t.theta, scaling}, {"sliding_attention", "rope_local_base_freq", t.localTheta, nil}} {
+		rope, ok := all[of.layers].(map[string]any)
+		if !ok && all[of.layers] != nil {
+			return false
+		}
+		rope = maps.Clone(rope)
+		if rope == nil {
+			rope = make(map[string]any)
+		}
+		maps.Copy(rope, of.scaling)
+		if _, ok := rope["rope_theta"]; !ok {
+			rope["rope_theta"] = of.base
+			if v, ok := h[of.theta]; ok {
+				rope["rope_theta"] = v
+			}
+		}
+		if _, ok := rope["rope_type"]; !ok {
+			rope["rope_type"] = "default"
+			if v, ok := rope["type"]; ok {
+				rope["rope_type"] = v
+			}
+		}
+		all[of.layers] = rope
+		delete(h, of.theta)
+		if !validRope(rope) {
+			return false
+		}
+	}
+	delete(h, "rope_scaling")
+	h["rope_parameters"] = all
+	return true
 }
 
 // validRope reports whether a way to scale positions has the parameters that it needs,

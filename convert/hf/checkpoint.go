@@ -217,7 +217,9 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	}
 	c.notes, c.noBOS = append(c.notes, from.Notes...), tokens.NoBOS
 	c.warnings = append(warnings, from.Warnings...)
-	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}, {Key: "general.type", Value: "model"}}
+	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}}
+	kvs = append(kvs, model.EarlyMetadata()...)
+	kvs = append(kvs, gguf.KV{Key: "general.type", Value: "model"})
 	kvs = append(kvs, general...)
 	number := fileTypes[fileType]
 	if f, ok := recipe.Mostly(c.exact(), c.tensors); ok {

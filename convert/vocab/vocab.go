@@ -40,6 +40,14 @@ type Rules struct {
 	Llama bool
 	// NoSpacePrefix says that no text gets a space in front.
 	NoSpacePrefix bool
+	// IDs are of tokens that all models have in these roles, whatever their files say.
+	IDs []RoleID
+}
+
+// RoleID is the id of the token in a role: eot, pad, unk and the like.
+type RoleID struct {
+	Role string
+	ID   uint32
 }
 
 // Vocabulary is the vocabulary of a checkpoint.
@@ -85,6 +93,9 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 		if err := f.loadLlamaSpecial(&kvs, opts.Size); err != nil {
 			return nil, err
 		}
+	}
+	for _, r := range opts.Rules.IDs {
+		kvs.set(idKeys[r.Role], r.ID)
 	}
 	if opts.Rules.NoSpacePrefix {
 		kvs.set(spacePrefixKey, false)

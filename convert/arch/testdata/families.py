@@ -1,0 +1,21 @@
+"""families.py CHECKPOINTS NAME... writes families.json.gz: of small checkpoints of many
+families with random weights, config.json, the names and shapes of their tensors, and the
+metadata and the tensors of what convert_hf_to_gguf.py (llama.cpp 0.7.0, transformers 5.12.1)
+makes of them as F32. CHECKPOINTS has a folder NAME of each, with that result in expected.json.gz."""
+import glob, gzip, json, os, struct, sys
+
+families = []
+for name in sys.argv[2:]:
+    path = os.path.join(sys.argv[1], name)
+    with gzip.open(path + "/expected.json.gz") as f:
+        expected = json.load(f)
+    sources = []
+    for file in sorted(glob.glob(path + "/*.safetensors")):
+        with open(file, "rb") as f:
+            header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        sources += sorted([n, t["shape"]] for n, t in header.items() if n != "__metadata__")
+    kv = [[x["key"], x.get("value", x.get("first"))] for x in expected["kv"]]
+    kv = [x for x in kv if not x[0].startswith(("tokenizer.", "general.")) or x[0] == "general.file_type"]
+    families.append({"name": name, "config": open(path + "/config.json").read(), "sources": sources, "kv": kv, "tensors": expected["tensors"]})
+with gzip.GzipFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), "families.json.gz"), "w", mtime=0) as f:
+    f.write(json.dumps(families, separators=(",", ":")).encode())
