@@ -45,7 +45,8 @@ var Architectures = []*Architecture{
 	&DeepSeek,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
 	&OLMo, &OLMo2, &OLMoE,
-	&Phi3,
+	&Phi2, &Phi3, &PhiMoE,
+	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &StarCoder2, &StableLM, &Nemotron, &HunyuanDense, &Dots1, &MiniMaxM2,
 }
 
 // Find returns the architecture of a class. The error wraps
@@ -135,6 +136,15 @@ func (m *Model) EarlyMetadata() []gguf.KV {
 		f.earlyKeys(k)
 	}
 	return k.pairs
+}
+
+// VocabularyRules returns what the class and the model add to the keys of a vocabulary.
+func (m *Model) VocabularyRules() vocab.Rules {
+	rules := m.Vocabulary
+	if f, ok := m.family.(interface{ tokens() []vocab.RoleID }); ok {
+		rules.IDs = slices.Concat(rules.IDs, f.tokens())
+	}
+	return rules
 }
 
 // keys collects metadata.

@@ -102,10 +102,15 @@ func (c *Config) queryKeyNorms(layer mapper, queries, keys int64) {
 // attention maps the matrices of a layer's attention. Order is that of the rows of
 // queries and keys, in so many heads.
 func (c *Config) attention(layer mapper, order func(r weights.Rows, heads int64) weights.Rows) {
+	c.attentionNamed(layer, "self_attn.o_proj", order)
+}
+
+// attentionNamed is attention with an output of another name.
+func (c *Config) attentionNamed(layer mapper, output string, order func(r weights.Rows, heads int64) weights.Rows) {
 	layer.put("attn_q.weight", order(layer.get("self_attn.q_proj.weight", c.queries(), c.HiddenSize), c.Heads))
 	layer.put("attn_k.weight", order(layer.get("self_attn.k_proj.weight", c.keysOrValues(), c.HiddenSize), c.KVHeads))
 	layer.take("self_attn.v_proj.weight", "attn_v.weight", c.keysOrValues(), c.HiddenSize)
-	layer.take("self_attn.o_proj.weight", "attn_output.weight", c.HiddenSize, c.queries())
+	layer.take(output+".weight", "attn_output.weight", c.HiddenSize, c.queries())
 }
 
 // attentionBiases is for models that can have biases: those that are there are taken,

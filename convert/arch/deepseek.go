@@ -74,10 +74,15 @@ func (d *deepSeek) tensors(m mapper) {
 		}
 		d.router(layer)
 		d.apart(layer, d.expertWidth)
-		if shared > 0 {
-			layer.take("mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", shared, d.HiddenSize)
-			layer.take("mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", shared, d.HiddenSize)
-			layer.take("mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", d.HiddenSize, shared)
-		}
+		d.sharedExpert(layer, shared)
+	}
+}
+
+// sharedExpert maps an expert that every token uses, or several as one, if it has any width.
+func (x *mixture) sharedExpert(layer mapper, width int64) {
+	if width > 0 {
+		layer.take("mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", width, x.HiddenSize)
+		layer.take("mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", width, x.HiddenSize)
+		layer.take("mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", x.HiddenSize, width)
 	}
 }

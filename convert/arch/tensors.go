@@ -280,6 +280,15 @@ func (m mapper) put(name string, r weights.Rows) {
 // take adds a tensor of the checkpoint as it is.
 func (m mapper) take(source, name string, shape ...int64) { m.put(name, m.get(source, shape...)) }
 
+// ignore leaves out tensors whose names begin so.
+func (m mapper) ignore(start string) {
+	for name, src := range m.sources {
+		if strings.HasPrefix(name, m.from+start) {
+			src.used = true
+		}
+	}
+}
+
 // takeAny is take for tensors that need not be there.
 func (m mapper) takeAny(source, name string, shape ...int64) {
 	if m.has(source) {

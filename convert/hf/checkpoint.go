@@ -211,7 +211,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.Load(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.Vocabulary, Pre: opts.Pre})
+	tokens, err := vocab.Load(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.VocabularyRules(), Pre: opts.Pre})
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +234,14 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 		kvs = append(kvs, pooling...)
 	}
 	kvs = append(kvs, gguf.KV{Key: "general.quantization_version", Value: uint32(2)})
-	c.meta = gguf.NewMetadata(append(kvs, tokens.Metadata...)...)
+	for _, kv := range tokens.Metadata {
+		if i := slices.IndexFunc(kvs, func(other gguf.KV) bool { return other.Key == kv.Key }); i >= 0 {
+			kvs[i].Value = kv.Value // in the place that the model gave it
+			continue
+		}
+		kvs = append(kvs, kv)
+	}
+	c.meta = gguf.NewMetadata(kvs...)
 	return c, nil
 }
 

@@ -40,6 +40,9 @@ type Rules struct {
 	Llama bool
 	// NoSpacePrefix says that no text gets a space in front.
 	NoSpacePrefix bool
+	// SpacePrefix adds whether a text gets a space in front after all the rest, if
+	// tokenizer_config.json says so.
+	SpacePrefix bool
 	// IDs are of tokens that all models have in these roles, whatever their files say.
 	IDs []RoleID
 }
@@ -96,6 +99,9 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 	}
 	for _, r := range opts.Rules.IDs {
 		kvs.set(idKeys[r.Role], r.ID)
+	}
+	if f.addPrefixSpace != nil && opts.Rules.SpacePrefix {
+		kvs.set(spacePrefixKey, *f.addPrefixSpace)
 	}
 	if opts.Rules.NoSpacePrefix {
 		kvs.set(spacePrefixKey, false)

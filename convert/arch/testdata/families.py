@@ -15,7 +15,8 @@ for name in sys.argv[2:]:
             header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
         sources += sorted([n, t["shape"]] for n, t in header.items() if n != "__metadata__")
     kv = [[x["key"], x.get("value", x.get("first"))] for x in expected["kv"]]
-    kv = [x for x in kv if not x[0].startswith(("tokenizer.", "general.")) or x[0] == "general.file_type"]
+    kv = kv[:[key for key, _ in kv].index("general.quantization_version")]  # before those of the vocabulary
+    kv = [x for x in kv if not x[0].startswith("general.") or x[0] == "general.file_type"]
     families.append({"name": name, "config": open(path + "/config.json").read(), "sources": sources, "kv": kv, "tensors": expected["tensors"]})
 with gzip.GzipFile(os.path.join(os.path.dirname(os.path.abspath(__file__)), "families.json.gz"), "w", mtime=0) as f:
     f.write(json.dumps(families, separators=(",", ":")).encode())

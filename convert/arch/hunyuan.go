@@ -1,0 +1,87 @@
+package arch
+
+import (
+	"math"
+
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// HunyuanDense is the dense model of Hunyuan: Llama with norms of each head of queries and
+// keys. For long texts the base of the angles is made larger.
+var HunyuanDense = Architecture{
+	Class: "HunYuanDenseV1ForCausalLM",
+	Name:  "hunyuan-dense",
+	types: []modelType{{
+		name: "hunyuan_v1_dense", theta: 10000,
+		fields: append(denseFields(290943, 4096, 11008, 32, 32, 2048, 1e-5),
+			field{"num_key_value_heads", whole | null, nil}, field{"pad_token_id", whole | null, int64(0)}, field{"bos_token_id", whole | null, int64(1)},
+			field{"eos_token_id", whole | wholes | null, int64(2)}, field{"eod_token_id", whole | null, int64(3)}, field{"pretraining_tp", whole, int64(1)},
+			field{"attention_bias", flag, false}, field{"attention_dropout", whole | decimal, 0.0}, field{"head_dim", whole | null, nil},
+		),
+	}},
+	read: readHunyuan,
+}
+
+type hunyuan struct {
+	Config
+	base float64 // of a model that is scaled, 0 for others
+	eod  *int64  // the token that ends a text
+}
+
+// hunyuanContext is what models that are scaled were made for, whatever config.json says.
+const hunyuanContext = 256 << 10
+
+func readHunyuan(r *reader) family {
+	h := &hunyuan{Config: r.dense("silu", "swish")}
+	h.eod = r.whole(0, 1<<31, "eod_token_id")
+	h.refuseScaling(r, "llama3", "linear", "yarn")
+	if h.Rope.Type != "dynamic" {
+		return h
+	}
+	rope := reader{hparams: h.Rope.parameters}
+	alpha := 50.0
+	if v := rope.positive("alpha"); v != nil {
+		alpha = *v
+	}
+	if h.HeadLength() <= 2 || h.HeadDim == nil || h.Rope.Base() != 10000 || h.MaxPositions != 32<<10 && h.MaxPositions != hunyuanContext || rope.err != nil {
+		r.fail(gguf.ErrUnsupported, "dynamic rope scaling of %s without head_dim, of a base of %v or for %d positions", r.class, h.Rope.Base(), h.MaxPositions)
+		return h
+	}
+	d := float64(*h.HeadDim)
+	h.base = h.Rope.Base() * math.Pow(alpha, d/(d-2))
+	return h
+}
+
+// tokens has what HunYuanModel.set_vocab mends.
+func (h *hunyuan) tokens() []vocab.RoleID {
+	if h.eod == nil {
+		return nil
+	}
+	return []vocab.RoleID{{Role: "eos", ID: uint32(*h.eod)}}
+}
+
+// keys has what HunYuanModel.set_gguf_parameters adds.
+func (h *hunyuan) keys(k *keys) {
+	h.commonKeys(k)
+	if h.base == 0 {
+		return
+	}
+	k.set("rope.freq_base", float32(h.base))
+	k.set("rope.scaling.type", "none")
+	k.set("rope.scaling.factor", float32(1))
+	k.set("rope.scaling.original_context_length", uint32(hunyuanContext))
+	k.set("context_length", uint32(hunyuanContext))
+}
+
+func (h *hunyuan) tensors(m mapper) {
+	h.outside(m)
+	for _, layer := range m.layers(h.Layers) {
+		h.norms(layer)
+		h.attention(layer, halves)
+		h.attentionBiases(layer, halves)
+		layer.take("self_attn.query_layernorm.weight", "attn_q_norm.weight", h.HeadLength())
+		layer.take("self_attn.key_layernorm.weight", "attn_k_norm.weight", h.HeadLength())
+		h.mlp(layer)
+	}
+}
