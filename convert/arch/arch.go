@@ -46,7 +46,7 @@ var Architectures = []*Architecture{
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,
-	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &StarCoder2, &StableLM, &Nemotron, &HunyuanDense, &Dots1, &MiniMaxM2,
+	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &Apertus, &StarCoder, &StarCoder2, &StableLM, &Nemotron, &HunyuanDense, &Dots1, &MiniMaxM2,
 }
 
 // Find returns the architecture of a class. The error wraps
@@ -129,13 +129,16 @@ func (m *Model) Metadata(fileType uint32) []gguf.KV {
 }
 
 // EarlyMetadata returns the pairs that convert_hf_to_gguf.py writes with the tensors, right
-// after general.architecture.
-func (m *Model) EarlyMetadata() []gguf.KV {
+// after general.architecture. Some are values of tensors, those of the set that was planned
+// last; the error is that of reading them.
+func (m *Model) EarlyMetadata() ([]gguf.KV, error) {
 	k := &keys{prefix: m.Name + "."}
-	if f, ok := m.family.(interface{ earlyKeys(*keys) }); ok {
-		f.earlyKeys(k)
+	if f, ok := m.family.(interface{ earlyKeys(*keys) error }); ok {
+		if err := f.earlyKeys(k); err != nil {
+			return nil, err
+		}
 	}
-	return k.pairs
+	return k.pairs, nil
 }
 
 // VocabularyRules returns what the class and the model add to the keys of a vocabulary.

@@ -25,18 +25,23 @@ func TestFamilies(t *testing.T) {
 	type tensor struct {
 		name  string
 		shape []int64
+		value []float32 // of a tensor of one number
 	}
 	var families []struct {
 		Name, Config     string
-		Sources, Tensors [][2]json.RawMessage
+		Sources, Tensors [][]json.RawMessage
 		KV               [][2]any
 	}
 	require.NoError(t, json.NewDecoder(data).Decode(&families))
-	read := func(raw [][2]json.RawMessage) (tensors []tensor) {
+	read := func(raw [][]json.RawMessage) (tensors []tensor) {
 		for _, r := range raw {
 			var next tensor
 			require.NoError(t, json.Unmarshal(r[0], &next.name))
 			require.NoError(t, json.Unmarshal(r[1], &next.shape))
+			if len(r) > 2 {
+				next.value = make([]float32, 1)
+				require.NoError(t, json.Unmarshal(r[2], &next.value[0]))
+			}
 			tensors = append(tensors, next)
 		}
 		return tensors
@@ -47,7 +52,11 @@ func TestFamilies(t *testing.T) {
 			require.NoError(t, err)
 			var set weights.List
 			for _, s := range read(f.Sources) {
-				require.NoError(t, set.Add(s.name, weights.Compute(s.shape, weights.F32, 1, nil)))
+				r := weights.Compute(s.shape, weights.F32, 1, nil)
+				if s.value != nil {
+					r = weights.Values(weights.F32, s.value, s.shape...)
+				}
+				require.NoError(t, set.Add(s.name, r))
 			}
 			planned, err := m.Plan(&set)
 			require.NoError(t, err)
@@ -55,11 +64,13 @@ func TestFamilies(t *testing.T) {
 			for _, p := range planned {
 				shape := slices.Clone(p.Shape())
 				slices.Reverse(shape)
-				got = append(got, tensor{p.Name, shape})
+				got = append(got, tensor{name: p.Name, shape: shape})
 			}
 			require.Equal(t, read(f.Tensors), got)
 			var pairs [][2]any
-			for _, kv := range append(m.EarlyMetadata(), m.Metadata(0)...) {
+			early, err := m.EarlyMetadata()
+			require.NoError(t, err)
+			for _, kv := range append(early, m.Metadata(0)...) {
 				pairs = append(pairs, [2]any{kv.Key, plain(t, kv)})
 			}
 			require.Equal(t, f.KV, pairs)
@@ -70,8 +81,15 @@ func TestFamilies(t *testing.T) {
 // plain returns a value as JSON has it.
 func plain(t *testing.T, kv gguf.KV) (v any) {
 	value := kv.Value
-	if f, ok := value.(float32); ok {
+	switch f := value.(type) {
+	case float32:
 		value = float64(f)
+	case []float32:
+		var all []float64
+		for _, f := range f {
+			all = append(all, float64(f))
+		}
+		value = all
 	}
 	data, err := json.Marshal(value)
 	require.NoError(t, err)

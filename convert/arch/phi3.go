@@ -77,15 +77,16 @@ func (p *phi3) rotated() int64 {
 }
 
 // earlyKeys has what Phi3MiniModel.generate_extra_tensors adds.
-func (p *phi3) earlyKeys(k *keys) {
+func (p *phi3) earlyKeys(k *keys) error {
 	if p.Rope.Type != "longrope" {
-		return
+		return nil
 	}
 	factor, original := 1.0, float64(p.Rope.OriginalPositions)
 	if scale := float64(p.MaxPositions) / original; scale > 1 {
 		factor = math.Sqrt(1 + math.Log(scale)/math.Log(original))
 	}
 	k.set("rope.scaling.attn_factor", float32(factor))
+	return nil
 }
 
 // keys are those of Phi3MiniModel.set_gguf_parameters.

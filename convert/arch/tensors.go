@@ -24,7 +24,7 @@ func (t *Tensor) AlwaysF32() bool {
 	if len(t.Shape()) < 2 || !strings.HasSuffix(t.Name, ".weight") {
 		return true
 	}
-	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"},
+	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", "position_embd.weight"},
 		func(end string) bool { return strings.HasSuffix(t.Name, end) })
 }
 
@@ -208,11 +208,14 @@ func (p *plan) fail(err error, format string, args ...any) {
 }
 
 // layers returns the mappers of all layers, until there is an error.
-func (m mapper) layers(n int64) iter.Seq2[int64, mapper] {
+func (m mapper) layers(n int64) iter.Seq2[int64, mapper] { return m.layersOf("model.layers.", n) }
+
+// layersOf is layers where their names begin in another way.
+func (m mapper) layersOf(start string, n int64) iter.Seq2[int64, mapper] {
 	return func(yield func(int64, mapper) bool) {
 		for i := range n {
 			number := strconv.FormatInt(i, 10)
-			if m.err != nil || !yield(i, mapper{m.plan, "model.layers." + number + ".", "blk." + number + "."}) {
+			if m.err != nil || !yield(i, mapper{m.plan, start + number + ".", "blk." + number + "."}) {
 				return
 			}
 		}
@@ -279,6 +282,15 @@ func (m mapper) put(name string, r weights.Rows) {
 
 // take adds a tensor of the checkpoint as it is.
 func (m mapper) take(source, name string, shape ...int64) { m.put(name, m.get(source, shape...)) }
+
+// scalar returns a tensor of one number, of any shape.
+func (m mapper) scalar(name string) weights.Rows {
+	shape := []int64{1}
+	if src := m.sources[m.from+name]; src != nil && len(src.Shape()) == 0 {
+		shape = nil
+	}
+	return m.get(name, shape...)
+}
 
 // ignore leaves out tensors whose names begin so.
 func (m mapper) ignore(start string) {

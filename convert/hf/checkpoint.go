@@ -218,7 +218,11 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	c.notes, c.noBOS = append(c.notes, from.Notes...), tokens.NoBOS
 	c.warnings = append(warnings, from.Warnings...)
 	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}}
-	kvs = append(kvs, model.EarlyMetadata()...)
+	early, err := model.EarlyMetadata()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from.Dir, err)
+	}
+	kvs = append(kvs, early...)
 	kvs = append(kvs, gguf.KV{Key: "general.type", Value: "model"})
 	kvs = append(kvs, general...)
 	number := fileTypes[fileType]

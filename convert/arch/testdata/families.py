@@ -12,8 +12,15 @@ for name in sys.argv[2:]:
     sources = []
     for file in sorted(glob.glob(path + "/*.safetensors")):
         with open(file, "rb") as f:
-            header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-        sources += sorted([n, t["shape"]] for n, t in header.items() if n != "__metadata__")
+            data = f.read()
+        size = 8 + struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8:size])
+        for n, t in sorted(header.items()):
+            if n != "__metadata__":
+                sources.append([n, t["shape"]])
+                if t["dtype"] == "BF16" and t["shape"] in ([], [1]):  # whose value is metadata
+                    bits = data[size + t["data_offsets"][0]:][:2]
+                    sources[-1].append(struct.unpack("<f", b"\0\0" + bits)[0])
     kv = [[x["key"], x.get("value", x.get("first"))] for x in expected["kv"]]
     kv = kv[:[key for key, _ in kv].index("general.quantization_version")]  # before those of the vocabulary
     kv = [x for x in kv if not x[0].startswith("general.") or x[0] == "general.file_type"]
