@@ -272,6 +272,13 @@ func (r *restorer) tensors(to *Restored) error {
 		}
 	}
 	restored := make(map[string]weights.Rows)
+	inverse := weights.NewInverse(func(operand, is weights.Rows) bool {
+		src, ok := operand.(*source)
+		if ok {
+			restored[src.name] = is
+		}
+		return ok
+	})
 	for i, info := range r.src.Tensors() {
 		t, ok := made[info.Name]
 		switch {
@@ -290,14 +297,7 @@ func (r *restorer) tensors(to *Restored) error {
 		if err != nil {
 			return err
 		}
-		err = weights.Invert(t.Rows, is, func(operand, is weights.Rows) bool {
-			src, ok := operand.(*source)
-			if ok {
-				restored[src.name] = is
-			}
-			return ok
-		})
-		if err != nil {
+		if err := inverse.Add(t.Rows, is); err != nil {
 			return fmt.Errorf("tensor %.200q: %w", info.Name, err)
 		}
 	}

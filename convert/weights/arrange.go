@@ -47,7 +47,7 @@ func Slice(r Rows, first, n int64) Rows {
 		panic(fmt.Sprintf("weights: rows [%d, %d) of shape %v", first, first+n, shape))
 	}
 	shape[last] = n
-	return newArranged(shape, []Rows{r}, 1, func(from, count int64, yield func(run) bool) {
+	return &slice{newArranged(shape, []Rows{r}, 1, func(from, count int64, yield func(run) bool) {
 		for row := from; row < from+count; {
 			part := run{first: row/n*each + first + row%n, at: row - from, step: 1}
 			part.n = min(n-row%n, from+count-row)
@@ -56,7 +56,13 @@ func Slice(r Rows, first, n int64) Rows {
 			}
 			row += part.n
 		}
-	})
+	}), first}
+}
+
+// slice is what Slice returns, from row first on.
+type slice struct {
+	*arranged
+	first int64
 }
 
 // Interleave returns the rows of so many attention heads (the elements, of a vector)

@@ -1,19 +1,40 @@
 package weights
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// Invert says what the tensors that r is made of must be for r to be result: found is
-// called with each of them and what it is, and returns whether it goes no further. So an expression that makes a GGUF tensor of
-// those of a checkpoint also makes these of it: the parts of a [Stack], the rows of an
-// [Interleave] in their own order, the values of a [Map]. The error wraps
-// gguf.ErrUnsupported if an expression on the way cannot be undone. Nothing is read.
-func Invert(r, result Rows, found func(operand, is Rows) bool) error {
+// Inverse says what the tensors that expressions are made of must be for the expressions to
+// be certain results. So what makes GGUF tensors of those of a checkpoint also makes these of
+// them: the parts of a [Stack], the rows of an [Interleave] in their own order, the values of a
+// [Map], the matrices of a [Transpose], what was cut up by [Slice].
+type Inverse struct {
+	found  func(operand, is Rows) bool
+	slices map[Rows][]piece // by what they are of, in order
+}
+
+// piece is what a slice of a tensor is to be, from a row of each matrix on.
+type piece struct {
+	first int64
+	is    Rows
+}
+
+// NewInverse returns an Inverse that calls found with each of the tensors and what it is,
+// which returns whether it goes no further.
+func NewInverse(found func(operand, is Rows) bool) *Inverse {
+	return &Inverse{found, make(map[Rows][]piece)}
+}
+
+// Add adds that r is to be result. What r is a slice of is found with the last of its slices.
+// The error wraps gguf.ErrUnsupported if an expression on the way cannot be undone. Nothing is
+// read.
+func (v *Inverse) Add(r, result Rows) error {
 	e, ok := r.(Expression)
-	if found(r, result) || !ok {
+	if v.found(r, result) || !ok {
 		return nil
 	}
 	operands := e.Operands()
@@ -22,6 +43,10 @@ func Invert(r, result Rows, found func(operand, is Rows) bool) error {
 	}
 	var undo func(Rows) []Rows
 	switch e := e.(type) {
+	case *slice:
+		return v.addSlice(operands[0], piece{e.first, result})
+	case *transposed:
+		undo = func(result Rows) []Rows { return []Rows{Transpose(result)} }
 	case *arranged:
 		undo = e.undo
 	case *computed:
@@ -31,11 +56,58 @@ func Invert(r, result Rows, found func(operand, is Rows) bool) error {
 		return fmt.Errorf("%w: a tensor of shape %v that is made of %d others in a way that cannot be undone", gguf.ErrUnsupported, r.Shape(), len(operands))
 	}
 	for i, is := range undo(result) {
-		if err := Invert(operands[i], is, found); err != nil {
+		if err := v.Add(operands[i], is); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addSlice adds that a piece of a tensor is to be something.
+func (v *Inverse) addSlice(of Rows, p piece) error {
+	all := append(v.slices[of], p)
+	slices.SortFunc(all, func(a, b piece) int { return cmp.Compare(a.first, b.first) })
+	v.slices[of] = all
+	parts := make([]Rows, len(all))
+	next := int64(0)
+	for i, p := range all {
+		if p.first != next {
+			return nil
+		}
+		parts[i], next = p.is, next+matrixRows(p.is)
+	}
+	if next < matrixRows(of) {
+		return nil
+	}
+	return v.Add(of, concat(parts))
+}
+
+// matrixRows returns how many rows each matrix of a tensor has.
+func matrixRows(r Rows) int64 { return r.Shape()[len(r.Shape())-2] }
+
+// concat returns a tensor whose matrices have the rows of those of several, one after the
+// other: the reverse of Slice.
+func concat(parts []Rows) Rows {
+	ends := make([]int64, len(parts)) // in each matrix
+	each := int64(0)
+	for i, p := range parts {
+		each += matrixRows(p)
+		ends[i] = each
+	}
+	shape := slices.Clone(parts[0].Shape())
+	shape[len(shape)-2] = each
+	return newArranged(shape, parts, 1, func(first, n int64, yield func(run) bool) {
+		for row := first; row < first+n; {
+			matrix, y := row/each, row%each
+			i := slices.IndexFunc(ends, func(end int64) bool { return y < end })
+			has := matrixRows(parts[i])
+			r := run{part: int64(i), first: matrix*has + y - (ends[i] - has), n: min(ends[i]-y, first+n-row), at: row - first, step: 1}
+			if !yield(r) {
+				return
+			}
+			row += r.n
+		}
+	})
 }
 
 // part returns one of the tensors that are stacked in r.

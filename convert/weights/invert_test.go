@@ -10,18 +10,21 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
-// TestInvert: what an expression makes of tensors is taken apart into these.
-func TestInvert(t *testing.T) {
-	back := func(t require.TestingT, r weights.Rows) map[weights.Rows][]float32 {
+// TestInverse: what an expression makes of tensors is taken apart into these.
+func TestInverse(t *testing.T) {
+	back := func(t require.TestingT, rs ...weights.Rows) map[weights.Rows][]float32 {
 		found := make(map[weights.Rows][]float32)
-		require.NoError(t, weights.Invert(r, r, func(operand, is weights.Rows) bool {
+		inverse := weights.NewInverse(func(operand, is weights.Rows) bool {
 			require.Equal(t, operand.Shape(), is.Shape())
 			_, ok := operand.(leaf)
 			if ok {
 				found[operand] = all(t, is)
 			}
 			return ok
-		}))
+		})
+		for _, r := range rs {
+			require.NoError(t, inverse.Add(r, r))
+		}
 		return found
 	}
 	rapid.Check(t, func(t *rapid.T) {
@@ -38,11 +41,20 @@ func TestInvert(t *testing.T) {
 		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Interleave(vector, heads)))
 		other := leaf{ramp(weights.F32, 500, heads*half*2, 3)}
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix), other: all(t, other)}, back(t, weights.Stack(matrix, weights.Interleave(other, heads))))
+		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Transpose(matrix)))
+
+		experts := leaf{ramp(weights.F32, 9, heads, 3, 2*half)}
+		gateUp := weights.Transpose(experts)
+		cut := rapid.Int64Range(1, 2*half-1).Draw(t, "cut")
+		gate, up := weights.Slice(gateUp, 0, cut), weights.Slice(gateUp, cut, 2*half-cut)
+		require.Equal(t, map[weights.Rows][]float32{experts: all(t, experts)}, back(t, up, gate))
+		require.Empty(t, back(t, gate), "only a part")
 	})
 	a := leaf{ramp(weights.F32, 0, 4, 2)}
 	require.Empty(t, back(t, ramp(weights.F32, 0, 4, 2)), "made of nothing")
-	for _, r := range []weights.Rows{weights.Slice(a, 0, 2), weights.Map(a, negate, nil), weights.Compute(a.Shape(), weights.F32, 1, a.ReadRows, a)} {
-		require.ErrorIs(t, weights.Invert(r, r, func(weights.Rows, weights.Rows) bool { return false }), gguf.ErrUnsupported)
+	for _, r := range []weights.Rows{weights.Map(a, negate, nil), weights.Compute(a.Shape(), weights.F32, 1, a.ReadRows, a)} {
+		inverse := weights.NewInverse(func(weights.Rows, weights.Rows) bool { return false })
+		require.ErrorIs(t, inverse.Add(r, r), gguf.ErrUnsupported)
 	}
 }
 
