@@ -28,7 +28,8 @@ var Apertus = Architecture{
 			}
 		},
 	}},
-	read: func(r *reader) family { return &apertus{Config: r.dense("xielu")} },
+	read:    func(r *reader) family { return &apertus{Config: r.dense("xielu")} },
+	restore: restoreApertus,
 }
 
 type apertus struct {
@@ -71,6 +72,25 @@ func (a *apertus) tensors(m mapper) {
 		a.upDown(layer, "mlp.up_proj", "mlp.down_proj")
 		for i, name := range xIELU {
 			a.activations[i] = append(a.activations[i], layer.scalar("mlp.act_fn."+name))
+		}
+	}
+}
+
+// restoreApertus makes tensors again of the parameters of the activations.
+func restoreApertus(r *restorer) {
+	r.set("hidden_act", "xielu")
+	r.set("rope_scaling", map[string]any{"rope_type": "default"}) // or there would be one
+	r.ropeFactors()
+	for _, name := range xIELU {
+		values, err := gguf.Value[[]float32](r.src.Metadata(), "xielu."+name)
+		if err != nil {
+			r.fail(err)
+		}
+		if int64(len(values)) != r.whole("block_count") {
+			r.fail(fmt.Errorf("%w: xielu.%s of %d layers", gguf.ErrCorrupt, name, len(values)))
+		}
+		for i, v := range values {
+			r.tensorsOfKeys[fmt.Sprintf("model.layers.%d.mlp.act_fn.%s", i, name)] = weights.Values(weights.F32, []float32{v}, 1)
 		}
 	}
 }

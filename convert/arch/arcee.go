@@ -21,6 +21,10 @@ var Arcee = Architecture{
 		check: func(h hparams) bool { return h["hidden_size"].(int64)%h["num_attention_heads"].(int64) == 0 },
 	}},
 	read: func(r *reader) family { return &arcee{r.dense("relu2")} },
+	restore: func(r *restorer) {
+		r.ropeFactors()
+		r.set("hidden_act", "relu2")
+	},
 }
 
 type arcee struct{ Config }

@@ -13,6 +13,10 @@ var Cohere = Architecture{
 			append(cohereFields(null), field{"use_qk_norm", flag | null, false})...),
 	}},
 	read: readCohere,
+	restore: func(r *restorer) {
+		r.take("logit_scale", "logit_scale")
+		r.set("use_qk_norm", r.has("blk.0.attn_q_norm.weight"))
+	},
 }
 
 // cohereFields has what both classes have, some of which may also be of another kind.

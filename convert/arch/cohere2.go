@@ -14,6 +14,11 @@ var Cohere2 = Architecture{
 		derive: func(h hparams) { h["head_dim"] = h["hidden_size"].(int64) / h["num_attention_heads"].(int64) },
 	}},
 	read: readCohere2,
+	restore: func(r *restorer) {
+		r.take("logit_scale", "logit_scale")
+		r.take("attention.sliding_window", "sliding_window")
+		r.partial("rotary_pct", r.whole("embedding_length")/max(1, r.whole("attention.head_count")), 1)
+	},
 }
 
 type cohere2 struct {

@@ -19,7 +19,15 @@ var Dots1 = Architecture{
 			field{"sliding_window", whole | null, int64(4096)}, field{"max_window_layers", whole | null, int64(62)}, field{"layer_types", texts | null, nil},
 		),
 	}},
-	read: readDots1,
+	read:    readDots1,
+	experts: "n_routed_experts",
+	restore: func(r *restorer) {
+		r.qwenMixture(false)
+		r.take("expert_weights_norm", "norm_topk_prob")
+		r.take("expert_weights_scale", "routed_scaling_factor")
+		r.take("leading_dense_block_count", "first_k_dense_replace")
+		r.take("expert_shared_count", "n_shared_experts")
+	},
 }
 
 type dots1 struct {

@@ -24,6 +24,9 @@ var Ernie = Architecture{
 		e.refuseScaling(r, "llama3")
 		return e
 	},
+	restore: func(r *restorer) {
+		r.set("use_bias", r.has("blk.0.attn_q.bias"))
+	},
 }
 
 var ernieFields = []field{
@@ -66,7 +69,16 @@ var ErnieMoE = Architecture{
 			{"router_aux_loss_coef", decimal | null, 0.001},
 		}),
 	}},
-	read: readErnieMoE,
+	read:    readErnieMoE,
+	experts: "moe_num_experts",
+	restore: func(r *restorer) {
+		r.set("use_bias", r.has("blk.0.attn_q.bias"))
+		r.rename("num_experts_per_tok", "moe_k")
+		r.take("leading_dense_block_count", "moe_layer_start_index")
+		r.take("expert_feed_forward_length", "moe_intermediate_size")
+		r.take("expert_shared_count", "moe_num_shared_experts")
+		r.take("interleave_moe_layer_step", "moe_layer_interval")
+	},
 }
 
 type ernieMoE struct {

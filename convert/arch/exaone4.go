@@ -17,6 +17,10 @@ var Exaone4 = Architecture{
 		),
 	}},
 	read: readExaone4,
+	restore: func(r *restorer) {
+		r.ropeFactors()
+		r.window()
+	},
 }
 
 type exaone4 struct {

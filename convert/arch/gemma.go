@@ -20,6 +20,9 @@ var Gemma = Architecture{
 		),
 	}},
 	read: readGemma,
+	restore: func(r *restorer) {
+		r.set("hidden_act", "gelu_pytorch_tanh")
+	},
 }
 
 type gemma struct{ Config }

@@ -24,6 +24,10 @@ var Granite = Architecture{
 		delete(r.hparams, "head_dim") // it is not looked at
 		return &granite{llama{r.dense("silu", "swish"), true}, r.multipliers()}
 	},
+	restore: func(r *restorer) {
+		r.ropeFactors()
+		r.multipliers()
+	},
 }
 
 type granite struct {
@@ -50,6 +54,16 @@ func (m *multipliers) keys(k *keys) {
 	}
 }
 
+// multipliers is the reverse of multipliers.keys.
+func (r *restorer) multipliers() {
+	for _, by := range []struct{ key, name string }{
+		{"attention.scale", "attention_multiplier"}, {"embedding_scale", "embedding_multiplier"}, {"residual_scale", "residual_multiplier"},
+		{"logit_scale", "logits_scaling"},
+	} {
+		r.take(by.key, by.name)
+	}
+}
+
 func (g *granite) keys(k *keys) {
 	g.llama.keys(k)
 	g.multipliers.keys(k)
@@ -66,7 +80,17 @@ var GraniteMoE = Architecture{
 		{name: "granitemoe", theta: 10000, fields: graniteMoEFields()},
 		{name: "granitemoeshared", theta: 10000, fields: append(graniteMoEFields(), field{"shared_intermediate_size", whole, int64(0)})},
 	},
-	read: readGraniteMoE,
+	read:    readGraniteMoE,
+	experts: "num_local_experts",
+	restore: func(r *restorer) {
+		r.ropeFactors()
+		r.multipliers()
+		if r.hasKey("expert_shared_feed_forward_length") {
+			r.set("architectures", []string{"GraniteMoeSharedForCausalLM"})
+			r.set("model_type", "granitemoeshared")
+			r.take("expert_shared_feed_forward_length", "shared_intermediate_size")
+		}
+	},
 }
 
 func graniteMoEFields() []field {

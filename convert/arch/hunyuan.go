@@ -20,7 +20,8 @@ var HunyuanDense = Architecture{
 			field{"attention_bias", flag, false}, field{"attention_dropout", whole | decimal, 0.0}, field{"head_dim", whole | null, nil},
 		),
 	}},
-	read: readHunyuan,
+	read:    readHunyuan,
+	restore: restoreHunyuan,
 }
 
 type hunyuan struct {
@@ -48,10 +49,12 @@ func readHunyuan(r *reader) family {
 		r.fail(gguf.ErrUnsupported, "dynamic rope scaling of %s without head_dim, of a base of %v or for %d positions", r.class, h.Rope.Base(), h.MaxPositions)
 		return h
 	}
-	d := float64(*h.HeadDim)
-	h.base = h.Rope.Base() * math.Pow(alpha, d/(d-2))
+	h.base = hunyuanBase(h.Rope.Base(), alpha, float64(*h.HeadDim))
 	return h
 }
+
+// hunyuanBase returns the base of the angles for long texts, of heads of d elements.
+func hunyuanBase(theta, alpha, d float64) float64 { return theta * math.Pow(alpha, d/(d-2)) }
 
 // tokens has what HunYuanModel.set_vocab mends.
 func (h *hunyuan) tokens() []vocab.RoleID {
@@ -84,4 +87,31 @@ func (h *hunyuan) tensors(m mapper) {
 		layer.take("self_attn.key_layernorm.weight", "attn_k_norm.weight", h.HeadLength())
 		h.mlp(layer)
 	}
+}
+
+// restoreHunyuan finds the parameter that a base is made larger by.
+func restoreHunyuan(r *restorer) {
+	r.set("eod_token_id", nil)
+	if id, err := r.src.Metadata().Uint("tokenizer.ggml.eos_token_id"); err == nil {
+		r.set("eod_token_id", id)
+	}
+	if !r.hasKey("rope.scaling.original_context_length") {
+		return
+	}
+	base, err := r.src.Metadata().Float(r.prefix + "rope.freq_base")
+	if err != nil {
+		r.fail(err)
+	}
+	const theta = 10000
+	d := float64(r.whole("attention.key_length"))
+	alpha := math.Pow(base/theta, (d-2)/d)
+	for digits := range 9 { // it is a round number
+		shift := math.Pow10(digits)
+		if rounded := math.Round(alpha*shift) / shift; float32(hunyuanBase(theta, rounded, d)) == float32(base) {
+			alpha = rounded
+			break
+		}
+	}
+	r.set("rope_theta", theta)
+	r.set("rope_scaling", map[string]any{"rope_type": "dynamic", "alpha": alpha, "factor": 1.0})
 }

@@ -120,22 +120,14 @@ func (c *Config) RopeFactors() []float32 {
 // Llama 3.1 are scaled, of the tensor that they make. Only the quotients of the original
 // context by the two frequency factors tell in it, which are searched among powers of 2.
 func (r *restorer) ropeFactors() {
-	index, ok := r.index["rope_freqs.weight"]
-	if !ok {
+	const name = "rope_freqs.weight"
+	if !r.has(name) {
 		return
 	}
-	info := r.src.Tensors()[index]
-	if info.Type != gguf.F32 || len(info.Shape) != 1 || info.Shape[0] < 1 || info.Shape[0] > 1<<16 {
-		r.fail(fmt.Errorf("%w: tensor %q is of type %s and shape %v", gguf.ErrCorrupt, info.Name, info.Type, info.Shape))
+	want := r.values(name)
+	if want == nil {
 		return
 	}
-	data := make([]byte, info.Bytes())
-	if err := r.src.ReadRows(data, index, 0, 1); err != nil {
-		r.fail(err)
-		return
-	}
-	want := make([]float32, info.Shape[0])
-	weights.F32.Float32(want, data)
 	factor := slices.Max(want)
 	theta := 10000.
 	if v, err := r.src.Metadata().Float(r.prefix + "rope.freq_base"); err == nil {
@@ -150,7 +142,7 @@ func (r *restorer) ropeFactors() {
 	}
 	for _, original := range originals {
 		for _, high := range highs {
-			c := Config{HeadDim: new(2 * info.Shape[0]), Rope: Rope{Type: "llama3", Theta: &theta, Factor: new(float64(factor)), OriginalPositions: original,
+			c := Config{HeadDim: new(int64(2 * len(want))), Rope: Rope{Type: "llama3", Theta: &theta, Factor: new(float64(factor)), OriginalPositions: original,
 				LowFreqFactor: new(1.0), HighFreqFactor: &high}}
 			if slices.Equal(c.RopeFactors(), want) {
 				r.set("rope_scaling", map[string]any{"rope_type": "llama3", "factor": decimalOf(factor), "original_max_position_embeddings": original,
@@ -159,5 +151,5 @@ func (r *restorer) ropeFactors() {
 			}
 		}
 	}
-	r.fail(fmt.Errorf("%w: tensor %q has factors that no known scaling of positions makes", gguf.ErrUnsupported, info.Name))
+	r.fail(fmt.Errorf("%w: tensor %q has factors that no known scaling of positions makes", gguf.ErrUnsupported, name))
 }

@@ -15,7 +15,11 @@ var MiniMaxM2 = Architecture{
 			field{"router_aux_loss_coef", decimal, 0.001}, field{"router_jitter_noise", decimal, 0.0},
 		),
 	}},
-	read: readMiniMaxM2,
+	read:    readMiniMaxM2,
+	experts: "num_local_experts",
+	restore: func(r *restorer) {
+		r.take("rope.dimension_count", "rotary_dim")
+	},
 }
 
 type miniMaxM2 struct {

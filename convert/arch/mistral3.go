@@ -27,7 +27,8 @@ var Mistral3 = Architecture{
 			}
 		},
 	}},
-	read: readMistral3,
+	read:    readMistral3,
+	restore: restoreMistral3,
 }
 
 type mistral3 struct {
@@ -59,4 +60,19 @@ func (m *mistral3) keys(k *keys) {
 	m.llama.keys(k)
 	k.number("rope.scaling.yarn_log_multiplier", m.yarnLog)
 	k.number("attention.temperature_scale", m.temperature)
+}
+
+// restoreMistral3 makes Ministral a model of its own, and others the text part of one that
+// sees.
+func restoreMistral3(r *restorer) {
+	r.ropeFactors()
+	r.set("sliding_window", nil)
+	if r.hasKey("attention.temperature_scale") {
+		r.set("architectures", []string{"Ministral3ForCausalLM"})
+		r.takeScaling("rope.scaling.yarn_log_multiplier", "mscale_all_dim")
+		r.takeScaling("attention.temperature_scale", "llama_4_scaling_beta")
+		return
+	}
+	r.set("model_type", "mistral")
+	r.asPartOf("mistral3")
 }

@@ -22,6 +22,11 @@ var Nemotron = Architecture{
 		),
 	}},
 	read: readNemotron,
+	restore: func(r *restorer) {
+		r.set("hidden_act", "relu2")
+		r.rename("layer_norm_eps", "norm_eps")
+		r.partial("partial_rotary_factor", r.whole("embedding_length"), r.whole("attention.head_count"))
+	},
 }
 
 type nemotron struct {

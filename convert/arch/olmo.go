@@ -16,6 +16,10 @@ var OLMo = Architecture{
 			append(olmoFields, field{"clip_qkv", decimal | null, nil})...),
 	}},
 	read: readOLMo,
+	restore: func(r *restorer) {
+		delete(r.params, "layer_norm_eps") // it is not said
+		r.take("attention.clamp_kqv", "clip_qkv")
+	},
 }
 
 var olmoFields = []field{

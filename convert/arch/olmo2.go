@@ -18,6 +18,13 @@ var OLMo2 = Architecture{
 			[]field{{"sliding_window", whole | null, int64(4096)}, {"layer_types", texts | null, nil}})},
 	},
 	read: readOLMo2,
+	restore: func(r *restorer) {
+		if r.hasKey("attention.sliding_window") {
+			r.set("architectures", []string{"Olmo3ForCausalLM"})
+			r.set("model_type", "olmo3")
+			r.window()
+		}
+	},
 }
 
 type olmo2 struct {
@@ -55,6 +62,28 @@ func (r *reader) localLayers(layers int64) []bool {
 		}
 	}
 	return local
+}
+
+// window is the reverse of what a window and the layers that have it are as keys; null stands
+// for none.
+func (r *restorer) window() {
+	if !r.hasKey("attention.sliding_window") {
+		r.set("sliding_window", nil)
+		return
+	}
+	r.take("attention.sliding_window", "sliding_window")
+	local, err := gguf.Value[[]bool](r.src.Metadata(), r.prefix+"attention.sliding_window_pattern")
+	if err != nil {
+		r.fail(err)
+	}
+	types := make([]string, len(local))
+	for i := range local {
+		types[i] = "full_attention"
+		if local[i] {
+			types[i] = "sliding_attention"
+		}
+	}
+	r.set("layer_types", types)
 }
 
 // keys has what Olmo2Model.set_gguf_parameters adds.

@@ -19,7 +19,11 @@ var OLMoE = Architecture{
 			{"output_router_logits", flag, false}, {"router_aux_loss_coef", decimal, 0.01}, {"norm_topk_prob", flag, false},
 		}),
 	}},
-	read: readOLMoE,
+	read:    readOLMoE,
+	experts: "num_experts",
+	restore: func(r *restorer) {
+		r.set("norm_topk_prob", false)
+	},
 }
 
 type olmoE struct{ mixture }

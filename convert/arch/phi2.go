@@ -17,6 +17,10 @@ var Phi2 = Architecture{
 		),
 	}},
 	read: readPhi2,
+	restore: func(r *restorer) {
+		r.set("hidden_act", "gelu_new")
+		r.partial("partial_rotary_factor", r.whole("embedding_length"), r.whole("attention.head_count"))
+	},
 }
 
 type phi2 struct{ Config }

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"encoding/json"
 	"math"
 
 	"github.com/ggufkit/ggufkit/convert/weights"
@@ -32,6 +33,7 @@ var Phi3 = Architecture{
 		p.read(r, r.dense)
 		return p
 	},
+	restore: (*restorer).phi3,
 }
 
 // withType returns a copy of what says how positions are scaled, of another type.
@@ -120,6 +122,27 @@ func (p *phi3) factors(m mapper) {
 		}
 		m.put(f.name, weights.Values(weights.F32, values, int64(len(values))))
 	}
+}
+
+// phi3 is the reverse of phi3.keys and of factors.
+func (r *restorer) phi3() {
+	r.take("rope.scaling.original_context_length", "original_max_position_embeddings")
+	r.partial("partial_rotary_factor", r.whole("embedding_length"), r.whole("attention.head_count"))
+	if r.set("sliding_window", nil); r.whole("attention.sliding_window") > 0 {
+		r.take("attention.sliding_window", "sliding_window")
+	}
+	if !r.has("rope_factors_long.weight") {
+		return
+	}
+	scaling := map[string]any{"rope_type": "longrope", "original_max_position_embeddings": r.whole("rope.scaling.original_context_length")}
+	for _, part := range []string{"long", "short"} {
+		factors := []json.Number{}
+		for _, v := range r.values("rope_factors_" + part + ".weight") {
+			factors = append(factors, decimalOf(v))
+		}
+		scaling[part+"_factor"] = factors
+	}
+	r.set("rope_scaling", scaling)
 }
 
 func (p *phi3) tensors(m mapper) {

@@ -22,7 +22,12 @@ var PhiMoE = Architecture{
 			field{"input_jitter_noise", decimal, 0.0}, field{"attention_bias", flag, false}, field{"lm_head_bias", flag, false},
 		),
 	}},
-	read: readPhiMoE,
+	read:    readPhiMoE,
+	experts: "num_local_experts",
+	restore: func(r *restorer) {
+		r.phi3()
+		r.set("lm_head_bias", r.has("output.bias"))
+	},
 }
 
 type phiMoE struct {

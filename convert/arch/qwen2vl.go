@@ -16,6 +16,9 @@ var Qwen2VL = Architecture{
 		{name: "qwen2_vl", theta: 1e6, layerTypes: "full_attention", fields: qwen2VLFields},
 	},
 	read: func(r *reader) family { return &qwen2{readQwen(r)} },
+	restore: func(r *restorer) {
+		r.asPartOf("qwen2_5_vl")
+	},
 }
 
 var qwen2VLFields = append(slices.Clone(denseFields(152064, 8192, 29568, 80, 64, 32768, 1e-5)),

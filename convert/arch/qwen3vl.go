@@ -17,6 +17,9 @@ var Qwen3VL = Architecture{
 		),
 	}},
 	read: func(r *reader) family { return &qwen3VL{qwen3{readQwen(r)}, r.deepStack()} },
+	restore: func(r *restorer) {
+		r.qwen3VL("qwen3_vl")
+	},
 }
 
 type qwen3VL struct {
@@ -35,6 +38,13 @@ func (r *reader) deepStack() uint32 {
 		r.err = vision.err
 	}
 	return uint32(len(layers))
+}
+
+// qwen3VL makes the text part of a model of a type, which has the layers that get more of an
+// image.
+func (r *restorer) qwen3VL(model string) {
+	r.asPartOf(model)
+	r.set("vision_config", map[string]any{"deepstack_visual_indexes": make([]int, r.layers("n_deepstack_layers"))})
 }
 
 func (q *qwen3VL) keys(k *keys) {
@@ -57,7 +67,12 @@ var Qwen3VLMoE = Architecture{
 			field{"router_aux_loss_coef", decimal, 0.001}, field{"mlp_only_layers", wholes | null, nil}, field{"head_dim", whole | null, nil},
 		),
 	}},
-	read: func(r *reader) family { return &qwen3VLMoE{readQwenMixture(r), r.deepStack()} },
+	read:    func(r *reader) family { return &qwen3VLMoE{readQwenMixture(r), r.deepStack()} },
+	experts: "num_experts",
+	restore: func(r *restorer) {
+		r.qwenMixture(true)
+		r.qwen3VL("qwen3_vl_moe")
+	},
 }
 
 type qwen3VLMoE struct {

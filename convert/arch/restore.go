@@ -33,7 +33,7 @@ type Restored struct {
 // stand for. The error wraps gguf.ErrUnsupported if the architecture is not known or the
 // model has tensors that it has not, and gguf.ErrCorrupt if some are missing.
 func Restore(src gguf.Source) (*Restored, error) {
-	r := &restorer{src: src, params: make(map[string]any), index: make(map[string]int)}
+	r := &restorer{src: src, params: make(map[string]any), index: make(map[string]int), tensorsOfKeys: make(map[string]weights.Rows)}
 	for i, t := range src.Tensors() {
 		r.index[t.Name] = i
 	}
@@ -60,6 +60,8 @@ type restorer struct {
 	params map[string]any // of config.json
 	index  map[string]int // of tensors
 	err    error
+
+	tensorsOfKeys map[string]weights.Rows // of the checkpoint, that are metadata in the model
 }
 
 // common gives the names in config.json of what commonKeys and Rope.keys write as it is.
@@ -106,8 +108,11 @@ func (r *restorer) config() (map[string]any, *Architecture, error) {
 	if r.params["num_key_value_heads"] == nil { // each head of queries has its own
 		r.set("num_key_value_heads", r.params["num_attention_heads"])
 	}
-	if r.whole("expert_gating_func") == gatingSoftmax {
+	switch r.whole("expert_gating_func") {
+	case gatingSoftmax:
 		r.set("scoring_func", "softmax")
+	case gatingSigmoid:
+		r.set("scoring_func", "sigmoid")
 	}
 	r.biases(class)
 	r.scaling()
@@ -193,6 +198,8 @@ func (r *restorer) fail(err error) {
 
 func (r *restorer) has(tensor string) bool { _, ok := r.index[tensor]; return ok }
 
+func (r *restorer) hasKey(key string) bool { _, ok := r.src.Metadata().Get(r.prefix + key); return ok }
+
 // set sets a parameter.
 func (r *restorer) set(name string, value any) { r.params[name] = value }
 
@@ -219,10 +226,81 @@ func (r *restorer) take(key, name string) {
 	}
 }
 
+// takeScaling is take for what is said beside how positions are scaled, if they are.
+func (r *restorer) takeScaling(key, name string) {
+	all := r.params
+	defer func() { r.params = all }()
+	if scaling, ok := all["rope_scaling"].(map[string]any); ok {
+		r.params = scaling
+		r.take(key, name)
+	}
+}
+
+// rename gives a parameter the name that its class has for it.
+func (r *restorer) rename(from, to string) {
+	if v, ok := r.params[from]; ok {
+		delete(r.params, from)
+		r.set(to, v)
+	}
+}
+
+// partial sets which part of each head is rotated: the part of so many elements that
+// rope.dimension_count of each of so many heads are.
+func (r *restorer) partial(name string, elements, heads int64) {
+	rotated := r.whole("rope.dimension_count")
+	part := float64(rotated) * float64(heads) / float64(max(1, elements))
+	if int64(part*float64(elements)) < rotated*heads { // which is cut off, not rounded
+		part = math.Nextafter(part, 1)
+	}
+	r.set(name, jsonNumber(part, 64))
+}
+
+// asPartOf makes all parameters those of the text part of a model for images, of a type.
+func (r *restorer) asPartOf(model string) {
+	text := r.params
+	r.params = map[string]any{
+		"architectures": text["architectures"], "model_type": model, "tie_word_embeddings": text["tie_word_embeddings"], "text_config": text,
+	}
+	delete(text, "architectures")
+}
+
+// layers returns a number of layers, which is not more than there are.
+func (r *restorer) layers(key string) int64 {
+	n, all := r.whole(key), r.whole("block_count")
+	if n > all || n > 1<<16 {
+		r.fail(fmt.Errorf("%w: metadata key %s%s is %d, of %d layers", gguf.ErrCorrupt, r.prefix, key, n, all))
+		return 0
+	}
+	return n
+}
+
+// values returns those of a vector that is F32.
+func (r *restorer) values(tensor string) []float32 {
+	index, ok := r.index[tensor]
+	if !ok {
+		r.fail(fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, tensor))
+		return nil
+	}
+	info := r.src.Tensors()[index]
+	if info.Type != gguf.F32 || len(info.Shape) != 1 || info.Shape[0] < 1 || info.Shape[0] > 1<<16 {
+		r.fail(fmt.Errorf("%w: tensor %q is of type %s and shape %v", gguf.ErrCorrupt, info.Name, info.Type, info.Shape))
+		return nil
+	}
+	data, values := make([]byte, info.Bytes()), make([]float32, info.Shape[0])
+	if err := r.src.ReadRows(data, index, 0, 1); err != nil {
+		r.fail(err)
+		return nil
+	}
+	weights.F32.Float32(values, data)
+	return values
+}
+
 // decimalOf returns the shortest number that is v as a float32, with what tells it from a
 // whole one.
-func decimalOf(v float32) json.Number {
-	text := strconv.FormatFloat(float64(v), 'g', -1, 32)
+func decimalOf(v float32) json.Number { return jsonNumber(float64(v), 32) }
+
+func jsonNumber(v float64, bits int) json.Number {
+	text := strconv.FormatFloat(v, 'g', -1, bits)
 	if !strings.ContainsAny(text, ".e") {
 		text += ".0"
 	}
@@ -302,6 +380,11 @@ func (r *restorer) tensors(to *Restored) error {
 		}
 	}
 	files := r.inFiles(made, last)
+	for name, is := range r.tensorsOfKeys {
+		restored[name] = is
+		files[0] = append(files[0], name)
+		slices.Sort(files[0])
+	}
 	for i, names := range files {
 		for j, name := range names {
 			if i > 0 && j == 0 {

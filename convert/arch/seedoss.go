@@ -16,6 +16,10 @@ var SeedOSS = Architecture{
 		),
 	}},
 	read: func(r *reader) family { return &seedOSS{readQwen(r)} },
+	restore: func(r *restorer) {
+		r.set("attention_bias", r.has("blk.0.attn_q.bias"))
+		r.set("attention_out_bias", r.has("blk.0.attn_output.bias"))
+	},
 }
 
 type seedOSS struct{ Config }

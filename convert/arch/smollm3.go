@@ -20,7 +20,8 @@ var SmolLM3 = Architecture{
 			field{"attention_dropout", whole | decimal, 0.0}, field{"mlp_bias", flag, false}, field{"tie_word_embeddings", flag, true},
 		),
 	}},
-	read: readSmolLM3,
+	read:    readSmolLM3,
+	restore: (*restorer).ropeFactors,
 }
 
 func readSmolLM3(r *reader) family {

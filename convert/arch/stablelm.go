@@ -18,6 +18,11 @@ var StableLM = Architecture{
 		),
 	}},
 	read: readStableLM,
+	restore: func(r *restorer) {
+		r.take("use_parallel_residual", "use_parallel_residual")
+		r.set("use_qkv_bias", r.has("blk.0.attn_q.bias"))
+		r.partial("partial_rotary_factor", r.whole("embedding_length")/max(1, r.whole("attention.head_count")), 1)
+	},
 }
 
 type stableLM struct {

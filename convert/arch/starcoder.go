@@ -12,6 +12,18 @@ var StarCoder = Architecture{
 	Class: "GPTBigCodeForCausalLM",
 	Name:  "starcoder",
 	read:  readStarCoder,
+	restore: func(r *restorer) {
+		for _, names := range [][2]string{
+			{"hidden_size", "n_embd"}, {"num_hidden_layers", "n_layer"}, {"num_attention_heads", "n_head"}, {"max_position_embeddings", "n_positions"},
+			{"intermediate_size", "n_inner"}, {"layer_norm_eps", "layer_norm_epsilon"}, {"hidden_act", "activation_function"},
+		} {
+			r.rename(names[0], names[1])
+		}
+		delete(r.params, "num_key_value_heads")
+		r.set("multi_query", true)
+		r.set("activation_function", "gelu_pytorch_tanh")
+		r.set("model_type", "gpt_bigcode")
+	},
 }
 
 type starCoder struct{ Config }

@@ -18,6 +18,12 @@ var StarCoder2 = Architecture{
 		),
 	}},
 	read: readStarCoder2,
+	restore: func(r *restorer) {
+		r.set("hidden_act", "gelu_pytorch_tanh")
+		r.rename("layer_norm_eps", "norm_epsilon")
+		r.set("use_bias", r.has("blk.0.attn_q.bias"))
+		r.set("sliding_window", nil)
+	},
 }
 
 type starCoder2 struct{ Config }
