@@ -45,8 +45,8 @@ func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 	default:
 		return nil, unsupported("a vocabulary of the kind %.80q as a checkpoint", model)
 	}
-	r.roles()
-	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && rules.Llama {
+	r.roles(rules.IDs)
+	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && (rules.Llama || rules.SpacePrefix) {
 		r.config["add_prefix_space"] = prefix
 	}
 	r.templates()
@@ -128,8 +128,9 @@ func (r *restorer) hasRole(id int) bool {
 }
 
 // roles reads which tokens have a role, and says so where special finds them in the same
-// order: in tokenizer_config.json first, then in config.json.
-func (r *restorer) roles() {
+// order: in tokenizer_config.json first, then in config.json. Those that all models of the
+// class have come behind these by themselves.
+func (r *restorer) roles(always []RoleID) {
 	for _, kv := range r.meta.All() {
 		for role, key := range idKeys {
 			if id, err := r.meta.Uint(kv.Key); kv.Key == key && err == nil && id < uint64(len(r.tokens.texts)) {
@@ -141,6 +142,15 @@ func (r *restorer) roles() {
 				r.add.set(role, add)
 			}
 		}
+	}
+	for n := len(r.byRole.keys); n > 0; n-- {
+		role := r.byRole.keys[n-1]
+		i := slices.Index(always, RoleID{role, r.byRole.values[role]})
+		if i < 0 {
+			break
+		}
+		r.byRole.keys, always = r.byRole.keys[:n-1], always[:i]
+		delete(r.byRole.values, role)
 	}
 	last := -1
 	for _, role := range r.byRole.keys {
