@@ -51,6 +51,31 @@ func TestRestorePeer(t *testing.T) {
 	}
 }
 
+// TestRestoreRules: what classes add to the keys comes back in the same order.
+func TestRestoreRules(t *testing.T) {
+	const base = "../../testdata/beyonder-mini/base/"
+	pad, unk := vocab.RoleID{Role: "pad", ID: 0}, vocab.RoleID{Role: "unk", ID: 1}
+	for name, rules := range map[string]vocab.Rules{
+		"another end of turns": {NoSpacePrefix: true, IDs: []vocab.RoleID{{Role: "eot", ID: 107}}},
+		"known to no file":     {IDs: []vocab.RoleID{pad, unk}},
+		"of a file":            {IDs: []vocab.RoleID{{Role: "bos", ID: 1}, pad}},
+		"a space in front":     {SpacePrefix: true},
+		"all of Llama's":       {Llama: true},
+	} {
+		for _, prefix := range []any{nil, true, false} {
+			dir := t.TempDir()
+			tokenizer, err := os.ReadFile(base + "tokenizer.model")
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), tokenizer, 0o644))
+			testmodel.WriteJSON(t, filepath.Join(dir, "tokenizer_config.json"), map[string]any{"bos_token": "<s>", "eos_token": "</s>", "add_prefix_space": prefix})
+			opts := vocab.Options{Size: 512, Rules: rules}
+			v, err := vocab.Load(dir, opts)
+			require.NoError(t, err, name)
+			require.Equal(t, v.Metadata, restore(t, v.Metadata, opts), name)
+		}
+	}
+}
+
 // TestRestoreRefused: what no checkpoint of a vocabulary could say, or contradicts itself.
 func TestRestoreRefused(t *testing.T) {
 	tokens := func(kvs ...gguf.KV) []gguf.KV {
