@@ -112,6 +112,6 @@ func restoreHunyuan(r *restorer) {
 			break
 		}
 	}
-	r.set("rope_theta", theta)
-	r.set("rope_scaling", map[string]any{"rope_type": "dynamic", "alpha": alpha, "factor": 1.0})
+	r.set("rope_theta", decimalOf(theta))
+	r.set("rope_scaling", map[string]any{"rope_type": "dynamic", "alpha": jsonNumber(alpha, 64), "factor": decimalOf(1)})
 }

@@ -86,12 +86,12 @@ func (q *qwen3VLMoE) keys(k *keys) {
 }
 
 func (q *qwen3VLMoE) tensors(m mapper) {
-	fused := q.areFused(m)
+	apart := m.layout(fusedExperts, expertsApart) == 1
 	q.outside(m)
 	width := orZero(q.expertWidth)
 	for _, layer := range m.layers(q.Layers) {
 		q.qwen3Attention(layer)
-		if !fused {
+		if apart {
 			q.network(layer, false)
 			continue
 		}

@@ -62,6 +62,7 @@ type restorer struct {
 	err    error
 
 	tensorsOfKeys map[string]weights.Rows // of the checkpoint, that are metadata in the model
+	usual, saved  string                  // how names of the checkpoint's tensors begin for architectures, and in its files, if that is not the same
 }
 
 // common gives the names in config.json of what commonKeys and Rope.keys write as it is.
@@ -262,6 +263,7 @@ func (r *restorer) asPartOf(model string) {
 		"architectures": text["architectures"], "model_type": model, "tie_word_embeddings": text["tie_word_embeddings"], "text_config": text,
 	}
 	delete(text, "architectures")
+	r.usual, r.saved = "model.", "model.language_model."
 }
 
 // layers returns a number of layers, which is not more than there are.
@@ -387,10 +389,14 @@ func (r *restorer) tensors(to *Restored) error {
 	}
 	for i, names := range files {
 		for j, name := range names {
+			is := restored[name]
+			if rest, ok := strings.CutPrefix(name, r.usual); ok {
+				name = r.saved + rest
+			}
 			if i > 0 && j == 0 {
 				to.Starts = append(to.Starts, name)
 			}
-			if err := to.Add(name, restored[name]); err != nil {
+			if err := to.Add(name, is); err != nil {
 				return err
 			}
 		}

@@ -20,9 +20,11 @@ var StarCoder = Architecture{
 			r.rename(names[0], names[1])
 		}
 		delete(r.params, "num_key_value_heads")
+		delete(r.params, "attention_bias")
 		r.set("multi_query", true)
 		r.set("activation_function", "gelu_pytorch_tanh")
 		r.set("model_type", "gpt_bigcode")
+		r.usual, r.saved = "model.transformer.", "transformer."
 	},
 }
 
