@@ -2,6 +2,7 @@ package arch
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
@@ -89,8 +90,12 @@ func restoreApertus(r *restorer) {
 		if int64(len(values)) != r.whole("block_count") {
 			r.fail(fmt.Errorf("%w: xielu.%s of %d layers", gguf.ErrCorrupt, name, len(values)))
 		}
+		var shape []int64 // of a parameter that is not learnt
+		if strings.HasPrefix(name, "alpha") {
+			shape = []int64{1}
+		}
 		for i, v := range values {
-			r.tensorsOfKeys[fmt.Sprintf("model.layers.%d.mlp.act_fn.%s", i, name)] = weights.Values(weights.F32, []float32{v}, 1)
+			r.tensorsOfKeys[fmt.Sprintf("model.layers.%d.mlp.act_fn.%s", i, name)] = weights.Values(weights.F32, []float32{v}, shape...)
 		}
 	}
 }

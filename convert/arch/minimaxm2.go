@@ -19,6 +19,7 @@ var MiniMaxM2 = Architecture{
 	experts: "num_local_experts",
 	restore: func(r *restorer) {
 		r.take("rope.dimension_count", "rotary_dim")
+		r.partial("partial_rotary_factor", r.whole("attention.key_length"), 1)
 	},
 }
 

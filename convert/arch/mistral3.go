@@ -70,6 +70,7 @@ func restoreMistral3(r *restorer) {
 	if r.hasKey("attention.temperature_scale") {
 		r.set("architectures", []string{"Ministral3ForCausalLM"})
 		r.takeScaling("rope.scaling.yarn_log_multiplier", "mscale_all_dim")
+		r.takeScaling("rope.scaling.yarn_log_multiplier", "mscale") // so that nothing is scaled by it
 		r.takeScaling("attention.temperature_scale", "llama_4_scaling_beta")
 		return
 	}

@@ -67,14 +67,14 @@ func (r *reader) localLayers(layers int64) []bool {
 // window is the reverse of what a window and the layers that have it are as keys; null stands
 // for none.
 func (r *restorer) window() {
-	if !r.hasKey("attention.sliding_window") {
-		r.set("sliding_window", nil)
-		return
-	}
-	r.take("attention.sliding_window", "sliding_window")
-	local, err := gguf.Value[[]bool](r.src.Metadata(), r.prefix+"attention.sliding_window_pattern")
-	if err != nil {
-		r.fail(err)
+	local := make([]bool, r.layers("block_count"))
+	r.set("sliding_window", nil)
+	if r.hasKey("attention.sliding_window") {
+		r.take("attention.sliding_window", "sliding_window")
+		var err error
+		if local, err = gguf.Value[[]bool](r.src.Metadata(), r.prefix+"attention.sliding_window_pattern"); err != nil {
+			r.fail(err)
+		}
 	}
 	types := make([]string, len(local))
 	for i := range local {

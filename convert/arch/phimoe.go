@@ -26,6 +26,9 @@ var PhiMoE = Architecture{
 	experts: "num_local_experts",
 	restore: func(r *restorer) {
 		r.phi3()
+		for _, name := range []string{"short_mscale", "long_mscale"} { // what llama.cpp computes with instead
+			r.takeScaling("rope.scaling.attn_factor", name)
+		}
 		r.set("lm_head_bias", r.has("output.bias"))
 	},
 }
