@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -96,39 +101,134 @@ func metadata(t *testing.T, m *arch.Model) []gguf.KV {
 // TestFamiliesRestored: a checkpoint that is made of a model converts to the same model.
 func TestFamiliesRestored(t *testing.T) {
 	readFamilies(t, func(t *testing.T, config string, _ [][2]any, sources, _ []familyTensor) {
-		m, err := arch.Read([]byte(config))
-		require.NoError(t, err)
-		var set weights.List
-		random := rand.New(rand.NewPCG(1, 2))
+		checkRestored(t, config, sources)
+	})
+}
+
+// TestVariantsRestored is TestFamiliesRestored for what these checkpoints have not.
+func TestVariantsRestored(t *testing.T) {
+	shared := func(sources []familyTensor) []familyTensor {
+		for _, layer := range []string{"0", "1"} {
+			sources = append(sources, familyTensor{name: "model.layers." + layer + ".shared_mlp.input_linear.weight", shape: []int64{96, 64}},
+				familyTensor{name: "model.layers." + layer + ".shared_mlp.output_linear.weight", shape: []int64{64, 48}})
+		}
+		return sources
+	}
+	// All experts of a layer in two tensors become a tensor for each matrix of each.
+	apart := func(sources []familyTensor) (all []familyTensor) {
 		for _, s := range sources {
-			rows, length := weights.Count(s.shape)
-			values := make([]float32, rows*length)
-			for i := range values {
-				values[i] = random.Float32() - 0.5
+			prefix, part, ok := strings.Cut(s.name, ".mlp.experts.")
+			if !ok {
+				all = append(all, s)
+				continue
 			}
-			if s.value != nil {
-				values = s.value
+			for i := range s.shape[0] {
+				name := fmt.Sprintf("%s.mlp.experts.%d.", prefix, i)
+				if part == "down_proj" {
+					all = append(all, familyTensor{name: name + "down_proj.weight", shape: []int64{s.shape[2], s.shape[1]}})
+					continue
+				}
+				for _, part := range []string{"gate", "up"} {
+					all = append(all, familyTensor{name: name + part + "_proj.weight", shape: []int64{s.shape[2] / 2, s.shape[1]}})
+				}
 			}
-			require.NoError(t, set.Add(s.name, weights.Values(weights.F32, values, s.shape...)))
 		}
-		want := plannedSource(t, m, &set)
-		restored, err := arch.Restore(want)
-		require.NoError(t, err)
-		require.Equal(t, m.Name, restored.Name)
-		text, err := json.Marshal(restored.Config)
-		require.NoError(t, err)
-		again, err := arch.Read(text)
-		require.NoError(t, err)
-		got := plannedSource(t, again, &restored.List)
-		require.Equal(t, want.meta.All(), got.meta.All())
-		require.ElementsMatch(t, want.tensors, got.tensors)
-		if len(restored.Starts) == 0 {
-			require.Equal(t, want.tensors, got.tensors)
-		}
-		for name, data := range want.data {
-			require.True(t, bytes.Equal(data, got.data[name]), name)
+		return all
+	}
+	variants := map[string][]struct {
+		changes map[string]any
+		sources func([]familyTensor) []familyTensor
+	}{
+		"granite-moe": {{map[string]any{"architectures": []string{"GraniteMoeSharedForCausalLM"}, "model_type": "granitemoeshared",
+			"shared_intermediate_size": 48}, shared}},
+		"qwen3-vl-moe":  {{nil, apart}},
+		"cohere2":       {{map[string]any{"rotary_pct": 0.5}, nil}},
+		"hunyuan-dense": {{map[string]any{"rope_scaling": nil, "rope_theta": 500000.0}, nil}, {map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "alpha": 7.3}, "max_position_embeddings": 32768}, nil}},
+		"nemotron":      {{map[string]any{"rope_scaling": map[string]any{"rope_type": "linear", "factor": 4.0}, "partial_rotary_factor": 0.75}, nil}},
+		"stablelm":      {{map[string]any{"use_parallel_residual": true, "partial_rotary_factor": 1.0}, nil}},
+		"phi3":          {{map[string]any{"sliding_window": nil}, nil}},
+	}
+	readFamilies(t, func(t *testing.T, config string, _ [][2]any, sources, _ []familyTensor) {
+		for _, v := range variants[strings.TrimPrefix(t.Name(), "TestVariantsRestored/")] {
+			var params map[string]any
+			require.NoError(t, json.Unmarshal([]byte(config), &params))
+			maps.Copy(params, v.changes)
+			text, err := json.Marshal(params)
+			require.NoError(t, err)
+			changed := slices.Clone(sources)
+			if v.sources != nil {
+				changed = v.sources(changed)
+			}
+			checkRestored(t, string(text), changed)
 		}
 	})
+}
+
+// checkRestored converts a checkpoint with random weights, makes one of the model, and converts that.
+func checkRestored(t *testing.T, config string, sources []familyTensor) {
+	m, err := arch.Read([]byte(config))
+	require.NoError(t, err)
+	want := plannedSource(t, m, randomSet(t, sources))
+	restored, err := arch.Restore(want)
+	require.NoError(t, err)
+	require.Equal(t, m.Name, restored.Name)
+	text, err := json.Marshal(restored.Config)
+	require.NoError(t, err)
+	again, err := arch.Read(text)
+	require.NoError(t, err)
+	got := plannedSource(t, again, &restored.List)
+	require.Equal(t, want.meta.All(), got.meta.All())
+	require.ElementsMatch(t, want.tensors, got.tensors)
+	if len(restored.Starts) == 0 {
+		require.Equal(t, want.tensors, got.tensors)
+	}
+	for name, data := range want.data {
+		require.True(t, bytes.Equal(data, got.data[name]), name)
+	}
+}
+
+// TestRestoreOfAnything: whatever the metadata say, a checkpoint is made or none.
+func TestRestoreOfAnything(t *testing.T) {
+	readFamilies(t, func(t *testing.T, config string, _ [][2]any, sources, _ []familyTensor) {
+		m, err := arch.Read([]byte(config))
+		require.NoError(t, err)
+		src := plannedSource(t, m, randomSet(t, sources))
+		pairs := slices.Clone(src.meta.All())
+		for _, kv := range pairs[1:] {
+			for _, v := range []any{uint32(0), uint32(math.MaxUint32), float32(-1), "", []bool{}, nil} {
+				src.meta = gguf.NewMetadata(pairs...)
+				if src.meta.Delete(kv.Key); v != nil {
+					src.meta.Set(kv.Key, v)
+				}
+				restored, err := arch.Restore(src)
+				if err != nil {
+					known := errors.Is(err, gguf.ErrCorrupt) || errors.Is(err, gguf.ErrUnsupported) || errors.Is(err, gguf.ErrNoKey)
+					require.True(t, known, "%s is %v: %v", kv.Key, v, err)
+					continue
+				}
+				_, err = restored.Plan(&restored.List)
+				require.NoError(t, err, "%s is %v", kv.Key, v)
+			}
+		}
+	})
+}
+
+// randomSet returns the tensors of a checkpoint with random weights.
+func randomSet(t *testing.T, sources []familyTensor) weights.Set {
+	var set weights.List
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, s := range sources {
+		rows, length := weights.Count(s.shape)
+		values := make([]float32, rows*length)
+		for i := range values {
+			values[i] = random.Float32() - 0.5
+		}
+		if s.value != nil {
+			values = s.value
+		}
+		require.NoError(t, set.Add(s.name, weights.Values(weights.F32, values, s.shape...)))
+	}
+	return &set
 }
 
 // memorySource is a model in memory.

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/ggufkit/ggufkit/convert/vocab"
@@ -105,6 +106,10 @@ func restoreHunyuan(r *restorer) {
 	const theta = 10000
 	d := float64(r.whole("attention.key_length"))
 	alpha := math.Pow(base/theta, (d-2)/d)
+	if !(alpha > 0) || math.IsInf(alpha, 0) {
+		r.fail(fmt.Errorf("%w: rope.freq_base %v of heads of %v elements", gguf.ErrCorrupt, base, d))
+		return
+	}
 	for digits := range 9 { // it is a round number
 		shift := math.Pow10(digits)
 		if rounded := math.Round(alpha*shift) / shift; float32(hunyuanBase(theta, rounded, d)) == float32(base) {
