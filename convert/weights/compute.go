@@ -15,7 +15,7 @@ func compute(shape []int64, dtype Dtype, grain int64, read func(dst []float32, f
 
 // Map returns the tensor with its values changed by f, which is called with those of
 // whole rows: in float16 if that is its type, as PyTorch computes, or else in float32.
-// back is the reverse of f, for [Invert]; it may be nil.
+// back is the reverse of f, for [Inverse]; it may be nil.
 func Map(r Rows, f, back func(values []float32)) Rows {
 	dtype := F32
 	if r.Dtype() == F16 {
