@@ -28,22 +28,30 @@ var Gemma2 = Architecture{
 	}},
 	read: readGemma2,
 	restore: func(r *restorer) {
+		r.gemma(gemma2Layers27B)
 		r.take("attn_logit_softcapping", "attn_logit_softcapping")
-		r.take("final_logit_softcapping", "final_logit_softcapping")
-		r.take("attention.sliding_window", "sliding_window")
-		r.set("hidden_activation", "gelu_pytorch_tanh")
-		r.set("query_pre_attn_scalar", queryScalar(r.whole("block_count"), r.whole("embedding_length"), r.whole("attention.head_count"),
-			r.whole("attention.key_length")))
 	},
 }
 
-// queryScalar returns by what llama.cpp scales queries, of models with so many layers.
-func queryScalar(layers, width, heads, headLength int64) int64 {
-	const layers27B = 46
+// gemma2Layers27B are the layers of the model that scales queries in another way.
+const gemma2Layers27B = 46
+
+// queryScalar returns by what llama.cpp scales queries: the length of heads, but for the model
+// that has layers27B layers.
+func queryScalar(layers27B, layers, width, heads, headLength int64) int64 {
 	if layers == layers27B {
 		return width / max(1, heads)
 	}
 	return headLength
+}
+
+// gemma restores what Gemma 2 and 3 have in common.
+func (r *restorer) gemma(layers27B int64) {
+	r.take("final_logit_softcapping", "final_logit_softcapping")
+	r.take("attention.sliding_window", "sliding_window")
+	r.set("hidden_activation", "gelu_pytorch_tanh")
+	r.set("query_pre_attn_scalar", queryScalar(layers27B, r.whole("block_count"), r.whole("embedding_length"), r.whole("attention.head_count"),
+		r.whole("attention.key_length")))
 }
 
 type gemma2 struct {
@@ -77,7 +85,7 @@ func (g *gemma2) checkAttention(r *reader) {
 			r.fail(gguf.ErrUnsupported, "layer_types has %s for layer %d, the architecture's is %s", show(t), i, want)
 		}
 	}
-	want := queryScalar(g.Layers, g.HiddenSize, g.Heads, g.HeadLength())
+	want := queryScalar(gemma2Layers27B, g.Layers, g.HiddenSize, g.Heads, g.HeadLength())
 	if scalar := r.whole(1, 1<<24, "query_pre_attn_scalar"); scalar != nil && *scalar != want {
 		r.fail(gguf.ErrUnsupported, "query_pre_attn_scalar is %d, the architecture's is %d", *scalar, want)
 	}

@@ -31,7 +31,7 @@ var Gemma3 = Architecture{
 		}
 		return readGemma3(r)
 	},
-	restore: (*restorer).gemma3,
+	restore: func(r *restorer) { r.gemma(gemma3Layers27B) },
 }
 
 // EmbeddingGemma is Gemma3 that sees texts in both directions, for embeddings.
@@ -47,7 +47,7 @@ var EmbeddingGemma = Architecture{
 		return readGemma3(r)
 	},
 	restore: func(r *restorer) {
-		r.gemma3()
+		r.gemma(gemma3Layers27B)
 		r.set("model_type", "gemma3_text")
 		r.set("use_bidirectional_attention", true)
 	},
@@ -84,28 +84,11 @@ func readGemma3(r *reader) *gemma3 {
 			r.fail(gguf.ErrUnsupported, "layer_types has %s for layer %d, in the architecture every sixth is full_attention", show(t), i)
 		}
 	}
-	want := gemma3QueryScalar(g.Layers, g.HiddenSize, g.Heads, g.HeadLength())
+	want := queryScalar(gemma3Layers27B, g.Layers, g.HiddenSize, g.Heads, g.HeadLength())
 	if scalar := r.whole(1, 1<<24, "query_pre_attn_scalar"); scalar != nil && *scalar != want {
 		r.fail(gguf.ErrUnsupported, "query_pre_attn_scalar is %d, the architecture's is %d", *scalar, want)
 	}
 	return g
-}
-
-// gemma3QueryScalar returns by what llama.cpp scales queries, of models with so many layers.
-func gemma3QueryScalar(layers, width, heads, headLength int64) int64 {
-	if layers == gemma3Layers27B {
-		return width / max(1, heads)
-	}
-	return headLength
-}
-
-// gemma3 is the reverse of gemma3.keys, with what llama.cpp takes for granted.
-func (r *restorer) gemma3() {
-	r.take("final_logit_softcapping", "final_logit_softcapping")
-	r.take("attention.sliding_window", "sliding_window")
-	r.set("hidden_activation", "gelu_pytorch_tanh")
-	r.set("query_pre_attn_scalar", gemma3QueryScalar(r.whole("block_count"), r.whole("embedding_length"), r.whole("attention.head_count"),
-		r.whole("attention.key_length")))
 }
 
 // keys has what Gemma3Model.set_gguf_parameters adds.

@@ -390,6 +390,9 @@ func (r *restorer) tensors(to *Restored) error {
 	for i, names := range files {
 		for j, name := range names {
 			is := restored[name]
+			if is == nil {
+				return fmt.Errorf("%w: tensor %q, of which the model has a part", gguf.ErrUnsupported, name)
+			}
 			if rest, ok := strings.CutPrefix(name, r.usual); ok {
 				name = r.saved + rest
 			}
