@@ -118,6 +118,42 @@ func interleaved(row, d int64) int64 {
 	return row - i + i%2*(d/2) + i/2
 }
 
+// Reorder returns a tensor with its rows (the elements, of a vector) in another order: they
+// are blocks of one size, and block i comes from block from[i], each of them once.
+func Reorder(r Rows, from []int64) Rows {
+	rows, length := Count(r.Shape())
+	if len(r.Shape()) == 1 {
+		rows = length
+	}
+	size := rows / int64(len(from))
+	if size*int64(len(from)) != rows {
+		panic(fmt.Sprintf("weights: %d blocks of shape %v", len(from), r.Shape()))
+	}
+	undo := func(result Rows) []Rows {
+		back := make([]int64, len(from))
+		for i, block := range from {
+			back[block] = int64(i)
+		}
+		return []Rows{Reorder(result, back)}
+	}
+	if len(r.Shape()) == 1 {
+		c := rearranged(r, func(i int64) int64 { return from[i/size]*size + i%size })
+		c.undo = undo
+		return c
+	}
+	a := newArranged(r.Shape(), []Rows{r}, 1, func(first, n int64, yield func(run) bool) {
+		for row := first; row < first+n; {
+			next := min((row/size+1)*size, first+n) // the rows up to here are of the same block
+			if !yield(run{first: from[row/size]*size + row%size, n: next - row, at: row - first, step: 1}) {
+				return
+			}
+			row = next
+		}
+	})
+	a.undo = undo
+	return a
+}
+
 // Transpose returns the matrices of a tensor transposed: of the one that it is, or, if it
 // has more dimensions, of each of them. That of a transposed tensor is the tensor itself.
 // All of a matrix is read for so many of its columns as Grain says.

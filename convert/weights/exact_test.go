@@ -42,6 +42,7 @@ func TestBlocks(t *testing.T) {
 		"stack":      weights.Stack(a, b),
 		"slice":      weights.Slice(weights.Stack(a, b), 3, 4),
 		"interleave": weights.Interleave(a, 2),
+		"reorder":    weights.Reorder(a, []int64{2, 0, 3, 1}),
 		"all":        weights.Stack(weights.Interleave(a, 2), weights.Interleave(b, 4)),
 	} {
 		blocks, err := weights.BlocksOf(r)

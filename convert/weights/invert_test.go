@@ -39,6 +39,9 @@ func TestInverse(t *testing.T) {
 		}
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Map(weights.Interleave(matrix, heads), more(1), more(-1))))
 		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Interleave(vector, heads)))
+		from := rapid.Permutation(numbers(heads)).Draw(t, "from")
+		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Reorder(matrix, from)))
+		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Reorder(vector, from)))
 		other := leaf{ramp(weights.F32, 500, heads*half*2, 3)}
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix), other: all(t, other)}, back(t, weights.Stack(matrix, weights.Interleave(other, heads))))
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Transpose(matrix)))

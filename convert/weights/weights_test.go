@@ -108,6 +108,29 @@ func TestInterleave(t *testing.T) {
 	})
 }
 
+// TestReorder: blocks of rows, or of the elements of a vector, are where they are said to be.
+func TestReorder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		blocks, size := rapid.Int64Range(1, 9).Draw(t, "blocks"), rapid.Int64Range(1, 5).Draw(t, "size")
+		from := rapid.Permutation(numbers(blocks)).Draw(t, "from")
+		rows := all(t, weights.Reorder(ramp(weights.F32, 0, blocks*size, 2), from))
+		vector := all(t, weights.Reorder(ramp(weights.F32, 0, blocks*size), from))
+		for r := range blocks * size {
+			want := float32(from[r/size]*size + r%size)
+			require.Equal(t, want, vector[r])
+			require.Equal(t, []float32{2 * want, 2*want + 1}, rows[2*r:][:2])
+		}
+	})
+}
+
+// numbers returns those below n.
+func numbers(n int64) (all []int64) {
+	for i := range n {
+		all = append(all, i)
+	}
+	return all
+}
+
 // TestAnyRows: some rows of an expression are those of the whole.
 func TestAnyRows(t *testing.T) {
 	stack := weights.Stack(ramp(weights.BF16, 0, 24, 2), ramp(weights.BF16, 64, 24, 2), ramp(weights.BF16, 128, 24, 2))
@@ -115,6 +138,7 @@ func TestAnyRows(t *testing.T) {
 		"stack":      stack,
 		"slice":      weights.Slice(stack, 5, 7),
 		"interleave": weights.Interleave(weights.Slice(stack, 4, 16), 6),
+		"reorder":    weights.Reorder(weights.Slice(stack, 4, 16), []int64{3, 0, 2, 1}),
 		"map":        weights.Map(stack, func(values []float32) { negate(values) }, nil),
 	} {
 		whole := all(t, r)
