@@ -36,7 +36,7 @@ func convertCommand() *cli.Command {
 				Destination: &f.fileType},
 			imatrixFlag(&f.imatrix),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's", Destination: &f.name},
-			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, if it is not recognized",
+			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, instead of the one that cuts alike",
 				Destination: &f.pre},
 			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize),
 			requantizeFlag(&f.requantize),

@@ -216,7 +216,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 		return nil, err
 	}
 	c.notes, c.noBOS = append(c.notes, from.Notes...), tokens.NoBOS
-	c.warnings = append(warnings, from.Warnings...)
+	c.warnings = slices.Concat(warnings, from.Warnings, tokens.Warnings)
 	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}}
 	early, err := model.EarlyMetadata()
 	if err != nil {

@@ -18,7 +18,7 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 	pre := opts.Pre
 	if pre == "" {
 		var err error
-		if pre, err = f.fast.PreTokenizer.name(model.IgnoreMerges); err != nil {
+		if pre, f.warnings, err = f.fast.PreTokenizer.name(model.IgnoreMerges); err != nil {
 			return err
 		}
 	}
@@ -89,28 +89,46 @@ type steps struct {
 	expressions []string // at whose matches text is cut
 	gapless     bool     // what is between matches is dropped: there may be nothing
 	bytes       bool     // and then the bytes are spelled
+	spelled     []string // and then cut at matches of these
 }
 
 // name returns tokenizer.ggml.pre. convert_hf_to_gguf.py knows tokenizers by a hash of the ids that
-// they give to a text and so tells vocabularies apart that are cut in the same way.
-func (p *preTokenizer) name(ignoreMerges *bool) (string, error) {
+// they give to a text and so tells vocabularies apart that are cut in the same way. Where nothing known cuts
+// in this way it is the name of what cuts most alike, and a warning says so.
+func (p *preTokenizer) name(ignoreMerges *bool) (name string, warnings []string, err error) {
 	const wayOut = `; --pre names another that cuts in the same way`
 	var s steps
 	if err := s.read(p); err != nil {
-		return "", fmt.Errorf("%w%s", err, wayOut)
+		return "", nil, fmt.Errorf("%w%s", err, wayOut)
 	}
 	if len(s.expressions) == 0 && !s.bytes {
-		return "", unsupported("no pre_tokenizer%s", wayOut)
+		return "", nil, unsupported("no pre_tokenizer%s", wayOut)
 	}
-	known, ok := pretoken.Recognize(s.expressions)
-	if !ok || !s.bytes || s.gapless && len(known.Expressions) > 1 {
-		return "", unsupported("pre_tokenizer %.400q is not one of %s%s", s.expressions, strings.Join(pretoken.Known(), ", "), wayOut)
-	}
+	known, ok := pretoken.Recognize(s.expressions, s.spelled)
+	switch {
+	case !s.bytes || s.gapless && (!ok || len(known.Expressions) > 1):
+		return "", nil, unsupported("pre_tokenizer %.400q is not one of %s%s", s.expressions, strings.Join(pretoken.Known(), ", "), wayOut)
+	case !ok:
+		var alike float64
+		var word, other string
+		if known, alike, word, other, err = pretoken.Nearest(s.expressions, s.spelled); err != nil {
+			return "", nil, unsupported("pre_tokenizer %.400q: %w%s", s.expressions, err, wayOut)
+		}
+		warnings = []string{nearestWarning(known.Names[0], alike, word, other)}
 	// tokenizers before 0.19 knew no ignore_merges, and those since write false where it was not.
-	if ignoreMerges != nil && *ignoreMerges && !known.IgnoreMerges {
-		return "", unsupported("pre_tokenizer %s with ignore_merges true%s", known.Names[0], wayOut)
+	case ignoreMerges != nil && *ignoreMerges && !known.IgnoreMerges:
+		return "", nil, unsupported("pre_tokenizer %s with ignore_merges true%s", known.Names[0], wayOut)
 	}
-	return known.Names[0], nil
+	return known.Names[0], warnings, nil
+}
+
+func nearestWarning(name string, alike float64, word, other string) string {
+	const wayOut = "--pre names another"
+	if word == other {
+		return fmt.Sprintf("no pre-tokenizer that is known is written like this one; %s cuts a text of many scripts alike and is taken (%s)", name, wayOut)
+	}
+	return fmt.Sprintf("no pre-tokenizer that is known cuts like this one: %s is taken, which cuts %.1f%% of a text of many scripts alike, but %q where "+
+		"this has %q: token ids may differ (%s)", name, 100*alike, other, word, wayOut)
 }
 
 // read adds the steps of a pre-tokenizer.
@@ -127,6 +145,10 @@ func (s *steps) read(p *preTokenizer) error {
 		return nil
 	case p.Type == "Split":
 		return s.split(p)
+	case p.Type == "Punctuation" && p.Behavior == "Contiguous":
+		return s.cut(pretoken.Punctuation + `+`)
+	case p.Type == "Punctuation" && (p.Behavior == "" || p.Behavior == "Isolated"):
+		return s.cut(pretoken.Punctuation)
 	case p.Type == "Digits" && p.IndividualDigits:
 		return s.cut(`\p{N}`)
 	case p.Type == "Digits":
@@ -157,12 +179,12 @@ func (s *steps) split(p *preTokenizer) error {
 	return unsupported("pre_tokenizer Split by %.200q, %.40s", expression, p.Behavior)
 }
 
-// cut adds an expression. After the bytes are spelled only one that never matches may come.
+// cut adds an expression. After the bytes are spelled those that never match are left out.
 func (s *steps) cut(expression string) error {
 	if !s.bytes {
 		s.expressions = append(s.expressions, expression)
 	} else if !pretoken.NeverMatches(expression) {
-		return unsupported("pre_tokenizer with %.200q after ByteLevel", expression)
+		s.spelled = append(s.spelled, expression)
 	}
 	return nil
 }
@@ -170,20 +192,13 @@ func (s *steps) cut(expression string) error {
 // CheckPre returns an error if name is not a value of tokenizer.ggml.pre that llama.cpp knows for
 // byte-level vocabularies. Empty is none.
 func CheckPre(name string) error {
-	if name != "" && !slices.Contains(preNames, name) {
-		return unsupported("%.80q is not the name of a pre-tokenizer (names: %s)", name, strings.Join(preNames, ", "))
+	if _, ok := pretoken.Find(name); name == "" || ok || slices.Contains(otherPre, name) {
+		return nil
 	}
-	return nil
+	names := append(pretoken.Names(), otherPre...)
+	slices.Sort(names)
+	return unsupported("%.80q is not the name of a pre-tokenizer (names: %s)", name, strings.Join(names, ", "))
 }
 
-// preNames are the values that convert_hf_to_gguf.py writes, but for those of other kinds of vocabularies.
-var preNames = []string{
-	"a.x-4.0", "afmoe", "bailingmoe", "bailingmoe2", "bloom", "chameleon", "chatglm-bpe", "codeshell", "cohere2moe", "command-r", "dbrx",
-	"deepseek-coder", "deepseek-llm", "deepseek-r1-qwen", "deepseek-v3", "exaone", "exaone-moe", "exaone4", "f2llmv2", "falcon", "falcon-h1",
-	"falcon3", "gemma4", "gigachat", "glm4", "gpt-2", "gpt-4o", "gpt3-finnish", "granite-docling", "granite-embed-multi-311m",
-	"granite-embed-multi-97m", "grok-2", "hunyuan", "hunyuan-dense", "hy_v4", "jais", "jais-2", "jina-v2-code", "jina-v2-de", "jina-v2-es",
-	"jina-v5-nano", "joyai-llm", "k2-horizon", "kanana2", "kimi-k2", "kormo", "laguna", "lfm2", "llama-bpe", "llama4", "megrez", "mellum",
-	"mellum2", "midm-2.0", "minerva-7b", "minicpm5", "minimax-m2", "mmbert", "modern-bert", "mpt", "olmo", "phi-2", "pixtral", "poro-chat",
-	"qwen2", "qwen35", "refact", "roberta-bpe", "sarvam-moe", "seed-coder", "smaug-bpe", "smollm", "solar-open", "spark2_5", "stablelm2",
-	"starcoder", "superbpe", "talkie", "tekken", "tiny_aya", "trillion", "ufakzeka", "viking", "youtu",
-}
+// otherPre are names that convert_hf_to_gguf.py writes and nothing here cuts with.
+var otherPre = []string{"gemma4", "granite-embed-multi-311m", "k2-horizon", "mmbert", "sarvam-moe"}

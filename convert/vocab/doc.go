@@ -9,7 +9,7 @@
 //
 // There are three kinds of vocabularies. With a tokenizer.model it is SentencePiece's.
 // Otherwise tokenizer.json must describe SentencePiece's BPE with byte_fallback, as transformers writes it,
-// or byte-level BPE whose pre_tokenizer cuts words as one of package pretoken does:
+// or byte-level BPE whose pre_tokenizer cuts words as one of package pretoken does, or nearly:
 // tokenizer.ggml.pre is found by what its regular expressions mean. (convert_hf_to_gguf.py compares
 // a hash of the ids of a text, and so knows no vocabulary that it was not told of.) Everything else
 // is an error that wraps [gguf.ErrUnsupported].

@@ -23,6 +23,7 @@ type files struct {
 	hasFast        bool
 	config         map[string]any // tokenizer_config.json, empty if there is none
 	addPrefixSpace *bool          // in it
+	warnings       []string
 }
 
 const (

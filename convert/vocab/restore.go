@@ -227,13 +227,16 @@ func (r *restorer) byteLevel() error {
 			return unsupported("merge %d, %.80q, is not UTF-8, as the files of a tokenizer must be", i, merge)
 		}
 	}
-	steps := []object{}
-	for _, e := range pre.Expressions {
-		steps = append(steps, object{"type": "Split", "pattern": object{"Regex": e}, "behavior": "Isolated", "invert": false})
-	}
 	bytesOf := func(regex bool) object {
 		return object{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex}
 	}
+	splits := func(expressions []string) (steps []object) {
+		for _, e := range expressions {
+			steps = append(steps, object{"type": "Split", "pattern": object{"Regex": e}, "behavior": "Isolated", "invert": false})
+		}
+		return steps
+	}
+	steps := slices.Concat(splits(pre.Expressions), []object{bytesOf(false)}, splits(pre.Spelled))
 	var normalizer any
 	if r.isComposed() {
 		normalizer = nfc
@@ -253,7 +256,7 @@ func (r *restorer) byteLevel() error {
 	r.config["added_tokens_decoder"] = listed
 	return r.write(fastFile, object{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(), "normalizer": normalizer,
-		"pre_tokenizer":  object{"type": "Sequence", "pretokenizers": append(steps, bytesOf(false))},
+		"pre_tokenizer":  object{"type": "Sequence", "pretokenizers": steps},
 		"post_processor": r.postProcessor(processors...), "decoder": bytesOf(true),
 		"model": object{
 			"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": false,

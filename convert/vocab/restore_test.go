@@ -91,7 +91,7 @@ func TestRestoreRefused(t *testing.T) {
 		"another kind":      {tokens(model("bert")), gguf.ErrUnsupported},
 		"scores of others":  {tokens(model("llama"), gguf.KV{Key: "tokenizer.ggml.scores", Value: []float32{1}}), gguf.ErrCorrupt},
 		"no pre-tokenizer":  {tokens(model("gpt2")), gguf.ErrNoKey},
-		"another way":       {tokens(model("gpt2"), gguf.KV{Key: "tokenizer.ggml.pre", Value: "tekken"}), gguf.ErrUnsupported},
+		"another way":       {tokens(model("gpt2"), gguf.KV{Key: "tokenizer.ggml.pre", Value: "unheard of"}), gguf.ErrUnsupported},
 		"bytes":             {[]gguf.KV{model("gpt2"), {Key: "tokenizer.ggml.tokens", Value: []string{"\xff"}}}, gguf.ErrUnsupported},
 		"a token twice":     {[]gguf.KV{model("llama"), {Key: "tokenizer.ggml.tokens", Value: []string{"<unk>", "a", "a"}}}, gguf.ErrCorrupt},
 		"nothing unknown":   {[]gguf.KV{model("llama"), {Key: "tokenizer.ggml.tokens", Value: []string{"a"}}}, gguf.ErrUnsupported},

@@ -60,6 +60,8 @@ type Vocabulary struct {
 	// NoBOS says that bos_token in tokenizer_config.json is null: a text begins with no
 	// token. The metadata may have one nevertheless, which config.json names, as of Qwen's models.
 	NoBOS bool
+	// Warnings say what is only nearly as in the checkpoint.
+	Warnings []string
 }
 
 // Load reads the vocabulary of the checkpoint in dir.
@@ -107,7 +109,7 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 		kvs.set(spacePrefixKey, false)
 	}
 	bos, given := f.config["bos_token"]
-	return &Vocabulary{Metadata: kvs, NoBOS: given && bos == nil}, nil
+	return &Vocabulary{Metadata: kvs, NoBOS: given && bos == nil, Warnings: f.warnings}, nil
 }
 
 const spacePrefixKey = "tokenizer.ggml.add_space_prefix"

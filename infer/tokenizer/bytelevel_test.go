@@ -166,7 +166,7 @@ func TestByteLevelRefused(t *testing.T) {
 		want   string
 	}{
 		"no pre":          {func(m *gguf.Metadata) { m.Delete(prefix + "pre") }, gguf.ErrNoKey, "tokenizer.ggml.pre"},
-		"another pre":     {func(m *gguf.Metadata) { m.Set(prefix+"pre", "tekken") }, gguf.ErrUnsupported, "tekken"},
+		"another pre":     {func(m *gguf.Metadata) { m.Set(prefix+"pre", "unheard of") }, gguf.ErrUnsupported, "unheard of"},
 		"no merges":       {func(m *gguf.Metadata) { m.Delete(prefix + "merges") }, gguf.ErrNoKey, "merges"},
 		"merge of one":    {func(m *gguf.Metadata) { m.Set(prefix+"merges", []string{"ab"}) }, gguf.ErrCorrupt, `merge 0 "ab"`},
 		"merge to none":   {func(m *gguf.Metadata) { m.Set(prefix+"merges", []string{"a b", "b a"}) }, gguf.ErrCorrupt, `merge 1 "b a"`},

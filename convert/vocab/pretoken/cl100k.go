@@ -15,18 +15,18 @@ func cl100kWord(text string, digits int) int {
 		}
 	}
 	first, size := utf8.DecodeRuneInString(text)
-	if unicode.IsNumber(first) {
+	if isNumber(first) {
 		n := 0
 		for range digits {
-			n += one(text[n:], unicode.IsNumber)
+			n += one(text[n:], isNumber)
 		}
 		return n
 	}
 	lead := size
-	if unicode.IsLetter(first) || isNewline(first) {
+	if isLetter(first) || isNewline(first) {
 		lead = 0
 	}
-	if n := run(text[lead:], unicode.IsLetter); n > 0 {
+	if n := run(text[lead:], isLetter); n > 0 {
 		return lead + n
 	}
 	body := strings.TrimPrefix(text, " ")

@@ -11,7 +11,7 @@ var deepSeek = PreTokenizer{
 	Expressions: []string{
 		"[\r\n]", `\s?` + deepSeekLetters + `+`, `\s?` + deepSeekPunctuation + `+`, `\s+$`, deepSeekIdeographs + `+`, `\p{N}`,
 	},
-	Split: splitDeepSeek,
+	split: splitDeepSeek,
 }
 
 const (
@@ -34,7 +34,7 @@ const deepSeekLetters = "[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u0
 // splitDeepSeek applies one expression after the other, each to the parts that
 // those before left.
 func splitDeepSeek(text string, visit func(string)) {
-	last := func(part string) { isolate(part, matchOne(unicode.IsNumber), visit) }
+	last := func(part string) { isolate(part, matchOne(isNumber), visit) }
 	ideographs := func(part string) { isolate(part, matchRun(isDeepSeekIdeograph), last) }
 	trailing := func(part string) {
 		end := len(strings.TrimRightFunc(part, unicode.IsSpace))

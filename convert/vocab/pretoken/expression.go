@@ -17,8 +17,7 @@ import (
 // tokenizers, of the kind that pre-tokenizers have: an error says what else is in one. Not all that
 // are equal are recognized; those with one form are.
 //
-// Case is folded in ASCII only: Oniguruma's (?i:s) also matches the long s, which nobody
-// means.
+// Case is folded in ASCII only: that Oniguruma's (?i:s) also matches the long s makes no form of its own.
 func Canonical(expression string) (string, error) {
 	n, err := parse(expression)
 	if err != nil {
@@ -43,13 +42,22 @@ const (
 )
 
 func parse(expression string) (*node, error) {
+	n, err := read(expression, false)
+	if err != nil {
+		return nil, err
+	}
+	return n.simplify(), nil
+}
+
+// read reads an expression as it is written. With longS, an s of any case may be long, as in Oniguruma.
+func read(expression string, longS bool) (*node, error) {
 	if len(expression) > maxExpression {
 		return nil, fmt.Errorf("an expression of %d bytes", len(expression))
 	}
 	if !utf8.ValidString(expression) {
 		return nil, errors.New("an expression that is not UTF-8")
 	}
-	p := parser{text: expression}
+	p := parser{text: expression, longS: longS}
 	n, err := p.alternatives(0)
 	if err == nil && p.text != "" {
 		err = errors.New("a group is closed that was not opened")
@@ -57,7 +65,7 @@ func parse(expression string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n.simplify(), nil
+	return n, nil
 }
 
 // node is an expression.
@@ -77,7 +85,8 @@ const (
 	opAlternatives
 	opRepeat
 	opAhead
-	opEnd // of a line or of the text
+	opEnd      // of a line or of the text
+	opBoundary // of a word
 )
 
 const many = -1
@@ -91,6 +100,8 @@ func (n *node) print(b *strings.Builder) {
 		}
 	case opEnd:
 		b.WriteByte('$')
+	case opBoundary:
+		b.WriteByte('b')
 	default:
 		fmt.Fprintf(b, "(%c", "..|*a"[n.op])
 		if n.op == opRepeat {
@@ -124,8 +135,9 @@ func (n *node) needsOther(set runes) bool {
 
 // parser reads an expression from the front of text.
 type parser struct {
-	text string
-	fold bool // (?i)
+	text  string
+	fold  bool // (?i)
+	longS bool // folding s, the long one too
 }
 
 func (p *parser) eat(prefix string) bool {
@@ -173,7 +185,7 @@ func (p *parser) item(depth int) (*node, error) {
 		if !ok {
 			break
 		}
-		if least > maxCount || most > maxCount || most != many && least > most || n.op == opAhead || n.op == opEnd {
+		if least > maxCount || most > maxCount || most != many && least > most || n.op == opAhead || n.op == opEnd || n.op == opBoundary {
 			return nil, errors.New("a repetition of another kind")
 		}
 		n = &node{op: opRepeat, parts: []*node{n}, min: least, max: most}
@@ -246,6 +258,8 @@ func (p *parser) atom(depth int) (*node, error) {
 		return &node{set: set}, err
 	case p.eat("$"), p.eat(`\z`), p.eat(`\Z`):
 		return &node{op: opEnd}, nil
+	case p.eat(`\b`):
+		return &node{op: opBoundary}, nil
 	case p.eat("."):
 		return &node{set: runes{'\n', '\n'}.complement()}, nil
 	case p.eat(`\`):
@@ -283,21 +297,26 @@ func (p *parser) group(depth int, look byte, fold bool) (*node, error) {
 
 // class reads what follows the bracket that opens a class.
 func (p *parser) class(depth int) (runes, error) {
+	negated := p.eat("^")
+	set, err := p.members(depth)
+	return p.folded(set.normal()).negated(negated), err
+}
+
+// members reads what is in a class, and the bracket that closes it.
+func (p *parser) members(depth int) (runes, error) {
 	if depth > maxDepth {
 		return nil, errors.New("classes are nested too deep")
 	}
-	negated := p.eat("^")
 	var set runes
 	for first := true; ; first = false {
 		switch {
 		case !first && p.eat("]"):
-			set = p.folded(set.normal())
-			if negated {
-				set = set.complement()
-			}
 			return set, nil
-		case strings.HasPrefix(p.text, "[:"), strings.HasPrefix(p.text, "&&"):
+		case strings.HasPrefix(p.text, "[:"):
 			return nil, fmt.Errorf("a class with %.2s", p.text)
+		case p.eat("&&"):
+			other, err := p.members(depth + 1)
+			return slices.Concat(set.normal().complement(), other.normal().complement()).normal().complement(), err
 		case p.eat("["):
 			inner, err := p.class(depth + 1)
 			if err != nil {
@@ -347,9 +366,9 @@ func (p *parser) escape() (runes, error) {
 	case 's', 'S':
 		return tables(unicode.White_Space).negated(r == 'S'), nil
 	case 'd', 'D':
-		return tables(unicode.Nd).negated(r == 'D'), nil
+		return property("Nd", unicode.Nd).negated(r == 'D'), nil
 	case 'w', 'W':
-		return tables(unicode.L, unicode.M, unicode.Nd, unicode.Pc).negated(r == 'W'), nil
+		return wordCharacters().negated(r == 'W'), nil
 	case 'p', 'P':
 		return p.property(r == 'P')
 	case 'x', 'u':
@@ -374,13 +393,13 @@ func (p *parser) property(negated bool) (runes, error) {
 		{"White_Space": unicode.White_Space, "space": unicode.White_Space}} {
 		for k, table := range known {
 			if strings.EqualFold(plain(k), plain(name)) {
-				return tables(table).negated(negated != inverse), nil
+				return property(k, table).negated(negated != inverse), nil
 			}
 		}
 	}
 	for alias, k := range unicode.CategoryAliases {
 		if strings.EqualFold(plain(alias), plain(name)) {
-			return tables(unicode.Categories[k]).negated(negated != inverse), nil
+			return property(k, unicode.Categories[k]).negated(negated != inverse), nil
 		}
 	}
 	return nil, fmt.Errorf("a property %.40q", name)
@@ -414,6 +433,9 @@ func (p *parser) folded(set runes) runes {
 		if upper := unicode.ToUpper(r); set.has(r) != set.has(upper) {
 			set = append(slices.Clone(set), r, r, upper, upper).normal()
 		}
+	}
+	if p.longS && set.has('s') {
+		set = append(slices.Clone(set), 'ſ', 'ſ').normal()
 	}
 	return set
 }

@@ -55,7 +55,7 @@ func TestRecognize(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, ok := Recognize([]string{rewrite(t, llama3.Expressions[0], pairs...)})
+			p, ok := Recognize([]string{rewrite(t, llama3.Expressions[0], pairs...)}, nil)
 			require.True(t, ok)
 			require.Equal(t, &llama3, p)
 		})
@@ -65,7 +65,7 @@ func TestRecognize(t *testing.T) {
 		"qwen2":        {qwen2.Expressions[0], qwen2.Expressions[0]},
 		"deepseek-llm": append([]string{`\r|\n`}, deepSeek.Expressions[1:]...),
 	} {
-		p, ok := Recognize(expressions)
+		p, ok := Recognize(expressions, nil)
 		require.True(t, ok)
 		require.Equal(t, name, p.Names[0])
 	}
@@ -88,13 +88,13 @@ func TestNotRecognized(t *testing.T) {
 		"an unknown property":       {`\p{L}+`, `\p{Klingon}+`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, ok := Recognize([]string{rewrite(t, llama3.Expressions[0], pairs...)})
+			_, ok := Recognize([]string{rewrite(t, llama3.Expressions[0], pairs...)}, nil)
 			require.False(t, ok)
 		})
 	}
-	_, ok := Recognize(nil)
+	_, ok := Recognize(nil, nil)
 	require.False(t, ok)
-	_, ok = Recognize([]string{GPT2, `\p{N}`})
+	_, ok = Recognize([]string{GPT2, `\p{N}`}, nil)
 	require.False(t, ok)
 }
 

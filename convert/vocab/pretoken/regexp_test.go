@@ -23,10 +23,14 @@ type engine struct {
 func engines(t testing.TB) []engine {
 	var all []engine
 	for _, p := range table {
+		if len(p.Spelled) > 0 {
+			continue // TestSpelled
+		}
 		e := engine{PreTokenizer: p}
 		for _, expression := range p.Expressions {
 			// To Oniguruma the long s is another s, as in Unicode; not so to this engine.
-			expression = strings.ReplaceAll(expression, `(?i:'s|`, `(?i:'[sſ]|`)
+			expression = strings.NewReplacer(`(?i:'s|`, `(?i:'[sſ]|`, `(?i:[sdmt]|`, `(?i:[sſdmt]|`, `&&[^`, `-[`, `\b`, strings.ReplaceAll(`(?:(?<=W)(?!W)|(?<!W)(?=W))`, "W", `[\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}²³¹¼-¾Ⓐ-ⓩ]`),
+				`[^\r\n\p{L}\p{N}]?+`, `(?>[^\r\n\p{L}\p{N}]?)`, `[^\s\p{L}\p{N}]++`, `(?>[^\s\p{L}\p{N}]+)`).Replace(expression)
 			step, err := regexp2.Compile(expression)
 			require.NoError(t, err)
 			e.steps = append(e.steps, step)
@@ -59,11 +63,25 @@ func (e engine) words(t require.TestingT, text string) []string {
 	return words
 }
 
-// check compares the function that splits with the expressions.
+// check compares what splits with the engine, which knows no Unicode but Go's: TestHuggingFace has what is newer.
 func (e engine) check(t require.TestingT, text string) {
+	text = strings.Map(func(r rune) rune {
+		for _, set := range newer {
+			if set.has(r) {
+				return 'é'
+			}
+		}
+		return r
+	}, text)
 	var got []string
 	e.Split(text, func(word string) { got = append(got, word) })
-	require.Equal(t, e.words(t, text), got, "%s: %q", e.Names[0], text)
+	if want := e.words(t, text); !slices.Equal(want, got) { // whose difference takes quadratic time to print
+		at := 0
+		for at < min(len(want), len(got)) && want[at] == got[at] {
+			at++
+		}
+		require.Failf(t, "cut otherwise", "%s: from word %d on %.10q instead of %.10q", e.Names[0], at, got[at:min(at+4, len(got))], want[at:min(at+4, len(want))])
+	}
 }
 
 func TestSplitTexts(t *testing.T) {
@@ -74,7 +92,7 @@ func TestSplitTexts(t *testing.T) {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		for _, e := range engines(t) {
-			e.check(t, string(text))
+			e.check(t, string(text[:min(len(text), 1<<13)])) // the engine takes quadratic time
 		}
 	}
 }

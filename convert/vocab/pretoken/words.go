@@ -83,7 +83,7 @@ func isNewline(r rune) bool { return r == '\r' || r == '\n' }
 
 // isOther reports whether r is in [^\s\p{L}\p{N}].
 func isOther(r rune) bool {
-	return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsSpace(r)
+	return !isLetter(r) && !isNumber(r) && !unicode.IsSpace(r)
 }
 
 // spaces matches \s+(?!\S)|\s+ where text begins with a space: all the spaces, but

@@ -2,6 +2,7 @@ package pretoken
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -33,17 +34,41 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// Long runs do not take quadratic time, in which this test would not end.
-func TestSplitLongRuns(t *testing.T) {
-	for _, p := range table {
-		name := p.Names[0]
-		for _, unit := range []string{" ", "\n", "\r\n ", "a", "1", "'", "!", "\xff", "한", "\u3000", " é"} {
-			text := strings.Repeat(unit, 1<<16/len(unit))
-			for _, text := range []string{text, text + "ж", text + "!"} {
-				n := 0
-				p.Split(text, func(word string) { n += len(word) })
-				require.Equal(t, len(text), n, "%s: %q", name, unit)
-			}
+// longRuns calls check with texts of so many bytes that repeat what expressions tell apart.
+func longRuns(size int, check func(text string)) {
+	for _, unit := range []string{" ", "\n", "\r\n ", "a", "A", "1", "'", "!", "\xff", "한", "\u3000", " é", "a ", "é ", "१", "½", "<sentinel:", "IMG"} {
+		text := strings.Repeat(unit, size/len(unit))
+		for _, end := range []string{"", "ж", "!"} {
+			check(text + end)
 		}
+	}
+}
+
+// Functions do not take quadratic time for long runs, in which this test would not end.
+func TestFunctionsLongRuns(t *testing.T) {
+	functions := maps.Clone(byHand)
+	for _, p := range table {
+		if p.split != nil {
+			functions[p.Names[0]] = p.split
+		}
+	}
+	for name, split := range functions {
+		longRuns(1<<16, func(text string) {
+			n := 0
+			split(text, func(word string) { n += len(word) })
+			require.Equal(t, len(text), n, "%s: %.10q", name, text)
+		})
+	}
+}
+
+// Expressions take time proportional to the text.
+func TestSplitLongRuns(t *testing.T) {
+	const steps = 100 // for each byte
+	for _, p := range families {
+		longRuns(1<<12, func(text string) {
+			n := 0
+			require.True(t, p.splitter().split(text, steps*len(text), func(word string) { n += len(word) }), "%s: %.10q", p.Names[0], text)
+			require.Equal(t, len(text), n, "%s: %.10q", p.Names[0], text)
+		})
 	}
 }
