@@ -45,7 +45,7 @@ func (f *files) addedTokens(model map[string]int64, size int) ([]addedToken, err
 	}
 	named := slices.Concat(special.named, special.extra)
 	for _, t := range named {
-		if a.has(t.Content) || t.Content == classToken && special.byClass && a.number() >= int64(size) {
+		if _, known := model[t.Content]; a.has(t.Content) || special.byClass[t.Content] && !known && a.number() >= int64(size) {
 			continue
 		}
 		if err := a.add(t); err != nil {
@@ -163,15 +163,15 @@ type specialTokens struct {
 	names   map[string]bool // texts in named
 	early   map[string]bool // what added_tokens.json is compared with
 	class   string          // transformers' class of tokenizers
-	byClass bool            // it names classToken
+	byClass map[string]bool // texts that it names
 }
 
-// Classes of tokenizers that have a token for roles that no file gives one.
-const (
-	gpt2Class  = "GPT2Tokenizer"
-	qwen2Class = "Qwen2Tokenizer"
-	classToken = "<|endoftext|>"
-)
+// has reports whether transformers counts a token among all_special_tokens.
+func (s *specialTokens) has(text string) bool {
+	return s.names[text] || slices.ContainsFunc(s.extra, func(t addedToken) bool { return t.Content == text })
+}
+
+const qwen2Class = "Qwen2Tokenizer"
 
 // tokenizerClass returns the class that transformers' AutoTokenizer takes, as far as it makes a difference.
 func (f *files) tokenizerClass(given jsontext.Value) (string, error) {
@@ -202,8 +202,13 @@ func (f *files) tokenizerClass(given jsontext.Value) (string, error) {
 	return class, nil
 }
 
-// defaults has the roles that classes fill with classToken.
-var defaults = map[string][]string{gpt2Class: {"bos", "eos", "unk"}, qwen2Class: {"eos", "unk", "pad"}}
+// classTokens are the tokens that classes of tokenizers have for roles that no file gives one.
+var classTokens = map[string]map[string]string{
+	"GPT2Tokenizer":  {"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"},
+	qwen2Class:       {"eos": "<|endoftext|>", "unk": "<|endoftext|>", "pad": "<|endoftext|>"},
+	"GemmaTokenizer": {"bos": "<bos>", "eos": "<eos>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"},
+	"BertTokenizer":  {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"},
+}
 
 // specialTokens collects them as PreTrainedTokenizerBase does. special_tokens_map.json goes before
 // tokenizer_config.json, if that has no added_tokens_decoder.
@@ -234,7 +239,7 @@ func (f *files) specialTokens() (*specialTokens, error) {
 			return nil, err
 		}
 	}
-	s := &specialTokens{decoder: config.has("added_tokens_decoder"), names: make(map[string]bool), early: make(map[string]bool)}
+	s := &specialTokens{decoder: config.has("added_tokens_decoder"), names: make(map[string]bool), early: make(map[string]bool), byClass: make(map[string]bool)}
 	var late []addedToken
 	if !s.decoder {
 		file, err := readOrdered[jsontext.Value](f.path(specialMapFile))
@@ -262,10 +267,10 @@ func (f *files) specialTokens() (*specialTokens, error) {
 	if s.class, err = f.tokenizerClass(config.values["tokenizer_class"]); err != nil {
 		return nil, err
 	}
-	for _, role := range defaults[s.class] {
+	for role, text := range classTokens[s.class] {
 		if !byRole.has(role + "_token") {
-			byRole.set(role+"_token", jsontext.Value(strconv.Quote(classToken)))
-			s.byClass = true
+			byRole.set(role+"_token", jsontext.Value(strconv.Quote(text)))
+			s.byClass[text] = true
 		}
 	}
 	s.extra = slices.Concat(readTokens(byRole.values[extra]), s.extra)

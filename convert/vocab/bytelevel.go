@@ -2,6 +2,7 @@ package vocab
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,11 +23,11 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 			return err
 		}
 	}
-	t, err := model.tokens(int(opts.Size))
+	t, err := tokensOf(model.Vocab, int(opts.Size))
 	if err != nil {
 		return err
 	}
-	if err := f.addAll(t, model, 0); err != nil {
+	if err := f.addAll(t, model.Vocab, 0); err != nil {
 		return err
 	}
 	kvs.set("tokenizer.ggml.model", "gpt2")
@@ -189,16 +190,17 @@ func (s *steps) cut(expression string) error {
 	return nil
 }
 
-// CheckPre returns an error if name is not a value of tokenizer.ggml.pre that llama.cpp knows for
-// byte-level vocabularies. Empty is none.
+// CheckPre returns an error if name is not a value of tokenizer.ggml.pre that convert_hf_to_gguf.py writes.
+// Empty is none.
 func CheckPre(name string) error {
-	if _, ok := pretoken.Find(name); name == "" || ok || slices.Contains(otherPre, name) {
+	others := slices.Concat(slices.Collect(maps.Keys(pretoken.OnCharacters)), wordPieceNames, otherPre)
+	if _, ok := pretoken.Find(name); name == "" || ok || slices.Contains(others, name) {
 		return nil
 	}
-	names := append(pretoken.Names(), otherPre...)
+	names := slices.Concat(pretoken.Names(), others)
 	slices.Sort(names)
 	return unsupported("%.80q is not the name of a pre-tokenizer (names: %s)", name, strings.Join(names, ", "))
 }
 
 // otherPre are names that convert_hf_to_gguf.py writes and nothing here cuts with.
-var otherPre = []string{"gemma4", "granite-embed-multi-311m", "k2-horizon", "mmbert", "sarvam-moe"}
+var otherPre = []string{"k2-horizon"}

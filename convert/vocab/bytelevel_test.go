@@ -102,7 +102,7 @@ func TestByteLevelRefused(t *testing.T) {
 		is     error
 		want   string
 	}{
-		"WordPiece":       {model("type", "WordPiece"), gguf.ErrUnsupported, `"WordPiece"`},
+		"words":           {model("type", "WordLevel"), gguf.ErrUnsupported, `"WordLevel"`},
 		"SentencePiece's": {model("byte_fallback", true), gguf.ErrUnsupported, "pre_tokenizer ByteLevel in a vocabulary of SentencePiece"},
 		"suffix":          {model("end_of_word_suffix", "</w>"), gguf.ErrUnsupported, "end_of_word_suffix"},
 		"whole words":     {model("ignore_merges", true), gguf.ErrUnsupported, "ignore_merges true"},

@@ -3,12 +3,14 @@ package vocab
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -71,6 +73,12 @@ func (f *files) loadFast(kvs *pairs, opts Options) (kind, error) {
 		bytePairs `json:",inline"`
 	}
 	err := pyjson.Unmarshal(f.fast.Model, &read)
+	switch {
+	case err == nil && read.Type == "WordPiece":
+		return wordPiece, f.loadFastWordPiece(kvs, opts)
+	case err == nil && read.Type == "Unigram":
+		return unigram, f.loadFastUnigram(kvs, opts)
+	}
 	if err == nil && read.Type == "BPE" {
 		model = read.bytePairs
 		err = pyjson.Unmarshal(read.Vocab, &model.Vocab)
@@ -82,6 +90,16 @@ func (f *files) loadFast(kvs *pairs, opts Options) (kind, error) {
 		return 0, unsupported("a vocabulary of type %.80q", read.Type)
 	case model.Prefix != "" || model.Suffix != "":
 		return 0, unsupported("tokens with a continuing_subword_prefix or an end_of_word_suffix")
+	case slices.Contains(wordPieceNames, opts.Pre):
+		return 0, unsupported("a vocabulary of type BPE as %q, which is one of WordPiece", opts.Pre)
+	case opts.Rules.Gemma4 && model.ByteFallback:
+		return onCharacters, f.loadGemma4(kvs, &model, int(opts.Size))
+	case opts.Rules.Gemma4:
+		return 0, unsupported("a vocabulary for Gemma 4 without byte_fallback")
+	case isOnCharacters(opts.Pre) && model.ByteFallback:
+		return onCharacters, f.loadCharacters(kvs, &model, opts)
+	case isOnCharacters(opts.Pre):
+		return 0, unsupported("a vocabulary of bytes as %q, which is one of characters", opts.Pre)
 	case model.ByteFallback && opts.Pre != "":
 		return 0, unsupported("a vocabulary of SentencePiece has no pre-tokenizer that could be %q", opts.Pre)
 	case model.ByteFallback:
@@ -90,10 +108,12 @@ func (f *files) loadFast(kvs *pairs, opts Options) (kind, error) {
 	return byteLevel, f.loadByteLevel(kvs, &model, opts)
 }
 
-// tokens returns the tokens of the model, with score 0.
-func (m *bytePairs) tokens(size int) (*tokens, error) {
+func isOnCharacters(pre string) bool { _, ok := pretoken.OnCharacters[pre]; return ok }
+
+// tokensOf returns tokens with their ids, with score 0.
+func tokensOf(ids map[string]int64, size int) (*tokens, error) {
 	t := newTokens(size)
-	for text, id := range m.Vocab {
+	for text, id := range ids {
 		if id < 0 || id >= int64(size) {
 			return nil, fmt.Errorf("%w: token %.80q has id %d, there are %d embeddings", gguf.ErrCorrupt, text, id, size)
 		}
@@ -106,8 +126,8 @@ func (m *bytePairs) tokens(size int) (*tokens, error) {
 }
 
 // addAll sets the tokens that were added to the model's.
-func (f *files) addAll(t *tokens, model *bytePairs, score float32) error {
-	added, err := f.addedTokens(model.Vocab, len(t.texts))
+func (f *files) addAll(t *tokens, ids map[string]int64, score float32) error {
+	added, err := f.addedTokens(ids, len(t.texts))
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (f *files) loadFastPieces(kvs *pairs, model *bytePairs, size int) error {
 	if err != nil {
 		return err
 	}
-	t, err := model.tokens(size)
+	t, err := tokensOf(model.Vocab, size)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (f *files) loadFastPieces(kvs *pairs, model *bytePairs, size int) error {
 	if byteTokens != 256 {
 		return fmt.Errorf("%w: byte_fallback with tokens for %d bytes instead of 256", gguf.ErrCorrupt, byteTokens)
 	}
-	if err := f.addAll(t, model, scoreAdded); err != nil {
+	if err := f.addAll(t, model.Vocab, scoreAdded); err != nil {
 		return err
 	}
 	if id, ok := model.Vocab[model.UnkToken]; ok {

@@ -24,15 +24,19 @@ type files struct {
 	config         map[string]any // tokenizer_config.json, empty if there is none
 	addPrefixSpace *bool          // in it
 	warnings       []string
+	flags          ordered[bool] // what the normalizer does, as far as GGUF has keys for it
 }
 
 const (
 	piecesFile     = "tokenizer.model"
+	t5File         = "spiece.model"
+	fairseqFile    = "sentencepiece.bpe.model"
 	fastFile       = "tokenizer.json"
 	configFile     = "tokenizer_config.json"
 	addedFile      = "added_tokens.json"
 	specialMapFile = "special_tokens_map.json"
 	tekkenFile     = "tekken.json"
+	wordsFile      = "vocab.txt"
 )
 
 func openFiles(dir string) (*files, error) {

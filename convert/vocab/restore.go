@@ -385,7 +385,7 @@ func (r *restorer) sentencePiece() error {
 	if err != nil { // SentencePiece's default
 		prefix = true
 	}
-	r.files[piecesFile] = writePieces(pieces, prefix)
+	r.files[piecesFile] = (&SentencePiece{Pieces: pieces, AddPrefix: prefix}).marshal()
 	// A configuration that says of a space that it is put in front is one of tokenizers that do so at
 	// the beginning of a text only, and not in front of another space; before these it said nothing.
 	newer := err == nil && prefix
@@ -480,7 +480,7 @@ func (r *restorer) pieces() ([]Piece, error) {
 	}
 	pieces[unknown].Type = gguf.TokenUnknown
 	pieces = pieces[:max(end, unknown+1)]
-	if _, err := ParseSentencePiece(writePieces(pieces, true)); err != nil {
+	if _, err := ParseSentencePiece((&SentencePiece{Pieces: pieces}).marshal()); err != nil {
 		return nil, err
 	}
 	return pieces, nil

@@ -1,6 +1,7 @@
 package vocab
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -18,28 +19,69 @@ type Piece struct {
 	Type  gguf.TokenType
 }
 
+// SentencePiece is a model of SentencePiece's: what of it becomes metadata.
+type SentencePiece struct {
+	Pieces  []Piece
+	Unigram bool // the scores are logarithms of probabilities, not the order of merges
+	// What becomes of a text: a space in front, one for each run of spaces and none around
+	// it, and other characters, by a table (precompiled_charsmap).
+	AddPrefix, MergeSpaces bool
+	Charsmap               []byte
+}
+
 // maxPieces is above the largest vocabularies (about 260,000) and bounds memory.
 const maxPieces = 1 << 22
 
 // The numbers of fields: of ModelProto and of SentencePiece in it.
 const (
-	piecesField = 1
+	piecesField     = 1
+	trainerField    = 2
+	normalizerField = 3
 
 	textField  = 1
 	scoreField = 2
 	typeField  = 3
+
+	modelTypeField    = 3 // of the trainer
+	vocabSizeField    = 4
+	byteFallbackField = 35
+
+	nameField             = 1 // of the normalizer
+	charsmapField         = 2
+	addPrefixField        = 3
+	mergeSpacesField      = 4
+	escapeWhitespaceField = 5
 )
 
-// ParseSentencePiece reads the pieces of a SentencePiece model, a protocol
+// Values of modelTypeField; the first is the default.
+const (
+	unigramModel = 1
+	bpeModel     = 2
+)
+
+// ParseSentencePiece reads a SentencePiece model, a protocol
 // buffer of the message ModelProto in sentencepiece_model.proto. Like
 // SentencePiece itself it refuses empty and repeated pieces and a model without
-// exactly one unknown piece. The error wraps gguf.ErrCorrupt.
-func ParseSentencePiece(data []byte) ([]Piece, error) {
-	var pieces []Piece
+// exactly one unknown piece. The error wraps gguf.ErrCorrupt, or gguf.ErrUnsupported if
+// its pieces are words or characters.
+func ParseSentencePiece(data []byte) (*SentencePiece, error) {
+	model := &SentencePiece{AddPrefix: true, MergeSpaces: true}
+	pieces, modelType := model.Pieces, uint64(unigramModel)
 	ids := make(map[string]int)
 	unknown := -1
 	err := fields(data, 0, func(num protowire.Number, value []byte, _ uint64, offset int) error {
-		if num != piecesField {
+		switch num {
+		case piecesField:
+		case trainerField:
+			return fields(value, offset, func(num protowire.Number, _ []byte, number uint64, _ int) error {
+				if num == modelTypeField {
+					modelType = number
+				}
+				return nil
+			})
+		case normalizerField:
+			return fields(value, offset, model.readNormalizer)
+		default:
 			return nil
 		}
 		if len(pieces) == maxPieces {
@@ -71,7 +113,28 @@ func ParseSentencePiece(data []byte) ([]Piece, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not a SentencePiece model: %w", gguf.ErrCorrupt, err)
 	}
-	return pieces, nil
+	if modelType != unigramModel && modelType != bpeModel {
+		return nil, unsupported("a SentencePiece model of type %d, words or characters", modelType)
+	}
+	model.Pieces, model.Unigram = pieces, modelType == unigramModel
+	return model, nil
+}
+
+// readNormalizer reads a field of the message NormalizerSpec.
+func (m *SentencePiece) readNormalizer(num protowire.Number, value []byte, number uint64, _ int) error {
+	switch num {
+	case charsmapField:
+		m.Charsmap = value
+	case addPrefixField:
+		m.AddPrefix = number != 0
+	case mergeSpacesField:
+		m.MergeSpaces = number != 0
+	case escapeWhitespaceField:
+		if number == 0 {
+			return errors.New("spaces are not spelled as ▁")
+		}
+	}
+	return nil
 }
 
 // parsePiece reads the message SentencePiece, found at the given offset.
@@ -133,11 +196,10 @@ func fields(data []byte, offset int, visit func(num protowire.Number, value []by
 	return nil
 }
 
-// writePieces is the reverse of ParseSentencePiece: a model of SentencePiece's BPE that puts
-// a space in front of texts or not.
-func writePieces(pieces []Piece, prefix bool) []byte {
+// marshal is the reverse of ParseSentencePiece.
+func (m *SentencePiece) marshal() []byte {
 	var model []byte
-	for _, p := range pieces {
+	for _, p := range m.Pieces {
 		piece := protowire.AppendString(protowire.AppendTag(nil, textField, protowire.BytesType), p.Text)
 		piece = protowire.AppendFixed32(protowire.AppendTag(piece, scoreField, protowire.Fixed32Type), math.Float32bits(p.Score))
 		if p.Type != gguf.TokenNormal {
@@ -148,15 +210,24 @@ func writePieces(pieces []Piece, prefix bool) []byte {
 	number := func(message []byte, field protowire.Number, value uint64) []byte {
 		return protowire.AppendVarint(protowire.AppendTag(message, field, protowire.VarintType), value)
 	}
-	const trainerField, normalizerField = 2, 3
-	const bpe = 2
-	trainer := number(nil, 3, bpe) // model_type
-	trainer = number(trainer, 4, uint64(len(pieces)))
-	trainer = number(trainer, 35, protowire.EncodeBool(slices.ContainsFunc(pieces, func(p Piece) bool { return p.Type == gguf.TokenByte }))) // byte_fallback
+	modelType, name := uint64(bpeModel), "identity"
+	if m.Unigram {
+		modelType = unigramModel
+	}
+	if len(m.Charsmap) > 0 {
+		name = "user_defined"
+	}
+	trainer := number(nil, modelTypeField, modelType)
+	trainer = number(trainer, vocabSizeField, uint64(len(m.Pieces)))
+	hasBytes := slices.ContainsFunc(m.Pieces, func(p Piece) bool { return p.Type == gguf.TokenByte })
+	trainer = number(trainer, byteFallbackField, protowire.EncodeBool(hasBytes))
 	model = protowire.AppendBytes(protowire.AppendTag(model, trainerField, protowire.BytesType), trainer)
-	normalizer := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "identity")
-	normalizer = number(normalizer, 3, protowire.EncodeBool(prefix)) // add_dummy_prefix
-	normalizer = number(normalizer, 4, 0)                            // remove_extra_whitespaces
-	normalizer = number(normalizer, 5, 1)                            // escape_whitespaces
+	normalizer := protowire.AppendString(protowire.AppendTag(nil, nameField, protowire.BytesType), name)
+	if len(m.Charsmap) > 0 {
+		normalizer = protowire.AppendBytes(protowire.AppendTag(normalizer, charsmapField, protowire.BytesType), m.Charsmap)
+	}
+	normalizer = number(normalizer, addPrefixField, protowire.EncodeBool(m.AddPrefix))
+	normalizer = number(normalizer, mergeSpacesField, protowire.EncodeBool(m.MergeSpaces))
+	normalizer = number(normalizer, escapeWhitespaceField, 1)
 	return protowire.AppendBytes(protowire.AppendTag(model, normalizerField, protowire.BytesType), normalizer)
 }

@@ -57,13 +57,17 @@ type templateItem struct {
 }
 
 type normalizer struct {
-	Type         string        `json:"type"`
-	Lowercase    *bool         `json:"lowercase"`     // BertNormalizer, as the next
-	StripAccents *bool         `json:"strip_accents"` //
-	Prepend      string        `json:"prepend"`       // Prepend
-	Pattern      pattern       `json:"pattern"`       // Replace, as the next
-	Content      string        `json:"content"`       //
-	Normalizers  []*normalizer `json:"normalizers"`   // Sequence
+	Type               string        `json:"type"`
+	Lowercase          *bool         `json:"lowercase"`            // BertNormalizer, as the next
+	StripAccents       *bool         `json:"strip_accents"`        //
+	CleanText          *bool         `json:"clean_text"`           //
+	HandleChineseChars *bool         `json:"handle_chinese_chars"` //
+	Charsmap           []byte        `json:"precompiled_charsmap"` // Precompiled, as base64
+	StripRight         bool          `json:"strip_right"`          // Strip
+	Prepend            string        `json:"prepend"`              // Prepend
+	Pattern            pattern       `json:"pattern"`              // Replace, as the next
+	Content            string        `json:"content"`              //
+	Normalizers        []*normalizer `json:"normalizers"`          // Sequence
 }
 
 // loadSpecial adds the pairs after the vocabulary. limit is the number of tokens
@@ -77,11 +81,10 @@ func (f *files) loadSpecial(kvs *pairs, limit int64) error {
 	if err := f.chatTemplate(kvs); err != nil {
 		return err
 	}
-	var flags ordered[bool]
-	f.fast.Normalizer.read(&flags)
+	f.fast.Normalizer.read(&f.flags)
 	for _, name := range []string{"nfc", "lowercase", "strip_accents"} {
-		if flags.has(name) {
-			kvs.set("tokenizer.ggml.normalizer."+name, flags.values[name])
+		if f.flags.has(name) {
+			kvs.set("tokenizer.ggml.normalizer."+name, f.flags.values[name])
 		}
 	}
 	return nil

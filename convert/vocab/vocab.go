@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -43,6 +42,14 @@ type Rules struct {
 	// SpacePrefix adds whether a text gets a space in front after all the rest, if
 	// tokenizer_config.json says so.
 	SpacePrefix bool
+	// Gemma4 has SentencePiece's BPE written as tokens and merges, with BOS in front of all
+	// texts (Gemma4Model.set_vocab).
+	Gemma4 bool
+	// TokenTypes is the number of kinds of texts that an encoder tells apart
+	// (type_vocab_size), 0 if its class does not write it.
+	TokenTypes uint32
+	// Added are set before the vocabulary, whose files may say otherwise.
+	Added []RoleFlag
 	// IDs are of tokens that all models have in these roles, whatever their files say.
 	IDs []RoleID
 }
@@ -51,6 +58,12 @@ type Rules struct {
 type RoleID struct {
 	Role string
 	ID   uint32
+}
+
+// RoleFlag says whether the token in a role, bos, eos or sep, is added to a text.
+type RoleFlag struct {
+	Role string
+	Add  bool
 }
 
 // Vocabulary is the vocabulary of a checkpoint.
@@ -83,21 +96,29 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 	if f.addPrefixSpace != nil && opts.Rules.Llama {
 		kvs.set(spacePrefixKey, *f.addPrefixSpace)
 	}
+	for _, r := range opts.Rules.Added {
+		kvs.set(addKeys[r.Role], r.Add)
+	}
 	kind, err := f.loadVocabulary(&kvs, opts)
 	if err != nil {
 		return nil, err
 	}
 	limit := opts.Size
-	if kind == byteLevel {
+	if kind == byteLevel || kind == onCharacters {
 		limit = noLimit // as gguf-py does
 	}
-	if err := f.loadSpecial(&kvs, limit); err != nil {
-		return nil, err
+	if kind != tekken { // which says it all itself
+		if err := f.loadSpecial(&kvs, limit); err != nil {
+			return nil, err
+		}
 	}
 	if opts.Rules.Llama {
 		if err := f.loadLlamaSpecial(&kvs, opts.Size); err != nil {
 			return nil, err
 		}
+	}
+	if kind == byteLevel {
+		opts.Rules.setTokenTypes(&kvs)
 	}
 	for _, r := range opts.Rules.IDs {
 		kvs.set(idKeys[r.Role], r.ID)
@@ -105,8 +126,11 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 	if f.addPrefixSpace != nil && opts.Rules.SpacePrefix {
 		kvs.set(spacePrefixKey, *f.addPrefixSpace)
 	}
-	if opts.Rules.NoSpacePrefix {
+	if opts.Rules.NoSpacePrefix || opts.Rules.Gemma4 {
 		kvs.set(spacePrefixKey, false)
+	}
+	if opts.Rules.Gemma4 {
+		kvs.set(addKeys["bos"], true)
 	}
 	bos, given := f.config["bos_token"]
 	return &Vocabulary{Metadata: kvs, NoBOS: given && bos == nil, Warnings: f.warnings}, nil
@@ -133,28 +157,67 @@ type kind int
 const (
 	sentencePiece kind = iota
 	byteLevel
+	unigram
+	wordPiece
+	onCharacters
+	tekken
 )
+
+// setTokenTypes sets how many kinds of texts there are.
+func (r Rules) setTokenTypes(kvs *pairs) {
+	if r.TokenTypes > 0 {
+		kvs.set("tokenizer.ggml.token_type_count", r.TokenTypes)
+	}
+}
 
 // loadVocabulary adds the pairs from tokenizer.ggml.model on that are the
 // vocabulary. A SentencePiece model goes before tokenizer.json.
 func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
-	pieces, err := loadPieces(f.dir)
+	if opts.Rules.Gemma4 && f.hasFast { // whatever there is beside it
+		return f.loadFastFile(kvs, opts)
+	}
+	model, err := loadPieces(f.path(piecesFile))
+	name := piecesFile
+	for _, other := range []string{t5File, fairseqFile} {
+		if errors.Is(err, fs.ErrNotExist) {
+			if model, err = loadPieces(f.path(other)); err == nil && !model.Unigram {
+				err = fmt.Errorf("%s: %w: only those of Unigram have that name", f.path(other), fs.ErrNotExist)
+			}
+			name = other
+		}
+	}
 	switch {
+	case err == nil && name == fairseqFile:
+		return unigram, f.loadFairseq(kvs, model, opts)
+	case err == nil && model.Unigram:
+		return unigram, f.loadUnigram(kvs, model, opts)
 	case err == nil:
-		t, err := f.pieceTokens(pieces, int(opts.Size))
+		t, err := f.pieceTokens(model.Pieces, int(opts.Size))
 		if err != nil {
 			return 0, err
 		}
 		t.writeSentencePiece(kvs)
 		return sentencePiece, nil
-	case !errors.Is(err, errNoPieces):
+	case !errors.Is(err, fs.ErrNotExist):
 		return 0, err
-	case !f.hasFast:
-		if _, tekkenErr := os.Stat(f.path(tekkenFile)); tekkenErr == nil {
-			return 0, unsupported("%s: a vocabulary that is only in Mistral's own format", f.path(tekkenFile))
-		}
-		return 0, err
+	case f.hasFast:
+		return f.loadFastFile(kvs, opts)
+	case f.exists(tekkenFile):
+		return tekken, f.loadTekken(kvs, opts)
+	case f.exists(wordsFile):
+		opts.Rules.setTokenTypes(kvs)
+		return wordPiece, f.loadWordPieceText(kvs, opts)
 	}
+	return 0, fmt.Errorf("%s: no tokenizer: %w", f.dir, fs.ErrNotExist)
+}
+
+func (f *files) exists(name string) bool {
+	_, err := os.Stat(f.path(name))
+	return err == nil
+}
+
+// loadFastFile adds what tokenizer.json describes.
+func (f *files) loadFastFile(kvs *pairs, opts Options) (kind, error) {
 	k, err := f.loadFast(kvs, opts)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", f.path(fastFile), err)
@@ -209,14 +272,8 @@ func (f *files) pieceTokens(pieces []Piece, size int) (*tokens, error) {
 		}
 		t.set(id, p.Text, p.Score, p.Type)
 	}
-	named, err := f.addedTokensJSON()
-	if err != nil {
+	if err := f.addNamed(t); err != nil {
 		return nil, err
-	}
-	for _, a := range named {
-		if a.ID < int64(size) {
-			t.set(int(a.ID), a.Content, scoreAdded, gguf.TokenUserDefined)
-		}
 	}
 	decoder, err := f.addedTokensDecoder()
 	if err != nil {
@@ -230,24 +287,28 @@ func (f *files) pieceTokens(pieces []Piece, size int) (*tokens, error) {
 	return t, nil
 }
 
-// errNoPieces means that there is no tokenizer.model.
-var errNoPieces = errors.New("no tokenizer")
-
-// loadPieces reads tokenizer.model.
-func loadPieces(dir string) ([]Piece, error) {
-	path := filepath.Join(dir, piecesFile)
-	data, err := sidecar.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: %w", dir, errNoPieces, err)
+// addNamed sets the tokens of added_tokens.json.
+func (f *files) addNamed(t *tokens) error {
+	named, err := f.addedTokensJSON()
+	for _, a := range named {
+		if a.ID < int64(len(t.texts)) {
+			t.set(int(a.ID), a.Content, scoreAdded, gguf.TokenUserDefined)
+		}
 	}
+	return err
+}
+
+// loadPieces reads a model of SentencePiece.
+func loadPieces(path string) (*SentencePiece, error) {
+	data, err := sidecar.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	pieces, err := ParseSentencePiece(data)
+	model, err := ParseSentencePiece(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return pieces, nil
+	return model, nil
 }
 
 // looksSpecial tells control tokens that their checkpoints do not mark as such

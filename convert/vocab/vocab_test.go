@@ -166,8 +166,10 @@ func TestNoSentencePiece(t *testing.T) {
 func TestRealSentencePiece(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/beyonder-mini/base/tokenizer.model")
 	require.NoError(t, err)
-	pieces, err := vocab.ParseSentencePiece(data)
+	model, err := vocab.ParseSentencePiece(data)
 	require.NoError(t, err)
+	pieces := model.Pieces
+	require.False(t, model.Unigram)
 	require.Len(t, pieces, 4094)
 	require.Equal(t, vocab.Piece{Text: "<unk>", Type: gguf.TokenUnknown}, pieces[0])
 	require.Equal(t, vocab.Piece{Text: "<0x0A>", Type: gguf.TokenByte}, pieces[13])
@@ -184,15 +186,15 @@ func FuzzParseSentencePiece(f *testing.F) {
 	f.Add([]byte("\n\x07\n\x01a\x15\x00\x00\x00\x00"))
 	f.Add([]byte("\x0b\x0c"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		pieces, err := vocab.ParseSentencePiece(data)
+		model, err := vocab.ParseSentencePiece(data)
 		if err != nil {
-			if !errors.Is(err, gguf.ErrCorrupt) {
+			if !errors.Is(err, gguf.ErrCorrupt) && !errors.Is(err, gguf.ErrUnsupported) {
 				t.Fatal(err)
 			}
 			return
 		}
 		seen := map[string]bool{}
-		for _, p := range pieces {
+		for _, p := range model.Pieces {
 			require.NotEmpty(t, p.Text)
 			require.False(t, seen[p.Text])
 			seen[p.Text] = true

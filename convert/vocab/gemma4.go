@@ -1,0 +1,92 @@
+package vocab
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
+	"github.com/ggufkit/ggufkit/gguf"
+)
+
+// gemma4Visible are tokens that Gemma 4 writes for those who read its calls of tools: they
+// stay in the text (Gemma4Model.set_vocab).
+var gemma4Visible = []string{"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", `<|"|>`}
+
+// loadGemma4 adds a vocabulary of BPE on characters as Gemma 4's GGUF files have it: tokens
+// and merges (Gemma4Model.set_vocab in llama.cpp's conversion/gemma.py, LlamaHfVocab in gguf-py).
+func (f *files) loadGemma4(kvs *pairs, model *bytePairs, size int) error {
+	t, err := tokensOf(model.Vocab, size)
+	if err != nil {
+		return err
+	}
+	special, err := f.specialTokens()
+	if err != nil {
+		return err
+	}
+	if err := f.addAll(t, model.Vocab, scoreAdded); err != nil {
+		return err
+	}
+	base := len(model.Vocab)
+	for text, id := range model.Vocab { // added or not
+		t.texts[id] = text
+		t.types[id] = int32(gguf.TokenNormal)
+		if isByteToken(text) {
+			t.types[id] = int32(gguf.TokenByte)
+		}
+	}
+	for id, text := range t.texts {
+		if t.types[id] == int32(gguf.TokenUnused) {
+			continue
+		}
+		t.scores[id] = scoreAdded
+		switch {
+		case slices.Contains(gemma4Visible, text):
+			t.types[id] = int32(gguf.TokenUserDefined)
+		case special.has(text) && t.types[id] != int32(gguf.TokenByte):
+			t.types[id] = int32(gguf.TokenControl)
+		case id >= base:
+			t.types[id] = int32(gguf.TokenUserDefined)
+		}
+	}
+	kvs.set("tokenizer.ggml.model", "gemma4")
+	kvs.set("tokenizer.ggml.tokens", t.texts)
+	kvs.set("tokenizer.ggml.scores", t.scores)
+	kvs.set("tokenizer.ggml.token_type", t.types)
+	if len(model.Merges) > 0 {
+		kvs.set("tokenizer.ggml.merges", []string(model.Merges))
+	}
+	return nil
+}
+
+// loadCharacters adds such a vocabulary under a name of tokenizer.ggml.pre
+// (TextModel._set_vocab_gpt2 in llama.cpp's conversion/base.py).
+func (f *files) loadCharacters(kvs *pairs, model *bytePairs, opts Options) error {
+	t, err := tokensOf(model.Vocab, int(opts.Size))
+	if err != nil {
+		return err
+	}
+	if err := f.addAll(t, model.Vocab, 0); err != nil {
+		return err
+	}
+	if opts.Pre == pretoken.MMBERT { // ModernBertModel.get_vocab_base
+		t.unaddSpaces()
+	}
+	kvs.set("tokenizer.ggml.model", "gpt2")
+	kvs.set("tokenizer.ggml.pre", opts.Pre)
+	kvs.set("tokenizer.ggml.tokens", t.texts)
+	kvs.set("tokenizer.ggml.token_type", t.types)
+	if len(model.Merges) > 0 {
+		kvs.set("tokenizer.ggml.merges", []string(model.Merges))
+	}
+	return nil
+}
+
+// unaddSpaces makes ordinary tokens of runs of spaces that were added: they are looked for in text that
+// has none left, and never found.
+func (t *tokens) unaddSpaces() {
+	for id, text := range t.texts {
+		if t.types[id] == int32(gguf.TokenUserDefined) && text != "" && strings.Trim(text, " ") == "" {
+			t.texts[id], t.types[id] = strings.ReplaceAll(text, " ", space), int32(gguf.TokenNormal)
+		}
+	}
+}
