@@ -64,7 +64,8 @@ func newByteLevel(t *Tokenizer, meta *gguf.Metadata) (*byteLevel, error) {
 			}
 		}
 	}
-	return b, b.readMerges(meta, ids)
+	b.merges, err = readMerges(meta, ids)
+	return b, err
 }
 
 func (b *byteLevel) readNormalizer(meta *gguf.Metadata) error {
@@ -81,29 +82,30 @@ func (b *byteLevel) readNormalizer(meta *gguf.Metadata) error {
 	return err
 }
 
-func (b *byteLevel) readMerges(meta *gguf.Metadata, ids map[string]int32) error {
+// readMerges reads the list of merges of tokens with the given ids.
+func readMerges(meta *gguf.Metadata, ids map[string]int32) (map[[2]int32]merge, error) {
 	list, err := gguf.Value[[]string](meta, "tokenizer.ggml.merges")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(list) > maxMerges {
-		return fmt.Errorf("%w: tokenizer.ggml.merges has %d merges", gguf.ErrCorrupt, len(list))
+		return nil, fmt.Errorf("%w: tokenizer.ggml.merges has %d merges", gguf.ErrCorrupt, len(list))
 	}
-	b.merges = make(map[[2]int32]merge, len(list))
+	merges := make(map[[2]int32]merge, len(list))
 	for i, text := range list {
 		left, right, _ := strings.Cut(text, " ")
 		leftID, ok1 := ids[left]
 		rightID, ok2 := ids[right]
 		id, ok3 := ids[left+right]
 		if !ok1 || !ok2 || !ok3 {
-			return fmt.Errorf("%w: tokenizer.ggml.merges: merge %d %.80q is not of two tokens to a third", gguf.ErrCorrupt, i, text)
+			return nil, fmt.Errorf("%w: tokenizer.ggml.merges: merge %d %.80q is not of two tokens to a third", gguf.ErrCorrupt, i, text)
 		}
 		pair := [2]int32{leftID, rightID}
-		if _, ok := b.merges[pair]; !ok {
-			b.merges[pair] = merge{id, -float32(i)}
+		if _, ok := merges[pair]; !ok {
+			merges[pair] = merge{id, -float32(i)}
 		}
 	}
-	return nil
+	return merges, nil
 }
 
 func (b *byteLevel) spacePrefix() bool { return false }

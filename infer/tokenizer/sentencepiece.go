@@ -31,12 +31,8 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 	}
 	s := &sentencePiece{Tokenizer: t, mergeable: make(map[string]int32, len(t.pieces)), wordwise: true, hasBytes: true}
 	var err error
-	if s.scores, err = gguf.Value[[]float32](meta, "tokenizer.ggml.scores"); err != nil {
+	if s.scores, err = readScores(t, meta); err != nil {
 		return nil, err
-	}
-	if len(s.scores) != len(t.pieces) {
-		return nil, fmt.Errorf("%w: tokenizer.ggml.scores has %d scores for the %d tokens of tokenizer.ggml.tokens", gguf.ErrCorrupt, len(s.scores),
-			len(t.pieces))
 	}
 	if s.addSpacePrefix, err = valueOr(meta, "tokenizer.ggml.add_space_prefix", true); err != nil {
 		return nil, err
@@ -46,9 +42,6 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 	}
 	for i, piece := range t.pieces {
 		id := int32(i)
-		if math.IsNaN(float64(s.scores[id])) {
-			return nil, fmt.Errorf("%w: tokenizer.ggml.scores: token %d %.80q has score NaN", gguf.ErrCorrupt, id, piece)
-		}
 		switch t.types[id] {
 		case gguf.TokenByte:
 			b, err := parseByte(piece)
@@ -76,10 +69,30 @@ func newSentencePiece(t *Tokenizer, meta *gguf.Metadata) (*sentencePiece, error)
 	return s, nil
 }
 
+// readScores reads the scores of all tokens.
+func readScores(t *Tokenizer, meta *gguf.Metadata) ([]float32, error) {
+	scores, err := gguf.Value[[]float32](meta, "tokenizer.ggml.scores")
+	if err != nil {
+		return nil, err
+	}
+	if len(scores) != len(t.pieces) {
+		return nil, fmt.Errorf("%w: tokenizer.ggml.scores has %d scores for the %d tokens of tokenizer.ggml.tokens", gguf.ErrCorrupt, len(scores), len(t.pieces))
+	}
+	for id, score := range scores {
+		if math.IsNaN(float64(score)) {
+			return nil, fmt.Errorf("%w: tokenizer.ggml.scores: token %d %.80q has score NaN", gguf.ErrCorrupt, id, t.pieces[id])
+		}
+	}
+	return scores, nil
+}
+
+// charsmapKey is the key of the table by which SentencePiece normalizes characters.
+const charsmapKey = "tokenizer.ggml.precompiled_charsmap"
+
 // checkNormalization reports that the vocabulary wants text normalized.
 func checkNormalization(meta *gguf.Metadata) error {
-	if _, ok := meta.Get("tokenizer.ggml.precompiled_charsmap"); ok {
-		return fmt.Errorf("%w: tokenizer.ggml.precompiled_charsmap asks for normalized text", gguf.ErrUnsupported)
+	if _, ok := meta.Get(charsmapKey); ok {
+		return fmt.Errorf("%w: %s asks for normalized text", gguf.ErrUnsupported, charsmapKey)
 	}
 	remove, err := valueOr(meta, "tokenizer.ggml.remove_extra_whitespaces", false)
 	if err != nil {
@@ -104,11 +117,15 @@ func parseByte(piece string) (byte, error) {
 func (s *sentencePiece) spacePrefix() bool { return s.addSpacePrefix }
 
 func (s *sentencePiece) appendBytes(dst []byte, id int32) []byte {
-	piece := s.pieces[id]
-	if s.types[id] == gguf.TokenByte {
+	return appendPiece(dst, s.pieces[id], s.types[id])
+}
+
+// appendPiece appends the bytes that a piece of SentencePiece's stands for.
+func appendPiece(dst []byte, piece string, typ gguf.TokenType) []byte {
+	if typ == gguf.TokenByte {
 		b, err := parseByte(piece)
 		if err != nil {
-			panic(err) // newSentencePiece has parsed it
+			panic(err) // all have been parsed
 		}
 		return append(dst, b)
 	}

@@ -3,8 +3,12 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -66,41 +70,70 @@ func newTokenizer(meta *gguf.Metadata) (*Tokenizer, error) {
 	t := &Tokenizer{}
 	fallback, ok := defaults[model]
 	if !ok {
-		return nil, fmt.Errorf("%w: tokenizer.ggml.model is %.80q, only \"llama\" and \"gpt2\" are known", gguf.ErrUnsupported, model)
+		known := slices.Sorted(maps.Keys(defaults))
+		return nil, fmt.Errorf("%w: tokenizer.ggml.model is %.80q, not one of %s", gguf.ErrUnsupported, model, strings.Join(known, ", "))
 	}
 	if err := t.loadPieces(meta); err != nil {
 		return nil, err
 	}
+	if model == "bert" { // of which a separator ends texts
+		if id, err := meta.Uint("tokenizer.ggml.seperator_token_id"); err == nil && id < uint64(len(t.pieces)) { //nolint:misspell // so it is in the format
+			fallback.eos = int32(id)
+		}
+	}
 	if err := t.loadSpecialIDs(meta, fallback); err != nil {
 		return nil, err
 	}
-	if err := t.index(); err != nil {
+	if err := t.index(model == "bert"); err != nil {
 		return nil, err
 	}
-	addBOS := true
-	if model == "llama" {
+	added := affixes{bos: fallback.addBOS, eos: fallback.addEOS}
+	pre, _ := gguf.Value[string](meta, "tokenizer.ggml.pre")
+	if model == "gemma4" {
+		pre = model
+	}
+	always, onCharacters := pretoken.OnCharacters[pre]
+	switch {
+	case model == "llama":
 		t.vocab, err = newSentencePiece(t, meta)
-	} else {
+	case model == "t5":
+		t.vocab, err = newUnigram(t, meta)
+	case model == "bert":
+		t.vocab, err = newWordPiece(t, meta)
+	case onCharacters:
+		added.always = always
+		t.vocab, err = newGemma4(t, meta)
+	default:
 		var b *byteLevel
 		if b, err = newByteLevel(t, meta); err == nil {
-			t.vocab, addBOS = b, b.AddBOS
+			t.vocab, added.bos = b, b.AddBOS
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return t, t.loadAdded(meta, addBOS)
+	return t, t.loadAdded(meta, added)
 }
 
-// specialIDs are the ids of tokens with roles.
-type specialIDs struct{ bos, eos, unk int32 }
+// specialIDs are the ids of tokens with roles, and whether they are added to a text.
+type specialIDs struct {
+	bos, eos, unk  int32
+	addBOS, addEOS bool
+}
 
-// defaults has the special ids of each tokenizer.ggml.model, where the metadata
-// does not give them.
+// defaults has what llama.cpp takes for each tokenizer.ggml.model where the metadata does not
+// say it.
 var defaults = map[string]specialIDs{
-	"llama": {bos: 1, eos: 2, unk: 0},
-	"gpt2":  {none, none, none},
+	"llama":  {bos: 1, eos: 2, unk: 0, addBOS: true},
+	"gpt2":   {bos: none, eos: none, unk: none},
+	"gemma4": {bos: none, eos: none, unk: none},
+	"bert":   {bos: 101, eos: 102, unk: 100, addBOS: true, addEOS: true},
+	"t5":     {bos: none, eos: 1, unk: 2, addEOS: true},
 }
+
+// affixes says which tokens are added to a text, where the metadata does not say it, and
+// whether BOS is whatever it says.
+type affixes struct{ bos, eos, always bool }
 
 func (t *Tokenizer) loadPieces(meta *gguf.Metadata) error {
 	var err error
@@ -154,12 +187,13 @@ func (t *Tokenizer) loadSpecialIDs(meta *gguf.Metadata, fallback specialIDs) err
 }
 
 // loadAdded finds out what is added to a text.
-func (t *Tokenizer) loadAdded(meta *gguf.Metadata, addBOS bool) error {
+func (t *Tokenizer) loadAdded(meta *gguf.Metadata, added affixes) error {
 	var err error
-	if t.addBOS, err = valueOr(meta, "tokenizer.ggml.add_bos_token", addBOS); err != nil {
+	if t.addBOS, err = valueOr(meta, "tokenizer.ggml.add_bos_token", added.bos); err != nil {
 		return err
 	}
-	if t.addEOS, err = valueOr(meta, "tokenizer.ggml.add_eos_token", false); err != nil {
+	t.addBOS = t.addBOS || added.always
+	if t.addEOS, err = valueOr(meta, "tokenizer.ggml.add_eos_token", added.eos); err != nil {
 		return err
 	}
 	if t.addBOS && t.bos == none {
@@ -177,8 +211,9 @@ const (
 	maxAllSpecial = 1 << 23
 )
 
-// index prepares what Encode looks special tokens up in.
-func (t *Tokenizer) index() error {
+// index prepares what Encode looks special tokens up in. Those of WordPiece that begin a word have a ▁
+// that text has not.
+func (t *Tokenizer) index(wordPiece bool) error {
 	var always, parsed []special
 	seen := make(map[string]int32, len(t.pieces))
 	for i, piece := range t.pieces {
@@ -190,6 +225,9 @@ func (t *Tokenizer) index() error {
 			return fmt.Errorf("%w: tokenizer.ggml.tokens: %d and %d are both %.80q", gguf.ErrCorrupt, other, id, piece)
 		}
 		seen[piece] = id
+		if wordPiece {
+			piece = strings.TrimPrefix(piece, space)
+		}
 		switch typ := t.types[id]; {
 		case typ != gguf.TokenControl && typ != gguf.TokenUnknown && typ != gguf.TokenUserDefined:
 		case len(piece) > maxSpecial:

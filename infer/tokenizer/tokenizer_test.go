@@ -276,7 +276,7 @@ func TestRefused(t *testing.T) {
 		want   string
 	}{
 		"no model":              {remove("model"), gguf.ErrNoKey, "tokenizer.ggml.model"},
-		"bert":                  {set("model", "bert"), gguf.ErrUnsupported, `"bert"`},
+		"rwkv":                  {set("model", "rwkv"), gguf.ErrUnsupported, `"rwkv"`},
 		"model not a string":    {set("model", uint32(1)), gguf.ErrCorrupt, "UINT32"},
 		"normalizer":            {set("precompiled_charsmap", []uint8{1}), gguf.ErrUnsupported, "precompiled_charsmap"},
 		"whitespace removed":    {set("remove_extra_whitespaces", true), gguf.ErrUnsupported, "remove_extra_whitespaces"},
