@@ -24,6 +24,7 @@ type files struct {
 	config         map[string]any // tokenizer_config.json, empty if there is none
 	addPrefixSpace *bool          // in it
 	warnings       []string
+	unknown        int64         // the token for what is unknown, of kinds that have one, else unnumbered
 	flags          ordered[bool] // what the normalizer does, as far as GGUF has keys for it
 }
 
@@ -40,7 +41,7 @@ const (
 )
 
 func openFiles(dir string) (*files, error) {
-	f := &files{dir: dir}
+	f := &files{dir: dir, unknown: unnumbered}
 	err := sidecar.ReadJSON(f.path(fastFile), &f.fast)
 	f.hasFast = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -27,6 +27,9 @@ func (f *files) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) erro
 			p.Type = gguf.TokenNormal
 		}
 		t.set(id, p.Text, p.Score, p.Type)
+		if p.Type == gguf.TokenUnknown {
+			f.unknown = int64(id)
+		}
 	}
 	if err := f.addNamed(t); err != nil {
 		return err
@@ -47,6 +50,7 @@ func (f *files) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) erro
 		t.set(id, text, 0, gguf.TokenControl)
 	}
 	t.set(kept, "<unk>", 0, gguf.TokenUnknown)
+	f.unknown = kept
 	for i, p := range model.Pieces[kept:] {
 		if id := kept + 1 + i; id < len(t.texts) {
 			t.set(id, p.Text, p.Score, p.Type)
@@ -121,7 +125,7 @@ func (f *files) loadFastUnigram(kvs *pairs, opts Options) error {
 			return fmt.Errorf("%w: unk_id %d of %d pieces", gguf.ErrCorrupt, *model.Unknown, len(ids))
 		}
 		t.types[*model.Unknown] = int32(gguf.TokenUnknown)
-		kvs.set(idKeys["unk"], uint32(*model.Unknown))
+		f.unknown = *model.Unknown
 	}
 	t.writeUnigram(kvs, s, opts.Rules)
 	return nil

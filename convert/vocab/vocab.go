@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,6 +113,9 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 			return nil, err
 		}
 	}
+	if unk := idKeys["unk"]; f.unknown != unnumbered && f.unknown != defaultUnknown[kind] && !kvs.has(unk) {
+		kvs.set(unk, uint32(f.unknown)) // convert_hf_to_gguf.py leaves llama.cpp with its default
+	}
 	if opts.Rules.Llama {
 		if err := f.loadLlamaSpecial(&kvs, opts.Size); err != nil {
 			return nil, err
@@ -151,6 +155,10 @@ func (p *pairs) set(key string, value any) {
 	*p = append(*p, gguf.KV{Key: key, Value: value})
 }
 
+func (p pairs) has(key string) bool {
+	return slices.ContainsFunc(p, func(kv gguf.KV) bool { return kv.Key == key })
+}
+
 // kind is a kind of vocabularies.
 type kind int
 
@@ -162,6 +170,9 @@ const (
 	onCharacters
 	tekken
 )
+
+// defaultUnknown has the ids that llama.cpp takes for the unknown token where the metadata has none.
+var defaultUnknown = map[kind]int64{wordPiece: 100, unigram: 2}
 
 // setTokenTypes sets how many kinds of texts there are.
 func (r Rules) setTokenTypes(kvs *pairs) {

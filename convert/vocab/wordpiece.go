@@ -46,6 +46,9 @@ func (f *files) loadFastWordPiece(kvs *pairs, opts Options) error {
 	if p := f.fast.PreTokenizer.only(); p == nil || p.Type != "BertPreTokenizer" {
 		return unsupported("WordPiece without the pre_tokenizer BertPreTokenizer")
 	}
+	if id, ok := model.Vocab[model.Unknown]; ok {
+		f.unknown = id
+	}
 	opts.Rules.setTokenTypes(kvs)
 	return f.loadWordPiece(kvs, model.Vocab, opts)
 }
@@ -97,6 +100,9 @@ func (f *files) loadWordPieceText(kvs *pairs, opts Options) error {
 	}
 	if err := f.loadWordPiece(kvs, ids, opts); err != nil {
 		return fmt.Errorf("%s: %w", f.path(wordsFile), err)
+	}
+	if id, ok := ids["[UNK]"]; ok {
+		f.unknown = id
 	}
 	// What tokenizer.json would say. convert_hf_to_gguf.py does not look at these keys.
 	for key, name := range map[string]string{"do_lower_case": "lowercase", "strip_accents": "strip_accents"} {

@@ -126,7 +126,11 @@ func (u *unigram) normalize(text string) string {
 	if u.addSpacePrefix {
 		text = " " + text
 	}
-	return strings.ReplaceAll(text, " ", space)
+	text = strings.ReplaceAll(text, " ", space)
+	if u.mergeSpaces { // at the end also those that the text spelled like this
+		text = strings.TrimRight(text, space)
+	}
+	return text
 }
 
 func (u *unigram) encode(ids []int32, text string) []int32 {

@@ -143,7 +143,7 @@ func isBertPunctuation(r rune) bool {
 	if r < utf8.RuneSelf {
 		return unicode.IsPunct(r) || unicode.IsSymbol(r)
 	}
-	return unicode.IsPunct(r) && !unicode.Is(laterPunctuation, r) || r == '\u166d' // which is a symbol today
+	return unicode.IsPunct(r) && !unicode.Is(laterPunctuation, r) || r == '\u166d' || r == '\U000111c9' // which are none today
 }
 
 // isHan reports whether a character is one of those for which BERT's normalizer has ranges.
