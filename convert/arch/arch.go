@@ -46,6 +46,7 @@ var Architectures = []*Architecture{
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,
+	&GPT2, &GPTNeoX, &BLOOM, &MPT, &Falcon,
 	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &Apertus, &StarCoder, &StarCoder2, &StableLM, &Nemotron, &HunyuanDense, &Dots1, &MiniMaxM2,
 }
 

@@ -239,7 +239,7 @@ func TestConfigRefused(t *testing.T) {
 		require.ErrorIs(t, err, tt.err, tt.changes)
 		require.ErrorContains(t, err, tt.want)
 	}
-	_, err := arch.Find("GPT2LMHeadModel")
+	_, err := arch.Find("RwkvForCausalLM")
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "MixtralForCausalLM")
 }

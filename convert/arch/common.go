@@ -75,8 +75,13 @@ func (c *Config) outside(m mapper) {
 // embeddings maps those of tokens, and the output that may be a matrix of its own.
 func (c *Config) embeddings(m mapper) {
 	m.take("model.embed_tokens.weight", "token_embd.weight", c.VocabSize, c.HiddenSize)
-	if m.has("lm_head.weight") || !c.TieEmbeddings && !c.headless {
-		m.take("lm_head.weight", "output.weight", c.VocabSize, c.HiddenSize)
+	c.output(m, "lm_head.weight")
+}
+
+// output maps the output if it is a matrix of its own.
+func (c *Config) output(m mapper, source string) {
+	if m.has(source) || !c.TieEmbeddings && !c.headless {
+		m.take(source, "output.weight", c.VocabSize, c.HiddenSize)
 	}
 }
 

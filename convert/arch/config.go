@@ -149,10 +149,13 @@ func (c *Config) HeadLength() int64 {
 	return c.HiddenSize / max(1, c.Heads)
 }
 
+// defaultBase is llama.cpp's where the metadata have none.
+const defaultBase = 10000
+
 // Base returns the base of the angles' frequencies.
 func (p *Rope) Base() float64 {
 	if p.Theta == nil {
-		return 10000 // llama.cpp's default
+		return defaultBase
 	}
 	return *p.Theta
 }

@@ -64,13 +64,8 @@ type gemma3 struct {
 const gemma3Period, gemma3Layers27B = 6, 62
 
 func readGemma3(r *reader) *gemma3 {
-	defaults := hparams{"max_position_embeddings": int64(131072), "num_attention_heads": int64(8), "num_key_value_heads": int64(4), "head_dim": int64(256),
-		"rms_norm_eps": 1e-6}
-	for name, v := range defaults { // Gemma3Model.set_gguf_parameters
-		if r.hparams[name] == nil {
-			r.hparams[name] = v
-		}
-	}
+	r.setDefaults(hparams{"max_position_embeddings": int64(131072), "num_attention_heads": int64(8), "num_key_value_heads": int64(4), "head_dim": int64(256),
+		"rms_norm_eps": 1e-6}) // Gemma3Model.set_gguf_parameters
 	g := &gemma3{Config: r.dense("gelu_pytorch_tanh")}
 	if r.positive("attn_logit_softcapping") != nil {
 		r.fail(gguf.ErrUnsupported, "%s with attn_logit_softcapping", r.class)

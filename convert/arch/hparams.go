@@ -100,6 +100,15 @@ func (h hparams) has(name string) bool {
 	return ok
 }
 
+// setDefaults sets what is not there, or null.
+func (h hparams) setDefaults(defaults hparams) {
+	for name, v := range defaults {
+		if h[name] == nil {
+			h[name] = v
+		}
+	}
+}
+
 // reader reads parameters of their types and keeps the first error.
 type reader struct {
 	hparams

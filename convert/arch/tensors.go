@@ -39,7 +39,7 @@ func (t *Tensor) Sources() []string {
 
 // skipped lists the ends of names of tensors that nothing needs: what old
 // versions of transformers saved although it can be computed.
-var skipped = []string{".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"}
+var skipped = []string{".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias", ".attn.masked_bias", ".attn.bias"}
 
 // IsText reports whether a checkpoint's tensor belongs to the text model, and not to what
 // sees or hears for it, by the names of TextModel.filter_tensors in llama.cpp's
@@ -215,11 +215,20 @@ func (m mapper) layersOf(start string, n int64) iter.Seq2[int64, mapper] {
 	return func(yield func(int64, mapper) bool) {
 		for i := range n {
 			number := strconv.FormatInt(i, 10)
-			if m.err != nil || !yield(i, mapper{m.plan, start + number + ".", "blk." + number + "."}) {
+			if m.err != nil || !yield(i, mapper{m.plan, m.from + start + number + ".", "blk." + number + "."}) {
 				return
 			}
 		}
 	}
+}
+
+// below returns the mapper of names below a prefix, without which some models are saved:
+// those that have no tensor of this name there.
+func (m mapper) below(prefix, name string) mapper {
+	if m.from += "model."; m.has(prefix + name) {
+		m.from += prefix
+	}
+	return m
 }
 
 // has reports whether the checkpoint has a tensor that says something.
