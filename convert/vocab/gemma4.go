@@ -90,3 +90,45 @@ func (t *tokens) unaddSpaces() {
 		}
 	}
 }
+
+// onCharacters makes a tokenizer.json of BPE on characters.
+func (r *restorer) onCharacters() error {
+	merges, err := r.listedMerges()
+	if err != nil {
+		return err
+	}
+	tokens := r.vocabulary()
+	end := len(tokens)
+	var special []string // tokens that no role makes special
+	for id, text := range r.tokens.texts {
+		switch {
+		case r.isType(id, gguf.TokenControl) && !r.hasRole(id):
+			special = append(special, text)
+		case r.isType(id, gguf.TokenUserDefined) && !slices.Contains(gemma4Visible, text): // which is not in the vocabulary
+			end = min(end, id)
+		}
+	}
+	if special != nil {
+		r.config["extra_special_tokens"] = special
+	}
+	var unknown any
+	if id, ok := r.byRole.values["unk"]; ok {
+		unknown = r.tokens.texts[id]
+	}
+	prefix, err := gguf.Value[bool](r.meta, spacePrefixKey)
+	prefix = prefix && err == nil
+	normalizer := spellSpaces
+	if prefix {
+		normalizer = object{"type": "Sequence", "normalizers": []object{{"type": "Prepend", "prepend": space}, spellSpaces}}
+	}
+	r.config["tokenizer_class"] = fastClass
+	return r.write(fastFile, object{
+		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(), "normalizer": normalizer,
+		"pre_tokenizer":  object{"type": "Split", "pattern": object{"String": " "}, "behavior": "MergedWithPrevious", "invert": false},
+		"post_processor": r.postProcessor(), "decoder": spacesDecoder(prefix),
+		"model": object{
+			"type": "BPE", "dropout": nil, "unk_token": unknown, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": true,
+			"byte_fallback": true, "ignore_merges": false, "vocab": tokens[:end], "merges": append([]string{}, merges...),
+		},
+	})
+}

@@ -30,29 +30,31 @@ type Restored struct {
 // gguf.ErrCorrupt if it contradicts itself.
 func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 	r := &restorer{meta: meta, config: map[string]any{"clean_up_tokenization_spaces": false}, ids: make(map[string]any), files: make(map[string][]byte)}
-	if err := r.read(); err != nil {
-		return nil, err
-	}
 	model, err := gguf.Value[string](meta, "tokenizer.ggml.model")
 	if err != nil {
 		return nil, err
 	}
-	switch model {
-	case "llama":
-		r.kind = sentencePiece
-	case "gpt2":
-		r.kind = byteLevel
-	default:
-		return nil, unsupported("a vocabulary of the kind %.80q as a checkpoint", model)
+	if r.kind, err = r.kindOf(model); err != nil {
+		return nil, err
+	}
+	if err := r.read(); err != nil {
+		return nil, err
 	}
 	r.roles(rules.IDs)
 	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && (rules.Llama || rules.SpacePrefix) {
 		r.config["add_prefix_space"] = prefix
 	}
 	r.templates()
-	if r.kind == sentencePiece {
+	switch r.kind {
+	case sentencePiece:
 		err = r.sentencePiece()
-	} else {
+	case unigram:
+		err = r.unigram()
+	case wordPiece:
+		err = r.wordPiece()
+	case onCharacters:
+		err = r.onCharacters()
+	default:
 		err = r.byteLevel()
 	}
 	if err != nil {
@@ -62,6 +64,26 @@ func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 		return nil, err
 	}
 	return &Restored{r.files, r.ids}, nil
+}
+
+// kindOf returns the kind of a vocabulary by tokenizer.ggml.model.
+func (r *restorer) kindOf(model string) (kind, error) {
+	switch model {
+	case "llama":
+		return sentencePiece, nil
+	case "t5":
+		return unigram, nil
+	case "bert":
+		return wordPiece, nil
+	case "gemma4":
+		return onCharacters, nil
+	case "gpt2":
+		if pre, err := gguf.Value[string](r.meta, "tokenizer.ggml.pre"); err == nil && isOnCharacters(pre) {
+			return onCharacters, nil
+		}
+		return byteLevel, nil
+	}
+	return 0, unsupported("a vocabulary of the kind %.80q as a checkpoint", model)
 }
 
 // restorer makes a tokenizer's files.
@@ -92,7 +114,8 @@ func (r *restorer) read() error {
 	if err != nil {
 		return err
 	}
-	if r.tokens.scores, err = gguf.Value[[]float32](r.meta, "tokenizer.ggml.scores"); errors.Is(err, gguf.ErrNoKey) {
+	r.tokens.scores, err = gguf.Value[[]float32](r.meta, "tokenizer.ggml.scores")
+	if errors.Is(err, gguf.ErrNoKey) || r.kind == byteLevel { // which has merges, and whole numbers if it was tekken.json's
 		r.tokens.scores, err = make([]float32, n), nil
 	}
 	switch {
@@ -265,6 +288,20 @@ func (r *restorer) byteLevel() error {
 	})
 }
 
+// listedMerges returns the merges that the metadata lists.
+func (r *restorer) listedMerges() ([]string, error) {
+	merges, err := gguf.Value[[]string](r.meta, "tokenizer.ggml.merges")
+	if err != nil && !errors.Is(err, gguf.ErrNoKey) {
+		return nil, err
+	}
+	for i, merge := range merges {
+		if !utf8.ValidString(merge) {
+			return nil, unsupported("merge %d, %.80q, is not UTF-8, as the files of a tokenizer must be", i, merge)
+		}
+	}
+	return merges, nil
+}
+
 // nfc is the normalizer that composes characters.
 var nfc = object{"type": "NFC"}
 
@@ -356,6 +393,8 @@ func (r *restorer) postProcessor(processors ...object) any {
 		// What stands between a pair of texts says whether a separator does: nothing, nothing.
 		var between []object
 		switch add, ok := r.add.values["sep"]; {
+		case r.kind == wordPiece && !add: // of which a pair is told apart by a number for each token
+			between = around("eos", 0)
 		case ok && add:
 			if between = around("sep", 0); between != nil {
 				between = slices.Concat(around("eos", 0), between)
@@ -398,11 +437,7 @@ func (r *restorer) sentencePiece() error {
 		normalizers = append(normalizers, object{"type": "Prepend", "prepend": space})
 	}
 	if !newer {
-		normalizers = append(normalizers, object{"type": "Replace", "pattern": object{"String": " "}, "content": space})
-	}
-	decoders := []object{{"type": "Replace", "pattern": object{"String": space}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}}
-	if prefix {
-		decoders = append(decoders, object{"type": "Strip", "content": " ", "start": 1, "stop": 0})
+		normalizers = append(normalizers, spellSpaces)
 	}
 	if r.isComposed() {
 		normalizers = slices.Insert(normalizers, 0, nfc)
@@ -434,12 +469,24 @@ func (r *restorer) sentencePiece() error {
 	return r.write(fastFile, object{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(),
 		"normalizer": normalizer, "pre_tokenizer": preTokenizer,
-		"post_processor": processor, "decoder": object{"type": "Sequence", "decoders": decoders},
+		"post_processor": processor, "decoder": spacesDecoder(prefix),
 		"model": object{
 			"type": "BPE", "dropout": nil, "unk_token": unknown, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": true,
 			"byte_fallback": byteTokens == 256, "ignore_merges": false, "vocab": r.vocabulary(), "merges": r.merges(),
 		},
 	})
+}
+
+// spellSpaces is the normalizer that makes ▁ of spaces.
+var spellSpaces = object{"type": "Replace", "pattern": object{"String": " "}, "content": space}
+
+// spacesDecoder makes text of tokens whose spaces are ▁, but for one in front.
+func spacesDecoder(prefix bool) object {
+	decoders := []object{{"type": "Replace", "pattern": object{"String": space}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}}
+	if prefix {
+		decoders = append(decoders, object{"type": "Strip", "content": " ", "start": 1, "stop": 0})
+	}
+	return object{"type": "Sequence", "decoders": decoders}
 }
 
 // pieces returns those of tokenizer.model, and lists the tokens that were added later in

@@ -3,6 +3,7 @@ package vocab_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,22 @@ func TestRestorePeer(t *testing.T) {
 	}
 }
 
+// TestRestoreKinds: so do those that are not byte-level BPE, in the order of the keys that transformers'
+// files bring about.
+func TestRestoreKinds(t *testing.T) {
+	for name, c := range kindCases(t) {
+		t.Run(name, func(t *testing.T) {
+			opts := c.options(name)
+			v, err := vocab.Load(c.write(t), opts)
+			require.NoError(t, err)
+			want := slices.DeleteFunc(slices.Clone(v.Metadata), func(kv gguf.KV) bool {
+				return name == "tekken" && kv.Key == "tokenizer.ggml.scores" // zeros, which only Mistral's files have
+			})
+			require.ElementsMatch(t, want, restore(t, v.Metadata, opts))
+		})
+	}
+}
+
 // TestRestoreRules: what classes add to the keys comes back in the same order.
 func TestRestoreRules(t *testing.T) {
 	const base = "../../testdata/beyonder-mini/base/"
@@ -88,7 +105,7 @@ func TestRestoreRefused(t *testing.T) {
 	}{
 		"no tokens":         {[]gguf.KV{model("llama")}, gguf.ErrNoKey},
 		"no kind":           {tokens(), gguf.ErrNoKey},
-		"another kind":      {tokens(model("bert")), gguf.ErrUnsupported},
+		"another kind":      {tokens(model("rwkv")), gguf.ErrUnsupported},
 		"scores of others":  {tokens(model("llama"), gguf.KV{Key: "tokenizer.ggml.scores", Value: []float32{1}}), gguf.ErrCorrupt},
 		"no pre-tokenizer":  {tokens(model("gpt2")), gguf.ErrNoKey},
 		"another way":       {tokens(model("gpt2"), gguf.KV{Key: "tokenizer.ggml.pre", Value: "unheard of"}), gguf.ErrUnsupported},

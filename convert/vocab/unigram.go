@@ -3,6 +3,8 @@ package vocab
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -15,6 +17,7 @@ type unigramSpacing struct {
 	prefix      bool   // a space is put in front
 	mergeSpaces bool   // runs of spaces are one, those around a text none
 	charsmap    []byte // precompiled_charsmap: what becomes of characters
+	split       bool   // text is cut before each space
 }
 
 // loadUnigram adds a vocabulary of Unigram that is in a model of SentencePiece (T5Model.set_vocab in
@@ -34,7 +37,7 @@ func (f *files) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) erro
 	if err := f.addNamed(t); err != nil {
 		return err
 	}
-	t.writeUnigram(kvs, unigramSpacing{model.AddPrefix, model.MergeSpaces, model.Charsmap}, opts.Rules)
+	t.writeUnigram(kvs, model.spacing(), opts.Rules)
 	return nil
 }
 
@@ -56,7 +59,7 @@ func (f *files) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) erro
 			t.set(id, p.Text, p.Score, p.Type)
 		}
 	}
-	t.writeUnigram(kvs, unigramSpacing{model.AddPrefix, model.MergeSpaces, model.Charsmap}, opts.Rules)
+	t.writeUnigram(kvs, model.spacing(), opts.Rules)
 	return nil
 }
 
@@ -103,6 +106,9 @@ func (f *files) loadFastUnigram(kvs *pairs, opts Options) error {
 		return err
 	}
 	for id, score := range scores {
+		if s.split && s.acrossWords(t.texts[id]) {
+			return unsupported("pre_tokenizer Metaspace cuts before every space, and there is a piece %.80q", t.texts[id])
+		}
 		t.scores[id] = score
 		if model.ByteFallback && isByteToken(t.texts[id]) {
 			t.types[id] = int32(gguf.TokenByte)
@@ -129,6 +135,18 @@ func (f *files) loadFastUnigram(kvs *pairs, opts Options) error {
 	}
 	t.writeUnigram(kvs, s, opts.Rules)
 	return nil
+}
+
+func (m *SentencePiece) spacing() unigramSpacing {
+	return unigramSpacing{prefix: m.AddPrefix, mergeSpaces: m.MergeSpaces, charsmap: m.Charsmap}
+}
+
+// acrossWords reports whether no text that is cut before each space has a piece.
+func (s unigramSpacing) acrossWords(piece string) bool {
+	if s.mergeSpaces { // there is no second one
+		piece = strings.TrimLeft(piece, space)
+	}
+	return strings.LastIndex(piece, space) > 0
 }
 
 // normalize reads a normalizer, which may do nothing but what SentencePiece does.
@@ -171,6 +189,7 @@ func (s *unigramSpacing) pretokenize(p *preTokenizer) error {
 		s.mergeSpaces = true
 		return nil
 	case p.Type == "Metaspace" && p.Replacement == space:
+		s.split = s.split || p.Split == nil || *p.Split
 		switch p.PrependScheme {
 		case "always", "first":
 			s.prefix = true
@@ -203,3 +222,68 @@ const (
 	mergeSpacesKey = "tokenizer.ggml.remove_extra_whitespaces"
 	charsmapKey    = "tokenizer.ggml.precompiled_charsmap"
 )
+
+// unigram makes a tokenizer.model of Unigram, and the tokenizer.json that stands for it.
+func (r *restorer) unigram() error {
+	model := &SentencePiece{Unigram: true}
+	var err error
+	for key, flag := range map[string]*bool{spacePrefixKey: &model.AddPrefix, mergeSpacesKey: &model.MergeSpaces} {
+		if *flag, err = gguf.Value[bool](r.meta, key); err != nil && !errors.Is(err, gguf.ErrNoKey) {
+			return err
+		}
+	}
+	if model.Charsmap, err = gguf.Value[[]uint8](r.meta, charsmapKey); err != nil && !errors.Is(err, gguf.ErrNoKey) {
+		return err
+	}
+	unknown, named := r.byRole.values["unk"]
+	vocab := make([][]any, len(r.tokens.texts))
+	added := make(map[string]int)
+	for id, text := range r.tokens.texts {
+		vocab[id] = []any{text, r.tokens.scores[id]}
+		p := Piece{text, r.tokens.scores[id], gguf.TokenType(r.tokens.types[id])}
+		switch p.Type {
+		case gguf.TokenUserDefined:
+			added[text] = id
+		case gguf.TokenUnknown:
+			unknown, named = uint32(id), true
+		}
+		model.Pieces = append(model.Pieces, p)
+	}
+	if !named {
+		return unsupported("a vocabulary of Unigram without a token for what is unknown")
+	}
+	model.Pieces[unknown].Type = gguf.TokenUnknown
+	for n := len(model.Pieces); n > 0 && r.isPadding(n-1); n-- { // converting fills it up
+		model.Pieces = model.Pieces[:n-1]
+	}
+	r.files[piecesFile] = model.marshal()
+	if _, err := ParseSentencePiece(r.files[piecesFile]); err != nil {
+		return err
+	}
+	if len(added) > 0 {
+		if err := r.write(addedFile, added); err != nil {
+			return err
+		}
+	}
+	var normalizer any
+	if len(model.Charsmap) > 0 {
+		normalizer = object{"type": "Precompiled", "precompiled_charsmap": model.Charsmap}
+	}
+	scheme := "never"
+	if model.AddPrefix {
+		scheme = "always"
+	}
+	split := !slices.ContainsFunc(r.tokens.texts, model.spacing().acrossWords)
+	metaspace := object{"type": "Metaspace", "replacement": space, "prepend_scheme": scheme, "split": split}
+	preTokenizer := metaspace
+	if model.MergeSpaces {
+		preTokenizer = object{"type": "Sequence", "pretokenizers": []object{{"type": "WhitespaceSplit"}, metaspace}}
+	}
+	hasBytes := slices.Contains(r.tokens.types, int32(gguf.TokenByte))
+	r.config["tokenizer_class"] = fastClass
+	return r.write(fastFile, object{
+		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(), "normalizer": normalizer, "pre_tokenizer": preTokenizer,
+		"post_processor": r.postProcessor(), "decoder": metaspace,
+		"model": object{"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": hasBytes},
+	})
+}

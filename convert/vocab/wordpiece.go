@@ -146,3 +146,44 @@ func (f *files) loadWordPiece(kvs *pairs, ids map[string]int64, opts Options) er
 	kvs.set("tokenizer.ggml.token_type", t.types)
 	return nil
 }
+
+// wordPiece makes a tokenizer.json of WordPiece.
+func (r *restorer) wordPiece() error {
+	r.tokens.texts = slices.Clone(r.tokens.texts)
+	for id, text := range r.tokens.texts {
+		if r.isType(id, gguf.TokenControl) || r.isType(id, gguf.TokenUnknown) {
+			continue
+		}
+		if word, ok := strings.CutPrefix(text, space); ok {
+			r.tokens.texts[id] = word
+		} else {
+			r.tokens.texts[id] = partPrefix + text
+		}
+	}
+	var unknown any
+	if id, ok := r.byRole.values["unk"]; ok {
+		unknown = r.tokens.texts[id]
+	}
+	// A class token and a separator are what begins and ends a text, unless something else is said to.
+	if bos, ok := r.config["bos_token"].(string); ok {
+		delete(r.config, "bos_token")
+		r.config["cls_token"] = bos
+	}
+	if r.config["eos_token"] == r.config["sep_token"] {
+		delete(r.config, "eos_token")
+	}
+	normalizer := object{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": nil}
+	for _, name := range []string{"lowercase", "strip_accents"} {
+		if set, err := gguf.Value[bool](r.meta, "tokenizer.ggml.normalizer."+name); err == nil {
+			normalizer[name] = set
+		}
+	}
+	r.config["tokenizer_class"] = fastClass
+	return r.write(fastFile, object{
+		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": r.addedTokens(), "normalizer": normalizer,
+		"pre_tokenizer": object{"type": "BertPreTokenizer"}, "post_processor": r.postProcessor(), "decoder": object{"type": "WordPiece", "prefix": partPrefix, "cleanup": true},
+		"model": object{
+			"type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": partPrefix, "max_input_chars_per_word": maxWord, "vocab": r.vocabulary(),
+		},
+	})
+}
