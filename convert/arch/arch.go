@@ -42,7 +42,7 @@ type Architecture struct {
 var Architectures = []*Architecture{
 	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE,
 	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE,
-	&DeepSeek,
+	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,

@@ -72,6 +72,18 @@ func (c *Config) outside(m mapper) {
 	m.take("model.norm.weight", "output_norm.weight", c.HiddenSize)
 }
 
+// outsideTied is outside for classes whose tied embeddings are the output, even if the
+// checkpoint has another.
+func (c *Config) outsideTied(m mapper) {
+	if !c.TieEmbeddings {
+		c.outside(m)
+		return
+	}
+	m.ignore("lm_head.")
+	m.take("model.embed_tokens.weight", "token_embd.weight", c.VocabSize, c.HiddenSize)
+	m.take("model.norm.weight", "output_norm.weight", c.HiddenSize)
+}
+
 // embeddings maps those of tokens, and the output that may be a matrix of its own.
 func (c *Config) embeddings(m mapper) {
 	m.take("model.embed_tokens.weight", "token_embd.weight", c.VocabSize, c.HiddenSize)

@@ -107,7 +107,7 @@ func (r *reader) config(activations ...string) Config {
 	if r.err != nil {
 		return c
 	}
-	if n := c.HeadLength(); n < 2 || n%2 != 0 {
+	if n := c.HeadLength(); (n < 2 || n%2 != 0) && r.can&latentAttention == 0 {
 		r.fail(gguf.ErrCorrupt, "heads of %d elements, an even number is needed", n)
 	}
 	if c.Heads%c.KVHeads != 0 {

@@ -121,10 +121,11 @@ type reader struct {
 type feature int
 
 const (
-	layerNorms    feature = 1 << iota // instead of RMS norms
-	partialRotary                     // of part of each head
-	longRope                          // tensors of factors for short and for long texts
-	sigmoidRouter                     // weights of experts by the sigmoid instead of the softmax
+	layerNorms      feature = 1 << iota // instead of RMS norms
+	partialRotary                       // of part of each head
+	longRope                            // tensors of factors for short and for long texts
+	sigmoidRouter                       // weights of experts by the sigmoid instead of the softmax
+	latentAttention                     // heads that are not of hidden_size / num_attention_heads elements
 )
 
 func (r *reader) fail(err error, format string, args ...any) {

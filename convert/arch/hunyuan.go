@@ -110,13 +110,6 @@ func restoreHunyuan(r *restorer) {
 		r.fail(fmt.Errorf("%w: rope.freq_base %v of heads of %v elements", gguf.ErrCorrupt, base, d))
 		return
 	}
-	for digits := range 9 { // it is a round number
-		shift := math.Pow10(digits)
-		if rounded := math.Round(alpha*shift) / shift; float32(hunyuanBase(theta, rounded, d)) == float32(base) {
-			alpha = rounded
-			break
-		}
-	}
 	r.set("rope_theta", decimalOf(theta))
-	r.set("rope_scaling", map[string]any{"rope_type": "dynamic", "alpha": jsonNumber(alpha, 64), "factor": decimalOf(1)})
+	r.set("rope_scaling", map[string]any{"rope_type": "dynamic", "alpha": rounded(alpha, func(v float64) bool { return float32(hunyuanBase(theta, v, d)) == float32(base) }), "factor": decimalOf(1)})
 }

@@ -32,6 +32,19 @@ var (
 	fusedExperts = []string{"mlp.experts.gate_up_proj", "mlp.experts.down_proj"}
 )
 
+// areFused reports whether the experts of a checkpoint are in two tensors for each layer, as
+// transformers 5 computes, and not in three for each expert, as it saves.
+func (m mapper) areFused() bool { return m.layout(expertsApart, fusedExperts) == 1 }
+
+// routed maps the experts of a layer, of the given width.
+func (x *mixture) routed(layer mapper, fused bool, width int64) {
+	if fused {
+		x.fused(layer, width)
+	} else {
+		x.apart(layer, width)
+	}
+}
+
 // apart maps experts of the given width of which every matrix is a tensor.
 func (x *mixture) apart(layer mapper, width int64) {
 	layer.together(func() {

@@ -61,16 +61,12 @@ func (r *restorer) qwenMixture(normalized bool) {
 
 // areFused reports whether the experts of a checkpoint are fused, as transformers 5
 // computes and mergekit has saved Qwen3's since June 2026.
-func (q *qwenMixture) areFused(m mapper) bool { return m.layout(expertsApart, fusedExperts) == 1 }
+func (q *qwenMixture) areFused(m mapper) bool { return m.areFused() }
 
 // network maps the router and the experts of a layer.
 func (q *qwenMixture) network(layer mapper, fused bool) {
 	q.router(layer)
-	if fused {
-		q.fused(layer, orZero(q.expertWidth))
-	} else {
-		q.apart(layer, orZero(q.expertWidth))
-	}
+	q.routed(layer, fused, orZero(q.expertWidth))
 }
 
 type qwen2MoE struct{ qwenMixture }

@@ -37,7 +37,7 @@ func Restore(src gguf.Source) (*Restored, error) {
 	for i, t := range src.Tensors() {
 		r.index[t.Name] = i
 	}
-	config, class, err := r.config()
+	config, err := r.config()
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func Restore(src gguf.Source) (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := class.Read(text)
+	m, err := Read(text)
 	if err != nil {
 		return nil, fmt.Errorf("config.json of its metadata: %w", err)
 	}
@@ -81,20 +81,20 @@ var scaling = []struct{ key, name string }{
 	{"rope.scaling.yarn_attn_factor", "attention_factor"}, {"rope.scaling.yarn_beta_fast", "beta_fast"}, {"rope.scaling.yarn_beta_slow", "beta_slow"},
 }
 
-// config returns config.json of the metadata, and the architecture.
-func (r *restorer) config() (map[string]any, *Architecture, error) {
+// config returns config.json of the metadata.
+func (r *restorer) config() (map[string]any, error) {
 	name, err := gguf.Value[string](r.src.Metadata(), "general.architecture")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r.prefix = name + "."
 	class, err := r.class(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	embeddings, ok := r.index["token_embd.weight"]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: tensor \"token_embd.weight\" is missing", gguf.ErrCorrupt)
+		return nil, fmt.Errorf("%w: tensor \"token_embd.weight\" is missing", gguf.ErrCorrupt)
 	}
 	r.set("architectures", []string{class.Class})
 	r.set("vocab_size", r.src.Tensors()[embeddings].Rows())
@@ -127,7 +127,7 @@ func (r *restorer) config() (map[string]any, *Architecture, error) {
 	if class.restore != nil {
 		class.restore(r)
 	}
-	return r.params, class, r.err
+	return r.params, r.err
 }
 
 // class returns the architecture of a name.
@@ -300,6 +300,18 @@ func (r *restorer) values(tensor string) []float32 {
 // decimalOf returns the shortest number that is v as a float32, with what tells it from a
 // whole one.
 func decimalOf(v float32) json.Number { return jsonNumber(float64(v), 32) }
+
+// rounded returns the number of the fewest digits near v that is as good: parameters that
+// others were computed of are round.
+func rounded(v float64, isAsGood func(v float64) bool) json.Number {
+	for digits := range 9 {
+		shift := math.Pow10(digits)
+		if short := math.Round(v*shift) / shift; isAsGood(short) {
+			return jsonNumber(short, 64)
+		}
+	}
+	return jsonNumber(v, 64)
+}
 
 func jsonNumber(v float64, bits int) json.Number {
 	text := strconv.FormatFloat(v, 'g', -1, bits)

@@ -24,7 +24,7 @@ func (t *Tensor) AlwaysF32() bool {
 	if len(t.Shape()) < 2 || !strings.HasSuffix(t.Name, ".weight") {
 		return true
 	}
-	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", "position_embd.weight"},
+	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".indexer.proj.weight", "position_embd.weight"},
 		func(end string) bool { return strings.HasSuffix(t.Name, end) })
 }
 

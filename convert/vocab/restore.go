@@ -40,7 +40,7 @@ func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 	if err := r.read(); err != nil {
 		return nil, err
 	}
-	r.roles(rules.IDs)
+	r.roles(slices.Concat(r.added(rules.Roles), rules.IDs))
 	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && (rules.Llama || rules.SpacePrefix) {
 		r.config["add_prefix_space"] = prefix
 	}
@@ -148,6 +148,16 @@ func (r *restorer) isAdded(id int) bool {
 
 func (r *restorer) hasRole(id int) bool {
 	return slices.Contains(slices.Collect(maps.Values(r.byRole.values)), uint32(id))
+}
+
+// added returns the ids of the tokens that the model's class gives roles.
+func (r *restorer) added(roles []RoleText) (ids []RoleID) {
+	for _, role := range roles {
+		if id := slices.Index(r.tokens.texts, role.Text); id >= 0 {
+			ids = append(ids, RoleID{role.Role, uint32(id)})
+		}
+	}
+	return ids
 }
 
 // roles reads which tokens have a role, and says so where special finds them in the same

@@ -71,11 +71,20 @@ type normalizer struct {
 }
 
 // loadSpecial adds the pairs after the vocabulary. limit is the number of tokens
-// that ids of roles are checked against.
-func (f *files) loadSpecial(kvs *pairs, limit int64) error {
+// that ids of roles are checked against; more are roles of the model's class.
+func (f *files) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
 	s, err := f.special(limit, roles)
 	if err != nil {
 		return err
+	}
+	for _, r := range more {
+		i := slices.IndexFunc(f.fast.AddedTokens, func(t addedToken) bool { return t.Content == r.Text })
+		if i < 0 {
+			continue
+		}
+		if err := s.setID(r.Role, f.fast.AddedTokens[i].ID); err != nil {
+			return err
+		}
 	}
 	s.write(kvs)
 	if err := f.chatTemplate(kvs); err != nil {

@@ -51,6 +51,8 @@ type Rules struct {
 	TokenTypes uint32
 	// Added are set before the vocabulary, whose files may say otherwise.
 	Added []RoleFlag
+	// Roles are of added tokens, unless the files give the roles to others.
+	Roles []RoleText
 	// IDs are of tokens that all models have in these roles, whatever their files say.
 	IDs []RoleID
 }
@@ -59,6 +61,11 @@ type Rules struct {
 type RoleID struct {
 	Role string
 	ID   uint32
+}
+
+// RoleText is the text of the token in a role.
+type RoleText struct {
+	Role, Text string
 }
 
 // RoleFlag says whether the token in a role, bos, eos or sep, is added to a text.
@@ -109,7 +116,7 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 		limit = noLimit // as gguf-py does
 	}
 	if kind != tekken { // which says it all itself
-		if err := f.loadSpecial(&kvs, limit); err != nil {
+		if err := f.loadSpecial(&kvs, limit, opts.Rules.Roles); err != nil {
 			return nil, err
 		}
 	}
