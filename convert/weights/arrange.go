@@ -129,13 +129,7 @@ func Reorder(r Rows, from []int64) Rows {
 	if size*int64(len(from)) != rows {
 		panic(fmt.Sprintf("weights: %d blocks of shape %v", len(from), r.Shape()))
 	}
-	undo := func(result Rows) []Rows {
-		back := make([]int64, len(from))
-		for i, block := range from {
-			back[block] = int64(i)
-		}
-		return []Rows{Reorder(result, back)}
-	}
+	undo := func(result Rows) []Rows { return []Rows{Reorder(result, back(from))} }
 	if len(r.Shape()) == 1 {
 		c := rearranged(r, func(i int64) int64 { return from[i/size]*size + i%size })
 		c.undo = undo

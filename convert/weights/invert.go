@@ -143,3 +143,12 @@ func deinterleaved(row, d int64) int64 {
 	half := d / 2
 	return row - i + i%half*2 + i/half
 }
+
+// back returns the order that undoes one.
+func back(from []int64) []int64 {
+	order := make([]int64, len(from))
+	for i, block := range from {
+		order[block] = int64(i)
+	}
+	return order
+}

@@ -42,6 +42,10 @@ func TestInverse(t *testing.T) {
 		from := rapid.Permutation(numbers(heads)).Draw(t, "from")
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Reorder(matrix, from)))
 		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Reorder(vector, from)))
+		columns := rapid.Permutation(numbers(3)).Draw(t, "columns")
+		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.ReorderColumns(matrix, columns)))
+		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Reshape(matrix, 3, 2*half, heads)))
+		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Reshape(vector, heads, 1, 2*half)))
 		other := leaf{ramp(weights.F32, 500, heads*half*2, 3)}
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix), other: all(t, other)}, back(t, weights.Stack(matrix, weights.Interleave(other, heads))))
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Transpose(matrix)))

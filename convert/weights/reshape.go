@@ -1,6 +1,9 @@
 package weights
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Reshape returns the elements of a tensor, in their order, as one of another shape.
 func Reshape(r Rows, shape ...int64) Rows {
@@ -26,5 +29,29 @@ func Reshape(r Rows, shape ...int64) Rows {
 		return err
 	}, r)
 	c.undo = undo
+	return c
+}
+
+// ReorderColumns is [Reorder] for the elements of each row.
+func ReorderColumns(r Rows, from []int64) Rows {
+	_, length := Count(r.Shape())
+	size := length / int64(len(from))
+	if size*int64(len(from)) != length {
+		panic(fmt.Sprintf("weights: %d blocks of columns of shape %v", len(from), r.Shape()))
+	}
+	c := compute(slices.Clone(r.Shape()), r.Dtype(), r.Grain(), func(dst []float32, first, n int64) error {
+		buf := floats.get(n * length)
+		defer floats.put(buf)
+		if err := r.ReadRows(*buf, first, n); err != nil {
+			return err
+		}
+		for row := range n {
+			for to, block := range from {
+				copy(dst[row*length+int64(to)*size:][:size], (*buf)[row*length+block*size:][:size])
+			}
+		}
+		return nil
+	}, r)
+	c.undo = func(result Rows) []Rows { return []Rows{ReorderColumns(result, back(from))} }
 	return c
 }

@@ -123,6 +123,17 @@ func TestReorder(t *testing.T) {
 	})
 }
 
+// TestReorderColumns: those of each row are reordered as a vector is.
+func TestReorderColumns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		blocks, size := rapid.Int64Range(1, 9).Draw(t, "blocks"), rapid.Int64Range(1, 5).Draw(t, "size")
+		from := rapid.Permutation(numbers(blocks)).Draw(t, "from")
+		rows := all(t, weights.ReorderColumns(ramp(weights.F32, 0, 2, blocks*size), from))
+		require.Equal(t, all(t, weights.Reorder(ramp(weights.F32, 0, blocks*size), from)), rows[:blocks*size])
+		require.Equal(t, all(t, weights.Reorder(ramp(weights.F32, float32(blocks*size), blocks*size), from)), rows[blocks*size:])
+	})
+}
+
 // numbers returns those below n.
 func numbers(n int64) (all []int64) {
 	for i := range n {
@@ -139,6 +150,10 @@ func TestAnyRows(t *testing.T) {
 		"slice":      weights.Slice(stack, 5, 7),
 		"interleave": weights.Interleave(weights.Slice(stack, 4, 16), 6),
 		"reorder":    weights.Reorder(weights.Slice(stack, 4, 16), []int64{3, 0, 2, 1}),
+		"columns":    weights.ReorderColumns(weights.Slice(stack, 4, 16), []int64{1, 0}),
+		"reshape":    weights.Reshape(weights.Slice(stack, 5, 7), 14, 3, 1),
+		"wider":      weights.Reshape(stack, 12, 12),
+		"the same":   weights.Reshape(stack, 24, 3, 2),
 		"map":        weights.Map(stack, func(values []float32) { negate(values) }, nil),
 	} {
 		whole := all(t, r)
