@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ type Architecture struct {
 	Others []string
 	// Name is general.architecture and the prefix of the keys.
 	Name string
+	// Variants are other names, of models of the class whose layers are those of others.
+	Variants []string
 	// Embeddings says that such models also make embeddings of texts: how they pool
 	// those of tokens is in files of sentence-transformers.
 	Embeddings bool
@@ -40,8 +43,8 @@ type Architecture struct {
 
 // Architectures lists what can be converted.
 var Architectures = []*Architecture{
-	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE,
-	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE,
+	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE, &GraniteHybrid,
+	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE, &Qwen3Next, &Qwen35, &Qwen35MoE,
 	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
 	&OLMo, &OLMo2, &OLMoE,
@@ -77,6 +80,8 @@ type family interface {
 type Model struct {
 	*Architecture
 	*Config
+	// Name is that of Architecture, or one of its Variants.
+	Name   string
 	family family
 }
 
@@ -118,7 +123,11 @@ func (a *Architecture) model(h hparams) (*Model, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	return &Model{a, f.config(), f}, nil
+	m := &Model{a, f.config(), a.Name, f}
+	if f, ok := f.(interface{ variant() string }); ok {
+		m.Name = cmp.Or(f.variant(), a.Name)
+	}
+	return m, nil
 }
 
 // Metadata returns the model's own pairs in convert_hf_to_gguf.py's order. The type of

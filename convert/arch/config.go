@@ -72,12 +72,11 @@ var expertCounts = []string{"num_local_experts", "num_experts", "n_routed_expert
 func (r *reader) config(activations ...string) Config {
 	const maxCount = 1<<32 - 1
 	c := Config{
-		VocabSize:        r.needed(1, 1<<22, "vocab_size"),
-		HiddenSize:       r.needed(1, 1<<24, "hidden_size", "n_embd", "dim"),
-		IntermediateSize: r.needed(1, 1<<24, "intermediate_size", "n_inner", "hidden_dim"),
-		Layers:           r.needed(1, 1<<16, "n_layers", "num_hidden_layers", "n_layer", "num_layers"),
-		Heads:            r.needed(1, 1<<16, "num_attention_heads", "n_head", "n_heads"),
-		HeadDim:          r.whole(2, 1<<16, "head_dim"),
+		VocabSize:  r.needed(1, 1<<22, "vocab_size"),
+		HiddenSize: r.needed(1, 1<<24, "hidden_size", "n_embd", "dim"),
+		Layers:     r.needed(1, 1<<16, "n_layers", "num_hidden_layers", "n_layer", "num_layers"),
+		Heads:      r.needed(1, 1<<16, "num_attention_heads", "n_head", "n_heads"),
+		HeadDim:    r.whole(2, 1<<16, "head_dim"),
 
 		feedForward:     r.whole(0, maxCount, "prefix_dense_intermediate_size", "dense_intermediate_size", "intermediate_size", "n_inner", "hidden_dim"),
 		expertCount:     r.whole(0, 1<<16, expertCounts...),
@@ -85,6 +84,9 @@ func (r *reader) config(activations ...string) Config {
 		groups:          r.whole(0, maxCount, "n_group"),
 		groupsPerToken:  r.whole(0, maxCount, "topk_group"),
 		layerNormEps:    r.number("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
+	}
+	if r.can&expertsOnly == 0 {
+		c.IntermediateSize = r.needed(1, 1<<24, "intermediate_size", "n_inner", "hidden_dim")
 	}
 	if r.err != nil {
 		return c

@@ -170,6 +170,10 @@ func TestVariantsRestored(t *testing.T) {
 	sharedIndexers := func(sources []familyTensor) []familyTensor {
 		return slices.DeleteFunc(sources, func(s familyTensor) bool { return strings.HasPrefix(s.name, "model.layers.2.self_attn.indexer.") })
 	}
+	// The layers that predict the tokens after the next are not in every copy of a model.
+	withoutPredictors := func(sources []familyTensor) []familyTensor {
+		return slices.DeleteFunc(sources, func(s familyTensor) bool { return strings.HasPrefix(s.name, "mtp.") })
+	}
 	variants := map[string][]struct {
 		changes map[string]any
 		sources func([]familyTensor) []familyTensor
@@ -184,6 +188,8 @@ func TestVariantsRestored(t *testing.T) {
 		"glm47-flash": {{map[string]any{"num_nextn_predict_layers": 1}, next}, {map[string]any{"num_nextn_predict_layers": 1}, nil}},
 		"glm5-dsa": {{map[string]any{"num_nextn_predict_layers": 1}, next}, {map[string]any{"indexer_types": nil, "index_topk_freq": 2}, sharedIndexers},
 			{map[string]any{"architectures": []string{"DeepseekV32ForCausalLM"}, "model_type": "deepseek_v32", "num_nextn_predict_layers": 1}, next}},
+		"qwen3-next":    {{nil, withoutPredictors}},
+		"qwen35-text":   {{nil, withoutPredictors}, {map[string]any{"mtp_num_hidden_layers": 0}, withoutPredictors}},
 		"cohere2":       {{map[string]any{"rotary_pct": 0.5}, nil}},
 		"hunyuan-dense": {{map[string]any{"rope_scaling": nil, "rope_theta": 500000.0}, nil}, {map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "alpha": 7.3}, "max_position_embeddings": 32768}, nil}},
 		"nemotron":      {{map[string]any{"rope_scaling": map[string]any{"rope_type": "linear", "factor": 4.0}, "partial_rotary_factor": 0.75}, nil}},

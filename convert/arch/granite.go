@@ -25,6 +25,10 @@ var Granite = Architecture{
 		return &granite{llama{r.dense("silu", "swish"), true}, r.multipliers()}
 	},
 	restore: func(r *restorer) {
+		if r.hasKey("ssm.inner_size") {
+			r.graniteHybrid()
+			return
+		}
 		r.ropeFactors()
 		r.multipliers()
 	},
@@ -83,6 +87,10 @@ var GraniteMoE = Architecture{
 	read:    readGraniteMoE,
 	experts: "num_local_experts",
 	restore: func(r *restorer) {
+		if r.hasKey("ssm.inner_size") {
+			r.graniteHybrid()
+			return
+		}
 		r.ropeFactors()
 		r.multipliers()
 		if r.hasKey("expert_shared_feed_forward_length") {
@@ -127,21 +135,33 @@ func (g *graniteMoE) keys(k *keys) {
 func (g *graniteMoE) tensors(m mapper) {
 	g.ropeFreqs(m)
 	g.outside(m)
-	width, shared := g.IntermediateSize, g.sharedWidth
 	for _, layer := range m.layers(g.Layers) {
 		g.norms(layer)
 		g.attention(layer, weights.Interleave)
 		g.attentionBiases(layer, weights.Interleave)
-		layer.take("block_sparse_moe.router.layer.weight", "ffn_gate_inp.weight", g.experts, g.HiddenSize)
-		gateUp := layer.get("block_sparse_moe.input_linear.weight", g.experts, 2*width, g.HiddenSize)
-		layer.put("ffn_gate_exps.weight", weights.Slice(gateUp, 0, width))
-		layer.put("ffn_up_exps.weight", weights.Slice(gateUp, width, width))
-		layer.take("block_sparse_moe.output_linear.weight", "ffn_down_exps.weight", g.experts, g.HiddenSize, width)
-		if shared > 0 {
-			gateUp := layer.get("shared_mlp.input_linear.weight", 2*shared, g.HiddenSize)
-			layer.put("ffn_gate_shexp.weight", weights.Slice(gateUp, 0, shared))
-			layer.put("ffn_up_shexp.weight", weights.Slice(gateUp, shared, shared))
-			layer.take("shared_mlp.output_linear.weight", "ffn_down_shexp.weight", g.HiddenSize, shared)
-		}
+		g.network(layer)
 	}
+}
+
+// network maps the experts of a layer, and the shared one if there is one.
+func (g *graniteMoE) network(layer mapper) {
+	width := g.IntermediateSize
+	layer.take("block_sparse_moe.router.layer.weight", "ffn_gate_inp.weight", g.experts, g.HiddenSize)
+	gateUp := layer.get("block_sparse_moe.input_linear.weight", g.experts, 2*width, g.HiddenSize)
+	layer.put("ffn_gate_exps.weight", weights.Slice(gateUp, 0, width))
+	layer.put("ffn_up_exps.weight", weights.Slice(gateUp, width, width))
+	layer.take("block_sparse_moe.output_linear.weight", "ffn_down_exps.weight", g.experts, g.HiddenSize, width)
+	if g.sharedWidth > 0 {
+		g.shared(layer, "_shexp")
+	}
+}
+
+// shared maps the shared expert, whose gate and up projections are one matrix, to tensors whose
+// names end so.
+func (g *graniteMoE) shared(layer mapper, end string) {
+	width := g.sharedWidth
+	gateUp := layer.get("shared_mlp.input_linear.weight", 2*width, g.HiddenSize)
+	layer.put("ffn_gate"+end+".weight", weights.Slice(gateUp, 0, width))
+	layer.put("ffn_up"+end+".weight", weights.Slice(gateUp, width, width))
+	layer.take("shared_mlp.output_linear.weight", "ffn_down"+end+".weight", g.HiddenSize, width)
 }

@@ -126,6 +126,7 @@ const (
 	longRope                            // tensors of factors for short and for long texts
 	sigmoidRouter                       // weights of experts by the sigmoid instead of the softmax
 	latentAttention                     // heads that are not of hidden_size / num_attention_heads elements
+	expertsOnly                         // no layer without experts, which would have a width of its own
 )
 
 func (r *reader) fail(err error, format string, args ...any) {

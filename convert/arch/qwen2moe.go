@@ -74,13 +74,18 @@ type qwen2MoE struct{ qwenMixture }
 func (q *qwen2MoE) tensors(m mapper) {
 	fused := q.areFused(m)
 	q.outside(m)
-	shared := orZero(q.sharedWidth)
 	for _, layer := range m.layers(q.Layers) {
 		q.qwen2Attention(layer)
 		q.network(layer, fused)
-		layer.take("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", shared, q.HiddenSize)
-		layer.take("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", shared, q.HiddenSize)
-		layer.take("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", q.HiddenSize, shared)
-		layer.take("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", 1, q.HiddenSize)
+		q.shared(layer)
 	}
+}
+
+// shared maps the expert of a layer that works for every token.
+func (q *qwenMixture) shared(layer mapper) {
+	width := orZero(q.sharedWidth)
+	layer.take("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", width, q.HiddenSize)
+	layer.take("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", width, q.HiddenSize)
+	layer.take("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", q.HiddenSize, width)
+	layer.take("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", 1, q.HiddenSize)
 }

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type Restored struct {
 // stand for. The error wraps gguf.ErrUnsupported if the architecture is not known or the
 // model has tensors that it has not, and gguf.ErrCorrupt if some are missing.
 func Restore(src gguf.Source) (*Restored, error) {
-	r := &restorer{src: src, params: make(map[string]any), index: make(map[string]int), tensorsOfKeys: make(map[string]weights.Rows)}
+	r := &restorer{src: src, params: make(map[string]any), index: make(map[string]int), lists: make(map[string][]int32), tensorsOfKeys: make(map[string]weights.Rows)}
 	for i, t := range src.Tensors() {
 		r.index[t.Name] = i
 	}
@@ -61,6 +62,7 @@ type restorer struct {
 	index  map[string]int // of tensors
 	err    error
 
+	lists         map[string][]int32      // values of keys that have one for each layer, until a class takes them
 	tensorsOfKeys map[string]weights.Rows // of the checkpoint, that are metadata in the model
 	usual, saved  string                  // how names of the checkpoint's tensors begin for architectures, and in its files, if that is not the same
 }
@@ -101,6 +103,12 @@ func (r *restorer) config() (map[string]any, error) {
 	r.set("tie_word_embeddings", !r.has("output.weight"))
 	r.set("hidden_act", "silu")
 	for _, p := range common {
+		if v, ok := r.src.Metadata().Get(r.prefix + p.key); ok {
+			if list, ok := v.([]int32); ok {
+				r.lists[p.key] = list
+				continue
+			}
+		}
 		r.take(p.key, p.name)
 	}
 	if class.experts != "" {
@@ -127,18 +135,29 @@ func (r *restorer) config() (map[string]any, error) {
 	if class.restore != nil {
 		class.restore(r)
 	}
+	for key := range r.lists {
+		r.fail(fmt.Errorf("%w: metadata key %s%s is a list", gguf.ErrCorrupt, r.prefix, key))
+	}
 	return r.params, r.err
 }
 
 // class returns the architecture of a name.
 func (r *restorer) class(name string) (*Architecture, error) {
 	mixture := r.whole("expert_count") > 0
+	var found *Architecture
 	var known []string
 	for _, a := range Architectures {
-		if a.Name == name && (a.experts != "") == mixture {
+		known = append(known, a.Name)
+		if a.Name != name && !slices.Contains(a.Variants, name) {
+			continue
+		}
+		if (a.experts != "") == mixture {
 			return a, nil
 		}
-		known = append(known, a.Name)
+		found = cmp.Or(found, a)
+	}
+	if found != nil {
+		return found, nil
 	}
 	return nil, fmt.Errorf("%w: models of architecture %.100q as a checkpoint (known: %s)", gguf.ErrUnsupported, name, strings.Join(slices.Compact(known), ", "))
 }
@@ -225,6 +244,16 @@ func (r *restorer) take(key, name string) {
 		}
 		r.set(name, n)
 	}
+}
+
+// list returns the values of a key of commonKeys that has one for each layer.
+func (r *restorer) list(key string) []int32 {
+	list, ok := r.lists[key]
+	if delete(r.lists, key); !ok || uint64(len(list)) != uint64(r.whole("block_count")) {
+		r.fail(fmt.Errorf("%w: metadata key %s%s has not a value for each layer", gguf.ErrCorrupt, r.prefix, key))
+		return nil
+	}
+	return list
 }
 
 // takeScaling is take for what is said beside how positions are scaled, if they are.

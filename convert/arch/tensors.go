@@ -24,7 +24,8 @@ func (t *Tensor) AlwaysF32() bool {
 	if len(t.Shape()) < 2 || !strings.HasSuffix(t.Name, ".weight") {
 		return true
 	}
-	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".indexer.proj.weight", "position_embd.weight"},
+	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".indexer.proj.weight", "position_embd.weight",
+		".ssm_conv1d.weight", ".shortconv.conv.weight"},
 		func(end string) bool { return strings.HasSuffix(t.Name, end) })
 }
 
@@ -68,7 +69,10 @@ func usualName(name string) string {
 	if rest, ok := strings.CutPrefix(name, "model.model."); ok {
 		return "model." + rest
 	}
-	if strings.HasPrefix(name, "model.") || strings.HasPrefix(name, "lm_head.") {
+	if rest, ok := strings.CutPrefix(name, "model."); ok && strings.HasPrefix(rest, "mtp.") {
+		return rest
+	}
+	if slices.ContainsFunc([]string{"model.", "lm_head.", "mtp."}, func(start string) bool { return strings.HasPrefix(name, start) }) {
 		return name
 	}
 	return "model." + name
@@ -212,10 +216,15 @@ func (m mapper) layers(n int64) iter.Seq2[int64, mapper] { return m.layersOf("mo
 
 // layersOf is layers where their names begin in another way.
 func (m mapper) layersOf(start string, n int64) iter.Seq2[int64, mapper] {
+	return m.layersFrom(start, 0, n)
+}
+
+// layersFrom is layersOf of n layers, of which the first becomes one of another number.
+func (m mapper) layersFrom(start string, first, n int64) iter.Seq2[int64, mapper] {
 	return func(yield func(int64, mapper) bool) {
 		for i := range n {
-			number := strconv.FormatInt(i, 10)
-			if m.err != nil || !yield(i, mapper{m.plan, m.from + start + number + ".", "blk." + number + "."}) {
+			from, to := strconv.FormatInt(i, 10), strconv.FormatInt(first+i, 10)
+			if m.err != nil || !yield(first+i, mapper{m.plan, m.from + start + from + ".", "blk." + to + "."}) {
 				return
 			}
 		}

@@ -134,6 +134,11 @@ func modelFields(vocab, width, hidden, layers, heads, context int64, epsilon flo
 	return fields
 }
 
+// without returns fields but for those of some names.
+func without(fields []field, names ...string) []field {
+	return slices.DeleteFunc(fields, func(f field) bool { return slices.Contains(names, f.name) })
+}
+
 // complete returns the parameters as the class of their model_type has them. It does not
 // change file.
 func complete(file hparams) hparams {
