@@ -65,9 +65,9 @@ func (m *Model) fixedBytes() int64 {
 }
 
 // workerBytes is what each thread takes for chunks of the given length: a panel
-// of rows, and the keys, values and scores of one head.
+// of rows, the keys, values and scores of one head, and a part of a recurrence.
 func (m *Model) workerBytes(chunk int) int64 {
-	return 4 * int64(2*kernel.TileCols*m.widest+chunk*(m.graph.Size().Head+2*queryBlock))
+	return 4 * int64(2*kernel.TileCols*m.widest+chunk*(m.graph.Size().Head+2*queryBlock)+m.graph.Size().Recurrent)
 }
 
 // perToken returns how many bytes each token of a batch takes.

@@ -18,6 +18,7 @@ type worker struct {
 	keys, values           []float32     // packed, of one head
 	query, scores, weights []float32
 	out                    []float32
+	state                  []float32 // what a recurrence remembers of a part
 }
 
 // sized returns buf with n elements, whose values are not defined.

@@ -13,15 +13,18 @@ import (
 // ErrContextFull means that a Session has no room for another token.
 var ErrContextFull = errors.New("the context is full")
 
-// Session is a text that grows token by token. It has the KV cache of each layer.
+// Session is a text that grows token by token. It has the KV cache of each layer, and what
+// recurrences remember.
 // It is not safe for concurrent use.
 type Session struct {
 	m       *Model
 	context int
-	tokens  int       // in the text so far
-	caches  []kvCache // of each mixer of the model
-	token   *token
-	logits  []float32
+	tokens  int // in the text so far
+	// Of each mixer of the model.
+	caches    []kvCache
+	recurrent []recurrent
+	token     *token
+	logits    []float32
 }
 
 // NewSession returns an empty text with room for so many tokens. cache is the
@@ -52,6 +55,7 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 	s := &Session{m: m, context: context, logits: make([]float32, m.Vocabulary())}
 	for mixer := range m.Spec().Mixers {
 		s.caches = append(s.caches, newKVCache(mixer.State(), context, cache))
+		s.recurrent = append(s.recurrent, newRecurrent(mixer.State()))
 	}
 	s.token = newToken(s)
 	return s, nil

@@ -182,13 +182,18 @@ func (k *keys) norm(name string) graph.Norm {
 
 // decoder returns a model whose layers are made one by one.
 func (k *keys) decoder(layer func(i int) graph.Layer) graph.Spec {
-	s := graph.Spec{Architecture: k.name, Vocabulary: 1, Width: k.width, OutputNorm: k.norm("output_norm")}
+	s := graph.Spec{
+		Architecture: k.name, Vocabulary: 1, Width: k.width, OutputNorm: k.norm("output_norm"), NextN: k.count("nextn_predict_layers", 0, 0),
+	}
+	if s.NextN >= k.layers {
+		k.corrupt("%d of %d blocks predict further tokens", s.NextN, k.layers)
+	}
 	for _, info := range k.src.Tensors() {
 		if info.Name == "token_embd.weight" {
 			s.Vocabulary = int(info.Rows())
 		}
 	}
-	for i := range k.layers {
+	for i := range k.layers - s.NextN {
 		s.Layers = append(s.Layers, layer(i))
 	}
 	return s

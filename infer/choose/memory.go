@@ -66,8 +66,8 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 		if state.Window > 0 {
 			rows = min(n, padded(state.Window+microbatch))
 		}
-		cache += float64(state.RowBytes(o.Keys, o.Values)) * rows
-		if state != (graph.State{}) {
+		cache += float64(state.RowBytes(o.Keys, o.Values))*rows + 4*float64(state.Recurrent)
+		if state.Heads > 0 {
 			masks[state.Window] = rows
 		}
 		size := m.Size()

@@ -19,6 +19,7 @@ type Attention struct {
 	KeyLen       int     `key:"attention.key_length"`   // elements of a query or key head
 	ValueLen     int     `key:"attention.value_length"` // elements of a value head
 	Fused        bool    // attn_qkv has the rows of the queries, the keys and the values
+	Gated        bool    // attn_q has for each head the rows of the query, then as many of a gate: the result times the gate's sigmoid
 	KeyValues    bool    // the values are the keys, before these are normalised and rotated
 	Shared       int     // keys and values are those of so many layers before; 0: its own
 	Kept         bool    // layers that follow share them
@@ -92,6 +93,9 @@ func (a Attention) Bind(b *Binder) Op {
 		all := b.biased("attn_qkv", queries+keys+values, b.width)
 		o.q, o.k, o.v = all.part(0, queries), all.part(queries, keys), all.part(queries+keys, values)
 	default:
+		if a.Gated {
+			queries *= 2
+		}
 		o.q, o.k = b.biased("attn_q", queries, b.width), b.biased("attn_k", keys, b.width)
 		if !a.KeyValues {
 			o.v = b.biased("attn_v", values, b.width)
@@ -140,8 +144,12 @@ func (a Attention) alibi() []float32 {
 
 // Size implements Mixer.
 func (a Attention) Size() Size {
+	gated := 0
+	if a.Gated {
+		gated = 2 * a.Heads * a.KeyLen
+	}
 	return Size{
-		Scratch: a.Heads*(a.KeyLen+a.ValueLen) + a.KVHeads*(a.KeyLen+a.ValueLen),
+		Scratch: a.Heads*(a.KeyLen+a.ValueLen) + a.KVHeads*(a.KeyLen+a.ValueLen) + gated,
 		Inner:   a.Heads * a.KeyLen,
 		Keys:    a.KVHeads * max(a.KeyLen, a.ValueLen),
 		Head:    a.KeyLen + a.ValueLen,
@@ -227,12 +235,18 @@ func (a *AttentionOp) inputs() []*Matrix {
 
 // Run implements Op.
 func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error {
-	queries, keys, values := a.q.Rows, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
-	s := e.Scratch(queries, keys, values, a.output.Cols)
+	queries, keys, values, gated := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen, 0
+	if a.Gated {
+		gated = a.q.Rows
+	}
+	s := e.Scratch(queries, keys, values, a.output.Cols, gated)
 	heads := s[3]
 	var products []Product
 	for i, w := range a.inputs() {
 		products = append(products, Product{s[i], w})
+	}
+	if a.Gated {
+		products[0].Dst = s[4]
 	}
 	if err := e.Multiply(ctx, x, products...); err != nil {
 		return err
@@ -242,6 +256,9 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 		angles = e.Angles(a.rope)
 	}
 	err := e.Each(ctx, func(row, pos int) {
+		for at := 0; at < gated; at += 2 * a.KeyLen {
+			copy(s[0][row*queries+at/2:][:a.KeyLen], s[4][row*gated+at:])
+		}
 		a.placeQuery(s[0][row*queries:][:queries], angles, pos)
 		if a.Source == nil {
 			a.placeKey(s[1][row*keys:][:keys], s[2][row*values:][:values], angles, pos)
@@ -253,7 +270,21 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 	if err := e.Attend(ctx, heads, s[0], s[1], s[2], a); err != nil {
 		return err
 	}
+	if a.Gated {
+		err := e.Each(ctx, func(row, _ int) { a.gate(heads[row*a.output.Cols:][:a.output.Cols], s[4][row*gated:][:gated]) })
+		if err != nil {
+			return err
+		}
+	}
 	return e.Add(ctx, out, heads, &a.output)
+}
+
+// gate multiplies the result of a token with the sigmoid of its gates, which stand behind the queries.
+func (a *AttentionOp) gate(heads, queries []float32) {
+	for i, v := range heads {
+		at := i/a.ValueLen*2*a.KeyLen + a.KeyLen + i%a.ValueLen
+		heads[i] = v * float32(1/(1+math.Exp(-float64(queries[at]))))
+	}
 }
 
 // placeQuery makes of the queries of a token what is multiplied with keys.

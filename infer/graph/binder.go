@@ -82,6 +82,15 @@ func (b *Binder) find(name string, shape ...int) (i int, ok bool) {
 	return i, true
 }
 
+// skip counts the tensors of n layers as used.
+func (b *Binder) skip(first, n int) {
+	for i, t := range b.src.Tensors() {
+		if layer, _ := gguf.SplitName(t.Name); layer >= first && layer < first+n {
+			b.used[i] = true
+		}
+	}
+}
+
 func (b *Binder) need(name string) {
 	if b.missing == nil {
 		b.missing = fmt.Errorf("%w: tensor %q is missing", gguf.ErrCorrupt, name)
@@ -107,14 +116,25 @@ func (b *Binder) vector(name string, shape ...int) []float32 {
 	return out
 }
 
-// weights reads name.weight, which there must be.
+// weights reads name.weight, which there must be, or the tensor that has the name alone (ffn_norm of Falcon-H1).
 func (b *Binder) weights(name string, shape ...int) []float32 {
-	name = b.prefix + name + ".weight"
-	v := b.vector(name, shape...)
-	if _, ok := b.index[name]; !ok {
-		b.need(name)
+	whole := b.prefix + name + ".weight"
+	if _, ok := b.index[whole]; ok {
+		return b.vector(whole, shape...)
 	}
-	return v
+	if _, ok := b.index[b.prefix+name]; ok {
+		return b.vector(b.prefix+name, shape...)
+	}
+	b.need(whole)
+	return nil
+}
+
+// numbers reads the tensor of that name, without ".weight", which there must be.
+func (b *Binder) numbers(name string, shape ...int) []float32 {
+	if _, ok := b.index[b.prefix+name]; !ok {
+		b.need(b.prefix + name)
+	}
+	return b.vector(b.prefix+name, shape...)
 }
 
 // norm reads the weights of a norm of n elements: one for each, or several stretches of them.

@@ -29,6 +29,10 @@ type Engine interface {
 	// values, which are rotated. Keys and values are remembered for the tokens that follow; those
 	// of an attention that has a Source are the Source's.
 	Attend(ctx context.Context, dst, q, k, v []float32, a *AttentionOp) error
+	// Recur takes the tokens of each text in their order through a recurrence. f is called for different parts and texts at the
+	// same time: with the rows [first, end) that are new, what the part remembers of the text before them, which it
+	// brings up to date, and room for r.Work floats. At the beginning of a text what is remembered is 0.
+	Recur(ctx context.Context, r Recurrence, f func(part, first, end int, state, work []float32)) error
 	// Networks adds the results of networks to dst, one after another.
 	Networks(ctx context.Context, dst, x []float32, uses []Use) error
 	// Router is told what routers choose. It may be nil.
@@ -39,6 +43,14 @@ type Engine interface {
 type Product struct {
 	Dst []float32
 	W   *Matrix
+}
+
+// Recurrence is what a mixer remembers of a text, all that it will ever know of the tokens so far, in parts of equal size.
+type Recurrence struct {
+	Slot        int // number of the mixer in its model
+	First       int // of the numbers that the mixer keeps of a text (State), the first of these
+	Parts, Size int
+	Work        int // floats that a part needs beside that
 }
 
 // Use is a network that some tokens go through.

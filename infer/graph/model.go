@@ -69,6 +69,7 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
+	b.skip(len(spec.Layers), spec.NextN)
 	if i := slices.Index(b.used, false); i >= 0 {
 		return nil, fmt.Errorf("%w: tensor %q has no place in the graph of a %s model", gguf.ErrUnsupported, src.Tensors()[i].Name, spec.Architecture)
 	}

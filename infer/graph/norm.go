@@ -84,6 +84,13 @@ func meanSquare(x []float32, from float64) float64 {
 	return sum / float64(len(x))
 }
 
+// rowOf applies the norm, if there is one, to a row.
+func (n *NormOp) rowOf(x []float32) {
+	if n != nil {
+		n.Apply(x, x)
+	}
+}
+
 // rows applies the norm to every row.
 func (n *NormOp) rows(ctx context.Context, e Engine, dst, x []float32) error {
 	width := n.length

@@ -18,6 +18,7 @@ type Spec struct {
 	EmbeddingNorm  Norm    // of what enters the first layer
 	Layers         []Layer `key:"block_count"`
 	OutputNorm     Norm
+	NextN          int     `key:"nextn_predict_layers"` // so many layers after the last are for speculative decoding: not used
 	Encoder        bool    // what comes out of the last layer is all: there are no logits
 	LogitScale     float32 `key:"logit_scale"`             // factor of the logits; 0: none
 	LogitCap       float32 `key:"final_logit_softcapping"` // c·tanh(x/c) of the logits; 0: none
@@ -64,14 +65,17 @@ type Size struct {
 	Head    int // a key and a value of one head, which a thread holds for each token of a text
 	Scores  int // numbers for each token that a token sees: one a head
 	Kept    int // what each token keeps for mixers of other layers
+	// Recurrent is what a thread holds of a recurrence: what is remembered of a part, and its work.
+	Recurrent int
 }
 
 // State is what a mixer keeps of a text for the tokens that follow: the KV cache of
-// attention. The zero value is nothing.
+// attention, or what a recurrence remembers. The zero value is nothing.
 type State struct {
 	Heads            int // for each of them
 	KeyLen, ValueLen int // a row of so many elements, for each token
 	Window           int // of the last so many tokens; 0: of all
+	Recurrent        int // numbers, however many tokens there are
 }
 
 // Rows returns of how many tokens of a context rows are kept.
@@ -111,6 +115,7 @@ func (s *Spec) Size() Size {
 		size.Head = max(size.Head, next.Head)
 		size.Scores = max(size.Scores, next.Scores)
 		size.Kept += next.Kept
+		size.Recurrent = max(size.Recurrent, next.Recurrent)
 	}
 	return size
 }
