@@ -82,7 +82,13 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			rounded, err := infer.New(src, infer.Options{Threads: 1, Compute: infer.Int8All})
 			require.NoError(t, err)
 			require.NoError(t, rounded.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) {
-				requireWithin(0.005, golden.Logits, logits) // 0.0016 is the most that is measured
+				bound := 0.005 // 0.0016 is the most that is measured
+				for mixer := range m.Spec().Mixers {
+					if mixer.State().Recurrent > 0 {
+						bound = 0.05 // roundings last: 0.03, of a router that chooses another expert; 0.014 without any
+					}
+				}
+				requireWithin(bound, golden.Logits, logits)
 			}))
 			session, err := m.NewSession(len(tokens), gguf.F32)
 			require.NoError(t, err)
@@ -161,6 +167,8 @@ func familyWeights(info gguf.TensorInfo) []float32 {
 			u += 2
 		case strings.HasSuffix(name, ".bias"):
 			u *= 0.3
+		case strings.HasSuffix(name, "ssm_a"):
+			u = -1 - float64(0.5*u)
 		case len(info.Shape) > 1 && !strings.Contains(name, "embd"):
 			u *= 2 / math.Sqrt(float64(info.Shape[0]))
 		}

@@ -59,6 +59,12 @@ func TestGraphs(t *testing.T) {
 	layerNorm := func(name string) graph.Norm { return graph.Norm{Name: name, Kind: graph.LayerNorm, Epsilon: 1e-5} }
 	perLayer := graph.PerLayer{Width: 7, Norm: norm("per_layer_proj_norm")}
 	xIELU := graph.XIELUNumbers{AlphaP: 0.8, AlphaN: 0.9, Beta: 0.5, Epsilon: -1e-6}
+	shortConv := graph.ShortConv{Inputs: 3, Width: small.width}
+	mamba := graph.Mamba{Inner: 70, States: 5, Rank: 3, Inputs: 4}
+	mamba2 := graph.Mamba2{Inner: 84, States: 11, Heads: 4, Groups: 2, Inputs: 4, Norm: norm("ssm_norm")}
+	deltaNet := graph.DeltaNet{KeyLen: 9, KeyHeads: 2, ValueHeads: 4, Values: 140, Inputs: 4, Norm: norm("ssm_norm")}
+	// mixes returns a layer of a mixer with something else.
+	mixes := func(m graph.Mixer) graph.Spec { return layers(pre(m, network)) }
 	attends := func(change func(*graph.Attention)) graph.Spec { return layers(pre(with(change), network)) }
 	computes := func(n graph.Network) graph.Spec {
 		n.Hidden = 300 // more than are activated at once without a gate
@@ -134,6 +140,21 @@ func TestGraphs(t *testing.T) {
 			append(pre(attention, network), graph.Sublayer{Mixers: mixers(perLayer), PostNorm: norm("post_norm"), EndScale: "layer_output_scale"}),
 			append(pre(attention, network), graph.Sublayer{Mixers: mixers(perLayer)}),
 		}},
+		"gated attention":        attends(func(a *graph.Attention) { a.Gated, a.ValueLen = true, a.KeyLen }),
+		"convolutions":           layers(pre(shortConv, network), pre(attention, network), pre(shortConv, mixture)),
+		"Mamba":                  mixes(mamba),
+		"Mamba, wide":            mixes(graph.Mamba{Inner: 96, States: 16, Rank: 3, Inputs: 1, StepNorm: norm("dt_norm"), InputNorm: norm("b_norm"), StateNorm: norm("")}),
+		"Mamba 2":                mixes(mamba2),
+		"Mamba 2 without a norm": mixes(graph.Mamba2{Inner: 64, States: 16, Heads: 2, Groups: 1, Inputs: 2}),
+		"beside attention":       layers(graph.Layer{{Norm: norm("attn_norm"), Mixers: mixers(mamba2, attention)}, {Norm: norm("ffn_norm"), Mixers: mixers(network)}}),
+		"delta rule":             mixes(deltaNet),
+		"delta rule, tiled": mixes(graph.DeltaNet{
+			KeyLen: 16, KeyHeads: 2, ValueHeads: 6, Values: 192, Inputs: 2, Norm: norm("ssm_norm"), Tiled: true,
+		}),
+		"delta rule, paired": mixes(graph.DeltaNet{
+			KeyLen: 6, KeyHeads: 2, ValueHeads: 4, Values: 64, Inputs: 3, Norm: norm("ssm_norm"), Paired: true,
+		}),
+		"hybrid":                         layers(pre(deltaNet, network), pre(mamba2, mixture), pre(attention, network), pre(mamba, network)),
 		"norm of embeddings":             {EmbeddingNorm: layerNorm("token_embd_norm"), Layers: []graph.Layer{pre(attention, network)}},
 		"scaled logits":                  {LogitScale: 0.3, LogitCap: 1, Layers: []graph.Layer{pre(attention, network)}},
 		"parallel, as in Command R":      layers(parallel, parallel),

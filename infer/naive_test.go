@@ -93,6 +93,14 @@ func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 		n.mix(p, m.Mixer, pos, n.norm(p, m.Norm, 0, h), sum)
 	case graph.Attention:
 		add(sum, n.attention(p, m, pos, h), 1)
+	case graph.ShortConv:
+		add(sum, n.shortConv(p, m, h), 1)
+	case graph.Mamba:
+		add(sum, n.mamba(p, m, h), 1)
+	case graph.Mamba2:
+		add(sum, n.mamba2(p, m, h), 1)
+	case graph.DeltaNet:
+		add(sum, n.deltaNet(p, m, h), 1)
 	case graph.PerLayer:
 		add(sum, n.perLayer(p, m, h), 1)
 	case graph.Network:
@@ -103,7 +111,7 @@ func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 }
 
 func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []float64 {
-	var q, k, v []float64
+	var q, k, v, gates []float64
 	queries, keys, values := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
 	switch {
 	case a.Shared > 0:
@@ -114,6 +122,12 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 	case a.Fused:
 		all := n.multiply(p+"attn_qkv", 0, queries+keys+values, h)
 		q, k, v = all[:queries], all[queries:][:keys], all[queries+keys:]
+	case a.Gated:
+		var both []float64
+		both, k, v = n.multiply(p+"attn_q", 0, 2*queries, h), n.multiply(p+"attn_k", 0, keys, h), n.multiply(p+"attn_v", 0, values, h)
+		for at := 0; at < len(both); at += 2 * a.KeyLen {
+			q, gates = append(q, both[at:][:a.KeyLen]...), append(gates, both[at+a.KeyLen:][:a.KeyLen]...)
+		}
 	default:
 		q, k, v = n.multiply(p+"attn_q", 0, queries, h), n.multiply(p+"attn_k", 0, keys, h), n.multiply(p+"attn_v", 0, values, h)
 	}
@@ -159,6 +173,9 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 		for t, weight := range softmax(scores)[:pos+1] {
 			add(out[head*a.ValueLen:][:a.ValueLen], n.values[source][t][kv*a.ValueLen:], weight)
 		}
+	}
+	for i, gate := range gates {
+		out[i] /= 1 + math.Exp(-gate)
 	}
 	return n.multiply(p+"attn_output", 0, n.Width, out)
 }

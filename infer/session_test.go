@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 )
 
@@ -98,4 +99,43 @@ func TestSessionErrors(t *testing.T) {
 	cancel()
 	_, err = session.Add(ctx, 1)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// expiring is a context that ends after it was asked so often whether it has.
+type expiring struct {
+	context.Context
+	left int
+}
+
+func (e *expiring) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestTokensThatFailChangeNothing has a token fail between two recurrences, and come again.
+func TestTokensThatFailChangeNothing(t *testing.T) {
+	recurrent := graph.Layer{{Mixers: []graph.Mixer{graph.DeltaNet{KeyLen: 8, KeyHeads: 1, ValueHeads: 2, Values: 16, Inputs: 3, Norm: graph.Norm{Name: "ssm_norm"}}}}}
+	g := graph.Spec{Vocabulary: small.vocabulary, Width: small.width, Layers: []graph.Layer{recurrent, recurrent}}
+	m, err := infer.NewModel(g, random{Spec: g}.build(1), infer.Options{Threads: 1})
+	require.NoError(t, err)
+	tokens := small.chunks(6)[0]
+	var last [2][]float32
+	for i := range last {
+		session, err := m.NewSession(len(tokens), gguf.F32)
+		require.NoError(t, err)
+		_, err = session.Start(t.Context(), tokens[:3])
+		require.NoError(t, err)
+		for _, id := range tokens[3:] {
+			if i == 1 {
+				_, err = session.Add(&expiring{t.Context(), 1}, id)
+				require.ErrorIs(t, err, context.Canceled)
+			}
+			logits, err := session.Add(t.Context(), id)
+			require.NoError(t, err)
+			last[i] = slices.Clone(logits)
+		}
+	}
+	require.Equal(t, last[0], last[1])
 }

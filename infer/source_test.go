@@ -255,7 +255,11 @@ func (r random) build(seed uint64) *source {
 			case m.Fused:
 				linear(p+"attn_qkv", (m.Heads+m.KVHeads)*m.KeyLen+m.KVHeads*m.ValueLen, r.Width)
 			default:
-				linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
+				queries := m.Heads * m.KeyLen
+				if m.Gated {
+					queries *= 2
+				}
+				linear(p+"attn_q", queries, r.Width)
 				linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
 				linear(p+"attn_v", m.KVHeads*m.ValueLen, r.Width)
 			}
@@ -267,6 +271,47 @@ func (r random) build(seed uint64) *source {
 			}
 			if m.Sinks {
 				add(p+"attn_sinks.weight", 0, 1, m.Heads)
+			}
+		case graph.ShortConv:
+			linear(p+"shortconv.in_proj", 3*m.Width, r.Width)
+			linear(p+"shortconv.conv", m.Width, m.Inputs)
+			linear(p+"shortconv.out_proj", r.Width, m.Width)
+		case graph.Mamba:
+			linear(p+"ssm_in", 2*m.Inner, r.Width)
+			linear(p+"ssm_conv1d", m.Inner, m.Inputs)
+			linear(p+"ssm_x", m.Rank+2*m.States, m.Inner)
+			linear(p+"ssm_dt", m.Inner, m.Rank)
+			linear(p+"ssm_out", r.Width, m.Inner)
+			add(p+"ssm_a", -1, 0.3, m.States, m.Inner)
+			add(p+"ssm_d", 1, 0.3, m.Inner)
+			norm(p, m.StepNorm, 0.3, m.Rank)
+			norm(p, m.InputNorm, 0.3, m.States)
+			norm(p, m.StateNorm, 0.3, m.States)
+		case graph.Mamba2:
+			channels := m.Inner + 2*m.Groups*m.States
+			linear(p+"ssm_in", m.Inner+channels+m.Heads, r.Width)
+			linear(p+"ssm_conv1d", channels, m.Inputs)
+			linear(p+"ssm_out", r.Width, m.Inner)
+			add(p+"ssm_a", -1, 0.3, 1, m.Heads)
+			add(p+"ssm_d", 1, 0.3, 1, m.Heads)
+			add(p+"ssm_dt.bias", 0, 0.5, m.Heads)
+			if m.Norm.Name != "" {
+				add(p+m.Norm.Name+".weight", 1, 0.3, m.Inner/m.Groups, m.Groups)
+			}
+		case graph.DeltaNet:
+			channels := 2*m.KeyHeads*m.KeyLen + m.Values
+			linear(p+"attn_qkv", channels, r.Width)
+			linear(p+"attn_gate", m.Values, r.Width)
+			linear(p+"ssm_conv1d", channels, m.Inputs)
+			linear(p+"ssm_out", r.Width, m.Values)
+			add(p+"ssm_a", -1, 0.3, m.ValueHeads)
+			add(p+"ssm_dt.bias", 0, 0.5, m.ValueHeads)
+			norm(p, m.Norm, 0.3, m.Values/m.ValueHeads)
+			if m.Paired {
+				linear(p+"ssm_ba", 2*m.ValueHeads, r.Width)
+			} else {
+				linear(p+"ssm_beta", m.ValueHeads, r.Width)
+				linear(p+"ssm_alpha", m.ValueHeads, r.Width)
 			}
 		case graph.PerLayer:
 			add(p+"inp_gate.weight", 0, 0.3, r.Width, m.Width)

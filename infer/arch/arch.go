@@ -63,6 +63,7 @@ var families = []struct {
 	{"modern-bert", modernBERT},
 	{"mpt", mpt},
 	{"nemotron", nemotron},
+	{"nemotron_h", nemotronH},
 	{"olmo", olmo},
 	{"olmo2", olmo2},
 	{"olmoe", olmoe},

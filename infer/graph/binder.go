@@ -119,22 +119,19 @@ func (b *Binder) vector(name string, shape ...int) []float32 {
 // weights reads name.weight, which there must be, or the tensor that has the name alone (ffn_norm of Falcon-H1).
 func (b *Binder) weights(name string, shape ...int) []float32 {
 	whole := b.prefix + name + ".weight"
-	if _, ok := b.index[whole]; ok {
-		return b.vector(whole, shape...)
-	}
 	if _, ok := b.index[b.prefix+name]; ok {
-		return b.vector(b.prefix+name, shape...)
+		whole = b.prefix + name
 	}
-	b.need(whole)
-	return nil
+	return b.needed(whole, shape...)
 }
 
-// numbers reads the tensor of that name, without ".weight", which there must be.
-func (b *Binder) numbers(name string, shape ...int) []float32 {
-	if _, ok := b.index[b.prefix+name]; !ok {
-		b.need(b.prefix + name)
+// needed is vector of a tensor that there must be.
+func (b *Binder) needed(name string, shape ...int) []float32 {
+	v := b.vector(name, shape...)
+	if _, ok := b.index[name]; !ok {
+		b.need(name)
 	}
-	return b.vector(b.prefix+name, shape...)
+	return v
 }
 
 // norm reads the weights of a norm of n elements: one for each, or several stretches of them.

@@ -47,8 +47,8 @@ func (d DeltaNet) Bind(b *Binder) Op {
 		gate:        b.biased("attn_gate", d.Values, b.width),
 		out:         b.biased("ssm_out", b.width, d.Values),
 		convolution: b.convolution("ssm_conv1d", d.Inputs, d.convolved(), true),
-		dtBias:      b.numbers("ssm_dt.bias", d.ValueHeads),
-		a:           b.numbers("ssm_a", d.ValueHeads),
+		dtBias:      b.needed(b.prefix+"ssm_dt.bias", d.ValueHeads),
+		a:           b.needed(b.prefix+"ssm_a", d.ValueHeads),
 		norm:        b.norm(d.Norm, length),
 	}
 	if d.Paired {

@@ -41,13 +41,13 @@ func (m Mamba) Bind(b *Binder) Op {
 		dt:          b.biased("ssm_dt", m.Inner, m.Rank),
 		out:         b.biased("ssm_out", b.width, m.Inner),
 		convolution: b.convolution("ssm_conv1d", m.Inputs, m.Inner, true),
-		d:           b.numbers("ssm_d", m.Inner),
+		d:           b.needed(b.prefix+"ssm_d", m.Inner),
 		stepNorm:    b.norm(m.StepNorm, m.Rank),
 		inputNorm:   b.norm(m.InputNorm, m.States),
 		stateNorm:   b.norm(m.StateNorm, m.States),
 	}
 	o.recurrence = Recurrence{Slot: b.slot, First: o.convolution.remembered(), Parts: m.Inner / part, Size: part * m.States}
-	a := b.numbers("ssm_a", m.States, m.Inner)
+	a := b.needed(b.prefix+"ssm_a", m.States, m.Inner)
 	for first := 0; first < len(a); first += part * m.States {
 		o.a = append(o.a, kernel.Panels(transposed(a[first:][:part*m.States], m.States), m.States, part)...)
 	}

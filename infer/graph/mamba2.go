@@ -42,9 +42,9 @@ func (m Mamba2) Bind(b *Binder) Op {
 		in:          b.biased("ssm_in", m.projected(), b.width),
 		out:         b.biased("ssm_out", b.width, m.Inner),
 		convolution: b.convolution("ssm_conv1d", m.Inputs, m.convolved(), true),
-		dtBias:      b.numbers("ssm_dt.bias", m.Heads),
-		a:           b.numbers("ssm_a", 1, m.Heads),
-		d:           b.numbers("ssm_d", 1, m.Heads),
+		dtBias:      b.needed(b.prefix+"ssm_dt.bias", m.Heads),
+		a:           b.needed(b.prefix+"ssm_a", 1, m.Heads),
+		d:           b.needed(b.prefix+"ssm_d", 1, m.Heads),
 		norm:        b.norm(m.Norm, m.Inner/m.Groups, m.Groups),
 	}
 	o.recurrence = Recurrence{Slot: b.slot, First: o.convolution.remembered(), Parts: m.Heads, Size: m.States * (m.Inner / m.Heads)}

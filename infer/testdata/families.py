@@ -38,6 +38,8 @@ def weights(name, shape):
         u = 2 + u
     elif name.endswith(".bias"):
         u = 0.3 * u
+    elif name.endswith("ssm_a"):
+        u = -1 - 0.5 * u
     elif len(shape) > 1 and "embd" not in name:
         u = 2 / np.sqrt(shape[0]) * u
     return u.astype(np.float32)
