@@ -46,7 +46,7 @@ var Architectures = []*Architecture{
 	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE, &GraniteHybrid,
 	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE, &Qwen3Next, &Qwen35, &Qwen35MoE,
 	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA,
-	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma,
+	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma, &Gemma3n, &Gemma4,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,
 	&GPT2, &GPTNeoX, &BLOOM, &MPT, &Falcon,

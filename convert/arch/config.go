@@ -211,6 +211,9 @@ func (c *Config) readRope(r *reader) {
 		}
 	}
 	p.parameters = rope.hparams
+	if p.Type == "proportional" && r.can&proportionalRope == 0 {
+		r.fail(gguf.ErrUnsupported, "rope scaling %q of a model of class %s", p.Type, r.class)
+	}
 	if p.Type == "su" || p.Type == "longrope" {
 		p.readLongRope(r, &rope)
 	} else {
@@ -251,7 +254,7 @@ func (p *Rope) readLongRope(r, rope *reader) {
 // has no place for.
 func (p *Rope) readScaling(r *reader, positions int64) {
 	switch {
-	case p.Type == "", p.Type == "default", p.Type == "mrope", p.Type == "dynamic": // dynamic scaling is the runtime's, the file says nothing of it
+	case p.Type == "", p.Type == "default", p.Type == "mrope", p.Type == "proportional", p.Type == "dynamic": // dynamic scaling is the runtime's, the file says nothing of it
 		return
 	case strings.EqualFold(p.Type, "llama3"):
 		p.Type = "llama3"

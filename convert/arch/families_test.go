@@ -326,9 +326,13 @@ func plain(t *testing.T, kv gguf.KV) (v any) {
 	case float32:
 		value = float64(f)
 	case []float32:
-		var all []float64
+		var all []any
 		for _, f := range f {
-			all = append(all, float64(f))
+			if v := float64(f); math.IsInf(v, 0) {
+				all = append(all, strings.ToLower(strings.TrimPrefix(fmt.Sprint(v), "+")))
+			} else {
+				all = append(all, v)
+			}
 		}
 		value = all
 	}

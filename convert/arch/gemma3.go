@@ -63,9 +63,14 @@ type gemma3 struct {
 // gemma3Layers27B are those of the model that scales queries in another way.
 const gemma3Period, gemma3Layers27B = 6, 62
 
-func readGemma3(r *reader) *gemma3 {
+// gemma3Defaults sets what Gemma3Model.set_gguf_parameters has where config.json says nothing.
+func (r *reader) gemma3Defaults() {
 	r.setDefaults(hparams{"max_position_embeddings": int64(131072), "num_attention_heads": int64(8), "num_key_value_heads": int64(4), "head_dim": int64(256),
-		"rms_norm_eps": 1e-6}) // Gemma3Model.set_gguf_parameters
+		"rms_norm_eps": 1e-6})
+}
+
+func readGemma3(r *reader) *gemma3 {
+	r.gemma3Defaults()
 	g := &gemma3{Config: r.dense("gelu_pytorch_tanh")}
 	if r.positive("attn_logit_softcapping") != nil {
 		r.fail(gguf.ErrUnsupported, "%s with attn_logit_softcapping", r.class)
@@ -86,14 +91,16 @@ func readGemma3(r *reader) *gemma3 {
 	return g
 }
 
-// keys has what Gemma3Model.set_gguf_parameters adds.
-func (g *gemma3) keys(k *keys) {
-	g.commonKeys(k)
-	k.set("rope.freq_base", float32(g.baseOr(1e6)))
-	if g.logitCap != nil && *g.logitCap != 0 {
-		k.number("final_logit_softcapping", g.logitCap)
+func (g *gemma3) keys(k *keys) { g.gemma3Keys(k, g.logitCap, g.window) }
+
+// gemma3Keys has what Gemma3Model.set_gguf_parameters adds.
+func (c *Config) gemma3Keys(k *keys, logitCap *float64, window int64) {
+	c.commonKeys(k)
+	k.set("rope.freq_base", float32(c.baseOr(1e6)))
+	if logitCap != nil && *logitCap != 0 {
+		k.number("final_logit_softcapping", logitCap)
 	}
-	k.set("attention.sliding_window", uint32(g.window))
+	k.set("attention.sliding_window", uint32(window))
 }
 
 func (c *Config) baseOr(base float64) float64 {

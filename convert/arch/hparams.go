@@ -121,12 +121,13 @@ type reader struct {
 type feature int
 
 const (
-	layerNorms      feature = 1 << iota // instead of RMS norms
-	partialRotary                       // of part of each head
-	longRope                            // tensors of factors for short and for long texts
-	sigmoidRouter                       // weights of experts by the sigmoid instead of the softmax
-	latentAttention                     // heads that are not of hidden_size / num_attention_heads elements
-	expertsOnly                         // no layer without experts, which would have a width of its own
+	layerNorms       feature = 1 << iota // instead of RMS norms
+	partialRotary                        // of part of each head
+	longRope                             // tensors of factors for short and for long texts
+	proportionalRope                     // of part of each head, with the frequencies of the whole
+	sigmoidRouter                        // weights of experts by the sigmoid instead of the softmax
+	latentAttention                      // heads that are not of hidden_size / num_attention_heads elements
+	expertsOnly                          // no layer without experts, which would have a width of its own
 )
 
 func (r *reader) fail(err error, format string, args ...any) {

@@ -414,7 +414,7 @@ func (r *restorer) tensors(to *Restored) error {
 		if !slices.Equal(dimensions(shape), dimensions(t.Shape())) {
 			return fmt.Errorf("%w: tensor %.200q has shape %v, the metadata imply %v", gguf.ErrCorrupt, info.Name, shape, t.Shape())
 		}
-		is, err := r.tensor(i, t.Shape())
+		is, err := r.tensor(i, t.Shape(), made)
 		if err != nil {
 			return err
 		}
@@ -463,14 +463,16 @@ func (r *restorer) isScale(name string, made map[string]planned) bool {
 	return false
 }
 
-// tensor returns a tensor of the model, multiplied by its scale if it has one.
-func (r *restorer) tensor(index int, shape []int64) (weights.Rows, error) {
+// tensor returns a tensor of the model, multiplied by its scale if it has one that is not a
+// tensor of the checkpoint, too.
+func (r *restorer) tensor(index int, shape []int64, made map[string]planned) (weights.Rows, error) {
 	is, err := weights.FromSource(r.src, index, shape)
 	if err != nil {
 		return nil, err
 	}
-	scale, ok := r.index[strings.TrimSuffix(r.src.Tensors()[index].Name, ".weight")+scaleEnd]
-	if !ok {
+	name := strings.TrimSuffix(r.src.Tensors()[index].Name, ".weight") + scaleEnd
+	scale, ok := r.index[name]
+	if _, own := made[name]; !ok || own {
 		return is, nil
 	}
 	matrices := int64(1)

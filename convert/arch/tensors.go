@@ -24,9 +24,21 @@ func (t *Tensor) AlwaysF32() bool {
 	if len(t.Shape()) < 2 || !strings.HasSuffix(t.Name, ".weight") {
 		return true
 	}
-	return slices.ContainsFunc([]string{"_norm.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".indexer.proj.weight", "position_embd.weight",
-		".ssm_conv1d.weight", ".shortconv.conv.weight"},
-		func(end string) bool { return strings.HasSuffix(t.Name, end) })
+	return slices.ContainsFunc(alwaysF32, func(end string) bool { return strings.HasSuffix(t.Name, end) })
+}
+
+// alwaysF32 lists the ends of names of such tensors, beside vectors and what is no weight.
+var alwaysF32 = []string{
+	"_norm.weight",
+	".ffn_gate_inp.weight",
+	".ffn_gate_inp_shexp.weight",
+	".indexer.proj.weight",
+	".altup_correct_coef.weight",
+	".altup_predict_coef.weight",
+	".ssm_conv1d.weight",
+	".shortconv.conv.weight",
+	"position_embd.weight",
+	"token_types.weight",
 }
 
 // Sources returns the names of the checkpoint's tensors that it is made of.

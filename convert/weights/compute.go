@@ -38,6 +38,21 @@ func mapped(r Rows, dtype Dtype, f func(values []float32)) *computed {
 	}, r)
 }
 
+// Extend returns a matrix with so many rows, those behind its own of zeros.
+func Extend(r Rows, rows int64) Rows {
+	has, length := Count(r.Shape())
+	c := compute([]int64{rows, length}, r.Dtype(), r.Grain(), func(dst []float32, first, n int64) error {
+		some := max(0, min(n, has-first))
+		clear(dst[some*length:])
+		if some == 0 {
+			return nil
+		}
+		return r.ReadRows(dst[:some*length], first, some)
+	}, r)
+	c.undo = func(result Rows) []Rows { return []Rows{Slice(result, 0, has)} }
+	return c
+}
+
 // Values returns a tensor of the given values, rounded to dtype: one of F32, F16 and
 // BF16.
 func Values(dtype Dtype, values []float32, shape ...int64) Rows {

@@ -30,6 +30,7 @@ func TestInverse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		heads, half := rapid.Int64Range(1, 4).Draw(t, "heads"), rapid.Int64Range(1, 9).Draw(t, "half")
 		matrix, vector := leaf{ramp(weights.F32, 0, heads*half*2, 3)}, leaf{ramp(weights.F32, 5, heads*half*2)}
+		cut := rapid.Int64Range(1, 2*half-1).Draw(t, "cut")
 		more := func(x float32) func([]float32) {
 			return func(values []float32) {
 				for i := range values {
@@ -39,6 +40,7 @@ func TestInverse(t *testing.T) {
 		}
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Map(weights.Interleave(matrix, heads), more(1), more(-1))))
 		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Interleave(vector, heads)))
+		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Extend(matrix, heads*half*2+cut)))
 		from := rapid.Permutation(numbers(heads)).Draw(t, "from")
 		require.Equal(t, map[weights.Rows][]float32{matrix: all(t, matrix)}, back(t, weights.Reorder(matrix, from)))
 		require.Equal(t, map[weights.Rows][]float32{vector: all(t, vector)}, back(t, weights.Reorder(vector, from)))
@@ -52,7 +54,6 @@ func TestInverse(t *testing.T) {
 
 		experts := leaf{ramp(weights.F32, 9, heads, 3, 2*half)}
 		gateUp := weights.Transpose(experts)
-		cut := rapid.Int64Range(1, 2*half-1).Draw(t, "cut")
 		gate, up := weights.Slice(gateUp, 0, cut), weights.Slice(gateUp, cut, 2*half-cut)
 		require.Equal(t, map[weights.Rows][]float32{experts: all(t, experts)}, back(t, up, gate))
 		require.Empty(t, back(t, gate), "only a part")

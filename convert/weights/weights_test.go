@@ -149,6 +149,7 @@ func TestAnyRows(t *testing.T) {
 		"stack":      stack,
 		"slice":      weights.Slice(stack, 5, 7),
 		"interleave": weights.Interleave(weights.Slice(stack, 4, 16), 6),
+		"extend":     weights.Extend(weights.Slice(ramp(weights.BF16, 0, 9, 2), 0, 5), 8),
 		"reorder":    weights.Reorder(weights.Slice(stack, 4, 16), []int64{3, 0, 2, 1}),
 		"columns":    weights.ReorderColumns(weights.Slice(stack, 4, 16), []int64{1, 0}),
 		"reshape":    weights.Reshape(weights.Slice(stack, 5, 7), 14, 3, 1),
@@ -164,6 +165,11 @@ func TestAnyRows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestExtend: rows that are not there are zeros.
+func TestExtend(t *testing.T) {
+	require.Equal(t, []float32{3, 4, 5, 6, 0, 0, 0, 0}, all(t, weights.Extend(ramp(weights.BF16, 3, 2, 2), 4)))
 }
 
 func negate(values []float32) {

@@ -4,6 +4,13 @@ metadata and the tensors of what convert_hf_to_gguf.py (llama.cpp 0.7.0, transfo
 makes of them as F32. CHECKPOINTS has a folder NAME of each, with that result in expected.json.gz."""
 import glob, gzip, json, os, struct, sys
 
+def json_value(v):
+    """JSON has no infinities."""
+    if isinstance(v, list):
+        return [json_value(x) for x in v]
+    return str(v) if v in (float("inf"), float("-inf")) else v
+
+
 families = []
 for name in sys.argv[2:]:
     path = os.path.join(sys.argv[1], name)
@@ -21,7 +28,7 @@ for name in sys.argv[2:]:
                 if t["dtype"] == "BF16" and t["shape"] in ([], [1]):  # whose value is metadata
                     bits = data[size + t["data_offsets"][0]:][:2]
                     sources[-1].append(struct.unpack("<f", b"\0\0" + bits)[0])
-    kv = [[x["key"], x.get("value", x.get("first"))] for x in expected["kv"]]
+    kv = [[x["key"], json_value(x.get("value", x.get("first")))] for x in expected["kv"]]
     kv = kv[:[key for key, _ in kv].index("general.quantization_version")]  # before those of the vocabulary
     kv = [x for x in kv if not x[0].startswith("general.") or x[0] == "general.file_type"]
     families.append({"name": name, "config": open(path + "/config.json").read(), "sources": sources, "kv": kv, "tensors": expected["tensors"]})
