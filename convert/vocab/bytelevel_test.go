@@ -136,6 +136,8 @@ func FuzzTokenizerJSON(f *testing.F) {
 		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", " "]]}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [null, {"type": "Digits"}]}, "added_tokens": [{"id": 1, "content": "b"}]}`,
 		`{"model": {"type": "BPE", "byte_fallback": true, "unk_token": "u", "vocab": {"u": 0, "<0x00>": 1, "▁": 2}, "merges": ["▁ ▁"]}, "normalizer": {"type": "Prepend", "prepend": "▁"}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}}`,
 		`{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?i)[^\\p{L}]++|a{2,}"}, "behavior": "Isolated"}, "decoder": {"type": "ByteLevel"}, "post_processor": {"type": "RobertaProcessing", "cls": ["a"], "sep": []}}`,
+		`{"model": {"type": "WordPiece", "vocab": {"[UNK]": 0, "a": 1, "##b": 2}, "unk_token": "[UNK]"}, "normalizer": {"type": "BertNormalizer", "lowercase": true}, "pre_tokenizer": {"type": "BertPreTokenizer"}}`,
+		`{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["▁a", -1.5], ["<0x0A>", 0]], "byte_fallback": true}, "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAA="}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}}`,
 		`{"model": null, "normalizer": {"type": "Sequence", "normalizers": [null]}, "post_processor": {"type": "TemplateProcessing", "single": [{}]}}`,
 	} {
 		f.Add([]byte(text))

@@ -4,8 +4,10 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // kindCase is a tokenizer's files, of a kind that is not byte-level BPE, and what convert_hf_to_gguf.py makes of
@@ -90,6 +93,76 @@ func TestKinds(t *testing.T) {
 			require.Equal(t, c.Want, got)
 		})
 	}
+}
+
+// What GGUF has no place for, or contradicts itself.
+func TestKindsRefused(t *testing.T) {
+	change := func(file string, path ...string) func(map[string]any, any) {
+		return func(files map[string]any, to any) {
+			at := files[file].(map[string]any)
+			for _, key := range path[:len(path)-1] {
+				at = at[key].(map[string]any)
+			}
+			at[path[len(path)-1]] = to
+		}
+	}
+	const fast = "tokenizer.json"
+	for name, tt := range map[string]struct {
+		of     string
+		change func(map[string]any, any)
+		to     any
+		pre    string
+		is     error
+		want   string
+	}{
+		"another prefix":      {"bert", change(fast, "model", "continuing_subword_prefix"), "@@", "", gguf.ErrUnsupported, `continuing_subword_prefix "@@"`},
+		"longer words":        {"bert", change(fast, "model", "max_input_chars_per_word"), 200, "", gguf.ErrUnsupported, "max_input_chars_per_word 200"},
+		"text not cleaned":    {"bert", change(fast, "normalizer", "clean_text"), false, "", gguf.ErrUnsupported, "clean_text false"},
+		"Chinese words":       {"bert", change(fast, "normalizer", "handle_chinese_chars"), false, "", gguf.ErrUnsupported, "handle_chinese_chars false"},
+		"text as it is":       {"bert", change(fast, "normalizer"), nil, "", gguf.ErrUnsupported, "BertNormalizer"},
+		"other words":         {"bert", change(fast, "pre_tokenizer"), object{"type": "Whitespace"}, "", gguf.ErrUnsupported, "BertPreTokenizer"},
+		"ids twice":           {"bert", change(fast, "model", "vocab", "a"), 5, "", gguf.ErrCorrupt, "both id 5"},
+		"a name of bytes":     {"bert", nil, nil, "llama-bpe", gguf.ErrUnsupported, `WordPiece as "llama-bpe"`},
+		"a name of words":     {"gemma4", nil, nil, "bert-bge", gguf.ErrUnsupported, `"bert-bge"`},
+		"no bytes":            {"gemma4", change(fast, "model", "byte_fallback"), false, "", gguf.ErrUnsupported, "byte_fallback"},
+		"a normalizer":        {"xlmr", change(fast, "normalizer"), object{"type": "NFKC"}, "", gguf.ErrUnsupported, "NFKC"},
+		"a pre-tokenizer":     {"xlmr", change(fast, "pre_tokenizer"), object{"type": "Digits"}, "", gguf.ErrUnsupported, "Digits"},
+		"a piece of words":    {"xlmr", change(fast, "model", "vocab"), [][]any{{"<unk>", 0}, {"a▁b", -1}}, "", gguf.ErrUnsupported, `"a▁b"`},
+		"a piece twice":       {"xlmr", change(fast, "model", "vocab"), [][]any{{"a", 0}, {"a", -1}}, "", gguf.ErrCorrupt, "pieces 0 and 1"},
+		"no score":            {"xlmr", change(fast, "model", "vocab"), [][]any{{"a"}}, "", gguf.ErrCorrupt, "piece 0"},
+		"unknown beyond":      {"xlmr", change(fast, "model", "unk_id"), 1000, "", gguf.ErrCorrupt, "unk_id 1000"},
+		"another pattern":     {"tekken", change("tekken.json", "config", "pattern"), "x+", "", gguf.ErrUnsupported, "x+"},
+		"too many":            {"tekken", change("tekken.json", "config", "default_vocab_size"), 300, "", gguf.ErrCorrupt, "300 tokens"},
+		"fewer than bytes":    {"tekken", change("tekken.json", "config", "default_vocab_size"), 200, "", gguf.ErrCorrupt, "190 are needed"},
+		"no role":             {"tekken", change("tekken.json", "special_tokens"), []object{{"rank": 0, "token_str": "<s>"}}, "", gguf.ErrCorrupt, "role eos"},
+		"special out of rank": {"tekken", change("tekken.json", "special_tokens"), []object{{"rank": 1, "token_str": "<s>"}}, "", gguf.ErrCorrupt, "rank 1"},
+		"bytes out of rank":   {"tekken", change("tekken.json", "vocab"), slices.Repeat([]object{{"rank": 0, "token_bytes": "AA=="}}, 300), "", gguf.ErrCorrupt, "token 1 has rank 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := kindCases(t)[tt.of]
+			if tt.change != nil {
+				tt.change(c.Files, tt.to)
+			}
+			opts := c.options(tt.of)
+			opts.Pre = tt.pre
+			_, err := vocab.Load(c.write(t), opts)
+			require.ErrorIs(t, err, tt.is)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func FuzzTekken(f *testing.F) {
+	f.Add([]byte(`{"config": {"pattern": "\s+", "default_vocab_size": 258, "default_num_special_tokens": 1}, "vocab": [{"rank": 0, "token_bytes": "AA=="}], "special_tokens": [{"rank": 0, "token_str": "<s>"}]}`))
+	f.Add([]byte(`{"config": {"default_vocab_size": -1, "default_num_special_tokens": 9223372036854775807}}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "tekken.json"), data, 0o644))
+		if _, err := vocab.Load(dir, vocab.Options{Size: 300, Pre: "tekken"}); err != nil {
+			require.True(t, errors.Is(err, gguf.ErrCorrupt) || errors.Is(err, gguf.ErrUnsupported), err)
+			require.ErrorContains(t, err, "tekken.json")
+		}
+	})
 }
 
 // noUnknown are cases whose files name no token for what is unknown.

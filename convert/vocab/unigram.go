@@ -41,24 +41,23 @@ func (f *files) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) erro
 	return nil
 }
 
-// loadFairseq adds a vocabulary of sentencepiece.bpe.model, of which XLM-RoBERTa's has its own tokens in front
+// loadFairseq adds a vocabulary of sentencepiece.bpe.model, of which XLM-RoBERTa's has one token more in front
 // (BertModel._xlmroberta_set_vocab in llama.cpp's conversion/bert.py, as transformers' XLMRobertaTokenizer).
 func (f *files) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) error {
-	const kept = 3 // the first of the model's pieces that stays
-	t := newTokens(max(int(opts.Size), len(model.Pieces)))
-	if len(model.Pieces) < kept || len(t.texts) < kept+2 {
-		return fmt.Errorf("%w: %s: %d pieces", gguf.ErrCorrupt, f.path(fairseqFile), len(model.Pieces))
+	front := []Piece{{"<s>", 0, gguf.TokenControl}, {"<pad>", 0, gguf.TokenControl}, {"</s>", 0, gguf.TokenControl}, {"<unk>", 0, gguf.TokenUnknown}}
+	replaced := len(front) - 1 // pieces of the model's
+	if size := int64(len(model.Pieces) + 1); len(model.Pieces) < replaced || size > opts.Size {
+		return fmt.Errorf("%w: %s: %d tokens, there are %d embeddings", gguf.ErrCorrupt, f.path(fairseqFile), size, opts.Size)
 	}
-	for id, text := range []string{"<s>", "<pad>", "</s>"} {
-		t.set(id, text, 0, gguf.TokenControl)
+	t := newTokens(int(opts.Size) - 1)
+	for id, p := range model.Pieces {
+		t.set(id, p.Text, p.Score, p.Type)
 	}
-	t.set(kept, "<unk>", 0, gguf.TokenUnknown)
-	f.unknown = kept
-	for i, p := range model.Pieces[kept:] {
-		if id := kept + 1 + i; id < len(t.texts) {
-			t.set(id, p.Text, p.Score, p.Type)
-		}
+	t.texts, t.scores, t.types = append([]string{""}, t.texts...), append([]float32{0}, t.scores...), append([]int32{0}, t.types...)
+	for id, p := range front {
+		t.set(id, p.Text, p.Score, p.Type)
 	}
+	f.unknown = int64(replaced)
 	t.writeUnigram(kvs, model.spacing(), opts.Rules)
 	return nil
 }
@@ -91,9 +90,12 @@ func (f *files) loadFastUnigram(kvs *pairs, opts Options) error {
 		if other, ok := ids[text]; ok {
 			return fmt.Errorf("%w: pieces %d and %d are both %.80q", gguf.ErrCorrupt, other, id, text)
 		}
+		if s.split && s.acrossWords(text) {
+			return unsupported("pre_tokenizer Metaspace cuts before every space, and there is a piece %.80q", text)
+		}
 		ids[text], scores[id] = int64(id), float32(score)
 	}
-	t, err := tokensOf(ids, max(int(opts.Size), len(ids)))
+	t, err := tokensOf(ids, int(opts.Size))
 	if err != nil {
 		return err
 	}
@@ -106,9 +108,6 @@ func (f *files) loadFastUnigram(kvs *pairs, opts Options) error {
 		return err
 	}
 	for id, score := range scores {
-		if s.split && s.acrossWords(t.texts[id]) {
-			return unsupported("pre_tokenizer Metaspace cuts before every space, and there is a piece %.80q", t.texts[id])
-		}
 		t.scores[id] = score
 		if model.ByteFallback && isByteToken(t.texts[id]) {
 			t.types[id] = int32(gguf.TokenByte)

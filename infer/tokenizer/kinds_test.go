@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,4 +76,78 @@ func TestKinds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKindsAround: what stands around a text, and what tokens stand for.
+func TestKindsAround(t *testing.T) {
+	k := readKinds(t)
+	for name, c := range map[string]struct {
+		text, back string
+		first      string // token, if any
+		last       string
+	}{
+		"wordpiece":       {"The  NAÏVE café's.", "the naive cafe ' s .", "[CLS]", "[SEP]"},
+		"wordpiece-cased": {"The  cat.", "The cat .", "[CLS]", "[SEP]"},
+		"gemma4":          {" a  b\n\n東京 \x00<unk>", " a  b\n\n東京 \x00<unk>", "<bos>", ""},
+		"unigram":         {"  two   words ", "two words", "", "</s>"},
+		"unigram-spaces":  {" two   wørds\n", " two   wørds\n", "", "</s>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			k.write(t, name, dir)
+			v, err := vocab.Load(dir, vocab.Options{Size: 800, Rules: vocab.Rules{Gemma4: name == "gemma4"}})
+			require.NoError(t, err)
+			meta := gguf.NewMetadata(v.Metadata...)
+			for key, token := range map[string]string{"bos": c.first, "eos": c.last} {
+				tokens, err := gguf.Value[[]string](meta, "tokenizer.ggml.tokens")
+				require.NoError(t, err)
+				if id := slices.Index(tokens, token); token != "" {
+					meta.Set("tokenizer.ggml."+key+"_token_id", uint32(id))
+				}
+			}
+			tok, err := tokenizer.New(meta)
+			require.NoError(t, err)
+			ids := tok.Encode(c.text, tokenizer.Options{AddSpecial: true})
+			require.Equal(t, c.back, tok.Decode(ids))
+			if c.first != "" {
+				require.Equal(t, c.first, tok.Piece(ids[0]))
+			}
+			if c.last != "" {
+				require.Equal(t, c.last, tok.Piece(ids[len(ids)-1]))
+			}
+		})
+	}
+}
+
+// Tokens that were added to a vocabulary of WordPiece are found where they stand.
+func TestWordPieceAdded(t *testing.T) {
+	meta := gguf.NewMetadata(gguf.KV{Key: "tokenizer.ggml.model", Value: "bert"},
+		gguf.KV{Key: "tokenizer.ggml.tokens", Value: []string{"[UNK]", "[CLS]", "[SEP]", "▁a", "b", "▁<tool>"}},
+		gguf.KV{Key: "tokenizer.ggml.token_type", Value: []int32{unknown, control, control, normal, normal, userDefined}},
+		gguf.KV{Key: "tokenizer.ggml.unknown_token_id", Value: uint32(0)}, gguf.KV{Key: "tokenizer.ggml.bos_token_id", Value: uint32(1)},
+		gguf.KV{Key: "tokenizer.ggml.seperator_token_id", Value: uint32(2)}) //nolint:misspell // so it is in the format
+	tok, err := tokenizer.New(meta)
+	require.NoError(t, err)
+	require.Equal(t, []int32{1, 3, 4, 5, 3, 0, 2}, tok.Encode("ab<tool>A ac", tokenizer.Options{AddSpecial: true}))
+}
+
+// FuzzCharsmap reads tables of characters that hostile files could have.
+func FuzzCharsmap(f *testing.F) {
+	f.Add([]byte("\x04\x00\x00\x00\x00\x00\x00\x00a\x00"), "ab")
+	f.Add([]byte("\x08\x00\x00\x00\x61\x01\x00\x00\x61\x01\x00\x80b\x00"), "aaa")
+	f.Add([]byte("\xff\xff\xff\xff"), "a")
+	f.Fuzz(func(t *testing.T, blob []byte, text string) {
+		v := withSpecial(true)
+		v.add("▁a", -1, normal)
+		m := v.metadata()
+		m.Set("tokenizer.ggml.model", "t5")
+		m.Set("tokenizer.ggml.precompiled_charsmap", blob)
+		tok, err := tokenizer.New(m)
+		if err != nil {
+			require.ErrorIs(t, err, gguf.ErrCorrupt)
+			require.ErrorContains(t, err, "precompiled_charsmap")
+			return
+		}
+		require.LessOrEqual(t, len(tok.Encode(text, tokenizer.Options{})), 256*len(text)+3)
+	})
 }

@@ -418,6 +418,10 @@ func FuzzNew(f *testing.F) {
 	f.Add("gpt2", "gpt-2", "a\na", "\x01\x06", []byte(nil), "a", uint32(0), true)
 	f.Add("llama", "", "<0x0A>\n<0xZZ>\n", "\x06\x06\x07", []byte("\xff\x00\x00"), "", uint32(1<<31), true)
 	f.Add("llama", "", strings.Repeat("=", 2000)+"\n=\n==", "\x04\x04\x03", []byte("\x01\x02\x03"), "", uint32(0), false)
+	f.Add("bert", "", "[UNK]\n[CLS]\n[SEP]\n▁a\nb\n▁<t>", "\x02\x03\x03\x01\x01\x04", []byte(nil), "", uint32(0), true)
+	f.Add("t5", "", "<pad>\n</s>\n<unk>\n▁a\nb\n▁\n<0x0A>", "\x03\x03\x02\x01\x04\x01\x06", []byte("\x00\x00\x00\xff\xfe\xfd\x00"), "", uint32(2), false)
+	f.Add("gemma4", "", "<bos>\n▁\na\n▁a\n<0x41>\n<unk>", "\x03\x01\x01\x01\x06\x02", []byte("\x01\x01\x01\x01\x01\x01"), "▁ a", uint32(0), true)
+	f.Add("gpt2", "sarvam-moe", "a\nab\nb\n▁▁", "\x01\x01\x01\x04", []byte(nil), "a b", uint32(0), false)
 	f.Fuzz(func(t *testing.T, model, pre, pieces, types string, scores []byte, merges string, special uint32, flag bool) {
 		v := vocabulary{Tokens: strings.Split(pieces, "\n")}
 		meta := gguf.NewMetadata(gguf.KV{Key: "tokenizer.ggml.model", Value: model}, gguf.KV{Key: "tokenizer.ggml.pre", Value: pre},

@@ -138,7 +138,7 @@ cases = {
     "t5-bytes": (T5Model, count(with_bytes), {"tokenizer.model": with_bytes, "config.json": {}}),
     "xlmr": (XLMRobertaModel, size, {"tokenizer.json": fast, "tokenizer_config.json": dict(tokenizer_class="XLMRobertaTokenizer", **xlmr_roles), "config.json": {"type_vocab_size": 1, "model_type": "xlm-roberta"}}),
     "xlmr-larger": (XLMRobertaModel, size + 3, {"tokenizer.json": fast, "tokenizer_config.json": dict(tokenizer_class="XLMRobertaTokenizer", **xlmr_roles), "config.json": {"type_vocab_size": 1, "model_type": "xlm-roberta"}}),
-    "fairseq": (XLMRobertaModel, count(model), {"sentencepiece.bpe.model": model, "config.json": {"type_vocab_size": 1, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}}),
+    "fairseq": (XLMRobertaModel, count(model) + 2, {"sentencepiece.bpe.model": model, "config.json": {"type_vocab_size": 1, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}}),
     "tekken": (LlamaModel, 272, {"tekken.json": tekken(["<unk>", "<s>", "</s>", "[INST]", "<pad>"], 272), "config.json": {}}),
 }
 out = {}
