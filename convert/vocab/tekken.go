@@ -51,11 +51,13 @@ func (f *files) loadTekken(kvs *pairs, opts Options) error {
 	}
 	pre := opts.Pre
 	if pre == "" {
-		p, ok := pretoken.Recognize([]string{file.Config.Pattern}, nil)
-		if !ok {
-			return fmt.Errorf("%s: %w", path, unsupported("pattern %.400q; --pre names another that cuts in the same way", file.Config.Pattern))
+		whole := false
+		words := &preTokenizer{Type: "Sequence", PreTokenizers: []*preTokenizer{
+			{Type: "Split", Pattern: pattern{Regex: file.Config.Pattern}, Behavior: "Isolated"}, {Type: "ByteLevel", UseRegex: &whole},
+		}}
+		if pre, f.warnings, err = words.name(nil); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
-		pre = p.Names[0]
 	}
 	kvs.set("tokenizer.ggml.model", "gpt2")
 	kvs.set("tokenizer.ggml.pre", pre)

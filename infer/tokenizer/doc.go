@@ -1,7 +1,7 @@
 // Package tokenizer turns text into token ids and back, with the vocabulary
 // that a model's metadata carries.
 //
-// It knows two kinds of vocabularies, by tokenizer.ggml.model. Others are refused
+// It knows five kinds of vocabularies, by tokenizer.ggml.model. Others are refused
 // with [gguf.ErrUnsupported].
 //
 // # SentencePiece's BPE ("llama")
@@ -32,11 +32,35 @@
 // long s. Letters and digits are those of Unicode 16. Text is brought into normal form C where the vocabulary asks for it;
 // otherwise Decode gives it back, bytes that are not UTF-8 included.
 //
+// # SentencePiece's Unigram ("t5")
+//
+// As T5 and XLM-RoBERTa use it: of all ways to cut a text into pieces the one whose
+// scores have the greatest sum is taken. Before that characters are replaced by the
+// vocabulary's table (precompiled_charsmap), the longest sequences first, and runs of spaces
+// become one where it says so. Unknown characters become byte tokens, or, a run of them, the unknown
+// token. Ids are those of SentencePiece; Hugging Face's tokenizers normalize some combining
+// characters in another way.
+//
+// # WordPiece ("bert")
+//
+// As BERT uses it: capitals and accents are taken away where the vocabulary asks for it, words
+// are cut at spaces and around punctuation and Chinese characters, and a word is the longest token
+// that it begins with and then those that go on with it, or the unknown token. Ids are those of
+// Hugging Face's tokenizers, whose classes of characters are those of Unicode 8. Decode puts a
+// space in front of each word.
+//
+// # BPE on characters ("gemma4")
+//
+// As Gemma 4 uses it, also under "gpt2" with a tokenizer.ggml.pre such as sarvam-moe: spaces
+// become ▁, and the characters of the whole text are merged in the order of the list of merges;
+// those that are no token are byte tokens. Ids are those of Hugging Face's tokenizers.
+//
 // # Cost
 //
 // Encoding takes time proportional to the text, but for words (in SentencePiece a
 // run of spaces and what follows up to the next space) and special tokens that overlap,
-// which take n log n. Memory beside the result is a copy of the text and less than 200
+// which take n log n; in Unigram, to the text times the depth to which pieces agree with it, of
+// at most 1024 bytes. Memory beside the result is a copy of the text and less than 200
 // bytes per character of the longest word. A [Tokenizer] does not change and may be used
 // concurrently.
 //
