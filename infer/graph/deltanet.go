@@ -57,7 +57,7 @@ func (d DeltaNet) Bind(b *Binder) Op {
 		o.beta, o.alpha = b.biased("ssm_beta", d.ValueHeads, b.width), b.biased("ssm_alpha", d.ValueHeads, b.width)
 	}
 	o.recurrence = Recurrence{
-		Slot: b.slot, First: o.convolution.remembered(), Parts: d.ValueHeads, Size: d.KeyLen * length, Work: kernel.DeltaRuleWork(length),
+		Slot: b.slot, First: o.convolution.remembered(), Parts: d.ValueHeads, Size: d.KeyLen * length, Work: kernel.DeltaRuleWork,
 	}
 	return o
 }
@@ -67,7 +67,7 @@ func (d DeltaNet) Size() Size {
 	length := d.Values / d.ValueHeads
 	return Size{
 		Scratch: d.convolved() + 2*d.Values + 2*d.ValueHeads, Inner: d.convolved() + d.Values,
-		Recurrent: max(convolutionRoom(d.Inputs), d.KeyLen*length+kernel.DeltaRuleWork(length)),
+		Recurrent: max(convolutionRoom(d.Inputs), d.KeyLen*length+kernel.DeltaRuleWork),
 	}
 }
 

@@ -28,7 +28,9 @@ type constants struct {
 	absolute, lowestInt8, lowBytes               Mem
 	int8Most, smallestInt8                       Mem
 	integerOne, belowHalf, quietNaN              Mem // of rounding to the upper half of a float
-	packedOrder                                  Mem // of the doublewords, to undo what packing 32 of them to bytes does
+	two                                          Mem
+	softplus                                     []Mem // series of 2·artanh(s)/s, of s¹² first
+	packedOrder                                  Mem   // of the doublewords, to undo what packing 32 of them to bytes does
 }
 
 func newConstants() constants {
@@ -53,6 +55,10 @@ func newConstants() constants {
 	c.absolute, c.lowestInt8, c.lowBytes = add(1<<31-1), add(0xffffff80), add(0x00ff00ff)
 	c.int8Most, c.smallestInt8 = float(127), float(0x1p-100)
 	c.integerOne, c.belowHalf, c.quietNaN = add(1), add(0x7fff), add(0x400000)
+	c.two = float(2)
+	for _, f := range []float32{2. / 13, 2. / 11, 2. / 9, 2. / 7, 2. / 5, 2. / 3, 2} {
+		c.softplus = append(c.softplus, float(f))
+	}
 	c.packedOrder = table.Offset(next)
 	for _, i := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
 		DATA(next, U32(i))

@@ -816,15 +816,143 @@ DATA constants<>+1328(SB)/4, $0x00400000
 DATA constants<>+1332(SB)/4, $0x00400000
 DATA constants<>+1336(SB)/4, $0x00400000
 DATA constants<>+1340(SB)/4, $0x00400000
-DATA constants<>+1344(SB)/4, $0x00000000
-DATA constants<>+1348(SB)/4, $0x00000004
-DATA constants<>+1352(SB)/4, $0x00000001
-DATA constants<>+1356(SB)/4, $0x00000005
-DATA constants<>+1360(SB)/4, $0x00000002
-DATA constants<>+1364(SB)/4, $0x00000006
-DATA constants<>+1368(SB)/4, $0x00000003
-DATA constants<>+1372(SB)/4, $0x00000007
-GLOBL constants<>(SB), RODATA|NOPTR, $1376
+DATA constants<>+1344(SB)/4, $0x40000000
+DATA constants<>+1348(SB)/4, $0x40000000
+DATA constants<>+1352(SB)/4, $0x40000000
+DATA constants<>+1356(SB)/4, $0x40000000
+DATA constants<>+1360(SB)/4, $0x40000000
+DATA constants<>+1364(SB)/4, $0x40000000
+DATA constants<>+1368(SB)/4, $0x40000000
+DATA constants<>+1372(SB)/4, $0x40000000
+DATA constants<>+1376(SB)/4, $0x40000000
+DATA constants<>+1380(SB)/4, $0x40000000
+DATA constants<>+1384(SB)/4, $0x40000000
+DATA constants<>+1388(SB)/4, $0x40000000
+DATA constants<>+1392(SB)/4, $0x40000000
+DATA constants<>+1396(SB)/4, $0x40000000
+DATA constants<>+1400(SB)/4, $0x40000000
+DATA constants<>+1404(SB)/4, $0x40000000
+DATA constants<>+1408(SB)/4, $0x3e1d89d9
+DATA constants<>+1412(SB)/4, $0x3e1d89d9
+DATA constants<>+1416(SB)/4, $0x3e1d89d9
+DATA constants<>+1420(SB)/4, $0x3e1d89d9
+DATA constants<>+1424(SB)/4, $0x3e1d89d9
+DATA constants<>+1428(SB)/4, $0x3e1d89d9
+DATA constants<>+1432(SB)/4, $0x3e1d89d9
+DATA constants<>+1436(SB)/4, $0x3e1d89d9
+DATA constants<>+1440(SB)/4, $0x3e1d89d9
+DATA constants<>+1444(SB)/4, $0x3e1d89d9
+DATA constants<>+1448(SB)/4, $0x3e1d89d9
+DATA constants<>+1452(SB)/4, $0x3e1d89d9
+DATA constants<>+1456(SB)/4, $0x3e1d89d9
+DATA constants<>+1460(SB)/4, $0x3e1d89d9
+DATA constants<>+1464(SB)/4, $0x3e1d89d9
+DATA constants<>+1468(SB)/4, $0x3e1d89d9
+DATA constants<>+1472(SB)/4, $0x3e3a2e8c
+DATA constants<>+1476(SB)/4, $0x3e3a2e8c
+DATA constants<>+1480(SB)/4, $0x3e3a2e8c
+DATA constants<>+1484(SB)/4, $0x3e3a2e8c
+DATA constants<>+1488(SB)/4, $0x3e3a2e8c
+DATA constants<>+1492(SB)/4, $0x3e3a2e8c
+DATA constants<>+1496(SB)/4, $0x3e3a2e8c
+DATA constants<>+1500(SB)/4, $0x3e3a2e8c
+DATA constants<>+1504(SB)/4, $0x3e3a2e8c
+DATA constants<>+1508(SB)/4, $0x3e3a2e8c
+DATA constants<>+1512(SB)/4, $0x3e3a2e8c
+DATA constants<>+1516(SB)/4, $0x3e3a2e8c
+DATA constants<>+1520(SB)/4, $0x3e3a2e8c
+DATA constants<>+1524(SB)/4, $0x3e3a2e8c
+DATA constants<>+1528(SB)/4, $0x3e3a2e8c
+DATA constants<>+1532(SB)/4, $0x3e3a2e8c
+DATA constants<>+1536(SB)/4, $0x3e638e39
+DATA constants<>+1540(SB)/4, $0x3e638e39
+DATA constants<>+1544(SB)/4, $0x3e638e39
+DATA constants<>+1548(SB)/4, $0x3e638e39
+DATA constants<>+1552(SB)/4, $0x3e638e39
+DATA constants<>+1556(SB)/4, $0x3e638e39
+DATA constants<>+1560(SB)/4, $0x3e638e39
+DATA constants<>+1564(SB)/4, $0x3e638e39
+DATA constants<>+1568(SB)/4, $0x3e638e39
+DATA constants<>+1572(SB)/4, $0x3e638e39
+DATA constants<>+1576(SB)/4, $0x3e638e39
+DATA constants<>+1580(SB)/4, $0x3e638e39
+DATA constants<>+1584(SB)/4, $0x3e638e39
+DATA constants<>+1588(SB)/4, $0x3e638e39
+DATA constants<>+1592(SB)/4, $0x3e638e39
+DATA constants<>+1596(SB)/4, $0x3e638e39
+DATA constants<>+1600(SB)/4, $0x3e924925
+DATA constants<>+1604(SB)/4, $0x3e924925
+DATA constants<>+1608(SB)/4, $0x3e924925
+DATA constants<>+1612(SB)/4, $0x3e924925
+DATA constants<>+1616(SB)/4, $0x3e924925
+DATA constants<>+1620(SB)/4, $0x3e924925
+DATA constants<>+1624(SB)/4, $0x3e924925
+DATA constants<>+1628(SB)/4, $0x3e924925
+DATA constants<>+1632(SB)/4, $0x3e924925
+DATA constants<>+1636(SB)/4, $0x3e924925
+DATA constants<>+1640(SB)/4, $0x3e924925
+DATA constants<>+1644(SB)/4, $0x3e924925
+DATA constants<>+1648(SB)/4, $0x3e924925
+DATA constants<>+1652(SB)/4, $0x3e924925
+DATA constants<>+1656(SB)/4, $0x3e924925
+DATA constants<>+1660(SB)/4, $0x3e924925
+DATA constants<>+1664(SB)/4, $0x3ecccccd
+DATA constants<>+1668(SB)/4, $0x3ecccccd
+DATA constants<>+1672(SB)/4, $0x3ecccccd
+DATA constants<>+1676(SB)/4, $0x3ecccccd
+DATA constants<>+1680(SB)/4, $0x3ecccccd
+DATA constants<>+1684(SB)/4, $0x3ecccccd
+DATA constants<>+1688(SB)/4, $0x3ecccccd
+DATA constants<>+1692(SB)/4, $0x3ecccccd
+DATA constants<>+1696(SB)/4, $0x3ecccccd
+DATA constants<>+1700(SB)/4, $0x3ecccccd
+DATA constants<>+1704(SB)/4, $0x3ecccccd
+DATA constants<>+1708(SB)/4, $0x3ecccccd
+DATA constants<>+1712(SB)/4, $0x3ecccccd
+DATA constants<>+1716(SB)/4, $0x3ecccccd
+DATA constants<>+1720(SB)/4, $0x3ecccccd
+DATA constants<>+1724(SB)/4, $0x3ecccccd
+DATA constants<>+1728(SB)/4, $0x3f2aaaab
+DATA constants<>+1732(SB)/4, $0x3f2aaaab
+DATA constants<>+1736(SB)/4, $0x3f2aaaab
+DATA constants<>+1740(SB)/4, $0x3f2aaaab
+DATA constants<>+1744(SB)/4, $0x3f2aaaab
+DATA constants<>+1748(SB)/4, $0x3f2aaaab
+DATA constants<>+1752(SB)/4, $0x3f2aaaab
+DATA constants<>+1756(SB)/4, $0x3f2aaaab
+DATA constants<>+1760(SB)/4, $0x3f2aaaab
+DATA constants<>+1764(SB)/4, $0x3f2aaaab
+DATA constants<>+1768(SB)/4, $0x3f2aaaab
+DATA constants<>+1772(SB)/4, $0x3f2aaaab
+DATA constants<>+1776(SB)/4, $0x3f2aaaab
+DATA constants<>+1780(SB)/4, $0x3f2aaaab
+DATA constants<>+1784(SB)/4, $0x3f2aaaab
+DATA constants<>+1788(SB)/4, $0x3f2aaaab
+DATA constants<>+1792(SB)/4, $0x40000000
+DATA constants<>+1796(SB)/4, $0x40000000
+DATA constants<>+1800(SB)/4, $0x40000000
+DATA constants<>+1804(SB)/4, $0x40000000
+DATA constants<>+1808(SB)/4, $0x40000000
+DATA constants<>+1812(SB)/4, $0x40000000
+DATA constants<>+1816(SB)/4, $0x40000000
+DATA constants<>+1820(SB)/4, $0x40000000
+DATA constants<>+1824(SB)/4, $0x40000000
+DATA constants<>+1828(SB)/4, $0x40000000
+DATA constants<>+1832(SB)/4, $0x40000000
+DATA constants<>+1836(SB)/4, $0x40000000
+DATA constants<>+1840(SB)/4, $0x40000000
+DATA constants<>+1844(SB)/4, $0x40000000
+DATA constants<>+1848(SB)/4, $0x40000000
+DATA constants<>+1852(SB)/4, $0x40000000
+DATA constants<>+1856(SB)/4, $0x00000000
+DATA constants<>+1860(SB)/4, $0x00000004
+DATA constants<>+1864(SB)/4, $0x00000001
+DATA constants<>+1868(SB)/4, $0x00000005
+DATA constants<>+1872(SB)/4, $0x00000002
+DATA constants<>+1876(SB)/4, $0x00000006
+DATA constants<>+1880(SB)/4, $0x00000003
+DATA constants<>+1884(SB)/4, $0x00000007
+GLOBL constants<>(SB), RODATA|NOPTR, $1888
 
 // func maxLanesAVX2(x *float32, n int, lanes *float32)
 // Requires: AVX
@@ -1046,7 +1174,7 @@ block:
 	VCVTPS2DQ    Y9, Y9
 	VPMAXSD      constants<>+896(SB), Y9, Y9
 	VPADDD       Y9, Y1, Y1
-	VMOVDQU      constants<>+1344(SB), Y0
+	VMOVDQU      constants<>+1856(SB), Y0
 	VPACKSSDW    Y3, Y2, Y2
 	VPACKSSDW    Y5, Y4, Y4
 	VPACKSSWB    Y4, Y2, Y2
@@ -1070,6 +1198,242 @@ block:
 	ADDQ         $0x04, BX
 	DECQ         SI
 	JNZ          block
+	VZEROUPPER
+	RET
+
+// func mulAddAVX2(dst *float32, x *float32, w *float32, n int)
+// Requires: AVX, FMA3
+TEXT ·mulAddAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	CMPQ        BX, $0x08
+	JLT         done
+	VMOVUPS     (AX), Y0
+	VMOVUPS     (CX), Y1
+	VFMADD231PS (DX), Y1, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	SUBQ        $0x08, BX
+	JMP         loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func softplusAVX2(x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softplusAVX2(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
+
+loop:
+	CMPQ         CX, $0x08
+	JLT          done
+	VMOVUPS      (AX), Y1
+	VORPS        constants<>+384(SB), Y1, Y0
+	VMOVUPS      constants<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constants<>+128(SB), Y2
+	VFMADD231PS  constants<>+64(SB), Y0, Y2
+	VSUBPS       constants<>+128(SB), Y2, Y3
+	VFNMADD231PS constants<>+192(SB), Y3, Y0
+	VFNMADD231PS constants<>+256(SB), Y3, Y0
+	VMOVUPS      constants<>+448(SB), Y4
+	VFMADD213PS  constants<>+512(SB), Y0, Y4
+	VFMADD213PS  constants<>+576(SB), Y0, Y4
+	VFMADD213PS  constants<>+640(SB), Y0, Y4
+	VFMADD213PS  constants<>+704(SB), Y0, Y4
+	VFMADD213PS  constants<>+768(SB), Y0, Y4
+	VMULPS       Y0, Y0, Y3
+	VFMADD213PS  Y0, Y3, Y4
+	VADDPS       constants<>+320(SB), Y4, Y4
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constants<>+320(SB), Y2, Y2
+	VMULPS       Y2, Y4, Y4
+	VADDPS       constants<>+1344(SB), Y4, Y0
+	VDIVPS       Y0, Y4, Y0
+	VMULPS       Y0, Y0, Y4
+	VMOVUPS      constants<>+1408(SB), Y2
+	VFMADD213PS  constants<>+1472(SB), Y4, Y2
+	VFMADD213PS  constants<>+1536(SB), Y4, Y2
+	VFMADD213PS  constants<>+1600(SB), Y4, Y2
+	VFMADD213PS  constants<>+1664(SB), Y4, Y2
+	VFMADD213PS  constants<>+1728(SB), Y4, Y2
+	VFMADD213PS  constants<>+1792(SB), Y4, Y2
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y1, Y3, Y1
+	VFMADD213PS  Y1, Y2, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x20, AX
+	SUBQ         $0x08, CX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func mambaAVX2(h *float32, a *float32, x *float32, d *float32, step *float32, b *float32, c *float32, xStride int, stepStride int, bStride int, cStride int, states int, tokens int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mambaAVX2(SB), NOSPLIT, $0-104
+	MOVQ h+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ d+24(FP), BX
+	MOVQ step+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ c+48(FP), R8
+	MOVQ tokens+96(FP), R9
+
+token:
+	CMPQ    R9, $0x00
+	JLE     end
+	VMOVUPS (SI), Y0
+	VMOVUPS (DX), Y1
+	VMULPS  (BX), Y1, Y2
+	VMULPS  Y0, Y1, Y1
+	MOVQ    states+88(FP), R12
+	XORQ    R11, R11
+	XORQ    R10, R10
+
+state:
+	VMULPS       (CX)(R10*1), Y0, Y3
+	VMOVUPS      constants<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      constants<>+128(SB), Y4
+	VFMADD231PS  constants<>+64(SB), Y3, Y4
+	VSUBPS       constants<>+128(SB), Y4, Y5
+	VFNMADD231PS constants<>+192(SB), Y5, Y3
+	VFNMADD231PS constants<>+256(SB), Y5, Y3
+	VMOVUPS      constants<>+448(SB), Y6
+	VFMADD213PS  constants<>+512(SB), Y3, Y6
+	VFMADD213PS  constants<>+576(SB), Y3, Y6
+	VFMADD213PS  constants<>+640(SB), Y3, Y6
+	VFMADD213PS  constants<>+704(SB), Y3, Y6
+	VFMADD213PS  constants<>+768(SB), Y3, Y6
+	VMULPS       Y3, Y3, Y5
+	VFMADD213PS  Y3, Y5, Y6
+	VADDPS       constants<>+320(SB), Y6, Y6
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       constants<>+320(SB), Y4, Y4
+	VMULPS       Y4, Y6, Y6
+	VMULPS       (AX)(R10*1), Y6, Y3
+	VBROADCASTSS (DI)(R11*4), Y4
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVUPS      Y3, (AX)(R10*1)
+	VBROADCASTSS (R8)(R11*4), Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         $0x40, R10
+	INCQ         R11
+	CMPQ         R11, R12
+	JLT          state
+	VMOVUPS      Y2, (DX)
+	MOVQ         xStride+56(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DX
+	MOVQ         stepStride+64(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, SI
+	MOVQ         bStride+72(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DI
+	MOVQ         cStride+80(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, R8
+	DECQ         R9
+	JMP          token
+
+end:
+	VZEROUPPER
+	RET
+
+// func deltaSumsAVX2(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+// Requires: AVX, FMA3
+TEXT ·deltaSumsAVX2(SB), NOSPLIT, $0-48
+	MOVQ   s+0(FP), AX
+	MOVQ   key+8(FP), CX
+	MOVQ   query+16(FP), DX
+	MOVQ   r+24(FP), BX
+	MOVQ   q+32(FP), SI
+	MOVQ   rows+40(FP), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+rows:
+	CMPQ         DI, $0x00
+	JLE          end
+	VBROADCASTSS (CX), Y8
+	VBROADCASTSS (DX), Y9
+	VMOVUPS      (AX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VMOVUPS      32(AX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 4(CX), Y8
+	VBROADCASTSS 4(DX), Y9
+	VMOVUPS      128(AX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      160(AX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, DX
+	SUBQ         $0x02, DI
+	JMP          rows
+
+end:
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS Y0, (BX)
+	VADDPS  Y6, Y2, Y2
+	VMOVUPS Y2, 32(BX)
+	VADDPS  Y5, Y1, Y1
+	VMOVUPS Y1, (SI)
+	VADDPS  Y7, Y3, Y3
+	VMOVUPS Y3, 32(SI)
+	VZEROUPPER
+	RET
+
+// func deltaUpdateAVX2(s *float32, key *float32, u *float32, rows int, decay float32)
+// Requires: AVX, FMA3
+TEXT ·deltaUpdateAVX2(SB), NOSPLIT, $0-36
+	MOVQ         s+0(FP), AX
+	MOVQ         key+8(FP), CX
+	MOVQ         u+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	VBROADCASTSS decay+32(FP), Y0
+	VMOVUPS      (DX), Y1
+	VMOVUPS      32(DX), Y2
+
+rows:
+	CMPQ         BX, $0x00
+	JLE          end
+	VBROADCASTSS (CX), Y3
+	VMULPS       (AX), Y0, Y4
+	VFMADD231PS  Y1, Y3, Y4
+	VMOVUPS      Y4, (AX)
+	VMULPS       32(AX), Y0, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVUPS      Y4, 32(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JMP          rows
+
+end:
 	VZEROUPPER
 	RET
 
@@ -1260,6 +1624,423 @@ block:
 	ADDQ          $0x04, BX
 	DECQ          SI
 	JNZ           block
+	VZEROUPPER
+	RET
+
+// func mulAddAVX512(dst *float32, x *float32, w *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·mulAddAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ n+24(FP), BX
+
+loop:
+	CMPQ        BX, $0x10
+	JLT         done
+	VMOVUPS     (AX), Z0
+	VMOVUPS     (CX), Z1
+	VFMADD231PS (DX), Z1, Z0
+	VMOVUPS     Z0, (AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	SUBQ        $0x10, BX
+	JMP         loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func softplusAVX512(x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·softplusAVX512(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
+
+loop:
+	CMPQ         CX, $0x10
+	JLT          done
+	VMOVUPS      (AX), Z1
+	VORPS        constants<>+384(SB), Z1, Z0
+	VMOVUPS      constants<>+0(SB), Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      constants<>+128(SB), Z2
+	VFMADD231PS  constants<>+64(SB), Z0, Z2
+	VSUBPS       constants<>+128(SB), Z2, Z3
+	VFNMADD231PS constants<>+192(SB), Z3, Z0
+	VFNMADD231PS constants<>+256(SB), Z3, Z0
+	VMOVUPS      constants<>+448(SB), Z4
+	VFMADD213PS  constants<>+512(SB), Z0, Z4
+	VFMADD213PS  constants<>+576(SB), Z0, Z4
+	VFMADD213PS  constants<>+640(SB), Z0, Z4
+	VFMADD213PS  constants<>+704(SB), Z0, Z4
+	VFMADD213PS  constants<>+768(SB), Z0, Z4
+	VMULPS       Z0, Z0, Z3
+	VFMADD213PS  Z0, Z3, Z4
+	VADDPS       constants<>+320(SB), Z4, Z4
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       constants<>+320(SB), Z2, Z2
+	VMULPS       Z2, Z4, Z4
+	VADDPS       constants<>+1344(SB), Z4, Z0
+	VDIVPS       Z0, Z4, Z0
+	VMULPS       Z0, Z0, Z4
+	VMOVUPS      constants<>+1408(SB), Z2
+	VFMADD213PS  constants<>+1472(SB), Z4, Z2
+	VFMADD213PS  constants<>+1536(SB), Z4, Z2
+	VFMADD213PS  constants<>+1600(SB), Z4, Z2
+	VFMADD213PS  constants<>+1664(SB), Z4, Z2
+	VFMADD213PS  constants<>+1728(SB), Z4, Z2
+	VFMADD213PS  constants<>+1792(SB), Z4, Z2
+	VXORPS       Z3, Z3, Z3
+	VMAXPS       Z1, Z3, Z1
+	VFMADD213PS  Z1, Z2, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, CX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func mambaAVX512(h *float32, a *float32, x *float32, d *float32, step *float32, b *float32, c *float32, xStride int, stepStride int, bStride int, cStride int, states int, tokens int)
+// Requires: AVX, AVX512F
+TEXT ·mambaAVX512(SB), NOSPLIT, $0-104
+	MOVQ h+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ d+24(FP), BX
+	MOVQ step+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ c+48(FP), R8
+	MOVQ tokens+96(FP), R9
+
+token:
+	CMPQ    R9, $0x00
+	JLE     end
+	VMOVUPS (SI), Z0
+	VMOVUPS (DX), Z1
+	VMULPS  (BX), Z1, Z2
+	VMULPS  Z0, Z1, Z1
+	MOVQ    states+88(FP), R12
+	XORQ    R11, R11
+	XORQ    R10, R10
+
+state:
+	VMULPS       (CX)(R10*1), Z0, Z3
+	VMOVUPS      constants<>+0(SB), Z4
+	VMAXPS       Z3, Z4, Z3
+	VMOVUPS      constants<>+128(SB), Z4
+	VFMADD231PS  constants<>+64(SB), Z3, Z4
+	VSUBPS       constants<>+128(SB), Z4, Z5
+	VFNMADD231PS constants<>+192(SB), Z5, Z3
+	VFNMADD231PS constants<>+256(SB), Z5, Z3
+	VMOVUPS      constants<>+448(SB), Z6
+	VFMADD213PS  constants<>+512(SB), Z3, Z6
+	VFMADD213PS  constants<>+576(SB), Z3, Z6
+	VFMADD213PS  constants<>+640(SB), Z3, Z6
+	VFMADD213PS  constants<>+704(SB), Z3, Z6
+	VFMADD213PS  constants<>+768(SB), Z3, Z6
+	VMULPS       Z3, Z3, Z5
+	VFMADD213PS  Z3, Z5, Z6
+	VADDPS       constants<>+320(SB), Z6, Z6
+	VPSLLD       $0x17, Z4, Z4
+	VPADDD       constants<>+320(SB), Z4, Z4
+	VMULPS       Z4, Z6, Z6
+	VMULPS       (AX)(R10*1), Z6, Z3
+	VBROADCASTSS (DI)(R11*4), Z4
+	VFMADD231PS  Z4, Z1, Z3
+	VMOVUPS      Z3, (AX)(R10*1)
+	VBROADCASTSS (R8)(R11*4), Z4
+	VFMADD231PS  Z4, Z3, Z2
+	ADDQ         $0x40, R10
+	INCQ         R11
+	CMPQ         R11, R12
+	JLT          state
+	VMOVUPS      Z2, (DX)
+	MOVQ         xStride+56(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DX
+	MOVQ         stepStride+64(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, SI
+	MOVQ         bStride+72(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DI
+	MOVQ         cStride+80(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, R8
+	DECQ         R9
+	JMP          token
+
+end:
+	VZEROUPPER
+	RET
+
+// func deltaSumsAVX512(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·deltaSumsAVX512(SB), NOSPLIT, $0-48
+	MOVQ   s+0(FP), AX
+	MOVQ   key+8(FP), CX
+	MOVQ   query+16(FP), DX
+	MOVQ   r+24(FP), BX
+	MOVQ   q+32(FP), SI
+	MOVQ   rows+40(FP), DI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+rows:
+	CMPQ         DI, $0x00
+	JLE          end
+	VBROADCASTSS (CX), Z8
+	VBROADCASTSS (DX), Z9
+	VMOVUPS      (AX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z1
+	VMOVUPS      64(AX), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z3
+	VBROADCASTSS 4(CX), Z8
+	VBROADCASTSS 4(DX), Z9
+	VMOVUPS      128(AX), Z10
+	VFMADD231PS  Z10, Z8, Z4
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      192(AX), Z10
+	VFMADD231PS  Z10, Z8, Z6
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, DX
+	SUBQ         $0x02, DI
+	JMP          rows
+
+end:
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS Z0, (BX)
+	VADDPS  Z6, Z2, Z2
+	VMOVUPS Z2, 64(BX)
+	VADDPS  Z5, Z1, Z1
+	VMOVUPS Z1, (SI)
+	VADDPS  Z7, Z3, Z3
+	VMOVUPS Z3, 64(SI)
+	VZEROUPPER
+	RET
+
+// func deltaUpdateAVX512(s *float32, key *float32, u *float32, rows int, decay float32)
+// Requires: AVX, AVX512F
+TEXT ·deltaUpdateAVX512(SB), NOSPLIT, $0-36
+	MOVQ         s+0(FP), AX
+	MOVQ         key+8(FP), CX
+	MOVQ         u+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	VBROADCASTSS decay+32(FP), Z0
+	VMOVUPS      (DX), Z1
+	VMOVUPS      64(DX), Z2
+
+rows:
+	CMPQ         BX, $0x00
+	JLE          end
+	VBROADCASTSS (CX), Z3
+	VMULPS       (AX), Z0, Z4
+	VFMADD231PS  Z1, Z3, Z4
+	VMOVUPS      Z4, (AX)
+	VMULPS       64(AX), Z0, Z4
+	VFMADD231PS  Z2, Z3, Z4
+	VMOVUPS      Z4, 64(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JMP          rows
+
+end:
+	VZEROUPPER
+	RET
+
+// func mamba2AVX2(h *float32, y *float32, x *float32, b *float32, c *float32, step *float32, decay *float32, yStride int, xStride int, bStride int, cStride int, stepStride int, decayStride int, tokens int)
+// Requires: AVX, FMA3
+TEXT ·mamba2AVX2(SB), NOSPLIT, $0-112
+	MOVQ    h+0(FP), AX
+	MOVQ    y+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    b+24(FP), BX
+	MOVQ    c+32(FP), SI
+	MOVQ    step+40(FP), DI
+	MOVQ    decay+48(FP), R8
+	MOVQ    tokens+104(FP), R9
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+
+token:
+	CMPQ         R9, $0x00
+	JLE          end
+	VBROADCASTSS (DI), Y8
+	VBROADCASTSS (R8), Y9
+	VMULPS       (DX), Y8, Y10
+	VMOVUPS      (CX), Y11
+	VMULPS       32(DX), Y8, Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y8
+	VMULPS       Y9, Y0, Y0
+	VFMADD231PS  Y8, Y10, Y0
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y8, Y12, Y1
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  Y8, Y0, Y11
+	VFMADD231PS  Y8, Y1, Y13
+	VBROADCASTSS 4(BX), Y8
+	VMULPS       Y9, Y2, Y2
+	VFMADD231PS  Y8, Y10, Y2
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y8, Y12, Y3
+	VBROADCASTSS 4(SI), Y8
+	VFMADD231PS  Y8, Y2, Y11
+	VFMADD231PS  Y8, Y3, Y13
+	VBROADCASTSS 8(BX), Y8
+	VMULPS       Y9, Y4, Y4
+	VFMADD231PS  Y8, Y10, Y4
+	VMULPS       Y9, Y5, Y5
+	VFMADD231PS  Y8, Y12, Y5
+	VBROADCASTSS 8(SI), Y8
+	VFMADD231PS  Y8, Y4, Y11
+	VFMADD231PS  Y8, Y5, Y13
+	VBROADCASTSS 12(BX), Y8
+	VMULPS       Y9, Y6, Y6
+	VFMADD231PS  Y8, Y10, Y6
+	VMULPS       Y9, Y7, Y7
+	VFMADD231PS  Y8, Y12, Y7
+	VBROADCASTSS 12(SI), Y8
+	VFMADD231PS  Y8, Y6, Y11
+	VFMADD231PS  Y8, Y7, Y13
+	VMOVUPS      Y11, (CX)
+	VMOVUPS      Y13, 32(CX)
+	MOVQ         yStride+56(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, CX
+	MOVQ         xStride+64(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DX
+	MOVQ         bStride+72(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, BX
+	MOVQ         cStride+80(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, SI
+	MOVQ         stepStride+88(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DI
+	MOVQ         decayStride+96(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, R8
+	DECQ         R9
+	JMP          token
+
+end:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	VZEROUPPER
+	RET
+
+// func mamba2AVX512(h *float32, y *float32, x *float32, b *float32, c *float32, step *float32, decay *float32, yStride int, xStride int, bStride int, cStride int, stepStride int, decayStride int, tokens int)
+// Requires: AVX, AVX512F
+TEXT ·mamba2AVX512(SB), NOSPLIT, $0-112
+	MOVQ    h+0(FP), AX
+	MOVQ    y+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    b+24(FP), BX
+	MOVQ    c+32(FP), SI
+	MOVQ    step+40(FP), DI
+	MOVQ    decay+48(FP), R8
+	MOVQ    tokens+104(FP), R9
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS 256(AX), Z4
+	VMOVUPS 320(AX), Z5
+	VMOVUPS 384(AX), Z6
+	VMOVUPS 448(AX), Z7
+
+token:
+	CMPQ             R9, $0x00
+	JLE              end
+	VBROADCASTSS     (DI), Z8
+	VBROADCASTSS     (R8), Z9
+	VMULPS           (DX), Z8, Z8
+	VMOVUPS          (CX), Z10
+	VMULPS           Z9, Z0, Z0
+	VFMADD231PS.BCST (BX), Z8, Z0
+	VFMADD231PS.BCST (SI), Z0, Z10
+	VMULPS           Z9, Z1, Z1
+	VFMADD231PS.BCST 4(BX), Z8, Z1
+	VFMADD231PS.BCST 4(SI), Z1, Z10
+	VMULPS           Z9, Z2, Z2
+	VFMADD231PS.BCST 8(BX), Z8, Z2
+	VFMADD231PS.BCST 8(SI), Z2, Z10
+	VMULPS           Z9, Z3, Z3
+	VFMADD231PS.BCST 12(BX), Z8, Z3
+	VFMADD231PS.BCST 12(SI), Z3, Z10
+	VMULPS           Z9, Z4, Z4
+	VFMADD231PS.BCST 16(BX), Z8, Z4
+	VFMADD231PS.BCST 16(SI), Z4, Z10
+	VMULPS           Z9, Z5, Z5
+	VFMADD231PS.BCST 20(BX), Z8, Z5
+	VFMADD231PS.BCST 20(SI), Z5, Z10
+	VMULPS           Z9, Z6, Z6
+	VFMADD231PS.BCST 24(BX), Z8, Z6
+	VFMADD231PS.BCST 24(SI), Z6, Z10
+	VMULPS           Z9, Z7, Z7
+	VFMADD231PS.BCST 28(BX), Z8, Z7
+	VFMADD231PS.BCST 28(SI), Z7, Z10
+	VMOVUPS          Z10, (CX)
+	MOVQ             yStride+56(FP), R10
+	SHLQ             $0x02, R10
+	ADDQ             R10, CX
+	MOVQ             xStride+64(FP), R10
+	SHLQ             $0x02, R10
+	ADDQ             R10, DX
+	MOVQ             bStride+72(FP), R10
+	SHLQ             $0x02, R10
+	ADDQ             R10, BX
+	MOVQ             cStride+80(FP), R10
+	SHLQ             $0x02, R10
+	ADDQ             R10, SI
+	MOVQ             stepStride+88(FP), R10
+	SHLQ             $0x02, R10
+	ADDQ             R10, DI
+	MOVQ             decayStride+96(FP), R10
+	SHLQ             $0x02, R10
+	ADDQ             R10, R8
+	DECQ             R9
+	JMP              token
+
+end:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
+	VMOVUPS Z6, 384(AX)
+	VMOVUPS Z7, 448(AX)
 	VZEROUPPER
 	RET
 

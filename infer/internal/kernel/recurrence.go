@@ -122,8 +122,8 @@ type DeltaRuleArgs struct {
 // deltaPanel is how many columns of what the delta rule remembers are computed together: panels that are neighbours.
 const deltaPanel = 2 * panel
 
-// DeltaRuleWork returns how many floats DeltaRule needs as its work.
-func DeltaRuleWork(int) int { return 3 * deltaPanel }
+// DeltaRuleWork is how many floats DeltaRule needs as its work.
+const DeltaRuleWork = 3 * deltaPanel
 
 // DeltaRule sets y to what comes out of a head of the gated delta rule (arXiv 2412.06464), ValueLen of each token, and brings what it remembers up
 // to date, KeyLen x ValueLen in panels of 32 columns as Panels has 16. Token by token,
@@ -133,7 +133,7 @@ func DeltaRuleWork(int) int { return 3 * deltaPanel }
 //	S[i] ← decay·S[i] + key[i]·u
 //	y = decay·s + (query·key)·u
 //
-// in the order of i, each sum with one factor fused.
+// where the sums of even and of odd i are added in their order, each with one factor fused, and then both.
 func DeltaRule(a DeltaRuleArgs, y Rows, state, work []float32) {
 	for first := 0; first < a.ValueLen; first += deltaPanel {
 		width := min(deltaPanel, a.ValueLen-first)
@@ -153,16 +153,17 @@ func DeltaRule(a DeltaRuleArgs, y Rows, state, work []float32) {
 	}
 }
 
-// deltaSumsGeneric sets r and q to the sums of key and query, each times the rows of s.
+// deltaSumsGeneric sets r and q to the sums of key and query, each times the rows of s: the sum of the even rows
+// plus that of the odd ones.
 func deltaSumsGeneric(r, q, s, key, query []float32) {
-	clear(r)
-	clear(q)
-	for i, k := range key {
-		row := s[i*len(r):][:len(r)]
-		for j, v := range row {
-			r[j] = fma(k, v, r[j])
-			q[j] = fma(query[i], v, q[j])
+	for j := range r {
+		var keys, queries [2]float32
+		for i, k := range key {
+			v := s[i*len(r)+j]
+			keys[i%2] = fma(k, v, keys[i%2])
+			queries[i%2] = fma(query[i], v, queries[i%2])
 		}
+		r[j], q[j] = keys[0]+keys[1], queries[0]+queries[1]
 	}
 }
 

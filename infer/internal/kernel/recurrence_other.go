@@ -1,3 +1,5 @@
+//go:build !amd64 || purego
+
 package kernel
 
 func mambaPanel(MambaArgs, Rows, int, []float32, []float32) bool { return false }

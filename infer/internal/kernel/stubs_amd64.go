@@ -34,6 +34,31 @@ func siluMulAVX2(gate *float32, up *float32, n int)
 //go:noescape
 func quantizeInt8AVX2(q *int8, x *float32, scales *float32, sums *int32, n int)
 
+// mulAddAVX2 adds x*w to dst. n is a multiple of the lanes. It needs AVX2 and FMA.
+//
+//go:noescape
+func mulAddAVX2(dst *float32, x *float32, w *float32, n int)
+
+// softplusAVX2 replaces x by ln(1+exp(x)). n is a multiple of the lanes. It needs AVX2 and FMA.
+//
+//go:noescape
+func softplusAVX2(x *float32, n int)
+
+// mambaAVX2 takes a vector of channels through the recurrence of kernel.Mamba. It needs AVX2 and FMA.
+//
+//go:noescape
+func mambaAVX2(h *float32, a *float32, x *float32, d *float32, step *float32, b *float32, c *float32, xStride int, stepStride int, bStride int, cStride int, states int, tokens int)
+
+// deltaSumsAVX2 sets two vectors of r and q to the sums of key and query, each times a row of s. rows is even. It needs AVX2 and FMA.
+//
+//go:noescape
+func deltaSumsAVX2(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+
+// deltaUpdateAVX2 multiplies two vectors of each row of s with decay and adds an element of key times u. It needs AVX2 and FMA.
+//
+//go:noescape
+func deltaUpdateAVX2(s *float32, key *float32, u *float32, rows int, decay float32)
+
 // maxLanesAVX512 raises lanes to the largest of every lane of x. n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
@@ -53,6 +78,41 @@ func siluMulAVX512(gate *float32, up *float32, n int)
 //
 //go:noescape
 func quantizeInt8AVX512(q *int8, x *float32, scales *float32, sums *int32, n int)
+
+// mulAddAVX512 adds x*w to dst. n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func mulAddAVX512(dst *float32, x *float32, w *float32, n int)
+
+// softplusAVX512 replaces x by ln(1+exp(x)). n is a multiple of the lanes. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func softplusAVX512(x *float32, n int)
+
+// mambaAVX512 takes a vector of channels through the recurrence of kernel.Mamba. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func mambaAVX512(h *float32, a *float32, x *float32, d *float32, step *float32, b *float32, c *float32, xStride int, stepStride int, bStride int, cStride int, states int, tokens int)
+
+// deltaSumsAVX512 sets two vectors of r and q to the sums of key and query, each times a row of s. rows is even. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func deltaSumsAVX512(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+
+// deltaUpdateAVX512 multiplies two vectors of each row of s with decay and adds an element of key times u. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func deltaUpdateAVX512(s *float32, key *float32, u *float32, rows int, decay float32)
+
+// mamba2AVX2 takes some states of a panel through the recurrence of kernel.Mamba2, and adds what comes of them to y. It needs AVX2 and FMA.
+//
+//go:noescape
+func mamba2AVX2(h *float32, y *float32, x *float32, b *float32, c *float32, step *float32, decay *float32, yStride int, xStride int, bStride int, cStride int, stepStride int, decayStride int, tokens int)
+
+// mamba2AVX512 takes some states of a panel through the recurrence of kernel.Mamba2, and adds what comes of them to y. It needs AVX512F and AVX512DQ.
+//
+//go:noescape
+func mamba2AVX512(h *float32, y *float32, x *float32, b *float32, c *float32, step *float32, decay *float32, yStride int, xStride int, bStride int, cStride int, stepStride int, decayStride int, tokens int)
 
 // tilesInt8AVX512 multiplies one block of panels of a, each of steps groups, and a panel of b. It needs AVX512F and VNNI.
 //
