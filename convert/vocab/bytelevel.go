@@ -16,16 +16,24 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 	if name := f.fast.Normalizer.unknown(); name != "" {
 		return unsupported("normalizer %.80q", name)
 	}
-	pre := opts.Pre
-	if pre == "" {
-		var err error
-		if pre, f.warnings, err = f.fast.PreTokenizer.name(model.IgnoreMerges); err != nil {
-			return err
-		}
-	}
 	t, err := tokensOf(model.Vocab, int(opts.Size))
 	if err != nil {
 		return err
+	}
+	pre := opts.Pre
+	if pre == "" {
+		known, warnings, err := f.fast.PreTokenizer.known()
+		if err != nil {
+			return err
+		}
+		pre, f.warnings = known.Names[0], warnings
+		// tokenizers before 0.19 knew no ignore_merges, and those since write false where it was not.
+		if model.IgnoreMerges != nil && *model.IgnoreMerges && !known.IgnoreMerges {
+			if token := model.unreached(t.texts, known); token != "" {
+				f.warnings = append(f.warnings, fmt.Sprintf("words that are tokens become these whatever the merges are (ignore_merges), but not with the pre-tokenizer %s: "+
+					"%q and others become several tokens", pre, token))
+			}
+		}
 	}
 	if err := f.addAll(t, model.Vocab, 0); err != nil {
 		return err
@@ -93,34 +101,31 @@ type steps struct {
 	spelled     []string // and then cut at matches of these
 }
 
-// name returns tokenizer.ggml.pre. convert_hf_to_gguf.py knows tokenizers by a hash of the ids that
-// they give to a text and so tells vocabularies apart that are cut in the same way. Where nothing known cuts
-// in this way it is the name of what cuts most alike, and a warning says so.
-func (p *preTokenizer) name(ignoreMerges *bool) (name string, warnings []string, err error) {
+// known returns what cuts words in the same way. convert_hf_to_gguf.py knows tokenizers by a hash of
+// the ids that they give to a text and so tells vocabularies apart that are cut in the same way. Where nothing known cuts
+// in this way it is what cuts most alike, and a warning says so.
+func (p *preTokenizer) known() (known *pretoken.PreTokenizer, warnings []string, err error) {
 	const wayOut = `; --pre names another that cuts in the same way`
 	var s steps
 	if err := s.read(p); err != nil {
-		return "", nil, fmt.Errorf("%w%s", err, wayOut)
+		return nil, nil, fmt.Errorf("%w%s", err, wayOut)
 	}
 	if len(s.expressions) == 0 && !s.bytes {
-		return "", nil, unsupported("no pre_tokenizer%s", wayOut)
+		return nil, nil, unsupported("no pre_tokenizer%s", wayOut)
 	}
 	known, ok := pretoken.Recognize(s.expressions, s.spelled)
 	switch {
 	case !s.bytes || s.gapless && (!ok || len(known.Expressions) > 1):
-		return "", nil, unsupported("pre_tokenizer %.400q is not one of %s%s", s.expressions, strings.Join(pretoken.Known(), ", "), wayOut)
+		return nil, nil, unsupported("pre_tokenizer %.400q is not one of %s%s", s.expressions, strings.Join(pretoken.Known(), ", "), wayOut)
 	case !ok:
 		var alike float64
 		var word, other string
 		if known, alike, word, other, err = pretoken.Nearest(s.expressions, s.spelled); err != nil {
-			return "", nil, unsupported("pre_tokenizer %.400q: %w%s", s.expressions, err, wayOut)
+			return nil, nil, unsupported("pre_tokenizer %.400q: %w%s", s.expressions, err, wayOut)
 		}
 		warnings = []string{nearestWarning(known.Names[0], alike, word, other)}
-	// tokenizers before 0.19 knew no ignore_merges, and those since write false where it was not.
-	case ignoreMerges != nil && *ignoreMerges && !known.IgnoreMerges:
-		return "", nil, unsupported("pre_tokenizer %s with ignore_merges true%s", known.Names[0], wayOut)
 	}
-	return known.Names[0], warnings, nil
+	return known, warnings, nil
 }
 
 func nearestWarning(name string, alike float64, word, other string) string {
@@ -193,7 +198,7 @@ func (s *steps) cut(expression string) error {
 // CheckPre returns an error if name is not a value of tokenizer.ggml.pre that convert_hf_to_gguf.py writes.
 // Empty is none.
 func CheckPre(name string) error {
-	others := slices.Concat(slices.Collect(maps.Keys(pretoken.OnCharacters)), wordPieceNames, otherPre)
+	others := slices.AppendSeq(slices.Clone(wordPieceNames), maps.Keys(pretoken.OnCharacters))
 	if _, ok := pretoken.Find(name); name == "" || ok || slices.Contains(others, name) {
 		return nil
 	}
@@ -201,6 +206,3 @@ func CheckPre(name string) error {
 	slices.Sort(names)
 	return unsupported("%.80q is not the name of a pre-tokenizer (names: %s)", name, strings.Join(names, ", "))
 }
-
-// otherPre are names that convert_hf_to_gguf.py writes and nothing here cuts with.
-var otherPre = []string{"k2-horizon"}

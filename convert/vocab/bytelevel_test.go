@@ -105,7 +105,6 @@ func TestByteLevelRefused(t *testing.T) {
 		"words":           {model("type", "WordLevel"), gguf.ErrUnsupported, `"WordLevel"`},
 		"SentencePiece's": {model("byte_fallback", true), gguf.ErrUnsupported, "pre_tokenizer ByteLevel in a vocabulary of SentencePiece"},
 		"suffix":          {model("end_of_word_suffix", "</w>"), gguf.ErrUnsupported, "end_of_word_suffix"},
-		"whole words":     {model("ignore_merges", true), gguf.ErrUnsupported, "ignore_merges true"},
 		"ids twice":       {model("vocab", object{"a": 0, "b": 0}), gguf.ErrCorrupt, `"a" and "b" have both id 0`},
 		"id beyond":       {model("vocab", object{"a": 8}), gguf.ErrCorrupt, `"a" has id 8, there are 8`},
 		"negative id":     {model("vocab", object{"a": -1}), gguf.ErrCorrupt, `"a" has id -1`},
@@ -126,6 +125,40 @@ func TestByteLevelRefused(t *testing.T) {
 			require.ErrorIs(t, err, tt.is)
 			require.ErrorContains(t, err, tt.want)
 			require.ErrorContains(t, err, "tokenizer.json")
+		})
+	}
+}
+
+// Merges that are ignored matter only if there is a token that they do not make of its bytes.
+func TestIgnoreMerges(t *testing.T) {
+	for name, tt := range map[string]struct {
+		token string
+		warns bool
+	}{
+		"merged":        {"Ġab", false},
+		"not merged":    {"ba", true},
+		"a byte":        {"c", false},
+		"bytes missing": {"xyz", true},
+		"two words":     {"ab!", false},
+		"not UTF-8":     {"Ġé", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := gpt2JSON()
+			model := file["model"].(object)
+			model["ignore_merges"] = true
+			model["merges"] = []string{"a b", "Ġ a", "Ġ ab", "a ba", "b ab"}
+			model["vocab"].(object)[tt.token] = 6
+			dir := t.TempDir()
+			testmodel.WriteJSON(t, filepath.Join(dir, "tokenizer.json"), file)
+			v, err := vocab.Load(dir, vocab.Options{Size: 7})
+			require.NoError(t, err)
+			require.Equal(t, "gpt-2", value[string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.pre"))
+			if !tt.warns {
+				require.Empty(t, v.Warnings)
+				return
+			}
+			require.Len(t, v.Warnings, 1)
+			require.Contains(t, v.Warnings[0], tt.token)
 		})
 	}
 }

@@ -31,6 +31,8 @@ var families = []*PreTokenizer{
 	{Names: []string{"qwen35"}, Expressions: []string{
 		contraction + `|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|` + blanks}},
 	{Names: []string{"ufakzeka"}, Expressions: []string{`[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|` + blanks}},
+	{Names: []string{"k2-horizon"}, Expressions: []string{
+		contraction + `|[^\r\n\p{L}\p{N}]?(?:\p{L}|\p{M}|\u200C|\u200D)+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|` + blanks}},
 	{Names: []string{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, Expressions: []string{gpt4o}},
 	{Names: []string{"granite-embed-multi-97m"}, Expressions: []string{gpt4o}, IgnoreMerges: true},
 	{Names: []string{"tekken"}, IgnoreMerges: true, AddBOS: true, Expressions: []string{
@@ -57,7 +59,8 @@ var families = []*PreTokenizer{
 		`[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|` + japanese, cased + `|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|` + blanks}},
 	{Names: []string{"afmoe"}, Expressions: []string{
 		numbersToOther,
-		`[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+`, deepSeekV3}},
+		`[\x{4e00}-\x{9fff}\x{3400}-\x{4dbf}\x{f900}-\x{faff}\x{3040}-\x{30ff}\x{ff65}-\x{ff9f}\x{2f00}-\x{2fdf}\x{e40}-\x{eff}\x{1780}-\x{17ff}` +
+			`\x{1000}-\x{109f}\x{aa60}-\x{aa7f}\x{a9e0}-\x{a9ff}\x{ac00}-\x{d7af}\x{1100}-\x{11ff}]+`, deepSeekV3}},
 	{Names: []string{"laguna"}, Expressions: []string{`[^\n]+|[\n]+`, qwen2.Expressions[0]}},
 	{Names: []string{"spark2_5"}, Expressions: []string{
 		`\p{N}{1,3}`, japanese, "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+" +

@@ -12,9 +12,8 @@ var llama3 = PreTokenizer{
 	AddBOS:       true,
 }
 
-// dbrx cuts as Llama 3 does, but for words that are tokens.
-var dbrx = PreTokenizer{
-	Names:       []string{"smaug-bpe", "dbrx", "glm4", "chatglm-bpe"},
-	Expressions: llama3.Expressions,
-	split:       llama3.split,
-}
+// dbrx and glm4 cut as Llama 3 does, but no text begins with BOS.
+var (
+	dbrx = PreTokenizer{Names: []string{"smaug-bpe", "dbrx", "chatglm-bpe"}, Expressions: llama3.Expressions, split: llama3.split}
+	glm4 = PreTokenizer{Names: []string{"glm4", "glm5"}, Expressions: llama3.Expressions, split: llama3.split, IgnoreMerges: true}
+)

@@ -58,7 +58,7 @@ func (p *PreTokenizer) splitter() *splitter {
 }
 
 // table lists what is known.
-var table = slices.Concat([]*PreTokenizer{&gpt2, &llama3, &dbrx, &qwen2, &deepSeek, &jais2}, families)
+var table = slices.Concat([]*PreTokenizer{&gpt2, &llama3, &dbrx, &glm4, &qwen2, &deepSeek, &jais2}, families)
 
 // Find returns the pre-tokenizer of a name.
 func Find(name string) (*PreTokenizer, bool) {
@@ -89,8 +89,13 @@ func Names() []string {
 }
 
 // Recognize returns the pre-tokenizer whose expressions cut as the given ones do, before and after
-// bytes are spelled.
+// bytes are spelled. Where several do, it is the one that is written in the same way, or else the first.
 func Recognize(expressions, spelled []string) (*PreTokenizer, bool) {
+	for _, p := range table {
+		if slices.Equal(p.Expressions, expressions) && slices.Equal(p.Spelled, spelled) {
+			return p, true
+		}
+	}
 	given, ok1 := canonical(expressions)
 	after, ok2 := canonical(spelled)
 	if !ok1 || !ok2 {
