@@ -24,10 +24,10 @@ type batch struct {
 	reuse     reuse
 	kept      map[*graph.AttentionOp]keyValues // of the tokens, for attention that shares them
 
-	x, normed, branch []float32 // residual stream, what mixers see, what they add: tokens x width
-	a                 packedA
-	scratch           []float32 // results of products
-	b                 packedB
+	x, normed, branch, aside []float32 // residual stream, what mixers see, what they add, and one of them: tokens x width
+	a                        packedA
+	scratch                  []float32 // results of products
+	b                        packedB
 }
 
 var _ graph.Engine = (*batch)(nil)
@@ -43,6 +43,9 @@ func (m *Model) sizes() (streams, packed, scratch int) {
 	width := m.graph.Width
 	streams = 2 * width
 	if m.graph.Branches() {
+		streams += width
+	}
+	if m.graph.Aside() {
 		streams += width
 	}
 	streams += m.graph.Size().Kept
@@ -107,6 +110,9 @@ func (b *batch) begin(chunks []Chunk) {
 	if b.m.graph.Branches() {
 		sized(&b.branch, b.tokens*width)
 	}
+	if b.m.graph.Aside() {
+		sized(&b.aside, b.tokens*width)
+	}
 	_, _, scratch := b.m.sizes()
 	sized(&b.scratch, b.tokens*scratch)
 }
@@ -119,6 +125,9 @@ func (b *batch) Normed() []float32 { return b.normed }
 
 // Branch implements graph.Engine.
 func (b *batch) Branch() []float32 { return b.branch }
+
+// Aside implements graph.Engine.
+func (b *batch) Aside() []float32 { return b.aside }
 
 // Scratch implements graph.Engine.
 func (b *batch) Scratch(perToken ...int) [][]float32 {
@@ -230,7 +239,7 @@ func (b *batch) network(ctx context.Context, dst, x []float32, u graph.Use) erro
 			if u.Rows != nil {
 				row = u.Rows[i]
 			}
-			if u.Weights != nil {
+			if u.Weights != nil && !u.WeighFirst {
 				weight = u.Weights[i]
 			}
 			kernel.AddScaled(dst[row*width:][:width], out[i*width:][:width], weight)
@@ -260,9 +269,23 @@ func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) e
 		parts := make([][]float32, len(inputs))
 		for i := range parts {
 			parts[i] = b.scratch[(i*rows+first)*hidden:][:count*hidden]
+			if u.WeighFirst {
+				weigh(parts[i], u.Weights[first:][:count])
+			}
 		}
 		n.Activate(parts...)
 		b.a.put(w, form, first, parts[0], count, hidden)
 		return nil
 	})
+}
+
+// weigh multiplies each of as many rows as there are weights by one. What products have made of the rows that
+// a network sees takes the factors of these.
+func weigh(x, weights []float32) {
+	n := len(x) / len(weights)
+	for i, weight := range weights {
+		for j := range n {
+			x[i*n+j] *= weight
+		}
+	}
 }

@@ -70,6 +70,11 @@ func TestGraphs(t *testing.T) {
 		n.Hidden = 300 // more than are activated at once without a gate
 		return layers(pre(attention, n))
 	}
+	routes := func(change func(*graph.Mixture)) graph.Spec {
+		m := graph.Mixture{Experts: 12, Used: 3, Hidden: 13, WeightsScale: 1, Shared: graph.SharedExpert{Hidden: 17}}
+		change(&m)
+		return layers(pre(attention, m))
+	}
 	original := func(tokens int) func(*graph.Attention) {
 		return func(a *graph.Attention) {
 			a.Rope.Factors, a.Rope.LongFactors, a.Rope.Original, a.Rope.Magnitude = "short.weight", "long.weight", tokens, 1.2
@@ -99,7 +104,7 @@ func TestGraphs(t *testing.T) {
 		}),
 		"one matrix for queries, keys and values": attends(func(a *graph.Attention) { a.Fused = true }),
 		"clamped":                     attends(func(a *graph.Attention) { a.Clamp = 0.4 }),
-		"queries that grow":           attends(func(a *graph.Attention) { a.Temperature = graph.Temperature{Scale: 0.5, Length: 7} }),
+		"queries that grow":           attends(func(a *graph.Attention) { a.Temperature = graph.Temperature{Scale: 0.5, Length: 7, Offset: 2} }),
 		"sinks":                       attends(func(a *graph.Attention) { a.Sinks = true }),
 		"sinks, capped in a window":   attends(func(a *graph.Attention) { a.Sinks, a.Cap, a.Window = true, 2, 5 }),
 		"biased by distance":          attends(func(a *graph.Attention) { a.Heads, a.KVHeads, a.MaxBias = 3, 1, 6 }),
@@ -114,6 +119,24 @@ func TestGraphs(t *testing.T) {
 			with(func(a *graph.Attention) { a.Sinks, a.Window = true, 5 }),
 			graph.Mixture{Experts: 5, Used: 2, Hidden: 13, WeightsScale: 1, NormTopKProb: true, Activation: graph.SwiGLUOAI},
 		)),
+		"routed by sigmoids": routes(func(m *graph.Mixture) { m.Gating, m.NormTopKProb, m.WeightsScale = graph.SigmoidGating, true, 2.5 }),
+		"routed by sigmoids and biases, in groups": routes(func(m *graph.Mixture) {
+			m.Gating, m.Biased, m.Groups = graph.SigmoidGating, true, graph.ExpertGroups{Count: 4, Used: 2, Tops: 2}
+		}),
+		"routed by the best of groups": routes(func(m *graph.Mixture) { m.Groups = graph.ExpertGroups{Count: 4, Used: 3, Tops: 1} }),
+		"routed by softmax and biases": routes(func(m *graph.Mixture) { m.Biased, m.NormTopKProb = true, true }),
+		"weighed first": routes(func(m *graph.Mixture) {
+			m.WeighFirst, m.Gating, m.Used, m.Shared.Gated = true, graph.SigmoidGating, 1, true
+		}),
+		"one matrix for gates and ups of experts": routes(func(m *graph.Mixture) { m.Fused = true }),
+		"Gemma 4's experts": layers(graph.Layer{{Mixers: mixers(attention)}, {Mixers: mixers(
+			graph.Normed{Norm: norm("ffn_norm"), Mixer: network, PostNorm: norm("post_ffw_norm_1")},
+			graph.Normed{PostNorm: norm("post_ffw_norm_2"), Mixer: graph.Mixture{
+				Experts: 5, Used: 2, Hidden: 13, WeightsScale: 1, Scaled: true, Router: norm(""), Norm: norm("pre_ffw_norm_2"),
+			}},
+		), PostNorm: norm("post_ffw_norm")}}),
+		"a gate of the heads":        attends(func(a *graph.Attention) { a.GateApart = true }),
+		"in chunks":                  attends(func(a *graph.Attention) { a.Window, a.Chunked = 7, true }),
 		"one matrix for gate and up": computes(graph.Network{Fused: true}),
 		"LayerNorm": layers(graph.Layer{
 			{Norm: layerNorm("attn_norm"), Mixers: mixers(attention)}, {Norm: layerNorm(""), Mixers: mixers(network), PostNorm: layerNorm("post_norm")},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/cmplx"
+	"slices"
 	"sort"
 
 	"github.com/ggufkit/ggufkit/infer/graph"
@@ -90,7 +91,9 @@ func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
 func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 	switch m := m.(type) {
 	case graph.Normed:
-		n.mix(p, m.Mixer, pos, n.norm(p, m.Norm, 0, h), sum)
+		made := make([]float64, len(h))
+		n.mix(p, m.Mixer, pos, n.norm(p, m.Norm, 0, h), made)
+		add(sum, n.norm(p, m.PostNorm, 0, made), 1)
 	case graph.Attention:
 		add(sum, n.attention(p, m, pos, h), 1)
 	case graph.ShortConv:
@@ -144,8 +147,11 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 	}
 	if t := a.Temperature; t.Length > 0 {
 		for i := range q {
-			q[i] *= 1 + t.Scale*math.Log(1+math.Floor(float64(pos)/float64(t.Length)))
+			q[i] *= 1 + t.Scale*math.Log(1+math.Floor(float64(pos+t.Offset)/float64(t.Length)))
 		}
+	}
+	if a.GateApart {
+		gates = n.multiply(p+"attn_gate", 0, a.Heads*a.ValueLen, h)
 	}
 	source := n.before(p, a.Shared)
 	if a.Shared == 0 {
@@ -163,7 +169,7 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 			if a.MaxBias > 0 {
 				scores[t] -= slopes[head] * float64(pos-t)
 			}
-			if a.Window > 0 && t <= pos-a.Window {
+			if a.Window > 0 && (t <= pos-a.Window && !a.Chunked || a.Chunked && t/a.Window < pos/a.Window) {
 				scores[t] = math.Inf(-1)
 			}
 		}
@@ -328,22 +334,58 @@ func activated(net graph.Network, g float64) float64 {
 }
 
 // mixture adds the experts' results to sum.
-func (n naive) mixture(p string, m graph.Mixture, h, sum []float64) {
-	probabilities := softmax(n.multiply(p+"ffn_gate_inp", 0, m.Experts, h))
-	order := make([]int, m.Experts)
-	for e := range order {
-		order[e] = e
+func (n naive) mixture(p string, m graph.Mixture, x, sum []float64) {
+	h, routed := n.norm(p, m.Norm, 0, x), n.norm(p, m.Router, 0, x)
+	for i := range routed {
+		if m.Router != (graph.Norm{}) {
+			routed[i] *= float64(n.get(p + "ffn_gate_inp.scale")[i]) / math.Sqrt(float64(n.Width))
+		}
 	}
-	sort.SliceStable(order, func(i, j int) bool { return probabilities[order[i]] > probabilities[order[j]] })
+	logits := n.multiply(p+"ffn_gate_inp", 0, m.Experts, routed)
+	scores := softmax(logits)
+	if m.Gating == graph.SigmoidGating {
+		for e, x := range logits {
+			scores[e] = 1 / (1 + math.Exp(-x))
+		}
+	}
+	ranks := append([]float64(nil), scores...)
+	if m.Biased {
+		for e, bias := range n.get(p + "exp_probs_b.bias") {
+			ranks[e] += float64(bias)
+		}
+	}
+	var order []int
+	best := descending(groups(m, ranks))
+	for e := range ranks {
+		if g := m.Groups; g.Count == 0 || slices.Contains(best[:g.Used], e*g.Count/m.Experts) {
+			order = append(order, e)
+		}
+	}
+	sort.SliceStable(order, func(i, j int) bool { return ranks[order[i]] > ranks[order[j]] })
 	total := 1.0
 	if m.NormTopKProb {
 		total = 0
 		for _, e := range order[:m.Used] {
-			total += probabilities[e]
+			total += scores[e]
 		}
 	}
 	for _, e := range order[:m.Used] {
-		add(sum, n.network(p, "_exps", e, graph.Network{Hidden: m.Hidden, Activation: m.Activation}, h), probabilities[e]/total*m.WeightsScale)
+		network := graph.Network{Hidden: m.Hidden, Activation: m.Activation}
+		weight, seen := scores[e]/total*m.WeightsScale, append([]float64(nil), h...)
+		if m.Scaled {
+			weight *= float64(n.get(p + "ffn_down_exps.scale")[e])
+		}
+		if m.WeighFirst {
+			for i := range seen {
+				seen[i] *= weight
+			}
+			weight = 1
+		}
+		if m.Fused {
+			add(sum, n.fusedExpert(p, e, network, seen), weight)
+		} else {
+			add(sum, n.network(p, "_exps", e, network, seen), weight)
+		}
 	}
 	if m.Shared.Hidden > 0 {
 		weight := 1.0
@@ -352,6 +394,37 @@ func (n naive) mixture(p string, m graph.Mixture, h, sum []float64) {
 		}
 		add(sum, n.network(p, "_shexp", 0, graph.Network{Hidden: m.Shared.Hidden, Activation: m.Activation}, h), weight)
 	}
+}
+
+// fusedExpert is network with one matrix for gate and up.
+func (n naive) fusedExpert(p string, e int, net graph.Network, x []float64) []float64 {
+	both := n.multiply(p+"ffn_gate_up_exps", e, 2*net.Hidden, x)
+	for i, g := range both[:net.Hidden] {
+		both[i] = activated(net, g) * both[net.Hidden+i]
+	}
+	return n.multiply(p+"ffn_down_exps", e, n.Width, both[:net.Hidden])
+}
+
+// groups returns the sums of the best ranks of each group.
+func groups(m graph.Mixture, ranks []float64) []float64 {
+	sums := make([]float64, m.Groups.Count)
+	for g := range sums {
+		group := append([]float64(nil), ranks[g*m.Experts/len(sums):(g+1)*m.Experts/len(sums)]...)
+		for _, i := range descending(group)[:m.Groups.Tops] {
+			sums[g] += group[i]
+		}
+	}
+	return sums
+}
+
+// descending returns the indices of x, that of the largest first.
+func descending(x []float64) []int {
+	order := make([]int, len(x))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(i, j int) bool { return x[order[i]] > x[order[j]] })
+	return order
 }
 
 // multiply is matrix `expert` of a stack of rows x len(x) matrices, times x.

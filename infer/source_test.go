@@ -245,6 +245,7 @@ func (r random) build(seed uint64) *source {
 		case graph.Normed:
 			norm(p, m.Norm, 0.2, r.Width)
 			mixer(p, m.Mixer)
+			norm(p, m.PostNorm, 0.2, r.Width)
 		case graph.Attention:
 			switch {
 			case m.Shared > 0:
@@ -262,6 +263,9 @@ func (r random) build(seed uint64) *source {
 				linear(p+"attn_q", queries, r.Width)
 				linear(p+"attn_k", m.KVHeads*m.KeyLen, r.Width)
 				linear(p+"attn_v", m.KVHeads*m.ValueLen, r.Width)
+			}
+			if m.GateApart {
+				linear(p+"attn_gate", m.Heads*m.ValueLen, r.Width)
 			}
 			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
 			headNorm(p, m.QNorm, m.NormSpan, m.Heads, m.KeyLen)
@@ -328,15 +332,32 @@ func (r random) build(seed uint64) *source {
 			linear(p+"ffn_down", r.Width, m.Hidden)
 		case graph.Mixture:
 			add(p+"ffn_gate_inp.weight", 0, 1, r.Width, m.Experts)
-			add(p+"ffn_gate_exps.weight", 0, 0.2, r.Width, m.Hidden, m.Experts)
-			add(p+"ffn_up_exps.weight", 0, 0.2, r.Width, m.Hidden, m.Experts)
-			add(p+"ffn_down_exps.weight", 0, 0.2, m.Hidden, r.Width, m.Experts)
+			stack := func(name string, rows, cols int) {
+				add(p+name+".weight", 0, 0.2, cols, rows, m.Experts)
+				if r.biasedExperts && !m.WeighFirst {
+					add(p+name+".bias", 0, 0.3, rows, m.Experts)
+				}
+			}
+			if m.Fused {
+				stack("ffn_gate_up_exps", 2*m.Hidden, r.Width)
+			} else {
+				stack("ffn_gate_exps", m.Hidden, r.Width)
+				stack("ffn_up_exps", m.Hidden, r.Width)
+			}
+			stack("ffn_down_exps", r.Width, m.Hidden)
 			if r.biasedExperts {
 				add(p+"ffn_gate_inp.bias", 0, 0.3, m.Experts)
-				add(p+"ffn_gate_exps.bias", 0, 0.3, m.Hidden, m.Experts)
-				add(p+"ffn_up_exps.bias", 0, 0.3, m.Hidden, m.Experts)
-				add(p+"ffn_down_exps.bias", 0, 0.3, r.Width, m.Experts)
 			}
+			if m.Biased {
+				add(p+"exp_probs_b.bias", 0, 0.3, m.Experts)
+			}
+			if m.Scaled {
+				add(p+"ffn_down_exps.scale", 1, 0.3, m.Experts)
+			}
+			if m.Router != (graph.Norm{}) {
+				add(p+"ffn_gate_inp.scale", 3, 1, r.Width)
+			}
+			norm(p, m.Norm, 0.2, r.Width)
 			if m.Shared.Hidden > 0 {
 				add(p+"ffn_gate_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
 				add(p+"ffn_up_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)

@@ -16,7 +16,7 @@ type token struct {
 	angles  []graph.Angles
 	vectors [][]kernel.Vector8 // of products that are under way
 
-	x, normed, branch, scratch, inner, out []float32
+	x, normed, branch, aside, scratch, inner, out []float32
 }
 
 var _ graph.Engine = (*token)(nil)
@@ -25,7 +25,7 @@ func newToken(s *Session) *token {
 	width := s.m.graph.Width
 	return &token{
 		m: s.m, session: s, crew: crew{workers: make([]worker, s.m.threads)},
-		x: make([]float32, width), normed: make([]float32, width), branch: make([]float32, width),
+		x: make([]float32, width), normed: make([]float32, width), branch: make([]float32, width), aside: make([]float32, width),
 		scratch: make([]float32, s.m.graph.Size().Scratch),
 	}
 }
@@ -61,6 +61,9 @@ func (t *token) Normed() []float32 { return t.normed }
 
 // Branch implements graph.Engine.
 func (t *token) Branch() []float32 { return t.branch }
+
+// Aside implements graph.Engine.
+func (t *token) Aside() []float32 { return t.aside }
 
 // Scratch implements graph.Engine.
 func (t *token) Scratch(perToken ...int) [][]float32 {
@@ -162,6 +165,11 @@ func (t *token) Networks(_ context.Context, dst, x []float32, uses []graph.Use) 
 		return err
 	}
 	for i, u := range uses {
+		for _, part := range parts[i] {
+			if u.WeighFirst {
+				weigh(part, u.Weights)
+			}
+		}
 		u.Network.Activate(parts[i]...)
 	}
 	if err := t.multiply(down...); err != nil {
@@ -169,7 +177,7 @@ func (t *token) Networks(_ context.Context, dst, x []float32, uses []graph.Use) 
 	}
 	for i, u := range uses {
 		weight := float32(1)
-		if u.Weights != nil {
+		if u.Weights != nil && !u.WeighFirst {
 			weight = u.Weights[0]
 		}
 		kernel.AddScaled(dst, down[i].dst, weight)

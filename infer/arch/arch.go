@@ -80,6 +80,16 @@ var families = []struct {
 	{"stablelm", stableLM},
 	{"starcoder", gpt2},
 	{"starcoder2", starCoder2},
+	{"afmoe", afmoe},
+	{"bailingmoe2", bailingMoE2},
+	{"dots1", dots1},
+	{"ernie4_5-moe", ernie45MoE},
+	{"exaone-moe", exaoneMoE},
+	{"glm4moe", glm4MoE},
+	{"hunyuan-moe", hunyuanMoE},
+	{"llama4", llama4},
+	{"minimax-m2", miniMaxM2},
+	{"phimoe", phiMoE},
 }
 
 // Read returns what a model computes. The error wraps gguf.ErrUnsupported or

@@ -17,3 +17,8 @@ func exaone4(k *keys) graph.Spec {
 		return k.postNorm(a, k.network(i))
 	})
 }
+
+// exaoneMoE is K-EXAONE.
+func exaoneMoE(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer { return k.preNorm(k.localRotated(i, 4), k.sigmoidRouted(i)) })
+}

@@ -6,12 +6,9 @@ import (
 	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
-// gemma4 is Gemma 4, dense. Layers have a window, or see all with longer heads; the last ones may share keys and
+// gemma4 is Gemma 4. Layers have a window, or see all with longer heads; the last ones may share keys and
 // values, and each may add something of its own for a token.
 func gemma4(k *keys) graph.Spec {
-	if k.count("expert_count", 0, 0) > 0 {
-		k.unsupported("%s models with experts", k.name)
-	}
 	own := k.layers - k.count("attention.shared_kv_layers", 0, 0)
 	perLayer := graph.PerLayer{Width: k.count("embedding_length_per_layer_input", 0, 0), Norm: k.norm("per_layer_proj_norm")}
 	s := k.decoder(func(i int) graph.Layer {
@@ -26,6 +23,9 @@ func gemma4(k *keys) graph.Spec {
 			a.Kept = own < k.layers && source == i
 		}
 		layer := k.sandwich(a, k.geGLU(i))
+		if k.hasIn(i, "ffn_gate_inp.weight") {
+			layer[1].Norm, layer[1].Mixers = graph.Norm{}, k.gemma4Experts(i)
+		}
 		if perLayer.Width > 0 {
 			layer = append(layer, graph.Sublayer{Mixers: []graph.Mixer{perLayer}, PostNorm: k.norm("post_norm")})
 		}
@@ -55,6 +55,18 @@ func (k *keys) gemma4(layer int) graph.Attention {
 		k.corrupt("keys of %d elements cannot be values of %d", a.KeyLen, a.ValueLen)
 	}
 	return a
+}
+
+// gemma4Experts returns the network of a layer and, beside it, its experts.
+func (k *keys) gemma4Experts(layer int) []graph.Mixer {
+	m := k.mixture(k.expertHidden())
+	m.Activation, m.NormTopKProb = graph.GELUTanh, true
+	m.Fused, m.Scaled = k.hasIn(layer, "ffn_gate_up_exps.weight"), k.hasIn(layer, "ffn_down_exps.scale")
+	m.Router, m.Norm = k.norm(""), k.norm("pre_ffw_norm_2")
+	return []graph.Mixer{
+		graph.Normed{Norm: k.norm("ffn_norm"), Mixer: k.geGLU(layer), PostNorm: k.norm("post_ffw_norm_1")},
+		graph.Normed{Mixer: m, PostNorm: k.norm("post_ffw_norm_2")},
+	}
 }
 
 // sharedBy returns the last of the first layers that has a window if a layer has, or none if that has none; -1 if there

@@ -18,3 +18,16 @@ func (k *keys) fused(layer int) graph.Network {
 	n.Fused = true
 	return n
 }
+
+// glm4MoE is GLM 4.5 to 4.7. The largest have norms of heads.
+func glm4MoE(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		a := k.neox(i)
+		if k.hasIn(i, "attn_q_norm.weight") {
+			a = k.normedHeads(i)
+		}
+		layer := k.preNorm(a, k.sigmoidRouted(i))
+		layer[1].Norm.Name = "post_attention_norm"
+		return layer
+	})
+}

@@ -158,6 +158,17 @@ func (k *keys) hasIn(layer int, name string) bool {
 	return k.has(fmt.Sprintf("blk.%d.%s", layer, name))
 }
 
+// rowsIn returns how many rows a tensor of a layer has, 0 if there is none.
+func (k *keys) rowsIn(layer int, name string) int {
+	name = fmt.Sprintf("blk.%d.%s", layer, name)
+	for _, t := range k.src.Tensors() {
+		if t.Name == name {
+			return int(min(t.Rows(), maxCount))
+		}
+	}
+	return 0
+}
+
 // local reports whether the attention of a layer has a window: as the metadata say, or else
 // all but every n-th has.
 func (k *keys) local(layer, n int) bool {
@@ -361,26 +372,64 @@ func (k *keys) ungated(layer int, activation graph.Activation) graph.Network {
 	return n
 }
 
-// softmaxGating is the number of the softmax in llama.cpp's
-// enum llama_expert_gating_func_type; 0 means the architecture's own, which it is.
-const softmaxGating = 1
+// Numbers of llama.cpp's enum llama_expert_gating_func_type; 0 means the architecture's own.
+const (
+	softmaxGating = 1
+	sigmoidGating = 2
+)
 
-// mixture returns a mixture of experts of a width.
+// mixture returns a mixture of experts of a width, of an architecture that knows the softmax alone.
 func (k *keys) mixture(hidden int) graph.Mixture {
+	if gating := k.count("expert_gating_func", 0, softmaxGating); gating > softmaxGating {
+		k.unsupported("%sexpert_gating_func %d, the softmax is %d", k.prefix, gating, softmaxGating)
+	}
+	return k.experts(hidden)
+}
+
+// routed returns the mixture of a layer in the manner of DeepSeek V3: biases change the choice, experts may be in
+// groups, shared ones are one network. If the metadata do not say of the gating, it is as given.
+func (k *keys) routed(layer int, gating graph.Gating) graph.Mixture {
+	m := k.experts(k.expertHidden())
+	m.Gating, m.NormTopKProb = gating, value(k, "expert_weights_norm", false)
+	switch number := k.count("expert_gating_func", 0, 0); number {
+	case 0:
+	case softmaxGating:
+		m.Gating = graph.SoftmaxGating
+	case sigmoidGating:
+		m.Gating = graph.SigmoidGating
+	default:
+		k.unsupported("%sexpert_gating_func %d", k.prefix, number)
+	}
+	if n := k.count("expert_group_count", 0, 0); n > 1 {
+		m.Groups = graph.ExpertGroups{Count: n, Used: k.count("expert_group_used_count", 1, -1), Tops: 2}
+		if m.Experts%n != 0 || m.Groups.Used > n || m.Used > m.Experts/n*m.Groups.Used {
+			k.corrupt("%d of %d experts cannot be chosen from %d of %d groups", m.Used, m.Experts, m.Groups.Used, n)
+		}
+	}
+	m.Biased, m.Shared.Hidden = k.hasIn(layer, "exp_probs_b.bias"), k.rowsIn(layer, "ffn_up_shexp.weight")
+	return m
+}
+
+// experts returns a mixture of experts of a width.
+func (k *keys) experts(hidden int) graph.Mixture {
 	m := graph.Mixture{
 		Experts:      k.count("expert_count", 0, 0),
 		Used:         k.count("expert_used_count", 1, -1),
 		Hidden:       hidden,
 		WeightsScale: k.float("expert_weights_scale", 1),
 	}
-	gating := k.count("expert_gating_func", 0, softmaxGating)
-	switch {
-	case gating > softmaxGating:
-		k.unsupported("%sexpert_gating_func %d, the softmax is %d", k.prefix, gating, softmaxGating)
-	case m.Used > m.Experts:
+	if m.Used > m.Experts {
 		k.corrupt("%d experts used of %d", m.Used, m.Experts)
 	}
 	return m
+}
+
+// sigmoidRouted returns the network of a layer that is dense, or else its mixture, routed by sigmoids.
+func (k *keys) sigmoidRouted(layer int) graph.Mixer {
+	if k.sparse(layer) {
+		return k.routed(layer, graph.SigmoidGating)
+	}
+	return k.network(layer)
 }
 
 // sparse reports whether a layer is a mixture of experts: if there are any, all but so

@@ -56,3 +56,16 @@ func seedOSS(k *keys) graph.Spec {
 		return layer
 	})
 }
+
+// ernie45MoE is Ernie 4.5 with experts, in every n-th layer behind the dense ones. Their weights are normalised.
+func ernie45MoE(k *keys) graph.Spec {
+	step := k.count("interleave_moe_layer_step", 1, 1)
+	return k.decoder(func(i int) graph.Layer {
+		if !k.sparse(i) || (i+1)%step != 0 {
+			return k.preNorm(k.attention(i), k.network(i))
+		}
+		m := k.routed(i, graph.SoftmaxGating)
+		m.NormTopKProb = true
+		return k.preNorm(k.attention(i), m)
+	})
+}

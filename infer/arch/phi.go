@@ -17,3 +17,13 @@ func phi3(k *keys) graph.Spec {
 		return k.preNorm(a, k.fused(i))
 	})
 }
+
+// phiMoE is Phi 3.5 MoE as llama.cpp runs it: norms take no mean away, and the weights of the chosen experts are a softmax of
+// theirs. What transformers has there cannot be had of the metadata, which lack the factors of its rotary embedding (mscale).
+func phiMoE(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		m := k.mixture(k.network(i).Hidden)
+		m.NormTopKProb = true
+		return k.preNorm(k.neox(i), m)
+	})
+}

@@ -19,6 +19,7 @@ type Attention struct {
 	KeyLen       int     `key:"attention.key_length"`   // elements of a query or key head
 	ValueLen     int     `key:"attention.value_length"` // elements of a value head
 	Fused        bool    // attn_qkv has the rows of the queries, the keys and the values
+	GateApart    bool    // the result is multiplied by the sigmoid of the product with attn_gate
 	Gated        bool    // attn_q has for each head the rows of the query, then as many of a gate: the result times the gate's sigmoid
 	KeyValues    bool    // the values are the keys, before these are normalised and rotated
 	Shared       int     // keys and values are those of so many layers before; 0: its own
@@ -35,6 +36,7 @@ type Attention struct {
 	MaxBias      float64 `key:"attention.max_alibi_bias"` // of the scores: ALiBi (arXiv 2108.12409), not of an encoder; 0: none
 	Sinks        bool    // attn_sinks has a score for each head that is not of any token, in the softmax (arXiv 2309.17453)
 	Window       int     `key:"attention.sliding_window"` // so many tokens are seen, the own among them; 0: all
+	Chunked      bool    // they are instead those of the chunk of so many that the own is in
 	Encoder      bool    // tokens that follow are seen too, and a window is half before and half behind
 }
 
@@ -48,16 +50,17 @@ const (
 	AllHeads                 // all heads as one
 )
 
-// Temperature is a factor of the queries that grows with the position: 1 + Scale·ln(1 + ⌊position/Length⌋). The zero
-// value is none.
+// Temperature is a factor of the queries that grows with the position: 1 + Scale·ln(1 + ⌊(position + Offset)/Length⌋). The
+// zero value is none.
 type Temperature struct {
 	Scale  float64 `key:"attention.temperature_scale"`
 	Length int     `key:"attention.temperature_length"`
+	Offset int
 }
 
 // at returns the factor at a position.
 func (t Temperature) at(pos int) float32 {
-	return float32(1 + float64(t.Scale*math.Log(float64(1+pos/t.Length))))
+	return float32(1 + float64(t.Scale*math.Log(float64(1+(pos+t.Offset)/t.Length))))
 }
 
 // AttentionOp is an Attention with its weights.
@@ -68,6 +71,7 @@ type AttentionOp struct {
 	// Source is the attention whose keys and values are shared, or nil.
 	Source       *AttentionOp
 	q, k, v      Matrix // heads x head length rows of width
+	gateApart    Matrix // heads x ValueLen rows of width, if there is one
 	output       Matrix // width rows of heads x ValueLen
 	qNorm, kNorm *NormOp
 	vNorm        *NormOp
@@ -84,7 +88,7 @@ func (a Attention) Bind(b *Binder) Op {
 	case a.Shared > 0:
 		o.q = b.biased("attn_q", queries, b.width)
 		o.Source = b.attentions[b.layer-a.Shared]
-		if s := o.Source; s == nil || !s.Kept || s.KVHeads != a.KVHeads || s.KeyLen != a.KeyLen || s.ValueLen != a.ValueLen || s.Window != a.Window {
+		if s := o.Source; s == nil || !s.Kept || s.KVHeads != a.KVHeads || s.KeyLen != a.KeyLen || s.ValueLen != a.ValueLen || s.Window != a.Window || s.Chunked != a.Chunked {
 			b.fail(fmt.Errorf("%w: layer %d cannot share the keys and values of layer %d", gguf.ErrCorrupt, b.layer, b.layer-a.Shared))
 			return o
 		}
@@ -100,6 +104,9 @@ func (a Attention) Bind(b *Binder) Op {
 		if !a.KeyValues {
 			o.v = b.biased("attn_v", values, b.width)
 		}
+	}
+	if a.GateApart {
+		o.gateApart = b.biased("attn_gate", a.Heads*a.ValueLen, b.width)
 	}
 	o.output = b.biased("attn_output", b.width, a.Heads*a.ValueLen)
 	o.qNorm = b.headNorm(a.QNorm, a.NormSpan, a.Heads, a.KeyLen)
@@ -144,18 +151,25 @@ func (a Attention) alibi() []float32 {
 
 // Size implements Mixer.
 func (a Attention) Size() Size {
-	gated := 0
-	if a.Gated {
-		gated = 2 * a.Heads * a.KeyLen
-	}
 	return Size{
-		Scratch: a.Heads*(a.KeyLen+a.ValueLen) + a.KVHeads*(a.KeyLen+a.ValueLen) + gated,
+		Scratch: a.Heads*(a.KeyLen+a.ValueLen) + a.KVHeads*(a.KeyLen+a.ValueLen) + a.gates(),
 		Inner:   a.Heads * a.KeyLen,
 		Keys:    a.KVHeads * max(a.KeyLen, a.ValueLen),
 		Head:    a.KeyLen + a.ValueLen,
 		Scores:  a.Heads,
 		Kept:    a.kept(),
 	}
+}
+
+// gates returns how many elements the gates of a token take, those of attn_q with the queries before them.
+func (a Attention) gates() int {
+	switch {
+	case a.Gated:
+		return 2 * a.Heads * a.KeyLen
+	case a.GateApart:
+		return a.Heads * a.ValueLen
+	}
+	return 0
 }
 
 func (a Attention) kept() int {
@@ -178,6 +192,8 @@ func (a Attention) First(pos int) int {
 	switch {
 	case a.Window == 0:
 		return 0
+	case a.Chunked:
+		return pos / a.Window * a.Window
 	case a.Encoder:
 		return max(0, pos-a.Window/2)
 	}
@@ -220,7 +236,13 @@ func (a *AttentionOp) Softmax(head int, scores []float32) float32 {
 }
 
 // Weights implements Op.
-func (a *AttentionOp) Weights() []*Matrix { return append(a.inputs(), &a.output) }
+func (a *AttentionOp) Weights() []*Matrix {
+	all := append(a.inputs(), &a.output)
+	if a.GateApart {
+		all = append(all, &a.gateApart)
+	}
+	return all
+}
 
 // inputs lists the matrices that the attention multiplies its input with.
 func (a *AttentionOp) inputs() []*Matrix {
@@ -235,18 +257,18 @@ func (a *AttentionOp) inputs() []*Matrix {
 
 // Run implements Op.
 func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error {
-	queries, keys, values, gated := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen, 0
-	if a.Gated {
-		gated = a.q.Rows
-	}
+	queries, keys, values, gated := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen, a.gates()
 	s := e.Scratch(queries, keys, values, a.output.Cols, gated)
 	heads := s[3]
 	var products []Product
 	for i, w := range a.inputs() {
 		products = append(products, Product{s[i], w})
 	}
-	if a.Gated {
+	switch {
+	case a.Gated:
 		products[0].Dst = s[4]
+	case a.GateApart:
+		products = append(products, Product{s[4], &a.gateApart})
 	}
 	if err := e.Multiply(ctx, x, products...); err != nil {
 		return err
@@ -256,7 +278,7 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 		angles = e.Angles(a.rope)
 	}
 	err := e.Each(ctx, func(row, pos int) {
-		for at := 0; at < gated; at += 2 * a.KeyLen {
+		for at := 0; a.Gated && at < gated; at += 2 * a.KeyLen {
 			copy(s[0][row*queries+at/2:][:a.KeyLen], s[4][row*gated+at:])
 		}
 		a.placeQuery(s[0][row*queries:][:queries], angles, pos)
@@ -270,7 +292,7 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 	if err := e.Attend(ctx, heads, s[0], s[1], s[2], a); err != nil {
 		return err
 	}
-	if a.Gated {
+	if gated > 0 {
 		err := e.Each(ctx, func(row, _ int) { a.gate(heads[row*a.output.Cols:][:a.output.Cols], s[4][row*gated:][:gated]) })
 		if err != nil {
 			return err
@@ -279,11 +301,14 @@ func (a *AttentionOp) Run(ctx context.Context, e Engine, out, x []float32) error
 	return e.Add(ctx, out, heads, &a.output)
 }
 
-// gate multiplies the result of a token with the sigmoid of its gates, which stand behind the queries.
-func (a *AttentionOp) gate(heads, queries []float32) {
+// gate multiplies the result of a token with the sigmoid of its gates.
+func (a *AttentionOp) gate(heads, gates []float32) {
 	for i, v := range heads {
-		at := i/a.ValueLen*2*a.KeyLen + a.KeyLen + i%a.ValueLen
-		heads[i] = v * float32(1/(1+math.Exp(-float64(queries[at]))))
+		at := i
+		if a.Gated {
+			at = i/a.ValueLen*2*a.KeyLen + a.KeyLen + i%a.ValueLen
+		}
+		heads[i] = v * sigmoid(gates[at])
 	}
 }
 

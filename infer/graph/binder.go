@@ -145,9 +145,7 @@ func (b *Binder) norm(s Norm, n int, stretches ...int) *NormOp {
 	}
 	shape := append([]int{n}, stretches...)
 	o.weight = b.weights(s.Name, shape...)
-	if s.Kind == LayerNorm {
-		o.bias = b.vector(b.prefix+s.Name+".bias", shape...)
-	}
+	o.bias = b.vector(b.prefix+s.Name+".bias", shape...)
 	return o
 }
 

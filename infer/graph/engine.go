@@ -10,6 +10,8 @@ type Engine interface {
 	// what mixers see, and for what they add where that is held apart.
 	Normed() []float32
 	Branch() []float32
+	// Aside is one more such room, if Spec.Aside: for what a mixer adds to a sum of several.
+	Aside() []float32
 	// Scratch returns rooms for so many floats for each token. Their values are not
 	// defined, and they are lost with the next call of Scratch or Networks.
 	Scratch(perToken ...int) [][]float32
@@ -58,6 +60,8 @@ type Use struct {
 	Network *NetworkOp
 	Rows    []int     // of the tokens, ascending; nil: all
 	Weights []float32 // factor of what is added, for each of them; nil: 1
+	// WeighFirst says that they are factors of what goes into the network, which has no biases.
+	WeighFirst bool
 }
 
 // Routing is what the router of a layer makes of a batch of tokens. It may be

@@ -2,25 +2,56 @@ package graph
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
-// Mixture is a mixture of experts: networks of which a router, a softmax over all of them,
-// chooses the best few for each token, and perhaps a shared expert for every token. All
-// matrices may have biases.
+// Mixture is a mixture of experts: networks of which a router chooses the best few for each
+// token, and perhaps a shared expert for every token. All matrices may have biases.
 type Mixture struct {
 	Experts    int `key:"expert_count"`
 	Used       int `key:"expert_used_count"`
 	Hidden     int `key:"expert_feed_forward_length"` // width of one
 	Activation Activation
+	Fused      bool   // ffn_gate_up_exps has for each expert the rows of the gate, then those of up
+	Gating     Gating `key:"expert_gating_func"`
+	// Biased says that exp_probs_b is added to the scores by which experts are chosen, but not to
+	// their weights.
+	Biased bool
+	Groups ExpertGroups
 	// NormTopKProb says that the weights of the chosen experts are divided by their
-	// sum. Otherwise they are the probabilities among all experts.
+	// sum. Otherwise they are the scores.
 	NormTopKProb bool    `key:"expert_weights_norm"`
 	WeightsScale float64 `key:"expert_weights_scale"` // factor of the experts' weights
+	// WeighFirst says that the weights are factors of what the experts see, not of what they make of it.
+	WeighFirst bool
+	// Scaled says that ffn_down_exps.scale has a factor of what each expert makes.
+	Scaled bool
+	// Router is the norm of what the router sees, before that is multiplied by ffn_gate_inp.scale / √width, and Norm that of
+	// what the networks see, if there is no norm before the mixture (Gemma 4).
+	Router, Norm Norm
 	Shared       SharedExpert
+}
+
+// Gating is what a router makes scores of its logits with.
+type Gating int
+
+// Kinds of gating. A softmax over the chosen experts only is one over all with NormTopKProb.
+const (
+	SoftmaxGating Gating = iota
+	SigmoidGating
+)
+
+// ExpertGroups are groups of as many experts, of which only the best are chosen from (arXiv 2412.19437). The zero
+// value is none.
+type ExpertGroups struct {
+	Count int `key:"expert_group_count"`
+	Used  int `key:"expert_group_used_count"`
+	Tops  int // so many scores of its experts, the best, are summed up to that of a group
 }
 
 // SharedExpert is a network for every token beside those that the router chooses.
@@ -34,6 +65,10 @@ type mixtureOp struct {
 	Mixture
 	layer      int
 	router     Matrix // experts x width
+	routerNorm *NormOp
+	norm       *NormOp
+	bias       []float32 // of each expert, or nil
+	scale      []float32 // of each expert, or nil
 	experts    []*NetworkOp
 	shared     *NetworkOp // or nil
 	sharedGate Matrix     // 1 x width; without rows if the shared expert has no gate
@@ -42,6 +77,21 @@ type mixtureOp struct {
 // Bind implements Mixer.
 func (m Mixture) Bind(b *Binder) Op {
 	o := &mixtureOp{Mixture: m, layer: b.layer, router: b.exact("ffn_gate_inp", m.Experts), experts: b.experts(m)}
+	if m.Biased {
+		o.bias = b.needed(b.prefix+"exp_probs_b.bias", m.Experts)
+	}
+	if m.WeighFirst && len(o.experts) > 0 && (o.experts[0].Gate.Bias != nil || o.experts[0].Up.Bias != nil) {
+		b.fail(fmt.Errorf("%w: biases of experts that are weighed first", gguf.ErrUnsupported))
+	}
+	if m.Scaled {
+		o.scale = b.needed(b.prefix+"ffn_down_exps.scale", m.Experts)
+	}
+	if o.norm, o.routerNorm = b.norm(m.Norm, b.width), b.norm(m.Router, b.width); o.routerNorm != nil {
+		o.routerNorm.weight = b.needed(b.prefix+"ffn_gate_inp.scale", b.width)
+		for i := range o.routerNorm.weight {
+			o.routerNorm.weight[i] /= float32(math.Sqrt(float64(b.width)))
+		}
+	}
 	if m.Shared.Hidden > 0 {
 		o.shared = b.network("_shexp", Network{Hidden: m.Shared.Hidden, Activation: m.Activation})
 	}
@@ -58,10 +108,16 @@ func (b *Binder) exact(name string, rows int) Matrix {
 	return m
 }
 
-// experts finds the networks that three tensors stack.
+// experts finds the networks that two or three tensors stack.
 func (b *Binder) experts(m Mixture) []*NetworkOp {
-	gate := b.stack("ffn_gate_exps", m.Experts, m.Hidden, b.width)
-	up := b.stack("ffn_up_exps", m.Experts, m.Hidden, b.width)
+	var gate, up []Matrix
+	if m.Fused {
+		for _, both := range b.stack("ffn_gate_up_exps", m.Experts, 2*m.Hidden, b.width) {
+			gate, up = append(gate, both.part(0, m.Hidden)), append(up, both.part(m.Hidden, m.Hidden))
+		}
+	} else {
+		gate, up = b.stack("ffn_gate_exps", m.Experts, m.Hidden, b.width), b.stack("ffn_up_exps", m.Experts, m.Hidden, b.width)
+	}
 	down := b.stack("ffn_down_exps", m.Experts, b.width, m.Hidden)
 	if gate == nil || up == nil || down == nil {
 		return nil
@@ -102,7 +158,11 @@ func (m *mixtureOp) Run(ctx context.Context, e Engine, out, x []float32) error {
 	if m.sharedGate.Rows > 0 {
 		products = append(products, Product{gates[1], &m.sharedGate})
 	}
-	if err := e.Multiply(ctx, x, products...); err != nil {
+	seen, err := m.routerNorm.seen(ctx, e, x)
+	if err != nil {
+		return err
+	}
+	if err := e.Multiply(ctx, seen, products...); err != nil {
 		return err
 	}
 	chosen, err := m.route(ctx, e, gates[0])
@@ -113,11 +173,14 @@ func (m *mixtureOp) Run(ctx context.Context, e Engine, out, x []float32) error {
 	if m.shared != nil {
 		use := Use{Network: m.shared}
 		for _, x := range gates[1] {
-			use.Weights = append(use.Weights, float32(1/(1+math.Exp(-float64(x))))) // the sigmoid
+			use.Weights = append(use.Weights, sigmoid(x))
 		}
 		uses = append(uses, use)
 	}
-	return e.Networks(ctx, out, x, uses)
+	if seen, err = m.norm.seen(ctx, e, x); err != nil {
+		return err
+	}
+	return e.Networks(ctx, out, seen, uses)
 }
 
 // choice is one expert that the router gives a token to.
@@ -145,21 +208,38 @@ func (m *mixtureOp) route(ctx context.Context, e Engine, logits []float32) ([]ch
 	return choices, err
 }
 
-// choose picks the len(best) experts of highest probability, of equals the one
-// with the lower index. Their weights are their probabilities, divided by the sum
-// of these or not, times the factor. The logits are overwritten.
+// choose picks the len(best) experts of the highest scores, of equals the one with the lower index. Their
+// weights are their scores without bias, divided by the sum of these or not, times the factors. The logits
+// are overwritten.
 func (m *mixtureOp) choose(best []choice, logits []float32) {
-	const taken = -1
-	total := kernel.ExpSum(logits, 1) // probabilities but for this factor
-	var chosen float32
-	for i := range best {
-		best[i].expert = -1
-		for e, v := range logits {
-			if v != taken && (best[i].expert < 0 || v > best[i].weight) {
-				best[i] = choice{e, v}
+	total := float32(1) // scores but for this divisor
+	if m.Gating == SigmoidGating {
+		for e, x := range logits {
+			logits[e] = sigmoid(x)
+		}
+	} else {
+		total = kernel.ExpSum(logits, 1)
+	}
+	scores, ranks := logits, logits
+	if m.bias != nil || m.Groups.Count > 1 {
+		ranks = make([]float32, len(logits))
+		for e, score := range scores {
+			if ranks[e] = score / total; m.bias != nil {
+				ranks[e] += m.bias[e]
 			}
 		}
-		logits[best[i].expert] = taken
+		m.Groups.leave(ranks)
+	}
+	var chosen float32
+	for i := range best {
+		expert := 0
+		for e, rank := range ranks {
+			if rank > ranks[expert] {
+				expert = e
+			}
+		}
+		best[i] = choice{expert, scores[expert]}
+		ranks[expert] = negInf
 		chosen += best[i].weight
 	}
 	if m.NormTopKProb {
@@ -167,8 +247,43 @@ func (m *mixtureOp) choose(best []choice, logits []float32) {
 	}
 	for i := range best {
 		best[i].weight = best[i].weight / total * float32(m.WeightsScale)
+		if m.scale != nil {
+			best[i].weight *= m.scale[best[i].expert]
+		}
 	}
 }
+
+var negInf = float32(math.Inf(-1))
+
+// leave takes the experts of all groups but the best out of the choice, of equal groups the last.
+func (g ExpertGroups) leave(ranks []float32) {
+	if g.Count <= 1 {
+		return
+	}
+	size := len(ranks) / g.Count
+	sums := make([]float32, g.Count)
+	for i := range sums {
+		group := slices.Clone(ranks[i*size:][:size])
+		slices.Sort(group)
+		for _, top := range group[max(0, size-g.Tops):] {
+			sums[i] += top
+		}
+	}
+	for range g.Count - g.Used {
+		worst := 0
+		for i, sum := range sums {
+			if sum <= sums[worst] || math.IsInf(float64(sums[worst]), 1) {
+				worst = i
+			}
+		}
+		sums[worst] = float32(math.Inf(1))
+		for e := range size {
+			ranks[worst*size+e] = negInf
+		}
+	}
+}
+
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
 
 // uses returns the experts that are used, in their order, each with its tokens.
 func (m *mixtureOp) uses(choices []choice) []Use {
@@ -189,7 +304,7 @@ func (m *mixtureOp) uses(choices []choice) []Use {
 	first := 0
 	for e := range m.experts {
 		if n := end[e]; n > first {
-			uses = append(uses, Use{m.experts[e], rows[first:n], weights[first:n]})
+			uses = append(uses, Use{Network: m.experts[e], Rows: rows[first:n], Weights: weights[first:n], WeighFirst: m.WeighFirst})
 			first = n
 		}
 	}

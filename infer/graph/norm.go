@@ -3,9 +3,11 @@ package graph
 import (
 	"context"
 	"math"
+
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
-// Norm is a norm: of x, times weights, plus biases if a LayerNorm has any. The zero value
+// Norm is a norm: of x, times weights, plus biases if there are any. The zero value
 // is none at all; a norm without a name is one without weights.
 type Norm struct {
 	Name    string // of the tensor, in a layer's without "blk.N.", and without ".weight"
@@ -40,7 +42,7 @@ func (n *NormOp) Apply(dst, x []float32) {
 		}
 		from := at % len(n.weight)
 		weight := n.weight[from:][:n.length]
-		if n.kind == RMSNorm {
+		if n.kind == RMSNorm && n.bias == nil {
 			factor := float32(1 / math.Sqrt(meanSquare(part, 0)+n.epsilon))
 			for i, v := range part {
 				d[i] = v * factor * weight[i]
@@ -97,27 +99,50 @@ func (n *NormOp) rows(ctx context.Context, e Engine, dst, x []float32) error {
 	return e.Each(ctx, func(row, _ int) { n.Apply(dst[row*width:][:width], x[row*width:][:width]) })
 }
 
-// Normed is a mixer that sees a norm of its own, where those of a sub-layer do not share
-// one (GPT-NeoX).
+// seen returns the norm of x in the engine's room for it, or x where there is none.
+func (n *NormOp) seen(ctx context.Context, e Engine, x []float32) ([]float32, error) {
+	if n == nil {
+		return x, nil
+	}
+	return e.Normed(), n.rows(ctx, e, e.Normed(), x)
+}
+
+// Normed is a mixer that has norms of its own, where those of a sub-layer do not share
+// one: of what it sees (GPT-NeoX) and of what it adds (Gemma 4). Each may be missing.
 type Normed struct {
 	Norm Norm
 	Mixer
+	PostNorm Norm
 }
 
 // normedOp is a Normed with its weights.
 type normedOp struct {
-	norm *NormOp
+	norm, postNorm *NormOp
 	Op
 }
 
 // Bind implements Mixer.
-func (n Normed) Bind(b *Binder) Op { return normedOp{b.norm(n.Norm, b.width), n.Mixer.Bind(b)} }
+func (n Normed) Bind(b *Binder) Op {
+	return normedOp{b.norm(n.Norm, b.width), b.norm(n.PostNorm, b.width), n.Mixer.Bind(b)}
+}
 
 // Run implements Op.
 func (n normedOp) Run(ctx context.Context, e Engine, out, x []float32) error {
-	seen := e.Normed()
-	if err := n.norm.rows(ctx, e, seen, x); err != nil {
+	seen, err := n.norm.seen(ctx, e, x)
+	if err != nil {
 		return err
 	}
-	return n.Op.Run(ctx, e, out, seen)
+	if n.postNorm == nil {
+		return n.Op.Run(ctx, e, out, seen)
+	}
+	aside, width := e.Aside(), n.postNorm.length
+	clear(aside)
+	if err := n.Op.Run(ctx, e, aside, seen); err != nil {
+		return err
+	}
+	return e.Each(ctx, func(row, _ int) {
+		part := aside[row*width:][:width]
+		n.postNorm.Apply(part, part)
+		kernel.AddScaled(out[row*width:][:width], part, 1)
+	})
 }
