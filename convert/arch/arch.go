@@ -21,6 +21,9 @@ type Architecture struct {
 	Name string
 	// Variants are other names, of models of the class whose layers are those of others.
 	Variants []string
+	// Repacked says that experts that are packed in MXFP4 are written as blocks of that type,
+	// which hold the same values, and not as floats.
+	Repacked bool
 	// Embeddings says that such models also make embeddings of texts: how they pool
 	// those of tokens is in files of sentence-transformers.
 	Embeddings bool
@@ -45,7 +48,7 @@ type Architecture struct {
 var Architectures = []*Architecture{
 	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE, &GraniteHybrid,
 	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE, &Qwen3Next, &Qwen35, &Qwen35MoE,
-	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA,
+	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA, &GPTOSS,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma, &Gemma3n, &Gemma4,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,

@@ -175,9 +175,10 @@ type source struct {
 	used     bool
 }
 
-// Operands and Blocks implement weights.Packed.
+// Operands, Blocks and Unnamed implement weights.Packed and weights.Named.
 func (s *source) Operands() []weights.Rows         { return []weights.Rows{s.Rows} }
 func (s *source) Blocks() (*weights.Blocks, error) { return weights.BlocksOf(s.Rows) }
+func (s *source) Unnamed() weights.Rows            { return s.Rows }
 
 // planned is a tensor with the position of the last source that it has to wait for, and
 // the number of the first of those that are written together with it.

@@ -192,7 +192,8 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if !own {
 		c.typ = &fileType
 	}
-	if opts.Exact {
+	exact := opts.Exact || model.Repacked && !own
+	if exact {
 		if plan, err = repackedFirst(plan); err != nil {
 			return nil, fmt.Errorf("%s: %w", from.Dir, err)
 		}
@@ -202,7 +203,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 		if own {
 			typ = ownType(t)
 		}
-		if err := c.add(t, typ, packings(from.Set, t), opts.Exact); err != nil {
+		if err := c.add(t, typ, packings(from.Set, t), exact); err != nil {
 			return nil, fmt.Errorf("%s: %w", from.Dir, err)
 		}
 	}
@@ -226,7 +227,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	kvs = append(kvs, gguf.KV{Key: "general.type", Value: "model"})
 	kvs = append(kvs, general...)
 	number := fileTypes[fileType]
-	if f, ok := recipe.Mostly(c.exact(), c.tensors); ok {
+	if f, ok := recipe.Mostly(c.exact(), c.tensors); ok && (opts.Exact || fileType != gguf.Q8_0) {
 		number = uint32(f)
 	}
 	kvs = append(kvs, model.Metadata(number)...)

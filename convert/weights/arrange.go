@@ -72,7 +72,7 @@ type slice struct {
 func Interleave(r Rows, heads int64) Rows {
 	shape := r.Shape()
 	rows, length := Count(shape)
-	undo := func(result Rows) []Rows { return []Rows{deinterleave(result, heads)} }
+	undo := func(result Rows) []Rows { return []Rows{Deinterleave(result, heads)} }
 	if len(shape) == 1 {
 		c := rearranged(r, func(i int64) int64 { return interleaved(i, length/heads) })
 		c.undo = undo
@@ -155,6 +155,11 @@ func Transpose(r Rows) Rows {
 	if t, ok := r.(*transposed); ok {
 		return t.of
 	}
+	if n, ok := r.(Named); ok {
+		if t, ok := n.Unnamed().(*transposed); ok {
+			return &transposed{t.of, r}
+		}
+	}
 	const columns = 256
 	shape := slices.Clone(r.Shape())
 	last := len(shape) - 1
@@ -173,12 +178,20 @@ func Transpose(r Rows) Rows {
 	}, r), r}
 }
 
+// Named is a tensor that is another one, with something to tell of it.
+type Named interface {
+	Expression
+	// Unnamed returns the other one.
+	Unnamed() Rows
+}
+
 type transposed struct {
 	Rows
 	of Rows
 }
 
-func (t *transposed) Operands() []Rows { return []Rows{t.of} }
+func (t *transposed) Operands() []Rows         { return []Rows{t.of} }
+func (t *transposed) Blocks() (*Blocks, error) { return BlocksOf(t.Rows) }
 
 // readColumns fills dst with n columns from column on, one after the other, of so many
 // rows from row first on.

@@ -32,6 +32,12 @@ func exactly(t gguf.Type, first float32, shape ...int64) weights.Rows {
 	})
 }
 
+// named is a tensor under a name.
+type named struct{ weights.Rows }
+
+func (n named) Operands() []weights.Rows { return []weights.Rows{n.Rows} }
+func (n named) Unnamed() weights.Rows    { return n.Rows }
+
 // TestBlocks: rows are arranged as blocks as they are as numbers.
 func TestBlocks(t *testing.T) {
 	a, b := exactly(gguf.Q8_0, 1, 8, 64), exactly(gguf.Q8_0, 7, 8, 64)
@@ -42,6 +48,8 @@ func TestBlocks(t *testing.T) {
 		"stack":      weights.Stack(a, b),
 		"slice":      weights.Slice(weights.Stack(a, b), 3, 4),
 		"interleave": weights.Interleave(a, 2),
+		"back":       weights.Deinterleave(a, 2),
+		"transposed": weights.Transpose(named{weights.Transpose(a)}),
 		"reorder":    weights.Reorder(a, []int64{2, 0, 3, 1}),
 		"all":        weights.Stack(weights.Interleave(a, 2), weights.Interleave(b, 4)),
 	} {

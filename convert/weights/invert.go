@@ -119,22 +119,27 @@ func part(r Rows, number int64) Rows {
 	})
 }
 
-// deinterleave is the reverse of Interleave: of a head of d rows, row j comes from 2j and
+// Deinterleave is the reverse of [Interleave]: of a head of d rows, row j comes from 2j and
 // row j + d/2 from 2j+1.
-func deinterleave(r Rows, heads int64) Rows {
+func Deinterleave(r Rows, heads int64) Rows {
 	shape := r.Shape()
 	rows, length := Count(shape)
+	undo := func(result Rows) []Rows { return []Rows{Interleave(result, heads)} }
 	if len(shape) == 1 {
-		return rearranged(r, func(i int64) int64 { return deinterleaved(i, length/heads) })
+		c := rearranged(r, func(i int64) int64 { return deinterleaved(i, length/heads) })
+		c.undo = undo
+		return c
 	}
 	d := rows / heads
-	return newArranged(shape, []Rows{r}, 1, func(first, n int64, yield func(run) bool) {
+	a := newArranged(shape, []Rows{r}, 1, func(first, n int64, yield func(run) bool) {
 		for row := first; row < first+n; row++ {
 			if !yield(run{first: deinterleaved(row, d), n: 1, at: row - first, step: 1}) {
 				return
 			}
 		}
 	})
+	a.undo = undo
+	return a
 }
 
 // deinterleaved returns where a row comes from that interleaved puts there.
