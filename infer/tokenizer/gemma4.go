@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,10 +21,11 @@ type gemma4 struct {
 	wordwise       bool // no merge makes a token with a space after something else
 	linewise       bool // no merge makes a token of line ends and something else
 	addSpacePrefix bool
+	prefixLines    bool // also lines that begin with something else
 }
 
-func newGemma4(t *Tokenizer, meta *gguf.Metadata) (*gemma4, error) {
-	g := &gemma4{Tokenizer: t, ids: make(map[string]int32, len(t.pieces)), byteOf: make(map[int32]byte), wordwise: true, linewise: true}
+func newGemma4(t *Tokenizer, meta *gguf.Metadata, prefixLines bool) (*gemma4, error) {
+	g := &gemma4{Tokenizer: t, ids: make(map[string]int32, len(t.pieces)), byteOf: make(map[int32]byte), wordwise: true, linewise: true, prefixLines: prefixLines}
 	for i := range g.bytes {
 		g.bytes[i] = none
 	}
@@ -47,11 +49,12 @@ func newGemma4(t *Tokenizer, meta *gguf.Metadata) (*gemma4, error) {
 		lines := strings.Count(piece, "\n")
 		g.linewise = g.linewise && (lines == 0 || lines == len(piece))
 	}
+	g.linewise = g.linewise || prefixLines
 	g.addSpacePrefix, err = valueOr(meta, "tokenizer.ggml.add_space_prefix", false)
 	return g, err
 }
 
-func (g *gemma4) spacePrefix() bool { return g.addSpacePrefix }
+func (g *gemma4) spacePrefix() bool { return g.addSpacePrefix || g.prefixLines }
 
 func (g *gemma4) appendBytes(dst []byte, id int32) []byte {
 	if b, ok := g.byteOf[id]; ok {
@@ -60,12 +63,18 @@ func (g *gemma4) appendBytes(dst []byte, id int32) []byte {
 	return append(dst, strings.ReplaceAll(g.pieces[id], space, " ")...)
 }
 
+// lineStarts are the starts of lines that are not empty and begin with no space.
+var lineStarts = regexp.MustCompile(`(^|\n)([^\n▁])`)
+
 func (g *gemma4) encode(ids []int32, text string) []int32 {
 	if text == "" {
 		return ids
 	}
 	text = strings.ReplaceAll(text, " ", space)
-	if g.addSpacePrefix {
+	switch {
+	case g.prefixLines:
+		text = lineStarts.ReplaceAllString(text, "${1}"+space+"${2}")
+	case g.addSpacePrefix:
 		text = space + text
 	}
 	var s symbols

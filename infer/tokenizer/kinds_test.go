@@ -131,6 +131,21 @@ func TestWordPieceAdded(t *testing.T) {
 	require.Equal(t, []int32{1, 3, 4, 5, 3, 0, 2}, tok.Encode("ab<tool>A ac", tokenizer.Options{AddSpecial: true}))
 }
 
+// Lines of mmBERT begin with a space; llama.cpp gives these ids.
+func TestLines(t *testing.T) {
+	meta := gguf.NewMetadata(gguf.KV{Key: "tokenizer.ggml.model", Value: "gpt2"}, gguf.KV{Key: "tokenizer.ggml.pre", Value: "mmbert"},
+		gguf.KV{Key: "tokenizer.ggml.tokens", Value: []string{"▁", "a", "b", "\n", "▁a", "▁b", "\n\n", "<s>"}},
+		gguf.KV{Key: "tokenizer.ggml.token_type", Value: []int32{normal, normal, normal, normal, normal, normal, normal, control}},
+		gguf.KV{Key: "tokenizer.ggml.merges", Value: []string{"▁ a", "▁ b", "\n \n"}})
+	tok, err := tokenizer.New(meta)
+	require.NoError(t, err)
+	for text, want := range map[string][]int32{
+		" a": {4}, "  a": {0, 4}, "▁a": {4}, "\na": {3, 4}, "a<s> b": {4, 7, 5}, "a<s>b": {4, 7, 5}, "a\nb": {4, 3, 5}, "a\n\n\nb": {4, 6, 3, 5}, "": {}, " ": {0}, "\n": {3},
+	} {
+		require.Equal(t, want, encode(tok, text, tokenizer.Options{ParseSpecial: true}), "%q", text)
+	}
+}
+
 // FuzzCharsmap reads tables of characters that hostile files could have.
 func FuzzCharsmap(f *testing.F) {
 	f.Add([]byte("\x04\x00\x00\x00\x00\x00\x00\x00a\x00"), "ab")

@@ -92,7 +92,7 @@ func newTokenizer(meta *gguf.Metadata) (*Tokenizer, error) {
 	if model == "gemma4" {
 		pre = model
 	}
-	always, onCharacters := pretoken.OnCharacters[pre]
+	characters, onCharacters := pretoken.OnCharacters[pre]
 	switch {
 	case model == "llama":
 		t.vocab, err = newSentencePiece(t, meta)
@@ -101,8 +101,8 @@ func newTokenizer(meta *gguf.Metadata) (*Tokenizer, error) {
 	case model == "bert":
 		t.vocab, err = newWordPiece(t, meta)
 	case onCharacters:
-		added.always = always
-		t.vocab, err = newGemma4(t, meta)
+		added.always = characters.AlwaysBOS
+		t.vocab, err = newGemma4(t, meta, characters.Lines)
 	default:
 		var b *byteLevel
 		if b, err = newByteLevel(t, meta); err == nil {
