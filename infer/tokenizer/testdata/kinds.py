@@ -65,6 +65,29 @@ for name, options in {"unigram": normalization | {"character_coverage": 0.999}, 
     files[name] = {"tokenizer.model": base64.b64encode(model).decode()}
     encode[name] = lambda s, p=p: p.encode(s)
 
+def bpe():
+    """SentencePiece's BPE, and what transformers makes a tokenizer.json of."""
+    data = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter([c.rstrip("\n") for c in corpus]), model_writer=data, model_type="bpe", vocab_size=600, minloglevel=2, num_threads=1,
+                                             normalization_rule_name="identity", remove_extra_whitespaces=False, byte_fallback=True, allow_whitespace_only_pieces=True, character_coverage=0.99)
+    p = sentencepiece.SentencePieceProcessor(model_proto=data.getvalue())
+    vocab = {p.id_to_piece(i): i for i in range(len(p))}
+    score = {t: p.get_score(i) for t, i in vocab.items()}
+    merges = []
+    for t in vocab:
+        if not (p.is_byte(vocab[t]) or p.is_control(vocab[t]) or p.is_unknown(vocab[t])):
+            pairs = [(t[:i], t[i:]) for i in range(1, len(t)) if t[:i] in vocab and t[i:] in vocab]
+            merges += [(score[t], pair) for pair in sorted(pairs, key=lambda x: (vocab[x[0]], vocab[x[1]]))]
+    merges = [pair for _, pair in sorted(merges, key=lambda x: -x[0])]
+    t = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return data.getvalue(), p, t
+model, p, t = bpe()
+files["pieces"] = {"tokenizer.model": base64.b64encode(model).decode()}
+encode["pieces"] = lambda s, p=p: p.encode(s)
+files["pieces-fast"] = {"tokenizer.json": json.loads(t.to_str())}
+encode["pieces-fast"] = lambda s, t=t: t.encode(s, add_special_tokens=False).ids
+
 blocks = [(0x20, 0x7f), (0xa0, 0x250), (0x250, 0x530), (0x590, 0x700), (0x900, 0xe00), (0x1100, 0x1200), (0x1e00, 0x2100), (0x2000, 0x2c00), (0x3000, 0x3100),
           (0x3300, 0x3400), (0x4e00, 0x9fff), (0xac00, 0xd7a4), (0xf900, 0xfb50), (0xfe00, 0xffff), (0x10000, 0x11f00), (0x1d400, 0x1f9ff), (0x2a600, 0x2b900), (0, 0xd800), (0xe000, 0x110000)]
 parts = ["\n", "\n\n", "\n" * 7, " ", "  ", "     ", "\t", "\r\n", "\u00a0", "\u3000", "▁", "▁▁", "e\u0301", "İ", "ǅ", "ß", "ﬁ", "①", "ｆ", "が", "\u200b", "\ufeff", "\x00", "\x85", "\ufffd",
