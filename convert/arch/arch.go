@@ -50,6 +50,7 @@ var Architectures = []*Architecture{
 	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE, &Qwen3Next, &Qwen35, &Qwen35MoE,
 	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA, &GPTOSS,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma, &Gemma3n, &Gemma4,
+	&BERT, &RoBERTa, &XLMRoBERTa, &ModernBERT,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,
 	&GPT2, &GPTNeoX, &BLOOM, &MPT, &Falcon,
@@ -134,10 +135,12 @@ func (a *Architecture) model(h hparams) (*Model, error) {
 }
 
 // Metadata returns the model's own pairs in convert_hf_to_gguf.py's order. The type of
-// the file is llama.cpp's number for that of the tensors.
-func (m *Model) Metadata(fileType uint32) []gguf.KV {
-	k := &keys{prefix: m.Name + ".", fileType: fileType}
+// the file is llama.cpp's number for that of the tensors; pooling are the pairs that say how
+// a model for embeddings pools those of tokens.
+func (m *Model) Metadata(fileType uint32, pooling ...gguf.KV) []gguf.KV {
+	k := &keys{prefix: m.Name + ".", fileType: fileType, pooling: pooling}
 	m.family.keys(k)
+	k.pool()
 	return k.pairs
 }
 
@@ -157,6 +160,9 @@ func (m *Model) EarlyMetadata() ([]gguf.KV, error) {
 // VocabularyRules returns what the class and the model add to the keys of a vocabulary.
 func (m *Model) VocabularyRules() vocab.Rules {
 	rules := m.Vocabulary
+	if f, ok := m.family.(interface{ rules(*vocab.Rules) }); ok {
+		f.rules(&rules)
+	}
 	if f, ok := m.family.(interface{ tokens() []vocab.RoleID }); ok {
 		rules.IDs = slices.Concat(rules.IDs, f.tokens())
 	}
@@ -167,8 +173,12 @@ func (m *Model) VocabularyRules() vocab.Rules {
 type keys struct {
 	prefix   string // of the names of keys
 	fileType uint32
+	pooling  []gguf.KV // that are not set yet
 	pairs    []gguf.KV
 }
+
+// pool sets how embeddings are pooled, which is last where a family does not call it.
+func (k *keys) pool() { k.pairs, k.pooling = append(k.pairs, k.pooling...), nil }
 
 // set sets a key. One that is set again keeps its place, as in gguf-py's dictionaries.
 func (k *keys) set(name string, value any) {

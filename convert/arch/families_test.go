@@ -174,13 +174,58 @@ func TestVariantsRestored(t *testing.T) {
 	withoutPredictors := func(sources []familyTensor) []familyTensor {
 		return slices.DeleteFunc(sources, func(s familyTensor) bool { return strings.HasPrefix(s.name, "mtp.") })
 	}
+	renamed := func(pairs ...string) func([]familyTensor) []familyTensor {
+		return func(sources []familyTensor) (all []familyTensor) {
+			for _, s := range sources {
+				s.name = strings.NewReplacer(pairs...).Replace(s.name)
+				all = append(all, s)
+			}
+			return all
+		}
+	}
+	// Positions that are counted from behind the padding token, which is 1, and names as RoBERTa and old models have them.
+	roberta := func(sources []familyTensor) []familyTensor {
+		sources = renamed("LayerNorm.weight", "LayerNorm.gamma", "LayerNorm.bias", "LayerNorm.beta")(sources)
+		for i, s := range sources {
+			if sources[i].name = "roberta." + s.name; s.name == "embeddings.position_embeddings.weight" {
+				sources[i].shape = []int64{s.shape[0] + 2, s.shape[1]}
+			}
+		}
+		return sources
+	}
+	// Layers that share keys and values with others may have their own, too.
+	unshared := func(sources []familyTensor) []familyTensor {
+		for _, s := range []familyTensor{{name: "k_proj.weight", shape: []int64{16, 64}}, {name: "v_proj.weight", shape: []int64{16, 64}}, {name: "k_norm.weight", shape: []int64{16}}} {
+			s.name = "model.layers.3.self_attn." + s.name
+			sources = append(sources, s)
+		}
+		return renamed("model.", "model.language_model.")(sources)
+	}
+	// Tokens that are not of texts add nothing in layers.
+	fewerEmbeddings := func(sources []familyTensor) []familyTensor {
+		for i, s := range sources {
+			if s.name == "model.embed_tokens_per_layer.weight" {
+				sources[i].shape = []int64{300, s.shape[1]}
+			}
+		}
+		return sources
+	}
 	variants := map[string][]struct {
 		changes map[string]any
 		sources func([]familyTensor) []familyTensor
 	}{
 		"granite-moe": {{map[string]any{"architectures": []string{"GraniteMoeSharedForCausalLM"}, "model_type": "granitemoeshared",
 			"shared_intermediate_size": 48}, shared}},
-		"qwen3-vl-moe": {{nil, apart}},
+		"qwen3-vl-moe":   {{nil, apart}},
+		"gpt2":           {{map[string]any{"n_ctx": nil}, renamed("transformer.", "")}},
+		"bloom":          {{map[string]any{"seq_length": 2048, "n_embed": 64, "hidden_size": nil}, renamed("transformer.", "")}},
+		"pythia":         {{map[string]any{"rotary_pct": nil, "rope_parameters": map[string]any{"partial_rotary_factor": 0.5, "rope_theta": 5000.0}}, nil}},
+		"mpt":            {{map[string]any{"attn_config": map[string]any{"alibi": true, "alibi_bias_max": 16, "clip_qkv": 6.5}}, nil}},
+		"falcon-7b-like": {{map[string]any{"num_kv_heads": 4, "rope_theta": 500042.0}, nil}},
+		"bert":           {{map[string]any{"architectures": []string{"RobertaModel"}, "pad_token_id": 1, "max_position_embeddings": 130}, roberta}},
+		"modern-bert":    {{map[string]any{"rope_parameters": nil, "global_rope_theta": 80000.0, "layer_norm_eps": nil, "classifier_pooling": "mean"}, nil}},
+		"gemma4-e2b":     {{map[string]any{"architectures": []string{"Gemma4ForConditionalGeneration"}}, unshared}},
+		"gemma3n-shared": {{map[string]any{"activation_sparsity_pattern": nil, "intermediate_size": 64, "vocab_size_per_layer_input": 300}, fewerEmbeddings}},
 		"deepseek-v3": {{nil, fused}, {map[string]any{"scoring_func": "softmax", "rope_scaling": map[string]any{"type": "yarn", "factor": 40.0,
 			"mscale": 0.707, "mscale_all_dim": 0.707}}, nil}, {map[string]any{"attention_bias": true, "norm_topk_prob": false}, latentBiases}},
 		"deepseek-v2-lite": {{map[string]any{"n_group": 2, "topk_group": 1, "topk_method": "group_limited_greedy", "rope_scaling": map[string]any{
@@ -199,7 +244,9 @@ func TestVariantsRestored(t *testing.T) {
 	readFamilies(t, func(t *testing.T, config string, _ [][2]any, sources, _ []familyTensor) {
 		for _, v := range variants[strings.TrimPrefix(t.Name(), "TestVariantsRestored/")] {
 			var params map[string]any
-			require.NoError(t, json.Unmarshal([]byte(config), &params))
+			decoder := json.NewDecoder(strings.NewReader(config))
+			decoder.UseNumber() // 30.0 stays what it is
+			require.NoError(t, decoder.Decode(&params))
 			maps.Copy(params, v.changes)
 			text, err := json.Marshal(params)
 			require.NoError(t, err)

@@ -230,14 +230,13 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if f, ok := recipe.Mostly(c.exact(), c.tensors); ok && (opts.Exact || fileType != gguf.Q8_0) {
 		number = uint32(f)
 	}
-	kvs = append(kvs, model.Metadata(number)...)
+	var pooling []gguf.KV
 	if model.Embeddings {
-		pooling, err := poolingMetadata(model.Name, from.Tokenizer)
-		if err != nil {
+		if pooling, err = poolingMetadata(model.Name, from.Tokenizer); err != nil {
 			return nil, err
 		}
-		kvs = append(kvs, pooling...)
 	}
+	kvs = append(kvs, model.Metadata(number, pooling...)...)
 	kvs = append(kvs, gguf.KV{Key: "general.quantization_version", Value: uint32(2)})
 	for _, kv := range tokens.Metadata {
 		if i := slices.IndexFunc(kvs, func(other gguf.KV) bool { return other.Key == kv.Key }); i >= 0 {

@@ -14,7 +14,11 @@ func bert(k *keys) graph.Spec {
 		}
 	})
 	s.Positions = k.count("context_length", 1, -1)
-	s.TokenTypes = k.count("token_type_count", 1, 2)
+	for _, t := range k.src.Tensors() {
+		if t.Name == "token_types.weight" {
+			s.TokenTypes = int(t.Rows())
+		}
+	}
 	s.EmbeddingNorm, s.OutputNorm = k.norm("token_embd_norm"), graph.Norm{}
 	return s
 }
