@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -126,7 +124,7 @@ func (b *byteLevel) appendBytes(dst []byte, id int32) []byte {
 
 func (b *byteLevel) encode(ids []int32, text string) []int32 {
 	if b.nfc {
-		text = norm.NFC.String(text)
+		text = compose(text)
 	}
 	var s symbols
 	b.Split(text, func(word string) {

@@ -29,7 +29,8 @@
 //
 // Ids are those of Hugging Face's tokenizers: digits are cut off one by one for
 // deepseek-llm, where llama.cpp keeps them together, and a contraction may end in a
-// long s. Letters and digits are those of Unicode 16. Text is brought into normal form C where the vocabulary asks for it;
+// long s. Letters and digits are those of Unicode 16. Text is brought into normal form C, of
+// Unicode 9, where the vocabulary asks for it;
 // otherwise Decode gives it back, bytes that are not UTF-8 included.
 //
 // # SentencePiece's Unigram ("t5")

@@ -21,6 +21,7 @@ type families struct {
 	Pieces []string
 	Ranges [][2]int
 	Merges []string
+	NFC    [][2]string         // texts and what they are in normal form C
 	IDs    map[string][]string // hashes of the words and ids of each hundred strings
 }
 
@@ -98,4 +99,19 @@ func TestFamilies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNFC compares normal forms with those of Hugging Face's tokenizers, by the bytes of tokens.
+func TestNFC(t *testing.T) {
+	meta := byteLevel("qwen2", []string{"a b"})
+	meta.Set("tokenizer.ggml.normalizer.nfc", true)
+	tok, err := tokenizer.New(meta)
+	require.NoError(t, err)
+	golden := readFamilies(t)
+	require.NotEmpty(t, golden.NFC)
+	for _, c := range golden.NFC {
+		require.Equal(t, c[1], tok.Decode(tok.Encode(c[0], tokenizer.Options{})), "%+q", c[0])
+	}
+	long := strings.Repeat("\u0323\u0301", 1<<15)
+	require.Equal(t, "ạ"+strings.Repeat("\u0323", 1<<15-1)+strings.Repeat("\u0301", 1<<15), tok.Decode(tok.Encode("a"+long, tokenizer.Options{})))
 }

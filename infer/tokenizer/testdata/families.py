@@ -1,7 +1,7 @@
 """Writes families.json.gz: words and ids that Hugging Face's tokenizers give to random strings, for each family of pre-tokenizers. README.md says what is in it.
 Run from the project's root: python3 infer/tokenizer/testdata/families.py [STRINGS]"""
 import gzip, hashlib, json, os, sys
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TEXTS = os.path.join(HERE, "../../../testdata/texts")
@@ -89,6 +89,15 @@ def strings(n):
                 parts += [chr(low + r.below(high - low + 1)) for _ in range(1 + r.below(3))]
         yield "".join(parts)
 
+MARKS = "aeoAKΩ\u1100\u1161\u11a8각é\u0344ậΐ\u0958\U0001d15e\u0300\u0301\u0302\u0323\u0316\u0334\u0345\u0359\u05b0\u064b\u094d\u1df9\u0898\u1abf\u0f71\u0f72 "
+
+def composed(n):
+    """Texts with what they are in normal form C: some have long runs of marks, some marks of Unicode 10 and later."""
+    r = Random(2)
+    for i in range(n):
+        text = "".join(MARKS[r.below(len(MARKS))] for _ in range(60)) if i % 3 else MARKS[r.below(14)] + "".join(MARKS[18 + r.below(12)] for _ in range(60))
+        yield text, normalizers.NFC().normalize_str(text)
+
 def shared_merges(n):
     """Merges that do not stop at words: what differs in words then differs in ids."""
     text = "".join(open(os.path.join(TEXTS, f), encoding="utf-8").read()for f in sorted(os.listdir(TEXTS)) if f.endswith(".txt"))
@@ -117,7 +126,7 @@ def main(count):
                 h.update((" ".join(map(str, words + t.encode(text).ids)) + "\n").encode())
             hashes[name].append(h.hexdigest()[:8])
         print(name, file=sys.stderr)
-    data = {"pieces": PIECES, "ranges": RANGES, "merges": [" ".join(m) for m in merges], "ignore_merges": IGNORE_MERGES,
+    data = {"pieces": PIECES, "ranges": RANGES, "merges": [" ".join(m) for m in merges], "ignore_merges": IGNORE_MERGES, "nfc": list(composed(60)),
             "pre_tokenizers": {n: {"type": "Sequence", "pretokenizers": s} for n, s in FAMILIES.items()}, "ids": hashes}
     with open(os.path.join(HERE, "families.json.gz"), "wb") as f:
         f.write(gzip.compress(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(), mtime=0))
