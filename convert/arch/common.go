@@ -144,10 +144,13 @@ func (c *Config) attentionBiases(layer mapper, order func(r weights.Rows, heads 
 }
 
 // mlp maps a feed-forward part without biases.
-func (c *Config) mlp(layer mapper) {
-	layer.take("mlp.gate_proj.weight", "ffn_gate.weight", c.IntermediateSize, c.HiddenSize)
-	layer.take("mlp.up_proj.weight", "ffn_up.weight", c.IntermediateSize, c.HiddenSize)
-	layer.take("mlp.down_proj.weight", "ffn_down.weight", c.HiddenSize, c.IntermediateSize)
+func (c *Config) mlp(layer mapper) { c.mlpBelow(layer, "mlp.") }
+
+// mlpBelow is mlp where names begin in another way.
+func (c *Config) mlpBelow(layer mapper, start string) {
+	layer.take(start+"gate_proj.weight", "ffn_gate.weight", c.IntermediateSize, c.HiddenSize)
+	layer.take(start+"up_proj.weight", "ffn_up.weight", c.IntermediateSize, c.HiddenSize)
+	layer.take(start+"down_proj.weight", "ffn_down.weight", c.HiddenSize, c.IntermediateSize)
 }
 
 // queries returns the number of elements of all heads.

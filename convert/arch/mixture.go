@@ -46,11 +46,14 @@ func (x *mixture) routed(layer mapper, fused bool, width int64) {
 }
 
 // apart maps experts of the given width of which every matrix is a tensor.
-func (x *mixture) apart(layer mapper, width int64) {
+func (x *mixture) apart(layer mapper, width int64) { x.apartBelow(layer, "mlp.experts.", width) }
+
+// apartBelow is apart where names begin in another way.
+func (x *mixture) apartBelow(layer mapper, start string, width int64) {
 	layer.together(func() {
-		layer.put("ffn_down_exps.weight", layer.stack("mlp.experts.%d.down_proj.weight", x.experts, x.HiddenSize, width))
-		layer.put("ffn_gate_exps.weight", layer.stack("mlp.experts.%d.gate_proj.weight", x.experts, width, x.HiddenSize))
-		layer.put("ffn_up_exps.weight", layer.stack("mlp.experts.%d.up_proj.weight", x.experts, width, x.HiddenSize))
+		layer.put("ffn_down_exps.weight", layer.stack(start+"%d.down_proj.weight", x.experts, x.HiddenSize, width))
+		layer.put("ffn_gate_exps.weight", layer.stack(start+"%d.gate_proj.weight", x.experts, width, x.HiddenSize))
+		layer.put("ffn_up_exps.weight", layer.stack(start+"%d.up_proj.weight", x.experts, width, x.HiddenSize))
 	})
 }
 

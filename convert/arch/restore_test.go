@@ -71,7 +71,7 @@ func TestRestoreRefused(t *testing.T) {
 		tensors []gguf.TensorInfo
 		want    error
 	}{
-		"another architecture": {map[string]any{"general.architecture": "mamba"}, dense, gguf.ErrUnsupported},
+		"another architecture": {map[string]any{"general.architecture": "rwkv7"}, dense, gguf.ErrUnsupported},
 		"no architecture":      {map[string]any{"general.architecture": uint32(1)}, dense, gguf.ErrCorrupt},
 		"no embeddings":        {nil, dense[1:], gguf.ErrCorrupt},
 		"a tensor less":        {nil, dense[:len(dense)-1], gguf.ErrCorrupt},

@@ -22,6 +22,14 @@ func (s *mamba2) check(r *reader) {
 	}
 }
 
+func (s *mamba2) keys(k *keys) {
+	k.set("ssm.conv_kernel", uint32(s.kernel))
+	k.set("ssm.inner_size", uint32(s.inner))
+	k.set("ssm.state_size", uint32(s.state))
+	k.set("ssm.time_step_rank", uint32(s.heads))
+	k.set("ssm.group_count", uint32(s.groups))
+}
+
 // convolved returns how many channels go through the convolution: those of inputs, B and C.
 func (s *mamba2) convolved() int64 { return s.inner + 2*s.groups*s.state }
 

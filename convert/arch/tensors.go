@@ -74,6 +74,9 @@ var (
 	}
 )
 
+// roots are how names begin that have no prefix.
+var roots = []string{"lm_head.", "mtp.", "backbone."}
+
 // usualName returns the name that architectures know a tensor by: some models are saved
 // without their prefix, or as part of a larger one.
 func usualName(name string) string {
@@ -81,17 +84,17 @@ func usualName(name string) string {
 	if rest, ok := strings.CutPrefix(name, "model.model."); ok {
 		return "model." + rest
 	}
-	if rest, ok := strings.CutPrefix(name, "model."); ok && strings.HasPrefix(rest, "mtp.") {
+	if rest := strings.TrimPrefix(name, "model."); slices.ContainsFunc(roots, func(root string) bool { return strings.HasPrefix(rest, root) }) {
 		return rest
 	}
-	if slices.ContainsFunc([]string{"model.", "lm_head.", "mtp."}, func(start string) bool { return strings.HasPrefix(name, start) }) {
+	if strings.HasPrefix(name, "model.") {
 		return name
 	}
 	return "model." + name
 }
 
 // Plan returns the GGUF tensors of a checkpoint, in convert_hf_to_gguf.py's order, and
-// reads none of them. A tensor that is missing or has another shape than config.json implies, and
+// reads none of them, but for an output matrix that may be a copy of the embeddings. A tensor that is missing or has another shape than config.json implies, and
 // experts in two layouts at once, are errors that wrap gguf.ErrCorrupt; a tensor
 // of no known name or that holds integers is one that wraps gguf.ErrUnsupported.
 func (m *Model) Plan(set weights.Set) ([]Tensor, error) {

@@ -40,6 +40,8 @@ type Rules struct {
 	Llama bool
 	// NoSpacePrefix says that no text gets a space in front.
 	NoSpacePrefix bool
+	// NoSpacePrefixOfFast is NoSpacePrefix where the vocabulary is in tokenizer.json alone.
+	NoSpacePrefixOfFast bool
 	// SpacePrefix adds whether a text gets a space in front after all the rest, if
 	// tokenizer_config.json says so.
 	SpacePrefix bool
@@ -137,7 +139,7 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 	if f.addPrefixSpace != nil && opts.Rules.SpacePrefix {
 		kvs.set(spacePrefixKey, *f.addPrefixSpace)
 	}
-	if opts.Rules.NoSpacePrefix || opts.Rules.Gemma4 {
+	if opts.Rules.NoSpacePrefix || opts.Rules.Gemma4 || opts.Rules.NoSpacePrefixOfFast && !f.exists(piecesFile) {
 		kvs.set(spacePrefixKey, false)
 	}
 	if opts.Rules.Gemma4 {
