@@ -1,7 +1,6 @@
 package arch
 
 import (
-
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )

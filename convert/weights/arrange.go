@@ -65,6 +65,31 @@ type slice struct {
 	first int64
 }
 
+// Concat returns a tensor whose matrices have the rows of those of several, one after the
+// other: the reverse of Slice.
+func Concat(parts ...Rows) Rows {
+	ends := make([]int64, len(parts)) // in each matrix
+	each := int64(0)
+	for i, p := range parts {
+		each += matrixRows(p)
+		ends[i] = each
+	}
+	shape := slices.Clone(parts[0].Shape())
+	shape[len(shape)-2] = each
+	return newArranged(shape, parts, 1, func(first, n int64, yield func(run) bool) {
+		for row := first; row < first+n; {
+			matrix, y := row/each, row%each
+			i := slices.IndexFunc(ends, func(end int64) bool { return y < end })
+			has := matrixRows(parts[i])
+			r := run{part: int64(i), first: matrix*has + y - (ends[i] - has), n: min(ends[i]-y, first+n-row), at: row - first, step: 1}
+			if !yield(r) {
+				return
+			}
+			row += r.n
+		}
+	})
+}
+
 // Interleave returns the rows of so many attention heads (the elements, of a vector)
 // with the halves of each head interleaved: of a head of d rows, row 2j comes from j
 // and row 2j+1 from j + d/2. Hugging Face rotates the elements i and i + d/2 of a head

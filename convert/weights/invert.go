@@ -79,36 +79,11 @@ func (v *Inverse) addSlice(of Rows, p piece) error {
 	if next < matrixRows(of) {
 		return nil
 	}
-	return v.Add(of, concat(parts))
+	return v.Add(of, Concat(parts...))
 }
 
 // matrixRows returns how many rows each matrix of a tensor has.
 func matrixRows(r Rows) int64 { return r.Shape()[len(r.Shape())-2] }
-
-// concat returns a tensor whose matrices have the rows of those of several, one after the
-// other: the reverse of Slice.
-func concat(parts []Rows) Rows {
-	ends := make([]int64, len(parts)) // in each matrix
-	each := int64(0)
-	for i, p := range parts {
-		each += matrixRows(p)
-		ends[i] = each
-	}
-	shape := slices.Clone(parts[0].Shape())
-	shape[len(shape)-2] = each
-	return newArranged(shape, parts, 1, func(first, n int64, yield func(run) bool) {
-		for row := first; row < first+n; {
-			matrix, y := row/each, row%each
-			i := slices.IndexFunc(ends, func(end int64) bool { return y < end })
-			has := matrixRows(parts[i])
-			r := run{part: int64(i), first: matrix*has + y - (ends[i] - has), n: min(ends[i]-y, first+n-row), at: row - first, step: 1}
-			if !yield(r) {
-				return
-			}
-			row += r.n
-		}
-	})
-}
 
 // part returns one of the tensors that are stacked in r.
 func part(r Rows, number int64) Rows {
