@@ -18,6 +18,9 @@ type keyValues struct{ keys, values []float32 }
 
 // Attend implements graph.Engine.
 func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.AttentionOp) error {
+	if a.Latent {
+		v = k
+	}
 	switch {
 	case a.Source != nil:
 		shared, ok := b.kept[a.Source]
@@ -28,16 +31,27 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 	case a.Kept:
 		b.keep(k, v, a)
 	}
-	if b.session != nil && a.Source == nil {
+	if b.session != nil && a.Source == nil && !a.Remembered {
 		if err := b.remember(ctx, k, v, a); err != nil {
 			return err
 		}
 	}
-	return parallel(ctx, b.workers, len(b.chunks)*a.KVHeads, func(w *worker, task int) error {
-		b.attend(w, dst, q, k, v, a, task/a.KVHeads, task%a.KVHeads)
+	group := a.Heads / a.KVHeads
+	heads := headsOfTask(group, len(b.workers))
+	tasks := (group + heads - 1) / heads
+	return parallel(ctx, b.workers, len(b.chunks)*a.KVHeads*tasks, func(w *worker, task int) error {
+		chunk, part := task/(a.KVHeads*tasks), task%(a.KVHeads*tasks)
+		kv, first := part/tasks, part%tasks*heads
+		b.attend(w, dst, q, k, v, a, chunk, kv, first, min(first+heads, group))
 		return nil
 	})
 }
+
+// sharedByTask is how many query heads that share keys and values one task has at least, since each task has to get these ready.
+const sharedByTask = 8
+
+// headsOfTask returns how many of the heads of a group one of n tasks takes.
+func headsOfTask(group, n int) int { return min(group, max(sharedByTask, (group+n-1)/n)) }
 
 // keep copies the keys and values that other layers share.
 func (b *batch) keep(k, v []float32, a *graph.AttentionOp) {
@@ -62,20 +76,24 @@ func (b *batch) remember(ctx context.Context, k, v []float32, a *graph.Attention
 	})
 }
 
-// attend computes the query heads that share key-value head kv, for one chunk.
-func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, chunk, kv int) {
+// attend computes some of the query heads that share key-value head kv, [from, to) of these, for one chunk.
+func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, chunk, kv, from, to int) {
 	n, start := len(b.chunks[chunk].Tokens), b.starts[chunk]
 	if n == 0 {
 		return
 	}
-	qWidth, kWidth, vWidth := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	qWidth, kWidth := a.Heads*a.KeyLen, a.KVHeads*a.KeyLen
+	vWidth := a.KVHeads * a.ValueLen
+	if a.Latent {
+		vWidth = kWidth
+	}
 	keys := sized(&w.keys, kernel.PackedLenB(n, a.KeyLen))
 	kernel.PackB(keys, k[start*kWidth+kv*a.KeyLen:], kWidth, n, a.KeyLen)
 	values := sized(&w.values, kernel.PackedLenB(a.ValueLen, n))
 	kernel.PackBTransposed(values, v[start*vWidth+kv*a.ValueLen:], vWidth, a.ValueLen, n)
 
 	group := a.Heads / a.KVHeads
-	for head := kv * group; head < (kv+1)*group; head++ {
+	for head := kv*group + from; head < kv*group+to; head++ {
 		for first := 0; first < n; first += queryBlock {
 			rows := min(queryBlock, n-first)
 			base := a.First(first) / kernel.TileCols * kernel.TileCols // panels before it are seen by none of these queries

@@ -197,6 +197,16 @@ func (b *batch) Multiply(ctx context.Context, x []float32, products ...graph.Pro
 	return nil
 }
 
+// MultiplyEach implements graph.Engine.
+func (b *batch) MultiplyEach(ctx context.Context, x [][]float32, products []graph.Product) error {
+	for i, p := range products {
+		if err := b.Multiply(ctx, x[i], p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Add implements graph.Engine. The product is summed where it is added to.
 func (b *batch) Add(ctx context.Context, dst, x []float32, w *graph.Matrix) error {
 	if err := b.pack(ctx, x, nil, w); err != nil {

@@ -75,6 +75,14 @@ func TestGraphs(t *testing.T) {
 		change(&m)
 		return layers(pre(attention, m))
 	}
+	latent := func(change func(*graph.MLA)) graph.Spec {
+		m := graph.MLA{
+			Heads: 3, KeyLen: 10, ValueLen: 5, QueryRank: 9, Rank: 12, Absorbed: true, QNorm: norm("attn_q_a_norm"), KVNorm: norm("attn_kv_a_norm"),
+			Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1}, Scale: 0.4,
+		}
+		change(&m)
+		return layers(pre(m, network), pre(m, network))
+	}
 	original := func(tokens int) func(*graph.Attention) {
 		return func(a *graph.Attention) {
 			a.Rope.Factors, a.Rope.LongFactors, a.Rope.Original, a.Rope.Magnitude = "short.weight", "long.weight", tokens, 1.2
@@ -135,9 +143,14 @@ func TestGraphs(t *testing.T) {
 				Experts: 5, Used: 2, Hidden: 13, WeightsScale: 1, Scaled: true, Router: norm(""), Norm: norm("pre_ffw_norm_2"),
 			}},
 		), PostNorm: norm("post_ffw_norm")}}),
-		"a gate of the heads":        attends(func(a *graph.Attention) { a.GateApart = true }),
-		"in chunks":                  attends(func(a *graph.Attention) { a.Window, a.Chunked = 7, true }),
-		"one matrix for gate and up": computes(graph.Network{Fused: true}),
+		"latent attention":                        latent(func(*graph.MLA) {}),
+		"latent attention of many heads":          latent(func(m *graph.MLA) { m.Heads = 37 }),
+		"latent attention, queries of the token":  latent(func(m *graph.MLA) { m.QueryRank, m.QNorm = 0, graph.Norm{} }),
+		"latent attention, not absorbed":          latent(func(m *graph.MLA) { m.Absorbed = false }),
+		"latent attention with queries that grow": latent(func(m *graph.MLA) { m.Temperature = graph.Temperature{Scale: 0.5, Length: 7} }),
+		"a gate of the heads":                     attends(func(a *graph.Attention) { a.GateApart = true }),
+		"in chunks":                               attends(func(a *graph.Attention) { a.Window, a.Chunked = 7, true }),
+		"one matrix for gate and up":              computes(graph.Network{Fused: true}),
 		"LayerNorm": layers(graph.Layer{
 			{Norm: layerNorm("attn_norm"), Mixers: mixers(attention)}, {Norm: layerNorm(""), Mixers: mixers(network), PostNorm: layerNorm("post_norm")},
 		}),

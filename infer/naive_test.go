@@ -104,6 +104,8 @@ func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 		add(sum, n.mamba2(p, m, h), 1)
 	case graph.DeltaNet:
 		add(sum, n.deltaNet(p, m, h), 1)
+	case graph.MLA:
+		add(sum, n.mla(p, m, pos, h), 1)
 	case graph.PerLayer:
 		add(sum, n.perLayer(p, m, h), 1)
 	case graph.Network:
@@ -182,6 +184,54 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 	}
 	for i, gate := range gates {
 		out[i] /= 1 + math.Exp(-gate)
+	}
+	return n.multiply(p+"attn_output", 0, n.Width, out)
+}
+
+// mla makes the keys and values of all heads, of all tokens.
+func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
+	q, plain := h, m.KeyLen-m.Rope.Dims
+	if m.QueryRank > 0 {
+		q = n.multiply(p+"attn_q_b", 0, m.Heads*m.KeyLen, n.norm(p, m.QNorm, 0, n.multiply(p+"attn_q_a", 0, m.QueryRank, h)))
+	} else {
+		q = n.multiply(p+"attn_q", 0, m.Heads*m.KeyLen, h)
+	}
+	down := n.multiply(p+"attn_kv_a_mqa", 0, m.Rank+m.Rope.Dims, h)
+	latent := n.norm(p, m.KVNorm, 0, down[:m.Rank])
+	rotated := n.rotated(m.Rope, pos, down[m.Rank:])
+	var keys, values []float64
+	for head := range m.Heads {
+		if !m.Absorbed {
+			both := n.multiply(p+"attn_kv_b", head, plain+m.ValueLen, latent)
+			keys, values = append(append(keys, both[:plain]...), rotated...), append(values, both[plain:]...)
+			continue
+		}
+		for i := range plain {
+			sum := 0.0
+			for j, x := range latent {
+				sum += x * float64(n.get(p + "attn_k_b.weight")[(head*m.Rank+j)*plain+i])
+			}
+			keys = append(keys, sum)
+		}
+		keys, values = append(keys, rotated...), append(values, n.multiply(p+"attn_v_b", head, m.ValueLen, latent)...)
+	}
+	n.keys[p], n.values[p] = append(n.keys[p], keys), append(n.values[p], values)
+	out := make([]float64, m.Heads*m.ValueLen)
+	for head := range m.Heads {
+		query := q[head*m.KeyLen:][:m.KeyLen]
+		query = append(query[:plain:plain], n.rotated(m.Rope, pos, query[plain:])...)
+		scores := make([]float64, pos+1)
+		for t := range scores {
+			for i, x := range query {
+				scores[t] += x * n.keys[p][t][head*m.KeyLen+i] * float64(m.Scale)
+			}
+			if m.Temperature.Length > 0 {
+				scores[t] *= 1 + m.Temperature.Scale*math.Log(1+math.Floor(float64(pos)/float64(m.Temperature.Length)))
+			}
+		}
+		for t, weight := range softmax(scores) {
+			add(out[head*m.ValueLen:][:m.ValueLen], n.values[p][t][head*m.ValueLen:], weight)
+		}
 	}
 	return n.multiply(p+"attn_output", 0, n.Width, out)
 }

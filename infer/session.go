@@ -145,6 +145,9 @@ func (c *kvCache) put(pos int, keys, values []float32) error {
 		x      []float32
 		length int
 	}{{c.keys, keys, c.KeyLen}, {c.values, values, c.ValueLen}} {
+		if part.length == 0 {
+			continue
+		}
 		size := int(c.t.RowBytes(int64(part.length)))
 		for head := range c.Heads {
 			row := part.rows[(head*c.rows+pos%c.rows)*size:][:size]

@@ -317,6 +317,24 @@ func (r random) build(seed uint64) *source {
 				linear(p+"ssm_beta", m.ValueHeads, r.Width)
 				linear(p+"ssm_alpha", m.ValueHeads, r.Width)
 			}
+		case graph.MLA:
+			plain := m.KeyLen - m.Rope.Dims
+			if m.QueryRank > 0 {
+				linear(p+"attn_q_a", m.QueryRank, r.Width)
+				norm(p, m.QNorm, 0.3, m.QueryRank)
+				linear(p+"attn_q_b", m.Heads*m.KeyLen, m.QueryRank)
+			} else {
+				linear(p+"attn_q", m.Heads*m.KeyLen, r.Width)
+			}
+			linear(p+"attn_kv_a_mqa", m.Rank+m.Rope.Dims, r.Width)
+			norm(p, m.KVNorm, 0.3, m.Rank)
+			if m.Absorbed {
+				add(p+"attn_k_b.weight", 0, 0.4, plain, m.Rank, m.Heads)
+				add(p+"attn_v_b.weight", 0, 0.4, m.Rank, m.ValueLen, m.Heads)
+			} else {
+				add(p+"attn_kv_b.weight", 0, 0.4, m.Rank, m.Heads*(plain+m.ValueLen))
+			}
+			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
 		case graph.PerLayer:
 			add(p+"inp_gate.weight", 0, 0.3, r.Width, m.Width)
 			add(p+"proj.weight", 0, 0.3, m.Width, r.Width)

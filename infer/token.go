@@ -102,6 +102,15 @@ func (t *token) Multiply(_ context.Context, x []float32, products ...graph.Produ
 	return t.multiply(vectors...)
 }
 
+// MultiplyEach implements graph.Engine.
+func (t *token) MultiplyEach(_ context.Context, x [][]float32, products []graph.Product) error {
+	vectors := make([]vectorProduct, len(products))
+	for i, p := range products {
+		vectors[i] = vectorProduct{p.Dst, x[i], p.W}
+	}
+	return t.multiply(vectors...)
+}
+
 // Add implements graph.Engine.
 func (t *token) Add(_ context.Context, dst, x []float32, w *graph.Matrix) error {
 	out := sized(&t.out, w.Rows)
@@ -115,19 +124,26 @@ func (t *token) Add(_ context.Context, dst, x []float32, w *graph.Matrix) error 
 // Attend implements graph.Engine.
 func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.AttentionOp) error {
 	pos, cache := t.session.tokens, &t.session.caches[a.Slot]
-	if a.Source == nil {
+	if a.Source == nil && !a.Remembered {
 		if err := cache.put(pos, k, v); err != nil {
 			return err
 		}
 	}
 	first, group := a.First(pos), a.Heads/a.KVHeads
-	return t.crew.run(a.KVHeads, func(w *worker, kv int) error {
+	heads := headsOfTask(group, (len(t.crew.workers)+a.KVHeads-1)/a.KVHeads)
+	tasks := (group + heads - 1) / heads // for each head of the cache
+	return t.crew.run(a.KVHeads*tasks, func(w *worker, task int) error {
+		kv, from := task/tasks, task%tasks*heads
 		keys, values, err := cache.get(w, kv, first, pos+1)
 		if err != nil {
 			return err
 		}
+		valueLen := a.ValueLen
+		if a.Latent {
+			values, valueLen = keys, a.KeyLen
+		}
 		scores := sized(&w.scores, pos+1-first)
-		for head := kv * group; head < (kv+1)*group; head++ {
+		for head := kv*group + from; head < kv*group+min(from+heads, group); head++ {
 			query, out := q[head*a.KeyLen:][:a.KeyLen], dst[head*a.ValueLen:][:a.ValueLen]
 			for i := range scores {
 				scores[i] = kernel.Dot(query, keys[i*a.KeyLen:][:a.KeyLen])
@@ -135,7 +151,7 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 			sum := a.Softmax(head, scores)
 			clear(out)
 			for i, score := range scores {
-				kernel.AddScaled(out, values[i*a.ValueLen:][:a.ValueLen], score/sum)
+				kernel.AddScaled(out, values[i*valueLen:][:a.ValueLen], score/sum)
 			}
 		}
 		return nil

@@ -30,6 +30,7 @@ var families = []struct {
 	{"qwen2moe", qwen2MoE},
 	{"qwen3moe", qwen3MoE},
 	{"deepseek", deepSeek},
+	{"deepseek2", deepSeek2},
 	{"gemma2", gemma2},
 	{"apertus", apertus},
 	{"arcee", arcee},

@@ -1,6 +1,10 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/infer/graph"
+import (
+	"math"
+
+	"github.com/ggufkit/ggufkit/infer/graph"
+)
 
 // deepSeek is the first DeepSeek-MoE: its first layers are dense, the others have shared
 // experts, which are one network.
@@ -17,4 +21,61 @@ func deepSeek(k *keys) graph.Spec {
 		}
 		return k.preNorm(k.attention(i), m)
 	})
+}
+
+// deepSeek2 is DeepSeek V2 and V3, and others with latent attention: Kimi K2, GLM 4.7 Flash. If the metadata do not say how experts
+// are routed, it is by sigmoids where there are biases of the choice, as in V3. V2 chooses groups by their best expert, V3 by two;
+// llama.cpp has always two.
+func deepSeek2(k *keys) graph.Spec {
+	return k.decoder(func(i int) graph.Layer {
+		if !k.sparse(i) {
+			return k.preNorm(k.latent(i), k.network(i))
+		}
+		gating := graph.SoftmaxGating
+		if k.hasIn(i, "exp_probs_b.bias") {
+			gating = graph.SigmoidGating
+		}
+		m := k.routed(i, gating)
+		if m.Groups.Count > 0 && m.Gating == graph.SoftmaxGating {
+			m.Groups.Tops = 1
+		}
+		return k.preNorm(k.latent(i), m)
+	})
+}
+
+// latent returns the latent attention of a layer.
+func (k *keys) latent(layer int) graph.MLA {
+	m := graph.MLA{
+		Heads:     k.count("attention.head_count", 1, -1),
+		QueryRank: k.count("attention.q_lora_rank", 0, 0),
+		Rank:      k.count("attention.kv_lora_rank", 1, -1),
+		Absorbed:  k.hasIn(layer, "attn_k_b.weight"),
+		KVNorm:    k.norm("attn_kv_a_norm"),
+	}
+	if k.hasIn(layer, "attn_q.weight") {
+		m.QueryRank = 0
+	}
+	if m.QueryRank > 0 {
+		m.QNorm = k.norm("attn_q_a_norm")
+	}
+	m.KeyLen, m.ValueLen = k.count("attention.key_length_mla", 1, 0), k.count("attention.value_length_mla", 1, 0)
+	if m.KeyLen == 0 || m.ValueLen == 0 {
+		m.KeyLen, m.ValueLen = k.count("attention.key_length", 1, -1), k.count("attention.value_length", 1, -1)
+	}
+	m.Rope = k.rope(m.KeyLen)
+	if m.Rope.Dims >= m.KeyLen {
+		k.corrupt("all of the %d elements of a key are rotated", m.KeyLen)
+	}
+	m.Scale = float32(1 / math.Sqrt(float64(m.KeyLen)))
+	// The converter has multiplied mscale_all_dim by 0.1. Its factor belongs to the scores, squared, and mscale is
+	// taken for equal to it: then the rotary embedding has none.
+	if multiplier := 10 * k.optional("rope.scaling.yarn_log_multiplier"); multiplier != 0 && m.Rope.Yarn != (graph.Yarn{}) {
+		scale := yarnScale(m.Rope.Factor, multiplier)
+		m.Scale *= float32(scale * scale)
+		m.Rope.Magnitude = 1
+	}
+	if scale := k.optional("attention.temperature_scale"); scale != 0 {
+		m.Temperature = graph.Temperature{Scale: scale, Length: k.count("attention.temperature_length", 1, k.originalContext())}
+	}
+	return m
 }

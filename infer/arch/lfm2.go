@@ -12,7 +12,7 @@ func lfm2(k *keys) graph.Spec {
 			first = k.normedHeads(i)
 		}
 		if k.sparse(i) {
-			m := k.mixture(k.expertHidden())
+			m := k.routed(i, graph.SigmoidGating)
 			m.NormTopKProb = true
 			second = m
 		} else {

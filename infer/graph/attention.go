@@ -22,6 +22,7 @@ type Attention struct {
 	GateApart    bool    // the result is multiplied by the sigmoid of the product with attn_gate
 	Gated        bool    // attn_q has for each head the rows of the query, then as many of a gate: the result times the gate's sigmoid
 	KeyValues    bool    // the values are the keys, before these are normalised and rotated
+	Latent       bool    // the values are the first elements of the keys, and not kept beside them (MLA)
 	Shared       int     // keys and values are those of so many layers before; 0: its own
 	Kept         bool    // layers that follow share them
 	Clamp        float32 `key:"attention.clamp_kqv"` // these are kept within ±Clamp; 0: they are not
@@ -58,9 +59,15 @@ type Temperature struct {
 	Offset int
 }
 
-// at returns the factor at a position.
-func (t Temperature) at(pos int) float32 {
-	return float32(1 + float64(t.Scale*math.Log(float64(1+(pos+t.Offset)/t.Length))))
+// apply multiplies the queries of a token.
+func (t Temperature) apply(queries []float32, pos int) {
+	if t == (Temperature{}) {
+		return
+	}
+	factor := float32(1 + float64(t.Scale*math.Log(float64(1+(pos+t.Offset)/t.Length))))
+	for i := range queries {
+		queries[i] *= factor
+	}
 }
 
 // AttentionOp is an Attention with its weights.
@@ -68,6 +75,8 @@ type AttentionOp struct {
 	Attention
 	// Slot is the number of the mixer in its model, for what is remembered.
 	Slot int
+	// Remembered says that the keys and values are those of an attention before it with the same Slot.
+	Remembered bool
 	// Source is the attention whose keys and values are shared, or nil.
 	Source       *AttentionOp
 	q, k, v      Matrix // heads x head length rows of width
@@ -184,7 +193,11 @@ func (a Attention) State() State {
 	if a.Shared > 0 {
 		return State{}
 	}
-	return State{Heads: a.KVHeads, KeyLen: a.KeyLen, ValueLen: a.ValueLen, Window: a.Window}
+	s := State{Heads: a.KVHeads, KeyLen: a.KeyLen, ValueLen: a.ValueLen, Window: a.Window}
+	if a.Latent {
+		s.ValueLen = 0
+	}
+	return s
 }
 
 // First returns the first position that a token at a position sees.
@@ -316,12 +329,7 @@ func (a *AttentionOp) gate(heads, gates []float32) {
 func (a *AttentionOp) placeQuery(query []float32, angles Angles, pos int) {
 	clamp(query, a.Clamp)
 	a.place(query, a.qNorm, angles, pos)
-	if a.Temperature != (Temperature{}) {
-		factor := a.Temperature.at(pos)
-		for i := range query {
-			query[i] *= factor
-		}
-	}
+	a.Temperature.apply(query, pos)
 }
 
 // placeKey makes of the keys and values of a token what is remembered.

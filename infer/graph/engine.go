@@ -22,6 +22,8 @@ type Engine interface {
 	Angles(r *Rope) Angles
 	// Multiply sets each dst to x·wᵀ + bias.
 	Multiply(ctx context.Context, x []float32, products ...Product) error
+	// MultiplyEach is Multiply with an x for each product.
+	MultiplyEach(ctx context.Context, x [][]float32, products []Product) error
 	// Add adds x·wᵀ + bias to dst.
 	Add(ctx context.Context, dst, x []float32, w *Matrix) error
 	// Lookup sets dst to a part of the row of w that each token has the number of: the elements from
@@ -29,7 +31,7 @@ type Engine interface {
 	Lookup(ctx context.Context, dst []float32, w *Matrix, first int) error
 	// Attend sets dst, tokens x heads x ValueLen, to the attention of queries, keys and
 	// values, which are rotated. Keys and values are remembered for the tokens that follow; those
-	// of an attention that has a Source are the Source's.
+	// of an attention that has a Source are the Source's. If it is Latent, there are no values.
 	Attend(ctx context.Context, dst, q, k, v []float32, a *AttentionOp) error
 	// Recur takes the tokens of each text in their order through a recurrence. f is called for different parts and texts at the
 	// same time: with the rows [first, end) that are new, what the part remembers of the text before them, which it
