@@ -136,6 +136,7 @@ func TestGraphs(t *testing.T) {
 		"weighed first": routes(func(m *graph.Mixture) {
 			m.WeighFirst, m.Gating, m.Used, m.Shared.Gated = true, graph.SigmoidGating, 1, true
 		}),
+		"experts without gates":                   routes(func(m *graph.Mixture) { m.Ungated, m.Activation = true, graph.ReLU2 }),
 		"one matrix for gates and ups of experts": routes(func(m *graph.Mixture) { m.Fused = true }),
 		"Gemma 4's experts": layers(graph.Layer{{Mixers: mixers(attention)}, {Mixers: mixers(
 			graph.Normed{Norm: norm("ffn_norm"), Mixer: network, PostNorm: norm("post_ffw_norm_1")},

@@ -420,7 +420,7 @@ func (n naive) mixture(p string, m graph.Mixture, x, sum []float64) {
 		}
 	}
 	for _, e := range order[:m.Used] {
-		network := graph.Network{Hidden: m.Hidden, Activation: m.Activation}
+		network := graph.Network{Hidden: m.Hidden, Activation: m.Activation, Ungated: m.Ungated}
 		weight, seen := scores[e]/total*m.WeightsScale, append([]float64(nil), h...)
 		if m.Scaled {
 			weight *= float64(n.get(p + "ffn_down_exps.scale")[e])
@@ -442,7 +442,7 @@ func (n naive) mixture(p string, m graph.Mixture, x, sum []float64) {
 		if m.Shared.Gated {
 			weight = 1 / (1 + math.Exp(-n.multiply(p+"ffn_gate_inp_shexp", 0, 1, h)[0]))
 		}
-		add(sum, n.network(p, "_shexp", 0, graph.Network{Hidden: m.Shared.Hidden, Activation: m.Activation}, h), weight)
+		add(sum, n.network(p, "_shexp", 0, graph.Network{Hidden: m.Shared.Hidden, Activation: m.Activation, Ungated: m.Ungated}, h), weight)
 	}
 }
 

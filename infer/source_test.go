@@ -359,7 +359,9 @@ func (r random) build(seed uint64) *source {
 			if m.Fused {
 				stack("ffn_gate_up_exps", 2*m.Hidden, r.Width)
 			} else {
-				stack("ffn_gate_exps", m.Hidden, r.Width)
+				if !m.Ungated {
+					stack("ffn_gate_exps", m.Hidden, r.Width)
+				}
 				stack("ffn_up_exps", m.Hidden, r.Width)
 			}
 			stack("ffn_down_exps", r.Width, m.Hidden)
@@ -377,7 +379,9 @@ func (r random) build(seed uint64) *source {
 			}
 			norm(p, m.Norm, 0.2, r.Width)
 			if m.Shared.Hidden > 0 {
-				add(p+"ffn_gate_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
+				if !m.Ungated {
+					add(p+"ffn_gate_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
+				}
 				add(p+"ffn_up_shexp.weight", 0, 0.2, r.Width, m.Shared.Hidden)
 				add(p+"ffn_down_shexp.weight", 0, 0.2, m.Shared.Hidden, r.Width)
 			}

@@ -65,6 +65,7 @@ var families = []struct {
 	{"mpt", mpt},
 	{"nemotron", nemotron},
 	{"nemotron_h", nemotronH},
+	{"nemotron_h_moe", nemotronH},
 	{"olmo", olmo},
 	{"olmo2", olmo2},
 	{"olmoe", olmoe},

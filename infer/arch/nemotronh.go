@@ -12,6 +12,10 @@ func nemotronH(k *keys) graph.Spec {
 			return k.parallel(k.unrotated(i))
 		case hidden == 0:
 			return k.parallel(k.mamba2(i))
+		case k.hasIn(i, "ffn_gate_inp.weight"):
+			m := k.routed(i, graph.SigmoidGating)
+			m.Activation, m.Ungated = graph.ReLU2, true
+			return k.parallel(m)
 		}
 		return k.parallel(k.ungated(i, graph.ReLU2))
 	})

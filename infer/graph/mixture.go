@@ -17,6 +17,7 @@ type Mixture struct {
 	Used       int `key:"expert_used_count"`
 	Hidden     int `key:"expert_feed_forward_length"` // width of one
 	Activation Activation
+	Ungated    bool   // the networks have no gates
 	Fused      bool   // ffn_gate_up_exps has for each expert the rows of the gate, then those of up
 	Gating     Gating `key:"expert_gating_func"`
 	// Biased says that exp_probs_b is added to the scores by which experts are chosen, but not to
@@ -93,7 +94,7 @@ func (m Mixture) Bind(b *Binder) Op {
 		}
 	}
 	if m.Shared.Hidden > 0 {
-		o.shared = b.network("_shexp", Network{Hidden: m.Shared.Hidden, Activation: m.Activation})
+		o.shared = b.network("_shexp", Network{Hidden: m.Shared.Hidden, Activation: m.Activation, Ungated: m.Ungated})
 	}
 	if m.Shared.Gated {
 		o.sharedGate = b.exact("ffn_gate_inp_shexp", 1)
@@ -116,7 +117,10 @@ func (b *Binder) experts(m Mixture) []*NetworkOp {
 			gate, up = append(gate, both.part(0, m.Hidden)), append(up, both.part(m.Hidden, m.Hidden))
 		}
 	} else {
-		gate, up = b.stack("ffn_gate_exps", m.Experts, m.Hidden, b.width), b.stack("ffn_up_exps", m.Experts, m.Hidden, b.width)
+		up = b.stack("ffn_up_exps", m.Experts, m.Hidden, b.width)
+		if gate = make([]Matrix, m.Experts); !m.Ungated {
+			gate = b.stack("ffn_gate_exps", m.Experts, m.Hidden, b.width)
+		}
 	}
 	down := b.stack("ffn_down_exps", m.Experts, b.width, m.Hidden)
 	if gate == nil || up == nil || down == nil {
