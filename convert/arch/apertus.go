@@ -14,6 +14,8 @@ import (
 var Apertus = Architecture{
 	Class:      "ApertusForCausalLM",
 	Name:       "apertus",
+	Family:     "Apertus",
+	Special:    "parameters of activations become metadata",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name: "apertus", theta: 12e6,

@@ -9,6 +9,7 @@ import (
 var Arcee = Architecture{
 	Class:      "ArceeForCausalLM",
 	Name:       "arcee",
+	Family:     "AFM",
 	Embeddings: true,
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{

@@ -24,6 +24,9 @@ type Architecture struct {
 	// Repacked says that experts that are packed in MXFP4 are written as blocks of that type,
 	// which hold the same values, and not as floats.
 	Repacked bool
+	// Family names the models for people, and Special says what is special about them, or
+	// about how they are converted; it may be empty.
+	Family, Special string
 	// Embeddings says that such models also make embeddings of texts: how they pool
 	// those of tokens is in files of sentence-transformers.
 	Embeddings bool

@@ -12,6 +12,8 @@ var BERT = Architecture{
 	Class:      "BertModel",
 	Others:     []string{"BertForMaskedLM"},
 	Name:       "bert",
+	Family:     "BERT",
+	Special:    "embeddings; what guesses words is left out",
 	Embeddings: true,
 	read:       func(r *reader) family { return readBERT(r, "bert.", 0, false) },
 	restore: func(r *restorer) {
@@ -32,6 +34,8 @@ var RoBERTa = Architecture{
 	Class:      "RobertaModel",
 	Others:     []string{"CamembertModel"},
 	Name:       "bert",
+	Family:     "RoBERTa, CamemBERT",
+	Special:    "positions are counted from behind the padding token",
 	Embeddings: true,
 	read: func(r *reader) family {
 		// CamembertModel is taken for BERT by convert_hf_to_gguf.py, which keeps the positions that nothing uses.
@@ -43,6 +47,8 @@ var RoBERTa = Architecture{
 var XLMRoBERTa = Architecture{
 	Class:      "XLMRobertaModel",
 	Name:       "bert",
+	Family:     "XLM-RoBERTa",
+	Special:    "RoBERTa with a Unigram vocabulary",
 	Embeddings: true,
 	read: func(r *reader) family {
 		if r.has("lora_adaptations") {

@@ -6,10 +6,12 @@ import "github.com/ggufkit/ggufkit/gguf"
 // subtracted, one of the embeddings too, biases and no gates. Queries, keys and values are
 // saved head by head.
 var BLOOM = Architecture{
-	Class:  "BloomForCausalLM",
-	Others: []string{"BloomModel"},
-	Name:   "bloom",
-	read:   readBLOOM,
+	Class:   "BloomForCausalLM",
+	Others:  []string{"BloomModel"},
+	Name:    "bloom",
+	Family:  "BLOOM",
+	Special: "a bias of scores instead of positions",
+	read:    readBLOOM,
 	restore: func(r *restorer) {
 		for _, names := range [][2]string{
 			{"num_hidden_layers", "n_layer"}, {"num_attention_heads", "n_head"}, {"layer_norm_eps", "layer_norm_epsilon"}, {"max_position_embeddings", "seq_length"},

@@ -5,8 +5,10 @@ import "github.com/ggufkit/ggufkit/gguf"
 // Cohere is Command R: attention and feed-forward part work on the same norm, without biases,
 // and logits are scaled. The larger model has a norm for each head of queries and keys.
 var Cohere = Architecture{
-	Class: "CohereForCausalLM",
-	Name:  "command-r",
+	Class:   "CohereForCausalLM",
+	Name:    "command-r",
+	Family:  "Command R, R+",
+	Special: "attention and network see the same",
 	types: []modelType{{
 		name: "cohere", theta: 500000,
 		fields: append(denseFields(256000, 8192, 22528, 40, 64, 8192, 0),

@@ -13,6 +13,8 @@ import (
 var DeepSeek = Architecture{
 	Class:   "DeepseekForCausalLM",
 	Name:    "deepseek",
+	Family:  "DeepSeekMoE 16B",
+	Special: "without rope scaling",
 	read:    readDeepSeek,
 	experts: "n_routed_experts",
 	restore: func(r *restorer) {

@@ -5,8 +5,10 @@ import "slices"
 // DeepSeek32 is DeepSeek V3.2: V3, and an indexer that chooses the tokens that each one
 // attends to.
 var DeepSeek32 = Architecture{
-	Class: "DeepseekV32ForCausalLM",
-	Name:  "deepseek32",
+	Class:   "DeepseekV32ForCausalLM",
+	Name:    "deepseek32",
+	Family:  "DeepSeek V3.2",
+	Special: "with its indexer",
 	types: []modelType{{
 		name: "deepseek_v32", theta: 10000,
 		renamed: map[string]string{"num_local_experts": "num_experts"},

@@ -5,8 +5,10 @@ import "github.com/ggufkit/ggufkit/gguf"
 // Dots1 is dots.llm1: the attention of Qwen3, and a mixture of experts in all but the first
 // layers, with experts that every token uses. A bias helps to choose the others.
 var Dots1 = Architecture{
-	Class: "Dots1ForCausalLM",
-	Name:  "dots1",
+	Class:   "Dots1ForCausalLM",
+	Name:    "dots1",
+	Family:  "dots.llm1",
+	Special: "experts one by one or fused",
 	types: []modelType{{
 		name: "dots1", theta: 10000, layerTypes: "full_attention",
 		renamed: map[string]string{"num_local_experts": "n_routed_experts"},

@@ -13,6 +13,8 @@ var Ernie = Architecture{
 	Class:      "Ernie4_5ForCausalLM",
 	Others:     []string{"Ernie4_5_ForCausalLM"},
 	Name:       "ernie4_5",
+	Family:     "ERNIE 4.5",
+	Special:    "layers that predict more tokens (`mtp_`) are left out",
 	Vocabulary: vocab.Rules{SpacePrefix: true},
 	types: []modelType{{
 		name: "ernie4_5", theta: 500000, headDim: true,
@@ -57,6 +59,8 @@ func (c *Config) ernieAttention(layer mapper) {
 var ErnieMoE = Architecture{
 	Class:      "Ernie4_5_MoeForCausalLM",
 	Name:       "ernie4_5-moe",
+	Family:     "ERNIE 4.5 with experts",
+	Special:    "layers that predict more tokens (`mtp_`) are left out",
 	Vocabulary: vocab.Rules{SpacePrefix: true},
 	types: []modelType{{
 		name: "ernie4_5_moe", theta: 500000,

@@ -7,10 +7,12 @@ import "github.com/ggufkit/ggufkit/gguf"
 // by the heads of keys. convert_hf_to_gguf.py cannot convert what transformers 5 makes of the
 // config.json of 7B, which says that it has as many heads of keys as of queries.
 var Falcon = Architecture{
-	Class:  "FalconForCausalLM",
-	Others: []string{"RWForCausalLM"},
-	Name:   "falcon",
-	read:   readFalcon,
+	Class:   "FalconForCausalLM",
+	Others:  []string{"RWForCausalLM"},
+	Name:    "falcon",
+	Family:  "Falcon 7B, 11B, 40B",
+	Special: "7B as published, which convert_hf_to_gguf.py with transformers 5 cannot read; not with a bias of scores",
+	read:    readFalcon,
 	restore: func(r *restorer) {
 		two := r.has("blk.0.attn_norm_2.weight")
 		r.rename("num_key_value_heads", "num_kv_heads")

@@ -11,9 +11,11 @@ import (
 // config.json multiplies by is in the weights of GGUF. Parameters are as they are in the file:
 // convert_hf_to_gguf.py does not ask transformers.
 var FalconH1 = Architecture{
-	Class: "FalconH1ForCausalLM",
-	Name:  "falcon-h1",
-	read:  readFalconH1,
+	Class:   "FalconH1ForCausalLM",
+	Name:    "falcon-h1",
+	Family:  "Falcon-H1",
+	Special: "attention and Mamba 2 side by side; multipliers become part of the weights",
+	read:    readFalconH1,
 	restore: func(r *restorer) {
 		r.set("model_type", "falcon_h1")
 		for _, p := range []struct{ key, name string }{

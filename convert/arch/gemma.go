@@ -9,6 +9,8 @@ import (
 var Gemma = Architecture{
 	Class:      "GemmaForCausalLM",
 	Name:       "gemma",
+	Family:     "Gemma 1",
+	Special:    "norms become 1 + weight",
 	Vocabulary: vocab.Rules{NoSpacePrefix: true, IDs: []vocab.RoleID{{Role: "eot", ID: 107}}}, // GemmaModel.set_vocab
 	types: []modelType{{
 		name: "gemma", theta: 10000,

@@ -12,6 +12,8 @@ import (
 var Gemma2 = Architecture{
 	Class:      "Gemma2ForCausalLM",
 	Name:       "gemma2",
+	Family:     "Gemma 2",
+	Special:    "capped logits; a window in every second layer; norms become 1 + weight",
 	Vocabulary: vocab.Rules{NoSpacePrefix: true},
 	types: []modelType{{
 		name: "gemma2", theta: 10000,

@@ -11,6 +11,8 @@ var Gemma3 = Architecture{
 	Class:      "Gemma3ForCausalLM",
 	Others:     []string{"Gemma3ForConditionalGeneration"},
 	Name:       "gemma3",
+	Family:     "Gemma 3",
+	Special:    "the text part; a window in five of six layers; norms become 1 + weight",
 	Vocabulary: vocab.Rules{NoSpacePrefix: true},
 	types: []modelType{{
 		name: "gemma3_text", parts: []string{"gemma3"}, theta: 1e6, localTheta: 10000, everyFull: gemma3Period,
@@ -38,6 +40,8 @@ var Gemma3 = Architecture{
 var EmbeddingGemma = Architecture{
 	Class:      "Gemma3TextModel",
 	Name:       "gemma-embedding",
+	Family:     "EmbeddingGemma",
+	Special:    "sees texts in both directions",
 	Embeddings: true,
 	Vocabulary: vocab.Rules{NoSpacePrefix: true},
 	read: func(r *reader) family {

@@ -17,6 +17,8 @@ var Gemma3n = Architecture{
 	Class:      "Gemma3nForCausalLM",
 	Others:     []string{"Gemma3nForConditionalGeneration"},
 	Name:       "gemma3n",
+	Family:     "Gemma 3n",
+	Special:    "the text part; several streams between layers",
 	Vocabulary: vocab.Rules{NoSpacePrefix: true},
 	types: []modelType{{
 		name: "gemma3n_text", parts: []string{"gemma3n"}, theta: 1e6, localTheta: 10000, everyFull: gemma3nPeriod,

@@ -17,6 +17,8 @@ var Gemma4 = Architecture{
 	Class:      "Gemma4ForCausalLM",
 	Others:     []string{"Gemma4ForConditionalGeneration"},
 	Name:       "gemma4",
+	Family:     "Gemma 4: dense, with experts, E2B, E4B",
+	Special:    "the text part; long heads in layers without a window",
 	Vocabulary: vocab.Rules{Gemma4: true},
 	types: []modelType{{
 		name: "gemma4_text", parts: []string{"gemma4"}, everyFull: gemma4Period,

@@ -5,6 +5,8 @@ package arch
 var GLM4MoELite = Architecture{
 	Class:      "Glm4MoeLiteForCausalLM",
 	Name:       "deepseek2",
+	Family:     "GLM 4.7 Flash",
+	Special:    "made like DeepSeek V3",
 	Vocabulary: glmVocabulary,
 	types:      []modelType{glm4MoELiteType},
 	read:       func(r *reader) family { return &glm4MoELite{r.latentMixture(), r.nextLayers()} },

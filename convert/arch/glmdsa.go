@@ -10,6 +10,8 @@ import (
 var GLMDSA = Architecture{
 	Class:      "GlmMoeDsaForCausalLM",
 	Name:       "glm-dsa",
+	Family:     "GLM 5",
+	Special:    "made like DeepSeek V3.2",
 	Vocabulary: glmVocabulary,
 	types: []modelType{{
 		name: "glm_moe_dsa", theta: 10000,

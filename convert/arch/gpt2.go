@@ -10,9 +10,11 @@ import (
 // GPT2 is GPT-2: embeddings of positions, norms of which the mean is subtracted, biases
 // everywhere and no gates. Its matrices are saved transposed.
 var GPT2 = Architecture{
-	Class:  "GPT2LMHeadModel",
-	Others: []string{"GPT2Model"},
-	Name:   "gpt2",
+	Class:   "GPT2LMHeadModel",
+	Others:  []string{"GPT2Model"},
+	Name:    "gpt2",
+	Family:  "GPT-2",
+	Special: "matrices are transposed",
 	read: func(r *reader) family {
 		if r.hparams["scale_attn_weights"] == false || isTrue(r.hparams["scale_attn_by_inverse_layer_idx"]) {
 			r.fail(gguf.ErrUnsupported, "%s without scale_attn_weights or with scale_attn_by_inverse_layer_idx", r.class)

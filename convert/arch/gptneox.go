@@ -9,9 +9,11 @@ import (
 // part of each head is rotated. Queries, keys and values are saved head by head.
 // convert_hf_to_gguf.py cannot convert what transformers 5 makes of its config.json.
 var GPTNeoX = Architecture{
-	Class: "GPTNeoXForCausalLM",
-	Name:  "gptneox",
-	read:  readGPTNeoX,
+	Class:   "GPTNeoXForCausalLM",
+	Name:    "gptneox",
+	Family:  "GPT-NeoX, Pythia",
+	Special: "as published, which convert_hf_to_gguf.py with transformers 5 cannot read",
+	read:    readGPTNeoX,
 	restore: func(r *restorer) {
 		delete(r.params, "num_key_value_heads")
 		r.rename("rope_theta", "rotary_emb_base")

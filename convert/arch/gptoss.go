@@ -12,6 +12,8 @@ import (
 var GPTOSS = Architecture{
 	Class:    "GptOssForCausalLM",
 	Name:     "gpt-oss",
+	Family:   "gpt-oss",
+	Special:  "experts in MXFP4 stay what they are",
 	Repacked: true,
 	types: []modelType{{
 		name: "gpt_oss", theta: 150000, everyFull: gptOSSPeriod,

@@ -10,6 +10,8 @@ import (
 var Granite = Architecture{
 	Class:      "GraniteForCausalLM",
 	Name:       "granite",
+	Family:     "Granite 3",
+	Special:    "multipliers of embeddings, attention, residuals and logits",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name: "granite", theta: 10000,
@@ -79,6 +81,8 @@ var GraniteMoE = Architecture{
 	Class:      "GraniteMoeForCausalLM",
 	Others:     []string{"GraniteMoeSharedForCausalLM"},
 	Name:       "granitemoe",
+	Family:     "Granite 3 with experts",
+	Special:    "with a shared expert or without",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{
 		{name: "granitemoe", theta: 10000, fields: graniteMoEFields()},

@@ -14,6 +14,8 @@ import (
 var GraniteHybrid = Architecture{
 	Class:    "GraniteMoeHybridForCausalLM",
 	Name:     "granitehybrid",
+	Family:   "Granite 4",
+	Special:  "Mamba 2 in most layers; without, the file is one of Granite 3",
 	Variants: []string{"granite", "granitemoe"},
 	read:     readGraniteHybrid,
 	restore:  (*restorer).graniteHybrid,

@@ -11,8 +11,9 @@ import (
 // HunyuanDense is the dense model of Hunyuan: Llama with norms of each head of queries and
 // keys. For long texts the base of the angles is made larger.
 var HunyuanDense = Architecture{
-	Class: "HunYuanDenseV1ForCausalLM",
-	Name:  "hunyuan-dense",
+	Class:  "HunYuanDenseV1ForCausalLM",
+	Name:   "hunyuan-dense",
+	Family: "Hunyuan, dense",
 	types: []modelType{{
 		name: "hunyuan_v1_dense", theta: 10000,
 		fields: append(denseFields(290943, 4096, 11008, 32, 32, 2048, 1e-5),

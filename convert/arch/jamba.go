@@ -12,6 +12,8 @@ import (
 var Jamba = Architecture{
 	Class:      "JambaForCausalLM",
 	Name:       "jamba",
+	Family:     "Jamba",
+	Special:    "Mamba and attention, networks and experts by turns",
 	Vocabulary: vocab.Rules{NoSpacePrefixOfFast: true}, // JambaModel.set_vocab
 	types: []modelType{{
 		name: "jamba", theta: 10000,

@@ -15,6 +15,8 @@ var Llama = Architecture{
 	Class:      "LlamaForCausalLM",
 	Others:     []string{"LLaMAForCausalLM", "LlamaModel", "IQuestCoderForCausalLM", "LlavaForConditionalGeneration", "VoxtralForConditionalGeneration"},
 	Name:       "llama",
+	Family:     "Llama 1 to 3 and its copies",
+	Special:    "positions scaled by linear, yarn and llama3; biases as they are there",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name:    "llama",

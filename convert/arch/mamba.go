@@ -8,10 +8,12 @@ import (
 // Mamba is Mamba 1 and Falcon-Mamba, which have no attention. Parameters are as they are in the
 // file, with the defaults of convert_hf_to_gguf.py, which does not ask transformers.
 var Mamba = Architecture{
-	Class:  "MambaForCausalLM",
-	Others: []string{"MambaLMHeadModel", "FalconMambaForCausalLM"},
-	Name:   "mamba",
-	read:   readMamba,
+	Class:   "MambaForCausalLM",
+	Others:  []string{"MambaLMHeadModel", "FalconMambaForCausalLM"},
+	Name:    "mamba",
+	Family:  "Mamba 1, Falcon-Mamba",
+	Special: "no attention: selective scans",
+	read:    readMamba,
 	restore: func(r *restorer) {
 		r.mamba()
 		r.set("model_type", "mamba")
@@ -188,9 +190,11 @@ func (m mapper) isCopy(a, b weights.Rows) bool {
 
 // Mamba2 is Mamba 2, as Mamba is read.
 var Mamba2 = Architecture{
-	Class: "Mamba2ForCausalLM",
-	Name:  "mamba2",
-	read:  readMamba2,
+	Class:   "Mamba2ForCausalLM",
+	Name:    "mamba2",
+	Family:  "Mamba 2",
+	Special: "no attention: selective scans by heads",
+	read:    readMamba2,
 	restore: func(r *restorer) {
 		r.mamba()
 		r.set("model_type", "mamba2")

@@ -12,6 +12,8 @@ var Mistral = Architecture{
 	Class:      "MistralForCausalLM",
 	Others:     []string{"MistralModel"},
 	Name:       "llama",
+	Family:     "Mistral 7B and its finetunes",
+	Special:    "the sliding window is not in the file",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{
 		// With layer_types, transformers takes it for the next.

@@ -11,6 +11,8 @@ var Mistral3 = Architecture{
 	Class:      "Mistral3ForConditionalGeneration",
 	Others:     []string{"Ministral3ForCausalLM"},
 	Name:       "mistral3",
+	Family:     "Mistral Small 3.1 and later, Ministral 3",
+	Special:    "tekken.json or tokenizer.json",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name: "ministral3", theta: 10000,

@@ -10,6 +10,8 @@ import (
 var Mixtral = Architecture{
 	Class:      "MixtralForCausalLM",
 	Name:       "llama",
+	Family:     "Mixtral",
+	Special:    "experts one by one or fused",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name:    "mixtral",

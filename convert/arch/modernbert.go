@@ -12,6 +12,8 @@ import (
 var ModernBERT = Architecture{
 	Class:      "ModernBertModel",
 	Name:       "modern-bert",
+	Family:     "ModernBERT",
+	Special:    "a window in two of three layers",
 	Embeddings: true,
 	Vocabulary: vocab.Rules{Added: []vocab.RoleFlag{{Role: "bos", Add: true}, {Role: "eos", Add: true}, {Role: "sep", Add: true}}}, // ModernBertModel.set_vocab
 	read:       readModernBERT,

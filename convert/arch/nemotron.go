@@ -11,6 +11,8 @@ import (
 var Nemotron = Architecture{
 	Class:      "NemotronForCausalLM",
 	Name:       "nemotron",
+	Family:     "Nemotron 4, Minitron",
+	Special:    "norms become 1 + weight",
 	Vocabulary: vocab.Rules{IDs: []vocab.RoleID{{Role: "pad", ID: 0}, {Role: "unk", ID: 1}}}, // NemotronModel.set_vocab
 	types: []modelType{{
 		name: "nemotron", theta: 10000, partial: 0.5, headDim: true,

@@ -7,9 +7,11 @@ import (
 
 // OLMo is OLMo 1: norms without weights, and queries, keys and values that may be clipped.
 var OLMo = Architecture{
-	Class:  "OlmoForCausalLM",
-	Others: []string{"OLMoForCausalLM"},
-	Name:   "olmo",
+	Class:   "OlmoForCausalLM",
+	Others:  []string{"OLMoForCausalLM"},
+	Name:    "olmo",
+	Family:  "OLMo 1",
+	Special: "clipped queries, keys and values",
 	types: []modelType{{
 		name: "olmo", theta: 10000,
 		fields: append(denseFields(50304, 4096, 11008, 32, 32, 2048, 0),

@@ -12,8 +12,10 @@ import (
 // projections in another, as GGUF has them too. Models for long texts divide the angles'
 // frequencies by one list of factors, or by another when the context is short.
 var Phi3 = Architecture{
-	Class: "Phi3ForCausalLM",
-	Name:  "phi3",
+	Class:   "Phi3ForCausalLM",
+	Name:    "phi3",
+	Family:  "Phi 3 to 4",
+	Special: "longrope",
 	types: []modelType{{
 		name: "phi3", theta: 10000,
 		fields: append(denseFields(32064, 3072, 8192, 32, 32, 4096, 1e-5),

@@ -9,9 +9,11 @@ import (
 // PhiMoE is Phi 3.5 MoE: a mixture of experts, norms of which the mean is subtracted, and
 // biases. llama.cpp weighs the experts that a token uses in another way than transformers.
 var PhiMoE = Architecture{
-	Class:  "PhiMoEForCausalLM",
-	Others: []string{"PhimoeForCausalLM"},
-	Name:   "phimoe",
+	Class:   "PhiMoEForCausalLM",
+	Others:  []string{"PhimoeForCausalLM"},
+	Name:    "phimoe",
+	Family:  "Phi 3.5 MoE",
+	Special: "`short_mscale` and `long_mscale` have no place in the file",
 	types: []modelType{{
 		name: "phimoe", theta: 1e6,
 		fields: append(denseFields(32064, 4096, 6400, 32, 32, 131072, 1e-5),

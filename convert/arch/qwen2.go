@@ -10,6 +10,7 @@ var Qwen2 = Architecture{
 	Others: []string{"Qwen2Model", "KORMoForCausalLM", "Qwen2AudioForConditionalGeneration", "AudioFlamingo3ForConditionalGeneration",
 		"DotsOCRForCausalLM"},
 	Name:       "qwen2",
+	Family:     "Qwen 1.5 to 2.5",
 	Embeddings: true,
 	types: []modelType{{
 		name: "qwen2", parts: []string{"llava_onevision", "qwen2_audio"},

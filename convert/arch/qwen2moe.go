@@ -5,8 +5,10 @@ package arch
 // divide the weights of the experts that a token uses by their sum, whatever
 // norm_topk_prob says.
 var Qwen2MoE = Architecture{
-	Class: "Qwen2MoeForCausalLM",
-	Name:  "qwen2moe",
+	Class:   "Qwen2MoeForCausalLM",
+	Name:    "qwen2moe",
+	Family:  "Qwen 1.5 and 2 with experts",
+	Special: "a shared expert; experts one by one or fused",
 	types: []modelType{{
 		name: "qwen2_moe", theta: 10000, layerTypes: "full_attention", noKVHeads: true,
 		fields: append(qwenExpertFields(qwenFields(151936, 2048, 5632, 24, 16), 4, 60, 1408),

@@ -5,9 +5,11 @@ import "slices"
 // Qwen2VL is the text part of Qwen 2 VL and 2.5 VL: Qwen2 with positions that have a time, a
 // height and a width.
 var Qwen2VL = Architecture{
-	Class:  "Qwen2_5_VLForConditionalGeneration",
-	Others: []string{"Qwen2VLForConditionalGeneration"},
-	Name:   "qwen2vl",
+	Class:   "Qwen2_5_VLForConditionalGeneration",
+	Others:  []string{"Qwen2VLForConditionalGeneration"},
+	Name:    "qwen2vl",
+	Family:  "Qwen 2 VL, 2.5 VL",
+	Special: "the text part",
 	types: []modelType{
 		{name: "qwen2_5_vl_text", parts: []string{"qwen2_5_vl"}, theta: 1e6, layerTypes: "full_attention", fields: qwen2VLFields},
 		{name: "qwen2_vl_text", parts: []string{"qwen2_vl"}, theta: 1e6, layerTypes: "full_attention", fields: qwen2VLFields},

@@ -6,6 +6,7 @@ var Qwen3 = Architecture{
 	Class:      "Qwen3ForCausalLM",
 	Others:     []string{"Qwen3Model"},
 	Name:       "qwen3",
+	Family:     "Qwen 3, its embeddings",
 	Embeddings: true,
 	types: []modelType{{
 		name: "qwen3", theta: 10000, layerTypes: "full_attention",

@@ -11,6 +11,8 @@ var Qwen35 = Architecture{
 	Class:      "Qwen3_5ForCausalLM",
 	Others:     []string{"Qwen3_5ForConditionalGeneration", "Qwen3_5TextModel"},
 	Name:       "qwen35",
+	Family:     "Qwen 3.5, 3.6",
+	Special:    "the text part; gated delta rule in most layers, heads of values are reordered",
 	Embeddings: true,
 	types: []modelType{{
 		name: "qwen3_5_text", parts: []string{"qwen3_5"}, theta: 10000, partial: 0.25, derive: linearAttentionTypes,
@@ -104,9 +106,11 @@ func (l *linearAttention) tiles(others, each int64) []int64 {
 // Qwen35MoE is the text part of Qwen 3.5 with a mixture of experts. All layers have experts,
 // fused or one by one.
 var Qwen35MoE = Architecture{
-	Class:  "Qwen3_5MoeForCausalLM",
-	Others: []string{"Qwen3_5MoeForConditionalGeneration"},
-	Name:   "qwen35moe",
+	Class:   "Qwen3_5MoeForCausalLM",
+	Others:  []string{"Qwen3_5MoeForConditionalGeneration"},
+	Name:    "qwen35moe",
+	Family:  "Qwen 3.5, 3.6 with experts",
+	Special: "as the dense ones",
 	types: []modelType{{
 		name: "qwen3_5_moe_text", parts: []string{"qwen3_5_moe"}, theta: 10000, partial: 0.25, derive: linearAttentionTypes,
 		renamed: map[string]string{"num_experts": "num_local_experts"},

@@ -3,8 +3,10 @@ package arch
 // Qwen3MoE is Qwen3 with a mixture of experts. llama.cpp always divides the
 // weights of the experts that a token uses by their sum (norm_topk_prob).
 var Qwen3MoE = Architecture{
-	Class: "Qwen3MoeForCausalLM",
-	Name:  "qwen3moe",
+	Class:   "Qwen3MoeForCausalLM",
+	Name:    "qwen3moe",
+	Family:  "Qwen 3 with experts",
+	Special: "experts one by one or fused",
 	types: []modelType{{
 		name: "qwen3_moe", theta: 10000,
 		renamed: map[string]string{"num_experts": "num_local_experts"},

@@ -13,8 +13,10 @@ import (
 // gate. Norms multiply by 1 + weight, which GGUF has as the weight. Layers that predict the
 // tokens after the next (mtp) come behind the others.
 var Qwen3Next = Architecture{
-	Class: "Qwen3NextForCausalLM",
-	Name:  "qwen3next",
+	Class:   "Qwen3NextForCausalLM",
+	Name:    "qwen3next",
+	Family:  "Qwen 3 Next",
+	Special: "gated delta rule in most layers; layers that predict more tokens (`mtp.`) come last",
 	types: []modelType{{
 		name: "qwen3_next", theta: 10000, partial: 0.25, derive: linearAttentionTypes,
 		renamed: map[string]string{"num_experts": "num_local_experts"},

@@ -7,8 +7,10 @@ import (
 // Qwen3VL is the text part of Qwen 3 VL: Qwen3, and the first layers get more of an image
 // than its embeddings. Positions have a time, a height and a width.
 var Qwen3VL = Architecture{
-	Class: "Qwen3VLForConditionalGeneration",
-	Name:  "qwen3vl",
+	Class:   "Qwen3VLForConditionalGeneration",
+	Name:    "qwen3vl",
+	Family:  "Qwen 3 VL",
+	Special: "the text part",
 	types: []modelType{{
 		name: "qwen3_vl_text", parts: []string{"qwen3_vl"}, theta: 500000,
 		fields: append(denseFields(151936, 4096, 22016, 32, 32, 128000, 1e-6),
@@ -55,8 +57,10 @@ func (q *qwen3VL) keys(k *keys) {
 // Qwen3VLMoE is Qwen3VL with the mixture of experts of Qwen3MoE. Fused experts are
 // transposed in its checkpoints: of each one the inputs are rows.
 var Qwen3VLMoE = Architecture{
-	Class: "Qwen3VLMoeForConditionalGeneration",
-	Name:  "qwen3vlmoe",
+	Class:   "Qwen3VLMoeForConditionalGeneration",
+	Name:    "qwen3vlmoe",
+	Family:  "Qwen 3 VL with experts",
+	Special: "the text part; experts one by one or fused",
 	types: []modelType{{
 		name: "qwen3_vl_moe_text", parts: []string{"qwen3_vl_moe"}, theta: 500000, headDim: true,
 		renamed: map[string]string{"num_experts": "num_local_experts"},

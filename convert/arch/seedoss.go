@@ -3,8 +3,9 @@ package arch
 // SeedOSS is Seed-OSS: Llama with biases for queries, keys and values, and llama.cpp's name
 // for the norm after the attention.
 var SeedOSS = Architecture{
-	Class: "SeedOssForCausalLM",
-	Name:  "seed_oss",
+	Class:  "SeedOssForCausalLM",
+	Name:   "seed_oss",
+	Family: "Seed-OSS",
 	types: []modelType{{
 		name: "seed_oss", theta: 10000,
 		fields: append(denseFields(155136, 4096, 27648, 64, 80, 524288, 1e-6),

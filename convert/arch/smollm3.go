@@ -9,6 +9,8 @@ import (
 var SmolLM3 = Architecture{
 	Class:      "SmolLM3ForCausalLM",
 	Name:       "smollm3",
+	Family:     "SmolLM 3",
+	Special:    "every fourth layer knows nothing of positions",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name: "smollm3", theta: 2e6, layerTypes: "full_attention",

@@ -5,9 +5,11 @@ import "github.com/ggufkit/ggufkit/gguf"
 // StableLM is StableLM 3B and 2 1.6B: norms of which the mean is subtracted, and heads of
 // which a part is rotated.
 var StableLM = Architecture{
-	Class:  "StableLmForCausalLM",
-	Others: []string{"StableLMEpochForCausalLM"},
-	Name:   "stablelm",
+	Class:   "StableLmForCausalLM",
+	Others:  []string{"StableLMEpochForCausalLM"},
+	Name:    "stablelm",
+	Family:  "StableLM 3B, 2 1.6B",
+	Special: "without `qk_layernorm`",
 	types: []modelType{{
 		name: "stablelm", theta: 10000, partial: 0.25,
 		fields: append(denseFields(50304, 2560, 6912, 32, 32, 4096, 0),

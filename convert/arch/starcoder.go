@@ -5,8 +5,10 @@ import "github.com/ggufkit/ggufkit/gguf"
 // StarCoder is StarCoder 1 and SantaCoder: GPT2 with one head of keys and values for all of
 // queries.
 var StarCoder = Architecture{
-	Class: "GPTBigCodeForCausalLM",
-	Name:  "starcoder",
+	Class:   "GPTBigCodeForCausalLM",
+	Name:    "starcoder",
+	Family:  "StarCoder 1, SantaCoder",
+	Special: "`multi_query`",
 	read: func(r *reader) family {
 		if r.hparams["multi_query"] == false {
 			r.fail(gguf.ErrUnsupported, "%s without multi_query", r.class)

@@ -5,8 +5,10 @@ import "github.com/ggufkit/ggufkit/gguf"
 // StarCoder2 has norms of which the mean is subtracted, biases everywhere and no gates. Its
 // sliding window has no place in the metadata.
 var StarCoder2 = Architecture{
-	Class: "Starcoder2ForCausalLM",
-	Name:  "starcoder2",
+	Class:   "Starcoder2ForCausalLM",
+	Name:    "starcoder2",
+	Family:  "StarCoder 2",
+	Special: "the sliding window is not in the file",
 	types: []modelType{{
 		name: "starcoder2", theta: 10000,
 		fields: append(denseFields(49152, 3072, 12288, 30, 24, 4096, 0),

@@ -94,6 +94,14 @@ var families = []struct {
 	{"phimoe", phiMoE},
 }
 
+// Names returns the values of general.architecture that can be run.
+func Names() (names []string) {
+	for _, f := range families {
+		names = append(names, f.name)
+	}
+	return names
+}
+
 // Read returns what a model computes. The error wraps gguf.ErrUnsupported or
 // gguf.ErrCorrupt and names the key at fault.
 func Read(src gguf.Source) (graph.Spec, error) {

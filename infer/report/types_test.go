@@ -75,19 +75,7 @@ func TestTypeDrifts(t *testing.T) {
 	t.Run("the same in the documentation", func(t *testing.T) {
 		report, err := NewTypes(recipe.FileTypes())
 		require.NoError(t, err)
-		content, err := os.ReadFile(page)
-		require.NoError(t, err)
-		const begin, end = "<!-- ggufkit types -->\n", "<!-- end -->\n"
-		before, rest, found := strings.Cut(string(content), begin)
-		require.True(t, found)
-		_, after, found := strings.Cut(rest, end)
-		require.True(t, found)
-		want := before + begin + report.Markdown() + end + after
-		if *update {
-			require.NoError(t, os.WriteFile(page, []byte(want), 0o666))
-		} else {
-			require.Equal(t, want, string(content))
-		}
+		updateBlock(t, page, "types", report.Markdown())
 	})
 }
 
