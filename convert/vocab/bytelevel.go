@@ -95,10 +95,27 @@ func (p pattern) expression() string {
 
 // steps are what a pre-tokenizer does, one after the other.
 type steps struct {
-	expressions []string // at whose matches text is cut
-	gapless     bool     // what is between matches is dropped: there may be nothing
-	bytes       bool     // and then the bytes are spelled
-	spelled     []string // and then cut at matches of these
+	cuts    []pretoken.Step
+	gapless bool            // what is between matches is dropped: there may be nothing
+	bytes   bool            // and then the bytes are spelled
+	spelled []pretoken.Step // and then cut further
+	lost    []string        // what no pre-tokenizer of GGUF does
+}
+
+// recognize returns what cuts in the same way, if it is known.
+func (s *steps) recognize() (*pretoken.PreTokenizer, bool) {
+	if slices.ContainsFunc(slices.Concat(s.cuts, s.spelled), func(step pretoken.Step) bool { return step.Edges != pretoken.BothEdges }) {
+		return nil, false
+	}
+	known, ok := pretoken.Recognize(expressions(s.cuts), expressions(s.spelled))
+	return known, ok && (!s.gapless || len(known.Expressions) == 1) // a single one leaves no gaps
+}
+
+func expressions(steps []pretoken.Step) (list []string) {
+	for _, step := range steps {
+		list = append(list, step.Expression)
+	}
+	return list
 }
 
 // known returns what cuts words in the same way. convert_hf_to_gguf.py knows tokenizers by a hash of
@@ -110,20 +127,26 @@ func (p *preTokenizer) known() (known *pretoken.PreTokenizer, warnings []string,
 	if err := s.read(p); err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, wayOut)
 	}
-	if len(s.expressions) == 0 && !s.bytes {
-		return nil, nil, unsupported("no pre_tokenizer%s", wayOut)
-	}
-	known, ok := pretoken.Recognize(s.expressions, s.spelled)
 	switch {
-	case !s.bytes || s.gapless && (!ok || len(known.Expressions) > 1):
-		return nil, nil, unsupported("pre_tokenizer %.400q is not one of %s%s", s.expressions, strings.Join(pretoken.Known(), ", "), wayOut)
-	case !ok:
+	case len(s.cuts) == 0 && !s.bytes:
+		return nil, nil, unsupported("no pre_tokenizer%s", wayOut)
+	case !s.bytes:
+		return nil, nil, unsupported("pre_tokenizer %.400q without ByteLevel%s", expressions(s.cuts), wayOut)
+	}
+	known, ok := s.recognize()
+	if !ok {
 		var alike float64
 		var word, other string
-		if known, alike, word, other, err = pretoken.Nearest(s.expressions, s.spelled); err != nil {
-			return nil, nil, unsupported("pre_tokenizer %.400q: %w%s", s.expressions, err, wayOut)
+		if known, alike, word, other, err = pretoken.Nearest(s.cuts, s.spelled); err != nil {
+			return nil, nil, unsupported("pre_tokenizer %.400q: %w%s", expressions(s.cuts), err, wayOut)
 		}
 		warnings = []string{nearestWarning(known.Names[0], alike, word, other)}
+		if s.gapless {
+			s.lost = append(s.lost, "drops what is between words")
+		}
+	}
+	for _, what := range s.lost {
+		warnings = append(warnings, "the pre_tokenizer "+what+", which GGUF cannot say: token ids may differ")
 	}
 	return known, warnings, nil
 }
@@ -150,47 +173,62 @@ func (s *steps) read(p *preTokenizer) error {
 		}
 		return nil
 	case p.Type == "Split":
-		return s.split(p)
-	case p.Type == "Punctuation" && p.Behavior == "Contiguous":
-		return s.cut(pretoken.Punctuation + `+`)
-	case p.Type == "Punctuation" && (p.Behavior == "" || p.Behavior == "Isolated"):
-		return s.cut(pretoken.Punctuation)
+		return s.matches(p.Pattern.expression(), p.Behavior, p.Invert)
+	case p.Type == "Punctuation":
+		return s.matches(pretoken.Punctuation, p.Behavior, false)
 	case p.Type == "Digits" && p.IndividualDigits:
-		return s.cut(`\p{N}`)
+		return s.cut(`\p{N}`, pretoken.BothEdges)
 	case p.Type == "Digits":
-		return s.cut(`\p{N}+`)
-	case p.Type == "ByteLevel" && !p.AddPrefixSpace && !s.bytes:
+		return s.cut(`\p{N}+`, pretoken.BothEdges)
+	case p.Type == "WhitespaceSplit":
+		return s.matches(`\s`, "Removed", false)
+	case p.Type == "Whitespace":
+		return s.matches(`\w+|[^\w\s]+`, "Removed", true)
+	case p.Type == "ByteLevel" && !s.bytes:
 		if p.UseRegex == nil || *p.UseRegex {
-			s.expressions = append(s.expressions, pretoken.GPT2)
+			s.cuts = append(s.cuts, pretoken.Step{Expression: pretoken.GPT2})
+		}
+		if p.AddPrefixSpace {
+			s.lost = append(s.lost, "puts a space before a text (add_prefix_space)")
 		}
 		s.bytes = true
 		return nil
-	case p.Type == "ByteLevel" && p.AddPrefixSpace:
-		return unsupported("pre_tokenizer ByteLevel with add_prefix_space")
 	}
 	return unsupported("pre_tokenizer of type %.80s", p.Type)
 }
 
-// split adds a Split.
-func (s *steps) split(p *preTokenizer) error {
-	expression := p.Pattern.expression()
+// matches adds what becomes of the matches of an expression, or of what is between them if that is inverted.
+func (s *steps) matches(expression, behavior string, inverted bool) error {
+	edges := map[bool]pretoken.Edges{false: pretoken.Ends, true: pretoken.Starts}
 	switch {
 	case expression == "":
-	case p.Behavior == "Isolated": // inverted or not: matches and what is between them are words
-		return s.cut(expression)
-	case p.Behavior == "Removed" && p.Invert && !s.bytes:
+	case behavior == "Isolated" || behavior == "": // inverted or not: both are words
+		return s.cut(expression, pretoken.BothEdges)
+	case behavior == "Contiguous" && inverted:
+		return s.cut(expression, pretoken.BothEdges)
+	case behavior == "Contiguous":
+		return s.cut(`(?:`+expression+`)+`, pretoken.BothEdges)
+	case behavior == "MergedWithPrevious":
+		return s.cut(expression, edges[inverted])
+	case behavior == "MergedWithNext":
+		return s.cut(expression, edges[!inverted])
+	case behavior == "Removed" && inverted && !s.bytes:
 		s.gapless = true
-		return s.cut(expression)
+		return s.cut(expression, pretoken.BothEdges)
+	case behavior == "Removed":
+		s.lost = append(s.lost, fmt.Sprintf("drops matches of %.80q", expression))
+		return s.cut(expression, pretoken.BothEdges)
 	}
-	return unsupported("pre_tokenizer Split by %.200q, %.40s", expression, p.Behavior)
+	return unsupported("pre_tokenizer Split by %.200q, %.40s", expression, behavior)
 }
 
-// cut adds an expression. After the bytes are spelled those that never match are left out.
-func (s *steps) cut(expression string) error {
+// cut adds a cut. After the bytes are spelled those that never match are left out.
+func (s *steps) cut(expression string, edges pretoken.Edges) error {
+	step := pretoken.Step{Expression: expression, Edges: edges}
 	if !s.bytes {
-		s.expressions = append(s.expressions, expression)
+		s.cuts = append(s.cuts, step)
 	} else if !pretoken.NeverMatches(expression) {
-		s.spelled = append(s.spelled, expression)
+		s.spelled = append(s.spelled, step)
 	}
 	return nil
 }

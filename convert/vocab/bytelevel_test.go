@@ -113,8 +113,8 @@ func TestByteLevelRefused(t *testing.T) {
 		"lower case":      {set("normalizer", object{"type": "Sequence", "normalizers": []object{{"type": "NFC"}, {"type": "Lowercase"}}}), gguf.ErrUnsupported, `"Lowercase"`},
 		"no words":        {set("pre_tokenizer", nil), gguf.ErrUnsupported, "no pre_tokenizer"},
 		"other words":     {set("pre_tokenizer", object{"type": "Split", "pattern": object{"Regex": "x+"}, "behavior": "Isolated"}), gguf.ErrUnsupported, "x+"},
-		"whitespace":      {set("pre_tokenizer", object{"type": "Whitespace"}), gguf.ErrUnsupported, "Whitespace"},
-		"space prefix":    {set("pre_tokenizer", object{"type": "ByteLevel", "add_prefix_space": true}), gguf.ErrUnsupported, "ByteLevel"},
+		"whitespace":      {set("pre_tokenizer", object{"type": "Whitespace"}), gguf.ErrUnsupported, "without ByteLevel"},
+		"scripts":         {set("pre_tokenizer", object{"type": "UnicodeScripts"}), gguf.ErrUnsupported, "UnicodeScripts"},
 		"added id":        {set("added_tokens", []object{{"id": 7, "content": "x"}}), gguf.ErrCorrupt, `"x" has id 7 and comes as number 6`},
 		"too many":        {set("added_tokens", []object{{"id": 6, "content": "x"}, {"id": 7, "content": "y"}, {"id": 8, "content": "z"}}), gguf.ErrCorrupt, `"z" has id 8, there are 8`},
 	} {

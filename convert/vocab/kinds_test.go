@@ -131,7 +131,7 @@ func TestKindsRefused(t *testing.T) {
 		"a piece twice":       {"xlmr", change(fast, "model", "vocab"), [][]any{{"a", 0}, {"a", -1}}, "", gguf.ErrCorrupt, "pieces 0 and 1"},
 		"no score":            {"xlmr", change(fast, "model", "vocab"), [][]any{{"a"}}, "", gguf.ErrCorrupt, "piece 0"},
 		"unknown beyond":      {"xlmr", change(fast, "model", "unk_id"), 1000, "", gguf.ErrCorrupt, "unk_id 1000"},
-		"another pattern":     {"tekken", change("tekken.json", "config", "pattern"), "(?<=x)y", "", gguf.ErrUnsupported, "(?<=x)y"},
+		"another pattern":     {"tekken", change("tekken.json", "config", "pattern"), "(?<=x+)y", "", gguf.ErrUnsupported, "(?<=x+)y"},
 		"too many":            {"tekken", change("tekken.json", "config", "default_vocab_size"), 300, "", gguf.ErrCorrupt, "300 tokens"},
 		"fewer than bytes":    {"tekken", change("tekken.json", "config", "default_vocab_size"), 200, "", gguf.ErrCorrupt, "190 are needed"},
 		"no role":             {"tekken", change("tekken.json", "special_tokens"), []object{{"rank": 0, "token_str": "<s>"}}, "", gguf.ErrCorrupt, "role eos"},

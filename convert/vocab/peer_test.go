@@ -210,6 +210,46 @@ func TestPre(t *testing.T) {
 	require.ErrorContains(t, err, `"llama bpe" is not the name of a pre-tokenizer`)
 }
 
+// TestNearest has pre-tokenizers that are not known, and what is said of them.
+func TestNearest(t *testing.T) {
+	split := func(expression, behavior string, inverted bool) object {
+		return object{"type": "Split", "pattern": object{"Regex": expression}, "behavior": behavior, "invert": inverted}
+	}
+	bytes := object{"type": "ByteLevel", "use_regex": false}
+	gpt2 := object{"type": "ByteLevel"}
+	qwen2, _ := pretoken.Find("qwen2")
+	words := qwen2.Expressions[0]
+	for name, tt := range map[string]struct {
+		steps []object
+		want  string
+		says  string
+	}{
+		"digits by two":       {[]object{split(strings.Replace(words, `|\p{N}|`, `|\p{N}{1,2}|`, 1), "Isolated", false), bytes}, "llama-bpe", `"345" where this has "34"`},
+		"a look behind":       {[]object{split(`(?<=\p{Ll})(?=\p{Lu})`, "Isolated", false), gpt2}, "gpt-2", `" CamelCaseHTTPServer" where this has " Camel"`},
+		"not behind":          {[]object{split(`(?<!\p{L})\p{N}`, "Isolated", false), gpt2}, "starcoder", "alike and is taken"},
+		"as few as possible":  {[]object{split(`\p{L}+?`, "Isolated", false), bytes}, "gpt-2", "where this has"},
+		"an atomic group":     {[]object{split(`(?>`+words+`)`, "Isolated", false), bytes}, "qwen2", "alike and is taken"},
+		"start of a line":     {[]object{split(`^#+`, "Isolated", false), gpt2}, "gpt-2", "alike and is taken"},
+		"with what precedes":  {[]object{split(`\n`, "MergedWithPrevious", false), gpt2}, "gpt-2", "where this has"},
+		"with what follows":   {[]object{split(`\n`, "MergedWithPrevious", true), gpt2}, "gpt-2", "where this has"},
+		"runs":                {[]object{split(`\p{N}`, "Contiguous", false), gpt2}, "gpt-2", "where this has"},
+		"spaces are dropped":  {[]object{{"type": "WhitespaceSplit"}, gpt2}, "default", "drops matches"},
+		"all but words go":    {[]object{{"type": "Whitespace"}, bytes}, "default", "drops what is between words"},
+		"a space before text": {[]object{{"type": "ByteLevel", "add_prefix_space": true}}, "gpt-2", "add_prefix_space"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := gpt2JSON()
+			file["pre_tokenizer"] = object{"type": "Sequence", "pretokenizers": tt.steps}
+			dir := t.TempDir()
+			testmodel.WriteJSON(t, filepath.Join(dir, "tokenizer.json"), file)
+			v, err := vocab.Load(dir, vocab.Options{Size: 6})
+			require.NoError(t, err)
+			require.Contains(t, strings.Join(v.Warnings, "\n"), tt.says)
+			require.Equal(t, tt.want, value[string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.pre"))
+		})
+	}
+}
+
 // TestPreTokenizers has pre-tokenizers that cut as Llama 3's or GPT-2's do, and some that do not.
 func TestPreTokenizers(t *testing.T) {
 	llama3, _ := pretoken.Find("llama-bpe")
@@ -224,24 +264,22 @@ func TestPreTokenizers(t *testing.T) {
 		ignoreMerges any
 		want         string // or an error
 	}{
-		"plain":                     {sequence(split(words, "Isolated", false), bytes), true, "llama-bpe"},
-		"no ignore_merges":          {sequence(split(words, "Isolated", false), bytes), nil, "llama-bpe"},
-		"ignore_merges false":       {sequence(split(words, "Isolated", false), bytes), false, "llama-bpe"},
-		"nested":                    {sequence(sequence(split(words, "Isolated", false)), sequence(), sequence(bytes)), true, "llama-bpe"},
-		"null":                      {sequence(nil, split(words, "Isolated", false), bytes), true, "llama-bpe"},
-		"inverted":                  {sequence(split(words, "Isolated", true), bytes), true, "llama-bpe"},
-		"what does not match goes":  {sequence(split(words, "Removed", true), bytes), true, "llama-bpe"},
-		"twice":                     {sequence(split(words, "Isolated", false), split(words, "Isolated", false), bytes), true, "llama-bpe"},
-		"nothing left to cut":       {sequence(split(words, "Isolated", false), bytes, split(`\s+`, "Isolated", false)), true, "llama-bpe"},
-		"GPT-2's":                   {object{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false}, false, "gpt-2"},
-		"GPT-2's as an expression":  {sequence(split(pretoken.GPT2, "Isolated", false), bytes), false, "gpt-2"},
-		"GPT-2's, merges ignored":   {object{"type": "ByteLevel", "use_regex": true}, true, "gpt-2"},
-		"matches go":                {sequence(split(words, "Removed", false), bytes), true, "Removed"},
-		"merged with what precedes": {sequence(split(words, "MergedWithPrevious", false), bytes), true, "MergedWithPrevious"},
-		"no bytes":                  {split(words, "Isolated", false), true, "not one of"},
-		"digits after bytes":        {sequence(split(words, "Isolated", false), bytes, object{"type": "Digits"}), true, "falcon"},
-		"bytes twice":               {sequence(split(words, "Isolated", false), bytes, bytes), true, "ByteLevel"},
-		"a long expression":         {sequence(split(strings.Repeat("x", 1<<20), "Isolated", false), bytes), true, "an expression of"},
+		"plain":                    {sequence(split(words, "Isolated", false), bytes), true, "llama-bpe"},
+		"no ignore_merges":         {sequence(split(words, "Isolated", false), bytes), nil, "llama-bpe"},
+		"ignore_merges false":      {sequence(split(words, "Isolated", false), bytes), false, "llama-bpe"},
+		"nested":                   {sequence(sequence(split(words, "Isolated", false)), sequence(), sequence(bytes)), true, "llama-bpe"},
+		"null":                     {sequence(nil, split(words, "Isolated", false), bytes), true, "llama-bpe"},
+		"inverted":                 {sequence(split(words, "Isolated", true), bytes), true, "llama-bpe"},
+		"what does not match goes": {sequence(split(words, "Removed", true), bytes), true, "llama-bpe"},
+		"twice":                    {sequence(split(words, "Isolated", false), split(words, "Isolated", false), bytes), true, "llama-bpe"},
+		"nothing left to cut":      {sequence(split(words, "Isolated", false), bytes, split(`\s+`, "Isolated", false)), true, "llama-bpe"},
+		"GPT-2's":                  {object{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false}, false, "gpt-2"},
+		"GPT-2's as an expression": {sequence(split(pretoken.GPT2, "Isolated", false), bytes), false, "gpt-2"},
+		"GPT-2's, merges ignored":  {object{"type": "ByteLevel", "use_regex": true}, true, "gpt-2"},
+		"no bytes":                 {split(words, "Isolated", false), true, "without ByteLevel"},
+		"digits after bytes":       {sequence(split(words, "Isolated", false), bytes, object{"type": "Digits"}), true, "falcon"},
+		"bytes twice":              {sequence(split(words, "Isolated", false), bytes, bytes), true, "ByteLevel"},
+		"a long expression":        {sequence(split(strings.Repeat("x", 1<<20), "Isolated", false), bytes), true, "an expression of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := gpt2JSON()

@@ -74,7 +74,7 @@ type node struct {
 	set      runes   // one character of these
 	parts    []*node // of a sequence or of alternatives, the repeated, or what is looked at
 	min, max int     // repetitions, max many for any number
-	mode     byte    // of a repetition: 0, '?' for as few as possible or '+' for possessive; of a look: '=' or '!'
+	mode     byte    // of a repetition: 0, '?' for as few as possible or '+' for possessive (once: of a group); of a look: '=' or '!'
 }
 
 type op byte
@@ -85,6 +85,8 @@ const (
 	opAlternatives
 	opRepeat
 	opAhead
+	opBehind
+	opStart    // of a line or of the text
 	opEnd      // of a line or of the text
 	opBoundary // of a word
 )
@@ -98,12 +100,14 @@ func (n *node) print(b *strings.Builder) {
 			b.WriteString(strconv.FormatInt(int64(r), 36))
 			b.WriteByte('-')
 		}
+	case opStart:
+		b.WriteByte('^')
 	case opEnd:
 		b.WriteByte('$')
 	case opBoundary:
 		b.WriteByte('b')
 	default:
-		fmt.Fprintf(b, "(%c", "..|*a"[n.op])
+		fmt.Fprintf(b, "(%c", "..|*a<"[n.op])
 		if n.op == opRepeat {
 			fmt.Fprintf(b, "%d,%d", n.min, n.max)
 		}
@@ -185,7 +189,7 @@ func (p *parser) item(depth int) (*node, error) {
 		if !ok {
 			break
 		}
-		if least > maxCount || most > maxCount || most != many && least > most || n.op == opAhead || n.op == opEnd || n.op == opBoundary {
+		if least > maxCount || most > maxCount || most != many && least > most || n.op >= opAhead {
 			return nil, errors.New("a repetition of another kind")
 		}
 		n = &node{op: opRepeat, parts: []*node{n}, min: least, max: most}
@@ -236,26 +240,35 @@ func (p *parser) quantifier() (least, most int, ok bool) {
 func (p *parser) atom(depth int) (*node, error) {
 	switch {
 	case p.eat("(?:"):
-		return p.group(depth, 0, p.fold)
+		return p.group(depth, p.fold)
 	case p.eat("(?i:"):
-		return p.group(depth, 0, true)
+		return p.group(depth, true)
 	case p.eat("(?-i:"):
-		return p.group(depth, 0, false)
+		return p.group(depth, false)
 	case p.eat("(?i)"): // what follows is in the group of the flag
 		return p.flagged(depth, true)
 	case p.eat("(?-i)"):
 		return p.flagged(depth, false)
 	case p.eat("(?!"):
-		return p.group(depth, '!', p.fold)
+		return p.look(depth, opAhead, '!')
 	case p.eat("(?="):
-		return p.group(depth, '=', p.fold)
+		return p.look(depth, opAhead, '=')
+	case p.eat("(?<!"):
+		return p.look(depth, opBehind, '!')
+	case p.eat("(?<="):
+		return p.look(depth, opBehind, '=')
+	case p.eat("(?>"):
+		n, err := p.group(depth, p.fold)
+		return &node{op: opRepeat, mode: '+', parts: []*node{n}, min: 1, max: 1}, err
 	case strings.HasPrefix(p.text, "(?"):
 		return nil, fmt.Errorf("a group %.4s", p.text)
 	case p.eat("("):
-		return p.group(depth, 0, p.fold)
+		return p.group(depth, p.fold)
 	case p.eat("["):
 		set, err := p.class(depth)
 		return &node{set: set}, err
+	case p.eat("^"):
+		return &node{op: opStart}, nil
 	case p.eat("$"), p.eat(`\z`), p.eat(`\Z`):
 		return &node{op: opEnd}, nil
 	case p.eat(`\b`):
@@ -265,7 +278,7 @@ func (p *parser) atom(depth int) (*node, error) {
 	case p.eat(`\`):
 		set, err := p.escape()
 		return &node{set: p.folded(set)}, err
-	case strings.ContainsRune("^*+?", rune(p.text[0])):
+	case strings.ContainsRune("*+?", rune(p.text[0])):
 		return nil, fmt.Errorf("%q where something to match is needed", p.text[0])
 	}
 	r, err := p.next()
@@ -281,16 +294,19 @@ func (p *parser) flagged(depth int, fold bool) (*node, error) {
 	return n, err
 }
 
-func (p *parser) group(depth int, look byte, fold bool) (*node, error) {
+// look reads what is looked at.
+func (p *parser) look(depth int, op op, mode byte) (*node, error) {
+	n, err := p.group(depth, p.fold)
+	return &node{op: op, mode: mode, parts: []*node{n}}, err
+}
+
+func (p *parser) group(depth int, fold bool) (*node, error) {
 	n, err := p.flagged(depth, fold)
 	if err != nil {
 		return nil, err
 	}
 	if !p.eat(")") {
 		return nil, errors.New("a group is not closed")
-	}
-	if look != 0 {
-		n = &node{op: opAhead, mode: look, parts: []*node{n}}
 	}
 	return n, nil
 }

@@ -13,8 +13,9 @@ type instruction struct {
 	op       opcode
 	set      *charset
 	min, max int  // of a run
-	other    int  // the instruction to go on with: after a jump, a failed fork, or an ahead or atom, which come before theirs
-	negated  bool // of an ahead
+	other    int  // the instruction to go on with: after a jump, a failed fork, or a look or atom, which come before theirs
+	negated  bool // of a look
+	back     int  // characters that a look goes back
 }
 
 type opcode byte
@@ -22,9 +23,11 @@ type opcode byte
 const (
 	runOf    opcode = iota // from min to max characters of a set, as many as possible
 	fork                   // the next instruction or else the other
+	lazyFork               // the other instruction or else the next
 	jump                   //
-	ahead                  // what follows up to found matches here, or does not
+	look                   // what follows up to found matches here or some characters before, or does not
 	atom                   // what follows up to found, as it matches first
+	atStart                // of a line or of the text
 	atEnd                  // of a line or of the text
 	boundary               // of a word
 	found
@@ -93,19 +96,59 @@ func (p *program) compile(n *node) error {
 		return p.alternatives(n.parts)
 	case opRepeat:
 		return p.repeat(n)
-	case opAhead:
-		at := p.add(instruction{op: ahead, negated: n.mode == '!'})
-		if err := p.compile(n.parts[0]); err != nil {
-			return err
-		}
-		p.add(instruction{op: found})
-		p.here(at)
+	case opAhead, opBehind:
+		return p.look(n)
+	case opStart:
+		p.add(instruction{op: atStart})
 	case opEnd:
 		p.add(instruction{op: atEnd})
 	case opBoundary:
 		p.add(instruction{op: boundary})
 	}
 	return nil
+}
+
+func (p *program) look(n *node) error {
+	i := instruction{op: look, negated: n.mode == '!'}
+	if n.op == opBehind {
+		var ok bool
+		if i.back, ok = n.parts[0].width(); !ok || i.back > maxCount {
+			return errors.New("a look behind at texts of more than one length, or long ones")
+		}
+	}
+	at := p.add(i)
+	if err := p.compile(n.parts[0]); err != nil {
+		return err
+	}
+	p.add(instruction{op: found})
+	p.here(at)
+	return nil
+}
+
+// width returns the number of characters that all matches of a node have.
+func (n *node) width() (int, bool) {
+	switch n.op {
+	case opSet:
+		return 1, true
+	case opSequence, opAlternatives:
+		width := 0
+		for i, part := range n.parts {
+			w, ok := part.width()
+			if !ok || n.op == opAlternatives && i > 0 && w != width {
+				return 0, false
+			}
+			if n.op == opAlternatives {
+				width = w
+			} else {
+				width += w
+			}
+		}
+		return width, true
+	case opRepeat:
+		w, ok := n.parts[0].width()
+		return n.min * w, ok && n.min == n.max
+	}
+	return 0, true
 }
 
 func (p *program) alternatives(parts []*node) error {
@@ -133,8 +176,6 @@ func (p *program) alternatives(parts []*node) error {
 func (p *program) repeat(n *node) error {
 	inner := n.parts[0]
 	switch {
-	case n.mode == '?':
-		return errors.New("a repetition of as few as possible")
 	case n.mode == '+':
 		at := p.add(instruction{op: atom})
 		greedy := *n
@@ -145,7 +186,7 @@ func (p *program) repeat(n *node) error {
 		p.add(instruction{op: found})
 		p.here(at)
 		return nil
-	case inner.single() != nil:
+	case inner.single() != nil && n.mode != '?':
 		p.add(instruction{op: runOf, set: newCharset(inner.single().set), min: n.min, max: n.max})
 		return nil
 	case inner.nullable():
@@ -156,8 +197,12 @@ func (p *program) repeat(n *node) error {
 			return err
 		}
 	}
+	choice := fork
+	if n.mode == '?' {
+		choice = lazyFork
+	}
 	if n.max == many {
-		at := p.add(instruction{op: fork})
+		at := p.add(instruction{op: choice})
 		if err := p.compile(inner); err != nil {
 			return err
 		}
@@ -167,7 +212,7 @@ func (p *program) repeat(n *node) error {
 	}
 	var forks []int
 	for range n.max - n.min {
-		forks = append(forks, p.add(instruction{op: fork}))
+		forks = append(forks, p.add(instruction{op: choice}))
 		if err := p.compile(inner); err != nil {
 			return err
 		}
@@ -244,6 +289,10 @@ func (m *machine) match(p program, at int, text string, position int) int {
 			m.stack = append(m.stack, frame{i.other, position, position})
 			at++
 			continue
+		case lazyFork:
+			m.stack = append(m.stack, frame{at + 1, position, position})
+			at = i.other
+			continue
 		case runOf:
 			end, least := position, position
 			n := 0
@@ -265,13 +314,22 @@ func (m *machine) match(p program, at int, text string, position int) int {
 				}
 				position = end
 			}
-		case ahead:
-			ok = (m.match(p, at+1, text, position) >= 0) != i.negated
+		case look:
+			from := position
+			m.steps -= i.back
+			for range i.back {
+				_, size := utf8.DecodeLastRuneInString(text[:from])
+				from -= size
+				ok = ok && size > 0
+			}
+			ok = (ok && m.match(p, at+1, text, from) >= 0) != i.negated
 		case atom:
 			end := m.match(p, at+1, text, position)
 			if ok = end >= 0; ok {
 				position = end
 			}
+		case atStart:
+			ok = position == 0 || text[position-1] == '\n'
 		case atEnd:
 			ok = position == len(text) || text[position] == '\n'
 		case boundary:
@@ -280,7 +338,7 @@ func (m *machine) match(p program, at int, text string, position int) int {
 			ok = (position > 0 && wordCharacters().has(before)) != (position < len(text) && wordCharacters().has(after))
 		}
 		if ok {
-			if p[at].op == ahead || p[at].op == atom {
+			if p[at].op == look || p[at].op == atom {
 				at = p[at].other
 			} else {
 				at++
@@ -306,18 +364,30 @@ func (f *frame) shorten(text string) {
 	f.position -= size
 }
 
-// cut cuts text at the starts and ends of the matches, empty ones too.
-func (m *machine) cut(p program, text string, visit func(string)) {
+// Edges are those of matches at which text is cut.
+type Edges byte
+
+const (
+	BothEdges Edges = iota // a match is a word
+	Starts                 // it begins one
+	Ends                   // it ends one
+)
+
+// cut cuts text at the edges of the matches, empty ones too.
+func (m *machine) cut(p program, edges Edges, text string, visit func(string)) {
 	start := 0
 	for i := 0; i < len(text); {
 		end := m.match(p, 0, text, i)
-		if end >= 0 && start < i {
+		if end >= 0 && start < i && (edges != Ends || end == i) {
 			visit(text[start:i])
 			start = i
 		}
 		if end > i {
-			visit(text[i:end])
-			i, start = end, end
+			if edges != Starts {
+				visit(text[start:end])
+				start = end
+			}
+			i = end
 			continue
 		}
 		_, size := utf8.DecodeRuneInString(text[i:])
@@ -332,6 +402,7 @@ func (m *machine) cut(p program, text string, visit func(string)) {
 type step struct {
 	byHand  func(text string, visit func(string))
 	program program
+	edges   Edges
 }
 
 func newStep(expression string) (step, error) {
@@ -353,7 +424,7 @@ func (m *machine) chain(steps []step, text string, visit func(string)) {
 		f(text, next)
 		return
 	}
-	m.cut(steps[0].program, text, next)
+	m.cut(steps[0].program, steps[0].edges, text, next)
 }
 
 // splitter is a pre-tokenizer made ready to run.

@@ -13,18 +13,34 @@ const probe = "The quick brown fox's 3 cats, 'n they'LL've I'm WE'RE don't 12 34
 	"हिन्दी १२३४ क्षत्रिय। বাংলা தமிழ் తెలుగు العربية ١٢٣، السلام؟ עברית שָׁלוֹם فارسی አማርኛ ᏣᎳᎩ\n" +
 	"😀👨\u200d👩\u200d👧 ☃️ → ∑x² ≤ ∞ … — “q” ‘r’ «s» ¿qué? ¡no! a\u00a0b\u3000c\u2028d\u200be    end  \t "
 
+// Step is an expression with the edges of its matches at which text is cut.
+type Step struct {
+	Expression string
+	Edges      Edges
+}
+
 // Nearest returns the pre-tokenizer whose words of a probing text are most like those that the given
-// expressions cut, the part of the places where either cuts at which both do (1 where all words are equal),
-// and the first word that the expressions cut otherwise, with what the pre-tokenizer has there. Its error
-// says what cannot be run.
-func Nearest(expressions, spelled []string) (p *PreTokenizer, alike float64, word, other string, err error) {
-	given, err := newSplitter(expressions, spelled)
-	if err != nil {
-		return nil, 0, "", "", err
+// steps cut, before and after bytes are spelled, the part of the places where either cuts at which both do
+// (1 where all words are equal), and the first word that the steps cut otherwise, with what the pre-tokenizer
+// has there. Its error says what cannot be run.
+func Nearest(steps, spelled []Step) (p *PreTokenizer, alike float64, word, other string, err error) {
+	var given splitter
+	for _, list := range []struct {
+		from []Step
+		to   *[]step
+	}{{steps, &given.expressions}, {spelled, &given.spelled}} {
+		for _, s := range list.from {
+			ready, err := newStep(s.Expression)
+			if err != nil {
+				return nil, 0, "", "", err
+			}
+			ready.edges = s.Edges
+			*list.to = append(*list.to, ready)
+		}
 	}
-	const steps = 1 << 22
+	const most = 1 << 22
 	want := cuts(func(visit func(string)) {
-		if !given.split(probe, steps, visit) {
+		if !given.split(probe, most, visit) {
 			err = errSteps
 		}
 	})

@@ -137,7 +137,7 @@ func (n *node) reduceRepeat() *node {
 		return n.op == opRepeat && n.mode == 0 && n.min <= 1 && (n.max == many || n.max == 1)
 	}
 	switch {
-	case n.min == 1 && n.max == 1:
+	case n.min == 1 && n.max == 1 && n.mode != '+':
 		return inner
 	case simple(n) && simple(inner):
 		m := &node{op: opRepeat, parts: inner.parts, min: min(n.min, inner.min), max: 1}

@@ -1,7 +1,7 @@
 """Writes families.json.gz: words and ids that Hugging Face's tokenizers give to random strings, for each family of pre-tokenizers. README.md says what is in it.
 Run from the project's root: python3 infer/tokenizer/testdata/families.py [STRINGS]"""
 import gzip, hashlib, json, os, sys
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TEXTS = os.path.join(HERE, "../../../testdata/texts")
@@ -98,6 +98,18 @@ def composed(n):
         text = "".join(MARKS[r.below(len(MARKS))] for _ in range(60)) if i % 3 else MARKS[r.below(14)] + "".join(MARKS[18 + r.below(12)] for _ in range(60))
         yield text, normalizers.NFC().normalize_str(text)
 
+# Other expressions, and what becomes of their matches.
+CUTS = [(r"(?<=\p{Ll})(?=\p{Lu})", "Isolated", False), (r"(?<!\p{L}|\d)[\p{L}\d]+", "Isolated", False), (r"(?<![\p{L}\s]\s)\p{L}", "Isolated", False), (r"\p{L}+?\p{N}*?", "Isolated", False),
+        (r"\p{L}{2,4}?", "Isolated", False), (r"(?:ab|\p{L})+?\s", "Isolated", False), (r"(?>\s+|\p{L}\p{M}*)(?!\S)", "Isolated", False), (r"^\s*\S", "Isolated", False), (r"\S$", "Isolated", False), (r"\b\w", "Isolated", False),
+        (r"\s", "MergedWithPrevious", False), (r"\s", "MergedWithNext", False), (r"\s", "MergedWithPrevious", True), (r"\s", "MergedWithNext", True), (r"\p{L}+|\p{N}", "MergedWithPrevious", False), (r"\p{L}+|\p{N}", "MergedWithNext", True),
+        (r"(?=\p{Lu})", "Isolated", False), (r"\p{Greek}+|\p{Han}+|[^\p{Latin}\s]", "Isolated", False)]
+
+def cut(texts):
+    for regex, behavior, inverted in CUTS:
+        step = pre_tokenizers.Split(Regex(regex), {"MergedWithPrevious": "merged_with_previous", "MergedWithNext": "merged_with_next"}.get(behavior, "isolated"), inverted)
+        words = [[len(w.encode()) for w, _ in step.pre_tokenize_str(text)] for text in texts]
+        yield regex, behavior, inverted, hashlib.sha256(json.dumps(words, separators=(",", ":")).encode()).hexdigest()[:8]
+
 def shared_merges(n):
     """Merges that do not stop at words: what differs in words then differs in ids."""
     text = "".join(open(os.path.join(TEXTS, f), encoding="utf-8").read()for f in sorted(os.listdir(TEXTS)) if f.endswith(".txt"))
@@ -126,7 +138,7 @@ def main(count):
                 h.update((" ".join(map(str, words + t.encode(text).ids)) + "\n").encode())
             hashes[name].append(h.hexdigest()[:8])
         print(name, file=sys.stderr)
-    data = {"pieces": PIECES, "ranges": RANGES, "merges": [" ".join(m) for m in merges], "ignore_merges": IGNORE_MERGES, "nfc": list(composed(60)),
+    data = {"pieces": PIECES, "ranges": RANGES, "merges": [" ".join(m) for m in merges], "ignore_merges": IGNORE_MERGES, "nfc": list(composed(60)), "texts": texts[:100], "cuts": list(cut(texts[:100])),
             "pre_tokenizers": {n: {"type": "Sequence", "pretokenizers": s} for n, s in FAMILIES.items()}, "ids": hashes}
     with open(os.path.join(HERE, "families.json.gz"), "wb") as f:
         f.write(gzip.compress(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(), mtime=0))
