@@ -367,6 +367,7 @@ func (f *frame) shorten(text string) {
 // Edges are those of matches at which text is cut.
 type Edges byte
 
+// What a match is to words.
 const (
 	BothEdges Edges = iota // a match is a word
 	Starts                 // it begins one
