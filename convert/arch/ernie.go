@@ -129,12 +129,7 @@ func (e *ernieMoE) tensors(m mapper) {
 		}
 		e.router(layer)
 		layer.takeAny("mlp.moe_statics.e_score_correction_bias", "exp_probs_b.bias", 1, e.experts)
-		layer.together(func() {
-			for _, part := range []string{"gate", "up"} {
-				layer.put("ffn_"+part+"_exps.weight", layer.stack("mlp.experts.%d."+part+"_proj.weight", e.experts, e.expertWidth, e.HiddenSize))
-			}
-			layer.put("ffn_down_exps.weight", layer.stack("mlp.experts.%d.down_proj.weight", e.experts, e.HiddenSize, e.expertWidth))
-		})
+		e.gatesFirst(layer, e.expertWidth)
 		e.sharedExpert(layer, e.sharedExperts*e.expertWidth)
 	}
 }

@@ -167,6 +167,11 @@ func TestVariantsRestored(t *testing.T) {
 		}
 		return append(all, familyTensor{name: "model.layers.3.shared_head.head.weight", shape: []int64{384, 64}})
 	}
+	withoutNormsAndBiases := func(sources []familyTensor) []familyTensor {
+		return slices.DeleteFunc(sources, func(s familyTensor) bool {
+			return strings.HasSuffix(s.name, "_proj.bias") || strings.HasSuffix(s.name, "q_norm.weight") || strings.HasSuffix(s.name, "k_norm.weight")
+		})
+	}
 	sharedIndexers := func(sources []familyTensor) []familyTensor {
 		return slices.DeleteFunc(sources, func(s familyTensor) bool { return strings.HasPrefix(s.name, "model.layers.2.self_attn.indexer.") })
 	}
@@ -228,13 +233,19 @@ func TestVariantsRestored(t *testing.T) {
 		"gemma3n-shared": {{map[string]any{"activation_sparsity_pattern": nil, "intermediate_size": 64, "vocab_size_per_layer_input": 300}, fewerEmbeddings}},
 		"deepseek-v3": {{nil, fused}, {map[string]any{"scoring_func": "softmax", "rope_scaling": map[string]any{"type": "yarn", "factor": 40.0,
 			"mscale": 0.707, "mscale_all_dim": 0.707}}, nil}, {map[string]any{"attention_bias": true, "norm_topk_prob": false}, latentBiases}},
-		"deepseek-v2-lite": {{map[string]any{"n_group": 2, "topk_group": 1, "topk_method": "group_limited_greedy", "rope_scaling": map[string]any{
+		"deepseek-v2": {{map[string]any{"n_group": 2, "topk_group": 1, "topk_method": "group_limited_greedy", "rope_scaling": map[string]any{
 			"type": "yarn", "factor": 40.0, "mscale": 0.707, "mscale_all_dim": 0.707}}, nil}},
 		"glm47-flash": {{map[string]any{"num_nextn_predict_layers": 1}, next}, {map[string]any{"num_nextn_predict_layers": 1}, nil}},
 		"glm5-dsa": {{map[string]any{"num_nextn_predict_layers": 1}, next}, {map[string]any{"indexer_types": nil, "index_topk_freq": 2}, sharedIndexers},
 			{map[string]any{"architectures": []string{"DeepseekV32ForCausalLM"}, "model_type": "deepseek_v32", "num_nextn_predict_layers": 1}, next}},
 		"qwen3-next":    {{nil, withoutPredictors}},
 		"qwen35-text":   {{nil, withoutPredictors}, {map[string]any{"mtp_num_hidden_layers": 0}, withoutPredictors}},
+		"glm45-moe":     {{map[string]any{"use_qk_norm": false, "attention_bias": false, "first_k_dense_replace": 1}, withoutNormsAndBiases}},
+		"glm4":          {{map[string]any{"partial_rotary_factor": 0.75}, nil}},
+		"llama4-text":   {{map[string]any{"layer_types": slices.Repeat([]string{"full_attention"}, 4), "rope_scaling": nil}, nil}},
+		"gpt-oss-bf16":  {{map[string]any{"rope_scaling": map[string]any{"rope_type": "default"}}, nil}},
+		"afmoe":         {{map[string]any{"score_func": "sigmoid", "route_norm": true}, nil}, {map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4.0}}, nil}},
+		"bailingmoe2":   {{map[string]any{"moe_shared_expert_intermediate_size": 32, "score_function": "softmax"}, nil}},
 		"cohere2":       {{map[string]any{"rotary_pct": 0.5}, nil}},
 		"hunyuan-dense": {{map[string]any{"rope_scaling": nil, "rope_theta": 500000.0}, nil}, {map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "alpha": 7.3}, "max_position_embeddings": 32768}, nil}},
 		"nemotron":      {{map[string]any{"rope_scaling": map[string]any{"rope_type": "linear", "factor": 4.0}, "partial_rotary_factor": 0.75}, nil}},

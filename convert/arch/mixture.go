@@ -57,6 +57,16 @@ func (x *mixture) apartBelow(layer mapper, start string, width int64) {
 	})
 }
 
+// gatesFirst is apart, written in another order.
+func (x *mixture) gatesFirst(layer mapper, width int64) {
+	layer.together(func() {
+		for _, part := range []string{"gate", "up"} {
+			layer.put("ffn_"+part+"_exps.weight", layer.stack("mlp.experts.%d."+part+"_proj.weight", x.experts, width, x.HiddenSize))
+		}
+		layer.put("ffn_down_exps.weight", layer.stack("mlp.experts.%d.down_proj.weight", x.experts, x.HiddenSize, width))
+	})
+}
+
 // fused maps experts of the given width that are in two tensors, the gate's rows of
 // each before the up projection's.
 func (x *mixture) fused(layer mapper, width int64) {
