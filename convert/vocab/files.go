@@ -24,8 +24,9 @@ type files struct {
 	config         map[string]any // tokenizer_config.json, empty if there is none
 	addPrefixSpace *bool          // in it
 	warnings       []string
-	unknown        int64         // the token for what is unknown, of kinds that have one, else unnumbered
-	flags          ordered[bool] // what the normalizer does, as far as GGUF has keys for it
+	model          *SentencePiece // of SentencePiece's BPE
+	unknown        int64          // the token for what is unknown, of kinds that have one, else unnumbered
+	flags          ordered[bool]  // what the normalizer does, as far as GGUF has keys for it
 }
 
 const (

@@ -145,6 +145,7 @@ func Load(dir string, opts Options) (*Vocabulary, error) {
 	if opts.Rules.Gemma4 {
 		kvs.set(addKeys["bos"], true)
 	}
+	f.warnUnsaid(kvs)
 	bos, given := f.config["bos_token"]
 	return &Vocabulary{Metadata: kvs, NoBOS: given && bos == nil, Warnings: f.warnings}, nil
 }
@@ -183,6 +184,26 @@ const (
 // defaultUnknown has the ids that llama.cpp takes for the unknown token where the metadata has none.
 var defaultUnknown = map[kind]int64{wordPiece: 100, unigram: 2}
 
+// warnUnsaid warns of what SentencePiece's BPE does to a text by its model that the metadata, those of
+// convert_hf_to_gguf.py, does not say: the ids of some texts are others then.
+func (f *files) warnUnsaid(kvs pairs) {
+	if f.model == nil {
+		return
+	}
+	warn := func(what string) {
+		f.warnings = append(f.warnings, fmt.Sprintf("%s: %s, which GGUF cannot say of this kind of vocabulary: ids of such texts may differ", f.path(piecesFile), what))
+	}
+	if len(f.model.Charsmap) > 0 {
+		warn("other characters take the place of some (precompiled_charsmap)")
+	}
+	if f.model.MergeSpaces {
+		warn("spaces around a text and runs of them are left out (remove_extra_whitespaces)")
+	}
+	if !f.model.AddPrefix && !kvs.has(spacePrefixKey) {
+		warn("no space is put in front of a text (add_dummy_prefix), and the model's class does not say so")
+	}
+}
+
 // setTokenTypes sets how many kinds of texts there are.
 func (r Rules) setTokenTypes(kvs *pairs) {
 	if r.TokenTypes > 0 {
@@ -212,6 +233,7 @@ func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 	case err == nil && model.Unigram:
 		return unigram, f.loadUnigram(kvs, model, opts)
 	case err == nil:
+		f.model = model
 		t, err := f.pieceTokens(model.Pieces, int(opts.Size))
 		if err != nil {
 			return 0, err

@@ -157,6 +157,29 @@ func TestRefused(t *testing.T) {
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 }
 
+// What SentencePiece does to texts and GGUF cannot say of its BPE is said.
+func TestUnsaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		normalizer string // fields of NormalizerSpec
+		rules      vocab.Rules
+		want       []string
+	}{
+		"as it is":    {"\x20\x00", vocab.Rules{}, nil},
+		"all":         {"\x12\x01x\x18\x00\x20\x01", vocab.Rules{}, []string{"precompiled_charsmap", "remove_extra_whitespaces", "add_dummy_prefix"}},
+		"in the file": {"\x18\x00\x20\x00", vocab.Rules{NoSpacePrefix: true}, nil},
+	} {
+		dir := t.TempDir()
+		model := append(testmodel.SentencePiece(), "\x1a"+string(rune(len(c.normalizer)))+c.normalizer...)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), model, 0o644))
+		v, err := vocab.Load(dir, vocab.Options{Size: 300, Rules: c.rules})
+		require.NoError(t, err, name)
+		require.Len(t, v.Warnings, len(c.want), name)
+		for i, want := range c.want {
+			require.Contains(t, v.Warnings[i], want)
+		}
+	}
+}
+
 func TestNoSentencePiece(t *testing.T) {
 	dir := t.TempDir()
 	_, err := vocab.Load(dir, vocab.Options{Size: 10, Rules: vocab.Rules{Llama: true}})

@@ -260,7 +260,9 @@ func SentencePiece() []byte {
 	var trainer []byte // says that it is BPE with byte fallback
 	trainer = protowire.AppendVarint(protowire.AppendTag(trainer, 3, protowire.VarintType), 2)
 	trainer = protowire.AppendVarint(protowire.AppendTag(trainer, 35, protowire.VarintType), 1)
-	return protowire.AppendBytes(protowire.AppendTag(model, 2, protowire.BytesType), trainer)
+	model = protowire.AppendBytes(protowire.AppendTag(model, 2, protowire.BytesType), trainer)
+	normalizer := protowire.AppendVarint(protowire.AppendTag(nil, 4, protowire.VarintType), 0) // leaves spaces as they are
+	return protowire.AppendBytes(protowire.AppendTag(model, 3, protowire.BytesType), normalizer)
 }
 
 // WriteTokenizer writes tokenizer.model.
