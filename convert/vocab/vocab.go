@@ -214,8 +214,11 @@ func (r Rules) setTokenTypes(kvs *pairs) {
 // loadVocabulary adds the pairs from tokenizer.ggml.model on that are the
 // vocabulary. A SentencePiece model goes before tokenizer.json.
 func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
-	if opts.Rules.Gemma4 && f.hasFast { // whatever there is beside it
+	switch {
+	case opts.Rules.Gemma4 && f.hasFast: // whatever there is beside it
 		return f.loadFastFile(kvs, opts)
+	case !f.hasFast && f.exists(tekkenFile):
+		return tekken, f.loadTekken(kvs, opts)
 	}
 	model, err := loadPieces(f.path(piecesFile))
 	name := piecesFile
@@ -244,8 +247,6 @@ func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 		return 0, err
 	case f.hasFast:
 		return f.loadFastFile(kvs, opts)
-	case f.exists(tekkenFile):
-		return tekken, f.loadTekken(kvs, opts)
 	case f.exists(wordsFile):
 		opts.Rules.setTokenTypes(kvs)
 		return wordPiece, f.loadWordPieceText(kvs, opts)

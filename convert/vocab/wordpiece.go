@@ -24,7 +24,7 @@ const (
 	maxWord    = 100  // characters, from which on a word is unknown
 )
 
-// WordPieceNames are the values of tokenizer.ggml.pre that convert_hf_to_gguf.py writes for
+// wordPieceNames are the values of tokenizer.ggml.pre that convert_hf_to_gguf.py writes for
 // vocabularies of WordPiece. They mean the same; the first is that of bert-base-uncased.
 var wordPieceNames = []string{"bert-bge", "bert-bge-large", "jina-v2-en"}
 
