@@ -11,6 +11,8 @@ import (
 var AFMoE = Architecture{
 	Class:      "AfmoeForCausalLM",
 	Name:       "afmoe",
+	Family:     "Trinity of Arcee",
+	Special:    "with mup_enabled",
 	Vocabulary: vocab.Rules{Llama: true},
 	types: []modelType{{
 		name: "afmoe", theta: 10000,

@@ -8,6 +8,8 @@ import "github.com/ggufkit/ggufkit/gguf"
 var BailingMoE2 = Architecture{
 	Class:   "BailingMoeV2ForCausalLM",
 	Name:    "bailingmoe2",
+	Family:  "Ling 2, Ring 2",
+	Special: "with the layers that guess more tokens",
 	read:    readBailingMoE2,
 	experts: "num_experts",
 	restore: func(r *restorer) {

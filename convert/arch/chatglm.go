@@ -9,8 +9,10 @@ import (
 // the parts of a layer. convert_hf_to_gguf.py writes an epsilon of 1e-5 and a context of as
 // many tokens as the model is wide, whatever config.json says.
 var ChatGLM = Architecture{
-	Class: "GlmForCausalLM",
-	Name:  "chatglm",
+	Class:   "GlmForCausalLM",
+	Name:    "chatglm",
+	Family:  "GLM Edge, GLM 4 of 2024",
+	Special: "as transformers has them",
 	Vocabulary: vocab.Rules{Roles: []vocab.RoleText{
 		{Role: "eos", Text: "<|endoftext|>"}, {Role: "eot", Text: "<|user|>"}, {Role: "unk", Text: "<|endoftext|>"},
 	}},

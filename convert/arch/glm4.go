@@ -8,8 +8,10 @@ import (
 // GLM4 is the dense model of GLM 4 of 2025: norms in front of and behind both parts of a
 // layer, the gate and the up projection as one matrix, and half of each head rotated.
 var GLM4 = Architecture{
-	Class: "Glm4ForCausalLM",
-	Name:  "glm4",
+	Class:   "Glm4ForCausalLM",
+	Name:    "glm4",
+	Family:  "GLM 4 and Z1 of 2025",
+	Special: "norms in front of and behind both parts of a layer",
 	Vocabulary: vocab.Rules{Roles: []vocab.RoleText{
 		{Role: "eos", Text: "<|endoftext|>"}, {Role: "eot", Text: "<|user|>"}, {Role: "unk", Text: "<|endoftext|>"}, {Role: "bos", Text: "<|endoftext|>"},
 	}},

@@ -6,6 +6,8 @@ package arch
 var GLM4MoE = Architecture{
 	Class:      "Glm4MoeForCausalLM",
 	Name:       "glm4moe",
+	Family:     "GLM 4.5 to 4.7",
+	Special:    "with its layers that guess more tokens; experts one by one or fused",
 	Vocabulary: glmVocabulary,
 	types: []modelType{{
 		name: "glm4_moe", theta: 10000, partial: glmRotated,

@@ -11,9 +11,11 @@ import (
 // that every token uses, and rotated heads that see a chunk of the text in three of four
 // layers. Fused experts are transposed: of each one the inputs are rows.
 var Llama4 = Architecture{
-	Class:  "Llama4ForCausalLM",
-	Others: []string{"Llama4ForConditionalGeneration"},
-	Name:   "llama4",
+	Class:   "Llama4ForCausalLM",
+	Others:  []string{"Llama4ForConditionalGeneration"},
+	Name:    "llama4",
+	Family:  "Llama 4",
+	Special: "the text part",
 	types: []modelType{{
 		name: "llama4_text", parts: []string{"llama4"}, theta: 500000,
 		fields: append(denseFields(202048, 5120, 8192, 48, 40, 4096*32, 1e-5),
