@@ -337,6 +337,28 @@ func TestEncodersHaveNoLogits(t *testing.T) {
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 }
 
+// TestSparseAttention has an indexer that chooses among more tokens than there are: texts are as without it. Longer ones are refused.
+func TestSparseAttention(t *testing.T) {
+	m := graph.MLA{
+		Heads: 3, KeyLen: 10, ValueLen: 5, Rank: 12, Absorbed: true, KVNorm: graph.Norm{Name: "attn_kv_a_norm", Epsilon: 1e-5},
+		Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1}, Scale: 0.4, TopK: 9,
+	}
+	g := graph.Spec{
+		Vocabulary: small.vocabulary, Width: small.width, OutputNorm: graph.Norm{Name: "output_norm", Epsilon: 1e-5},
+		Layers: []graph.Layer{{{Mixers: []graph.Mixer{m}}}},
+	}
+	src := random{Spec: g}.build(1)
+	src.tensors = append(src.tensors, gguf.TensorInfo{Name: "blk.0.indexer.attn_k.weight", Type: gguf.F32, Shape: []int64{1}})
+	src.data = append(src.data, []float32{1})
+	model, err := infer.NewModel(g, src, infer.Options{})
+	require.NoError(t, err)
+	chunks := small.chunks(9)
+	requireForward(t, [][][]float64{logitsOf(g, src, chunks[0])}, model, chunks)
+	err = model.Forward(t.Context(), infer.Chunks(small.chunks(10), 0), func(_, _ int, _ []float32) {})
+	require.ErrorIs(t, err, gguf.ErrUnsupported)
+	require.ErrorContains(t, err, "sparse attention, to texts of more than 9 tokens")
+}
+
 // TestSharedKeysNeedTheirLayer has layers that share keys and values with none, or run without it.
 func TestSharedKeysNeedTheirLayer(t *testing.T) {
 	model := func(change func(*graph.Attention)) (*infer.Model, error) {

@@ -31,6 +31,8 @@ var families = []struct {
 	{"qwen3moe", qwen3MoE},
 	{"deepseek", deepSeek},
 	{"deepseek2", deepSeek2},
+	{"deepseek32", deepSeek2},
+	{"glm-dsa", deepSeek2},
 	{"gemma2", gemma2},
 	{"apertus", apertus},
 	{"arcee", arcee},

@@ -23,7 +23,7 @@ func deepSeek(k *keys) graph.Spec {
 	})
 }
 
-// deepSeek2 is DeepSeek V2 and V3, and others with latent attention: Kimi K2, GLM 4.7 Flash. If the metadata do not say how experts
+// deepSeek2 is DeepSeek V2 and V3, and others with latent attention: Kimi K2, GLM 4.7 Flash; with an indexer DeepSeek V3.2 and GLM 5. If the metadata do not say how experts
 // are routed, it is by sigmoids where there are biases of the choice, as in V3. V2 chooses groups by their best expert, V3 by two;
 // llama.cpp has always two.
 func deepSeek2(k *keys) graph.Spec {
@@ -73,6 +73,9 @@ func (k *keys) latent(layer int) graph.MLA {
 		scale := yarnScale(m.Rope.Factor, multiplier)
 		m.Scale *= float32(scale * scale)
 		m.Rope.Magnitude = 1
+	}
+	if k.hasIn(layer, "indexer.attn_k.weight") {
+		m.TopK = k.count("attention.indexer.top_k", 1, -1)
 	}
 	if scale := k.optional("attention.temperature_scale"); scale != 0 {
 		m.Temperature = graph.Temperature{Scale: scale, Length: k.count("attention.temperature_length", 1, k.originalContext())}

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant"
@@ -86,6 +87,15 @@ func (b *Binder) find(name string, shape ...int) (i int, ok bool) {
 func (b *Binder) skip(first, n int) {
 	for i, t := range b.src.Tensors() {
 		if layer, _ := gguf.SplitName(t.Name); layer >= first && layer < first+n {
+			b.used[i] = true
+		}
+	}
+}
+
+// leave counts the tensors of the layer whose names begin so as used.
+func (b *Binder) leave(name string) {
+	for i, t := range b.src.Tensors() {
+		if strings.HasPrefix(t.Name, b.prefix+name) {
 			b.used[i] = true
 		}
 	}

@@ -1,6 +1,12 @@
 package graph
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // MLA is multi-head latent attention (arXiv 2405.04434): keys and values of all heads are products with one latent vector
 // of each token, which is all that is remembered of it, beside a part of the keys that is rotated and that all heads share.
@@ -19,6 +25,9 @@ type MLA struct {
 	Rope        RopeSpec
 	Temperature Temperature
 	Scale       float32 // of the scores
+	// TopK is of how many tokens each sees the most important at most, which an indexer chooses (DeepSeek V3.2); 0: there is none. Up
+	// to so many tokens all are seen. Texts that are longer are refused: the indexer is not run.
+	TopK int `key:"attention.indexer.top_k"`
 }
 
 // latentHeads is how many heads at most compare queries with latent vectors at once, which are longer than keys.
@@ -66,6 +75,9 @@ func (m MLA) Bind(b *Binder) Op {
 		size = latentHeads
 	} else {
 		o.both = b.biased("attn_kv_b", m.Heads*(m.plain()+m.ValueLen), m.Rank)
+	}
+	if m.TopK > 0 {
+		b.leave("indexer.")
 	}
 	o.output = b.biased("attn_output", b.width, m.Heads*m.ValueLen)
 	for first := 0; first < m.Heads; first += size {
@@ -143,7 +155,11 @@ func (m *mlaOp) queriesAndLatent(ctx context.Context, e Engine, s [][]float32, x
 		return err
 	}
 	angles := e.Angles(m.rope)
+	var sparse atomic.Bool
 	err := e.Each(ctx, func(row, pos int) {
+		if m.TopK > 0 && pos >= m.TopK {
+			sparse.Store(true)
+		}
 		part := latent[row*m.latent():][:m.latent()]
 		m.norm.Apply(part[:m.Rank], part[:m.Rank])
 		angles.rotate(part[m.Rank:], m.Rope.Dims, pos)
@@ -152,6 +168,9 @@ func (m *mlaOp) queriesAndLatent(ctx context.Context, e Engine, s [][]float32, x
 			m.qNorm.Apply(part, part)
 		}
 	})
+	if err == nil && sparse.Load() {
+		err = fmt.Errorf("%w: sparse attention, to texts of more than %d tokens (indexer.top_k)", gguf.ErrUnsupported, m.TopK)
+	}
 	if err != nil {
 		return err
 	}
