@@ -20,6 +20,8 @@ type File struct {
 	tensors []TensorInfo
 	where   []location
 	size    int64
+	// mappings are the shards, from the first on, that Map has mapped.
+	mappings []*files.Mapping
 }
 
 // shard is one file of the set.
@@ -30,8 +32,6 @@ type shard struct {
 	size int64
 	// file is r; nil if r is the caller's.
 	file *files.File
-	// mapping is the whole file, or nil: see Map.
-	mapping []byte
 }
 
 // location is where a tensor's data is.
@@ -178,12 +178,12 @@ func (f *File) openRest(path string) error {
 // Close closes the file or files.
 func (f *File) Close() error {
 	var errs []error
+	for _, m := range f.mappings {
+		errs = append(errs, m.Close())
+	}
+	f.mappings = nil
 	for i := range f.shards {
 		sh := &f.shards[i]
-		if sh.mapping != nil {
-			errs = append(errs, unmap(sh.mapping))
-			sh.mapping = nil
-		}
 		if sh.file != nil {
 			errs = append(errs, sh.file.Close())
 		}

@@ -3,6 +3,8 @@
 package files_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -101,4 +103,63 @@ func TestFIFOsAreNotWaitedFor(t *testing.T) {
 	}
 	_, err = files.Open("/dev/null")
 	require.ErrorContains(t, err, "a device")
+}
+
+// A part of a file is there from any offset on, and outlives the file's being closed.
+func TestMap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in")
+	data := make([]byte, 3*os.Getpagesize()+100)
+	for i := range data {
+		data[i] = byte(i * 7 / 5)
+	}
+	require.NoError(t, os.WriteFile(path, data, 0o666))
+	f, err := files.Open(path)
+	require.NoError(t, err)
+	var parts []*files.Mapping
+	offsets := []int{0, 1, os.Getpagesize() - 1, os.Getpagesize(), len(data) - 1}
+	for _, offset := range offsets {
+		m, err := f.Map(int64(offset), int64(len(data)-offset))
+		require.NoError(t, err)
+		parts = append(parts, m)
+	}
+	require.NoError(t, f.Close())
+	for i, m := range parts {
+		require.Equal(t, data[offsets[i]:], m.Data())
+		require.NoError(t, m.Close())
+	}
+	_, err = f.Map(0, 1)
+	require.ErrorContains(t, err, path)
+}
+
+// What is gone of a mapped file is an error, not the end of the process; other faults are what they
+// are without Guard.
+func TestFileIsCutShortWhileItIsMapped(t *testing.T) {
+	path, page := filepath.Join(t.TempDir(), "in"), os.Getpagesize()
+	require.NoError(t, os.WriteFile(path, make([]byte, 4*page), 0o666))
+	f, err := files.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	other, err := f.Map(0, int64(page))
+	require.NoError(t, err)
+	m, err := f.Map(int64(page)+10, int64(3*page)-10)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, errors.Join(m.Close(), other.Close())) }()
+	var sum byte
+	touch := func(i int) func() error {
+		return func() error {
+			sum += m.Data()[i]
+			return nil
+		}
+	}
+	require.NoError(t, files.Guard(touch(2*page), other, m))
+	require.NoError(t, os.Truncate(path, int64(page)+20))
+	require.NoError(t, files.Guard(touch(5), other, m))
+	err = files.Guard(touch(2*page), other, m)
+	require.ErrorIs(t, err, files.ErrGone)
+	require.ErrorContains(t, err, fmt.Sprintf("%s: offset %d", path, 3*page+10))
+
+	require.Panics(t, func() { _ = files.Guard(touch(2*page), other) }, "a fault at memory that is not of these mappings")
+	require.PanicsWithValue(t, "mine", func() { _ = files.Guard(func() error { panic("mine") }, m) })
+	require.ErrorIs(t, files.Guard(func() error { return os.ErrInvalid }, m), os.ErrInvalid)
+	require.Zero(t, sum)
 }
