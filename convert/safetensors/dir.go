@@ -26,6 +26,7 @@ const IndexName = "model.safetensors.index.json"
 type Checkpoint struct {
 	weights.Set
 	shards []*File
+	views  views // of all shards
 }
 
 // OpenDir opens the safetensors files of a directory: those that
@@ -217,6 +218,7 @@ func (c *Checkpoint) open(dir string, shards []string, shardOf map[string]string
 		if err != nil {
 			return err
 		}
+		f.views = &c.views
 		c.shards = append(c.shards, f)
 		for _, name := range f.Names() {
 			if other := c.Get(name); other != nil {

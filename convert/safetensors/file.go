@@ -131,6 +131,7 @@ type File struct {
 	r     io.ReaderAt
 	input *files.File // r, nil if the caller opened it
 	notes map[string]string
+	views *views // those of input
 }
 
 // Open opens the file at path. The caller must close it.
@@ -144,7 +145,7 @@ func Open(path string) (*File, error) {
 		f.Close()
 		return nil, err
 	}
-	file.input = f
+	file.input, file.views = f, new(views)
 	return file, nil
 }
 
@@ -398,5 +399,5 @@ func (f *File) Close() error {
 	if f.input == nil {
 		return nil
 	}
-	return f.input.Close()
+	return errors.Join(f.views.close(), f.input.Close())
 }

@@ -9,11 +9,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
@@ -368,6 +370,76 @@ func TestCutAfterOpening(t *testing.T) {
 	err = f.Get("a").ReadRaw(make([]byte, 16), 0, 1)
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 	require.ErrorContains(t, err, fmt.Sprintf(`tensor "a" at offset %d`, info.Size()-16))
+}
+
+// TestView: many look at tensors of two files at the same time and see what is stored there.
+func TestView(t *testing.T) {
+	dir := t.TempDir()
+	want := make(map[string][]byte)
+	for i := range 2 {
+		var tensors []testmodel.Tensor
+		for j := range 3 {
+			name := fmt.Sprintf("%d.%d", i, j)
+			values := []float32{float32(i), float32(j), 2, 3}
+			tensors = append(tensors, testmodel.Tensor{Name: name, Dtype: weights.BF16, Shape: []int64{4}, Values: values})
+			want[name] = make([]byte, 8)
+			weights.BF16.Encode(want[name], values)
+		}
+		testmodel.WriteFile(t, filepath.Join(dir, fmt.Sprintf("model-%05d-of-00002.safetensors", i+1)), tensors)
+	}
+	c, err := safetensors.OpenDir(dir)
+	require.NoError(t, err)
+	if err := weights.View(c.Get("0.0"), func([]byte) error { return nil }); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("files cannot be mapped here")
+	}
+	var group errgroup.Group
+	for range 50 {
+		for name, want := range want {
+			group.Go(func() error {
+				return weights.View(c.Get(name), func(data []byte) error {
+					runtime.Gosched()
+					if !bytes.Equal(data, want) {
+						return fmt.Errorf("%s: %x, want %x", name, data, want)
+					}
+					return nil
+				})
+			})
+		}
+	}
+	require.NoError(t, group.Wait())
+	require.ErrorIs(t, weights.View(c.Get("1.0"), func([]byte) error { return os.ErrInvalid }), os.ErrInvalid)
+	require.NoError(t, c.Close())
+
+	f, err := parse(file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4))
+	require.NoError(t, err)
+	require.ErrorIs(t, weights.View(f.Get("a"), func([]byte) error { panic("nothing is mapped") }), errors.ErrUnsupported)
+	require.ErrorIs(t, weights.View(weights.Values(weights.F32, nil, 0), nil), errors.ErrUnsupported)
+}
+
+func TestFileIsCutShortUnderAView(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	testmodel.WriteFile(t, path, []testmodel.Tensor{{Name: "a", Dtype: weights.F32, Shape: []int64{1 << 16}}})
+	f, err := safetensors.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	sum := func(data []byte) error {
+		for _, b := range data {
+			if b != 0 {
+				return errors.New("not zero")
+			}
+		}
+		return nil
+	}
+	if err := weights.View(f.Get("a"), sum); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("files cannot be mapped here")
+	}
+	require.NoError(t, os.Truncate(path, 100))
+	for range 2 {
+		err = weights.View(f.Get("a"), sum)
+		require.ErrorIs(t, err, gguf.ErrCorrupt)
+		require.ErrorContains(t, err, path)
+		require.ErrorContains(t, err, `tensor "a"`)
+	}
 }
 
 // FuzzIndex: whatever an index says, a directory opens with the tensors that are there, or
