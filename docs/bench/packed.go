@@ -58,6 +58,42 @@ var packings = []packing{
 			{".scales", weights.F16, []int64{k / 128, n}, scalesF16},
 		}
 	}},
+	{"EXL2 4.25-bit", `{"quant_method": "exl2", "version": "0.1.0", "bits": 4.25}`, func(n, k int64) []part {
+		const size = 128 // of groups, a quarter of which have codes of 5 bits and the others of 4
+		var groups []byte
+		words := int64(0)
+		for g := range k / size {
+			bits := int64(4)
+			if g < k/size/4 {
+				bits = 5
+			}
+			groups = binary.LittleEndian.AppendUint16(groups, uint16(bits))
+			groups = binary.LittleEndian.AppendUint16(groups, uint16(words))
+			words += size * bits / 32
+		}
+		return []part{
+			{".q_weight", weights.I32, []int64{words, n}, anyBytes}, {".q_scale", weights.I32, []int64{k / size, n / 8}, anyBytes},
+			{".q_scale_max", weights.F16, []int64{k / size}, scalesF16}, {".q_groups", weights.I16, []int64{2 * k / size}, these(groups)},
+			{".q_invperm", weights.I32, []int64{k}, func(dst []byte, _ *rand.PCG) {
+				for i := range k {
+					binary.LittleEndian.PutUint32(dst[4*i:], uint32(i*37%k))
+				}
+			}},
+		}
+	}},
+	{"EXL3 4-bit", `{"quant_method": "exl3", "version": "0.0.11", "bits": 4}`, func(n, k int64) []part {
+		n = (n + 127) / 128 * 128
+		return []part{
+			{".trellis", weights.I16, []int64{k / 16, n / 16, 16 * 4}, anyBytes}, {".suh", weights.F16, []int64{k}, scalesF16},
+			{".svh", weights.F16, []int64{n}, scalesF16},
+		}
+	}},
+	{"HQQ 4-bit g64", `{"quant_method": "hqq"}`, func(n, k int64) []part {
+		return hqqParts(n, k, func(groups int64) []int64 { return []int64{groups, 1} })
+	}},
+	{"HQQ 4-bit g64, axis 0", `{"quant_method": "hqq"}`, func(n, k int64) []part {
+		return hqqParts(n, k, func(groups int64) []int64 { return []int64{1, groups} })
+	}},
 	{"FP8, blocks of 128 x 128", `{"quant_method": "fp8", "weight_block_size": [128, 128]}`, func(n, k int64) []part {
 		return []part{
 			{".weight", weights.F8E4M3, []int64{n, k}, below(0x77)}, {".weight_scale_inv", weights.F32, []int64{(n + 127) / 128, k / 128}, scalesF32},
@@ -66,10 +102,7 @@ var packings = []packing{
 	{"compressed-tensors int4 g128", `{"quant_method": "compressed-tensors", "format": "pack-quantized"}`, func(n, k int64) []part {
 		return []part{
 			{".weight_packed", weights.I32, []int64{n, k / 8}, anyBytes}, {".weight_scale", weights.BF16, []int64{n, k / 128}, scalesBF16},
-			{".weight_shape", weights.I64, []int64{2}, func(dst []byte, _ *rand.PCG) {
-				binary.LittleEndian.PutUint64(dst, uint64(n))
-				binary.LittleEndian.PutUint64(dst[8:], uint64(k))
-			}},
+			{".weight_shape", weights.I64, []int64{2}, sizes(n, k)},
 		}
 	}},
 	{"MXFP4", `{"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized"}`, func(n, k int64) []part {
@@ -86,12 +119,24 @@ var packings = []packing{
 		return []part{
 			{".weight", weights.U8, []int64{n * k / 2, 1}, anyBytes}, {".weight.absmax", weights.F32, []int64{n * k / 64}, scalesF32},
 			{".weight.quant_map", weights.F32, []int64{16}, func(dst []byte, _ *rand.PCG) { weights.F32.Encode(dst, nf4) }},
-			{".weight.quant_state.bitsandbytes__nf4", weights.U8, []int64{int64(len(state))}, func(dst []byte, _ *rand.PCG) { copy(dst, state) }},
+			{".weight.quant_state.bitsandbytes__nf4", weights.U8, []int64{int64(len(state))}, these([]byte(state))},
 		}
 	}},
 	{"LLM.int8", `{"quant_method": "bitsandbytes", "load_in_8bit": true}`, func(n, k int64) []part {
 		return []part{{".weight", weights.I8, []int64{n, k}, anyBytes}, {".SCB", weights.F32, []int64{n}, scalesF32}}
 	}},
+	{"torchao int8", `{"quant_method": "torchao"}`, func(n, k int64) []part {
+		return []part{{"._weight_qdata", weights.I8, []int64{n, k}, anyBytes}, {"._weight_scale", weights.BF16, []int64{n, 1}, scalesBF16}}
+	}},
+}
+
+// hqqParts are a matrix of HQQ in groups of 64, with scales of such a shape.
+func hqqParts(n, k int64, shape func(groups int64) []int64) []part {
+	groups := shape(n * k / 64)
+	return []part{
+		{".W_q", weights.U8, []int64{n * k / 2 / 64, 64}, anyBytes}, {".scale", weights.F16, groups, scalesF16}, {".zero", weights.F16, groups, scalesF16},
+		{".shape", weights.I64, []int64{2}, sizes(n, k)},
+	}
 }
 
 var nf4 = []float32{-1, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0, 0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983,
@@ -101,6 +146,14 @@ func anyBytes(dst []byte, rng *rand.PCG) {
 	for i := 0; i+8 <= len(dst); i += 8 {
 		binary.LittleEndian.PutUint64(dst[i:], rng.Uint64())
 	}
+}
+
+func these(bytes []byte) func([]byte, *rand.PCG) {
+	return func(dst []byte, _ *rand.PCG) { copy(dst, bytes) }
+}
+
+func sizes(n, k int64) func([]byte, *rand.PCG) {
+	return these(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(n)), uint64(k)))
 }
 
 func always(b byte) func([]byte, *rand.PCG) {
