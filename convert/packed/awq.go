@@ -93,21 +93,19 @@ func unpackAWQ(c *checkpoint, name string) (string, weights.Rows, error) {
 		return "", nil, c.unsupported(fmt.Sprintf("tensor %.200q has scales for its activations", name))
 	}
 	size := max(s.GroupSize, s.QGroupSize)
-	grain := int64(32)
 	switch layout {
 	case awqGEMM:
-		m.codesOf, err = m.gemm, m.shapeGEMM(size)
-		grain = 8 * columnsTogether(max(1, m.k))
+		m.together, m.readRows, err = 256, m.gemm, m.shapeGEMM(size) // two cache lines of each row of words
 	case awqGEMV:
-		grain, m.codesOf, err = 1, m.gemv, m.shapeGEMV(size)
+		m.together, m.readRows, err = 32, m.gemv, m.shapeGEMV(size)
 	case awqFast:
-		grain, m.codesOf, err = 4, m.fast, m.shapeFast(size)
+		m.together, m.readRows, err = 32, m.fast, m.shapeFast(size)
 	}
 	if err != nil {
 		return "", nil, err
 	}
 	c.layout = groupLayout(4, m.groupSize, m.k)
-	r := weights.Compute([]int64{m.n, m.k}, weights.F32, grain, m.read, m.codes, m.scales)
+	r := weights.Compute([]int64{m.n, m.k}, weights.F32, m.together, m.read, m.codes, m.scales)
 	return module + ".weight", weights.Exact(r, m.blocks), nil
 }
 
@@ -116,9 +114,10 @@ type awq struct {
 	name                 string // of codes
 	codes, zeros, scales weights.Rows
 	n, k, groupSize      int64
-	added                bool // GEMV_FAST: zeros are added to codes times scales
-	// codesOf reads rows as the layout has them.
-	codesOf func(first, n int64) (*awqRows, error)
+	added                bool  // GEMV_FAST: zeros are added to codes times scales
+	together             int64 // rows that are read together
+	// readRows reads n rows from row first on as the layout has them.
+	readRows func(r *awqRows, first, n int64) error
 }
 
 // awqRows are some rows of codes.
@@ -127,29 +126,35 @@ type awqRows struct {
 	codes func(dst []byte, row, group int64)
 	// group returns the scale of a group, and its zero point, or of GEMV_FAST what is added.
 	group func(row, group int64) (scale, zero float32)
+
+	// What these are made of.
+	words, zeros  []byte
+	scales, added []float32
 }
+
+var awqKept kept[*awq, awqRows]
+
+func (m *awq) rowBlocks() (rows, each int64)              { return m.n, m.together }
+func (m *awq) readBlock(r *awqRows, first, n int64) error { return m.readRows(r, first, n) }
 
 // each calls use for the groups of n rows from row first on, with their codes and where
 // they are in these rows.
 func (m *awq) each(first, n int64, use func(codes []byte, at int64, scale, zero float32)) error {
-	codes := make([]byte, m.groupSize)
-	const most = 256 // rows, so that what they are unpacked from stays small
-	for done := int64(0); done < n; done += most {
-		some := min(n-done, most)
-		rows, err := m.codesOf(first+done, some)
-		if err != nil {
-			return err
-		}
+	codes := getBytes(m.groupSize)
+	defer byteScratch.Put(codes)
+	done := int64(0)
+	return awqKept.each(m, first, n, func(r *awqRows, from, n int64) error {
 		for g := int64(0); g*m.groupSize < m.k; g++ {
-			part := codes[:min(m.groupSize, m.k-g*m.groupSize)]
-			for i := range some {
-				rows.codes(part, i, g)
-				scale, zero := rows.group(i, g)
+			part := (*codes)[:min(m.groupSize, m.k-g*m.groupSize)]
+			for i := range n {
+				r.codes(part, from+i, g)
+				scale, zero := r.group(from+i, g)
 				use(part, (done+i)*m.k+g*m.groupSize, scale, zero)
 			}
 		}
-	}
-	return nil
+		done += n
+		return nil
+	})
 }
 
 func (m *awq) read(dst []float32, first, n int64) error {
@@ -190,34 +195,31 @@ func (m *awq) shapeGEMM(size int64) error {
 // awqOrder has the nibble of a word where each of 8 neighbouring columns is in GEMM.
 var awqOrder = [8]int{0, 4, 1, 5, 2, 6, 3, 7}
 
-func (m *awq) gemm(first, n int64) (*awqRows, error) {
-	from, to := first/8, (first+n+7)/8 // words
-	width := to - from
-	words, zeros := make([]byte, 4*width*m.k), make([]byte, 4*width*m.scales.Shape()[0])
-	if err := readWordColumns(m.codes, words, from, width); err != nil {
-		return nil, err
+func (m *awq) gemm(r *awqRows, first, n int64) error {
+	from, width := first/8, (n+7)/8 // words
+	r.words, r.zeros = sized(r.words, 4*width*m.k), sized(r.zeros, 4*width*m.scales.Shape()[0])
+	if err := wordColumns(r.words, m.codes, from, width); err != nil {
+		return err
 	}
-	if err := weights.ReadColumns(m.zeros, zeros, from, width); err != nil {
-		return nil, err
+	if err := weights.ReadColumns(m.zeros, r.zeros, from, width); err != nil {
+		return err
 	}
-	scales, err := scaleColumns(m.name, m.scales, first, n)
-	if err != nil {
-		return nil, err
+	if err := scaleColumns(&r.scales, m.name, m.scales, first, n); err != nil {
+		return err
 	}
-	place := func(row int64) (word int64, shift int) { return (first+row)/8 - from, 4 * awqOrder[(first+row)%8] }
-	return &awqRows{
-		codes: func(dst []byte, row, group int64) {
-			word, shift := place(row)
-			column := words[4*word:]
-			for k := range dst {
-				dst[k] = byte(binary.LittleEndian.Uint32(column[4*(group*m.groupSize+int64(k))*width:])>>shift) & 15
-			}
-		},
-		group: func(row, group int64) (scale, zero float32) {
-			word, shift := place(row)
-			return scales[group*n+row], float32(binary.LittleEndian.Uint32(zeros[4*(group*width+word):]) >> shift & 15)
-		},
-	}, nil
+	place := func(row int64) (word int64, shift int) { return row / 8, 4 * awqOrder[row%8] }
+	r.codes = func(dst []byte, row, group int64) {
+		word, shift := place(row)
+		column := r.words[4*word:]
+		for k := range dst {
+			dst[k] = byte(binary.LittleEndian.Uint32(column[4*(group*m.groupSize+int64(k))*width:])>>shift) & 15
+		}
+	}
+	r.group = func(row, group int64) (scale, zero float32) {
+		word, shift := place(row)
+		return r.scales[group*n+row], float32(binary.LittleEndian.Uint32(r.zeros[4*(group*width+word):]) >> shift & 15)
+	}
+	return nil
 }
 
 // padded returns how many words GEMV and GEMV_FAST have for the zero points of a row.
@@ -264,33 +266,32 @@ func (m *awq) shapeGEMV(size int64) error {
 	return m.setGroupSize(size, z[1])
 }
 
-func (m *awq) gemv(first, n int64) (*awqRows, error) {
+func (m *awq) gemv(r *awqRows, first, n int64) error {
 	width := m.zeros.Shape()[1]
-	words, zeros, scales := make([]byte, n*m.k/2), make([]byte, n*4*width), make([]float32, n*8*width)
-	if err := m.codes.ReadRaw(words, first, n); err != nil {
-		return nil, err
+	r.words, r.zeros, r.scales = sized(r.words, n*m.k/2), sized(r.zeros, n*4*width), sized(r.scales, n*8*width)
+	if err := m.codes.ReadRaw(r.words, first, n); err != nil {
+		return err
 	}
-	if err := m.zeros.ReadRaw(zeros, first, n); err != nil {
-		return nil, err
+	if err := m.zeros.ReadRaw(r.zeros, first, n); err != nil {
+		return err
 	}
-	if err := m.scales.ReadRows(scales, first, n); err != nil {
-		return nil, err
+	if err := m.scales.ReadRows(r.scales, first, n); err != nil {
+		return err
 	}
 	for i := range n {
-		if g := slices.IndexFunc(scales[i*8*width:][:m.k/m.groupSize], isNotFinite); g >= 0 {
-			return nil, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, m.name, g, first+i, scales[i*8*width+int64(g)])
+		if g := slices.IndexFunc(r.scales[i*8*width:][:m.k/m.groupSize], isNotFinite); g >= 0 {
+			return fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, m.name, g, first+i, r.scales[i*8*width+int64(g)])
 		}
 	}
-	return &awqRows{
-		codes: func(dst []byte, row, group int64) {
-			for i, pair := range words[(row*m.k+group*m.groupSize)/2:][:len(dst)/2] {
-				dst[2*i], dst[2*i+1] = pair&15, pair>>4
-			}
-		},
-		group: func(row, group int64) (scale, zero float32) {
-			return scales[row*8*width+group], float32(bitField(zeros[row*4*width:], group, 4))
-		},
-	}, nil
+	r.codes = func(dst []byte, row, group int64) {
+		for i, pair := range r.words[(row*m.k+group*m.groupSize)/2:][:len(dst)/2] {
+			dst[2*i], dst[2*i+1] = pair&15, pair>>4
+		}
+	}
+	r.group = func(row, group int64) (scale, zero float32) {
+		return r.scales[row*8*width+group], float32(bitField(r.zeros[row*4*width:], group, 4))
+	}
+	return nil
 }
 
 func (m *awq) shapeFast(size int64) error {
@@ -303,34 +304,30 @@ func (m *awq) shapeFast(size int64) error {
 	return m.setGroupSize(size, s[0]/8)
 }
 
-func (m *awq) fast(first, n int64) (*awqRows, error) {
-	scales, err := scaleColumns(m.name, m.scales, first, n)
-	if err != nil {
-		return nil, err
+func (m *awq) fast(r *awqRows, first, n int64) error {
+	if err := scaleColumns(&r.scales, m.name, m.scales, first, n); err != nil {
+		return err
 	}
-	zeros, err := scaleColumns(m.name, m.zeros, first, n)
-	if err != nil {
-		return nil, err
+	if err := scaleColumns(&r.added, m.name, m.zeros, first, n); err != nil {
+		return err
 	}
-	from, to := first/4, (first+n+3)/4 // fours of rows
-	words := make([]byte, 2*m.k*(to-from))
-	if err := m.codes.ReadRaw(words, from, to-from); err != nil {
-		return nil, err
+	r.words = sized(r.words, 2*m.k*(n/4)) // of fours of rows
+	if err := m.codes.ReadRaw(r.words, first/4, n/4); err != nil {
+		return err
 	}
-	return &awqRows{
-		codes: func(dst []byte, row, group int64) {
-			four, r := words[((first+row)/4-from)*2*m.k:], (first+row)%4
-			for i := 0; i < len(dst); i += 8 {
-				// Of 64 elements each row has 16 words, in each of which elements are 8 apart.
-				k := group*m.groupSize + int64(i)
-				at, shift := k&^63+16*r+k%64/32*8, k%32/8*4
-				for j := range dst[i : i+8] {
-					dst[i+j] = byte(binary.LittleEndian.Uint16(four[2*(at+int64(j)):])>>shift) & 15
-				}
+	r.codes = func(dst []byte, row, group int64) {
+		four := r.words[row/4*2*m.k:]
+		for i := 0; i < len(dst); i += 8 {
+			// Of 64 elements each row has 16 words, in each of which elements are 8 apart.
+			k := group*m.groupSize + int64(i)
+			at, shift := k&^63+16*(row%4)+k%64/32*8, k%32/8*4
+			for j := range dst[i : i+8] {
+				dst[i+j] = byte(binary.LittleEndian.Uint16(four[2*(at+int64(j)):])>>shift) & 15
 			}
-		},
-		group: func(row, group int64) (scale, zero float32) { return scales[group*n+row], zeros[group*n+row] },
-	}, nil
+		}
+	}
+	r.group = func(row, group int64) (scale, zero float32) { return r.scales[group*n+row], r.added[group*n+row] }
+	return nil
 }
 
 // blocks returns the matrix as blocks: of Q4_1, which has what is added, or, with zero

@@ -1,9 +1,9 @@
 package packed
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
@@ -61,61 +61,39 @@ func bitField(stream []byte, i, bits int64) uint32 {
 	return w >> (at % 8) & (1<<bits - 1)
 }
 
-// scaleColumns returns columns of scales, which must be numbers, of a matrix called name.
-func scaleColumns(name string, r weights.Rows, first, n int64) ([]float32, error) {
+// scaleColumns reads columns of scales, which must be numbers, of a matrix called name, into a
+// slice whose memory is used again.
+func scaleColumns(scales *[]float32, name string, r weights.Rows, first, n int64) error {
 	rows, _ := weights.Count(r.Shape())
-	raw := make([]byte, rows*n*int64(r.Dtype().Size()))
-	if err := weights.ReadColumns(r, raw, first, n); err != nil {
-		return nil, err
+	raw := getBytes(rows * n * int64(r.Dtype().Size()))
+	defer byteScratch.Put(raw)
+	if err := weights.ReadColumns(r, *raw, first, n); err != nil {
+		return err
 	}
-	scales := make([]float32, rows*n)
-	r.Dtype().Float32(scales, raw)
-	if i := slices.IndexFunc(scales, isNotFinite); i >= 0 {
-		return nil, fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, name, int64(i)/n, first+int64(i)%n, scales[i])
-	}
-	return scales, nil
-}
-
-// columnsTogether returns how many columns are read together of a matrix with so many rows
-// of words: enough of each to make it worth while, and a few MiB in all.
-func columnsTogether(height int64) int64 {
-	const least, bytes = 64, 4 << 20
-	return max(least, bytes/(4*height)/least*least)
-}
-
-// wordColumns are columns of words that were read together.
-type wordColumns struct {
-	of       weights.Rows
-	first, n int64
-	words    []byte
-}
-
-// wordBlocks keeps those that were read last.
-var wordBlocks = sync.Pool{New: func() any { return new(wordColumns) }}
-
-// readWordColumns reads columns of words as weights.ReadColumns does, for one who reads
-// the next ones soon.
-func readWordColumns(r weights.Rows, dst []byte, first, n int64) error {
-	height, width := weights.Count(r.Shape())
-	together := columnsTogether(height)
-	b := wordBlocks.Get().(*wordColumns)
-	defer wordBlocks.Put(b)
-	for done := int64(0); done < n; {
-		at := first + done
-		if b.of != r || at < b.first || at >= b.first+b.n {
-			b.of, b.first = nil, at-at%together
-			b.n = min(together, width-b.first)
-			b.words = sized(b.words, 4*height*b.n)
-			if err := weights.ReadColumns(r, b.words, b.first, b.n); err != nil {
-				return err
-			}
-			b.of = r
-		}
-		some := min(n-done, b.first+b.n-at)
-		for row := range height {
-			copy(dst[4*(row*n+done):][:4*some], b.words[4*(row*b.n+at-b.first):])
-		}
-		done += some
+	*scales = sized(*scales, rows*n)
+	r.Dtype().Float32(*scales, *raw)
+	if i := slices.IndexFunc(*scales, isNotFinite); i >= 0 {
+		return notFinite(name, first, n, i, (*scales)[i])
 	}
 	return nil
+}
+
+func notFinite(name string, first, n int64, i int, scale float32) error {
+	return fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, name, int64(i)/n, first+int64(i)%n, scale)
+}
+
+// wordColumns reads columns of words as weights.ReadColumns does. Where a file can be looked
+// at, they are copied from there: one call to the system for each row would take longer.
+func wordColumns(dst []byte, r weights.Rows, first, n int64) error {
+	height, width := weights.Count(r.Shape())
+	err := weights.View(r, func(data []byte) error {
+		for row := range height {
+			copy(dst[4*row*n:][:4*n], data[4*(row*width+first):])
+		}
+		return nil
+	})
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = weights.ReadColumns(r, dst, first, n)
+	}
+	return err
 }

@@ -181,8 +181,7 @@ func (m *exl2) readScales(groups []exl2Group) error {
 	return nil
 }
 
-// exl2Columns is what some rows are unpacked from, which are columns in the file. It is
-// read once for all that are read one after the other.
+// exl2Columns is what some rows are unpacked from, which are columns in the file.
 type exl2Columns struct {
 	of            *exl2
 	first, n      int64
@@ -193,46 +192,36 @@ type exl2Columns struct {
 // exl2Together is how many columns are read together: a KiB of each row of words.
 const exl2Together = 256
 
-// exl2Kept has those that were read last.
-var exl2Kept = sync.Pool{New: func() any { return new(exl2Columns) }}
+var exl2Kept kept[*exl2, exl2Columns]
 
 func (m *exl2) read(dst []float32, first, n int64) error {
 	index, err := m.index()
 	if err != nil {
 		return err
 	}
-	c := exl2Kept.Get().(*exl2Columns)
-	defer exl2Kept.Put(c)
-	for row := first; row < first+n; row++ {
-		if c.of != m || row < c.first || row >= c.first+c.n {
-			if err := c.read(m, row-row%exl2Together); err != nil {
+	return exl2Kept.each(m, first, n, func(c *exl2Columns, from, n int64) error {
+		for column := from; column < from+n; column++ {
+			if err := c.unpack(dst[:m.k], column, index); err != nil {
 				return err
 			}
+			dst = dst[m.k:]
 		}
-		if err := c.unpack(dst[:m.k], row-c.first, index); err != nil {
-			return err
-		}
-		dst = dst[m.k:]
-	}
-	return nil
+		return nil
+	})
 }
 
-// read reads columns from column first on.
-func (c *exl2Columns) read(m *exl2, first int64) error {
-	c.of = nil
-	c.first, c.n = first, min(exl2Together, m.n-first)
+func (m *exl2) rowBlocks() (rows, each int64) { return m.n, exl2Together }
+
+func (m *exl2) readBlock(c *exl2Columns, first, n int64) error {
 	height, groups := m.codes.Shape()[0], m.scales.Shape()[0]
-	c.words = sized(c.words, 4*height*c.n)
-	c.scales = sized(c.scales, groups*c.n/2)
-	c.column = sized(c.column, 4*height+8)
-	if err := weights.ReadColumns(m.codes, c.words, first, c.n); err != nil {
+	*c = exl2Columns{
+		of: m, first: first, n: n,
+		words: sized(c.words, 4*height*n), scales: sized(c.scales, groups*n/2), column: sized(c.column, 4*height+8),
+	}
+	if err := wordColumns(c.words, m.codes, first, n); err != nil {
 		return err
 	}
-	if err := weights.ReadColumns(m.scales, c.scales, first/8, c.n/8); err != nil {
-		return err
-	}
-	c.of = m
-	return nil
+	return weights.ReadColumns(m.scales, c.scales, first/8, n/8)
 }
 
 // beyondF16 is the smallest number that float16 rounds to infinity.

@@ -194,25 +194,31 @@ func exl3Bytes() *exl3Codebook {
 	return book
 }
 
-// exl3Kept is a block of rows that was unpacked for some of them only: the others are often
-// asked for next.
-type exl3Kept struct {
-	of    *exl3
-	block int64
-	rows  []float32
-}
+// exl3Kept has blocks of rows that were unpacked for some of them only.
+var exl3Kept kept[*exl3, []float32]
 
-var exl3Blocks = sync.Pool{New: func() any { return new(exl3Kept) }}
+func (m *exl3) rowBlocks() (rows, each int64) { return m.n, exl3Block }
+
+func (m *exl3) readBlock(rows *[]float32, first, n int64) error {
+	*rows = sized(*rows, n*m.k)
+	return m.unpack(*rows, first/exl3Block)
+}
 
 func (m *exl3) read(dst []float32, first, n int64) error {
 	for n > 0 {
 		block, from := first/exl3Block, first%exl3Block
 		some := min(n, exl3Block-from)
+		part := dst[:some*m.k]
+		var err error
 		if some == exl3Block {
-			if err := m.readBlock(dst[:some*m.k], block); err != nil {
-				return err
-			}
-		} else if err := m.readSome(dst[:some*m.k], block, from); err != nil {
+			err = m.unpack(part, block)
+		} else {
+			err = exl3Kept.each(m, first, some, func(rows *[]float32, from, _ int64) error {
+				copy(part, (*rows)[from*m.k:])
+				return nil
+			})
+		}
+		if err != nil {
 			return err
 		}
 		dst, first, n = dst[some*m.k:], first+some, n-some
@@ -220,24 +226,8 @@ func (m *exl3) read(dst []float32, first, n int64) error {
 	return nil
 }
 
-// readSome fills dst with rows of a block.
-func (m *exl3) readSome(dst []float32, block, from int64) error {
-	kept := exl3Blocks.Get().(*exl3Kept)
-	defer exl3Blocks.Put(kept)
-	if kept.of != m || kept.block != block {
-		kept.of = nil
-		kept.rows = sized(kept.rows, exl3Block*m.k)
-		if err := m.readBlock(kept.rows, block); err != nil {
-			return err
-		}
-		kept.of, kept.block = m, block
-	}
-	copy(dst, kept.rows[from*m.k:])
-	return nil
-}
-
-// readBlock fills dst with a block of rows, which the transforms mix.
-func (m *exl3) readBlock(dst []float32, block int64) error {
+// unpack fills dst with a block of rows, which the transforms mix.
+func (m *exl3) unpack(dst []float32, block int64) error {
 	rows, err := m.rows()
 	if err != nil {
 		return err

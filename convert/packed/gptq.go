@@ -159,7 +159,7 @@ func (m *gptq) shape(s *gptqSettings) error {
 	if s.Bits != nil && *s.Bits != m.bits && s.Dynamic == nil {
 		return m.corrupt("codes of %d bits, the configuration says %d", m.bits, *s.Bits)
 	}
-	m.k, m.grain = codes[0]*32/m.bits, columnsTogether(codes[0])
+	m.k, m.grain = codes[0]*32/m.bits, gptqTogether(codes[0])
 	if m.k*m.bits != codes[0]*32 || m.groups > m.k {
 		return m.corrupt("%d words of codes of %d bits in %d groups", codes[0], m.bits, m.groups)
 	}
@@ -262,26 +262,7 @@ func (m *gptq) readIndex() (*gptqIndex, error) {
 	return newGPTQIndex(index), nil
 }
 
-func (m *gptq) read(dst []float32, first, n int64) error {
-	index, err := m.index()
-	if err != nil {
-		return err
-	}
-	return m.eachRows(first, n, true, func(b *gptqColumns, col, rows int64) {
-		for ; rows > 0; rows -= fewColumns {
-			some := min(rows, fewColumns)
-			if index.runs != nil && m.bits == 4 {
-				b.nibbles(dst, col, some, index.runs)
-			} else {
-				b.values(dst, col, some, index.group)
-			}
-			dst, col = dst[some*m.k:], col+some
-		}
-	})
-}
-
-// gptqColumns is what some rows are unpacked from, which are columns in the file. It is
-// read once for all that read some of them one after the other.
+// gptqColumns is what some rows are unpacked from, which are columns in the file.
 type gptqColumns struct {
 	of            *gptq
 	first, n      int64
@@ -294,64 +275,63 @@ type gptqColumns struct {
 // scaleZero is what a group of a row has; those of a row are next to each other.
 type scaleZero struct{ scale, zero float32 }
 
-// gptqBlocks keeps those that were read last.
-var gptqBlocks = sync.Pool{New: func() any { return new(gptqColumns) }}
-
-// eachRows calls f with the columns of n rows from row first on: with several rows at a
-// time, and which of the columns they are. Zero points are read if asked for.
-func (m *gptq) eachRows(first, n int64, zeros bool, f func(b *gptqColumns, col, rows int64)) error {
-	b := gptqBlocks.Get().(*gptqColumns)
-	defer gptqBlocks.Put(b)
-	for row := first; row < first+n; {
-		if b.of != m || row < b.first || row >= b.first+b.n {
-			if err := b.read(m, row-row%m.grain); err != nil {
-				return err
-			}
-		}
-		if zeros && b.zeros == nil {
-			var err error
-			if b.zeros, err = m.zeroPoints(b.first, b.n); err != nil {
-				return err
-			}
-		}
-		rows := min(first+n, b.first+b.n) - row
-		f(b, row-b.first, rows)
-		row += rows
-	}
-	return nil
+// gptqTogether returns how many columns are read together of so many rows of words: enough
+// of each row to make it worth while, and 1 MiB in all.
+func gptqTogether(height int64) int64 {
+	const least, bytes = 64, 1 << 20
+	return max(least, bytes/(4*height)/least*least)
 }
 
-// eachRow is eachRows with zero points, one at a time.
-func (m *gptq) eachRow(first, n int64, f func(b *gptqColumns, col int64)) error {
-	return m.eachRows(first, n, true, func(b *gptqColumns, col, rows int64) {
-		for i := range rows {
-			f(b, col+i)
-		}
-	})
-}
+var gptqKept kept[*gptq, gptqColumns]
 
-// read reads columns from column first on.
-func (b *gptqColumns) read(m *gptq, first int64) (err error) {
-	b.of, b.zeros = nil, nil
-	b.first, b.n = first, min(m.grain, m.n-first)
-	b.words = sized(b.words, 4*m.codes.Shape()[0]*b.n)
-	if err := weights.ReadColumns(m.codes, b.words, b.first, b.n); err != nil {
+func (m *gptq) rowBlocks() (rows, each int64) { return m.n, m.grain }
+
+func (m *gptq) readBlock(b *gptqColumns, first, n int64) error {
+	b.of, b.first, b.n, b.zeros = m, first, n, b.zeros[:0]
+	b.words = sized(b.words, 4*m.codes.Shape()[0]*n)
+	if err := wordColumns(b.words, m.codes, first, n); err != nil {
 		return err
 	}
-	if b.scales, err = scaleColumns(m.name, m.scales, b.first, b.n); err != nil {
+	if err := scaleColumns(&b.scales, m.name, m.scales, first, n); err != nil {
 		return err
 	}
 	b.halves = sized(b.halves, int64(len(b.scales)))
 	for i, s := range b.scales {
 		b.halves[i], _ = float16(s)
 	}
-	b.of = m
 	return nil
 }
 
-// word returns one of a column.
-func (b *gptqColumns) word(i, col int64) uint32 {
-	return binary.LittleEndian.Uint32(b.words[4*(i*b.n+col):])
+// eachBlock calls use with the columns of n rows from row first on, and which of the columns
+// they are. Zero points are read if asked for.
+func (m *gptq) eachBlock(first, n int64, zeros bool, use func(b *gptqColumns, col, rows int64)) error {
+	return gptqKept.each(m, first, n, func(b *gptqColumns, from, n int64) error {
+		if zeros && len(b.zeros) == 0 {
+			if err := m.zeroPoints(&b.zeros, b.first, b.n); err != nil {
+				return err
+			}
+		}
+		use(b, from, n)
+		return nil
+	})
+}
+
+func (m *gptq) read(dst []float32, first, n int64) error {
+	index, err := m.index()
+	if err != nil {
+		return err
+	}
+	return m.eachBlock(first, n, true, func(b *gptqColumns, col, rows int64) {
+		for ; rows > 0; rows -= fewColumns {
+			some := min(rows, fewColumns)
+			if index.runs != nil && m.bits == 4 {
+				b.nibbles(dst, col, some, index.runs)
+			} else {
+				b.values(dst, col, some, index.group)
+			}
+			dst, col = dst[some*m.k:], col+some
+		}
+	})
 }
 
 // fewColumns is how many columns become numbers side by side: no more than there are ways
@@ -400,6 +380,11 @@ func (b *gptqColumns) values(dst []float32, col, rows int64, group []int32) {
 			}
 		}
 	}
+}
+
+// word returns one of a column.
+func (b *gptqColumns) word(i, col int64) uint32 {
+	return binary.LittleEndian.Uint32(b.words[4*(i*b.n+col):])
 }
 
 // codes takes 32 codes out of a column, or as many as there are, from code k on.
@@ -505,7 +490,7 @@ func (m *gptq) blocks() (*weights.Blocks, error) {
 		return b, nil
 	}
 	b.Read = func(dst []byte, first, n int64) error {
-		return m.eachRows(first, n, false, func(b *gptqColumns, col, rows int64) {
+		return m.eachBlock(first, n, false, func(b *gptqColumns, col, rows int64) {
 			put(b, dst, col, rows, index.group)
 			dst = dst[rows*rowBytes:]
 		})
@@ -520,9 +505,9 @@ func (m *gptq) zeroRange() (least, most int, err error) {
 		return zero, zero, err
 	}
 	least = math.MaxInt
+	var zeros []float32
 	for first := int64(0); first < m.n; first += some {
-		zeros, err := m.zeroPoints(first, min(some, m.n-first))
-		if err != nil {
+		if err := m.zeroPoints(&zeros, first, min(some, m.n-first)); err != nil {
 			return 0, 0, err
 		}
 		least, most = min(least, int(slices.Min(zeros))), max(most, int(slices.Max(zeros)))
@@ -549,8 +534,8 @@ func (m *gptq) onlyZero() (zero int, ok bool, err error) {
 			}
 		}
 	}
-	zeros, err := m.zeroPoints(0, min(m.n, 32))
-	if err != nil || slices.Min(zeros) != slices.Max(zeros) || m.bits == 3 {
+	var zeros []float32
+	if err := m.zeroPoints(&zeros, 0, min(m.n, 32)); err != nil || slices.Min(zeros) != slices.Max(zeros) || m.bits == 3 {
 		return 0, false, err
 	}
 	return int(zeros[0]), true, nil
@@ -558,29 +543,34 @@ func (m *gptq) onlyZero() (zero int, ok bool, err error) {
 
 // readIntegers reads codes less their zero points, and a scale for each 32.
 func (m *gptq) readIntegers(q []int8, d []uint16, first, n int64, group []int32) error {
-	return m.eachRow(first, n, func(b *gptqColumns, col int64) {
+	return m.eachBlock(first, n, true, func(b *gptqColumns, col, rows int64) {
 		var codes [32]uint8
-		for k := int64(0); k < m.k; k += 32 {
-			b.codes(&codes, k, col)
-			at := int64(group[k])*b.n + col
-			zero := int32(b.zeros[at])
-			for i, c := range codes {
-				q[i] = int8(int32(c) - zero)
+		for end := col + rows; col < end; col++ {
+			for k := int64(0); k < m.k; k += 32 {
+				b.codes(&codes, k, col)
+				at := int64(group[k])*b.n + col
+				zero := int32(b.zeros[at])
+				for i, c := range codes {
+					q[i] = int8(int32(c) - zero)
+				}
+				d[0] = b.halves[at]
+				q, d = q[32:], d[1:]
 			}
-			d[0] = b.halves[at]
-			q, d = q[32:], d[1:]
 		}
 	})
 }
 
-// zeroPoints returns those of some rows, for each group.
-func (m *gptq) zeroPoints(first, n int64) ([]float32, error) {
+// zeroPoints reads those of n rows from row first on, for each group, into a slice whose
+// memory is used again.
+func (m *gptq) zeroPoints(zeros *[]float32, first, n int64) error {
 	from := first &^ 31 // where a word begins for all sizes of codes
 	to := min((first+n+31)&^31, m.n)
 	width := (to - from) * m.bits / 32
-	words := make([]byte, 4*m.groups*width)
+	buf := getBytes(4 * m.groups * width)
+	defer byteScratch.Put(buf)
+	words := *buf
 	if err := weights.ReadColumns(m.zeros, words, from*m.bits/32, width); err != nil {
-		return nil, err
+		return err
 	}
 	carry := m.add == addOnes && bits.OnesCount64(uint64(m.bits)) == 1 // not of 3 bits
 	if carry {
@@ -590,7 +580,7 @@ func (m *gptq) zeroPoints(first, n int64) ([]float32, error) {
 		}
 	}
 	most := uint32(1)<<m.bits - 1
-	zeros := make([]float32, m.groups*n)
+	*zeros = sized(*zeros, m.groups*n)
 	for g := range m.groups {
 		line := words[4*g*width:][:4*width]
 		for i := range n {
@@ -601,10 +591,10 @@ func (m *gptq) zeroPoints(first, n int64) ([]float32, error) {
 					z &= most
 				}
 			}
-			zeros[g*n+i] = float32(z)
+			(*zeros)[g*n+i] = float32(z)
 		}
 	}
-	return zeros, nil
+	return nil
 }
 
 // isZero reports whether a vector is zeros only.
