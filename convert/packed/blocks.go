@@ -34,10 +34,10 @@ func (k *kept[M, T]) each(m M, first, n int64, use func(b *T, from, n int64) err
 		b = new(keptBlock[M, T])
 	}
 	defer k.pool.Put(b)
+	var none M
 	rows, each := m.rowBlocks()
 	for row := first; row < first+n; {
 		if b.of != m || row < b.first || row >= b.first+b.n {
-			var none M
 			b.of, b.first = none, row-row%each
 			b.n = min(each, rows-b.first)
 			if err := m.readBlock(&b.block, b.first, b.n); err != nil {
@@ -47,6 +47,7 @@ func (k *kept[M, T]) each(m M, first, n int64, use func(b *T, from, n int64) err
 		}
 		some := min(first+n, b.first+b.n) - row
 		if err := use(&b.block, row-b.first, some); err != nil {
+			b.of = none
 			return err
 		}
 		row += some

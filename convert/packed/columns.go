@@ -1,6 +1,7 @@
 package packed
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,6 +81,36 @@ func scaleColumns(scales *[]float32, name string, r weights.Rows, first, n int64
 
 func notFinite(name string, first, n int64, i int, scale float32) error {
 	return fmt.Errorf("%w: tensor %.200q: scale %d of row %d is %v", gguf.ErrCorrupt, name, int64(i)/n, first+int64(i)%n, scale)
+}
+
+// halfColumns is scaleColumns for scales that are float16.
+func halfColumns(scales *[]uint16, name string, r weights.Rows, first, n int64) error {
+	if r.Dtype() != weights.F16 {
+		var floats []float32
+		err := scaleColumns(&floats, name, r, first, n)
+		*scales = sized(*scales, int64(len(floats)))
+		for i, s := range floats {
+			(*scales)[i], _ = float16(s)
+		}
+		return err
+	}
+	rows, _ := weights.Count(r.Shape())
+	raw := getBytes(2 * rows * n)
+	defer byteScratch.Put(raw)
+	if err := weights.ReadColumns(r, *raw, first, n); err != nil {
+		return err
+	}
+	*scales = sized(*scales, rows*n)
+	for i := range *scales {
+		(*scales)[i] = binary.LittleEndian.Uint16((*raw)[2*i:])
+	}
+	const exponent = 0x1f << 10
+	if i := slices.IndexFunc(*scales, func(h uint16) bool { return h&exponent == exponent }); i >= 0 {
+		var scale [1]float32
+		weights.F16.Float32(scale[:], (*raw)[2*i:][:2])
+		return notFinite(name, first, n, i, scale[0])
+	}
+	return nil
 }
 
 // wordColumns reads columns of words as weights.ReadColumns does. Where a file can be looked

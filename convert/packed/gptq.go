@@ -2,7 +2,9 @@ package packed
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -264,11 +266,13 @@ func (m *gptq) readIndex() (*gptqIndex, error) {
 
 // gptqColumns is what some rows are unpacked from, which are columns in the file.
 type gptqColumns struct {
-	of            *gptq
-	first, n      int64
-	words         []byte    // n of each row of qweight
-	scales, zeros []float32 // n of each group; no zeros before they are asked for
-	halves        []uint16  // scales as float16, 0 where they are none
+	of       *gptq
+	first, n int64
+	// What was asked for: n words of each row of qweight, and of each group n scales, zero
+	// points, and scales that are float16.
+	words         []byte
+	scales, zeros []float32
+	halves        []uint16
 	near          []scaleZero
 }
 
@@ -276,9 +280,10 @@ type gptqColumns struct {
 type scaleZero struct{ scale, zero float32 }
 
 // gptqTogether returns how many columns are read together of so many rows of words: enough
-// of each row to make it worth while, and 1 MiB in all.
+// of each row to make it worth while, and else 512 KiB, so that these and the rows that are made
+// of them stay in the cache.
 func gptqTogether(height int64) int64 {
-	const least, bytes = 64, 1 << 20
+	const least, bytes = 128, 512 << 10
 	return max(least, bytes/(4*height)/least*least)
 }
 
@@ -287,33 +292,38 @@ var gptqKept kept[*gptq, gptqColumns]
 func (m *gptq) rowBlocks() (rows, each int64) { return m.n, m.grain }
 
 func (m *gptq) readBlock(b *gptqColumns, first, n int64) error {
-	b.of, b.first, b.n, b.zeros = m, first, n, b.zeros[:0]
-	b.words = sized(b.words, 4*m.codes.Shape()[0]*n)
-	if err := wordColumns(b.words, m.codes, first, n); err != nil {
-		return err
-	}
-	if err := scaleColumns(&b.scales, m.name, m.scales, first, n); err != nil {
-		return err
-	}
-	b.halves = sized(b.halves, int64(len(b.scales)))
-	for i, s := range b.scales {
-		b.halves[i], _ = float16(s)
-	}
+	b.of, b.first, b.n = m, first, n
+	b.words, b.scales, b.zeros, b.halves = b.words[:0], b.scales[:0], b.zeros[:0], b.halves[:0]
 	return nil
 }
 
-// eachBlock calls use with the columns of n rows from row first on, and which of the columns
-// they are. Zero points are read if asked for.
-func (m *gptq) eachBlock(first, n int64, zeros bool, use func(b *gptqColumns, col, rows int64)) error {
-	return gptqKept.each(m, first, n, func(b *gptqColumns, from, n int64) error {
-		if zeros && len(b.zeros) == 0 {
-			if err := m.zeroPoints(&b.zeros, b.first, b.n); err != nil {
-				return err
-			}
-		}
-		use(b, from, n)
+func (b *gptqColumns) readWords() error {
+	if len(b.words) > 0 {
 		return nil
-	})
+	}
+	b.words = sized(b.words, 4*b.of.codes.Shape()[0]*b.n)
+	return wordColumns(b.words, b.of.codes, b.first, b.n)
+}
+
+func (b *gptqColumns) readScales() error {
+	if len(b.scales) > 0 {
+		return nil
+	}
+	return scaleColumns(&b.scales, b.of.name, b.of.scales, b.first, b.n)
+}
+
+func (b *gptqColumns) readZeros() error {
+	if len(b.zeros) > 0 {
+		return nil
+	}
+	return b.of.zeroPoints(&b.zeros, b.first, b.n)
+}
+
+func (b *gptqColumns) readHalves() error {
+	if len(b.halves) > 0 {
+		return nil
+	}
+	return halfColumns(&b.halves, b.of.name, b.of.scales, b.first, b.n)
 }
 
 func (m *gptq) read(dst []float32, first, n int64) error {
@@ -321,7 +331,10 @@ func (m *gptq) read(dst []float32, first, n int64) error {
 	if err != nil {
 		return err
 	}
-	return m.eachBlock(first, n, true, func(b *gptqColumns, col, rows int64) {
+	return gptqKept.each(m, first, n, func(b *gptqColumns, col, rows int64) error {
+		if err := cmp.Or(b.readWords(), b.readScales(), b.readZeros()); err != nil {
+			return err
+		}
 		for ; rows > 0; rows -= fewColumns {
 			some := min(rows, fewColumns)
 			if index.runs != nil && m.bits == 4 {
@@ -331,6 +344,7 @@ func (m *gptq) read(dst []float32, first, n int64) error {
 			}
 			dst, col = dst[some*m.k:], col+some
 		}
+		return nil
 	})
 }
 
@@ -417,23 +431,24 @@ func (b *gptqColumns) codes(codes *[32]uint8, k, col int64) {
 }
 
 // lineColumns is how many columns are unpacked side by side: some cache lines of words.
-const lineColumns = 64
+const lineColumns = 128
 
-// putQ40 stores rows of codes of 4 bits without their zero points, which are all 8. Columns
-// that are next to each other go to rows that are not, a block of each at a time.
-func (b *gptqColumns) putQ40(dst []byte, col, rows int64, group []int32) {
-	rowBytes, step := int(b.of.k/32*18), 4*b.n
+// putQ40 stores rows of codes of 4 bits without their zero points, which are all 8: those of
+// columns from column col on, whose words are the first of so many. Columns that are next to
+// each other go to rows that are not, a block of each at a time.
+func (b *gptqColumns) putQ40(dst []byte, col, rows int64, words []byte, width int64, group []int32) {
+	rowBytes := int(b.of.k / 32 * 18)
 	for ; rows > 0; rows, col = rows-lineColumns, col+lineColumns {
 		n := min(rows, lineColumns)
 		for k := int64(0); k < b.of.k; k += 32 {
-			quant.ColumnsQ40(dst[k/32*18:], rowBytes, b.halves[int64(group[k])*b.n+col:][:n], b.words[k/8*step+4*col:], int(b.n))
+			quant.ColumnsQ40(dst[k/32*18:], rowBytes, b.halves[int64(group[k])*b.n+col:][:n], words[k/8*4*width:], int(width))
 		}
-		dst = dst[n*int64(rowBytes):]
+		dst, words = dst[n*int64(rowBytes):], words[4*n:]
 	}
 }
 
 // putQ80 stores rows of codes of 8 bits less their zero points, which are all 128.
-func (b *gptqColumns) putQ80(dst []byte, col, rows int64, group []int32) {
+func (b *gptqColumns) putQ80(dst []byte, col, rows int64, words []byte, width int64, group []int32) {
 	rowBytes := int(b.of.k / 32 * 34)
 	for ; rows > 0; rows, col = rows-lineColumns, col+lineColumns {
 		n := min(rows, lineColumns)
@@ -443,12 +458,13 @@ func (b *gptqColumns) putQ80(dst []byte, col, rows int64, group []int32) {
 				binary.LittleEndian.PutUint16(dst[i*rowBytes+at:], d)
 			}
 			for w := range int64(8) {
-				for i := range n {
-					binary.LittleEndian.PutUint32(dst[int(i)*rowBytes+at+2+4*int(w):], b.word(k/4+w, col+i)^0x80808080)
+				line := words[4*(k/4+w)*width:][:4*n]
+				for i := range int(n) {
+					binary.LittleEndian.PutUint32(dst[i*rowBytes+at+2+4*int(w):], binary.LittleEndian.Uint32(line[4*i:])^0x80808080)
 				}
 			}
 		}
-		dst = dst[n*int64(rowBytes):]
+		dst, words = dst[n*int64(rowBytes):], words[4*n:]
 	}
 }
 
@@ -480,7 +496,7 @@ func (m *gptq) blocks() (*weights.Blocks, error) {
 		return b, nil
 	}
 	rowBytes := b.Type.RowBytes(m.k)
-	var put func(b *gptqColumns, dst []byte, col, rows int64, group []int32)
+	var put func(b *gptqColumns, dst []byte, col, rows int64, words []byte, width int64, group []int32)
 	switch m.bits {
 	case 4:
 		put = (*gptqColumns).putQ40
@@ -490,9 +506,21 @@ func (m *gptq) blocks() (*weights.Blocks, error) {
 		return b, nil
 	}
 	b.Read = func(dst []byte, first, n int64) error {
-		return m.eachBlock(first, n, false, func(b *gptqColumns, col, rows int64) {
-			put(b, dst, col, rows, index.group)
+		return gptqKept.each(m, first, n, func(b *gptqColumns, col, rows int64) error {
+			if err := b.readHalves(); err != nil {
+				return err
+			}
+			err := weights.View(m.codes, func(words []byte) error {
+				put(b, dst, col, rows, words[4*(b.first+col):], m.n, index.group)
+				return nil
+			})
+			if errors.Is(err, errors.ErrUnsupported) {
+				if err = b.readWords(); err == nil {
+					put(b, dst, col, rows, b.words[4*col:], b.n, index.group)
+				}
+			}
 			dst = dst[rows*rowBytes:]
+			return err
 		})
 	}
 	return b, nil
@@ -543,7 +571,10 @@ func (m *gptq) onlyZero() (zero int, ok bool, err error) {
 
 // readIntegers reads codes less their zero points, and a scale for each 32.
 func (m *gptq) readIntegers(q []int8, d []uint16, first, n int64, group []int32) error {
-	return m.eachBlock(first, n, true, func(b *gptqColumns, col, rows int64) {
+	return gptqKept.each(m, first, n, func(b *gptqColumns, col, rows int64) error {
+		if err := cmp.Or(b.readWords(), b.readHalves(), b.readZeros()); err != nil {
+			return err
+		}
 		var codes [32]uint8
 		for end := col + rows; col < end; col++ {
 			for k := int64(0); k < m.k; k += 32 {
@@ -557,6 +588,7 @@ func (m *gptq) readIntegers(q []int8, d []uint16, first, n int64, group []int32)
 				q, d = q[32:], d[1:]
 			}
 		}
+		return nil
 	})
 }
 
