@@ -39,7 +39,7 @@ func columnsQ40() {
 		ADDQ(width, at)
 	}
 	for range w { // those of the next blocks of the columns, which may be beyond the end
-		PREFETCHT0(Mem{Base: at})
+		PREFETCHT1(Mem{Base: at})
 		ADDQ(width, at)
 	}
 	first, second := pairs(w[0], w[2], low), pairs(w[1], w[3], low)

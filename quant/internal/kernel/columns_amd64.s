@@ -28,13 +28,13 @@ columns:
 	ADDQ         SI, R8
 	VMOVDQU      (R8), Y4
 	ADDQ         SI, R8
-	PREFETCHT0   (R8)
+	PREFETCHT1   (R8)
 	ADDQ         SI, R8
-	PREFETCHT0   (R8)
+	PREFETCHT1   (R8)
 	ADDQ         SI, R8
-	PREFETCHT0   (R8)
+	PREFETCHT1   (R8)
 	ADDQ         SI, R8
-	PREFETCHT0   (R8)
+	PREFETCHT1   (R8)
 	ADDQ         SI, R8
 	VPAND        Y0, Y1, Y5
 	VPAND        Y0, Y3, Y6
