@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -275,6 +276,46 @@ func TestGPTQBlocks(t *testing.T) {
 		set, err := unpackModule(t, module(t, "gptq.safetensors", g.name), g.config)
 		require.NoError(t, err)
 		checkBlocks(t, g.name, set.Get("m.weight"), types[g.name])
+	}
+}
+
+// TestScalesOfBlocks: those that are no numbers are refused as they are for values.
+func TestScalesOfBlocks(t *testing.T) {
+	tensors := module(t, "gptq.safetensors", "gptq-4bit-128g/k_proj")
+	tensors["m.scales"] = poked(tensors["m.scales"], 4, 0, 0xfc)
+	set, err := unpackModule(t, tensors, "")
+	require.NoError(t, err)
+	blocks, err := weights.BlocksOf(set.Get("m.weight"))
+	require.NoError(t, err)
+	for range 2 {
+		err = blocks.Read(make([]byte, blocks.Type.RowBytes(set.Get("m.weight").Shape()[1])), 1, 1)
+		require.ErrorIs(t, err, gguf.ErrCorrupt)
+		require.ErrorContains(t, err, "scale 0 of row 2 is -Inf")
+	}
+}
+
+// TestMappedFiles: columns of words that are looked at in a file are those that are read.
+func TestMappedFiles(t *testing.T) {
+	for file, list := range map[string][]golden{"gptq.safetensors": gptq, "awq.safetensors": awq, "exl2.safetensors": exl2} {
+		for _, g := range list {
+			tensors := module(t, file, g.name)
+			path := filepath.Join(t.TempDir(), "m.safetensors")
+			require.NoError(t, os.WriteFile(path, encode(t, tensors), 0o666))
+			f, err := safetensors.Open(path)
+			require.NoError(t, err)
+			config, err := packed.ReadConfig("", []byte(`{"quantization_config": {`+g.config+`}}`))
+			require.NoError(t, err)
+			set, err := packed.Unpack(f, config)
+			require.NoError(t, err)
+			matrix := set.Get("m.weight")
+			require.Equal(t, g.sha256, hash(t, testmodel.Values(t, matrix)), g.name)
+			blocks, err := weights.BlocksOf(matrix)
+			require.NoError(t, err)
+			if blocks != nil {
+				checkBlocks(t, g.name, matrix, blocks.Type)
+			}
+			require.NoError(t, f.Close())
+		}
 	}
 }
 
