@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,11 +37,20 @@ func (c cost) over(other cost) []string {
 	return []string{ratio(other.wall, c.wall), ratio(other.cpu, c.cpu), ratio(other.peak, c.peak)}
 }
 
-// measure runs commands in turn and returns what each took.
+// written are the files that measured commands write, in -dir.
+var written = []string{"out.gguf", "theirs.gguf"}
+
+// measure runs commands in turn and returns what each took. None of them replaces a file, the
+// room of which would have to be freed.
 func (b *bench) measure(commands ...[]string) ([]cost, error) {
 	all := make([][]cost, len(commands))
 	for range b.runs {
 		for i, command := range commands {
+			for _, name := range written {
+				if err := os.Remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return nil, err
+				}
+			}
 			c, _, err := b.run(command...)
 			if err != nil {
 				return nil, err

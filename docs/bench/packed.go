@@ -245,8 +245,11 @@ func transcode(b *bench) (table, error) {
 		return nil, err
 	}
 	exact, out := filepath.Join(b.dir, "exact.gguf"), filepath.Join(b.dir, "out.gguf")
+	if _, _, err := b.run(b.ours("convert", dir, exact, "--type", "AUTO")...); err != nil {
+		return nil, err
+	}
 	commands := [][]string{
-		b.ours("convert", dir, exact, "--type", "AUTO"), {"cp", exact, out},
+		b.ours("convert", dir, out, "--type", "AUTO"), {"cp", exact, out},
 		b.ours("convert", dir, out, "--type", "Q4_K_M"), b.ours("convert", plain, out, "--type", "Q4_K_M"),
 	}
 	costs, err := b.measure(commands...)

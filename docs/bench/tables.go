@@ -388,7 +388,7 @@ func drift(b *bench) (table, error) {
 	add := func(sum *cost, c cost) { sum.cpu, sum.peak = sum.cpu+c.cpu, max(sum.peak, c.peak) }
 	add(&scoring, base[0])
 	for _, name := range types {
-		path := filepath.Join(b.dir, "theirs.gguf")
+		path := filepath.Join(b.dir, "scored.gguf")
 		costs, err := b.measure(b.peer("llama-quantize", original, path, name, threads), score(path, "--kl-divergence"))
 		if err != nil {
 			return nil, err
