@@ -248,14 +248,15 @@ func transcode(b *bench) (table, error) {
 	if _, _, err := b.run(b.ours("convert", dir, exact, "--type", "AUTO")...); err != nil {
 		return nil, err
 	}
-	commands := [][]string{
-		b.ours("convert", dir, out, "--type", "AUTO"), {"cp", exact, out},
-		b.ours("convert", dir, out, "--type", "Q4_K_M"), b.ours("convert", plain, out, "--type", "Q4_K_M"),
-	}
-	costs, err := b.measure(commands...)
+	copies, err := b.measure(b.ours("convert", dir, out, "--type", "AUTO"), []string{"cp", exact, out})
 	if err != nil {
 		return nil, err
 	}
+	others, err := b.measure(b.ours("convert", dir, out, "--type", "Q4_K_M"), b.ours("convert", plain, out, "--type", "Q4_K_M"))
+	if err != nil {
+		return nil, err
+	}
+	costs := append(copies, others...)
 	t := table{{"", "CPU", "wall", "peak memory"}}
 	for i, label := range []string{
 		"`convert GPTQ out.gguf --type AUTO`: Q4_0", "`cp` of that file", "`convert GPTQ out.gguf --type Q4_K_M`", "`convert BF16 out.gguf --type Q4_K_M`",
