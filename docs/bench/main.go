@@ -39,7 +39,7 @@ var tables = []struct {
 	measure func(*bench) (table, error)
 }{
 	{"convert", convert}, {"recipe", recipe}, {"transcode", transcode}, {"unpacking", unpacking}, {"quantize", quantize}, {"model", quantizeModel}, {"reading", reading},
-	{"score", score}, {"memory", memory}, {"drift", drift}, {"generate", generate},
+	{"score", score}, {"families", scoreFamilies}, {"memory", memory}, {"drift", drift}, {"generate", generate},
 }
 
 func run(ctx context.Context) (err error) {

@@ -71,54 +71,72 @@ func (s shape) config() map[string]any {
 	return config
 }
 
-// tensors are normally distributed, and norms 1.
+// tensors are those of Mistral or Mixtral.
 func (s shape) tensors() weights.Set {
-	set := new(weights.List)
-	add := func(name string, r weights.Rows) {
-		if err := set.Add(name, r); err != nil {
-			panic(err) // names differ
-		}
-	}
-	norm := func(name string) {
-		add(name, weights.Values(weights.BF16, slices.Repeat([]float32{1}, s.hidden), int64(s.hidden)))
-	}
-	matrix := func(name string, rows, columns int) {
-		seed := uint64(len(set.Names()))
-		add(name, weights.Compute([]int64{int64(rows), int64(columns)}, weights.BF16, 1, func(dst []float32, first, n int64) error {
-			for i := range n {
-				rng := rand.New(rand.NewPCG(seed, uint64(first+i)))
-				for j := range columns {
-					dst[int(i)*columns+j] = float32(rng.NormFloat64() * 0.02)
-				}
-			}
-			return nil
-		}))
-	}
-	matrix("model.embed_tokens.weight", s.vocabulary, s.hidden)
+	c := newCheckpoint()
+	c.matrix("model.embed_tokens.weight", s.vocabulary, s.hidden)
 	head := s.hidden / s.heads
 	for layer := range s.layers {
 		prefix := fmt.Sprintf("model.layers.%d.", layer)
-		norm(prefix + "input_layernorm.weight")
-		matrix(prefix+"self_attn.q_proj.weight", s.heads*head, s.hidden)
-		matrix(prefix+"self_attn.k_proj.weight", s.kvHeads*head, s.hidden)
-		matrix(prefix+"self_attn.v_proj.weight", s.kvHeads*head, s.hidden)
-		matrix(prefix+"self_attn.o_proj.weight", s.hidden, s.heads*head)
-		norm(prefix + "post_attention_layernorm.weight")
+		c.values(prefix+"input_layernorm.weight", 1, s.hidden)
+		c.matrix(prefix+"self_attn.q_proj.weight", s.heads*head, s.hidden)
+		c.matrix(prefix+"self_attn.k_proj.weight", s.kvHeads*head, s.hidden)
+		c.matrix(prefix+"self_attn.v_proj.weight", s.kvHeads*head, s.hidden)
+		c.matrix(prefix+"self_attn.o_proj.weight", s.hidden, s.heads*head)
+		c.values(prefix+"post_attention_layernorm.weight", 1, s.hidden)
 		network := func(prefix, gate, down, up string) {
-			matrix(prefix+gate+".weight", s.intermediate, s.hidden)
-			matrix(prefix+down+".weight", s.hidden, s.intermediate)
-			matrix(prefix+up+".weight", s.intermediate, s.hidden)
+			c.matrix(prefix+gate+".weight", s.intermediate, s.hidden)
+			c.matrix(prefix+down+".weight", s.hidden, s.intermediate)
+			c.matrix(prefix+up+".weight", s.intermediate, s.hidden)
 		}
 		if s.experts == 0 {
 			network(prefix+"mlp.", "gate_proj", "down_proj", "up_proj")
 			continue
 		}
-		matrix(prefix+"block_sparse_moe.gate.weight", s.experts, s.hidden)
+		c.matrix(prefix+"block_sparse_moe.gate.weight", s.experts, s.hidden)
 		for e := range s.experts {
 			network(fmt.Sprintf("%sblock_sparse_moe.experts.%d.", prefix, e), "w1", "w2", "w3")
 		}
 	}
-	norm("model.norm.weight")
-	matrix("lm_head.weight", s.vocabulary, s.hidden)
-	return set
+	c.values("model.norm.weight", 1, s.hidden)
+	c.matrix("lm_head.weight", s.vocabulary, s.hidden)
+	return c.set
+}
+
+// checkpoint is the tensors of a model.
+type checkpoint struct {
+	set        *weights.List
+	parameters float64
+}
+
+func newCheckpoint() *checkpoint { return &checkpoint{set: new(weights.List)} }
+
+func (c *checkpoint) add(name string, elements int, r weights.Rows) {
+	c.parameters += float64(elements)
+	if err := c.set.Add(name, r); err != nil {
+		panic(err) // names differ
+	}
+}
+
+// values adds a tensor whose elements are all the same.
+func (c *checkpoint) values(name string, v float32, shape ...int) {
+	n, dims := 1, make([]int64, len(shape))
+	for i, d := range shape {
+		n, dims[i] = n*d, int64(d)
+	}
+	c.add(name, n, weights.Values(weights.BF16, slices.Repeat([]float32{v}, n), dims...))
+}
+
+// matrix adds one that is normally distributed.
+func (c *checkpoint) matrix(name string, rows, columns int) {
+	seed := uint64(len(c.set.Names()))
+	c.add(name, rows*columns, weights.Compute([]int64{int64(rows), int64(columns)}, weights.BF16, 1, func(dst []float32, first, n int64) error {
+		for i := range n {
+			rng := rand.New(rand.NewPCG(seed, uint64(first+i)))
+			for j := range columns {
+				dst[int(i)*columns+j] = float32(rng.NormFloat64() * 0.02)
+			}
+		}
+		return nil
+	}))
 }

@@ -232,17 +232,22 @@ func score(b *bench) (table, error) {
 			if strings.HasSuffix(name, "exact compute") {
 				compute = "exact"
 			}
-			return rate{b.ours("bench", "perplexity", path, "--compute", compute, "--json"), func(out []byte) (float64, error) {
-				var report struct{ Results []speed }
-				err := json.Unmarshal(out, &report)
-				for _, r := range report.Results {
-					if r.Threads == b.threads {
-						return r.Value, err
-					}
-				}
-				return 0, errors.Join(err, errors.New("no speed"))
-			}}
+			return b.scored(path, compute)
 		})
+}
+
+// scored is how fast a model scores text.
+func (b *bench) scored(path, compute string) rate {
+	return rate{b.ours("bench", "perplexity", path, "--compute", compute, "--json"), func(out []byte) (float64, error) {
+		var report struct{ Results []speed }
+		err := json.Unmarshal(out, &report)
+		for _, r := range report.Results {
+			if r.Threads == b.threads {
+				return r.Value, err
+			}
+		}
+		return 0, errors.Join(err, errors.New("no speed"))
+	}}
 }
 
 // generate continues a short prompt by 64 tokens, as llama-bench's tg64.
@@ -271,30 +276,41 @@ func (b *bench) models(types []string, label string, peerArgs []string, ours fun
 		if err != nil {
 			return nil, err
 		}
-		rates := []rate{ours(path, name)}
-		if peer := b.peer("llama-bench", append(peerArgs, "-m", path, "-t", strconv.Itoa(b.threads), "-r", "1", "-o", "json")...); peer != nil {
-			t[0] = []string{"type", "llama.cpp", label, "ratio"}
-			rates = append(rates, rate{peer, func(out []byte) (float64, error) {
-				var report []struct {
-					Speed float64 `json:"avg_ts"`
-				}
-				if err := json.Unmarshal(out, &report); err != nil || len(report) != 1 {
-					return 0, errors.Join(err, errors.New("llama-bench does not give one speed"))
-				}
-				return report[0].Speed, nil
-			}})
-		}
-		speeds, err := b.rates(rates...)
+		cells, err := b.besidePeer(path, peerArgs, ours(path, name))
 		if err != nil {
 			return nil, err
 		}
-		if len(speeds) == 1 {
-			t.add(name, format(speeds[0]))
-		} else {
-			t.add(name, format(speeds[1]), format(speeds[0]), strconv.FormatFloat(speeds[0]/speeds[1], 'f', 2, 64))
+		if len(cells) > 1 {
+			t[0] = []string{"type", "llama.cpp", label, "ratio"}
 		}
+		t.add(append([]string{name}, cells...)...)
 	}
 	return t, nil
+}
+
+// besidePeer measures a rate of ours, in turn with llama-bench if that is there: theirs, ours and the ratio.
+func (b *bench) besidePeer(path string, peerArgs []string, ours rate) ([]string, error) {
+	rates := []rate{ours}
+	args := append(slices.Clone(peerArgs), "-m", path, "-t", strconv.Itoa(b.threads), "-r", "1", "-o", "json")
+	if peer := b.peer("llama-bench", args...); peer != nil {
+		rates = append(rates, rate{peer, func(out []byte) (float64, error) {
+			var report []struct {
+				Speed float64 `json:"avg_ts"`
+			}
+			if err := json.Unmarshal(out, &report); err != nil || len(report) != 1 {
+				return 0, errors.Join(err, errors.New("llama-bench does not give one speed"))
+			}
+			return report[0].Speed, nil
+		}})
+	}
+	speeds, err := b.rates(rates...)
+	if err != nil {
+		return nil, err
+	}
+	if len(speeds) == 1 {
+		return []string{format(speeds[0])}, nil
+	}
+	return []string{format(speeds[1]), format(speeds[0]), strconv.FormatFloat(speeds[0]/speeds[1], 'f', 2, 64)}, nil
 }
 
 // text returns the path of one that is long enough for some windows.

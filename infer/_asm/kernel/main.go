@@ -17,7 +17,7 @@ func main() {
 		mulAdd(v)
 		softplus(v, c)
 		mamba(v, c)
-		deltaSums(v)
+		deltaResult(v)
 		deltaUpdate(v)
 	}
 	mamba2(isas[0], 4)

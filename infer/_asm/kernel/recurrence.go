@@ -168,12 +168,13 @@ func mamba2(v isa, rows int) {
 // deltaVectors is how many vectors of a row the kernels of the delta rule compute with.
 const deltaVectors = 2
 
-// deltaSums has sums of rows of even and of odd numbers, so that no addition waits for the one before.
-func deltaSums(v isa) {
-	start("deltaSums", "func(s, key, query, r, q *float32, rows int)",
-		"sets two vectors of r and q to the sums of key and query, each times a row of s. rows is even.", v)
+// deltaResult has sums of rows of even and of odd numbers, so that no addition waits for the one before.
+func deltaResult(v isa) {
+	start("deltaResult", "func(s, key, query, value, u, out *float32, rows int, beta, decay, match float32)",
+		"sets two vectors of u and out as kernel.deltaResultGeneric does. rows is even.", v)
 	s, key, query := Load(Param("s"), GP64()), Load(Param("key"), GP64()), Load(Param("query"), GP64())
-	r, q, rows := Load(Param("r"), GP64()), Load(Param("q"), GP64()), Load(Param("rows"), GP64())
+	value, u, out := Load(Param("value"), GP64()), Load(Param("u"), GP64()), Load(Param("out"), GP64())
+	rows := Load(Param("rows"), GP64())
 	var sums [2][2][deltaVectors]reg.VecVirtual // of even and odd rows, with key and query
 	for parity := range sums {
 		for i := range deltaVectors {
@@ -205,11 +206,22 @@ func deltaSums(v isa) {
 	SUBQ(U8(2), rows)
 	JMP(LabelRef("rows"))
 	Label("end")
-	for of, to := range []reg.Register{r, q} {
-		for i := range deltaVectors {
-			VADDPS(sums[1][of][i], sums[0][of][i], sums[0][of][i])
-			VMOVUPS(sums[0][of][i], Mem{Base: to, Disp: 4 * v.width * i})
-		}
+	gates := [3]reg.VecVirtual{v.vector(), v.vector(), v.vector()}
+	for i, gate := range gates {
+		VBROADCASTSS(NewParamAddr([]string{"beta", "decay", "match"}[i], 56+4*i), gate)
+	}
+	beta, decay, match := gates[0], gates[1], gates[2]
+	for i := range deltaVectors {
+		r, q, result := sums[0][0][i], sums[0][1][i], v.vector()
+		VADDPS(sums[1][0][i], r, r)
+		VADDPS(sums[1][1][i], q, q)
+		VMOVUPS(Mem{Base: value, Disp: 4 * v.width * i}, result)
+		VFNMADD231PS(decay, r, result)
+		VMULPS(beta, result, result)
+		VMOVUPS(result, Mem{Base: u, Disp: 4 * v.width * i})
+		VMULPS(decay, q, q)
+		VFMADD231PS(match, result, q)
+		VMOVUPS(q, Mem{Base: out, Disp: 4 * v.width * i})
 	}
 	VZEROUPPER()
 	RET()

@@ -1352,15 +1352,16 @@ end:
 	VZEROUPPER
 	RET
 
-// func deltaSumsAVX2(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+// func deltaResultAVX2(s *float32, key *float32, query *float32, value *float32, u *float32, out *float32, rows int, beta float32, decay float32, match float32)
 // Requires: AVX, FMA3
-TEXT ·deltaSumsAVX2(SB), NOSPLIT, $0-48
+TEXT ·deltaResultAVX2(SB), NOSPLIT, $0-68
 	MOVQ   s+0(FP), AX
 	MOVQ   key+8(FP), CX
 	MOVQ   query+16(FP), DX
-	MOVQ   r+24(FP), BX
-	MOVQ   q+32(FP), SI
-	MOVQ   rows+40(FP), DI
+	MOVQ   value+24(FP), BX
+	MOVQ   u+32(FP), SI
+	MOVQ   out+40(FP), DI
+	MOVQ   rows+48(FP), R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1371,7 +1372,7 @@ TEXT ·deltaSumsAVX2(SB), NOSPLIT, $0-48
 	VXORPS Y7, Y7, Y7
 
 rows:
-	CMPQ         DI, $0x00
+	CMPQ         R8, $0x00
 	JLE          end
 	VBROADCASTSS (CX), Y8
 	VBROADCASTSS (DX), Y9
@@ -1392,18 +1393,31 @@ rows:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, DX
-	SUBQ         $0x02, DI
+	SUBQ         $0x02, R8
 	JMP          rows
 
 end:
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y0, (BX)
-	VADDPS  Y6, Y2, Y2
-	VMOVUPS Y2, 32(BX)
-	VADDPS  Y5, Y1, Y1
-	VMOVUPS Y1, (SI)
-	VADDPS  Y7, Y3, Y3
-	VMOVUPS Y3, 32(SI)
+	VBROADCASTSS beta+56(FP), Y8
+	VBROADCASTSS decay+60(FP), Y9
+	VBROADCASTSS match+64(FP), Y10
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      (BX), Y4
+	VFNMADD231PS Y9, Y0, Y4
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, (SI)
+	VMULPS       Y9, Y1, Y1
+	VFMADD231PS  Y10, Y4, Y1
+	VMOVUPS      Y1, (DI)
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VMOVUPS      32(BX), Y0
+	VFNMADD231PS Y9, Y2, Y0
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, 32(SI)
+	VMULPS       Y9, Y3, Y3
+	VFMADD231PS  Y10, Y0, Y3
+	VMOVUPS      Y3, 32(DI)
 	VZEROUPPER
 	RET
 
@@ -1778,15 +1792,16 @@ end:
 	VZEROUPPER
 	RET
 
-// func deltaSumsAVX512(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+// func deltaResultAVX512(s *float32, key *float32, query *float32, value *float32, u *float32, out *float32, rows int, beta float32, decay float32, match float32)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·deltaSumsAVX512(SB), NOSPLIT, $0-48
+TEXT ·deltaResultAVX512(SB), NOSPLIT, $0-68
 	MOVQ   s+0(FP), AX
 	MOVQ   key+8(FP), CX
 	MOVQ   query+16(FP), DX
-	MOVQ   r+24(FP), BX
-	MOVQ   q+32(FP), SI
-	MOVQ   rows+40(FP), DI
+	MOVQ   value+24(FP), BX
+	MOVQ   u+32(FP), SI
+	MOVQ   out+40(FP), DI
+	MOVQ   rows+48(FP), R8
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1797,7 +1812,7 @@ TEXT ·deltaSumsAVX512(SB), NOSPLIT, $0-48
 	VXORPS Z7, Z7, Z7
 
 rows:
-	CMPQ         DI, $0x00
+	CMPQ         R8, $0x00
 	JLE          end
 	VBROADCASTSS (CX), Z8
 	VBROADCASTSS (DX), Z9
@@ -1818,18 +1833,31 @@ rows:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x08, CX
 	ADDQ         $0x08, DX
-	SUBQ         $0x02, DI
+	SUBQ         $0x02, R8
 	JMP          rows
 
 end:
-	VADDPS  Z4, Z0, Z0
-	VMOVUPS Z0, (BX)
-	VADDPS  Z6, Z2, Z2
-	VMOVUPS Z2, 64(BX)
-	VADDPS  Z5, Z1, Z1
-	VMOVUPS Z1, (SI)
-	VADDPS  Z7, Z3, Z3
-	VMOVUPS Z3, 64(SI)
+	VBROADCASTSS beta+56(FP), Z8
+	VBROADCASTSS decay+60(FP), Z9
+	VBROADCASTSS match+64(FP), Z10
+	VADDPS       Z4, Z0, Z0
+	VADDPS       Z5, Z1, Z1
+	VMOVUPS      (BX), Z4
+	VFNMADD231PS Z9, Z0, Z4
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, (SI)
+	VMULPS       Z9, Z1, Z1
+	VFMADD231PS  Z10, Z4, Z1
+	VMOVUPS      Z1, (DI)
+	VADDPS       Z6, Z2, Z2
+	VADDPS       Z7, Z3, Z3
+	VMOVUPS      64(BX), Z0
+	VFNMADD231PS Z9, Z2, Z0
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, 64(SI)
+	VMULPS       Z9, Z3, Z3
+	VFMADD231PS  Z10, Z0, Z3
+	VMOVUPS      Z3, 64(DI)
 	VZEROUPPER
 	RET
 

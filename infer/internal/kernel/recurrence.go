@@ -11,6 +11,13 @@ type Rows struct {
 // at returns the first n elements of a row.
 func (r Rows) at(t, n int) []float32 { return r.Data[t*r.Stride:][:n] }
 
+// from returns the rows from number t on.
+func (r Rows) from(t int) Rows { return Rows{r.Data[t*r.Stride:], r.Stride} }
+
+// recurrentTokens is how many tokens a recurrence takes through one part of what it remembers after the other: their rows,
+// which are far apart, stay in the first cache, and in its list of pages.
+const recurrentTokens = 16
+
 // panel is how many columns of a matrix that a recurrence remembers lie side by side, as wide as a vector may be.
 const panel = 16
 
@@ -82,6 +89,18 @@ type Mamba2Args struct {
 //
 // in the order of n, each sum with one factor fused.
 func Mamba2(a Mamba2Args, y Rows, state []float32) {
+	for ; a.Tokens > recurrentTokens; a.Tokens -= recurrentTokens {
+		some := a
+		some.Tokens = recurrentTokens
+		mamba2(some, y, state)
+		y = y.from(recurrentTokens)
+		a.X, a.B, a.C = a.X.from(recurrentTokens), a.B.from(recurrentTokens), a.C.from(recurrentTokens)
+		a.Step, a.Decay = a.Step.from(recurrentTokens), a.Decay.from(recurrentTokens)
+	}
+	mamba2(a, y, state)
+}
+
+func mamba2(a Mamba2Args, y Rows, state []float32) {
 	for t := range a.Tokens {
 		row, x := y.at(t, a.Length), a.X.at(t, a.Length)
 		for i, v := range x {
@@ -123,7 +142,7 @@ type DeltaRuleArgs struct {
 const deltaPanel = 2 * panel
 
 // DeltaRuleWork is how many floats DeltaRule needs as its work.
-const DeltaRuleWork = 3 * deltaPanel
+const DeltaRuleWork = deltaPanel
 
 // DeltaRule sets y to what comes out of a head of the gated delta rule (arXiv 2412.06464), ValueLen of each token, and brings what it remembers up
 // to date, KeyLen x ValueLen in panels of 32 columns as Panels has 16. Token by token,
@@ -135,35 +154,39 @@ const DeltaRuleWork = 3 * deltaPanel
 //
 // where the sums of even and of odd i are added in their order, each with one factor fused, and then both.
 func DeltaRule(a DeltaRuleArgs, y Rows, state, work []float32) {
-	for first := 0; first < a.ValueLen; first += deltaPanel {
-		width := min(deltaPanel, a.ValueLen-first)
-		s := state[first*a.KeyLen:][:width*a.KeyLen]
-		r, q, u := work[:width], work[deltaPanel:][:width], work[2*deltaPanel:][:width]
-		for t := range a.Tokens {
-			key, query := a.Key.at(t, a.KeyLen), a.Query.at(t, a.KeyLen)
-			beta, decay, match := a.Beta.at(t, 1)[0], a.Decay.at(t, 1)[0], Dot(query, key)
-			value, out := a.Value.at(t, first+width)[first:], y.at(t, first+width)[first:]
-			deltaSums(r, q, s, key, query)
-			for i, v := range value {
-				u[i] = beta * fma(-decay, r[i], v)
-				out[i] = fma(match, u[i], float32(decay*q[i]))
+	for start := 0; start < a.Tokens; start += recurrentTokens {
+		end := min(a.Tokens, start+recurrentTokens)
+		var matches [recurrentTokens]float32
+		for t := start; t < end; t++ {
+			matches[t-start] = Dot(a.Query.at(t, a.KeyLen), a.Key.at(t, a.KeyLen))
+		}
+		for first := 0; first < a.ValueLen; first += deltaPanel {
+			width := min(deltaPanel, a.ValueLen-first)
+			s, u := state[first*a.KeyLen:][:width*a.KeyLen], work[:width]
+			for t := start; t < end; t++ {
+				key, gates := a.Key.at(t, a.KeyLen), deltaGates{a.Beta.at(t, 1)[0], a.Decay.at(t, 1)[0], matches[t-start]}
+				deltaResult(u, y.at(t, first+width)[first:], s, key, a.Query.at(t, a.KeyLen), a.Value.at(t, first+width)[first:], gates)
+				deltaUpdate(s, key, u, gates.decay)
 			}
-			deltaUpdate(s, key, u, decay)
 		}
 	}
 }
 
-// deltaSumsGeneric sets r and q to the sums of key and query, each times the rows of s: the sum of the even rows
-// plus that of the odd ones.
-func deltaSumsGeneric(r, q, s, key, query []float32) {
-	for j := range r {
+// deltaGates are the numbers of a token: match is query·key.
+type deltaGates struct{ beta, decay, match float32 }
+
+// deltaResultGeneric sets u and out, y of DeltaRule.
+func deltaResultGeneric(u, out, s, key, query, value []float32, g deltaGates) {
+	for j, v := range value {
 		var keys, queries [2]float32
 		for i, k := range key {
-			v := s[i*len(r)+j]
+			v := s[i*len(value)+j]
 			keys[i%2] = fma(k, v, keys[i%2])
 			queries[i%2] = fma(query[i], v, queries[i%2])
 		}
-		r[j], q[j] = keys[0]+keys[1], queries[0]+queries[1]
+		r, q := keys[0]+keys[1], queries[0]+queries[1]
+		u[j] = g.beta * fma(-g.decay, r, v)
+		out[j] = fma(g.match, u[j], float32(g.decay*q))
 	}
 }
 

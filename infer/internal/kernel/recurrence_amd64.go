@@ -44,17 +44,17 @@ func mamba2Panel(a Mamba2Args, y Rows, first int, h []float32) int {
 	return done
 }
 
-// deltaSums is deltaSumsGeneric by the best means.
-func deltaSums(r, q, s, key, query []float32) {
-	_, _ = s[len(key)*len(r)-1], query[len(key)-1]
+// deltaResult is deltaResultGeneric by the best means.
+func deltaResult(u, out, s, key, query, value []float32, g deltaGates) {
+	_, _, _, _ = s[len(key)*len(value)-1], query[len(key)-1], u[len(value)-1], out[len(value)-1]
 	switch {
-	case len(r) != deltaPanel || len(key)%2 != 0 || isa.Current() == isa.Generic:
-		deltaSumsGeneric(r, q, s, key, query)
+	case len(value) != deltaPanel || len(key)%2 != 0 || isa.Current() == isa.Generic:
+		deltaResultGeneric(u, out, s, key, query, value, g)
 	case isa.Current() == isa.AVX512:
-		deltaSumsAVX512(&s[0], &key[0], &query[0], &r[0], &q[0], len(key))
+		deltaResultAVX512(&s[0], &key[0], &query[0], &value[0], &u[0], &out[0], len(key), g.beta, g.decay, g.match)
 	default:
 		for i := 0; i < deltaPanel; i += 16 {
-			deltaSumsAVX2(&s[i], &key[0], &query[0], &r[i], &q[i], len(key))
+			deltaResultAVX2(&s[i], &key[0], &query[0], &value[i], &u[i], &out[i], len(key), g.beta, g.decay, g.match)
 		}
 	}
 }

@@ -6,7 +6,9 @@ func mambaPanel(MambaArgs, Rows, int, []float32, []float32) bool { return false 
 
 func mamba2Panel(Mamba2Args, Rows, int, []float32) int { return 0 }
 
-func deltaSums(r, q, s, key, query []float32) { deltaSumsGeneric(r, q, s, key, query) }
+func deltaResult(u, out, s, key, query, value []float32, g deltaGates) {
+	deltaResultGeneric(u, out, s, key, query, value, g)
+}
 
 func deltaUpdate(s, key, u []float32, decay float32) { deltaUpdateGeneric(s, key, u, decay) }
 

@@ -49,10 +49,10 @@ func softplusAVX2(x *float32, n int)
 //go:noescape
 func mambaAVX2(h *float32, a *float32, x *float32, d *float32, step *float32, b *float32, c *float32, xStride int, stepStride int, bStride int, cStride int, states int, tokens int)
 
-// deltaSumsAVX2 sets two vectors of r and q to the sums of key and query, each times a row of s. rows is even. It needs AVX2 and FMA.
+// deltaResultAVX2 sets two vectors of u and out as kernel.deltaResultGeneric does. rows is even. It needs AVX2 and FMA.
 //
 //go:noescape
-func deltaSumsAVX2(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+func deltaResultAVX2(s *float32, key *float32, query *float32, value *float32, u *float32, out *float32, rows int, beta float32, decay float32, match float32)
 
 // deltaUpdateAVX2 multiplies two vectors of each row of s with decay and adds an element of key times u. It needs AVX2 and FMA.
 //
@@ -94,10 +94,10 @@ func softplusAVX512(x *float32, n int)
 //go:noescape
 func mambaAVX512(h *float32, a *float32, x *float32, d *float32, step *float32, b *float32, c *float32, xStride int, stepStride int, bStride int, cStride int, states int, tokens int)
 
-// deltaSumsAVX512 sets two vectors of r and q to the sums of key and query, each times a row of s. rows is even. It needs AVX512F and AVX512DQ.
+// deltaResultAVX512 sets two vectors of u and out as kernel.deltaResultGeneric does. rows is even. It needs AVX512F and AVX512DQ.
 //
 //go:noescape
-func deltaSumsAVX512(s *float32, key *float32, query *float32, r *float32, q *float32, rows int)
+func deltaResultAVX512(s *float32, key *float32, query *float32, value *float32, u *float32, out *float32, rows int, beta float32, decay float32, match float32)
 
 // deltaUpdateAVX512 multiplies two vectors of each row of s with decay and adds an element of key times u. It needs AVX512F and AVX512DQ.
 //
