@@ -191,10 +191,6 @@ func TestGraphs(t *testing.T) {
 		"delta rule, paired": mixes(graph.DeltaNet{
 			KeyLen: 6, KeyHeads: 2, ValueHeads: 4, Values: 64, Inputs: 3, Norm: norm("ssm_norm"), Paired: true,
 		}),
-		"experts without gates": mixes(graph.Mixture{
-			Experts: 5, Used: 2, Hidden: 13, WeightsScale: 2, Activation: graph.ReLU2, Ungated: true, Gating: graph.SigmoidGating, Biased: true,
-			NormTopKProb: true, Shared: graph.SharedExpert{Hidden: 17},
-		}),
 		"hybrid":                         layers(pre(deltaNet, network), pre(mamba2, mixture), pre(attention, network), pre(mamba, network)),
 		"norm of embeddings":             {EmbeddingNorm: layerNorm("token_embd_norm"), Layers: []graph.Layer{pre(attention, network)}},
 		"scaled logits":                  {LogitScale: 0.3, LogitCap: 1, Layers: []graph.Layer{pre(attention, network)}},

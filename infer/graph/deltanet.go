@@ -111,7 +111,7 @@ func (d *deltaNetOp) Run(ctx context.Context, e Engine, out, x []float32) error 
 		}
 		gates, alphas := gates[row*d.beta.Rows:][:d.beta.Rows], alphas[row*d.alpha.Rows:][:d.alpha.Rows]
 		for h := range d.ValueHeads {
-			beta, alpha := &gates[0], &gates[0]
+			var beta, alpha *float32
 			if d.Paired {
 				beta = &gates[h/perKey*2*perKey+h%perKey]
 				alpha = &gates[h/perKey*2*perKey+perKey+h%perKey]
