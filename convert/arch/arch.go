@@ -62,17 +62,40 @@ var Architectures = []*Architecture{
 	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &Apertus, &StarCoder, &StarCoder2, &StableLM, &Nemotron, &HunyuanDense, &Dots1, &MiniMaxM2,
 }
 
-// Find returns the architecture of a class. The error wraps
-// gguf.ErrUnsupported if there is none.
-func Find(class string) (*Architecture, error) {
-	var known []string
+// Find returns the architecture of a class. The error wraps gguf.ErrUnsupported if there is
+// none, and names the nearest.
+func Find(class string) (*Architecture, error) { return find(class, nil) }
+
+// find is Find for a class of a model_type, which may tell the nearest.
+func find(class string, ofType any) (*Architecture, error) {
+	near, most := "", 2 // letters in common say nothing if they are not more
 	for _, a := range Architectures {
-		if a.Class == class || slices.Contains(a.Others, class) {
-			return a, nil
+		for _, known := range append([]string{a.Class}, a.Others...) {
+			if known == class {
+				return a, nil
+			}
+			if n := commonStart(strings.ToLower(known), strings.ToLower(class)); n > most {
+				near, most = known, n
+			}
 		}
-		known = append(append(known, a.Class), a.Others...)
 	}
-	return nil, fmt.Errorf("%w: architecture %.100q (known: %s)", gguf.ErrUnsupported, class, strings.Join(known, ", "))
+	for _, a := range Architectures {
+		if slices.ContainsFunc(a.types, func(t modelType) bool { return t.name == ofType }) {
+			near = a.Class
+		}
+	}
+	if near != "" {
+		near = fmt.Sprintf(", the nearest that is known is %s", near)
+	}
+	return nil, fmt.Errorf("%w: architecture %.100q%s (`ggufkit models` shows all)", gguf.ErrUnsupported, class, near)
+}
+
+// commonStart returns how many bytes two texts begin with alike.
+func commonStart(a, b string) (n int) {
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // family is what an architecture makes of a config.json: a struct of its own that
@@ -105,7 +128,7 @@ func Read(data []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := Find(class)
+	a, err := find(class, h["model_type"])
 	if err != nil {
 		return nil, err
 	}

@@ -241,7 +241,12 @@ func TestConfigRefused(t *testing.T) {
 	}
 	_, err := arch.Find("RwkvForCausalLM")
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	require.ErrorContains(t, err, "MixtralForCausalLM")
+	require.NotContains(t, err.Error(), "nearest")
+	require.ErrorContains(t, err, "ggufkit models")
+	_, err = arch.Find("Qwen3NextForSequenceClassification")
+	require.ErrorContains(t, err, "the nearest that is known is Qwen3NextForCausalLM")
+	_, err = arch.Read([]byte(`{"architectures": ["ChatModel"], "model_type": "gemma2"}`))
+	require.ErrorContains(t, err, "the nearest that is known is Gemma2ForCausalLM")
 }
 
 func TestDefaultsStay(t *testing.T) {
