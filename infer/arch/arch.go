@@ -57,6 +57,7 @@ var families = []struct {
 	{"granitehybrid", granite},
 	{"granitemoe", granite},
 	{"hunyuan-dense", hunyuanDense},
+	{"jais2", nemotron},
 	{"jamba", jamba},
 	{"lfm2", lfm2},
 	{"lfm2moe", lfm2},
