@@ -66,11 +66,7 @@ func (g *graniteHybrid) variant() string {
 // limit of its context.
 func (g *graniteHybrid) keys(k *keys) {
 	g.graniteMoE.keys(k)
-	k.set("ssm.conv_kernel", uint32(g.kernel))
-	k.set("ssm.state_size", uint32(g.state))
-	k.set("ssm.group_count", uint32(g.groups))
-	k.set("ssm.inner_size", uint32(g.inner))
-	k.set("ssm.time_step_rank", uint32(g.heads))
+	g.hybridKeys(k)
 	k.set("attention.head_count_kv", onlyWhere(g.attends, g.KVHeads))
 	k.set("rope.scaling.finetuned", !g.isHybrid())
 	if g.isHybrid() {

@@ -30,6 +30,15 @@ func (s *mamba2) keys(k *keys) {
 	k.set("ssm.group_count", uint32(s.groups))
 }
 
+// hybridKeys is keys in the order of models that have other layers, too.
+func (s *mamba2) hybridKeys(k *keys) {
+	k.set("ssm.conv_kernel", uint32(s.kernel))
+	k.set("ssm.state_size", uint32(s.state))
+	k.set("ssm.group_count", uint32(s.groups))
+	k.set("ssm.inner_size", uint32(s.inner))
+	k.set("ssm.time_step_rank", uint32(s.heads))
+}
+
 // convolved returns how many channels go through the convolution: those of inputs, B and C.
 func (s *mamba2) convolved() int64 { return s.inner + 2*s.groups*s.state }
 
