@@ -43,7 +43,7 @@ type glm4MoELite struct {
 
 func (g *glm4MoELite) keys(k *keys) {
 	g.latentKeys(k)
-	g.nextKeys(k, g.Layers, g.nextLayers.layers > 0)
+	g.nextKeys(k, g.Layers, g.layers > 0)
 }
 
 func (g *glm4MoELite) tensors(m mapper) {
