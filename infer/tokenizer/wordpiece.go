@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -84,7 +85,7 @@ func (w *wordPiece) encode(ids []int32, text string) []int32 {
 		default:
 			alone := isHan(r)
 			for _, r := range w.lower(r) {
-				if alone || isBertPunctuation(r) {
+				if alone || pretoken.IsPunctuation(r) {
 					flush()
 					ids = w.encodeWord(ids, string(r))
 				} else {
@@ -138,14 +139,6 @@ func isBertControl(r rune) bool {
 	return r == 0 || r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co) && !unicode.Is(laterFormat, r)
 }
 
-// isBertPunctuation reports whether a character is a word of its own.
-func isBertPunctuation(r rune) bool {
-	if r < utf8.RuneSelf {
-		return unicode.IsPunct(r) || unicode.IsSymbol(r)
-	}
-	return unicode.IsPunct(r) && !unicode.Is(laterPunctuation, r) || r == '\u166d' || r == '\U000111c9' // which are none today
-}
-
 // isHan reports whether a character is one of those for which BERT's normalizer has ranges.
 // (The fifth begins a little late, as it does there.)
 func isHan(r rune) bool {
@@ -163,18 +156,6 @@ var (
 	laterFormat = &unicode.RangeTable{
 		R16: []unicode.Range16{{0x890, 0x891, 1}, {0x8e2, 0x8e2, 1}},
 		R32: []unicode.Range32{{0x110cd, 0x110cd, 1}, {0x13430, 0x1343f, 1}},
-	}
-	laterPunctuation = &unicode.RangeTable{
-		R16: []unicode.Range16{
-			{0x61d, 0x61d, 1}, {0x9fd, 0x9fd, 1}, {0xa76, 0xa76, 1}, {0xc77, 0xc77, 1}, {0xc84, 0xc84, 1}, {0x1b7d, 0x1b7e, 1}, {0x2e43, 0x2e4f, 1},
-			{0x2e52, 0x2e5d, 1},
-		},
-		R32: []unicode.Range32{
-			{0x10ead, 0x10ead, 1}, {0x10f55, 0x10f59, 1}, {0x10f86, 0x10f89, 1}, {0x1144b, 0x1144f, 1}, {0x1145a, 0x1145b, 1}, {0x1145d, 0x1145d, 1},
-			{0x11660, 0x1166c, 1}, {0x116b9, 0x116b9, 1}, {0x1183b, 0x1183b, 1}, {0x11944, 0x11946, 1}, {0x119e2, 0x119e2, 1}, {0x11a3f, 0x11a46, 1},
-			{0x11a9a, 0x11a9c, 1}, {0x11a9e, 0x11aa2, 1}, {0x11b00, 0x11b09, 1}, {0x11c41, 0x11c45, 1}, {0x11c70, 0x11c71, 1}, {0x11ef7, 0x11ef8, 1},
-			{0x11f43, 0x11f4f, 1}, {0x11fff, 0x11fff, 1}, {0x12ff1, 0x12ff2, 1}, {0x16e97, 0x16e9a, 1}, {0x16fe2, 0x16fe2, 1}, {0x1e95e, 0x1e95f, 1},
-		},
 	}
 	laterMarks = &unicode.RangeTable{
 		R16: []unicode.Range16{

@@ -1,5 +1,7 @@
 package pretoken
 
+import "sync"
+
 // Parts that expressions have in common.
 const (
 	contraction = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
@@ -25,6 +27,11 @@ const Punctuation = "[\\p{P}$+<=>^~|`" + `\x{166d}\x{111c9}&&[^` +
 	`\x{11a9a}-\x{11a9c}\x{11a9e}-\x{11aa2}\x{11b00}-\x{11b09}\x{11be1}\x{11c41}-\x{11c45}\x{11c70}-\x{11c71}` +
 	`\x{11ef7}-\x{11ef8}\x{11f43}-\x{11f4f}\x{11fff}\x{12ff1}-\x{12ff2}\x{16d6d}-\x{16d6f}\x{16e97}-\x{16e9a}\x{16fe2}` +
 	`\x{1e5ff}\x{1e95e}-\x{1e95f}` + `]]`
+
+// IsPunctuation reports whether Punctuation has a character: BERT's normalizer makes a word of it.
+func IsPunctuation(r rune) bool { return punctuation().has(r) }
+
+var punctuation = sync.OnceValue(func() *charset { return newCharset(class(Punctuation)) })
 
 // families are the pre-tokenizers that nothing but their expressions cut with, a row each.
 var families = []*PreTokenizer{
