@@ -19,6 +19,9 @@ type convolution struct {
 // mostChannels is how many channels one task takes at most.
 const mostChannels = 512
 
+// convolutionRoom is what a thread holds of a convolution of so many inputs.
+func convolutionRoom(inputs int) int { return (inputs + 1) * mostChannels }
+
 // convolution finds the weights of one over so many inputs, and its biases, if there are any.
 func (b *Binder) convolution(name string, inputs, channels int, silu bool) *convolution {
 	part := divisor(channels, mostChannels)

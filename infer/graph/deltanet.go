@@ -104,21 +104,24 @@ func (d *deltaNetOp) Run(ctx context.Context, e Engine, out, x []float32) error 
 	}
 	keys := d.KeyHeads * d.KeyLen
 	perKey := d.ValueHeads / d.KeyHeads
+	alphaRows := d.alpha.Rows
+	place := func(head int) (beta, alpha int) { return head, head }
+	if d.Paired {
+		alphas, alphaRows = gates, d.beta.Rows
+		place = func(head int) (beta, alpha int) {
+			at := head/perKey*2*perKey + head%perKey
+			return at, at + perKey
+		}
+	}
 	err := e.Each(ctx, func(row, _ int) {
 		for at := 0; at < keys; at += d.KeyLen {
 			unit(qkv[row*width+at:][:d.KeyLen], 1/math.Sqrt(float64(d.KeyLen)))
 			unit(qkv[row*width+keys+at:][:d.KeyLen], 1)
 		}
-		gates, alphas := gates[row*d.beta.Rows:][:d.beta.Rows], alphas[row*d.alpha.Rows:][:d.alpha.Rows]
 		for h := range d.ValueHeads {
-			var beta, alpha *float32
-			if d.Paired {
-				beta = &gates[h/perKey*2*perKey+h%perKey]
-				alpha = &gates[h/perKey*2*perKey+perKey+h%perKey]
-			} else {
-				beta, alpha = &gates[h], &alphas[h]
-			}
-			*beta = float32(1 / (1 + math.Exp(-float64(*beta))))
+			b, a := place(h)
+			beta, alpha := &gates[row*d.beta.Rows+b], &alphas[row*alphaRows+a]
+			*beta = sigmoid(*beta)
 			*alpha = float32(math.Exp(float64(d.a[h]) * softplus(float64(*alpha+d.dtBias[h]))))
 		}
 	})
@@ -133,17 +136,12 @@ func (d *deltaNetOp) Run(ctx context.Context, e Engine, out, x []float32) error 
 		rows := func(x []float32, width, at int) kernel.Rows {
 			return kernel.Rows{Data: x[first*width+at:], Stride: width}
 		}
-		args := kernel.DeltaRuleArgs{
+		beta, alpha := place(head)
+		kernel.DeltaRule(kernel.DeltaRuleArgs{
 			Tokens: end - first, KeyLen: d.KeyLen, ValueLen: length, Query: rows(qkv, width, key*d.KeyLen),
 			Key: rows(qkv, width, keys+key*d.KeyLen), Value: rows(qkv, width, 2*keys+head*length),
-		}
-		if d.Paired {
-			at := head/perKey*2*perKey + head%perKey
-			args.Beta, args.Decay = rows(gates, d.beta.Rows, at), rows(gates, d.beta.Rows, at+perKey)
-		} else {
-			args.Beta, args.Decay = rows(gates, d.beta.Rows, head), rows(alphas, d.alpha.Rows, head)
-		}
-		kernel.DeltaRule(args, rows(y, d.Values, head*length), state, work)
+			Beta: rows(gates, d.beta.Rows, beta), Decay: rows(alphas, alphaRows, alpha),
+		}, rows(y, d.Values, head*length), state, work)
 	})
 	if err != nil {
 		return err

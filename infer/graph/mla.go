@@ -184,9 +184,7 @@ func (m *mlaOp) queriesAndLatent(ctx context.Context, e Engine, s [][]float32, x
 		for h := range m.Heads {
 			angles.rotate(part[h*m.KeyLen+m.plain():][:m.Rope.Dims], m.Rope.Dims, pos)
 		}
-		if m.Temperature != (Temperature{}) {
-			m.Temperature.apply(part, pos)
-		}
+		m.Temperature.apply(part, pos)
 	})
 }
 

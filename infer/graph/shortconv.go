@@ -35,9 +35,6 @@ func (s ShortConv) Size() Size {
 	return Size{Scratch: 4 * s.Width, Inner: 3 * s.Width, Recurrent: convolutionRoom(s.Inputs)}
 }
 
-// convolutionRoom is what a thread holds of a convolution of so many inputs.
-func convolutionRoom(inputs int) int { return (inputs + 1) * mostChannels }
-
 // State implements Mixer.
 func (s ShortConv) State() State { return State{Recurrent: (s.Inputs - 1) * s.Width} }
 

@@ -17,7 +17,6 @@ type Spec struct {
 	TokenTypes     int     `key:"token_type_count"` // of so many, token_types, the first is added to all; 0: there are none
 	EmbeddingNorm  Norm    // of what enters the first layer
 	Layers         []Layer `key:"block_count"`
-	Ahead          int     `key:"nextn_predict_layers"` // so many layers behind these predict tokens further ahead: they are not run
 	OutputNorm     Norm
 	NextN          int     `key:"nextn_predict_layers"` // so many layers after the last are for speculative decoding: not used
 	Encoder        bool    // what comes out of the last layer is all: there are no logits
