@@ -86,7 +86,7 @@ var families = []struct {
 	{"starcoder", gpt2},
 	{"starcoder2", starCoder2},
 	{"afmoe", afmoe},
-	{"bailingmoe2", bailingMoE2},
+	{"bailingmoe2", dots1},
 	{"dots1", dots1},
 	{"ernie4_5-moe", ernie45MoE},
 	{"exaone-moe", exaoneMoE},

@@ -13,12 +13,7 @@ func bert(k *keys) graph.Spec {
 			{Mixers: []graph.Mixer{k.ungated(i, graph.GELU)}, EndNorm: k.norm("layer_output_norm")},
 		}
 	})
-	s.Positions = k.count("context_length", 1, -1)
-	for _, t := range k.src.Tensors() {
-		if t.Name == "token_types.weight" {
-			s.TokenTypes = int(t.Rows())
-		}
-	}
+	s.Positions, s.TokenTypes = k.count("context_length", 1, -1), k.rows("token_types.weight")
 	s.EmbeddingNorm, s.OutputNorm = k.norm("token_embd_norm"), graph.Norm{}
 	return s
 }

@@ -158,15 +158,19 @@ func (k *keys) hasIn(layer int, name string) bool {
 	return k.has(fmt.Sprintf("blk.%d.%s", layer, name))
 }
 
-// rowsIn returns how many rows a tensor of a layer has, 0 if there is none.
-func (k *keys) rowsIn(layer int, name string) int {
-	name = fmt.Sprintf("blk.%d.%s", layer, name)
+// rows returns how many rows a tensor has, 0 if there is none.
+func (k *keys) rows(name string) int {
 	for _, t := range k.src.Tensors() {
 		if t.Name == name {
 			return int(min(t.Rows(), maxCount))
 		}
 	}
 	return 0
+}
+
+// rowsIn is rows of a tensor of a layer.
+func (k *keys) rowsIn(layer int, name string) int {
+	return k.rows(fmt.Sprintf("blk.%d.%s", layer, name))
 }
 
 // local reports whether the attention of a layer has a window: as the metadata say, or else
@@ -194,15 +198,11 @@ func (k *keys) norm(name string) graph.Norm {
 // decoder returns a model whose layers are made one by one.
 func (k *keys) decoder(layer func(i int) graph.Layer) graph.Spec {
 	s := graph.Spec{
-		Architecture: k.name, Vocabulary: 1, Width: k.width, OutputNorm: k.norm("output_norm"), NextN: k.count("nextn_predict_layers", 0, 0),
+		Architecture: k.name, Vocabulary: max(1, k.rows("token_embd.weight")), Width: k.width,
+		OutputNorm: k.norm("output_norm"), NextN: k.count("nextn_predict_layers", 0, 0),
 	}
 	if s.NextN >= k.layers {
 		k.corrupt("%d of %d blocks predict further tokens", s.NextN, k.layers)
-	}
-	for _, info := range k.src.Tensors() {
-		if info.Name == "token_embd.weight" {
-			s.Vocabulary = int(info.Rows())
-		}
 	}
 	for i := range k.layers - s.NextN {
 		s.Layers = append(s.Layers, layer(i))

@@ -4,7 +4,7 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // qwen3Next is Qwen3-Next: of four layers one has attention, with a gate, the others the gated delta rule.
 func qwen3Next(k *keys) graph.Spec {
-	return k.qwenHybrid(func(int) graph.DeltaNet {
+	return k.qwenHybrid(func() graph.DeltaNet {
 		d := k.deltaNet()
 		d.Paired = true
 		return d
@@ -14,15 +14,15 @@ func qwen3Next(k *keys) graph.Spec {
 // qwen35 is Qwen 3.5, whose value heads are in another order, and with experts qwen35moe. Its rotary embedding has sections for
 // positions in images, which for text are all the same.
 func qwen35(k *keys) graph.Spec {
-	return k.qwenHybrid(func(int) graph.DeltaNet {
+	return k.qwenHybrid(func() graph.DeltaNet {
 		d := k.deltaNet()
 		d.Tiled = true
 		return d
 	})
 }
 
-// qwenHybrid is a model with the gated delta rule of a layer, where that has no attention.
-func (k *keys) qwenHybrid(deltaNet func(layer int) graph.DeltaNet) graph.Spec {
+// qwenHybrid is a model with the gated delta rule in the layers that have no attention.
+func (k *keys) qwenHybrid(deltaNet func() graph.DeltaNet) graph.Spec {
 	interval := k.count("full_attention_interval", 1, 4)
 	recurrent := value[[]bool](k, "attention.recurrent_layers", nil)
 	if recurrent != nil && len(recurrent) < k.layers {
@@ -32,7 +32,7 @@ func (k *keys) qwenHybrid(deltaNet func(layer int) graph.DeltaNet) graph.Spec {
 	return k.decoder(func(i int) graph.Layer {
 		var first, second graph.Mixer
 		if recurrent != nil && recurrent[i] || recurrent == nil && (i+1)%interval != 0 {
-			first = deltaNet(i)
+			first = deltaNet()
 		} else {
 			a := k.normedHeads(i)
 			a.Gated = true
