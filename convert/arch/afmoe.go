@@ -113,7 +113,7 @@ func (a *afmoe) tensors(m mapper) {
 		layer.take("mlp.router.gate.weight", "ffn_gate_inp.weight", a.experts, a.HiddenSize)
 		layer.takeAny("mlp.expert_bias", "exp_probs_b.bias", a.experts)
 		width := orZero(a.expertWidth)
-		a.gatesFirst(layer, width)
+		a.apart(layer, "mlp.experts.", gateFirst, width)
 		a.sharedExpert(layer, orZero(a.sharedExperts)*width)
 	}
 }

@@ -110,6 +110,6 @@ func (b *bailingMoE2) sparseLayer(layer mapper) {
 	b.bailingAttention(layer)
 	b.router(layer)
 	layer.takeAny("mlp.gate.expert_bias", "exp_probs_b.bias", b.experts)
-	b.apart(layer, b.expertWidth)
+	b.apart(layer, "mlp.experts.", downFirst, b.expertWidth)
 	b.sharedExpert(layer, b.sharedWidth)
 }

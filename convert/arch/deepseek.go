@@ -75,7 +75,7 @@ func (d *deepSeek) tensors(m mapper) {
 			continue
 		}
 		d.router(layer)
-		d.apart(layer, d.expertWidth)
+		d.apart(layer, "mlp.experts.", downFirst, d.expertWidth)
 		d.sharedExpert(layer, shared)
 	}
 }

@@ -60,7 +60,7 @@ func (d *dots1) keys(k *keys) {
 }
 
 func (d *dots1) tensors(m mapper) {
-	fused := d.areFused(m)
+	fused := m.areFused()
 	d.outside(m)
 	for i, layer := range m.layers(d.Layers) {
 		d.qwen3Attention(layer)

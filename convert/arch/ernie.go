@@ -129,7 +129,7 @@ func (e *ernieMoE) tensors(m mapper) {
 		}
 		e.router(layer)
 		layer.takeAny("mlp.moe_statics.e_score_correction_bias", "exp_probs_b.bias", 1, e.experts)
-		e.gatesFirst(layer, e.expertWidth)
+		e.apart(layer, "mlp.experts.", gateFirst, e.expertWidth)
 		e.sharedExpert(layer, e.sharedExperts*e.expertWidth)
 	}
 }

@@ -95,7 +95,7 @@ func (j *jamba) tensors(m mapper) {
 		layer.take("pre_ff_layernorm.weight", "ffn_norm.weight", j.HiddenSize)
 		if j.mixed[i] {
 			layer.take("feed_forward.router.weight", "ffn_gate_inp.weight", j.experts, j.HiddenSize)
-			j.apartBelow(layer, "feed_forward.experts.", j.IntermediateSize)
+			j.apart(layer, "feed_forward.experts.", downFirst, j.IntermediateSize)
 		} else {
 			j.mlpBelow(layer, "feed_forward.")
 		}

@@ -224,10 +224,6 @@ func (x *lfm2MoE) tensors(m mapper) {
 		}
 		layer.takeAny("feed_forward.expert_bias", "exp_probs_b.bias", x.experts)
 		layer.take("feed_forward.gate.weight", "ffn_gate_inp.weight", x.experts, x.HiddenSize)
-		layer.together(func() {
-			layer.put("ffn_gate_exps.weight", layer.stack("feed_forward.experts.%d.w1.weight", x.experts, x.width, x.HiddenSize))
-			layer.put("ffn_down_exps.weight", layer.stack("feed_forward.experts.%d.w2.weight", x.experts, x.HiddenSize, x.width))
-			layer.put("ffn_up_exps.weight", layer.stack("feed_forward.experts.%d.w3.weight", x.experts, x.width, x.HiddenSize))
-		})
+		x.apart(layer, "feed_forward.experts.", mixtralParts, x.width)
 	})
 }

@@ -61,9 +61,5 @@ func (x *mixtral) tensors(m mapper) {
 // blockSparse maps router and experts under Mixtral's names.
 func (x *mixture) blockSparse(layer mapper) {
 	layer.take("block_sparse_moe.gate.weight", "ffn_gate_inp.weight", x.experts, x.HiddenSize)
-	layer.together(func() {
-		layer.put("ffn_gate_exps.weight", layer.stack("block_sparse_moe.experts.%d.w1.weight", x.experts, x.IntermediateSize, x.HiddenSize))
-		layer.put("ffn_down_exps.weight", layer.stack("block_sparse_moe.experts.%d.w2.weight", x.experts, x.HiddenSize, x.IntermediateSize))
-		layer.put("ffn_up_exps.weight", layer.stack("block_sparse_moe.experts.%d.w3.weight", x.experts, x.IntermediateSize, x.HiddenSize))
-	})
+	x.apart(layer, "block_sparse_moe.experts.", mixtralParts, x.IntermediateSize)
 }

@@ -32,8 +32,8 @@ var (
 	fusedExperts = []string{"mlp.experts.gate_up_proj", "mlp.experts.down_proj"}
 )
 
-// areFused reports whether the experts of a checkpoint are in two tensors for each layer, as
-// transformers 5 computes, and not in three for each expert, as it saves.
+// areFused reports whether the experts of a checkpoint are in two tensors for each layer, as transformers 5
+// computes and mergekit has saved since June 2026, and not in three for each expert, as transformers saves.
 func (m mapper) areFused() bool { return m.layout(expertsApart, fusedExperts) == 1 }
 
 // routed maps the experts of a layer, of the given width.
@@ -41,29 +41,30 @@ func (x *mixture) routed(layer mapper, fused bool, width int64) {
 	if fused {
 		x.fused(layer, width)
 	} else {
-		x.apart(layer, width)
+		x.apart(layer, "mlp.experts.", downFirst, width)
 	}
 }
 
-// apart maps experts of the given width of which every matrix is a tensor.
-func (x *mixture) apart(layer mapper, width int64) { x.apartBelow(layer, "mlp.experts.", width) }
+// expertPart is a matrix of experts: what the checkpoint calls it, and GGUF.
+type expertPart struct{ name, role string }
 
-// apartBelow is apart where names begin in another way.
-func (x *mixture) apartBelow(layer mapper, start string, width int64) {
-	layer.together(func() {
-		layer.put("ffn_down_exps.weight", layer.stack(start+"%d.down_proj.weight", x.experts, x.HiddenSize, width))
-		layer.put("ffn_gate_exps.weight", layer.stack(start+"%d.gate_proj.weight", x.experts, width, x.HiddenSize))
-		layer.put("ffn_up_exps.weight", layer.stack(start+"%d.up_proj.weight", x.experts, width, x.HiddenSize))
-	})
-}
+// The parts of experts under their usual names and under Mixtral's, in the orders in which they are written.
+var (
+	downFirst    = []expertPart{{"down_proj", "down"}, {"gate_proj", "gate"}, {"up_proj", "up"}}
+	gateFirst    = []expertPart{{"gate_proj", "gate"}, {"up_proj", "up"}, {"down_proj", "down"}}
+	mixtralParts = []expertPart{{"w1", "gate"}, {"w2", "down"}, {"w3", "up"}}
+)
 
-// gatesFirst is apart, written in another order.
-func (x *mixture) gatesFirst(layer mapper, width int64) {
+// apart maps experts of the given width of which every matrix is a tensor; names begin with start and the expert's number.
+func (x *mixture) apart(layer mapper, start string, parts []expertPart, width int64) {
 	layer.together(func() {
-		for _, part := range []string{"gate", "up"} {
-			layer.put("ffn_"+part+"_exps.weight", layer.stack("mlp.experts.%d."+part+"_proj.weight", x.experts, width, x.HiddenSize))
+		for _, part := range parts {
+			rows, columns := width, x.HiddenSize
+			if part.role == "down" {
+				rows, columns = columns, rows
+			}
+			layer.put("ffn_"+part.role+"_exps.weight", layer.stack(start+"%d."+part.name+".weight", x.experts, rows, columns))
 		}
-		layer.put("ffn_down_exps.weight", layer.stack("mlp.experts.%d.down_proj.weight", x.experts, x.HiddenSize, width))
 	})
 }
 

@@ -46,17 +46,13 @@ func (o *olmoE) keys(k *keys) {
 }
 
 func (o *olmoE) tensors(m mapper) {
-	fused := m.layout(expertsApart, fusedExperts) == 1
+	fused := m.areFused()
 	o.outside(m)
 	for _, layer := range m.layers(o.Layers) {
 		o.norms(layer)
 		o.attention(layer, halves)
 		o.queryKeyNorms(layer, o.queries(), o.keysOrValues())
 		o.router(layer)
-		if fused {
-			o.fused(layer, o.IntermediateSize)
-		} else {
-			o.apart(layer, o.IntermediateSize)
-		}
+		o.routed(layer, fused, o.IntermediateSize)
 	}
 }

@@ -61,10 +61,6 @@ func (r *restorer) qwenMixture(normalized bool) {
 	r.set("mlp_only_layers", []int{})
 }
 
-// areFused reports whether the experts of a checkpoint are fused, as transformers 5
-// computes and mergekit has saved Qwen3's since June 2026.
-func (q *qwenMixture) areFused(m mapper) bool { return m.areFused() }
-
 // network maps the router and the experts of a layer.
 func (q *qwenMixture) network(layer mapper, fused bool) {
 	q.router(layer)
@@ -74,7 +70,7 @@ func (q *qwenMixture) network(layer mapper, fused bool) {
 type qwen2MoE struct{ qwenMixture }
 
 func (q *qwen2MoE) tensors(m mapper) {
-	fused := q.areFused(m)
+	fused := m.areFused()
 	q.outside(m)
 	for _, layer := range m.layers(q.Layers) {
 		q.qwen2Attention(layer)

@@ -22,7 +22,7 @@ var Qwen3MoE = Architecture{
 type qwen3MoE struct{ qwenMixture }
 
 func (q *qwen3MoE) tensors(m mapper) {
-	fused := q.areFused(m)
+	fused := m.areFused()
 	q.outside(m)
 	for _, layer := range m.layers(q.Layers) {
 		q.qwen3Attention(layer)

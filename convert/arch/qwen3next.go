@@ -256,7 +256,7 @@ func (q *qwen3Next) keys(k *keys) {
 func (q *qwen3Next) tensors(m mapper) {
 	q.embeddings(m)
 	q.normPlusOne(m, "model.norm.weight", "output_norm.weight")
-	fused := q.areFused(m)
+	fused := m.areFused()
 	q.layers(m, &q.Config, q.mixed, func(layer mapper) {
 		q.network(layer, fused)
 		q.shared(layer)
