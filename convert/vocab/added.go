@@ -210,9 +210,9 @@ var classTokens = map[string]map[string]string{
 	"BertTokenizer":  {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"},
 }
 
-// specialTokens collects them as PreTrainedTokenizerBase does. special_tokens_map.json goes before
+// readSpecialTokens collects them as PreTrainedTokenizerBase does. special_tokens_map.json goes before
 // tokenizer_config.json, if that has no added_tokens_decoder.
-func (f *files) specialTokens() (*specialTokens, error) {
+func (f *files) readSpecialTokens() (*specialTokens, error) {
 	const extra, additional, specific = "extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens"
 	config, err := readOrdered[jsontext.Value](f.path(configFile))
 	if err != nil {

@@ -13,8 +13,10 @@ import (
 // loadByteLevel adds a vocabulary of byte-level BPE
 // (TextModel._set_vocab_gpt2 in llama.cpp's conversion/base.py).
 func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error {
-	if name := f.fast.Normalizer.unknown(); name != "" {
-		return unsupported("normalizer %.80q", name)
+	for _, n := range f.fast.Normalizer.steps() {
+		if n.Type != "NFC" {
+			return unsupported("normalizer %.80q", n.Type)
+		}
 	}
 	t, err := tokensOf(model.Vocab, int(opts.Size))
 	if err != nil {
@@ -38,31 +40,19 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 	if err := f.addAll(t, model.Vocab, 0); err != nil {
 		return err
 	}
+	t.writeMerged(kvs, pre, model.Merges)
+	return nil
+}
+
+// writeMerged sets the keys of a vocabulary with merges.
+func (t *tokens) writeMerged(kvs *pairs, pre string, merges []string) {
 	kvs.set("tokenizer.ggml.model", "gpt2")
 	kvs.set("tokenizer.ggml.pre", pre)
 	kvs.set("tokenizer.ggml.tokens", t.texts)
 	kvs.set("tokenizer.ggml.token_type", t.types)
-	if len(model.Merges) > 0 {
-		kvs.set("tokenizer.ggml.merges", []string(model.Merges))
+	if len(merges) > 0 {
+		kvs.set("tokenizer.ggml.merges", merges)
 	}
-	return nil
-}
-
-// unknown returns the type of a normalizer, or of one in it, that a tokenizer would
-// have to know of and does not; "" if there is none.
-func (n *normalizer) unknown() string {
-	switch {
-	case n == nil || n.Type == "NFC":
-		return ""
-	case n.Type != "Sequence":
-		return n.Type
-	}
-	for _, part := range n.Normalizers {
-		if name := part.unknown(); name != "" {
-			return name
-		}
-	}
-	return ""
 }
 
 // preTokenizer is a pre_tokenizer of tokenizer.json.
@@ -78,6 +68,20 @@ type preTokenizer struct {
 	Replacement      string          `json:"replacement"`       // Metaspace, as the next two
 	PrependScheme    string          `json:"prepend_scheme"`
 	Split            *bool           `json:"split"`
+}
+
+// steps adds to a list what a pre-tokenizer does, one after the other.
+func (p *preTokenizer) steps(list ...*preTokenizer) []*preTokenizer {
+	switch {
+	case p == nil:
+		return list
+	case p.Type != "Sequence":
+		return append(list, p)
+	}
+	for _, part := range p.PreTokenizers {
+		list = part.steps(list...)
+	}
+	return list
 }
 
 // pattern is a text or a regular expression.
@@ -124,8 +128,10 @@ func expressions(steps []pretoken.Step) (list []string) {
 func (p *preTokenizer) known() (known *pretoken.PreTokenizer, warnings []string, err error) {
 	const wayOut = `; --pre names another that cuts in the same way`
 	var s steps
-	if err := s.read(p); err != nil {
-		return nil, nil, fmt.Errorf("%w%s", err, wayOut)
+	for _, step := range p.steps() {
+		if err := s.read(step); err != nil {
+			return nil, nil, fmt.Errorf("%w%s", err, wayOut)
+		}
 	}
 	switch {
 	case len(s.cuts) == 0 && !s.bytes:
@@ -160,18 +166,9 @@ func nearestWarning(name string, alike float64, word, other string) string {
 		"this has %q: token ids may differ (%s)", name, 100*alike, other, word, wayOut)
 }
 
-// read adds the steps of a pre-tokenizer.
+// read adds a step of a pre-tokenizer.
 func (s *steps) read(p *preTokenizer) error {
 	switch {
-	case p == nil:
-		return nil
-	case p.Type == "Sequence":
-		for _, part := range p.PreTokenizers {
-			if err := s.read(part); err != nil {
-				return err
-			}
-		}
-		return nil
 	case p.Type == "Split":
 		return s.matches(p.Pattern.expression(), p.Behavior, p.Invert)
 	case p.Type == "Punctuation":

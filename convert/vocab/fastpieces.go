@@ -111,52 +111,38 @@ func (t *tokenizerJSON) spacing() (spacing, error) {
 }
 
 func (s *spacing) normalize(n *normalizer) error {
-	switch {
-	case n == nil:
-		return nil
-	case n.Type == "Sequence":
-		for _, part := range n.Normalizers {
-			if err := s.normalize(part); err != nil {
-				return err
-			}
+	for _, step := range n.steps() {
+		switch {
+		case step.Type == "Prepend" && step.Prepend == space:
+			s.prefix = true
+		case step.Type == "Replace" && step.Pattern.expression() == " " && step.Content == space:
+			s.spelled = true
+		default:
+			return unsupported("normalizer %.80s in a vocabulary of SentencePiece", step.Type)
 		}
-		return nil
-	case n.Type == "Prepend" && n.Prepend == space:
-		s.prefix = true
-		return nil
-	case n.Type == "Replace" && n.Pattern.expression() == " " && n.Content == space:
-		s.spelled = true
-		return nil
 	}
-	return unsupported("normalizer %.80s in a vocabulary of SentencePiece", n.Type)
+	return nil
 }
 
 func (s *spacing) pretokenize(p *preTokenizer) error {
-	switch {
-	case p == nil:
-		return nil
-	case p.Type == "Sequence":
-		for _, part := range p.PreTokenizers {
-			if err := s.pretokenize(part); err != nil {
-				return err
+	for _, step := range p.steps() {
+		switch {
+		case step.Type == "Metaspace" && step.Replacement == space:
+			s.spelled = true
+			s.split = s.split || step.Split == nil || *step.Split
+			switch step.PrependScheme {
+			case "first", "always":
+				s.prefix = true
+			case "":
+				s.prefix = s.prefix || step.AddPrefixSpace // before tokenizers 0.15
+			case "never":
+			default:
+				return unsupported("pre_tokenizer Metaspace with prepend_scheme %.80q", step.PrependScheme)
 			}
-		}
-		return nil
-	case p.Type == "Metaspace" && p.Replacement == space:
-		s.spelled = true
-		s.split = s.split || p.Split == nil || *p.Split
-		switch p.PrependScheme {
-		case "first", "always":
-			s.prefix = true
-		case "":
-			s.prefix = s.prefix || p.AddPrefixSpace // before tokenizers 0.15
-		case "never":
+		case step.Type == "Split" && s.spelled && step.Pattern.expression() == " ": // of which there are none left
 		default:
-			return unsupported("pre_tokenizer Metaspace with prepend_scheme %.80q", p.PrependScheme)
+			return unsupported("pre_tokenizer %.80s in a vocabulary of SentencePiece", step.Type)
 		}
-		return nil
-	case p.Type == "Split" && s.spelled && p.Pattern.expression() == " ": // of which there are none left
-		return nil
 	}
-	return unsupported("pre_tokenizer %.80s in a vocabulary of SentencePiece", p.Type)
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,6 +28,7 @@ type files struct {
 	model          *SentencePiece // of SentencePiece's BPE
 	unknown        int64          // the token for what is unknown, of kinds that have one, else unnumbered
 	flags          ordered[bool]  // what the normalizer does, as far as GGUF has keys for it
+	specialTokens  func() (*specialTokens, error)
 }
 
 const (
@@ -43,6 +45,7 @@ const (
 
 func openFiles(dir string) (*files, error) {
 	f := &files{dir: dir, unknown: unnumbered}
+	f.specialTokens = sync.OnceValues(f.readSpecialTokens)
 	err := sidecar.ReadJSON(f.path(fastFile), &f.fast)
 	f.hasFast = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -71,13 +71,7 @@ func (f *files) loadCharacters(kvs *pairs, model *bytePairs, opts Options) error
 	if opts.Pre == pretoken.MMBERT { // ModernBertModel.get_vocab_base
 		t.unaddSpaces()
 	}
-	kvs.set("tokenizer.ggml.model", "gpt2")
-	kvs.set("tokenizer.ggml.pre", opts.Pre)
-	kvs.set("tokenizer.ggml.tokens", t.texts)
-	kvs.set("tokenizer.ggml.token_type", t.types)
-	if len(model.Merges) > 0 {
-		kvs.set("tokenizer.ggml.merges", []string(model.Merges))
-	}
+	t.writeMerged(kvs, opts.Pre, model.Merges)
 	return nil
 }
 

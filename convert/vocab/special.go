@@ -70,6 +70,20 @@ type normalizer struct {
 	Normalizers        []*normalizer `json:"normalizers"`          // Sequence
 }
 
+// steps adds to a list what a normalizer does, one after the other.
+func (n *normalizer) steps(list ...*normalizer) []*normalizer {
+	switch {
+	case n == nil:
+		return list
+	case n.Type != "Sequence":
+		return append(list, n)
+	}
+	for _, part := range n.Normalizers {
+		list = part.steps(list...)
+	}
+	return list
+}
+
 // loadSpecial adds the pairs after the vocabulary. limit is the number of tokens
 // that ids of roles are checked against; more are roles of the model's class.
 func (f *files) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
@@ -346,26 +360,21 @@ func (s *special) setID(role string, id int64) error {
 
 // read notes what a normalizer does as far as GGUF has keys for it.
 func (n *normalizer) read(flags *ordered[bool]) {
-	if n == nil {
-		return
-	}
-	switch n.Type {
-	case "Lowercase":
-		flags.set("lowercase", true)
-	case "NFC":
-		flags.set("nfc", true)
-	case "StripAccents":
-		flags.set("strip_accents", true)
-	case "BertNormalizer":
-		if n.Lowercase != nil {
-			flags.set("lowercase", *n.Lowercase)
-		}
-		if n.StripAccents != nil {
-			flags.set("strip_accents", *n.StripAccents)
-		}
-	case "Sequence":
-		for _, part := range n.Normalizers {
-			part.read(flags)
+	for _, step := range n.steps() {
+		switch step.Type {
+		case "Lowercase":
+			flags.set("lowercase", true)
+		case "NFC":
+			flags.set("nfc", true)
+		case "StripAccents":
+			flags.set("strip_accents", true)
+		case "BertNormalizer":
+			if step.Lowercase != nil {
+				flags.set("lowercase", *step.Lowercase)
+			}
+			if step.StripAccents != nil {
+				flags.set("strip_accents", *step.StripAccents)
+			}
 		}
 	}
 }

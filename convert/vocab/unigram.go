@@ -150,57 +150,42 @@ func (s unigramSpacing) acrossWords(piece string) bool {
 
 // normalize reads a normalizer, which may do nothing but what SentencePiece does.
 func (s *unigramSpacing) normalize(n *normalizer) error {
-	switch {
-	case n == nil:
-		return nil
-	case n.Type == "Sequence":
-		for _, part := range n.Normalizers {
-			if err := s.normalize(part); err != nil {
-				return err
-			}
+	for _, step := range n.steps() {
+		switch {
+		case step.Type == "Precompiled" && s.charsmap == nil && !s.mergeSpaces:
+			s.charsmap = step.Charsmap
+		case step.Type == "Strip" && step.StripRight: // which comes with the next, and is nothing without it
+		case step.Type == "Replace" && step.Pattern.expression() == " {2,}" && (step.Content == space || step.Content == " "):
+			s.mergeSpaces = true
+		default:
+			return unsupported("normalizer %.80s in a vocabulary of Unigram", step.Type)
 		}
-		return nil
-	case n.Type == "Precompiled" && s.charsmap == nil && !s.mergeSpaces:
-		s.charsmap = n.Charsmap
-		return nil
-	case n.Type == "Strip" && n.StripRight: // which comes with the next, and is nothing without it
-		return nil
-	case n.Type == "Replace" && n.Pattern.expression() == " {2,}" && (n.Content == space || n.Content == " "):
-		s.mergeSpaces = true
-		return nil
 	}
-	return unsupported("normalizer %.80s in a vocabulary of Unigram", n.Type)
+	return nil
 }
 
 // pretokenize reads a pre-tokenizer.
 func (s *unigramSpacing) pretokenize(p *preTokenizer) error {
-	switch {
-	case p == nil:
-		return nil
-	case p.Type == "Sequence":
-		for _, part := range p.PreTokenizers {
-			if err := s.pretokenize(part); err != nil {
-				return err
+	for _, step := range p.steps() {
+		switch {
+		case step.Type == "WhitespaceSplit":
+			s.mergeSpaces = true
+		case step.Type == "Metaspace" && step.Replacement == space:
+			s.split = s.split || step.Split == nil || *step.Split
+			switch step.PrependScheme {
+			case "always", "first":
+				s.prefix = true
+			case "":
+				s.prefix = step.AddPrefixSpace
+			case "never":
+			default:
+				return unsupported("pre_tokenizer Metaspace with prepend_scheme %.80q", step.PrependScheme)
 			}
-		}
-		return nil
-	case p.Type == "WhitespaceSplit":
-		s.mergeSpaces = true
-		return nil
-	case p.Type == "Metaspace" && p.Replacement == space:
-		s.split = s.split || p.Split == nil || *p.Split
-		switch p.PrependScheme {
-		case "always", "first":
-			s.prefix = true
-		case "":
-			s.prefix = p.AddPrefixSpace
-		case "never":
 		default:
-			return unsupported("pre_tokenizer Metaspace with prepend_scheme %.80q", p.PrependScheme)
+			return unsupported("pre_tokenizer %.80s in a vocabulary of Unigram", step.Type)
 		}
-		return nil
 	}
-	return unsupported("pre_tokenizer %.80s in a vocabulary of Unigram", p.Type)
+	return nil
 }
 
 func (t *tokens) writeUnigram(kvs *pairs, s unigramSpacing, rules Rules) {
