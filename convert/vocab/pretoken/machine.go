@@ -431,18 +431,19 @@ func (m *machine) chain(steps []step, text string, visit func(string)) {
 // splitter is a pre-tokenizer made ready to run.
 type splitter struct{ expressions, spelled []step }
 
-func newSplitter(expressions, spelled []string) (*splitter, error) {
+func newSplitter(expressions, spelled []Step) (*splitter, error) {
 	s := &splitter{}
 	for _, list := range []struct {
-		from []string
+		from []Step
 		to   *[]step
 	}{{expressions, &s.expressions}, {spelled, &s.spelled}} {
-		for _, e := range list.from {
-			s, err := newStep(e)
+		for _, from := range list.from {
+			ready, err := newStep(from.Expression)
 			if err != nil {
 				return nil, err
 			}
-			*list.to = append(*list.to, s)
+			ready.edges = from.Edges
+			*list.to = append(*list.to, ready)
 		}
 	}
 	return s, nil

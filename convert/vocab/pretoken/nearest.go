@@ -24,19 +24,9 @@ type Step struct {
 // (1 where all words are equal), and the first word that the steps cut otherwise, with what the pre-tokenizer
 // has there. Its error says what cannot be run.
 func Nearest(steps, spelled []Step) (p *PreTokenizer, alike float64, word, other string, err error) {
-	var given splitter
-	for _, list := range []struct {
-		from []Step
-		to   *[]step
-	}{{steps, &given.expressions}, {spelled, &given.spelled}} {
-		for _, s := range list.from {
-			ready, err := newStep(s.Expression)
-			if err != nil {
-				return nil, 0, "", "", err
-			}
-			ready.edges = s.Edges
-			*list.to = append(*list.to, ready)
-		}
+	given, err := newSplitter(steps, spelled)
+	if err != nil {
+		return nil, 0, "", "", err
 	}
 	const most = 1 << 22
 	want := cuts(func(visit func(string)) {

@@ -50,11 +50,19 @@ func (p *PreTokenizer) Split(text string, visit func(word string)) {
 func (p *PreTokenizer) splitter() *splitter {
 	p.once.Do(func() {
 		var err error
-		if p.ready, err = newSplitter(p.Expressions, p.Spelled); err != nil {
+		if p.ready, err = newSplitter(stepsOf(p.Expressions), stepsOf(p.Spelled)); err != nil {
 			panic(err) // they are ours
 		}
 	})
 	return p.ready
+}
+
+// stepsOf returns expressions as steps that cut at both edges.
+func stepsOf(expressions []string) (steps []Step) {
+	for _, e := range expressions {
+		steps = append(steps, Step{Expression: e})
+	}
+	return steps
 }
 
 // table lists what is known.
