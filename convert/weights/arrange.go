@@ -175,7 +175,7 @@ func Reorder(r Rows, from []int64) Rows {
 
 // Transpose returns the matrices of a tensor transposed: of the one that it is, or, if it
 // has more dimensions, of each of them. That of a transposed tensor is the tensor itself.
-// All of a matrix is read for so many of its columns as Grain says.
+// Where only rows can be read, all of a matrix is read for so many of its columns as Grain says.
 func Transpose(r Rows) Rows {
 	if t, ok := r.(*transposed); ok {
 		return t.of
@@ -223,18 +223,44 @@ func (t *transposed) Blocks() (*Blocks, error) { return BlocksOf(t.Rows) }
 func readColumns(r Rows, dst []float32, first, rows, column, n int64) error {
 	_, length := Count(r.Shape())
 	some := max(r.Grain(), 16)
-	buf := floats.get(some * length)
+	from, width := column, length // of the rows that are read together
+	read := r.ReadRows
+	if named, ok := r.(Named); ok {
+		r = named.Unnamed()
+	}
+	if e, ok := r.(Elements); ok {
+		from, width = 0, n
+		read = func(dst []float32, first, rows int64) error {
+			return readParts(e, dst, first*length+column, rows, length)
+		}
+	}
+	buf := floats.get(some * width)
 	defer floats.put(buf)
 	for y := int64(0); y < rows; y += some {
-		part := (*buf)[:min(some, rows-y)*length]
-		if err := r.ReadRows(part, first+y, min(some, rows-y)); err != nil {
+		part := (*buf)[:min(some, rows-y)*width]
+		if err := read(part, first+y, min(some, rows-y)); err != nil {
 			return err
 		}
 		for i := range min(some, rows-y) {
-			for x, v := range part[i*length+column:][:n] {
+			for x, v := range part[i*width+from:][:n] {
 				dst[int64(x)*rows+y+i] = v
 			}
 		}
+	}
+	return nil
+}
+
+// readParts fills dst with as many elements of each of so many rows, the first of them from
+// element first on, the others length behind each other.
+func readParts(r Elements, dst []float32, first, rows, length int64) error {
+	n := int64(len(dst)) / rows
+	buf := raw.get(n * int64(r.Dtype().Size()))
+	defer raw.put(buf)
+	for i := range rows {
+		if err := r.ReadElements(*buf, first+i*length); err != nil {
+			return err
+		}
+		r.Dtype().Float32(dst[i*n:][:n], *buf)
 	}
 	return nil
 }
@@ -251,12 +277,12 @@ type arranged struct {
 	undo   func(result Rows) []Rows // what parts are, if this is result; nil if that cannot be told
 }
 
-// run is n rows of one of the parts, from row first on, that are the rows at, at + step
-// and so on of what is read.
+// run is n rows of one of the parts, from row first on, skip of them left out between two,
+// that are the rows at, at + step and so on of what is read.
 type run struct {
-	part     int64
-	first, n int64
-	at, step int64
+	part           int64
+	first, n, skip int64
+	at, step       int64
 }
 
 func newArranged(shape []int64, parts []Rows, grain int64, runs func(first, n int64, yield func(run) bool)) *arranged {
@@ -299,16 +325,18 @@ func (a *arranged) between(first, n int64) iter.Seq[run] {
 // arrange reads runs into dst, where a row takes so many values.
 func arrange[T any](dst []T, length int64, runs iter.Seq[run], read func(part int64, dst []T, first, n int64) error, s *scratch[T]) error {
 	for r := range runs {
-		if r.step == 1 {
+		if r.step == 1 && r.skip == 0 {
 			if err := read(r.part, dst[r.at*length:][:r.n*length], r.first, r.n); err != nil {
 				return err
 			}
 			continue
 		}
-		buf := s.get(r.n * length)
-		err := read(r.part, *buf, r.first, r.n)
+		every := 1 + r.skip
+		rows := (r.n-1)*every + 1
+		buf := s.get(rows * length)
+		err := read(r.part, *buf, r.first, rows)
 		for i := range r.n {
-			copy(dst[(r.at+i*r.step)*length:][:length], (*buf)[i*length:])
+			copy(dst[(r.at+i*r.step)*length:][:length], (*buf)[i*every*length:])
 		}
 		s.put(buf)
 		if err != nil {

@@ -107,10 +107,12 @@ func Deinterleave(r Rows, heads int64) Rows {
 	}
 	d := rows / heads
 	a := newArranged(shape, []Rows{r}, 1, func(first, n int64, yield func(run) bool) {
-		for row := first; row < first+n; row++ {
-			if !yield(run{first: deinterleaved(row, d), n: 1, at: row - first, step: 1}) {
+		for row := first; row < first+n; {
+			next := min((row/(d/2)+1)*(d/2), first+n) // the rows up to here are of the same half of a head
+			if !yield(run{first: deinterleaved(row, d), n: next - row, skip: 1, at: row - first, step: 1}) {
 				return
 			}
+			row = next
 		}
 	})
 	a.undo = undo

@@ -89,6 +89,37 @@ func TestTranspose(t *testing.T) {
 	require.Equal(t, []float32{0, 2, 1, 3}, all(t, weights.Transpose(ramp(weights.BF16, 0, 2, 2))))
 }
 
+// counted is a tensor of which elements can be read, and are counted.
+type counted struct {
+	weights.Rows
+	elements int64
+}
+
+func (c *counted) ReadElements(dst []byte, first int64) error {
+	c.elements += int64(len(dst) / c.Dtype().Size())
+	return weights.ReadElements(c.Rows, dst, first)
+}
+
+// TestTransposeReads: what is transposed is not read more often than needed: once, or twice where it is
+// then looked at for every second row.
+func TestTransposeReads(t *testing.T) {
+	const matrices, height, width = 2, 50, 40
+	stored := &counted{Rows: ramp(weights.F32, 0, matrices, height, width)}
+	want := all(t, weights.Transpose(stored.Rows))
+	turned := weights.Transpose(named{stored})
+	require.Equal(t, want, all(t, turned))
+	require.EqualValues(t, 2*matrices*height*width, stored.elements) // as numbers, and as they are stored
+
+	stored.elements = 0
+	want = all(t, weights.Slice(weights.Deinterleave(weights.Transpose(stored.Rows), matrices), 0, width/2))
+	require.Equal(t, want, all(t, weights.Slice(weights.Deinterleave(turned, matrices), 0, width/2)))
+	require.EqualValues(t, 2*matrices*height*(width-1), stored.elements)
+	for i, v := range want[:height] { // row 0 is column 0, row 1 column 2
+		require.EqualValues(t, i*width, v)
+		require.EqualValues(t, i*width+2, want[height+i])
+	}
+}
+
 // TestInterleave: the halves of each head are side by side, and heads stay where they are.
 func TestInterleave(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
