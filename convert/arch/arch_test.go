@@ -14,6 +14,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/internal/testmodel"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -307,4 +308,21 @@ func FuzzConfig(f *testing.F) {
 			require.ErrorIs(t, err, gguf.ErrCorrupt, "there are no tensors")
 		}
 	})
+}
+
+// TestPublishedNames: what architectures call pre-tokenizers is known, and cuts alike, but where llama.cpp takes
+// Mistral's for Llama 3's.
+func TestPublishedNames(t *testing.T) {
+	for _, a := range arch.Architectures {
+		for first, published := range a.Vocabulary.Pre {
+			known, ok := pretoken.Find(first)
+			require.True(t, ok, first)
+			require.Equal(t, known.Names[0], first)
+			other, ok := pretoken.Find(published)
+			require.True(t, ok, published)
+			if published != "pixtral" {
+				require.Equal(t, known.Expressions, other.Expressions, published)
+			}
+		}
+	}
 }

@@ -1,17 +1,21 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // BailingMoE2 is Ling 2 and Ring 2, with the code that comes with them: queries, keys and
 // values as one matrix, norms of each head of queries and keys, and a mixture of experts in
 // all but the first layers, chosen by groups and with the help of a bias.
 var BailingMoE2 = Architecture{
-	Class:   "BailingMoeV2ForCausalLM",
-	Name:    "bailingmoe2",
-	Family:  "Ling 2, Ring 2",
-	Special: "with the layers that guess more tokens",
-	read:    readBailingMoE2,
-	experts: "num_experts",
+	Class:      "BailingMoeV2ForCausalLM",
+	Name:       "bailingmoe2",
+	Family:     "Ling 2, Ring 2",
+	Special:    "with the layers that guess more tokens",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"bailingmoe": "bailingmoe2"}},
+	read:       readBailingMoE2,
+	experts:    "num_experts",
 	restore: func(r *restorer) {
 		r.partial("partial_rotary_factor", r.glmHead(), 1)
 		r.take("leading_dense_block_count", "first_k_dense_replace")

@@ -13,7 +13,7 @@ var ChatGLM = Architecture{
 	Name:    "chatglm",
 	Family:  "GLM Edge, GLM 4 of 2024",
 	Special: "as transformers has them",
-	Vocabulary: vocab.Rules{Roles: []vocab.RoleText{
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "chatglm-bpe"}, Roles: []vocab.RoleText{
 		{Role: "eos", Text: "<|endoftext|>"}, {Role: "eot", Text: "<|user|>"}, {Role: "unk", Text: "<|endoftext|>"},
 	}},
 	types: []modelType{{name: "glm", theta: 10000, partial: glmRotated, fields: glmFields(null), derive: deriveGLM}},

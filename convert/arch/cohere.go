@@ -1,14 +1,18 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // Cohere is Command R: attention and feed-forward part work on the same norm, without biases,
 // and logits are scaled. The larger model has a norm for each head of queries and keys.
 var Cohere = Architecture{
-	Class:   "CohereForCausalLM",
-	Name:    "command-r",
-	Family:  "Command R, R+",
-	Special: "attention and network see the same",
+	Class:      "CohereForCausalLM",
+	Name:       "command-r",
+	Family:     "Command R, R+",
+	Special:    "attention and network see the same",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"starcoder": "command-r"}},
 	types: []modelType{{
 		name: "cohere", theta: 500000,
 		fields: append(denseFields(256000, 8192, 22528, 40, 64, 8192, 0),

@@ -1,14 +1,18 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // Cohere2 is Command R7B and Command A: Cohere with a sliding window in three of four layers;
 // the others know nothing of positions.
 var Cohere2 = Architecture{
-	Class:   "Cohere2ForCausalLM",
-	Name:    "cohere2",
-	Family:  "Command R7B, A",
-	Special: "a window in three of four layers",
+	Class:      "Cohere2ForCausalLM",
+	Name:       "cohere2",
+	Family:     "Command R7B, A",
+	Special:    "a window in three of four layers",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"starcoder": "command-r"}},
 	types: []modelType{{
 		name: "cohere2", theta: 10000, everyFull: cohere2Period,
 		fields: append(denseFields(256000, 8192, 22528, 40, 64, 8192, 0),

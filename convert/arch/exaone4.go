@@ -1,13 +1,17 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // Exaone4 is EXAONE 4: norms of what both parts of a layer give, and of each head of queries
 // and keys. The larger model has a sliding window in three of four layers.
 var Exaone4 = Architecture{
-	Class:  "Exaone4ForCausalLM",
-	Name:   "exaone4",
-	Family: "EXAONE 4",
+	Class:      "Exaone4ForCausalLM",
+	Name:       "exaone4",
+	Family:     "EXAONE 4",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-2": "exaone4"}},
 	types: []modelType{{
 		name: "exaone4", theta: 10000,
 		fields: append(denseFields(102400, 4096, 16384, 32, 32, 2048, 1e-5),

@@ -3,6 +3,7 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -11,11 +12,12 @@ import (
 // config.json multiplies by is in the weights of GGUF. Parameters are as they are in the file:
 // convert_hf_to_gguf.py does not ask transformers.
 var FalconH1 = Architecture{
-	Class:   "FalconH1ForCausalLM",
-	Name:    "falcon-h1",
-	Family:  "Falcon-H1",
-	Special: "attention and Mamba 2 side by side; multipliers become part of the weights",
-	read:    readFalconH1,
+	Class:      "FalconH1ForCausalLM",
+	Name:       "falcon-h1",
+	Family:     "Falcon-H1",
+	Special:    "attention and Mamba 2 side by side; multipliers become part of the weights",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "falcon-h1"}},
+	read:       readFalconH1,
 	restore: func(r *restorer) {
 		r.set("model_type", "falcon_h1")
 		for _, p := range []struct{ key, name string }{

@@ -12,7 +12,7 @@ var GLM4 = Architecture{
 	Name:    "glm4",
 	Family:  "GLM 4 and Z1 of 2025",
 	Special: "norms in front of and behind both parts of a layer",
-	Vocabulary: vocab.Rules{Roles: []vocab.RoleText{
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "glm4"}, Roles: []vocab.RoleText{
 		{Role: "eos", Text: "<|endoftext|>"}, {Role: "eot", Text: "<|user|>"}, {Role: "unk", Text: "<|endoftext|>"}, {Role: "bos", Text: "<|endoftext|>"},
 	}},
 	types: []modelType{{name: "glm4", theta: 10000, partial: glmRotated, fields: glmFields(0), derive: deriveGLM}},
@@ -30,7 +30,7 @@ var GLM4 = Architecture{
 
 // glmVocabulary is TextModel._set_vocab_glm: what begins a text, ends a turn, stands for the
 // unknown and ends a message.
-var glmVocabulary = vocab.Rules{Roles: []vocab.RoleText{
+var glmVocabulary = vocab.Rules{Pre: map[string]string{"llama-bpe": "glm4"}, Roles: []vocab.RoleText{
 	{Role: "bos", Text: "[gMASK]"}, {Role: "eot", Text: "<|user|>"}, {Role: "unk", Text: "<|endoftext|>"}, {Role: "eom", Text: "<|observation|>"},
 }}
 

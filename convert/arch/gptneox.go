@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -9,11 +10,12 @@ import (
 // part of each head is rotated. Queries, keys and values are saved head by head.
 // convert_hf_to_gguf.py cannot convert what transformers 5 makes of its config.json.
 var GPTNeoX = Architecture{
-	Class:   "GPTNeoXForCausalLM",
-	Name:    "gptneox",
-	Family:  "GPT-NeoX, Pythia",
-	Special: "as published, which convert_hf_to_gguf.py with transformers 5 cannot read",
-	read:    readGPTNeoX,
+	Class:      "GPTNeoXForCausalLM",
+	Name:       "gptneox",
+	Family:     "GPT-NeoX, Pythia",
+	Special:    "as published, which convert_hf_to_gguf.py with transformers 5 cannot read",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-2": "olmo"}},
+	read:       readGPTNeoX,
 	restore: func(r *restorer) {
 		delete(r.params, "num_key_value_heads")
 		r.rename("rope_theta", "rotary_emb_base")

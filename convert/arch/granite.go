@@ -12,7 +12,7 @@ var Granite = Architecture{
 	Name:       "granite",
 	Family:     "Granite 3",
 	Special:    "multipliers of embeddings, attention, residuals and logits",
-	Vocabulary: vocab.Rules{Llama: true},
+	Vocabulary: vocab.Rules{Pre: map[string]string{"starcoder": "refact"}, Llama: true},
 	types: []modelType{{
 		name: "granite", theta: 10000,
 		fields: append(denseFields(32000, 4096, 11008, 32, 32, 2048, 1e-6),
@@ -83,7 +83,7 @@ var GraniteMoE = Architecture{
 	Name:       "granitemoe",
 	Family:     "Granite 3 with experts",
 	Special:    "with a shared expert or without",
-	Vocabulary: vocab.Rules{Llama: true},
+	Vocabulary: vocab.Rules{Pre: map[string]string{"starcoder": "refact"}, Llama: true},
 	types: []modelType{
 		{name: "granitemoe", theta: 10000, fields: graniteMoEFields()},
 		{name: "granitemoeshared", theta: 10000, fields: append(graniteMoEFields(), field{"shared_intermediate_size", whole, int64(0)})},

@@ -3,6 +3,7 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -12,13 +13,14 @@ import (
 // network like others. Models of attention alone become Granite or GraniteMoE. Parameters are as
 // they are in the file: convert_hf_to_gguf.py does not ask transformers.
 var GraniteHybrid = Architecture{
-	Class:    "GraniteMoeHybridForCausalLM",
-	Name:     "granitehybrid",
-	Family:   "Granite 4",
-	Special:  "Mamba 2 in most layers; without, the file is one of Granite 3",
-	Variants: []string{"granite", "granitemoe"},
-	read:     readGraniteHybrid,
-	restore:  (*restorer).graniteHybrid,
+	Class:      "GraniteMoeHybridForCausalLM",
+	Name:       "granitehybrid",
+	Family:     "Granite 4",
+	Special:    "Mamba 2 in most layers; without, the file is one of Granite 3",
+	Variants:   []string{"granite", "granitemoe"},
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "dbrx"}},
+	read:       readGraniteHybrid,
+	restore:    (*restorer).graniteHybrid,
 }
 
 type graniteHybrid struct {

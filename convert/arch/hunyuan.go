@@ -11,9 +11,10 @@ import (
 // HunyuanDense is the dense model of Hunyuan: Llama with norms of each head of queries and
 // keys. For long texts the base of the angles is made larger.
 var HunyuanDense = Architecture{
-	Class:  "HunYuanDenseV1ForCausalLM",
-	Name:   "hunyuan-dense",
-	Family: "Hunyuan, dense",
+	Class:      "HunYuanDenseV1ForCausalLM",
+	Name:       "hunyuan-dense",
+	Family:     "Hunyuan, dense",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"deepseek-v3": "hunyuan-dense"}},
 	types: []modelType{{
 		name: "hunyuan_v1_dense", theta: 10000,
 		fields: append(denseFields(290943, 4096, 11008, 32, 32, 2048, 1e-5),

@@ -3,6 +3,7 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -10,11 +11,12 @@ import (
 // LFM2 is LFM 2 and 2.5: short convolutions between two gates in most layers, attention in
 // the others. The embeddings' norm is that of the output.
 var LFM2 = Architecture{
-	Class:   "Lfm2ForCausalLM",
-	Others:  []string{"LFM2ForCausalLM"},
-	Name:    "lfm2",
-	Family:  "LFM 2",
-	Special: "short convolutions in most layers",
+	Class:      "Lfm2ForCausalLM",
+	Others:     []string{"LFM2ForCausalLM"},
+	Name:       "lfm2",
+	Family:     "LFM 2",
+	Special:    "short convolutions in most layers",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "lfm2"}},
 	types: []modelType{{
 		name: "lfm2", parts: []string{"lfm2_vl"}, theta: 1e6,
 		derive: func(h hparams) {
@@ -176,10 +178,11 @@ func (x *lfm2) tensors(m mapper) {
 // LFM2MoE is LFM2 with a mixture of experts, chosen with the help of a bias, behind the first
 // layers.
 var LFM2MoE = Architecture{
-	Class:   "Lfm2MoeForCausalLM",
-	Name:    "lfm2moe",
-	Family:  "LFM 2 with experts",
-	Special: "short convolutions in most layers",
+	Class:      "Lfm2MoeForCausalLM",
+	Name:       "lfm2moe",
+	Family:     "LFM 2 with experts",
+	Special:    "short convolutions in most layers",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "lfm2"}},
 	types: []modelType{{
 		name: "lfm2_moe", theta: 1e6, derive: lfm2Tied,
 		fields: append(lfm2Fields(2048, 7168),

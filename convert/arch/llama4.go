@@ -3,6 +3,7 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -11,11 +12,12 @@ import (
 // that every token uses, and rotated heads that see a chunk of the text in three of four
 // layers. Fused experts are transposed: of each one the inputs are rows.
 var Llama4 = Architecture{
-	Class:   "Llama4ForCausalLM",
-	Others:  []string{"Llama4ForConditionalGeneration"},
-	Name:    "llama4",
-	Family:  "Llama 4",
-	Special: "the text part",
+	Class:      "Llama4ForCausalLM",
+	Others:     []string{"Llama4ForConditionalGeneration"},
+	Name:       "llama4",
+	Family:     "Llama 4",
+	Special:    "the text part",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-4o": "llama4"}},
 	types: []modelType{{
 		name: "llama4_text", parts: []string{"llama4"}, theta: 500000,
 		fields: append(denseFields(202048, 5120, 8192, 48, 40, 4096*32, 1e-5),

@@ -1,12 +1,15 @@
 package arch
 
+import "github.com/ggufkit/ggufkit/convert/vocab"
+
 // MiniMaxM2 is MiniMax M2: a mixture of experts, chosen with the help of a bias, norms of
 // all queries and all keys of a token, and heads of which a part is rotated.
 var MiniMaxM2 = Architecture{
-	Class:   "MiniMaxM2ForCausalLM",
-	Name:    "minimax-m2",
-	Family:  "MiniMax M2",
-	Special: "experts one by one or fused",
+	Class:      "MiniMaxM2ForCausalLM",
+	Name:       "minimax-m2",
+	Family:     "MiniMax M2",
+	Special:    "experts one by one or fused",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-4o": "minimax-m2"}},
 	types: []modelType{{
 		name: "minimax_m2", theta: 5e6,
 		renamed: map[string]string{"num_experts": "num_local_experts"},

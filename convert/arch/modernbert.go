@@ -15,8 +15,11 @@ var ModernBERT = Architecture{
 	Family:     "ModernBERT",
 	Special:    "a window in two of three layers",
 	Embeddings: true,
-	Vocabulary: vocab.Rules{Added: []vocab.RoleFlag{{Role: "bos", Add: true}, {Role: "eos", Add: true}, {Role: "sep", Add: true}}}, // ModernBertModel.set_vocab
-	read:       readModernBERT,
+	Vocabulary: vocab.Rules{
+		Pre:   map[string]string{"gpt-2": "modern-bert"},
+		Added: []vocab.RoleFlag{{Role: "bos", Add: true}, {Role: "eos", Add: true}, {Role: "sep", Add: true}}, // ModernBertModel.set_vocab
+	},
+	read: readModernBERT,
 	restore: func(r *restorer) {
 		r.take("attention.sliding_window", "local_attention")
 		r.take("attention.sliding_window_pattern", "global_attn_every_n_layers")

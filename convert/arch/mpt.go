@@ -1,16 +1,20 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // MPT has a bias of the scores (ALiBi) instead of positions, or embeddings of these, norms
 // of which the mean is subtracted, and no gates. It may limit queries, keys and values.
 var MPT = Architecture{
-	Class:   "MPTForCausalLM",
-	Others:  []string{"MptForCausalLM"}, // transformers' own
-	Name:    "mpt",
-	Family:  "MPT",
-	Special: "a bias of scores instead of positions, or embeddings of these",
-	read:    readMPT,
+	Class:      "MPTForCausalLM",
+	Others:     []string{"MptForCausalLM"}, // transformers' own
+	Name:       "mpt",
+	Family:     "MPT",
+	Special:    "a bias of scores instead of positions, or embeddings of these",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-2": "mpt"}},
+	read:       readMPT,
 	restore: func(r *restorer) {
 		attention := &restorer{src: r.src, prefix: r.prefix, params: make(map[string]any)}
 		attention.take("attention.head_count_kv", "kv_n_heads")

@@ -3,6 +3,7 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -13,13 +14,14 @@ import (
 // architecture of their own: here the layers tell, where convert_hf_to_gguf.py takes any that
 // says num_experts_per_tok for one.
 var NemotronH = Architecture{
-	Family:   "Nemotron-H, Nemotron 3",
-	Special:  "Mamba 2, attention, networks and experts by turns; whether there are experts is told by the layers",
-	Class:    "NemotronHForCausalLM",
-	Name:     "nemotron_h",
-	Variants: []string{"nemotron_h_moe"},
-	read:     readNemotronH,
-	restore:  (*restorer).nemotronH,
+	Family:     "Nemotron-H, Nemotron 3",
+	Special:    "Mamba 2, attention, networks and experts by turns; whether there are experts is told by the layers",
+	Class:      "NemotronHForCausalLM",
+	Name:       "nemotron_h",
+	Variants:   []string{"nemotron_h_moe"},
+	Vocabulary: vocab.Rules{Pre: map[string]string{"tekken": "pixtral"}},
+	read:       readNemotronH,
+	restore:    (*restorer).nemotronH,
 }
 
 // nemotronHDefaults are what transformers has for parameters that are missing.

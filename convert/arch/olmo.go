@@ -1,17 +1,19 @@
 package arch
 
 import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // OLMo is OLMo 1: norms without weights, and queries, keys and values that may be clipped.
 var OLMo = Architecture{
-	Class:   "OlmoForCausalLM",
-	Others:  []string{"OLMoForCausalLM"},
-	Name:    "olmo",
-	Family:  "OLMo 1",
-	Special: "clipped queries, keys and values",
+	Class:      "OlmoForCausalLM",
+	Others:     []string{"OLMoForCausalLM"},
+	Name:       "olmo",
+	Family:     "OLMo 1",
+	Special:    "clipped queries, keys and values",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-2": "olmo"}},
 	types: []modelType{{
 		name: "olmo", theta: 10000,
 		fields: append(denseFields(50304, 4096, 11008, 32, 32, 2048, 0),

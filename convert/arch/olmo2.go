@@ -3,17 +3,19 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // OLMo2 is OLMo 2: norms of what both parts of a layer give, and of all queries and all keys
 // of a token. OLMo 3 is the same with a sliding window in three of four layers.
 var OLMo2 = Architecture{
-	Class:   "Olmo2ForCausalLM",
-	Others:  []string{"Olmo3ForCausalLM"},
-	Name:    "olmo2",
-	Family:  "OLMo 2 and 3",
-	Special: "norms behind attention and network only",
+	Class:      "Olmo2ForCausalLM",
+	Others:     []string{"Olmo3ForCausalLM"},
+	Name:       "olmo2",
+	Family:     "OLMo 2 and 3",
+	Special:    "norms behind attention and network only",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "dbrx"}},
 	types: []modelType{
 		{name: "olmo2", theta: 10000, fields: append(denseFields(50304, 4096, 11008, 32, 32, 2048, 1e-5), olmoFields...)},
 		{name: "olmo3", theta: 10000, everyFull: 4, fields: slices.Concat(denseFields(50304, 4096, 11008, 32, 32, 2048, 1e-5), olmoFields,

@@ -3,16 +3,18 @@ package arch
 import (
 	"slices"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
 // OLMoE is a mixture of experts with norms of all queries and all keys of a token. llama.cpp
 // does not divide the weights of the experts that a token uses by their sum.
 var OLMoE = Architecture{
-	Class:   "OlmoeForCausalLM",
-	Name:    "olmoe",
-	Family:  "OLMoE",
-	Special: "experts one by one or fused",
+	Class:      "OlmoeForCausalLM",
+	Name:       "olmoe",
+	Family:     "OLMoE",
+	Special:    "experts one by one or fused",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-2": "olmo"}},
 	types: []modelType{{
 		name: "olmoe", theta: 10000,
 		renamed: map[string]string{"num_local_experts": "num_experts"},

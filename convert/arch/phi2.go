@@ -1,13 +1,17 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // Phi2 is Phi 1 to 2: attention and feed-forward part work on the same norm, there are
 // biases everywhere, no gates, and part of each head is rotated.
 var Phi2 = Architecture{
-	Class:  "PhiForCausalLM",
-	Name:   "phi2",
-	Family: "Phi 1 to 2",
+	Class:      "PhiForCausalLM",
+	Name:       "phi2",
+	Family:     "Phi 1 to 2",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"gpt-2": "phi-2"}},
 	types: []modelType{{
 		name: "phi", theta: 10000, partial: 0.5,
 		fields: append(denseFields(51200, 2048, 8192, 24, 32, 2048, 0),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 
+	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -12,10 +13,11 @@ import (
 // projections in another, as GGUF has them too. Models for long texts divide the angles'
 // frequencies by one list of factors, or by another when the context is short.
 var Phi3 = Architecture{
-	Class:   "Phi3ForCausalLM",
-	Name:    "phi3",
-	Family:  "Phi 3 to 4",
-	Special: "longrope",
+	Class:      "Phi3ForCausalLM",
+	Name:       "phi3",
+	Family:     "Phi 3 to 4",
+	Special:    "longrope",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "dbrx"}},
 	types: []modelType{{
 		name: "phi3", theta: 10000,
 		fields: append(denseFields(32064, 3072, 8192, 32, 32, 4096, 1e-5),

@@ -11,7 +11,7 @@ var SmolLM3 = Architecture{
 	Name:       "smollm3",
 	Family:     "SmolLM 3",
 	Special:    "every fourth layer knows nothing of positions",
-	Vocabulary: vocab.Rules{Llama: true},
+	Vocabulary: vocab.Rules{Pre: map[string]string{"llama-bpe": "smaug-bpe"}, Llama: true},
 	types: []modelType{{
 		name: "smollm3", theta: 2e6, layerTypes: "full_attention",
 		fields: append(denseFields(128256, 2048, 11008, 36, 16, 32768, 1e-6),

@@ -1,15 +1,19 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/gguf"
+import (
+	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // StableLM is StableLM 3B and 2 1.6B: norms of which the mean is subtracted, and heads of
 // which a part is rotated.
 var StableLM = Architecture{
-	Class:   "StableLmForCausalLM",
-	Others:  []string{"StableLMEpochForCausalLM"},
-	Name:    "stablelm",
-	Family:  "StableLM 3B, 2 1.6B",
-	Special: "without `qk_layernorm`",
+	Class:      "StableLmForCausalLM",
+	Others:     []string{"StableLMEpochForCausalLM"},
+	Name:       "stablelm",
+	Family:     "StableLM 3B, 2 1.6B",
+	Special:    "without `qk_layernorm`",
+	Vocabulary: vocab.Rules{Pre: map[string]string{"qwen2": "stablelm2"}},
 	types: []modelType{{
 		name: "stablelm", theta: 10000, partial: 0.25,
 		fields: append(denseFields(50304, 2560, 6912, 32, 32, 4096, 0),

@@ -24,11 +24,10 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 	}
 	pre := opts.Pre
 	if pre == "" {
-		known, warnings, err := f.fast.PreTokenizer.known()
-		if err != nil {
+		if pre, f.warnings, err = f.fast.PreTokenizer.name(opts.Rules.Pre); err != nil {
 			return err
 		}
-		pre, f.warnings = known.Names[0], warnings
+		known, _ := pretoken.Find(pre)
 		// tokenizers before 0.19 knew no ignore_merges, and those since write false where it was not.
 		if model.IgnoreMerges != nil && *model.IgnoreMerges && !known.IgnoreMerges {
 			if token := model.unreached(t.texts, known); token != "" {
@@ -122,39 +121,47 @@ func expressions(steps []pretoken.Step) (list []string) {
 	return list
 }
 
-// known returns what cuts words in the same way. convert_hf_to_gguf.py knows tokenizers by a hash of
-// the ids that they give to a text and so tells vocabularies apart that are cut in the same way. Where nothing known cuts
-// in this way it is what cuts most alike, and a warning says so.
-func (p *preTokenizer) known() (known *pretoken.PreTokenizer, warnings []string, err error) {
+// name returns the name of what cuts words in the same way: that in published, or else the first. convert_hf_to_gguf.py
+// knows tokenizers by a hash of the ids that they give to a text and so tells vocabularies apart that are cut in the same way.
+// Where nothing known cuts in this way it is what cuts most alike, and a warning says so.
+func (p *preTokenizer) name(published map[string]string) (name string, warnings []string, err error) {
 	const wayOut = `; --pre names another that cuts in the same way`
 	var s steps
 	for _, step := range p.steps() {
 		if err := s.read(step); err != nil {
-			return nil, nil, fmt.Errorf("%w%s", err, wayOut)
+			return "", nil, fmt.Errorf("%w%s", err, wayOut)
 		}
 	}
 	switch {
 	case len(s.cuts) == 0 && !s.bytes:
-		return nil, nil, unsupported("no pre_tokenizer%s", wayOut)
+		return "", nil, unsupported("no pre_tokenizer%s", wayOut)
 	case !s.bytes:
-		return nil, nil, unsupported("pre_tokenizer %.400q without ByteLevel%s", expressions(s.cuts), wayOut)
+		return "", nil, unsupported("pre_tokenizer %.400q without ByteLevel%s", expressions(s.cuts), wayOut)
 	}
 	known, ok := s.recognize()
 	if !ok {
 		var alike float64
 		var word, other string
 		if known, alike, word, other, err = pretoken.Nearest(s.cuts, s.spelled); err != nil {
-			return nil, nil, unsupported("pre_tokenizer %.400q: %w%s", expressions(s.cuts), err, wayOut)
+			return "", nil, unsupported("pre_tokenizer %.400q: %w%s", expressions(s.cuts), err, wayOut)
 		}
 		warnings = []string{nearestWarning(known.Names[0], alike, word, other)}
 		if s.gapless {
 			s.lost = append(s.lost, "drops what is between words")
 		}
 	}
+	name = known.Names[0]
+	if other, found := pretoken.Find(published[name]); ok && found {
+		if !slices.Equal(other.Expressions, known.Expressions) {
+			warnings = []string{fmt.Sprintf("the pre-tokenizer is named %s, as files of the published models have it, by which some words are cut otherwise: "+
+				"token ids may differ (--pre %s names what cuts alike)", published[name], name)}
+		}
+		name = published[name]
+	}
 	for _, what := range s.lost {
 		warnings = append(warnings, "the pre_tokenizer "+what+", which GGUF cannot say: token ids may differ")
 	}
-	return known, warnings, nil
+	return name, warnings, nil
 }
 
 func nearestWarning(name string, alike float64, word, other string) string {

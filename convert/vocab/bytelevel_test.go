@@ -219,3 +219,40 @@ func TestKnownPreTokenizers(t *testing.T) {
 	}
 	require.ErrorIs(t, vocab.CheckPre("nothing"), gguf.ErrUnsupported)
 }
+
+// TestPublishedNames: a pre-tokenizer has the name that the model's class gives it, if it is the one that cuts so.
+func TestPublishedNames(t *testing.T) {
+	tekken, ok := pretoken.Find("tekken")
+	require.True(t, ok)
+	for name, tt := range map[string]struct {
+		expression, pre string
+		names           map[string]string
+		want            string
+		warning         string
+	}{
+		"alike":            {pretoken.GPT2, "", map[string]string{"gpt-2": "olmo"}, "olmo", ""},
+		"of another":       {pretoken.GPT2, "", map[string]string{"qwen2": "stablelm2"}, "gpt-2", ""},
+		"named by a user":  {pretoken.GPT2, "mpt", map[string]string{"gpt-2": "olmo"}, "mpt", ""},
+		"nearest":          {`\p{L}+| ?[^\p{L}]+`, "", map[string]string{"gpt-2": "olmo"}, "gpt-2", "gpt-2 is taken"},
+		"unknown":          {pretoken.GPT2, "", map[string]string{"gpt-2": "none"}, "gpt-2", ""},
+		"cut in other way": {tekken.Expressions[0], "", map[string]string{"tekken": "pixtral"}, "pixtral", "--pre tekken names what cuts alike"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := gpt2JSON()
+			file["pre_tokenizer"] = object{"type": "Sequence", "pretokenizers": []object{
+				{"type": "Split", "pattern": object{"Regex": tt.expression}, "behavior": "Isolated"}, {"type": "ByteLevel", "use_regex": false},
+			}}
+			dir := t.TempDir()
+			testmodel.WriteJSON(t, filepath.Join(dir, "tokenizer.json"), file)
+			v, err := vocab.Load(dir, vocab.Options{Size: 6, Pre: tt.pre, Rules: vocab.Rules{Pre: tt.names}})
+			require.NoError(t, err)
+			require.Equal(t, tt.want, value[string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.pre"))
+			if tt.warning == "" {
+				require.Empty(t, v.Warnings)
+			} else {
+				require.Len(t, v.Warnings, 1)
+				require.Contains(t, v.Warnings[0], tt.warning)
+			}
+		})
+	}
+}

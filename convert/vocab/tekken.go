@@ -55,11 +55,9 @@ func (f *files) loadTekken(kvs *pairs, opts Options) error {
 		words := &preTokenizer{Type: "Sequence", PreTokenizers: []*preTokenizer{
 			{Type: "Split", Pattern: pattern{Regex: file.Config.Pattern}, Behavior: "Isolated"}, {Type: "ByteLevel", UseRegex: &whole},
 		}}
-		known, warnings, err := words.known()
-		if err != nil {
+		if pre, f.warnings, err = words.name(opts.Rules.Pre); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		pre, f.warnings = known.Names[0], warnings
 	}
 	kvs.set("tokenizer.ggml.model", "gpt2")
 	kvs.set("tokenizer.ggml.pre", pre)

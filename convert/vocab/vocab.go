@@ -55,6 +55,9 @@ type Rules struct {
 	Added []RoleFlag
 	// Roles are of added tokens, unless the files give the roles to others.
 	Roles []RoleText
+	// Pre has the names that convert_hf_to_gguf.py, by a hash of ids, gives the pre-tokenizers of the
+	// published models, by the first name of what cuts alike (package pretoken).
+	Pre map[string]string
 	// IDs are of tokens that all models have in these roles, whatever their files say.
 	IDs []RoleID
 }
