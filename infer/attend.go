@@ -3,6 +3,7 @@ package infer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
@@ -78,7 +79,8 @@ func (b *batch) remember(ctx context.Context, k, v []float32, a *graph.Attention
 
 // attend computes some of the query heads that share key-value head kv, [from, to) of these, for one chunk.
 func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, chunk, kv, from, to int) {
-	n, start := len(b.chunks[chunk].Tokens), b.starts[chunk]
+	c := b.chunks[chunk]
+	n, start := len(c.Tokens), c.start
 	if n == 0 {
 		return
 	}
@@ -87,17 +89,20 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 	if a.Latent {
 		vWidth = kWidth
 	}
-	keys := sized(&w.keys, kernel.PackedLenB(n, a.KeyLen))
-	kernel.PackB(keys, k[start*kWidth+kv*a.KeyLen:], kWidth, n, a.KeyLen)
-	values := sized(&w.values, kernel.PackedLenB(a.ValueLen, n))
-	kernel.PackBTransposed(values, v[start*vWidth+kv*a.ValueLen:], vWidth, a.ValueLen, n)
+	all := c.first + n
+	keys := sized(&w.keys, kernel.PackedLenB(all, a.KeyLen))
+	rows, stride := b.gather(w, k, c, kWidth, kv*a.KeyLen, a.KeyLen)
+	kernel.PackB(keys, rows, stride, all, a.KeyLen)
+	values := sized(&w.values, kernel.PackedLenB(a.ValueLen, all))
+	rows, stride = b.gather(w, v, c, vWidth, kv*a.ValueLen, a.ValueLen)
+	kernel.PackBTransposed(values, rows, stride, a.ValueLen, all)
 
 	group := a.Heads / a.KVHeads
 	for head := kv*group + from; head < kv*group+to; head++ {
 		for first := 0; first < n; first += queryBlock {
-			rows := min(queryBlock, n-first)
-			base := a.First(first) / kernel.TileCols * kernel.TileCols // panels before it are seen by none of these queries
-			seen := a.End(first+rows-1, n) - base                      // keys that the last of them may see
+			rows, at := min(queryBlock, n-first), c.first+first
+			base := a.First(at) / kernel.TileCols * kernel.TileCols // panels before it are seen by none of these queries
+			seen := a.End(at+rows-1, all) - base                    // keys that the last of them may see
 			query := sized(&w.query, kernel.PackedLenA(rows, a.KeyLen))
 			kernel.PackA(query, q[(start+first)*qWidth+head*a.KeyLen:], qWidth, rows, a.KeyLen)
 			scores := sized(&w.scores, rows*seen)
@@ -107,7 +112,7 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 			var sums [queryBlock]float32
 			for r := range rows {
 				row := scores[r*seen:][:seen]
-				from, end := a.First(first+r)-base, a.End(first+r, n)-base
+				from, end := a.First(at+r)-base, a.End(at+r, all)-base
 				clear(row[:from])
 				sums[r] = a.Softmax(head, row[from:end])
 				clear(row[end:])
@@ -117,7 +122,7 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 			out := sized(&w.out, rows*a.ValueLen)
 			clear(out)
 			for col := 0; col < a.ValueLen; col += kernel.TileCols {
-				kernel.Mul(out[col:], a.ValueLen, weights, values[col*n+base*kernel.TileCols:], rows, min(kernel.TileCols, a.ValueLen-col), seen)
+				kernel.Mul(out[col:], a.ValueLen, weights, values[col*all+base*kernel.TileCols:], rows, min(kernel.TileCols, a.ValueLen-col), seen)
 			}
 			for r := range rows {
 				result := dst[((start+first+r)*a.Heads+head)*a.ValueLen:][:a.ValueLen]
@@ -127,4 +132,21 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 			}
 		}
 	}
+}
+
+// gather returns the part of the keys or values of all tokens of a text up to the end of a chunk, and how far its rows are apart: where
+// they are, or, if there are chunks before it, one after the other.
+func (b *batch) gather(w *worker, x []float32, c batchChunk, width, first, length int) (rows []float32, stride int) {
+	if len(c.before) == 0 {
+		return x[c.start*width+first:], width
+	}
+	together := sized(&w.gathered, (c.first+len(c.Tokens))*length)
+	at := 0
+	for _, r := range append(slices.Clip(c.before), tokenRows{c.start, len(c.Tokens)}) {
+		for i := range r.n {
+			copy(together[at:][:length], x[(r.start+i)*width+first:])
+			at += length
+		}
+	}
+	return together, length
 }

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
@@ -13,12 +14,14 @@ type batch struct {
 	m         *Model
 	session   *Session // that remembers the only chunk, or nil
 	workers   []worker
-	chunks    []Chunk
-	starts    []int // row of each chunk's first token
-	positions []int // of each token in its chunk
+	chunks    []batchChunk
+	roots     []int // chunks that begin a text
+	depth     int   // of chunks that follow each other, at most
+	positions []int // of each token in its text
 	tokens    int
-	context   int            // tokens of the longest chunk of all, or that the session has room for
-	longest   int            // chunk so far
+	context   int            // tokens of the longest text of all, or that the session has room for
+	longest   int            // text so far
+	ends      []int          // tokens of the text up to the end of each chunk of all
 	angles    []graph.Angles // for chunks as long
 	beside    beside
 	reuse     reuse
@@ -31,6 +34,18 @@ type batch struct {
 }
 
 var _ graph.Engine = (*batch)(nil)
+
+// batchChunk is a chunk in a batch.
+type batchChunk struct {
+	Chunk
+	number int // among all chunks
+	start  int // row of its first token
+	before []tokenRows
+	first  int // position of its first token: tokens before it
+}
+
+// tokenRows are those of the tokens of a chunk.
+type tokenRows struct{ start, n int }
 
 // beside is the memory that is taken beside that of the batch.
 type beside struct {
@@ -67,10 +82,11 @@ func (m *Model) fixedBytes() int64 {
 	return slabs*slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20
 }
 
-// workerBytes is what each thread takes for chunks of the given length: a panel
-// of rows, the keys, values and scores of one head, and a part of a recurrence.
-func (m *Model) workerBytes(chunk int) int64 {
-	return 4 * int64(2*kernel.TileCols*m.widest+chunk*(m.graph.Size().Head+2*queryBlock)+m.graph.Size().Recurrent)
+// workerBytes is what each thread takes for texts of the given length: a panel
+// of rows, the keys, values and scores of one head, the former also as they are gathered, and a part of a recurrence.
+func (m *Model) workerBytes(text int) int64 {
+	size := m.graph.Size()
+	return 4 * int64(2*kernel.TileCols*m.widest+2*text*(size.Head+queryBlock)+size.Recurrent)
 }
 
 // perToken returns how many bytes each token of a batch takes.
@@ -79,30 +95,41 @@ func (b *batch) perToken() int64 {
 	return int64(streams+packed+scratch+b.beside.perToken) * 4
 }
 
-// room returns how many bytes are left for the tokens of a batch of chunks of the
+// room returns how many bytes are left for the tokens of a batch of texts of the
 // given length.
-func (b *batch) room(chunk int) int64 {
-	return b.m.memory - b.m.fixedBytes() - b.beside.fixed - int64(len(b.workers))*b.m.workerBytes(chunk)
+func (b *batch) room(text int) int64 {
+	return b.m.memory - b.m.fixedBytes() - b.beside.fixed - int64(len(b.workers))*b.m.workerBytes(text)
 }
 
-// begin takes as many of the chunks as fit in the memory, at least one.
-func (b *batch) begin(chunks []Chunk) {
-	perToken, room := b.perToken(), b.room(len(chunks[0].Tokens))
-	b.chunks, b.starts, b.positions, b.tokens = nil, nil, b.positions[:0], 0
-	for _, chunk := range chunks {
-		n := len(chunk.Tokens)
-		if len(b.chunks) > 0 && int64(b.tokens+n)*perToken > room {
+// begin takes as many of the chunks from number first on as fit in the memory, at least one, and those that they follow, and
+// returns how many. Those that they follow are run again if they were in a batch before, without their logits.
+func (b *batch) begin(chunks []Chunk, first int) int {
+	perToken, room := b.perToken(), b.room(b.ends[first])
+	b.chunks, b.roots, b.depth, b.positions, b.tokens = nil, nil, 0, b.positions[:0], 0
+	known := make(map[int]int) // in the batch, by number
+	taken := 0
+	for number := first; number < len(chunks); number++ {
+		needed := []int{number} // the chunk, and those before it that are not there yet
+		n := len(chunks[number].Tokens)
+		for at := chunks[number].After - 1; at >= 0; at = chunks[at].After - 1 {
+			if _, ok := known[at]; ok {
+				break
+			}
+			needed = append(needed, at)
+			n += len(chunks[at].Tokens)
+		}
+		if taken > 0 && int64(b.tokens+n)*perToken > room {
 			break
 		}
-		b.chunks = append(b.chunks, chunk)
-		b.starts = append(b.starts, b.tokens)
-		b.tokens += n
-		for pos := range n {
-			b.positions = append(b.positions, pos)
+		for _, at := range slices.Backward(needed) {
+			known[at] = len(b.chunks)
+			chunk := chunks[at]
+			if at < first {
+				chunk.From = NoLogits
+			}
+			b.take(chunk, at, known)
 		}
-		if n > b.longest {
-			b.longest, b.angles = n, nil
-		}
+		taken++
 	}
 	width := b.m.graph.Width
 	sized(&b.x, b.tokens*width)
@@ -115,6 +142,29 @@ func (b *batch) begin(chunks []Chunk) {
 	}
 	_, _, scratch := b.m.sizes()
 	sized(&b.scratch, b.tokens*scratch)
+	return taken
+}
+
+// take adds a chunk to the batch, behind the one that it follows.
+func (b *batch) take(chunk Chunk, number int, known map[int]int) {
+	c := batchChunk{Chunk: chunk, number: number, start: b.tokens}
+	if chunk.After > 0 {
+		parent := b.chunks[known[chunk.After-1]]
+		c.before = append(slices.Clip(parent.before), tokenRows{parent.start, len(parent.Tokens)})
+		c.first = parent.first + len(parent.Tokens)
+	}
+	if len(c.before) == 0 {
+		b.roots = append(b.roots, len(b.chunks))
+	}
+	b.depth = max(b.depth, len(c.before)+1)
+	b.chunks = append(b.chunks, c)
+	b.tokens += len(chunk.Tokens)
+	for i := range chunk.Tokens {
+		b.positions = append(b.positions, c.first+i)
+	}
+	if end := c.first + len(chunk.Tokens); end > b.longest {
+		b.longest, b.angles = end, nil
+	}
 }
 
 // Tokens implements graph.Engine.
@@ -169,7 +219,7 @@ func (b *batch) Lookup(ctx context.Context, dst []float32, w *graph.Matrix, firs
 	n := len(dst) / b.tokens
 	return parallel(ctx, b.workers, len(b.chunks), func(worker *worker, c int) error {
 		for pos, id := range b.chunks[c].Tokens {
-			if err := b.m.lookup(worker, dst[(b.starts[c]+pos)*n:][:n], w, id, first); err != nil {
+			if err := b.m.lookup(worker, dst[(b.chunks[c].start+pos)*n:][:n], w, id, first); err != nil {
 				return err
 			}
 		}

@@ -11,9 +11,13 @@ import (
 )
 
 // Chunk is a text to run, from an empty context and with its first token at
-// position 0.
+// position 0, or what follows another one.
 type Chunk struct {
 	Tokens []int32
+	// After says that the chunk follows all of another one: 1 + its number. That is the chunk before it in the list, or one
+	// that this follows, at once or in steps. What many texts begin with is so computed once; the results are
+	// the same, to the last bit. 0 begins a text.
+	After int
 	// From is the first position whose logits are computed; len(Tokens) computes none.
 	From int
 	// Stream is what ForwardFrom starts with: the residual stream on its way into a
@@ -115,6 +119,16 @@ func alone(err error) error {
 // check reports the first token that the model does not know, and logits that it does not have.
 func (m *Model) check(chunks []Chunk) error {
 	for c, chunk := range chunks {
+		at := c
+		for at > chunk.After && at > 0 {
+			at = chunks[at-1].After
+		}
+		if at != chunk.After {
+			return fmt.Errorf("chunk %d follows chunk %d, which the chunk before it does not", c, chunk.After-1)
+		}
+		if chunk.After > 0 && !m.CanFollow() {
+			return fmt.Errorf("%w: chunk %d follows another one, which a %s model cannot", gguf.ErrUnsupported, c, m.graph.Architecture)
+		}
 		if m.graph.Encoder && chunk.From < len(chunk.Tokens) {
 			return m.noLogits()
 		}
@@ -126,6 +140,9 @@ func (m *Model) check(chunks []Chunk) error {
 	}
 	return nil
 }
+
+// CanFollow reports whether chunks of the model may have After: no token sees those behind it.
+func (m *Model) CanFollow() bool { return !m.graph.Encoder }
 
 func (m *Model) noLogits() error {
 	return fmt.Errorf("%w: a %s model is an encoder, which predicts no tokens", gguf.ErrUnsupported, m.graph.Architecture)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
 )
 
@@ -109,21 +110,30 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	if err := first.check(chunks); err != nil {
 		return err
 	}
+	l.context, l.ends = 0, make([]int, len(chunks))
+	for c, chunk := range chunks {
+		l.ends[c] = len(chunk.Tokens)
+		if chunk.After > 0 {
+			if l.observer.Residual != nil {
+				return fmt.Errorf("%w: to show the residual streams of chunks that follow others", gguf.ErrUnsupported)
+			}
+			l.ends[c] += l.ends[chunk.After-1]
+		}
+		l.context = max(l.context, l.ends[c])
+	}
 	if len(l.models) > 1 {
 		l.share(chunks)
-	}
-	l.context = 0
-	for _, chunk := range chunks {
-		l.context = max(l.context, len(chunk.Tokens))
 	}
 	if l.session != nil {
 		l.context = l.session.context
 	}
 	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.layer + 1)
-	for n := 0; n < len(chunks); n += len(l.chunks) {
-		if err := l.batchFrom(ctx, chunks, n); err != nil {
+	for first := 0; first < len(chunks); {
+		n, err := l.batchFrom(ctx, chunks, first)
+		if err != nil {
 			return err
 		}
+		first += n
 	}
 	return nil
 }
@@ -157,7 +167,7 @@ func (l *lockstep) share(chunks []Chunk) {
 	for i := range first.graph.Layers {
 		stages = append(stages, layerMatrices(i))
 	}
-	left := l.room(len(chunks[0].Tokens)) - int64(tokens)*l.perToken()
+	left := l.room(l.ends[0]) - int64(tokens)*l.perToken()
 	l.reuse = newReuse(l.models, stages, max(left, first.memory/8))
 	l.beside.fixed += int64(len(l.reuse.arena))
 }
@@ -185,16 +195,16 @@ func (l *lockstep) inTurn(f func(model int) error, step func()) error {
 	return nil
 }
 
-// batchFrom runs as many chunks as fit, from number first on.
-func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) error {
+// batchFrom runs as many chunks as fit, from number first on, and returns how many.
+func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) (n int, err error) {
 	l.m, l.x = l.models[0], l.streams[0]
-	l.begin(chunks[first:])
+	n = l.begin(chunks, first)
 	l.streams[0] = l.x
 	for i := range l.streams[1:] {
 		sized(&l.streams[i+1], len(l.x))
 	}
 	if err := l.enter(ctx); err != nil {
-		return err
+		return n, err
 	}
 	layers := len(l.models[0].graph.Layers)
 	for i := l.layer; i < layers; i++ {
@@ -203,27 +213,27 @@ func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) err
 		err := l.inTurn(func(model int) error {
 			l.prefetch(model, i)
 			return l.m.graph.RunLayer(ctx, l, i, l.x)
-		}, func() { l.step(len(l.chunks)) })
+		}, func() { l.step(n) })
 		if err != nil {
-			return err
+			return n, err
 		}
 	}
 	l.tell(layers, first)
-	return l.heads(ctx, first)
+	return n, l.heads(ctx, n)
 }
 
 // enter sets the residual streams to what enters the first layer.
 func (l *lockstep) enter(ctx context.Context) error {
 	if l.entrance.streams {
-		for c, chunk := range l.chunks {
-			copy(l.x[l.starts[c]*l.m.graph.Width:], chunk.Stream)
+		for _, chunk := range l.chunks {
+			copy(l.x[chunk.start*l.m.graph.Width:], chunk.Stream)
 		}
 		return nil
 	}
 	rows := make(map[int32][]int) // of the batch, by token
-	for c, chunk := range l.chunks {
+	for _, chunk := range l.chunks {
 		for pos, id := range chunk.Tokens {
-			rows[id] = append(rows[id], l.starts[c]+pos)
+			rows[id] = append(rows[id], chunk.start+pos)
 		}
 	}
 	return l.inTurn(func(int) error { return l.embed(ctx, rows) }, func() {})
@@ -297,7 +307,7 @@ func (b *batch) residuals() [][]float32 {
 	chunks := make([][]float32, len(b.chunks))
 	width := b.m.graph.Width
 	for c, chunk := range b.chunks {
-		chunks[c] = b.x[b.starts[c]*width:][:len(chunk.Tokens)*width]
+		chunks[c] = b.x[chunk.start*width:][:len(chunk.Tokens)*width]
 	}
 	return chunks
 }
@@ -314,21 +324,21 @@ func (l *lockstep) prefetch(model, layer int) {
 }
 
 // heads computes the logits that are asked for, of all models for one group of positions
-// after the other.
-func (l *lockstep) heads(ctx context.Context, first int) error {
+// after the other. The batch has so many chunks that are new.
+func (l *lockstep) heads(ctx context.Context, chunks int) error {
 	type place struct{ chunk, pos int }
 	var rows []int
 	var places []place
-	for c, chunk := range l.chunks {
+	for _, chunk := range l.chunks {
 		for pos := max(0, chunk.From); pos < len(chunk.Tokens); pos++ {
-			rows = append(rows, l.starts[c]+pos)
-			places = append(places, place{first + c, pos})
+			rows = append(rows, chunk.start+pos)
+			places = append(places, place{chunk.number, pos})
 		}
 	}
 	l.reuse.begin(l.models, outputMatrix)
 	vocabulary, width := l.m.Vocabulary(), l.m.graph.Width
 	group := max(len(l.scratch)/vocabulary, minHeadRows)
-	steps, all, done := len(l.models)*len(l.chunks), len(l.models)*len(rows), 0
+	steps, all, done := len(l.models)*chunks, len(l.models)*len(rows), 0
 	for len(rows) > 0 {
 		l.tokens = min(group, len(rows)) // what the engine computes with
 		err := l.inTurn(func(model int) error {

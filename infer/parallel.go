@@ -16,6 +16,7 @@ type worker struct {
 	rows                   []float32     // the same, dequantized
 	pairs                  []kernel.Pair // the same, or activations, as bfloat16
 	keys, values           []float32     // packed, of one head
+	gathered               []float32     // the same of several chunks, before they are packed
 	query, scores, weights []float32
 	out                    []float32
 	state                  []float32 // what a recurrence remembers of a part

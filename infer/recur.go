@@ -19,17 +19,29 @@ func (r *recurrent) after(tokens int, of graph.Recurrence, part int) []float32 {
 	return r[tokens%2][of.First+part*of.Size:][:of.Size]
 }
 
-// Recur implements graph.Engine. Of a session's only chunk, what is remembered stays there.
+// Recur implements graph.Engine. A chunk begins with what was remembered at the end of the one that it follows, which is kept as long as others
+// may: of a session's only chunk, it stays there.
 func (b *batch) Recur(ctx context.Context, r graph.Recurrence, f func(part, first, end int, state, work []float32)) error {
-	return parallel(ctx, b.workers, len(b.chunks)*r.Parts, func(w *worker, task int) error {
-		chunk, part := task/r.Parts, task%r.Parts
-		first, n := b.starts[chunk], len(b.chunks[chunk].Tokens)
-		state := sized(&w.state, r.Size)
-		if b.session != nil {
-			state = b.session.recurrent[r.Slot].after(n, r, part)
+	return parallel(ctx, b.workers, len(b.roots)*r.Parts, func(w *worker, task int) error {
+		root, part := task/r.Parts, task%r.Parts
+		end := len(b.chunks)
+		if root+1 < len(b.roots) {
+			end = b.roots[root+1]
 		}
-		clear(state)
-		f(part, first, first+n, state, sized(&w.out, r.Work))
+		states := sized(&w.state, b.depth*r.Size)
+		for _, c := range b.chunks[b.roots[root]:end] {
+			depth, n := len(c.before), len(c.Tokens)
+			state := states[depth*r.Size:][:r.Size]
+			if b.session != nil {
+				state = b.session.recurrent[r.Slot].after(n, r, part)
+			}
+			if depth == 0 {
+				clear(state)
+			} else {
+				copy(state, states[(depth-1)*r.Size:])
+			}
+			f(part, c.start, c.start+n, state, sized(&w.out, r.Work))
+		}
 		return nil
 	})
 }
