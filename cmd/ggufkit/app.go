@@ -55,7 +55,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			driftCommand(),
 			chooseCommand(),
 			tokenizeCommand(),
-			logitsCommand(),
+			logitsCommand(), evalCommand(),
 			inspectCommand(),
 			hashCommand(),
 			typesCommand(),

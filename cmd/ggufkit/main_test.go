@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", data)
 			env.Setenv("MOE", moe)
+			env.Setenv("EVALDATA", filepath.Join(data, "..", "infer", "eval", "testdata", "data"))
 			env.Setenv("IMATRIX", filepath.Join(data, "..", "quant", "imatrix", "testdata", "moe.imatrix"))
 			return nil
 		},
