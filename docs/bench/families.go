@@ -107,7 +107,10 @@ func granite4(c *checkpoint) {
 // scoreFamilies is score for models of other families, in one type.
 func scoreFamilies(b *bench) (table, error) {
 	t := table{{"model", "parameters", "ggufkit, int8"}}
-	for _, f := range families {
+	for _, f := range append(families, gemma3Shape, gptOSSShape, deepSeekShape) {
+		if b.types != "" && !strings.Contains(b.types, strings.ReplaceAll(f.name, " ", "")) {
+			continue
+		}
 		c := newCheckpoint()
 		f.fill(c)
 		config := map[string]any{"torch_dtype": "bfloat16", "vocab_size": vocabulary, "max_position_embeddings": 8192, "hidden_act": "silu"}

@@ -128,9 +128,15 @@ func (c *checkpoint) values(name string, v float32, shape ...int) {
 }
 
 // matrix adds one that is normally distributed.
-func (c *checkpoint) matrix(name string, rows, columns int) {
-	seed := uint64(len(c.set.Names()))
-	c.add(name, rows*columns, weights.Compute([]int64{int64(rows), int64(columns)}, weights.BF16, 1, func(dst []float32, first, n int64) error {
+func (c *checkpoint) matrix(name string, rows, columns int) { c.matrices(name, rows, columns) }
+
+// matrices adds a tensor of several such.
+func (c *checkpoint) matrices(name string, rows, columns int, n ...int) {
+	seed, shape, elements := uint64(len(c.set.Names())), []int64{int64(rows), int64(columns)}, rows*columns
+	for _, n := range n {
+		shape, elements = append([]int64{int64(n)}, shape...), n*elements
+	}
+	c.add(name, elements, weights.Compute(shape, weights.BF16, 1, func(dst []float32, first, n int64) error {
 		for i := range n {
 			rng := rand.New(rand.NewPCG(seed, uint64(first+i)))
 			for j := range columns {
