@@ -53,6 +53,7 @@ type Extension int32
 const (
 	AVXVNNI    Extension = 1 << (8 + iota) // of AVX2; AVX512 demands its own form of it
 	AVX512BF16                             // of AVX512
+	AMXInt8                                // of AVX512, where the system lets programs have tiles
 	DotProd                                // of NEON
 	I8MM                                   // of NEON
 )
@@ -66,6 +67,7 @@ var extensions = []struct {
 }{
 	{AVXVNNI, "avxvnni", AVX2, cpuid.AVXVNNI},
 	{AVX512BF16, "avx512bf16", AVX512, cpuid.AVX512BF16},
+	{AMXInt8, "amxint8", AVX512, cpuid.AMXINT8},
 	{DotProd, "dotprod", NEON, cpuid.ASIMDDP},
 	{I8MM, "i8mm", NEON, cpuid.I8MM},
 }
@@ -154,7 +156,7 @@ func Available() []Tier { return slices.Clone(available) }
 func Extensions(t Tier) []Extension {
 	var have []Extension
 	for _, e := range extensions {
-		if e.tier == t && e.extension&disabled == 0 && cpuid.CPU.Has(e.feature) {
+		if e.tier == t && e.extension&disabled == 0 && cpuid.CPU.Has(e.feature) && (e.extension != AMXInt8 || haveTiles()) {
 			have = append(have, e.extension)
 		}
 	}
@@ -179,7 +181,7 @@ func Use(t Tier, without ...Extension) error {
 // relevant lists the CPU features that kernels use or may come to use.
 var relevant = []cpuid.FeatureID{
 	cpuid.AVX2, cpuid.FMA3, cpuid.F16C, cpuid.AVXVNNI,
-	cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.AVX512VNNI, cpuid.AVX512VBMI, cpuid.AVX512BF16,
+	cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.AVX512VNNI, cpuid.AVX512VBMI, cpuid.AVX512BF16, cpuid.AMXTILE, cpuid.AMXINT8,
 	cpuid.ASIMD, cpuid.ASIMDDP, cpuid.I8MM, cpuid.BF16, cpuid.SVE, cpuid.SVE2,
 }
 

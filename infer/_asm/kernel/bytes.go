@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
@@ -33,6 +35,50 @@ func dpBF16(y, x, dst reg.VecPhysical) {
 		0b10<<5|(^v>>4&1)<<3,
 		0x52,
 		0b11<<6|(r&7)<<3|rm&7)
+}
+
+// tileRegister is the number of a register of AMX.
+type tileRegister uint8
+
+// loadTileConfig is LDTILECFG: VEX.128.NP.0F38.W0 49 !(11):000:bbb.
+func loadTileConfig(at reg.GPPhysical) {
+	emit("LDTILECFG ("+at.Asm()+")", 0xc4, extended(0, at), 0b1111<<3, 0x49, 0b01<<6|uint8(at.PhysicalIndex())&7, 0)
+}
+
+// releaseTiles is TILERELEASE: VEX.128.NP.0F38.W0 49 C0.
+func releaseTiles() { emit("TILERELEASE", 0xc4, 0xe2, 0x78, 0x49, 0xc0) }
+
+// zeroTile is TILEZERO: VEX.128.F2.0F38.W0 49 11:rrr:000.
+func zeroTile(t tileRegister) {
+	emit(fmt.Sprintf("TILEZERO TMM%d", t), 0xc4, 0xe2, 0b1111<<3|0b11, 0x49, 0b11<<6|uint8(t)<<3)
+}
+
+// loadTile is TILELOADD, of rows that are stride apart: VEX.128.F2.0F38.W0 4B !(11):rrr:100.
+func loadTile(base, stride reg.GPPhysical, disp int, t tileRegister) {
+	emit(fmt.Sprintf("TILELOADD %d(%s)(%s*1), TMM%d", disp, base.Asm(), stride.Asm(), t),
+		0xc4, extended(stride.PhysicalIndex(), base), 0b1111<<3|0b11, 0x4b, 0b01<<6|uint8(t)<<3|0b100, sib(base, stride), uint8(disp))
+}
+
+// storeTile is TILESTORED: VEX.128.F3.0F38.W0 4B !(11):rrr:100.
+func storeTile(t tileRegister, base, stride reg.GPPhysical, disp int) {
+	emit(fmt.Sprintf("TILESTORED TMM%d, %d(%s)(%s*1)", t, disp, base.Asm(), stride.Asm()),
+		0xc4, extended(stride.PhysicalIndex(), base), 0b1111<<3|0b10, 0x4b, 0b01<<6|uint8(t)<<3|0b100, sib(base, stride), uint8(disp))
+}
+
+// tileDotSignedUnsigned is TDPBSUD, which adds the products of signed and unsigned bytes to dst: VEX.128.F3.0F38.W0 5E 11:rrr:bbb.
+func tileDotSignedUnsigned(signed, unsigned, dst tileRegister) {
+	emit(fmt.Sprintf("TDPBSUD TMM%d, TMM%d, TMM%d", unsigned, signed, dst),
+		0xc4, 0xe2, (^uint8(unsigned)&15)<<3|0b10, 0x5e, 0b11<<6|uint8(dst)<<3|uint8(signed))
+}
+
+// extended is the second byte of a VEX prefix with map 0F38: the highest bits of an index and a base.
+func extended(index reg.Index, base reg.GPPhysical) uint8 {
+	return 1<<7 | (^uint8(index)>>3&1)<<6 | (^uint8(base.PhysicalIndex())>>3&1)<<5 | 0b00010
+}
+
+// sib is the byte of base + index*1.
+func sib(base, index reg.GPPhysical) uint8 {
+	return uint8(index.PhysicalIndex())&7<<3 | uint8(base.PhysicalIndex())&7
 }
 
 // index returns the number of a register of the given size in bytes.

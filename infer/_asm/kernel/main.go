@@ -23,6 +23,7 @@ func main() {
 	mamba2(isas[0], 4)
 	mamba2(isas[1], 8)
 	tilesInt8AVX512()
+	blocksInt8AMX()
 	tileInt8AVX2(c)
 	tileInt8AVXVNNI()
 	tileBF16()

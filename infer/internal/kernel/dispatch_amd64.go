@@ -111,6 +111,19 @@ func tilesInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint
 	}
 }
 
+// hasBlocksInt8 is whether blocksInt8 can be called.
+func hasBlocksInt8() bool { return isa.Has(isa.AMXInt8) }
+
+// blocksInt8 is tilesInt8Generic for whole blocks, as many as b has, one after the other. Each of them has so many rows of A
+// in all, with their elements together.
+func blocksInt8(c []float32, a []int8, starts []int32, scales []float32, b []uint8, rightScales []float32, rows int) {
+	blocks, height := len(rightScales)/TileCols, len(c)/TileCols
+	last := (blocks-1)*rows + height - 1
+	_, _, _, _ = a[last*Int8Block+Int8Block-1], starts[last], scales[last], b[blocks*Int8Block*TileCols-1]
+	var sums [TileRows*TileCols + cacheLine/4]int32
+	blocksInt8AMX(&c[0], &a[0], &starts[0], &scales[0], &b[0], &rightScales[0], &sums[0], height/TileRows, rows, blocks)
+}
+
 // quantizeInt8 is quantizeInt8Generic by the best means.
 func quantizeInt8(q []int8, x, scales []float32, sums []int32) {
 	n := len(x) / Int8Block

@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"math"
+	"unsafe"
 )
 
 // Int8Block is how many neighbouring elements of a row share a scale in
@@ -25,10 +26,12 @@ func blocks(k int) (n, padded int) {
 
 // PackedInt8A is the left factor of a product of 8-bit integers. Its order is
 // [block][panel][group][row of the panel][element of the group], so that a
-// block of one panel of B meets those of all panels of A one after another.
+// block of one panel of B meets those of all panels of A one after another. That
+// of blocks for blocksInt8 is [block][row][element].
 type PackedInt8A struct {
 	k, padded, blocks int
 	panels            int
+	inRows            int // how many blocks are for blocksInt8: whole ones
 	values            []int8
 	// Of each block of each row, [block][panel][row of the panel].
 	scales []float32
@@ -41,6 +44,10 @@ func (a *PackedInt8A) Reset(m, k int) {
 	a.k = k
 	a.blocks, a.padded = blocks(k)
 	a.panels = (m + TileRows - 1) / TileRows
+	a.inRows = 0
+	if hasBlocksInt8() {
+		a.inRows = a.padded / Int8Block
+	}
 	rows := a.panels * TileRows
 	a.values = resize(a.values, rows*a.padded)
 	a.scales = resize(a.scales, rows*a.blocks)
@@ -61,6 +68,10 @@ func (a *PackedInt8A) Put(row int, src []float32) {
 			a.starts[first/Int8Block*rows+row] = -weightZero * q.sums[at]
 			depth := min(Int8Block, a.padded-first)
 			values := q.values[at*Int8Block:][:depth]
+			if first/Int8Block < a.inRows {
+				copy(a.values[first*rows+row*Int8Block:], values)
+				continue
+			}
 			dst := a.values[first*rows+panel*depth*TileRows+group*r:]
 			for i := 0; i < depth; i += group {
 				*(*[group]int8)(dst[i*TileRows:]) = *(*[group]int8)(values[i:])
@@ -128,7 +139,8 @@ func resize[T any](buf []T, n int) []T {
 // is the same on every instruction set and however m and n are cut.
 func MulInt8(c []float32, ldc int, a *PackedInt8A, i, m int, b *PackedInt8B, j, n int) {
 	const most = 8 * TileRows
-	var sums [most * TileCols]float32 // of c, whose own rows may be apart by what makes them meet in the cache
+	var room [most*TileCols + cacheLine/4]float32
+	sums := aligned(room[:], most*TileCols) // of c, whose own rows may be apart by what makes them meet in the cache
 	rows := a.panels * TileRows
 	for top := 0; top < m; top += most {
 		height := min(most, m-top)
@@ -139,7 +151,19 @@ func MulInt8(c []float32, ldc int, a *PackedInt8A, i, m int, b *PackedInt8B, j, 
 			for r := range height {
 				copy(sums[r*TileCols:][:width], part[r*ldc:])
 			}
-			for block := range a.blocks {
+			if a.inRows > 0 {
+				from := i + top
+				blocksInt8(
+					sums[:panels*TileCols],
+					a.values[from*Int8Block:][:((a.inRows-1)*rows+panels)*Int8Block],
+					a.starts[from:][:(a.inRows-1)*rows+panels],
+					a.scales[from:][:(a.inRows-1)*rows+panels],
+					b.values[(j+col)*b.padded:][:a.inRows*Int8Block*TileCols],
+					b.scales[(j+col)*b.blocks:][:a.inRows*TileCols],
+					rows,
+				)
+			}
+			for block := a.inRows; block < a.blocks; block++ {
 				first := block * Int8Block
 				depth := min(Int8Block, a.padded-first)
 				tilesInt8(
@@ -156,6 +180,15 @@ func MulInt8(c []float32, ldc int, a *PackedInt8A, i, m int, b *PackedInt8B, j, 
 			}
 		}
 	}
+}
+
+// cacheLine is how many bytes, from a multiple of it on, are best not read apart.
+const cacheLine = 64
+
+// aligned returns n of the floats of a slice, from one on that begins a line of the cache.
+func aligned(x []float32, n int) []float32 {
+	over := int(uintptr(unsafe.Pointer(&x[0])) % cacheLine)
+	return x[(cacheLine-over)%cacheLine/4:][:n]
 }
 
 // tilesInt8Generic adds to c, rows of TileCols, the product of one block of

@@ -2449,6 +2449,322 @@ one_done:
 	VZEROUPPER
 	RET
 
+DATA tileConfig<>+0(SB)/8, $0x0000000000000001
+DATA tileConfig<>+8(SB)/8, $0x0000000000000000
+DATA tileConfig<>+16(SB)/8, $0x0040004000400040
+DATA tileConfig<>+24(SB)/8, $0x0000000000000040
+DATA tileConfig<>+32(SB)/8, $0x0000000000000000
+DATA tileConfig<>+40(SB)/8, $0x0000000000000000
+DATA tileConfig<>+48(SB)/8, $0x0000000c0c0c1010
+DATA tileConfig<>+56(SB)/8, $0x0000000000000000
+GLOBL tileConfig<>(SB), RODATA|NOPTR, $64
+
+// func blocksInt8AMX(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, sums *int32, panels int, rows int, blocks int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·blocksInt8AMX(SB), NOSPLIT, $0-80
+	LEAQ tileConfig<>+0(SB), AX
+
+	// LDTILECFG (AX)
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x40
+	BYTE   $0x00
+	MOVQ   a+8(FP), SI
+	MOVQ   starts+16(FP), R8
+	MOVQ   scales+24(FP), R9
+	MOVQ   b+32(FP), DX
+	MOVQ   rightScales+40(FP), R10
+	MOVQ   sums+48(FP), R11
+	MOVQ   panels+56(FP), CX
+	MOVQ   rows+64(FP), R12
+	MOVQ   blocks+72(FP), R13
+	IMUL3Q $0x0c, CX, CX
+	SUBQ   CX, R12
+	ADDQ   $0x3f, R11
+	ANDQ   $-64, R11
+	MOVQ   $0x00000040, AX
+	MOVQ   $0x00000080, BX
+
+block:
+	// TILELOADD 0(DX)(BX*1), TMM0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x44
+	BYTE    $0x1a
+	BYTE    $0x00
+	VMOVUPS (R10), Z0
+
+	// TILELOADD 64(DX)(BX*1), TMM1
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x4c
+	BYTE    $0x1a
+	BYTE    $0x40
+	VMOVUPS 64(R10), Z1
+	MOVQ    c+0(FP), DI
+	MOVQ    panels+56(FP), CX
+	ADDQ    $0x00000800, DX
+	MOVQ    DX, R14
+
+panel:
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	PREFETCHT0 192(R14)
+
+	// TILELOADD 0(SI)(AX*1), TMM2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x06
+	BYTE $0x00
+
+	// TILEZERO TMM3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+
+	// TDPBSUD TMM0, TMM2, TMM3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x5e
+	BYTE $0xda
+
+	// TILEZERO TMM4
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xe0
+
+	// TDPBSUD TMM1, TMM2, TMM4
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x72
+	BYTE $0x5e
+	BYTE $0xe2
+
+	// TILESTORED TMM3, 0(R11)(BX*1)
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x5c
+	BYTE $0x1b
+	BYTE $0x00
+
+	// TILESTORED TMM4, 64(R11)(BX*1)
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x7a
+	BYTE         $0x4b
+	BYTE         $0x64
+	BYTE         $0x1b
+	BYTE         $0x40
+	VPBROADCASTD (R8), Z2
+	VBROADCASTSS (R9), Z3
+	VPADDD       (R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       (DI), Z4, Z4
+	VMOVUPS      Z4, (DI)
+	VPADDD       64(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       64(DI), Z2, Z2
+	VMOVUPS      Z2, 64(DI)
+	VPBROADCASTD 4(R8), Z2
+	VBROADCASTSS 4(R9), Z3
+	VPADDD       128(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       128(DI), Z4, Z4
+	VMOVUPS      Z4, 128(DI)
+	VPADDD       192(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       192(DI), Z2, Z2
+	VMOVUPS      Z2, 192(DI)
+	VPBROADCASTD 8(R8), Z2
+	VBROADCASTSS 8(R9), Z3
+	VPADDD       256(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       256(DI), Z4, Z4
+	VMOVUPS      Z4, 256(DI)
+	VPADDD       320(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       320(DI), Z2, Z2
+	VMOVUPS      Z2, 320(DI)
+	VPBROADCASTD 12(R8), Z2
+	VBROADCASTSS 12(R9), Z3
+	VPADDD       384(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       384(DI), Z4, Z4
+	VMOVUPS      Z4, 384(DI)
+	VPADDD       448(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       448(DI), Z2, Z2
+	VMOVUPS      Z2, 448(DI)
+	VPBROADCASTD 16(R8), Z2
+	VBROADCASTSS 16(R9), Z3
+	VPADDD       512(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       512(DI), Z4, Z4
+	VMOVUPS      Z4, 512(DI)
+	VPADDD       576(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       576(DI), Z2, Z2
+	VMOVUPS      Z2, 576(DI)
+	VPBROADCASTD 20(R8), Z2
+	VBROADCASTSS 20(R9), Z3
+	VPADDD       640(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       640(DI), Z4, Z4
+	VMOVUPS      Z4, 640(DI)
+	VPADDD       704(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       704(DI), Z2, Z2
+	VMOVUPS      Z2, 704(DI)
+	VPBROADCASTD 24(R8), Z2
+	VBROADCASTSS 24(R9), Z3
+	VPADDD       768(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       768(DI), Z4, Z4
+	VMOVUPS      Z4, 768(DI)
+	VPADDD       832(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       832(DI), Z2, Z2
+	VMOVUPS      Z2, 832(DI)
+	VPBROADCASTD 28(R8), Z2
+	VBROADCASTSS 28(R9), Z3
+	VPADDD       896(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       896(DI), Z4, Z4
+	VMOVUPS      Z4, 896(DI)
+	VPADDD       960(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       960(DI), Z2, Z2
+	VMOVUPS      Z2, 960(DI)
+	VPBROADCASTD 32(R8), Z2
+	VBROADCASTSS 32(R9), Z3
+	VPADDD       1024(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       1024(DI), Z4, Z4
+	VMOVUPS      Z4, 1024(DI)
+	VPADDD       1088(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       1088(DI), Z2, Z2
+	VMOVUPS      Z2, 1088(DI)
+	VPBROADCASTD 36(R8), Z2
+	VBROADCASTSS 36(R9), Z3
+	VPADDD       1152(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       1152(DI), Z4, Z4
+	VMOVUPS      Z4, 1152(DI)
+	VPADDD       1216(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       1216(DI), Z2, Z2
+	VMOVUPS      Z2, 1216(DI)
+	VPBROADCASTD 40(R8), Z2
+	VBROADCASTSS 40(R9), Z3
+	VPADDD       1280(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       1280(DI), Z4, Z4
+	VMOVUPS      Z4, 1280(DI)
+	VPADDD       1344(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       1344(DI), Z2, Z2
+	VMOVUPS      Z2, 1344(DI)
+	VPBROADCASTD 44(R8), Z2
+	VBROADCASTSS 44(R9), Z3
+	VPADDD       1408(R11), Z2, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z4, Z4
+	VADDPS       1408(DI), Z4, Z4
+	VMOVUPS      Z4, 1408(DI)
+	VPADDD       1472(R11), Z2, Z2
+	VCVTDQ2PS    Z2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VADDPS       1472(DI), Z2, Z2
+	VMOVUPS      Z2, 1472(DI)
+	ADDQ         $0x00000100, R14
+	ADDQ         $0x00000300, SI
+	ADDQ         $0x00000600, DI
+	ADDQ         $0x30, R8
+	ADDQ         $0x30, R9
+	DECQ         CX
+	JNZ          panel
+	LEAQ         (R8)(R12*4), R8
+	LEAQ         (R9)(R12*4), R9
+	MOVQ         R12, CX
+	SHLQ         $0x06, CX
+	ADDQ         CX, SI
+	ADDQ         $0x00000080, R10
+	DECQ         R13
+	JNZ          block
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
 // func tileInt8AVX2(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int)
 // Requires: AVX, AVX2
 TEXT ·tileInt8AVX2(SB), NOSPLIT, $0-56

@@ -119,6 +119,12 @@ func mamba2AVX512(h *float32, y *float32, x *float32, b *float32, c *float32, st
 //go:noescape
 func tilesInt8AVX512(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, steps int, panels int)
 
+// blocksInt8AMX multiplies blocks of panels of a, which has so many rows in all, and of a panel of b. sums is room for those of a panel,
+// and to align them to 64 bytes. It needs AMX-INT8 and AVX512F.
+//
+//go:noescape
+func blocksInt8AMX(c *float32, a *int8, starts *int32, scales *float32, b *uint8, rightScales *float32, sums *int32, panels int, rows int, blocks int)
+
 // tileInt8AVX2 multiplies 4 rows of one block of a panel of a, of steps groups, and 16 of a panel of b. It needs AVX2.
 //
 //go:noescape
