@@ -14,11 +14,11 @@ var (
 		"rope_theta": 150000.0, "rms_norm_eps": 1e-5, "attention_bias": true, "swiglu_limit": 7.0,
 		"layer_types": []string{"sliding_attention", "full_attention", "sliding_attention", "full_attention"},
 	}, gptOSS}
-	deepSeekShape = family{"DeepSeek V3", map[string]any{
-		"architectures": []string{"DeepseekV3ForCausalLM"}, "model_type": "deepseek_v3", "hidden_size": 7168, "intermediate_size": 18432, "num_hidden_layers": 1,
-		"num_attention_heads": 128, "num_key_value_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
-		"v_head_dim": 128, "n_routed_experts": 16, "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "n_shared_experts": 1, "moe_intermediate_size": 2048,
-		"first_k_dense_replace": 0, "moe_layer_freq": 1, "norm_topk_prob": true, "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
+	deepSeekShape = family{"DeepSeek V3", map[string]any{ // of half the width, with half the heads
+		"architectures": []string{"DeepseekV3ForCausalLM"}, "model_type": "deepseek_v3", "hidden_size": 3584, "intermediate_size": 9216, "num_hidden_layers": 3,
+		"num_attention_heads": 64, "num_key_value_heads": 64, "q_lora_rank": 768, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+		"v_head_dim": 128, "n_routed_experts": 32, "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "n_shared_experts": 1, "moe_intermediate_size": 1024,
+		"first_k_dense_replace": 1, "moe_layer_freq": 1, "norm_topk_prob": true, "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
 		"rope_theta": 10000.0, "rms_norm_eps": 1e-6,
 	}, deepSeekV3}
 )
@@ -69,24 +69,30 @@ func gptOSS(c *checkpoint) {
 }
 
 func deepSeekV3(c *checkpoint) {
-	const width, experts, hidden, heads, queryRank, rank, plain, rotated, value = 7168, 16, 2048, 128, 1536, 512, 128, 64, 128
+	const width, dense, experts, hidden, heads, queryRank, rank, plain, rotated, value = 3584, 9216, 32, 1024, 64, 768, 512, 128, 64, 128
 	c.matrix("model.embed_tokens.weight", vocabulary, width)
-	p := "model.layers.0."
-	c.values(p+"input_layernorm.weight", 1, width)
-	c.values(p+"post_attention_layernorm.weight", 1, width)
-	c.matrix(p+"self_attn.q_a_proj.weight", queryRank, width)
-	c.values(p+"self_attn.q_a_layernorm.weight", 1, queryRank)
-	c.matrix(p+"self_attn.q_b_proj.weight", heads*(plain+rotated), queryRank)
-	c.matrix(p+"self_attn.kv_a_proj_with_mqa.weight", rank+rotated, width)
-	c.values(p+"self_attn.kv_a_layernorm.weight", 1, rank)
-	c.matrix(p+"self_attn.kv_b_proj.weight", heads*(plain+value), rank)
-	c.matrix(p+"self_attn.o_proj.weight", width, heads*value)
-	c.matrix(p+"mlp.gate.weight", experts, width)
-	c.values(p+"mlp.gate.e_score_correction_bias", 0, experts)
-	for e := range experts {
-		c.network(fmt.Sprintf("%smlp.experts.%d.", p, e), hidden, width)
+	for layer := range 3 {
+		p := fmt.Sprintf("model.layers.%d.", layer)
+		c.values(p+"input_layernorm.weight", 1, width)
+		c.values(p+"post_attention_layernorm.weight", 1, width)
+		c.matrix(p+"self_attn.q_a_proj.weight", queryRank, width)
+		c.values(p+"self_attn.q_a_layernorm.weight", 1, queryRank)
+		c.matrix(p+"self_attn.q_b_proj.weight", heads*(plain+rotated), queryRank)
+		c.matrix(p+"self_attn.kv_a_proj_with_mqa.weight", rank+rotated, width)
+		c.values(p+"self_attn.kv_a_layernorm.weight", 1, rank)
+		c.matrix(p+"self_attn.kv_b_proj.weight", heads*(plain+value), rank)
+		c.matrix(p+"self_attn.o_proj.weight", width, heads*value)
+		if layer == 0 {
+			c.network(p+"mlp.", dense, width)
+			continue
+		}
+		c.matrix(p+"mlp.gate.weight", experts, width)
+		c.values(p+"mlp.gate.e_score_correction_bias", 0, experts)
+		for e := range experts {
+			c.network(fmt.Sprintf("%smlp.experts.%d.", p, e), hidden, width)
+		}
+		c.network(p+"mlp.shared_experts.", hidden, width)
 	}
-	c.network(p+"mlp.shared_experts.", hidden, width)
 	c.values("model.norm.weight", 1, width)
 	c.matrix("lm_head.weight", vocabulary, width)
 }
