@@ -14,9 +14,10 @@ const vocabulary = 32000
 
 // family is a model of about a billion parameters with the mixers of a published one, as wide as there.
 type family struct {
-	name   string
-	config map[string]any
-	fill   func(*checkpoint)
+	name     string
+	config   map[string]any
+	fill     func(*checkpoint)
+	peerArgs []string // what llama-bench needs besides
 }
 
 var families = []family{
@@ -26,7 +27,7 @@ var families = []family{
 		"linear_conv_kernel_dim": 4, "linear_key_head_dim": 128, "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_value_head_dim": 128,
 		"num_experts": 32, "num_experts_per_tok": 10, "moe_intermediate_size": 512, "shared_expert_intermediate_size": 512, "norm_topk_prob": true,
 		"decoder_sparse_step": 1, "full_attention_interval": 4, "rope_theta": 1e7, "rms_norm_eps": 1e-6,
-	}, qwen3Next},
+	}, qwen3Next, nil},
 	{"Granite 4 H", map[string]any{
 		"architectures": []string{"GraniteMoeHybridForCausalLM"}, "model_type": "granitemoehybrid", "hidden_size": 1536, "num_hidden_layers": 20,
 		"layer_types":       append(slices.Repeat([]string{"mamba"}, 9), append([]string{"attention"}, append(slices.Repeat([]string{"mamba"}, 9), "attention")...)...),
@@ -34,7 +35,7 @@ var families = []family{
 		"num_experts_per_tok": 0, "mamba_d_conv": 4, "mamba_d_head": 64, "mamba_d_state": 128, "mamba_expand": 2, "mamba_n_groups": 1, "mamba_n_heads": 48,
 		"position_embedding_type": "nope", "attention_multiplier": 0.0078125, "embedding_multiplier": 12.0, "logits_scaling": 6.0,
 		"residual_multiplier": 0.22, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
-	}, granite4},
+	}, granite4, nil},
 }
 
 func qwen3Next(c *checkpoint) {
@@ -128,7 +129,7 @@ func scoreFamilies(b *bench) (table, error) {
 				return nil, err
 			}
 		}
-		cells, err := b.besidePeer(path, []string{"-p", "512", "-n", "0"}, b.scored(path, "int8"))
+		cells, err := b.besidePeer(path, append([]string{"-p", "512", "-n", "0"}, f.peerArgs...), b.scored(path, "int8"))
 		if err != nil {
 			return nil, err
 		}

@@ -7,20 +7,20 @@ var (
 		"architectures": []string{"Gemma3ForCausalLM"}, "model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 10,
 		"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "query_pre_attn_scalar": 256, "sliding_window": 1024, "rope_theta": 1e6,
 		"rope_local_base_freq": 10000.0, "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6, "tie_word_embeddings": true,
-	}, gemma3}
+	}, gemma3, nil}
 	gptOSSShape = family{"gpt-oss", map[string]any{
 		"architectures": []string{"GptOssForCausalLM"}, "model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 4,
 		"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "num_local_experts": 8, "num_experts_per_tok": 4, "sliding_window": 128,
 		"rope_theta": 150000.0, "rms_norm_eps": 1e-5, "attention_bias": true, "swiglu_limit": 7.0,
 		"layer_types": []string{"sliding_attention", "full_attention", "sliding_attention", "full_attention"},
-	}, gptOSS}
+	}, gptOSS, nil}
 	deepSeekShape = family{"DeepSeek V3", map[string]any{ // of half the width, with half the heads
 		"architectures": []string{"DeepseekV3ForCausalLM"}, "model_type": "deepseek_v3", "hidden_size": 3584, "intermediate_size": 9216, "num_hidden_layers": 3,
 		"num_attention_heads": 64, "num_key_value_heads": 64, "q_lora_rank": 768, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
 		"v_head_dim": 128, "n_routed_experts": 32, "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "n_shared_experts": 1, "moe_intermediate_size": 1024,
 		"first_k_dense_replace": 1, "moe_layer_freq": 1, "norm_topk_prob": true, "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
 		"rope_theta": 10000.0, "rms_norm_eps": 1e-6,
-	}, deepSeekV3}
+	}, deepSeekV3, []string{"--repack", "0"}} // with weights in tiles of AMX, llama-bench 0.7.0 aborts
 )
 
 func gemma3(c *checkpoint) {
