@@ -236,7 +236,7 @@ func (b *batch) Multiply(ctx context.Context, x []float32, products ...graph.Pro
 	for i, p := range products {
 		weights[i] = p.W
 	}
-	if err := b.pack(ctx, x, nil, weights...); err != nil {
+	if err := b.pack(ctx, x, nil, nil, weights...); err != nil {
 		return err
 	}
 	for _, p := range products {
@@ -259,7 +259,7 @@ func (b *batch) MultiplyEach(ctx context.Context, x [][]float32, products []grap
 
 // Add implements graph.Engine. The product is summed where it is added to.
 func (b *batch) Add(ctx context.Context, dst, x []float32, w *graph.Matrix) error {
-	if err := b.pack(ctx, x, nil, w); err != nil {
+	if err := b.pack(ctx, x, nil, nil, w); err != nil {
 		return err
 	}
 	return b.product(ctx, dst, b.tokens, w, true)
@@ -312,7 +312,11 @@ func (b *batch) network(ctx context.Context, dst, x []float32, u graph.Use) erro
 func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) error {
 	n, hidden := u.Network, u.Network.Down.Cols
 	inputs := n.Inputs()
-	if err := b.pack(ctx, x, u.Rows, inputs...); err != nil {
+	var factors []float32
+	if u.WeighFirst {
+		factors = u.Weights
+	}
+	if err := b.pack(ctx, x, u.Rows, factors, inputs...); err != nil {
 		return err
 	}
 	for i, w := range inputs {
@@ -329,9 +333,6 @@ func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) e
 		parts := make([][]float32, len(inputs))
 		for i := range parts {
 			parts[i] = b.scratch[(i*rows+first)*hidden:][:count*hidden]
-			if u.WeighFirst {
-				weigh(parts[i], u.Weights[first:][:count])
-			}
 		}
 		n.Activate(parts...)
 		b.a.put(w, form, first, parts[0], count, hidden)
@@ -339,8 +340,7 @@ func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) e
 	})
 }
 
-// weigh multiplies each of as many rows as there are weights by one. What products have made of the rows that
-// a network sees takes the factors of these.
+// weigh multiplies each of as many rows as there are weights by one.
 func weigh(x, weights []float32) {
 	n := len(x) / len(weights)
 	for i, weight := range weights {

@@ -97,7 +97,7 @@ func TestForwardComputesTheGraph(t *testing.T) {
 			chunks := s.chunks(5, 101, 0, 1)
 			want := make([][][]float64, len(chunks))
 			for c, chunk := range chunks {
-				want[c] = logitsOf(s.graph(), src, chunk)
+				want[c] = logitsOf(s.graph(), src, chunk, inputs{})
 			}
 			isatest.ForEach(t, func(t *testing.T) {
 				m, err := infer.New(src, infer.Options{Threads: 2})

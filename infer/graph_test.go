@@ -1,6 +1,7 @@
 package infer_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -222,14 +223,20 @@ func TestGraphs(t *testing.T) {
 		g.Vocabulary, g.Width, g.OutputNorm = small.vocabulary, small.width, norm("output_norm")
 		t.Run(name, func(t *testing.T) {
 			src := random{Spec: g, biased: true, biasedExperts: true}.build(1)
-			m, err := infer.NewModel(g, src, infer.Options{Threads: 2})
+			seen := inputs{}
+			m, err := infer.NewModel(g, src, infer.Options{Threads: 2, Input: func(in infer.Input) {
+				i := seen.of(in.Tensor, in.Matrix, len(in.Squares))
+				i.rows += in.Rows
+				add(i.squares, in.Squares, 1)
+			}})
 			require.NoError(t, err)
 			chunks := small.chunks(20, 101, 0, 1) // the second is longer than a block of queries
-			want := make([][][]float64, len(chunks))
+			want, multiplied := make([][][]float64, len(chunks)), inputs{}
 			for c, chunk := range chunks {
-				want[c] = logitsOf(g, src, chunk)
+				want[c] = logitsOf(g, src, chunk, multiplied)
 			}
 			requireForward(t, want, m, chunks)
+			requireInputs(t, multiplied, seen)
 			for _, prompt := range []int{1, 12} {
 				requireSession(t, want[0], m, chunks[0], prompt)
 			}
@@ -246,6 +253,18 @@ func requireForward(t *testing.T, want [][][]float64, m *infer.Model, chunks [][
 		require.Len(t, got, len(want[c]))
 		for pos := range got {
 			require.InDeltaSlice(t, want[c][pos], got[pos], 1e-4, "chunk %d, position %d", c, pos)
+		}
+	}
+}
+
+// requireInputs demands that matrices have seen what they should.
+func requireInputs(t *testing.T, want, got inputs) {
+	t.Helper()
+	require.ElementsMatch(t, slices.Collect(maps.Keys(want)), slices.Collect(maps.Keys(got)))
+	for matrix, in := range want {
+		require.Equal(t, in.rows, got[matrix].rows, matrix)
+		for c, v := range in.squares {
+			require.InDelta(t, v, got[matrix].squares[c], 1e-4*(1+v), "%v, column %d", matrix, c)
 		}
 	}
 }
@@ -307,7 +326,7 @@ func TestEmbed(t *testing.T) {
 	require.NoError(t, err)
 	chunks := small.chunks(9, 0, 4)
 	want := make([][][]float64, len(chunks))
-	n := naive{source: src}
+	n := naive{source: src, inputs: inputs{}}
 	err = m.Embed(t.Context(), infer.Chunks(chunks, 3), func(chunk, pos int, embedding []float32) {
 		x := make([]float64, len(embedding))
 		for i, v := range embedding {
@@ -353,7 +372,7 @@ func TestSparseAttention(t *testing.T) {
 	model, err := infer.NewModel(g, src, infer.Options{})
 	require.NoError(t, err)
 	chunks := small.chunks(9)
-	requireForward(t, [][][]float64{logitsOf(g, src, chunks[0])}, model, chunks)
+	requireForward(t, [][][]float64{logitsOf(g, src, chunks[0], inputs{})}, model, chunks)
 	err = model.Forward(t.Context(), infer.Chunks(small.chunks(10), 0), func(_, _ int, _ []float32) {})
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 	require.ErrorContains(t, err, "sparse attention, to texts of more than 9 tokens")

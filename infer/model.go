@@ -52,8 +52,9 @@ type Routing = graph.Routing
 // Input is what a matrix of a tensor was multiplied with.
 type Input struct {
 	Tensor           string
-	Matrix, Matrices int // which matrix of how many: the experts of the tensor
-	Rows             int // tokens
+	Matrix, Matrices int  // which matrix of how many: the experts of the tensor, or its heads
+	Head             bool // the matrices are those of heads, all of which see every token
+	Rows             int  // tokens
 	// Squares has for each column the sum of the squares of the rows' values. It
 	// may be used only during the call.
 	Squares []float64

@@ -17,11 +17,42 @@ type naive struct {
 	graph.Spec
 	keys, values map[string][][]float64 // by layer's prefix: of each position so far
 	token        int
+	inputs       inputs
 }
 
-// logitsOf returns those at every position of a chunk.
-func logitsOf(g graph.Spec, src *source, tokens []int32) [][]float64 {
-	n := naive{source: src, Spec: g, keys: make(map[string][][]float64), values: make(map[string][][]float64)}
+// inputs are what matrices were multiplied with, by tensor and number of the matrix.
+type inputs map[matrixOf]*input
+
+type matrixOf struct {
+	tensor string
+	matrix int
+}
+
+type input struct {
+	rows    int
+	squares []float64 // sum of each column
+}
+
+// of returns the input of a matrix of so many columns.
+func (in inputs) of(tensor string, matrix, cols int) *input {
+	key := matrixOf{tensor, matrix}
+	if in[key] == nil {
+		in[key] = &input{squares: make([]float64, cols)}
+	}
+	return in[key]
+}
+
+func (in inputs) see(tensor string, matrix int, x []float64) {
+	i := in.of(tensor, matrix, len(x))
+	i.rows++
+	for c, v := range x {
+		i.squares[c] += v * v
+	}
+}
+
+// logitsOf returns those at every position of a chunk, and adds what it multiplies to inputs.
+func logitsOf(g graph.Spec, src *source, tokens []int32, in inputs) [][]float64 {
+	n := naive{source: src, Spec: g, keys: make(map[string][][]float64), values: make(map[string][][]float64), inputs: in}
 	var logits [][]float64
 	for pos, id := range tokens {
 		n.token = int(id)
@@ -199,10 +230,13 @@ func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
 	down := n.multiply(p+"attn_kv_a_mqa", 0, m.Rank+m.Rope.Dims, h)
 	latent := n.norm(p, m.KVNorm, 0, down[:m.Rank])
 	rotated := n.rotated(m.Rope, pos, down[m.Rank:])
-	var keys, values []float64
+	var keys, values, both []float64
+	if !m.Absorbed {
+		both = n.multiply(p+"attn_kv_b", 0, m.Heads*(plain+m.ValueLen), latent)
+	}
 	for head := range m.Heads {
 		if !m.Absorbed {
-			both := n.multiply(p+"attn_kv_b", head, plain+m.ValueLen, latent)
+			both := both[head*(plain+m.ValueLen):][:plain+m.ValueLen]
 			keys, values = append(append(keys, both[:plain]...), rotated...), append(values, both[plain:]...)
 			continue
 		}
@@ -213,12 +247,16 @@ func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
 			}
 			keys = append(keys, sum)
 		}
-		keys, values = append(keys, rotated...), append(values, n.multiply(p+"attn_v_b", head, m.ValueLen, latent)...)
+		keys, values = append(keys, rotated...), append(values, n.times(p+"attn_v_b", head, m.ValueLen, latent)...)
 	}
 	n.keys[p], n.values[p] = append(n.keys[p], keys), append(n.values[p], values)
+	n.values[p+"latent"] = append(n.values[p+"latent"], latent)
 	out := make([]float64, m.Heads*m.ValueLen)
 	for head := range m.Heads {
-		query := q[head*m.KeyLen:][:m.KeyLen]
+		query, mean := q[head*m.KeyLen:][:m.KeyLen], make([]float64, m.Rank)
+		if m.Absorbed {
+			n.inputs.see(p+"attn_k_b.weight", head, query[:plain])
+		}
 		query = append(query[:plain:plain], n.rotated(m.Rope, pos, query[plain:])...)
 		scores := make([]float64, pos+1)
 		for t := range scores {
@@ -231,6 +269,10 @@ func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
 		}
 		for t, weight := range softmax(scores) {
 			add(out[head*m.ValueLen:][:m.ValueLen], n.values[p][t][head*m.ValueLen:], weight)
+			add(mean, n.values[p+"latent"][t], weight)
+		}
+		if m.Absorbed {
+			n.inputs.see(p+"attn_v_b.weight", head, mean)
 		}
 	}
 	return n.multiply(p+"attn_output", 0, n.Width, out)
@@ -253,9 +295,16 @@ func (n naive) perLayer(p string, m graph.PerLayer, h []float64) []float64 {
 	}
 	x := n.row("token_embd.weight", n.token)
 	for i := range x {
-		x[i] *= float64(n.EmbeddingScale) / math.Sqrt(float64(n.Width))
+		x[i] *= float64(n.EmbeddingScale)
 	}
-	input := n.norm("", m.Norm, 0, n.multiply("per_layer_model_proj", layer, m.Width, x))
+	if layer == 0 {
+		n.inputs.see("per_layer_model_proj.weight", 0, x)
+	}
+	input := n.times("per_layer_model_proj", layer, m.Width, x)
+	for i := range input {
+		input[i] /= math.Sqrt(float64(n.Width))
+	}
+	input = n.norm("", m.Norm, 0, input)
 	second := n.get("per_layer_token_embd.weight")[(n.token*len(n.Layers)+layer)*m.Width:]
 	gate := n.multiply(p+"inp_gate", 0, m.Width, h)
 	for i := range gate {
@@ -479,6 +528,12 @@ func descending(x []float64) []int {
 
 // multiply is matrix `expert` of a stack of rows x len(x) matrices, times x.
 func (n naive) multiply(name string, expert, rows int, x []float64) []float64 {
+	n.inputs.see(name+".weight", expert, x)
+	return n.times(name, expert, rows, x)
+}
+
+// times is multiply unseen.
+func (n naive) times(name string, expert, rows int, x []float64) []float64 {
 	w, bias := n.get(name+".weight"), n.get(name+".bias")
 	y := make([]float64, rows)
 	for r := range y {

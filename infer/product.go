@@ -72,8 +72,9 @@ func (a *packedA) put(w *worker, f form, first int, src []float32, n, k int) {
 }
 
 // pack packs rows of src, those listed, or one for each token if the list is nil, for
-// products with the given weights, which have rows as long.
-func (b *batch) pack(ctx context.Context, src []float32, rows []int, weights ...*graph.Matrix) error {
+// products with the given weights, which have rows as long. Each listed row is multiplied by its factor,
+// if there are any.
+func (b *batch) pack(ctx context.Context, src []float32, rows []int, factors []float32, weights ...*graph.Matrix) error {
 	n, k := b.tokens, weights[0].Cols
 	if rows != nil {
 		n = len(rows)
@@ -96,6 +97,9 @@ func (b *batch) pack(ctx context.Context, src []float32, rows []int, weights ...
 			part = sized(&w.rows, count*k)
 			for i, row := range rows[first:][:count] {
 				copy(part[i*k:][:k], src[row*k:])
+			}
+			if factors != nil {
+				weigh(part[:count*k], factors[first:][:count])
 			}
 		}
 		for f, ok := range needed {
@@ -173,7 +177,7 @@ func (b *batch) observe(ctx context.Context, rows int, w *graph.Matrix) error {
 		return err
 	}
 	info := b.m.src.Tensors()[w.Tensor]
-	b.m.input(Input{info.Name, w.First / whole, int(info.Rows()) / whole, rows, squares})
+	b.m.input(Input{info.Name, w.First / whole, int(info.Rows()) / whole, w.Head, rows, squares})
 	return nil
 }
 

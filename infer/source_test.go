@@ -352,7 +352,7 @@ func (r random) build(seed uint64) *source {
 			add(p+"ffn_gate_inp.weight", 0, 1, r.Width, m.Experts)
 			stack := func(name string, rows, cols int) {
 				add(p+name+".weight", 0, 0.2, cols, rows, m.Experts)
-				if r.biasedExperts && !m.WeighFirst {
+				if r.biasedExperts {
 					add(p+name+".bias", 0, 0.3, rows, m.Experts)
 				}
 			}

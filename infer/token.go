@@ -165,14 +165,23 @@ func (t *token) Networks(_ context.Context, dst, x []float32, uses []graph.Use) 
 		for _, w := range u.Network.Inputs() {
 			inner += w.Rows
 		}
+		if u.WeighFirst {
+			inner += len(x)
+		}
 	}
 	room, out := sized(&t.inner, inner), sized(&t.out, len(uses)*width)
 	in, down := make([]vectorProduct, 0, 2*len(uses)), make([]vectorProduct, 0, len(uses))
 	parts := make([][][]float32, len(uses))
 	for i, u := range uses {
+		seen := x
+		if u.WeighFirst {
+			seen, room = room[:len(x)], room[len(x):]
+			copy(seen, x)
+			weigh(seen, u.Weights)
+		}
 		for _, w := range u.Network.Inputs() {
 			parts[i] = append(parts[i], room[:w.Rows])
-			in = append(in, vectorProduct{room[:w.Rows], x, w})
+			in = append(in, vectorProduct{room[:w.Rows], seen, w})
 			room = room[w.Rows:]
 		}
 		down = append(down, vectorProduct{out[i*width:][:width], parts[i][0], &u.Network.Down})
@@ -181,11 +190,6 @@ func (t *token) Networks(_ context.Context, dst, x []float32, uses []graph.Use) 
 		return err
 	}
 	for i, u := range uses {
-		for _, part := range parts[i] {
-			if u.WeighFirst {
-				weigh(part, u.Weights)
-			}
-		}
 		u.Network.Activate(parts[i]...)
 	}
 	if err := t.multiply(down...); err != nil {

@@ -17,6 +17,7 @@ type Matrix struct {
 	Whole      int       // rows of the matrix that this is a part of; 0: it is none
 	Bias       []float32 // per row, or nil
 	Exact      bool      // products are computed in float32 whatever the others are
+	Head       bool      // its tensor stacks one for each head: every token is multiplied with all of them
 }
 
 // Binder finds the tensors of a model and remembers the first that is missing or wrong.
@@ -202,6 +203,15 @@ func (b *Binder) stack(name string, n, rows, cols int) []Matrix {
 		if bias != nil {
 			stack[e].Bias = bias[e*rows:][:rows]
 		}
+	}
+	return stack
+}
+
+// heads is stack, of matrices of the heads of an attention.
+func (b *Binder) heads(name string, n, rows, cols int) []Matrix {
+	stack := b.stack(name, n, rows, cols)
+	for h := range stack {
+		stack[h].Head = true
 	}
 	return stack
 }

@@ -62,7 +62,7 @@ type Use struct {
 	Network *NetworkOp
 	Rows    []int     // of the tokens, ascending; nil: all
 	Weights []float32 // factor of what is added, for each of them; nil: 1
-	// WeighFirst says that they are factors of what goes into the network, which has no biases.
+	// WeighFirst says that they are factors of what goes into the network.
 	WeighFirst bool
 }
 

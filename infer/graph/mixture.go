@@ -2,11 +2,9 @@ package graph
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
-	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
 
@@ -80,9 +78,6 @@ func (m Mixture) Bind(b *Binder) Op {
 	o := &mixtureOp{Mixture: m, layer: b.layer, router: b.exact("ffn_gate_inp", m.Experts), experts: b.experts(m)}
 	if m.Biased {
 		o.bias = b.needed(b.prefix+"exp_probs_b.bias", m.Experts)
-	}
-	if m.WeighFirst && len(o.experts) > 0 && (o.experts[0].Gate.Bias != nil || o.experts[0].Up.Bias != nil) {
-		b.fail(fmt.Errorf("%w: biases of experts that are weighed first", gguf.ErrUnsupported))
 	}
 	if m.Scaled {
 		o.scale = b.needed(b.prefix+"ffn_down_exps.scale", m.Experts)

@@ -71,7 +71,7 @@ func (m MLA) Bind(b *Binder) Op {
 	o.down = b.biased("attn_kv_a_mqa", m.latent(), b.width)
 	size := m.Heads
 	if m.Absorbed {
-		o.keys, o.values = b.stack("attn_k_b", m.Heads, m.Rank, m.plain()), b.stack("attn_v_b", m.Heads, m.ValueLen, m.Rank)
+		o.keys, o.values = b.heads("attn_k_b", m.Heads, m.Rank, m.plain()), b.heads("attn_v_b", m.Heads, m.ValueLen, m.Rank)
 		size = latentHeads
 	} else {
 		o.both = b.biased("attn_kv_b", m.Heads*(m.plain()+m.ValueLen), m.Rank)
@@ -184,7 +184,9 @@ func (m *mlaOp) queriesAndLatent(ctx context.Context, e Engine, s [][]float32, x
 		for h := range m.Heads {
 			angles.rotate(part[h*m.KeyLen+m.plain():][:m.Rope.Dims], m.Rope.Dims, pos)
 		}
-		m.Temperature.apply(part, pos)
+		if !m.Absorbed {
+			m.Temperature.apply(part, pos)
+		}
 	})
 }
 
@@ -211,11 +213,12 @@ func (m *mlaOp) attendLatent(ctx context.Context, e Engine, result, queries, lat
 		if err := e.MultiplyEach(ctx, x, products); err != nil {
 			return err
 		}
-		err = e.Each(ctx, func(row, _ int) {
+		err = e.Each(ctx, func(row, pos int) {
 			for h := range a.Heads {
 				part := query[(row*a.Heads+h)*long:][:long]
 				copy(part, products[h].Dst[row*m.Rank:][:m.Rank])
 				copy(part[m.Rank:], queries[(row*m.Heads+first+h)*m.KeyLen+plain:])
+				m.Temperature.apply(part, pos)
 			}
 		})
 		if err != nil {

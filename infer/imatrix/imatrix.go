@@ -34,8 +34,8 @@ import (
 // Options says what to measure and how.
 type Options struct {
 	perplexity.Options
-	// Output measures output.weight too, which takes the time of computing all
-	// logits.
+	// Output measures output.weight too, or token_embd.weight where that is the output matrix, which takes the
+	// time of computing all logits.
 	Output bool
 	Engine infer.Options // but for Compute, Input and Router
 }
@@ -62,10 +62,15 @@ func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	opts.Engine.Input = func(in infer.Input) {
-		if layer, _ := gguf.SplitName(in.Tensor); layer < 0 && !opts.Output {
+		output := opts.Output && (in.Tensor == "output.weight" || in.Tensor == "token_embd.weight")
+		if layer, _ := gguf.SplitName(in.Tensor); layer < 0 && !output {
 			return
 		}
-		if err := m.Sums.Add(in.Tensor, in.Matrix, in.Matrices, int64(in.Rows), in.Squares); err != nil {
+		add := m.Sums.Add
+		if in.Head {
+			add = m.Sums.AddHead
+		}
+		if err := add(in.Tensor, in.Matrix, in.Matrices, int64(in.Rows), in.Squares); err != nil {
 			stop(err)
 		}
 	}

@@ -22,7 +22,7 @@ type Sums struct {
 }
 
 // tensorSums are those of one tensor: the squares of the matrices one after
-// another, and the rows each of them has seen.
+// another, and the rows each of them has seen, one number if all see the same.
 type tensorSums struct {
 	squares []float64
 	counts  []float64
@@ -32,22 +32,39 @@ type tensorSums struct {
 // squares add up to one value for each column. The tensor has so many matrices
 // of the same size, one unless it stacks experts.
 func (s *Sums) Add(tensor string, matrix, matrices int, rows int64, squares []float64) error {
-	t, err := s.tensor(tensor, matrices, len(squares)*matrices)
+	return s.add(tensor, matrix, matrices, matrices, rows, squares)
+}
+
+// AddHead is Add for a tensor whose matrices all see the same rows, as those of attention
+// heads do. They are counted once.
+func (s *Sums) AddHead(tensor string, head, heads int, rows int64, squares []float64) error {
+	return s.add(tensor, head, heads, 1, rows, squares)
+}
+
+func (s *Sums) add(tensor string, matrix, matrices, counts int, rows int64, squares []float64) error {
+	t, err := s.tensor(tensor, counts, len(squares)*matrices)
 	if err != nil {
 		return err
 	}
-	t.counts[matrix] += float64(rows)
+	if matrix < counts {
+		t.counts[matrix] += float64(rows)
+	}
 	for i, v := range squares {
 		t.squares[matrix*len(squares)+i] += v
 	}
 	return nil
 }
 
-// AddMatrix adds all that a file has, as if its text had been processed too.
+// AddMatrix adds all that a file has, as if its text had been processed too. Files of before llama.cpp counted
+// heads once have a count for each: they are the same.
 func (s *Sums) AddMatrix(m *Matrix) error {
 	for _, name := range m.Tensors() {
 		e := m.entries[name]
-		t, err := s.tensor(name, len(e.counts), int(e.values))
+		counts := e.counts
+		if t, ok := s.tensors[name]; ok && len(t.counts) == 1 && same(counts) {
+			counts = counts[:1]
+		}
+		t, err := s.tensor(name, len(counts), int(e.values))
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -58,7 +75,7 @@ func (s *Sums) AddMatrix(m *Matrix) error {
 		for i, v := range values {
 			t.squares[i] += float64(v)
 		}
-		for i, n := range e.counts {
+		for i, n := range counts {
 			t.counts[i] += float64(n)
 		}
 	}
@@ -72,19 +89,27 @@ func (s *Sums) AddMatrix(m *Matrix) error {
 }
 
 // tensor returns the sums of a tensor, after checking that they have this size.
-func (s *Sums) tensor(name string, matrices, values int) (*tensorSums, error) {
+func (s *Sums) tensor(name string, counts, values int) (*tensorSums, error) {
 	t, ok := s.tensors[name]
 	if !ok {
-		t = &tensorSums{squares: make([]float64, values), counts: make([]float64, matrices)}
+		t = &tensorSums{squares: make([]float64, values), counts: make([]float64, counts)}
 		if s.tensors == nil {
 			s.tensors = make(map[string]*tensorSums)
 		}
 		s.tensors[name] = t
 	}
-	if len(t.counts) != matrices || len(t.squares) != values {
-		return nil, fmt.Errorf("tensor %q has %d values for %d matrices, not %d for %d as before", name, values, matrices, len(t.squares), len(t.counts))
+	if counts == 1 && same(t.counts) {
+		t.counts = t.counts[:1]
+	}
+	if len(t.counts) != counts || len(t.squares) != values {
+		return nil, fmt.Errorf("tensor %q has %d values for %d matrices, not %d for %d as before", name, values, counts, len(t.squares), len(t.counts))
 	}
 	return t, nil
+}
+
+// same reports whether all counts are equal.
+func same[T comparable](counts []T) bool {
+	return !slices.ContainsFunc(counts, func(n T) bool { return n != counts[0] })
 }
 
 // Source returns the sums as the GGUF file that llama-imatrix writes: for each

@@ -53,6 +53,36 @@ func TestSumsAreReadBack(t *testing.T) {
 	require.Equal(t, []float32{1, 1, 1, 2, 1, 1}, readAll(t, combined, "blk.0.ffn_up_exps.weight"))
 }
 
+// TestSumsOfHeads: heads are counted once, and files that counted each can be added.
+func TestSumsOfHeads(t *testing.T) {
+	const name = "blk.0.attn_k_b.weight"
+	sums := func() *imatrix.Sums {
+		s := &imatrix.Sums{}
+		for head, squares := range [][]float64{{2, 4}, {6, 8}} {
+			require.NoError(t, s.AddHead(name, head, 2, 2, squares))
+		}
+		return s
+	}
+	once := sums()
+	file, err := once.Source()
+	require.NoError(t, err)
+	for i, want := range []gguf.TensorInfo{{Name: name + ".in_sum2", Shape: []int64{4}}, {Name: name + ".counts", Shape: []int64{1}}} {
+		require.Equal(t, want, file.Tensors()[i])
+	}
+	require.Equal(t, []float32{1, 2, 3, 4}, readAll(t, writeSums(t, once), name))
+
+	each := &imatrix.Sums{}
+	for head := range 2 {
+		require.NoError(t, each.Add(name, head, 2, 2, []float64{6, 0}))
+	}
+	want := []float32{2, 1, 3, 2}
+	require.NoError(t, once.AddMatrix(writeSums(t, each)))
+	require.Equal(t, want, readAll(t, writeSums(t, once), name))
+	require.NoError(t, each.AddMatrix(writeSums(t, sums())))
+	require.Equal(t, want, readAll(t, writeSums(t, each), name))
+	require.Empty(t, writeSums(t, each).Unseen())
+}
+
 func TestSumsThatDoNotFit(t *testing.T) {
 	s := &imatrix.Sums{}
 	require.NoError(t, s.Add("w", 0, 2, 1, []float64{1, 1}))
