@@ -32,15 +32,23 @@ var BERT = Architecture{
 // RoBERTa is BERT whose positions are counted from behind the number of the padding token on.
 var RoBERTa = Architecture{
 	Class:      "RobertaModel",
-	Others:     []string{"CamembertModel"},
 	Name:       "bert",
-	Family:     "RoBERTa, CamemBERT",
+	Family:     "RoBERTa",
 	Special:    "positions are counted from behind the padding token",
 	Embeddings: true,
-	read: func(r *reader) family {
-		// CamembertModel is taken for BERT by convert_hf_to_gguf.py, which keeps the positions that nothing uses.
-		return readBERT(r, "roberta.", 1, r.hparams["model_type"] != "camembert")
-	},
+	read:       func(r *reader) family { return readBERT(r, "roberta.", 1, true) },
+}
+
+// CamemBERT is RoBERTa with a vocabulary of SentencePiece's Unigram. convert_hf_to_gguf.py takes it for BERT, with words
+// of WordPiece and positions from the first on: what comes out is not what transformers computes.
+var CamemBERT = Architecture{
+	Class:      "CamembertModel",
+	Name:       "bert",
+	Family:     "CamemBERT",
+	Special:    "RoBERTa with a Unigram vocabulary; `convert_hf_to_gguf.py` makes another of it",
+	Embeddings: true,
+	Vocabulary: vocab.Rules{Camembert: true, Added: []vocab.RoleFlag{{Role: "bos", Add: true}, {Role: "eos", Add: true}}},
+	read:       RoBERTa.read,
 }
 
 // XLMRoBERTa is RoBERTa with a vocabulary of SentencePiece's Unigram.

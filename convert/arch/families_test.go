@@ -63,32 +63,37 @@ func readFamilies(t *testing.T, with func(t *testing.T, config string, kv [][2]a
 // TestFamilies compares metadata, and the names, shapes and order of tensors, with what
 // convert_hf_to_gguf.py makes of the checkpoints.
 func TestFamilies(t *testing.T) {
-	readFamilies(t, func(t *testing.T, config string, kv [][2]any, sources, tensors []familyTensor) {
-		m, err := arch.Read([]byte(config))
-		require.NoError(t, err)
-		var set weights.List
-		for _, s := range sources {
-			r := weights.Compute(s.shape, weights.F32, 1, nil)
-			if s.value != nil {
-				r = weights.Values(weights.F32, s.value, s.shape...)
-			}
-			require.NoError(t, set.Add(s.name, r))
+	readFamilies(t, checkFamily)
+}
+
+func checkFamily(t *testing.T, config string, kv [][2]any, sources, tensors []familyTensor) {
+	m, err := arch.Read([]byte(config))
+	require.NoError(t, err)
+	var set weights.List
+	for _, s := range sources {
+		r := weights.Compute(s.shape, weights.F32, 1, nil)
+		if s.value != nil {
+			r = weights.Values(weights.F32, s.value, s.shape...)
 		}
-		planned, err := m.Plan(&set)
-		require.NoError(t, err)
-		var got []familyTensor
-		for _, p := range planned {
-			shape := slices.Clone(p.Shape())
-			slices.Reverse(shape)
-			got = append(got, familyTensor{name: p.Name, shape: shape})
-		}
-		require.Equal(t, tensors, got)
-		var pairs [][2]any
-		for _, kv := range metadata(t, m) {
-			pairs = append(pairs, [2]any{kv.Key, plain(t, kv)})
-		}
-		require.Equal(t, kv, pairs)
-	})
+		require.NoError(t, set.Add(s.name, r))
+	}
+	planned, err := m.Plan(&set)
+	require.NoError(t, err)
+	var got []familyTensor
+	for _, p := range planned {
+		shape := slices.Clone(p.Shape())
+		slices.Reverse(shape)
+		got = append(got, familyTensor{name: p.Name, shape: shape})
+	}
+	require.Equal(t, tensors, got)
+	var pairs [][2]any
+	for _, kv := range metadata(t, m) {
+		pairs = append(pairs, [2]any{kv.Key, plain(t, kv)})
+	}
+	require.Equal(t, kv, pairs)
+	if roberta := `"RobertaModel"`; strings.Contains(config, roberta) { // which CamemBERT is
+		checkFamily(t, strings.NewReplacer(roberta, `"CamembertModel"`, `"roberta"`, `"camembert"`).Replace(config), kv, sources, tensors)
+	}
 }
 
 // metadata returns all that a model has of its own.

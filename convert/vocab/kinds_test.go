@@ -95,6 +95,20 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestCamembert: the ids of its pieces are three more than those of XLM-RoBERTa's, but for those in front.
+func TestCamembert(t *testing.T) {
+	c := kindCases(t)["fairseq"]
+	tokens := func(more int64, rules vocab.Rules) []string {
+		v, err := vocab.Load(c.write(t), vocab.Options{Size: c.Size + more, Rules: rules})
+		require.NoError(t, err)
+		return value[[]string](t, gguf.NewMetadata(v.Metadata...), "tokenizer.ggml.tokens")
+	}
+	want := tokens(0, vocab.Rules{})
+	require.Equal(t, []string{"<s>", "<pad>", "</s>", "<unk>"}, want[:4])
+	want = append([]string{"<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"}, want[4:]...)
+	require.Equal(t, want, tokens(3, vocab.Rules{Camembert: true}))
+}
+
 // What GGUF has no place for, or contradicts itself.
 func TestKindsRefused(t *testing.T) {
 	change := func(file string, path ...string) func(map[string]any, any) {

@@ -41,23 +41,29 @@ func (f *files) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) erro
 	return nil
 }
 
-// loadFairseq adds a vocabulary of sentencepiece.bpe.model, of which XLM-RoBERTa's has one token more in front
-// (BertModel._xlmroberta_set_vocab in llama.cpp's conversion/bert.py, as transformers' XLMRobertaTokenizer).
+// loadFairseq adds a vocabulary of sentencepiece.bpe.model, of which XLM-RoBERTa's has one token more in front, and
+// CamemBERT's four (BertModel._xlmroberta_set_vocab in llama.cpp's conversion/bert.py, as transformers' XLMRobertaTokenizer
+// and CamembertTokenizer).
 func (f *files) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) error {
+	more := 1
 	front := []Piece{{"<s>", 0, gguf.TokenControl}, {"<pad>", 0, gguf.TokenControl}, {"</s>", 0, gguf.TokenControl}, {"<unk>", 0, gguf.TokenUnknown}}
-	replaced := len(front) - 1 // pieces of the model's
-	if size := int64(len(model.Pieces) + 1); len(model.Pieces) < replaced || size > opts.Size {
+	if opts.Rules.Camembert {
+		more = 4
+		front[0].Text, front[2].Text = "<s>NOTUSED", "</s>NOTUSED"
+		front = append(front, Piece{"<unk>NOTUSED", -100, gguf.TokenUnused})
+	}
+	if size := int64(len(model.Pieces) + more); len(model.Pieces) < len(front)-more || size > opts.Size {
 		return fmt.Errorf("%w: %s: %d tokens, there are %d embeddings", gguf.ErrCorrupt, f.path(fairseqFile), size, opts.Size)
 	}
-	t := newTokens(int(opts.Size) - 1)
+	t := newTokens(int(opts.Size) - more)
 	for id, p := range model.Pieces {
 		t.set(id, p.Text, p.Score, p.Type)
 	}
-	t.texts, t.scores, t.types = append([]string{""}, t.texts...), append([]float32{0}, t.scores...), append([]int32{0}, t.types...)
+	t.texts, t.scores, t.types = append(make([]string, more), t.texts...), append(make([]float32, more), t.scores...), append(make([]int32, more), t.types...)
 	for id, p := range front {
 		t.set(id, p.Text, p.Score, p.Type)
 	}
-	f.unknown = int64(replaced)
+	f.unknown = 3
 	t.writeUnigram(kvs, model.spacing(), opts.Rules)
 	return nil
 }

@@ -48,6 +48,8 @@ type Rules struct {
 	// Gemma4 has SentencePiece's BPE written as tokens and merges, with BOS in front of all
 	// texts (Gemma4Model.set_vocab).
 	Gemma4 bool
+	// Camembert has the ids of sentencepiece.bpe.model be CamemBERT's instead of XLM-RoBERTa's.
+	Camembert bool
 	// TokenTypes is the number of kinds of texts that an encoder tells apart
 	// (type_vocab_size), 0 if its class does not write it.
 	TokenTypes uint32

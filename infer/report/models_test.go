@@ -20,63 +20,65 @@ func TestModels(t *testing.T) {
 	report := NewModels()
 	updateBlock(t, page, "models", report.Markdown())
 
-	// Those without data here are compared in convert/hf and infer, on larger models.
-	elsewhere := strings.Fields("llama qwen2 qwen3 qwen2moe qwen3moe deepseek gemma2")
-	converted := architectures(t, "../../convert/arch/testdata/families.json.gz", func(kv json.RawMessage) (name string) {
-		var pairs [][2]json.RawMessage
-		require.NoError(t, json.Unmarshal(kv, &pairs))
-		for _, pair := range pairs {
-			key := strings.Trim(string(pair[0]), `"`)
-			if prefix, _, _ := strings.Cut(key, "."); prefix != "general" && prefix != "tokenizer" && prefix != "xielu" {
-				return prefix
-			}
+	// Those without data here are compared in convert/hf and infer, on larger models: files by class, logits by architecture.
+	recorded := map[string][]string{
+		checkedBytes: strings.Fields("LlamaForCausalLM MistralForCausalLM MixtralForCausalLM Qwen2ForCausalLM Qwen3ForCausalLM Qwen2MoeForCausalLM " +
+			"Qwen3MoeForCausalLM DeepseekForCausalLM Gemma2ForCausalLM"),
+		checkedLogits: strings.Fields("llama qwen2 qwen3 qwen2moe qwen3moe deepseek gemma2"),
+	}
+	for _, f := range families(t, "../../convert/arch/testdata/families.json.gz") {
+		var config struct {
+			Classes []string `json:"architectures"`
 		}
-		return name
-	})
-	run := architectures(t, "../testdata/families.json.gz", func(kv json.RawMessage) string {
+		require.NoError(t, json.Unmarshal([]byte(f.Config), &config))
+		recorded[checkedBytes] = append(recorded[checkedBytes], config.Classes...)
+	}
+	for _, f := range families(t, "../testdata/families.json.gz") {
 		var keys struct {
 			Name string `json:"general.architecture"`
 		}
-		require.NoError(t, json.Unmarshal(kv, &keys))
-		return keys.Name
-	})
+		require.NoError(t, json.Unmarshal(f.KV, &keys))
+		recorded[checkedLogits] = append(recorded[checkedLogits], keys.Name)
+	}
 	var unchecked []string
 	for _, m := range report.Models {
 		require.NotEmpty(t, m.Family, m.Classes)
 		for _, check := range m.Checked {
-			recorded := map[string][]string{checkedBytes: converted, checkedLogits: run}[check]
-			if !slices.Contains(append(recorded, elsewhere...), m.Architecture) {
-				unchecked = append(unchecked, m.Architecture+": "+check)
+			is := append(slices.Clone(m.Classes), m.Architecture)
+			if !slices.ContainsFunc(recorded[check], func(name string) bool { return slices.Contains(is, name) }) {
+				unchecked = append(unchecked, m.Family+": "+check)
 			}
 		}
 	}
 	require.Empty(t, unchecked)
 }
 
-// architectures returns those of the models of a file of families: of a list of them, or of
-// one after the other.
-func architectures(t *testing.T, path string, name func(kv json.RawMessage) string) (names []string) {
+// family is a small model of a file of them.
+type family struct {
+	Config string
+	KV     json.RawMessage
+}
+
+// families returns the models of a file: of a list of them, or of one after the other.
+func families(t *testing.T, path string) (all []family) {
 	file, err := os.Open(path)
 	require.NoError(t, err)
 	defer file.Close()
 	data, err := gzip.NewReader(file)
 	require.NoError(t, err)
-	type family struct{ KV json.RawMessage }
 	for decoder := json.NewDecoder(data); ; {
 		var next json.RawMessage
 		err := decoder.Decode(&next)
 		if errors.Is(err, io.EOF) {
-			return slices.Compact(names)
+			return all
 		}
 		require.NoError(t, err)
-		var all []family
+		var some []family
 		if next[0] != '[' {
 			next = slices.Concat([]byte{'['}, next, []byte{']'})
 		}
-		require.NoError(t, json.Unmarshal(next, &all))
-		for _, f := range all {
-			names = append(names, name(f.KV))
-		}
+		require.NoError(t, json.Unmarshal(next, &some))
+		all = append(all, some...)
 	}
 }
 
