@@ -273,7 +273,7 @@ func (r *evalRun) report(c *call, f evalFlags, selections []eval.Selection) (*re
 	}
 	result := &report.Eval{
 		Model: r.in.base.path, Profile: f.profile.Name, Harness: f.profile.Harness, Compute: f.compute.String(), Seed: f.profile.Seed,
-		Samples: f.samples != "", System: f.system, Version: programVersion(), ISA: isa.Current().String(),
+		Samples: f.samples != "", System: f.system, Imatrix: f.imatrix, Version: programVersion(), ISA: isa.Current().String(),
 	}
 	if f.seed != nil {
 		result.Seed = *f.seed

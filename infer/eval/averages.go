@@ -2,17 +2,20 @@ package eval
 
 import "slices"
 
+// nousSuites are the groups that the Nous suite is made of.
+var nousSuites = []string{"agieval", "gpt4all", "truthfulqa", "bigbench"}
+
 // Averages are the plain means of suites, as cards have them: of the leaderboard's six, of the four of the Nous suite, and of
 // these. One that is not whole is missing.
 func (p *Profile) averages(results []Result) map[string]float64 {
 	averages := make(map[string]float64)
-	for _, suite := range []string{"openllm", "agieval", "gpt4all", "truthfulqa", "bigbench"} {
+	for _, suite := range append([]string{"openllm"}, nousSuites...) {
 		if mean, ok := p.average(suite, results); ok {
 			averages[suite] = mean
 		}
 	}
 	var nous []float64
-	for _, suite := range []string{"agieval", "gpt4all", "truthfulqa", "bigbench"} {
+	for _, suite := range nousSuites {
 		if mean, ok := averages[suite]; ok {
 			nous = append(nous, mean)
 		}

@@ -1,14 +1,16 @@
 package eval
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // Paired compares a figure of a candidate with that of the first model, on the same documents.
 type Paired struct {
-	Task        string     `json:"task"`
+	Task        string     `json:"task"` // or a group of them, or AllTasks
 	Metric      string     `json:"metric"`
 	N           int        `json:"n"`
 	Delta       float64    `json:"delta"` // mean of the differences, candidate less first
@@ -26,10 +28,11 @@ type Paired struct {
 // AllTasks is the Task of figures over all documents of a run.
 const AllTasks = "all"
 
-// paired compares results on the same tasks. answers of a document tell whether it changed.
-func paired(base, candidate []Result, changed [][]bool) []Paired {
+// paired compares results on the same tasks, then those of groups that are whole, and of all, over their documents. changed says of
+// each document whether it was answered otherwise.
+func (p *Profile) paired(base, candidate []Result, changed [][]bool) []Paired {
 	var all []Paired
-	whole := make(map[string]*differences)
+	several := make(map[string]*differences)
 	for i := range base {
 		for j, m := range base[i].Metrics {
 			if base[i].task.Metrics[j].total != nil {
@@ -38,23 +41,43 @@ func paired(base, candidate []Result, changed [][]bool) []Paired {
 			d := &differences{base: m.values, candidate: candidate[i].Metrics[j].values, changed: changed[i]}
 			all = append(all, d.paired(base[i].Task, m.Label()))
 			if j == base[i].task.Score {
-				sum, ok := whole["score"]
-				if !ok {
-					sum = &differences{}
-					whole["score"] = sum
+				for _, group := range append([]string{AllTasks}, base[i].task.Groups...) {
+					sum, ok := several[group]
+					if !ok {
+						sum = &differences{}
+						several[group] = sum
+					}
+					sum.tasks++
+					sum.base, sum.candidate, sum.changed = append(sum.base, d.base...), append(sum.candidate, d.candidate...), append(sum.changed, d.changed...)
 				}
-				sum.base, sum.candidate, sum.changed = append(sum.base, d.base...), append(sum.candidate, d.candidate...), append(sum.changed, d.changed...)
 			}
 		}
 	}
-	if sum := whole["score"]; sum != nil && len(base) > 1 {
-		all = append(all, sum.paired(AllTasks, "score"))
+	sizes := p.groupSizes()
+	for _, group := range slices.SortedFunc(maps.Keys(several), lastAll) {
+		if sum := several[group]; sum.tasks > 1 && (group == AllTasks || sum.tasks == sizes[group]) {
+			all = append(all, sum.paired(group, "score"))
+		}
 	}
 	return all
 }
 
+// lastAll orders groups by name, with AllTasks last.
+func lastAll(a, b string) int {
+	switch {
+	case a == b:
+		return 0
+	case a == AllTasks:
+		return 1
+	case b == AllTasks:
+		return -1
+	}
+	return strings.Compare(a, b)
+}
+
 // differences are figures of the same documents.
 type differences struct {
+	tasks           int // that they are of
 	base, candidate []float64
 	changed         []bool
 }

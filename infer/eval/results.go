@@ -9,11 +9,14 @@ import (
 // Result is what a model makes of a task.
 type Result struct {
 	Task    string   `json:"task"`
-	Group   string   `json:"group,omitempty"`
+	Group   string   `json:"group,omitempty"`  // the smallest
+	Groups  []string `json:"groups,omitempty"` // all
 	Version string   `json:"version"`
 	Shots   int      `json:"num_fewshot"`
 	N       int      `json:"n"`
 	Metrics []Metric `json:"metrics"`
+	// Main is the label of the figure that stands for the task: acc_norm beside acc, mc2 beside mc1.
+	Main    string   `json:"main_metric"`
 	Samples []Sample `json:"samples,omitempty"`
 
 	task *Task
@@ -41,8 +44,10 @@ func (m Metric) Label() string {
 // noFilter is the Filter of what is not generated.
 const noFilter = "none"
 
-// Score returns the figure that stands for the task: acc_norm beside acc, mc2 beside mc1.
-func (r Result) Score() Metric { return r.Metrics[r.task.Score] }
+// Score returns the figure that stands for the task.
+func (r Result) Score() Metric {
+	return r.Metrics[max(0, slices.IndexFunc(r.Metrics, func(m Metric) bool { return m.Label() == r.Main }))]
+}
 
 // Sample is a document.
 type Sample struct {
@@ -80,7 +85,7 @@ type Group struct {
 func (s Selection) result(docs []*document, outcomes []*outcome) Result {
 	t := s.Task
 	r := Result{Task: t.Name, Version: t.Version, Shots: s.Shots, N: len(docs), task: t}
-	if len(t.Groups) > 0 {
+	if r.Groups = t.Groups; len(t.Groups) > 0 {
 		r.Group = t.Groups[0]
 	}
 	examples := make([]*example, len(docs))
@@ -103,6 +108,7 @@ func (s Selection) result(docs []*document, outcomes []*outcome) Result {
 		}
 		r.Metrics = append(r.Metrics, metric)
 	}
+	r.Main = r.Metrics[t.Score].Label()
 	return r
 }
 
@@ -135,12 +141,7 @@ func (p *Profile) groups(results []Result) []Group {
 			members[g] = append(members[g], &results[i])
 		}
 	}
-	want := make(map[string]int)
-	for _, t := range p.Tasks() {
-		for _, g := range t.Groups {
-			want[g]++
-		}
-	}
+	want := p.groupSizes()
 	groups := []Group{}
 	for name, of := range members {
 		if len(of) < 2 || len(of) < want[name] && !p.old {
@@ -154,6 +155,17 @@ func (p *Profile) groups(results []Result) []Group {
 	}
 	slices.SortFunc(groups, func(a, b Group) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Metric, b.Metric)) })
 	return groups
+}
+
+// groupSizes returns how many tasks there are in each group.
+func (p *Profile) groupSizes() map[string]int {
+	sizes := make(map[string]int)
+	for _, t := range p.Tasks() {
+		for _, g := range t.Groups {
+			sizes[g]++
+		}
+	}
+	return sizes
 }
 
 // group returns a figure of a group, if all its tasks have it.

@@ -323,7 +323,7 @@ func (r *run) evaluation(selections []Selection) (*Evaluation, error) {
 		}
 		model.Groups, model.Averages = r.profile.groups(model.Results), r.profile.averages(model.Results)
 		if m > 0 {
-			model.Paired = paired(result.Models[0].Results, model.Results, changed)
+			model.Paired = r.profile.paired(result.Models[0].Results, model.Results, changed)
 		}
 	}
 	return result, nil

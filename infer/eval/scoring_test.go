@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -125,5 +126,46 @@ func TestMcNemar(t *testing.T) {
 	}{{3, 9, 0.14599609375}, {0, 5, 0.0625}, {1, 12, 0.00341796875}, {10, 10, 1}, {0, 0, 1}} {
 		require.InEpsilon(t, c.p, mcNemar(c.b, c.c), 1e-12)
 		require.InEpsilon(t, c.p, mcNemar(c.c, c.b), 1e-12)
+	}
+}
+
+// TestGroupsArePaired: groups that are whole, and all tasks, over their documents.
+func TestGroupsArePaired(t *testing.T) {
+	p, err := FindProfile("nous")
+	require.NoError(t, err)
+	var base, other []Result
+	var changed [][]bool
+	for _, task := range p.Tasks() {
+		if !slices.Contains(task.Groups, "agieval") && task.Name != "piqa" {
+			continue
+		}
+		result := func(values ...float64) Result {
+			r := Result{Task: task.Name, task: task}
+			for _, m := range task.Metrics {
+				r.Metrics = append(r.Metrics, Metric{Name: m.Name, Filter: noFilter, values: values})
+			}
+			return r
+		}
+		base, other = append(base, result(1, 0)), append(other, result(0, 0))
+		changed = append(changed, []bool{true, false})
+	}
+	all := p.paired(base, other, changed)
+	last := all[len(all)-2:]
+	require.Equal(t, []string{"agieval", AllTasks}, []string{last[0].Task, last[1].Task}, "gpt4all is not whole")
+	require.Equal(t, []int{16, 18}, []int{last[0].N, last[1].N})
+	require.Equal(t, -0.5, last[0].Delta)
+	require.Equal(t, 9, *last[1].OnlyBaseRight)
+}
+
+func TestNousIsFourSuites(t *testing.T) {
+	for _, c := range []struct {
+		profile string
+		tasks   int
+	}{{"nous", 34}, {"openllm-v1", 34}, {"lm-eval-0.4", 0}} {
+		p, err := FindProfile(c.profile)
+		require.NoError(t, err)
+		chosen, err := p.Select([]string{"nous"}, -1)
+		require.Len(t, chosen, c.tasks)
+		require.Equal(t, c.tasks == 0, err != nil)
 	}
 }

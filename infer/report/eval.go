@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -34,9 +36,12 @@ type Eval struct {
 	// TokenizerSHA256 is that of the vocabulary's metadata.
 	TokenizerSHA256 string `json:"tokenizer_sha256"`
 	// DataSHA256 has the files of data that were read.
-	DataSHA256 map[string]string  `json:"data_sha256"`
-	Bytes      int64              `json:"bytes"`
-	BPW        float64            `json:"bpw"`
+	DataSHA256 map[string]string `json:"data_sha256"`
+	Bytes      int64             `json:"bytes"`
+	BPW        float64           `json:"bpw"`
+	Parameters int64             `json:"parameters"`
+	// Imatrix is the importance matrix that types were quantized with.
+	Imatrix    string             `json:"imatrix,omitempty"`
 	Results    []eval.Result      `json:"results"`
 	Groups     []eval.Group       `json:"groups"`
 	Averages   map[string]float64 `json:"averages"`
@@ -61,7 +66,7 @@ type EvalCandidate struct {
 
 // Provenance lists what somebody else needs to make the report again, a name and a value each.
 func (e *Eval) Provenance() [][2]string {
-	lines := [][2]string{{"model", e.Model}, {"SHA-256 of the model", e.ModelSHA256}, {"SHA-256 of the vocabulary", e.TokenizerSHA256}}
+	lines := [][2]string{{"model", filepath.Base(e.Model)}, {"SHA-256 of the model", e.ModelSHA256}, {"SHA-256 of the vocabulary", e.TokenizerSHA256}}
 	for _, name := range slices.Sorted(maps.Keys(e.DataSHA256)) {
 		lines = append(lines, [2]string{"SHA-256 of " + name, e.DataSHA256[name]})
 	}
@@ -76,7 +81,7 @@ func (e *Eval) Add(found *eval.Evaluation, model gguf.Source, names []string, ca
 	}
 	e.TokenizerSHA256 = vocabularyHash(model.Metadata())
 	first := found.Models[0]
-	e.BOS, e.MaxLength, e.Bytes, e.BPW = found.BOS, found.MaxLength, stored.Bytes, stored.BPW
+	e.BOS, e.MaxLength, e.Bytes, e.BPW, e.Parameters = found.BOS, found.MaxLength, stored.Bytes, stored.BPW, gguf.Elements(model)
 	e.Results, e.Groups, e.Averages = first.Results, first.Groups, first.Averages
 	for i, source := range candidates {
 		if stored, err = newStorage(source); err != nil {
@@ -146,6 +151,14 @@ func scoreTable(w io.Writer, results []eval.Result, averages map[string]float64)
 	return t
 }
 
+// scoreMarkdown writes the scores of a model as cards have them.
+func scoreMarkdown(b *strings.Builder, results []eval.Result, averages map[string]float64) {
+	b.WriteString("|Task|Version|Metric|Value|   |Stderr|\n|---|---|---|---:|---|---:|\n")
+	for _, r := range evalRows(results, averages) {
+		fmt.Fprintf(b, "|%s|%s|%s|%s|%s|%s|\n", r.Task, r.Version, r.Metric, r.Value, r.PlusMinus, r.Stderr)
+	}
+}
+
 // EvalDifference is how a candidate's score on a task differs from the model's, in words and figures.
 type EvalDifference struct {
 	eval.Paired
@@ -163,8 +176,8 @@ func (d EvalDifference) Verdict() string {
 	case d.DeltaStderr == nil:
 		return "one document says nothing"
 	case *d.DeltaStderr == 0 && d.Delta == 0:
-		// By the rule of three.
-		return fmt.Sprintf("no difference found in any of %d documents (it may be in up to %.1f %% of all)", d.N, 300/float64(d.N))
+		// So many of all would differ in one of them, 19 times of 20.
+		return fmt.Sprintf("no difference found in any of %d documents (it may be in up to %.1f %% of all)", d.N, 100*(1-math.Pow(0.05, 1/float64(d.N))))
 	case d.CI95[1] < 0:
 		return "worse"
 	case d.CI95[0] > 0:
@@ -268,16 +281,10 @@ func (e *Eval) Print(w io.Writer) {
 // Markdown returns the tables of a model card.
 func (e *Eval) Markdown() string {
 	var b strings.Builder
-	scores := func(results []eval.Result, averages map[string]float64) {
-		b.WriteString("|Task|Version|Metric|Value|   |Stderr|\n|---|---|---|---:|---|---:|\n")
-		for _, r := range evalRows(results, averages) {
-			fmt.Fprintf(&b, "|%s|%s|%s|%s|%s|%s|\n", r.Task, r.Version, r.Metric, r.Value, r.PlusMinus, r.Stderr)
-		}
-	}
-	scores(e.Results, e.Averages)
+	scoreMarkdown(&b, e.Results, e.Averages)
 	for _, c := range e.Candidates {
 		fmt.Fprintf(&b, "\n### %s\n\n", display.Printable(c.Name))
-		scores(c.Results, c.Averages)
+		scoreMarkdown(&b, c.Results, c.Averages)
 	}
 	if len(e.Candidates) > 0 {
 		b.WriteString("\n### Differences\n\n")

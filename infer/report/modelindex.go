@@ -36,9 +36,26 @@ var leaderboard = []board{
 // ModelIndex returns the scores of the leaderboard's tasks as front matter of a model card, in YAML. source is the address that they
 // are from, or "".
 func (e *Eval) ModelIndex(source string) (string, error) {
+	index, err := yaml.Marshal(yaml.MapSlice{{Key: "model-index", Value: []any{
+		yaml.MapSlice{{Key: "name", Value: display.Stem(e.Model)}, {Key: "results", Value: e.forms()[0].boardResults(source)}},
+	}}})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# by ggufkit, as %s scores\n", e.Harness)
+	if e.Partial() {
+		b.WriteString("# of some of the documents only: not comparable with scores of all\n")
+	}
+	b.Write(index)
+	return b.String(), nil
+}
+
+// boardResults lists the scores of the leaderboard's tasks as front matter has them.
+func (f evalForm) boardResults(source string) []any {
 	results := []any{}
 	for _, b := range leaderboard {
-		value, shots, ok := e.boardFigure(b)
+		value, shots, ok := f.boardFigure(b)
 		if !ok {
 			continue
 		}
@@ -62,24 +79,12 @@ func (e *Eval) ModelIndex(source string) (string, error) {
 		}
 		results = append(results, result)
 	}
-	index, err := yaml.Marshal(yaml.MapSlice{{Key: "model-index", Value: []any{
-		yaml.MapSlice{{Key: "name", Value: display.Stem(e.Model)}, {Key: "results", Value: results}},
-	}}})
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "# by ggufkit, as %s scores\n", e.Harness)
-	if e.Partial() {
-		b.WriteString("# of some of the documents only: not comparable with scores of all\n")
-	}
-	b.Write(index)
-	return b.String(), nil
+	return results
 }
 
 // boardFigure finds the figure of a leaderboard's task, with the number of shots.
-func (e *Eval) boardFigure(b board) (value float64, shots int, ok bool) {
-	for _, r := range e.Results {
+func (f evalForm) boardFigure(b board) (value float64, shots int, ok bool) {
+	for _, r := range f.results {
 		i := slices.IndexFunc(r.Metrics, func(m eval.Metric) bool { return m.Name == b.of })
 		if i >= 0 && slices.Contains(b.tasks, r.Task) {
 			return r.Metrics[i].Value, r.Shots, true
@@ -88,7 +93,7 @@ func (e *Eval) boardFigure(b board) (value float64, shots int, ok bool) {
 			shots = r.Shots
 		}
 	}
-	for _, g := range e.Groups {
+	for _, g := range f.groups {
 		if slices.Contains(b.groups, g.Name) && g.Metric == b.of {
 			return g.Value, shots, true
 		}
