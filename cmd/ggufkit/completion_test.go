@@ -17,7 +17,7 @@ func TestComplete(t *testing.T) {
 		want  string
 	}{
 		{"qu|", "quantize"},
-		{"|", "bench choose completion convert demo drift eval export generate hash help imatrix inspect logits merge models moe perplexity quantize tokenize types version"},
+		{"|", "bench card choose completion convert demo drift eval export generate hash help imatrix inspect logits merge models moe perplexity quantize tokenize types version"},
 		{"moe |", "doctor"},
 		{"--threads 2 moe d|", "doctor"},
 		{"completion |", "bash fish zsh"},

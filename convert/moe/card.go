@@ -20,6 +20,9 @@ func (r *Recipe) Models() []string {
 	return dirs
 }
 
+// Text returns the recipe as it was read.
+func (r *Recipe) Text() string { return string(r.text) }
+
 // frontMatter is what Hugging Face's hub reads of a model card.
 type frontMatter struct {
 	BaseModel   []string `yaml:"base_model"`

@@ -69,6 +69,18 @@ var dtypes = map[string]weights.Dtype{"float32": weights.F32, "float16": weights
 // the working directory instead of to the recipe. Errors of YAML say where it is
 // wrong; the others wrap ErrRecipe.
 func Read(path string) (*Recipe, error) {
+	r, err := Parse(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.locate(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrRecipe, path, err)
+	}
+	return r, nil
+}
+
+// Parse reads and checks the recipe at path, but looks for no models: they are as the recipe names them. Errors are those of Read.
+func Parse(path string) (*Recipe, error) {
 	data, err := sidecar.Read(path)
 	if err != nil {
 		return nil, err
@@ -78,9 +90,6 @@ func Read(path string) (*Recipe, error) {
 		return nil, fmt.Errorf("%w: %s: %s", ErrRecipe, path, yamldoc.Explain(data, err))
 	}
 	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrRecipe, path, err)
-	}
-	if err := r.locate(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrRecipe, path, err)
 	}
 	return r, nil

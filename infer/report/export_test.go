@@ -10,6 +10,9 @@ import (
 // BandOf is bandOf.
 var BandOf = bandOf
 
+// Update is -update.
+var Update = update
+
 // FileName is fileName.
 var FileName = fileName
 

@@ -24,7 +24,7 @@ func pages(t *testing.T) []string {
 	for name, page := range map[string]func() (string, error){
 		"full": report.FullReport(32).Page, "sparse": report.SparseReport().Page, "crowded": report.CrowdedReport().Page, "twenty": report.TwentyReport().Page,
 		"choice": report.ChoiceOf(report.FullReport(4)).Page, "choice of twenty": report.ChoiceOf(report.TwentyReport()).Page,
-		"doctor": doctor().Page, "doctor without texts": routers().Page,
+		"scores": evaluated().Page, "doctor": doctor().Page, "doctor without texts": routers().Page,
 	} {
 		content, err := page()
 		require.NoError(t, err)
