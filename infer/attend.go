@@ -2,10 +2,8 @@ package infer
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
-	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
@@ -24,10 +22,7 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 	}
 	switch {
 	case a.Source != nil:
-		shared, ok := b.kept[a.Source]
-		if !ok {
-			return fmt.Errorf("%w: to begin behind the layer whose keys and values are shared", gguf.ErrUnsupported)
-		}
+		shared := b.kept[a.Source]
 		k, v = shared.keys, shared.values
 	case a.Kept:
 		b.keep(k, v, a)

@@ -50,9 +50,13 @@ func (m *Model) Forward(ctx context.Context, chunks []Chunk, visit func(chunk, p
 // ForwardFrom is Forward without the layers before the given one: the chunks have their
 // residual streams on their way into it, as Options.Residual shows them. So the part of a
 // model that a change of its weights does not touch is computed once for many changes.
+// It is an error if the model cannot begin there: see CanBegin.
 func (m *Model) ForwardFrom(ctx context.Context, layer int, chunks []Chunk, visit func(chunk, pos int, logits []float32)) error {
 	if layer < 0 || layer > len(m.graph.Layers) {
 		return fmt.Errorf("there is no layer %d among %d", layer, len(m.graph.Layers))
+	}
+	if !m.CanBegin(layer) {
+		return fmt.Errorf("%w: to begin with layer %d, behind keys and values that are shared", gguf.ErrUnsupported, layer)
 	}
 	for c, chunk := range chunks {
 		if len(chunk.Stream) != len(chunk.Tokens)*m.graph.Width {
@@ -61,6 +65,10 @@ func (m *Model) ForwardFrom(ctx context.Context, layer int, chunks []Chunk, visi
 	}
 	return m.forward(ctx, chunks, entrance{layer, true}, nil, visit)
 }
+
+// CanBegin reports whether ForwardFrom can begin with a layer: from there on, no layer has the keys and values
+// of one before.
+func (m *Model) CanBegin(layer int) bool { return m.graph.CanBegin(layer) }
 
 // Embed runs chunks and calls visit, by its goroutine, with the embedding at every position of a
 // chunk: what the output matrix is multiplied with, or, of an encoder, all that it makes of the token. It may be used only
@@ -130,7 +138,7 @@ func (m *Model) check(chunks []Chunk) error {
 			return fmt.Errorf("%w: chunk %d follows another one, which a %s model cannot", gguf.ErrUnsupported, c, m.graph.Architecture)
 		}
 		if m.graph.Encoder && chunk.From < len(chunk.Tokens) {
-			return m.noLogits()
+			return m.graph.NoLogits()
 		}
 		for pos, id := range chunk.Tokens {
 			if id < 0 || int(id) >= m.Vocabulary() {
@@ -143,7 +151,3 @@ func (m *Model) check(chunks []Chunk) error {
 
 // CanFollow reports whether chunks of the model may have After: no token sees those behind it.
 func (m *Model) CanFollow() bool { return !m.graph.Encoder }
-
-func (m *Model) noLogits() error {
-	return fmt.Errorf("%w: a %s model is an encoder, which predicts no tokens", gguf.ErrUnsupported, m.graph.Architecture)
-}

@@ -402,6 +402,9 @@ func TestSharedKeysNeedTheirLayer(t *testing.T) {
 	}
 	m, err := model(func(*graph.Attention) {})
 	require.NoError(t, err)
+	require.True(t, m.CanBegin(0))
+	require.False(t, m.CanBegin(1))
+	require.True(t, m.CanBegin(2))
 	chunk := infer.Chunk{Tokens: []int32{1}, Stream: make([]float32, 4)}
 	require.ErrorIs(t, m.ForwardFrom(t.Context(), 1, []infer.Chunk{chunk}, func(_, _ int, _ []float32) {}), gguf.ErrUnsupported)
 }

@@ -33,7 +33,7 @@ type Session struct {
 // takes all its weights (but for the experts that are not chosen).
 func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 	if m.graph.Encoder {
-		return nil, m.noLogits()
+		return nil, m.graph.NoLogits()
 	}
 	if context < 1 || context > maxContext {
 		return nil, fmt.Errorf("a context of %d tokens is not possible", context)

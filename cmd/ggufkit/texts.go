@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/arch"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
@@ -96,6 +97,9 @@ func readText(file string, most int64) (textFile, error) {
 // tokensOf returns texts in a model's vocabulary. Of those that were not read to
 // their end there are tokens for the windows.
 func tokensOf(model gguf.Source, texts []textFile, windows perplexity.Options) ([]perplexity.Text, error) {
+	if spec, err := arch.Read(model); err == nil && spec.Encoder {
+		return nil, spec.NoLogits()
+	}
 	vocab, err := vocabularyOf(model)
 	if err != nil {
 		return nil, err

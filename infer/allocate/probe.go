@@ -163,7 +163,7 @@ func (p *probe) variant(ctx context.Context, r infer.Residual, g group, t gguf.T
 			divergences[chunk*p.scored()+pos-p.from] = p.base[r.First+chunk][pos-p.from].divergence(logits)
 		}
 	}
-	if g.layer < 0 {
+	if g.layer < 0 || !m.CanBegin(r.Layer) {
 		err = m.Forward(ctx, chunks, visit)
 	} else {
 		for i := range chunks {

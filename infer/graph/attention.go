@@ -102,6 +102,7 @@ func (a Attention) Bind(b *Binder) Op {
 			return o
 		}
 		o.Slot = o.Source.Slot
+		b.shares = append(b.shares, share{b.layer - a.Shared, b.layer})
 	case a.Fused:
 		all := b.biased("attn_qkv", queries+keys+values, b.width)
 		o.q, o.k, o.v = all.part(0, queries), all.part(queries, keys), all.part(queries+keys, values)

@@ -36,6 +36,7 @@ type Binder struct {
 	ropes  map[RopeSpec]*Rope
 
 	attentions map[int]*AttentionOp // of each layer, the last
+	shares     []share
 }
 
 func newBinder(spec Spec, src gguf.Source) *Binder {

@@ -18,6 +18,7 @@ type Model struct {
 	Positions Matrix // positions x width, without rows if there are no embeddings of them
 	Output    Matrix // vocabulary x width
 	layers    []layer
+	shares    []share
 
 	tokenType           []float32 // of all tokens, or nil
 	embeddingNorm, norm *NormOp
@@ -73,7 +74,16 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 	if i := slices.Index(b.used, false); i >= 0 {
 		return nil, fmt.Errorf("%w: tensor %q has no place in the graph of a %s model", gguf.ErrUnsupported, src.Tensors()[i].Name, spec.Architecture)
 	}
+	m.shares = b.shares
 	return m, b.missing
+}
+
+// share says that a layer has the keys and values of another one, before it.
+type share struct{ source, layer int }
+
+// CanBegin reports whether a layer can be the first that is run: no keys and values of those before it are shared.
+func (m *Model) CanBegin(layer int) bool {
+	return !slices.ContainsFunc(m.shares, func(s share) bool { return s.source < layer && layer <= s.layer })
 }
 
 // Weights lists the large matrices of a layer.

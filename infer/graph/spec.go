@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -102,6 +103,11 @@ func (s *Spec) Mixers(yield func(Mixer) bool) {
 			}
 		}
 	}
+}
+
+// NoLogits is the error of asking an encoder for logits.
+func (s *Spec) NoLogits() error {
+	return fmt.Errorf("%w: a %s model is an encoder, which predicts no tokens", gguf.ErrUnsupported, s.Architecture)
 }
 
 // Size returns what the mixers take at most, each figure for itself, but all that they keep.
