@@ -21,6 +21,8 @@ var BERT = Architecture{
 		r.set("model_type", "bert")
 		if i, ok := r.index["token_types.weight"]; ok {
 			r.set("type_vocab_size", r.src.Tensors()[i].Rows())
+		} else {
+			r.distilBERT()
 		}
 		delete(r.params, "num_key_value_heads")
 		delete(r.params, "attention_bias")
