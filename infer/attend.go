@@ -32,13 +32,17 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 			return err
 		}
 	}
+	choice, err := b.chosen(a)
+	if err != nil {
+		return err
+	}
 	group := a.Heads / a.KVHeads
 	heads := headsOfTask(group, len(b.workers))
 	tasks := (group + heads - 1) / heads
 	return parallel(ctx, b.workers, len(b.chunks)*a.KVHeads*tasks, func(w *worker, task int) error {
 		chunk, part := task/(a.KVHeads*tasks), task%(a.KVHeads*tasks)
 		kv, first := part/tasks, part%tasks*heads
-		b.attend(w, dst, q, k, v, a, chunk, kv, first, min(first+heads, group))
+		b.attend(w, dst, q, k, v, a, choice, chunk, kv, first, min(first+heads, group))
 		return nil
 	})
 }
@@ -72,8 +76,9 @@ func (b *batch) remember(ctx context.Context, k, v []float32, a *graph.Attention
 	})
 }
 
-// attend computes some of the query heads that share key-value head kv, [from, to) of these, for one chunk.
-func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, chunk, kv, from, to int) {
+// attend computes some of the query heads that share key-value head kv, [from, to) of these, for one chunk. What an indexer did not choose
+// is scored too, since queries that share keys are multiplied together.
+func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, choice *choice, chunk, kv, from, to int) {
 	c := b.chunks[chunk]
 	n, start := len(c.Tokens), c.start
 	if n == 0 {
@@ -109,7 +114,11 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 				row := scores[r*seen:][:seen]
 				from, end := a.First(at+r)-base, a.End(at+r, all)-base
 				clear(row[:from])
-				sums[r] = a.Softmax(head, row[from:end])
+				if positions := choice.of(start+first+r, at+r); positions != nil {
+					sums[r] = softmaxOf(a, head, row[:end], positions)
+				} else {
+					sums[r] = a.Softmax(head, row[from:end])
+				}
 				clear(row[end:])
 			}
 			weights := sized(&w.weights, kernel.PackedLenA(rows, seen))

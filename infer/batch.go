@@ -26,6 +26,7 @@ type batch struct {
 	beside    beside
 	reuse     reuse
 	kept      map[*graph.AttentionOp]keyValues // of the tokens, for attention that shares them
+	choices   map[*Model]*choice               // the last of each model
 
 	x, normed, branch, aside []float32 // residual stream, what mixers see, what they add, and one of them: tokens x width
 	a                        packedA
@@ -63,13 +64,16 @@ func (m *Model) sizes() (streams, packed, scratch int) {
 	if m.graph.Aside() {
 		streams += width
 	}
-	streams += m.graph.Size().Kept
+	streams += m.kept()
 	packed = m.widest
 	if m.compute != Exact {
 		packed *= 2 // there may be tensors of every form
 	}
 	return streams, packed, max(width, m.graph.Size().Scratch)
 }
+
+// kept returns how many floats each token keeps for mixers of other layers.
+func (m *Model) kept() int { return m.graph.Size().Kept + m.graph.Size().Chosen }
 
 // fixedBytes is what a run takes whatever the number of tokens: packed B, the
 // logits of minHeadRows positions, and what Go's runtime and the metadata are

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,18 +56,13 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			m, err := infer.New(src, infer.Options{Threads: 1})
 			require.NoError(t, err)
 			tokens := golden.Tokens
-			requireWithin := func(bound float64, want []float64, got []float32) {
-				t.Helper()
-				var wrong, all float64
-				for i, v := range want {
-					d := float64(got[24*i]) - v
-					wrong, all = wrong+d*d, all+v*v
-				}
-				require.Less(t, wrong/all, bound)
-			}
 			requireClose := func(want []float64, got []float32) {
 				t.Helper()
-				requireWithin(2e-6, want, got) // mostly 1e-12; llama.cpp looks GELU up in float16
+				every24th := make([]float32, len(want))
+				for i := range want {
+					every24th[i] = got[24*i]
+				}
+				require.Less(t, differenceOf(want, every24th), 2e-6) // mostly 1e-12; llama.cpp looks GELU up in float16
 			}
 			if m.Spec().Encoder {
 				var embeddings []float32
@@ -76,20 +72,28 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 				requireClose(golden.Embeddings, embeddings)
 				return
 			}
-			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) {
-				requireClose(golden.Logits, logits)
-			}))
+			visit, exact := collect(t, [][]int32{tokens}, 0)
+			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, 0), visit))
+			requireClose(golden.Logits, exact()[0][len(tokens)-1])
 			rounded, err := infer.New(src, infer.Options{Threads: 1, Compute: infer.Int8All})
 			require.NoError(t, err)
-			require.NoError(t, rounded.Forward(t.Context(), infer.Chunks([][]int32{tokens}, len(tokens)-1), func(_, _ int, logits []float32) {
-				bound := 0.005 // 0.0016 is the most that is measured
-				for mixer := range m.Spec().Mixers {
-					if mixer.State().Recurrent > 0 {
-						bound = 0.05 // roundings last: 0.03, of a router that chooses another expert; 0.014 without any
-					}
+			visit, ints := collect(t, [][]int32{tokens}, 0)
+			require.NoError(t, rounded.Forward(t.Context(), infer.Chunks([][]int32{tokens}, 0), visit))
+			// The median of the positions: where a router chooses another expert of two that are nearly as good, or an indexer
+			// another token, logits are others (0.1 to 1.7). In deepseek-v3 that are 7 of 50 positions, the last among
+			// them; the others are within 0.012.
+			bound := 0.003 // 0.0023 is the most that is measured
+			for mixer := range m.Spec().Mixers {
+				if mixer.State().Recurrent > 0 {
+					bound = 0.015 // roundings last: 0.0099
 				}
-				requireWithin(bound, golden.Logits, logits)
-			}))
+			}
+			errors := make([]float64, len(tokens))
+			for pos, logits := range ints()[0] {
+				errors[pos] = differenceOf(exact()[0][pos], logits)
+			}
+			slices.Sort(errors)
+			require.Less(t, errors[len(errors)/2], bound)
 			session, err := m.NewSession(len(tokens), gguf.F32)
 			require.NoError(t, err)
 			logits, err := session.Start(t.Context(), tokens[:len(tokens)/2])
@@ -102,6 +106,16 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 		})
 	}
 	require.NoError(t, lines.Err())
+}
+
+// differenceOf returns the squares of what got is off, as a part of the squares of want.
+func differenceOf[T float32 | float64](want []T, got []float32) float64 {
+	var wrong, all float64
+	for i, v := range want {
+		d := float64(got[i]) - float64(v)
+		wrong, all = wrong+d*d, all+float64(v)*float64(v)
+	}
+	return wrong / all
 }
 
 // metadataOf returns a value of a type that files have.

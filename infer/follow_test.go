@@ -27,6 +27,19 @@ func TestChunksThatFollow(t *testing.T) {
 			mixes(graph.Mamba{Inner: 96, States: 16, Rank: 3, Inputs: 4}),
 		},
 	}
+	latent := graph.MLA{
+		Heads: 3, KeyLen: 10, ValueLen: 5, QueryRank: 9, Rank: 12, Absorbed: true, Scale: 0.4,
+		QNorm: graph.Norm{Name: "attn_q_a_norm", Epsilon: 1e-5}, KVNorm: graph.Norm{Name: "attn_kv_a_norm", Epsilon: 1e-5},
+		Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1},
+		Indexer: graph.Indexer{
+			Heads: 12, KeyLen: 9, TopK: 6, Norm: graph.Norm{Name: "indexer.k_norm", Kind: graph.LayerNorm, Epsilon: 1e-6},
+			Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1, NeoX: true},
+		},
+	}
+	shared := latent
+	shared.Indexer.Shared = 1
+	indexed := recurrent
+	indexed.Layers = []graph.Layer{mixes(latent), mixes(shared)}
 	s := small
 	for name, model := range map[string]func(infer.Options) (*infer.Model, error){
 		"small":   func(o infer.Options) (*infer.Model, error) { return infer.New(small.build(7), o) },
@@ -34,6 +47,9 @@ func TestChunksThatFollow(t *testing.T) {
 		"experts": func(o infer.Options) (*infer.Model, error) { return infer.New(small.of("deepseek").build(7), o) },
 		"recurrent": func(o infer.Options) (*infer.Model, error) {
 			return infer.NewModel(recurrent, random{Spec: recurrent}.build(7), o)
+		},
+		"indexed": func(o infer.Options) (*infer.Model, error) {
+			return infer.NewModel(indexed, random{Spec: indexed}.build(7), o)
 		},
 	} {
 		parts := s.chunks(20, 50, 70, 8, 3, 1, 9)

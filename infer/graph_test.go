@@ -84,6 +84,14 @@ func TestGraphs(t *testing.T) {
 		change(&m)
 		return layers(pre(m, network), pre(m, network))
 	}
+	indexer := graph.Indexer{
+		Heads: 12, KeyLen: 9, TopK: 6, Norm: layerNorm("indexer.k_norm"), Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1, NeoX: true},
+	}
+	indexes := func(shared int) graph.MLA {
+		m := latent(func(m *graph.MLA) { m.Indexer = indexer }).Layers[0][0].Mixers[0].(graph.MLA)
+		m.Indexer.Shared = shared
+		return m
+	}
 	original := func(tokens int) func(*graph.Attention) {
 		return func(a *graph.Attention) {
 			a.Rope.Factors, a.Rope.LongFactors, a.Rope.Original, a.Rope.Magnitude = "short.weight", "long.weight", tokens, 1.2
@@ -150,9 +158,12 @@ func TestGraphs(t *testing.T) {
 		"latent attention, queries of the token":  latent(func(m *graph.MLA) { m.QueryRank, m.QNorm = 0, graph.Norm{} }),
 		"latent attention, not absorbed":          latent(func(m *graph.MLA) { m.Absorbed = false }),
 		"latent attention with queries that grow": latent(func(m *graph.MLA) { m.Temperature = graph.Temperature{Scale: 0.5, Length: 7} }),
-		"a gate of the heads":                     attends(func(a *graph.Attention) { a.GateApart = true }),
-		"in chunks":                               attends(func(a *graph.Attention) { a.Window, a.Chunked = 7, true }),
-		"one matrix for gate and up":              computes(graph.Network{Fused: true}),
+		"an indexer":                    latent(func(m *graph.MLA) { m.Heads, m.Indexer = 18, indexer }),
+		"an indexer, keys of all heads": latent(func(m *graph.MLA) { m.Absorbed, m.Indexer = false, indexer }),
+		"an indexer of three layers":    layers(pre(indexes(0), network), pre(indexes(1), network), pre(indexes(2), network)),
+		"a gate of the heads":           attends(func(a *graph.Attention) { a.GateApart = true }),
+		"in chunks":                     attends(func(a *graph.Attention) { a.Window, a.Chunked = 7, true }),
+		"one matrix for gate and up":    computes(graph.Network{Fused: true}),
 		"LayerNorm": layers(graph.Layer{
 			{Norm: layerNorm("attn_norm"), Mixers: mixers(attention)}, {Norm: layerNorm(""), Mixers: mixers(network), PostNorm: layerNorm("post_norm")},
 		}),
@@ -356,26 +367,36 @@ func TestEncodersHaveNoLogits(t *testing.T) {
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
 }
 
-// TestSparseAttention has an indexer that chooses among more tokens than there are: texts are as without it. Longer ones are refused.
-func TestSparseAttention(t *testing.T) {
-	m := graph.MLA{
-		Heads: 3, KeyLen: 10, ValueLen: 5, Rank: 12, Absorbed: true, KVNorm: graph.Norm{Name: "attn_kv_a_norm", Epsilon: 1e-5},
-		Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1}, Scale: 0.4, TopK: 9,
+// TestSharedIndexersNeedTheirLayer has layers that share the indexer of none, or run without it.
+func TestSharedIndexersNeedTheirLayer(t *testing.T) {
+	model := func(change func(*graph.Indexer)) (*infer.Model, error) {
+		a := graph.MLA{
+			Heads: 1, KeyLen: 4, ValueLen: 2, QueryRank: 3, Rank: 2, Rope: graph.RopeSpec{Dims: 2, Base: 500, Factor: 1},
+			KVNorm: graph.Norm{Name: "attn_kv_a_norm"}, QNorm: graph.Norm{Name: "attn_q_a_norm"},
+			Indexer: graph.Indexer{Heads: 2, KeyLen: 4, TopK: 1, Norm: graph.Norm{Name: "indexer.k_norm"}, Rope: graph.RopeSpec{Dims: 2, Base: 500, Factor: 1}},
+		}
+		b := a
+		b.Indexer.Shared = 1
+		change(&b.Indexer)
+		g := graph.Spec{Vocabulary: 5, Width: 4, OutputNorm: graph.Norm{Name: "output_norm"}, Layers: []graph.Layer{
+			{{Mixers: []graph.Mixer{a}}}, {{Mixers: []graph.Mixer{b}}},
+		}}
+		return infer.NewModel(g, random{Spec: g}.build(1), infer.Options{})
 	}
-	g := graph.Spec{
-		Vocabulary: small.vocabulary, Width: small.width, OutputNorm: graph.Norm{Name: "output_norm", Epsilon: 1e-5},
-		Layers: []graph.Layer{{{Mixers: []graph.Mixer{m}}}},
+	for _, change := range []func(*graph.Indexer){
+		func(x *graph.Indexer) { x.Shared = 2 },
+		func(x *graph.Indexer) { x.TopK = 2 },
+	} {
+		_, err := model(change)
+		require.ErrorIs(t, err, gguf.ErrCorrupt)
+		require.ErrorContains(t, err, "layer 1 cannot share the indexer of layer")
 	}
-	src := random{Spec: g}.build(1)
-	src.tensors = append(src.tensors, gguf.TensorInfo{Name: "blk.0.indexer.attn_k.weight", Type: gguf.F32, Shape: []int64{1}})
-	src.data = append(src.data, []float32{1})
-	model, err := infer.NewModel(g, src, infer.Options{})
+	m, err := model(func(*graph.Indexer) {})
 	require.NoError(t, err)
-	chunks := small.chunks(9)
-	requireForward(t, [][][]float64{logitsOf(g, src, chunks[0], inputs{})}, model, chunks)
-	err = model.Forward(t.Context(), infer.Chunks(small.chunks(10), 0), func(_, _ int, _ []float32) {})
+	chunk := infer.Chunk{Tokens: []int32{1, 2}, Stream: make([]float32, 8)}
+	err = m.ForwardFrom(t.Context(), 1, []infer.Chunk{chunk}, func(_, _ int, _ []float32) {})
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	require.ErrorContains(t, err, "sparse attention, to texts of more than 9 tokens")
+	require.ErrorContains(t, err, "behind the layer whose indexer is shared")
 }
 
 // TestSharedKeysNeedTheirLayer has layers that share keys and values with none, or run without it.

@@ -154,7 +154,7 @@ func (l *lockstep) share(chunks []Chunk) {
 	_, most, _ := needy.sizes()
 	l.beside = beside{
 		fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
-		perToken: (len(l.models)-1)*(first.graph.Width+first.graph.Size().Kept) + scratch + most - least,
+		perToken: (len(l.models)-1)*(first.graph.Width+first.kept()) + scratch + most - least,
 	}
 	if len(chunks) == 0 {
 		return

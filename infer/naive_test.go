@@ -16,6 +16,8 @@ type naive struct {
 	*source
 	graph.Spec
 	keys, values map[string][][]float64 // by layer's prefix: of each position so far
+	indexed      map[string][][]float64 // keys of indexers
+	chosen       map[string][]int       // by them
 	token        int
 	inputs       inputs
 }
@@ -53,6 +55,7 @@ func (in inputs) see(tensor string, matrix int, x []float64) {
 // logitsOf returns those at every position of a chunk, and adds what it multiplies to inputs.
 func logitsOf(g graph.Spec, src *source, tokens []int32, in inputs) [][]float64 {
 	n := naive{source: src, Spec: g, keys: make(map[string][][]float64), values: make(map[string][][]float64), inputs: in}
+	n.indexed, n.chosen = make(map[string][][]float64), make(map[string][]int)
 	var logits [][]float64
 	for pos, id := range tokens {
 		n.token = int(id)
@@ -222,8 +225,13 @@ func (n naive) attention(p string, a graph.Attention, pos int, h []float64) []fl
 // mla makes the keys and values of all heads, of all tokens.
 func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
 	q, plain := h, m.KeyLen-m.Rope.Dims
+	chosen := n.before(p, m.Indexer.Shared) // by the indexer of that layer
 	if m.QueryRank > 0 {
-		q = n.multiply(p+"attn_q_b", 0, m.Heads*m.KeyLen, n.norm(p, m.QNorm, 0, n.multiply(p+"attn_q_a", 0, m.QueryRank, h)))
+		compressed := n.norm(p, m.QNorm, 0, n.multiply(p+"attn_q_a", 0, m.QueryRank, h))
+		q = n.multiply(p+"attn_q_b", 0, m.Heads*m.KeyLen, compressed)
+		if m.Indexer.TopK > 0 && m.Indexer.Shared == 0 {
+			n.chosen[p] = n.index(p, m.Indexer, pos, h, compressed)
+		}
 	} else {
 		q = n.multiply(p+"attn_q", 0, m.Heads*m.KeyLen, h)
 	}
@@ -266,6 +274,9 @@ func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
 			if m.Temperature.Length > 0 {
 				scores[t] *= 1 + m.Temperature.Scale*math.Log(1+math.Floor(float64(pos)/float64(m.Temperature.Length)))
 			}
+			if m.Indexer.TopK > 0 && !slices.Contains(n.chosen[chosen], t) {
+				scores[t] = math.Inf(-1)
+			}
 		}
 		for t, weight := range softmax(scores) {
 			add(out[head*m.ValueLen:][:m.ValueLen], n.values[p][t][head*m.ValueLen:], weight)
@@ -276,6 +287,26 @@ func (n naive) mla(p string, m graph.MLA, pos int, h []float64) []float64 {
 		}
 	}
 	return n.multiply(p+"attn_output", 0, n.Width, out)
+}
+
+// index returns which positions an indexer chooses.
+func (n naive) index(p string, x graph.Indexer, pos int, h, compressed []float64) []int {
+	queries, weights := n.multiply(p+"indexer.attn_q_b", 0, x.Heads*x.KeyLen, compressed), n.multiply(p+"indexer.proj", 0, x.Heads, h)
+	key := n.norm(p, x.Norm, 0, n.multiply(p+"indexer.attn_k", 0, x.KeyLen, h))
+	n.indexed[p] = append(n.indexed[p], n.rotated(x.Rope, pos, key))
+	scores := make([]float64, pos+1)
+	for head, weight := range weights {
+		query := n.rotated(x.Rope, pos, queries[head*x.KeyLen:][:x.KeyLen])
+		for t, key := range n.indexed[p] {
+			product := 0.0
+			for i, v := range key {
+				product += query[i] * v
+			}
+			scores[t] += weight * math.Max(product, 0)
+		}
+	}
+	order := descending(scores)
+	return order[:min(x.TopK, len(order))]
 }
 
 // before returns the prefix of so many layers before.

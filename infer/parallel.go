@@ -19,6 +19,7 @@ type worker struct {
 	gathered               []float32     // the same of several chunks, before they are packed
 	query, scores, weights []float32
 	out                    []float32
+	queue                  []uint64  // positions by the scores of an indexer
 	state                  []float32 // what a recurrence remembers of a part
 }
 

@@ -22,6 +22,7 @@ type Session struct {
 	tokens  int // in the text so far
 	// Of each mixer of the model.
 	caches    []kvCache
+	indexers  []kvCache // the keys of indexers
 	recurrent []recurrent
 	token     *token
 	logits    []float32
@@ -43,7 +44,7 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 	}
 	for mixer := range m.Spec().Mixers {
 		state := mixer.State()
-		for _, length := range []int{state.KeyLen, state.ValueLen} {
+		for _, length := range []int{state.KeyLen, state.ValueLen, state.IndexLen} {
 			if length%cache.BlockSize() != 0 {
 				return nil, fmt.Errorf("%w: heads of %d elements are not whole blocks of %s", gguf.ErrUnsupported, length, cache)
 			}
@@ -54,8 +55,10 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 	}
 	s := &Session{m: m, context: context, logits: make([]float32, m.Vocabulary())}
 	for mixer := range m.Spec().Mixers {
-		s.caches = append(s.caches, newKVCache(mixer.State(), context, cache))
-		s.recurrent = append(s.recurrent, newRecurrent(mixer.State()))
+		state := mixer.State()
+		s.caches = append(s.caches, newKVCache(state, context, cache))
+		s.indexers = append(s.indexers, newKVCache(graph.State{Heads: 1, KeyLen: state.IndexLen}, context, cache))
+		s.recurrent = append(s.recurrent, newRecurrent(state))
 	}
 	s.token = newToken(s)
 	return s, nil
@@ -162,8 +165,28 @@ func (c *kvCache) put(pos int, keys, values []float32) error {
 // get returns the keys and values of a head at positions [first, end), in the buffers of a
 // worker.
 func (c *kvCache) get(w *worker, head, first, end int) (keys, values []float32, err error) {
-	n := end - first
-	keys, values = sized(&w.keys, n*c.KeyLen), sized(&w.values, n*c.ValueLen)
+	keys, values = c.room(w, end-first)
+	return keys, values, c.read(keys, values, head, first)
+}
+
+// gather is get at some positions.
+func (c *kvCache) gather(w *worker, head int, positions []int32) (keys, values []float32, err error) {
+	keys, values = c.room(w, len(positions))
+	for i, pos := range positions {
+		if err := c.read(keys[i*c.KeyLen:][:c.KeyLen], values[i*c.ValueLen:][:c.ValueLen], head, int(pos)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return keys, values, nil
+}
+
+// room returns the buffers of a worker for n keys and values.
+func (c *kvCache) room(w *worker, n int) (keys, values []float32) {
+	return sized(&w.keys, n*c.KeyLen), sized(&w.values, n*c.ValueLen)
+}
+
+// read sets keys and values to those of a head from a position on.
+func (c *kvCache) read(keys, values []float32, head, first int) error {
 	for _, part := range []struct {
 		dst    []float32
 		rows   []byte
@@ -174,10 +197,10 @@ func (c *kvCache) get(w *worker, head, first, end int) (keys, values []float32, 
 		for dst, at := part.dst, first%c.rows; len(dst) > 0; at = 0 {
 			count := min(len(dst)/part.length, c.rows-at)
 			if err := quant.Dequantize(c.t, dst[:count*part.length], rows[at*size:][:count*size], part.length); err != nil {
-				return nil, nil, err
+				return err
 			}
 			dst = dst[count*part.length:]
 		}
 	}
-	return keys, values, nil
+	return nil
 }

@@ -334,6 +334,12 @@ func (r random) build(seed uint64) *source {
 			} else {
 				add(p+"attn_kv_b.weight", 0, 0.4, m.Rank, m.Heads*(plain+m.ValueLen))
 			}
+			if x := m.Indexer; x.TopK > 0 && x.Shared == 0 {
+				linear(p+"indexer.attn_q_b", x.Heads*x.KeyLen, m.QueryRank)
+				linear(p+"indexer.attn_k", x.KeyLen, r.Width)
+				linear(p+"indexer.proj", x.Heads, r.Width)
+				norm(p, x.Norm, 0.3, x.KeyLen)
+			}
 			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
 		case graph.PerLayer:
 			add(p+"inp_gate.weight", 0, 0.3, r.Width, m.Width)

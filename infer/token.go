@@ -16,6 +16,9 @@ type token struct {
 	angles  []graph.Angles
 	vectors [][]kernel.Vector8 // of products that are under way
 
+	indexScores []float32 // of what a token may see
+	chosen      []int32   // what it sees by the last indexer, if not all
+
 	x, normed, branch, aside, scratch, inner, out []float32
 }
 
@@ -129,12 +132,12 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 			return err
 		}
 	}
-	first, group := a.First(pos), a.Heads/a.KVHeads
+	group := a.Heads / a.KVHeads
 	heads := headsOfTask(group, (len(t.crew.workers)+a.KVHeads-1)/a.KVHeads)
 	tasks := (group + heads - 1) / heads // for each head of the cache
 	return t.crew.run(a.KVHeads*tasks, func(w *worker, task int) error {
 		kv, from := task/tasks, task%tasks*heads
-		keys, values, err := cache.get(w, kv, first, pos+1)
+		keys, values, err := t.seen(w, a, kv)
 		if err != nil {
 			return err
 		}
@@ -142,7 +145,7 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 		if a.Latent {
 			values, valueLen = keys, a.KeyLen
 		}
-		scores := sized(&w.scores, pos+1-first)
+		scores := sized(&w.scores, len(keys)/a.KeyLen)
 		for head := kv*group + from; head < kv*group+min(from+heads, group); head++ {
 			query, out := q[head*a.KeyLen:][:a.KeyLen], dst[head*a.ValueLen:][:a.ValueLen]
 			for i := range scores {
@@ -156,6 +159,15 @@ func (t *token) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atten
 		}
 		return nil
 	})
+}
+
+// seen returns the keys and values of a head that the token sees.
+func (t *token) seen(w *worker, a *graph.AttentionOp, head int) (keys, values []float32, err error) {
+	pos, cache := t.session.tokens, &t.session.caches[a.Slot]
+	if a.Indexer != nil && pos >= a.Indexer.TopK {
+		return cache.gather(w, head, t.chosen)
+	}
+	return cache.get(w, head, a.First(pos), pos+1)
 }
 
 // Networks implements graph.Engine. The products of all networks are computed together.

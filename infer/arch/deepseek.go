@@ -23,13 +23,16 @@ func deepSeek(k *keys) graph.Spec {
 	})
 }
 
-// deepSeek2 is DeepSeek V2 and V3, and others with latent attention: Kimi K2, GLM 4.7 Flash; with an indexer DeepSeek V3.2 and GLM 5. If the metadata do not say how experts
-// are routed, it is by sigmoids where there are biases of the choice, as in V3. V2 chooses groups by their best expert, V3 by two;
+// deepSeek2 is DeepSeek V2 and V3, and others with latent attention: Kimi K2, GLM 4.7 Flash; with an indexer DeepSeek V3.2 and GLM 5.
+// If the metadata do not say how experts are routed, it is by sigmoids where there are biases of the choice, as in V3. V2 chooses groups by their best expert, V3 by two;
 // llama.cpp has always two.
 func deepSeek2(k *keys) graph.Spec {
+	indexed := -1
 	return k.decoder(func(i int) graph.Layer {
+		attention := k.latent(i)
+		attention.Indexer, indexed = k.indexer(i, indexed, attention.Rope)
 		if !k.sparse(i) {
-			return k.preNorm(k.latent(i), k.network(i))
+			return k.preNorm(attention, k.network(i))
 		}
 		gating := graph.SoftmaxGating
 		if k.hasIn(i, "exp_probs_b.bias") {
@@ -39,7 +42,7 @@ func deepSeek2(k *keys) graph.Spec {
 		if m.Groups.Count > 0 && m.Gating == graph.SoftmaxGating {
 			m.Groups.Tops = 1
 		}
-		return k.preNorm(k.latent(i), m)
+		return k.preNorm(attention, m)
 	})
 }
 
@@ -74,11 +77,43 @@ func (k *keys) latent(layer int) graph.MLA {
 		m.Scale *= float32(scale * scale)
 		m.Rope.Magnitude = 1
 	}
-	if k.hasIn(layer, "indexer.attn_k.weight") {
-		m.TopK = k.count("attention.indexer.top_k", 1, -1)
-	}
 	if scale := k.optional("attention.temperature_scale"); scale != 0 {
 		m.Temperature = graph.Temperature{Scale: scale, Length: k.count("attention.temperature_length", 1, k.originalContext())}
 	}
 	return m
 }
+
+// indexer returns that of a layer, and the last layer so far that has one of its own; last is what that was before.
+func (k *keys) indexer(layer, last int, rope graph.RopeSpec) (graph.Indexer, int) {
+	x := graph.Indexer{TopK: k.count("attention.indexer.top_k", 1, 0)}
+	if x.TopK == 0 {
+		return x, last
+	}
+	own, types := k.hasIn(layer, "indexer.attn_k.weight"), value[[]bool](k, "attention.indexer.types", nil)
+	switch {
+	case layer < len(types):
+		own = types[layer]
+	case types != nil:
+		k.corrupt("%sattention.indexer.types has %d values, none for layer %d", k.prefix, len(types), layer)
+	}
+	x.Heads, x.KeyLen = k.count("attention.indexer.head_count", 1, -1), k.count("attention.indexer.key_length", 1, -1)
+	x.Norm = graph.Norm{Name: "indexer.k_norm", Kind: graph.LayerNorm, Epsilon: 1e-6}
+	x.Rope = rope
+	x.Rope.NeoX = k.name != "glm-dsa" || !llamaCppIndexes(x.KeyLen)
+	k.rotated(rope.Dims, x.KeyLen)
+	if own {
+		return x, layer
+	}
+	if last < 0 {
+		k.corrupt("layer %d has no indexer, and none before it has", layer)
+	}
+	x.Shared = layer - last
+	return x, last
+}
+
+// llamaCppIndexes reports whether llama.cpp can run an indexer with keys of n elements, which it multiplies with a Hadamard matrix.
+//
+// It matters for GLM 5, whose indexer rotates neighbours in llama.cpp, and so says config.json (indexer_rope_interleave), which
+// metadata do not. transformers 5.12.1 does not read that and rotates halves, as in DeepSeek V3.2. Where llama.cpp computes
+// nothing, only what transformers computes is known.
+func llamaCppIndexes(n int) bool { return n >= 64 && n&(n-1) == 0 }

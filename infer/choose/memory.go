@@ -48,7 +48,7 @@ const microbatch = 512
 //     and values, and without flash attention the scores (heads x context x u), with it
 //     keys and values of a layer in F16 if the cache has F32.
 //
-// The mask is context x u, in F16 with flash attention; windows have one of their own. This is never below what llama.cpp
+// The mask is context x u, in F16 with flash attention; windows have one of their own, and an indexer takes as much as three. This is never below what llama.cpp
 // 0.7 reserves on the CPU, and mostly a few percent above it: see docs/choosing.md.
 func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	if err := o.check(s); err != nil {
@@ -83,6 +83,9 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	var mask float64
 	for _, rows := range masks {
 		mask += u * rows
+	}
+	if s.Size().Chosen > 0 {
+		mask += 3 * u * n
 	}
 	if o.FlashAttention {
 		mask /= 2
@@ -135,7 +138,7 @@ func (o Setting) checkState(s graph.State) error {
 		what   string
 		length int
 		t      gguf.Type
-	}{{"keys", s.KeyLen, o.Keys}, {"values", s.ValueLen, o.Values}} {
+	}{{"keys", s.KeyLen, o.Keys}, {"values", s.ValueLen, o.Values}, {"keys of an indexer", s.IndexLen, o.Keys}} {
 		if !slices.Contains(CacheTypes, part.t) {
 			var names []string
 			for _, t := range CacheTypes {

@@ -127,6 +127,31 @@ func TestMemoryOfWindows(t *testing.T) {
 	}
 }
 
+// An indexer has keys of its own, but not in a layer that shares one: as measured of small models like GLM 5.
+func TestMemoryOfAnIndexer(t *testing.T) {
+	indexer := graph.Indexer{Heads: 16, KeyLen: 64, TopK: 12}
+	layer := func(shared int) graph.Layer {
+		m := graph.MLA{Heads: 3, KeyLen: 32, ValueLen: 18, Rank: 24, Rope: graph.RopeSpec{Dims: 12}, Absorbed: true, Indexer: indexer}
+		m.Indexer.Shared = shared
+		return graph.Layer{{Mixers: []graph.Mixer{m}}, {Mixers: []graph.Mixer{graph.Network{Hidden: 48}}}}
+	}
+	spec := &graph.Spec{Width: 32, Vocabulary: 384, Layers: []graph.Layer{layer(0), layer(1), layer(0)}}
+	for _, c := range []struct {
+		context    int
+		flash      bool
+		reservedBy float64
+	}{
+		{512, true, 6.03}, {4096, true, 19.03}, {16384, true, 67.03}, {512, false, 9.53}, {4096, false, 53.03}, {16384, false, 209.78},
+	} {
+		m, err := choose.NewMemory(spec, choose.Setting{Context: c.context, Keys: gguf.F16, Values: gguf.F16, FlashAttention: c.flash})
+		require.NoError(t, err)
+		require.EqualValues(t, c.context*2*(3*36+2*64), m.Cache)
+		estimate := float64(m.Compute) / (1 << 20)
+		require.GreaterOrEqual(t, estimate, c.reservedBy)
+		require.LessOrEqual(t, estimate, 1.5*c.reservedBy)
+	}
+}
+
 func TestMemoryOfAnEndlessContext(t *testing.T) {
 	for _, flash := range []bool{false, true} {
 		m, err := choose.NewMemory(shape(4096, 14336, 32, 8, 32000, 0),

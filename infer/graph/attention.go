@@ -78,7 +78,9 @@ type AttentionOp struct {
 	// Remembered says that the keys and values are those of an attention before it with the same Slot.
 	Remembered bool
 	// Source is the attention whose keys and values are shared, or nil.
-	Source       *AttentionOp
+	Source *AttentionOp
+	// Indexer is what chooses the tokens that are seen, or nil: all of them. There is no window then.
+	Indexer      *IndexerOp
 	q, k, v      Matrix // heads x head length rows of width
 	gateApart    Matrix // heads x ValueLen rows of width, if there is one
 	output       Matrix // width rows of heads x ValueLen

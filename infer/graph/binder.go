@@ -37,13 +37,14 @@ type Binder struct {
 
 	attentions map[int]*AttentionOp // of each layer, the last
 	shares     []share
+	indexers   map[int]*IndexerOp // of each layer that has one of its own
 }
 
 func newBinder(spec Spec, src gguf.Source) *Binder {
 	tensors := src.Tensors()
 	b := &Binder{
 		src: src, spec: spec, width: spec.Width, index: make(map[string]int, len(tensors)), used: make([]bool, len(tensors)),
-		ropes: make(map[RopeSpec]*Rope), attentions: make(map[int]*AttentionOp),
+		ropes: make(map[RopeSpec]*Rope), attentions: make(map[int]*AttentionOp), indexers: make(map[int]*IndexerOp),
 	}
 	for i, t := range tensors {
 		b.index[t.Name] = i

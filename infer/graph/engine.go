@@ -29,9 +29,14 @@ type Engine interface {
 	// Lookup sets dst to a part of the row of w that each token has the number of: the elements from
 	// number first on.
 	Lookup(ctx context.Context, dst []float32, w *Matrix, first int) error
+	// Choose has an indexer choose which positions each token sees, by queries, tokens x Heads x KeyLen, which are rotated as keys
+	// are, and weights of the heads. Keys are remembered for the tokens that follow, and what is chosen for every
+	// attention of that indexer until one chooses next.
+	Choose(ctx context.Context, q, k, weights []float32, x *IndexerOp) error
 	// Attend sets dst, tokens x heads x ValueLen, to the attention of queries, keys and
 	// values, which are rotated. Keys and values are remembered for the tokens that follow; those
-	// of an attention that has a Source are the Source's. If it is Latent, there are no values.
+	// of an attention that has a Source are the Source's. If it is Latent, there are no values. With an Indexer it
+	// is to what was chosen.
 	Attend(ctx context.Context, dst, q, k, v []float32, a *AttentionOp) error
 	// Recur takes the tokens of each text in their order through a recurrence. f is called for different parts and texts at the
 	// same time: with the rows [first, end) that are new, what the part remembers of the text before them, which it

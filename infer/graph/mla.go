@@ -1,12 +1,6 @@
 package graph
 
-import (
-	"context"
-	"fmt"
-	"sync/atomic"
-
-	"github.com/ggufkit/ggufkit/gguf"
-)
+import "context"
 
 // MLA is multi-head latent attention (arXiv 2405.04434): keys and values of all heads are products with one latent vector
 // of each token, which is all that is remembered of it, beside a part of the keys that is rotated and that all heads share.
@@ -25,9 +19,7 @@ type MLA struct {
 	Rope        RopeSpec
 	Temperature Temperature
 	Scale       float32 // of the scores
-	// TopK is of how many tokens each sees the most important at most, which an indexer chooses (DeepSeek V3.2); 0: there is none. Up
-	// to so many tokens all are seen. Texts that are longer are refused: the indexer is not run.
-	TopK int `key:"attention.indexer.top_k"`
+	Indexer     Indexer // needs a QueryRank
 }
 
 // latentHeads is how many heads at most compare queries with latent vectors at once, which are longer than keys.
@@ -43,6 +35,7 @@ type mlaOp struct {
 	output       Matrix
 	qNorm, norm  *NormOp
 	rope         *Rope
+	indexer      *IndexerOp     // or nil
 	groups       []*AttentionOp // of some of the heads each
 }
 
@@ -76,19 +69,19 @@ func (m MLA) Bind(b *Binder) Op {
 	} else {
 		o.both = b.biased("attn_kv_b", m.Heads*(m.plain()+m.ValueLen), m.Rank)
 	}
-	if m.TopK > 0 {
-		b.leave("indexer.")
-	}
+	o.indexer = m.Indexer.bind(b, m.QueryRank)
 	o.output = b.biased("attn_output", b.width, m.Heads*m.ValueLen)
 	for first := 0; first < m.Heads; first += size {
-		o.groups = append(o.groups, &AttentionOp{Attention: m.attention(min(size, m.Heads-first)), Slot: b.slot, Remembered: first > 0})
+		o.groups = append(o.groups, &AttentionOp{
+			Attention: m.attention(min(size, m.Heads-first)), Slot: b.slot, Remembered: first > 0, Indexer: o.indexer,
+		})
 	}
 	return o
 }
 
 // scratch returns the rooms that Run takes of each token.
 func (m MLA) scratch() []int {
-	rooms := []int{m.QueryRank, m.latent(), m.Heads * m.KeyLen, m.Heads * m.ValueLen}
+	rooms := append(m.Indexer.scratch(), m.QueryRank, m.latent(), m.Heads*m.KeyLen, m.Heads*m.ValueLen)
 	if n := min(latentHeads, m.Heads); m.Absorbed {
 		return append(rooms, n*max(m.plain(), m.ValueLen), n*m.Rank, n*m.latent())
 	}
@@ -103,6 +96,8 @@ func (m MLA) Size() Size {
 	}
 	size := m.attention(heads).Size()
 	size.Scratch, size.Scores = 0, m.Heads
+	size.Inner = max(size.Inner, m.Indexer.Heads*m.Indexer.KeyLen)
+	size.Head, size.Chosen = max(size.Head, m.Indexer.KeyLen+2), m.Indexer.TopK // a position by its score takes two floats
 	for _, n := range m.scratch() {
 		size.Scratch += n
 	}
@@ -110,7 +105,13 @@ func (m MLA) Size() Size {
 }
 
 // State implements Mixer.
-func (m MLA) State() State { return m.attention(m.Heads).State() }
+func (m MLA) State() State {
+	s := m.attention(m.Heads).State()
+	if m.Indexer.own() {
+		s.IndexLen = m.Indexer.KeyLen
+	}
+	return s
+}
 
 // Weights implements Op.
 func (m *mlaOp) Weights() []*Matrix {
@@ -124,15 +125,25 @@ func (m *mlaOp) Weights() []*Matrix {
 	for h := range m.keys {
 		all = append(all, &m.keys[h], &m.values[h])
 	}
+	if m.Indexer.own() {
+		all = append(all, m.indexer.matrices()...)
+	}
 	return all
 }
 
 // Run implements Op.
 func (m *mlaOp) Run(ctx context.Context, e Engine, out, x []float32) error {
 	s := e.Scratch(m.scratch()...)
+	rooms := len(m.Indexer.scratch())
+	index, s := s[:rooms], s[rooms:]
 	queries, result := s[2], s[3]
 	if err := m.queriesAndLatent(ctx, e, s, x); err != nil {
 		return err
+	}
+	if m.Indexer.own() {
+		if err := m.indexer.choose(ctx, e, index, x, s[0]); err != nil {
+			return err
+		}
 	}
 	attend := m.attendLatent
 	if !m.Absorbed {
@@ -155,11 +166,7 @@ func (m *mlaOp) queriesAndLatent(ctx context.Context, e Engine, s [][]float32, x
 		return err
 	}
 	angles := e.Angles(m.rope)
-	var sparse atomic.Bool
 	err := e.Each(ctx, func(row, pos int) {
-		if m.TopK > 0 && pos >= m.TopK {
-			sparse.Store(true)
-		}
 		part := latent[row*m.latent():][:m.latent()]
 		m.norm.Apply(part[:m.Rank], part[:m.Rank])
 		angles.rotate(part[m.Rank:], m.Rope.Dims, pos)
@@ -168,9 +175,6 @@ func (m *mlaOp) queriesAndLatent(ctx context.Context, e Engine, s [][]float32, x
 			m.qNorm.Apply(part, part)
 		}
 	})
-	if err == nil && sparse.Load() {
-		err = fmt.Errorf("%w: sparse attention, to texts of more than %d tokens (indexer.top_k)", gguf.ErrUnsupported, m.TopK)
-	}
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ type Size struct {
 	Head    int // a key and a value of one head, which a thread holds for each token of a text
 	Scores  int // numbers for each token that a token sees: one a head
 	Kept    int // what each token keeps for mixers of other layers
+	Chosen  int // positions that an indexer chooses of those a token sees, which are kept until the next one chooses
 	// Recurrent is what a thread holds of a recurrence: what is remembered of a part, and its work.
 	Recurrent int
 }
@@ -75,6 +76,7 @@ type Size struct {
 type State struct {
 	Heads            int // for each of them
 	KeyLen, ValueLen int // a row of so many elements, for each token
+	IndexLen         int // the key of an indexer, as long, for each token
 	Window           int // of the last so many tokens; 0: of all
 	Recurrent        int // numbers, however many tokens there are
 }
@@ -87,9 +89,9 @@ func (s State) Rows(context int) int {
 	return min(context, s.Window)
 }
 
-// RowBytes returns what a token takes with keys and values of some types.
+// RowBytes returns what a token takes with keys and values of some types. The keys of an indexer are as the others.
 func (s State) RowBytes(keys, values gguf.Type) int64 {
-	return keys.RowBytes(int64(s.Heads*s.KeyLen)) + values.RowBytes(int64(s.Heads*s.ValueLen))
+	return keys.RowBytes(int64(s.Heads*s.KeyLen)) + values.RowBytes(int64(s.Heads*s.ValueLen)) + keys.RowBytes(int64(s.IndexLen))
 }
 
 // Mixers yields all mixers of a model in their order.
@@ -121,6 +123,7 @@ func (s *Spec) Size() Size {
 		size.Head = max(size.Head, next.Head)
 		size.Scores = max(size.Scores, next.Scores)
 		size.Kept += next.Kept
+		size.Chosen = max(size.Chosen, next.Chosen)
 		size.Recurrent = max(size.Recurrent, next.Recurrent)
 	}
 	return size

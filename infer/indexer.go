@@ -1,0 +1,155 @@
+package infer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
+)
+
+// choice is what an indexer chose for the tokens of a batch.
+type choice struct {
+	by *graph.IndexerOp
+	// positions are TopK for each token, ascending. Those of a token that sees no more are not defined, and there are none at all
+	// where no token sees more.
+	positions []int32
+}
+
+// of returns the positions that the token of a row sees, nil if it sees all.
+func (c *choice) of(row, pos int) []int32 {
+	if c == nil || pos < c.by.TopK {
+		return nil
+	}
+	return c.positions[row*c.by.TopK:][:c.by.TopK]
+}
+
+// Choose implements graph.Engine.
+func (b *batch) Choose(ctx context.Context, q, k, weights []float32, x *graph.IndexerOp) error {
+	if b.session != nil {
+		cache := &b.session.indexers[x.Slot]
+		err := parallel(ctx, b.workers, b.tokens, func(_ *worker, row int) error {
+			return cache.put(b.positions[row], k[row*x.KeyLen:][:x.KeyLen], nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	type task struct{ chunk, first, rows int } // a block of queries
+	var tasks []task
+	for i, c := range b.chunks {
+		for first := 0; first < len(c.Tokens); first += queryBlock {
+			if rows := min(queryBlock, len(c.Tokens)-first); c.first+first+rows > x.TopK {
+				tasks = append(tasks, task{i, first, rows})
+			}
+		}
+	}
+	if b.choices == nil {
+		b.choices = make(map[*Model]*choice)
+	}
+	made := b.choices[b.m]
+	if made == nil {
+		made = &choice{}
+		b.choices[b.m] = made
+	}
+	made.by = x
+	if len(tasks) > 0 {
+		sized(&made.positions, b.tokens*x.TopK)
+	}
+	return parallel(ctx, b.workers, len(tasks), func(w *worker, i int) error {
+		c, first, rows := b.chunks[tasks[i].chunk], tasks[i].first, tasks[i].rows
+		start, at := c.start+first, c.first+first
+		scores := b.indexScores(w, q[start*x.Heads*x.KeyLen:], k, weights[start*x.Heads:], c, rows, at+rows, x)
+		for r := range rows {
+			if chosen := made.of(start+r, at+r); chosen != nil {
+				topK(w, chosen, scores[r*(at+rows):][:at+r+1], c.first+len(c.Tokens))
+			}
+		}
+		return nil
+	})
+}
+
+// indexScores returns the scores of the first so many keys of the text of a chunk for some rows of queries, rows x seen.
+func (b *batch) indexScores(w *worker, q, k, weights []float32, c batchChunk, rows, seen int, x *graph.IndexerOp) []float32 {
+	keys := sized(&w.keys, kernel.PackedLenB(seen, x.KeyLen))
+	text, stride := b.gather(w, k, c, x.KeyLen, 0, x.KeyLen)
+	kernel.PackB(keys, text, stride, seen, x.KeyLen)
+	query := sized(&w.query, kernel.PackedLenA(rows, x.KeyLen))
+	products, sums := sized(&w.scores, rows*seen), sized(&w.weights, rows*seen)
+	clear(sums)
+	for head := range x.Heads {
+		kernel.PackA(query, q[head*x.KeyLen:], x.Heads*x.KeyLen, rows, x.KeyLen)
+		clear(products)
+		kernel.Mul(products, seen, query, keys, rows, seen, x.KeyLen)
+		for r := range rows {
+			addPositive(sums[r*seen:][:seen], products[r*seen:][:seen], weights[r*x.Heads+head])
+		}
+	}
+	return sums
+}
+
+// addPositive adds the products that are positive, times a weight, to sums.
+func addPositive(sums, products []float32, weight float32) {
+	for i, p := range products {
+		sums[i] += float32(weight * max(p, 0))
+	}
+}
+
+// Choose implements graph.Engine.
+func (t *token) Choose(_ context.Context, q, k, weights []float32, x *graph.IndexerOp) error {
+	pos, cache := t.session.tokens, &t.session.indexers[x.Slot]
+	if err := cache.put(pos, k, nil); err != nil {
+		return err
+	}
+	if pos < x.TopK {
+		return nil
+	}
+	scores := sized(&t.indexScores, pos+1)
+	clear(scores)
+	tasks := len(t.crew.workers)
+	err := t.crew.run(tasks, func(w *worker, task int) error {
+		first, end := task*len(scores)/tasks, (task+1)*len(scores)/tasks
+		keys, _, err := cache.get(w, 0, first, end)
+		if err != nil {
+			return err
+		}
+		for i := range end - first {
+			key := keys[i*x.KeyLen:][:x.KeyLen]
+			for head, weight := range weights {
+				scores[first+i] += float32(weight * max(kernel.Dot(q[head*x.KeyLen:][:x.KeyLen], key), 0))
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		topK(&t.crew.workers[0], sized(&t.chosen, x.TopK), scores, pos+1)
+	}
+	return err
+}
+
+// chosen returns what the indexer of an attention chose, nil if there is none.
+func (b *batch) chosen(a *graph.AttentionOp) (*choice, error) {
+	if a.Indexer == nil {
+		return nil, nil
+	}
+	if c := b.choices[b.m]; c != nil && c.by == a.Indexer {
+		return c, nil
+	}
+	return nil, fmt.Errorf("%w: to begin behind the layer whose indexer is shared", gguf.ErrUnsupported)
+}
+
+// softmaxOf is Softmax of the scores of some positions, ascending. Those of others become 0.
+func softmaxOf(a *graph.AttentionOp, head int, scores []float32, positions []int32) float32 {
+	for i, pos := range positions {
+		scores[i] = scores[pos]
+	}
+	sum := a.Softmax(head, scores[:len(positions)])
+	clear(scores[len(positions):])
+	for i := len(positions) - 1; i >= 0; i-- {
+		v := scores[i]
+		scores[i] = 0
+		scores[positions[i]] = v
+	}
+	return sum
+}
