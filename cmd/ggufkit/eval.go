@@ -118,14 +118,15 @@ func evaluate(c *call, f evalFlags) (err error) {
 	switch {
 	case len(f.tasks) == 0:
 		return c.usagef("--tasks is needed; --tasks list shows what there is")
-	case f.data == "":
-		return c.usagef("--data is needed: the directory that documents are read from")
 	case f.multiturn && !f.template:
 		return c.usagef("--fewshot-as-multiturn needs --apply-chat-template")
 	}
 	selections, err := f.profile.Select(f.tasks, f.shots)
 	if err != nil {
 		return c.usagef("%v", err)
+	}
+	if f.data == "" && slices.ContainsFunc(selections, func(s eval.Selection) bool { return s.Task.NeedsData() }) {
+		return c.usagef("--data is needed: the directory that documents are read from")
 	}
 	outputs := []string{f.output, f.markdown, f.html, f.modelIndex}
 	if err := checkOutputs(c, outputs, slices.Concat([]string{args[0], f.imatrix, f.samples}, f.candidates)); err != nil {

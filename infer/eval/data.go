@@ -66,14 +66,19 @@ func (d *Data) rows(set DataSet, split string) ([]json.RawMessage, error) {
 
 // file returns the whole file of a data set that has but one.
 func (d *Data) file(set DataSet) (data []byte, err error) {
-	path := filepath.Join(d.Dir, filepath.FromSlash(set.Folder), set.File)
+	data, err = d.whole(filepath.Join(d.Dir, filepath.FromSlash(set.Folder), set.File))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, d.missing(set, set.File, set.File)
+	}
+	return data, err
+}
+
+// whole returns the content of a file.
+func (d *Data) whole(path string) (data []byte, err error) {
 	err = d.read(path, func(file *files.File) error {
 		data, err = io.ReadAll(file)
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, d.missing(set, set.File, set.File)
-	}
 	return data, err
 }
 

@@ -15,8 +15,9 @@ type encoder struct {
 	profile   *Profile
 	vocab     *tokenizer.Tokenizer
 	bos       bool
-	maxLength int // tokens of the longest text that the model sees
-	maxTokens int // that are generated
+	told      *bool // whether there is a BOS token, if that was said
+	maxLength int   // tokens of the longest text that the model sees
+	maxTokens int   // that are generated
 }
 
 // encoded is a request in tokens.
@@ -49,6 +50,21 @@ func (e *encoder) prefix() (int32, error) {
 		return 0, errors.New("the vocabulary has no token for the beginning of a text, nor for its end")
 	}
 	return prefix, nil
+}
+
+// document encodes what is asked about a document.
+func (e *encoder) document(d *document) ([]*encoded, error) {
+	if d.task.encode != nil {
+		return d.task.encode(e, d.requests)
+	}
+	all := make([]*encoded, len(d.requests))
+	for i, request := range d.requests {
+		var err error
+		if all[i], err = e.encode(request, d.example.generate); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func (e *encoder) encode(r request, g *generation) (*encoded, error) {

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 )
 
 // rendered is a line of a file of documents that are written already: a user's task. It has one of these:
@@ -94,7 +92,7 @@ func (r *rendered) example() (*example, error) {
 
 // userTask returns the task that a file of rendered documents is.
 func userTask(path string) (*Task, error) {
-	t := &Task{Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), Version: "0", path: path, render: reads(func(r rendered) (*example, error) {
+	t := &Task{Name: stem(path), Version: "0", path: path, render: reads(func(r rendered) (*example, error) {
 		return r.example()
 	})}
 	rows, err := new(Data).lines(path)

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/chat"
 	"github.com/ggufkit/ggufkit/infer/internal/pyrandom"
 )
@@ -20,14 +22,13 @@ type Selection struct {
 }
 
 // Select finds the tasks of a list: names of tasks and groups, each with :N for so many shots, in the order that they are named, and
-// files of documents, which end in .jsonl.
+// files: of documents, which end in .jsonl, or of tasks as llama.cpp has them.
 // shots, if not negative, is for all that say no number.
 func (p *Profile) Select(names []string, shots int) ([]Selection, error) {
 	all := p.Tasks()
 	var chosen []Selection
 	for _, name := range names {
-		if strings.HasSuffix(name, ".jsonl") {
-			t, err := userTask(name)
+		if t, err := fileTask(name); t != nil || err != nil {
 			if err != nil {
 				return nil, err
 			}
@@ -76,6 +77,17 @@ func (p *Profile) Select(names []string, shots int) ([]Selection, error) {
 func (p *Profile) inGroup(t *Task, name string) bool {
 	nous := func(group string) bool { return slices.Contains(nousSuites, group) }
 	return slices.Contains(t.Groups, name) || name == "nous" && p.old && slices.ContainsFunc(t.Groups, nous)
+}
+
+// fileTask returns the task that a file is, nil if the name is none of a file.
+func fileTask(name string) (*Task, error) {
+	switch filepath.Ext(name) {
+	case "":
+		return nil, nil
+	case ".jsonl":
+		return userTask(name)
+	}
+	return llamaTask(name)
 }
 
 func (p *Profile) unknown(name string) error {
@@ -136,6 +148,9 @@ func (p *Profile) documents(ctx context.Context, s Selection, data *Data, prompt
 	if err != nil {
 		return nil, err
 	}
+	if s.Task.encode != nil && (prompts.Template != nil || prompts.System != "") {
+		return nil, fmt.Errorf("%w: %s is asked as llama.cpp does, without a chat template or an instruction", gguf.ErrUnsupported, s.Task.path)
+	}
 	seed := p.Seed
 	if prompts.Seed != nil {
 		seed = *prompts.Seed
@@ -145,7 +160,10 @@ func (p *Profile) documents(ctx context.Context, s Selection, data *Data, prompt
 	for i := range order {
 		order[i] = i
 	}
-	if p.old {
+	switch {
+	case s.Task.order != nil:
+		order = s.Task.order(len(rows))
+	case p.old:
 		random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	}
 	order, err = prompts.chosen(s.Task.Name, order)
@@ -177,21 +195,27 @@ func (p *Profile) documents(ctx context.Context, s Selection, data *Data, prompt
 
 // rows returns the documents of a task, and what renders one.
 func (t *Task) rows(data *Data) ([]json.RawMessage, func(json.RawMessage) (*example, error), error) {
-	if t.path != "" {
+	switch {
+	case t.open == nil && t.path != "":
 		rows, err := data.lines(t.path)
 		return rows, t.render, err
-	}
-	if t.open == nil {
+	case t.open == nil:
 		rows, err := data.rows(t.Data, t.Split)
 		return rows, t.render, err
 	}
-	whole, err := data.file(t.Data)
+	name, whole, err := t.path, []byte(nil), error(nil)
+	if name != "" {
+		whole, err = data.whole(name)
+	} else {
+		name = t.Data.File
+		whole, err = data.file(t.Data)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	rows, render, err := t.open(whole)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", t.Data.File, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return rows, render, nil
 }

@@ -29,6 +29,8 @@ type Metric struct {
 	Value          float64  `json:"value"`
 	Stderr         *float64 `json:"stderr"` // nil where there is none: of one document, or of perplexities
 	HigherIsBetter bool     `json:"higher_is_better"`
+	// CI95 is the 95 % interval that comes with a score of llama.cpp's; nil of others.
+	CI95 *[2]float64 `json:"ci95,omitempty"`
 
 	values []float64 // of the documents
 }
@@ -105,6 +107,10 @@ func (s Selection) result(docs []*document, outcomes []*outcome) Result {
 		} else {
 			metric.Value = sum / float64(len(docs))
 			metric.Stderr = standardError(metric.values)
+		}
+		if m.interval != nil {
+			ci := m.interval(metric.Value, len(docs))
+			metric.CI95 = &ci
 		}
 		r.Metrics = append(r.Metrics, metric)
 	}

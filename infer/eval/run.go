@@ -54,7 +54,7 @@ type Model struct {
 
 // Run evaluates forms of one model on tasks.
 func (p *Profile) Run(ctx context.Context, models []*infer.Model, vocab *tokenizer.Tokenizer, selections []Selection, data *Data, opts Options) (*Evaluation, error) {
-	e := &encoder{profile: p, vocab: vocab, maxLength: opts.MaxLength, maxTokens: opts.MaxTokens}
+	e := &encoder{profile: p, vocab: vocab, told: opts.BOS, maxLength: opts.MaxLength, maxTokens: opts.MaxTokens}
 	e.bos = !p.old && vocab.AddsBOS()
 	if opts.BOS != nil {
 		e.bos = *opts.BOS
@@ -112,14 +112,14 @@ type Answer struct {
 func (r *run) add(docs []*document) error {
 	for _, d := range docs {
 		a := &asked{document: d, answers: make([][]Answer, len(r.models))}
-		for _, request := range d.requests {
-			e, err := r.encode(request, d.example.generate)
-			if err != nil {
-				return fmt.Errorf("%s, document %d: %w", d.task.Name, d.number, err)
-			}
-			a.encoded = append(a.encoded, e)
+		all, err := r.document(d)
+		if err != nil {
+			return fmt.Errorf("%s, document %d: %w", d.task.Name, d.number, err)
+		}
+		a.encoded = all
+		for i, e := range all {
 			a.left += max(1, len(e.requests))
-			if request.kind == generated {
+			if d.requests[i].kind == generated {
 				a.left += len(r.models) - 1 // they answer one by one
 			}
 		}
@@ -286,6 +286,9 @@ func (a *asked) outcome(model int) *outcome {
 			o.text = answer.Text
 		} else {
 			o.likelihoods = append(o.likelihoods, answer.Log)
+		}
+		if a.task.encode != nil {
+			o.tokens = append(o.tokens, a.encoded[i].continuation)
 		}
 	}
 	return o

@@ -169,3 +169,24 @@ func TestNousIsFourSuites(t *testing.T) {
 		require.Equal(t, c.tasks == 0, err != nil)
 	}
 }
+
+// FuzzLlamaCpp reads anything as each kind of llama.cpp's files.
+func FuzzLlamaCpp(f *testing.F) {
+	for _, name := range []string{"hellaswag.txt", "winogrande.csv", "questions.bin"} {
+		data, err := os.ReadFile("testdata/llamacpp/" + name)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, kind := range llamaCpp {
+			if !kind.is(data) {
+				continue
+			}
+			examples, err := kind.parse(data)
+			for _, e := range examples {
+				require.NoError(t, err)
+				require.LessOrEqual(t, len(e.context)+len(e.choices), len(data))
+			}
+		}
+	})
+}

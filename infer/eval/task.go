@@ -29,6 +29,10 @@ type Task struct {
 	render func(row json.RawMessage) (*example, error)
 	// open is instead of render where a file is not a list of rows.
 	open func(data []byte) ([]json.RawMessage, func(row json.RawMessage) (*example, error), error)
+	// order, if not nil, is the order of n documents, of which a limit takes the first.
+	order func(n int) []int
+	// encode, if not nil, makes tokens of all requests of a document, which are compared by their likelihoods for each token.
+	encode func(e *encoder, requests []request) ([]*encoded, error)
 }
 
 // example is a document as it is asked.
@@ -62,11 +66,21 @@ type generation struct {
 // outcome is what a model makes of an example.
 type outcome struct {
 	likelihoods []float64 // of the choices, or of the rolling text
+	tokens      []int     // of each, where they are compared by their likelihoods for each token
 	text        string    // generated
 }
 
 // pick returns the first of the likeliest choices.
-func (o *outcome) pick() int { return first(o.likelihoods) }
+func (o *outcome) pick() int {
+	if o.tokens == nil {
+		return first(o.likelihoods)
+	}
+	perToken := make([]float64, len(o.tokens))
+	for i, n := range o.tokens {
+		perToken[i] = o.likelihoods[i] / float64(n)
+	}
+	return first(perToken)
+}
 
 func first(values []float64) int {
 	best := 0
@@ -86,8 +100,12 @@ type Measure struct {
 	LowerIsBetter bool
 	extract       func(text string) string // what the filter makes of a text
 	of            func(e *example, o *outcome) float64
+	interval      func(value float64, n int) [2]float64    // of 95 %, where the score comes with one
 	total         func(sum float64, of []*example) float64 // makes the figure of the sum of the documents'; nil: their mean
 }
+
+// NeedsData reports whether the documents are read from a directory of data, not from a file of the task's own.
+func (t *Task) NeedsData() bool { return t.path == "" }
 
 func (e *example) right(choice int) bool {
 	for _, g := range e.gold {

@@ -148,6 +148,13 @@ func (r *Random) Sample(n, k int) []int {
 	return chosen
 }
 
+// Words returns what draws the 32-bit numbers of C++'s std::mt19937(seed), which are those of RandomState(seed).
+func Words(seed uint32) func() uint32 {
+	t := &twister{}
+	t.seed(seed)
+	return t.uint32
+}
+
 // Permutation returns numpy.random.RandomState(seed).permutation(n).
 func Permutation(seed uint32, n int) []int {
 	var t twister
