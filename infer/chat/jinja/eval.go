@@ -11,7 +11,11 @@ func (r *renderer) eval(e expr, s *scope) value {
 	r.step(1)
 	r.enter()
 	defer r.leave()
-	return e.eval(r, s)
+	v := e.eval(r, s)
+	if u, ok := v.(*undefined); ok && r.strict {
+		return &undefined{u.why, true}
+	}
+	return v
 }
 
 func (e *constant) eval(*renderer, *scope) value { return e.v }
@@ -129,7 +133,7 @@ func (e *conditional) eval(r *renderer, s *scope) value {
 		return r.eval(e.then, s)
 	}
 	if e.otherwise == nil {
-		return &undefined{"the inline if-expression evaluated to false and no else section was defined"}
+		return missing("the inline if-expression evaluated to false and no else section was defined")
 	}
 	return r.eval(e.otherwise, s)
 }
@@ -361,7 +365,7 @@ func (r *renderer) getItem(v, index value) value {
 			return got
 		}
 	}
-	return &undefined{"'" + typeName(v) + " object' has no element " + r.shortRepr(index)}
+	return missing("'" + typeName(v) + " object' has no element " + r.shortRepr(index))
 }
 
 // item is v[index] in Python.
@@ -424,7 +428,7 @@ func (r *renderer) getAttribute(v value, name string) value {
 	if got, ok := r.item(v, name); ok {
 		return got
 	}
-	return &undefined{"'" + typeName(v) + " object' has no attribute " + pythonRepr(name)}
+	return missing("'" + typeName(v) + " object' has no attribute " + pythonRepr(name))
 }
 
 // attributeOf returns an attribute in Python's sense: a method, or a field of
@@ -453,7 +457,7 @@ func (r *renderer) attributeOf(v value, name string) (value, bool) {
 	switch {
 	case !ok:
 		if unsafe(v, name) {
-			return &undefined{"access to attribute " + pythonRepr(name) + " of '" + typeName(v) + "' object is unsafe"}, true
+			return missing("access to attribute " + pythonRepr(name) + " of '" + typeName(v) + "' object is unsafe"), true
 		}
 		return numberField(v, name)
 	default:
@@ -524,7 +528,15 @@ func (m *macro) attribute(name string) (value, bool) {
 	return nil, false
 }
 
+func missing(why string) *undefined { return &undefined{why: why} }
+
 func (u *undefined) fail() { fail("%s", u.why) }
+
+func (u *undefined) failIfStrict() {
+	if u.strict {
+		u.fail()
+	}
+}
 
 // compare does a comparison operator.
 func (r *renderer) compare(op string, a, b value) bool {
@@ -590,6 +602,7 @@ func (r *renderer) equal(a, b value) bool {
 		y, ok := b.(interval)
 		return ok && x.n == y.n && (x.n == 0 || x.start == y.start && (x.n == 1 || x.step == y.step))
 	case *undefined:
+		x.failIfStrict()
 		_, ok := b.(*undefined)
 		return ok
 	case *dict:

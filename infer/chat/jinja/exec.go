@@ -280,13 +280,13 @@ func (l *loop) attribute(name string) (value, bool) {
 		return !more, true
 	case "previtem":
 		if l.index0 == 0 {
-			return &undefined{"there is no previous item"}, true
+			return missing("there is no previous item"), true
 		}
 		return l.before, true
 	case "nextitem":
 		v, ok := l.peek()
 		if !ok {
-			return &undefined{"there is no next item"}, true
+			return missing("there is no next item"), true
 		}
 		return v, true
 	case "cycle":
@@ -364,7 +364,7 @@ func (r *renderer) invoke(m *macro, a arguments) value {
 		} else if v, ok := take(param); ok {
 			s.set(param, v)
 		} else {
-			s.set(param, &undefined{"parameter " + pythonRepr(param) + " was not provided"})
+			s.set(param, missing("parameter "+pythonRepr(param)+" was not provided"))
 			absent = append(absent, i)
 		}
 	}
@@ -376,7 +376,7 @@ func (r *renderer) invoke(m *macro, a arguments) value {
 	if m.usesCaller && !slices.Contains(m.params, "caller") {
 		v, ok := take("caller")
 		if !ok || v == nil {
-			v = &undefined{"No caller defined"}
+			v = missing("No caller defined")
 		}
 		s.set("caller", v)
 	}

@@ -128,7 +128,7 @@ func filterAttr(r *renderer, v value, a arguments) value {
 	if got, ok := r.attributeOf(v, name); ok {
 		return got
 	}
-	return &undefined{"'" + typeName(v) + " object' has no attribute " + pythonRepr(name)}
+	return missing("'" + typeName(v) + " object' has no attribute " + pythonRepr(name))
 }
 
 func filterBatch(r *renderer, v value, a arguments) value {
@@ -295,7 +295,7 @@ func filterFirst(r *renderer, v value, a arguments) value {
 	if item, ok := r.iterate(v)(); ok {
 		return item
 	}
-	return &undefined{"no first item, sequence was empty"}
+	return missing("no first item, sequence was empty")
 }
 
 // reversed is Python's reversed: not all that can be iterated can be reversed.
@@ -344,7 +344,7 @@ func filterLast(r *renderer, v value, a arguments) value {
 	if item, ok := back.next(); ok {
 		return item
 	}
-	return &undefined{"no last item, sequence was empty"}
+	return missing("no last item, sequence was empty")
 }
 
 func filterReverse(r *renderer, v value, a arguments) value {
@@ -629,7 +629,7 @@ func extreme(name string, sign int) filter {
 		next := r.iterate(v)
 		best, ok := next()
 		if !ok {
-			return &undefined{"no aggregated item, sequence was empty"}
+			return missing("no aggregated item, sequence was empty")
 		}
 		bestKey := key(best)
 		op := map[int]string{1: ">", -1: "<"}[sign]

@@ -28,6 +28,7 @@ import (
 
 var (
 	errUnsupported = errors.New("unsupported")
+	errNoLiteral   = errors.New("not a literal")
 	errInternal    = errors.New("fault of the template engine")
 )
 
@@ -35,16 +36,71 @@ var (
 type Template struct {
 	body   []stmt
 	blocks map[string][]stmt
+	strict bool // what is undefined cannot be used at all
 }
 
 // Parse reads a template. The error wraps a [*SyntaxError] or [ErrLimit].
-func Parse(source string) (t *Template, err error) {
+func Parse(source string) (t *Template, err error) { return read(source, false) }
+
+// ParseStrict reads a template of lm-evaluation-harness: tags take no line ends and no space with them, the line end at the end of the
+// text stays, and what is undefined cannot be used (keep_trailing_newline and StrictUndefined). The errors are those of Parse.
+func ParseStrict(source string) (t *Template, err error) { return read(source, true) }
+
+func read(source string, strict bool) (t *Template, err error) {
 	defer rescue(&err)
 	if len(source) > maxSource {
 		return nil, fmt.Errorf("%w: %d bytes of text, at most %d", ErrLimit, len(source), maxSource)
 	}
-	body, blocks := parse(source)
-	return &Template{body, blocks}, nil
+	body, blocks := parse(source, strict)
+	return &Template{body, blocks, strict}, nil
+}
+
+// Literal returns what a literal of Python stands for, as ast.literal_eval does: nil, bool, int64, float64, string, or a []any of them.
+func Literal(source string) (v any, err error) {
+	defer rescue(&err)
+	t, err := read("{{ "+source+" }}", true)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.body) == 1 {
+		if out, ok := t.body[0].(*outputStmt); ok {
+			return literal(out.of), nil
+		}
+	}
+	return nil, errNoLiteral
+}
+
+func literal(e expr) any {
+	list := func(items []expr) []any {
+		values := make([]any, len(items))
+		for i, item := range items {
+			values[i] = literal(item)
+		}
+		return values
+	}
+	switch e := e.(type) {
+	case *constant:
+		switch e.v.(type) {
+		case nil, bool, int64, float64, string:
+			return e.v
+		}
+	case *listExpr:
+		return list(e.items)
+	case *tupleExpr:
+		return list(e.items)
+	case *unary:
+		switch v := literal(e.of).(type) {
+		case int64:
+			if e.op == "-" {
+				return -v
+			}
+		case float64:
+			if e.op == "-" {
+				return -v
+			}
+		}
+	}
+	panic(failure{errNoLiteral})
 }
 
 // Render returns the text of a template. Variables are nil, bool, int, float64,
@@ -56,7 +112,7 @@ func (t *Template) Render(ctx context.Context, variables map[string]any) (string
 
 func (t *Template) render(ctx context.Context, variables map[string]any, limits limits) (_ string, err error) {
 	defer rescue(&err)
-	r := &renderer{budget: budget{limits: limits, ctx: ctx}, variables: make(map[string]value), blocks: t.blocks, out: new(strings.Builder), now: time.Now()}
+	r := &renderer{budget: budget{limits: limits, ctx: ctx}, variables: make(map[string]value), blocks: t.blocks, out: new(strings.Builder), now: time.Now(), strict: t.strict}
 	r.step(0)
 	for name, v := range variables {
 		r.variables[name] = r.value(v)
@@ -130,6 +186,7 @@ type renderer struct {
 	root       *scope
 	out        *strings.Builder
 	autoescape bool
+	strict     bool
 	now        time.Time
 }
 

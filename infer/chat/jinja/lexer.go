@@ -47,13 +47,17 @@ type lexer struct {
 	line      int
 	tokens    []token
 	lineStart bool // the last thing read ended with a line end
+	plain     bool // tags take nothing with them that they do not say
 }
 
 // lex returns the tokens of a template, the last of them tokenEnd.
-func lex(source string) []token {
+func lex(source string, plain bool) []token {
 	source = strings.ToValidUTF8(source, string(utf8.RuneError))
 	source = strings.ReplaceAll(strings.ReplaceAll(source, "\r\n", "\n"), "\r", "\n")
-	l := &lexer{source: strings.TrimSuffix(source, "\n"), line: 1, lineStart: true}
+	if !plain {
+		source = strings.TrimSuffix(source, "\n")
+	}
+	l := &lexer{source: source, line: 1, lineStart: true, plain: plain}
 	for l.at < len(l.source) {
 		l.root()
 	}
@@ -144,7 +148,7 @@ func (l *lexer) stripped(s, sign string, variable bool) string {
 	if sign == "-" {
 		return strings.TrimRightFunc(s, isSpace)
 	}
-	if sign == "+" || variable {
+	if sign == "+" || variable || l.plain {
 		return s
 	}
 	start := strings.LastIndex(s, "\n") + 1
@@ -233,7 +237,9 @@ func (l *lexer) trim(sign byte) {
 		l.skipSpace()
 	case '+':
 	default:
-		l.accept("\n")
+		if !l.plain {
+			l.accept("\n")
+		}
 	}
 }
 

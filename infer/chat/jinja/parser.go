@@ -30,8 +30,8 @@ type parser struct {
 }
 
 // parse returns a template's statements and named blocks.
-func parse(source string) ([]stmt, map[string][]stmt) {
-	p := &parser{tokens: lex(source), blocks: make(map[string][]stmt), special: make(map[string]bool)}
+func parse(source string, plain bool) ([]stmt, map[string][]stmt) {
+	p := &parser{tokens: lex(source, plain), blocks: make(map[string][]stmt), special: make(map[string]bool)}
 	body := p.statements()
 	if t := p.current(); t.kind != tokenEnd {
 		p.fail("unexpected %s", t)

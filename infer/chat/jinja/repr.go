@@ -14,7 +14,8 @@ func (r *renderer) str(v value) string {
 	if s, ok := text(v); ok {
 		return s
 	}
-	if _, ok := v.(*undefined); ok {
+	if u, ok := v.(*undefined); ok {
+		u.failIfStrict()
 		return ""
 	}
 	return r.repr(v)

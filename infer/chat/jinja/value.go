@@ -42,7 +42,10 @@ type (
 	namespace struct{ attrs *dict }
 
 	// undefined stands for what is not there. Most uses of it fail.
-	undefined struct{ why string }
+	undefined struct {
+		why    string
+		strict bool // all uses fail
+	}
 
 	// function is anything that can be called, except macros and loops.
 	function struct {
@@ -60,7 +63,7 @@ type (
 
 func newTuple(items ...value) *tuple { return &tuple{items: items} }
 
-func undefinedName(name string) *undefined { return &undefined{pythonRepr(name) + " is undefined"} }
+func undefinedName(name string) *undefined { return missing(pythonRepr(name) + " is undefined") }
 
 // typeName is the name of a value's type in Python.
 func typeName(v value) string {
@@ -117,7 +120,10 @@ func text(v value) (string, bool) {
 // truth is what Python's bool returns.
 func truth(v value) bool {
 	switch v := v.(type) {
-	case nil, *undefined:
+	case nil:
+		return false
+	case *undefined:
+		v.failIfStrict()
 		return false
 	case bool:
 		return v
