@@ -7,7 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/ggufkit/ggufkit/convert/internal/yamldoc"
+	"github.com/ggufkit/ggufkit/convert/yamldoc"
 )
 
 // card is the front matter of a model card: the YAML between two lines --- at

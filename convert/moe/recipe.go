@@ -11,8 +11,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
-	"github.com/ggufkit/ggufkit/convert/internal/yamldoc"
 	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/convert/yamldoc"
 )
 
 // ErrRecipe means that a merge recipe cannot be followed.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -26,6 +27,8 @@ type DataSet struct {
 	File          string // in it; "": a file for each split
 	Hub           string // name of the data set on the Hugging Face hub
 	Configuration string // of the data set, "" is the only one
+
+	files map[string][]string // paths of each split's, instead
 }
 
 // Data is a directory of data sets: DIR/FOLDER/SPLIT.jsonl, with the fields of the hub's. A split may also be .jsonl.gz, .jsonl.zst, .json (a list) or
@@ -41,6 +44,9 @@ var ErrNoData = errors.New("there is no such file of data")
 
 // rows returns the rows of a split, each as JSON.
 func (d *Data) rows(set DataSet, split string) ([]json.RawMessage, error) {
+	if set.files != nil {
+		return d.named(set.files[split], split)
+	}
 	for _, f := range formats {
 		paths, err := d.paths(set.Folder, split, f.suffix)
 		if err != nil {
@@ -62,6 +68,28 @@ func (d *Data) rows(set DataSet, split string) ([]json.RawMessage, error) {
 		}
 	}
 	return nil, d.missing(set, split+formats[0].suffix, "split "+split)
+}
+
+// named returns the rows of files, whose names tell their formats.
+func (d *Data) named(paths []string, split string) (rows []json.RawMessage, err error) {
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%w: data_files has none of split %s", ErrNoData, split)
+	}
+	for _, path := range paths {
+		i := slices.IndexFunc(formats, func(f format) bool { return strings.HasSuffix(path, f.suffix) })
+		if i < 0 {
+			return nil, fmt.Errorf("%s: %w: data that is neither JSON nor Parquet", path, gguf.ErrUnsupported)
+		}
+		err := d.read(path, func(file *files.File) error {
+			some, err := formats[i].rows(file)
+			rows = append(rows, some...)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }
 
 // file returns the whole file of a data set that has but one.
@@ -149,11 +177,14 @@ func (d *Data) missing(set DataSet, file, what string) error {
 	return fmt.Errorf("%w: %s is %s of the hub's data set %s", ErrNoData, filepath.Join(d.Dir, filepath.FromSlash(set.Folder), file), what, set.Hub)
 }
 
-// formats are those that a split may be in.
-var formats = []struct {
+// format is how a file is written.
+type format struct {
 	suffix string
 	rows   func(file *files.File) ([]json.RawMessage, error)
-}{
+}
+
+// formats are those that a split may be in.
+var formats = []format{
 	{".jsonl", func(f *files.File) ([]json.RawMessage, error) { return lines(f) }},
 	{".jsonl.gz", func(f *files.File) ([]json.RawMessage, error) {
 		r, err := gzip.NewReader(f)

@@ -140,8 +140,11 @@ func (e *encoder) generation(r request, g *generation) (*encoded, error) {
 		most = mostTokens
 	}
 	room := e.maxLength - most
-	if g.most > 0 {
+	switch {
+	case g.most > 0 && (e.profile.old || e.maxTokens > 0):
 		most = min(most, g.most)
+	case g.most > 0: // what the task says counts
+		most, room = g.most, e.maxLength-g.most
 	}
 	if room < 1 {
 		return nil, fmt.Errorf("a context of %d tokens has no room for a prompt and %d more", e.maxLength, e.maxLength-room)

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,28 +23,30 @@ type Selection struct {
 }
 
 // Select finds the tasks of a list: names of tasks and groups, each with :N for so many shots, in the order that they are named, and
-// files: of documents, which end in .jsonl, or of tasks as llama.cpp has them.
+// files: of documents, which end in .jsonl, tasks of the harness's in YAML, or those of llama.cpp.
 // shots, if not negative, is for all that say no number.
 func (p *Profile) Select(names []string, shots int) ([]Selection, error) {
 	all := p.Tasks()
 	var chosen []Selection
 	for _, name := range names {
-		if t, err := fileTask(name); t != nil || err != nil {
+		if filepath.Ext(name) != "" {
+			s, err := p.fileTask(name, shots)
 			if err != nil {
 				return nil, err
 			}
+			t := s.Task
 			if slices.ContainsFunc(chosen, func(c Selection) bool { return c.Task.Name == t.Name }) {
 				return nil, fmt.Errorf("there are two tasks called %s", t.Name)
 			}
-			chosen = append(chosen, Selection{Task: t})
+			chosen = append(chosen, s)
 			continue
 		}
 		name, number, told := strings.Cut(name, ":")
 		own := shots
 		if told {
-			n, err := strconv.Atoi(number)
-			if err != nil || n < 0 {
-				return nil, fmt.Errorf("%s:%s: %q is not a number of shots", name, number, number)
+			n, err := shotsIn(name, number)
+			if err != nil {
+				return nil, err
 			}
 			own = n
 		}
@@ -79,15 +82,40 @@ func (p *Profile) inGroup(t *Task, name string) bool {
 	return slices.Contains(t.Groups, name) || name == "nous" && p.old && slices.ContainsFunc(t.Groups, nous)
 }
 
-// fileTask returns the task that a file is, nil if the name is none of a file.
-func fileTask(name string) (*Task, error) {
-	switch filepath.Ext(name) {
-	case "":
-		return nil, nil
-	case ".jsonl":
-		return userTask(name)
+// fileTask returns the task that a file is. That of a YAML file can have shots.
+func (p *Profile) fileTask(name string, shots int) (Selection, error) {
+	path, number, told := strings.Cut(name, ".yaml:")
+	if told {
+		n, err := shotsIn(name, number)
+		if err != nil {
+			return Selection{}, err
+		}
+		name, shots = path+".yaml", n
 	}
-	return llamaTask(name)
+	switch filepath.Ext(name) {
+	case ".jsonl":
+		t, err := userTask(name)
+		return Selection{Task: t}, err
+	case ".yaml", ".yml":
+		if p.old {
+			return Selection{}, fmt.Errorf("%s: %w: a task of lm-eval-0.4 in profile %s", name, gguf.ErrUnsupported, p.Name)
+		}
+		t, err := readYAMLTask(name)
+		if err == nil && shots < 0 {
+			shots = t.Shots
+		}
+		return Selection{t, shots}, err
+	}
+	t, err := llamaTask(name)
+	return Selection{Task: t}, err
+}
+
+func shotsIn(name, number string) (int, error) {
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s: %q is not a number of shots", name, number)
+	}
+	return n, nil
 }
 
 func (p *Profile) unknown(name string) error {
@@ -250,9 +278,12 @@ func (s Selection) pool(data *Data) (*pool, error) {
 	if s.Shots == 0 {
 		return &pool{Selection: s}, nil
 	}
-	rows, err := data.rows(s.Task.Data, s.Task.ShotSplit)
-	if err != nil {
-		return nil, err
+	rows := s.Task.shotRows
+	if rows == nil {
+		var err error
+		if rows, err = data.rows(s.Task.Data, s.Task.ShotSplit); err != nil {
+			return nil, err
+		}
 	}
 	need := s.Shots
 	if s.Task.SpareShot {
@@ -270,8 +301,10 @@ func (p *pool) draw(random *pyrandom.Random, document string) ([]*example, error
 	switch {
 	case p.Shots == 0:
 	case p.Task.FirstShots:
-		for i := range p.Shots {
-			numbers = append(numbers, i)
+		for i := 0; len(numbers) < p.Shots; i++ {
+			if !p.Task.SpareShot || string(p.rows[i]) != document {
+				numbers = append(numbers, i)
+			}
 		}
 	case p.Task.SpareShot:
 		numbers = random.Sample(len(p.rows), p.Shots+1)
@@ -298,14 +331,14 @@ func (d *document) ask(ctx context.Context, shots []*example, prompts Prompts) e
 		return nil
 	}
 	delimiter := e.delimiter
-	if prompts.Template != nil {
-		delimiter = "" // the answer begins a turn
+	if prompts.Template != nil || d.task.joined {
+		delimiter = "" // the answer begins a turn, or is what follows
 	}
 	written := make(map[string]string) // contexts
 	write := func(context string) (text string, err error) {
 		text, ok := written[context]
 		if !ok {
-			text, err = prompts.write(ctx, d.task.Description, shots, context)
+			text, err = prompts.write(ctx, d.task.Description+e.description, cmp.Or(d.task.between, "\n\n"), shots, context)
 			written[context] = text
 		}
 		return text, err
@@ -332,8 +365,7 @@ func (d *document) ask(ctx context.Context, shots []*example, prompts Prompts) e
 }
 
 // write returns a prompt: description, shots and what is asked, as one text or as a conversation.
-func (p Prompts) write(ctx context.Context, description string, shots []*example, question string) (string, error) {
-	const between = "\n\n"
+func (p Prompts) write(ctx context.Context, description, between string, shots []*example, question string) (string, error) {
 	if p.Template == nil {
 		text := description
 		if p.System != "" {

@@ -285,7 +285,7 @@ func (a *asked) outcome(model int) *outcome {
 		if a.requests[i].kind == generated {
 			o.text = answer.Text
 		} else {
-			o.likelihoods = append(o.likelihoods, answer.Log)
+			o.likelihoods, o.greedy = append(o.likelihoods, answer.Log), append(o.greedy, answer.Greedy)
 		}
 		if a.task.encode != nil {
 			o.tokens = append(o.tokens, a.encoded[i].continuation)

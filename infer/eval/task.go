@@ -30,24 +30,28 @@ type Task struct {
 	// open is instead of render where a file is not a list of rows.
 	open func(data []byte) ([]json.RawMessage, func(row json.RawMessage) (*example, error), error)
 	// order, if not nil, is the order of n documents, of which a limit takes the first.
-	order func(n int) []int
+	order    func(n int) []int
+	shotRows []json.RawMessage // instead of those of ShotSplit
+	between  string            // of shots, if not a blank line
+	joined   bool              // what is asked has no delimiter before it; shots have
 	// encode, if not nil, makes tokens of all requests of a document, which are compared by their likelihoods for each token.
 	encode func(e *encoder, requests []request) ([]*encoded, error)
 }
 
 // example is a document as it is asked.
 type example struct {
-	context   string // what comes before the answer
-	delimiter string // between them
-	answer    string // the right one, as shots have it
-	choices   []choice
-	gold      []int     // choices that are right
-	grades    []float64 // of choices, where they are more or less right
-	firstList int       // choices that are of the first of two questions
-	generate  *generation
-	rolling   string // text whose likelihood is asked
-	words     int    // of it as it was published
-	bytes     int
+	description string // stands before the shots, behind the task's
+	context     string // what comes before the answer
+	delimiter   string // between them
+	answer      string // the right one, as shots have it
+	choices     []choice
+	gold        []int     // choices that are right
+	grades      []float64 // of choices, where they are more or less right
+	firstList   int       // choices that are of the first of two questions
+	generate    *generation
+	rolling     string // text whose likelihood is asked
+	words       int    // of it as it was published
+	bytes       int
 }
 
 // choice is one of the answers.
@@ -59,13 +63,15 @@ type choice struct {
 // generation is an answer to be written.
 type generation struct {
 	stops []string
-	most  int    // tokens; 0: as many as the harness allows
-	want  string // what it is compared with
+	most  int      // tokens; 0: as many as the harness allows
+	want  string   // what it is compared with
+	also  []string // that are right too
 }
 
 // outcome is what a model makes of an example.
 type outcome struct {
 	likelihoods []float64 // of the choices, or of the rolling text
+	greedy      []bool    // of the same: it is what the model would generate
 	tokens      []int     // of each, where they are compared by their likelihoods for each token
 	text        string    // generated
 }
@@ -105,7 +111,7 @@ type Measure struct {
 }
 
 // NeedsData reports whether the documents are read from a directory of data, not from a file of the task's own.
-func (t *Task) NeedsData() bool { return t.path == "" }
+func (t *Task) NeedsData() bool { return t.path == "" && t.Data.files == nil }
 
 func (e *example) right(choice int) bool {
 	for _, g := range e.gold {
@@ -133,6 +139,15 @@ var normalized = &Measure{Name: "acc_norm", of: func(e *example, o *outcome) flo
 		perCharacter[i] = l / float64(characters(e.choices[i].text))
 	}
 	return share(e.right(first(perCharacter)))
+}}
+
+// byBytes is accuracy by the likelihood for each byte of a choice.
+var byBytes = &Measure{Name: "acc_bytes", of: func(e *example, o *outcome) float64 {
+	perByte := make([]float64, len(o.likelihoods))
+	for i, l := range o.likelihoods {
+		perByte[i] = l / float64(len(e.choices[i].text))
+	}
+	return share(e.right(first(perByte)))
 }}
 
 // texts makes choices.

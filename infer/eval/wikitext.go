@@ -23,24 +23,26 @@ func wikiText(p *Profile) []*Task {
 
 // perplexities are the figures of whole texts.
 func perplexities() []*Measure {
-	perplexity := func(name string, finish func(logs, n float64) float64, n func(*example) int) *Measure {
-		return &Measure{
-			Name: name, LowerIsBetter: true,
-			of: func(_ *example, o *outcome) float64 { return o.likelihoods[0] },
-			total: func(sum float64, of []*example) float64 {
-				all := 0
-				for _, e := range of {
-					all += n(e)
-				}
-				return finish(sum, float64(all))
-			},
-		}
-	}
 	mean := func(sum, n float64) float64 { return math.Exp(-sum / n) }
 	words, bytes := func(e *example) int { return e.words }, func(e *example) int { return e.bytes }
 	return []*Measure{
 		perplexity("word_perplexity", mean, words), perplexity("byte_perplexity", mean, bytes),
 		perplexity("bits_per_byte", func(sum, n float64) float64 { return -sum / (n * math.Ln2) }, bytes),
+	}
+}
+
+// perplexity makes a figure of the sum of logarithms and of the number of what they are of.
+func perplexity(name string, finish func(logs, n float64) float64, n func(*example) int) *Measure {
+	return &Measure{
+		Name: name, LowerIsBetter: true,
+		of: func(_ *example, o *outcome) float64 { return o.likelihoods[0] },
+		total: func(sum float64, of []*example) float64 {
+			all := 0
+			for _, e := range of {
+				all += n(e)
+			}
+			return finish(sum, float64(all))
+		},
 	}
 }
 

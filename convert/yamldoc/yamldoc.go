@@ -1,5 +1,5 @@
 // Package yamldoc reads YAML documents that may be made to exhaust a parser: those of
-// recipes and model cards.
+// recipes, model cards and tasks.
 package yamldoc
 
 import (
@@ -114,7 +114,7 @@ func checkTokens(tokens token.Tokens) error {
 	var brackets, run, line, documents int
 	for _, t := range tokens {
 		if t.Type == token.TagType {
-			return fail(t, "a tag; none is needed")
+			return fail(t, fmt.Sprintf("the tag %.60s; none is needed", t.Value))
 		}
 		if brackets == 0 && t.Type != token.AnchorType && t.Position.Line > line {
 			run = 0

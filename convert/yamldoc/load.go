@@ -17,17 +17,30 @@ type Plain struct {
 
 // Load decodes a single document as PyYAML's safe_load does: of a key that is there twice,
 // the last counts. A value is nil, a string, a Plain, a []any or a map[string]any.
-func Load(data []byte) (any, error) {
+func Load(data []byte) (any, error) { return load(data, false) }
+
+// LoadFields is Load, but for mappings, which are []Field, and merge keys, which are an error.
+func LoadFields(data []byte) (any, error) { return load(data, true) }
+
+// Field is a key of a mapping, with its line, from 1 on, and value.
+type Field struct {
+	Name  string
+	Line  int
+	Value any
+}
+
+func load(data []byte, fields bool) (any, error) {
 	body, err := parse(data, false)
 	if err != nil || body == nil {
 		return nil, err
 	}
-	l := loader{anchors: make(map[string]any)}
+	l := loader{fields: fields, anchors: make(map[string]any)}
 	v := l.value(body)
 	return v, l.err
 }
 
 type loader struct {
+	fields  bool // of mappings are wanted
 	anchors map[string]any
 	err     error // the first
 }
@@ -60,11 +73,26 @@ func (l *loader) value(n ast.Node) any {
 		}
 		return list
 	case *ast.MappingNode:
-		return l.mapping(n.Values)
+		return l.pairs(n.Values)
 	case *ast.MappingValueNode:
-		return l.mapping([]*ast.MappingValueNode{n})
+		return l.pairs([]*ast.MappingValueNode{n})
 	}
 	return resolve(strings.TrimSpace(n.GetToken().Value))
+}
+
+func (l *loader) pairs(pairs []*ast.MappingValueNode) any {
+	if !l.fields {
+		return l.mapping(pairs)
+	}
+	fields := []Field{}
+	for _, pair := range pairs {
+		name, ok := l.value(pair.Key).(string)
+		if (!ok || pair.Key.IsMergeKey()) && l.err == nil {
+			l.err = fail(pair.Key.GetToken(), "a key that is no name")
+		}
+		fields = append(fields, Field{name, pair.Key.GetToken().Position.Line, l.value(pair.Value)})
+	}
+	return fields
 }
 
 // mapping returns a mapping. What it merges stands in for keys that it lacks.

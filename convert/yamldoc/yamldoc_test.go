@@ -8,7 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ggufkit/ggufkit/convert/internal/yamldoc"
+	"github.com/ggufkit/ggufkit/convert/yamldoc"
 )
 
 type document struct {
@@ -104,7 +104,7 @@ func TestDocumentsThatExhaust(t *testing.T) {
 		"in brackets":    {"[" + strings.Repeat("? \n", many), "nested too deeply"},
 		"anchors":        {"name: " + strings.Repeat("&a ", many), "nested too deeply"},
 		"anchor lines":   {"name:\n" + strings.Repeat("&a\n", many), "nested too deeply"},
-		"tags":           {"items: !!str &a\n - *a\n", "[1:8] a tag"},
+		"tags":           {"items: !!str &a\n - *a\n", "[1:8] the tag !!str"},
 		"documents":      {strings.Repeat("---\nname: a\n", many), "[3:1] a second document"},
 		"two":            {"name: a\n---\nname: b\n", "a second document"},
 		"large":          {"name: " + strings.Repeat("x", 2<<20), "larger than 1048576 bytes"},
