@@ -329,6 +329,22 @@ func TestCards(t *testing.T) {
 	}
 }
 
+// TestEmptyName: a config.json whose name is empty makes a model without one, as gguf-py has it; the directory's is not taken.
+func TestEmptyName(t *testing.T) {
+	dir := writeCase(t, t.TempDir(), "Beyonder-4x7B-v2")
+	writeFiles(t, dir, map[string]any{
+		"README.md":   "",
+		"config.json": testmodel.Config("MixtralForCausalLM", "mixtral", object{"vocab_size": 272, "intermediate_size": 48, "num_local_experts": 4, "_name_or_path": ""}),
+	})
+	for name, want := range map[string]string{"": "", "Mine": "Mine"} {
+		c, err := hf.Open(dir, hf.Options{Name: name})
+		require.NoError(t, err)
+		got, _ := gguf.Value[string](c.Metadata(), "general.name")
+		require.Equal(t, want, got)
+		require.NoError(t, c.Close())
+	}
+}
+
 // TestOwnTypes: nothing is lost where types mix, unless Auto follows the first.
 func TestOwnTypes(t *testing.T) {
 	tensors := testmodel.Tensors(weights.F32, 288, 96, 2)

@@ -32,7 +32,7 @@ func FuzzCard(f *testing.F) {
 func FuzzBesideTheModel(f *testing.F) {
 	for _, text := range []string{
 		`{"temperature": NaN, "top_k": 50, "top_p": "x", "sequence": "a;b", "min_length": -Infinity}`, `null`, `[{"type": "x.Pooling", "path": "1"}]`, `[{"type": "x.Pooling", "path": "../.."}]`,
-		`{"pooling": "last_token"}`, `{"_name_or_path": "a/b-7B"}`, `{`,
+		`{"pooling": "last_token"}`, `{"_name_or_path": "a/b-7B"}`, `{"_name_or_path": ""}`, `{`,
 	} {
 		f.Add([]byte(text))
 	}

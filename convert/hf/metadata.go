@@ -33,13 +33,15 @@ func generalMetadata(from Parts, name string, tensors []gguf.TensorInfo) (kvs []
 		g["name"] = name
 	}
 	var file struct {
-		NameOrPath string `json:"_name_or_path"`
+		NameOrPath *string `json:"_name_or_path"`
 	}
 	if err := pyjson.Unmarshal(from.Config, &file); err != nil {
 		return nil, nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.Dir, "config.json"), err)
 	}
-	if id := file.NameOrPath; id != "" && strings.Count(id, "/") <= 1 { // otherwise a path on somebody's disk
-		g.addName(parseModelName(id, total))
+	if id := file.NameOrPath; id != nil && strings.Count(*id, "/") <= 1 { // otherwise a path on somebody's disk
+		m := parseModelName(*id, total)
+		g.set("name", title(m.full))
+		g.addName(m)
 	}
 	abs, err := filepath.Abs(from.Dir)
 	if err != nil {
