@@ -220,6 +220,25 @@ func TestVariantsRestored(t *testing.T) {
 		}
 		return sources
 	}
+	// Two streams between layers instead of four, and biases of attention.
+	twoStreams := func(sources []familyTensor) (all []familyTensor) {
+		for _, s := range sources {
+			switch {
+			case strings.Contains(s.name, "projections.1.") || strings.Contains(s.name, "projections.2."):
+				continue
+			case strings.HasSuffix(s.name, "modality_router.weight"):
+				s.shape = []int64{2, 64}
+			case strings.HasSuffix(s.name, "correction_coefs.weight"):
+				s.shape = []int64{2, 2}
+			case strings.HasSuffix(s.name, "prediction_coefs.weight"):
+				s.shape = []int64{4, 2}
+			case strings.Contains(s.name, "self_attn.") && strings.HasSuffix(s.name, "_proj.weight"):
+				all = append(all, familyTensor{name: strings.TrimSuffix(s.name, "weight") + "bias", shape: s.shape[:1]})
+			}
+			all = append(all, s)
+		}
+		return all
+	}
 	variants := map[string][]struct {
 		changes map[string]any
 		sources func([]familyTensor) []familyTensor
@@ -235,7 +254,8 @@ func TestVariantsRestored(t *testing.T) {
 		"bert":           {{map[string]any{"architectures": []string{"RobertaModel"}, "pad_token_id": 1, "max_position_embeddings": 130}, roberta}},
 		"modern-bert":    {{map[string]any{"rope_parameters": nil, "global_rope_theta": 80000.0, "layer_norm_eps": nil, "classifier_pooling": "mean"}, nil}},
 		"gemma4-e2b":     {{map[string]any{"architectures": []string{"Gemma4ForConditionalGeneration"}}, unshared}},
-		"gemma3n-shared": {{map[string]any{"activation_sparsity_pattern": nil, "intermediate_size": 64, "vocab_size_per_layer_input": 300}, fewerEmbeddings}},
+		"gemma3n-shared": {{map[string]any{"activation_sparsity_pattern": nil, "intermediate_size": 64, "vocab_size_per_layer_input": 300}, fewerEmbeddings},
+			{map[string]any{"altup_num_inputs": 2, "altup_active_idx": 1, "attention_bias": true}, twoStreams}},
 		"deepseek-v3": {{nil, fused}, {map[string]any{"scoring_func": "softmax", "rope_scaling": map[string]any{"type": "yarn", "factor": 40.0,
 			"mscale": 0.707, "mscale_all_dim": 0.707}}, nil}, {map[string]any{"attention_bias": true, "norm_topk_prob": false}, latentBiases}},
 		"deepseek-v2": {{map[string]any{"n_group": 2, "topk_group": 1, "topk_method": "group_limited_greedy", "rope_scaling": map[string]any{

@@ -58,15 +58,15 @@ var Gemma3n = Architecture{
 }
 
 // gemma3nPeriod is how many layers there are for each that sees the whole context, where
-// nothing is said; gemma3nStreams are those between layers.
-const gemma3nPeriod, gemma3nStreams = 5, 4
+// nothing is said.
+const gemma3nPeriod = 5
 
 type gemma3n struct {
 	gemma3
 	localLayers             []bool
 	widths                  []int32
 	sparsity                []float32 // how many standard deviations above the mean activations count
-	active, shared          int64
+	streams, active, shared int64
 	perLayer, perLayerVocab int64
 	laurelRank              int64
 }
@@ -92,10 +92,8 @@ func readGemma3n(r *reader) family {
 	if len(list) > 0 && int64(len(list)) != g.Layers || int64(len(g.sparsity)) != g.Layers {
 		r.fail(gguf.ErrCorrupt, "intermediate_size or activation_sparsity_pattern are not of %d layers", g.Layers)
 	}
-	if n := r.needed(1, 1<<8, "altup_num_inputs"); n != gemma3nStreams {
-		r.fail(gguf.ErrUnsupported, "altup_num_inputs is %d, the architecture's is %d", n, gemma3nStreams)
-	}
-	g.active, g.shared = r.needed(0, gemma3nStreams-1, "altup_active_idx"), r.needed(0, g.Layers, "num_kv_shared_layers")
+	g.streams = r.needed(2, 1<<8, "altup_num_inputs")
+	g.active, g.shared = r.needed(0, g.streams-1, "altup_active_idx"), r.needed(0, g.Layers, "num_kv_shared_layers")
 	g.perLayer, g.perLayerVocab = r.needed(1, 1<<16, "hidden_size_per_layer_input"), r.needed(1, 1<<22, "vocab_size_per_layer_input")
 	g.laurelRank = r.needed(1, 1<<16, "laurel_rank")
 	return g
@@ -156,7 +154,7 @@ func (g *gemma3n) keys(k *keys) {
 		k.set("feed_forward_length", g.widths)
 	}
 	k.set("altup.active_idx", uint32(g.active))
-	k.set("altup.num_inputs", uint32(gemma3nStreams))
+	k.set("altup.num_inputs", uint32(g.streams))
 	k.set("embedding_length_per_layer_input", uint32(g.perLayer))
 	k.set("attention.shared_kv_layers", uint32(g.shared))
 	k.set("activation_sparsity_scale", g.sparsity)
@@ -164,8 +162,8 @@ func (g *gemma3n) keys(k *keys) {
 }
 
 func (g *gemma3n) tensors(m mapper) {
-	m.put("altup_proj.weight", m.stack("model.altup_projections.%d.weight", gemma3nStreams-1, g.HiddenSize, g.HiddenSize))
-	m.put("altup_unembd_proj.weight", m.stack("model.altup_unembed_projections.%d.weight", gemma3nStreams-1, g.HiddenSize, g.HiddenSize))
+	m.put("altup_proj.weight", m.stack("model.altup_projections.%d.weight", g.streams-1, g.HiddenSize, g.HiddenSize))
+	m.put("altup_unembd_proj.weight", m.stack("model.altup_unembed_projections.%d.weight", g.streams-1, g.HiddenSize, g.HiddenSize))
 	g.gemma3nOutside(m, g.perLayer, g.perLayerVocab, g.VocabSize)
 	for i, layer := range m.layers(g.Layers) {
 		c := g.Config
@@ -175,9 +173,9 @@ func (g *gemma3n) tensors(m mapper) {
 		c.gemma3nLayer(layer, i >= g.Layers-g.shared, false)
 		c.perLayerInputs(layer, g.perLayer)
 		layer.take("altup.correct_output_scale", "altup_correct_scale.weight", g.HiddenSize)
-		layer.take("altup.correction_coefs.weight", "altup_correct_coef.weight", gemma3nStreams, gemma3nStreams)
-		layer.take("altup.modality_router.weight", "altup_router.weight", gemma3nStreams, g.HiddenSize)
-		layer.take("altup.prediction_coefs.weight", "altup_predict_coef.weight", gemma3nStreams*gemma3nStreams, gemma3nStreams)
+		layer.take("altup.correction_coefs.weight", "altup_correct_coef.weight", g.streams, g.streams)
+		layer.take("altup.modality_router.weight", "altup_router.weight", g.streams, g.HiddenSize)
+		layer.take("altup.prediction_coefs.weight", "altup_predict_coef.weight", g.streams*g.streams, g.streams)
 		layer.take("altup.router_norm.weight", "altup_router_norm.weight", g.HiddenSize)
 		layer.take("laurel.linear_left.weight", "laurel_l.weight", g.laurelRank, g.HiddenSize)
 		layer.take("laurel.linear_right.weight", "laurel_r.weight", g.HiddenSize, g.laurelRank)
@@ -221,6 +219,7 @@ func (c *Config) gemma3nLayer(layer mapper, shared, keysAsValues bool) {
 			layer.take("self_attn.v_proj.weight", "attn_v.weight", c.keysOrValues(), c.HiddenSize)
 		}
 	}
+	c.attentionBiases(layer, halves)
 	layer.take("post_attention_layernorm.weight", "post_attention_norm.weight", c.HiddenSize)
 	layer.take("pre_feedforward_layernorm.weight", "ffn_norm.weight", c.HiddenSize)
 	c.mlp(layer)
