@@ -28,10 +28,11 @@ type batch struct {
 	kept      map[*graph.AttentionOp]keyValues // of the tokens, for attention that shares them
 	choices   map[*Model]*choice               // the last of each model
 
-	x, normed, branch, aside []float32 // residual stream, what mixers see, what they add, and one of them: tokens x width
-	a                        packedA
-	scratch                  []float32 // results of products
-	b                        packedB
+	x                             []float32 // residual stream: tokens x Spec.Stream
+	normed, branch, aside, active []float32 // what mixers see, what they add, one of them, and the one stream of several: tokens x width
+	a                             packedA
+	scratch                       []float32 // results of products
+	b                             packedB
 }
 
 var _ graph.Engine = (*batch)(nil)
@@ -57,11 +58,14 @@ type beside struct {
 // sizes returns how many floats the streams, packed A and scratch take per token.
 func (m *Model) sizes() (streams, packed, scratch int) {
 	width := m.graph.Width
-	streams = 2 * width
+	streams = m.graph.Stream() + width
 	if m.graph.Branches() {
 		streams += width
 	}
 	if m.graph.Aside() {
+		streams += width
+	}
+	if m.graph.AltUp.Streams > 0 {
 		streams += width
 	}
 	streams += m.kept()
@@ -136,13 +140,16 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 		taken++
 	}
 	width := b.m.graph.Width
-	sized(&b.x, b.tokens*width)
+	sized(&b.x, b.tokens*b.m.graph.Stream())
 	sized(&b.normed, b.tokens*width)
 	if b.m.graph.Branches() {
 		sized(&b.branch, b.tokens*width)
 	}
 	if b.m.graph.Aside() {
 		sized(&b.aside, b.tokens*width)
+	}
+	if b.m.graph.AltUp.Streams > 0 {
+		sized(&b.active, b.tokens*width)
 	}
 	_, _, scratch := b.m.sizes()
 	sized(&b.scratch, b.tokens*scratch)
@@ -182,6 +189,9 @@ func (b *batch) Branch() []float32 { return b.branch }
 
 // Aside implements graph.Engine.
 func (b *batch) Aside() []float32 { return b.aside }
+
+// Active implements graph.Engine.
+func (b *batch) Active() []float32 { return b.active }
 
 // Scratch implements graph.Engine.
 func (b *batch) Scratch(perToken ...int) [][]float32 {

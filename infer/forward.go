@@ -21,7 +21,7 @@ type Chunk struct {
 	// From is the first position whose logits are computed; len(Tokens) computes none.
 	From int
 	// Stream is what ForwardFrom starts with: the residual stream on its way into a
-	// layer, tokens x width. It is not changed. Forward and Lockstep need none.
+	// layer, tokens x Spec.Stream. It is not changed. Forward and Lockstep need none.
 	Stream []float32
 }
 
@@ -59,8 +59,8 @@ func (m *Model) ForwardFrom(ctx context.Context, layer int, chunks []Chunk, visi
 		return fmt.Errorf("%w: to begin with layer %d, behind keys and values that are shared", gguf.ErrUnsupported, layer)
 	}
 	for c, chunk := range chunks {
-		if len(chunk.Stream) != len(chunk.Tokens)*m.graph.Width {
-			return fmt.Errorf("the residual stream of chunk %d has %d elements, not %d x %d", c, len(chunk.Stream), len(chunk.Tokens), m.graph.Width)
+		if n := m.graph.Stream(); len(chunk.Stream) != len(chunk.Tokens)*n {
+			return fmt.Errorf("the residual stream of chunk %d has %d elements, not %d x %d", c, len(chunk.Stream), len(chunk.Tokens), n)
 		}
 	}
 	return m.forward(ctx, chunks, entrance{layer, true}, nil, visit)
@@ -78,21 +78,29 @@ func (m *Model) Embed(ctx context.Context, chunks []Chunk, visit func(chunk, pos
 	for c := range chunks {
 		chunks[c].From = NoLogits
 	}
-	width := m.graph.Width
-	embedding := make([]float32, width)
+	var failed error
 	l := newLockstep([]*Model{m}, Observer{})
 	l.observer.Residual = func(s Streams) {
-		if s.Layer < len(m.graph.Layers) {
+		if s.Layer < len(m.graph.Layers) || failed != nil {
 			return
 		}
-		for c, stream := range l.residuals() {
-			for pos := range len(stream) / width {
-				m.graph.Final(embedding, stream[pos*width:][:width])
-				visit(s.First+c, pos, embedding)
+		var embeddings []float32
+		if embeddings, failed = m.graph.Final(ctx, l, l.x); failed != nil {
+			return
+		}
+		for _, chunk := range l.chunks {
+			if chunk.number < s.First { // run again for those that follow it
+				continue
+			}
+			for pos := range chunk.Tokens {
+				visit(chunk.number, pos, embeddings[(chunk.start+pos)*m.graph.Width:][:m.graph.Width])
 			}
 		}
 	}
-	return alone(l.run(ctx, chunks))
+	if err := l.run(ctx, chunks); err != nil {
+		return alone(err)
+	}
+	return failed
 }
 
 // entrance is where chunks enter a model: as tokens, or as streams in front of a layer.

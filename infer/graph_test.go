@@ -98,6 +98,18 @@ func TestGraphs(t *testing.T) {
 		}
 	}
 
+	altUp := graph.Spec{EmbeddingScale: 0.8, AltUp: graph.AltUp{Streams: 3, Active: 1, Norm: norm("altup_router_norm")}, Layers: []graph.Layer{
+		{
+			{Norm: norm("attn_norm"), EndFactor: 0.7, Mixers: mixers(
+				graph.Normed{Mixer: with(func(a *graph.Attention) { a.Kept, a.Window = true, 5 }), PostNorm: norm("post_attention_norm")},
+				graph.Laurel{Rank: 5, Norm: norm("laurel_post_norm")},
+			)},
+			{Norm: norm("ffn_norm"), Mixers: mixers(network), PostNorm: norm("post_ffw_norm")},
+			{Mixers: mixers(perLayer), PostNorm: norm("post_norm")},
+		},
+		append(pre(with(func(a *graph.Attention) { a.Shared, a.Window = 1, 5 }), network), graph.Sublayer{Mixers: mixers(perLayer)}),
+	}}
+
 	for name, g := range map[string]graph.Spec{
 		"no rotary embedding":            attends(func(a *graph.Attention) { a.Rope = graph.RopeSpec{} }),
 		"part of a head rotated":         attends(func(a *graph.Attention) { a.Rope.Dims = 4 }),
@@ -189,14 +201,18 @@ func TestGraphs(t *testing.T) {
 			append(pre(attention, network), graph.Sublayer{Mixers: mixers(perLayer), PostNorm: norm("post_norm"), EndScale: "layer_output_scale"}),
 			append(pre(attention, network), graph.Sublayer{Mixers: mixers(perLayer)}),
 		}},
-		"gated attention":        attends(func(a *graph.Attention) { a.Gated, a.ValueLen = true, a.KeyLen }),
-		"convolutions":           layers(pre(shortConv, network), pre(attention, network), pre(shortConv, mixture)),
-		"Mamba":                  mixes(mamba),
-		"Mamba, wide":            mixes(graph.Mamba{Inner: 96, States: 16, Rank: 3, Inputs: 1, StepNorm: norm("dt_norm"), InputNorm: norm("b_norm"), StateNorm: norm("")}),
-		"Mamba 2":                mixes(mamba2),
-		"Mamba 2 without a norm": mixes(graph.Mamba2{Inner: 64, States: 16, Heads: 2, Groups: 1, Inputs: 2}),
-		"beside attention":       layers(graph.Layer{{Norm: norm("attn_norm"), Mixers: mixers(mamba2, attention)}, {Norm: norm("ffn_norm"), Mixers: mixers(network)}}),
-		"delta rule":             mixes(deltaNet),
+		"several streams":            altUp,
+		"beside a layer of low rank": layers(graph.Layer{{Norm: norm("attn_norm"), Mixers: mixers(attention, graph.Laurel{Rank: 3, Norm: norm("laurel_post_norm")})}}),
+		"sparse gates":               computes(graph.Network{Sparse: true, Cutoff: 0.6, Activation: graph.GELUTanh}),
+		"gates above less than mean": computes(graph.Network{Sparse: true, Cutoff: -1.2}),
+		"gated attention":            attends(func(a *graph.Attention) { a.Gated, a.ValueLen = true, a.KeyLen }),
+		"convolutions":               layers(pre(shortConv, network), pre(attention, network), pre(shortConv, mixture)),
+		"Mamba":                      mixes(mamba),
+		"Mamba, wide":                mixes(graph.Mamba{Inner: 96, States: 16, Rank: 3, Inputs: 1, StepNorm: norm("dt_norm"), InputNorm: norm("b_norm"), StateNorm: norm("")}),
+		"Mamba 2":                    mixes(mamba2),
+		"Mamba 2 without a norm":     mixes(graph.Mamba2{Inner: 64, States: 16, Heads: 2, Groups: 1, Inputs: 2}),
+		"beside attention":           layers(graph.Layer{{Norm: norm("attn_norm"), Mixers: mixers(mamba2, attention)}, {Norm: norm("ffn_norm"), Mixers: mixers(network)}}),
+		"delta rule":                 mixes(deltaNet),
 		"delta rule, tiled": mixes(graph.DeltaNet{
 			KeyLen: 16, KeyHeads: 2, ValueHeads: 6, Values: 192, Inputs: 2, Norm: norm("ssm_norm"), Tiled: true,
 		}),
@@ -350,6 +366,49 @@ func TestEmbed(t *testing.T) {
 	requireForward(t, want, m, chunks)
 }
 
+// TestEmbedSeveralStreams has embeddings that several streams make together, and streams that enter a layer.
+func TestEmbedSeveralStreams(t *testing.T) {
+	norm := graph.Norm{Name: "attn_norm", Epsilon: 1e-5}
+	layer := graph.Layer{
+		{Norm: norm, Mixers: []graph.Mixer{graph.Attention{Heads: 4, KVHeads: 2, KeyLen: 6, ValueLen: 5, Scale: 0.4}}},
+		{Mixers: []graph.Mixer{graph.PerLayer{Width: 7, Norm: graph.Norm{Name: "per_layer_proj_norm", Epsilon: 1e-5}}}},
+	}
+	g := graph.Spec{
+		Vocabulary: small.vocabulary, Width: small.width, EmbeddingScale: 1, AltUp: graph.AltUp{Streams: 3, Norm: graph.Norm{Name: "altup_router_norm"}},
+		OutputNorm: graph.Norm{Name: "output_norm", Epsilon: 1e-5}, Layers: []graph.Layer{layer, layer},
+	}
+	src := random{Spec: g}.build(1)
+	chunks := small.chunks(9, 3, 4)
+	want := make([][][]float64, len(chunks))
+	for c, chunk := range chunks {
+		want[c] = logitsOf(g, src, chunk, inputs{})
+	}
+	var entering []infer.Chunk
+	m, err := infer.NewModel(g, src, infer.Options{Residual: func(r infer.Residual) {
+		for i, stream := range r.Chunks {
+			if r.Layer == 1 {
+				entering = append(entering, infer.Chunk{Tokens: chunks[r.First+i], From: 2, Stream: slices.Clone(stream)})
+			}
+		}
+	}})
+	require.NoError(t, err)
+	visit, logits := collect(t, chunks, 2)
+	require.NoError(t, m.Forward(t.Context(), infer.Chunks(chunks, 2), visit))
+	n := naive{source: src, inputs: inputs{}}
+	require.NoError(t, m.Embed(t.Context(), infer.Chunks(chunks, 0), func(chunk, pos int, embedding []float32) {
+		x := make([]float64, len(embedding))
+		for i, v := range embedding {
+			x[i] = float64(v)
+		}
+		require.InDeltaSlice(t, want[chunk][pos], n.multiply("output", 0, g.Vocabulary, x), 1e-4)
+	}))
+	narrow, err := infer.NewModel(g, src, infer.Options{Memory: 1}) // one chunk after the other
+	require.NoError(t, err)
+	visit, fromStreams := collect(t, chunks, 2)
+	require.NoError(t, narrow.ForwardFrom(t.Context(), 1, entering, visit))
+	require.Equal(t, logits(), fromStreams())
+}
+
 func TestEncodersHaveNoLogits(t *testing.T) {
 	g := graph.Spec{Architecture: "bert", Vocabulary: 5, Width: 4, Encoder: true}
 	src := random{Spec: g, tied: true}.build(1)
@@ -409,7 +468,12 @@ func TestSharedKeysNeedTheirLayer(t *testing.T) {
 		g := graph.Spec{Vocabulary: 5, Width: 4, OutputNorm: graph.Norm{Name: "output_norm"}, Layers: []graph.Layer{
 			{{Mixers: []graph.Mixer{a}}}, {{Mixers: []graph.Mixer{b}}},
 		}}
-		return infer.NewModel(g, random{Spec: g}.build(1), infer.Options{})
+		src := random{Spec: g}.build(1)
+		for _, name := range []string{"attn_k", "attn_v", "attn_k_norm"} { // published files have them, too
+			src.tensors = append(src.tensors, gguf.TensorInfo{Name: "blk.1." + name + ".weight", Type: gguf.F32, Shape: []int64{1}})
+			src.data = append(src.data, []float32{1})
+		}
+		return infer.NewModel(g, src, infer.Options{})
 	}
 	for _, change := range []func(*graph.Attention){
 		func(a *graph.Attention) { a.Shared = 2 },

@@ -30,7 +30,7 @@ type Streams struct {
 	Layer  int
 	First  int         // number of the first of the chunks
 	Tokens int         // of all chunks
-	Models [][]float32 // of each model: Tokens x width
+	Models [][]float32 // of each model: Tokens x Spec.Stream
 }
 
 // ModelError is an error of one of the models in lock-step.
@@ -154,7 +154,7 @@ func (l *lockstep) share(chunks []Chunk) {
 	_, most, _ := needy.sizes()
 	l.beside = beside{
 		fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
-		perToken: (len(l.models)-1)*(first.graph.Width+first.kept()) + scratch + most - least,
+		perToken: (len(l.models)-1)*(first.graph.Stream()+first.kept()) + scratch + most - least,
 	}
 	if len(chunks) == 0 {
 		return
@@ -226,7 +226,7 @@ func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) (n 
 func (l *lockstep) enter(ctx context.Context) error {
 	if l.entrance.streams {
 		for _, chunk := range l.chunks {
-			copy(l.x[chunk.start*l.m.graph.Width:], chunk.Stream)
+			copy(l.x[chunk.start*l.m.graph.Stream():], chunk.Stream)
 		}
 		return nil
 	}
@@ -236,25 +236,30 @@ func (l *lockstep) enter(ctx context.Context) error {
 			rows[id] = append(rows[id], chunk.start+pos)
 		}
 	}
-	return l.inTurn(func(int) error { return l.embed(ctx, rows) }, func() {})
+	return l.inTurn(func(int) error {
+		if err := l.embed(ctx, rows); err != nil {
+			return err
+		}
+		return l.m.graph.Enter(ctx, l, l.x)
+	}, func() {})
 }
 
-// embed sets the residual stream to the embeddings of tokens. No row is read twice: some
+// embed sets the residual stream, or the first of several, to the embeddings of tokens. No row is read twice: some
 // are quantized on the way.
 func (b *batch) embed(ctx context.Context, rows map[int32][]int) error {
-	width := b.m.graph.Width
+	width, stream := b.m.graph.Width, b.m.graph.Stream()
 	ids := slices.Collect(maps.Keys(rows))
 	return parallel(ctx, b.workers, len(ids), func(w *worker, i int) error {
 		at := rows[ids[i]]
-		embedding := b.x[at[0]*width:][:width]
+		embedding := b.x[at[0]*stream:][:width]
 		if err := b.m.embed(w, embedding, ids[i]); err != nil {
 			return err
 		}
 		for _, row := range at[1:] {
-			copy(b.x[row*width:], embedding)
+			copy(b.x[row*stream:], embedding)
 		}
 		for _, row := range at {
-			if err := b.m.enter(w, b.x[row*width:][:width], b.positions[row]); err != nil {
+			if err := b.m.enter(w, b.x[row*stream:][:width], b.positions[row]); err != nil {
 				return err
 			}
 		}
@@ -305,9 +310,9 @@ func (l *lockstep) tell(layer, first int) {
 // residuals returns the residual stream of each chunk.
 func (b *batch) residuals() [][]float32 {
 	chunks := make([][]float32, len(b.chunks))
-	width := b.m.graph.Width
+	stream := b.m.graph.Stream()
 	for c, chunk := range b.chunks {
-		chunks[c] = b.x[chunk.start*width:][:len(chunk.Tokens)*width]
+		chunks[c] = b.x[chunk.start*stream:][:len(chunk.Tokens)*stream]
 	}
 	return chunks
 }
@@ -336,21 +341,21 @@ func (l *lockstep) heads(ctx context.Context, chunks int) error {
 		}
 	}
 	l.reuse.begin(l.models, outputMatrix)
-	vocabulary, width := l.m.Vocabulary(), l.m.graph.Width
+	vocabulary, stream := l.m.Vocabulary(), l.m.graph.Stream()
 	group := max(len(l.scratch)/vocabulary, minHeadRows)
 	steps, all, done := len(l.models)*chunks, len(l.models)*len(rows), 0
 	for len(rows) > 0 {
 		l.tokens = min(group, len(rows)) // what the engine computes with
 		err := l.inTurn(func(model int) error {
 			for i, row := range rows[:l.tokens] {
-				copy(l.normed[i*width:][:width], l.x[row*width:])
+				copy(l.x[i*stream:][:stream], l.x[row*stream:]) // rows that are done make room
 			}
 			room := &l.scratch
 			if model == 0 && len(l.models) > 1 {
 				room = &l.reference
 			}
 			logits := sized(room, l.tokens*vocabulary)
-			if err := l.m.graph.Head(ctx, l, logits, l.normed[:l.tokens*width]); err != nil {
+			if err := l.m.graph.Head(ctx, l, logits, l.x[:l.tokens*stream]); err != nil {
 				return err
 			}
 			reference := logits

@@ -43,7 +43,7 @@ type Options struct {
 type Residual struct {
 	Layer  int
 	First  int         // number of the first of the chunks
-	Chunks [][]float32 // of each chunk: tokens x width
+	Chunks [][]float32 // of each chunk: tokens x Spec.Stream
 }
 
 // Routing is what the router of a layer makes of a batch of tokens.

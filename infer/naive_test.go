@@ -72,16 +72,15 @@ func logitsOf(g graph.Spec, src *source, tokens []int32, in inputs) [][]float64 
 			add(x, n.row("token_types.weight", 0), 1)
 		}
 		x = n.norm("", g.EmbeddingNorm, 0, x)
+		streams := n.streams(x)
 		for i, layer := range g.Layers {
-			for _, s := range layer {
-				n.sublayer(fmt.Sprintf("blk.%d.", i), s, pos, x)
-			}
+			n.layer(fmt.Sprintf("blk.%d.", i), layer, pos, streams)
 		}
 		output := "output"
 		if n.get("output.weight") == nil {
 			output = "token_embd"
 		}
-		y := n.multiply(output, 0, g.Vocabulary, n.norm("", g.OutputNorm, 0, x))
+		y := n.multiply(output, 0, g.Vocabulary, n.norm("", g.OutputNorm, 0, n.joined(streams)))
 		for i := range y {
 			if g.LogitScale != 0 {
 				y[i] *= float64(g.LogitScale)
@@ -102,7 +101,18 @@ func (n naive) row(name string, row int) []float64 {
 	return x
 }
 
-// sublayer adds a sub-layer to x. p is the prefix of its tensors' names.
+// layer takes the residual stream, or several, through a layer. p is the prefix of its tensors' names.
+func (n naive) layer(p string, layer graph.Layer, pos int, streams [][]float64) {
+	if len(streams) > 1 {
+		n.altUp(p, layer, pos, streams)
+		return
+	}
+	for _, s := range layer {
+		n.sublayer(p, s, pos, streams[0])
+	}
+}
+
+// sublayer adds a sub-layer to x.
 func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
 	h, sum := n.norm(p, s.Norm, 0, x), make([]float64, len(x))
 	for _, m := range s.Mixers {
@@ -114,6 +124,11 @@ func (n naive) sublayer(p string, s graph.Sublayer, pos int, x []float64) {
 	}
 	add(x, n.norm(p, s.PostNorm, 0, sum), scale)
 	copy(x, n.norm(p, s.EndNorm, 0, x))
+	for i := range x {
+		if s.EndFactor != 0 {
+			x[i] *= float64(s.EndFactor)
+		}
+	}
 	if s.EndScale != "" {
 		for i := range x {
 			x[i] *= float64(n.get(p + s.EndScale + ".weight")[0])
@@ -140,6 +155,8 @@ func (n naive) mix(p string, m graph.Mixer, pos int, h, sum []float64) {
 		add(sum, n.deltaNet(p, m, h), 1)
 	case graph.MLA:
 		add(sum, n.mla(p, m, pos, h), 1)
+	case graph.Laurel:
+		add(sum, n.laurel(p, m, h), 1)
 	case graph.PerLayer:
 		add(sum, n.perLayer(p, m, h), 1)
 	case graph.Network:
@@ -436,6 +453,7 @@ func (n naive) network(p, suffix string, expert int, net graph.Network, x []floa
 	default:
 		gate, up = n.multiply(p+"ffn_gate"+suffix, expert, net.Hidden, x), n.multiply(p+"ffn_up"+suffix, expert, net.Hidden, x)
 	}
+	cut(net, gate)
 	for i, g := range gate {
 		if net.Activation == graph.SwiGLUOAI {
 			g = math.Min(g, 7)

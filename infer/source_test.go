@@ -341,6 +341,10 @@ func (r random) build(seed uint64) *source {
 				norm(p, x.Norm, 0.3, x.KeyLen)
 			}
 			linear(p+"attn_output", r.Width, m.Heads*m.ValueLen)
+		case graph.Laurel:
+			add(p+"laurel_l.weight", 0, 0.3, r.Width, m.Rank)
+			add(p+"laurel_r.weight", 0, 0.3, m.Rank, r.Width)
+			norm(p, m.Norm, 0.2, r.Width)
 		case graph.PerLayer:
 			add(p+"inp_gate.weight", 0, 0.3, r.Width, m.Width)
 			add(p+"proj.weight", 0, 0.3, m.Width, r.Width)
@@ -408,6 +412,11 @@ func (r random) build(seed uint64) *source {
 	if !r.tied {
 		add("output.weight", 0, 1, r.Width, r.Vocabulary)
 	}
+	n := r.AltUp.Streams
+	if n > 0 {
+		add("altup_proj.weight", 0, 0.5, r.Width, r.Width, n-1)
+		add("altup_unembd_proj.weight", 0, 0.5, r.Width, r.Width, n-1)
+	}
 	for m := range r.Mixers {
 		if m, ok := m.(graph.PerLayer); ok && src.find("per_layer_model_proj.weight") < 0 {
 			add("per_layer_token_embd.weight", 0, 1, len(r.Layers)*m.Width, r.Vocabulary)
@@ -425,6 +434,13 @@ func (r random) build(seed uint64) *source {
 	}
 	for i, layer := range r.Layers {
 		p := fmt.Sprintf("blk.%d.", i)
+		if n > 0 {
+			norm(p, r.AltUp.Norm, 0.2, r.Width)
+			add(p+"altup_router.weight", 0, 5, r.Width, n)
+			add(p+"altup_predict_coef.weight", 0, 0.3, n, n*n)
+			add(p+"altup_correct_coef.weight", 0, 0.3, n, n)
+			add(p+"altup_correct_scale.weight", 1, 0.3, r.Width)
+		}
 		for _, s := range layer {
 			norm(p, s.Norm, 0.2, r.Width)
 			for _, m := range s.Mixers {

@@ -19,7 +19,7 @@ type token struct {
 	indexScores []float32 // of what a token may see
 	chosen      []int32   // what it sees by the last indexer, if not all
 
-	x, normed, branch, aside, scratch, inner, out []float32
+	x, normed, branch, aside, active, scratch, inner, out []float32
 }
 
 var _ graph.Engine = (*token)(nil)
@@ -28,8 +28,8 @@ func newToken(s *Session) *token {
 	width := s.m.graph.Width
 	return &token{
 		m: s.m, session: s, crew: crew{workers: make([]worker, s.m.threads)},
-		x: make([]float32, width), normed: make([]float32, width), branch: make([]float32, width), aside: make([]float32, width),
-		scratch: make([]float32, s.m.graph.Size().Scratch),
+		x: make([]float32, s.m.graph.Stream()), normed: make([]float32, width), branch: make([]float32, width), aside: make([]float32, width),
+		active: make([]float32, width), scratch: make([]float32, s.m.graph.Size().Scratch),
 	}
 }
 
@@ -38,11 +38,14 @@ func (t *token) run(ctx context.Context, id int32, logits []float32) error {
 	t.crew.start()
 	defer t.crew.stop()
 	t.id = id
-	w := &t.crew.workers[0]
-	if err := t.m.embed(w, t.x, id); err != nil {
+	w, first := &t.crew.workers[0], t.x[:t.m.graph.Width]
+	if err := t.m.embed(w, first, id); err != nil {
 		return err
 	}
-	if err := t.m.enter(w, t.x, t.session.tokens); err != nil {
+	if err := t.m.enter(w, first, t.session.tokens); err != nil {
+		return err
+	}
+	if err := t.m.graph.Enter(ctx, t, t.x); err != nil {
 		return err
 	}
 	for i := range t.m.graph.Layers {
@@ -67,6 +70,9 @@ func (t *token) Branch() []float32 { return t.branch }
 
 // Aside implements graph.Engine.
 func (t *token) Aside() []float32 { return t.aside }
+
+// Active implements graph.Engine.
+func (t *token) Active() []float32 { return t.active }
 
 // Scratch implements graph.Engine.
 func (t *token) Scratch(perToken ...int) [][]float32 {

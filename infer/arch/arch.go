@@ -47,6 +47,7 @@ var families = []struct {
 	{"falcon-h1", falconH1},
 	{"gemma", gemma},
 	{"gemma3", gemma3},
+	{"gemma3n", gemma3n},
 	{"gemma4", gemma4},
 	{"gemma-embedding", gemmaEmbedding},
 	{"glm4", glm4},

@@ -9,20 +9,9 @@ import (
 // gemma4 is Gemma 4. Layers have a window, or see all with longer heads; the last ones may share keys and
 // values, and each may add something of its own for a token.
 func gemma4(k *keys) graph.Spec {
-	own := k.layers - k.count("attention.shared_kv_layers", 0, 0)
-	perLayer := graph.PerLayer{Width: k.count("embedding_length_per_layer_input", 0, 0), Norm: k.norm("per_layer_proj_norm")}
+	perLayer := k.perLayer(0, 0)
 	s := k.decoder(func(i int) graph.Layer {
-		a := k.gemma4(i)
-		source := k.sharedBy(i, own)
-		switch {
-		case i >= own && source < 0:
-			k.corrupt("no layer has keys and values for layer %d", i)
-		case i >= own:
-			a.Shared = i - source
-		default:
-			a.Kept = own < k.layers && source == i
-		}
-		layer := k.sandwich(a, k.geGLU(i))
+		layer := k.sandwich(k.sharing(i, 6), k.geGLU(i))
 		if k.hasIn(i, "ffn_gate_inp.weight") {
 			layer[1].Norm, layer[1].Mixers = graph.Norm{}, k.gemma4Experts(i)
 		}
@@ -39,10 +28,19 @@ func gemma4(k *keys) graph.Spec {
 	return s
 }
 
-// gemma4 returns the attention of a layer. Its scale is 1, since queries and keys are normalised.
-func (k *keys) gemma4(layer int) graph.Attention {
+// perLayer returns what each layer adds for a token, of a width of at least low.
+func (k *keys) perLayer(low, fallback int) graph.PerLayer {
+	return graph.PerLayer{
+		Width:  k.count("embedding_length_per_layer_input", low, fallback),
+		Tokens: k.rows("per_layer_token_embd.weight"), Norm: k.norm("per_layer_proj_norm"),
+	}
+}
+
+// sharing returns the attention of a layer, whose keys and values may be those of another. All but every n-th has a window, unless
+// the metadata say otherwise. Its scale is 1, since queries and keys are normalised.
+func (k *keys) sharing(layer, n int) graph.Attention {
 	a := k.normedHeads(layer)
-	if k.local(layer, 6) {
+	if k.local(layer, n) {
 		a.Window = k.count("attention.sliding_window", 1, -1)
 		a.KeyLen, a.ValueLen = k.count("attention.key_length_swa", 1, a.KeyLen), k.count("attention.value_length_swa", 1, a.ValueLen)
 		a.Rope = graph.RopeSpec{Dims: k.count("rope.dimension_count_swa", 1, a.KeyLen), Base: k.float("rope.freq_base_swa", 10000), Factor: 1, NeoX: true}
@@ -53,6 +51,16 @@ func (k *keys) gemma4(layer int) graph.Attention {
 	a.KeyValues = !k.hasIn(layer, "attn_v.weight")
 	if a.KeyValues && a.KeyLen != a.ValueLen {
 		k.corrupt("keys of %d elements cannot be values of %d", a.KeyLen, a.ValueLen)
+	}
+	own := k.layers - k.count("attention.shared_kv_layers", 0, 0)
+	source := k.sharedBy(layer, own, n)
+	switch {
+	case layer >= own && source < 0:
+		k.corrupt("no layer has keys and values for layer %d", layer)
+	case layer >= own:
+		a.Shared = layer - source
+	default:
+		a.Kept = own < k.layers && source == layer
 	}
 	return a
 }
@@ -70,10 +78,10 @@ func (k *keys) gemma4Experts(layer int) []graph.Mixer {
 }
 
 // sharedBy returns the last of the first layers that has a window if a layer has, or none if that has none; -1 if there
-// is none such.
-func (k *keys) sharedBy(layer, first int) int {
+// is none such. All but every n-th has one, unless the metadata say otherwise.
+func (k *keys) sharedBy(layer, first, n int) int {
 	for i := first - 1; i >= 0; i-- {
-		if k.local(i, 6) == k.local(layer, 6) {
+		if k.local(i, n) == k.local(layer, n) {
 			return i
 		}
 	}

@@ -48,6 +48,9 @@ const microbatch = 512
 //     and values, and without flash attention the scores (heads x context x u), with it
 //     keys and values of a layer in F16 if the cache has F32.
 //
+// Several streams (Gemma 3n) add the others twice to both, and are a stage of their own, six activations of all. What layers add for a
+// token (Gemma 3n and 4) is there from the start, for all of them at once, and is four times as much while it is made.
+//
 // The mask is context x u, in F16 with flash attention; windows have one of their own, and an indexer takes as much as three. This is never below what llama.cpp
 // 0.7 reserves on the CPU, and mostly a few percent above it: see docs/choosing.md.
 func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
@@ -59,7 +62,7 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	u := float * min(float64(o.Context), microbatch)
 	var cache float64
 	masks := map[int]float64{} // rows of the masks, by window
-	var hidden, heads, kv, scores int
+	var hidden, heads, kv, scores, perLayer int
 	for m := range s.Mixers {
 		state := m.State()
 		rows := n
@@ -70,6 +73,9 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 		if state.Heads > 0 {
 			masks[state.Window] = rows
 		}
+		if p, ok := m.(graph.PerLayer); ok {
+			perLayer += p.Width
+		}
 		size := m.Size()
 		if size.Scores == 0 {
 			hidden = max(hidden, size.Inner)
@@ -77,9 +83,11 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 		}
 		heads, kv, scores = max(heads, size.Inner), max(kv, size.Keys), max(scores, size.Scores)
 	}
-	width := float64(s.Width)
-	networks := u * (max(3*float64(hidden), float64(s.Vocabulary)) + 6*width)
-	attention := u * (3*width + 3*float64(heads) + 2*float64(kv))
+	width, stream := float64(s.Width), float64(s.Stream())
+	kept := 2*(stream-width) + float64(perLayer)
+	networks := u * max(3*float64(hidden)+6*width+kept, float64(s.Vocabulary)+6*width, 6*stream)
+	attention := u * (3*width + 3*float64(heads) + 2*float64(kv) + kept)
+	start := u * (4*float64(perLayer) + 6*width)
 	var mask float64
 	for _, rows := range masks {
 		mask += u * rows
@@ -101,7 +109,7 @@ func NewMemory(s *graph.Spec, o Setting) (Memory, error) {
 	inputs := float64(192<<10 + len(masks)*64<<10) // positions and the like
 	return Memory{
 		Cache:   whole(cache),
-		Compute: whole(max(networks, attention) + mask + inputs),
+		Compute: whole(max(networks, attention, start) + mask + inputs),
 	}, nil
 }
 

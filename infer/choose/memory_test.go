@@ -152,6 +152,36 @@ func TestMemoryOfAnIndexer(t *testing.T) {
 	}
 }
 
+// TestMemoryOfStreams has several streams, and what each layer adds for a token: shapes of Gemma 3n, measured as above.
+func TestMemoryOfStreams(t *testing.T) {
+	for _, c := range []struct {
+		width, hidden, layers, vocabulary int
+		reserved                          [4]float64 // 512 tokens without and with flash attention, 2048
+	}{
+		{256, 512, 6, 384, [4]float64{16.0234, 14.5312, 29.5234, 16.28}},
+		{256, 512, 25, 384, [4]float64{55.0234, 53.5312, 58.5234, 55.2812}},
+		{256, 4096, 6, 384, [4]float64{35.0234, 33.5312, 38.5234, 35.2812}},
+		{256, 512, 6, 8000, [4]float64{20.6484, 19.1562, 29.5234, 20.9062}},
+		{1024, 512, 6, 384, [4]float64{48.5234, 47.0312, 52.0234, 48.7812}},
+	} {
+		spec := &graph.Spec{Width: c.width, Vocabulary: c.vocabulary, AltUp: graph.AltUp{Streams: 4}}
+		for i := range c.layers {
+			attention := graph.Attention{Heads: 4, KVHeads: 2, KeyLen: 32, ValueLen: 32}
+			if (i+1)%5 != 0 {
+				attention.Window = 16
+			}
+			spec.Layers = append(spec.Layers, graph.Layer{{Mixers: []graph.Mixer{attention, graph.Laurel{Rank: 64}, graph.Network{Hidden: c.hidden}, graph.PerLayer{Width: 256}}}})
+		}
+		for i, reserved := range c.reserved {
+			m, err := choose.NewMemory(spec, choose.Setting{Context: []int{512, 2048}[i/2], Keys: gguf.F16, Values: gguf.F16, FlashAttention: i%2 == 1})
+			require.NoError(t, err)
+			estimate := float64(m.Compute) / (1 << 20)
+			require.GreaterOrEqual(t, estimate, reserved, "%v", c)
+			require.LessOrEqual(t, estimate, 1.2*reserved, "%v", c)
+		}
+	}
+}
+
 func TestMemoryOfAnEndlessContext(t *testing.T) {
 	for _, flash := range []bool{false, true} {
 		m, err := choose.NewMemory(shape(4096, 14336, 32, 8, 32000, 0),

@@ -61,6 +61,25 @@ func each(f func(float64) float64) func(gate, up []float32) {
 	}
 }
 
+// sparse returns an activation of the gates of tokens, n each, that are above a cutoff. See Network.
+func sparse(activate func(gate, up []float32), n int, cutoff float32) func(gate, up []float32) {
+	return func(gate, up []float32) {
+		for at := 0; at < len(gate); at += n {
+			part := gate[at:][:n]
+			var mean float64
+			for _, v := range part {
+				mean += float64(v)
+			}
+			mean /= float64(n)
+			low := float32(mean + float64(float64(cutoff)*math.Sqrt(meanSquare(part, mean))))
+			for i, v := range part {
+				part[i] = max(v-low, 0)
+			}
+		}
+		activate(gate, up)
+	}
+}
+
 // of computes it. Nothing is fused, so that all machines give the same bits.
 func (n XIELUNumbers) of(x float64) float64 {
 	if x > 0 {

@@ -98,6 +98,9 @@ func (a Attention) Bind(b *Binder) Op {
 	switch {
 	case a.Shared > 0:
 		o.q = b.biased("attn_q", queries, b.width)
+		for _, own := range []string{"attn_k.", "attn_v.", "attn_k_norm."} { // which published files have
+			b.leave(own)
+		}
 		o.Source = b.attentions[b.layer-a.Shared]
 		if s := o.Source; s == nil || !s.Kept || s.KVHeads != a.KVHeads || s.KeyLen != a.KeyLen || s.ValueLen != a.ValueLen || s.Window != a.Window || s.Chunked != a.Chunked {
 			b.fail(fmt.Errorf("%w: layer %d cannot share the keys and values of layer %d", gguf.ErrCorrupt, b.layer, b.layer-a.Shared))

@@ -18,7 +18,7 @@
 //
 // where norms and scale may be missing, and may be normalised itself in the end. Two mixers of one sub-layer run in parallel, as
 // attention and network do in Command R; a norm after them is what makes a sandwich of Gemma's.
-// Every layer has values of its own: heads, widths, windows and bases may differ.
+// Every layer has values of its own: heads, widths, windows and bases may differ. There may be several streams ([AltUp]).
 //
 // A [Mixer] is data too: attention, a feed-forward network, a mixture of experts, each in
 // a file of its own. It binds its tensors with a [Binder], says what it takes to run and

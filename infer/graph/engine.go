@@ -6,12 +6,14 @@ import "context"
 type Engine interface {
 	// Tokens returns how many rows there are.
 	Tokens() int
-	// Normed and Branch are rooms for a row of the residual stream's width for each token: for
+	// Normed and Branch are rooms for a row of the model's width for each token: for
 	// what mixers see, and for what they add where that is held apart.
 	Normed() []float32
 	Branch() []float32
 	// Aside is one more such room, if Spec.Aside: for what a mixer adds to a sum of several.
 	Aside() []float32
+	// Active is one more, if there are several streams (AltUp): for the one that layers compute with.
+	Active() []float32
 	// Scratch returns rooms for so many floats for each token. Their values are not
 	// defined, and they are lost with the next call of Scratch or Networks.
 	Scratch(perToken ...int) [][]float32

@@ -97,7 +97,7 @@ func (m Mixture) Bind(b *Binder) Op {
 	return o
 }
 
-// exact finds a matrix that decides about experts: a rounding could choose another one.
+// exact finds a matrix of few rows on which much depends: a rounding could choose another expert.
 func (b *Binder) exact(name string, rows int) Matrix {
 	m := b.biased(name, rows, b.width)
 	m.Exact = true

@@ -22,10 +22,14 @@ type Model struct {
 
 	tokenType           []float32 // of all tokens, or nil
 	embeddingNorm, norm *NormOp
+	altUp               *altUp // or nil
 }
 
 // layer is a Layer with its weights.
-type layer []sublayer
+type layer struct {
+	sublayers []sublayer
+	altUp     *altUpLayer // or nil
+}
 
 type sublayer struct {
 	Sublayer
@@ -51,9 +55,10 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 	if _, ok := b.index["output.weight"]; ok && !spec.Encoder {
 		m.Output = b.biased("output", spec.Vocabulary, spec.Width)
 	}
-	m.norm = b.norm(spec.OutputNorm, spec.Width)
+	m.norm, m.altUp = b.norm(spec.OutputNorm, spec.Width), b.altUp()
 	for i, l := range spec.Layers {
 		b.prefix, b.layer = fmt.Sprintf("blk.%d.", i), i
+		m.layers[i].altUp = b.altUpLayer()
 		for _, s := range l {
 			sub := sublayer{Sublayer: s, norm: b.norm(s.Norm, spec.Width)}
 			for _, mixer := range s.Mixers {
@@ -64,7 +69,10 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 			if s.EndScale != "" {
 				sub.endScale = b.weights(s.EndScale, 1)
 			}
-			m.layers[i] = append(m.layers[i], sub)
+			if s.EndFactor != 0 {
+				sub.endScale = append(sub.endScale, s.EndFactor)
+			}
+			m.layers[i].sublayers = append(m.layers[i].sublayers, sub)
 		}
 	}
 	if b.err != nil {
@@ -89,7 +97,7 @@ func (m *Model) CanBegin(layer int) bool {
 // Weights lists the large matrices of a layer.
 func (m *Model) Weights(layer int) []*Matrix {
 	var all []*Matrix
-	for _, s := range m.layers[layer] {
+	for _, s := range m.layers[layer].sublayers {
 		for _, op := range s.ops {
 			all = append(all, op.Weights()...)
 		}
@@ -115,11 +123,29 @@ func (m *Model) Embedded(row, position []float32) {
 	}
 }
 
+// Enter makes the other streams, if there are several, of the first of each token in x, which Embedded made.
+func (m *Model) Enter(ctx context.Context, e Engine, x []float32) error {
+	if m.altUp == nil {
+		return nil
+	}
+	return m.altUp.enter(ctx, e, x)
+}
+
 // RunLayer takes x, the residual stream, through a layer.
 func (m *Model) RunLayer(ctx context.Context, e Engine, layer int, x []float32) error {
-	for _, s := range m.layers[layer] {
-		if err := s.run(ctx, e, x, m.Width); err != nil {
-			return fmt.Errorf("layer %d: %w", layer, err)
+	if err := m.layers[layer].run(ctx, e, x, m.Width); err != nil {
+		return fmt.Errorf("layer %d: %w", layer, err)
+	}
+	return nil
+}
+
+func (l *layer) run(ctx context.Context, e Engine, x []float32, width int) error {
+	if l.altUp != nil {
+		return l.altUp.run(ctx, e, x, l.sublayers)
+	}
+	for _, s := range l.sublayers {
+		if err := s.run(ctx, e, x, width); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -147,24 +173,13 @@ func (s *sublayer) run(ctx context.Context, e Engine, x []float32, width int) er
 
 // add adds the sub-layer's result to the stream.
 func (s *sublayer) add(ctx context.Context, e Engine, x []float32, width int) error {
-	seen, out := x, x
-	if s.norm != nil {
-		seen = e.Normed()
-		if err := s.norm.rows(ctx, e, seen, x); err != nil {
-			return err
-		}
-	}
-	if s.branches() {
-		out = e.Branch()
-		clear(out)
-	}
-	for _, op := range s.ops {
-		if err := op.Run(ctx, e, out, seen); err != nil {
-			return err
-		}
-	}
 	if !s.branches() {
-		return nil
+		return s.mix(ctx, e, x, x)
+	}
+	out := e.Branch()
+	clear(out)
+	if err := s.mix(ctx, e, out, x); err != nil {
+		return err
 	}
 	scale := s.Scale
 	if scale == 0 {
@@ -172,28 +187,46 @@ func (s *sublayer) add(ctx context.Context, e Engine, x []float32, width int) er
 	}
 	return e.Each(ctx, func(row, _ int) {
 		part := out[row*width:][:width]
-		if s.postNorm != nil {
-			s.postNorm.Apply(part, part)
-		}
+		s.postNorm.rowOf(part)
 		kernel.AddScaled(x[row*width:][:width], part, scale)
 	})
 }
 
-// Final sets dst to what comes out of the model of a row behind the last layer: the row, normalised.
-func (m *Model) Final(dst, x []float32) {
-	copy(dst, x)
-	if m.norm != nil {
-		m.norm.Apply(dst, dst)
+// mix adds what the mixers make of x to out.
+func (s *sublayer) mix(ctx context.Context, e Engine, out, x []float32) error {
+	seen, err := s.norm.seen(ctx, e, x)
+	if err != nil {
+		return err
 	}
+	for _, op := range s.ops {
+		if err := op.Run(ctx, e, out, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Final returns what comes out of the model of the residual stream behind the last layer, tokens x width: of several streams
+// what is made of them, normalised. x is overwritten.
+func (m *Model) Final(ctx context.Context, e Engine, x []float32) ([]float32, error) {
+	if m.altUp != nil {
+		var err error
+		if x, err = m.altUp.leave(ctx, e, x); err != nil {
+			return nil, err
+		}
+	}
+	if m.norm == nil {
+		return x, nil
+	}
+	return x, m.norm.rows(ctx, e, x, x)
 }
 
 // Head sets logits, tokens x vocabulary, to those of the residual stream behind the last
 // layer. x is overwritten.
 func (m *Model) Head(ctx context.Context, e Engine, logits, x []float32) error {
-	if m.norm != nil {
-		if err := m.norm.rows(ctx, e, x, x); err != nil {
-			return err
-		}
+	x, err := m.Final(ctx, e, x)
+	if err != nil {
+		return err
 	}
 	if err := e.Multiply(ctx, x, Product{logits, &m.Output}); err != nil {
 		return err

@@ -10,6 +10,10 @@ type Network struct {
 	XIELU      XIELUNumbers // of that activation
 	Ungated    bool
 	Fused      bool // ffn_up has the rows of the gate, then those of up
+	// Sparse says that of the gates of a token those count that are above their mean by more than Cutoff standard deviations, by what
+	// they are above that; the others are 0.
+	Sparse bool
+	Cutoff float32 `key:"activation_sparsity_scale"`
 }
 
 // NetworkOp is a network with its weights.
@@ -36,6 +40,9 @@ func (b *Binder) network(suffix string, n Network) *NetworkOp {
 		o.Gate, o.Up = b.biased("ffn_gate"+suffix, n.Hidden, b.width), b.biased(up, n.Hidden, b.width)
 	}
 	o.Down = b.biased("ffn_down"+suffix, b.width, n.Hidden)
+	if n.Sparse {
+		o.activate = sparse(o.activate, n.Hidden, n.Cutoff)
+	}
 	return o
 }
 

@@ -10,8 +10,9 @@ import (
 // PerLayer adds what a token has of its own for each layer (Gemma 3n): project·(gelu(gate·x) ⊙ input), where the
 // input is the layer's part of a second embedding of the token, and of a product with the first.
 type PerLayer struct {
-	Width int  `key:"embedding_length_per_layer_input"`
-	Norm  Norm // of the product
+	Width  int  `key:"embedding_length_per_layer_input"`
+	Tokens int  // so many have second embeddings; less than the vocabulary: all of that
+	Norm   Norm // of the product
 }
 
 // perLayerOp is a PerLayer with its weights.
@@ -20,7 +21,7 @@ type perLayerOp struct {
 	scale         float32 // of the first embedding
 	first         int     // element of the second embedding with which the layer's part begins
 	embedding     Matrix  // vocabulary rows of the stream's width
-	second        Matrix  // vocabulary rows of layers x Width
+	second        Matrix  // Tokens rows of layers x Width
 	product       Matrix  // Width rows of the stream's width
 	norm          *NormOp
 	gate, project Matrix
@@ -32,7 +33,7 @@ func (p PerLayer) Bind(b *Binder) Op {
 	all := len(b.spec.Layers) * p.Width
 	b.outside(func() {
 		o.embedding = b.matrix("token_embd", b.spec.Vocabulary, b.width)
-		o.second = b.matrix("per_layer_token_embd", b.spec.Vocabulary, all)
+		o.second = b.matrix("per_layer_token_embd", max(p.Tokens, b.spec.Vocabulary), all)
 		o.product = b.matrix("per_layer_model_proj", all, b.width).part(o.first, p.Width)
 		o.norm = b.norm(p.Norm, p.Width)
 	})

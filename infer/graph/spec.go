@@ -11,8 +11,9 @@ import (
 // keys of the metadata, under the architecture's prefix.
 type Spec struct {
 	Architecture   string
-	Vocabulary     int     // token ids, and logits of a position
-	Width          int     `key:"embedding_length"` // of the residual stream
+	Vocabulary     int // token ids, and logits of a position
+	Width          int `key:"embedding_length"` // of the residual stream, or of each of several
+	AltUp          AltUp
 	EmbeddingScale float32 // factor of the embeddings; 0: none
 	Positions      int     `key:"context_length"`   // for so many there are embeddings, position_embd, that are added; 0: for none
 	TokenTypes     int     `key:"token_type_count"` // of so many, token_types, the first is added to all; 0: there are none
@@ -30,12 +31,13 @@ type Layer []Sublayer
 
 // Sublayer is some mixers that see the same, and whose results are added up.
 type Sublayer struct {
-	Norm     Norm // of what the mixers see
-	Mixers   []Mixer
-	PostNorm Norm    // of their sum
-	Scale    float32 // factor of what is added to the residual stream; 0: none
-	EndNorm  Norm    // of the stream after that
-	EndScale string  // of a tensor, the number that the stream is multiplied with in the end; "": none
+	Norm      Norm // of what the mixers see
+	Mixers    []Mixer
+	PostNorm  Norm    // of their sum
+	Scale     float32 // factor of what is added to the residual stream; 0: none
+	EndNorm   Norm    // of the stream after that
+	EndFactor float32 // that the stream is multiplied with in the end; 0: none
+	EndScale  string  // of a tensor that has another such factor; "": none
 }
 
 // Mixer turns rows, one for each token, into what a sub-layer adds. It is a
@@ -112,9 +114,15 @@ func (s *Spec) NoLogits() error {
 	return fmt.Errorf("%w: a %s model is an encoder, which predicts no tokens", gguf.ErrUnsupported, s.Architecture)
 }
 
+// Stream returns how many elements the residual stream of a token has: all streams, if there are several.
+func (s *Spec) Stream() int { return max(1, s.AltUp.Streams) * s.Width }
+
 // Size returns what the mixers take at most, each figure for itself, but all that they keep.
 func (s *Spec) Size() Size {
 	var size Size
+	if s.AltUp.Streams > 0 {
+		size.Scratch = s.AltUp.Streams + s.Stream()
+	}
 	for m := range s.Mixers {
 		next := m.Size()
 		size.Scratch = max(size.Scratch, next.Scratch)
@@ -137,6 +145,9 @@ func (s Sublayer) branches() bool {
 
 // Branches reports whether any sub-layer needs Engine.Branch.
 func (s *Spec) Branches() bool {
+	if s.AltUp.Streams > 0 {
+		return true
+	}
 	for _, layer := range s.Layers {
 		for _, sub := range layer {
 			if sub.branches() {
@@ -150,7 +161,12 @@ func (s *Spec) Branches() bool {
 // Aside reports whether any mixer needs Engine.Aside.
 func (s *Spec) Aside() bool {
 	for m := range s.Mixers {
-		if n, ok := m.(Normed); ok && n.PostNorm != (Norm{}) {
+		switch m := m.(type) {
+		case Normed:
+			if m.PostNorm != (Norm{}) {
+				return true
+			}
+		case Laurel:
 			return true
 		}
 	}

@@ -7,6 +7,9 @@ config classes. Their weights are replaced by numbers that follow from the names
 as families_test.go makes them too, so that none need to be kept. Of each file there remain the
 metadata but for the vocabulary, names and shapes of tensors, ids of a text, and every 24th of
 the logits after it, or, of encoders, of the embeddings of all its tokens.
+
+gemma3n has six layers of 64 gates, of which 0.9513267677484767 are cut off: llama.cpp does not read that, but takes 0.95 and
+the deviation of a sample, and 1.6448533 deviations of a sample of 64 are as much as 1.6578563 of all.
 """
 import gzip, json, os, shutil, subprocess, sys, tempfile
 
