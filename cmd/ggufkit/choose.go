@@ -49,7 +49,7 @@ func chooseCommand() *cli.Command {
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
 			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows",
 				Destination: &f.mix},
-			chunksFlag(&f.chunks, "run at most `N` windows of 512 tokens of each text"),
+			chunksFlag(&f.chunks, "run at most `N` windows of 512 tokens of each text, or conversations"), f.scoreFlag(),
 			&cli.StringFlag{Name: "recipe", Usage: "write a recipe of types, one for each tensor, to `FILE`, for --tensor-type-file", Destination: &f.recipe},
 			f.htmlFlag(), f.markdownFlag(),
 			computeFlag(&f.compute), memoryFlag(&f.memory),

@@ -50,6 +50,7 @@ type driftInput struct {
 	source     *model          // that types are quantized from: base, or another one
 	importance *imatrix.Matrix // or nil
 	requantize bool
+	flags      *textFlags
 	windows    perplexity.Options
 	engine     infer.Options
 	texts      []textFile
@@ -67,7 +68,7 @@ func (f *compareFlags) open(c *call, model string, candidates []string, outputs 
 		return nil, err
 	}
 	limitMemory(f.memory)
-	in = &driftInput{requantize: f.requantize, windows: f.windows(), engine: f.engine(c)}
+	in = &driftInput{requantize: f.requantize, flags: &f.textFlags, windows: f.windows(), engine: f.engine(c)}
 	if in.texts, err = f.read(); err != nil {
 		return nil, err
 	}
@@ -150,14 +151,14 @@ type driftRun struct {
 
 // newDriftRun makes tokens of the texts.
 func newDriftRun(c *call, measured *report.Drift, in *driftInput) (*driftRun, error) {
-	texts, err := tokensOf(in.base, in.texts, in.windows)
+	texts, err := in.flags.encode(c, in.base, in.texts)
 	if err != nil {
 		return nil, err
 	}
 	noteContext(c, in.base, in.windows.Ctx)
 	for i, text := range in.texts {
 		texts[i].Name = display.Stem(text.file)
-		measured.Texts = append(measured.Texts, report.Text{File: text.file, SHA256: text.sha256})
+		measured.Texts = append(measured.Texts, report.Text{File: text.file, SHA256: text.sha256, Conversations: text.conversations})
 	}
 	return &driftRun{
 		report: measured, base: in.base, texts: texts, tokens: windowTokens(texts, in.windows),
@@ -224,6 +225,9 @@ func (r *driftRun) candidates(views []drift.Candidate, room *fitFlags) ([]choose
 func (r *driftRun) setAside() (aside []drift.Text, windows int, err error) {
 	r.tokens = 0
 	for i, text := range r.texts {
+		if text.Windows != nil {
+			return nil, 0, fmt.Errorf("%s: %w: --mix is measured on windows of one length, not on conversations", r.report.Texts[i].File, gguf.ErrUnsupported)
+		}
 		chosen, rest, ok := allocate.SetAside(text, len(r.texts), r.options.Options)
 		if !ok {
 			return nil, 0, fmt.Errorf("%s: --mix needs four windows of %d tokens of each text, two to choose by and two to measure on", r.report.Texts[i].File,

@@ -96,7 +96,7 @@ func demo(c *call, dir string) (err error) {
 	}
 	defer base.Close()
 	f := compareFlags{textFlags: textFlags{ctx: perplexity.DefaultCtx, compute: infer.Exact}}
-	in := &driftInput{base: &model{base, original}, windows: f.windows(), engine: f.engine(c)}
+	in := &driftInput{base: &model{base, original}, flags: &f.textFlags, windows: f.windows(), engine: f.engine(c)}
 	in.source = in.base
 	in.hashing = newProvenance(c, in.base, nil)
 	defer in.hashing.Stop()

@@ -52,7 +52,7 @@ func observe(c *call, f textFlags, model gguf.Source, t textFile, donors []strin
 	if err != nil {
 		return observed, err
 	}
-	encoded, err := tokensOf(model, []textFile{t}, f.windows())
+	encoded, err := f.encode(c, model, []textFile{t})
 	if err != nil {
 		return observed, err
 	}
@@ -72,7 +72,7 @@ func observeDonor(c *call, f textFlags, path string, t textFile, observed *repor
 		return err
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
-	encoded, err := tokensOf(model, []textFile{t}, f.windows())
+	encoded, err := f.encode(c, model, []textFile{t})
 	if err != nil {
 		return err
 	}

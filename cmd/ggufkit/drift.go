@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/infer/drift"
-	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
 // driftTypes are measured where neither types nor candidates are named.
@@ -31,6 +30,8 @@ func driftCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Description: "Runs the model and all candidates side by side on the texts, and compares what they predict.\n" +
 			"Types are quantized on the way; nothing is written but the reports that are asked for.\n" +
+			"A text may be a file of conversations, JSON with messages in each line (or ShareGPT's conversations): each\n" +
+			"is a window, written with the model's chat template.\n" +
 			"Candidates may be packed checkpoints: directories of GPTQ, AWQ and so on. So may the model be, or the\n" +
 			"--reference, if the original is gone: the report then says what they are compared with.",
 		Flags: []cli.Flag{
@@ -43,7 +44,7 @@ func driftCommand() *cli.Command {
 			f.htmlFlag(), f.markdownFlag(),
 			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as it is clear which candidate is closer to the original than which",
 				Destination: &f.untilSeparated},
-			ctxFlag(&f.ctx, perplexity.DefaultCtx, "`N` tokens in a window, the second half of which is scored"),
+			f.windowFlag("`N` tokens in a window, the second half of which is scored"), f.scoreFlag(),
 			chunksFlag(&f.chunks, "run at most `N` windows of each text"),
 			computeFlag(&f.compute), memoryFlag(&f.memory),
 		},

@@ -11,6 +11,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/report"
 )
 
 // Flags that many commands have, or that are of a kind that urfave/cli has not. Each fills in a
@@ -181,14 +182,40 @@ func seedFlag(to *int) cli.Flag {
 // textFlags say on which texts a model is run, and how.
 type textFlags struct {
 	files   []string
-	ctx     int // tokens of a window
-	chunks  int // windows of each text, 0 for all
+	ctx     int    // tokens of a window
+	most    int    // tokens of a conversation, 0 for the default
+	scored  string // tokens of conversations; "" where files of them are texts like others
+	chunks  int    // windows of each text, 0 for all
 	compute infer.Compute
 	memory  int64 // bytes, 0 for the default
 }
 
 func (f *textFlags) textFlag(usage string) cli.Flag {
 	return repeatedFlag("file", usage+" in `FILE`, or standard input: -; may be repeated", &f.files, one(itself), "f")
+}
+
+// windowFlag is the flag for how long windows are, and conversations at most.
+func (f *textFlags) windowFlag(usage string) cli.Flag {
+	return &cli.IntFlag{
+		Name: "ctx", Aliases: []string{"c"}, Value: perplexity.DefaultCtx,
+		Usage:       usage + fmt.Sprintf("; conversations are cut to it if it is given, else to %d", perplexity.DefaultConversation),
+		Destination: &f.ctx,
+		Action: func(c *cli.Context, n int) error {
+			f.most = n
+			return atLeast("ctx", 1)(c, n)
+		},
+	}
+}
+
+// scoreFlag is the flag for which tokens of conversations are scored.
+func (f *textFlags) scoreFlag() cli.Flag {
+	f.scored = report.Assistant
+	return parsedFlag("score", f.scored, "`WHOSE` tokens of conversations are scored: assistant or all", &f.scored, func(s string) (string, error) {
+		if s != report.Assistant && s != report.AllTokens {
+			return "", fmt.Errorf("--score is %q, not %s or %s", s, report.Assistant, report.AllTokens)
+		}
+		return s, nil
+	})
 }
 
 // need refuses a command without texts.

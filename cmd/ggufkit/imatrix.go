@@ -121,7 +121,7 @@ func writeImatrix(c *call, f imatrixFlags) (err error) {
 
 func measureImatrix(c *call, f imatrixFlags, model gguf.Source, texts []textFile) (*measure.Measurement, error) {
 	windows := f.windows()
-	encoded, err := tokensOf(model, texts, windows)
+	encoded, err := f.encode(c, model, texts)
 	if err != nil {
 		return nil, err
 	}

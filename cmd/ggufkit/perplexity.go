@@ -5,7 +5,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
 )
 
@@ -16,10 +15,11 @@ func perplexityCommand() *cli.Command {
 		Usage:     "how well a model predicts a text, as llama-perplexity defines it",
 		ArgsUsage: "MODEL",
 		Description: "Several texts are scored each for itself, no window has tokens of two, and all together: the\n" +
-			"perplexity of all scored tokens.",
+			"perplexity of all scored tokens. In a file of conversations, JSON with messages in each line (or ShareGPT's\n" +
+			"conversations), each is a window, written with the model's chat template.",
 		Flags: []cli.Flag{
 			f.textFlag("score the text"),
-			ctxFlag(&f.ctx, perplexity.DefaultCtx, "`N` tokens in a window, the second half of which is scored"),
+			f.windowFlag("`N` tokens in a window, the second half of which is scored"), f.scoreFlag(),
 			chunksFlag(&f.chunks, "score at most `N` windows of each text"),
 			computeFlag(&f.compute), memoryFlag(&f.memory),
 		},
@@ -53,7 +53,7 @@ func showPerplexity(c *call, f textFlags) error {
 	took := time.Since(start)
 	var byText []report.PerplexityText
 	for i, r := range each {
-		byText = append(byText, report.NewPerplexityText(texts[i].file, texts[i].sha256, r))
+		byText = append(byText, report.NewPerplexityText(texts[i].file, texts[i].sha256, texts[i].conversations, r))
 	}
 	scored, err := report.NewPerplexity(args[0], model, together, byText, f.compute, took, read)
 	if err != nil {

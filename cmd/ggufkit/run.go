@@ -15,7 +15,7 @@ import (
 func score(c *call, f textFlags, model gguf.Source, texts []textFile, router func(infer.Routing), what string) (together perplexity.Result,
 	each []perplexity.Result, read int64, err error) {
 	windows, engine := f.windows(), f.engine(c)
-	encoded, err := tokensOf(model, texts, windows)
+	encoded, err := f.encode(c, model, texts)
 	if err != nil {
 		return together, nil, 0, err
 	}

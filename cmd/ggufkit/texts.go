@@ -9,9 +9,13 @@ import (
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/arch"
+	"github.com/ggufkit/ggufkit/infer/chat"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
 // maxText is how long a text may be: tens of millions of tokens.
@@ -31,6 +35,9 @@ type textFile struct {
 	data   string // all of it, or the beginning
 	whole  bool   // whether it is all
 	sha256 string // of all of a file that has an end, else of data
+	// chats says that each line is a conversation. What was made of them is known when they are tokens.
+	chats         bool
+	conversations *report.Conversations
 }
 
 // read reads the texts, of each as much as its windows can need.
@@ -45,6 +52,8 @@ func (f *textFlags) read() ([]textFile, error) {
 		if err != nil {
 			return nil, err
 		}
+		first, _, _ := strings.Cut(strings.TrimLeft(t.data, " \r\n"), "\n")
+		t.chats = f.scored != "" && chat.IsConversation([]byte(first))
 		texts = append(texts, t)
 	}
 	return texts, nil
@@ -94,9 +103,9 @@ func readText(file string, most int64) (textFile, error) {
 	return t, nil
 }
 
-// tokensOf returns texts in a model's vocabulary. Of those that were not read to
+// encode returns texts in a model's vocabulary. Of those that were not read to
 // their end there are tokens for the windows.
-func tokensOf(model gguf.Source, texts []textFile, windows perplexity.Options) ([]perplexity.Text, error) {
+func (f *textFlags) encode(c *call, model gguf.Source, texts []textFile) ([]perplexity.Text, error) {
 	if spec, err := arch.Read(model); err == nil && spec.Encoder {
 		return nil, spec.NoLogits()
 	}
@@ -104,9 +113,17 @@ func tokensOf(model gguf.Source, texts []textFile, windows perplexity.Options) (
 	if err != nil {
 		return nil, err
 	}
+	windows := f.windows()
 	var encoded []perplexity.Text
-	for _, t := range texts {
+	for i, t := range texts {
 		e := perplexity.Text{Name: t.file}
+		if t.chats {
+			if e.Windows, err = f.converse(c, model, vocab, &texts[i]); err != nil {
+				return nil, err
+			}
+			encoded = append(encoded, e)
+			continue
+		}
 		if e.Tokens, e.BOS, err = perplexity.Tokens(vocab, t.data); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.file, err)
 		}
@@ -119,10 +136,72 @@ func tokensOf(model gguf.Source, texts []textFile, windows perplexity.Options) (
 	return encoded, nil
 }
 
+// converse makes a window of each conversation of a file, but of those that have nothing to score.
+func (f *textFlags) converse(c *call, model gguf.Source, vocab *tokenizer.Tokenizer, t *textFile) (windows []perplexity.Window, err error) {
+	template, err := chat.New(model.Metadata())
+	if err != nil {
+		return nil, fmt.Errorf("%s has conversations: %w", t.file, about(model, err))
+	}
+	most := f.most
+	if most == 0 {
+		most = min(perplexity.DefaultConversation, infer.ContextLength(model.Metadata()))
+	}
+	made := perplexity.Conversations{Template: template, Vocab: vocab, All: f.scored == report.AllTokens, Most: most}
+	data := t.data
+	if !t.whole { // the last line is not
+		data = data[:strings.LastIndexByte(data, '\n')+1]
+	}
+	number := 0
+	for line := range strings.Lines(data) {
+		number++
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		if len(windows) == f.chunks && f.chunks > 0 {
+			break
+		}
+		conversation, err := chat.ParseConversation([]byte(line))
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", t.file, number, err)
+		}
+		w, err := made.Window(c.ctx, conversation)
+		if errors.Is(err, chat.ErrHidden) {
+			err = fmt.Errorf("%w; --score all needs none of that", err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", t.file, number, err)
+		}
+		if len(w.Scored) > 0 {
+			windows = append(windows, w)
+		}
+	}
+	switch {
+	case len(windows) == 0:
+		return nil, fmt.Errorf("%s: none of its conversations has a token to score within %d tokens", t.file, most)
+	case !t.whole && len(windows) < f.chunks:
+		return nil, fmt.Errorf("%s: its first %s have only %d conversations, too few for %d", t.file, display.Bytes(int64(len(t.data))), len(windows), f.chunks)
+	}
+	t.conversations = &report.Conversations{Scored: f.scored, Most: most, Cut: made.Cut, Unscored: made.Unscored}
+	var notes []string
+	if made.Cut > 0 {
+		notes = append(notes, fmt.Sprintf("%s: %d conversations are cut to %d tokens (--ctx)", t.file, made.Cut, most))
+	}
+	if made.Unscored > 0 {
+		notes = append(notes, fmt.Sprintf("%s: %d conversations have no token to score within %d tokens and are left out", t.file, made.Unscored, most))
+	}
+	printNotes(c, notes)
+	return windows, nil
+}
+
 // windowTokens returns how many tokens of texts are in the windows to score.
 func windowTokens(texts []perplexity.Text, windows perplexity.Options) (tokens int) {
 	for _, text := range texts {
 		tokens += windows.Windows(len(text.Tokens)) * windows.Ctx
+		for i, w := range text.Windows {
+			if windows.Chunks == 0 || i < windows.Chunks {
+				tokens += len(w.Tokens)
+			}
+		}
 	}
 	return tokens
 }

@@ -89,9 +89,15 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 	if s.groups, err = findGroups(base, importance, opts.Types); err != nil {
 		return nil, err
 	}
-	chunks, _, err := perplexity.TextChunks(texts, opts.Options)
+	windows, _, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
 		return nil, err
+	}
+	chunks := make([][]int32, len(windows))
+	for i, w := range windows {
+		if chunks[i] = w.Tokens; len(chunks[i]) != len(chunks[0]) {
+			return nil, fmt.Errorf("%w: windows of different lengths", gguf.ErrUnsupported)
+		}
 	}
 	original, err := s.mix(make([]int, len(s.groups)), recipe.Q8_0)
 	if err != nil {
@@ -172,10 +178,10 @@ func Split(text drift.Text, ctx, n int) (chosen, rest drift.Text) {
 const asideWindows = 9
 
 // SetAside splits one of some texts: a few of its windows to choose a mix by, and the rest to measure on. It
-// does not if there are fewer than four, two for each.
+// does not if there are fewer than four, two for each, or if they are of different lengths, as conversations are.
 func SetAside(text drift.Text, texts int, opts perplexity.Options) (aside, rest drift.Text, ok bool) {
 	windows := opts.Windows(len(text.Tokens))
-	if windows < 4 {
+	if windows < 4 || text.Windows != nil {
 		return aside, text, false
 	}
 	text.Tokens = text.Tokens[:windows*opts.Ctx]

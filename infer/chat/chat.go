@@ -9,7 +9,7 @@
 //
 // The text has the special tokens spelled out, the first often among them: encode
 // it with ParseSpecial, and without AddSpecial if it begins with them. It is the
-// text of transformers' apply_chat_template without tools and documents.
+// text of transformers' apply_chat_template without documents. A [Conversation] of a data set may have tools and thinking.
 // Templates are programs that came with the model: package jinja gives them a
 // budget.
 package chat
@@ -101,9 +101,16 @@ func (t *Template) EndOfTurn(ctx context.Context) (string, error) {
 func (t *Template) render(ctx context.Context, messages []Message, prompt bool) (string, error) {
 	list := make([]jinja.Dict, len(messages))
 	for i, m := range messages {
-		list[i] = jinja.Dict{{Key: "role", Value: m.Role}, {Key: "content", Value: m.Content}}
+		list[i] = message(m.Role, m.Content)
 	}
-	variables := map[string]any{"messages": list, "tools": nil, "documents": nil, "add_generation_prompt": prompt}
+	return t.write(ctx, list, nil, prompt)
+}
+
+func (t *Template) write(ctx context.Context, messages []jinja.Dict, tools []any, prompt bool) (string, error) {
+	variables := map[string]any{"messages": messages, "tools": nil, "documents": nil, "add_generation_prompt": prompt}
+	if tools != nil {
+		variables["tools"] = tools
+	}
 	for name, token := range t.tokens {
 		variables[name] = token
 	}

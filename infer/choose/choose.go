@@ -293,12 +293,12 @@ func (c *Choice) compare() (err error) {
 	if c.MaxKLD == 0 {
 		return nil
 	}
-	chosen := c.Considered[c.Chosen].Result.KLD
-	c.Confidence = 1 - interval.Of(chosen...).Above(c.MaxKLD)
+	chosen := c.Considered[c.Chosen].Result
+	c.Confidence = 1 - chosen.Divergence().Above(c.MaxKLD)
 	if c.EveryText {
 		c.Confidence = 1
-		for _, windows := range chosen {
-			c.Confidence = min(c.Confidence, 1-interval.Of(windows).Above(c.MaxKLD))
+		for text := range chosen.KLD {
+			c.Confidence = min(c.Confidence, 1-chosen.TextDivergence(text).Above(c.MaxKLD))
 		}
 	}
 	return nil

@@ -67,8 +67,8 @@ type Options struct {
 
 // Report is the outcome for the base and its candidates.
 type Report struct {
-	// Chunks has the number of chunks that were run of each text.
-	Chunks []int
+	// Chunks has the number of chunks that were run of each text, and Tokens how many tokens they have.
+	Chunks, Tokens []int
 	// Base compares the base with itself, so that only its perplexity tells
 	// something.
 	Base Result
@@ -86,10 +86,23 @@ type Result struct {
 	Texts   []Measures // one for each text
 	// KLD has the mean divergence of each window of each text.
 	KLD [][]float64
+	// Scored has the number of scored tokens of each of them, if not all have as many.
+	Scored [][]int
 	// Elapsed is the time that the model has computed, with that of reading
 	// its weights, and of quantizing them if they are as they are read and no
 	// candidate before has quantized the same.
 	Elapsed time.Duration
+}
+
+// Divergence returns the mean divergence over all texts.
+func (r Result) Divergence() interval.Mean { return interval.Weighted(r.KLD, r.Scored) }
+
+// TextDivergence returns the mean divergence of a text.
+func (r Result) TextDivergence(text int) interval.Mean {
+	if r.Scored == nil {
+		return interval.Of(r.KLD[text])
+	}
+	return interval.Weighted(r.KLD[text:][:1], r.Scored[text:][:1])
 }
 
 // Measures is how a model differs from the base on a text, or on all of them.
@@ -141,16 +154,16 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	if err := sameModel(base, candidates, opts.Engine); err != nil {
 		return nil, err
 	}
-	chunks, counts, err := perplexity.TextChunks(texts, opts.Options)
+	windows, counts, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
 		return nil, err
 	}
 	byText := make([][]part, len(texts))
 	for i, n := range counts {
-		for _, chunk := range chunks[:n] {
-			byText[i] = append(byText[i], part{i, chunk})
+		for _, window := range windows[:n] {
+			byText[i] = append(byText[i], part{i, window})
 		}
-		chunks = chunks[n:]
+		windows = windows[n:]
 	}
 	parts := inTurn(byText)
 	models := []model{{Candidate{"the base", base}, opts.Engine.Compute}}
@@ -180,9 +193,10 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Base: results[0], Floor: floor[1], Candidates: results[1:], Chunks: make([]int, len(texts))}
+	report := &Report{Base: results[0], Floor: floor[1], Candidates: results[1:], Chunks: make([]int, len(texts)), Tokens: make([]int, len(texts))}
 	for _, p := range r.parts[:r.done] {
 		report.Chunks[p.text]++
+		report.Tokens[p.text] += len(p.Tokens)
 	}
 	return report, nil
 }
@@ -210,14 +224,19 @@ func (r *Report) AboveFloor(candidate Result) bool {
 		return candidate.Overall.KLD.Value > 0
 	}
 	var same [][]float64
+	var scored [][]int
 	for i, windows := range candidate.KLD {
-		same = append(same, windows[:min(len(windows), len(r.Floor.KLD[i]))])
+		n := min(len(windows), len(r.Floor.KLD[i]))
+		same = append(same, windows[:n])
+		if candidate.Scored != nil {
+			scored = append(scored, candidate.Scored[i][:n])
+		}
 	}
 	floor := make([][]float64, len(same))
 	for i, windows := range r.Floor.KLD {
 		floor[i] = windows[:len(same[i])] // fewer if it was clear before
 	}
-	difference, err := interval.Difference(same, floor)
+	difference, err := interval.Difference(same, floor, scored)
 	if err != nil {
 		panic(err) // cannot be: they are as long
 	}
@@ -266,10 +285,10 @@ func sameVocabulary(base, candidate *gguf.Metadata) error {
 	return fmt.Errorf("%s: token %d is %.50q, and %.50q of the base; different tokens cannot be compared", key, i, b[i], a[i])
 }
 
-// part is one chunk of a text, as it goes into a model.
+// part is one window of a text, as it goes into a model.
 type part struct {
-	text   int
-	tokens []int32
+	text int
+	perplexity.Window
 }
 
 // inTurn returns the first part of every text, then the second of each that has

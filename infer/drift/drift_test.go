@@ -323,3 +323,37 @@ func TestDifferenceIsPaired(t *testing.T) {
 	_, err = drift.Difference(a, measure(t, base, view(t, base, recipe.Q2_K), text, more).Candidates[0])
 	require.ErrorContains(t, err, "of text 0, they have 2 and 3 windows")
 }
+
+// TestWindowsOfDifferentLengths measures windows together, and each alone.
+func TestWindowsOfDifferentLengths(t *testing.T) {
+	base := open(t, reference.MoE(t))
+	tokens := texts(t, base, "math")[0].Tokens
+	windows := []perplexity.Window{
+		{Tokens: tokens[:9], Scored: []int{2, 3, 7}}, {Tokens: tokens[20:51], Scored: []int{0, 4, 5, 6, 29}}, {Tokens: tokens[60:64], Scored: []int{0}},
+	}
+	candidates := view(t, base, recipe.Q4_0)
+	of := func(windows []perplexity.Window, opts drift.Options) *drift.Report {
+		return measure(t, base, candidates, []drift.Text{{Name: "chats", Windows: windows}}, opts)
+	}
+	together := of(windows, drift.Options{})
+	require.Equal(t, together, of(windows, drift.Options{Engine: infer.Options{Memory: 1}}))
+	require.Equal(t, []int{3}, together.Chunks)
+	require.Equal(t, []int{9 + 31 + 4}, together.Tokens)
+	got := together.Candidates[0]
+	require.Equal(t, [][]int{{3, 5, 1}}, got.Scored)
+	require.Equal(t, 9, got.Overall.Tokens)
+	var kld, router, hidden float64
+	for i, w := range windows {
+		alone := of([]perplexity.Window{w}, drift.Options{}).Candidates[0]
+		require.Equal(t, alone.KLD[0][0], got.KLD[0][i])
+		kld += alone.Overall.KLD.Value * float64(len(w.Scored)) / 9
+		router += alone.Overall.Router() * float64(len(w.Tokens)) / 44
+		hidden += alone.Overall.Hidden[1] * alone.Overall.Hidden[1] * float64(len(w.Tokens)) / 44
+	}
+	require.InEpsilon(t, kld, got.Overall.KLD.Value, 1e-12)
+	require.InEpsilon(t, router, got.Overall.Router(), 1e-12)
+	require.InEpsilon(t, math.Sqrt(hidden), got.Overall.Hidden[1], 1e-12)
+	require.Equal(t, got.Divergence(), got.TextDivergence(0))
+	require.Equal(t, got.Overall.KLD, got.Divergence().Estimate(0, math.Inf(1)))
+	require.Equal(t, []int{2}, of(windows, drift.Options{Options: perplexity.Options{Chunks: 2}}).Chunks)
+}

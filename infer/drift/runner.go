@@ -15,6 +15,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
 // runner runs models in lock-step and gathers what they do.
@@ -22,17 +23,15 @@ type runner struct {
 	opts    Options
 	parts   []part
 	texts   []Text
-	size    int // tokens in a chunk
-	from    int // the first position whose next token is scored
-	scored  int // positions of a chunk whose next token is scored
-	done    int // parts that have been run
-	piece   int // parts that are run now
+	starts  []int // scored tokens before each part, and of all
+	done    int   // parts that have been run
+	piece   int   // parts that are run now
 	base    []reference
 	tallies []*tally // of every model
 
-	// Of the batch and layer under way: the number of the first part, and what
+	// Of the batch and layer under way: the text of each token, and what
 	// the router of the base has chosen.
-	first  int
+	textOf []int
 	chosen []int32
 
 	cancel context.CancelFunc
@@ -74,10 +73,11 @@ const referenceBytes, tokenBytes = 32, 32
 const modelBytes, viewBytes = 2 << 20, 1 << 20
 
 func newRunner(parts []part, texts []Text, opts Options) *runner {
-	size := len(parts[0].tokens)
-	from := size / 2
-	r := &runner{opts: opts, parts: parts, texts: texts, size: size, from: from, scored: size - 1 - from}
-	r.base = make([]reference, len(parts)*r.scored)
+	r := &runner{opts: opts, parts: parts, texts: texts, starts: []int{0}}
+	for i, p := range parts {
+		r.starts = append(r.starts, r.starts[i]+len(p.Scored))
+	}
+	r.base = make([]reference, r.starts[len(parts)])
 	return r
 }
 
@@ -94,11 +94,11 @@ func (r *runner) run(ctx context.Context, models []model) ([]Result, error) {
 		r.piece = r.firstPiece()
 	}
 	for r.piece > 0 {
-		inputs := make([]infer.Chunk, r.piece)
+		windows := make([]perplexity.Window, r.piece)
 		for i, p := range r.parts[r.done:][:r.piece] {
-			inputs[i] = infer.Chunk{Tokens: p.tokens, From: r.from}
+			windows[i] = p.Window
 		}
-		elapsed, err := infer.Lockstep(ctx, engines, inputs, infer.Observer{Residual: r.residual, Logits: r.logits})
+		elapsed, err := infer.Lockstep(ctx, engines, perplexity.InferChunks(windows), infer.Observer{Residual: r.residual, Logits: r.logits})
 		if r.err != nil {
 			err = r.err // what Lockstep returns is only that it was cancelled
 		}
@@ -156,12 +156,20 @@ func (r *runner) engines(models []model) ([]*infer.Model, error) {
 
 // tallyOf returns the tally of the text that a token of the batch is of.
 func (r *runner) tallyOf(t *tally, token int) *textTally {
-	return &t.texts[r.parts[r.first+token/r.size].text]
+	return &t.texts[r.textOf[token]]
 }
 
 // residual compares the residual streams of the models with the first.
 func (r *runner) residual(s infer.Streams) {
-	r.first = r.done + s.First
+	if s.Layer == 0 {
+		r.textOf = r.textOf[:0]
+		for _, p := range r.parts[r.done+s.First:] {
+			if len(r.textOf) == s.Tokens {
+				break
+			}
+			r.textOf = append(r.textOf, slices.Repeat([]int{p.text}, len(p.Tokens))...)
+		}
+	}
 	width := len(s.Models[0]) / s.Tokens
 	var g errgroup.Group
 	g.SetLimit(r.threads())
@@ -231,12 +239,13 @@ func at[T any](s *[]T, i int) *T {
 
 // logits scores the token after position pos of a chunk.
 func (r *runner) logits(model, chunk, pos int, logits, base []float32) {
-	if pos == r.size-1 {
-		return // the next token is in no chunk
-	}
 	part := r.done + chunk
-	next := r.parts[part].tokens[pos+1]
-	i := part*r.scored + pos - r.from
+	p := r.parts[part]
+	at, ok := slices.BinarySearch(p.Scored, pos)
+	if !ok {
+		return
+	}
+	next, i := p.Tokens[pos+1], r.starts[part]+at
 	var err error
 	if model == 0 {
 		r.base[i], err = newReference(logits, next)
@@ -264,9 +273,11 @@ func (r *runner) separated() bool {
 	level := 1 - (1-interval.Level)/float64(looks*(len(r.tallies)-1))
 	var models []Result
 	for _, t := range r.tallies {
-		models = append(models, Result{KLD: r.kld(t)})
+		var m Result
+		m.KLD, m.Scored = r.kld(t)
+		models = append(models, m)
 	}
-	mean := func(m Result) float64 { return interval.Of(m.KLD...).Value }
+	mean := func(m Result) float64 { return m.Divergence().Value }
 	slices.SortFunc(models, func(a, b Result) int { return cmp.Compare(mean(a), mean(b)) })
 	for i, next := range models[1:] {
 		difference, err := Difference(next, models[i])
@@ -287,37 +298,39 @@ func (r *runner) firstPiece() int { return min(len(r.parts), max(fewest, fewestO
 func (r *runner) text(t *tally, i int) (text text) {
 	for p, part := range r.parts[:r.done] {
 		if part.text == i {
-			text.base = append(text.base, r.base[p*r.scored:][:r.scored]...)
-			text.tokens = append(text.tokens, t.tokens[p*r.scored:][:r.scored]...)
+			text.base = append(text.base, r.base[r.starts[p]:r.starts[p+1]]...)
+			text.tokens = append(text.tokens, t.tokens[r.starts[p]:r.starts[p+1]]...)
+			text.scored = append(text.scored, len(part.Scored))
 		}
 	}
 	return text
 }
 
-// kld returns the mean divergence of each window of each text.
-func (r *runner) kld(t *tally) [][]float64 {
-	var kld [][]float64
+// kld returns the mean divergence of each window of each text, and of how many tokens if those differ.
+func (r *runner) kld(t *tally) (kld [][]float64, scored [][]int) {
 	for i := range r.texts {
-		kld = append(kld, r.text(t, i).windows(r.scored, divergence))
+		text := r.text(t, i)
+		kld, scored = append(kld, text.windows(divergence)), append(scored, text.scored)
 	}
-	return kld
+	return kld, interval.Unequal(scored)
 }
 
 // result sums up what is known of a model, text after text, so that it does not
 // depend on the order in which the parts were run.
 func (r *runner) result(t *tally) Result {
-	result := Result{Elapsed: t.elapsed, KLD: r.kld(t)}
+	result := Result{Elapsed: t.elapsed}
+	result.KLD, result.Scored = r.kld(t)
 	var texts []text
 	var all textTally
 	for i, sums := range t.texts {
 		text := r.text(t, i)
 		texts = append(texts, text)
 		all.add(sums)
-		measures := sums.measures(newStats(r.scored, text))
+		measures := sums.measures(newStats(text))
 		measures.Text = r.texts[i].Name
 		result.Texts = append(result.Texts, measures)
 	}
-	result.Overall = all.measures(newStats(r.scored, texts...))
+	result.Overall = all.measures(newStats(texts...))
 	return result
 }
 

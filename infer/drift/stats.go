@@ -46,10 +46,11 @@ type token struct {
 type text struct {
 	base   []reference
 	tokens []token
+	scored []int // of these in each window
 }
 
-// newStats sums up texts, of whose windows each has so many scored tokens.
-func newStats(scored int, texts ...text) Stats {
+// newStats sums up texts.
+func newStats(texts ...text) Stats {
 	var nll, baseNLL, kld []float64
 	for _, text := range texts {
 		for i, token := range text.tokens {
@@ -60,10 +61,11 @@ func newStats(scored int, texts ...text) Stats {
 	}
 	mean := func(of func(t token, base reference) float64) interval.Mean {
 		var windows [][]float64
+		var scored [][]int
 		for _, text := range texts {
-			windows = append(windows, text.windows(scored, of))
+			windows, scored = append(windows, text.windows(of)), append(scored, text.scored)
 		}
-		return interval.Of(windows...)
+		return interval.Weighted(windows, interval.Unequal(scored))
 	}
 	at := stats.Quantiles(kld, 0.5, 0.9, 0.95, 0.99, 0.999, 1)
 	return Stats{
@@ -87,14 +89,16 @@ func newStats(scored int, texts ...text) Stats {
 func divergence(t token, _ reference) float64 { return t.kld }
 
 // windows returns the mean of a figure of the tokens of each window.
-func (t text) windows(scored int, of func(t token, base reference) float64) []float64 {
+func (t text) windows(of func(t token, base reference) float64) []float64 {
 	var windows []float64
-	for first := 0; first < len(t.tokens); first += scored {
+	first := 0
+	for _, scored := range t.scored {
 		var sum float64
 		for i := first; i < first+scored; i++ {
 			sum += of(t.tokens[i], t.base[i])
 		}
 		windows = append(windows, sum/float64(scored))
+		first += scored
 	}
 	return windows
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/infer/interval"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
 )
 
 // random returns logits of a spread.
@@ -104,7 +105,7 @@ func TestStatsByHand(t *testing.T) {
 		{nll: 2, kld: 0, deltaP: 0, sameTop: false},
 		{nll: 1, kld: 0.1, deltaP: 0, sameTop: false},
 	}
-	s := newStats(2, text{base, tokens})
+	s := newStats(text{base, tokens, []int{2, 2, 2}})
 	require.Equal(t, 6, s.Tokens)
 	require.Equal(t, interval.Of([]float64{1.75, 3.25, 1.5}).Exp(), s.PPL)
 	require.Equal(t, interval.Of([]float64{0.25, 0.75, 0}).Exp(), s.Ratio)
@@ -124,7 +125,7 @@ func TestStatsByHand(t *testing.T) {
 	require.InDelta(t, 0.5/math.Sqrt(0.11/6)*interval.Of([]float64{0.05, 0.005, 0}).Error, s.RMSDeltaP.Error, 1e-12)
 
 	// The same windows as two texts: what they differ by is no part of the error.
-	apart := newStats(2, text{base[:4], tokens[:4]}, text{base[4:], tokens[4:]})
+	apart := newStats(text{base[:4], tokens[:4], []int{2, 2}}, text{base[4:], tokens[4:], []int{2}})
 	require.True(t, math.IsNaN(apart.KLD.Error), "one window")
 	apart.KLD = s.KLD
 	require.Equal(t, []float64{s.P90, s.PPL.Value, s.SameTop.Value}, []float64{apart.P90, apart.PPL.Value, apart.SameTop.Value})
@@ -143,18 +144,18 @@ func correlationByHand(a, b []float64) float64 {
 // Much of what makes a window hard is common to a model and the base.
 func TestRatioIsPaired(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
-	var text text
+	text := text{scored: slices.Repeat([]int{10}, 100)}
 	for range 1000 {
 		nll := rng.ExpFloat64() * 3
 		text.base = append(text.base, reference{nll: nll})
 		text.tokens = append(text.tokens, token{nll: nll + 0.1*rng.NormFloat64()})
 	}
-	s := newStats(10, text)
+	s := newStats(text)
 	require.Less(t, s.Ratio.Error/s.Ratio.Value, s.PPL.Error/s.PPL.Value/10)
 }
 
 func TestOneWindowHasNoInterval(t *testing.T) {
-	s := newStats(1, text{[]reference{{nll: 2}}, []token{{nll: 1, kld: 0.5, deltaP: 0.25}}})
+	s := newStats(text{[]reference{{nll: 2}}, []token{{nll: 1, kld: 0.5, deltaP: 0.25}}, []int{1}})
 	require.InDelta(t, math.Exp(1), s.PPL.Value, 1e-12)
 	for _, e := range []interval.Estimate{s.PPL, s.Ratio, s.KLD, s.SameTop, s.RMSDeltaP} {
 		for _, v := range []float64{e.Error, e.Low, e.High} {
@@ -181,10 +182,10 @@ func TestPartsComeFromTheTextsInTurn(t *testing.T) {
 	text := func(i, n int) []part {
 		var parts []part
 		for c := range n {
-			parts = append(parts, part{i, []int32{int32(c)}})
+			parts = append(parts, part{i, perplexity.Window{Tokens: []int32{int32(c)}}})
 		}
 		return parts
 	}
-	require.Equal(t, []part{{0, []int32{0}}, {1, []int32{0}}, {2, []int32{0}}, {0, []int32{1}}, {2, []int32{1}}, {2, []int32{2}}},
+	require.Equal(t, []part{{0, perplexity.Window{Tokens: []int32{0}}}, {1, perplexity.Window{Tokens: []int32{0}}}, {2, perplexity.Window{Tokens: []int32{0}}}, {0, perplexity.Window{Tokens: []int32{1}}}, {2, perplexity.Window{Tokens: []int32{1}}}, {2, perplexity.Window{Tokens: []int32{2}}}},
 		inTurn([][]part{text(0, 2), text(1, 1), text(2, 3)}))
 }

@@ -50,11 +50,12 @@ type Measurement struct {
 
 // Measure runs a model on texts. Their names are the Datasets of the Sums.
 func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts Options) (*Measurement, error) {
-	chunks, _, err := perplexity.TextChunks(texts, opts.Options)
+	windows, _, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
 		return nil, fmt.Errorf("imatrix: %w", err)
 	}
-	size := len(chunks[0])
+	chunks := perplexity.InferChunks(windows)
+	size := len(chunks[0].Tokens)
 	m := &Measurement{Sums: &imatrix.Sums{Chunks: int64(len(chunks)), ChunkSize: int64(size)}}
 	for _, text := range texts {
 		m.Sums.Datasets = append(m.Sums.Datasets, text.Name)
@@ -80,11 +81,16 @@ func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts
 	if err != nil {
 		return nil, err
 	}
-	from := infer.NoLogits
-	if opts.Output {
-		from = 0
+	for i := range chunks {
+		if len(chunks[i].Tokens) != size {
+			return nil, fmt.Errorf("imatrix: %w: windows of different lengths", gguf.ErrUnsupported)
+		}
+		chunks[i].From = infer.NoLogits
+		if opts.Output {
+			chunks[i].From = 0
+		}
 	}
-	err = model.Forward(ctx, infer.Chunks(chunks, from), func(int, int, []float32) {})
+	err = model.Forward(ctx, chunks, func(int, int, []float32) {})
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}

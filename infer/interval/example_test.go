@@ -10,7 +10,7 @@ import (
 func ExampleDifference() {
 	a := [][]float64{{3.1, 2.9, 3.4, 3.0}, {1.2, 1.1, 1.4}}
 	b := [][]float64{{3.0, 2.7, 3.3, 2.9}, {1.1, 1.1, 1.2}}
-	mean, err := interval.Difference(a, b)
+	mean, err := interval.Difference(a, b, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -190,3 +190,56 @@ func TestEstimates(t *testing.T) {
 	require.Equal(t, interval.Estimate{}, interval.Of([]float64{0, 0}).Sqrt())
 	require.True(t, math.IsNaN(interval.Of([]float64{1}).Estimate(0, 2).High))
 }
+
+// TestWeighted holds the mean and error of windows of different lengths against the formulas by hand, and against windows that are as long.
+func TestWeighted(t *testing.T) {
+	values, tokens := []float64{1, 4, 2}, []int{10, 20, 60}
+	m := interval.Weighted([][]float64{values}, [][]int{tokens})
+	ratio := (10*1. + 20*4 + 60*2) / 90
+	require.InDelta(t, ratio, m.Value, 1e-12)
+	var squares float64
+	for i, v := range values {
+		d := 2 * float64(tokens[i]) * (v - ratio) / float64(90-tokens[i]) // to the ratio without it, twice
+		squares += d * d
+	}
+	require.InDelta(t, math.Sqrt(squares/(3*2)), m.Error, 1e-12)
+	require.Equal(t, interval.Of(values, values[:2]), interval.Weighted([][]float64{values, values[:2]}, [][]int{{255, 255, 255}, {255, 255}}))
+
+	// A text with more tokens counts for more, and what texts differ by is no part of the error.
+	two := interval.Weighted([][]float64{values, {101, 104, 102}}, [][]int{tokens, {30, 60, 180}})
+	require.InDelta(t, (ratio+3*(ratio+100))/4, two.Value, 1e-9)
+	require.InDelta(t, m.Error*math.Sqrt(1+9)/4, two.Error, 1e-9)
+
+	require.Nil(t, interval.Unequal([][]int{{3, 3}, {3}}))
+	require.NotNil(t, interval.Unequal([][]int{{3, 3}, {4}}))
+}
+
+// Conversations of very different lengths, drawn again and again: the interval covers the mean over all tokens.
+func TestWeightedCovers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 0))
+	draw := func() (value float64, tokens int) {
+		tokens = 20 + int(rng.ExpFloat64()*150)
+		return 0.01 * math.Exp(0.4*rng.NormFloat64()), tokens
+	}
+	var sum, all float64
+	for range 300_000 {
+		v, n := draw()
+		sum, all = sum+v*float64(n), all+float64(n)
+	}
+	truth := sum / all
+	const runs = 1000
+	for _, n := range []int{10, 40} {
+		covered := 0
+		for range runs {
+			values, tokens := make([]float64, n), make([]int, n)
+			for i := range values {
+				values[i], tokens[i] = draw()
+			}
+			if low, high := interval.Weighted([][]float64{values}, [][]int{tokens}).Interval(interval.Level); low <= truth && truth <= high {
+				covered++
+			}
+		}
+		t.Logf("%d windows: %d of %d", n, covered, runs)
+		require.InDelta(t, 0.94, float64(covered)/runs, 0.025)
+	}
+}

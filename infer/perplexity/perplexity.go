@@ -85,6 +85,9 @@ type Result struct {
 	Low, High float64
 	// ChunkNLL has the mean negative log-likelihood of each chunk of each text.
 	ChunkNLL [][]float64
+	// ChunkTokens has the number of scored tokens of each of them, if not all have as many.
+	ChunkTokens [][]int
+	Tokens      int // of all chunks, scored or not
 }
 
 // Tokens encodes a text as llama-perplexity does that of its -f file: without
@@ -102,11 +105,19 @@ func Tokens(tok *tokenizer.Tokenizer, text string) (tokens []int32, bos int32, e
 	return tok.Encode(strings.TrimSuffix(text, "\n"), tokenizer.Options{AddSpecial: true}), bos, nil
 }
 
-// Text is something to score: what Tokens returns for it.
+// Text is something to score: what Tokens returns for it, or Conversations.
 type Text struct {
 	Name   string
 	Tokens []int32
 	BOS    int32 // the first token of every chunk, or -1
+	// Windows, if there are any, are the chunks, instead of what Tokens are cut into: see Conversations.
+	Windows []Window
+}
+
+// Window is tokens that are run from an empty context.
+type Window struct {
+	Tokens []int32
+	Scored []int // positions whose next token is scored, in their order
 }
 
 // Score runs the model on the tokens of a text. The first token of every chunk
@@ -118,7 +129,7 @@ func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options
 	if err != nil {
 		return Result{}, fmt.Errorf("perplexity: %w", err)
 	}
-	s, err := score(ctx, m, tokens, chunks, opts)
+	s, err := score(ctx, m, opts.windows(chunks), opts)
 	if err != nil {
 		return Result{}, err
 	}
@@ -128,15 +139,11 @@ func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options
 // ScoreTexts runs the model on several texts at once, each cut into chunks as Score
 // does it. It returns the result for all of their tokens together, and for each text.
 func ScoreTexts(ctx context.Context, m Model, texts []Text, opts Options) (together Result, each []Result, err error) {
-	chunks, counts, err := TextChunks(texts, opts)
+	windows, counts, err := TextWindows(texts, opts)
 	if err != nil {
 		return Result{}, nil, fmt.Errorf("perplexity: %w", err)
 	}
-	var tokens []int32
-	for i, text := range texts {
-		tokens = append(tokens, text.Tokens[:counts[i]*opts.ctx()]...)
-	}
-	s, err := score(ctx, m, tokens, chunks, opts)
+	s, err := score(ctx, m, windows, opts)
 	if err != nil {
 		return Result{}, nil, err
 	}
@@ -148,31 +155,64 @@ func ScoreTexts(ctx context.Context, m Model, texts []Text, opts Options) (toget
 	return s.result(0, counts...), each, nil
 }
 
-// TextChunks cuts several texts into the chunks that ScoreTexts runs, text after
+// TextWindows cuts several texts into the chunks that ScoreTexts runs, text after
 // text. Counts has the number of chunks of each. Errors name the text.
-func TextChunks(texts []Text, opts Options) (chunks [][]int32, counts []int, err error) {
+func TextWindows(texts []Text, opts Options) (windows []Window, counts []int, err error) {
 	if len(texts) == 0 {
 		return nil, nil, errors.New("there is no text")
 	}
 	for _, text := range texts {
-		c, err := Chunks(text.Tokens, text.BOS, opts)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", text.Name, err)
+		own := text.Windows[:min(len(text.Windows), opts.most())]
+		if text.Windows == nil {
+			chunks, err := Chunks(text.Tokens, text.BOS, opts)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", text.Name, err)
+			}
+			own = opts.windows(chunks)
 		}
-		chunks = append(chunks, c...)
-		counts = append(counts, len(c))
+		for i, w := range own {
+			if n := len(w.Scored); n == 0 || !slices.IsSorted(w.Scored) || w.Scored[0] < 0 || w.Scored[n-1] >= len(w.Tokens)-1 {
+				return nil, nil, fmt.Errorf("%s: window %d of %d tokens cannot have the scores of those behind %v", text.Name, i, len(w.Tokens), w.Scored)
+			}
+		}
+		windows = append(windows, own...)
+		counts = append(counts, len(own))
 	}
-	return chunks, counts, nil
+	return windows, counts, nil
+}
+
+// most returns how many chunks there may be of a text.
+func (o Options) most() int {
+	if o.Chunks > 0 {
+		return o.Chunks
+	}
+	return math.MaxInt
+}
+
+// windows returns chunks with what is scored of them: what follows the positions of the second half.
+func (o Options) windows(chunks [][]int32) []Window {
+	var scored []int
+	for pos := o.ctx() / 2; pos < o.ctx()-1; pos++ {
+		scored = append(scored, pos)
+	}
+	windows := make([]Window, len(chunks))
+	for i, chunk := range chunks {
+		windows[i] = Window{chunk, scored}
+	}
+	return windows
+}
+
+// InferChunks returns windows as what a model runs.
+func InferChunks(windows []Window) []infer.Chunk {
+	chunks := make([]infer.Chunk, len(windows))
+	for i, w := range windows {
+		chunks[i] = infer.Chunk{Tokens: w.Tokens, From: w.Scored[0]}
+	}
+	return chunks
 }
 
 // Windows returns how many chunks a text of so many tokens is cut into.
-func (o Options) Windows(tokens int) int {
-	n := tokens / o.ctx()
-	if o.Chunks > 0 {
-		n = min(n, o.Chunks)
-	}
-	return n
-}
+func (o Options) Windows(tokens int) int { return min(tokens/o.ctx(), o.most()) }
 
 // Chunks cuts tokens into the chunks that Score runs, at most Options.Chunks.
 func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
@@ -195,12 +235,12 @@ func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
 	return chunks, nil
 }
 
-// score runs the model on chunks that were cut, one after another, out of tokens.
-func score(ctx context.Context, m Model, tokens []int32, chunks [][]int32, opts Options) (*scorer, error) {
+// score runs the model on windows.
+func score(ctx context.Context, m Model, windows []Window, opts Options) (*scorer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := newScorer(tokens, chunks, opts.ctx(), cancel)
-	err := m.Forward(ctx, infer.Chunks(chunks, s.from), s.visit)
+	s := newScorer(windows, opts.ctx(), cancel)
+	err := m.Forward(ctx, InferChunks(windows), s.visit)
 	if s.err != nil {
 		err = s.err // what Forward returns is only that it was cancelled
 	}
@@ -210,39 +250,33 @@ func score(ctx context.Context, m Model, tokens []int32, chunks [][]int32, opts 
 	return s, nil
 }
 
-// scorer turns logits into the negative log-likelihoods of the tokens of chunks.
+// scorer turns logits into the negative log-likelihoods of the tokens of windows.
 type scorer struct {
-	tokens []int32
-	ctx    int       // tokens in a chunk
-	from   int       // the first position whose next token is scored
-	scored int       // positions of a chunk whose next token is scored
-	nll    []float64 // of every chunk, from position from on; NaN: not yet visited
-	cancel context.CancelFunc
+	windows []Window
+	ctx     int
+	nll     [][]float64 // of the scored tokens of each window; NaN: not yet visited
+	cancel  context.CancelFunc
 
 	mu  sync.Mutex
 	err error // the first
 }
 
-func newScorer(tokens []int32, chunks [][]int32, ctx int, cancel context.CancelFunc) *scorer {
-	from := ctx / 2
-	scored := ctx - 1 - from
-	return &scorer{
-		tokens: tokens,
-		ctx:    ctx,
-		from:   from,
-		scored: scored,
-		nll:    slices.Repeat([]float64{math.NaN()}, scored*len(chunks)),
-		cancel: cancel,
+func newScorer(windows []Window, ctx int, cancel context.CancelFunc) *scorer {
+	s := &scorer{windows: windows, ctx: ctx, nll: make([][]float64, len(windows)), cancel: cancel}
+	for i, w := range windows {
+		s.nll[i] = slices.Repeat([]float64{math.NaN()}, len(w.Scored))
 	}
+	return s
 }
 
-// visit scores the token after position pos of a chunk.
+// visit scores the token after position pos of a window.
 func (s *scorer) visit(chunk, pos int, logits []float32) {
-	if pos == s.ctx-1 {
-		return // the next token is in no chunk
+	w := s.windows[chunk]
+	at, ok := slices.BinarySearch(w.Scored, pos)
+	if !ok {
+		return
 	}
-	next := s.tokens[chunk*s.ctx+pos+1]
-	nll, err := negLogLikelihood(logits, next)
+	nll, err := negLogLikelihood(logits, w.Tokens[pos+1])
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,11 +287,10 @@ func (s *scorer) visit(chunk, pos int, logits []float32) {
 		}
 		return
 	}
-	at := chunk*s.scored + pos - s.from
-	if !math.IsNaN(s.nll[at]) {
+	if !math.IsNaN(s.nll[chunk][at]) {
 		panic(fmt.Sprintf("perplexity: chunk %d, position %d was visited twice", chunk, pos))
 	}
-	s.nll[at] = nll
+	s.nll[chunk][at] = nll
 }
 
 // negLogLikelihood returns -log softmax(logits)[token] in nats, with the
@@ -285,25 +318,29 @@ func negLogLikelihood(logits []float32, token int32) (float64, error) {
 // text, so that it is always the same.
 func (s *scorer) result(first int, counts ...int) Result {
 	r := Result{Ctx: s.ctx}
+	var all []float64
 	for _, n := range counts {
 		var chunks []float64
+		var tokens []int
 		for range n {
 			at := first + r.Chunks
-			nll := s.nll[at*s.scored:][:s.scored]
+			nll := s.nll[at]
 			if i := slices.IndexFunc(nll, math.IsNaN); i >= 0 {
-				panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", at, s.from+i))
+				panic(fmt.Sprintf("perplexity: chunk %d, position %d was not visited", at, s.windows[at].Scored[i]))
 			}
 			mean, _ := meanError(nll)
-			chunks = append(chunks, mean)
+			chunks, tokens, all = append(chunks, mean), append(tokens, len(nll)), append(all, nll...)
+			r.Tokens += len(s.windows[at].Tokens)
 			r.Chunks++
 		}
-		r.ChunkNLL = append(r.ChunkNLL, chunks)
+		r.ChunkNLL, r.ChunkTokens = append(r.ChunkNLL, chunks), append(r.ChunkTokens, tokens)
 	}
-	r.ScoredTokens = r.Chunks * s.scored
-	r.NLL, r.PPLError = meanError(s.nll[first*s.scored:][:r.ScoredTokens])
+	r.ChunkTokens = interval.Unequal(r.ChunkTokens)
+	r.ScoredTokens = len(all)
+	r.NLL, r.PPLError = meanError(all)
 	r.PPL = math.Exp(r.NLL)
 	r.PPLError *= r.PPL
-	ppl := interval.Of(r.ChunkNLL...).Exp()
+	ppl := interval.Weighted(r.ChunkNLL, r.ChunkTokens).Exp()
 	r.Low, r.High = ppl.Low, ppl.High
 	return r
 }
@@ -327,7 +364,7 @@ func meanError(values []float64) (mean, deviation float64) {
 // Ratio returns the perplexity of a over that of b, chunk by chunk: much of what makes a chunk
 // hard is common to both, and cancels. Both have to have scored the same chunks.
 func Ratio(a, b Result) (interval.Estimate, error) {
-	difference, err := interval.Difference(a.ChunkNLL, b.ChunkNLL)
+	difference, err := interval.Difference(a.ChunkNLL, b.ChunkNLL, a.ChunkTokens)
 	if err != nil {
 		return interval.Estimate{}, fmt.Errorf("perplexity: results cannot be compared: %w", err)
 	}

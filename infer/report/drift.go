@@ -50,6 +50,23 @@ type Text struct {
 	SHA256       string `json:"sha256"`
 	Chunks       int    `json:"chunks"`
 	ScoredTokens int    `json:"scored_tokens"`
+	*Conversations
+}
+
+// Assistant and AllTokens are what Conversations.Scored says.
+const (
+	Assistant = "assistant"
+	AllTokens = "all"
+)
+
+// Conversations says what a text is that is made of them: each is a chunk.
+type Conversations struct {
+	Scored string `json:"scored"` // whose tokens: Assistant or AllTokens
+	// Most is how many tokens they were cut to, Cut how many were. Unscored were left out, as they had no token to score. Cut and Unscored are
+	// of all that were read.
+	Most     int `json:"conversation_tokens"`
+	Cut      int `json:"conversations_cut"`
+	Unscored int `json:"conversations_unscored"`
 }
 
 // Floor is drift.Report.Floor.
@@ -82,6 +99,8 @@ type TextResult struct {
 	Measures
 	// KLDWindows has the mean divergence of each window.
 	KLDWindows []float64 `json:"kld_windows"`
+	// WindowTokens has the number of scored tokens of each, if not all windows have as many.
+	WindowTokens []int `json:"window_tokens,omitempty"`
 }
 
 // Measures are those of drift.Measures. Errors are standard errors, low and high the ends of
@@ -162,7 +181,7 @@ func newMeasures(m drift.Measures) Measures {
 func (r *Drift) Add(base gguf.Source, models []drift.Candidate, measured *drift.Report) error {
 	tokens := 0
 	for i, n := range measured.Chunks {
-		tokens += n * r.Ctx
+		tokens += measured.Tokens[i]
 		r.Texts[i].Chunks, r.Texts[i].ScoredTokens = n, measured.Base.Texts[i].Tokens
 	}
 	storage, err := newStorage(base)
@@ -197,7 +216,11 @@ func (r *Drift) Add(base gguf.Source, models []drift.Candidate, measured *drift.
 			Seconds: seconds, TokensPerSecond: float64(tokens) / seconds,
 		}
 		for t, text := range result.Texts {
-			candidate.ByText = append(candidate.ByText, TextResult{r.Texts[t].File, newMeasures(text), result.KLD[t]})
+			one := TextResult{File: r.Texts[t].File, Measures: newMeasures(text), KLDWindows: result.KLD[t]}
+			if result.Scored != nil {
+				one.WindowTokens = result.Scored[t]
+			}
+			candidate.ByText = append(candidate.ByText, one)
 		}
 		r.Candidates = append(r.Candidates, candidate)
 	}

@@ -52,7 +52,7 @@ func FullReport(layers int) *Drift {
 		for t, text := range r.Texts {
 			measures := c.Measures
 			measures.KLD *= 1 + 0.3*float64(t)
-			c.ByText = append(c.ByText, TextResult{text.File, measures, []float64{0.9 * measures.KLD, 1.1 * measures.KLD}})
+			c.ByText = append(c.ByText, TextResult{File: text.File, Measures: measures, KLDWindows: []float64{0.9 * measures.KLD, 1.1 * measures.KLD}})
 		}
 		r.Candidates = append(r.Candidates, c)
 	}

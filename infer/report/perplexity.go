@@ -42,6 +42,7 @@ type PerplexityText struct {
 	SHA256       string `json:"sha256"`
 	Chunks       int    `json:"chunks"`
 	ScoredTokens int    `json:"scored_tokens"`
+	*Conversations
 	PerplexityFigures
 }
 
@@ -70,14 +71,14 @@ func NewPerplexity(path string, model gguf.Source, together perplexity.Result, t
 		Model: path, Type: stored.Type, Format: stored.Format, Layout: stored.Layout, FileBytes: stored.Bytes, QuantizedBPW: stored.QuantizedBPW,
 		Ctx: together.Ctx, Chunks: together.Chunks, ScoredTokens: together.ScoredTokens,
 		PerplexityFigures: newPerplexityFigures(together),
-		Compute:           compute.String(), Seconds: took.Seconds(), TokensPerSecond: float64(together.Chunks*together.Ctx) / took.Seconds(),
+		Compute:           compute.String(), Seconds: took.Seconds(), TokensPerSecond: float64(together.Tokens) / took.Seconds(),
 		ReadBytes: read, Readings: float64(read) / weights, ByText: texts,
 	}, err
 }
 
-// NewPerplexityText reports on a text.
-func NewPerplexityText(file, sha256 string, r perplexity.Result) PerplexityText {
-	return PerplexityText{file, sha256, r.Chunks, r.ScoredTokens, newPerplexityFigures(r)}
+// NewPerplexityText reports on a text, and on conversations, if it is made of them.
+func NewPerplexityText(file, sha256 string, conversations *Conversations, r perplexity.Result) PerplexityText {
+	return PerplexityText{file, sha256, r.Chunks, r.ScoredTokens, conversations, newPerplexityFigures(r)}
 }
 
 // Print shows the report on a terminal.
@@ -89,8 +90,8 @@ func (r Perplexity) Print(w io.Writer) {
 	if r.Readings > 2 { // in several batches
 		reading = fmt.Sprintf(", weights read %.1f times at %s", r.Readings, display.ByteRate(float64(r.ReadBytes)/r.Seconds))
 	}
-	fmt.Fprintf(w, "PPL = %.4f +/- %.5f (%s, %d chunks of %d tokens, %d scored, %s compute, %.0f tokens/s%s)\n",
-		r.PPL, r.PPLError, Storage{Type: r.Type, Format: r.Format, Layout: r.Layout}.What(), r.Chunks, r.Ctx, r.ScoredTokens, r.Compute,
+	fmt.Fprintf(w, "PPL = %.4f +/- %.5f (%s, %s, %d scored, %s compute, %.0f tokens/s%s)\n",
+		r.PPL, r.PPLError, Storage{Type: r.Type, Format: r.Format, Layout: r.Layout}.What(), r.windows(), r.ScoredTokens, r.Compute,
 		r.TokensPerSecond, reading)
 	if r.PPLLow == nil {
 		fmt.Fprintln(w, "One window of a text does not say how much windows differ: there is no interval.")
@@ -98,6 +99,24 @@ func (r Perplexity) Print(w io.Writer) {
 		fmt.Fprintf(w, "95 %% interval for text like this, made of the windows: %.4f to %.4f. +/- is llama-perplexity's error, for which tokens are "+
 			"independent.\n", *r.PPLLow, *r.PPLHigh)
 	}
+}
+
+// windows says what was run.
+func (r Perplexity) windows() string {
+	conversations := 0
+	for _, text := range r.ByText {
+		if text.Conversations != nil {
+			conversations += text.Chunks
+		}
+	}
+	chunks := fmt.Sprintf("%d chunks of %d tokens", r.Chunks-conversations, r.Ctx)
+	switch conversations {
+	case 0:
+		return chunks
+	case r.Chunks:
+		return fmt.Sprintf("%d conversations", conversations)
+	}
+	return fmt.Sprintf("%s and %d conversations", chunks, conversations)
 }
 
 // textTable has a row for each text.

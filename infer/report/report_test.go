@@ -85,7 +85,7 @@ func measured(t *testing.T) *report.Drift {
 	base := result("", []float64{0, 0, 0}, []float64{0, 0, 0})
 	for i, c := range candidates() {
 		require.NoError(t, r.Add(newHeader(recipe.BF16, gguf.BF16), []drift.Candidate{c},
-			&drift.Report{Chunks: []int{3, 3}, Base: base, Floor: base, Candidates: []drift.Result{[]drift.Result{small, middle, large}[i]}}))
+			&drift.Report{Chunks: []int{3, 3}, Tokens: []int{1536, 1536}, Base: base, Floor: base, Candidates: []drift.Result{[]drift.Result{small, middle, large}[i]}}))
 	}
 	return r
 }
@@ -257,8 +257,8 @@ func TestChoiceInWords(t *testing.T) {
 }
 
 func TestPerplexity(t *testing.T) {
-	result := perplexity.Result{PPL: 4.25, PPLError: 0.125, Low: 4, High: 4.5, NLL: 1.4469, Chunks: 4, Ctx: 512, ScoredTokens: 1020}
-	texts := []report.PerplexityText{report.NewPerplexityText("texts/chat.txt", "ab", result), report.NewPerplexityText("texts/code.txt", "cd", result)}
+	result := perplexity.Result{PPL: 4.25, PPLError: 0.125, Low: 4, High: 4.5, NLL: 1.4469, Chunks: 4, Ctx: 512, ScoredTokens: 1020, Tokens: 2048}
+	texts := []report.PerplexityText{report.NewPerplexityText("texts/chat.txt", "ab", nil, result), report.NewPerplexityText("texts/code.txt", "cd", nil, result)}
 	r, err := report.NewPerplexity("a.gguf", newHeader(recipe.Q4_0, gguf.Q4_0), result, texts, infer.Int8, 2*time.Second, 1<<30)
 	require.NoError(t, err)
 	require.Equal(t, 1024., r.TokensPerSecond)

@@ -99,6 +99,9 @@ func (c Candidate) result() drift.Result {
 	result := drift.Result{Name: c.Name}
 	for _, text := range c.ByText {
 		result.KLD = append(result.KLD, text.KLDWindows)
+		if text.WindowTokens != nil {
+			result.Scored = append(result.Scored, text.WindowTokens)
+		}
 	}
 	return result
 }
@@ -169,25 +172,45 @@ func (r *Drift) floor() string {
 func (r *Drift) method() []string {
 	scored, chunks := 0, 0
 	var names []string
+	var lines []string
 	for _, text := range r.Texts {
+		name := fmt.Sprintf("%s (SHA-256 %.12s)", filepath.Base(text.File), text.SHA256)
+		if text.Conversations != nil {
+			lines = append(lines, text.sentence(name))
+			continue
+		}
 		scored += text.ScoredTokens
 		chunks += text.Chunks
-		names = append(names, fmt.Sprintf("%s (SHA-256 %.12s)", filepath.Base(text.File), text.SHA256))
+		names = append(names, name)
+	}
+	if len(names) > 0 {
+		lines = append(lines, fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")))
 	}
 	weights := "without importance matrix"
 	if r.Imatrix != "" {
 		weights = "with importance matrix " + filepath.Base(r.Imatrix)
 	}
-	lines := []string{
-		fmt.Sprintf("%d scored tokens, the second halves of %d windows of %d, of %s.", scored, chunks, r.Ctx, strings.Join(names, ", ")),
-		fmt.Sprintf("%s compute; types quantized %s.", r.Compute, weights),
-		r.intervals(),
-		r.floor(),
-	}
+	lines = append(lines, fmt.Sprintf("%s compute; types quantized %s.", r.Compute, weights), r.intervals(), r.floor())
 	if r.mixed() {
 		lines = append(lines, r.sizes())
 	}
 	return lines
+}
+
+// sentence says what was scored of conversations.
+func (t Text) sentence(name string) string {
+	of := "all tokens"
+	if t.Scored == Assistant {
+		of = "the assistant's tokens"
+	}
+	says := fmt.Sprintf("%d scored tokens, %s, of %d conversations of %s, each a window.", t.ScoredTokens, of, t.Chunks, name)
+	if t.Cut > 0 {
+		says += fmt.Sprintf(" Of all that are there, %d were cut to %d tokens.", t.Cut, t.Most)
+	}
+	if t.Unscored > 0 {
+		says += fmt.Sprintf(" %d had no token to score and were left out.", t.Unscored)
+	}
+	return says
 }
 
 // sizes says what sizes are of where weights are packed in several formats.
