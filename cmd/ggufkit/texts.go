@@ -184,10 +184,10 @@ func (f *textFlags) converse(c *call, model gguf.Source, vocab *tokenizer.Tokeni
 	t.conversations = &report.Conversations{Scored: f.scored, Most: most, Cut: made.Cut, Unscored: made.Unscored}
 	var notes []string
 	if made.Cut > 0 {
-		notes = append(notes, fmt.Sprintf("%s: %d conversations are cut to %d tokens (--ctx)", t.file, made.Cut, most))
+		notes = append(notes, fmt.Sprintf("%s: conversations that were cut to %d tokens (--ctx): %d", t.file, most, made.Cut))
 	}
 	if made.Unscored > 0 {
-		notes = append(notes, fmt.Sprintf("%s: %d conversations have no token to score within %d tokens and are left out", t.file, made.Unscored, most))
+		notes = append(notes, fmt.Sprintf("%s: conversations left out, as they have no token to score within %d tokens: %d", t.file, most, made.Unscored))
 	}
 	printNotes(c, notes)
 	return windows, nil

@@ -205,10 +205,10 @@ func (t Text) sentence(name string) string {
 	}
 	says := fmt.Sprintf("%d scored tokens, %s, of %d conversations of %s, each a window.", t.ScoredTokens, of, t.Chunks, name)
 	if t.Cut > 0 {
-		says += fmt.Sprintf(" Of all that are there, %d were cut to %d tokens.", t.Cut, t.Most)
+		says += fmt.Sprintf(" Cut to %d tokens: %d.", t.Most, t.Cut)
 	}
 	if t.Unscored > 0 {
-		says += fmt.Sprintf(" %d had no token to score and were left out.", t.Unscored)
+		says += fmt.Sprintf(" Left out, with no token to score: %d.", t.Unscored)
 	}
 	return says
 }
