@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -24,7 +23,6 @@ type Conversation struct {
 const (
 	maxMessages     = 2000
 	maxConversation = 4 << 20 // bytes of JSON
-	maxDepth        = 100
 )
 
 // IsConversation reports whether a line is meant to be JSON of a conversation: it begins an object with a list of messages or conversations. What
@@ -200,62 +198,12 @@ func set(d jinja.Dict, key string, value any) jinja.Dict {
 	return append(d, jinja.Entry{Key: key, Value: value})
 }
 
-// parseJSON returns what a template is given of JSON. Objects keep their order.
 func parseJSON(data []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	value, err := decode(d, maxDepth)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			return value, nil
-		}
-		err = errors.New("something stands behind it")
-	}
-	return nil, fmt.Errorf("%w: JSON: %w", gguf.ErrCorrupt, err)
-}
-
-func decode(d *json.Decoder, depth int) (any, error) {
-	token, err := d.Token()
+	value, err := jinja.FromJSON(data)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: JSON: %w", gguf.ErrCorrupt, err)
 	}
-	switch token := token.(type) {
-	case json.Number:
-		if n, err := token.Int64(); err == nil {
-			return n, nil
-		}
-		return token.Float64()
-	case json.Delim:
-		if depth == 0 {
-			return nil, fmt.Errorf("it is deeper than %d", maxDepth)
-		}
-		object, list := jinja.Dict{}, []any{}
-		for d.More() {
-			var key any
-			if token == '{' {
-				if key, err = d.Token(); err != nil {
-					return nil, err
-				}
-			}
-			value, err := decode(d, depth-1)
-			if err != nil {
-				return nil, err
-			}
-			if name, ok := key.(string); ok {
-				object = append(object, jinja.Entry{Key: name, Value: value})
-			} else {
-				list = append(list, value)
-			}
-		}
-		if _, err := d.Token(); err != nil {
-			return nil, err
-		}
-		if token == '{' {
-			return object, nil
-		}
-		return list, nil
-	}
-	return token, nil
+	return value, nil
 }
 
 // Conversation returns the text of a whole conversation.

@@ -1,11 +1,9 @@
 package eval
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,9 +28,7 @@ type row map[string]any
 
 // newRow reads a JSON object. Objects in it keep their order.
 func newRow(raw json.RawMessage) (row, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	v, err := nextValue(d)
+	v, err := jinja.FromJSON(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -45,48 +41,6 @@ func newRow(raw json.RawMessage) (row, error) {
 		r[e.Key] = e.Value
 	}
 	return r, nil
-}
-
-// nextValue reads a value as templates have it.
-func nextValue(d *json.Decoder) (any, error) {
-	token, err := d.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch token := token.(type) {
-	case json.Delim:
-		list, dict := []any{}, jinja.Dict{}
-		for d.More() {
-			var key any
-			if token == '{' {
-				if key, err = d.Token(); err != nil {
-					return nil, err
-				}
-			}
-			v, err := nextValue(d)
-			if err != nil {
-				return nil, err
-			}
-			if name, ok := key.(string); ok {
-				dict = append(dict, jinja.Entry{Key: name, Value: v})
-			} else {
-				list = append(list, v)
-			}
-		}
-		if _, err := d.Token(); err != nil && err != io.EOF {
-			return nil, err
-		}
-		if token == '{' {
-			return dict, nil
-		}
-		return list, nil
-	case json.Number:
-		if i, err := token.Int64(); err == nil {
-			return i, nil
-		}
-		return token.Float64()
-	}
-	return token, nil
 }
 
 // value returns the column, or what the template makes of the row: text.
