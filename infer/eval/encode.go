@@ -34,7 +34,7 @@ type encoded struct {
 // tokens returns those of a text, with a BOS token unless it begins with one.
 func (e *encoder) tokens(text string) []int32 {
 	ids := e.vocab.Encode(text, tokenizer.Options{ParseSpecial: true})
-	if e.bos && !strings.HasPrefix(text, e.vocab.Piece(e.vocab.BOS())) {
+	if e.bos && !e.vocab.BeginsWithBOS(text) {
 		ids = append([]int32{e.vocab.BOS()}, ids...)
 	}
 	return ids

@@ -69,23 +69,17 @@ func (g *Generator) EndWith(endOfTurn string) {
 // Text returns the tokens of a text to continue, in which special tokens may be
 // spelled out.
 func (g *Generator) Text(text string) []int32 {
-	return g.vocab.Encode(text, tokenizer.Options{ParseSpecial: true, AddSpecial: !g.vocab.AddsBOS() || !g.beginsWithBOS(text)})
+	return g.vocab.Encode(text, tokenizer.Options{ParseSpecial: true, AddSpecial: !g.vocab.AddsBOS() || !g.vocab.BeginsWithBOS(text)})
 }
 
 // Chat returns the tokens of what a template wrote: these and no others,
 // but for the BOS token if the model wants one and the template leaves it out.
 func (g *Generator) Chat(text string) []int32 {
 	ids := g.vocab.Encode(text, tokenizer.Options{ParseSpecial: true})
-	if g.vocab.AddsBOS() && !g.beginsWithBOS(text) {
+	if g.vocab.AddsBOS() && !g.vocab.BeginsWithBOS(text) {
 		ids = append([]int32{g.vocab.BOS()}, ids...)
 	}
 	return ids
-}
-
-// beginsWithBOS reports whether a text spells the BOS token out: a second one
-// would spoil the answer.
-func (g *Generator) beginsWithBOS(text string) bool {
-	return strings.HasPrefix(text, g.vocab.Piece(g.vocab.BOS()))
 }
 
 // Run generates what follows a text and writes it to out as it comes.

@@ -33,7 +33,7 @@ func (c *Conversations) Window(ctx context.Context, conversation chat.Conversati
 		return Window{}, err
 	}
 	var w Window
-	begins := c.Vocab.AddsBOS() && !strings.HasPrefix(text, c.Vocab.Piece(c.Vocab.BOS()))
+	begins := c.Vocab.AddsBOS() && !c.Vocab.BeginsWithBOS(text)
 	if begins {
 		w.Tokens = append(w.Tokens, c.Vocab.BOS())
 	}

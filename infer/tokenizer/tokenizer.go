@@ -271,6 +271,11 @@ func (t *Tokenizer) EOS() int32 { return t.eos }
 // AddsBOS reports whether AddSpecial puts a BOS token first.
 func (t *Tokenizer) AddsBOS() bool { return t.addBOS }
 
+// BeginsWithBOS reports whether a text spells the BOS token out: a second one in front would be one too many.
+func (t *Tokenizer) BeginsWithBOS(text string) bool {
+	return t.bos >= 0 && strings.HasPrefix(text, t.pieces[t.bos])
+}
+
 // AddsEOS reports whether AddSpecial puts an EOS token last.
 func (t *Tokenizer) AddsEOS() bool { return t.addEOS }
 
