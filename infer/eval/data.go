@@ -54,12 +54,7 @@ func (d *Data) rows(set DataSet, split string) ([]json.RawMessage, error) {
 		}
 		var rows []json.RawMessage
 		for _, path := range paths {
-			err := d.read(path, func(file *files.File) error {
-				some, err := f.rows(file)
-				rows = append(rows, some...)
-				return err
-			})
-			if err != nil {
+			if rows, err = d.more(rows, path, f); err != nil {
 				return nil, err
 			}
 		}
@@ -80,16 +75,21 @@ func (d *Data) named(paths []string, split string) (rows []json.RawMessage, err 
 		if i < 0 {
 			return nil, fmt.Errorf("%s: %w: data that is neither JSON nor Parquet", path, gguf.ErrUnsupported)
 		}
-		err := d.read(path, func(file *files.File) error {
-			some, err := formats[i].rows(file)
-			rows = append(rows, some...)
-			return err
-		})
-		if err != nil {
+		if rows, err = d.more(rows, path, formats[i]); err != nil {
 			return nil, err
 		}
 	}
 	return rows, nil
+}
+
+// more returns rows with those of a file behind them.
+func (d *Data) more(rows []json.RawMessage, path string, of format) ([]json.RawMessage, error) {
+	err := d.read(path, func(file *files.File) error {
+		some, err := of.rows(file)
+		rows = append(rows, some...)
+		return err
+	})
+	return rows, err
 }
 
 // file returns the whole file of a data set that has but one.

@@ -86,7 +86,7 @@ var plainSteps = map[string]func(string) string{
 
 // regexStep reads the filter regex: the first or the last match.
 func regexStep(fields []setting) (func(string) string, error) {
-	re, last, fallback := defaultPattern, false, noNumber
+	re, last, fallback := markedNumber, false, noNumber
 	for _, f := range fields {
 		var err error
 		switch f.Name {
@@ -109,9 +109,6 @@ func regexStep(fields []setting) (func(string) string, error) {
 	}
 	return func(text string) string { return find(re, text, last, fallback) }, nil
 }
-
-// defaultPattern is that of the filter regex.
-var defaultPattern = regexp2.MustCompile(`#### (\-?[0-9\.\,]+)`)
 
 // Limits of a search in a text that was generated.
 const (

@@ -3,6 +3,8 @@ package eval
 import (
 	"regexp"
 	"strings"
+
+	"github.com/dlclark/regexp2/v2"
 )
 
 // gsm8k is GSM8K (arXiv 2110.14168): the number that a worked answer ends with.
@@ -38,25 +40,14 @@ func gsm8k(p *Profile) []*Task {
 const noNumber = "[invalid]"
 
 var (
-	markedNumber = regexp.MustCompile(`#### (-?[0-9.,]+)`)
-	anyNumber    = regexp.MustCompile(`(-?[$0-9.,]{2,})|(-?[0-9]+)`)
+	markedNumber = regexp2.MustCompile(`#### (-?[0-9.,]+)`)
+	anyNumber    = regexp2.MustCompile(`(-?[$0-9.,]{2,})|(-?[0-9]+)`)
 	upToMark     = regexp.MustCompile(`(?s).*#### `)
 )
 
-func strictNumber(text string) string {
-	if found := markedNumber.FindStringSubmatch(text); found != nil {
-		return strip(found[1])
-	}
-	return noNumber
-}
+func strictNumber(text string) string { return find(markedNumber, text, false, noNumber) }
 
-func flexibleNumber(text string) string {
-	found := anyNumber.FindAllString(text, -1)
-	if len(found) == 0 {
-		return noNumber
-	}
-	return strip(found[len(found)-1])
-}
+func flexibleNumber(text string) string { return find(anyNumber, text, true, noNumber) }
 
 func oldNumber(text string) string { return strings.ReplaceAll(strictNumber(text), ",", "") }
 

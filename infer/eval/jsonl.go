@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // rendered is a line of a file of documents that are written already: a user's task. It has one of these:
@@ -57,7 +59,7 @@ func (r *rendered) measures() []*Measure {
 }
 
 func (r *rendered) example() (*example, error) {
-	e := &example{context: r.Context, delimiter: " ", choices: texts(r.Choices...), gold: r.Gold, grades: append(r.Scores, r.Labels...), rolling: r.Text}
+	e := &example{context: r.Context, delimiter: " ", choices: texts(r.Choices...), gold: r.Gold, grades: append(r.Scores, r.Labels...)}
 	if r.Delim != nil {
 		e.delimiter = *r.Delim
 	}
@@ -70,7 +72,7 @@ func (r *rendered) example() (*example, error) {
 		}
 	}
 	if r.Text != "" {
-		e.words, e.bytes = len(spaces.Split(r.Text, -1)), len(r.Text)
+		e.rolls(r.Text, r.Text)
 	}
 	if r.Target != nil {
 		e.generate = &generation{stops: r.Until, most: r.MaxTokens, want: *r.Target}
@@ -92,7 +94,7 @@ func (r *rendered) example() (*example, error) {
 
 // userTask returns the task that a file of rendered documents is.
 func userTask(path string) (*Task, error) {
-	t := &Task{Name: stem(path), Version: "0", path: path, render: reads(func(r rendered) (*example, error) {
+	t := &Task{Name: display.Stem(path), Version: "0", path: path, render: reads(func(r rendered) (*example, error) {
 		return r.example()
 	})}
 	rows, err := new(Data).lines(path)

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/internal/pyrandom"
 	"github.com/ggufkit/ggufkit/infer/score"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
@@ -67,15 +67,12 @@ func llamaTask(path string) (*Task, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		return &Task{
-			Name: stem(path), Version: "llama.cpp " + kind.name, path: path, open: open, order: kind.order, encode: kind.encode,
+			Name: display.Stem(path), Version: "llama.cpp " + kind.name, path: path, open: open, order: kind.order, encode: kind.encode,
 			Metrics: []*Measure{kind.figure},
 		}, nil
 	}
 	return nil, fmt.Errorf("%s: %w: it has neither HellaSwag's lines, nor Winogrande's, nor multiple choices as llama.cpp has them", path, gguf.ErrUnsupported)
 }
-
-// stem is the name of a file without its extension.
-func stem(path string) string { return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) }
 
 // linesOf returns the lines of a text. The end of the last line is not counted.
 func linesOf(data []byte) []string {

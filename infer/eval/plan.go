@@ -184,10 +184,7 @@ func (p *Profile) documents(ctx context.Context, s Selection, data *Data, prompt
 		seed = *prompts.Seed
 	}
 	random := pyrandom.New(seed)
-	order := make([]int, len(rows))
-	for i := range order {
-		order[i] = i
-	}
+	order := numbered(len(rows))
 	switch {
 	case s.Task.order != nil:
 		order = s.Task.order(len(rows))
@@ -366,15 +363,16 @@ func (d *document) ask(ctx context.Context, shots []*example, prompts Prompts) e
 
 // write returns a prompt: description, shots and what is asked, as one text or as a conversation.
 func (p Prompts) write(ctx context.Context, description, between string, shots []*example, question string) (string, error) {
-	if p.Template == nil {
-		text := description
-		if p.System != "" {
-			text = p.System + between + description
-		}
-		for _, s := range shots {
-			text += s.context + s.delimiter + s.answer + between
-		}
-		return text + question, nil
+	text := ""
+	for _, s := range shots {
+		text += s.context + s.delimiter + s.answer + between
+	}
+	text += question
+	switch {
+	case p.Template == nil && p.System != "":
+		return p.System + between + description + text, nil
+	case p.Template == nil:
+		return description + text, nil
 	}
 	var messages []chat.Message
 	say := func(role, content string) { messages = append(messages, chat.Message{Role: role, Content: content}) }
@@ -391,11 +389,7 @@ func (p Prompts) write(ctx context.Context, description, between string, shots [
 		}
 		say("user", question)
 	} else {
-		text := ""
-		for _, s := range shots {
-			text += s.context + s.delimiter + s.answer + between
-		}
-		say("user", text+question)
+		say("user", text)
 	}
 	return p.Template.Render(ctx, messages)
 }

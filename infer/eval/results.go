@@ -128,11 +128,7 @@ func standardError(values []float64) *float64 {
 }
 
 func variance(values []float64) float64 {
-	var sum, squares float64
-	for _, v := range values {
-		sum += v
-	}
-	mean := sum / float64(len(values))
+	mean, squares := mean(values), 0.0
 	for _, v := range values {
 		squares += (v - mean) * (v - mean)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Task is one that the harness knows by name.
@@ -81,11 +82,7 @@ func (o *outcome) pick() int {
 	if o.tokens == nil {
 		return first(o.likelihoods)
 	}
-	perToken := make([]float64, len(o.tokens))
-	for i, n := range o.tokens {
-		perToken[i] = o.likelihoods[i] / float64(n)
-	}
-	return first(perToken)
+	return likeliest(o.likelihoods, func(i int) int { return o.tokens[i] })
 }
 
 func first(values []float64) int {
@@ -113,13 +110,12 @@ type Measure struct {
 // NeedsData reports whether the documents are read from a directory of data, not from a file of the task's own.
 func (t *Task) NeedsData() bool { return t.path == "" && t.Data.files == nil }
 
-func (e *example) right(choice int) bool {
-	for _, g := range e.gold {
-		if g == choice {
-			return true
-		}
-	}
-	return false
+func (e *example) right(choice int) bool { return slices.Contains(e.gold, choice) }
+
+// rolls asks for the likelihood of a text, for each word and byte of it as it was published.
+func (e *example) rolls(text, published string) *example {
+	e.rolling, e.words, e.bytes = text, len(spaces.Split(published, -1)), len(published)
+	return e
 }
 
 func share(is bool) float64 {
@@ -132,23 +128,26 @@ func share(is bool) float64 {
 // accuracy is 1 where the likeliest choice is right.
 var accuracy = &Measure{Name: "acc", of: func(e *example, o *outcome) float64 { return share(e.right(o.pick())) }}
 
-// normalized is accuracy by the likelihood for each character of a choice.
-var normalized = &Measure{Name: "acc_norm", of: func(e *example, o *outcome) float64 {
-	perCharacter := make([]float64, len(o.likelihoods))
-	for i, l := range o.likelihoods {
-		perCharacter[i] = l / float64(characters(e.choices[i].text))
-	}
-	return share(e.right(first(perCharacter)))
-}}
+// normalized is accuracy by the likelihood for each character of a choice, byBytes for each byte.
+var (
+	normalized = accuracyBy("acc_norm", characters)
+	byBytes    = accuracyBy("acc_bytes", func(text string) int { return len(text) })
+)
 
-// byBytes is accuracy by the likelihood for each byte of a choice.
-var byBytes = &Measure{Name: "acc_bytes", of: func(e *example, o *outcome) float64 {
-	perByte := make([]float64, len(o.likelihoods))
-	for i, l := range o.likelihoods {
-		perByte[i] = l / float64(len(e.choices[i].text))
+func accuracyBy(name string, length func(text string) int) *Measure {
+	return &Measure{Name: name, of: func(e *example, o *outcome) float64 {
+		return share(e.right(likeliest(o.likelihoods, func(i int) int { return length(e.choices[i].text) })))
+	}}
+}
+
+// likeliest returns the first choice with the highest likelihood for each unit of its length.
+func likeliest(likelihoods []float64, length func(choice int) int) int {
+	perUnit := make([]float64, len(likelihoods))
+	for i, l := range likelihoods {
+		perUnit[i] = l / float64(length(i))
 	}
-	return share(e.right(first(perByte)))
-}}
+	return first(perUnit)
+}
 
 // texts makes choices.
 func texts(list ...string) []choice {

@@ -265,5 +265,5 @@ func (t *yamlTask) likelihoodOf(r row) (*example, error) {
 
 func (t *yamlTask) rollingOf(r row) (*example, error) {
 	whole, err := t.target.text(r)
-	return &example{rolling: whole, words: len(spaces.Split(whole, -1)), bytes: len(whole)}, err
+	return new(example).rolls(whole, whole), err
 }

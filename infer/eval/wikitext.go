@@ -16,7 +16,7 @@ func wikiText(p *Profile) []*Task {
 		render: reads(func(row struct {
 			Page string `json:"page"`
 		}) (*example, error) {
-			return &example{rolling: detokenized(row.Page), words: len(spaces.Split(row.Page, -1)), bytes: len(row.Page)}, nil
+			return new(example).rolls(detokenized(row.Page), row.Page), nil
 		}),
 	}}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/yamldoc"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/display"
 )
 
 // yamlTask is a task as lm-evaluation-harness 0.4 has them in YAML (docs/task_guide.md there), without Python's functions. What it has of its
@@ -92,7 +93,7 @@ func readYAMLTask(path string) (*Task, error) {
 		return nil, err
 	}
 	t := &yamlTask{
-		Task:   Task{Name: stem(path), Version: "Yaml"},
+		Task:   Task{Name: display.Stem(path), Version: "Yaml"},
 		output: "generate_until", targetDelimiter: " ", shotDelimiter: "\n\n",
 	}
 	for _, s := range all {
