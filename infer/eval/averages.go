@@ -2,14 +2,19 @@ package eval
 
 import "slices"
 
-// nousSuites are the groups that the Nous suite is made of.
-var nousSuites = []string{"agieval", "gpt4all", "truthfulqa", "bigbench"}
+// Suites are the groups that have an average: the leaderboard's six, and those that the Nous suite is made of.
+var Suites = []string{"openllm", "agieval", "gpt4all", "truthfulqa", "bigbench"}
+
+var nousSuites = Suites[1:]
+
+// MMLU are the groups of its subjects, which are one task of a suite.
+var MMLU = []string{"hendrycksTest", "mmlu"}
 
 // Averages are the plain means of suites, as cards have them: of the leaderboard's six, of the four of the Nous suite, and of
 // these. One that is not whole is missing.
 func (p *Profile) averages(results []Result) map[string]float64 {
 	averages := make(map[string]float64)
-	for _, suite := range append([]string{"openllm"}, nousSuites...) {
+	for _, suite := range Suites {
 		if mean, ok := p.average(suite, results); ok {
 			averages[suite] = mean
 		}
@@ -38,7 +43,7 @@ func (p *Profile) average(suite string, results []Result) (float64, bool) {
 			return 0, false
 		}
 		score := results[i].Metrics[t.Score].Value
-		if slices.Contains(t.Groups, "mmlu") || slices.Contains(t.Groups, "hendrycksTest") {
+		if slices.ContainsFunc(t.Groups, func(g string) bool { return slices.Contains(MMLU, g) }) {
 			subjects = append(subjects, score)
 		} else {
 			scores = append(scores, score)

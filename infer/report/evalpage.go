@@ -32,8 +32,7 @@ func (e *Eval) Page() (string, error) {
 	}
 	all := e.Differences()
 	for _, c := range e.Candidates {
-		of := e.shown(slices.DeleteFunc(slices.Clone(all), func(d EvalDifference) bool { return d.Candidate != c.Name }))
-		formats = append(formats, chart{Name: c.Name, Chart: differenceChart(of, e.shown(all), func(d EvalDifference) string { return d.Task })})
+		formats = append(formats, chart{Name: c.Name, Chart: differenceChart(e.shownOf(c.Name), e.shown(all), func(d EvalDifference) string { return d.Task })})
 	}
 	together := slices.DeleteFunc(slices.Clone(all), func(d EvalDifference) bool { return d.Task != eval.AllTasks })
 	return renderPage("eval", evalPage, template.FuncMap{}, struct {
@@ -72,12 +71,9 @@ type evalSuite struct {
 // suiteScore is in percent; half is that of the 95 % interval, 0 if there is none.
 type suiteScore struct{ value, half float64 }
 
-// mmluGroups are the names of MMLU, whose subjects are one task of a suite.
-var mmluGroups = []string{"hendrycksTest", "mmlu"}
-
 // rowOf is where a task stands in charts: with the other subjects of MMLU, if they are there.
 func (f evalForm) rowOf(r eval.Result) string {
-	for _, group := range mmluGroups {
+	for _, group := range eval.MMLU {
 		if slices.Contains(r.Groups, group) && f.group(group, r.Score().Name) != nil {
 			return group
 		}
@@ -136,7 +132,7 @@ func (e *Eval) suites() []evalSuite {
 			suites = append(suites, s)
 		}
 	}
-	for _, name := range []string{"openllm", "agieval", "gpt4all", "truthfulqa", "bigbench"} {
+	for _, name := range eval.Suites {
 		if mean, ok := e.Averages[name]; ok {
 			fill(name, fmt.Sprintf("%.2f", 100*mean), func(r eval.Result) bool { return slices.Contains(r.Groups, name) })
 		}
@@ -214,6 +210,11 @@ func (e *Eval) shown(all []EvalDifference) []EvalDifference {
 		r := e.Results[i]
 		return r.Score().Label() != d.Metric || base.rowOf(r) != r.Task && slices.ContainsFunc(all, func(o EvalDifference) bool { return o.Task == base.rowOf(r) })
 	})
+}
+
+// shownOf lists what is shown of a candidate.
+func (e *Eval) shownOf(candidate string) []EvalDifference {
+	return slices.DeleteFunc(e.shown(e.Differences()), func(d EvalDifference) bool { return d.Candidate != candidate })
 }
 
 // differenceChart shows differences, each under a name, on an axis that has room for all of some others too.

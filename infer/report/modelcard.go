@@ -445,9 +445,8 @@ func (c *ModelCard) scores(b *strings.Builder) {
 		scoreMarkdown(b, e.Results, e.Averages)
 		for _, candidate := range e.Candidates {
 			fmt.Fprintf(b, "\n### %s\n\n", candidate.Name)
-			of := slices.DeleteFunc(e.shown(e.Differences()), func(d EvalDifference) bool { return d.Candidate != candidate.Name })
 			b.WriteString("|Task|Metric|Difference, points|p|Other answers|Verdict|\n|---|---|---:|---:|---:|---|\n")
-			for _, d := range of {
+			for _, d := range e.shownOf(candidate.Name) {
 				fmt.Fprintf(b, "|%s|%s|%s|%s|%s|%s|\n", d.Task, d.Metric, d.Points(), d.McNemarText(), d.Changed(), d.Verdict())
 			}
 			fmt.Fprintf(b, "\n<details><summary>All figures of %s</summary>\n\n", candidate.Name)

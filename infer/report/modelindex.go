@@ -25,7 +25,7 @@ type board struct {
 var leaderboard = []board{
 	{"AI2 Reasoning Challenge (%d-Shot)", "ai2_arc", "ARC-Challenge", "test", []string{"arc_challenge"}, nil, "acc_norm", "acc_norm", "normalized accuracy"},
 	{"HellaSwag (%d-Shot)", "hellaswag", "", "validation", []string{"hellaswag"}, nil, "acc_norm", "acc_norm", "normalized accuracy"},
-	{"MMLU (%d-Shot)", "cais/mmlu", "all", "test", nil, []string{"hendrycksTest", "mmlu"}, "acc", "acc", "accuracy"},
+	{"MMLU (%d-Shot)", "cais/mmlu", "all", "test", nil, eval.MMLU, "acc", "acc", "accuracy"},
 	{"TruthfulQA (%d-shot)", "truthful_qa", "multiple_choice", "validation", []string{"truthfulqa_mc"}, nil, "mc2", "mc2", ""},
 	{"TruthfulQA (%d-shot)", "truthful_qa", "multiple_choice", "validation", []string{"truthfulqa_mc2"}, nil, "mc2", "acc", ""},
 	{"Winogrande (%d-shot)", "winogrande", "winogrande_xl", "validation", []string{"winogrande"}, nil, "acc", "acc", "accuracy"},
@@ -89,7 +89,7 @@ func (f evalForm) boardFigure(b board) (value float64, shots int, ok bool) {
 		if i >= 0 && slices.Contains(b.tasks, r.Task) {
 			return r.Metrics[i].Value, r.Shots, true
 		}
-		if len(b.groups) > 0 && (strings.HasPrefix(r.Task, "hendrycksTest-") || strings.HasPrefix(r.Task, "mmlu_")) {
+		if slices.ContainsFunc(b.groups, func(g string) bool { return slices.Contains(r.Groups, g) }) {
 			shots = r.Shots
 		}
 	}
