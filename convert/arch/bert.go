@@ -131,15 +131,26 @@ func (b *bert) tensors(m mapper) {
 	body.take("embeddings.token_type_embeddings.weight", "token_types.weight", b.kinds, b.HiddenSize)
 	b.bertNorm(body, "embeddings.LayerNorm", "token_embd_norm")
 	for _, layer := range body.layersOf("encoder.layer.", b.Layers) {
-		b.matrix(layer, "attention.self.query", "attn_q", b.HiddenSize, b.HiddenSize)
-		b.matrix(layer, "attention.self.key", "attn_k", b.HiddenSize, b.HiddenSize)
-		b.matrix(layer, "attention.self.value", "attn_v", b.HiddenSize, b.HiddenSize)
-		b.matrix(layer, "attention.output.dense", "attn_output", b.HiddenSize, b.HiddenSize)
-		b.bertNorm(layer, "attention.output.LayerNorm", "attn_output_norm")
-		b.matrix(layer, "intermediate.dense", "ffn_up", b.IntermediateSize, b.HiddenSize)
-		b.matrix(layer, "output.dense", "ffn_down", b.HiddenSize, b.IntermediateSize)
-		b.bertNorm(layer, "output.LayerNorm", "layer_output_norm")
+		b.block(layer, bertNames{
+			query: "attention.self.query", key: "attention.self.key", value: "attention.self.value", output: "attention.output.dense",
+			up: "intermediate.dense", down: "output.dense", attentionNorm: "attention.output.LayerNorm", norm: "output.LayerNorm",
+		})
 	}
+}
+
+// bertNames are those of what a layer has.
+type bertNames struct{ query, key, value, output, up, down, attentionNorm, norm string }
+
+// block maps a layer.
+func (b *bert) block(layer mapper, names bertNames) {
+	b.matrix(layer, names.query, "attn_q", b.HiddenSize, b.HiddenSize)
+	b.matrix(layer, names.key, "attn_k", b.HiddenSize, b.HiddenSize)
+	b.matrix(layer, names.value, "attn_v", b.HiddenSize, b.HiddenSize)
+	b.matrix(layer, names.output, "attn_output", b.HiddenSize, b.HiddenSize)
+	b.bertNorm(layer, names.attentionNorm, "attn_output_norm")
+	b.matrix(layer, names.up, "ffn_up", b.IntermediateSize, b.HiddenSize)
+	b.matrix(layer, names.down, "ffn_down", b.HiddenSize, b.IntermediateSize)
+	b.bertNorm(layer, names.norm, "layer_output_norm")
 }
 
 // matrix maps a matrix with its bias.

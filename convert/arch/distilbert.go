@@ -42,14 +42,10 @@ func (d *distilBERT) tensors(m mapper) {
 	body.take("embeddings.position_embeddings.weight", "position_embd.weight", d.MaxPositions, d.HiddenSize)
 	d.bertNorm(body, "embeddings.LayerNorm", "token_embd_norm")
 	for _, layer := range body.layersOf("transformer.layer.", d.Layers) {
-		d.matrix(layer, "attention.q_lin", "attn_q", d.HiddenSize, d.HiddenSize)
-		d.matrix(layer, "attention.k_lin", "attn_k", d.HiddenSize, d.HiddenSize)
-		d.matrix(layer, "attention.v_lin", "attn_v", d.HiddenSize, d.HiddenSize)
-		d.matrix(layer, "attention.out_lin", "attn_output", d.HiddenSize, d.HiddenSize)
-		d.bertNorm(layer, "sa_layer_norm", "attn_output_norm")
-		d.matrix(layer, "ffn.lin1", "ffn_up", d.IntermediateSize, d.HiddenSize)
-		d.matrix(layer, "ffn.lin2", "ffn_down", d.HiddenSize, d.IntermediateSize)
-		d.bertNorm(layer, "output_layer_norm", "layer_output_norm")
+		d.block(layer, bertNames{
+			query: "attention.q_lin", key: "attention.k_lin", value: "attention.v_lin", output: "attention.out_lin",
+			up: "ffn.lin1", down: "ffn.lin2", attentionNorm: "sa_layer_norm", norm: "output_layer_norm",
+		})
 	}
 }
 
