@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/eval"
 	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
@@ -236,11 +236,23 @@ func (r *evalRun) keep(c *call, f *evalFlags) error {
 	if err := files.Lock(file); err != nil {
 		return fmt.Errorf("%s: %w", f.resume, err)
 	}
+	provenance, err := r.in.hashing.Wait()
+	if err != nil {
+		return err
+	}
 	models := sha256.New()
-	for _, source := range r.sources() {
-		hashes, err := gguf.Hash(c.ctx, source, func(int64, int64) {})
+	fmt.Fprintln(models, provenance.Model.FileSHA256, provenance.Model.DataSHA256)
+	if provenance.Imatrix != nil {
+		fmt.Fprintln(models, provenance.Imatrix.SHA256)
+	}
+	for _, candidate := range r.candidates {
+		if _, ok := candidate.Source.(*quant.View); ok { // which follows from what was hashed
+			fmt.Fprintln(models, candidate.Name)
+			continue
+		}
+		hashes, err := gguf.Hash(c.ctx, candidate.Source, func(int64, int64) {})
 		if err != nil {
-			return about(source, err)
+			return about(candidate.Source, err)
 		}
 		models.Write(hashes.Data[:])
 	}
@@ -283,9 +295,9 @@ func (r *evalRun) report(c *call, f evalFlags, selections []eval.Selection) (*re
 		result.Limit = &f.limit
 	}
 	if f.samples != "" {
-		data, err := os.ReadFile(f.samples)
+		text, err := readText(f.samples, maxText)
 		if err == nil {
-			err = json.Unmarshal(data, &opts.Samples)
+			err = json.Unmarshal([]byte(text.data), &opts.Samples)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.samples, err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -119,7 +118,7 @@ func readSettings(path string, including []string) ([]setting, error) {
 	if slices.Contains(including, path) || len(including) > deep {
 		return nil, fmt.Errorf("%s: %w: it is included by itself, or %d files deep", path, gguf.ErrCorrupt, len(including))
 	}
-	data, err := os.ReadFile(path)
+	data, err := new(Data).whole(path)
 	if err != nil {
 		return nil, err
 	}
