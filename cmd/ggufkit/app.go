@@ -65,6 +65,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			benchCommand(),
 			versionCommand(),
 			completionCommand(),
+			manCommand(),
 			completeCommand(),
 			helpCommand(),
 		},
@@ -124,15 +125,17 @@ func mirrorEnvironment(flags []cli.Flag) {
 	}
 }
 
+// commonCategory is what the flags of commonFlags are listed under.
+const commonCategory = "Every command has these:"
+
 // commonFlags are flags that every command has. They may stand before it, too.
 func commonFlags() []cli.Flag {
-	const category = "Every command has these:"
 	return []cli.Flag{
-		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Category: category, Usage: "threads to use, `N`; 0 is all cores", Action: checkThreads},
-		&cli.BoolFlag{Name: "force", Category: category, Usage: "overwrite an existing output"},
-		&cli.BoolFlag{Name: "json", Category: category, Usage: "print one JSON document"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: category, Usage: "print nothing but results and errors"},
-		&cli.BoolFlag{Name: "no-progress", Category: category, Usage: "do not show progress"},
+		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Category: commonCategory, Usage: "threads to use, `N`; 0 is all cores", Action: checkThreads},
+		&cli.BoolFlag{Name: "force", Category: commonCategory, Usage: "overwrite an existing output"},
+		&cli.BoolFlag{Name: "json", Category: commonCategory, Usage: "print one JSON document"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: commonCategory, Usage: "print nothing but results and errors"},
+		&cli.BoolFlag{Name: "no-progress", Category: commonCategory, Usage: "do not show progress"},
 	}
 }
 
