@@ -32,7 +32,7 @@ func Hash(ctx context.Context, src Source, progress func(done, total int64)) (Ha
 	for i, t := range tensors {
 		tensor := sha256.New()
 		both := io.MultiWriter(data, tensor)
-		rows := chunkRows(src, i)
+		rows := chunkRows(src, i, t.RowBytes())
 		for first := int64(0); first < t.Rows(); first += rows {
 			if err := ctx.Err(); err != nil {
 				return Hashes{}, err

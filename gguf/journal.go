@@ -128,8 +128,8 @@ func (t title) wrote(f *os.File) bool {
 // otherwise, or if the work was another, both start empty. Files of these names that no
 // run has left are not touched, but refused. The error wraps files.ErrLocked if another
 // process is at the same work.
-func openPartial(target files.Target, head []byte, p part, opts WriteOptions) (_ *output, err error) {
-	path := target.Path + ".partial"
+func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error) {
+	path := p.target.Path + ".partial"
 	file, err := files.OpenNamed(path+".journal", true, 0o666)
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func openPartial(target files.Target, head []byte, p part, opts WriteOptions) (_
 		if err := j.startAt(end); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		return &output{target.Output(f), j}, nil
+		return &output{p.target.Output(f), j}, nil
 	default:
 		if err := errors.Join(f.Close(), os.Remove(path)); err != nil {
 			return nil, err
@@ -187,10 +187,10 @@ func openPartial(target files.Target, head []byte, p part, opts WriteOptions) (_
 		return nil, err
 	}
 	isNew = true
-	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, target.Mode()); err != nil {
+	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, p.target.Mode()); err != nil {
 		return nil, err
 	}
-	return &output{target.Output(f), j}, nil
+	return &output{p.target.Output(f), j}, nil
 }
 
 func notOurs(path string) error {

@@ -14,31 +14,33 @@ type output struct {
 }
 
 // newOutput creates the file of a part.
-func newOutput(target files.Target, head []byte, p part, opts WriteOptions) (*output, error) {
+func newOutput(head []byte, p *part, opts WriteOptions) (*output, error) {
 	if opts.Job != nil {
-		return openPartial(target, head, p, opts)
+		return openPartial(head, p, opts)
 	}
-	file, err := target.Create()
-	return &output{Output: file}, err
+	file, err := p.target.Create()
+	if err != nil {
+		return nil, err
+	}
+	return &output{Output: file}, nil
 }
 
 // resumed reports whether there may be something in the file from an earlier run.
 func (o *output) resumed() bool { return o.journal != nil && o.journal.done != nil }
 
-// fill puts a chunk in its place in the file, unless an earlier run did. read
-// fills data with it.
-func (o *output) fill(c chunk, offset int64, data []byte, read func() error) error {
-	if o.resumed() {
-		if _, err := o.ReadAt(data, offset); err != nil {
-			return err
-		}
-		if o.journal.has(c, data) {
-			return nil
-		}
+// has reports whether an earlier run put a chunk in its place in the file, and uses data to look.
+func (o *output) has(c chunk, offset int64, data []byte) (bool, error) {
+	if !o.resumed() {
+		return false, nil
 	}
-	if err := read(); err != nil {
-		return err
+	if _, err := o.ReadAt(data, offset); err != nil {
+		return false, err
 	}
+	return o.journal.has(c, data), nil
+}
+
+// put puts a chunk in its place in the file.
+func (o *output) put(c chunk, offset int64, data []byte) error {
 	if _, err := o.WriteAt(data, offset); err != nil {
 		return err
 	}

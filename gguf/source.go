@@ -14,7 +14,7 @@ import (
 // quantized as it is read. All methods are safe for concurrent use.
 //
 // What some can do beside is an interface each: FileSource, Prefetcher, Mapper, Grainer,
-// Identifier and Unpacker. Functions such as Prefetch look for them in a Source and in what it
+// Identifier, Combiner and Unpacker. Functions such as Prefetch look for them in a Source and in what it
 // wraps: see Wrapper.
 type Source interface {
 	// Metadata returns the key-value pairs. The caller must not change them.

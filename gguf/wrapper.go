@@ -3,6 +3,7 @@ package gguf
 import (
 	"errors"
 	"iter"
+	"reflect"
 )
 
 // Prefetcher is a Source that can be told what is read next.
@@ -41,6 +42,54 @@ type Identifier interface {
 	// returns the same, even of different Sources, have the same rows. It is comparable,
 	// and nil for rows that are not made but only read.
 	RowsID(tensor int) any
+}
+
+// Combiner is a Source over another one that makes rows of those, and can make them for several
+// tensors at once: those of which they are made are then read once.
+type Combiner interface {
+	Wrapper
+	// ReadTogether does what ReadRows does, for several tensors: those of Combiners of the same
+	// Go type whose rows all come from the same tensor of the same Source, one for one.
+	ReadTogether(reads []Read, first, n int64) error
+}
+
+// Read is what is read of a tensor, and where to.
+type Read struct {
+	Source Source
+	Tensor int
+	Dst    []byte
+}
+
+// madeOf is what tensors have in common that can be read together.
+type madeOf struct {
+	combiner reflect.Type
+	source   Source
+	tensor   int
+}
+
+// combines returns which tensors can be read together with one of src; ok is false if none can.
+func combines(src Source, tensor int) (of madeOf, ok bool) {
+	c, ok := src.(Combiner)
+	if !ok {
+		return madeOf{}, false
+	}
+	rows := src.Tensors()[tensor].Rows()
+	o := c.Unwrap(tensor, 0, rows)
+	if o.Source == nil || o.First != 0 || o.N != rows || !reflect.ValueOf(o.Source).Comparable() {
+		return madeOf{}, false
+	}
+	return madeOf{reflect.TypeOf(src), o.Source, o.Tensor}, true
+}
+
+// readTogether reads rows [first, first+n) of tensors that can be read together.
+func readTogether(reads []Read, first, n int64) error {
+	switch len(reads) {
+	case 0:
+		return nil
+	case 1:
+		return reads[0].Source.ReadRows(reads[0].Dst, reads[0].Tensor, first, n)
+	}
+	return reads[0].Source.(Combiner).ReadTogether(reads, first, n)
 }
 
 // Wrapper is a Source over others. It need not be a FileSource, Prefetcher, Mapper or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
@@ -42,9 +43,18 @@ type WriteOptions struct {
 	// Shards, if not nil, splits the output into files with so many tensors
 	// each, whatever their size.
 	Shards []int
+	// Seal, if set, is called with every file when it is whole and on the disk, before any
+	// has its name. Its error is that of Write. Calls may be concurrent.
+	Seal func(path string, content *io.SectionReader) error
 	// Progress, if set, is called after every written piece with the bytes of
 	// tensor data done so far and in all. Calls may be concurrent.
 	Progress func(done, total int64)
+}
+
+// Destination is a place for a Source.
+type Destination struct {
+	Path   string
+	Source Source
 }
 
 // chunkBytes is how much of a tensor is read and written at a time by each
@@ -52,11 +62,11 @@ type WriteOptions struct {
 // is Threads times this plus what the Source needs for it.
 const chunkBytes = 512 << 10
 
-// chunkRows returns how many rows of a tensor are read at a time: a grain, or part of one
-// that would take much.
-func chunkRows(src Source, tensor int) int64 {
+// chunkRows returns how many rows of a tensor are read at a time, if one takes so many bytes
+// in what is written: a grain, or part of one that would take much.
+func chunkRows(src Source, tensor int, rowBytes int64) int64 {
 	const most = 16 * chunkBytes
-	rowBytes := max(1, src.Tensors()[tensor].RowBytes())
+	rowBytes = max(1, rowBytes)
 	rows, grain := max(1, chunkBytes/rowBytes), Grain(src, tensor)
 	if grain <= rows {
 		return rows / grain * grain
@@ -78,108 +88,179 @@ func chunkRows(src Source, tensor int) int64 {
 // files.ErrInput if a path is one of the files that src reads, and files.ErrChanged
 // if one of these was changed meanwhile.
 func Write(ctx context.Context, path string, src Source, opts WriteOptions) (paths []string, err error) {
-	parts := split(src, opts)
-	if len(parts) > math.MaxUint16 {
-		return nil, fmt.Errorf("%d files would be needed, at most %d are possible", len(parts), math.MaxUint16)
+	all, err := WriteAll(ctx, []Destination{{path, src}}, opts)
+	if err != nil {
+		return nil, err
 	}
+	return all[0], nil
+}
+
+// WriteAll writes several Sources side by side, as Write does each, and returns the paths
+// written for each. What tensors of Combiners have in common is read once for all of them.
+// Each thread holds about 512 KiB for every Source.
+//
+// The files get their names when all are whole. If one cannot get its name, the
+// others do nevertheless.
+func WriteAll(ctx context.Context, destinations []Destination, opts WriteOptions) (paths [][]string, err error) {
 	progress := progressMeter{report: opts.Progress}
-	for _, t := range src.Tensors() {
-		if err := t.Check(); err != nil {
-			return nil, err
-		}
-		progress.total += t.Bytes()
-	}
-	var read []files.Input
-	for _, in := range Inputs(src) {
-		read = append(read, in.Input())
-	}
-	var targets []files.Target
-	for i := range parts {
-		p := path
-		if len(parts) > 1 {
-			p = SplitPath(strings.TrimSuffix(path, ".gguf"), i, len(parts))
-		}
-		target, err := files.NewTarget(p, opts.Overwrite, read...)
+	var parts []*part
+	var all [][]*part // of each destination
+	for _, d := range destinations {
+		own, err := split(d, opts)
 		if err != nil {
 			return nil, err
 		}
-		paths, targets = append(paths, p), append(targets, target)
+		for _, t := range d.Source.Tensors() {
+			if err := t.Check(); err != nil {
+				return nil, err
+			}
+			progress.total += t.Bytes()
+		}
+		parts, all = append(parts, own...), append(all, own)
+		var names []string
+		for _, p := range own {
+			names = append(names, p.path)
+		}
+		paths = append(paths, names)
 	}
-
-	var outputs []*output
+	batches := batchesOf(parts)
 	defer func() {
 		keep := opts.Job != nil && ctx.Err() != nil
-		for _, o := range outputs {
-			err = errors.Join(err, o.end(keep))
+		for _, p := range parts {
+			if p.out != nil {
+				err = errors.Join(err, p.out.end(keep))
+			}
 		}
 		if err != nil {
 			paths = nil
 		}
 	}()
-	for i, part := range parts {
-		head, offsets, err := encodeHeader(part.meta, part.tensors)
-		if err != nil {
+	for _, p := range parts {
+		if err := p.begin(opts); err != nil {
 			return nil, err
-		}
-		o, err := newOutput(targets[i], head, part, opts)
-		if err != nil {
-			return nil, err
-		}
-		outputs = append(outputs, o)
-		if err := part.write(ctx, o, head, offsets, src, opts.Threads, &progress); err != nil {
-			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
-		}
-		if err := o.Sync(); err != nil { // so that it does not fail when some files have their names
-			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
 		}
 	}
-	if err := Unchanged(src); err != nil {
+	if err := writeBatches(ctx, batches, opts.Threads, &progress); err != nil {
 		return nil, err
 	}
-	for i, o := range outputs {
-		if err := o.Publish(); err != nil {
-			for j, done := range outputs[:i] {
-				if !done.Replaces() {
-					err = errors.Join(err, os.Remove(targets[j].Path))
-				}
-			}
-			return nil, fmt.Errorf("writing %s: %w", paths[i], err)
+	for _, p := range parts { // so that it does not fail when some files have their names
+		if err := p.out.Sync(); err != nil {
+			return nil, p.failed(err)
 		}
 	}
-	return paths, nil
+	if err := seal(parts, opts); err != nil {
+		return nil, err
+	}
+	for _, d := range destinations {
+		if err := Unchanged(d.Source); err != nil {
+			return nil, err
+		}
+	}
+	for _, own := range all {
+		err = errors.Join(err, publish(own))
+	}
+	return paths, err
+}
+
+// threads returns how many are meant by WriteOptions.Threads.
+func threads(n int) int {
+	if n <= 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return n
+}
+
+// seal calls WriteOptions.Seal for all parts.
+func seal(parts []*part, opts WriteOptions) error {
+	if opts.Seal == nil {
+		return nil
+	}
+	var group errgroup.Group
+	group.SetLimit(threads(opts.Threads))
+	for _, p := range parts {
+		group.Go(func() error {
+			size := p.offsets[len(p.tensors)]
+			if err := opts.Seal(p.path, io.NewSectionReader(p.out, 0, size)); err != nil {
+				return p.failed(err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// publish gives the parts of a Source their names, all of them or none.
+func publish(parts []*part) error {
+	for i, p := range parts {
+		err := p.out.Publish()
+		if err == nil {
+			continue
+		}
+		for _, done := range parts[:i] {
+			if !done.out.Replaces() {
+				err = errors.Join(err, os.Remove(done.target.Path))
+			}
+		}
+		return p.failed(err)
+	}
+	return nil
 }
 
 // part is the share of a source that goes into one file: tensors
 // [first, first+len(tensors)).
 type part struct {
 	src     Source
+	path    string
+	target  files.Target
 	meta    *Metadata
 	first   int
 	tensors []TensorInfo
+	rows    []int64 // of a chunk of each tensor
+	offsets []int64 // of each tensor, and where the file ends
+	out     *output
 }
 
+// failed says that writing the part failed.
+func (p *part) failed(err error) error { return fmt.Errorf("writing %s: %w", p.path, err) }
+
 // has reports whether c is one of the chunks that the part is written in.
-func (p part) has(c chunk) bool {
+func (p *part) has(c chunk) bool {
 	if c.tensor < 0 || c.tensor >= len(p.tensors) {
 		return false
 	}
-	t := p.tensors[c.tensor]
-	rows := chunkRows(p.src, p.first+c.tensor)
+	t, rows := p.tensors[c.tensor], p.rows[c.tensor]
 	return c.first >= 0 && c.first < t.Rows() && c.first%rows == 0 && c.n == min(rows, t.Rows()-c.first)
 }
 
-// split cuts the source into parts. The first part has the metadata and all
+// split cuts a source into parts and finds their places. The first part has the metadata and all
 // have the split.* keys, as llama-gguf-split writes them.
-func split(src Source, opts WriteOptions) []part {
-	tensors := src.Tensors()
+func split(d Destination, opts WriteOptions) ([]*part, error) {
+	src, tensors := d.Source, d.Source.Tensors()
 	shards := opts.Shards
 	if shards == nil {
 		shards = shardsOf(tensors, opts.MaxBytes)
 	}
-	var parts []part
+	if len(shards) > math.MaxUint16 {
+		return nil, fmt.Errorf("%s: %d files would be needed, at most %d are possible", d.Path, len(shards), math.MaxUint16)
+	}
+	var read []files.Input
+	for _, in := range Inputs(src) {
+		read = append(read, in.Input())
+	}
+	var parts []*part
 	first := 0
-	for _, n := range shards {
-		parts = append(parts, part{src: src, meta: &Metadata{}, first: first, tensors: tensors[first : first+n]})
+	for i, n := range shards {
+		path := d.Path
+		if len(shards) > 1 {
+			path = SplitPath(strings.TrimSuffix(path, ".gguf"), i, len(shards))
+		}
+		target, err := files.NewTarget(path, opts.Overwrite, read...)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, &part{
+			src: src, path: path, target: target, meta: &Metadata{}, first: first, tensors: tensors[first : first+n], rows: make([]int64, n),
+		})
 		first += n
 	}
 	if first != len(tensors) {
@@ -187,7 +268,7 @@ func split(src Source, opts WriteOptions) []part {
 	}
 	parts[0].meta = src.Metadata()
 	if len(parts) == 1 {
-		return parts
+		return parts, nil
 	}
 	alignment, custom := src.Metadata().Get(keyAlignment)
 	for i := range parts {
@@ -199,7 +280,7 @@ func split(src Source, opts WriteOptions) []part {
 		parts[i].meta.Set(keySplitCount, uint16(len(parts)))
 		parts[i].meta.Set(keySplitTensors, int32(len(tensors)))
 	}
-	return parts
+	return parts, nil
 }
 
 // shardsOf returns numbers of tensors that take at most maxBytes together, or all
@@ -220,53 +301,94 @@ func shardsOf(tensors []TensorInfo, maxBytes int64) []int {
 	return shards
 }
 
-// write fills o with the part of src. Every chunk of rows has its place in
-// the file, so chunks of many tensors are under way at once.
-func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64, src Source, threads int, progress *progressMeter) error {
+// begin creates the file of a part, with its header and room for the rest.
+func (p *part) begin(opts WriteOptions) error {
+	head, offsets, err := encodeHeader(p.meta, p.tensors)
+	if err != nil {
+		return err
+	}
+	p.offsets = offsets
+	if p.out, err = newOutput(head, p, opts); err != nil {
+		return err
+	}
 	// The header comes first, since by it a later run knows the file.
-	if _, err := o.WriteAt(head, 0); err != nil {
-		return err
+	if _, err := p.out.WriteAt(head, 0); err != nil {
+		return p.failed(err)
 	}
-	if err := allocate(o.File, offsets[len(p.tensors)]); err != nil {
-		return err
+	if err := allocate(p.out.File, offsets[len(p.tensors)]); err != nil {
+		return p.failed(err)
 	}
-	if o.resumed() { // else they are zeros
+	if p.out.resumed() { // else they are zeros
 		for i, t := range p.tensors {
 			end := offsets[i] + t.Bytes()
-			if _, err := o.WriteAt(make([]byte, offsets[i+1]-end), end); err != nil {
-				return err
+			if _, err := p.out.WriteAt(make([]byte, offsets[i+1]-end), end); err != nil {
+				return p.failed(err)
 			}
 		}
 	}
-	if threads <= 0 {
-		threads = runtime.GOMAXPROCS(0)
+	return nil
+}
+
+// batch is a tensor of one part, or several that are made of the same rows and are written
+// together.
+type batch struct {
+	of   []place
+	rows int64 // of a chunk
+}
+
+// place is where a tensor is written.
+type place struct {
+	part   *part
+	tensor int // of the part
+}
+
+func (p place) info() TensorInfo { return p.part.tensors[p.tensor] }
+
+// batchesOf returns all tensors of the parts, in their order, those of Combiners with the others
+// that are made of the same. It sets the rows of chunks, which are the same in a batch.
+func batchesOf(parts []*part) []*batch {
+	var batches []*batch
+	together := make(map[madeOf]*batch)
+	for _, p := range parts {
+		for i := range p.tensors {
+			b := &batch{}
+			if of, ok := combines(p.src, p.first+i); !ok {
+				batches = append(batches, b)
+			} else if together[of] != nil {
+				b = together[of]
+			} else {
+				batches, together[of] = append(batches, b), b
+			}
+			b.of = append(b.of, place{p, i})
+		}
 	}
+	for _, b := range batches {
+		rowBytes := int64(0)
+		for _, at := range b.of {
+			rowBytes = max(rowBytes, at.info().RowBytes())
+		}
+		b.rows = chunkRows(b.of[0].part.src, b.of[0].part.first+b.of[0].tensor, rowBytes)
+		for _, at := range b.of {
+			at.part.rows[at.tensor] = b.rows
+		}
+	}
+	return batches
+}
+
+// writeBatches fills all files. Every chunk of rows has its place in its file, so chunks of many
+// tensors are under way at once.
+func writeBatches(ctx context.Context, batches []*batch, n int, progress *progressMeter) error {
 	var buffers sync.Pool
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(threads)
-	for i, t := range p.tensors {
-		rowBytes := t.RowBytes()
-		rows := chunkRows(src, p.first+i)
-		for first := int64(0); first < t.Rows() && working.Err() == nil; first += rows {
-			n := min(rows, t.Rows()-first)
+	group.SetLimit(threads(n))
+	for _, b := range batches {
+		rows := b.of[0].info().Rows()
+		for first := int64(0); first < rows && working.Err() == nil; first += b.rows {
 			group.Go(func() error {
 				if err := working.Err(); err != nil {
 					return err
 				}
-				buf, _ := buffers.Get().(*[]byte)
-				if buf == nil || int64(cap(*buf)) < n*rowBytes {
-					b := make([]byte, n*rowBytes)
-					buf = &b
-				}
-				defer buffers.Put(buf)
-				data := (*buf)[:n*rowBytes]
-				err := o.fill(chunk{i, first, n}, offsets[i]+first*rowBytes, data, func() error {
-					return src.ReadRows(data, p.first+i, first, n)
-				})
-				if err == nil {
-					progress.add(int64(len(data)))
-				}
-				return err
+				return b.write(first, min(b.rows, rows-first), &buffers, progress)
 			})
 		}
 	}
@@ -275,6 +397,51 @@ func (p part) write(ctx context.Context, o *output, head []byte, offsets []int64
 	}
 	return ctx.Err()
 }
+
+// write puts rows [first, first+n) in their places in the files, but for those that an earlier run
+// has put there.
+func (b *batch) write(first, n int64, buffers *sync.Pool, progress *progressMeter) error {
+	size := int64(0)
+	for _, at := range b.of {
+		size += n * at.info().RowBytes()
+	}
+	buf, _ := buffers.Get().(*[]byte)
+	if buf == nil || int64(cap(*buf)) < size {
+		b := make([]byte, size)
+		buf = &b
+	}
+	defer buffers.Put(buf)
+	rest := (*buf)[:size]
+	var missing []place
+	var reads []Read
+	for _, at := range b.of {
+		bytes := n * at.info().RowBytes()
+		data := rest[:bytes:bytes]
+		rest = rest[bytes:]
+		done, err := at.part.out.has(chunk{at.tensor, first, n}, at.offset(first), data)
+		if err != nil {
+			return at.part.failed(err)
+		}
+		if done {
+			progress.add(bytes)
+			continue
+		}
+		missing, reads = append(missing, at), append(reads, Read{at.part.src, at.part.first + at.tensor, data})
+	}
+	if err := readTogether(reads, first, n); err != nil {
+		return missing[0].part.failed(err)
+	}
+	for i, at := range missing {
+		if err := at.part.out.put(chunk{at.tensor, first, n}, at.offset(first), reads[i].Dst); err != nil {
+			return at.part.failed(err)
+		}
+		progress.add(int64(len(reads[i].Dst)))
+	}
+	return nil
+}
+
+// offset returns where in the file a row is.
+func (p place) offset(row int64) int64 { return p.part.offsets[p.tensor] + row*p.info().RowBytes() }
 
 // progressMeter counts bytes from many goroutines.
 type progressMeter struct {

@@ -43,14 +43,14 @@ func (v *View) hasImportance(t gguf.TensorInfo) (bool, error) {
 }
 
 // readImportance returns the importance of the columns of a matrix, in s.
-func (v *View) readImportance(s *scratch, tensor int, matrix int64) ([]float32, error) {
-	t := v.src.Tensors()[v.origin[tensor]]
+func (v *View) readImportance(s *scratch, of importanceOf) ([]float32, error) {
+	t := v.src.Tensors()[of.tensor]
 	_, count := matrices(t)
-	matrix %= count
-	if of := [2]int64{int64(tensor), matrix}; s.of != of {
-		s.of = [2]int64{-1, -1}
+	of.matrix %= count
+	if s.of != of {
+		s.of = importanceOf{}
 		s.importance = resize(s.importance, t.RowLen())
-		if err := v.importance.Read(s.importance, t.Name, matrix*t.RowLen()); err != nil {
+		if err := of.importance.Read(s.importance, t.Name, of.matrix*t.RowLen()); err != nil {
 			return nil, err
 		}
 		s.of = of

@@ -62,9 +62,16 @@ type scratch struct {
 	raw        []byte
 	values     []float32
 	importance []float32
-	// of is the tensor and matrix that importance is of, so that it is not
-	// read again for each piece of a large matrix.
-	of [2]int64
+	// of is what importance is of, so that it is not read again for each piece of a large
+	// matrix.
+	of importanceOf
+}
+
+// importanceOf is a matrix of a tensor of the source.
+type importanceOf struct {
+	importance *imatrix.Matrix
+	tensor     int
+	matrix     int64
 }
 
 // scratchElements is how many elements ReadRows converts at a time, unless one
@@ -86,7 +93,7 @@ const scratchElements = 64 << 10
 // importance is of another size than a tensor.
 func NewView(src gguf.Source, ft recipe.FileType, opts ViewOptions) (*View, error) {
 	v := &View{src: src, dryRun: opts.DryRun}
-	v.scratch.New = func() any { return &scratch{of: [2]int64{-1, -1}} }
+	v.scratch.New = func() any { return &scratch{} }
 	if opts.Importance != nil && len(opts.Importance.Tensors()) > 0 {
 		v.importance = opts.Importance
 		opts.Recipe.Imatrix = true
@@ -279,55 +286,145 @@ func (o *original) Unwrap(tensor int, first, n int64) gguf.Origin {
 // after quantizing, is an error that names tensor and row; in the source it
 // wraps gguf.ErrCorrupt.
 func (v *View) ReadRows(dst []byte, tensor int, first, n int64) error {
-	to := v.tensors[tensor]
-	if err := to.CheckRows(dst, first, n); err != nil {
+	return v.ReadTogether([]gguf.Read{{Source: v, Tensor: tensor, Dst: dst}}, first, n)
+}
+
+// ReadTogether implements gguf.Combiner. Rows of the source are read and made numbers once, and quantized once
+// for all tensors that have the same type and the same importance.
+func (v *View) ReadTogether(reads []gguf.Read, first, n int64) error {
+	t, err := v.together(reads, first, n)
+	if err != nil {
 		return err
 	}
-	origin := v.origin[tensor]
-	from := v.src.Tensors()[origin]
-	if from.Type == to.Type {
-		if err := v.src.ReadRows(dst, origin, first, n); err != nil {
+	from := v.src.Tensors()[t.origin]
+	if len(t.made) == 0 {
+		if err := v.src.ReadRows(t.copied, t.origin, first, n); err != nil {
 			return err
 		}
-		return validateRows(from, dst, first)
-	}
-
-	if v.dryRun {
-		return fmt.Errorf("tensor %q: the view is a dry run", to.Name)
+		if err := validateRows(from, t.copied, first); err != nil {
+			return err
+		}
+		t.share()
+		return nil
 	}
 	s := v.scratch.Get().(*scratch)
 	defer v.scratch.Put(s)
-	step := max(1, scratchElements/max(1, to.RowLen()))
-	for n > 0 {
-		rows := min(n, step)
+	step := max(1, scratchElements/max(1, from.RowLen()))
+	for done := int64(0); done < n; {
+		rows := min(n-done, step)
+		if t.weighted {
+			perMatrix, _ := matrices(from)
+			rows = min(rows, perMatrix-(first+done)%perMatrix)
+		}
+		if err := v.makeRows(s, t, first, done, rows); err != nil {
+			return err
+		}
+		done += rows
+	}
+	t.share()
+	return nil
+}
+
+// together is what is read of the views of one source.
+type together struct {
+	origin   int     // the tensor of the source
+	copied   []byte  // gets the rows as they are, nil if nobody wants them
+	made     []*made // of each kind one
+	weighted bool    // whether there is importance for any
+	shared   [][2][]byte
+}
+
+// made are rows in a type that the source has them not in.
+type made struct {
+	to         gguf.TensorInfo
+	importance *imatrix.Matrix // or nil
+	dst        []byte
+}
+
+// share copies what was made for one tensor to the others that want the same.
+func (t *together) share() {
+	for _, pair := range t.shared {
+		copy(pair[0], pair[1])
+	}
+}
+
+// together sorts out which reads want the same, and checks them.
+func (v *View) together(reads []gguf.Read, first, n int64) (*together, error) {
+	t := &together{}
+	for i, r := range reads {
+		view, ok := r.Source.(*View)
+		if !ok || view.src != v.src || i > 0 && view.origin[r.Tensor] != t.origin {
+			return nil, fmt.Errorf("tensor %q is not made of the same rows as others that are read with it", r.Source.Tensors()[r.Tensor].Name)
+		}
+		to := view.tensors[r.Tensor]
+		if err := to.CheckRows(r.Dst, first, n); err != nil {
+			return nil, err
+		}
+		t.origin = view.origin[r.Tensor]
+		if v.src.Tensors()[t.origin].Type == to.Type {
+			if t.copied == nil {
+				t.copied = r.Dst
+			} else {
+				t.shared = append(t.shared, [2][]byte{r.Dst, t.copied})
+			}
+			continue
+		}
+		if view.dryRun {
+			return nil, fmt.Errorf("tensor %q: the view is a dry run", to.Name)
+		}
+		var importance *imatrix.Matrix
+		if view.weighted[r.Tensor] {
+			importance, t.weighted = view.importance, true
+		}
+		same := func(m *made) bool { return m.to.Type == to.Type && m.importance == importance }
+		if at := slices.IndexFunc(t.made, same); at >= 0 {
+			t.shared = append(t.shared, [2][]byte{r.Dst, t.made[at].dst})
+			continue
+		}
+		t.made = append(t.made, &made{to, importance, r.Dst})
+	}
+	return t, nil
+}
+
+// makeRows makes some of the rows that are read together: rows from first+done on, which in the places that they go to
+// are rows from done on.
+func (v *View) makeRows(s *scratch, t *together, first, done, rows int64) error {
+	from := v.src.Tensors()[t.origin]
+	first += done
+	place := func(dst []byte, rowBytes int64) []byte { return dst[done*rowBytes:][:rows*rowBytes] }
+	var raw []byte
+	if t.copied != nil {
+		raw = place(t.copied, from.RowBytes())
+	} else {
+		s.raw = resize(s.raw, rows*from.RowBytes())
+		raw = s.raw
+	}
+	if err := v.src.ReadRows(raw, t.origin, first, rows); err != nil {
+		return err
+	}
+	if err := validateRows(from, raw, first); err != nil {
+		return err
+	}
+	s.values = resize(s.values, rows*from.RowLen())
+	if err := Dequantize(from.Type, s.values, raw, int(from.RowLen())); err != nil {
+		return fmt.Errorf("tensor %q: %w", from.Name, err)
+	}
+	for _, m := range t.made {
 		var importance []float32
-		if v.weighted[tensor] {
-			perMatrix, _ := matrices(to)
-			rows = min(rows, perMatrix-first%perMatrix)
+		if m.importance != nil {
+			perMatrix, _ := matrices(from)
 			var err error
-			if importance, err = v.readImportance(s, tensor, first/perMatrix); err != nil {
+			if importance, err = v.readImportance(s, importanceOf{m.importance, t.origin, first / perMatrix}); err != nil {
 				return err
 			}
 		}
-		s.raw = resize(s.raw, rows*from.RowBytes())
-		s.values = resize(s.values, rows*from.RowLen())
-		if err := v.src.ReadRows(s.raw, origin, first, rows); err != nil {
-			return err
+		part := place(m.dst, m.to.RowBytes())
+		if err := Quantize(m.to.Type, part, s.values, int(m.to.RowLen()), importance); err != nil {
+			return fmt.Errorf("tensor %q: %w", m.to.Name, err)
 		}
-		if err := validateRows(from, s.raw, first); err != nil {
-			return err
+		if row, err := firstInvalid(m.to, part); err != nil {
+			return fmt.Errorf("tensor %q, row %d, does not fit into %s: %w", m.to.Name, first+row, m.to.Type, err)
 		}
-		if err := Dequantize(from.Type, s.values, s.raw, int(from.RowLen())); err != nil {
-			return fmt.Errorf("tensor %q: %w", from.Name, err)
-		}
-		part := dst[:rows*to.RowBytes()]
-		if err := Quantize(to.Type, part, s.values, int(to.RowLen()), importance); err != nil {
-			return fmt.Errorf("tensor %q: %w", to.Name, err)
-		}
-		if row, err := firstInvalid(to, part); err != nil {
-			return fmt.Errorf("tensor %q, row %d, does not fit into %s: %w", to.Name, first+row, to.Type, err)
-		}
-		dst, first, n = dst[len(part):], first+rows, n-rows
 	}
 	return nil
 }
