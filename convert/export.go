@@ -158,7 +158,7 @@ func (e *Export) openGGUF(ctx context.Context) error {
 // without what it belongs to: other forms of the weights, states of optimizers, logs.
 var beside = []string{
 	"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
-	"tekken.json", "chat_template.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+	"tekken.json", "tiktoken.model", "chat_template.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
 	"modules.json", "embedding_config.json", "sentence_bert_config.json", "config_sentence_transformers.json", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE",
 }
 

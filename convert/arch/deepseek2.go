@@ -16,7 +16,7 @@ var DeepSeek2 = Architecture{
 	Others:  []string{"DeepseekV2ForCausalLM", "KimiVLForConditionalGeneration", "KimiK25ForConditionalGeneration"},
 	Name:    "deepseek2",
 	Family:  "DeepSeek V2, V3, R1, Kimi K2",
-	Special: "also in FP8; layers that predict more tokens are left out",
+	Special: "tokenizer.json or tiktoken.model; also in FP8; layers that predict more tokens are left out",
 	types:   []modelType{deepSeekV3Type, deepSeekV2Type},
 	read:    func(r *reader) family { return &deepSeek2{r.latentMixture()} },
 	experts: "n_routed_experts",

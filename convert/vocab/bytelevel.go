@@ -27,13 +27,9 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 		if pre, f.warnings, err = f.fast.PreTokenizer.name(opts.Rules.Pre); err != nil {
 			return err
 		}
-		known, _ := pretoken.Find(pre)
 		// tokenizers before 0.19 knew no ignore_merges, and those since write false where it was not.
-		if model.IgnoreMerges != nil && *model.IgnoreMerges && !known.IgnoreMerges {
-			if token := model.unreached(t.texts, known); token != "" {
-				f.warnings = append(f.warnings, fmt.Sprintf("words that are tokens become these whatever the merges are (ignore_merges), but not with the pre-tokenizer %s: "+
-					"%q and others become several tokens", pre, token))
-			}
+		if model.IgnoreMerges != nil && *model.IgnoreMerges {
+			f.warnUnreached(model, t.texts, pre)
 		}
 	}
 	if err := f.addAll(t, model.Vocab, 0); err != nil {
@@ -41,6 +37,18 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 	}
 	t.writeMerged(kvs, pre, model.Merges)
 	return nil
+}
+
+// warnUnreached warns of words that are tokens to the model, whatever the merges are, but not to a pre-tokenizer.
+func (f *files) warnUnreached(model *bytePairs, tokens []string, pre string) {
+	known, _ := pretoken.Find(pre)
+	if known.IgnoreMerges {
+		return
+	}
+	if token := model.unreached(tokens, known); token != "" {
+		f.warnings = append(f.warnings, fmt.Sprintf("words that are tokens become these whatever the merges are (ignore_merges), but not with the pre-tokenizer %s: "+
+			"%q and others become several tokens", pre, token))
+	}
 }
 
 // writeMerged sets the keys of a vocabulary with merges.

@@ -7,12 +7,11 @@
 // convert_hf_to_gguf.py (set_vocab in llama.cpp's conversion/base.py and llama.py, and SpecialVocab
 // in gguf-py's vocab.py), added tokens those of transformers' TokenizersBackend.
 //
-// There are three kinds of vocabularies. With a tokenizer.model it is SentencePiece's.
-// Otherwise tokenizer.json must describe SentencePiece's BPE with byte_fallback, as transformers writes it,
-// or byte-level BPE whose pre_tokenizer cuts words as one of package pretoken does, or nearly:
+// With a tokenizer.model the vocabulary is SentencePiece's. Otherwise tokenizer.json must describe WordPiece, Unigram,
+// SentencePiece's BPE with byte_fallback, as transformers writes it, or byte-level BPE whose pre_tokenizer cuts words as one of package pretoken does, or nearly:
 // tokenizer.ggml.pre is found by what its regular expressions mean. (convert_hf_to_gguf.py compares
-// a hash of the ids of a text, and so knows no vocabulary that it was not told of.) Everything else
-// is an error that wraps [gguf.ErrUnsupported].
+// a hash of the ids of a text, and so knows no vocabulary that it was not told of.) Without it there may be
+// Mistral's tekken.json, a file of ranks of tiktoken, or BERT's vocab.txt. Everything else is an error that wraps [gguf.ErrUnsupported].
 //
 //	v, err := vocab.Load(dir, vocab.Options{Size: 32000, Rules: vocab.Rules{Llama: true}})
 //	if err != nil {

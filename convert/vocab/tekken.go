@@ -1,13 +1,10 @@
 package vocab
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
-	"github.com/ggufkit/ggufkit/convert/vocab/pretoken"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -132,7 +129,7 @@ func (file *tekkenJSON) read(size int) (*tekkenTokens, error) {
 			return nil, corrupt("no special token for the role %s", role)
 		}
 	}
-	ranks := make(map[string]int, inner)
+	ranks := make(byteRanks, inner)
 	for i, token := range file.Vocab[:inner] {
 		text := string(token.Bytes)
 		other, twice := ranks[text]
@@ -148,41 +145,11 @@ func (file *tekkenJSON) read(size int) (*tekkenTokens, error) {
 		t.set(special+i, bytesToRunes(text), 0, gguf.TokenNormal)
 	}
 	for i, token := range file.Vocab[256:inner] {
-		merges := pairsOf(string(token.Bytes), ranks)
+		merges := ranks.pairs(string(token.Bytes))
 		if len(merges) == 0 {
 			return nil, corrupt("token %d is not of two others", i+256)
 		}
 		t.merges = append(t.merges, merges...)
 	}
 	return t, nil
-}
-
-// pairsOf returns the pairs of tokens that make a token, as merges: those of the lowest ranks first.
-func pairsOf(text string, ranks map[string]int) []string {
-	type pair struct{ left, right int }
-	var list []pair
-	at := make(map[pair]int)
-	for i := 1; i < len(text) && len(text) <= longestMerge; i++ {
-		left, ok1 := ranks[text[:i]]
-		right, ok2 := ranks[text[i:]]
-		if ok1 && ok2 {
-			list = append(list, pair{left, right})
-			at[pair{left, right}] = i
-		}
-	}
-	slices.SortFunc(list, func(a, b pair) int { return cmp.Or(a.left-b.left, a.right-b.right) })
-	merges := make([]string, len(list))
-	for i, p := range list {
-		merges[i] = bytesToRunes(text[:at[p]]) + " " + bytesToRunes(text[at[p]:])
-	}
-	return merges
-}
-
-// bytesToRunes spells bytes as byte-level vocabularies do.
-func bytesToRunes(text string) string {
-	runes := make([]rune, len(text))
-	for i := range len(text) {
-		runes[i] = pretoken.ByteRunes[text[i]]
-	}
-	return string(runes)
 }

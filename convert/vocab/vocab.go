@@ -225,6 +225,9 @@ func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 	case !f.hasFast && f.exists(tekkenFile):
 		return tekken, f.loadTekken(kvs, opts)
 	}
+	if file, ok := f.rankFile(); ok && !f.hasFast && !f.exists(piecesFile) {
+		return byteLevel, f.loadRanks(kvs, file, opts)
+	}
 	model, err := loadPieces(f.path(piecesFile))
 	name := piecesFile
 	for _, other := range []string{t5File, fairseqFile} {

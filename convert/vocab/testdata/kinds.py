@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Records kinds.json.gz: kinds.py OUT. Runs set_vocab of convert_hf_to_gguf.py's classes (llama.cpp 0.7.0, in /usr/share/llama.cpp/llama.cpp-tools) on the files of small
-tokenizers and records what it gives to the GGUF writer. mistral_common and protobuf are stood in for by what of them it uses."""
+tokenizers and records what it gives to the GGUF writer. mistral_common, protobuf, tiktoken and the code that comes with checkpoints of Kimi and Hunyuan are stood in for by what of them it uses."""
 import base64, gzip, io, json, os, struct, sys, tempfile, types
 from pathlib import Path
 sys.path.insert(1, "/usr/share/llama.cpp/llama.cpp-tools")
@@ -47,6 +47,20 @@ class Tekkenizer:
         self._model = types.SimpleNamespace(_mergeable_ranks=self._tekken_token2id_nospecial)
         self.bos_id, self.eos_id, self.unk_id, self.pad_id = map(self.special.index, ["<s>", "</s>", "<unk>", "<pad>"])
     def id_to_piece(self, i): return self.special[i]
+class Ranks:
+    """tokenization_kimi.py and tokenization_hy.py: tokens by rank, and special ones behind them."""
+    def __init__(self, path):
+        kimi = Path(path, "tiktoken.model")
+        lines = (kimi if kimi.exists() else Path(path, "hy.tiktoken")).read_bytes().splitlines()
+        self.mergeable_ranks = {base64.b64decode(t): int(r) for t, r in (l.split() for l in lines if l)}
+        self.model, n = types.SimpleNamespace(_mergeable_ranks=self.mergeable_ranks), len(self.mergeable_ranks)
+        if kimi.exists():
+            named = json.loads(Path(path, "tokenizer_config.json").read_text())["added_tokens_decoder"]
+            self.special_tokens = {named.get(str(i), {"content": f"<|reserved_token_{i}|>"})["content"]: i for i in range(n, n + 256)}
+        else:
+            names = ["<|endoftext|>", "<|startoftext|>", "<|bos|>", "<|eos|>", "<|pad|>"] + [f"<|extra_{i}|>" for i in range(205)]
+            self.special_tokens = {t: n + i for i, t in enumerate(names)}
+        self.vocab_size = json.loads(Path(path, "config.json").read_text())["vocab_size"]
 def module(name, **members):
     m = types.ModuleType(name); m.__dict__.update(members); m.__path__ = []; sys.modules[name] = m
 prefix = "mistral_common.tokens.tokenizers"
@@ -60,6 +74,8 @@ module(prefix + ".utils", _filter_valid_tokenizer_files=len, get_one_valid_token
 
 import gguf
 from conversion import base
+from conversion.deepseek import DeepseekV2Model
+from conversion.hunyuan import HunYuanMoEModel
 from conversion.bert import BertModel, ModernBertModel, XLMRobertaModel
 from conversion.gemma import Gemma4Model
 from conversion.llama import LlamaModel
@@ -116,10 +132,21 @@ def tekken(special, size):
     return {"config": {"pattern": pattern, "num_vocab_tokens": len(tokens) + 3, "default_vocab_size": size, "default_num_special_tokens": 10, "version": "v7"},
             "vocab": [{"rank": i, "token_bytes": base64.b64encode(t).decode(), "token_str": None} for i, t in enumerate(tokens)],
             "special_tokens": [{"rank": i, "token_str": t, "is_control": True} for i, t in enumerate(special)]}
+def ranks(seed, more):
+    """Bytes in an order of their own, what merges make, and tokens that no merge of two makes."""
+    tokens = [bytes([b]) for b in sorted(range(256), key=lambda b: b * seed % 257)]
+    tokens += [b"th", b"in", b"the", b" t", b"he", b"ing", b" the", b" th", b"\xc3\xa9", b"\xe4\xb8", b"\xe4\xb8\xad", b"  ", b"    ", b"hin", b"thing", b"xyz", b"aaa"] + more
+    return "".join(f"{base64.b64encode(t).decode()} {i}\n" for i, t in enumerate(tokens)), len(tokens)
 model = sp()
 count = lambda m: len(sentencepiece.SentencePieceProcessor(model_proto=m))
 with_bytes = sp(byte_fallback=True, vocab_size=300, add_dummy_prefix=False)
 fast, size = xlmr(model)
+kimi, n_kimi = ranks(3, [])
+hunyuan, n_hunyuan = ranks(5, [b"\xff\xfe", b"un"])
+token = lambda text, special=True: {"content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": special}
+kimi_config = {"added_tokens_decoder": {str(n_kimi): token("[BOS]"), str(n_kimi + 1): token("[EOS]"), str(n_kimi + 11): token("<|tool_calls_section_begin|>", False), str(n_kimi + 255): token("[PAD]")},
+               "bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[PAD]", "tokenizer_class": "TikTokenTokenizer", "auto_map": {"AutoTokenizer": ["tokenization_kimi.TikTokenTokenizer", None]},
+               "chat_template": "{{ messages }}"}
 config = lambda **more: {"model_type": "bert", "type_vocab_size": 2} | more
 cases = {
     "bert": (BertModel, 13, {"tokenizer.json": bert(), "tokenizer_config.json": dict(tokenizer_class="BertTokenizer", **bert_roles), "config.json": config()}),
@@ -139,6 +166,9 @@ cases = {
     "xlmr": (XLMRobertaModel, size, {"tokenizer.json": fast, "tokenizer_config.json": dict(tokenizer_class="XLMRobertaTokenizer", **xlmr_roles), "config.json": {"type_vocab_size": 1, "model_type": "xlm-roberta"}}),
     "xlmr-larger": (XLMRobertaModel, size + 3, {"tokenizer.json": fast, "tokenizer_config.json": dict(tokenizer_class="XLMRobertaTokenizer", **xlmr_roles), "config.json": {"type_vocab_size": 1, "model_type": "xlm-roberta"}}),
     "fairseq": (XLMRobertaModel, count(model) + 2, {"sentencepiece.bpe.model": model, "config.json": {"type_vocab_size": 1, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}}),
+    "kimi-k2": (DeepseekV2Model, n_kimi + 258, {"tiktoken.model": kimi.encode(), "tokenizer_config.json": kimi_config, "config.json": {"bos_token_id": n_kimi, "eos_token_id": n_kimi + 1}}),
+    "hunyuan": (HunYuanMoEModel, n_hunyuan + 210, {"hy.tiktoken": hunyuan, "tokenizer_config.json": {"tokenizer_class": "HYTokenizer", "eos_token": "<|eos|>"},
+                "config.json": {"bos_token_id": 1, "eos_token_id": n_hunyuan + 3, "pad_token_id": n_hunyuan + 4}}),
     "tekken": (LlamaModel, 272, {"tekken.json": tekken(["<unk>", "<s>", "</s>", "[INST]", "<pad>"], 272), "config.json": {}}),
 }
 out = {}
@@ -154,6 +184,11 @@ for name, (cls, size, files) in cases.items():
         base.TextModel._set_vocab_mistral.__globals__["Path"] = Path
         if name == "sarvam-moe":
             m._set_vocab_gpt2()
+        elif cls in (DeepseekV2Model, HunYuanMoEModel):
+            Path(d, "config.json").write_text(json.dumps(m.hparams))
+            real, transformers.AutoTokenizer.from_pretrained = transformers.AutoTokenizer.from_pretrained, lambda path, **_: Ranks(path)
+            m.set_vocab()
+            transformers.AutoTokenizer.from_pretrained = real
         elif name == "tekken":
             from conversion.mistral import MistralModel
             MistralModel.get_community_chat_template = staticmethod(lambda *a: None)
