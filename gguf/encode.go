@@ -7,9 +7,10 @@ import (
 )
 
 // encodeHeader returns the bytes of a version 3 little-endian header for the
-// metadata and tensors, padded to the start of the data section, and the
+// metadata and tensors, without the padding in front of the data section, and the
 // offset of every tensor from the start of the file followed by that of the
-// end of the file, which includes the last tensor's padding.
+// end of the file, which includes the last tensor's padding: the first of these is
+// where the data section starts.
 func encodeHeader(m *Metadata, tensors []TensorInfo) (head []byte, offsets []int64, err error) {
 	alignment, err := m.Alignment()
 	if err != nil {
@@ -51,7 +52,12 @@ func encodeHeader(m *Metadata, tensors []TensorInfo) (head []byte, offsets []int
 	for i := range offsets {
 		offsets[i] += data
 	}
-	return append(b, make([]byte, data-int64(len(b)))...), offsets, nil
+	return b, offsets, nil
+}
+
+// padTo appends zeros up to an offset of the file that head begins.
+func padTo(head []byte, offset int64) []byte {
+	return append(head, make([]byte, offset-int64(len(head)))...)
 }
 
 func appendString(b []byte, s string) []byte {

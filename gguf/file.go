@@ -289,9 +289,13 @@ func SplitSet(path string) []string {
 		return []string{path}
 	}
 	count, _ := strconv.Atoi(m[3]) // five digits
+	return splitPaths(m[1], count)
+}
+
+func splitPaths(prefix string, count int) []string {
 	paths := make([]string, count)
 	for i := range paths {
-		paths[i] = SplitPath(m[1], i, count)
+		paths[i] = SplitPath(prefix, i, count)
 	}
 	return paths
 }

@@ -101,22 +101,29 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 //
 // The files get their names when all are whole. If one cannot get its name, the
 // others do nevertheless.
-func WriteAll(ctx context.Context, destinations []Destination, opts WriteOptions) (paths [][]string, err error) {
-	progress := progressMeter{report: opts.Progress}
-	var parts []*part
+func WriteAll(ctx context.Context, destinations []Destination, opts WriteOptions) ([][]string, error) {
 	var all [][]*part // of each destination
 	for _, d := range destinations {
-		own, err := split(d, opts)
-		if err != nil {
+		all = append(all, split(d, opts))
+	}
+	return writeParts(ctx, all, opts)
+}
+
+// writeParts writes the parts of several Sources as WriteAll does.
+func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths [][]string, err error) {
+	progress := progressMeter{report: opts.Progress}
+	var parts []*part
+	for _, own := range all {
+		if err := aim(own, opts.Overwrite); err != nil {
 			return nil, err
 		}
-		for _, t := range d.Source.Tensors() {
+		for _, t := range own[0].src.Tensors() {
 			if err := t.Check(); err != nil {
 				return nil, err
 			}
 			progress.total += t.Bytes()
 		}
-		parts, all = append(parts, own...), append(all, own)
+		parts = append(parts, own...)
 		var names []string
 		for _, p := range own {
 			names = append(names, p.path)
@@ -151,8 +158,8 @@ func WriteAll(ctx context.Context, destinations []Destination, opts WriteOptions
 	if err := seal(parts, opts); err != nil {
 		return nil, err
 	}
-	for _, d := range destinations {
-		if err := Unchanged(d.Source); err != nil {
+	for _, own := range all {
+		if err := Unchanged(own[0].src); err != nil {
 			return nil, err
 		}
 	}
@@ -215,6 +222,7 @@ type part struct {
 	meta    *Metadata
 	first   int
 	tensors []TensorInfo
+	padding int64   // if not 0, the alignment of the end of a header without tensors
 	rows    []int64 // of a chunk of each tensor
 	offsets []int64 // of each tensor, and where the file ends
 	out     *output
@@ -232,35 +240,54 @@ func (p *part) has(c chunk) bool {
 	return c.first >= 0 && c.first < t.Rows() && c.first%rows == 0 && c.n == min(rows, t.Rows()-c.first)
 }
 
-// split cuts a source into parts and finds their places. The first part has the metadata and all
-// have the split.* keys, as llama-gguf-split writes them.
-func split(d Destination, opts WriteOptions) ([]*part, error) {
+// header returns the header of the part's file, padded, and what encodeHeader says of offsets.
+func (p *part) header() (head []byte, offsets []int64, err error) {
+	head, offsets, err = encodeHeader(p.meta, p.tensors)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.padding > 0 && len(p.tensors) == 0 {
+		offsets[0] = alignTo(int64(len(head)), p.padding)
+	}
+	return padTo(head, offsets[0]), offsets, nil
+}
+
+// aim finds the places of the parts of a Source.
+func aim(parts []*part, overwrite bool) (err error) {
+	if len(parts) > maxParts {
+		return fmt.Errorf("%s: %d files would be needed, at most %d are possible", parts[0].path, len(parts), maxParts)
+	}
+	var read []files.Input
+	for _, in := range Inputs(parts[0].src) {
+		read = append(read, in.Input())
+	}
+	for _, p := range parts {
+		if p.target, err = files.NewTarget(p.path, overwrite, read...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxParts is how many files of a set there can be, since they are counted in 16 bits.
+const maxParts = math.MaxUint16
+
+// split cuts a source into parts. The first part has the metadata and all
+// have the split.* keys, as llama-quantize writes them.
+func split(d Destination, opts WriteOptions) []*part {
 	src, tensors := d.Source, d.Source.Tensors()
 	shards := opts.Shards
 	if shards == nil {
 		shards = shardsOf(tensors, opts.MaxBytes)
 	}
-	if len(shards) > math.MaxUint16 {
-		return nil, fmt.Errorf("%s: %d files would be needed, at most %d are possible", d.Path, len(shards), math.MaxUint16)
-	}
-	var read []files.Input
-	for _, in := range Inputs(src) {
-		read = append(read, in.Input())
+	paths := []string{d.Path}
+	if len(shards) > 1 {
+		paths = splitPaths(strings.TrimSuffix(d.Path, ".gguf"), len(shards))
 	}
 	var parts []*part
 	first := 0
 	for i, n := range shards {
-		path := d.Path
-		if len(shards) > 1 {
-			path = SplitPath(strings.TrimSuffix(path, ".gguf"), i, len(shards))
-		}
-		target, err := files.NewTarget(path, opts.Overwrite, read...)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, &part{
-			src: src, path: path, target: target, meta: &Metadata{}, first: first, tensors: tensors[first : first+n], rows: make([]int64, n),
-		})
+		parts = append(parts, &part{src: src, path: paths[i], meta: &Metadata{}, first: first, tensors: tensors[first : first+n], rows: make([]int64, n)})
 		first += n
 	}
 	if first != len(tensors) {
@@ -268,7 +295,7 @@ func split(d Destination, opts WriteOptions) ([]*part, error) {
 	}
 	parts[0].meta = src.Metadata()
 	if len(parts) == 1 {
-		return parts, nil
+		return parts
 	}
 	alignment, custom := src.Metadata().Get(keyAlignment)
 	for i := range parts {
@@ -280,7 +307,7 @@ func split(d Destination, opts WriteOptions) ([]*part, error) {
 		parts[i].meta.Set(keySplitCount, uint16(len(parts)))
 		parts[i].meta.Set(keySplitTensors, int32(len(tensors)))
 	}
-	return parts, nil
+	return parts
 }
 
 // shardsOf returns numbers of tensors that take at most maxBytes together, or all
@@ -303,7 +330,7 @@ func shardsOf(tensors []TensorInfo, maxBytes int64) []int {
 
 // begin creates the file of a part, with its header and room for the rest.
 func (p *part) begin(opts WriteOptions) error {
-	head, offsets, err := encodeHeader(p.meta, p.tensors)
+	head, offsets, err := p.header()
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			cardCommand(),
 			inspectCommand(),
 			hashCommand(),
+			splitCommand(),
+			joinCommand(),
 			typesCommand(),
 			modelsCommand(),
 			benchCommand(),
