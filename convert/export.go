@@ -23,6 +23,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
@@ -95,7 +96,7 @@ func (e *Export) openRecipe(ctx context.Context, opts ExportOptions) error {
 }
 
 func (e *Export) openDir() (err error) {
-	if e.Parts, err = hf.OpenParts(e.path); err != nil {
+	if e.Parts, err = hf.OpenParts(files.Directory(e.path)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (%s)", err, kinds)
 		}
@@ -170,16 +171,16 @@ func isBeside(name string) bool {
 
 // readSide reads the files that go with the checkpoint.
 func (e *Export) readSide() error {
-	entries, err := os.ReadDir(e.Tokenizer)
+	names, err := e.Tokenizer.List(".")
 	if err != nil {
 		return err
 	}
 	e.side = make(map[string][]byte)
-	for _, entry := range entries {
-		if !isBeside(entry.Name()) || entry.IsDir() {
+	for _, name := range names {
+		if !isBeside(name) {
 			continue
 		}
-		if e.side[entry.Name()], err = sidecar.Read(filepath.Join(e.Tokenizer, entry.Name())); err != nil {
+		if e.side[name], err = sidecar.Read(e.Tokenizer, name); err != nil {
 			return err
 		}
 	}
@@ -234,7 +235,7 @@ func (e *Export) choose(all weights.Dtype) error {
 }
 
 // fromGGUF reports whether the checkpoint is made of a GGUF file.
-func (e *Export) fromGGUF() bool { return e.Tokenizer == "" }
+func (e *Export) fromGGUF() bool { return e.Tokenizer == nil }
 
 // isPacked reports whether a tensor is computed of one that has less bits.
 func (e *Export) isPacked(r weights.Rows) bool {
@@ -390,7 +391,7 @@ type marker struct {
 // names may lie there.
 func ExportPlace(dir string, overwrite bool, reads ...string) (hf.Place, error) {
 	var m marker
-	_ = sidecar.ReadJSON(filepath.Join(dir, markerName), &m) // if it is no export there, nothing of it is replaced
+	_ = sidecar.ReadJSON(files.Directory(dir), markerName, &m) // if it is no export there, nothing of it is replaced
 	return hf.NewPlace(dir, hf.Kind{Name: "export", By: "an export", Marker: markerName, Side: func(name string) bool {
 		return slices.Contains(m.Files, name)
 	}}, overwrite, reads...)

@@ -47,12 +47,18 @@ type location struct {
 // Errors wrap ErrNotGGUF, ErrCorrupt or ErrUnsupported, or come from the
 // operating system. Nothing of the tensor data is read.
 func Open(path string) (*File, error) {
-	first, err := openShard(path)
+	folder, name := files.Locate(path)
+	return OpenIn(folder, name)
+}
+
+// OpenIn opens a GGUF file in a folder, as Open does.
+func OpenIn(folder files.Folder, name string) (*File, error) {
+	first, err := openShard(folder, name)
 	if err != nil {
 		return nil, err
 	}
 	f := &File{shards: []shard{first}, meta: first.head.meta}
-	if err = f.openRest(path); err == nil {
+	if err = f.openRest(folder, name); err == nil {
 		err = f.collect()
 	}
 	if err != nil {
@@ -64,7 +70,13 @@ func Open(path string) (*File, error) {
 // OpenAlone opens the GGUF file at path as it is: of a set of split files that one
 // only, with its split.* keys, whether the others are there or not.
 func OpenAlone(path string) (*File, error) {
-	sh, err := openShard(path)
+	folder, name := files.Locate(path)
+	return OpenAloneIn(folder, name)
+}
+
+// OpenAloneIn opens a GGUF file in a folder, as OpenAlone does.
+func OpenAloneIn(folder files.Folder, name string) (*File, error) {
+	sh, err := openShard(folder, name)
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +109,12 @@ func newShard(r io.ReaderAt, size int64, path string) (shard, error) {
 	return shard{path: path, r: r, head: head, size: size}, nil
 }
 
-func openShard(path string) (shard, error) {
-	file, err := files.Open(path)
+func openShard(folder files.Folder, name string) (shard, error) {
+	file, err := folder.Open(name)
 	if err != nil {
 		return shard{}, err
 	}
-	sh, err := newShard(file, file.Size(), path)
+	sh, err := newShard(file, file.Size(), folder.Path(name))
 	if err != nil {
 		return shard{}, errors.Join(err, file.Close())
 	}
@@ -129,7 +141,8 @@ func (f *File) collect() error {
 
 // openRest opens the files that follow the first one of a split set and checks
 // that they belong together.
-func (f *File) openRest(path string) error {
+func (f *File) openRest(folder files.Folder, name string) error {
+	path := folder.Path(name)
 	count, err := f.meta.Uint(keySplitCount)
 	if errors.Is(err, ErrNoKey) {
 		return nil
@@ -142,15 +155,15 @@ func (f *File) openRest(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if count > 1 {
-		prefix, ok := strings.CutSuffix(path, splitSuffix(int(no), int(count)))
+		prefix, ok := strings.CutSuffix(name, splitSuffix(int(no), int(count)))
 		if !ok {
 			return fmt.Errorf("%w: %s is number %d of %d split files but is not named *%s", ErrCorrupt, path, no+1, count, splitSuffix(int(no), int(count)))
 		}
 		if no != 0 {
-			return fmt.Errorf("%w: %s is one of a set of split files, open the first one: %s", ErrUnsupported, path, SplitPath(prefix, 0, int(count)))
+			return fmt.Errorf("%w: %s is one of a set of split files, open the first one: %s", ErrUnsupported, path, folder.Path(SplitPath(prefix, 0, int(count))))
 		}
 		for i := 1; i < int(count); i++ {
-			sh, err := openShard(SplitPath(prefix, i, int(count)))
+			sh, err := openShard(folder, SplitPath(prefix, i, int(count)))
 			if err != nil {
 				return err
 			}
@@ -218,13 +231,12 @@ func (f *File) ReadRows(dst []byte, tensor int, first, n int64) error {
 	return nil
 }
 
-// Prefetch tells the operating system, where it listens (Linux), that rows [first,
-// first+n) of a tensor will be read soon. It does not wait for them.
+// Prefetch implements Prefetcher.
 func (f *File) Prefetch(tensor int, first, n int64) {
 	at := f.where[tensor]
 	if file := f.shards[at.shard].file; file != nil {
 		rowBytes := f.tensors[tensor].RowBytes()
-		prefetch(file.File, at.offset+first*rowBytes, n*rowBytes)
+		file.Prefetch(at.offset+first*rowBytes, n*rowBytes)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -27,19 +26,21 @@ type Fact struct {
 	Is   string `json:"is"`   // "/models/imatrix.gguf, 1234 bytes"
 }
 
-// InputFacts returns what is known of files that are read without reading them: paths, sizes and times.
+// InputFacts returns what is known of files that are read without reading them: paths, sizes and times, or other versions.
 func InputFacts(inputs []*files.File) ([]Fact, error) {
 	var facts []Fact
 	for _, in := range inputs {
-		path, err := filepath.EvalSymlinks(in.Name())
-		if err == nil {
-			path, err = filepath.Abs(path)
+		path := in.Name()
+		if in.IsLocal() {
+			var err error
+			if path, err = filepath.EvalSymlinks(path); err == nil {
+				path, err = filepath.Abs(path)
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-		info := in.Input().Info
-		facts = append(facts, Fact{What: path, Is: fmt.Sprintf("%d bytes, modified %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))})
+		facts = append(facts, Fact{What: path, Is: in.Version()})
 	}
 	return facts, nil
 }

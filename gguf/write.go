@@ -259,7 +259,7 @@ func aim(parts []*part, overwrite bool) (err error) {
 	}
 	var read []files.Input
 	for _, in := range Inputs(parts[0].src) {
-		read = append(read, in.Input())
+		read = append(read, in.Input()...)
 	}
 	for _, p := range parts {
 		if p.target, err = files.NewTarget(p.path, overwrite, read...); err != nil {

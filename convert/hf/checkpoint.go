@@ -70,7 +70,12 @@ var (
 // gguf.ErrUnsupported if it cannot be converted, and fs.ErrNotExist if a file
 // is missing.
 func Open(dir string, opts Options) (*Checkpoint, error) {
-	parts, err := OpenParts(dir)
+	return OpenIn(files.Directory(dir), opts)
+}
+
+// OpenIn opens the checkpoint in a folder, as Open does.
+func OpenIn(folder files.Folder, opts Options) (*Checkpoint, error) {
+	parts, err := OpenParts(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +88,11 @@ type Parts struct {
 	weights.Set
 	// Files are what they are read from.
 	Files Files
-	// Dir is the checkpoint's directory, which need not be there: its name may become
-	// the model's.
+	// Dir is the checkpoint's directory, or what else it is called, which need not be there:
+	// its name may become the model's.
 	Dir string
-	// Tokenizer is the directory of the tokenizer's files and of generation_config.json.
-	Tokenizer string
+	// Tokenizer has the tokenizer's files and generation_config.json.
+	Tokenizer files.Folder
 	// Config is config.json, and Card is README.md.
 	Config, Card []byte
 	// Notes and Warnings are what Checkpoint's methods of these names return, as far
@@ -110,36 +115,36 @@ type Files interface {
 	Inputs() []*files.File
 }
 
-// OpenParts opens the parts of a checkpoint in a directory, for New. Errors are those
+// OpenParts opens the parts of a checkpoint in a folder, for New. Errors are those
 // of Open.
-func OpenParts(dir string) (Parts, error) {
-	p := Parts{Dir: dir, Tokenizer: dir}
+func OpenParts(folder files.Folder) (Parts, error) {
+	p := Parts{Dir: folder.Path("."), Tokenizer: folder}
 	var err error
-	p.Config, err = sidecar.Read(filepath.Join(dir, "config.json"))
+	p.Config, err = sidecar.Read(folder, configName)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = noConfig(dir, err)
+		err = noConfig(folder, err)
 	}
 	if err != nil {
 		return Parts{}, err
 	}
-	p.Card, err = sidecar.Read(filepath.Join(dir, "README.md"))
+	p.Card, err = sidecar.Read(folder, cardName)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.Warnings = append(p.Warnings, err.Error()+"; it is left out")
 	}
-	tensors, err := safetensors.OpenDir(dir)
+	tensors, err := safetensors.OpenIn(folder)
 	if err != nil {
 		return Parts{}, err
 	}
 	p.Set, p.Files = tensors, tensors
-	if err := p.unpack(); err != nil {
+	if err := p.unpack(folder); err != nil {
 		return Parts{}, errors.Join(err, tensors.Close())
 	}
 	return p, nil
 }
 
 // unpack replaces the tensors of a checkpoint that is quantized.
-func (p *Parts) unpack() error {
-	config, err := packed.ReadConfig(p.Dir, p.Config)
+func (p *Parts) unpack(folder files.Folder) error {
+	config, err := packed.ReadConfig(folder, p.Config)
 	if err != nil {
 		return err
 	}
@@ -212,7 +217,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.Load(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.VocabularyRules(), Pre: opts.Pre})
+	tokens, err := vocab.LoadFrom(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.VocabularyRules(), Pre: opts.Pre})
 	if err != nil {
 		return nil, err
 	}

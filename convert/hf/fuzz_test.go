@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // FuzzCard: whatever README.md says, it becomes metadata or an error.
@@ -19,7 +20,7 @@ func FuzzCard(f *testing.F) {
 		f.Add([]byte(card))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		kvs, _, err := generalMetadata(Parts{Dir: "7B", Tokenizer: t.TempDir(), Config: []byte("{}"), Card: data}, "", nil)
+		kvs, _, err := generalMetadata(Parts{Dir: "7B", Tokenizer: files.Directory(t.TempDir()), Config: []byte("{}"), Card: data}, "", nil)
 		require.NoError(t, err)
 		for _, kv := range kvs {
 			require.NotEmpty(t, gguf.TypeName(kv.Value), kv.Key)
@@ -41,14 +42,14 @@ func FuzzBesideTheModel(f *testing.F) {
 		for _, name := range []string{"generation_config.json", "modules.json", "embedding_config.json"} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 		}
-		kvs, warnings, err := generalMetadata(Parts{Dir: dir, Tokenizer: dir, Config: data}, "", nil)
+		kvs, warnings, err := generalMetadata(Parts{Dir: dir, Tokenizer: files.Directory(dir), Config: data}, "", nil)
 		if err == nil {
 			require.NotEmpty(t, kvs)
 			for _, warning := range warnings {
 				require.Contains(t, warning, dir)
 			}
 		}
-		if _, err := poolingMetadata("qwen3", dir); err != nil {
+		if _, err := poolingMetadata("qwen3", files.Directory(dir)); err != nil {
 			require.ErrorContains(t, err, dir)
 		}
 	})

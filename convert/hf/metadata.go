@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // generalMetadata returns the general.* pairs that say what a model is and where
@@ -22,7 +24,7 @@ import (
 // A card or generation_config.json that cannot be read is left out, with a warning.
 func generalMetadata(from Parts, name string, tensors []gguf.TensorInfo) (kvs []gguf.KV, warnings []string, err error) {
 	total, active, experts := countParameters(tensors)
-	kvs, warnings = samplingMetadata(filepath.Join(from.Tokenizer, "generation_config.json"))
+	kvs, warnings = samplingMetadata(from.Tokenizer)
 	card, err := parseReadme(from.Card)
 	if err != nil {
 		warnings = append(warnings, fmt.Sprintf("%s: front matter: %v; it is left out", filepath.Join(from.Dir, "README.md"), err))
@@ -43,11 +45,11 @@ func generalMetadata(from Parts, name string, tensors []gguf.TensorInfo) (kvs []
 		g.set("name", title(m.full))
 		g.addName(m)
 	}
-	abs, err := filepath.Abs(from.Dir)
+	dir, err := nameOf(from.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	g.addName(parseModelName(filepath.Base(abs), total))
+	g.addName(parseModelName(dir, total))
 	g.add("size_label", sizeLabel(active, experts))
 
 	for _, key := range []string{
@@ -128,18 +130,29 @@ var samplingKeys = []struct {
 	{"mirostat_eta", "mirostat_eta", false},
 }
 
+// nameOf returns the name of a directory, or of what has an address elsewhere, without its revision.
+func nameOf(dir string) (string, error) {
+	if _, elsewhere, ok := strings.Cut(dir, "://"); ok {
+		name, _, _ := strings.Cut(path.Base(elsewhere), "@")
+		return name, nil
+	}
+	abs, err := filepath.Abs(dir)
+	return filepath.Base(abs), err
+}
+
 // samplingMetadata returns the sampling parameters that generation_config.json
 // recommends. What is wrong with the file is a warning: it is as good as absent, or one
 // of its values is.
-func samplingMetadata(path string) (kvs []gguf.KV, warnings []string) {
+func samplingMetadata(folder files.Folder) (kvs []gguf.KV, warnings []string) {
+	const file = "generation_config.json"
 	var config map[string]any
-	if err := sidecar.ReadJSON(path, &config); errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(folder, file, &config); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, []string{err.Error() + "; it is left out"}
 	}
 	unusable := func(name string) {
-		warnings = append(warnings, fmt.Sprintf("%s: %s is %.80q, which is left out", path, name, fmt.Sprint(config[name])))
+		warnings = append(warnings, fmt.Sprintf("%s: %s is %.80q, which is left out", folder.Path(file), name, fmt.Sprint(config[name])))
 	}
 	switch sequence := config["sequence"].(type) {
 	case nil:
@@ -190,14 +203,14 @@ const (
 )
 
 // poolingMetadata returns how sentence-transformers makes the embedding of a text, if its
-// modules.json or embedding_config.json lies in the directory.
-func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
-	read := func(name string, v any) (path string, err error) {
-		path = filepath.Join(dir, name)
-		if err = sidecar.ReadJSON(path, v); errors.Is(err, fs.ErrNotExist) {
+// modules.json or embedding_config.json lies in the folder.
+func poolingMetadata(arch string, folder files.Folder) ([]gguf.KV, error) {
+	read := func(name string, v any) (file string, err error) {
+		file = folder.Path(name)
+		if err = sidecar.ReadJSON(folder, name, v); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
-		return path, err
+		return file, err
 	}
 	typeIs := func(pooling uint32) []gguf.KV {
 		return []gguf.KV{{Key: arch + ".pooling_type", Value: pooling}}
@@ -206,7 +219,7 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 		Type string `json:"type"`
 		Path string `json:"path"`
 	}
-	path, err := read("modules.json", &modules)
+	file, err := read("modules.json", &modules)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +228,7 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 			continue
 		}
 		if !filepath.IsLocal(module.Path) {
-			return nil, fmt.Errorf("%w: %s: %.80q is not a directory below", gguf.ErrCorrupt, path, module.Path)
+			return nil, fmt.Errorf("%w: %s: %.80q is not a directory below", gguf.ErrCorrupt, file, module.Path)
 		}
 		var pooling struct {
 			Mean bool   `json:"pooling_mode_mean_tokens"`
@@ -223,7 +236,7 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 			Last bool   `json:"pooling_mode_lasttoken"`
 			Mode string `json:"pooling_mode"`
 		}
-		path, err := read(filepath.Join(module.Path, "config.json"), &pooling)
+		file, err := read(path.Join(filepath.ToSlash(module.Path), "config.json"), &pooling)
 		switch {
 		case err != nil:
 			return nil, err
@@ -240,12 +253,12 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 		case pooling.Mode == "lasttoken":
 			return typeIs(poolLast), nil
 		}
-		return nil, fmt.Errorf("%w: %s: pooling that is not of the mean, the first or the last token", gguf.ErrUnsupported, path)
+		return nil, fmt.Errorf("%w: %s: pooling that is not of the mean, the first or the last token", gguf.ErrUnsupported, file)
 	}
 	var embedding struct {
 		Pooling *string `json:"pooling"`
 	}
-	path, err = read("embedding_config.json", &embedding)
+	file, err = read("embedding_config.json", &embedding)
 	switch {
 	case err != nil:
 		return nil, err
@@ -254,7 +267,7 @@ func poolingMetadata(arch, dir string) ([]gguf.KV, error) {
 	case *embedding.Pooling == "last_token":
 		return typeIs(poolLast), nil
 	}
-	return nil, fmt.Errorf("%w: %s: pooling %.40q", gguf.ErrUnsupported, path, *embedding.Pooling)
+	return nil, fmt.Errorf("%w: %s: pooling %.40q", gguf.ErrUnsupported, file, *embedding.Pooling)
 }
 
 // origins returns the pairs for the models or data sets that a model was made

@@ -16,6 +16,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/vocab"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Restored is a GGUF model as a checkpoint: what Place.Write writes.
@@ -94,7 +95,7 @@ func (r *Restored) compare(src gguf.Source) (err error) {
 		return err
 	}
 	parts := r.Parts
-	parts.Tokenizer = dir
+	parts.Tokenizer = files.Directory(dir)
 	again, err := New(parts, Options{})
 	if err != nil {
 		return fmt.Errorf("the checkpoint that was made of it: %w", err)

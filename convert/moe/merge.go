@@ -94,7 +94,7 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 	if err != nil {
 		return nil, err
 	}
-	m.Tokenizer = base.dir
+	m.Tokenizer = files.Directory(base.dir)
 	all := slices.Concat(recipe.Experts, recipe.SharedExperts)
 	donors := make([]*model, len(all))
 	for i, e := range all {
@@ -153,7 +153,7 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 }
 
 func openModel(dir string) (_ *model, err error) {
-	parts, err := hf.OpenParts(dir)
+	parts, err := hf.OpenParts(files.Directory(dir))
 	if err != nil {
 		return nil, err
 	}

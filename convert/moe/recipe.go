@@ -13,6 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/convert/yamldoc"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // ErrRecipe means that a merge recipe cannot be followed.
@@ -81,7 +82,7 @@ func Read(path string) (*Recipe, error) {
 
 // Parse reads and checks the recipe at path, but looks for no models: they are as the recipe names them. Errors are those of Read.
 func Parse(path string) (*Recipe, error) {
-	data, err := sidecar.Read(path)
+	data, err := sidecar.Read(files.Locate(path))
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +69,7 @@ func (m *Merge) Write(ctx context.Context, dir string, opts WriteOptions) error 
 	parts.Card = append(slices.Clip(m.Card), opts.Card...)
 	side := map[string][]byte{recipeName: m.recipe.text}
 	for _, name := range copied {
-		data, err := sidecar.Read(filepath.Join(m.Tokenizer, name))
+		data, err := sidecar.Read(m.Tokenizer, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Config is what a checkpoint says of how it is packed.
@@ -31,15 +31,15 @@ var sideFiles = []string{"quantize_config.json", "quant_config.json", "hf_quant_
 // ReadConfig returns what the config.json of a checkpoint says, or else another file in
 // its directory; nil if nothing does. The error wraps gguf.ErrCorrupt if that cannot be
 // understood.
-func ReadConfig(dir string, configJSON []byte) (*Config, error) {
+func ReadConfig(folder files.Folder, configJSON []byte) (*Config, error) {
 	const main = "config.json"
 	var file, text map[string]jsontext.Value
 	if err := pyjson.Unmarshal(configJSON, &file); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(dir, main), err)
+		return nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, folder.Path(main), err)
 	}
 	if part := file["text_config"]; part.Kind() == '{' { // of a model for images or sound
 		if err := pyjson.Unmarshal(part, &text); err != nil {
-			return nil, fmt.Errorf("%w: %s: text_config: %w", gguf.ErrCorrupt, filepath.Join(dir, main), err)
+			return nil, fmt.Errorf("%w: %s: text_config: %w", gguf.ErrCorrupt, folder.Path(main), err)
 		}
 	}
 	value := file["quantization_config"]
@@ -47,28 +47,28 @@ func ReadConfig(dir string, configJSON []byte) (*Config, error) {
 		value = inner
 	}
 	if value != nil && value.Kind() != 'n' {
-		return newConfig(dir, main, value)
+		return newConfig(folder, main, value)
 	}
 	for _, name := range sideFiles {
-		data, err := sidecar.Read(filepath.Join(dir, name))
+		data, err := sidecar.Read(folder, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		return newConfig(dir, name, data)
+		return newConfig(folder, name, data)
 	}
 	return nil, nil
 }
 
-func newConfig(dir, file string, value jsontext.Value) (*Config, error) {
+func newConfig(folder files.Folder, file string, value jsontext.Value) (*Config, error) {
 	c := &Config{File: file, value: value}
 	var method struct {
 		Name string `json:"quant_method"`
 	}
 	if err := c.decode(&method); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", folder.Path("."), err)
 	}
 	c.Method = method.Name
 	return c, nil

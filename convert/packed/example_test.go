@@ -6,11 +6,12 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/packed"
 	"github.com/ggufkit/ggufkit/convert/safetensors"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Codes of 8 bits and their scales become matrices that are computed when they are read.
 func ExampleUnpack() {
-	config, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}`))
+	config, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}`))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/packed"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // named are tensors by name.
@@ -61,7 +62,7 @@ func (s *stored) ReadRaw(dst []byte, first, n int64) error {
 }
 
 func unpack(t *testing.T, config string, set weights.Set) (weights.Set, error) {
-	c, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "fp8"`+config+`}}`))
+	c, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {"quant_method": "fp8"`+config+`}}`))
 	require.NoError(t, err)
 	return packed.Unpack(set, c)
 }

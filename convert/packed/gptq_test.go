@@ -20,6 +20,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
@@ -94,7 +95,7 @@ func open(t testing.TB, file []byte) *safetensors.File {
 
 // unpackModule unpacks tensors that say of themselves what is in config.
 func unpackModule(t testing.TB, tensors map[string]raw, config string) (weights.Set, error) {
-	c, err := packed.ReadConfig("", []byte(`{"quantization_config": {`+config+`}}`))
+	c, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {`+config+`}}`))
 	require.NoError(t, err)
 	return packed.Unpack(open(t, encode(t, tensors)), c)
 }
@@ -233,7 +234,7 @@ func fuzzModule(f *testing.F, file string, list []golden) {
 		if err != nil {
 			return
 		}
-		c, err := packed.ReadConfig(os.TempDir(), append(append([]byte(`{"quantization_config": `), config...), '}'))
+		c, err := packed.ReadConfig(files.Directory(os.TempDir()), append(append([]byte(`{"quantization_config": `), config...), '}'))
 		if err != nil {
 			return
 		}
@@ -303,7 +304,7 @@ func TestMappedFiles(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, encode(t, tensors), 0o666))
 			f, err := safetensors.Open(path)
 			require.NoError(t, err)
-			config, err := packed.ReadConfig("", []byte(`{"quantization_config": {`+g.config+`}}`))
+			config, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {`+g.config+`}}`))
 			require.NoError(t, err)
 			set, err := packed.Unpack(f, config)
 			require.NoError(t, err)

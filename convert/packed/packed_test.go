@@ -10,6 +10,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/packed"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 func TestReadConfig(t *testing.T) {
@@ -22,7 +23,7 @@ func TestReadConfig(t *testing.T) {
 		`{"text_config": {"quantization_config": null}, "quantization_config": {"quant_method": "aqlm"}}`: "",
 		`{"text_config": "none"}`: "",
 	} {
-		c, err := packed.ReadConfig(dir, []byte(config))
+		c, err := packed.ReadConfig(files.Directory(dir), []byte(config))
 		require.NoError(t, err, config)
 		if want == "" {
 			require.Nil(t, c, config)
@@ -31,20 +32,20 @@ func TestReadConfig(t *testing.T) {
 		}
 	}
 	for _, config := range []string{`{"quantization_config": "fp8"}`, `[]`, `{`, `{"quantization_config": {"quant_method": 1}}`} {
-		_, err := packed.ReadConfig(dir, []byte(config))
+		_, err := packed.ReadConfig(files.Directory(dir), []byte(config))
 		require.ErrorIs(t, err, gguf.ErrCorrupt, config)
 	}
 
 	side := filepath.Join(dir, "quantize_config.json")
 	require.NoError(t, os.WriteFile(side, []byte(`{"bits": 4}`), 0o644))
-	c, err := packed.ReadConfig(dir, []byte(`{}`))
+	c, err := packed.ReadConfig(files.Directory(dir), []byte(`{}`))
 	require.NoError(t, err)
 	require.Equal(t, []string{"quantize_config.json", ""}, []string{c.File, c.Method})
-	c, err = packed.ReadConfig(dir, []byte(`{"quantization_config": {"quant_method": "fp8"}}`))
+	c, err = packed.ReadConfig(files.Directory(dir), []byte(`{"quantization_config": {"quant_method": "fp8"}}`))
 	require.NoError(t, err)
 	require.Equal(t, "config.json", c.File, "it comes first")
 	require.NoError(t, os.WriteFile(side, []byte(`{`), 0o644))
-	_, err = packed.ReadConfig(dir, []byte(`{}`))
+	_, err = packed.ReadConfig(files.Directory(dir), []byte(`{}`))
 	require.ErrorIs(t, err, gguf.ErrCorrupt)
 	require.ErrorContains(t, err, "quantize_config.json")
 }
@@ -59,7 +60,7 @@ func TestNotRead(t *testing.T) {
 		}
 		return &list
 	}
-	aqlm, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "aqlm"}}`))
+	aqlm, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {"quant_method": "aqlm"}}`))
 	require.NoError(t, err)
 	_, err = packed.Unpack(set("a.weight"), aqlm)
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
@@ -70,7 +71,7 @@ func TestNotRead(t *testing.T) {
 		require.ErrorContains(t, err, want, name)
 	}
 	plain := set("a.weight", "a.bias")
-	fp8, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "fp8"}}`))
+	fp8, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {"quant_method": "fp8"}}`))
 	require.NoError(t, err)
 	for _, config := range []*packed.Config{nil, fp8} {
 		got, err := packed.Unpack(plain, config)
@@ -84,7 +85,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}`))
 	f.Add([]byte(`{"text_config": {"quantization_config": {"quant_method": null}}, "quantization_config": 1}`))
 	f.Fuzz(func(t *testing.T, config []byte) {
-		c, err := packed.ReadConfig(t.TempDir(), config)
+		c, err := packed.ReadConfig(files.Directory(t.TempDir()), config)
 		if err != nil || c == nil {
 			return
 		}

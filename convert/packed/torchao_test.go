@@ -15,6 +15,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/safetensors"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 var torchao = []golden{
@@ -160,7 +161,7 @@ func TestTorchAORefused(t *testing.T) {
 		if name == "another method" {
 			method = "fp8"
 		}
-		config, err := packed.ReadConfig("", []byte(`{"quantization_config": {"quant_method": "`+method+`"}}`))
+		config, err := packed.ReadConfig(files.Directory(""), []byte(`{"quantization_config": {"quant_method": "`+method+`"}}`))
 		require.NoError(t, err)
 		err = readAll(packed.Unpack(open(t, annotate(t, encode(t, tensors), map[string]string{"m.weight": tt.note})), config))
 		require.ErrorIs(t, err, tt.err, name)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -41,32 +40,35 @@ type Checkpoint struct {
 // another shard, a tensor or a part of the same set that the index does not know, and a
 // tensor in two shards are errors that wrap gguf.ErrCorrupt. A directory with pickle
 // files only, or with an adapter only, is an error that wraps gguf.ErrUnsupported.
-func OpenDir(dir string) (*Checkpoint, error) {
-	present, err := safetensorsIn(dir)
+func OpenDir(dir string) (*Checkpoint, error) { return OpenIn(files.Directory(dir)) }
+
+// OpenIn opens the safetensors files of a folder, as OpenDir does.
+func OpenIn(folder files.Folder) (*Checkpoint, error) {
+	present, err := safetensorsIn(folder)
 	if err != nil {
 		return nil, err
 	}
-	shards, shardOf, err := shardsOf(dir, present)
+	shards, shardOf, err := shardsOf(folder, present)
 	if err != nil {
 		return nil, err
 	}
 	c := new(Checkpoint)
-	if err := c.open(dir, shards, shardOf); err != nil {
+	if err := c.open(folder, shards, shardOf); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// safetensorsIn returns the sorted names of the directory's safetensors files.
-func safetensorsIn(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+// safetensorsIn returns the sorted names of the folder's safetensors files.
+func safetensorsIn(folder files.Folder) ([]string, error) {
+	all, err := folder.List(".")
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	pickle := ""
-	for _, e := range entries {
-		switch name := e.Name(); {
+	for _, name := range all {
+		switch {
 		case strings.HasSuffix(name, ".safetensors"):
 			names = append(names, name)
 		case strings.HasSuffix(name, ".bin") && strings.HasPrefix(name, "pytorch_model"), strings.HasSuffix(name, ".pth"), strings.HasSuffix(name, ".pt"):
@@ -75,22 +77,22 @@ func safetensorsIn(dir string) ([]string, error) {
 	}
 	if len(names) == 0 && pickle != "" {
 		return nil, fmt.Errorf("%w: %s has its tensors in pickle files (%s), which can run code when they are loaded; save it as safetensors first",
-			gguf.ErrUnsupported, dir, pickle)
+			gguf.ErrUnsupported, folder.Path("."), pickle)
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: no safetensors files: %w", dir, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: no safetensors files: %w", folder.Path("."), fs.ErrNotExist)
 	}
 	return names, nil
 }
 
 // shardsOf returns the sorted names of the files that make up the checkpoint
 // and, if there is an index that can be used, which file holds which tensor.
-func shardsOf(dir string, present []string) (shards []string, shardOf map[string]string, err error) {
-	path := filepath.Join(dir, IndexName)
+func shardsOf(folder files.Folder, present []string) (shards []string, shardOf map[string]string, err error) {
+	path, dir := folder.Path(IndexName), folder.Path(".")
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
-	if err := sidecar.ReadJSON(path, &index); errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(folder, IndexName, &index); errors.Is(err, fs.ErrNotExist) {
 		shards := mainForm(present)
 		if shards == nil {
 			return nil, nil, notThere(dir, present)
@@ -209,12 +211,12 @@ func checkNumbers(dir string, names []string) error {
 	return nil
 }
 
-func (c *Checkpoint) open(dir string, shards []string, shardOf map[string]string) error {
-	indexPath := filepath.Join(dir, IndexName)
+func (c *Checkpoint) open(folder files.Folder, shards []string, shardOf map[string]string) error {
+	indexPath := folder.Path(IndexName)
 	var list weights.List
 	c.Set = &list
 	for _, shard := range shards {
-		f, err := Open(filepath.Join(dir, shard))
+		f, err := openIn(folder, shard)
 		if err != nil {
 			return err
 		}

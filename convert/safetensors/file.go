@@ -136,11 +136,16 @@ type File struct {
 
 // Open opens the file at path. The caller must close it.
 func Open(path string) (*File, error) {
-	f, err := files.Open(path)
+	folder, name := files.Locate(path)
+	return openIn(folder, name)
+}
+
+func openIn(folder files.Folder, name string) (*File, error) {
+	f, err := folder.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	file, err := NewFile(path, f, f.Size())
+	file, err := NewFile(f.Name(), f, f.Size())
 	if err != nil {
 		f.Close()
 		return nil, err

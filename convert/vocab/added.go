@@ -22,7 +22,7 @@ import (
 // transformers 5 counts them (TokenizersBackend, PreTrainedTokenizerBase): those of tokenizer.json
 // first, then what tokenizer_config.json or the older files have beside them or say of
 // them, then the special tokens that are only named. size is the number of embeddings.
-func (f *files) addedTokens(model map[string]int64, size int) ([]addedToken, error) {
+func (f *sources) addedTokens(model map[string]int64, size int) ([]addedToken, error) {
 	special, err := f.specialTokens()
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ const unnumbered = -1
 // listedTokens returns the tokens that have ids outside of tokenizer.json, by id:
 // those of tokenizer_config.json's added_tokens_decoder or, without one, of added_tokens.json.
 // Of the latter those with an id of tokenizer.json's are not counted.
-func (f *files) listedTokens(special *specialTokens) ([]addedToken, error) {
+func (f *sources) listedTokens(special *specialTokens) ([]addedToken, error) {
 	if special.decoder {
 		return byID(f.addedTokensDecoder())
 	}
@@ -174,12 +174,12 @@ func (s *specialTokens) has(text string) bool {
 const qwen2Class = "Qwen2Tokenizer"
 
 // tokenizerClass returns the class that transformers' AutoTokenizer takes, as far as it makes a difference.
-func (f *files) tokenizerClass(given jsontext.Value) (string, error) {
+func (f *sources) tokenizerClass(given jsontext.Value) (string, error) {
 	var model struct {
 		Type  string `json:"model_type"`
 		Class string `json:"tokenizer_class"`
 	}
-	if err := sidecar.ReadJSON(f.path("config.json"), &model); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(f.folder, "config.json", &model); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
 	class := model.Class
@@ -212,9 +212,9 @@ var classTokens = map[string]map[string]string{
 
 // readSpecialTokens collects them as PreTrainedTokenizerBase does. special_tokens_map.json goes before
 // tokenizer_config.json, if that has no added_tokens_decoder.
-func (f *files) readSpecialTokens() (*specialTokens, error) {
+func (f *sources) readSpecialTokens() (*specialTokens, error) {
 	const extra, additional, specific = "extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens"
-	config, err := readOrdered[jsontext.Value](f.path(configFile))
+	config, err := readOrdered[jsontext.Value](f.folder, configFile)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +242,7 @@ func (f *files) readSpecialTokens() (*specialTokens, error) {
 	s := &specialTokens{decoder: config.has("added_tokens_decoder"), names: make(map[string]bool), early: make(map[string]bool), byClass: make(map[string]bool)}
 	var late []addedToken
 	if !s.decoder {
-		file, err := readOrdered[jsontext.Value](f.path(specialMapFile))
+		file, err := readOrdered[jsontext.Value](f.folder, specialMapFile)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 
 // loadByteLevel adds a vocabulary of byte-level BPE
 // (TextModel._set_vocab_gpt2 in llama.cpp's conversion/base.py).
-func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error {
+func (f *sources) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error {
 	for _, n := range f.fast.Normalizer.steps() {
 		if n.Type != "NFC" {
 			return unsupported("normalizer %.80q", n.Type)
@@ -40,7 +40,7 @@ func (f *files) loadByteLevel(kvs *pairs, model *bytePairs, opts Options) error 
 }
 
 // warnUnreached warns of words that are tokens to the model, whatever the merges are, but not to a pre-tokenizer.
-func (f *files) warnUnreached(model *bytePairs, tokens []string, pre string) {
+func (f *sources) warnUnreached(model *bytePairs, tokens []string, pre string) {
 	known, _ := pretoken.Find(pre)
 	if known.IgnoreMerges {
 		return

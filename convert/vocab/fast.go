@@ -65,7 +65,7 @@ func unsupported(format string, args ...any) error {
 
 // loadFast adds the pairs from tokenizer.ggml.model on for a vocabulary that tokenizer.json alone
 // describes.
-func (f *files) loadFast(kvs *pairs, opts Options) (kind, error) {
+func (f *sources) loadFast(kvs *pairs, opts Options) (kind, error) {
 	var model bytePairs
 	var read struct {
 		Type      string         `json:"type"`
@@ -126,7 +126,7 @@ func tokensOf(ids map[string]int64, size int) (*tokens, error) {
 }
 
 // addAll sets the tokens that were added to the model's.
-func (f *files) addAll(t *tokens, ids map[string]int64, score float32) error {
+func (f *sources) addAll(t *tokens, ids map[string]int64, score float32) error {
 	added, err := f.addedTokens(ids, len(t.texts))
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // merges the pair that makes the token of the best score, tokenizers the first in the list of merges, in
 // which transformers writes all pairs that make a token, by its score: the score is given back by the
 // rank of the first. (LlamaHfVocab in gguf-py gives all tokens the same score, and so other ids.)
-func (f *files) loadFastPieces(kvs *pairs, model *bytePairs, size int) error {
+func (f *sources) loadFastPieces(kvs *pairs, model *bytePairs, size int) error {
 	s, err := f.fast.spacing()
 	if err != nil {
 		return err

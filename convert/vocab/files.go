@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,11 +14,12 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
-// files are a tokenizer's JSON files.
-type files struct {
-	dir            string
+// sources are a tokenizer's JSON files.
+type sources struct {
+	folder         files.Folder
 	fast           tokenizerJSON // empty if there is none
 	hasFast        bool
 	config         map[string]any // tokenizer_config.json, empty if there is none
@@ -43,15 +43,15 @@ const (
 	wordsFile      = "vocab.txt"
 )
 
-func openFiles(dir string) (*files, error) {
-	f := &files{dir: dir, unknown: unnumbered}
+func openFiles(folder files.Folder) (*sources, error) {
+	f := &sources{folder: folder, unknown: unnumbered}
 	f.specialTokens = sync.OnceValues(f.readSpecialTokens)
-	err := sidecar.ReadJSON(f.path(fastFile), &f.fast)
+	err := sidecar.ReadJSON(folder, fastFile, &f.fast)
 	f.hasFast = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := sidecar.ReadJSON(f.path(configFile), &f.config); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(folder, configFile, &f.config); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if v, ok := f.config["add_prefix_space"].(bool); ok {
@@ -65,7 +65,7 @@ func (d *decoder) isByteLevel() bool {
 	return d != nil && (d.Type == "ByteLevel" || slices.ContainsFunc(d.Decoders, (*decoder).isByteLevel))
 }
 
-func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
+func (f *sources) path(name string) string { return f.folder.Path(name) }
 
 // tokenizerJSON is tokenizer.json.
 type tokenizerJSON struct {
@@ -101,8 +101,8 @@ func tokenText(value any) (text string, ok bool) {
 }
 
 // addedTokensJSON returns the tokens of added_tokens.json, in the file's order.
-func (f *files) addedTokensJSON() ([]addedToken, error) {
-	ids, err := readOrdered[int64](f.path(addedFile))
+func (f *sources) addedTokensJSON() ([]addedToken, error) {
+	ids, err := readOrdered[int64](f.folder, addedFile)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (f *files) addedTokensJSON() ([]addedToken, error) {
 }
 
 // addedTokensDecoder returns added_tokens_decoder of tokenizer_config.json, in the file's order.
-func (f *files) addedTokensDecoder() ([]addedToken, error) {
+func (f *sources) addedTokensDecoder() ([]addedToken, error) {
 	path := f.path(configFile)
 	var config struct {
 		Tokens ordered[struct {
@@ -127,7 +127,7 @@ func (f *files) addedTokensDecoder() ([]addedToken, error) {
 			Normalized *bool   `json:"normalized"`
 		}] `json:"added_tokens_decoder"`
 	}
-	if err := sidecar.ReadJSON(path, &config); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(f.folder, configFile, &config); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var list []addedToken
@@ -168,8 +168,8 @@ func (o *ordered[V]) update(object jsontext.Value) error {
 }
 
 // readOrdered reads an object of a file, which is empty if there is no file.
-func readOrdered[V any](path string) (o ordered[V], err error) {
-	err = sidecar.ReadJSON(path, &o)
+func readOrdered[V any](folder files.Folder, name string) (o ordered[V], err error) {
+	err = sidecar.ReadJSON(folder, name, &o)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}

@@ -14,7 +14,7 @@ var gemma4Visible = []string{"<|channel>", "<channel|>", "<|tool_call>", "<tool_
 
 // loadGemma4 adds a vocabulary of BPE on characters as Gemma 4's GGUF files have it: tokens
 // and merges (Gemma4Model.set_vocab in llama.cpp's conversion/gemma.py, LlamaHfVocab in gguf-py).
-func (f *files) loadGemma4(kvs *pairs, model *bytePairs, size int) error {
+func (f *sources) loadGemma4(kvs *pairs, model *bytePairs, size int) error {
 	t, err := tokensOf(model.Vocab, size)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (f *files) loadGemma4(kvs *pairs, model *bytePairs, size int) error {
 
 // loadCharacters adds such a vocabulary under a name of tokenizer.ggml.pre
 // (TextModel._set_vocab_gpt2 in llama.cpp's conversion/base.py).
-func (f *files) loadCharacters(kvs *pairs, model *bytePairs, opts Options) error {
+func (f *sources) loadCharacters(kvs *pairs, model *bytePairs, opts Options) error {
 	t, err := tokensOf(model.Vocab, int(opts.Size))
 	if err != nil {
 		return err

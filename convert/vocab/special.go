@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // special collects what gguf-py's SpecialVocab does: which tokens have a role,
@@ -86,7 +87,7 @@ func (n *normalizer) steps(list ...*normalizer) []*normalizer {
 
 // loadSpecial adds the pairs after the vocabulary. limit is the number of tokens
 // that ids of roles are checked against; more are roles of the model's class.
-func (f *files) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
+func (f *sources) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
 	s, err := f.special(limit, roles)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (f *files) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
 
 // loadLlamaSpecial adds what only checkpoints of Llama's class have (LlamaModel.set_vocab):
 // models that are known by nothing but the size of their vocabulary.
-func (f *files) loadLlamaSpecial(kvs *pairs, size int64) error {
+func (f *sources) loadLlamaSpecial(kvs *pairs, size int64) error {
 	const codeLlama, codeLlamaEOT, granite = 32016, 32010, 49152
 	switch size {
 	case codeLlama:
@@ -137,7 +138,7 @@ func (f *files) loadLlamaSpecial(kvs *pairs, size int64) error {
 const noLimit = 1 << 32
 
 // special finds out which tokens have the given roles.
-func (f *files) special(limit int64, roles []string) (*special, error) {
+func (f *sources) special(limit int64, roles []string) (*special, error) {
 	s := &special{limit: limit, config: maps.Clone(f.config), roles: slices.Clone(roles)}
 	if f.hasFast {
 		s.readPostProcessor(f.fast.PostProcessor)
@@ -145,7 +146,7 @@ func (f *files) special(limit int64, roles []string) (*special, error) {
 	if err := s.readTokenizerConfig(f.fast.AddedTokens); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path(fastFile), err)
 	}
-	return s, s.readModelConfig(f.path("config.json"))
+	return s, s.readModelConfig(f.folder)
 }
 
 // write adds the pairs of the roles.
@@ -321,9 +322,9 @@ func (s *special) readTokenizerConfig(added []addedToken) error {
 }
 
 // readModelConfig takes ids that are still open from config.json.
-func (s *special) readModelConfig(path string) error {
+func (s *special) readModelConfig(folder files.Folder) error {
 	var config map[string]any
-	if err := sidecar.ReadJSON(path, &config); err != nil {
+	if err := sidecar.ReadJSON(folder, "config.json", &config); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -339,7 +340,7 @@ func (s *special) readModelConfig(path string) error {
 		// Lists of several ids, as eos_token_id may be, have no place in GGUF.
 		if id, ok := value.(int64); ok {
 			if err := s.setID(role, id); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+				return fmt.Errorf("%s: %w", folder.Path("config.json"), err)
 			}
 		}
 	}

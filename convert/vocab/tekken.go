@@ -36,10 +36,10 @@ var tekkenSpecial = []string{
 // loadTekken adds a vocabulary of tekken.json (TextModel._set_vocab_mistral in llama.cpp's
 // conversion/base.py, MistralVocab in gguf-py). A chat template is what the checkpoint has, where
 // convert_hf_to_gguf.py takes one of llama.cpp's by the tokenizer's version.
-func (f *files) loadTekken(kvs *pairs, opts Options) error {
+func (f *sources) loadTekken(kvs *pairs, opts Options) error {
 	path := f.path(tekkenFile)
 	var file tekkenJSON
-	if err := sidecar.ReadJSON(path, &file); err != nil {
+	if err := sidecar.ReadJSON(f.folder, tekkenFile, &file); err != nil {
 		return err
 	}
 	t, err := file.read(int(opts.Size))

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // namedTemplate is one of several chat templates of a model.
@@ -19,14 +18,14 @@ type namedTemplate struct{ name, text string }
 // chatTemplate adds the pairs of the chat templates, none without a
 // tokenizer_config.json. What that file has goes before chat_template.jinja,
 // which goes before chat_template.json.
-func (f *files) chatTemplate(kvs *pairs) error {
+func (f *sources) chatTemplate(kvs *pairs) error {
 	if len(f.config) == 0 {
 		return nil
 	}
 	value, ok := f.config["chat_template"]
 	if !ok {
 		var err error
-		if value, err = templateFiles(f.dir); err != nil {
+		if value, err = templateFiles(f.folder); err != nil {
 			return err
 		}
 	}
@@ -92,10 +91,10 @@ func plainName(name string) string {
 
 // templateFiles reads the templates that newer checkpoints keep in files of
 // their own.
-func templateFiles(dir string) (any, error) {
-	text, err := readText(filepath.Join(dir, "chat_template.jinja"))
+func templateFiles(folder files.Folder) (any, error) {
+	text, err := readText(folder, "chat_template.jinja")
 	if err == nil {
-		return withAdditional(filepath.Join(dir, "additional_chat_templates"), text)
+		return withAdditional(folder, "additional_chat_templates", text)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -103,26 +102,26 @@ func templateFiles(dir string) (any, error) {
 	var file struct {
 		Template any `json:"chat_template"`
 	}
-	if err := sidecar.ReadJSON(filepath.Join(dir, "chat_template.json"), &file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := sidecar.ReadJSON(folder, "chat_template.json", &file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return file.Template, nil
 }
 
-// withAdditional returns the standard template, with those in a directory of
+// withAdditional returns the standard template, with those in a folder below of
 // *.jinja files if it exists.
-func withAdditional(dir, standard string) (any, error) {
-	entries, err := os.ReadDir(dir)
+func withAdditional(folder files.Folder, below, standard string) (any, error) {
+	names, err := folder.List(below)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	templates := []namedTemplate{{"default", standard}}
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".jinja")
+	for _, file := range names {
+		name, ok := strings.CutSuffix(file, ".jinja")
 		if !ok {
 			continue
 		}
-		text, err := readText(filepath.Join(dir, e.Name()))
+		text, err := readText(folder, below+"/"+file)
 		if err != nil {
 			return nil, err
 		}
@@ -132,10 +131,10 @@ func withAdditional(dir, standard string) (any, error) {
 }
 
 // readText reads a file as Python does: every line ends with \n.
-func readText(path string) (string, error) {
-	data, err := sidecar.Read(path)
+func readText(folder files.Folder, file string) (string, error) {
+	data, err := sidecar.Read(folder, file)
 	if err == nil && !utf8.Valid(data) {
-		err = fmt.Errorf("%w: %s is not UTF-8", gguf.ErrCorrupt, path)
+		err = fmt.Errorf("%w: %s is not UTF-8", gguf.ErrCorrupt, folder.Path(file))
 	}
 	return strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data)), err
 }

@@ -41,7 +41,7 @@ var rankFiles = []rankFile{
 }
 
 // rankFile returns the file of ranks that the checkpoint has, if any.
-func (f *files) rankFile() (rankFile, bool) {
+func (f *sources) rankFile() (rankFile, bool) {
 	i := slices.IndexFunc(rankFiles, func(r rankFile) bool { return f.exists(r.name) })
 	if i < 0 {
 		return rankFile{}, false
@@ -50,9 +50,9 @@ func (f *files) rankFile() (rankFile, bool) {
 }
 
 // loadRanks adds a vocabulary of tiktoken (DeepseekV2Model.set_vocab in llama.cpp's conversion/deepseek.py).
-func (f *files) loadRanks(kvs *pairs, file rankFile, opts Options) error {
+func (f *sources) loadRanks(kvs *pairs, file rankFile, opts Options) error {
 	path := f.path(file.name)
-	data, err := sidecar.Read(path)
+	data, err := sidecar.Read(f.folder, file.name)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ type unigramSpacing struct {
 // loadUnigram adds a vocabulary of Unigram that is in a model of SentencePiece (T5Model.set_vocab in
 // llama.cpp's conversion/t5.py). convert_hf_to_gguf.py calls it SentencePiece's BPE in classes that are not
 // T5's or RoBERTa's, whose pieces are put together in another way.
-func (f *files) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) error {
+func (f *sources) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) error {
 	t := newTokens(int(opts.Size))
 	for id, p := range model.Pieces[:min(len(t.texts), len(model.Pieces))] {
 		if p.Type == gguf.TokenUserDefined { // only added tokens are, to convert_hf_to_gguf.py
@@ -44,7 +44,7 @@ func (f *files) loadUnigram(kvs *pairs, model *SentencePiece, opts Options) erro
 // loadFairseq adds a vocabulary of sentencepiece.bpe.model, of which XLM-RoBERTa's has one token more in front, and
 // CamemBERT's four (BertModel._xlmroberta_set_vocab in llama.cpp's conversion/bert.py, as transformers' XLMRobertaTokenizer
 // and CamembertTokenizer).
-func (f *files) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) error {
+func (f *sources) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) error {
 	more := 1
 	front := []Piece{{"<s>", 0, gguf.TokenControl}, {"<pad>", 0, gguf.TokenControl}, {"</s>", 0, gguf.TokenControl}, {"<unk>", 0, gguf.TokenUnknown}}
 	if opts.Rules.Camembert {
@@ -69,7 +69,7 @@ func (f *files) loadFairseq(kvs *pairs, model *SentencePiece, opts Options) erro
 }
 
 // loadFastUnigram adds a vocabulary of Unigram that is in tokenizer.json (likewise _xlmroberta_set_vocab).
-func (f *files) loadFastUnigram(kvs *pairs, opts Options) error {
+func (f *sources) loadFastUnigram(kvs *pairs, opts Options) error {
 	var model struct {
 		Unknown      *int64             `json:"unk_id"`
 		Vocab        [][]jsontext.Value `json:"vocab"`

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // Scores of tokens that do not come from the SentencePiece model.
@@ -97,13 +97,18 @@ type Vocabulary struct {
 // The error wraps gguf.ErrCorrupt if a file contradicts itself and
 // gguf.ErrUnsupported if the vocabulary is of another kind.
 func Load(dir string, opts Options) (*Vocabulary, error) {
+	return LoadFrom(files.Directory(dir), opts)
+}
+
+// LoadFrom reads the vocabulary of a checkpoint in a folder, as Load does.
+func LoadFrom(folder files.Folder, opts Options) (*Vocabulary, error) {
 	if opts.Size < 1 || opts.Size > maxPieces {
-		return nil, fmt.Errorf("%w: %s: a vocabulary of %d tokens", gguf.ErrCorrupt, dir, opts.Size)
+		return nil, fmt.Errorf("%w: %s: a vocabulary of %d tokens", gguf.ErrCorrupt, folder.Path("."), opts.Size)
 	}
 	if err := CheckPre(opts.Pre); err != nil {
 		return nil, err
 	}
-	f, err := openFiles(dir)
+	f, err := openFiles(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +196,7 @@ var defaultUnknown = map[kind]int64{wordPiece: 100, unigram: 2}
 
 // warnUnsaid warns of what SentencePiece's BPE does to a text by its model that the metadata, those of
 // convert_hf_to_gguf.py, does not say: the ids of some texts are others then.
-func (f *files) warnUnsaid(kvs pairs) {
+func (f *sources) warnUnsaid(kvs pairs) {
 	if f.model == nil {
 		return
 	}
@@ -218,7 +223,7 @@ func (r Rules) setTokenTypes(kvs *pairs) {
 
 // loadVocabulary adds the pairs from tokenizer.ggml.model on that are the
 // vocabulary. A SentencePiece model goes before tokenizer.json.
-func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
+func (f *sources) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 	switch {
 	case opts.Rules.Gemma4 && f.hasFast: // whatever there is beside it
 		return f.loadFastFile(kvs, opts)
@@ -228,11 +233,11 @@ func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 	if file, ok := f.rankFile(); ok && !f.hasFast && !f.exists(piecesFile) {
 		return byteLevel, f.loadRanks(kvs, file, opts)
 	}
-	model, err := loadPieces(f.path(piecesFile))
+	model, err := loadPieces(f.folder, piecesFile)
 	name := piecesFile
 	for _, other := range []string{t5File, fairseqFile} {
 		if errors.Is(err, fs.ErrNotExist) {
-			if model, err = loadPieces(f.path(other)); err == nil && !model.Unigram {
+			if model, err = loadPieces(f.folder, other); err == nil && !model.Unigram {
 				err = fmt.Errorf("%s: %w: only those of Unigram have that name", f.path(other), fs.ErrNotExist)
 			}
 			name = other
@@ -259,16 +264,13 @@ func (f *files) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 		opts.Rules.setTokenTypes(kvs)
 		return wordPiece, f.loadWordPieceText(kvs, opts)
 	}
-	return 0, fmt.Errorf("%s: no tokenizer: %w", f.dir, fs.ErrNotExist)
+	return 0, fmt.Errorf("%s: no tokenizer: %w", f.path("."), fs.ErrNotExist)
 }
 
-func (f *files) exists(name string) bool {
-	_, err := os.Stat(f.path(name))
-	return err == nil
-}
+func (f *sources) exists(name string) bool { return files.Has(f.folder, name) }
 
 // loadFastFile adds what tokenizer.json describes.
-func (f *files) loadFastFile(kvs *pairs, opts Options) (kind, error) {
+func (f *sources) loadFastFile(kvs *pairs, opts Options) (kind, error) {
 	k, err := f.loadFast(kvs, opts)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", f.path(fastFile), err)
@@ -315,7 +317,7 @@ func (t *tokens) writeSentencePiece(kvs *pairs) {
 
 // pieceTokens merges the SentencePiece model with the tokens added later
 // (TextModel._create_vocab_sentencepiece in llama.cpp's conversion/base.py).
-func (f *files) pieceTokens(pieces []Piece, size int) (*tokens, error) {
+func (f *sources) pieceTokens(pieces []Piece, size int) (*tokens, error) {
 	t := newTokens(size)
 	for id, p := range pieces[:min(size, len(pieces))] {
 		if p.Type == gguf.TokenUserDefined { // only added tokens are, to convert_hf_to_gguf.py
@@ -339,7 +341,7 @@ func (f *files) pieceTokens(pieces []Piece, size int) (*tokens, error) {
 }
 
 // addNamed sets the tokens of added_tokens.json.
-func (f *files) addNamed(t *tokens) error {
+func (f *sources) addNamed(t *tokens) error {
 	named, err := f.addedTokensJSON()
 	for _, a := range named {
 		if a.ID < int64(len(t.texts)) {
@@ -350,14 +352,14 @@ func (f *files) addNamed(t *tokens) error {
 }
 
 // loadPieces reads a model of SentencePiece.
-func loadPieces(path string) (*SentencePiece, error) {
-	data, err := sidecar.Read(path)
+func loadPieces(folder files.Folder, name string) (*SentencePiece, error) {
+	data, err := sidecar.Read(folder, name)
 	if err != nil {
 		return nil, err
 	}
 	model, err := ParseSentencePiece(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", folder.Path(name), err)
 	}
 	return model, nil
 }

@@ -29,7 +29,7 @@ const (
 var wordPieceNames = []string{"bert-bge", "bert-bge-large", "jina-v2-en"}
 
 // loadFastWordPiece adds a vocabulary of WordPiece that is in tokenizer.json.
-func (f *files) loadFastWordPiece(kvs *pairs, opts Options) error {
+func (f *sources) loadFastWordPiece(kvs *pairs, opts Options) error {
 	var model wordPieces
 	if err := pyjson.Unmarshal(f.fast.Model, &model); err != nil {
 		return fmt.Errorf("%w: model: %w", gguf.ErrCorrupt, err)
@@ -80,13 +80,13 @@ func (p *preTokenizer) only() *preTokenizer {
 }
 
 // loadWordPieceText adds a vocabulary that is in vocab.txt alone, a token in each line.
-func (f *files) loadWordPieceText(kvs *pairs, opts Options) error {
+func (f *sources) loadWordPieceText(kvs *pairs, opts Options) error {
 	for key, want := range map[string]bool{"tokenize_chinese_chars": true, "do_basic_tokenize": true} {
 		if set, ok := f.config[key].(bool); ok && set != want {
 			return unsupported("WordPiece with %s %t", key, set)
 		}
 	}
-	data, err := sidecar.Read(f.path(wordsFile))
+	data, err := sidecar.Read(f.folder, wordsFile)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (f *files) loadWordPieceText(kvs *pairs, opts Options) error {
 
 // loadWordPiece adds a vocabulary of WordPiece (BertModel.set_vocab in llama.cpp's
 // conversion/bert.py): tokens that begin a word have ▁ in front, the others nothing.
-func (f *files) loadWordPiece(kvs *pairs, ids map[string]int64, opts Options) error {
+func (f *sources) loadWordPiece(kvs *pairs, ids map[string]int64, opts Options) error {
 	pre := opts.Pre
 	switch {
 	case pre == "":

@@ -4,7 +4,9 @@
 // What is read must be a regular file: [Open] refuses FIFOs, devices, sockets and
 // directories by what they are, and does not wait for them. An open [File] can tell
 // whether somebody changed it meanwhile. A part of it can be mapped ([File.Map]) and,
-// within [Guard], touched, whatever becomes of the file.
+// within [Guard], touched, whatever becomes of the file. What is read may also be an
+// [Object] elsewhere, and a [Folder] is where files are found by their names: a directory,
+// or what stands for one.
 //
 // What is written appears whole or not at all: [Create] makes it in the same directory
 // under a name that nobody can foresee, and [Output.Publish] syncs and renames it. Only

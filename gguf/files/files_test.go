@@ -108,10 +108,10 @@ func TestInputsAreNotOutputs(t *testing.T) {
 	require.NoError(t, os.Link(path, filepath.Join(dir, "hard")))
 	for _, out := range []string{path, filepath.Join(dir, ".", "..", filepath.Base(dir), "in"), filepath.Join(dir, "hard")} {
 		for _, overwrite := range []bool{false, true} {
-			require.ErrorIs(t, files.Check(out, overwrite, in.Input()), files.ErrInput, "%s", out)
+			require.ErrorIs(t, files.Check(out, overwrite, in.Input()...), files.ErrInput, "%s", out)
 		}
 	}
-	require.NoError(t, files.Check(filepath.Join(dir, "other"), false, in.Input()))
+	require.NoError(t, files.Check(filepath.Join(dir, "other"), false, in.Input()...))
 	require.Equal(t, "input", content(t, path))
 }
 

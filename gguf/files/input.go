@@ -3,9 +3,11 @@ package files
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Errors that callers can test for; what is returned wraps them and names the file.
@@ -28,8 +30,54 @@ type Input struct {
 	Info fs.FileInfo
 }
 
-// File is a regular file that is open for reading.
+// Object is what a File reads: a regular file, or something elsewhere of which any bytes can be
+// had, such as what a server sends. All methods are safe for concurrent use.
+type Object interface {
+	io.ReaderAt
+	io.Closer
+	// Size returns the size that it had when it was opened.
+	Size() int64
+	// Version says what is there, unlike what would be there after a change.
+	Version() string
+	// Unchanged returns an error that wraps ErrChanged if it is known to be another than
+	// when it was opened.
+	Unchanged() error
+	// Prefetch has n bytes from an offset on read ahead, as far as that can be. It does not
+	// wait for them.
+	Prefetch(offset, n int64)
+}
+
+// File is a regular file, or another Object, that is open for reading.
 type File struct {
+	Object
+	name string
+	next *io.SectionReader
+}
+
+// NewFile returns an Object as a File of that name, which closes it.
+func NewFile(name string, o Object) *File {
+	return &File{o, name, io.NewSectionReader(o, 0, o.Size())}
+}
+
+// Name returns the path that the file was opened by, or what else it is called.
+func (f *File) Name() string { return f.name }
+
+// Read reads what follows what Read has read.
+func (f *File) Read(p []byte) (int, error) { return f.next.Read(p) }
+
+// Input returns the file as one that outputs must not replace, none if it lies elsewhere.
+func (f *File) Input() []Input {
+	if r, ok := f.Object.(*regular); ok {
+		return []Input{{f.name, r.info}}
+	}
+	return nil
+}
+
+// IsLocal reports whether it is a regular file, which has a path.
+func (f *File) IsLocal() bool { _, ok := f.Object.(*regular); return ok }
+
+// regular is a regular file.
+type regular struct {
 	*os.File
 	info fs.FileInfo // when it was opened
 }
@@ -59,31 +107,33 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &File{f, info}, nil
+	return NewFile(path, &regular{f, info}), nil
 }
 
-// Size returns the size that the file had when it was opened.
-func (f *File) Size() int64 { return f.info.Size() }
+func (r *regular) Size() int64 { return r.info.Size() }
 
-// Input returns the file as one that outputs must not replace.
-func (f *File) Input() Input { return Input{f.Name(), f.info} }
+func (r *regular) Version() string {
+	return fmt.Sprintf("%d bytes, modified %s", r.info.Size(), r.info.ModTime().UTC().Format(time.RFC3339Nano))
+}
 
-// Unchanged returns an error that wraps ErrChanged if the file has another size or
-// time of modification than when it was opened, or if its name is another file's. A
-// file that was only moved or removed is unchanged.
-func (f *File) Unchanged() error {
-	now, err := f.Stat()
+// Unchanged implements Object: the file has the size and time of modification that it had, and its
+// name is no other file's. A file that was only moved or removed is unchanged.
+func (r *regular) Unchanged() error {
+	now, err := r.Stat()
 	if err != nil {
 		return err
 	}
-	if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
-		return fmt.Errorf("%s: %w", f.Name(), ErrChanged)
+	if now.Size() != r.info.Size() || !now.ModTime().Equal(r.info.ModTime()) {
+		return fmt.Errorf("%s: %w", r.Name(), ErrChanged)
 	}
-	if named, err := os.Stat(f.Name()); err == nil && !os.SameFile(named, f.info) {
-		return fmt.Errorf("%s: %w: another file has its name", f.Name(), ErrChanged)
+	if named, err := os.Stat(r.Name()); err == nil && !os.SameFile(named, r.info) {
+		return fmt.Errorf("%s: %w: another file has its name", r.Name(), ErrChanged)
 	}
 	return nil
 }
+
+// Prefetch tells the operating system, where it listens (Linux).
+func (r *regular) Prefetch(offset, n int64) { prefetch(r.File, offset, n) }
 
 // Unchanged returns the error of the first of some files that is not unchanged.
 func Unchanged(inputs []*File) error {

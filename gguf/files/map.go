@@ -23,10 +23,15 @@ type Mapping struct {
 }
 
 // Map maps size bytes of the file from offset on. The caller must close the Mapping, and
-// may close the file. The error wraps errors.ErrUnsupported where this cannot be done.
+// may close the file. The error wraps errors.ErrUnsupported where this cannot be done, as
+// for what is no regular file.
 func (f *File) Map(offset, size int64) (*Mapping, error) {
+	r, ok := f.Object.(*regular)
+	if !ok {
+		return nil, fmt.Errorf("mapping %s: %w", f.Name(), errors.ErrUnsupported)
+	}
 	skip := offset % int64(os.Getpagesize())
-	pages, err := mapPages(f.File, offset-skip, skip+size)
+	pages, err := mapPages(r.File, offset-skip, skip+size)
 	if err != nil {
 		return nil, fmt.Errorf("mapping %s: %w", f.Name(), err)
 	}

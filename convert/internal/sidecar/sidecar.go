@@ -14,10 +14,10 @@ import (
 // limit is far above the largest real tokenizer.json (about 40 MB).
 const limit = 256 << 20
 
-// Read returns the content of a file. The error wraps gguf.ErrCorrupt if the
+// Read returns the content of a file in a folder. The error wraps gguf.ErrCorrupt if the
 // file is too large to be what it should be, and fs.ErrNotExist if it is absent.
-func Read(path string) ([]byte, error) {
-	f, err := files.Open(path)
+func Read(folder files.Folder, name string) ([]byte, error) {
+	f, err := folder.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -27,19 +27,19 @@ func Read(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(data) > limit {
-		return nil, fmt.Errorf("%w: %s is larger than %d bytes", gguf.ErrCorrupt, path, limit)
+		return nil, fmt.Errorf("%w: %s is larger than %d bytes", gguf.ErrCorrupt, f.Name(), limit)
 	}
 	return data, nil
 }
 
-// ReadJSON decodes a JSON file into v, as pyjson.Unmarshal does.
-func ReadJSON(path string, v any) error {
-	data, err := Read(path)
+// ReadJSON decodes a JSON file in a folder into v, as pyjson.Unmarshal does.
+func ReadJSON(folder files.Folder, name string, v any) error {
+	data, err := Read(folder, name)
 	if err != nil {
 		return err
 	}
 	if err := pyjson.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, folder.Path(name), err)
 	}
 	return nil
 }
