@@ -27,8 +27,8 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 	case a.Kept:
 		b.keep(k, v, a)
 	}
-	if b.session != nil && a.Source == nil && !a.Remembered {
-		if err := b.remember(ctx, k, v, a); err != nil {
+	if a.Source == nil && !a.Remembered {
+		if err := b.cache(ctx, k, v, a); err != nil {
 			return err
 		}
 	}
@@ -64,15 +64,15 @@ func (b *batch) keep(k, v []float32, a *graph.AttentionOp) {
 	b.kept[a] = kept
 }
 
-// remember stores the keys and values of the only chunk in the session.
-func (b *batch) remember(ctx context.Context, k, v []float32, a *graph.AttentionOp) error {
+// cache stores the keys and values of the texts of sessions.
+func (b *batch) cache(ctx context.Context, k, v []float32, a *graph.AttentionOp) error {
 	kWidth, vWidth := a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
-	cache := &b.session.caches[a.Slot]
-	return parallel(ctx, b.workers, b.tokens, func(_ *worker, row int) error {
-		if b.positions[row] < b.tokens-cache.rows {
+	return b.remember(ctx, func(s *Session, row, pos, text int) error {
+		cache := &s.caches[a.Slot]
+		if pos < text-cache.rows {
 			return nil // no token to come sees it
 		}
-		return cache.put(b.positions[row], k[row*kWidth:][:kWidth], v[row*vWidth:][:vWidth])
+		return cache.put(pos, k[row*kWidth:][:kWidth], v[row*vWidth:][:vWidth])
 	})
 }
 

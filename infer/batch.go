@@ -12,7 +12,8 @@ import (
 // are rows, chunk after chunk.
 type batch struct {
 	m         *Model
-	session   *Session // that remembers the only chunk, or nil
+	sessions  []Sessions // that remember the texts which end with each of all chunks, or nil
+	memories  []memory   // of the texts of sessions, of those that end in the batch
 	workers   []worker
 	chunks    []batchChunk
 	roots     []int // chunks that begin a text
@@ -48,6 +49,15 @@ type batchChunk struct {
 
 // tokenRows are those of the tokens of a chunk.
 type tokenRows struct{ start, n int }
+
+// memory is some tokens of the text of a session.
+type memory struct {
+	session *Session
+	row     int // of the first of them
+	first   int // its position
+	n       int
+	text    int // tokens of the whole text
+}
 
 // beside is the memory that is taken beside that of the batch.
 type beside struct {
@@ -113,7 +123,7 @@ func (b *batch) room(text int) int64 {
 // returns how many. Those that they follow are run again if they were in a batch before, without their logits.
 func (b *batch) begin(chunks []Chunk, first int) int {
 	perToken, room := b.perToken(), b.room(b.ends[first])
-	b.chunks, b.roots, b.depth, b.positions, b.tokens = nil, nil, 0, b.positions[:0], 0
+	b.chunks, b.roots, b.memories, b.depth, b.positions, b.tokens = nil, nil, nil, 0, b.positions[:0], 0
 	known := make(map[int]int) // in the batch, by number
 	taken := 0
 	for number := first; number < len(chunks); number++ {
@@ -136,6 +146,9 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 				chunk.From = NoLogits
 			}
 			b.take(chunk, at, known)
+		}
+		if b.sessions != nil {
+			b.remembered(b.chunks[known[number]])
 		}
 		taken++
 	}
@@ -178,6 +191,33 @@ func (b *batch) take(chunk Chunk, number int, known map[int]int) {
 	}
 }
 
+// remembered lists what sessions remember of the text that ends with a chunk.
+func (b *batch) remembered(c batchChunk) {
+	for _, s := range b.sessions[c.number] {
+		first := 0
+		for _, rows := range append(slices.Clip(c.before), tokenRows{c.start, len(c.Tokens)}) {
+			for at := 0; at < rows.n; at += taskRows {
+				n := min(taskRows, rows.n-at)
+				b.memories = append(b.memories, memory{s, rows.start + at, first + at, n, c.first + len(c.Tokens)})
+			}
+			first += rows.n
+		}
+	}
+}
+
+// remember calls f for every token of a session's text that is in the batch, for different ones at the same time.
+func (b *batch) remember(ctx context.Context, f func(s *Session, row, pos, text int) error) error {
+	return parallel(ctx, b.workers, len(b.memories), func(_ *worker, i int) error {
+		m := b.memories[i]
+		for at := range m.n {
+			if err := f(m.session, m.row+at, m.first+at, m.text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Tokens implements graph.Engine.
 func (b *batch) Tokens() int { return b.tokens }
 
@@ -195,9 +235,14 @@ func (b *batch) Active() []float32 { return b.active }
 
 // Scratch implements graph.Engine.
 func (b *batch) Scratch(perToken ...int) [][]float32 {
-	parts, rest := make([][]float32, len(perToken)), b.scratch
+	return rooms(b.scratch, b.tokens, perToken)
+}
+
+// rooms cuts scratch into rooms for so many floats for each of some tokens.
+func rooms(scratch []float32, tokens int, perToken []int) [][]float32 {
+	parts := make([][]float32, len(perToken))
 	for i, n := range perToken {
-		parts[i], rest = rest[:b.tokens*n], rest[b.tokens*n:]
+		parts[i], scratch = scratch[:tokens*n], scratch[tokens*n:]
 	}
 	return parts
 }

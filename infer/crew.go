@@ -60,6 +60,9 @@ func (c *crew) work(w *worker) {
 
 // run calls f once for each of n tasks and returns the first error.
 func (c *crew) run(n int, f func(w *worker, task int) error) error {
+	if n == 1 {
+		return f(&c.workers[0], 0)
+	}
 	j := &job{tasks: int64(n), do: f}
 	c.job.Store(j)
 	j.work(&c.workers[0])

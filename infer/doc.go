@@ -20,8 +20,8 @@
 //
 // A model is data: package infer/graph has what it is made of, norms, attention,
 // feed-forward networks and mixtures of experts, each written once. Two
-// engines compute its steps: Forward's, for many tokens of many chunks, and that of a
-// [Session], for the next token of one text. Logits come from output.weight, or from
+// engines compute its steps: Forward's, for many tokens of many chunks, and that of
+// [Sessions], for the next token of each of some texts. Logits come from output.weight, or from
 // token_embd.weight where that is absent.
 //
 // # Compute
@@ -42,8 +42,8 @@
 //     float32.
 //   - F16, F32, other CPUs: in float32.
 //
-// Add of a Session computes otherwise, since it reads each weight for a single
-// token, which would not repay bringing it to another form. The activations are rounded to 8 bits
+// Add of Sessions computes otherwise, since it reads each weight for one token of each, which
+// would not repay bringing it to another form. The activations are rounded to 8 bits
 // with a scale for every 256 elements, and multiplied with the integers of the blocks
 // as they are stored, as llama.cpp does. Where there is no kernel for a type's
 // rows (none is needed for F32, F16 and BF16; of the quantized types it depends on the CPU: see
@@ -67,7 +67,7 @@
 //
 // # Determinism
 //
-// Results do not depend on the number of threads, on the other chunks or on
+// Results do not depend on the number of threads, on the other chunks or sessions, or on
 // Options.Memory. They depend, within rounding, on the instruction set: see
 // package quant/isa.
 package infer

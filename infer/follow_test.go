@@ -77,6 +77,7 @@ func TestChunksThatFollow(t *testing.T) {
 					}
 				}
 				require.Len(t, got, n)
+				requireSideBySide(t, m, unequal(s.chunks(20)[0])...)
 			}
 		})
 	}

@@ -109,11 +109,11 @@ type entrance struct {
 	streams bool
 }
 
-// forward is Forward: models in lock-step, of which there is one. A session remembers the
-// only chunk.
-func (m *Model) forward(ctx context.Context, chunks []Chunk, start entrance, session *Session, visit func(chunk, pos int, logits []float32)) error {
+// forward is Forward: models in lock-step, of which there is one. Sessions, for each chunk or none, remember
+// the texts that end with it.
+func (m *Model) forward(ctx context.Context, chunks []Chunk, start entrance, sessions []Sessions, visit func(chunk, pos int, logits []float32)) error {
 	l := newLockstep([]*Model{m}, Observer{Logits: func(_, chunk, pos int, logits, _ []float32) { visit(chunk, pos, logits) }})
-	l.entrance, l.session = start, session
+	l.entrance, l.sessions = start, sessions
 	if m.residual != nil {
 		l.observer.Residual = func(s Streams) {
 			if s.Layer < len(m.graph.Layers) {
@@ -132,6 +132,43 @@ func alone(err error) error {
 	return err
 }
 
+// Tree returns chunks of texts, in which what several begin with is computed once, and for each text the chunk that it ends
+// with. Their logits are left out. An empty text ends with none: -1.
+func Tree(texts [][]int32) (chunks []Chunk, last []int) {
+	last = make([]int, len(texts))
+	order := make([]int, len(texts))
+	for i := range texts {
+		last[i], order[i] = -1, i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(texts[a], texts[b]) })
+	// branch adds those of texts, in their order, whose first tokens are the same, as many as depth says. They are in chunks already, the
+	// last of them 1 + its number.
+	var branch func(of []int, depth, after int)
+	branch = func(of []int, depth, after int) {
+		for len(of) > 0 {
+			text := texts[of[0]]
+			if len(text) == depth { // all of it is there
+				last[of[0]] = after - 1
+				of = of[1:]
+				continue
+			}
+			n := 1 // with the same next token
+			for n < len(of) && texts[of[n]][depth] == text[depth] {
+				n++
+			}
+			end, other := depth, texts[of[n-1]]
+			for end < len(text) && end < len(other) && text[end] == other[end] {
+				end++
+			}
+			chunks = append(chunks, Chunk{Tokens: text[depth:end], After: after, From: NoLogits})
+			branch(of[:n], end, len(chunks))
+			of = of[n:]
+		}
+	}
+	branch(order, 0, 0)
+	return chunks, last
+}
+
 // check reports the first token that the model does not know, and logits that it does not have.
 func (m *Model) check(chunks []Chunk) error {
 	for c, chunk := range chunks {
@@ -142,11 +179,11 @@ func (m *Model) check(chunks []Chunk) error {
 		if at != chunk.After {
 			return fmt.Errorf("chunk %d follows chunk %d, which the chunk before it does not", c, chunk.After-1)
 		}
-		if chunk.After > 0 && !m.CanFollow() {
-			return fmt.Errorf("%w: chunk %d follows another one, which a %s model cannot", gguf.ErrUnsupported, c, m.graph.Architecture)
-		}
 		if m.graph.Encoder && chunk.From < len(chunk.Tokens) {
 			return m.graph.NoLogits()
+		}
+		if m.graph.Encoder && chunk.After > 0 {
+			return fmt.Errorf("%w: chunk %d follows another one, which a %s model cannot", gguf.ErrUnsupported, c, m.graph.Architecture)
 		}
 		for pos, id := range chunk.Tokens {
 			if id < 0 || int(id) >= m.Vocabulary() {
@@ -156,6 +193,3 @@ func (m *Model) check(chunks []Chunk) error {
 	}
 	return nil
 }
-
-// CanFollow reports whether chunks of the model may have After: no token sees those behind it.
-func (m *Model) CanFollow() bool { return !m.graph.Encoder }

@@ -267,6 +267,7 @@ func TestGraphs(t *testing.T) {
 			for _, prompt := range []int{1, 12} {
 				requireSession(t, want[0], m, chunks[0], prompt)
 			}
+			requireSideBySide(t, m, unequal(chunks[0])...)
 		})
 	}
 }

@@ -27,14 +27,11 @@ func (c *choice) of(row, pos int) []int32 {
 
 // Choose implements graph.Engine.
 func (b *batch) Choose(ctx context.Context, q, k, weights []float32, x *graph.IndexerOp) error {
-	if b.session != nil {
-		cache := &b.session.indexers[x.Slot]
-		err := parallel(ctx, b.workers, b.tokens, func(_ *worker, row int) error {
-			return cache.put(b.positions[row], k[row*x.KeyLen:][:x.KeyLen], nil)
-		})
-		if err != nil {
-			return err
-		}
+	err := b.remember(ctx, func(s *Session, row, pos, _ int) error {
+		return s.indexers[x.Slot].put(pos, k[row*x.KeyLen:][:x.KeyLen], nil)
+	})
+	if err != nil {
+		return err
 	}
 	type task struct{ chunk, first, rows int } // a block of queries
 	var tasks []task
@@ -97,35 +94,48 @@ func addPositive(sums, products []float32, weight float32) {
 }
 
 // Choose implements graph.Engine.
-func (t *token) Choose(_ context.Context, q, k, weights []float32, x *graph.IndexerOp) error {
-	pos, cache := t.session.tokens, &t.session.indexers[x.Slot]
-	if err := cache.put(pos, k, nil); err != nil {
-		return err
+func (t *tokens) Choose(_ context.Context, q, k, weights []float32, x *graph.IndexerOp) error {
+	var sees []int // rows that see more than TopK
+	ends := []int{0}
+	for row, s := range t.sessions {
+		if err := s.indexers[x.Slot].put(s.tokens, k[row*x.KeyLen:][:x.KeyLen], nil); err != nil {
+			return err
+		}
+		if s.tokens >= x.TopK {
+			sees, ends = append(sees, row), append(ends, ends[len(ends)-1]+s.tokens+1)
+		}
 	}
-	if pos < x.TopK {
+	if len(sees) == 0 {
 		return nil
 	}
-	scores := sized(&t.indexScores, pos+1)
-	clear(scores)
-	tasks := len(t.crew.workers)
-	err := t.crew.run(tasks, func(w *worker, task int) error {
-		first, end := task*len(scores)/tasks, (task+1)*len(scores)/tasks
-		keys, _, err := cache.get(w, 0, first, end)
+	all, chosen := sized(&t.indexScores, ends[len(sees)]), sized(&t.chosen, len(t.sessions)*x.TopK)
+	tasks := len(t.crew.workers) // of each row
+	err := t.crew.run(len(sees)*tasks, func(w *worker, task int) error {
+		i, part := task/tasks, task%tasks
+		row, scores := sees[i], all[ends[i]:ends[i+1]]
+		first, end := part*len(scores)/tasks, (part+1)*len(scores)/tasks
+		keys, _, err := t.sessions[row].indexers[x.Slot].get(w, 0, first, end)
 		if err != nil {
 			return err
 		}
+		clear(scores[first:end])
 		for i := range end - first {
 			key := keys[i*x.KeyLen:][:x.KeyLen]
-			for head, weight := range weights {
-				scores[first+i] += float32(weight * max(kernel.Dot(q[head*x.KeyLen:][:x.KeyLen], key), 0))
+			for head, weight := range weights[row*x.Heads:][:x.Heads] {
+				query := q[(row*x.Heads+head)*x.KeyLen:][:x.KeyLen]
+				scores[first+i] += float32(weight * max(kernel.Dot(query, key), 0))
 			}
 		}
 		return nil
 	})
-	if err == nil {
-		topK(&t.crew.workers[0], sized(&t.chosen, x.TopK), scores, pos+1)
+	if err != nil {
+		return err
 	}
-	return err
+	return t.crew.run(len(sees), func(w *worker, i int) error {
+		row, scores := sees[i], all[ends[i]:ends[i+1]]
+		topK(w, chosen[row*x.TopK:][:x.TopK], scores, len(scores))
+		return nil
+	})
 }
 
 // chosen returns what the indexer of an attention chose, nil if there is none.

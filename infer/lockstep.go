@@ -124,8 +124,10 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	if len(l.models) > 1 {
 		l.share(chunks)
 	}
-	if l.session != nil {
-		l.context = l.session.context
+	for _, sessions := range l.sessions {
+		if len(sessions) > 0 {
+			l.context, l.beside.fixed = sessions[0].context, sessions[0].engine.held
+		}
 	}
 	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.layer + 1)
 	for first := 0; first < len(chunks); {

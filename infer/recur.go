@@ -20,7 +20,7 @@ func (r *recurrent) after(tokens int, of graph.Recurrence, part int) []float32 {
 }
 
 // Recur implements graph.Engine. A chunk begins with what was remembered at the end of the one that it follows, which is kept as long as others
-// may: of a session's only chunk, it stays there.
+// may: of a text of sessions, they keep it.
 func (b *batch) Recur(ctx context.Context, r graph.Recurrence, f func(part, first, end int, state, work []float32)) error {
 	return parallel(ctx, b.workers, len(b.roots)*r.Parts, func(w *worker, task int) error {
 		root, part := task/r.Parts, task%r.Parts
@@ -32,31 +32,34 @@ func (b *batch) Recur(ctx context.Context, r graph.Recurrence, f func(part, firs
 		for _, c := range b.chunks[b.roots[root]:end] {
 			depth, n := len(c.before), len(c.Tokens)
 			state := states[depth*r.Size:][:r.Size]
-			if b.session != nil {
-				state = b.session.recurrent[r.Slot].after(n, r, part)
-			}
 			if depth == 0 {
 				clear(state)
 			} else {
 				copy(state, states[(depth-1)*r.Size:])
 			}
 			f(part, c.start, c.start+n, state, sized(&w.out, r.Work))
+			if b.sessions != nil {
+				for _, s := range b.sessions[c.number] {
+					copy(s.recurrent[r.Slot].after(c.first+n, r, part), state)
+				}
+			}
 		}
 		return nil
 	})
 }
 
 // Recur implements graph.Engine.
-func (t *token) Recur(_ context.Context, r graph.Recurrence, f func(part, first, end int, state, work []float32)) error {
-	pos, of := t.session.tokens, &t.session.recurrent[r.Slot]
-	return t.crew.run(r.Parts, func(w *worker, part int) error {
+func (t *tokens) Recur(_ context.Context, r graph.Recurrence, f func(part, first, end int, state, work []float32)) error {
+	return t.crew.run(len(t.sessions)*r.Parts, func(w *worker, task int) error {
+		row, part := task/r.Parts, task%r.Parts
+		pos, of := t.sessions[row].tokens, &t.sessions[row].recurrent[r.Slot]
 		state := of.after(pos+1, r, part)
 		if pos == 0 {
 			clear(state)
 		} else {
 			copy(state, of.after(pos, r, part))
 		}
-		f(part, 0, 1, state, sized(&w.out, r.Work))
+		f(part, row, row+1, state, sized(&w.out, r.Work))
 		return nil
 	})
 }

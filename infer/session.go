@@ -24,15 +24,29 @@ type Session struct {
 	caches    []kvCache
 	indexers  []kvCache // the keys of indexers
 	recurrent []recurrent
-	token     *token
+	engine    *tokens // of all sessions that were made together
 	logits    []float32
 }
+
+// Sessions are texts of one model that grow side by side, or some of those: a step of theirs reads each weight once. What comes
+// of one text does not depend on the others, to the last bit.
+// They are not safe for concurrent use, those that were made together not even one by one.
+type Sessions []*Session
 
 // NewSession returns an empty text with room for so many tokens. cache is the
 // type of the keys and values: F32, F16 or a quantized type whose blocks divide
 // the heads, such as Q8_0. A model file is mapped into memory, since every token
 // takes all its weights (but for the experts that are not chosen).
 func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
+	sessions, err := m.NewSessions(1, context, cache)
+	if err != nil {
+		return nil, err
+	}
+	return sessions[0], nil
+}
+
+// NewSessions returns n empty texts, each as NewSession does.
+func (m *Model) NewSessions(n, context int, cache gguf.Type) (Sessions, error) {
 	if m.graph.Encoder {
 		return nil, m.graph.NoLogits()
 	}
@@ -53,15 +67,39 @@ func (m *Model) NewSession(context int, cache gguf.Type) (*Session, error) {
 	if err := gguf.Map(m.src); err != nil {
 		return nil, err
 	}
-	s := &Session{m: m, context: context, logits: make([]float32, m.Vocabulary())}
+	engine := newTokens(m, context, int64(n)*m.sessionBytes(context, cache))
+	sessions := make(Sessions, n)
+	for i := range sessions {
+		s := &Session{m: m, context: context, engine: engine, logits: make([]float32, m.Vocabulary())}
+		for mixer := range m.Spec().Mixers {
+			state := mixer.State()
+			s.caches = append(s.caches, newKVCache(state, context, cache))
+			s.indexers = append(s.indexers, newKVCache(graph.State{Heads: 1, KeyLen: state.IndexLen}, context, cache))
+			s.recurrent = append(s.recurrent, newRecurrent(state))
+		}
+		sessions[i] = s
+	}
+	return sessions, nil
+}
+
+// SessionsThatFit returns how many sessions fit into half of what Options.Memory leaves beside a run, at least one.
+// The other half is for prompts on their way through the layers.
+func (m *Model) SessionsThatFit(context int, cache gguf.Type) int {
+	left := m.memory - m.fixedBytes() - int64(m.threads)*m.workerBytes(context)
+	return int(max(1, left/2/m.sessionBytes(context, cache)))
+}
+
+// sessionBytes is what a session takes: its state, its logits, and the rooms of its next token.
+func (m *Model) sessionBytes(context int, cache gguf.Type) int64 {
+	streams, packed, scratch := m.sizes()
+	bytes := 4 * int64(2*m.Vocabulary()+streams+packed+scratch+m.graph.Size().Inner)
 	for mixer := range m.Spec().Mixers {
 		state := mixer.State()
-		s.caches = append(s.caches, newKVCache(state, context, cache))
-		s.indexers = append(s.indexers, newKVCache(graph.State{Heads: 1, KeyLen: state.IndexLen}, context, cache))
-		s.recurrent = append(s.recurrent, newRecurrent(state))
+		rows := state
+		rows.IndexLen = 0
+		bytes += int64(state.Rows(context))*rows.RowBytes(cache, cache) + int64(context)*cache.RowBytes(int64(state.IndexLen)) + 8*int64(state.Recurrent)
 	}
-	s.token = newToken(s)
-	return s, nil
+	return bytes
 }
 
 // maxContext bounds the tokens of a Session.
@@ -93,36 +131,89 @@ func (s *Session) Len() int { return s.tokens }
 // Start replaces the text by a prompt and returns the logits of the token after
 // it, which are valid until the next call. It works layer by layer, as Forward.
 func (s *Session) Start(ctx context.Context, prompt []int32) ([]float32, error) {
-	s.tokens = 0
-	if len(prompt) == 0 {
-		return nil, errors.New("the prompt is empty")
-	}
-	if len(prompt) > s.context {
-		return nil, fmt.Errorf("%w: the prompt has %d tokens, the context is %d", ErrContextFull, len(prompt), s.context)
-	}
-	chunks := []Chunk{{Tokens: prompt, From: len(prompt) - 1}}
-	err := s.m.forward(ctx, chunks, entrance{}, s, func(_, _ int, logits []float32) { copy(s.logits, logits) })
-	if err != nil {
-		return nil, err
-	}
-	s.tokens = len(prompt)
-	return s.logits, nil
+	return s.logits, Sessions{s}.Start(ctx, [][]int32{prompt})
 }
 
 // Add appends a token and returns the logits of the one after it, which are
 // valid until the next call. The error wraps ErrContextFull if there is no room.
 func (s *Session) Add(ctx context.Context, token int32) ([]float32, error) {
-	if token < 0 || int(token) >= s.m.Vocabulary() {
-		return nil, fmt.Errorf("token %d is not one of the vocabulary's %d", token, s.m.Vocabulary())
+	return s.logits, Sessions{s}.Add(ctx, []int32{token})
+}
+
+// Logits returns those of the token after the text. They are valid until it grows or is replaced.
+func (s *Session) Logits() []float32 { return s.logits }
+
+// Start replaces each text by a prompt, as Session.Start does. What prompts begin with in common is computed once.
+func (s Sessions) Start(ctx context.Context, prompts [][]int32) error {
+	m, err := s.model(len(prompts))
+	if err != nil {
+		return err
 	}
-	if s.tokens == s.context {
-		return nil, fmt.Errorf("%w: %d tokens", ErrContextFull, s.context)
+	for i, prompt := range prompts {
+		s[i].tokens = 0
+		if len(prompt) == 0 {
+			return errors.New("the prompt is empty")
+		}
+		if len(prompt) > s[i].context {
+			return fmt.Errorf("%w: the prompt has %d tokens, the context is %d", ErrContextFull, len(prompt), s[i].context)
+		}
 	}
-	if err := s.token.run(ctx, token, s.logits); err != nil {
-		return nil, err
+	chunks, last := Tree(prompts)
+	of := make([]Sessions, len(chunks))
+	for i, c := range last {
+		of[c] = append(of[c], s[i])
+		chunks[c].From = len(chunks[c].Tokens) - 1
 	}
-	s.tokens++
-	return s.logits, nil
+	err = m.forward(ctx, chunks, entrance{}, of, func(chunk, _ int, logits []float32) {
+		for _, session := range of[chunk] {
+			copy(session.logits, logits)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i, prompt := range prompts {
+		s[i].tokens = len(prompt)
+	}
+	return nil
+}
+
+// Add appends a token to each text, as Session.Add does. After an error all are as before.
+func (s Sessions) Add(ctx context.Context, tokens []int32) error {
+	m, err := s.model(len(tokens))
+	if err != nil {
+		return err
+	}
+	for i, session := range s {
+		if token := tokens[i]; token < 0 || int(token) >= m.Vocabulary() {
+			return fmt.Errorf("token %d is not one of the vocabulary's %d", token, m.Vocabulary())
+		}
+		if session.tokens == session.context {
+			return fmt.Errorf("%w: %d tokens", ErrContextFull, session.context)
+		}
+	}
+	if err := s[0].engine.run(ctx, s, tokens); err != nil {
+		return err
+	}
+	for _, session := range s {
+		session.tokens++
+	}
+	return nil
+}
+
+// model returns the sessions' model. They are to take n things, and must be different ones that were made together.
+func (s Sessions) model(n int) (*Model, error) {
+	if len(s) == 0 || len(s) != n {
+		return nil, fmt.Errorf("there are %d sessions for %d texts", len(s), n)
+	}
+	seen := make(map[*Session]bool, len(s))
+	for _, session := range s {
+		if seen[session] || session.engine != s[0].engine {
+			return nil, errors.New("the sessions are not different ones that were made together")
+		}
+		seen[session] = true
+	}
+	return s[0].m, nil
 }
 
 // kvCache has the keys and values of a text for an attention: for each KV head, a row of

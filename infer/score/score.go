@@ -1,4 +1,4 @@
-// Package score asks models how likely continuations of texts are, for many at once.
+// Package score asks models how likely continuations of texts are, and for continuations, of many texts at once.
 //
 //	err := score.Likelihoods(ctx, []*infer.Model{m}, requests, func(r int, of []score.Likelihood) error {
 //		fmt.Println(r, of[0].Log)
@@ -8,6 +8,14 @@
 // Several models go side by side, layer by layer ([infer.Lockstep]), so that forms of one model are compared in one
 // pass. What requests begin with in common is computed once: the examples before each question, the question before each of its
 // answers. Answers of one token are read off the same logits.
+//
+// Texts that a model continues, by its likeliest tokens or drawn ones, grow side by side ([infer.Sessions]), so that each weight is read
+// once for a token of all of them.
+//
+//	err := score.Continuations(ctx, m, prompts, func(p int, tokens []int32) error {
+//		fmt.Println(p, vocab.Decode(tokens))
+//		return nil
+//	})
 package score
 
 import (
@@ -48,7 +56,7 @@ func Likelihoods(ctx context.Context, models []*infer.Model, requests []Request,
 		}
 	}
 	s := &scorer{requests: requests, done: done, models: len(models), logs: make([][]Likelihood, len(requests))}
-	s.plan(!slices.ContainsFunc(models, func(m *infer.Model) bool { return !m.CanFollow() }))
+	s.plan()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.cancel = cancel
@@ -76,70 +84,38 @@ type scorer struct {
 // place is a token of a request's continuation.
 type place struct{ request, index int }
 
-// plan makes chunks of the requests. What several feed first is a chunk of its own, which theirs follow, if the models can do that.
-func (s *scorer) plan(follow bool) {
+// plan makes chunks of the requests. What several feed first is one that theirs follow.
+func (s *scorer) plan() {
 	s.left = make([]int, len(s.requests))
 	fed := make([][]int32, len(s.requests))
-	order := make([]int, len(s.requests))
 	for i, r := range s.requests {
 		s.logs[i] = make([]Likelihood, s.models*len(r.Continuation))
 		s.left[i] = len(s.logs[i])
-		fed[i], order[i] = r.fed(), i
+		fed[i] = r.fed()
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(fed[a], fed[b]) })
-	if follow {
-		s.branch(fed, order, 0, 0)
-		return
-	}
-	for len(order) > 0 {
-		n := 1
-		for n < len(order) && slices.Equal(fed[order[n]], fed[order[0]]) {
-			n++
-		}
-		s.chunk(fed[order[0]], order[:n], 0, 0)
-		order = order[n:]
-	}
-}
-
-// branch makes chunks of requests whose first tokens are the same, of which depth are in chunks already, the last of them
-// 1 + its number. The requests are in the order of what they feed.
-func (s *scorer) branch(fed [][]int32, requests []int, depth, after int) {
-	for len(requests) > 0 {
-		first := fed[requests[0]]
-		if len(first) == depth { // all of it is there
-			requests = requests[1:]
-			continue
-		}
-		n := 1 // with the same next token
-		for n < len(requests) && fed[requests[n]][depth] == first[depth] {
-			n++
-		}
-		last := fed[requests[n-1]]
-		end := depth
-		for end < len(first) && end < len(last) && first[end] == last[end] {
-			end++
-		}
-		s.branch(fed, requests[:n], end, s.chunk(first[depth:end], requests[:n], depth, after))
-		requests = requests[n:]
-	}
-}
-
-// chunk adds tokens that all of these requests feed, from a position on, behind another chunk, and returns 1 + its number.
-func (s *scorer) chunk(tokens []int32, requests []int, position, after int) int {
-	asked := make(map[int][]place)
-	from := len(tokens)
-	for _, i := range requests {
-		r := s.requests[i]
-		for j := range r.Continuation {
-			if at := len(r.Context) - 1 + j - position; at >= 0 && at < len(tokens) {
-				asked[at] = append(asked[at], place{i, j})
-				from = min(from, at)
+	chunks, last := infer.Tree(fed)
+	s.chunks, s.asked = chunks, make([]map[int][]place, len(chunks))
+	for i, r := range s.requests {
+		chunk := last[i]
+		first := len(fed[i]) - len(chunks[chunk].Tokens) // of its tokens
+		for j := len(r.Continuation) - 1; j >= 0; j-- {
+			at := len(r.Context) - 1 + j
+			for at < first {
+				chunk = chunks[chunk].After - 1
+				first -= len(chunks[chunk].Tokens)
 			}
+			s.ask(chunk, at-first, place{i, j})
 		}
 	}
-	s.chunks = append(s.chunks, infer.Chunk{Tokens: tokens, After: after, From: from})
-	s.asked = append(s.asked, asked)
-	return len(s.chunks)
+}
+
+// ask has a chunk show what it says at a position.
+func (s *scorer) ask(chunk, position int, p place) {
+	if s.asked[chunk] == nil {
+		s.asked[chunk] = make(map[int][]place)
+	}
+	s.asked[chunk][position] = append(s.asked[chunk][position], p)
+	s.chunks[chunk].From = min(s.chunks[chunk].From, position)
 }
 
 // logits is what a model says at a position of a chunk.
