@@ -21,6 +21,7 @@ type header struct {
 	meta    *Metadata
 	tensors []TensorInfo
 	offsets []int64 // of each tensor, from the start of the file
+	data    int64   // where the data section starts
 }
 
 // decoder reads the fields of a header and knows where it is. The first error
@@ -247,7 +248,8 @@ func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h, h.place(alignTo(d.off, alignment), alignment, size)
+	h.data = alignTo(d.off, alignment)
+	return h, h.place(alignment, size)
 }
 
 func (d *decoder) metadata(n uint64) *Metadata {
@@ -328,8 +330,8 @@ func (d *decoder) tensorInfos(n uint64) ([]TensorInfo, []int64) {
 // place turns the stored offsets into offsets from the start of the file,
 // after checking that they are exactly what the tensors' sizes and the
 // alignment make them, as ggml demands, and that the data is there.
-func (h *header) place(data, alignment, size int64) error {
-	next := int64(0)
+func (h *header) place(alignment, size int64) error {
+	data, next := h.data, int64(0)
 	for i, t := range h.tensors {
 		if h.offsets[i] != next {
 			return fmt.Errorf("%w: tensor %q has data offset %d, %d is expected", ErrCorrupt, t.Name, h.offsets[i], next)

@@ -49,6 +49,9 @@ func encodeHeader(m *Metadata, tensors []TensorInfo) (head []byte, offsets []int
 	}
 	offsets = append(offsets, next)
 	data := alignTo(int64(len(b)), alignment)
+	if data > maxHeader || m.Len() > maxCount {
+		return nil, nil, fmt.Errorf("%w: a header of %d bytes and %d pairs of metadata, more than can be read again", ErrUnsupported, data, m.Len())
+	}
 	for i := range offsets {
 		offsets[i] += data
 	}

@@ -14,4 +14,7 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 	// ErrNoKey means that the metadata lacks a key that was asked for.
 	ErrNoKey = errors.New("no such metadata key")
+	// ErrInterrupted means that the metadata of a file are being changed in place, or that
+	// the run that did it was killed: see Patch.
+	ErrInterrupted = errors.New("a change of its metadata was interrupted")
 )

@@ -114,6 +114,9 @@ func openShard(folder files.Folder, name string) (shard, error) {
 	if err != nil {
 		return shard{}, err
 	}
+	if interrupted(file) {
+		return shard{}, errors.Join(fmt.Errorf("%s: %w: 'ggufkit edit' of it brings it to its end", folder.Path(name), ErrInterrupted), file.Close())
+	}
 	sh, err := newShard(file, file.Size(), folder.Path(name))
 	if err != nil {
 		return shard{}, errors.Join(err, file.Close())
@@ -268,6 +271,20 @@ func (f *File) Inputs() []*files.File {
 
 // Size returns the size of the file or of all files of the set in bytes.
 func (f *File) Size() int64 { return f.size }
+
+// Trailing returns how many bytes are in the (last) file after its tensors and their padding.
+func (f *File) Trailing() int64 {
+	sh := f.shards[len(f.shards)-1]
+	end := sh.head.data
+	if n := len(sh.head.tensors); n > 0 {
+		end = sh.head.offsets[n-1] + sh.head.tensors[n-1].Bytes()
+	}
+	alignment, err := sh.head.meta.Alignment()
+	if err != nil {
+		return 0 // such a file is not opened
+	}
+	return max(0, sh.size-alignTo(end, alignment))
+}
 
 // Shard returns which of the files of a split set, counted from 0, has a tensor.
 func (f *File) Shard(tensor int) int { return f.where[tensor].shard }

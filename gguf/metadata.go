@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // KV is one metadata pair. Value is of one of the Go types uint8, int8,
@@ -179,4 +180,11 @@ func (m *Metadata) Alignment() (int64, error) {
 		return 0, fmt.Errorf("%w: %s is %d, more than %d", ErrUnsupported, keyAlignment, a, maxAlignment)
 	}
 	return int64(a), nil
+}
+
+// CutAssignment splits KEY=TYPE:VALUE, as users write pairs of metadata.
+func CutAssignment(s string) (key, typeName, text string, ok bool) {
+	key, typed, equals := strings.Cut(s, "=")
+	typeName, text, colon := strings.Cut(typed, ":")
+	return key, typeName, text, equals && colon && key != ""
 }

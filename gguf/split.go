@@ -135,7 +135,7 @@ func OpenSet(path string) (*File, error) {
 // split.* keys of the first file, but a split.count of 0, so that nobody takes it for one of
 // several. The File itself, written, is without them.
 func (f *File) Join() Source {
-	j := &joined{f, f.shards[0].head.meta.Clone(), slices.Clone(f.tensors)}
+	j := &revised{f, f.shards[0].head.meta.Clone(), slices.Clone(f.tensors)}
 	j.meta.Set(keySplitCount, uint16(0))
 	for i, t := range j.tensors {
 		j.tensors[i] = trimmed(t)
@@ -143,15 +143,15 @@ func (f *File) Join() Source {
 	return j
 }
 
-// joined is a set of files as llama-gguf-split joins it.
-type joined struct {
+// revised is a file, or a set of files, with other metadata or shapes that are the same.
+type revised struct {
 	*File
 	meta    *Metadata
 	tensors []TensorInfo
 }
 
 // Metadata implements Source.
-func (j *joined) Metadata() *Metadata { return j.meta }
+func (r *revised) Metadata() *Metadata { return r.meta }
 
 // Tensors implements Source.
-func (j *joined) Tensors() []TensorInfo { return j.tensors }
+func (r *revised) Tensors() []TensorInfo { return r.tensors }

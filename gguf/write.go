@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,9 @@ import (
 type WriteOptions struct {
 	// Overwrite allows replacing existing files.
 	Overwrite bool
+	// Replace, if not nil, is a file that may be replaced although it is read. It is closed
+	// before that.
+	Replace *File
 	// Threads is the number of rows' ranges that are read and written at the
 	// same time, GOMAXPROCS if 0.
 	Threads int
@@ -114,7 +118,7 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 	progress := progressMeter{report: opts.Progress}
 	var parts []*part
 	for _, own := range all {
-		if err := aim(own, opts.Overwrite); err != nil {
+		if err := aim(own, opts); err != nil {
 			return nil, err
 		}
 		for _, t := range own[0].src.Tensors() {
@@ -160,6 +164,11 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 	}
 	for _, own := range all {
 		if err := Unchanged(own[0].src); err != nil {
+			return nil, err
+		}
+	}
+	if opts.Replace != nil {
+		if err := opts.Replace.Close(); err != nil {
 			return nil, err
 		}
 	}
@@ -253,16 +262,18 @@ func (p *part) header() (head []byte, offsets []int64, err error) {
 }
 
 // aim finds the places of the parts of a Source.
-func aim(parts []*part, overwrite bool) (err error) {
+func aim(parts []*part, opts WriteOptions) (err error) {
 	if len(parts) > maxParts {
 		return fmt.Errorf("%s: %d files would be needed, at most %d are possible", parts[0].path, len(parts), maxParts)
 	}
 	var read []files.Input
 	for _, in := range Inputs(parts[0].src) {
-		read = append(read, in.Input()...)
+		if opts.Replace == nil || !slices.Contains(opts.Replace.Inputs(), in) {
+			read = append(read, in.Input()...)
+		}
 	}
 	for _, p := range parts {
-		if p.target, err = files.NewTarget(p.path, overwrite, read...); err != nil {
+		if p.target, err = files.NewTarget(p.path, opts.Overwrite, read...); err != nil {
 			return err
 		}
 	}

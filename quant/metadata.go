@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
@@ -19,9 +18,8 @@ const maxOverride = 127
 // TYPE is int, float, bool or str. Integers become uint32, without their sign;
 // floats become float32.
 func ParseOverrideKV(s string) (gguf.KV, error) {
-	key, typed, ok := strings.Cut(s, "=")
-	kind, value, colon := strings.Cut(typed, ":")
-	if !ok || !colon || key == "" {
+	key, kind, value, ok := gguf.CutAssignment(s)
+	if !ok {
 		return gguf.KV{}, fmt.Errorf("%q is not of the form KEY=TYPE:VALUE", s)
 	}
 	if len(key) > maxOverride {

@@ -60,6 +60,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			cardCommand(),
 			inspectCommand(),
 			hashCommand(),
+			editCommand(),
 			splitCommand(),
 			joinCommand(),
 			typesCommand(),

@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"json":       jsonIs,
 			"beyonder":   sparseBeyonder,
 			"tensor-mib": tensorMiB,
+			"append":     appendBytes,
 			"cut":        cut,
 			"kill-early": killEarly,
 			"sha256":     sha256Is,
@@ -117,6 +118,13 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+// appendBytes makes a file longer: append FILE BYTES.
+func appendBytes(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append([]byte(ts.ReadFile(args[0])), make([]byte, n)...), 0o666))
 }
 
 // killEarly starts ggufkit and kills it, giving it no chance to clean up, soon
