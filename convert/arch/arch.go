@@ -59,7 +59,7 @@ var Architectures = []*Architecture{
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,
 	&GPT2, &GPTNeoX, &BLOOM, &MPT, &Falcon,
-	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &Apertus, &StarCoder, &StarCoder2, &Jais2, &StableLM, &Nemotron, &HunyuanDense, &Dots1, &MiniMaxM2,
+	&Cohere, &Cohere2, &Exaone4, &Ernie, &ErnieMoE, &SeedOSS, &Apertus, &StarCoder, &StarCoder2, &Jais2, &StableLM, &Nemotron, &HunyuanDense, &HunyuanMoE, &Dots1, &MiniMaxM2,
 }
 
 // Find returns the architecture of a class. The error wraps gguf.ErrUnsupported if there is

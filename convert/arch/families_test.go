@@ -103,6 +103,25 @@ func metadata(t *testing.T, m *arch.Model) []gguf.KV {
 	return append(early, m.Metadata(0)...)
 }
 
+// TestLayersAlike: what is said of each layer must be the same of all where metadata have one number.
+func TestLayersAlike(t *testing.T) {
+	readFamilies(t, func(t *testing.T, config string, _ [][2]any, _, _ []familyTensor) {
+		for old, is := range map[string]struct {
+			changed string
+			err     error
+		}{
+			`"moe_topk": [`:          {`"moe_topk": [2,`, gguf.ErrUnsupported},
+			`"num_shared_expert"`:    {`"other"`, gguf.ErrCorrupt},
+			`"num_shared_expert": [`: {`"num_shared_expert": [0,`, gguf.ErrUnsupported},
+		} {
+			if changed := strings.Replace(config, old, is.changed, 1); strings.Contains(config, "HunYuanMoE") {
+				_, err := arch.Read([]byte(changed))
+				require.ErrorIs(t, err, is.err)
+			}
+		}
+	})
+}
+
 // TestFamiliesRestored: a checkpoint that is made of a model converts to the same model.
 func TestFamiliesRestored(t *testing.T) {
 	readFamilies(t, func(t *testing.T, config string, _ [][2]any, sources, _ []familyTensor) {
@@ -273,6 +292,7 @@ func TestVariantsRestored(t *testing.T) {
 		"bailingmoe2":   {{map[string]any{"moe_shared_expert_intermediate_size": 32, "score_function": "softmax"}, nil}},
 		"cohere2":       {{map[string]any{"rotary_pct": 0.5}, nil}},
 		"hunyuan-dense": {{map[string]any{"rope_scaling": nil, "rope_theta": 500000.0}, nil}, {map[string]any{"rope_scaling": map[string]any{"type": "dynamic", "alpha": 7.3}, "max_position_embeddings": 32768}, nil}},
+		"hunyuan-moe":   {{map[string]any{"moe_topk": 3, "moe_intermediate_size": 48, "num_shared_expert": 1}, nil}},
 		"nemotron":      {{map[string]any{"rope_scaling": map[string]any{"rope_type": "linear", "factor": 4.0}, "partial_rotary_factor": 0.75}, nil}},
 		"stablelm":      {{map[string]any{"use_parallel_residual": true, "partial_rotary_factor": 1.0}, nil}},
 		"phi3":          {{map[string]any{"sliding_window": nil}, nil}},

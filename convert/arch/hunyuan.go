@@ -29,9 +29,12 @@ var HunyuanDense = Architecture{
 
 type hunyuan struct {
 	Config
-	base float64 // of a model that is scaled, 0 for others
-	eod  *int64  // the token that ends a text
+	hunyuanRope
+	eod *int64 // the token that ends a text
 }
+
+// hunyuanRope is the base of the angles of a model that is scaled for long texts, 0 for others.
+type hunyuanRope struct{ base float64 }
 
 // hunyuanContext is what models that are scaled were made for, whatever config.json says.
 const hunyuanContext = 256 << 10
@@ -39,25 +42,41 @@ const hunyuanContext = 256 << 10
 func readHunyuan(r *reader) family {
 	h := &hunyuan{Config: r.dense("silu", "swish")}
 	h.eod = r.whole(0, 1<<31, "eod_token_id")
-	h.refuseScaling(r, "llama3", "linear", "yarn")
-	if h.Rope.Type != "dynamic" {
-		return h
+	h.hunyuanRope = r.hunyuanRope(&h.Config, orZero(h.HeadDim), 50)
+	return h
+}
+
+// hunyuanRope reads how positions are scaled, of heads of so many elements, 0 if it is not said. Alpha is the default.
+func (r *reader) hunyuanRope(c *Config, head int64, alpha float64) hunyuanRope {
+	c.refuseScaling(r, "llama3", "linear", "yarn")
+	if c.Rope.Type != "dynamic" {
+		return hunyuanRope{}
 	}
-	rope := reader{hparams: h.Rope.parameters}
-	alpha := 50.0
+	rope := reader{hparams: c.Rope.parameters}
 	if v := rope.positive("alpha"); v != nil {
 		alpha = *v
 	}
-	if h.HeadLength() <= 2 || h.HeadDim == nil || h.Rope.Base() != 10000 || h.MaxPositions != 32<<10 && h.MaxPositions != hunyuanContext || rope.err != nil {
-		r.fail(gguf.ErrUnsupported, "dynamic rope scaling of %s without head_dim, of a base of %v or for %d positions", r.class, h.Rope.Base(), h.MaxPositions)
-		return h
+	if head <= 2 || head != c.HeadLength() || c.Rope.Base() != 10000 || c.MaxPositions != 32<<10 && c.MaxPositions != hunyuanContext || rope.err != nil {
+		r.fail(gguf.ErrUnsupported, "dynamic rope scaling of %s without head_dim, of a base of %v or for %d positions", r.class, c.Rope.Base(), c.MaxPositions)
+		return hunyuanRope{}
 	}
-	h.base = hunyuanBase(h.Rope.Base(), alpha, float64(*h.HeadDim))
-	return h
+	return hunyuanRope{hunyuanBase(c.Rope.Base(), alpha, float64(head))}
 }
 
 // hunyuanBase returns the base of the angles for long texts, of heads of d elements.
 func hunyuanBase(theta, alpha, d float64) float64 { return theta * math.Pow(alpha, d/(d-2)) }
+
+// keys are set last: some were set otherwise before.
+func (h hunyuanRope) keys(k *keys) {
+	if h.base == 0 {
+		return
+	}
+	k.set("rope.freq_base", float32(h.base))
+	k.set("rope.scaling.type", "none")
+	k.set("rope.scaling.factor", float32(1))
+	k.set("rope.scaling.original_context_length", uint32(hunyuanContext))
+	k.set("context_length", uint32(hunyuanContext))
+}
 
 // tokens has what HunYuanModel.set_vocab mends.
 func (h *hunyuan) tokens() []vocab.RoleID {
@@ -70,14 +89,7 @@ func (h *hunyuan) tokens() []vocab.RoleID {
 // keys has what HunYuanModel.set_gguf_parameters adds.
 func (h *hunyuan) keys(k *keys) {
 	h.commonKeys(k)
-	if h.base == 0 {
-		return
-	}
-	k.set("rope.freq_base", float32(h.base))
-	k.set("rope.scaling.type", "none")
-	k.set("rope.scaling.factor", float32(1))
-	k.set("rope.scaling.original_context_length", uint32(hunyuanContext))
-	k.set("context_length", uint32(hunyuanContext))
+	h.hunyuanRope.keys(k)
 }
 
 func (h *hunyuan) tensors(m mapper) {
@@ -92,12 +104,16 @@ func (h *hunyuan) tensors(m mapper) {
 	}
 }
 
-// restoreHunyuan finds the parameter that a base is made larger by.
 func restoreHunyuan(r *restorer) {
 	r.set("eod_token_id", nil)
 	if id, err := r.src.Metadata().Uint("tokenizer.ggml.eos_token_id"); err == nil {
 		r.set("eod_token_id", id)
 	}
+	r.hunyuanRope(r.whole("attention.key_length"))
+}
+
+// hunyuanRope finds the parameter that a base is made larger by, of heads of so many elements.
+func (r *restorer) hunyuanRope(head int64) {
 	if !r.hasKey("rope.scaling.original_context_length") {
 		return
 	}
@@ -106,7 +122,7 @@ func restoreHunyuan(r *restorer) {
 		r.fail(err)
 	}
 	const theta = 10000
-	d := float64(r.whole("attention.key_length"))
+	d := float64(head)
 	alpha := math.Pow(base/theta, (d-2)/d)
 	if !(alpha > 0) || math.IsInf(alpha, 0) {
 		r.fail(fmt.Errorf("%w: rope.freq_base %v of heads of %v elements", gguf.ErrCorrupt, base, d))
