@@ -49,7 +49,7 @@ type Architecture struct {
 
 // Architectures lists what can be converted.
 var Architectures = []*Architecture{
-	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &Granite, &GraniteMoE, &GraniteHybrid,
+	&Llama, &Mistral, &Mixtral, &Mistral3, &SmolLM3, &Arcee, &InternLM3, &MiniCPM, &Granite, &GraniteMoE, &GraniteHybrid,
 	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE, &Qwen3Next, &Qwen35, &Qwen35MoE,
 	&Mamba, &Mamba2, &Jamba, &FalconH1, &NemotronH, &LFM2, &LFM2MoE,
 	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA, &GPTOSS,

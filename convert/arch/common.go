@@ -1,6 +1,9 @@
 package arch
 
-import "github.com/ggufkit/ggufkit/convert/weights"
+import (
+	"github.com/ggufkit/ggufkit/convert/weights"
+	"github.com/ggufkit/ggufkit/gguf"
+)
 
 // commonKeys adds the metadata of TextModel.set_gguf_parameters in llama.cpp's
 // conversion/base.py.
@@ -64,6 +67,30 @@ func (p *Rope) keys(k *keys) {
 	}
 	k.number("rope.freq_base", p.Theta)
 	k.number("rope.freq_base_swa", p.localTheta)
+}
+
+// checkFactors refuses factors of longrope that are not as many as the pairs that are rotated.
+func (p *Rope) checkFactors(r *reader, pairs int64) {
+	if p.Type == "longrope" && (int64(len(p.long)) != pairs || int64(len(p.short)) != pairs) {
+		r.fail(gguf.ErrCorrupt, "long_factor has %d numbers and short_factor %d, of %d", len(p.long), len(p.short), pairs)
+	}
+}
+
+// longFactors maps the factors of longrope.
+func (p *Rope) longFactors(m mapper) {
+	if p.Type != "longrope" {
+		return
+	}
+	for _, f := range []struct {
+		name   string
+		values []float64
+	}{{"rope_factors_long.weight", p.long}, {"rope_factors_short.weight", p.short}} {
+		values := make([]float32, len(f.values))
+		for i, v := range f.values {
+			values[i] = float32(v)
+		}
+		m.put(f.name, weights.Values(weights.F32, values, int64(len(values))))
+	}
 }
 
 // outside maps what is in no layer.

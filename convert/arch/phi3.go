@@ -1,11 +1,9 @@
 package arch
 
 import (
-	"encoding/json"
 	"math"
 
 	"github.com/ggufkit/ggufkit/convert/vocab"
-	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -68,9 +66,7 @@ func (p *phi3) read(r *reader, common func(activations ...string) Config) {
 	if p.HeadDim != nil && *p.HeadDim*p.Heads != p.HiddenSize {
 		r.fail(gguf.ErrUnsupported, "%s with a head_dim of %d", r.class, *p.HeadDim)
 	}
-	if p.Rope.Type == "longrope" && (int64(len(p.Rope.long)) != p.rotated()/2 || int64(len(p.Rope.short)) != p.rotated()/2) {
-		r.fail(gguf.ErrCorrupt, "long_factor has %d numbers and short_factor %d, of %d", len(p.Rope.long), len(p.Rope.short), p.rotated()/2)
-	}
+	p.Rope.checkFactors(r, p.rotated()/2)
 }
 
 // rotated is Rotated, with the rounding of Phi3MiniModel.
@@ -111,46 +107,18 @@ func (p *phi3) keys(k *keys) {
 	k.set("attention.sliding_window", uint32(p.window))
 }
 
-// factors maps those of longrope.
-func (p *phi3) factors(m mapper) {
-	if p.Rope.Type != "longrope" {
-		return
-	}
-	for _, f := range []struct {
-		name   string
-		values []float64
-	}{{"rope_factors_long.weight", p.Rope.long}, {"rope_factors_short.weight", p.Rope.short}} {
-		values := make([]float32, len(f.values))
-		for i, v := range f.values {
-			values[i] = float32(v)
-		}
-		m.put(f.name, weights.Values(weights.F32, values, int64(len(values))))
-	}
-}
-
-// phi3 is the reverse of phi3.keys and of factors.
+// phi3 is the reverse of phi3.keys.
 func (r *restorer) phi3() {
 	r.take("rope.scaling.original_context_length", "original_max_position_embeddings")
 	r.partial("partial_rotary_factor", r.whole("embedding_length"), r.whole("attention.head_count"))
 	if r.set("sliding_window", nil); r.whole("attention.sliding_window") > 0 {
 		r.take("attention.sliding_window", "sliding_window")
 	}
-	if !r.has("rope_factors_long.weight") {
-		return
-	}
-	scaling := map[string]any{"rope_type": "longrope", "original_max_position_embeddings": r.whole("rope.scaling.original_context_length")}
-	for _, part := range []string{"long", "short"} {
-		factors := []json.Number{}
-		for _, v := range r.values("rope_factors_" + part + ".weight") {
-			factors = append(factors, decimalOf(v))
-		}
-		scaling[part+"_factor"] = factors
-	}
-	r.set("rope_scaling", scaling)
+	r.longRope(r.whole("rope.scaling.original_context_length"))
 }
 
 func (p *phi3) tensors(m mapper) {
-	p.factors(m)
+	p.Rope.longFactors(m)
 	p.outside(m)
 	for _, layer := range m.layers(p.Layers) {
 		p.norms(layer)

@@ -61,7 +61,7 @@ func (p *phiMoE) keys(k *keys) {
 }
 
 func (p *phiMoE) tensors(m mapper) {
-	p.factors(m)
+	p.Rope.longFactors(m)
 	p.embeddings(m)
 	m.takeAny("lm_head.bias", "output.bias", p.VocabSize)
 	p.layerNorm(m, "model.norm", "output_norm")

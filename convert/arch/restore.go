@@ -193,7 +193,7 @@ func (r *restorer) scaling() {
 		r.set("mrope_section", sections)
 	}
 	switch kind, err := gguf.Value[string](r.src.Metadata(), r.prefix+"rope.scaling.type"); {
-	case errors.Is(err, gguf.ErrNoKey), err == nil && kind == "none":
+	case errors.Is(err, gguf.ErrNoKey), err == nil && (kind == "none" || kind == "longrope" && r.has("rope_factors_long.weight")): // see longRope
 	case err != nil:
 		r.fail(err)
 	case kind == "linear" || kind == "yarn":
@@ -210,6 +210,22 @@ func (r *restorer) scaling() {
 }
 
 // fail notes an error, if it is the first.
+// longRope is the reverse of Rope.longFactors, of a model that was made for so many positions first.
+func (r *restorer) longRope(original int64) {
+	if !r.has("rope_factors_long.weight") {
+		return
+	}
+	scaling := map[string]any{"rope_type": "longrope", "original_max_position_embeddings": original}
+	for _, part := range []string{"long", "short"} {
+		factors := []json.Number{}
+		for _, v := range r.values("rope_factors_" + part + ".weight") {
+			factors = append(factors, decimalOf(v))
+		}
+		scaling[part+"_factor"] = factors
+	}
+	r.set("rope_scaling", scaling)
+}
+
 func (r *restorer) fail(err error) {
 	if r.err == nil {
 		r.err = err

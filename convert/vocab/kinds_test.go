@@ -71,6 +71,8 @@ func (c kindCase) options(name string) vocab.Options {
 		opts.Pre = name
 	case name == "sarvam-moe":
 		opts.Pre = name
+	case name == "internlm3":
+		opts.Rules.SpacePrefixFirst, opts.Rules.ChatEnd = true, "<|im_end|>"
 	case name == "hunyuan":
 		opts.Rules.IDs, opts.Rules.Pre = []vocab.RoleID{{Role: "bos", ID: 127959}}, map[string]string{"qwen2": name}
 	}

@@ -41,7 +41,7 @@ func Restore(meta *gguf.Metadata, rules Rules) (*Restored, error) {
 		return nil, err
 	}
 	r.roles(slices.Concat(r.added(rules.Roles), rules.IDs))
-	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && (rules.Llama || rules.SpacePrefix) {
+	if prefix, err := gguf.Value[bool](meta, spacePrefixKey); err == nil && (rules.Llama || rules.SpacePrefix || rules.SpacePrefixFirst) {
 		r.config["add_prefix_space"] = prefix
 	}
 	r.templates()

@@ -86,13 +86,16 @@ func (n *normalizer) steps(list ...*normalizer) []*normalizer {
 }
 
 // loadSpecial adds the pairs after the vocabulary. limit is the number of tokens
-// that ids of roles are checked against; more are roles of the model's class.
-func (f *sources) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
+// that ids of roles are checked against; rules are those of the model's class.
+func (f *sources) loadSpecial(kvs *pairs, limit int64, rules Rules) error {
 	s, err := f.special(limit, roles)
 	if err != nil {
 		return err
 	}
-	for _, r := range more {
+	if err := f.endChat(s, rules.ChatEnd); err != nil {
+		return err
+	}
+	for _, r := range rules.Roles {
 		i := slices.IndexFunc(f.fast.AddedTokens, func(t addedToken) bool { return t.Content == r.Text })
 		if i < 0 {
 			continue
@@ -112,6 +115,20 @@ func (f *sources) loadSpecial(kvs *pairs, limit int64, more []RoleText) error {
 		}
 	}
 	return nil
+}
+
+// endChat has a special token end texts, if there is one that does and this one is listed.
+func (f *sources) endChat(s *special, text string) error {
+	if text == "" || !s.ids.has("eos") {
+		return nil
+	}
+	listed, err := f.addedTokensDecoder()
+	for _, t := range listed {
+		if t.Special && t.Content == text && t.ID < s.limit {
+			s.ids.set("eos", uint32(t.ID))
+		}
+	}
+	return err
 }
 
 // loadLlamaSpecial adds what only checkpoints of Llama's class have (LlamaModel.set_vocab):

@@ -45,6 +45,10 @@ type Rules struct {
 	// SpacePrefix adds whether a text gets a space in front after all the rest, if
 	// tokenizer_config.json says so.
 	SpacePrefix bool
+	// SpacePrefixFirst is SpacePrefix before the roles of tokens.
+	SpacePrefixFirst bool
+	// ChatEnd is the text of the special token that ends texts, if added_tokens_decoder has it, whatever other files say.
+	ChatEnd string
 	// Gemma4 has SentencePiece's BPE written as tokens and merges, with BOS in front of all
 	// texts (Gemma4Model.set_vocab).
 	Gemma4 bool
@@ -127,8 +131,11 @@ func LoadFrom(folder files.Folder, opts Options) (*Vocabulary, error) {
 	if kind == byteLevel || kind == onCharacters {
 		limit = noLimit // as gguf-py does
 	}
+	if f.addPrefixSpace != nil && opts.Rules.SpacePrefixFirst {
+		kvs.set(spacePrefixKey, *f.addPrefixSpace)
+	}
 	if kind != tekken { // which says it all itself
-		if err := f.loadSpecial(&kvs, limit, opts.Rules.Roles); err != nil {
+		if err := f.loadSpecial(&kvs, limit, opts.Rules); err != nil {
 			return nil, err
 		}
 	}

@@ -64,6 +64,7 @@ var families = []struct {
 	{"lfm2moe", lfm2},
 	{"mamba", mamba},
 	{"mamba2", mamba2},
+	{"minicpm", miniCPM},
 	{"mistral3", mistral3},
 	{"modern-bert", modernBERT},
 	{"mpt", mpt},

@@ -34,6 +34,14 @@ func granite(k *keys) graph.Spec {
 	return s
 }
 
+// miniCPM is granite without a scale of attention. Files that are older than the keys are refused: llama.cpp takes those of one model then.
+func miniCPM(k *keys) graph.Spec {
+	for _, name := range []string{"embedding_scale", "residual_scale", "logit_scale"} {
+		k.float(name, 0) // none is optional
+	}
+	return granite(k)
+}
+
 // scaledAttention is attention with a scale of its own, and perhaps without rotary embedding.
 func (k *keys) scaledAttention(layer int) graph.Attention {
 	a := k.attention(layer)

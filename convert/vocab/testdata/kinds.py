@@ -78,6 +78,7 @@ from conversion.deepseek import DeepseekV2Model
 from conversion.hunyuan import HunYuanMoEModel
 from conversion.bert import BertModel, ModernBertModel, XLMRobertaModel
 from conversion.gemma import Gemma4Model
+from conversion.internlm import InternLM3Model
 from conversion.llama import LlamaModel
 from conversion.t5 import T5Model
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -141,6 +142,7 @@ model = sp()
 count = lambda m: len(sentencepiece.SentencePieceProcessor(model_proto=m))
 with_bytes = sp(byte_fallback=True, vocab_size=300, add_dummy_prefix=False)
 fast, size = xlmr(model)
+pieces_model = Path(__file__).with_name("tokenizer.model").read_bytes()
 kimi, n_kimi = ranks(3, [])
 hunyuan, n_hunyuan = ranks(5, [b"\xff\xfe", b"un"])
 token = lambda text, special=True: {"content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": special}
@@ -166,6 +168,8 @@ cases = {
     "xlmr": (XLMRobertaModel, size, {"tokenizer.json": fast, "tokenizer_config.json": dict(tokenizer_class="XLMRobertaTokenizer", **xlmr_roles), "config.json": {"type_vocab_size": 1, "model_type": "xlm-roberta"}}),
     "xlmr-larger": (XLMRobertaModel, size + 3, {"tokenizer.json": fast, "tokenizer_config.json": dict(tokenizer_class="XLMRobertaTokenizer", **xlmr_roles), "config.json": {"type_vocab_size": 1, "model_type": "xlm-roberta"}}),
     "fairseq": (XLMRobertaModel, count(model) + 2, {"sentencepiece.bpe.model": model, "config.json": {"type_vocab_size": 1, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}}),
+    "internlm3": (InternLM3Model, count(pieces_model) + 2, {"tokenizer.model": pieces_model, "config.json": {"bos_token_id": 1, "eos_token_id": 2}, "tokenizer_config.json": {"add_prefix_space": False, "bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "InternLM3Tokenizer",
+                  "added_tokens_decoder": {"1": token("<s>"), "2": token("</s>"), str(count(pieces_model)): token("<|im_end|>"), str(count(pieces_model) + 1): token("<|plugin|>", False)}}}),
     "kimi-k2": (DeepseekV2Model, n_kimi + 258, {"tiktoken.model": kimi.encode(), "tokenizer_config.json": kimi_config, "config.json": {"bos_token_id": n_kimi, "eos_token_id": n_kimi + 1}}),
     "hunyuan": (HunYuanMoEModel, n_hunyuan + 210, {"hy.tiktoken": hunyuan, "tokenizer_config.json": {"tokenizer_class": "HYTokenizer", "eos_token": "<|eos|>"},
                 "config.json": {"bos_token_id": 1, "eos_token_id": n_hunyuan + 3, "pad_token_id": n_hunyuan + 4}}),
