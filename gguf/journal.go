@@ -72,6 +72,12 @@ const (
 	maxJournalLine = 4 << 20
 )
 
+// What is added to the name of an output that is not done, and for its journal.
+const (
+	partialSuffix = ".partial"
+	journalSuffix = partialSuffix + ".journal"
+)
+
 // title says what is being written.
 type title struct {
 	// HeaderBytes and HeaderSHA256 are of the header of the file.
@@ -88,20 +94,29 @@ func newTitle(head []byte, job []Fact) title {
 // other says in what the work of an earlier run, with title t, differs from that of
 // now; it is empty if it is the same.
 func (t title) other(now title) string {
-	for i, fact := range now.Job {
-		switch {
-		case i >= len(t.Job) || t.Job[i].What != fact.What:
-			return fmt.Sprintf("it was made without: %s %s", fact.What, fact.Is)
-		case t.Job[i].Is != fact.Is:
-			return fmt.Sprintf("%s: it was %s, now it is %s", fact.What, t.Job[i].Is, fact.Is)
-		}
-	}
-	if len(t.Job) > len(now.Job) {
-		more := t.Job[len(now.Job)]
-		return fmt.Sprintf("it was made with: %s %s", more.What, more.Is)
+	if changed := Changed(t.Job, now.Job); changed != "" {
+		return changed
 	}
 	if t.HeaderBytes != now.HeaderBytes || t.HeaderSHA256 != now.HeaderSHA256 {
 		return "its metadata or the types of its tensors are others"
+	}
+	return ""
+}
+
+// Changed says in what facts of an earlier run differ from those of now; it is empty if they are
+// the same.
+func Changed(before, now []Fact) string {
+	for i, fact := range now {
+		switch {
+		case i >= len(before) || before[i].What != fact.What:
+			return fmt.Sprintf("it was made without: %s %s", fact.What, fact.Is)
+		case before[i].Is != fact.Is:
+			return fmt.Sprintf("%s: it was %s, now it is %s", fact.What, before[i].Is, fact.Is)
+		}
+	}
+	if len(before) > len(now) {
+		more := before[len(now)]
+		return fmt.Sprintf("it was made with: %s %s", more.What, more.Is)
 	}
 	return ""
 }
@@ -130,8 +145,8 @@ func (t title) wrote(f *os.File) bool {
 // run has left are not touched, but refused. The error wraps files.ErrLocked if another
 // process is at the same work.
 func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error) {
-	path := p.target.Path + ".partial"
-	file, err := files.OpenNamed(path+".journal", true, 0o666)
+	path := p.target.Path + partialSuffix
+	file, err := files.OpenNamed(p.target.Path+journalSuffix, true, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +207,43 @@ func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error)
 		return nil, err
 	}
 	return &output{p.target.Output(f), j}, nil
+}
+
+// Unfinished returns how many bytes of a file at path a run of WriteOptions.Job has left that was killed, or interrupted: the
+// room that it has on the disk already. It is 0 if there is nothing.
+func Unfinished(path string) int64 {
+	info, err := os.Lstat(path + partialSuffix)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	if _, err := os.Lstat(path + journalSuffix); err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Tidy removes the journal of a file at path that a run has left which was killed when the file had
+// just got its name. Files of others are not touched.
+func Tidy(path string) (err error) {
+	if _, err := os.Lstat(path + partialSuffix); err == nil {
+		return nil
+	}
+	j, err := files.OpenNamed(path+journalSuffix, false, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	if err := files.Lock(j); errors.Is(err, files.ErrLocked) {
+		return fmt.Errorf("%s: %w", j.Name(), err)
+	}
+	start := make([]byte, len(journalStart))
+	if _, err := io.ReadFull(j, start); err != nil || string(start) != journalStart {
+		return nil
+	}
+	return os.Remove(j.Name())
 }
 
 func notOurs(path string) error {

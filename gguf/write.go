@@ -55,10 +55,12 @@ type WriteOptions struct {
 	Progress func(done, total int64)
 }
 
-// Destination is a place for a Source.
+// Destination is a place for a Source. Overwrite allows replacing files that are there, as
+// WriteOptions.Overwrite does for all.
 type Destination struct {
-	Path   string
-	Source Source
+	Path      string
+	Source    Source
+	Overwrite bool
 }
 
 // chunkBytes is how much of a tensor is read and written at a time by each
@@ -92,7 +94,7 @@ func chunkRows(src Source, tensor int, rowBytes int64) int64 {
 // files.ErrInput if a path is one of the files that src reads, and files.ErrChanged
 // if one of these was changed meanwhile.
 func Write(ctx context.Context, path string, src Source, opts WriteOptions) (paths []string, err error) {
-	all, err := WriteAll(ctx, []Destination{{path, src}}, opts)
+	all, err := WriteAll(ctx, []Destination{{Path: path, Source: src}}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -225,16 +227,18 @@ func publish(parts []*part) error {
 // part is the share of a source that goes into one file: tensors
 // [first, first+len(tensors)).
 type part struct {
-	src     Source
-	path    string
-	target  files.Target
-	meta    *Metadata
-	first   int
-	tensors []TensorInfo
-	padding int64   // if not 0, the alignment of the end of a header without tensors
-	rows    []int64 // of a chunk of each tensor
-	offsets []int64 // of each tensor, and where the file ends
-	out     *output
+	src  Source
+	path string
+	// overwrite is that of the Destination.
+	overwrite bool
+	target    files.Target
+	meta      *Metadata
+	first     int
+	tensors   []TensorInfo
+	padding   int64   // if not 0, the alignment of the end of a header without tensors
+	rows      []int64 // of a chunk of each tensor
+	offsets   []int64 // of each tensor, and where the file ends
+	out       *output
 }
 
 // failed says that writing the part failed.
@@ -273,7 +277,7 @@ func aim(parts []*part, opts WriteOptions) (err error) {
 		}
 	}
 	for _, p := range parts {
-		if p.target, err = files.NewTarget(p.path, opts.Overwrite, read...); err != nil {
+		if p.target, err = files.NewTarget(p.path, opts.Overwrite || p.overwrite, read...); err != nil {
 			return err
 		}
 	}
@@ -283,22 +287,34 @@ func aim(parts []*part, opts WriteOptions) (err error) {
 // maxParts is how many files of a set there can be, since they are counted in 16 bits.
 const maxParts = math.MaxUint16
 
+// Paths returns where Write puts a Source: path, or the names of split files.
+func (o WriteOptions) Paths(path string, src Source) []string {
+	_, paths := o.split(path, src)
+	return paths
+}
+
+// split returns how many tensors there are in each file, and the names of the files.
+func (o WriteOptions) split(path string, src Source) (shards []int, paths []string) {
+	if shards = o.Shards; shards == nil {
+		shards = shardsOf(src.Tensors(), o.MaxBytes)
+	}
+	if len(shards) == 1 {
+		return shards, []string{path}
+	}
+	return shards, splitPaths(strings.TrimSuffix(path, ".gguf"), len(shards))
+}
+
 // split cuts a source into parts. The first part has the metadata and all
 // have the split.* keys, as llama-quantize writes them.
 func split(d Destination, opts WriteOptions) []*part {
 	src, tensors := d.Source, d.Source.Tensors()
-	shards := opts.Shards
-	if shards == nil {
-		shards = shardsOf(tensors, opts.MaxBytes)
-	}
-	paths := []string{d.Path}
-	if len(shards) > 1 {
-		paths = splitPaths(strings.TrimSuffix(d.Path, ".gguf"), len(shards))
-	}
+	shards, paths := opts.split(d.Path, src)
 	var parts []*part
 	first := 0
 	for i, n := range shards {
-		parts = append(parts, &part{src: src, path: paths[i], meta: &Metadata{}, first: first, tensors: tensors[first : first+n], rows: make([]int64, n)})
+		parts = append(parts, &part{
+			src: src, path: paths[i], overwrite: d.Overwrite, meta: &Metadata{}, first: first, tensors: tensors[first : first+n], rows: make([]int64, n),
+		})
 		first += n
 	}
 	if first != len(tensors) {

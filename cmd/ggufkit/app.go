@@ -58,6 +58,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			logitsCommand(),
 			evalCommand(),
 			cardCommand(),
+			publishCommand(),
 			inspectCommand(),
 			hashCommand(),
 			editCommand(),

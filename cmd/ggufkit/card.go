@@ -12,6 +12,8 @@ import (
 	"github.com/ggufkit/ggufkit/convert/moe"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/report"
 )
 
@@ -68,7 +70,18 @@ func writeCard(c *call, f cardFlags) error {
 	if err := checkOutputs(c, []string{f.output}, slices.Concat(c.args, f.evals, f.recipes, []string{f.drift})); err != nil {
 		return err
 	}
-	card, err := f.files(c)
+	for _, path := range c.args {
+		if convert.IsMergeRecipe(path) {
+			return c.usagef("%s is a merge recipe: a card is of the files that were made of it, and has it by --recipe", path)
+		}
+	}
+	room := newFitFlags()
+	card, err := newCard(c, c.args, room.settings(), func(file *report.CardFile, model *model) error {
+		if f.sha256 {
+			return hashParts(c, file, model)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -95,28 +108,50 @@ func writeCard(c *call, f cardFlags) error {
 	return nil
 }
 
-// files looks at the files that the card is of.
-func (f *cardFlags) files(c *call) (card *report.ModelCard, err error) {
+// newCard looks at the files that a card is of, and at what running them takes. add adds to what is known of each.
+func newCard(c *call, paths []string, settings []choose.Setting, add func(*report.CardFile, *model) error) (card *report.ModelCard, err error) {
 	var described []*report.CardFile
-	for _, path := range c.args {
-		if convert.IsMergeRecipe(path) {
-			return nil, c.usagef("%s is a merge recipe: a card is of the files that were made of it, and has it by --recipe", path)
-		}
+	var fit *report.Fit
+	for i, path := range paths {
 		model, err := openModel(c, path)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, model.Close()) }()
 		file, err := report.NewCardFile(path, model.Model)
-		if err == nil && f.sha256 {
-			err = hashParts(c, file, model)
+		if err == nil {
+			err = add(file, model)
 		}
 		if err != nil {
 			return nil, named(path, err)
 		}
 		described = append(described, file)
+		if i == 0 {
+			fit = roomFor(c, model, settings)
+		}
 	}
-	return report.NewModelCard(c.ctx, programVersion(), described...)
+	if card, err = report.NewModelCard(c.ctx, programVersion(), described...); err == nil {
+		card.Fit = fit
+	}
+	return card, err
+}
+
+// roomFor returns what running a model takes, nil if it cannot be run or has no context.
+func roomFor(c *call, model *model, settings []choose.Setting) *report.Fit {
+	engine, err := engineOf(model, infer.Options{Threads: c.threads})
+	if err != nil || engine.Spec().Encoder {
+		return nil
+	}
+	most := infer.ContextLength(model.Metadata())
+	for i := range settings {
+		settings[i].Context = min(settings[i].Context, most)
+	}
+	settings = slices.Compact(settings)
+	fit, err := report.NewFit(engine.Spec(), settings, 0)
+	if err != nil {
+		return nil
+	}
+	return &fit
 }
 
 // hashParts fills in the sums of the files of a model.

@@ -20,14 +20,7 @@ import (
 // end, and those that are among what is read: models, texts and so on. Paths that
 // are empty are none.
 func checkOutputs(c *call, outputs, reads []string) error {
-	var inputs []files.Input
-	for _, read := range reads {
-		for _, path := range convert.Files(read) {
-			if info, err := os.Stat(path); err == nil {
-				inputs = append(inputs, files.Input{Path: path, Info: info})
-			}
-		}
-	}
+	inputs := inputsOf(reads)
 	for i, path := range outputs {
 		switch {
 		case path == "":
@@ -43,6 +36,18 @@ func checkOutputs(c *call, outputs, reads []string) error {
 		}
 	}
 	return nil
+}
+
+// inputsOf returns the files that are read where paths are: models, texts and so on.
+func inputsOf(reads []string) (inputs []files.Input) {
+	for _, read := range reads {
+		for _, path := range convert.Files(read) {
+			if info, err := os.Stat(path); err == nil {
+				inputs = append(inputs, files.Input{Path: path, Info: info})
+			}
+		}
+	}
+	return inputs
 }
 
 // absolute returns a path from the root, or as it is if there is none.

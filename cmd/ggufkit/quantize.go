@@ -179,18 +179,20 @@ func quantize(c *call, f quantizeFlags) (err error) {
 // job returns what the bytes of the output depend on besides its header: the program,
 // which importances are used, and the files that are read.
 func (f quantizeFlags) job(view *quant.View, model string) ([]gguf.Fact, error) {
-	facts := []gguf.Fact{
-		{What: "program", Is: "ggufkit " + programVersion()},
-		{What: "importances", Is: fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)},
-	}
-	if convert.IsMergeRecipe(model) {
-		data, err := os.ReadFile(model)
+	return jobOf(model, view, gguf.Fact{What: "importances", Is: fmt.Sprintf("include %q, exclude %q", f.include, f.exclude)})
+}
+
+// jobOf returns what the bytes of an output depend on besides its header: the program, some options, and the files that are read.
+func jobOf(path string, src gguf.Source, options ...gguf.Fact) ([]gguf.Fact, error) {
+	facts := append([]gguf.Fact{{What: "program", Is: "ggufkit " + programVersion()}}, options...)
+	if convert.IsMergeRecipe(path) {
+		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
 		facts = append(facts, gguf.Fact{What: "recipe", Is: fmt.Sprintf("SHA-256 %x", sha256.Sum256(data))})
 	}
-	read, err := gguf.InputFacts(view.Inputs())
+	read, err := gguf.InputFacts(gguf.Inputs(src))
 	return append(facts, read...), err
 }
 

@@ -139,13 +139,17 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 	return nil
 }
 
-// tensorAt returns which tensor of a model is being written when so many bytes are.
-func tensorAt(src gguf.Source) func(done int64) string {
+// tensorAt returns which tensor of a model is being written when so many bytes are: of several forms of it, that are written
+// side by side.
+func tensorAt(forms ...gguf.Source) func(done int64) string {
 	return func(done int64) string {
 		name := ""
-		for _, t := range src.Tensors() {
+		for i, t := range forms[0].Tensors() {
 			name = t.Name
-			if done -= t.Bytes(); done < 0 {
+			for _, form := range forms {
+				done -= form.Tensors()[i].Bytes()
+			}
+			if done < 0 {
 				break
 			}
 		}

@@ -10,7 +10,11 @@ import (
 
 // SHA256 returns the hash of a file in hexadecimal. It ends early with ctx.
 func SHA256(ctx context.Context, file *File) (string, error) {
-	r := io.NewSectionReader(file, 0, file.Size())
+	return SHA256Of(ctx, io.NewSectionReader(file, 0, file.Size()))
+}
+
+// SHA256Of returns the hash of what r has.
+func SHA256Of(ctx context.Context, r io.Reader) (string, error) {
 	sum := sha256.New()
 	buf := make([]byte, 1<<20)
 	for {

@@ -157,6 +157,14 @@ func ReadDrift(data []byte) (*CardDrift, error) {
 	return &CardDrift{raw, shown, choice}, err
 }
 
+// Page returns the page of the report.
+func (d *CardDrift) Page() (string, error) {
+	if d.choice != nil {
+		return d.choice.Page()
+	}
+	return d.raw.Page()
+}
+
 // readDrift takes a choice for what it is, and the drift that is in it.
 func readDrift(data []byte) (*Drift, *Choice, error) {
 	var kind struct {

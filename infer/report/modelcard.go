@@ -16,6 +16,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/chat"
 	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // ModelCard is the README.md of a repository of models: what the files are, where they come from, how they were made, and what was
@@ -31,7 +32,10 @@ type ModelCard struct {
 	Mixture    *moe.Recipe `json:"-"` // that the model was merged by, or nil
 	TypeFile   string      `json:"-"` // the types of tensors, as quantize takes them, or ""
 	Prompt     string      `json:"-"` // a conversation as the model reads it, or ""
+	Fit        *Fit        `json:"-"` // what running takes beside the files, or nil
 	Version    string      `json:"ggufkit"`
+
+	modelfile bool // there is one beside the card
 }
 
 // NewModelCard returns the card of files of a model, without what was measured.
@@ -116,6 +120,7 @@ func (c *ModelCard) Markdown() (string, error) {
 	fmt.Fprintf(&b, "---\n%s---\n\n", front)
 	c.introduce(&b)
 	c.listFiles(&b)
+	c.fits(&b)
 	c.run(&b)
 	c.drift(&b)
 	c.scores(&b)
@@ -396,10 +401,21 @@ func (c *ModelCard) run(b *strings.Builder) {
 		lines = append(lines, fmt.Sprintf("hf download %s %s --local-dir .", c.Repository, include))
 	}
 	lines = append(lines, "llama-cli -m "+file)
-	if tag := f.Type; c.Repository != "" && !notInFileNames.MatchString(tag) {
+	tag, onHub := f.Type, c.Repository != "" && !notInFileNames.MatchString(f.Type)
+	if onHub {
 		lines = append(lines, fmt.Sprintf("llama-server -hf %s:%s", c.Repository, tag), fmt.Sprintf("ollama run hf.co/%s:%s", c.Repository, tag))
+	}
+	name := strings.ToLower(fileName(f.stem()))
+	switch {
+	case c.modelfile:
+		lines = append(lines, fmt.Sprintf("ollama create %s -f %s && ollama run %[1]s", name, ModelfileName))
+	case !onHub:
+		lines = append(lines, fmt.Sprintf("echo FROM ./%s > %s && ollama create %s -f %[2]s && ollama run %[3]s", file, ModelfileName, name))
+	}
+	if onHub {
+		lines = append(lines, fmt.Sprintf("lms get %s%s@%s  # LM Studio", hub, c.Repository, strings.ToLower(tag)))
 	} else {
-		lines = append(lines, fmt.Sprintf("echo FROM ./%s > Modelfile && ollama create %s -f Modelfile && ollama run %[2]s", file, strings.ToLower(fileName(f.stem()))))
+		lines = append(lines, fmt.Sprintf("lms import %s  # LM Studio", file))
 	}
 	fence(b, "", strings.Join(lines, "\n"))
 	if c.Prompt != "" {
@@ -408,7 +424,8 @@ func (c *ModelCard) run(b *strings.Builder) {
 	}
 }
 
-// taken is the file to show how to run: that which the measurements recommend, or else the smallest.
+// taken is the file to show how to run: that which the measurements recommend, or else the one of the type that most people take, or
+// the smallest.
 func (c *ModelCard) taken() *CardFile {
 	if c.Drift != nil {
 		take := newView(c.Drift.raw, c.Drift.choice).take
@@ -417,6 +434,9 @@ func (c *ModelCard) taken() *CardFile {
 				return f
 			}
 		}
+	}
+	if i := slices.IndexFunc(c.Files, func(f *CardFile) bool { return f.Type == recipe.Q4_K_M.String() }); i >= 0 && c.Drift == nil {
+		return c.Files[i]
 	}
 	return slices.MinFunc(c.Files, func(a, b *CardFile) int { return cmp.Compare(a.FileBytes, b.FileBytes) })
 }

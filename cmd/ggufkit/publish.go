@@ -1,0 +1,689 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/publish"
+	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/quant/imatrix"
+	"github.com/ggufkit/ggufkit/quant/recipe"
+)
+
+// What --types may be, beside types.
+const (
+	standardTypes = "standard"
+	allTypes      = "all"
+)
+
+// autoImatrix is what --imatrix is to have one measured.
+const autoImatrix = "auto"
+
+// Files beside those of the model.
+const (
+	cardName      = "README.md"
+	sumsFile      = "SHA256SUMS"
+	driftFile     = "drift.json"
+	driftPageFile = "drift.html"
+)
+
+type publishFlags struct {
+	textFlags
+	fitFlags
+	types        []string
+	imatrix      string
+	calibration  []string
+	requantize   bool
+	dryRun       bool
+	splitMaxSize int64
+	name         string
+	baseModels   []string
+	repository   string
+}
+
+func publishCommand() *cli.Command {
+	f := publishFlags{fitFlags: newFitFlags()}
+	f.ctx = perplexity.DefaultCtx // of a window; --ctx is what has to fit
+	return &cli.Command{
+		Name:      "publish",
+		Usage:     "all files of a model that are published, of one reading",
+		ArgsUsage: "MODEL DIR",
+		Description: "Writes NAME-TYPE.gguf for all types side by side: each tensor is read once, and quantized once for all files that\n" +
+			"want the same. Each file is what quantize writes alone. With texts, how far each is from the original is\n" +
+			"measured of the files. The card (README.md), SHA256SUMS, Ollama's Modelfile and the page of drift stand beside.\n" +
+			"The same command continues what a killed run has left, and makes what is missing; what it has not made\n" +
+			"it does not touch.",
+		Flags: []cli.Flag{
+			repeatedFlag("types", "make file types `A,B,C`; standard (the default): "+typeList(publish.Standard)+"; all: all that the model can become. Those "+
+				"of standard and all that need an importance matrix are left out without one", &f.types, list),
+			f.textFlag("measure how far the files are from the original on the text"),
+			&cli.StringFlag{Name: "imatrix", Usage: "use the importance matrix in `FILE`; auto measures one, and keeps it in DIR", Destination: &f.imatrix},
+			repeatedFlag("calibration", "with --imatrix auto, measure on the text in `FILE`, and not on those of --file; may be repeated", &f.calibration, one(itself)),
+			chunksFlag(&f.chunks, "run at most `N` windows of 512 tokens of each text, or conversations"), f.scoreFlag(),
+			parsedFlag("ctx", fmt.Sprint(defaultContext), "say in the card which file fits with `N` tokens of context, or several: N,N", &f.contexts, parseContexts, "c"),
+			&cli.StringFlag{Name: "name", Usage: "call the files `NAME`-TYPE.gguf; default: as MODEL is called", Destination: &f.name},
+			sizeFlag("split-max-size", "split files into some with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize),
+			requantizeFlag(&f.requantize),
+			repeatedFlag("base-model", "say that the files were made of `OWNER/NAME` of the hub; may be repeated", &f.baseModels, one(hubName)),
+			parsedFlag("repo", "", "say how to get the files from `OWNER/NAME` of the hub, where they will be", &f.repository, hubName),
+			computeFlag(&f.compute), memoryFlag(&f.memory), dryRunFlag(&f.dryRun),
+		},
+		Action: action(func(c *call) error { return publishModel(c, f) }),
+	}
+}
+
+func typeList(types []recipe.FileType) string {
+	var names []string
+	for _, t := range types {
+		names = append(names, t.String())
+	}
+	return strings.Join(names, ",")
+}
+
+// fileTypes returns the types to make, each once, and which of them may be left out.
+func (f *publishFlags) fileTypes(c *call) (types, optional []recipe.FileType, err error) {
+	words := f.types
+	if len(words) == 0 {
+		words = []string{standardTypes}
+	}
+	var named []recipe.FileType
+	for _, word := range words {
+		switch word = strings.TrimSpace(word); {
+		case strings.EqualFold(word, standardTypes):
+			optional = append(optional, publish.Standard...)
+		case strings.EqualFold(word, allTypes):
+			optional = append(optional, recipe.FileTypes()...)
+		default:
+			fileType, err := parseFileType(c, word)
+			if err != nil {
+				return nil, nil, err
+			}
+			if fileType == recipe.Copy {
+				return nil, nil, c.usagef("--types: COPY is no type that a file could be called after")
+			}
+			named = append(named, fileType)
+		}
+	}
+	optional = slices.DeleteFunc(optional, func(t recipe.FileType) bool { return slices.Contains(named, t) })
+	for _, t := range recipe.FileTypes() {
+		if slices.Contains(named, t) || slices.Contains(optional, t) {
+			types = append(types, t)
+		}
+	}
+	return types, optional, nil
+}
+
+// publication is the work of one run.
+type publication struct {
+	*call
+	flags           publishFlags
+	model           *model
+	folder          *publish.Folder
+	name            string
+	types, optional []recipe.FileType
+	texts           []textFile // to measure on
+	calibration     []textFile // to measure an importance matrix on
+	importance      *imatrix.Matrix
+	set             *publish.Set
+}
+
+func publishModel(c *call, f publishFlags) (err error) {
+	args, err := c.arguments("MODEL", "DIR")
+	if err != nil {
+		return err
+	}
+	p := &publication{call: c, flags: f}
+	if p.types, p.optional, err = f.fileTypes(c); err != nil {
+		return err
+	}
+	if len(f.calibration) > 0 && f.imatrix != autoImatrix {
+		return c.usagef("--calibration is for --imatrix auto")
+	}
+	limitMemory(f.memory)
+	if err := p.readTexts(); err != nil {
+		return err
+	}
+	if p.model, err = openModel(c, args[0]); err != nil {
+		return err
+	}
+	defer p.model.Close()
+	if p.name = f.name; p.name == "" {
+		p.name = publish.NameOf(args[0], p.model.Metadata())
+	}
+	if !publish.IsName(p.name) {
+		return c.usagef("--name is %q; names of files have letters, digits, '-', '_' and '.' here", p.name)
+	}
+	if in, err := os.Stat(args[0]); err == nil {
+		if out, err := os.Stat(args[1]); err == nil && os.SameFile(in, out) {
+			return c.usagef("DIR is the model's own directory: take another one")
+		}
+	}
+	if p.folder, err = p.open(args[1]); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.folder.Close()) }()
+	defer func() {
+		if p.importance != nil {
+			err = errors.Join(err, p.importance.Close())
+		}
+	}()
+	err = p.run(args[1])
+	if c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) {
+		err = fmt.Errorf("%w: the same command continues it", context.Cause(c.ctx))
+	}
+	return err
+}
+
+func (p *publication) readTexts() (err error) {
+	if p.texts, err = p.flags.read(); err != nil || p.flags.imatrix != autoImatrix {
+		return err
+	}
+	calibrate := textFlags{files: p.flags.calibration, ctx: p.flags.ctx, chunks: p.flags.chunks}
+	if len(calibrate.files) == 0 {
+		calibrate.files = p.flags.files
+		if len(calibrate.files) > 0 {
+			printNotes(p.call, []string{"the importance matrix is measured on the texts that drift is measured on, which makes types that use it look better than on other " +
+				"texts: --calibration"})
+		}
+	}
+	if len(calibrate.files) == 0 {
+		return p.usagef("--imatrix auto needs a text: --calibration FILE")
+	}
+	if slices.Contains(calibrate.files, "-") {
+		return p.usagef("a text to measure an importance matrix on cannot be read from standard input, only from a file")
+	}
+	p.calibration, err = calibrate.read()
+	return err
+}
+
+// open takes the directory, or only looks at it.
+func (p *publication) open(dir string) (*publish.Folder, error) {
+	if p.flags.dryRun {
+		return publish.Look(dir)
+	}
+	return publish.Open(dir)
+}
+
+// run does what there is to do, in order.
+func (p *publication) run(dir string) error {
+	missing, err := p.plan()
+	if err != nil {
+		return err
+	}
+	if p.flags.dryRun {
+		return p.show(dir, time.Duration(0))
+	}
+	if err := files.CheckRoom(dir, p.set.Room(p.folder)); err != nil {
+		return err
+	}
+	if len(p.texts) > 0 || missing {
+		if _, err := engineOf(p.model, p.flags.engine(p.call)); err != nil {
+			return err
+		}
+	}
+	if missing {
+		if err := p.calibrate(); err != nil {
+			return about(p.model, err)
+		}
+	}
+	start := time.Now()
+	if err := p.write(); err != nil {
+		return err
+	}
+	took := time.Since(start)
+	measured, err := p.measure()
+	if err != nil {
+		return err
+	}
+	if err := p.describe(measured); err != nil {
+		return err
+	}
+	return p.show(dir, took)
+}
+
+// plan finds out what there is to make, and whether an importance matrix has to be measured first: the files are then those that it
+// will make possible.
+func (p *publication) plan() (missing bool, err error) {
+	if err := p.checkOthers(); err != nil {
+		return false, err
+	}
+	switch p.flags.imatrix {
+	case "":
+	case autoImatrix:
+		of, err := p.matrixFacts()
+		if err != nil {
+			return false, err
+		}
+		state, err := p.state(p.matrixName(), of)
+		if err != nil {
+			return false, err
+		}
+		if missing = state != publish.Whole; !missing {
+			p.importance, err = openMatrix(p.call, p.folder.Path(p.matrixName()))
+		}
+		if err != nil {
+			return false, err
+		}
+	default:
+		if p.importance, err = openMatrix(p.call, p.flags.imatrix); err != nil {
+			return false, err
+		}
+	}
+	if err := p.newSet(missing); err != nil {
+		return false, err
+	}
+	inputs := inputsOf(slices.Concat([]string{p.model.path}, p.flags.files, p.flags.calibration, p.imatrixFile()))
+	for _, name := range slices.Concat(p.set.Names(), []string{cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile, p.matrixName()}) {
+		if p.flags.dryRun {
+			break
+		}
+		if err := files.Check(p.folder.Path(name), true, inputs...); err != nil {
+			return false, err
+		}
+	}
+	if missing {
+		return true, nil
+	}
+	return false, p.look()
+}
+
+// imatrixFile is the importance matrix that is read, if there is one that was given.
+func (p *publication) imatrixFile() []string {
+	if p.flags.imatrix == "" || p.flags.imatrix == autoImatrix {
+		return nil
+	}
+	return []string{p.flags.imatrix}
+}
+
+// checkOthers refuses to begin if a file that will stand beside those of the model is there and is somebody else's.
+func (p *publication) checkOthers() error {
+	for _, name := range []string{cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile} {
+		_, _, err := p.folder.State(p.ctx, name, nil)
+		if p.force && errors.Is(err, publish.ErrForeign) {
+			continue
+		}
+		if err != nil {
+			return p.forced(err)
+		}
+	}
+	return nil
+}
+
+// state is that of a file that is only replaced with --force.
+func (p *publication) state(name string, of []gguf.Fact) (publish.State, error) {
+	state, changed, err := p.folder.State(p.ctx, name, of)
+	switch {
+	case p.force && errors.Is(err, publish.ErrForeign):
+		return publish.Another, nil
+	case err == nil && state == publish.Another && !p.force:
+		err = fmt.Errorf("%s: %w: %s", p.folder.Path(name), publish.ErrOther, changed)
+	}
+	return state, p.forced(err)
+}
+
+// forced says what to do about files that are in the way.
+func (p *publication) forced(err error) error {
+	if errors.Is(err, publish.ErrForeign) || errors.Is(err, publish.ErrOther) {
+		return fmt.Errorf("%w: take another DIR, or use --force to replace it", err)
+	}
+	return forceHint(p.call, err)
+}
+
+// newSet finds out what the files are. Where the importance matrix is still missing, it is taken to be there.
+func (p *publication) newSet(missing bool) error {
+	opts := publish.Options{
+		View:     quant.ViewOptions{Importance: p.importance, AllowRequantize: p.flags.requantize, DryRun: missing, Recipe: recipe.Options{Imatrix: missing}},
+		MaxBytes: p.flags.splitMaxSize,
+		Optional: p.optional,
+	}
+	var src gguf.Source = p.model
+	importance := "none"
+	if p.importance != nil {
+		importance = filepath.Base(p.importance.Name())
+		if sum := p.folder.Sum(importance); p.flags.imatrix == autoImatrix {
+			importance = "SHA-256 " + sum
+		}
+	}
+	var err error
+	if opts.Facts, err = jobOf(p.model.path, src, gguf.Fact{What: "importance matrix", Is: importance}); err != nil {
+		return err
+	}
+	if p.importance != nil && p.flags.imatrix != autoImatrix {
+		read, err := gguf.InputFacts(p.importance.Inputs())
+		if err != nil {
+			return err
+		}
+		opts.Facts = append(opts.Facts, read...)
+	}
+	p.set, err = publish.NewSet(p.name, p.model, p.types, opts)
+	if err != nil {
+		return about(p.model, requantizeHint(err))
+	}
+	if !missing {
+		printNotes(p.call, p.set.Notes())
+	}
+	return nil
+}
+
+// look finds out which files are there.
+func (p *publication) look() error {
+	if err := p.set.Look(p.ctx, p.folder, p.force); err != nil {
+		return p.forced(err)
+	}
+	var others []string
+	for _, name := range p.folder.Names() {
+		if strings.HasSuffix(name, ".gguf") && name != p.matrixName() && !slices.Contains(p.set.Names(), name) {
+			if _, err := os.Lstat(p.folder.Path(name)); err == nil {
+				others = append(others, name)
+			}
+		}
+	}
+	if len(others) > 0 {
+		slices.Sort(others)
+		printNotes(p.call, []string{fmt.Sprintf("an earlier run had other arguments: what it made and this one does not stays, and is not in the card: %s", strings.Join(others, ", "))})
+	}
+	return nil
+}
+
+func (p *publication) matrixName() string { return p.name + "-imatrix.gguf" }
+
+// matrixFacts are what an importance matrix that is measured depends on.
+func (p *publication) matrixFacts() ([]gguf.Fact, error) {
+	return jobOf(p.model.path, p.model, append(textFacts(p.calibration), gguf.Fact{What: "chunks", Is: fmt.Sprint(p.flags.chunks)})...)
+}
+
+func textFacts(texts []textFile) (facts []gguf.Fact) {
+	for _, t := range texts {
+		facts = append(facts, gguf.Fact{What: "text " + t.file, Is: "SHA-256 " + t.sha256})
+	}
+	return facts
+}
+
+// calibrate measures an importance matrix, and keeps it.
+func (p *publication) calibrate() error {
+	of, err := p.matrixFacts()
+	if err != nil {
+		return err
+	}
+	flags := imatrixFlags{textFlags: textFlags{ctx: p.flags.ctx, chunks: p.flags.chunks, memory: p.flags.memory}}
+	measured, err := measureImatrix(p.call, flags, p.model, p.calibration)
+	if err != nil {
+		return err
+	}
+	src, err := measured.Sums.Source()
+	if err != nil {
+		return err
+	}
+	if err := p.folder.Write(p.ctx, p.matrixName(), src, of, p.force); err != nil {
+		return p.forced(err)
+	}
+	if p.importance, err = openMatrix(p.call, p.folder.Path(p.matrixName())); err != nil {
+		return err
+	}
+	if err := p.newSet(false); err != nil {
+		return err
+	}
+	return p.look()
+}
+
+// write makes the files that are not there.
+func (p *publication) write() error {
+	var missing []gguf.Source
+	for _, f := range p.set.Missing() {
+		missing = append(missing, f.View)
+	}
+	progress := newProgress(p.call, fmt.Sprintf("writing %d files", len(missing)), display.ByteRate)
+	defer progress.stop()
+	if len(missing) > 0 {
+		progress.at = tensorAt(missing...)
+	}
+	return p.forced(p.set.Write(p.ctx, p.folder, gguf.WriteOptions{Threads: p.threads, Progress: progress.update}))
+}
+
+// measure returns how far the files are from the original, as drift says it: what an earlier run has measured of the same, or else what is
+// measured now. It is nil without texts.
+func (p *publication) measure() ([]byte, error) {
+	if len(p.texts) == 0 {
+		return nil, nil
+	}
+	facts := textFacts(p.texts)
+	facts = append(facts, gguf.Fact{What: "windows", Is: fmt.Sprintf("%d of %d tokens, %s, %s", p.flags.chunks, p.flags.ctx, p.flags.compute, p.flags.scored)})
+	for _, name := range p.set.Names() {
+		facts = append(facts, gguf.Fact{What: name, Is: "SHA-256 " + p.folder.Sum(name)})
+	}
+	of, err := jobOf(p.model.path, p.model, facts...)
+	if err != nil {
+		return nil, err
+	}
+	state, _, err := p.folder.State(p.ctx, driftFile, of)
+	if err != nil && !errors.Is(err, publish.ErrForeign) {
+		return nil, err
+	}
+	if err == nil && state == publish.Whole {
+		return p.folder.Read(driftFile, maxText)
+	}
+	measured, err := p.measureFiles()
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.MarshalIndent(measured, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return data, p.forced(p.folder.Put(p.ctx, driftFile, data, of, p.force))
+}
+
+func (p *publication) measureFiles() (measured *report.Drift, err error) {
+	in := &driftInput{
+		base: p.model, source: p.model, importance: p.importance, flags: &p.flags.textFlags,
+		windows: p.flags.windows(), engine: p.flags.engine(p.call), texts: p.texts, hashing: newProvenance(p.call, p.model, p.importance),
+	}
+	defer in.hashing.Stop()
+	measured = &report.Drift{Model: p.model.path, Ctx: p.flags.ctx, Compute: p.flags.compute.String()}
+	if p.importance != nil {
+		measured.Imatrix = p.importance.Name()
+	}
+	var models []drift.Candidate
+	for _, f := range p.set.Files {
+		model, err := openModel(p.call, p.folder.Path(f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, model.Close()) }()
+		models = append(models, drift.Candidate{Name: f.Type.String(), Source: model})
+	}
+	run, err := newDriftRun(p.call, measured, in)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := run.measure(p.call, models); err != nil {
+		return nil, err
+	}
+	measured.Provenance, err = in.hashing.Wait()
+	return measured, err
+}
+
+// describe writes what stands beside the files.
+func (p *publication) describe(measured []byte) error {
+	var paths []string
+	for _, f := range p.set.Files {
+		paths = append(paths, p.folder.Path(f.Name()))
+	}
+	card, err := newCard(p.call, paths, p.flags.settings(), func(*report.CardFile, *model) error { return nil })
+	if err != nil {
+		return err
+	}
+	card.Repository, card.BaseModels = p.flags.repository, p.flags.baseModels
+	if convert.IsMergeRecipe(p.model.path) {
+		if card.Mixture, err = moe.Parse(p.model.path); err != nil {
+			return err
+		}
+	}
+	put := func(name, text string) error {
+		return p.forced(p.folder.Put(p.ctx, name, []byte(text), nil, p.force))
+	}
+	if measured != nil {
+		shown, err := report.ReadDrift(measured)
+		if err == nil {
+			err = card.AddDrift(shown)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", driftFile, err)
+		}
+		page, err := shown.Page()
+		if err == nil {
+			err = put(driftPageFile, page)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	modelfile, err := card.Modelfile(p.ctx, p.flags.contexts[0])
+	if err != nil {
+		printNotes(p.call, []string{fmt.Sprintf("there is no Modelfile: %v", err)})
+	} else if modelfile != "" {
+		if err := put(report.ModelfileName, modelfile); err != nil {
+			return err
+		}
+	}
+	names := p.set.Names()
+	if p.flags.imatrix == autoImatrix {
+		names = append(names, p.matrixName())
+	}
+	if err := put(sumsFile, p.folder.Sums(names)); err != nil {
+		return err
+	}
+	text, err := card.Markdown()
+	if err != nil {
+		return err
+	}
+	printNotes(p.call, card.Notes())
+	return put(cardName, text)
+}
+
+// publishReport says what was made, or would be.
+type publishReport struct {
+	Dir   string        `json:"dir"`
+	Files []publishFile `json:"files"`
+	// Left says which types were left out, and why.
+	Left    []string `json:"left_out,omitempty"`
+	Imatrix string   `json:"imatrix,omitempty"`
+	Drift   string   `json:"drift,omitempty"`
+	// ReadBytes is what the model's files have, which are read once for all types; RoomBytes what the missing files take on the disk. Both with
+	// --dry-run alone.
+	ReadBytes *int64 `json:"read_bytes,omitempty"`
+	RoomBytes *int64 `json:"room_bytes,omitempty"`
+}
+
+type publishFile struct {
+	Name  string   `json:"name"`
+	Type  string   `json:"type"`
+	Bytes int64    `json:"bytes"`
+	BPW   float64  `json:"bpw"`
+	Parts []string `json:"parts,omitempty"` // if there are several
+	// SHA256 are those of the parts, if they are there.
+	SHA256 []string `json:"sha256,omitempty"`
+	Whole  bool     `json:"whole"`
+}
+
+// show says what was made, or with --dry-run would be.
+func (p *publication) show(dir string, took time.Duration) error {
+	r := publishReport{Dir: dir, Left: p.set.Left}
+	for _, f := range p.set.Files {
+		file := publishFile{Name: f.Name(), Type: f.Type.String(), Bytes: f.Bytes, BPW: gguf.BitsPerWeight(f.View), Whole: f.Whole()}
+		if len(f.Names) > 1 {
+			file.Parts = f.Names
+		}
+		for _, name := range f.Names {
+			if f.Whole() {
+				file.SHA256 = append(file.SHA256, p.folder.Sum(name))
+			}
+		}
+		r.Files = append(r.Files, file)
+	}
+	if p.flags.imatrix != "" {
+		r.Imatrix = cmp.Or(strings.Join(p.imatrixFile(), ""), p.folder.Path(p.matrixName()))
+	}
+	if len(p.texts) > 0 {
+		r.Drift = p.folder.Path(driftFile)
+	}
+	room := p.set.Room(p.folder)
+	if p.flags.dryRun {
+		read := int64(0)
+		for _, in := range gguf.Inputs(p.model) {
+			read += in.Size()
+		}
+		r.ReadBytes, r.RoomBytes = &read, &room
+	}
+	if p.json {
+		return printJSON(p.call, r)
+	}
+	if p.quiet && !p.flags.dryRun {
+		return nil
+	}
+	t := display.NewTable(p.stdout, []string{"file", "size", "bits per weight", ""}, "size", "bits per weight")
+	for _, f := range r.Files {
+		name := f.Name
+		if n := len(f.Parts); n > 0 {
+			name += fmt.Sprintf(" and %d more", n-1)
+		}
+		state := ""
+		if p.flags.dryRun && f.Whole {
+			state = "is there"
+		}
+		t.AppendRow(table.Row{name, display.Bytes(f.Bytes), fmt.Sprintf("%.2f", f.BPW), state})
+	}
+	t.Render()
+	if !p.flags.dryRun {
+		fmt.Fprintf(p.stderr, "%s has %d files of the model, written in %s; the card is %s\n", display.Printable(dir), len(p.set.Names()), display.Seconds(took), cardName)
+		return nil
+	}
+	fmt.Fprintf(p.stdout, "\n%s are read, once for all files%s. What is missing takes %s on the disk.\n", display.Bytes(*r.ReadBytes), p.again(), display.Bytes(room))
+	if parent := existing(dir); parent != "" {
+		return files.CheckRoom(parent, room)
+	}
+	return nil
+}
+
+// again says what the model is read for beside being quantized.
+func (p *publication) again() string {
+	var what []string
+	if p.flags.imatrix == autoImatrix {
+		what = append(what, "for the importance matrix")
+	}
+	if len(p.texts) > 0 {
+		what = append(what, "to measure drift")
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return ", and again " + strings.Join(what, " and ")
+}
+
+// existing returns a directory, or the one that it will be in.
+func existing(dir string) string {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return filepath.Dir(absolute(dir))
+	}
+	return dir
+}
