@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -180,6 +181,37 @@ func (m *Metadata) Alignment() (int64, error) {
 		return 0, fmt.Errorf("%w: %s is %d, more than %d", ErrUnsupported, keyAlignment, a, maxAlignment)
 	}
 	return int64(a), nil
+}
+
+// PairDiff is a key whose values differ: nil where it is missing.
+type PairDiff struct {
+	Key  string
+	A, B any
+}
+
+// DiffPairs returns the keys that a and b have different values for, of type or of content, to the bit: those of a
+// in its order, then those that only b has. sameOrder says whether the keys that both have are in the same order.
+func DiffPairs(a, b *Metadata) (diffs []PairDiff, sameOrder bool) {
+	sameOrder = true
+	last := -1
+	for _, kv := range a.All() {
+		i, ok := b.index[kv.Key]
+		if !ok {
+			diffs = append(diffs, PairDiff{kv.Key, kv.Value, nil})
+			continue
+		}
+		sameOrder = sameOrder && i > last
+		last = i
+		if other := b.kvs[i].Value; !bytes.Equal(appendValue(nil, kv.Value), appendValue(nil, other)) {
+			diffs = append(diffs, PairDiff{kv.Key, kv.Value, other})
+		}
+	}
+	for _, kv := range b.All() {
+		if _, ok := a.index[kv.Key]; !ok {
+			diffs = append(diffs, PairDiff{kv.Key, nil, kv.Value})
+		}
+	}
+	return diffs, sameOrder
 }
 
 // CutAssignment splits KEY=TYPE:VALUE, as users write pairs of metadata.

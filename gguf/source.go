@@ -90,6 +90,11 @@ func (t TensorInfo) Dims() int {
 	return n
 }
 
+// SameShape reports whether two tensors have the same shape, but for dimensions of size 1 at the end.
+func (t TensorInfo) SameShape(other TensorInfo) bool {
+	return slices.Equal(trimmed(t).Shape, trimmed(other).Shape)
+}
+
 // RowLen returns the number of elements in a row.
 func (t TensorInfo) RowLen() int64 {
 	if len(t.Shape) == 0 {

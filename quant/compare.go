@@ -119,33 +119,14 @@ func sum(a, b []float32) sums {
 // order, so that threads do not change the result.
 func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi int, step func(elements int64)) (sums, error) {
 	t := a.Tensors()[ai]
-	rows := max(1, compareElements/t.RowLen())
-	chunks := make([]sums, (t.Rows()+rows-1)/rows)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	pool := sync.Pool{New: func() any { return new(pair) }}
-	for c := range chunks {
-		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			first := int64(c) * rows
-			n := min(rows, t.Rows()-first)
-			v := pool.Get().(*pair)
-			defer pool.Put(v)
-			compare := v.compare
-			if !CanDequantize(t.Type) && b.Tensors()[bi].Type == t.Type {
-				compare = v.same
-			}
-			var err error
-			if chunks[c], err = compare(a, ai, b, bi, first, n); err != nil {
-				return err
-			}
-			step(n * t.RowLen())
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
+	chunks, err := inChunks(ctx, t, func(v *pair, first, n int64) (sums, error) {
+		defer step(n * t.RowLen())
+		if !CanDequantize(t.Type) && b.Tensors()[bi].Type == t.Type {
+			return v.same(a, ai, b, bi, first, n)
+		}
+		return v.compare(a, ai, b, bi, first, n)
+	})
+	if err != nil {
 		return sums{}, err
 	}
 	var all sums
@@ -155,6 +136,28 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 		all.max = max(all.max, c.max)
 	}
 	return all, nil
+}
+
+// inChunks returns what look makes of each chunk of the rows of a tensor, in order, several at a time.
+func inChunks[Result any](ctx context.Context, t gguf.TensorInfo, look func(v *pair, first, n int64) (Result, error)) ([]Result, error) {
+	rows := max(1, compareElements/t.RowLen())
+	chunks := make([]Result, (t.Rows()+rows-1)/rows)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	pool := sync.Pool{New: func() any { return new(pair) }}
+	for c := range chunks {
+		group.Go(func() (err error) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			first := int64(c) * rows
+			v := pool.Get().(*pair)
+			defer pool.Put(v)
+			chunks[c], err = look(v, first, min(rows, t.Rows()-first))
+			return err
+		})
+	}
+	return chunks, group.Wait()
 }
 
 // pair are the rows that are compared.
@@ -174,19 +177,25 @@ func (p *pair) compare(a gguf.Source, ai int, b gguf.Source, bi int, first, n in
 // same returns an error if n rows of a and b are not the same bytes.
 func (p *pair) same(a gguf.Source, ai int, b gguf.Source, bi int, first, n int64) (sums, error) {
 	t := a.Tensors()[ai]
-	for i, from := range []struct {
-		src    gguf.Source
-		tensor int
-	}{{a, ai}, {b, bi}} {
-		p[i].raw = resize(p[i].raw, n*t.RowBytes())
-		if err := from.src.ReadRows(p[i].raw, from.tensor, first, n); err != nil {
-			return sums{}, err
-		}
+	same, err := p.sameBytes(a, ai, b, bi, first, n)
+	if err != nil {
+		return sums{}, err
 	}
-	if !bytes.Equal(p[0].raw, p[1].raw) {
+	if !same {
 		return sums{}, fmt.Errorf("%w: tensor %q: rows %d to %d are not those of the original", gguf.ErrCorrupt, t.Name, first, first+n-1)
 	}
 	return sums{}, nil
+}
+
+// sameBytes reads n rows of a and b, and reports whether they are the same bytes.
+func (p *pair) sameBytes(a gguf.Source, ai int, b gguf.Source, bi int, first, n int64) (bool, error) {
+	if err := p[0].fetch(a, ai, first, n); err != nil {
+		return false, err
+	}
+	if err := p[1].fetch(b, bi, first, n); err != nil {
+		return false, err
+	}
+	return bytes.Equal(p[0].raw, p[1].raw), nil
 }
 
 // values are rows of a tensor, as they are and as float32.
@@ -197,14 +206,25 @@ type values struct {
 
 // read reads n rows, and checks their blocks.
 func (v *values) read(src gguf.Source, tensor int, first, n int64) error {
-	t := src.Tensors()[tensor]
-	v.raw, v.x = resize(v.raw, n*t.RowBytes()), resize(v.x, n*t.RowLen())
-	if err := src.ReadRows(v.raw, tensor, first, n); err != nil {
+	if err := v.fetch(src, tensor, first, n); err != nil {
 		return err
 	}
+	t := src.Tensors()[tensor]
 	if err := validateRows(t, v.raw, first); err != nil {
 		return err
 	}
+	return v.dequantize(t)
+}
+
+// fetch reads n rows as they are.
+func (v *values) fetch(src gguf.Source, tensor int, first, n int64) error {
+	v.raw = resize(v.raw, n*src.Tensors()[tensor].RowBytes())
+	return src.ReadRows(v.raw, tensor, first, n)
+}
+
+// dequantize makes floats of the rows of a tensor that fetch has read.
+func (v *values) dequantize(t gguf.TensorInfo) error {
+	v.x = resize(v.x, int64(len(v.raw))/t.RowBytes()*t.RowLen())
 	if err := Dequantize(t.Type, v.x, v.raw, int(t.RowLen())); err != nil {
 		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}

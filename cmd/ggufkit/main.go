@@ -19,11 +19,16 @@ func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 // Exit codes, part of the command-line contract. A signal that ends the work adds
 // its number to exitSignal: 130 is Ctrl-C.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-	exitSignal = 128
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitDifferent = 3
+	exitSignal    = 128
 )
+
+// errDifferent is what a command ends with that has looked, said what it found, and found it not to be
+// as it was to be.
+var errDifferent = errors.New("different")
 
 // run runs the command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
@@ -41,8 +46,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil && results.err != nil {
 		err = fmt.Errorf("writing the results: %w", results.err)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return exitDone
+	case errors.Is(err, errDifferent):
+		return exitDifferent
 	}
 	var cause ending
 	signaled := errors.As(context.Cause(ctx), &cause)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"tensor-mib": tensorMiB,
 			"append":     appendBytes,
 			"cut":        cut,
+			"exit-code":  exitCode,
 			"kill-early": killEarly,
 			"sha256":     sha256Is,
 			"unstack":    unstack,
@@ -125,6 +127,22 @@ func appendBytes(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append([]byte(ts.ReadFile(args[0])), make([]byte, n)...), 0o666))
+}
+
+// exitCode runs ggufkit and checks what it exits with: exit-code CODE ARGUMENTS.
+func exitCode(ts *testscript.TestScript, _ bool, args []string) {
+	var code *exec.ExitError
+	err := ts.Exec("ggufkit", args[1:]...)
+	if err != nil && !errors.As(err, &code) {
+		ts.Check(err)
+	}
+	got := 0
+	if code != nil {
+		got = code.ExitCode()
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, not %s", got, args[0])
+	}
 }
 
 // killEarly starts ggufkit and kills it, giving it no chance to clean up, soon
