@@ -55,7 +55,7 @@ var Architectures = []*Architecture{
 	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA, &GPTOSS,
 	&ChatGLM, &GLM4, &GLM4MoE, &Llama4, &AFMoE, &BailingMoE2,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma, &Gemma3n, &Gemma4,
-	&BERT, &RoBERTa, &CamemBERT, &XLMRoBERTa, &DistilBERT, &ModernBERT,
+	&BERT, &RoBERTa, &CamemBERT, &XLMRoBERTa, &DistilBERT, &NomicBERT, &ModernBERT,
 	&OLMo, &OLMo2, &OLMoE,
 	&Phi2, &Phi3, &PhiMoE,
 	&GPT2, &GPTNeoX, &BLOOM, &MPT, &Falcon,

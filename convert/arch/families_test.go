@@ -103,21 +103,33 @@ func metadata(t *testing.T, m *arch.Model) []gguf.KV {
 	return append(early, m.Metadata(0)...)
 }
 
-// TestLayersAlike: what is said of each layer must be the same of all where metadata have one number.
-func TestLayersAlike(t *testing.T) {
+// TestFamiliesRefused: what metadata have no place for, or what is missing, in these checkpoints.
+func TestFamiliesRefused(t *testing.T) {
+	refused := map[string][]struct {
+		old, changed string
+		err          error
+	}{
+		"hunyuan-moe": {
+			{`"moe_topk": [`, `"moe_topk": [2,`, gguf.ErrUnsupported}, {`"num_shared_expert": [`, `"num_shared_expert": [0,`, gguf.ErrUnsupported},
+			{`"num_shared_expert"`, `"other"`, gguf.ErrCorrupt}, {`"moe_topk": [`, `"moe_topk": [], "others": [`, gguf.ErrCorrupt},
+		},
+		"hunyuan-moe-dyn": {{`"rope_theta": 10000.0`, `"rope_theta": 20000.0`, gguf.ErrUnsupported}, {`"max_position_embeddings": 32768`, `"max_position_embeddings": 4096`, gguf.ErrUnsupported}},
+		"minicpm": {
+			{`"scale_emb"`, `"other"`, gguf.ErrCorrupt}, {`"scale_depth": 1.4`, `"scale_depth": 0`, gguf.ErrCorrupt}, {`"dim_model_base"`, `"other"`, gguf.ErrCorrupt},
+			{`"scale_emb"`, `"num_experts": 8, "scale_emb"`, gguf.ErrCorrupt},
+		},
+		"minicpm4": {{`"long_factor": [`, `"long_factor": [1.0,`, gguf.ErrCorrupt}},
+		"nomic-bert": {
+			{`"activation_function": "swiglu"`, `"activation_function": "gelu"`, gguf.ErrUnsupported}, {`"qkv_proj_bias": false`, `"qkv_proj_bias": true`, gguf.ErrUnsupported},
+			{`"n_layer"`, `"moe_every_n_layers": 2, "n_layer"`, gguf.ErrUnsupported}, {`"n_positions": 8192`, `"n_positions": 512`, gguf.ErrUnsupported},
+			{`"causal"`, `"other"`, gguf.ErrUnsupported},
+		},
+	}
 	readFamilies(t, func(t *testing.T, config string, _ [][2]any, _, _ []familyTensor) {
-		for old, is := range map[string]struct {
-			changed string
-			err     error
-		}{
-			`"moe_topk": [`:          {`"moe_topk": [2,`, gguf.ErrUnsupported},
-			`"num_shared_expert"`:    {`"other"`, gguf.ErrCorrupt},
-			`"num_shared_expert": [`: {`"num_shared_expert": [0,`, gguf.ErrUnsupported},
-		} {
-			if changed := strings.Replace(config, old, is.changed, 1); strings.Contains(config, "HunYuanMoE") {
-				_, err := arch.Read([]byte(changed))
-				require.ErrorIs(t, err, is.err)
-			}
+		for _, r := range refused[strings.TrimPrefix(t.Name(), "TestFamiliesRefused/")] {
+			require.Contains(t, config, r.old)
+			_, err := arch.Read([]byte(strings.Replace(config, r.old, r.changed, 1)))
+			require.ErrorIs(t, err, r.err, r.changed)
 		}
 	})
 }

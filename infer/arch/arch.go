@@ -68,6 +68,7 @@ var families = []struct {
 	{"mistral3", mistral3},
 	{"modern-bert", modernBERT},
 	{"mpt", mpt},
+	{"nomic-bert", nomicBERT},
 	{"nemotron", nemotron},
 	{"nemotron_h", nemotronH},
 	{"nemotron_h_moe", nemotronH},

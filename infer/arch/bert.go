@@ -4,16 +4,28 @@ import "github.com/ggufkit/ggufkit/infer/graph"
 
 // bert is BERT: what is normalised is the stream, after attention and network.
 func bert(k *keys) graph.Spec {
+	s := k.normedAfter(func(i int) (graph.Attention, graph.Network) { return k.unrotated(i), k.ungated(i, graph.GELU) })
+	s.Positions = k.count("context_length", 1, -1)
+	return s
+}
+
+// nomicBERT is BERT with rotated heads and gated networks.
+func nomicBERT(k *keys) graph.Spec {
+	return k.normedAfter(func(i int) (graph.Attention, graph.Network) { return k.neox(i), k.network(i) })
+}
+
+// normedAfter is an encoder whose stream is normalised after attention and network, with kinds of texts.
+func (k *keys) normedAfter(mixers func(i int) (graph.Attention, graph.Network)) graph.Spec {
 	k.layerNorms()
 	s := k.encoder(func(i int) graph.Layer {
-		a := k.unrotated(i)
+		a, n := mixers(i)
 		a.Encoder = true
 		return graph.Layer{
 			{Mixers: []graph.Mixer{a}, EndNorm: k.norm("attn_output_norm")},
-			{Mixers: []graph.Mixer{k.ungated(i, graph.GELU)}, EndNorm: k.norm("layer_output_norm")},
+			{Mixers: []graph.Mixer{n}, EndNorm: k.norm("layer_output_norm")},
 		}
 	})
-	s.Positions, s.TokenTypes = k.count("context_length", 1, -1), k.rows("token_types.weight")
+	s.TokenTypes = k.rows("token_types.weight")
 	s.EmbeddingNorm, s.OutputNorm = k.norm("token_embd_norm"), graph.Norm{}
 	return s
 }

@@ -62,7 +62,7 @@ def model(path, dir):
         tensors.append([t.name, shape])
     reader.data.flush()
     del reader
-    encoder = arch in ("bert", "modern-bert", "gemma-embedding")
+    encoder = arch in ("bert", "modern-bert", "nomic-bert", "gemma-embedding")
     kind = ["--embedding", "--pooling", "none", "--embd-normalize", "-1"] if encoder else []
     subprocess.run(["llama-debug", "-m", copy, "-p", TEXT, "--save-logits", "--logits-output-dir", dir, "-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", "1", *kind],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
