@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"runtime"
@@ -47,9 +46,9 @@ type WriteOptions struct {
 	// Shards, if not nil, splits the output into files with so many tensors
 	// each, whatever their size.
 	Shards []int
-	// Seal, if set, is called with every file when it is whole and on the disk, before any
-	// has its name. Its error is that of Write. Calls may be concurrent.
-	Seal func(path string, content *io.SectionReader) error
+	// Seal, if set, is called with the SHA-256 of every file, in hexadecimal, when all are whole and on the
+	// disk, before any has its name. Its error is that of Write.
+	Seal func(path, sha256 string) error
 	// Progress, if set, is called after every written piece with the bytes of
 	// tensor data done so far and in all. Calls may be concurrent.
 	Progress func(done, total int64)
@@ -161,7 +160,7 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 			return nil, p.failed(err)
 		}
 	}
-	if err := seal(parts, opts); err != nil {
+	if err := seal(ctx, parts, opts); err != nil {
 		return nil, err
 	}
 	for _, own := range all {
@@ -189,22 +188,20 @@ func threads(n int) int {
 }
 
 // seal calls WriteOptions.Seal for all parts.
-func seal(parts []*part, opts WriteOptions) error {
-	if opts.Seal == nil {
-		return nil
-	}
-	var group errgroup.Group
-	group.SetLimit(threads(opts.Threads))
+func seal(ctx context.Context, parts []*part, opts WriteOptions) error {
 	for _, p := range parts {
-		group.Go(func() error {
-			size := p.offsets[len(p.tensors)]
-			if err := opts.Seal(p.path, io.NewSectionReader(p.out, 0, size)); err != nil {
-				return p.failed(err)
-			}
-			return nil
-		})
+		if p.sum == nil {
+			continue
+		}
+		sum, err := p.sum.of(ctx, p.out, p.offsets[len(p.tensors)])
+		if err == nil {
+			err = opts.Seal(p.path, sum)
+		}
+		if err != nil {
+			return p.failed(err)
+		}
 	}
-	return group.Wait()
+	return nil
 }
 
 // publish gives the parts of a Source their names, all of them or none.
@@ -239,6 +236,7 @@ type part struct {
 	rows      []int64 // of a chunk of each tensor
 	offsets   []int64 // of each tensor, and where the file ends
 	out       *output
+	sum       *sum // nil if nobody asks for it
 }
 
 // failed says that writing the part failed.
@@ -372,6 +370,14 @@ func (p *part) begin(opts WriteOptions) error {
 	if err := allocate(p.out.File, offsets[len(p.tensors)]); err != nil {
 		return p.failed(err)
 	}
+	if opts.Seal != nil {
+		p.sum = newSum(int64(max(16, 4*threads(opts.Threads))) * chunkBytes)
+		p.sum.add(head, 0)
+		for i, t := range p.tensors {
+			end := offsets[i] + t.Bytes()
+			p.sum.add(make([]byte, offsets[i+1]-end), end)
+		}
+	}
 	if p.out.resumed() { // else they are zeros
 		for i, t := range p.tensors {
 			end := offsets[i] + t.Bytes()
@@ -381,6 +387,13 @@ func (p *part) begin(opts WriteOptions) error {
 		}
 	}
 	return nil
+}
+
+// hash takes down what was written.
+func (p *part) hash(data []byte, offset int64) {
+	if p.sum != nil {
+		p.sum.add(data, offset)
+	}
 }
 
 // batch is a tensor of one part, or several that are made of the same rows and are written
@@ -477,6 +490,7 @@ func (b *batch) write(first, n int64, buffers *sync.Pool, progress *progressMete
 			return at.part.failed(err)
 		}
 		if done {
+			at.part.hash(data, at.offset(first))
 			progress.add(bytes)
 			continue
 		}
@@ -489,6 +503,7 @@ func (b *batch) write(first, n int64, buffers *sync.Pool, progress *progressMete
 		if err := at.part.out.put(chunk{at.tensor, first, n}, at.offset(first), reads[i].Dst); err != nil {
 			return at.part.failed(err)
 		}
+		at.part.hash(reads[i].Dst, at.offset(first))
 		progress.add(int64(len(reads[i].Dst)))
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -38,9 +37,7 @@ type Folder struct {
 	held *os.File // nil if nothing is to be made
 	// created says that the directory was not there.
 	created bool
-
-	mu   sync.Mutex
-	made map[string]record
+	made    map[string]record
 }
 
 // record is what is known of a file that was made.
@@ -202,8 +199,6 @@ func (f *Folder) record(ctx context.Context, name, sum string, of []gguf.Fact) e
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.made[name] = record{SHA256: sum, Before: before, Of: of}
 	data, err := json.MarshalIndent(records{recordsVersion, f.made}, "", " ")
 	if err != nil {
@@ -264,13 +259,7 @@ func (f *Folder) Write(ctx context.Context, name string, src gguf.Source, of []g
 
 // write writes models, and records each before it has its name.
 func (f *Folder) write(ctx context.Context, to []gguf.Destination, opts gguf.WriteOptions) error {
-	opts.Seal = func(path string, content *io.SectionReader) error {
-		sum, err := files.SHA256Of(ctx, content)
-		if err != nil {
-			return err
-		}
-		return f.record(ctx, filepath.Base(path), sum, opts.Job)
-	}
+	opts.Seal = func(path, sum string) error { return f.record(ctx, filepath.Base(path), sum, opts.Job) }
 	_, err := gguf.WriteAll(ctx, to, opts)
 	return err
 }
