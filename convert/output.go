@@ -31,7 +31,7 @@ type OutputOptions struct {
 // does it, and with recipe.Copy its own 16-bit type; every other type is what llama-quantize makes
 // of that which loses nothing. Of a GGUF file all are what llama-quantize makes of it.
 func ToGGUF(ctx context.Context, in, out string, fileType recipe.FileType, opts OutputOptions) (paths []string, err error) {
-	model, err := OpenModel(ctx, in, opts.Open.For(fileType))
+	model, err := OpenModel(ctx, in, opts.For(fileType))
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,16 @@ func (o Options) For(fileType recipe.FileType) Options {
 		}
 	}
 	return o
+}
+
+// For returns the options to open a checkpoint with that is to be of a file type, as Options.For does: but if tensors
+// have types of their own, nothing is made already.
+func (o OutputOptions) For(fileType recipe.FileType) Options {
+	open := o.Open.For(fileType)
+	if len(o.View.Recipe.Overrides) > 0 {
+		open.Checkpoint.Type, open.Checkpoint.Auto = nil, false
+	}
+	return open
 }
 
 // Output is a model as a file of some type.

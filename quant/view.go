@@ -93,6 +93,7 @@ const scratchElements = 64 << 10
 // importance is of another size than a tensor.
 func NewView(src gguf.Source, ft recipe.FileType, opts ViewOptions) (*View, error) {
 	v := &View{src: src, dryRun: opts.DryRun}
+	ft, opts.Recipe = ft.Spell(opts.Recipe)
 	v.scratch.New = func() any { return &scratch{} }
 	if opts.Importance != nil && len(opts.Importance.Tensors()) > 0 {
 		v.importance = opts.Importance

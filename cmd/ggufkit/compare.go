@@ -116,26 +116,32 @@ func (f *compareFlags) save(c *call, r interface {
 	return nil
 }
 
-// view returns the source quantized to a type.
-func (in *driftInput) view(fileType recipe.FileType) (*quant.View, error) {
-	view, err := quant.NewView(in.source, fileType, quant.ViewOptions{Importance: in.importance, AllowRequantize: in.requantize})
+// view returns the source quantized to a type, some tensors perhaps to others.
+func (in *driftInput) view(fileType recipe.FileType, overrides ...recipe.Override) (*quant.View, error) {
+	view, err := quant.NewView(in.source, fileType, quant.ViewOptions{
+		Recipe: recipe.Options{Overrides: overrides}, Importance: in.importance, AllowRequantize: in.requantize,
+	})
 	return view, requantizeHint(err)
 }
 
-// views returns the source quantized to each type.
-func (in *driftInput) views(c *call, types []recipe.FileType) ([]drift.Candidate, error) {
-	var views []drift.Candidate
+// views returns the source quantized to each type, and by each recipe.
+func (in *driftInput) views(c *call, types []recipe.FileType, recipes ...recipe.File) ([]drift.Candidate, error) {
+	var all []recipe.File
 	for _, fileType := range types {
-		view, err := in.view(fileType)
+		all = append(all, recipe.File{Name: fileType.String(), Type: fileType})
+	}
+	var views []drift.Candidate
+	for _, r := range append(all, recipes...) {
+		view, err := in.view(r.Type, r.Overrides...)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", fileType, err)
+			return nil, fmt.Errorf("%s: %w", r.Name, err)
 		}
 		var notes []string
 		for _, note := range view.Notes() {
-			notes = append(notes, fmt.Sprintf("%s: %s", fileType, note))
+			notes = append(notes, fmt.Sprintf("%s: %s", r.Name, note))
 		}
 		printNotes(c, notes)
-		views = append(views, drift.Candidate{Name: fileType.String(), Source: view})
+		views = append(views, drift.Candidate{Name: r.Name, Source: view})
 	}
 	return views, nil
 }

@@ -61,7 +61,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 `), 0o666))
 	for words, want := range map[string]string{
 		"ggufkit moe doc":             "doctor",
-		"ggufkit quantize a.gguf q4_": "Q4_0 Q4_1 Q4_K_M Q4_K_S",
+		"ggufkit quantize a.gguf q4_": "Q4_0 Q4_1 Q4_K_L Q4_K_M Q4_K_S",
 		"ggufkit drift --until":       "--until-separated",
 		"ggufkit inspect a":           "",
 	} {

@@ -15,6 +15,7 @@ import (
 
 type convertFlags struct {
 	writeFlags
+	recipeFlag
 	fileType     string
 	name, pre    string
 	splitMaxSize int64
@@ -34,6 +35,7 @@ func convertCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "`TYPE` to write, such as Q4_K_M, see 'ggufkit types', or AUTO, or AUTO:TYPE; the default is the 16-bit type of the checkpoint",
 				Destination: &f.fileType},
+			f.flag(),
 			imatrixFlag(&f.imatrix),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's", Destination: &f.name},
 			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, instead of the one that cuts alike",
@@ -72,7 +74,7 @@ func convertModel(c *call, f convertFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkModelOutput(c, modelOutput{path: args[1], split: f.splitMaxSize > 0, dryRun: f.dryRun}, []string{args[0], f.imatrix}); err != nil {
+	if err := checkModelOutput(c, modelOutput{path: args[1], split: f.splitMaxSize > 0, dryRun: f.dryRun}, append(f.recipeFiles, args[0], f.imatrix)); err != nil {
 		return err
 	}
 	if err := notStdin(c, "a model", args[0]); err != nil {
@@ -89,8 +91,12 @@ func convertModel(c *call, f convertFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if fileType, err = f.resolve(c, fileType); err != nil {
+		return err
+	}
+	opts.View.Recipe.Overrides = f.file.Overrides
 	opts.Open.Checkpoint.Exact = exact
-	model, err := openModelAs(c, args[0], opts.Open.For(fileType).Checkpoint)
+	model, err := openModelAs(c, args[0], opts.For(fileType).Checkpoint)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/infer/drift"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // driftTypes are measured where neither types nor candidates are named.
@@ -20,6 +22,8 @@ type driftFlags struct {
 	reference      string
 	candidates     []string
 	untilSeparated bool
+	recipes        []recipe.File
+	recipeFiles    []string
 }
 
 func driftCommand() *cli.Command {
@@ -38,6 +42,7 @@ func driftCommand() *cli.Command {
 			f.textFlag("measure on the text"),
 			&cli.StringFlag{Name: "types", Usage: "quantize to file types `A,B,C`; default without candidates: " + driftTypes, Destination: &f.types},
 			repeatedFlag("candidate", "measure `MODEL` as it is; may be repeated", &f.candidates, one(itself)),
+			repeatedFlag("recipe-file", "measure what a recipe of types in `FILE` makes of the model; may be repeated", &f.recipes, f.readRecipe),
 			&cli.StringFlag{Name: "reference", Usage: "compare with `MODEL`, and not with the argument, which is measured, too, if it is given",
 				Destination: &f.reference},
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
@@ -50,6 +55,16 @@ func driftCommand() *cli.Command {
 		},
 		Action: action(func(c *call) error { return measureDrift(c, f) }),
 	}
+}
+
+// readRecipe reads a recipe of types, which has to say of which type it is.
+func (f *driftFlags) readRecipe(path string) ([]recipe.File, error) {
+	file, err := readRecipe(path)
+	if err == nil && file.Type == recipe.Copy {
+		err = fmt.Errorf("%s does not say of which type it is, such as #type:q4_k_m=f32", path)
+	}
+	f.recipeFiles = append(f.recipeFiles, path)
+	return []recipe.File{file}, err
 }
 
 // models returns what is compared with, and what types are quantized from.
@@ -74,14 +89,14 @@ func measureDrift(c *call, f driftFlags) (err error) {
 		candidates = append([]string{source}, candidates...)
 	}
 	list := f.types
-	if list == "" && len(candidates) == 0 {
+	if list == "" && len(candidates) == 0 && f.recipes == nil {
 		list = driftTypes
 	}
 	types, err := parseFileTypes(c, list)
 	if err != nil {
 		return err
 	}
-	in, err := f.open(c, reference, candidates)
+	in, err := f.open(c, reference, append(slices.Clip(candidates), f.recipeFiles...))
 	if err != nil {
 		return err
 	}
@@ -98,7 +113,7 @@ func measureDrift(c *call, f driftFlags) (err error) {
 		}
 		models = append(models, drift.Candidate{Name: name, Source: model})
 	}
-	views, err := in.views(c, types)
+	views, err := in.views(c, types, f.recipes...)
 	if err != nil {
 		return about(in.source, err)
 	}

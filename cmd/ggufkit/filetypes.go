@@ -1,9 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -35,4 +42,58 @@ func parseFileTypes(c *call, list string) ([]recipe.FileType, error) {
 		types = append(types, fileType)
 	}
 	return types, nil
+}
+
+// recipeFlag is the flag for a recipe of types.
+type recipeFlag struct {
+	file        recipe.File
+	recipeFiles []string // that were read
+}
+
+func (f *recipeFlag) flag() cli.Flag {
+	f.file.Type = recipe.Copy
+	return &cli.StringFlag{
+		Name:  "recipe-file",
+		Usage: "give tensors the types in `FILE`, a recipe that choose has written or one's own, and write the type that it is of",
+		Action: func(c *cli.Context, path string) (err error) {
+			f.recipeFiles = append(f.recipeFiles, path)
+			f.file, err = readRecipe(path)
+			return asUsage(c, err)
+		},
+	}
+}
+
+// resolve returns what to write with the recipe, if there is one: what is asked for, or else what
+// the recipe is of.
+func (f *recipeFlag) resolve(c *call, asked recipe.FileType) (recipe.FileType, error) {
+	if f.recipeFiles == nil || f.file.Overrides == nil {
+		return asked, nil
+	}
+	if asked == recipe.Copy {
+		asked = f.file.Type
+	}
+	if !asked.TakesOverrides() {
+		return 0, c.usagef("--recipe-file: the recipe does not say of which type it is, such as #type:q4_k_m=f32, so a quantized one has to be given")
+	}
+	return asked, nil
+}
+
+// maxRecipe is far more than the lines of any recipe have.
+const maxRecipe = 16 << 20
+
+// readRecipe reads a recipe of types, which is called after its file if it has no name.
+func readRecipe(path string) (f recipe.File, err error) {
+	file, err := files.Open(path)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if file.Size() > maxRecipe {
+		return f, fmt.Errorf("%s: a recipe of types has no %s", path, display.Bytes(file.Size()))
+	}
+	if f, err = recipe.ReadFile(io.NewSectionReader(file, 0, file.Size())); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	f.Name = cmp.Or(f.Name, display.Stem(path))
+	return f, nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -24,24 +23,26 @@ type quantizeFlags struct {
 	writeFlags
 	include, exclude []string
 	recipe           recipe.Options
-	overrideFiles    []string // whose overrides are in the recipe
-	pruneLayers      []int
-	metadata         []gguf.KV
-	compat           string
+	recipeFlag
+	pruneLayers []int
+	metadata    []gguf.KV
+	compat      string
 }
 
 func quantizeCommand() *cli.Command {
 	var f quantizeFlags
 	text := one(itself)
 	readOverrides := func(path string) ([]recipe.Override, error) {
-		f.overrideFiles = append(f.overrideFiles, path)
-		return readOverrides(path)
+		file, err := readRecipe(path)
+		f.recipeFiles = append(f.recipeFiles, path)
+		return file.Overrides, err
 	}
 	return &cli.Command{
 		Name:      "quantize",
 		Usage:     "write a model with its weights quantized, the same bytes as llama-quantize",
 		ArgsUsage: "MODEL [OUT.gguf] TYPE [THREADS]",
-		Description: "TYPE is a file type such as Q4_K_M, or COPY; 'ggufkit types' lists them. Without OUT.gguf it is called\n" +
+		Description: "TYPE is a file type such as Q4_K_M, or COPY; 'ggufkit types' lists them. It may be left out with a\n" +
+			"--recipe-file that says it. Without OUT.gguf it is called\n" +
 			"ggml-model-TYPE.gguf and stands beside MODEL. The flags are those of llama-quantize, and their\n" +
 			"order counts where it does there: the first --tensor-type or line of --tensor-type-file that\n" +
 			"matches a tensor is used. A NAME is any part of a tensor's name.",
@@ -57,6 +58,7 @@ func quantizeCommand() *cli.Command {
 			repeatedFlag("tensor-type", "give tensors a type: `PATTERN=TYPE`, where PATTERN is a regular expression; may be repeated", &f.recipe.Overrides,
 				one(recipe.ParseOverride)),
 			repeatedFlag("tensor-type-file", "read such patterns from `FILE`", &f.recipe.Overrides, readOverrides),
+			f.flag(),
 			parsedFlag("prune-layers", "", "take out layers `L0,L1,...`, counted from 0", &f.pruneLayers, parseLayers),
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors",
 				Destination: &f.recipe.KeepOrder},
@@ -71,22 +73,15 @@ func quantizeCommand() *cli.Command {
 	}
 }
 
-func readOverrides(path string) (overrides []recipe.Override, err error) {
-	file, err := files.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if overrides, err = recipe.ReadOverrides(file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return overrides, nil
-}
-
 // quantizeArguments returns what the arguments name, in all the ways in which
-// llama-quantize takes them.
-func quantizeArguments(c *call) (in, out string, fileType recipe.FileType, err error) {
+// llama-quantize takes them. The file type may be missing where a recipe is of one, which is not Copy then.
+func quantizeArguments(c *call, of recipe.FileType) (in, out string, fileType recipe.FileType, err error) {
 	args := c.args
+	if of != recipe.Copy && len(args) == 2 {
+		if _, err := recipe.ParseFileType(args[1]); err != nil {
+			return args[0], args[1], of, nil
+		}
+	}
 	if len(args) < 2 || len(args) > 4 {
 		return "", "", 0, c.wrongCount(3, "MODEL", "OUT.gguf", "TYPE")
 	}
@@ -116,15 +111,19 @@ func quantizeArguments(c *call) (in, out string, fileType recipe.FileType, err e
 }
 
 func quantize(c *call, f quantizeFlags) (err error) {
-	in, out, fileType, err := quantizeArguments(c)
+	in, out, fileType, err := quantizeArguments(c, f.file.Type)
 	if err != nil {
 		return err
 	}
+	if fileType, err = f.resolve(c, fileType); err != nil {
+		return err
+	}
+	f.recipe.Overrides = append(f.recipe.Overrides, f.file.Overrides...)
 	if f.compat != recipe.CompatVersion {
 		return c.usagef("--compat is %q, only %s is known", f.compat, recipe.CompatVersion)
 	}
 	keepSplit := f.recipe.KeepOrder
-	if err := checkModelOutput(c, modelOutput{path: out, split: keepSplit, dryRun: f.dryRun}, append(f.overrideFiles, in, f.imatrix)); err != nil {
+	if err := checkModelOutput(c, modelOutput{path: out, split: keepSplit, dryRun: f.dryRun}, append(f.recipeFiles, in, f.imatrix)); err != nil {
 		return err
 	}
 	opts := f.view()

@@ -35,6 +35,7 @@ func (c *Choice) TryMix(sensitivity func([]gguf.Type) (*allocate.Sensitivity, er
 	if err != nil {
 		return nil, err
 	}
+	fileType = fileType.Of() // a variant has types that no recipe changes
 	if base, err := fileType.Base(); err != nil || !base.Quantized() {
 		fileType = recipe.Q8_0 // recipes apply to quantized types only
 	}

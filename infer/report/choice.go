@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -158,15 +157,25 @@ func (c *Choice) table(w io.Writer) table.Writer {
 }
 
 // TypeFile returns the types of the tensors of the chosen one, as quantize takes them with
-// --tensor-type-file.
+// --recipe-file and --tensor-type-file.
 func (c *Choice) TypeFile() (string, error) {
-	var lines strings.Builder
+	fileType, err := recipe.ParseFileType(c.Chosen.Name)
+	switch {
+	case c.Mix != nil && c.Mix.Offered:
+		fileType, err = recipe.ParseFileType(c.Mix.FileType)
+	case err == nil && !fileType.TakesOverrides():
+		fileType = recipe.Copy
+	}
+	if err != nil {
+		return "", err
+	}
+	file := recipe.File{Name: c.Chosen.Name, Type: fileType.Of()}
 	for _, t := range c.tensors {
 		override, err := recipe.OverrideOf(t)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(&lines, override)
+		file.Overrides = append(file.Overrides, override)
 	}
-	return lines.String(), nil
+	return file.String(), nil
 }

@@ -253,7 +253,7 @@ func TestChoiceInWords(t *testing.T) {
 	in(t, page, "<h2>The choice: Q6_K</h2>", `<tr class="chosen"><td>Q6_K</td>`, "chosen: the smallest that is good enough")
 	lines, err := c.TypeFile()
 	require.NoError(t, err)
-	require.Equal(t, "^blk\\.0\\.attn_q\\.weight$=q6_k\n", lines)
+	require.Equal(t, "#name:Q6_K=f32\n#type:q6_k=f32\n^blk\\.0\\.attn_q\\.weight$=q6_k\n", lines)
 }
 
 func TestPerplexity(t *testing.T) {

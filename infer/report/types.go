@@ -23,17 +23,21 @@ var fileTypeTexts = map[recipe.FileType]string{
 	recipe.F16:       "16 bits: exact for checkpoints in F16, clips large weights of others",
 	recipe.BF16:      "16 bits: exact for checkpoints in BF16, which most are",
 	recipe.Q8_0:      "8 bits: practically the original",
+	recipe.Q6_K_L:    "Q6_K with embeddings and output in 8 bits",
 	recipe.Q6_K:      "6 bits: very near the original",
+	recipe.Q5_K_L:    "Q5_K_M with embeddings and output in 8 bits",
 	recipe.Q5_K_M:    "5 bits, half of the most sensitive tensors in 6: near the original",
 	recipe.Q5_K_S:    "5 bits",
 	recipe.Q5_1:      "5 bits, older: Q5_K_M is smaller and nearer",
 	recipe.Q5_0:      "5 bits, older: Q5_K_S is nearer",
+	recipe.Q4_K_L:    "Q4_K_M with embeddings and output in 8 bits",
 	recipe.Q4_K_M:    "4 bits, half of the most sensitive tensors in 6: what most people use",
 	recipe.Q4_K_S:    "4 bits, a few sensitive tensors in 5",
 	recipe.Q4_1:      "4 bits, older: Q4_K_M is smaller and nearer",
 	recipe.Q4_0:      "4 bits, older: Q4_K_S is nearer; fast on ARM and some GPUs",
 	recipe.IQ4_NL:    "4 bits, not evenly spaced; for rows that are no multiple of 256",
 	recipe.IQ4_XS:    "4 bits, not evenly spaced: smaller than Q4_K_S, and hardly further",
+	recipe.Q3_K_XL:   "Q3_K_L with embeddings and output in 8 bits",
 	recipe.Q3_K_L:    "3 bits, the most sensitive tensors in 5",
 	recipe.Q3_K_M:    "3 bits, sensitive tensors in 4 or 5: the loss can be seen",
 	recipe.Q3_K_S:    "3 bits throughout",
@@ -41,6 +45,7 @@ var fileTypeTexts = map[recipe.FileType]string{
 	recipe.IQ3_S:     "3 bits from a grid, attn_v in 4 or 5",
 	recipe.IQ3_XS:    "3 bits from two grids",
 	recipe.IQ3_XXS:   "3 bits from a small grid",
+	recipe.Q2_K_L:    "Q2_K with embeddings and output in 8 bits",
 	recipe.Q2_K:      "2 bits, sensitive tensors in 3 or 4: IQ2_M is smaller and nearer",
 	recipe.Q2_K_S:    "2 bits, some tensors in 4",
 	recipe.IQ2_M:     "2 bits from a grid, some tensors in 3: for models that fit no other way",
@@ -137,7 +142,7 @@ func NewTypes(types []recipe.FileType) (*Types, error) {
 	}
 	report := &Types{Shape: "Mistral 7B", Drift: measured.Texts}
 	for _, fileType := range types {
-		r := Type{Name: fileType.String(), Number: uint32(fileType), About: fileTypeTexts[fileType]}
+		r := Type{Name: fileType.String(), Number: uint32(fileType.Of()), About: fileTypeTexts[fileType]}
 		var err error
 		if r.Bytes, r.BPW, r.NeedsImatrix, err = mistralSize(fileType); err != nil {
 			return nil, err

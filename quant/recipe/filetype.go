@@ -54,6 +54,19 @@ const (
 	Q2_0      FileType = 41
 )
 
+// File types that publishers of models call so: one of llama.cpp's, with token embeddings and output matrix
+// in Q8_0, as llama-quantize makes it with --token-embedding-type q8_0 --output-tensor-type q8_0. These
+// numbers are no file's: that of FileType.Of is.
+const (
+	Q6_K_L  = wideEnds | Q6_K
+	Q5_K_L  = wideEnds | Q5_K_M
+	Q4_K_L  = wideEnds | Q4_K_M
+	Q3_K_XL = wideEnds | Q3_K_L
+	Q2_K_L  = wideEnds | Q2_K
+
+	wideEnds FileType = 1 << 16
+)
+
 // Copy is no file type: it stands for leaving all tensors as they are.
 const Copy FileType = math.MaxUint32
 
@@ -69,17 +82,21 @@ var fileTypes = []struct {
 	{F16, "F16", gguf.F16},
 	{BF16, "BF16", gguf.BF16},
 	{Q8_0, "Q8_0", gguf.Q8_0},
+	{Q6_K_L, "Q6_K_L", gguf.Q6_K},
 	{Q6_K, "Q6_K", gguf.Q6_K},
+	{Q5_K_L, "Q5_K_L", gguf.Q5_K},
 	{Q5_K_M, "Q5_K_M", gguf.Q5_K},
 	{Q5_K_S, "Q5_K_S", gguf.Q5_K},
 	{Q5_1, "Q5_1", gguf.Q5_1},
 	{Q5_0, "Q5_0", gguf.Q5_0},
+	{Q4_K_L, "Q4_K_L", gguf.Q4_K},
 	{Q4_K_M, "Q4_K_M", gguf.Q4_K},
 	{Q4_K_S, "Q4_K_S", gguf.Q4_K},
 	{Q4_1, "Q4_1", gguf.Q4_1},
 	{Q4_0, "Q4_0", gguf.Q4_0},
 	{IQ4_NL, "IQ4_NL", gguf.IQ4_NL},
 	{IQ4_XS, "IQ4_XS", gguf.IQ4_XS},
+	{Q3_K_XL, "Q3_K_XL", gguf.Q3_K},
 	{Q3_K_L, "Q3_K_L", gguf.Q3_K},
 	{Q3_K_M, "Q3_K_M", gguf.Q3_K},
 	{Q3_K_S, "Q3_K_S", gguf.Q3_K},
@@ -87,6 +104,7 @@ var fileTypes = []struct {
 	{IQ3_S, "IQ3_S", gguf.IQ3_S},
 	{IQ3_XS, "IQ3_XS", gguf.IQ3_S},
 	{IQ3_XXS, "IQ3_XXS", gguf.IQ3_XXS},
+	{Q2_K_L, "Q2_K_L", gguf.Q2_K},
 	{Q2_K, "Q2_K", gguf.Q2_K},
 	{Q2_K_S, "Q2_K_S", gguf.Q2_K},
 	{IQ2_M, "IQ2_M", gguf.IQ2_S},
@@ -124,7 +142,7 @@ func ParseFileType(s string) (FileType, error) {
 	}
 	number, err := strconv.ParseUint(s, 10, 32)
 	for _, f := range fileTypes {
-		if f.name == name || err == nil && f.fileType == FileType(number) {
+		if f.name == name || err == nil && f.fileType == FileType(number) && !f.fileType.wide() {
 			return f.fileType, nil
 		}
 	}
@@ -134,7 +152,34 @@ func ParseFileType(s string) (FileType, error) {
 	return 0, fmt.Errorf("%q is not a file type", s)
 }
 
-// String returns llama.cpp's name of the file type, such as "Q4_K_M".
+// wide reports whether f is a file type of llama.cpp with other token embeddings and output.
+func (f FileType) wide() bool { return f != Copy && f&wideEnds != 0 }
+
+// Of returns the file type of llama.cpp that f is, or is a variant of.
+func (f FileType) Of() FileType {
+	if f.wide() {
+		return f &^ wideEnds
+	}
+	return f
+}
+
+// Spell returns f as llama-quantize knows it, a file type and options: of Q4_K_L it is Q4_K_M with
+// types of the token embeddings and the output matrix, unless the options have them.
+func (f FileType) Spell(opts Options) (FileType, Options) {
+	if !f.wide() {
+		return f, opts
+	}
+	q8 := gguf.Q8_0
+	if opts.OutputType == nil {
+		opts.OutputType = &q8
+	}
+	if opts.TokenEmbeddingType == nil {
+		opts.TokenEmbeddingType = &q8
+	}
+	return f.Of(), opts
+}
+
+// String returns the name of the file type, such as "Q4_K_M": llama.cpp's, or its publishers'.
 func (f FileType) String() string {
 	if f == Copy {
 		return "COPY"
@@ -177,7 +222,7 @@ func Mostly(some, all []gguf.TensorInfo) (f FileType, ok bool) {
 	}
 	var most int64
 	for _, known := range fileTypes {
-		if n := elements[known.base]; n > most {
+		if n := elements[known.base]; n > most && !known.fileType.wide() {
 			f, most = known.fileType, n
 		}
 	}
@@ -190,5 +235,8 @@ func NameOf(meta *gguf.Metadata) string {
 	if err != nil {
 		return ""
 	}
-	return FileType(number).String()
+	if f := FileType(number); uint64(f) == number && !f.wide() {
+		return f.String()
+	}
+	return "file type " + strconv.FormatUint(number, 10)
 }

@@ -1,9 +1,7 @@
 package recipe
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 	"unicode"
@@ -47,22 +45,6 @@ func lowerASCII(s string) string {
 		}
 	}
 	return string(b)
-}
-
-// ReadOverrides reads overrides separated by white space, the format of
-// llama-quantize's --tensor-type-file.
-func ReadOverrides(r io.Reader) ([]Override, error) {
-	var overrides []Override
-	words := bufio.NewScanner(r)
-	words.Split(bufio.ScanWords)
-	for words.Scan() {
-		o, err := ParseOverride(words.Text())
-		if err != nil {
-			return nil, err
-		}
-		overrides = append(overrides, o)
-	}
-	return overrides, words.Err()
 }
 
 // OverrideOf returns the override that gives the tensor of this name its type, and

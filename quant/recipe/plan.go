@@ -94,6 +94,7 @@ func Plan(meta *gguf.Metadata, tensors []gguf.TensorInfo, ft FileType, opts Opti
 	if ft == Copy {
 		return types, nil
 	}
+	ft, opts = ft.Spell(opts)
 	base, err := ft.Base()
 	if err != nil {
 		return nil, err

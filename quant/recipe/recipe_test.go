@@ -276,11 +276,14 @@ func TestHeadsMayDifferByLayer(t *testing.T) {
 
 func TestParseFileType(t *testing.T) {
 	for _, ft := range recipe.FileTypes() {
-		for _, s := range []string{ft.String(), strings.ToLower(ft.String()), strconv.Itoa(int(ft))} {
+		for _, s := range []string{ft.String(), strings.ToLower(ft.String())} {
 			got, err := recipe.ParseFileType(s)
 			require.NoError(t, err)
 			require.Equal(t, ft, got)
 		}
+		got, err := recipe.ParseFileType(strconv.Itoa(int(ft.Of())))
+		require.NoError(t, err)
+		require.Equal(t, ft.Of(), got)
 	}
 	for s, want := range map[string]recipe.FileType{"copy": recipe.Copy, "q4_k": recipe.Q4_K_M, "Q3_K": recipe.Q3_K_M, "Q5_K": recipe.Q5_K_M,
 		"15": recipe.Q4_K_M, "MOSTLY_Q4_K_M": recipe.Q4_K_M, "mostly_f16": recipe.F16} {
@@ -288,7 +291,7 @@ func TestParseFileType(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	for _, s := range []string{"", "Q9", "4", "-1", "Q4_K_M ", "99999999999"} {
+	for _, s := range []string{"", "Q9", "4", "-1", "Q4_K_M ", "99999999999", strconv.Itoa(int(recipe.Q4_K_L))} {
 		_, err := recipe.ParseFileType(s)
 		require.ErrorContains(t, err, strconv.Quote(s))
 	}
@@ -305,9 +308,42 @@ func TestFileTypesAreThoseOfTheRecords(t *testing.T) {
 	recorded["NVFP4"] = true
 	var names []string
 	for _, ft := range recipe.FileTypes() {
-		names = append(names, ft.String())
+		if ft == ft.Of() {
+			names = append(names, ft.String())
+		}
 	}
 	require.ElementsMatch(t, slices.Collect(maps.Keys(recorded)), names)
+}
+
+// Variants are what llama-quantize makes of a file type with --token-embedding-type q8_0 --output-tensor-type q8_0, which
+// options still change.
+func TestVariants(t *testing.T) {
+	meta := gguf.NewMetadata(gguf.KV{Key: "general.architecture", Value: "llama"}, gguf.KV{Key: "llama.block_count", Value: uint32(1)},
+		gguf.KV{Key: "llama.attention.head_count", Value: uint32(4)})
+	tensors := []gguf.TensorInfo{
+		{Name: "token_embd.weight", Type: gguf.BF16, Shape: []int64{256, 64}},
+		{Name: "output.weight", Type: gguf.BF16, Shape: []int64{256, 64}},
+		{Name: "blk.0.ffn_down.weight", Type: gguf.BF16, Shape: []int64{256, 64}},
+	}
+	q8, q5 := gguf.Q8_0, gguf.Q5_0
+	for variant, of := range map[recipe.FileType]recipe.FileType{recipe.Q6_K_L: recipe.Q6_K, recipe.Q5_K_L: recipe.Q5_K_M, recipe.Q4_K_L: recipe.Q4_K_M,
+		recipe.Q3_K_XL: recipe.Q3_K_L, recipe.Q2_K_L: recipe.Q2_K} {
+		require.Equal(t, of, variant.Of())
+		want, err := recipe.Plan(meta, tensors, of, recipe.Options{TokenEmbeddingType: &q8, OutputType: &q8})
+		require.NoError(t, err)
+		got, err := recipe.Plan(meta, tensors, variant, recipe.Options{})
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Equal(t, []gguf.Type{gguf.Q8_0, gguf.Q8_0}, got[:2])
+		got, err = recipe.Plan(meta, tensors, variant, recipe.Options{OutputType: &q5})
+		require.NoError(t, err)
+		require.Equal(t, []gguf.Type{gguf.Q8_0, gguf.Q5_0, want[2]}, got)
+	}
+	require.Equal(t, "file type 65551", recipe.NameOf(gguf.NewMetadata(gguf.KV{Key: "general.file_type", Value: uint32(recipe.Q4_K_L)})))
+	q6 := []gguf.TensorInfo{{Name: "output.weight", Type: gguf.Q6_K, Shape: []int64{256, 1}}}
+	mostly, ok := recipe.Mostly(q6, q6)
+	require.True(t, ok)
+	require.Equal(t, recipe.Q6_K, mostly)
 }
 
 // A vision projector has no layers, whatever its tensors are called. The types are those
