@@ -47,7 +47,7 @@ func chooseCommand() *cli.Command {
 			&cli.BoolFlag{Name: "every-text", Usage: "ask for --max-kld on each text, not only on all together", Destination: &f.everyText},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes, Destination: &f.types},
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
-			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, measured tensor by tensor: takes as long as hundreds of runs of a few windows",
+			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, for which it is measured what each costs in each tensor: takes as long as about eight runs of a few windows",
 				Destination: &f.mix},
 			chunksFlag(&f.chunks, "run at most `N` windows of 512 tokens of each text, or conversations"), f.scoreFlag(),
 			&cli.StringFlag{Name: "recipe", Usage: "write a recipe of types, one for each tensor, to `FILE`, for --tensor-type-file", Destination: &f.recipe},
@@ -108,8 +108,8 @@ func chooseType(c *call, f chooseFlags) (err error) {
 	}
 	var mix *report.Mix
 	if err == nil && f.mix {
-		tried, err := made.TryMix(func(types []gguf.Type) (*allocate.Sensitivity, error) {
-			return run.sensitivity(c, in.importance, aside, types)
+		tried, err := made.TryMix(func(types []gguf.Type, budget int64) (*allocate.Sensitivity, error) {
+			return run.sensitivity(c, in.importance, aside, types, budget)
 		}, measure)
 		if err != nil {
 			return err

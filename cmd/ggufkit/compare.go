@@ -247,7 +247,7 @@ func (r *driftRun) setAside() (aside []drift.Text, windows int, err error) {
 }
 
 // sensitivity measures what the types cost.
-func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type) (*allocate.Sensitivity, error) {
+func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type, budget int64) (*allocate.Sensitivity, error) {
 	progress := newProgress(c, "measuring what each type costs", func(perSecond float64) string { return fmt.Sprintf("%.1f steps/s", perSecond) })
 	defer progress.stop()
 	engine := r.options.Engine
@@ -255,6 +255,7 @@ func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drif
 	return allocate.Measure(c.ctx, r.base, importance, texts, allocate.Options{
 		Options: perplexity.Options{Ctx: r.report.Ctx},
 		Types:   types,
+		Budget:  budget,
 		Engine:  engine,
 	})
 }

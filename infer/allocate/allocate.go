@@ -2,13 +2,11 @@
 // model loses least at a given size.
 //
 // A file type such as Q4_K_M gives tensors their types by rules that were found on
-// other models. Here they are measured: [Measure] gives one group of tensors at a time
-// one type at a time, and runs the layers from the changed one on to see how far
-// the predictions move from the original's. [Sensitivity.Fit] then chooses a type
-// for each group, so that the file is not larger than a budget and the sum of the
-// divergences is least.
+// other models. Here it is measured what each type costs in each tensor of this one: [Measure].
+// [Sensitivity.Fit] then chooses a type for each, so that the file is not larger than a budget and the sum of the
+// costs is least.
 //
-//	s, err := allocate.Measure(ctx, base, importance, texts, allocate.Options{})
+//	s, err := allocate.Measure(ctx, base, importance, texts, allocate.Options{Types: types, Budget: 4 << 30})
 //	if err != nil {
 //		return err
 //	}
@@ -18,17 +16,17 @@
 //	}
 //	fmt.Println(m.Bytes, m.Predicted)
 //
-// That divergences add up is an assumption: rounding errors are small and point in
+// What a type costs in a tensor is the product of two things. One is which part of the squares of its output the type changes, which
+// one run of the model tells for all types and tensors. The other is how much divergence such a change makes, which is measured for groups of
+// tensors, by giving them one type, the swap, in a part of the text. A group is the tensors of one kind in a layer, such as blk.3.ffn_up_exps, or in several
+// layers that follow each other where there would be more than 64 groups. All takes about as long as eight to ten runs of the model on the
+// text, in float32 ([infer.Exact]).
+//
+// That divergences grow with the squares of what changes, and that they add up, are assumptions: errors of rounding are small and point in
 // different directions, and then the divergence of the whole is, to the second order,
 // the sum of those of its parts. Mix.Predicted is therefore good for choosing only.
 // What a mix really loses is for package drift to measure, on text that it was not
 // chosen by: see [Split].
-//
-// A group is the tensors of one kind in a layer, such as blk.3.ffn_up_exps, or in several
-// layers that follow each other where there would be more than 64 groups. Every type of a
-// group takes one run of the text through half of the layers in the mean, so that all
-// take as long as some 200 to 400 runs of the model. All is computed in float32
-// ([infer.Exact]).
 //
 // Memory is Options.Engine.Memory or less, unless a single chunk needs more: what the
 // original predicts for the scored tokens, 4 bytes for each token of the vocabulary,
@@ -51,16 +49,19 @@ import (
 // Options says how to measure.
 type Options struct {
 	perplexity.Options
-	Types  []gguf.Type   // that tensors may be given, beside their own
+	Types []gguf.Type // that tensors may be given, beside their own
+	// Budget is about how large the file is to become that Fit is asked for, 0 for 4.5 bits per weight. Costs are
+	// measured close to it; what they are elsewhere is less certain.
+	Budget int64
 	Engine infer.Options // but for Compute, Input, Residual and Router
 }
 
-// Sensitivity is what a model loses by each type of each group of its tensors.
+// Sensitivity is what a model loses by each type of each of its tensors.
 type Sensitivity struct {
 	base       gguf.Source
 	importance *imatrix.Matrix
-	groups     []group
-	fixed      int64 // bytes of a file that are not the groups'
+	parts      []part
+	fixed      int64 // bytes of a file that are not the parts'
 }
 
 // Mix is a type for every tensor that can be quantized.
@@ -86,7 +87,7 @@ func Measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, texts []drift.Text, opts Options) (*Sensitivity, error) {
 	s := &Sensitivity{base: base, importance: importance}
 	var err error
-	if s.groups, err = findGroups(base, importance, opts.Types); err != nil {
+	if s.parts, err = findParts(base, importance, opts.Types); err != nil {
 		return nil, err
 	}
 	windows, _, err := perplexity.TextWindows(texts, opts.Options)
@@ -99,15 +100,22 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 			return nil, fmt.Errorf("%w: windows of different lengths", gguf.ErrUnsupported)
 		}
 	}
-	original, err := s.mix(make([]int, len(s.groups)), recipe.Q8_0)
+	original, err := s.mix(make([]int, len(s.parts)), recipe.Q8_0)
 	if err != nil {
 		return nil, err
 	}
 	s.fixed = original.Bytes
-	for _, g := range s.groups {
-		s.fixed -= g.bytes[0]
+	elements := int64(0)
+	for _, p := range s.parts {
+		s.fixed -= p.bytes[0]
+		elements += base.Tensors()[p.tensor].Elements()
 	}
-	p, err := newProbe(base, importance, s.groups, chunks, opts.Engine)
+	bits := 4.5
+	if opts.Budget > 0 {
+		bits = 8 * float64(opts.Budget-s.fixed) / float64(elements)
+	}
+	chooseSwaps(base.Tensors(), s.parts, importance, bits)
+	p, err := newProbe(base, importance, s.parts, chunks, opts.Engine)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +128,7 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 // The file is called a ft, which has to be a quantized file type, since recipes apply to
 // no others. Nothing else depends on it: the recipe has all tensors.
 func (s *Sensitivity) Fit(budget int64, ft recipe.FileType) (*Mix, error) {
-	chosen, err := allocate(s.groups, budget-s.fixed)
+	chosen, err := allocate(s.parts, budget-s.fixed)
 	if err != nil {
 		return nil, fmt.Errorf("mix: %w", err)
 	}
@@ -131,21 +139,19 @@ func (s *Sensitivity) Fit(budget int64, ft recipe.FileType) (*Mix, error) {
 	return m, nil
 }
 
-// mix returns the mix that gives each group the chosen one of its types.
+// mix returns the mix that gives each part the chosen one of its types.
 func (s *Sensitivity) mix(chosen []int, ft recipe.FileType) (*Mix, error) {
 	m := &Mix{}
 	opts := quant.ViewOptions{Importance: s.importance}
-	for i, g := range s.groups {
-		m.Predicted += g.costs[chosen[i]]
-		for _, tensor := range g.tensors {
-			info := s.base.Tensors()[tensor]
-			info.Type = g.types[chosen[i]]
-			o, err := recipe.OverrideOf(info)
-			if err != nil {
-				return nil, err
-			}
-			opts.Recipe.Overrides = append(opts.Recipe.Overrides, o)
+	for i, p := range s.parts {
+		m.Predicted += p.costs[chosen[i]]
+		info := s.base.Tensors()[p.tensor]
+		info.Type = p.types[chosen[i]]
+		o, err := recipe.OverrideOf(info)
+		if err != nil {
+			return nil, err
 		}
+		opts.Recipe.Overrides = append(opts.Recipe.Overrides, o)
 	}
 	var err error
 	if m.View, err = quant.NewView(s.base, ft, opts); err != nil {

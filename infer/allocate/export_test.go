@@ -10,17 +10,19 @@ const WarmUp = warmUp
 
 // NewVariant is newVariant.
 func NewVariant(base gguf.Source, importance *imatrix.Matrix, changed []int, t gguf.Type) (gguf.Source, error) {
-	return newVariant(base, importance, changed, t)
+	types := make(map[int]gguf.Type)
+	for _, i := range changed {
+		types[i] = t
+	}
+	return newVariant(base, importance, types)
 }
 
-// Cost returns what a tensor costs as type t, with those of its group.
+// Cost returns what a tensor costs as type t.
 func (s *Sensitivity) Cost(tensor string, t gguf.Type) float64 {
-	for _, g := range s.groups {
-		for _, i := range g.tensors {
-			for o, typ := range g.types {
-				if s.base.Tensors()[i].Name == tensor && typ == t {
-					return g.costs[o]
-				}
+	for _, p := range s.parts {
+		for o, typ := range p.types {
+			if s.base.Tensors()[p.tensor].Name == tensor && typ == t {
+				return p.costs[o]
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package allocate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -10,34 +11,110 @@ import (
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
-// maxGroups is how many groups there are at most, about, and with them how long
-// measuring takes: layers that follow each other share groups if there would be more.
-const maxGroups = 64
-
-// group is tensors that get the same type: those of one kind, in one layer or in
-// several.
-type group struct {
-	layer   int // the first that the tensors have a part in: -1 before all, their number after them
-	tensors []int
-	types   []gguf.Type // that the tensors can have, first their own
-	bytes   []int64     // that they take in a file with each of the types
-	costs   []float64   // what each of the types adds to the divergence
+// part is a tensor that gets a type of its own.
+type part struct {
+	tensor int         // of the source
+	types  []gguf.Type // that it can have, first its own
+	bytes  []int64     // that it takes in a file with each of the types
+	errors []float64   // what each of the types changes of its output: the part of the squares
+	costs  []float64   // what each of the types adds to the divergence
+	// swap is the type that it is given to see what an error costs.
+	swap      gguf.Type
+	swapError float64
 }
 
-// findGroups returns the groups of all tensors that a recipe can give a type.
-func findGroups(base gguf.Source, importance *imatrix.Matrix, types []gguf.Type) ([]group, error) {
+// group is parts of one kind, in one layer or in several that follow each other, that are
+// swapped together.
+type group struct {
+	layer int // the first that the parts have a part in: -1 before all, their number after them
+	parts []int
+}
+
+// maxGroups is how many groups there are at most, about, however much text there is.
+const maxGroups = 64
+
+// findParts returns all tensors that a recipe can give a type, in the order of a file.
+func findParts(base gguf.Source, importance *imatrix.Matrix, types []gguf.Type) ([]part, error) {
 	tensors := base.Tensors()
-	can := make([][]gguf.Type, len(tensors))
-	kinds := make(map[string]bool)
+	alignment, err := base.Metadata().Alignment()
+	if err != nil {
+		return nil, err
+	}
+	var parts []part
+	for _, i := range recipe.Order(tensors) {
+		if !recipe.Quantizable(tensors[i]) {
+			continue
+		}
+		p := part{tensor: i, types: []gguf.Type{tensors[i].Type}}
+		for _, t := range types {
+			if canBe(tensors[i], t, importance) {
+				p.types = append(p.types, t)
+			}
+		}
+		if len(p.types) == 1 {
+			continue
+		}
+		for _, t := range p.types {
+			info := tensors[i]
+			info.Type = t
+			p.bytes = append(p.bytes, (info.Bytes()+alignment-1)/alignment*alignment)
+		}
+		p.errors, p.costs = make([]float64, len(p.types)), make([]float64, len(p.types))
+		parts = append(parts, p)
+	}
+	if parts == nil {
+		return nil, fmt.Errorf("%w: the model has no tensor that could be given another type", gguf.ErrUnsupported)
+	}
+	return parts, nil
+}
+
+// canBe reports whether a tensor can be quantized to a type.
+func canBe(info gguf.TensorInfo, t gguf.Type, importance *imatrix.Matrix) bool {
+	matrices := int64(1)
+	if len(info.Shape) > 2 {
+		matrices = info.Shape[2]
+	}
+	has := importance != nil && importance.Values(info.Name) == info.RowLen()*matrices
+	// Both llama-quantize and quant.View refuse types that need importance.
+	err := recipe.CheckImatrix([]gguf.TensorInfo{info}, []gguf.Type{t}, recipe.Q8_0, func(string) bool { return has })
+	return t != info.Type && info.RowLen()%int64(t.BlockSize()) == 0 && err == nil && (has || !quant.NeedsImportance(t))
+}
+
+// swaps are the types that parts are given to see what an error costs: quick to make, so that it
+// does not matter if they are not those that are sought, and some for narrow rows.
+var swaps = []gguf.Type{gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.Q4_0, gguf.Q5_0, gguf.Q8_0}
+
+// chooseSwaps gives each part the swap whose bits per weight are closest to the given.
+func chooseSwaps(tensors []gguf.TensorInfo, parts []part, importance *imatrix.Matrix, bits float64) {
+	for i := range parts {
+		p := &parts[i]
+		p.swap = p.types[1]
+		nearest := math.Inf(1)
+		for _, t := range swaps {
+			if !canBe(tensors[p.tensor], t, importance) {
+				continue
+			}
+			if d := math.Abs(bitsOf(t) - bits); d < nearest {
+				p.swap, nearest = t, d
+			}
+		}
+	}
+}
+
+// bitsOf returns the bits per weight of a type.
+func bitsOf(t gguf.Type) float64 { return 8 * float64(t.BlockBytes()) / float64(t.BlockSize()) }
+
+// findGroups puts parts together, so that there are not many more groups than most.
+func findGroups(tensors []gguf.TensorInfo, parts []part, most int) []group {
 	layers := 0
-	for i, info := range tensors {
-		can[i] = possible(info, types, importance)
-		if layer, kind := gguf.SplitName(info.Name); layer >= 0 && can[i] != nil {
+	kinds := make(map[string]bool)
+	for _, p := range parts {
+		if layer, kind := gguf.SplitName(tensors[p.tensor].Name); layer >= 0 {
 			layers = max(layers, layer+1)
 			kinds[kind] = true
 		}
 	}
-	band := max(1, (layers*len(kinds)+maxGroups-1)/maxGroups)
+	band := max(1, (layers*len(kinds)+most-1)/most)
 
 	type place struct {
 		band int
@@ -45,71 +122,22 @@ func findGroups(base gguf.Source, importance *imatrix.Matrix, types []gguf.Type)
 	}
 	var groups []group
 	index := make(map[place]int)
-	for _, i := range recipe.Order(tensors) {
-		if can[i] == nil {
-			continue
-		}
-		g := group{layer: -1, types: append([]gguf.Type{tensors[i].Type}, can[i]...)}
-		p := place{-1, tensors[i].Name}
-		if layer, kind := gguf.SplitName(tensors[i].Name); layer >= 0 {
-			g.layer, p = layer, place{layer / band, kind}
-		} else if tensors[i].Name == "output.weight" {
+	for i, p := range parts {
+		name := tensors[p.tensor].Name
+		g, at := group{layer: -1}, place{-1, name}
+		if layer, kind := gguf.SplitName(name); layer >= 0 {
+			g.layer, at = layer, place{layer / band, kind}
+		} else if name == "output.weight" {
 			g.layer = layers
 		}
-		at, ok := index[p]
+		n, ok := index[at]
 		if !ok {
-			at = len(groups)
-			index[p] = at
+			n = len(groups)
+			index[at] = n
 			groups = append(groups, g)
 		}
-		groups[at].tensors = append(groups[at].tensors, i)
-		groups[at].types = slices.DeleteFunc(groups[at].types, func(t gguf.Type) bool { return !slices.Contains(g.types, t) })
+		groups[n].parts = append(groups[n].parts, i)
+		groups[n].layer = min(groups[n].layer, g.layer)
 	}
-	if groups == nil {
-		return nil, fmt.Errorf("%w: the model has no tensor that could be given another type", gguf.ErrUnsupported)
-	}
-	alignment, err := base.Metadata().Alignment()
-	if err != nil {
-		return nil, err
-	}
-	for i := range groups {
-		groups[i].measure(tensors, alignment)
-	}
-	return groups, nil
-}
-
-// measure fills in how many bytes the tensors take, and that they cost nothing yet.
-func (g *group) measure(tensors []gguf.TensorInfo, alignment int64) {
-	for _, t := range g.types {
-		var bytes int64
-		for _, tensor := range g.tensors {
-			info := tensors[tensor]
-			info.Type = t
-			bytes += (info.Bytes() + alignment - 1) / alignment * alignment
-		}
-		g.bytes = append(g.bytes, bytes)
-	}
-	g.costs = make([]float64, len(g.types))
-}
-
-// possible returns which of the types a tensor can be quantized to: nil if it is left as it
-// is in every file type, since a recipe cannot change it then.
-func possible(info gguf.TensorInfo, types []gguf.Type, importance *imatrix.Matrix) []gguf.Type {
-	if !recipe.Quantizable(info) {
-		return nil
-	}
-	matrices := int64(1)
-	if len(info.Shape) > 2 {
-		matrices = info.Shape[2]
-	}
-	has := importance != nil && importance.Values(info.Name) == info.RowLen()*matrices
-	var possible []gguf.Type
-	for _, t := range types {
-		// Both llama-quantize and quant.View refuse types that need importance.
-		err := recipe.CheckImatrix([]gguf.TensorInfo{info}, []gguf.Type{t}, recipe.Q8_0, func(string) bool { return has })
-		if t != info.Type && info.RowLen()%int64(t.BlockSize()) == 0 && err == nil && (has || !quant.NeedsImportance(t)) {
-			possible = append(possible, t)
-		}
-	}
-	return possible
+	return slices.Clip(groups)
 }

@@ -10,50 +10,53 @@ import (
 // types.
 var ErrTooSmall = errors.New("the budget is too small for any types")
 
-// parts is how many parts a budget is counted in.
-const parts = 1 << 15
+// units is how many units a budget is counted in: as many as a table of them for each part may have,
+// and not more than are of any use.
+func units(parts int) int64 { return min(1<<17, max(1<<15, int64(1<<26/max(1, parts)))) }
 
-// allocate chooses a type for each group, so that the sum of their costs is least
+// allocate chooses a type for each part, so that the sum of their costs is least
 // of all choices that take no more than budget bytes: the multiple-choice knapsack
 // problem, solved by dynamic programming over the budget (Kellerer, Pferschy and
-// Pisinger, Knapsack Problems, 2004, section 11.5). Bytes are rounded up to parts
+// Pisinger, Knapsack Problems, 2004, section 11.5). Bytes are rounded up to units
 // of what the smallest types leave of the budget. So the choice fits, and it is the best
-// of those that leave a part for each group; it is the best of all if there are
-// not more bytes than parts.
-func allocate(groups []group, budget int64) ([]int, error) {
-	smallest := make([]int64, len(groups))
+// of those that leave a unit for each part; it is the best of all if there are
+// not more bytes than units.
+func allocate(parts []part, budget int64) ([]int, error) {
+	smallest := make([]int64, len(parts))
 	room := budget
-	for i, g := range groups {
-		smallest[i] = slices.Min(g.bytes)
+	for i, p := range parts {
+		smallest[i] = slices.Min(p.bytes)
 		room -= smallest[i]
 	}
 	if room < 0 {
 		return nil, ErrTooSmall
 	}
-	part := max(1, (room+parts-1)/parts)
-	taken := func(i, option int) int64 { return (groups[i].bytes[option] - smallest[i] + part - 1) / part }
+	n := units(len(parts))
+	unit := max(1, (room+n-1)/n)
+	taken := func(i, option int) int64 { return (parts[i].bytes[option] - smallest[i] + unit - 1) / unit }
 
-	// Of the groups so far, for each number of parts: the least cost, and the
-	// option of each group with it.
-	least := make([]float64, room/part+1)
-	options := make([][]uint8, len(groups))
-	for i, g := range groups {
+	// Of the parts so far, for each number of units: the least cost, and the
+	// option of each part with it.
+	least := make([]float64, room/unit+1)
+	options := make([][]uint8, len(parts))
+	for i, part := range parts {
 		before := slices.Clone(least)
 		options[i] = make([]uint8, len(least))
-		for p := range least {
-			least[p] = math.Inf(1)
+		for u := range least {
+			least[u] = math.Inf(1)
 		}
-		for o, cost := range g.costs {
-			for p := taken(i, o); p < int64(len(least)); p++ {
-				if c := before[p-taken(i, o)] + cost; c < least[p] {
-					least[p], options[i][p] = c, uint8(o)
+		for o, cost := range part.costs {
+			takes := taken(i, o)
+			for u := takes; u < int64(len(least)); u++ {
+				if c := before[u-takes] + cost; c < least[u] {
+					least[u], options[i][u] = c, uint8(o)
 				}
 			}
 		}
 	}
-	chosen := make([]int, len(groups))
+	chosen := make([]int, len(parts))
 	left := int64(len(least) - 1)
-	for i := len(groups) - 1; i >= 0; i-- {
+	for i := len(parts) - 1; i >= 0; i-- {
 		chosen[i] = int(options[i][left])
 		left -= taken(i, chosen[i])
 	}

@@ -1,6 +1,7 @@
 package allocate
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -19,12 +20,12 @@ type variant struct {
 	inView []int
 }
 
-// newVariant returns the base with the given tensors in type t.
-func newVariant(base gguf.Source, importance *imatrix.Matrix, changed []int, t gguf.Type) (*variant, error) {
+// newVariant returns the base with some tensors in other types.
+func newVariant(base gguf.Source, importance *imatrix.Matrix, changed map[int]gguf.Type) (*variant, error) {
 	v := &variant{base: base, tensors: slices.Clone(base.Tensors()), inView: make([]int, len(base.Tensors()))}
 	opts := quant.ViewOptions{Importance: importance}
-	for _, i := range changed {
-		v.tensors[i].Type = t
+	for _, i := range slices.Sorted(maps.Keys(changed)) {
+		v.tensors[i].Type = changed[i]
 		o, err := recipe.OverrideOf(v.tensors[i])
 		if err != nil {
 			return nil, err
@@ -32,14 +33,14 @@ func newVariant(base gguf.Source, importance *imatrix.Matrix, changed []int, t g
 		opts.Recipe.Overrides = append(opts.Recipe.Overrides, o)
 	}
 	var err error
-	// The others are never read in this type.
+	// The others are never read as this file type has them.
 	if v.view, err = quant.NewView(base, recipe.Q8_0, opts); err != nil {
 		return nil, err
 	}
 	for i := range v.view.Tensors() {
 		origin := v.view.Origin(i)
 		v.inView[origin] = -1
-		if slices.Contains(changed, origin) {
+		if _, ok := changed[origin]; ok {
 			v.inView[origin] = i
 		}
 	}

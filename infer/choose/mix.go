@@ -25,7 +25,7 @@ type Mix struct {
 // for, has it measured on the windows that the others were measured on, and offers it ([Choice.Offer]). With
 // Limits.MaxKLD, where the smallest is chosen, there is room for what the chosen one takes, otherwise for
 // what fits into memory. sensitivity measures what the types cost, on other windows.
-func (c *Choice) TryMix(sensitivity func([]gguf.Type) (*allocate.Sensitivity, error), measure func([]drift.Candidate) ([]drift.Result, error)) (*Mix, error) {
+func (c *Choice) TryMix(sensitivity func(types []gguf.Type, budget int64) (*allocate.Sensitivity, error), measure func([]drift.Candidate) ([]drift.Result, error)) (*Mix, error) {
 	best := c.Considered[c.Chosen]
 	budget := best.Bytes
 	if c.MaxKLD == 0 {
@@ -39,7 +39,7 @@ func (c *Choice) TryMix(sensitivity func([]gguf.Type) (*allocate.Sensitivity, er
 	if base, err := fileType.Base(); err != nil || !base.Quantized() {
 		fileType = recipe.Q8_0 // recipes apply to quantized types only
 	}
-	s, err := sensitivity(c.types())
+	s, err := sensitivity(c.types(), budget)
 	if err != nil {
 		return nil, err
 	}
