@@ -529,7 +529,11 @@ func (p *publication) describe(measured []byte) error {
 	for _, f := range p.set.Files {
 		paths = append(paths, p.folder.Path(f.Name()))
 	}
-	card, err := newCard(p.call, paths, p.flags.settings(), func(*report.CardFile, *model) error { return nil })
+	card, err := newCard(p.call, paths, p.flags.settings(), func(file *report.CardFile, _ *model) error {
+		at := slices.IndexFunc(p.set.Files, func(f *publish.File) bool { return f.Name() == file.Name })
+		file.Type = p.set.Files[at].Type.String() // which is more than the file says of a Q4_K_L
+		return nil
+	})
 	if err != nil {
 		return err
 	}

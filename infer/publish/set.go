@@ -15,11 +15,12 @@ import (
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
-// Standard are the types that large publishers make of most models (bartowski's repositories on the hub, but for the mixes
-// with embeddings in Q8_0): from the one that nobody tells from the original to those for machines that are too small for the model.
+// Standard are the types that large publishers make of most models (those of bartowski's repositories on the hub): from the one that nobody
+// tells from the original to those for machines that are too small for the model.
 var Standard = []recipe.FileType{
-	recipe.Q8_0, recipe.Q6_K, recipe.Q5_K_M, recipe.Q5_K_S, recipe.Q4_K_M, recipe.Q4_K_S, recipe.Q4_1, recipe.Q4_0, recipe.IQ4_NL, recipe.IQ4_XS,
-	recipe.Q3_K_L, recipe.Q3_K_M, recipe.IQ3_M, recipe.Q3_K_S, recipe.IQ3_XS, recipe.IQ3_XXS, recipe.Q2_K, recipe.IQ2_M, recipe.IQ2_S,
+	recipe.Q8_0, recipe.Q6_K_L, recipe.Q6_K, recipe.Q5_K_L, recipe.Q5_K_M, recipe.Q5_K_S, recipe.Q4_K_L, recipe.Q4_K_M, recipe.Q4_K_S, recipe.Q4_1, recipe.Q4_0,
+	recipe.IQ4_NL, recipe.IQ4_XS, recipe.Q3_K_XL, recipe.Q3_K_L, recipe.Q3_K_M, recipe.IQ3_M, recipe.Q3_K_S, recipe.IQ3_XS, recipe.IQ3_XXS, recipe.Q2_K_L,
+	recipe.Q2_K, recipe.IQ2_M, recipe.IQ2_S,
 }
 
 // Options says what files are made.
