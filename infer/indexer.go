@@ -114,17 +114,16 @@ func (t *tokens) Choose(_ context.Context, q, k, weights []float32, x *graph.Ind
 		i, part := task/tasks, task%tasks
 		row, scores := sees[i], all[ends[i]:ends[i+1]]
 		first, end := part*len(scores)/tasks, (part+1)*len(scores)/tasks
-		keys, _, err := t.sessions[row].indexers[x.Slot].get(w, 0, first, end)
+		seen, err := t.sessions[row].indexers[x.Slot].get(w, 0, first, end, 0)
 		if err != nil {
 			return err
 		}
-		clear(scores[first:end])
-		for i := range end - first {
-			key := keys[i*x.KeyLen:][:x.KeyLen]
-			for head, weight := range weights[row*x.Heads:][:x.Heads] {
-				query := q[(row*x.Heads+head)*x.KeyLen:][:x.KeyLen]
-				scores[first+i] += float32(weight * max(kernel.Dot(query, key), 0))
-			}
+		scores = scores[first:end]
+		clear(scores)
+		products := sized(&w.scores, len(scores))
+		for head, weight := range weights[row*x.Heads:][:x.Heads] {
+			seen.score(products, q[(row*x.Heads+head)*x.KeyLen:][:x.KeyLen])
+			addPositive(scores, products, weight)
 		}
 		return nil
 	})

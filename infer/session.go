@@ -7,6 +7,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
+	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
@@ -253,27 +254,40 @@ func (c *kvCache) put(pos int, keys, values []float32) error {
 	return nil
 }
 
-// get returns the keys and values of a head at positions [first, end), in the buffers of a
-// worker.
-func (c *kvCache) get(w *worker, head, first, end int) (keys, values []float32, err error) {
-	keys, values = c.room(w, end-first)
-	return keys, values, c.read(keys, values, head, first)
+// seen is the keys and values of a head that a token sees: n rows of each, as they are stored, or, if there are no kernels for these, in float32.
+type seen struct {
+	cache        *kvCache
+	head, first  int // of the rows that are stored
+	n            int
+	keys, values []float32 // nil: as stored
+}
+
+// get returns the keys and values of a head at positions [first, end), perhaps in the buffers of a
+// worker. Values of so many elements are asked for, which may be those of the keys.
+func (c *kvCache) get(w *worker, head, first, end, valueLen int) (seen, error) {
+	s := seen{cache: c, head: head, first: first, n: end - first}
+	if kernel.CanDotFloatRows(c.t, c.KeyLen) && (valueLen == 0 || kernel.CanDotFloatRows(c.t, valueLen)) {
+		return s, nil
+	}
+	c.room(w, &s)
+	return s, c.read(s.keys, s.values, head, first)
 }
 
 // gather is get at some positions.
-func (c *kvCache) gather(w *worker, head int, positions []int32) (keys, values []float32, err error) {
-	keys, values = c.room(w, len(positions))
+func (c *kvCache) gather(w *worker, head int, positions []int32) (seen, error) {
+	s := seen{n: len(positions), cache: c}
+	c.room(w, &s)
 	for i, pos := range positions {
-		if err := c.read(keys[i*c.KeyLen:][:c.KeyLen], values[i*c.ValueLen:][:c.ValueLen], head, int(pos)); err != nil {
-			return nil, nil, err
+		if err := c.read(s.keys[i*c.KeyLen:][:c.KeyLen], s.values[i*c.ValueLen:][:c.ValueLen], head, int(pos)); err != nil {
+			return s, err
 		}
 	}
-	return keys, values, nil
+	return s, nil
 }
 
-// room returns the buffers of a worker for n keys and values.
-func (c *kvCache) room(w *worker, n int) (keys, values []float32) {
-	return sized(&w.keys, n*c.KeyLen), sized(&w.values, n*c.ValueLen)
+// room gives what is seen buffers of a worker.
+func (c *kvCache) room(w *worker, s *seen) {
+	s.keys, s.values = sized(&w.keys, s.n*c.KeyLen), sized(&w.values, s.n*c.ValueLen)
 }
 
 // read sets keys and values to those of a head from a position on.
@@ -283,15 +297,63 @@ func (c *kvCache) read(keys, values []float32, head, first int) error {
 		rows   []byte
 		length int
 	}{{keys, c.keys, c.KeyLen}, {values, c.values, c.ValueLen}} {
-		size := int(c.t.RowBytes(int64(part.length)))
-		rows := part.rows[head*c.rows*size:][:c.rows*size]
-		for dst, at := part.dst, first%c.rows; len(dst) > 0; at = 0 {
-			count := min(len(dst)/part.length, c.rows-at)
-			if err := quant.Dequantize(c.t, dst[:count*part.length], rows[at*size:][:count*size], part.length); err != nil {
-				return err
-			}
-			dst = dst[count*part.length:]
+		if part.length == 0 {
+			continue
+		}
+		err := c.stretches(part.rows, part.length, head, first, len(part.dst)/part.length, func(rows []byte, at, n int) error {
+			return quant.Dequantize(c.t, part.dst[at*part.length:][:n*part.length], rows, part.length)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// stretches calls f with n rows of a head from a position on, as they stand together: with the number of the first of them and how many these are.
+func (c *kvCache) stretches(rows []byte, length, head, first, n int, f func(rows []byte, at, n int) error) error {
+	size := int(c.t.RowBytes(int64(length)))
+	rows = rows[head*c.rows*size:][:c.rows*size]
+	for at, row := 0, first%c.rows; at < n; row = 0 {
+		count := min(n-at, c.rows-row)
+		if err := f(rows[row*size:][:count*size], at, count); err != nil {
+			return err
+		}
+		at += count
+	}
+	return nil
+}
+
+// score sets scores to the products of a query and the keys.
+func (s *seen) score(scores, query []float32) {
+	if s.keys != nil {
+		for i := range scores {
+			scores[i] = kernel.Dot(query, s.keys[i*len(query):][:len(query)])
+		}
+		return
+	}
+	c := s.cache
+	_ = c.stretches(c.keys, c.KeyLen, s.head, s.first, s.n, func(rows []byte, at, n int) error {
+		kernel.DotFloatRows(c.t, scores[at:][:n], rows, query)
+		return nil
+	})
+}
+
+// add adds to out the values, each times its weight. Where there are none, they are the first elements of the keys.
+func (s *seen) add(out, weights []float32) {
+	c := s.cache
+	stored, floats, length := c.values, s.values, c.ValueLen
+	if length == 0 {
+		stored, floats, length = c.keys, s.keys, c.KeyLen
+	}
+	if s.keys != nil {
+		for i, weight := range weights {
+			kernel.AddScaled(out, floats[i*length:][:len(out)], weight)
+		}
+		return
+	}
+	_ = c.stretches(stored, length, s.head, s.first, s.n, func(rows []byte, at, n int) error {
+		kernel.AddFloatRows(c.t, out, rows, length, weights[at:][:n])
+		return nil
+	})
 }

@@ -163,37 +163,32 @@ func (t *tokens) Attend(_ context.Context, dst, q, k, v []float32, a *graph.Atte
 	tasks := (group + heads - 1) / heads // for each head of a cache
 	return t.crew.run(all*tasks, func(w *worker, task int) error {
 		row, kv, from := task/tasks/a.KVHeads, task/tasks%a.KVHeads, task%tasks*heads
-		keys, values, err := t.seen(w, a, row, kv)
+		seen, err := t.seen(w, a, row, kv)
 		if err != nil {
 			return err
 		}
-		valueLen := a.ValueLen
-		if a.Latent {
-			values, valueLen = keys, a.KeyLen
-		}
-		scores := sized(&w.scores, len(keys)/a.KeyLen)
+		scores := sized(&w.scores, seen.n)
 		for head := kv*group + from; head < kv*group+min(from+heads, group); head++ {
 			query, out := q[(row*a.Heads+head)*a.KeyLen:][:a.KeyLen], dst[(row*a.Heads+head)*a.ValueLen:][:a.ValueLen]
-			for i := range scores {
-				scores[i] = kernel.Dot(query, keys[i*a.KeyLen:][:a.KeyLen])
-			}
+			seen.score(scores, query)
 			sum := a.Softmax(head, scores)
-			clear(out)
 			for i, score := range scores {
-				kernel.AddScaled(out, values[i*valueLen:][:a.ValueLen], score/sum)
+				scores[i] = score / sum
 			}
+			clear(out)
+			seen.add(out, scores)
 		}
 		return nil
 	})
 }
 
 // seen returns the keys and values of a head that the token of a row sees.
-func (t *tokens) seen(w *worker, a *graph.AttentionOp, row, head int) (keys, values []float32, err error) {
+func (t *tokens) seen(w *worker, a *graph.AttentionOp, row, head int) (seen, error) {
 	pos, cache := t.sessions[row].tokens, &t.sessions[row].caches[a.Slot]
 	if a.Indexer != nil && pos >= a.Indexer.TopK {
 		return cache.gather(w, head, t.chosen[row*a.Indexer.TopK:][:a.Indexer.TopK])
 	}
-	return cache.get(w, head, a.First(pos), pos+1)
+	return cache.get(w, head, a.First(pos), pos+1, a.ValueLen)
 }
 
 // used is a network with what is computed of its rows.

@@ -25,6 +25,7 @@ func main() {
 		addScaled(v)
 		for _, e := range elements {
 			dotRows(v, e)
+			addRows(v, e)
 		}
 	}
 	Generate()

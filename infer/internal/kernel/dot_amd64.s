@@ -120,30 +120,69 @@ row:
 	VXORPS Y7, Y7, Y7
 
 step:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	PREFETCHT0   16576(DX)
-	VMOVUPS      (DX), Y8
-	VFMADD231PS  (BX), Y8, Y0
-	VMOVUPS      32(DX), Y8
-	VFMADD231PS  32(BX), Y8, Y1
-	VMOVUPS      64(DX), Y8
-	VFMADD231PS  64(BX), Y8, Y2
-	VMOVUPS      96(DX), Y8
-	VFMADD231PS  96(BX), Y8, Y3
-	VMOVUPS      128(DX), Y8
-	VFMADD231PS  128(BX), Y8, Y4
-	VMOVUPS      160(DX), Y8
-	VFMADD231PS  160(BX), Y8, Y5
-	VMOVUPS      192(DX), Y8
-	VFMADD231PS  192(BX), Y8, Y6
-	VMOVUPS      224(DX), Y8
-	VFMADD231PS  224(BX), Y8, Y7
-	ADDQ         $0x00000100, DX
-	ADDQ         $0x00000100, BX
-	SUBQ         $0x40, SI
-	JNZ          step
+	CMPQ        SI, $0x40
+	JLT         rest
+	PREFETCHT0  16384(DX)
+	PREFETCHT0  16448(DX)
+	PREFETCHT0  16512(DX)
+	PREFETCHT0  16576(DX)
+	VMOVUPS     (DX), Y8
+	VFMADD231PS (BX), Y8, Y0
+	VMOVUPS     32(DX), Y8
+	VFMADD231PS 32(BX), Y8, Y1
+	VMOVUPS     64(DX), Y8
+	VFMADD231PS 64(BX), Y8, Y2
+	VMOVUPS     96(DX), Y8
+	VFMADD231PS 96(BX), Y8, Y3
+	VMOVUPS     128(DX), Y8
+	VFMADD231PS 128(BX), Y8, Y4
+	VMOVUPS     160(DX), Y8
+	VFMADD231PS 160(BX), Y8, Y5
+	VMOVUPS     192(DX), Y8
+	VFMADD231PS 192(BX), Y8, Y6
+	VMOVUPS     224(DX), Y8
+	VFMADD231PS 224(BX), Y8, Y7
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, SI
+	JMP         step
+
+rest:
+	TESTQ   SI, SI
+	JZ      lanes
+	VMOVUPS (DX), Y8
+	VMULPS  (BX), Y8, Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS 32(DX), Y8
+	VMULPS  32(BX), Y8, Y8
+	VADDPS  Y8, Y1, Y1
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+	TESTQ   SI, SI
+	JZ      lanes
+	VMOVUPS (DX), Y8
+	VMULPS  (BX), Y8, Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS 32(DX), Y8
+	VMULPS  32(BX), Y8, Y8
+	VADDPS  Y8, Y3, Y3
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+	TESTQ   SI, SI
+	JZ      lanes
+	VMOVUPS (DX), Y8
+	VMULPS  (BX), Y8, Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 32(DX), Y8
+	VMULPS  32(BX), Y8, Y8
+	VADDPS  Y8, Y5, Y5
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+
+lanes:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -161,6 +200,97 @@ step:
 	ADDQ         $0x04, AX
 	SUBQ         $0x01, CX
 	JNZ          row
+	VZEROUPPER
+	RET
+
+// func addRowsF32AVX2(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+// Requires: AVX, FMA3
+TEXT ·addRowsF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+32(FP), BX
+
+step:
+	CMPQ    CX, $0x40
+	JLT     stepDone
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+stepRow:
+	VBROADCASTSS (R8), Y8
+	VMOVUPS      (SI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VMOVUPS      32(SI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VMOVUPS      64(SI), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VMOVUPS      96(SI), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VMOVUPS      128(SI), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VMOVUPS      160(SI), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VMOVUPS      192(SI), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VMOVUPS      224(SI), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          stepRow
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x40, CX
+	JMP          step
+
+stepDone:
+part:
+	CMPQ    CX, $0x10
+	JLT     partDone
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+partRow:
+	VBROADCASTSS (R8), Y2
+	VMOVUPS      (SI), Y3
+	VMULPS       Y3, Y2, Y3
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      32(SI), Y3
+	VMULPS       Y3, Y2, Y3
+	VADDPS       Y3, Y1, Y1
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          partRow
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, CX
+	JMP          part
+
+partDone:
 	VZEROUPPER
 	RET
 
@@ -184,28 +314,67 @@ row:
 	VXORPS Y7, Y7, Y7
 
 step:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	VCVTPH2PS    (DX), Y8
-	VFMADD231PS  (BX), Y8, Y0
-	VCVTPH2PS    16(DX), Y8
-	VFMADD231PS  32(BX), Y8, Y1
-	VCVTPH2PS    32(DX), Y8
-	VFMADD231PS  64(BX), Y8, Y2
-	VCVTPH2PS    48(DX), Y8
-	VFMADD231PS  96(BX), Y8, Y3
-	VCVTPH2PS    64(DX), Y8
-	VFMADD231PS  128(BX), Y8, Y4
-	VCVTPH2PS    80(DX), Y8
-	VFMADD231PS  160(BX), Y8, Y5
-	VCVTPH2PS    96(DX), Y8
-	VFMADD231PS  192(BX), Y8, Y6
-	VCVTPH2PS    112(DX), Y8
-	VFMADD231PS  224(BX), Y8, Y7
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000100, BX
-	SUBQ         $0x40, SI
-	JNZ          step
+	CMPQ        SI, $0x40
+	JLT         rest
+	PREFETCHT0  16384(DX)
+	PREFETCHT0  16448(DX)
+	VCVTPH2PS   (DX), Y8
+	VFMADD231PS (BX), Y8, Y0
+	VCVTPH2PS   16(DX), Y8
+	VFMADD231PS 32(BX), Y8, Y1
+	VCVTPH2PS   32(DX), Y8
+	VFMADD231PS 64(BX), Y8, Y2
+	VCVTPH2PS   48(DX), Y8
+	VFMADD231PS 96(BX), Y8, Y3
+	VCVTPH2PS   64(DX), Y8
+	VFMADD231PS 128(BX), Y8, Y4
+	VCVTPH2PS   80(DX), Y8
+	VFMADD231PS 160(BX), Y8, Y5
+	VCVTPH2PS   96(DX), Y8
+	VFMADD231PS 192(BX), Y8, Y6
+	VCVTPH2PS   112(DX), Y8
+	VFMADD231PS 224(BX), Y8, Y7
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, SI
+	JMP         step
+
+rest:
+	TESTQ     SI, SI
+	JZ        lanes
+	VCVTPH2PS (DX), Y8
+	VMULPS    (BX), Y8, Y8
+	VADDPS    Y8, Y0, Y0
+	VCVTPH2PS 16(DX), Y8
+	VMULPS    32(BX), Y8, Y8
+	VADDPS    Y8, Y1, Y1
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VCVTPH2PS (DX), Y8
+	VMULPS    (BX), Y8, Y8
+	VADDPS    Y8, Y2, Y2
+	VCVTPH2PS 16(DX), Y8
+	VMULPS    32(BX), Y8, Y8
+	VADDPS    Y8, Y3, Y3
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VCVTPH2PS (DX), Y8
+	VMULPS    (BX), Y8, Y8
+	VADDPS    Y8, Y4, Y4
+	VCVTPH2PS 16(DX), Y8
+	VMULPS    32(BX), Y8, Y8
+	VADDPS    Y8, Y5, Y5
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+
+lanes:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -223,6 +392,97 @@ step:
 	ADDQ         $0x04, AX
 	SUBQ         $0x01, CX
 	JNZ          row
+	VZEROUPPER
+	RET
+
+// func addRowsF16AVX2(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+// Requires: AVX, F16C, FMA3
+TEXT ·addRowsF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+32(FP), BX
+
+step:
+	CMPQ    CX, $0x40
+	JLT     stepDone
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+stepRow:
+	VBROADCASTSS (R8), Y8
+	VCVTPH2PS    (SI), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VCVTPH2PS    16(SI), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VCVTPH2PS    32(SI), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VCVTPH2PS    48(SI), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VCVTPH2PS    64(SI), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VCVTPH2PS    80(SI), Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VCVTPH2PS    96(SI), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VCVTPH2PS    112(SI), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          stepRow
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, CX
+	JMP          step
+
+stepDone:
+part:
+	CMPQ    CX, $0x10
+	JLT     partDone
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+partRow:
+	VBROADCASTSS (R8), Y2
+	VCVTPH2PS    (SI), Y3
+	VMULPS       Y3, Y2, Y3
+	VADDPS       Y3, Y0, Y0
+	VCVTPH2PS    16(SI), Y3
+	VMULPS       Y3, Y2, Y3
+	VADDPS       Y3, Y1, Y1
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          partRow
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, CX
+	JMP          part
+
+partDone:
 	VZEROUPPER
 	RET
 
@@ -246,36 +506,81 @@ row:
 	VXORPS Y7, Y7, Y7
 
 step:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	VPMOVZXWD    (DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  (BX), Y8, Y0
-	VPMOVZXWD    16(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  32(BX), Y8, Y1
-	VPMOVZXWD    32(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  64(BX), Y8, Y2
-	VPMOVZXWD    48(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  96(BX), Y8, Y3
-	VPMOVZXWD    64(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  128(BX), Y8, Y4
-	VPMOVZXWD    80(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  160(BX), Y8, Y5
-	VPMOVZXWD    96(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  192(BX), Y8, Y6
-	VPMOVZXWD    112(DX), Y8
-	VPSLLD       $0x10, Y8, Y8
-	VFMADD231PS  224(BX), Y8, Y7
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000100, BX
-	SUBQ         $0x40, SI
-	JNZ          step
+	CMPQ        SI, $0x40
+	JLT         rest
+	PREFETCHT0  16384(DX)
+	PREFETCHT0  16448(DX)
+	VPMOVZXWD   (DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS (BX), Y8, Y0
+	VPMOVZXWD   16(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 32(BX), Y8, Y1
+	VPMOVZXWD   32(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 64(BX), Y8, Y2
+	VPMOVZXWD   48(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 96(BX), Y8, Y3
+	VPMOVZXWD   64(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 128(BX), Y8, Y4
+	VPMOVZXWD   80(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 160(BX), Y8, Y5
+	VPMOVZXWD   96(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 192(BX), Y8, Y6
+	VPMOVZXWD   112(DX), Y8
+	VPSLLD      $0x10, Y8, Y8
+	VFMADD231PS 224(BX), Y8, Y7
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, SI
+	JMP         step
+
+rest:
+	TESTQ     SI, SI
+	JZ        lanes
+	VPMOVZXWD (DX), Y8
+	VPSLLD    $0x10, Y8, Y8
+	VMULPS    (BX), Y8, Y8
+	VADDPS    Y8, Y0, Y0
+	VPMOVZXWD 16(DX), Y8
+	VPSLLD    $0x10, Y8, Y8
+	VMULPS    32(BX), Y8, Y8
+	VADDPS    Y8, Y1, Y1
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VPMOVZXWD (DX), Y8
+	VPSLLD    $0x10, Y8, Y8
+	VMULPS    (BX), Y8, Y8
+	VADDPS    Y8, Y2, Y2
+	VPMOVZXWD 16(DX), Y8
+	VPSLLD    $0x10, Y8, Y8
+	VMULPS    32(BX), Y8, Y8
+	VADDPS    Y8, Y3, Y3
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VPMOVZXWD (DX), Y8
+	VPSLLD    $0x10, Y8, Y8
+	VMULPS    (BX), Y8, Y8
+	VADDPS    Y8, Y4, Y4
+	VPMOVZXWD 16(DX), Y8
+	VPSLLD    $0x10, Y8, Y8
+	VMULPS    32(BX), Y8, Y8
+	VADDPS    Y8, Y5, Y5
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+
+lanes:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -293,6 +598,107 @@ step:
 	ADDQ         $0x04, AX
 	SUBQ         $0x01, CX
 	JNZ          row
+	VZEROUPPER
+	RET
+
+// func addRowsBF16AVX2(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·addRowsBF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+32(FP), BX
+
+step:
+	CMPQ    CX, $0x40
+	JLT     stepDone
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+stepRow:
+	VBROADCASTSS (R8), Y8
+	VPMOVZXWD    (SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VPMOVZXWD    16(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VPMOVZXWD    32(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VPMOVZXWD    48(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VPMOVZXWD    64(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VPMOVZXWD    80(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y5
+	VPMOVZXWD    96(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VPMOVZXWD    112(SI), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          stepRow
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, CX
+	JMP          step
+
+stepDone:
+part:
+	CMPQ    CX, $0x10
+	JLT     partDone
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+partRow:
+	VBROADCASTSS (R8), Y2
+	VPMOVZXWD    (SI), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VMULPS       Y3, Y2, Y3
+	VADDPS       Y3, Y0, Y0
+	VPMOVZXWD    16(SI), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VMULPS       Y3, Y2, Y3
+	VADDPS       Y3, Y1, Y1
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          partRow
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, CX
+	JMP          part
+
+partDone:
 	VZEROUPPER
 	RET
 
@@ -380,22 +786,52 @@ row:
 	VXORPS Z3, Z3, Z3
 
 step:
-	PREFETCHT0    16384(DX)
-	PREFETCHT0    16448(DX)
-	PREFETCHT0    16512(DX)
-	PREFETCHT0    16576(DX)
-	VMOVUPS       (DX), Z4
-	VFMADD231PS   (BX), Z4, Z0
-	VMOVUPS       64(DX), Z4
-	VFMADD231PS   64(BX), Z4, Z1
-	VMOVUPS       128(DX), Z4
-	VFMADD231PS   128(BX), Z4, Z2
-	VMOVUPS       192(DX), Z4
-	VFMADD231PS   192(BX), Z4, Z3
-	ADDQ          $0x00000100, DX
-	ADDQ          $0x00000100, BX
-	SUBQ          $0x40, SI
-	JNZ           step
+	CMPQ        SI, $0x40
+	JLT         rest
+	PREFETCHT0  16384(DX)
+	PREFETCHT0  16448(DX)
+	PREFETCHT0  16512(DX)
+	PREFETCHT0  16576(DX)
+	VMOVUPS     (DX), Z4
+	VFMADD231PS (BX), Z4, Z0
+	VMOVUPS     64(DX), Z4
+	VFMADD231PS 64(BX), Z4, Z1
+	VMOVUPS     128(DX), Z4
+	VFMADD231PS 128(BX), Z4, Z2
+	VMOVUPS     192(DX), Z4
+	VFMADD231PS 192(BX), Z4, Z3
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, SI
+	JMP         step
+
+rest:
+	TESTQ   SI, SI
+	JZ      lanes
+	VMOVUPS (DX), Z4
+	VMULPS  (BX), Z4, Z4
+	VADDPS  Z4, Z0, Z0
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+	TESTQ   SI, SI
+	JZ      lanes
+	VMOVUPS (DX), Z4
+	VMULPS  (BX), Z4, Z4
+	VADDPS  Z4, Z1, Z1
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+	TESTQ   SI, SI
+	JZ      lanes
+	VMOVUPS (DX), Z4
+	VMULPS  (BX), Z4, Z4
+	VADDPS  Z4, Z2, Z2
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, SI
+
+lanes:
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -411,6 +847,76 @@ step:
 	ADDQ          $0x04, AX
 	SUBQ          $0x01, CX
 	JNZ           row
+	VZEROUPPER
+	RET
+
+// func addRowsF32AVX512(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+// Requires: AVX, AVX512F
+TEXT ·addRowsF32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+32(FP), BX
+
+step:
+	CMPQ    CX, $0x40
+	JLT     stepDone
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+stepRow:
+	VBROADCASTSS (R8), Z4
+	VMOVUPS      (SI), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      64(SI), Z5
+	VFMADD231PS  Z5, Z4, Z1
+	VMOVUPS      128(SI), Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VMOVUPS      192(SI), Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          stepRow
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x40, CX
+	JMP          step
+
+stepDone:
+part:
+	CMPQ    CX, $0x10
+	JLT     partDone
+	VMOVUPS (AX), Z0
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+partRow:
+	VBROADCASTSS (R8), Z1
+	VMOVUPS      (SI), Z2
+	VMULPS       Z2, Z1, Z2
+	VADDPS       Z2, Z0, Z0
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          partRow
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, CX
+	JMP          part
+
+partDone:
 	VZEROUPPER
 	RET
 
@@ -430,20 +936,50 @@ row:
 	VXORPS Z3, Z3, Z3
 
 step:
-	PREFETCHT0    16384(DX)
-	PREFETCHT0    16448(DX)
-	VCVTPH2PS     (DX), Z4
-	VFMADD231PS   (BX), Z4, Z0
-	VCVTPH2PS     32(DX), Z4
-	VFMADD231PS   64(BX), Z4, Z1
-	VCVTPH2PS     64(DX), Z4
-	VFMADD231PS   128(BX), Z4, Z2
-	VCVTPH2PS     96(DX), Z4
-	VFMADD231PS   192(BX), Z4, Z3
-	ADDQ          $0x00000080, DX
-	ADDQ          $0x00000100, BX
-	SUBQ          $0x40, SI
-	JNZ           step
+	CMPQ        SI, $0x40
+	JLT         rest
+	PREFETCHT0  16384(DX)
+	PREFETCHT0  16448(DX)
+	VCVTPH2PS   (DX), Z4
+	VFMADD231PS (BX), Z4, Z0
+	VCVTPH2PS   32(DX), Z4
+	VFMADD231PS 64(BX), Z4, Z1
+	VCVTPH2PS   64(DX), Z4
+	VFMADD231PS 128(BX), Z4, Z2
+	VCVTPH2PS   96(DX), Z4
+	VFMADD231PS 192(BX), Z4, Z3
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, SI
+	JMP         step
+
+rest:
+	TESTQ     SI, SI
+	JZ        lanes
+	VCVTPH2PS (DX), Z4
+	VMULPS    (BX), Z4, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VCVTPH2PS (DX), Z4
+	VMULPS    (BX), Z4, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VCVTPH2PS (DX), Z4
+	VMULPS    (BX), Z4, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+
+lanes:
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -459,6 +995,76 @@ step:
 	ADDQ          $0x04, AX
 	SUBQ          $0x01, CX
 	JNZ           row
+	VZEROUPPER
+	RET
+
+// func addRowsF16AVX512(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+// Requires: AVX, AVX512F
+TEXT ·addRowsF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+32(FP), BX
+
+step:
+	CMPQ    CX, $0x40
+	JLT     stepDone
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+stepRow:
+	VBROADCASTSS (R8), Z4
+	VCVTPH2PS    (SI), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VCVTPH2PS    32(SI), Z5
+	VFMADD231PS  Z5, Z4, Z1
+	VCVTPH2PS    64(SI), Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VCVTPH2PS    96(SI), Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          stepRow
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, CX
+	JMP          step
+
+stepDone:
+part:
+	CMPQ    CX, $0x10
+	JLT     partDone
+	VMOVUPS (AX), Z0
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+partRow:
+	VBROADCASTSS (R8), Z1
+	VCVTPH2PS    (SI), Z2
+	VMULPS       Z2, Z1, Z2
+	VADDPS       Z2, Z0, Z0
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          partRow
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, CX
+	JMP          part
+
+partDone:
 	VZEROUPPER
 	RET
 
@@ -478,24 +1084,57 @@ row:
 	VXORPS Z3, Z3, Z3
 
 step:
-	PREFETCHT0    16384(DX)
-	PREFETCHT0    16448(DX)
-	VPMOVZXWD     (DX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   (BX), Z4, Z0
-	VPMOVZXWD     32(DX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   64(BX), Z4, Z1
-	VPMOVZXWD     64(DX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   128(BX), Z4, Z2
-	VPMOVZXWD     96(DX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   192(BX), Z4, Z3
-	ADDQ          $0x00000080, DX
-	ADDQ          $0x00000100, BX
-	SUBQ          $0x40, SI
-	JNZ           step
+	CMPQ        SI, $0x40
+	JLT         rest
+	PREFETCHT0  16384(DX)
+	PREFETCHT0  16448(DX)
+	VPMOVZXWD   (DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS (BX), Z4, Z0
+	VPMOVZXWD   32(DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 64(BX), Z4, Z1
+	VPMOVZXWD   64(DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 128(BX), Z4, Z2
+	VPMOVZXWD   96(DX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VFMADD231PS 192(BX), Z4, Z3
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, SI
+	JMP         step
+
+rest:
+	TESTQ     SI, SI
+	JZ        lanes
+	VPMOVZXWD (DX), Z4
+	VPSLLD    $0x10, Z4, Z4
+	VMULPS    (BX), Z4, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VPMOVZXWD (DX), Z4
+	VPSLLD    $0x10, Z4, Z4
+	VMULPS    (BX), Z4, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+	TESTQ     SI, SI
+	JZ        lanes
+	VPMOVZXWD (DX), Z4
+	VPSLLD    $0x10, Z4, Z4
+	VMULPS    (BX), Z4, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, SI
+
+lanes:
 	VADDPS        Z2, Z0, Z0
 	VADDPS        Z3, Z1, Z1
 	VADDPS        Z1, Z0, Z0
@@ -511,5 +1150,80 @@ step:
 	ADDQ          $0x04, AX
 	SUBQ          $0x01, CX
 	JNZ           row
+	VZEROUPPER
+	RET
+
+// func addRowsBF16AVX512(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+// Requires: AVX, AVX512F
+TEXT ·addRowsBF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ n+8(FP), CX
+	MOVQ w+16(FP), DX
+	MOVQ stride+32(FP), BX
+
+step:
+	CMPQ    CX, $0x40
+	JLT     stepDone
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+stepRow:
+	VBROADCASTSS (R8), Z4
+	VPMOVZXWD    (SI), Z5
+	VPSLLD       $0x10, Z5, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VPMOVZXWD    32(SI), Z5
+	VPSLLD       $0x10, Z5, Z5
+	VFMADD231PS  Z5, Z4, Z1
+	VPMOVZXWD    64(SI), Z5
+	VPSLLD       $0x10, Z5, Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VPMOVZXWD    96(SI), Z5
+	VPSLLD       $0x10, Z5, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          stepRow
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, CX
+	JMP          step
+
+stepDone:
+part:
+	CMPQ    CX, $0x10
+	JLT     partDone
+	VMOVUPS (AX), Z0
+	MOVQ    DX, SI
+	MOVQ    rows+24(FP), DI
+	MOVQ    factors+40(FP), R8
+
+partRow:
+	VBROADCASTSS (R8), Z1
+	VPMOVZXWD    (SI), Z2
+	VPSLLD       $0x10, Z2, Z2
+	VMULPS       Z2, Z1, Z2
+	VADDPS       Z2, Z0, Z0
+	ADDQ         BX, SI
+	ADDQ         $0x04, R8
+	SUBQ         $0x01, DI
+	JNZ          partRow
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x10, CX
+	JMP          part
+
+partDone:
 	VZEROUPPER
 	RET

@@ -35,13 +35,16 @@ func TestDotsStayWithinTheirSlices(t *testing.T) {
 				}, "%s", typ)
 			}
 			for _, typ := range floatTypes {
-				floats := 3 * int(typ.RowBytes(64)) / 4
-				rows := unsafe.Slice((*byte)(unsafe.Pointer(&guarded(t, floats, start)[0])), 4*floats)
-				require.NotPanics(t, func() {
-					if kernel.CanDotFloatRows(typ, 64) {
-						kernel.DotFloatRows(typ, guarded(t, 3, start), rows, guarded(t, 64, start))
-					}
-				}, "%s", typ)
+				for _, n := range []int{16, 64, 112} {
+					floats := 3 * int(typ.RowBytes(int64(n))) / 4
+					rows := unsafe.Slice((*byte)(unsafe.Pointer(&guarded(t, floats, start)[0])), 4*floats)
+					require.NotPanics(t, func() {
+						if kernel.CanDotFloatRows(typ, n) {
+							kernel.DotFloatRows(typ, guarded(t, 3, start), rows, guarded(t, n, start))
+							kernel.AddFloatRows(typ, guarded(t, n, start), rows, n, guarded(t, 3, start))
+						}
+					}, "%s, %d elements", typ, n)
+				}
 			}
 		}
 	})

@@ -14,20 +14,35 @@ func dotLanesAVX2(a *float32, b *float32, n int, lanes *float32)
 //go:noescape
 func addScaledAVX2(dst *float32, x *float32, n int, factor float32)
 
-// dotRowsF32AVX2 is DotFloatRows for F32 and rows of n elements, a multiple of 64. It needs AVX2 and FMA.
+// dotRowsF32AVX2 is DotFloatRows for F32 and rows of n elements, a multiple of 16. It needs AVX2 and FMA.
 //
 //go:noescape
 func dotRowsF32AVX2(dst *float32, rows int, w *byte, x *float32, n int)
 
-// dotRowsF16AVX2 is DotFloatRows for F16 and rows of n elements, a multiple of 64. It needs AVX2 and FMA.
+// addRowsF32AVX2 is AddFloatRows for F32 and n elements, a multiple of 16, of rows that are stride bytes apart. It needs AVX2 and FMA.
+//
+//go:noescape
+func addRowsF32AVX2(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+
+// dotRowsF16AVX2 is DotFloatRows for F16 and rows of n elements, a multiple of 16. It needs AVX2 and FMA.
 //
 //go:noescape
 func dotRowsF16AVX2(dst *float32, rows int, w *byte, x *float32, n int)
 
-// dotRowsBF16AVX2 is DotFloatRows for BF16 and rows of n elements, a multiple of 64. It needs AVX2 and FMA.
+// addRowsF16AVX2 is AddFloatRows for F16 and n elements, a multiple of 16, of rows that are stride bytes apart. It needs AVX2 and FMA.
+//
+//go:noescape
+func addRowsF16AVX2(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+
+// dotRowsBF16AVX2 is DotFloatRows for BF16 and rows of n elements, a multiple of 16. It needs AVX2 and FMA.
 //
 //go:noescape
 func dotRowsBF16AVX2(dst *float32, rows int, w *byte, x *float32, n int)
+
+// addRowsBF16AVX2 is AddFloatRows for BF16 and n elements, a multiple of 16, of rows that are stride bytes apart. It needs AVX2 and FMA.
+//
+//go:noescape
+func addRowsBF16AVX2(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
 
 // dotLanesAVX512 stores the sums of every 64th product. n is a multiple of 64. It needs AVX512F.
 //
@@ -39,17 +54,32 @@ func dotLanesAVX512(a *float32, b *float32, n int, lanes *float32)
 //go:noescape
 func addScaledAVX512(dst *float32, x *float32, n int, factor float32)
 
-// dotRowsF32AVX512 is DotFloatRows for F32 and rows of n elements, a multiple of 64. It needs AVX512F.
+// dotRowsF32AVX512 is DotFloatRows for F32 and rows of n elements, a multiple of 16. It needs AVX512F.
 //
 //go:noescape
 func dotRowsF32AVX512(dst *float32, rows int, w *byte, x *float32, n int)
 
-// dotRowsF16AVX512 is DotFloatRows for F16 and rows of n elements, a multiple of 64. It needs AVX512F.
+// addRowsF32AVX512 is AddFloatRows for F32 and n elements, a multiple of 16, of rows that are stride bytes apart. It needs AVX512F.
+//
+//go:noescape
+func addRowsF32AVX512(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+
+// dotRowsF16AVX512 is DotFloatRows for F16 and rows of n elements, a multiple of 16. It needs AVX512F.
 //
 //go:noescape
 func dotRowsF16AVX512(dst *float32, rows int, w *byte, x *float32, n int)
 
-// dotRowsBF16AVX512 is DotFloatRows for BF16 and rows of n elements, a multiple of 64. It needs AVX512F.
+// addRowsF16AVX512 is AddFloatRows for F16 and n elements, a multiple of 16, of rows that are stride bytes apart. It needs AVX512F.
+//
+//go:noescape
+func addRowsF16AVX512(dst *float32, n int, w *byte, rows int, stride int, factors *float32)
+
+// dotRowsBF16AVX512 is DotFloatRows for BF16 and rows of n elements, a multiple of 16. It needs AVX512F.
 //
 //go:noescape
 func dotRowsBF16AVX512(dst *float32, rows int, w *byte, x *float32, n int)
+
+// addRowsBF16AVX512 is AddFloatRows for BF16 and n elements, a multiple of 16, of rows that are stride bytes apart. It needs AVX512F.
+//
+//go:noescape
+func addRowsBF16AVX512(dst *float32, n int, w *byte, rows int, stride int, factors *float32)

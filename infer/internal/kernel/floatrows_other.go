@@ -7,3 +7,5 @@ import "github.com/ggufkit/ggufkit/gguf"
 func canDotFloatRows(gguf.Type) bool { return false }
 
 func dotFloatRows(gguf.Type, []float32, []byte, []float32) {}
+
+func addFloatRows(gguf.Type, []float32, []byte, int, []float32) {}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,7 +29,7 @@ func TestDotFloatRows(t *testing.T) {
 				}
 				const rows = 3
 				for round := range 100 {
-					n := 64 * (1 + round%9)
+					n := 16 * (1 + round%20)
 					x, w, products := random(rng, n), make([]float32, rows*n), make([]float32, rows)
 					for i := range w {
 						w[i] = float32(rng.NormFloat64() * 0x1p-14)
@@ -56,11 +57,42 @@ func TestDotFloatRows(t *testing.T) {
 	})
 }
 
+// The sums are those of AddScaled and each row in float32, also of the first elements of longer rows.
+func TestAddFloatRows(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 9))
+		for _, typ := range floatTypes {
+			t.Run(typ.String(), func(t *testing.T) {
+				if !kernel.CanDotFloatRows(typ, 64) {
+					t.Skipf("this instruction set has no kernel for rows of %s", typ)
+				}
+				for round := range 60 {
+					n := 16 * (1 + round%20)
+					rows, rowLen := round%5, n+round%3*8
+					w, factors := random(rng, rows*rowLen), random(rng, rows)
+					blocks := make([]byte, typ.RowBytes(int64(len(w))))
+					require.NoError(t, quant.Quantize(typ, blocks, w, max(1, rowLen), nil))
+					require.NoError(t, quant.Dequantize(typ, w, blocks, max(1, rowLen)))
+					got := random(rng, n)
+					want := slices.Clone(got)
+					kernel.AddFloatRows(typ, got, blocks, rowLen, factors)
+					for r, factor := range factors {
+						kernel.AddScaled(want, w[r*rowLen:][:n], factor)
+					}
+					require.Equal(t, want, got, "%d of %d elements, %d rows", n, rowLen, rows)
+				}
+			})
+		}
+	})
+}
+
 func TestCanDotFloatRows(t *testing.T) {
 	for _, typ := range floatTypes {
 		require.False(t, kernel.CanDotFloatRows(typ, 0))
-		require.False(t, kernel.CanDotFloatRows(typ, 96))
+		require.False(t, kernel.CanDotFloatRows(typ, 100))
 	}
 	require.False(t, kernel.CanDotFloatRows(gguf.Q8_0, 64))
-	require.Panics(t, func() { kernel.DotFloatRows(gguf.BF16, make([]float32, 1), make([]byte, 192), make([]float32, 96)) })
+	require.Panics(t, func() { kernel.DotFloatRows(gguf.BF16, make([]float32, 1), make([]byte, 200), make([]float32, 100)) })
+	require.Panics(t, func() { kernel.AddFloatRows(gguf.BF16, make([]float32, 8), make([]byte, 16), 8, make([]float32, 1)) })
+	require.Panics(t, func() { kernel.AddFloatRows(gguf.F32, make([]float32, 64), make([]byte, 64), 16, make([]float32, 1)) })
 }
