@@ -21,6 +21,7 @@ type header struct {
 	meta    *Metadata
 	tensors []TensorInfo
 	offsets []int64 // of each tensor, from the start of the file
+	end     int64   // of the header, without padding
 	data    int64   // where the data section starts
 }
 
@@ -213,6 +214,16 @@ const maxCount = 1 << 18
 
 // decodeHeader reads the header of a file of the given size.
 func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
+	h, alignment, err := decodeFields(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.place(alignment, size)
+}
+
+// decodeFields reads the header of a file of the given size. Where the tensors are is as it is
+// stored, from the start of the data section.
+func decodeFields(r io.ReaderAt, size int64) (h *header, alignment int64, err error) {
 	end := min(size, maxHeader)
 	d := &decoder{r: bufio.NewReaderSize(io.NewSectionReader(r, 0, end), 1<<16), order: binary.LittleEndian, end: end}
 
@@ -220,7 +231,7 @@ func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
 	var magic [4]byte
 	d.bytes(magic[:])
 	if d.err == nil && string(magic[:]) != "GGUF" {
-		return nil, fmt.Errorf("%w: it starts with %q", ErrNotGGUF, magic[:])
+		return nil, 0, fmt.Errorf("%w: it starts with %q", ErrNotGGUF, magic[:])
 	}
 	d.field = "version"
 	version := d.uint32()
@@ -229,27 +240,27 @@ func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
 		version = version >> 24
 	}
 	if d.err == nil && version != 2 && version != 3 {
-		return nil, fmt.Errorf("%w: GGUF version %d, only 2 and 3 can be read", ErrUnsupported, version)
+		return nil, 0, fmt.Errorf("%w: GGUF version %d, only 2 and 3 can be read", ErrUnsupported, version)
 	}
 	d.field = "tensor count"
 	tensors := d.count(minTensorInfo)
 	d.field = "metadata count"
 	kvs := d.count(minKV)
 	if d.err != nil {
-		return nil, d.err
+		return nil, 0, d.err
 	}
 
-	h := &header{version: version, order: d.order, meta: d.metadata(kvs)}
+	h = &header{version: version, order: d.order, meta: d.metadata(kvs)}
 	h.tensors, h.offsets = d.tensorInfos(tensors)
 	if d.err != nil {
-		return nil, d.err
+		return nil, 0, d.err
 	}
-	alignment, err := h.meta.Alignment()
-	if err != nil {
-		return nil, err
+	if alignment, err = h.meta.Alignment(); err != nil {
+		return nil, 0, err
 	}
+	h.end = d.off
 	h.data = alignTo(d.off, alignment)
-	return h, h.place(alignment, size)
+	return h, alignment, nil
 }
 
 func (d *decoder) metadata(n uint64) *Metadata {

@@ -184,7 +184,7 @@ func Validate(t gguf.Type, data []byte, rowLen int) error {
 	for row := 0; len(data) > 0; row, data = row+1, data[rowBytes:] {
 		for _, f := range c.header {
 			if !finite(f.typ, data[f.offset:]) {
-				return fmt.Errorf("row %d of %s has %v at byte %d", row, t, f.value(data), f.offset)
+				return &invalid{row*rowBytes + f.offset, fmt.Sprintf("row %d of %s has %v at byte %d", row, t, f.value(data), f.offset)}
 			}
 		}
 		blocks := data[header:rowBytes]
@@ -193,18 +193,26 @@ func Validate(t gguf.Type, data []byte, rowLen int) error {
 			block := blocks[start:]
 			if c.greatest != nil {
 				if v := c.greatest(block[:blockBytes]); math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-					return fmt.Errorf("block %d of %s has values up to %v", number(start), t, v)
+					return &invalid{row*rowBytes + header + start, fmt.Sprintf("block %d of %s has values up to %v", number(start), t, v)}
 				}
 			}
 			for _, f := range c.floats {
 				if !finite(f.typ, block[f.offset:]) {
-					return fmt.Errorf("block %d of %s has %v at byte %d", number(start), t, f.value(block), f.offset)
+					return &invalid{row*rowBytes + header + start + f.offset, fmt.Sprintf("block %d of %s has %v at byte %d", number(start), t, f.value(block), f.offset)}
 				}
 			}
 		}
 	}
 	return nil
 }
+
+// invalid is what Validate finds.
+type invalid struct {
+	at   int // byte of the data
+	what string
+}
+
+func (e *invalid) Error() string { return e.what }
 
 // finiteIn reports whether the number is finite in each of the blocks.
 func (f float) finiteIn(blocks []byte, blockBytes int) bool {

@@ -17,7 +17,7 @@ func TestComplete(t *testing.T) {
 		want  string
 	}{
 		{"qu|", "quantize"},
-		{"|", "bench card choose completion convert demo diff drift edit eval export generate hash help imatrix inspect join logits man merge models moe perplexity quantize split tokenize types version"},
+		{"|", "bench card choose completion convert demo diff drift edit eval export generate hash help imatrix inspect join logits man merge models moe perplexity publish quantize split tokenize types verify version"},
 		{"moe |", "doctor"},
 		{"--threads 2 moe d|", "doctor"},
 		{"completion |", "bash fish zsh"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -52,7 +51,7 @@ func diff(c *call, f diffFlags) (err error) {
 		found.AddMetadata(a.Metadata(), b.Metadata())
 	}
 	if !f.metadata {
-		progress := newProgress(c, "comparing", func(perSecond float64) string { return fmt.Sprintf("%.0f million weights/s", perSecond/1e6) })
+		progress := newProgress(c, "comparing", weightRate)
 		diffs, err := quant.Diff(c.ctx, a, b, progress.update)
 		progress.stop()
 		if err == nil {

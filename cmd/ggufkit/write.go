@@ -171,7 +171,7 @@ func (r *writeReport) verify(c *call, original gguf.Source) ([]quant.Difference,
 	} else if scaled != nil {
 		written = scaled
 	}
-	progress := newProgress(c, "verifying", func(perSecond float64) string { return fmt.Sprintf("%.0f million weights/s", perSecond/1e6) })
+	progress := newProgress(c, "verifying", weightRate)
 	differences, err := quant.Compare(c.ctx, written, original, progress.update)
 	progress.stop()
 	if err != nil {
@@ -186,8 +186,7 @@ func (r *writeReport) verify(c *call, original gguf.Source) ([]quant.Difference,
 		t := &r.Tensors[i]
 		all[i] = byName[t.Name]
 		t.RMSE, t.Max = &all[i].RMSE, &all[i].Max
-		const lastBits = 0x1p-44 // the square of four times half of one
-		if t.Exact && all[i].Max != 0 || t.Rounded && all[i].NMSE > lastBits {
+		if t.Exact && all[i].Max != 0 || t.Rounded && all[i].NMSE > quant.LastBits {
 			return nil, fmt.Errorf("verifying %s: tensor %q, which should have the values of the checkpoint, is off by %g", r.Files[0], t.Name, *t.Max)
 		}
 	}
