@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/display"
 	measure "github.com/ggufkit/ggufkit/infer/imatrix"
@@ -22,6 +25,8 @@ type imatrixFlags struct {
 	output        string
 	processOutput bool
 	inFiles       []string
+	statistics    bool
+	format        string
 	coverage      bool
 	minTokens     int
 }
@@ -31,16 +36,20 @@ func imatrixCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "imatrix",
 		Usage:     "measure an importance matrix, as llama-imatrix does",
-		ArgsUsage: "MODEL",
+		ArgsUsage: "[MODEL]",
 		Description: "Runs the model on texts and writes how much each column of each weight matrix counts, for\n" +
-			"--imatrix of quantize. --coverage tells how much of the texts every expert of a mixture saw.",
+			"--imatrix of quantize. --coverage tells how much of the texts every expert of a mixture saw.\n" +
+			"Without texts no MODEL is needed: importance matrices that are there are shown (--show-statistics),\n" +
+			"added up, or written in the other format, all with --in-file.",
 		Flags: []cli.Flag{
 			f.textFlag("measure on the text"),
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`", Destination: &f.output},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the importance matrix to write, `OUT.gguf`, or OUT.dat", Destination: &f.output},
+			parsedFlag("output-format", "", "`FORMAT` of the output, gguf or dat, whatever it is called", &f.format, parseImatrixFormat),
 			ctxFlag(&f.ctx, perplexity.DefaultCtx, "`N` tokens in a chunk"),
 			chunksFlag(&f.chunks, "process at most `N` chunks of each text"),
 			&cli.BoolFlag{Name: "process-output", Usage: "measure output.weight too", Destination: &f.processOutput},
 			repeatedFlag("in-file", "add what importance matrices `A.gguf,...` have; may be repeated", &f.inFiles, list),
+			&cli.BoolFlag{Name: "show-statistics", Usage: "show what the values of each tensor are like, and how like those of the layer before", Destination: &f.statistics},
 			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the texts", Destination: &f.coverage},
 			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens",
 				Destination: &f.minTokens},
@@ -50,32 +59,57 @@ func imatrixCommand() *cli.Command {
 	}
 }
 
+// formatDat is the older format of importance matrices.
+const formatDat = "dat"
+
+func parseImatrixFormat(format string) (string, error) {
+	if format != "gguf" && format != formatDat {
+		return "", fmt.Errorf("--output-format is %q, not gguf or %s", format, formatDat)
+	}
+	return format, nil
+}
+
+// dat reports whether the output is of the older format.
+func (f *imatrixFlags) dat() bool {
+	return f.format == formatDat || f.format == "" && strings.HasSuffix(f.output, "."+formatDat)
+}
+
+// check looks for what is missing. A model is needed only to measure with it; names are of what is read.
+func (f *imatrixFlags) check(c *call) (model string, err error) {
+	if len(f.files) > 0 || f.inFiles == nil {
+		args, err := c.arguments("MODEL")
+		if err != nil {
+			return "", err
+		}
+		if err := f.need(c); err != nil {
+			return "", err
+		}
+		model = args[0]
+	} else if len(c.args) > 0 {
+		return "", c.usagef("without --file, there is nothing to run %s on", c.args[0])
+	}
+	switch {
+	case f.output == "" && !f.coverage && !f.statistics:
+		return "", c.usagef("there is nothing to do without --output, --coverage or --show-statistics")
+	case f.coverage && model == "":
+		return "", c.usagef("--coverage is measured: it needs --file")
+	case f.output == "":
+		return model, nil
+	}
+	reads := slices.Concat([]string{model}, f.files, f.inFiles)
+	if f.dat() {
+		return model, checkOutputs(c, []string{f.output}, reads)
+	}
+	return model, checkModelOutput(c, modelOutput{path: f.output}, reads)
+}
+
 func writeImatrix(c *call, f imatrixFlags) (err error) {
-	args, err := c.arguments("MODEL")
+	name, err := f.check(c)
 	if err != nil {
 		return err
-	}
-	if err := f.need(c); err != nil {
-		return err
-	}
-	if f.output == "" && !f.coverage {
-		return c.usagef("there is nothing to do without --output or --coverage")
-	}
-	if f.output != "" {
-		if err := checkModelOutput(c, modelOutput{path: f.output}, slices.Concat(args, f.files, f.inFiles)); err != nil {
-			return err
-		}
 	}
 	limitMemory(f.memory)
-	texts, err := f.read()
-	if err != nil {
-		return err
-	}
-	model, err := openModel(c, args[0])
-	if err != nil {
-		return err
-	}
-	defer model.Close()
+	m := &measure.Measurement{Sums: &imatrix.Sums{ChunkSize: int64(f.ctx)}}
 	var added []*imatrix.Matrix
 	for _, path := range f.inFiles {
 		in, err := openMatrix(c, path)
@@ -85,9 +119,13 @@ func writeImatrix(c *call, f imatrixFlags) (err error) {
 		defer func() { err = errors.Join(err, in.Close()) }()
 		added = append(added, in)
 	}
-	m, err := measureImatrix(c, f, model, texts)
-	if err != nil {
-		return about(model, err)
+	if at := slices.IndexFunc(added, func(in *imatrix.Matrix) bool { return in.ChunkSize() > 0 }); at >= 0 {
+		m.Sums.ChunkSize = added[at].ChunkSize() // nothing else is known of those of .dat files
+	}
+	if name != "" {
+		if m, err = openAndMeasure(c, f, name); err != nil {
+			return err
+		}
 	}
 	for _, in := range added {
 		if err := m.Sums.AddMatrix(in); err != nil {
@@ -102,21 +140,57 @@ func writeImatrix(c *call, f imatrixFlags) (err error) {
 	if f.coverage {
 		written.Coverage = report.NewCoverage(m.Layers, int64(f.minTokens))
 	}
+	if f.statistics {
+		written.ImatrixStatistics = report.NewImatrixStatistics(m.Sums)
+	}
 	err = printResults(c, written, func(w io.Writer) {
 		if f.coverage {
 			written.PrintCoverage(w, int64(f.minTokens))
+		}
+		if f.statistics {
+			written.Print(w)
 		}
 	})
 	if err != nil || f.output == "" {
 		return err
 	}
-	if _, err := gguf.Write(c.ctx, f.output, file, gguf.WriteOptions{Overwrite: c.force}); err != nil {
+	if err := f.write(c, m.Sums, file); err != nil {
 		return err
 	}
 	if !c.quiet && !c.json {
 		fmt.Fprintf(c.stderr, "wrote %s: %d tensors, %d chunks of %d tokens\n", display.Printable(f.output), written.Tensors, written.Chunks, written.Ctx)
 	}
 	return nil
+}
+
+// write writes sums, of which file is the GGUF file.
+func (f *imatrixFlags) write(c *call, sums *imatrix.Sums, file gguf.Source) error {
+	if !f.dat() {
+		_, err := gguf.Write(c.ctx, f.output, file, gguf.WriteOptions{Overwrite: c.force})
+		return err
+	}
+	var content bytes.Buffer
+	if err := sums.WriteLegacy(&content); err != nil {
+		return err
+	}
+	return forceHint(c, files.Write(f.output, content.Bytes(), c.force))
+}
+
+func openAndMeasure(c *call, f imatrixFlags, name string) (*measure.Measurement, error) {
+	texts, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	model, err := openModel(c, name)
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	m, err := measureImatrix(c, f, model, texts)
+	if err != nil {
+		return nil, about(model, err)
+	}
+	return m, nil
 }
 
 func measureImatrix(c *call, f imatrixFlags, model gguf.Source, texts []textFile) (*measure.Measurement, error) {

@@ -79,9 +79,11 @@ func (m *Matrix) readMetadata(meta *gguf.Metadata) error {
 	if m.datasets, err = gguf.Value[[]string](meta, "imatrix.datasets"); err != nil {
 		return err
 	}
-	if _, err := meta.Uint("imatrix.chunk_size"); err != nil {
+	size, err := meta.Uint("imatrix.chunk_size")
+	if err != nil {
 		return err
 	}
+	m.chunk = int64(min(size, math.MaxUint32))
 	chunks, err := meta.Uint("imatrix.chunk_count")
 	if err != nil {
 		return err

@@ -24,6 +24,8 @@ type Matrix struct {
 	entries  map[string]entry
 	datasets []string
 	chunks   int64
+	chunk    int64 // tokens
+	legacy   bool  // of the .dat format
 }
 
 // entry is where the sums of one tensor are, and what to divide them by.
@@ -114,6 +116,9 @@ func (m *Matrix) Datasets() []string { return m.datasets }
 // Chunks returns the number of chunks of text that were processed, 0 if that
 // is not known.
 func (m *Matrix) Chunks() int64 { return m.chunks }
+
+// ChunkSize returns how many tokens each of them had, 0 if that is not known.
+func (m *Matrix) ChunkSize() int64 { return m.chunk }
 
 // Tensors returns the names of the tensors the matrix has values for, sorted.
 func (m *Matrix) Tensors() []string { return slices.Sorted(maps.Keys(m.entries)) }

@@ -277,5 +277,15 @@ func FuzzNew(f *testing.F) {
 				require.True(t, v >= 0 && v <= math.MaxFloat32, "%v", v)
 			}
 		}
+		sums := &imatrix.Sums{ChunkSize: 512}
+		require.NoError(t, sums.AddMatrix(m))
+		sums.Statistics()
+		var dat bytes.Buffer
+		if sums.WriteLegacy(&dat) != nil {
+			return
+		}
+		if again, err := read(dat.Bytes()); err == nil {
+			require.Subset(t, m.Tensors(), again.Tensors())
+		}
 	})
 }

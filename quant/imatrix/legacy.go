@@ -2,11 +2,14 @@ package imatrix
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -84,6 +87,7 @@ func (d *legacyReader) skip(n int64) {
 // the values; then, in most files, an int32 number of chunks and the name of
 // the data set. A name is an int32 length and its bytes.
 func (m *Matrix) readLegacy(size int64) error {
+	m.legacy = true
 	d := &legacyReader{r: bufio.NewReader(io.NewSectionReader(m.r, 0, size)), size: size}
 	n := d.int32()
 	if n < 1 {
@@ -113,4 +117,62 @@ func (m *Matrix) readLegacy(size int64) error {
 		d.err = fmt.Errorf("%w: the file ends at %d", gguf.ErrCorrupt, d.off)
 	}
 	return d.err
+}
+
+// WriteLegacy writes the sums in the .dat format, as llama-imatrix --output-format dat does: for each matrix its means,
+// times the number of chunks of ChunkSize tokens that the one that has seen most has seen. Matrices that saw nothing are ones; tensors of which all
+// saw nothing are left out. It is an error if a number does not fit into the 32 bits that it has there.
+func (s *Sums) WriteLegacy(w io.Writer) error {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.tensors)) {
+		if slices.Max(s.tensors[name].counts) > 0 {
+			names = append(names, name)
+		}
+	}
+	var b bytes.Buffer
+	var failed error
+	number := func(what string, n float64) int32 {
+		if n > math.MaxInt32 && failed == nil {
+			failed = fmt.Errorf("%w: %s is %.0f, more than the .dat format has room for", gguf.ErrUnsupported, what, n)
+		}
+		b.Write(binary.LittleEndian.AppendUint32(nil, uint32(int32(n))))
+		return int32(n)
+	}
+	text := func(s string) {
+		number("the length of a name", float64(len(s)))
+		b.WriteString(s)
+	}
+	number("the number of tensors", float64(len(names)))
+	size := float64(max(1, s.ChunkSize))
+	for _, name := range names {
+		t := s.tensors[name]
+		text(name)
+		calls := float32(number(name+": the number of chunks", math.Ceil(slices.Max(t.counts)/size)))
+		number(name+": the number of values", float64(len(t.squares)))
+		each := len(t.squares) / len(t.counts)
+		for i, v := range t.squares {
+			mean := float32(1)
+			if count := t.counts[i/each]; count > 0 {
+				mean = float32(v) / float32(count)
+			}
+			if mean *= calls; !(mean <= math.MaxFloat32) && failed == nil {
+				failed = fmt.Errorf("%s: value %d is %v", name, i, mean)
+			}
+			b.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(mean)))
+		}
+		if _, err := b.WriteTo(w); err != nil {
+			return err
+		}
+	}
+	number("the number of chunks", float64(s.Chunks))
+	dataset := ""
+	if n := len(s.Datasets); n > 0 {
+		dataset = s.Datasets[n-1]
+	}
+	text(dataset)
+	if failed != nil {
+		return failed
+	}
+	_, err := b.WriteTo(w)
+	return err
 }

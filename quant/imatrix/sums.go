@@ -26,6 +26,8 @@ type Sums struct {
 type tensorSums struct {
 	squares []float64
 	counts  []float64
+	// legacy says that all is of .dat files, which have one count even where there are several.
+	legacy bool
 }
 
 // Add adds what one matrix of a tensor was multiplied with: rows vectors, whose
@@ -56,27 +58,42 @@ func (s *Sums) add(tensor string, matrix, matrices, counts int, rows int64, squa
 }
 
 // AddMatrix adds all that a file has, as if its text had been processed too. Files of before llama.cpp counted
-// heads once have a count for each: they are the same.
+// heads once have a count for each: they are the same. Those of the .dat format count chunks, which are taken to be
+// of ChunkSize tokens, and all experts alike.
 func (s *Sums) AddMatrix(m *Matrix) error {
+	scale := 1.
+	if m.legacy {
+		scale = float64(max(1, s.ChunkSize))
+	}
 	for _, name := range m.Tensors() {
 		e := m.entries[name]
 		counts := e.counts
+		if t, ok := s.tensors[name]; ok && len(t.counts) != len(counts) {
+			switch {
+			case m.legacy:
+				counts = slices.Repeat(counts, len(t.counts))
+			case t.legacy:
+				t.counts = slices.Repeat(t.counts, len(counts))
+			}
+		}
 		if t, ok := s.tensors[name]; ok && len(t.counts) == 1 && same(counts) {
 			counts = counts[:1]
 		}
+		_, known := s.tensors[name]
 		t, err := s.tensor(name, len(counts), int(e.values))
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
+		t.legacy = m.legacy && (t.legacy || !known)
 		values := make([]float32, e.values)
 		if err := m.sums(values, e, 0); err != nil {
 			return fmt.Errorf("%s: tensor %q: %w", m.name, name, err)
 		}
 		for i, v := range values {
-			t.squares[i] += float64(v)
+			t.squares[i] += scale * float64(v)
 		}
 		for i, n := range counts {
-			t.counts[i] += float64(n)
+			t.counts[i] += scale * float64(n)
 		}
 	}
 	for _, dataset := range m.datasets {
