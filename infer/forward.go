@@ -193,3 +193,7 @@ func (m *Model) check(chunks []Chunk) error {
 	}
 	return nil
 }
+
+// LongContext returns how many tokens the longest text may have that is run together with shorter ones: rotary embeddings are
+// others for all texts of a run if one has more (LongRoPE). 0: they are always the same.
+func (m *Model) LongContext() int { return m.graph.LongContext }

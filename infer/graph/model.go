@@ -17,8 +17,10 @@ type Model struct {
 	Embedding Matrix // vocabulary x width
 	Positions Matrix // positions x width, without rows if there are no embeddings of them
 	Output    Matrix // vocabulary x width
-	layers    []layer
-	shares    []share
+	// LongContext says that rotary embeddings are others in contexts of more tokens (LongRoPE); 0: there are none such.
+	LongContext int
+	layers      []layer
+	shares      []share
 
 	tokenType           []float32 // of all tokens, or nil
 	embeddingNorm, norm *NormOp
@@ -83,6 +85,11 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 		return nil, fmt.Errorf("%w: tensor %q has no place in the graph of a %s model", gguf.ErrUnsupported, src.Tensors()[i].Name, spec.Architecture)
 	}
 	m.shares = b.shares
+	for r := range b.ropes {
+		if r.LongFactors != "" {
+			m.LongContext = r.Original
+		}
+	}
 	return m, b.missing
 }
 

@@ -30,32 +30,15 @@ const (
 // as many as fit into the model's memory, and what comes of one does not depend on the others; what prompts that begin together have in
 // common is computed once. An error of done ends it.
 func Continuations(ctx context.Context, model *infer.Model, prompts []Prompt, done func(prompt int, tokens []int32) error) error {
-	if len(prompts) == 0 {
-		return nil
-	}
-	g := generator{prompts: prompts, done: done}
-	room := 0
-	for i, p := range prompts {
-		room = max(room, len(p.Tokens)+p.Most)
-		g.waiting = append(g.waiting, i)
-	}
-	slices.SortStableFunc(g.waiting, func(a, b int) int { return slices.Compare(prompts[a].Tokens, prompts[b].Tokens) })
-	places := min(sideBySide, len(prompts), model.SessionsThatFit(room, gguf.F32))
-	var err error
-	if g.free, err = model.NewSessions(places, room, gguf.F32); err != nil {
-		return err
-	}
-	for len(g.waiting)+len(g.growing) > 0 {
-		if len(g.growing) == 0 || len(g.free)*waves >= places {
-			if err := g.begin(ctx); err != nil {
-				return err
-			}
+	length := func(i int) int { return len(prompts[i].Tokens) + prompts[i].Most }
+	return byLength(model, len(prompts), length, func(of []int) error {
+		g := generator{prompts: prompts, done: done, waiting: of}
+		room := 0
+		for _, i := range of {
+			room = max(room, length(i))
 		}
-		if err := g.step(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+		return g.run(ctx, model, room)
+	})
 }
 
 // generator continues prompts.
@@ -73,6 +56,26 @@ type continuation struct {
 	session *infer.Session
 	sampler *sampling.Sampler
 	text    []int32
+}
+
+// run continues all, in contexts of so many tokens.
+func (g *generator) run(ctx context.Context, model *infer.Model, room int) (err error) {
+	slices.SortStableFunc(g.waiting, func(a, b int) int { return slices.Compare(g.prompts[a].Tokens, g.prompts[b].Tokens) })
+	places := min(sideBySide, len(g.waiting), model.SessionsThatFit(room, gguf.F32))
+	if g.free, err = model.NewSessions(places, room, gguf.F32); err != nil {
+		return err
+	}
+	for len(g.waiting)+len(g.growing) > 0 {
+		if len(g.growing) == 0 || len(g.free)*waves >= places {
+			if err := g.begin(ctx); err != nil {
+				return err
+			}
+		}
+		if err := g.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin starts as many of the prompts that wait as there is room for.

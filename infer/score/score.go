@@ -55,16 +55,35 @@ func Likelihoods(ctx context.Context, models []*infer.Model, requests []Request,
 			return errors.New("score: an empty context or continuation")
 		}
 	}
-	s := &scorer{requests: requests, done: done, models: len(models), logs: make([][]Likelihood, len(requests))}
-	s.plan()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	s.cancel = cancel
-	_, err := infer.Lockstep(ctx, models, s.chunks, infer.Observer{Logits: s.logits})
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		return cause
+	return byLength(models[0], len(requests), func(r int) int { return len(requests[r].fed()) }, func(of []int) error {
+		s := &scorer{models: len(models), logs: make([][]Likelihood, len(of))}
+		for _, r := range of {
+			s.requests = append(s.requests, requests[r])
+		}
+		s.done = func(r int, likelihoods []Likelihood) error { return done(of[r], likelihoods) }
+		return s.run(ctx, models)
+	})
+}
+
+// byLength calls run with the numbers of all n texts, in their order; of a model whose rotary embeddings are others in long contexts, with those of
+// short texts and then with those of long ones, so that nothing depends on how long others are.
+func byLength(m *infer.Model, n int, length func(text int) int, run func(of []int) error) error {
+	var parts [2][]int
+	for i := range n {
+		part := 0
+		if long := m.LongContext(); long > 0 && length(i) > long {
+			part = 1
+		}
+		parts[part] = append(parts[part], i)
 	}
-	return err
+	for _, of := range parts {
+		if len(of) > 0 {
+			if err := run(of); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // scorer collects what logits say of requests.
@@ -83,6 +102,19 @@ type scorer struct {
 
 // place is a token of a request's continuation.
 type place struct{ request, index int }
+
+// run has models answer the requests.
+func (s *scorer) run(ctx context.Context, models []*infer.Model) error {
+	s.plan()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.cancel = cancel
+	_, err := infer.Lockstep(ctx, models, s.chunks, infer.Observer{Logits: s.logits})
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return cause
+	}
+	return err
+}
 
 // plan makes chunks of the requests. What several feed first is one that theirs follow.
 func (s *scorer) plan() {

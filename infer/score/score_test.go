@@ -2,6 +2,7 @@ package score_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -54,10 +55,7 @@ func alone(t *testing.T, m *infer.Model, r score.Request) score.Likelihood {
 	t.Helper()
 	all := slices.Concat(r.Context, r.Continuation)
 	logs := make([]score.Likelihood, len(all))
-	require.NoError(t, m.Forward(t.Context(), []infer.Chunk{{Tokens: all}}, func(_, pos int, logits []float32) {
-		if pos+1 == len(all) {
-			return
-		}
+	require.NoError(t, m.Forward(t.Context(), []infer.Chunk{{Tokens: all[:len(all)-1]}}, func(_, pos int, logits []float32) {
 		next, top, sum := logits[all[pos+1]], slices.Max(logits), 0.0
 		for _, l := range logits {
 			sum += math.Exp(float64(l - top))
@@ -276,4 +274,54 @@ func TestContinuationsEnd(t *testing.T) {
 	prompts[2].Sampling.TopP = 2
 	require.ErrorContains(t, score.Continuations(t.Context(), m, prompts, nil), "the top-p is 2")
 	require.ErrorContains(t, score.Continuations(t.Context(), m, []score.Prompt{{Most: 1}}, nil), "the prompt is empty")
+}
+
+// longRoPE is a model with other rotary embeddings in contexts of more than 20 tokens.
+type longRoPE struct{ gguf.Source }
+
+const longContext = 20
+
+func (l longRoPE) Metadata() *gguf.Metadata {
+	meta := l.Source.Metadata().Clone()
+	meta.Set("llama.rope.scaling.original_context_length", uint32(longContext))
+	return meta
+}
+
+func (l longRoPE) Tensors() []gguf.TensorInfo {
+	factors := func(name string) gguf.TensorInfo {
+		return gguf.TensorInfo{Name: name, Type: gguf.F32, Shape: []int64{16}}
+	}
+	return append(slices.Clone(l.Source.Tensors()), factors("rope_factors_short.weight"), factors("rope_factors_long.weight"))
+}
+
+func (l longRoPE) ReadRows(dst []byte, tensor int, first, n int64) error {
+	others := len(l.Source.Tensors())
+	if tensor < others {
+		return l.Source.ReadRows(dst, tensor, first, n)
+	}
+	for i := range len(dst) / 4 {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(float32(1+i*(tensor-others))))
+	}
+	return nil
+}
+
+// TestLongTextsChangeNoOthers has texts beside some that are long enough for other rotary embeddings.
+func TestLongTextsChangeNoOthers(t *testing.T) {
+	m := model(t, longRoPE{open(t, "../../testdata/beyonder-mini/base")}, infer.Options{})
+	require.Equal(t, longContext, m.LongContext())
+	var requests []score.Request
+	var prompts []score.Prompt
+	for i, n := range []int{12, 40, 18, 17, 12} {
+		requests = append(requests, score.Request{Context: text(n, 1), Continuation: text(3, uint64(i))})
+		prompts = append(prompts, score.Prompt{Tokens: text(n, 1), Most: 3, Ended: never, Sampling: sampling.Options{Temperature: 3, Seed: uint64(i)}})
+	}
+	require.NoError(t, score.Likelihoods(t.Context(), []*infer.Model{m}, requests, func(r int, of []score.Likelihood) error {
+		require.Equal(t, alone(t, m, requests[r]), of[0], "request %d", r)
+		return nil
+	}))
+	got := continued(t, m, prompts...)
+	for i, p := range prompts {
+		require.Equal(t, plainly(t, m, p, len(p.Tokens)+p.Most), got[i], "prompt %d", i)
+	}
+	require.NotEqual(t, plainly(t, m, prompts[0], 40), got[0]) // it is not the same in a long context
 }
