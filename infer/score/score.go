@@ -45,7 +45,7 @@ type Likelihood struct {
 }
 
 // Likelihoods calls done with what each model says of each request, as soon as that is known, for one at a time. An error of done
-// ends it. Otherwise it is as [infer.Lockstep].
+// ends it, and so does a logit that is NaN or infinite, as a broken model has them. Otherwise it is as [infer.Lockstep].
 func Likelihoods(ctx context.Context, models []*infer.Model, requests []Request, done func(request int, of []Likelihood) error) error {
 	if len(requests) == 0 {
 		return nil
@@ -162,6 +162,10 @@ func (s *scorer) logits(model, chunk, pos int, logits, _ []float32) {
 		sum += math.Exp(float64(l - best))
 	}
 	total := float64(best) + math.Log(sum)
+	if total-total != 0 {
+		s.cancel(&infer.ModelError{Model: model, Err: errors.New("a logit is not finite")})
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range asked {

@@ -141,6 +141,27 @@ func TestLikelihoodsEnd(t *testing.T) {
 	require.NoError(t, score.Likelihoods(t.Context(), m, nil, nil))
 }
 
+// broken is a model with a norm that is not a number.
+type broken struct{ gguf.Source }
+
+func (b broken) ReadRows(dst []byte, tensor int, first, n int64) error {
+	if b.Tensors()[tensor].Name != "output_norm.weight" {
+		return b.Source.ReadRows(dst, tensor, first, n)
+	}
+	for i := range dst {
+		dst[i] = 0xff
+	}
+	return nil
+}
+
+func TestBrokenModels(t *testing.T) {
+	m := model(t, broken{open(t, windows)}, infer.Options{})
+	err := score.Likelihoods(t.Context(), []*infer.Model{m}, []score.Request{{text(3, 1), text(1, 2)}}, nil)
+	require.ErrorContains(t, err, "model 0: a logit is not finite")
+	err = score.Continuations(t.Context(), m, []score.Prompt{{Tokens: text(3, 1), Most: 2, Ended: never}}, nil)
+	require.ErrorContains(t, err, "the logit of token 0 is NaN")
+}
+
 // never is of prompts that end with Most.
 func never([]int32) bool { return false }
 
