@@ -15,10 +15,10 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
-	"github.com/ggufkit/ggufkit/infer/internal/parquet"
 )
 
 // DataSet is where a task's documents come from.
@@ -205,7 +205,7 @@ var formats = []format{
 		err = json.NewDecoder(f).Decode(&rows)
 		return rows, err
 	}},
-	{".parquet", func(f *files.File) ([]json.RawMessage, error) { return parquet.Rows(f, f.Size(), maxData) }},
+	{".parquet", parquetRows},
 }
 
 // lines returns the lines of a file that are not blank.
@@ -230,4 +230,34 @@ func lines(r io.Reader) ([]json.RawMessage, error) {
 		rows = append(rows, line)
 	}
 	return rows, nil
+}
+
+// parquetRows returns the rows of a Parquet file as JSON, under the names of its columns.
+func parquetRows(f *files.File) (rows []json.RawMessage, err error) {
+	file, err := parquet.OpenFile(f, f.Size())
+	if err != nil {
+		return nil, err
+	}
+	if n := file.NumRows(); n > maxData/16 {
+		return nil, fmt.Errorf("%w: %d rows", gguf.ErrUnsupported, n)
+	}
+	r := parquet.NewGenericReader[any](file)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for {
+		var row [1]any
+		n, err := r.Read(row[:])
+		if n > 0 {
+			raw, err := json.Marshal(row[0])
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, raw)
+		}
+		if errors.Is(err, io.EOF) {
+			return rows, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
