@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -33,8 +33,9 @@ type ExportOptions struct {
 	// is stored as it is: tensors keep their types, and those that are packed or quantized
 	// get that of the model.
 	Dtype weights.Dtype
-	// Merge is for merge recipes, as in Options.
-	Merge moe.Options
+	// Merge is for merge recipes, and Remote for models that lie elsewhere, as in Options.
+	Merge  moe.Options
+	Remote *remote.Client
 }
 
 // Export is a model of any kind as a Hugging Face checkpoint that is to be written.
@@ -59,16 +60,19 @@ func OpenExport(ctx context.Context, path string, opts ExportOptions) (_ *Export
 			err = errors.Join(err, e.closer())
 		}
 	}()
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, notThere(path, err)
-	case IsMergeRecipe(path):
-		err = e.openRecipe(ctx, opts)
-	case info.IsDir():
-		err = e.openDir()
-	default:
-		err = e.openGGUF(ctx)
+	open := Options{Merge: opts.Merge, Remote: opts.Remote}.withRemote(ctx)
+	if IsMergeRecipe(path) {
+		err = e.openRecipe(ctx, open.Merge)
+	} else {
+		folder, file, errLocate := Locate(path, open.Remote)
+		switch {
+		case errLocate != nil:
+			return nil, errLocate
+		case file == "":
+			err = e.openFolder(folder)
+		default:
+			err = e.openGGUF(ctx, open)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -82,12 +86,12 @@ func OpenExport(ctx context.Context, path string, opts ExportOptions) (_ *Export
 // Close closes the files of the model.
 func (e *Export) Close() error { return e.closer() }
 
-func (e *Export) openRecipe(ctx context.Context, opts ExportOptions) error {
+func (e *Export) openRecipe(ctx context.Context, opts moe.Options) error {
 	recipe, err := moe.Read(e.path)
 	if err != nil {
 		return err
 	}
-	m, err := moe.New(ctx, recipe, opts.Merge)
+	m, err := moe.New(ctx, recipe, opts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.path, err)
 	}
@@ -95,8 +99,8 @@ func (e *Export) openRecipe(ctx context.Context, opts ExportOptions) error {
 	return e.readSide()
 }
 
-func (e *Export) openDir() (err error) {
-	if e.Parts, err = hf.OpenParts(files.Directory(e.path)); err != nil {
+func (e *Export) openFolder(folder files.Folder) (err error) {
+	if e.Parts, err = hf.OpenParts(folder); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (%s)", err, kinds)
 		}
@@ -135,8 +139,8 @@ func (e *Export) unpad() error {
 	return nil
 }
 
-func (e *Export) openGGUF(ctx context.Context) error {
-	m, err := OpenModel(ctx, e.path, Options{})
+func (e *Export) openGGUF(ctx context.Context, opts Options) error {
+	m, err := OpenModel(ctx, e.path, opts)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,11 @@ import (
 // Files returns the files that are read where path is used, without opening a model: of
 // the path of a split set all its files, of a Hugging Face directory all that can belong to
 // a checkpoint, of a merge recipe itself and those of its models; else the path itself.
-// Paths are not checked: what cannot be read is for the one that reads it.
+// Paths are not checked: what cannot be read is for the one that reads it. What lies elsewhere has none.
 func Files(path string) []string {
+	if IsElsewhere(path) {
+		return nil
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

@@ -8,13 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant"
 )
 
@@ -31,10 +32,57 @@ type Options struct {
 	// Merge is for merge recipes. Those with prompts need its Encoder, as package
 	// infer/states has one.
 	Merge moe.Options
+	// Remote reads models that lie elsewhere. Without one, OpenModel makes one of its own.
+	Remote *remote.Client
+}
+
+// Locate finds what a path, an address, or the name of a model of the hub leads to: a folder, and the file in it,
+// which is empty if it is all of the folder.
+func Locate(path string, client *remote.Client) (folder files.Folder, file string, err error) {
+	switch {
+	case remote.IsAddress(path):
+		return client.Open(path)
+	case IsElsewhere(path):
+		folder, file, err = client.Open("hf://" + filepath.ToSlash(path))
+		if err != nil {
+			err = fmt.Errorf("there is no %s here, and on the hub: %w", path, err)
+		}
+		return folder, file, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if info.IsDir() {
+		return files.Directory(path), "", nil
+	}
+	folder, file = files.Locate(path)
+	return folder, file, nil
+}
+
+// IsElsewhere reports whether a path is none: an address, or the name of a model of the hub, where there is no
+// such path.
+func IsElsewhere(path string) bool {
+	if remote.IsAddress(path) {
+		return true
+	}
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist) && remote.IsHubName(path)
+}
+
+// withRemote returns the options with a client, of which recipes know.
+func (o Options) withRemote(ctx context.Context) Options {
+	if o.Remote == nil {
+		o.Remote = remote.New(ctx, remote.Options{})
+	}
+	if o.Merge.Open == nil {
+		o.Merge.Open = o.Remote.Folder
+	}
+	return o
 }
 
 const kinds = "a model is a .gguf file, the first file of a split set, a Hugging Face directory with config.json and *.safetensors, " +
-	"or a merge recipe (.yaml)"
+	"a merge recipe (.yaml), or the address of one of the first three: org/name or hf://org/name[@revision][/file] of the Hugging Face Hub, https://, s3://"
 
 // OpenModel opens whatever kind of model a path is:
 //
@@ -43,25 +91,29 @@ const kinds = "a model is a .gguf file, the first file of a split set, a Hugging
 //     matrices, as NVFP4 has them, a [quant.ScaledFile];
 //   - of a Hugging Face directory a [hf.Checkpoint];
 //   - of a merge recipe, a file called *.yaml or *.yml, a [hf.Checkpoint] as well: that
-//     which [moe.Merge.Write] would write. Its name is that of the recipe.
+//     which [moe.Merge.Write] would write. Its name is that of the recipe;
+//   - of an address (see [remote.Client]), or the name of a model of the hub, org/name, if there
+//     is no such path, what is there, as if it were here.
 //
-// The caller must close the model. ctx ends the reading of a recipe's prompts.
+// The caller must close the model. ctx ends the reading of a recipe's prompts, and all reading of what
+// lies elsewhere, unless Options has a client.
 func OpenModel(ctx context.Context, path string, opts Options) (Model, error) {
+	opts = opts.withRemote(ctx)
 	if IsMergeRecipe(path) {
 		return opened(openRecipe(ctx, path, opts))
 	}
-	info, err := os.Stat(path)
+	folder, file, err := Locate(path, opts.Remote)
 	if err != nil {
-		return nil, notThere(path, err)
+		return nil, err
 	}
-	if info.IsDir() {
-		c, err := hf.Open(path, opts.Checkpoint)
+	if file == "" {
+		c, err := hf.OpenIn(folder, opts.Checkpoint)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (%s)", err, kinds)
 		}
 		return opened(c, err)
 	}
-	f, err := gguf.Open(path)
+	f, err := gguf.OpenIn(folder, file)
 	if errors.Is(err, gguf.ErrNotGGUF) {
 		err = fmt.Errorf("%w (%s)", err, kinds)
 	}
@@ -71,14 +123,14 @@ func OpenModel(ctx context.Context, path string, opts Options) (Model, error) {
 	stacked, err := quant.StackExperts(f)
 	switch {
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", folder.Path(file), err), f.Close())
 	case stacked != nil:
 		return stacked, nil
 	}
 	scaled, err := quant.ApplyScales(f)
 	switch {
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", folder.Path(file), err), f.Close())
 	case scaled != nil:
 		return scaled, nil
 	}
@@ -109,14 +161,4 @@ func opened(c *hf.Checkpoint, err error) (Model, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-var hubName = regexp.MustCompile(`^\w[\w.-]*/\w[\w.-]*$`)
-
-// notThere adds to the error for a path that does not exist what it may be.
-func notThere(path string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) && hubName.MatchString(filepath.ToSlash(path)) {
-		err = fmt.Errorf("%w (if it is a model of the Hugging Face Hub, download it first: hf download %s --local-dir DIR)", err, path)
-	}
-	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/remote/hubtest"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -54,6 +55,39 @@ func TestWhatIsNoModel(t *testing.T) {
 		_, err = convert.OpenModel(t.Context(), filepath.Join(empty, absent), convert.Options{})
 		require.ErrorIs(t, err, os.ErrNotExist)
 	}
+	hub := hubtest.New()
+	defer hub.Close()
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	t.Setenv("HF_HOME", empty)
 	_, err = convert.OpenModel(t.Context(), "mlabonne/Beyonder-4x7B-v2", convert.Options{})
-	require.ErrorContains(t, err, "hf download mlabonne/Beyonder-4x7B-v2")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, "there is no mlabonne/Beyonder-4x7B-v2 here, and on the hub")
+}
+
+// TestElsewhere: a model of the hub is the same as its directory, of whatever kind it is, and
+// read when its rows are.
+func TestElsewhere(t *testing.T) {
+	hub := hubtest.New()
+	defer hub.Close()
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	t.Setenv("HF_HOME", t.TempDir())
+	base := "../testdata/beyonder-mini/base"
+	path, want := write(t, open(t, base, convert.Options{}))
+	hub.Add("test/base", base)
+	hub.Add("test/files", filepath.Dir(path))
+	m := open(t, "test/base", convert.Options{})
+	require.Less(t, hub.Sent(), int64(400_000), "headers and the tokenizer")
+	for _, input := range m.Inputs() {
+		require.False(t, input.IsLocal())
+	}
+	_, got := write(t, m)
+	require.Equal(t, want, got)
+	_, got = write(t, open(t, "hf://test/files/m.gguf", convert.Options{}))
+	require.Equal(t, want, got)
+	e, err := convert.OpenExport(t.Context(), "hf://test/base", convert.ExportOptions{})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	require.True(t, convert.IsElsewhere("test/base"))
+	require.False(t, convert.IsElsewhere(base))
+	require.Empty(t, convert.Files("hf://test/base"))
 }

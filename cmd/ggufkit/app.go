@@ -28,7 +28,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:     "convert checkpoints to GGUF, quantize them, and measure the difference",
 		UsageText: "ggufkit COMMAND [flags] ARGUMENTS",
 		Description: "A MODEL is a .gguf file, the first file of a split set, a Hugging Face directory, or a merge recipe\n" +
-			"(.yaml) of a mixture of experts.\n" +
+			"(.yaml) of a mixture of experts; or one of these elsewhere: org/name or hf://org/name[@revision][/file] on\n" +
+			"the Hugging Face Hub, https://host/file.gguf, s3://bucket/key.\n" +
 			"Flags may stand before or after the arguments, those that every command has before the command, too;\n" +
 			"GGUFKIT_THREADS and so on set them as well. 'ggufkit help COMMAND' lists the flags of a command.",
 		Writer:          stdout,
@@ -139,6 +140,7 @@ func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Category: commonCategory, Usage: "threads to use, `N`; 0 is all cores", Action: checkThreads},
 		&cli.BoolFlag{Name: "force", Category: commonCategory, Usage: "overwrite an existing output"},
+		&cli.BoolFlag{Name: "cache", Category: commonCategory, Usage: "keep what is read from the Hugging Face Hub in its cache"},
 		&cli.BoolFlag{Name: "json", Category: commonCategory, Usage: "print one JSON document"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: commonCategory, Usage: "print nothing but results and errors"},
 		&cli.BoolFlag{Name: "no-progress", Category: commonCategory, Usage: "do not show progress"},

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/convert/remote"
 )
 
 // A call is a command that is run: what it is given, where it reads and writes, and the flags that
@@ -24,18 +27,24 @@ type call struct {
 	progress           bool // is shown
 
 	seed int // of recipes that have gates drawn at random
+
+	remote func() *remote.Client // reads models that lie elsewhere
 }
 
 // action makes an action of what a command does.
 func action(do func(*call) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		line, _ := c.App.Metadata[commandKey].([]string)
-		return do(&call{
+		call := &call{
 			ctx: c.Context, command: c.Command.HelpName, args: c.Args().Slice(), line: line,
 			stdin: c.App.Reader, stdout: c.App.Writer, stderr: c.App.ErrWriter,
 			threads: c.Int("threads"), force: c.Bool("force"), json: c.Bool("json"), quiet: c.Bool("quiet"),
 			progress: !c.Bool("quiet") && !c.Bool("no-progress"),
+		}
+		call.remote = sync.OnceValue(func() *remote.Client {
+			return remote.New(call.ctx, remote.Options{Keep: c.Bool("cache"), Note: func(note string) { printNotes(call, []string{note}) }})
 		})
+		return do(call)
 	}
 }
 

@@ -21,7 +21,7 @@ func eachFile[Report any](c *call, look func(*model) (Report, error), show func(
 		}
 		report, err := look(model)
 		if err := errors.Join(err, model.Close()); err != nil {
-			return named(path, err)
+			return named(model.path, err)
 		}
 		if reports = append(reports, report); c.json {
 			continue
@@ -30,7 +30,7 @@ func eachFile[Report any](c *call, look func(*model) (Report, error), show func(
 			if i > 0 {
 				fmt.Fprintln(c.stdout)
 			}
-			fmt.Fprintf(c.stdout, "==> %s <==\n", display.Name(path))
+			fmt.Fprintf(c.stdout, "==> %s <==\n", display.Name(model.path))
 		}
 		show(report)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/infer/display"
 )
@@ -79,9 +80,9 @@ func exportModel(c *call, f exportFlags) (err error) {
 	if err != nil && !f.dryRun {
 		return forceHint(c, err)
 	}
-	export, err := convert.OpenExport(c.ctx, args[0], convert.ExportOptions{Dtype: f.dtype, Merge: mergeOptions(c)})
+	export, err := convert.OpenExport(c.ctx, args[0], convert.ExportOptions{Dtype: f.dtype, Merge: mergeOptions(c), Remote: c.remote()})
 	if err != nil {
-		return named(args[0], err)
+		return named(remote.Plain(args[0]), err)
 	}
 	defer func() { err = errors.Join(err, export.Close()) }()
 	printNotes(c, export.Notes)

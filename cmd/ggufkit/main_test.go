@@ -50,6 +50,8 @@ func TestScripts(t *testing.T) {
 			"kill-early": killEarly,
 			"sha256":     sha256Is,
 			"unstack":    unstack,
+			"hub":        hub,
+			"store":      store,
 			"pack-gptq":  packGPTQ,
 		},
 	})

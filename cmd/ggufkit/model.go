@@ -9,7 +9,9 @@ import (
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/states"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
@@ -65,7 +67,8 @@ func openAny(c *call, path string, options hf.Options) (*model, error) {
 	if err := notStdin(c, "a model", path); err != nil {
 		return nil, err
 	}
-	m, err := convert.OpenModel(c.ctx, path, convert.Options{Checkpoint: options, Merge: mergeOptions(c)})
+	m, err := convert.OpenModel(c.ctx, path, convert.Options{Checkpoint: options, Merge: mergeOptions(c), Remote: c.remote()})
+	path = remote.Plain(path)
 	if err != nil {
 		return nil, named(path, err)
 	}
@@ -78,7 +81,10 @@ func openAny(c *call, path string, options hf.Options) (*model, error) {
 
 // mergeOptions are those of a command for a merge recipe.
 func mergeOptions(c *call) moe.Options {
-	return moe.Options{Encoder: &states.Encoder{Engine: infer.Options{Threads: c.threads}}, Seed: uint64(c.seed)}
+	return moe.Options{
+		Encoder: &states.Encoder{Engine: infer.Options{Threads: c.threads}}, Seed: uint64(c.seed),
+		Open: func(address string) (files.Folder, error) { return c.remote().Folder(address) },
+	}
 }
 
 // openParts opens a model to look into it: of a set of split files the one that is
@@ -94,10 +100,15 @@ func openParts(c *call, path string) (*model, error) {
 	if convert.IsMergeRecipe(path) {
 		return nil, err
 	}
-	alone, errAlone := gguf.OpenAlone(path)
+	folder, file, errAlone := convert.Locate(path, c.remote())
+	if errAlone != nil || file == "" {
+		return nil, err
+	}
+	alone, errAlone := gguf.OpenAloneIn(folder, file)
 	if errAlone != nil {
 		return nil, err
 	}
+	path = remote.Plain(path)
 	number, errNumber := alone.Metadata().Uint("split.no")
 	count, errCount := alone.Metadata().Uint("split.count")
 	if errNumber != nil || errCount != nil {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 )
@@ -25,7 +26,7 @@ func (c *call) commandLine() string {
 		if i == 0 {
 			arg = filepath.Base(arg)
 		}
-		words = append(words, shellWord(arg))
+		words = append(words, shellWord(remote.Plain(arg)))
 	}
 	return strings.Join(words, " ")
 }

@@ -87,7 +87,11 @@ func quantizeArguments(c *call, of recipe.FileType) (in, out string, fileType re
 	}
 	in, args = args[0], args[1:]
 	if fileType, err = recipe.ParseFileType(args[0]); err == nil {
-		out = filepath.Join(filepath.Dir(filepath.Clean(in)), fmt.Sprintf("ggml-model-%s.gguf", fileType))
+		dir := "."
+		if !convert.IsElsewhere(in) {
+			dir = filepath.Dir(filepath.Clean(in))
+		}
+		out = filepath.Join(dir, fmt.Sprintf("ggml-model-%s.gguf", fileType))
 	} else {
 		out, args = args[0], args[1:]
 		if len(args) == 0 {

@@ -6,9 +6,11 @@ import (
 	"slices"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/ggufkit/ggufkit/convert/remote"
 )
 
-// Models returns the directories of all models of the recipe, each once, that of the base
+// Models returns the directories, or addresses, of all models of the recipe, each once, that of the base
 // first.
 func (r *Recipe) Models() []string {
 	dirs := []string{r.BaseModel}
@@ -46,9 +48,12 @@ func (r *Recipe) frontMatter(out *output) []byte {
 // snapshot matches directories in the cache of Hugging Face's tools.
 var snapshot = regexp.MustCompile(`models--([^/]+)--([^/]+)/snapshots/[^/]+$`)
 
-// modelName returns the hub's name of a model that was downloaded from there, and that of
+// modelName returns the hub's name of a model that is, or was downloaded from, there, and that of
 // its directory otherwise.
 func modelName(dir string) string {
+	if name, ok := remote.HubID(dir); ok {
+		return name
+	}
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ggufkit/ggufkit/convert/arch"
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -27,6 +28,20 @@ type Options struct {
 	Encoder Encoder
 	// Seed determines what is random: noise, and routers of some gate modes.
 	Seed uint64
+	// Open finds models that lie elsewhere, whose addresses recipes name. It may be nil for
+	// recipes of directories alone.
+	Open func(address string) (files.Folder, error)
+}
+
+// folder returns where a model of a recipe is.
+func (o Options) folder(model string) (files.Folder, error) {
+	switch {
+	case !remote.IsAddress(model):
+		return files.Directory(model), nil
+	case o.Open == nil:
+		return nil, fmt.Errorf("%w: %s is not a directory", gguf.ErrUnsupported, model)
+	}
+	return o.Open(model)
 }
 
 // Merge is a merged checkpoint: its tensors are read from its models. [hf.New] makes a
@@ -57,7 +72,8 @@ func (m *Merge) Close() error {
 
 // model is a checkpoint of which a mixture is made.
 type model struct {
-	dir     string
+	dir     string // or address
+	folder  files.Folder
 	config  *arch.Model
 	json    []byte // config.json
 	tensors weights.Set
@@ -83,7 +99,11 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 				return other, nil
 			}
 		}
-		opened, err := openModel(dir)
+		folder, err := opts.folder(dir)
+		if err != nil {
+			return nil, err
+		}
+		opened, err := openModel(dir, folder)
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +114,7 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 	if err != nil {
 		return nil, err
 	}
-	m.Tokenizer = files.Directory(base.dir)
+	m.Tokenizer = base.folder
 	all := slices.Concat(recipe.Experts, recipe.SharedExperts)
 	donors := make([]*model, len(all))
 	for i, e := range all {
@@ -152,12 +172,12 @@ func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error
 	return m, nil
 }
 
-func openModel(dir string) (_ *model, err error) {
-	parts, err := hf.OpenParts(files.Directory(dir))
+func openModel(dir string, folder files.Folder) (_ *model, err error) {
+	parts, err := hf.OpenParts(folder)
 	if err != nil {
 		return nil, err
 	}
-	m := &model{dir: dir, json: parts.Config}
+	m := &model{dir: dir, folder: folder, json: parts.Config}
 	if err := m.readConfig(); err != nil {
 		return nil, errors.Join(err, parts.Files.Close())
 	}
@@ -176,7 +196,7 @@ func openModel(dir string) (_ *model, err error) {
 
 // readConfig reads config.json of a model that can become part of a mixture.
 func (m *model) readConfig() (err error) {
-	path := filepath.Join(m.dir, "config.json")
+	path := m.folder.Path("config.json")
 	var class struct {
 		Architectures []string `json:"architectures"`
 	}

@@ -3,6 +3,7 @@ package moe
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/convert/yamldoc"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -67,7 +69,8 @@ const (
 var dtypes = map[string]weights.Dtype{"float32": weights.F32, "float16": weights.F16, "bfloat16": weights.BF16}
 
 // Read reads and checks the recipe at path. Paths of models become relative to
-// the working directory instead of to the recipe. Errors of YAML say where it is
+// the working directory instead of to the recipe, and names of the hub, where there is no
+// such path, addresses. Errors of YAML say where it is
 // wrong; the others wrap ErrRecipe.
 func Read(path string) (*Recipe, error) {
 	r, err := Parse(path)
@@ -203,16 +206,22 @@ func (r *Recipe) perToken() int {
 // locate finds the models' directories.
 func (r *Recipe) locate(dir string) error {
 	find := func(model *string) error {
+		if remote.IsAddress(*model) {
+			return nil
+		}
 		path := *model
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
 		info, err := os.Stat(path)
-		if err == nil && !info.IsDir() {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && remote.IsHubName(*model):
+			path = "hf://" + *model
+		case err == nil && !info.IsDir():
 			err = errors.New("it is not a directory")
-		}
-		if err != nil {
-			return fmt.Errorf("model %q must be the directory of a checkpoint (nothing is downloaded): %w", *model, err)
+			fallthrough
+		case err != nil:
+			return fmt.Errorf("model %q must be the directory of a checkpoint, or of the hub: org/name: %w", *model, err)
 		}
 		*model = path
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/remote"
 )
 
 // copied are the files of the base model that go with the mixture, if they are
@@ -51,7 +52,8 @@ func (r *Recipe) CheckOutput(dir string, overwrite bool, reads ...string) error 
 
 // place looks at the directory of an output.
 func (r *Recipe) place(dir string, overwrite bool, reads ...string) (hf.Place, error) {
-	return hf.NewPlace(dir, outputKind, overwrite, slices.Concat(r.Models(), []string{r.path}, reads)...)
+	local := slices.DeleteFunc(r.Models(), remote.IsAddress)
+	return hf.NewPlace(dir, outputKind, overwrite, slices.Concat(local, []string{r.path}, reads)...)
 }
 
 // Write writes the mixture as a Hugging Face directory: safetensors files with a

@@ -22,6 +22,7 @@ func Read(folder files.Folder, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	f.Prefetch(0, min(f.Size(), limit)) // all of it, not a piece after the other
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
