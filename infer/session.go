@@ -327,9 +327,7 @@ func (c *kvCache) stretches(rows []byte, length, head, first, n int, f func(rows
 // score sets scores to the products of a query and the keys.
 func (s *seen) score(scores, query []float32) {
 	if s.keys != nil {
-		for i := range scores {
-			scores[i] = kernel.Dot(query, s.keys[i*len(query):][:len(query)])
-		}
+		kernel.DotEach(scores, s.keys, query)
 		return
 	}
 	c := s.cache

@@ -307,6 +307,8 @@ func (p *vectorProduct) of(vector int) int {
 const (
 	vectorTask     = 64 << 10
 	tasksPerWorker = 2
+	// floatTask is how many elements of these are dequantized at once, so that they are near when vectors come.
+	floatTask = 16 << 10
 )
 
 // multiply computes some products, rows of the matrices in parallel. Those that several vectors are multiplied with stay in a
@@ -396,14 +398,17 @@ func (m *Model) multiplyExact(worker *worker, p *vectorProduct, _ []kernel.Vecto
 			}
 			return nil
 		}
-		rows := sized(&worker.rows, n*cols)
-		if err := m.dequantize(rows, p.w, raw); err != nil {
-			return err
-		}
-		for r := range n {
-			for v := range p.vectors() {
-				p.dst[v*p.w.Rows+first+r] = kernel.Dot(p.x[p.of(v)*cols:][:cols], rows[r*cols:][:cols])
+		size := len(raw) / n
+		for at := 0; at < n; {
+			rows := sized(&worker.rows, min(n-at, max(1, floatTask/cols))*cols)
+			count := len(rows) / cols
+			if err := m.dequantize(rows, p.w, raw[at*size:][:count*size]); err != nil {
+				return err
 			}
+			for v := range p.vectors() {
+				kernel.DotEach(p.dst[v*p.w.Rows+first+at:][:count], rows, p.x[p.of(v)*cols:][:cols])
+			}
+			at += count
 		}
 		return nil
 	})

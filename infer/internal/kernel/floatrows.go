@@ -25,6 +25,18 @@ func DotFloatRows(t gguf.Type, dst []float32, rows []byte, x []float32) {
 	}
 }
 
+// DotEach sets each element of dst to Dot of a row, one after another in rows, and x.
+func DotEach(dst, rows, x []float32) {
+	rows = rows[:len(dst)*len(x)]
+	if len(dst) > 0 && CanDotFloatRows(gguf.F32, len(x)) {
+		dotFloats(dst, rows, x)
+		return
+	}
+	for i := range dst {
+		dst[i] = Dot(x, rows[i*len(x):][:len(x)])
+	}
+}
+
 // AddFloatRows adds to dst each of as many rows as there are factors, times its factor: of rows of rowLen elements of type t the
 // first, as many as dst has. The result is, bit for bit, that of AddScaled of one after the other in float32.
 //

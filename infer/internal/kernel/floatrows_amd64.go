@@ -3,6 +3,8 @@
 package kernel
 
 import (
+	"unsafe"
+
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
@@ -36,6 +38,11 @@ func floatRowKernelOf(t gguf.Type) floatRowKernel {
 // dotFloatRows is DotFloatRows for at least one row.
 func dotFloatRows(t gguf.Type, dst []float32, rows []byte, x []float32) {
 	floatRowKernelOf(t).dot(&dst[0], len(dst), &rows[0], &x[0], len(x))
+}
+
+// dotFloats is DotEach for at least one row that dotFloatRows can do: in memory it is as those of files.
+func dotFloats(dst, rows, x []float32) {
+	floatRowKernelOf(gguf.F32).dot(&dst[0], len(dst), (*byte)(unsafe.Pointer(&rows[0])), &x[0], len(x))
 }
 
 // addFloatRows is AddFloatRows for at least one row.

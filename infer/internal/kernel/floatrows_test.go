@@ -57,6 +57,21 @@ func TestDotFloatRows(t *testing.T) {
 	})
 }
 
+func TestDotEach(t *testing.T) {
+	isatest.ForEachVariant(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(5, 9))
+		for _, n := range []int{0, 1, 16, 33, 64, 80, 256} {
+			for rows := range 4 {
+				x, w, got := random(rng, n), random(rng, rows*n), make([]float32, rows)
+				kernel.DotEach(got, w, x)
+				for r := range got {
+					require.Equal(t, kernel.Dot(x, w[r*n:][:n]), got[r], "%d rows of %d elements", rows, n)
+				}
+			}
+		}
+	})
+}
+
 // The sums are those of AddScaled and each row in float32, also of the first elements of longer rows.
 func TestAddFloatRows(t *testing.T) {
 	isatest.ForEachVariant(t, func(t *testing.T) {
