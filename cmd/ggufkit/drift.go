@@ -24,6 +24,8 @@ type driftFlags struct {
 	untilSeparated bool
 	recipes        []recipe.File
 	recipeFiles    []string
+	logits         string // with what a model has predicted
+	saveLogits     string
 }
 
 func driftCommand() *cli.Command {
@@ -45,6 +47,8 @@ func driftCommand() *cli.Command {
 			repeatedFlag("recipe-file", "measure what a recipe of types in `FILE` makes of the model; may be repeated", &f.recipes, f.readRecipe),
 			&cli.StringFlag{Name: "reference", Usage: "compare with `MODEL`, and not with the argument, which is measured, too, if it is given",
 				Destination: &f.reference},
+			&cli.StringFlag{Name: "logits", Usage: "compare with the predictions in `FILE`, of llama-perplexity --kl-divergence-base or --save-logits, and with no model", Destination: &f.logits},
+			&cli.StringFlag{Name: "save-logits", Usage: "keep what the original predicts in `FILE`, for --logits and llama-perplexity --kl-divergence", Destination: &f.saveLogits},
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
 			f.htmlFlag(), f.markdownFlag(),
 			&cli.BoolFlag{Name: "until-separated", Usage: "stop as soon as it is clear which candidate is closer to the original than which",
@@ -80,6 +84,12 @@ func (f *driftFlags) models(c *call) (reference, source string, err error) {
 }
 
 func measureDrift(c *call, f driftFlags) (err error) {
+	if f.logits != "" {
+		return measureAgainstLogits(c, f)
+	}
+	if f.saveLogits != "" && f.untilSeparated {
+		return c.usagef("--save-logits keeps the whole text, so --until-separated cannot end before")
+	}
 	reference, source, err := f.models(c)
 	if err != nil {
 		return err
@@ -96,7 +106,7 @@ func measureDrift(c *call, f driftFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := f.open(c, reference, append(slices.Clip(candidates), f.recipeFiles...))
+	in, err := f.open(c, reference, append(slices.Clip(candidates), f.recipeFiles...), f.saveLogits)
 	if err != nil {
 		return err
 	}
@@ -124,11 +134,23 @@ func measureDrift(c *call, f driftFlags) (err error) {
 		return err
 	}
 	run.options.UntilSeparated = f.untilSeparated
+	logits, err := f.openLogits(c, run)
+	if err != nil {
+		return err
+	}
+	if logits != nil {
+		defer func() { err = errors.Join(err, logits.Discard()) }()
+	}
 	if _, err := run.measure(c, models); err != nil {
 		return err
 	}
 	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err
+	}
+	if logits != nil {
+		if err := logits.Publish(); err != nil {
+			return err
+		}
 	}
 	if err := printResults(c, measured, measured.Print, f.html, f.markdown); err != nil {
 		return err

@@ -62,7 +62,9 @@ type Options struct {
 	// is taken for clear in any of the looks that is not: their intervals are as much wider as
 	// there are looks and differences (Bonferroni's correction).
 	UntilSeparated bool
-	Engine         infer.Options // but for Input, Residual and Router
+	// Save, if it is set, gets what the base predicts for the only text.
+	Save   *LogitsWriter
+	Engine infer.Options // but for Input, Residual and Router
 }
 
 // Report is the outcome for the base and its candidates.
@@ -154,6 +156,9 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	if err := sameModel(base, candidates, opts.Engine); err != nil {
 		return nil, err
 	}
+	if opts.Save != nil && (len(texts) != 1 || opts.UntilSeparated) {
+		return nil, fmt.Errorf("%w: logits are saved of one text, and of all of it", gguf.ErrUnsupported)
+	}
 	windows, counts, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
 		return nil, err
@@ -181,7 +186,7 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	first := inTurn(byText)
 
 	once := opts
-	once.UntilSeparated = false
+	once.UntilSeparated, once.Save = false, nil
 	once.Engine.Progress = share(opts.Engine.Progress, 0, len(again)*len(first), len(models)*len(parts))
 	floor, err := newRunner(first, texts, once).run(ctx, again)
 	if err != nil {

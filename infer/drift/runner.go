@@ -250,6 +250,9 @@ func (r *runner) logits(model, chunk, pos int, logits, base []float32) {
 	if model == 0 {
 		r.base[i], err = newReference(logits, next)
 		r.tallies[0].tokens[i] = token{nll: r.base[i].nll, sameTop: true}
+		if err == nil && r.opts.Save != nil {
+			err = r.opts.Save.put(part, at, logits)
+		}
 	} else {
 		r.tallies[model].tokens[i], err = compare(base, r.base[i], logits, next)
 	}

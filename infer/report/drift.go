@@ -155,7 +155,6 @@ func newMeasures(m drift.Measures) Measures {
 	measures := Measures{
 		Correlation: known(m.Correlation),
 		KLDP50:      m.P50, KLDP90: m.P90, KLDP95: m.P95, KLDP99: m.P99, KLDP999: m.P999, KLDMax: m.Max,
-		Embedding: m.Hidden[0],
 	}
 	measures.PPL, measures.PPLError, measures.PPLLow, measures.PPLHigh = parts(m.PPL)
 	measures.PPLRatio, measures.PPLRatioError, measures.PPLRatioLow, measures.PPLRatioHigh = parts(m.Ratio)
@@ -166,6 +165,10 @@ func newMeasures(m drift.Measures) Measures {
 		router := m.Router()
 		measures.Router = &router
 	}
+	if len(m.Hidden) == 0 {
+		return measures // nothing was seen but what was predicted
+	}
+	measures.Embedding = m.Hidden[0]
 	for i, hidden := range m.Hidden[1:] {
 		layer := Layer{Layer: i, Hidden: hidden}
 		if m.Routing != nil && !math.IsNaN(m.Routing[i].Experts) {
