@@ -90,10 +90,10 @@ func (m *Model) SessionsThatFit(context int, cache gguf.Type) int {
 	return int(max(1, left/2/m.sessionBytes(context, cache)))
 }
 
-// sessionBytes is what a session takes: its state, its logits, and the rooms of its next token.
+// sessionBytes is what a session takes: its state, its logits, what draws a token of them (sampling.Sampler), and the rooms of that token.
 func (m *Model) sessionBytes(context int, cache gguf.Type) int64 {
 	streams, packed, scratch := m.sizes()
-	bytes := 4 * int64(2*m.Vocabulary()+streams+packed+scratch+m.graph.Size().Inner)
+	bytes := 4 * int64(6*m.Vocabulary()+streams+packed+scratch+2*m.graph.Size().Inner)
 	for mixer := range m.Spec().Mixers {
 		state := mixer.State()
 		rows := state

@@ -80,11 +80,20 @@ func New(opts Options) (*Sampler, error) {
 // of the vocabulary. NaN or infinite logits are an error, as a broken model has
 // them.
 func (s *Sampler) Next(logits []float32, text []int32) (int32, error) {
-	s.candidates = s.candidates[:0]
+	best := 0
 	for id, v := range logits {
 		if v-v != 0 {
 			return 0, fmt.Errorf("the logit of token %d is %v", id, v)
 		}
+		if v > logits[best] {
+			best = id
+		}
+	}
+	if s.opts.Temperature == 0 && !s.penalizes() {
+		return int32(best), nil
+	}
+	s.candidates = s.candidates[:0]
+	for id, v := range logits {
 		s.candidates = append(s.candidates, candidate{int32(id), float64(v)})
 	}
 	s.penalize(text)
@@ -100,11 +109,15 @@ func (s *Sampler) Next(logits []float32, text []int32) (int32, error) {
 	return s.draw(), nil
 }
 
+func (s *Sampler) penalizes() bool {
+	return s.opts.RepetitionPenalty != 0 && s.opts.RepetitionPenalty != 1
+}
+
 func (s *Sampler) penalize(text []int32) {
-	penalty := s.opts.RepetitionPenalty
-	if penalty == 0 || penalty == 1 {
+	if !s.penalizes() {
 		return
 	}
+	penalty := s.opts.RepetitionPenalty
 	seen := make(map[int32]bool, len(text))
 	for _, id := range text {
 		if seen[id] {
