@@ -53,7 +53,7 @@ var Architectures = []*Architecture{
 	&Qwen2, &Qwen2MoE, &Qwen2VL, &Qwen3, &Qwen3MoE, &Qwen3VL, &Qwen3VLMoE, &Qwen3Next, &Qwen35, &Qwen35MoE,
 	&Mamba, &Mamba2, &Jamba, &FalconH1, &NemotronH, &LFM2, &LFM2MoE,
 	&DeepSeek, &DeepSeek2, &DeepSeek32, &GLM4MoELite, &GLMDSA, &GPTOSS,
-	&ChatGLM, &GLM4, &GLM4MoE, &Llama4, &AFMoE, &BailingMoE2,
+	&ChatGLM, &GLM4, &GLM4V, &GLM4MoE, &Llama4, &AFMoE, &BailingMoE2,
 	&Gemma, &Gemma2, &Gemma3, &EmbeddingGemma, &Gemma3n, &Gemma4,
 	&BERT, &RoBERTa, &CamemBERT, &XLMRoBERTa, &DistilBERT, &NomicBERT, &ModernBERT,
 	&OLMo, &OLMo2, &OLMoE,

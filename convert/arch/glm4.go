@@ -2,6 +2,7 @@ package arch
 
 import (
 	"github.com/ggufkit/ggufkit/convert/vocab"
+	"github.com/ggufkit/ggufkit/convert/weights"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -25,7 +26,55 @@ var GLM4 = Architecture{
 	},
 	restore: func(r *restorer) {
 		r.partial("partial_rotary_factor", r.glmHead(), 1)
+		if r.hasKey("rope.dimension_sections") {
+			r.set("architectures", []string{glm4VClass})
+			r.set("model_type", "glm4v_text")
+			r.asPartOf("glm4v")
+		}
 	},
+}
+
+// GLM4V is the text part of GLM 4.1V: GLM 4 with positions that have a time, a height and a width. The kernels for these
+// rotate halves of heads, where the checkpoint has neighbours.
+var GLM4V = Architecture{
+	Class:      glm4VClass,
+	Name:       "glm4",
+	Family:     "GLM 4.1V",
+	Special:    "the text part",
+	Vocabulary: GLM4.Vocabulary,
+	types: []modelType{{
+		name: "glm4v_text", parts: []string{"glm4v"}, theta: 10000,
+		fields: append(denseFields(151552, 4096, 13696, 40, 32, 32768, 1e-5), field{"num_key_value_heads", whole | null, int64(2)}, field{"attention_dropout", decimal | whole, 0.0}),
+	}},
+	read: func(r *reader) family {
+		g := &glm4{r.glm()}
+		if n := g.halfRotated(g.HeadLength()); n%2 != 0 {
+			r.fail(gguf.ErrUnsupported, "an odd number of rotated elements, %d", n)
+		}
+		return g
+	},
+}
+
+const glm4VClass = "Glm4vForConditionalGeneration"
+
+// order is that of the rows of queries and keys.
+func (g *glm) order(r weights.Rows, heads int64) weights.Rows {
+	if g.Rope.sections == nil {
+		return halves(r, heads)
+	}
+	head, rotated := g.HeadLength(), int64(g.halfRotated(g.HeadLength()))
+	from := make([]int64, heads*head)
+	for i := range from {
+		row := int64(i) % head
+		switch half := rotated / 2; {
+		case row < half:
+			row *= 2
+		case row < rotated:
+			row = 2*(row-half) + 1
+		}
+		from[i] = int64(i) - int64(i)%head + row
+	}
+	return weights.Reorder(r, from)
 }
 
 // glmVocabulary is TextModel._set_vocab_glm: what begins a text, ends a turn, stands for the
@@ -93,8 +142,8 @@ func (c *Config) halfRotated(head int64) uint32 {
 // layer maps attention, whose neighbours in a head are rotated together in checkpoints too,
 // and network.
 func (g *glm) layer(layer mapper) {
-	g.attention(layer, halves)
-	g.attentionBiases(layer, halves)
+	g.attention(layer, g.order)
+	g.attentionBiases(layer, g.order)
 	layer.take("mlp.gate_up_proj.weight", "ffn_up.weight", 2*g.IntermediateSize, g.HiddenSize)
 	layer.take("mlp.down_proj.weight", "ffn_down.weight", g.HiddenSize, g.IntermediateSize)
 }

@@ -2,9 +2,14 @@ package arch
 
 import "github.com/ggufkit/ggufkit/infer/graph"
 
-// glm4 is GLM 4 of 2025. The gate is in ffn_up.
+// glm4 is GLM 4 of 2025. The gate is in ffn_up. With sections of positions, which are the same in texts, halves of heads are rotated.
 func glm4(k *keys) graph.Spec {
-	return k.decoder(func(i int) graph.Layer { return k.sandwich(k.attention(i), k.fused(i)) })
+	_, sections := k.meta.Get(k.prefix + "rope.dimension_sections")
+	return k.decoder(func(i int) graph.Layer {
+		a := k.attention(i)
+		a.Rope.NeoX = sections
+		return k.sandwich(a, k.fused(i))
+	})
 }
 
 // chatGLM is ChatGLM 3 to GLM 4 of 2024, and GLM Edge.
