@@ -562,6 +562,9 @@ func (p *publication) describe(measured []byte) error {
 			return err
 		}
 	}
+	if _, err := os.Lstat(p.folder.Path(driftFile)); measured == nil && err == nil && p.folder.Sum(driftFile) != "" {
+		printNotes(p.call, []string{fmt.Sprintf("%s is of an earlier run, and not in the card: it takes the texts again (-f)", driftFile)})
+	}
 	modelfile, err := card.Modelfile(p.ctx, p.flags.contexts[0])
 	if err != nil {
 		printNotes(p.call, []string{fmt.Sprintf("there is no Modelfile: %v", err)})

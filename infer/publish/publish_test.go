@@ -290,7 +290,9 @@ func TestNameOf(t *testing.T) {
 		"moe.yaml":                                           "moe",
 		"snapshots/0123456789abcdef0123456789abcdef01234567": "A-Model-v2",
 		"a/weird name;$(x).gguf":                             "weird-name-x",
-		"a/..gguf":                                           "model",
+		"hf://org/Qwen3-8B@main":                             "Qwen3-8B",
+		"hf://org/Qwen3-8B@refs/pr/1/Qwen3-8B-BF16.gguf":     "Qwen3-8B",
+		"a/..gguf": "model",
 	} {
 		name := publish.NameOf(path, meta)
 		require.Equal(t, want, name, path)

@@ -212,10 +212,14 @@ func (s *Set) Names() (names []string) {
 // NameOf returns what files of a model are called by its path: the name of its directory or file, without type and number. One that is kept
 // under a hash, as in the hub's cache, is called by its metadata.
 func NameOf(path string, meta *gguf.Metadata) string {
-	if abs, err := filepath.Abs(path); err == nil {
+	elsewhere := strings.Contains(path, "://")
+	if abs, err := filepath.Abs(path); err == nil && !elsewhere {
 		path = abs
 	}
 	name := filepath.Base(path)
+	if elsewhere { // where a revision may follow
+		name, _, _ = strings.Cut(name, "@")
+	}
 	if ext := filepath.Ext(name); slices.Contains([]string{".gguf", ".yaml", ".yml"}, strings.ToLower(ext)) {
 		name = splitNumber.ReplaceAllString(display.Stem(name), "")
 	}
