@@ -18,6 +18,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer/display"
@@ -59,6 +60,7 @@ type publishFlags struct {
 	name         string
 	baseModels   []string
 	repository   string
+	upload       string
 }
 
 func publishCommand() *cli.Command {
@@ -86,6 +88,7 @@ func publishCommand() *cli.Command {
 			requantizeFlag(&f.requantize),
 			repeatedFlag("base-model", "say that the files were made of `OWNER/NAME` of the hub; may be repeated", &f.baseModels, one(hubName)),
 			parsedFlag("repo", "", "say how to get the files from `OWNER/NAME` of the hub, where they will be", &f.repository, hubName),
+			&cli.StringFlag{Name: "upload", Usage: "put it all into the repository `hf://OWNER/NAME` of the hub, which has to be there, as one commit", Destination: &f.upload},
 			computeFlag(&f.compute), memoryFlag(&f.memory), dryRunFlag(&f.dryRun),
 		},
 		Action: action(func(c *call) error { return publishModel(c, f) }),
@@ -145,6 +148,8 @@ type publication struct {
 	calibration     []textFile // to measure an importance matrix on
 	importance      *imatrix.Matrix
 	set             *publish.Set
+	commit          string   // where what was uploaded can be seen
+	beside          []string // names of the files that stand beside those of the model
 }
 
 func publishModel(c *call, f publishFlags) (err error) {
@@ -158,6 +163,9 @@ func publishModel(c *call, f publishFlags) (err error) {
 	}
 	if len(f.calibration) > 0 && f.imatrix != autoImatrix {
 		return c.usagef("--calibration is for --imatrix auto")
+	}
+	if err := p.checkUpload(); err != nil {
+		return err
 	}
 	limitMemory(f.memory)
 	if err := p.readTexts(); err != nil {
@@ -258,6 +266,11 @@ func (p *publication) run(dir string) error {
 	if err := p.describe(measured); err != nil {
 		return err
 	}
+	where, err := p.upload()
+	if err != nil {
+		return err
+	}
+	p.commit = where
 	return p.show(dir, took)
 }
 
@@ -543,7 +556,15 @@ func (p *publication) describe(measured []byte) error {
 			return err
 		}
 	}
+	p.beside = nil
+	if measured != nil {
+		p.beside = append(p.beside, driftFile)
+	}
+	if p.flags.imatrix == autoImatrix {
+		p.beside = append(p.beside, p.matrixName())
+	}
 	put := func(name, text string) error {
+		p.beside = append(p.beside, name)
 		return p.forced(p.folder.Put(p.ctx, name, []byte(text), nil, p.force))
 	}
 	if measured != nil {
@@ -588,6 +609,35 @@ func (p *publication) describe(measured []byte) error {
 	return put(cardName, text)
 }
 
+// checkUpload refuses, before any work, to put the files where they could not be put.
+func (p *publication) checkUpload() error {
+	if p.flags.upload == "" {
+		return nil
+	}
+	id, ok := remote.HubID(p.flags.upload)
+	if !ok {
+		return p.usagef("--upload is %q, not hf://OWNER/NAME", remote.Plain(p.flags.upload))
+	}
+	if p.flags.repository == "" && report.IsHubName(id) {
+		p.flags.repository = id
+	}
+	return p.remote().CanCommit(p.flags.upload)
+}
+
+// upload puts all files into a repository of the hub, if that is asked for, and returns where they are.
+func (p *publication) upload() (where string, err error) {
+	if p.flags.upload == "" {
+		return "", nil
+	}
+	var uploads []remote.Upload
+	for _, name := range slices.Concat(p.set.Names(), p.beside) {
+		uploads = append(uploads, remote.Upload{Name: name, Path: p.folder.Path(name), SHA256: p.folder.Sum(name)})
+	}
+	progress := newProgress(p.call, fmt.Sprintf("uploading %d files", len(uploads)), display.ByteRate)
+	defer progress.stop()
+	return p.remote().Commit(p.flags.upload, fmt.Sprintf("%s: GGUF files, made by ggufkit %s", p.name, programVersion()), uploads, progress.update)
+}
+
 // publishReport says what was made, or would be.
 type publishReport struct {
 	Dir   string        `json:"dir"`
@@ -596,6 +646,7 @@ type publishReport struct {
 	Left    []string `json:"left_out,omitempty"`
 	Imatrix string   `json:"imatrix,omitempty"`
 	Drift   string   `json:"drift,omitempty"`
+	Commit  string   `json:"commit,omitempty"` // where what was uploaded can be seen
 	// ReadBytes is what the model's files have, which are read once for all types; RoomBytes what the missing files take on the disk. Both with
 	// --dry-run alone.
 	ReadBytes *int64 `json:"read_bytes,omitempty"`
@@ -615,7 +666,7 @@ type publishFile struct {
 
 // show says what was made, or with --dry-run would be.
 func (p *publication) show(dir string, took time.Duration) error {
-	r := publishReport{Dir: dir, Left: p.set.Left}
+	r := publishReport{Dir: dir, Left: p.set.Left, Commit: p.commit}
 	for _, f := range p.set.Files {
 		file := publishFile{Name: f.Name(), Type: f.Type.String(), Bytes: f.Bytes, BPW: gguf.BitsPerWeight(f.View), Whole: f.Whole()}
 		if len(f.Names) > 1 {
@@ -663,6 +714,9 @@ func (p *publication) show(dir string, took time.Duration) error {
 	t.Render()
 	if !p.flags.dryRun {
 		fmt.Fprintf(p.stderr, "%s has %d files of the model, written in %s; the card is %s\n", display.Printable(dir), len(p.set.Names()), display.Seconds(took), cardName)
+		if p.commit != "" {
+			fmt.Fprintf(p.stderr, "uploaded: %s\n", display.Printable(p.commit))
+		}
 		return nil
 	}
 	fmt.Fprintf(p.stdout, "\n%s are read, once for all files%s. What is missing takes %s on the disk.\n", display.Bytes(*r.ReadBytes), p.again(), display.Bytes(room))

@@ -9,6 +9,8 @@
 //	client := remote.New(ctx, remote.Options{})
 //	folder, name, err := client.Open("hf://mistralai/Mistral-7B-v0.1")
 //
+// [Client.Commit] puts files into a repository of the hub.
+//
 // # What can be relied on
 //
 // A revision of the hub is the commit that it was when the client first saw it, for as long

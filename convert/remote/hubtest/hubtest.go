@@ -1,5 +1,6 @@
 // Package hubtest has a server for tests that does what the Hugging Face Hub does for those
-// who read models: it lists the files of a commit, sends on to another host for large files,
+// who read models, and for those who put files into repositories: it lists the files of a commit,
+// sends on to another host for large files,
 // with links that are good for a time, and has bad days.
 package hubtest
 
@@ -39,6 +40,8 @@ type Server struct {
 	LinkUses int
 	// Large is from which size on files are on the other host.
 	Large int64
+	// Chunk is in how large parts files are to be sent, 0 for whole.
+	Chunk int64
 	// Served is called before each answer with the host, "hub" or "cdn", and may answer
 	// instead: then it returns true.
 	Served func(host string, w http.ResponseWriter, r *http.Request) bool
@@ -52,7 +55,11 @@ type Server struct {
 	random *rand.Rand
 	uses   map[string]int
 	leaks  []string
-	sums   map[string]sums
+	// What was sent to the server.
+	uploads  uploads
+	received int64
+	commits  []string
+	sums     map[string]sums
 }
 
 type sums struct{ git, sha256 string }
@@ -172,6 +179,8 @@ func (s *Server) serveHub(w http.ResponseWriter, r *http.Request) {
 		parts[i], _ = url.PathUnescape(parts[i])
 	}
 	switch {
+	case r.Method == http.MethodPost:
+		s.receive(w, r, parts)
 	case len(parts) == 6 && parts[0] == "api" && parts[1] == "models" && parts[4] == "revision":
 		s.list(w, r, parts[2]+"/"+parts[3], parts[5])
 	case len(parts) >= 5 && parts[2] == "resolve":
@@ -323,6 +332,10 @@ func (s *Server) serveCDN(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	if !hmac.Equal([]byte(query.Get("signature")), []byte(sign(query))) || expired {
 		http.Error(w, "Request has expired", http.StatusForbidden)
+		return
+	}
+	if r.Method == http.MethodPut {
+		s.take(w, r)
 		return
 	}
 	file := query.Get("file")
