@@ -23,6 +23,9 @@ type Observer struct {
 	// position, and with those of the first model for the same token. At a
 	// position, the first model comes first.
 	Logits func(model, chunk, pos int, logits, reference []float32)
+	// Batch, if not nil, is called by the goroutine of Lockstep when all was said of n chunks, from number first on, with how
+	// long each model has computed for them. Its error ends the work.
+	Batch func(first, n int, elapsed []time.Duration) error
 }
 
 // Streams are the residual streams of a batch of chunks on their way into a layer.
@@ -131,9 +134,18 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	}
 	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.layer + 1)
 	for first := 0; first < len(chunks); {
+		before := slices.Clone(l.elapsed)
 		n, err := l.batchFrom(ctx, chunks, first)
 		if err != nil {
 			return err
+		}
+		if l.observer.Batch != nil {
+			for i, elapsed := range l.elapsed {
+				before[i] = elapsed - before[i]
+			}
+			if err := l.observer.Batch(first, n, before); err != nil {
+				return err
+			}
 		}
 		first += n
 	}

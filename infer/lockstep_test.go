@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -153,6 +154,45 @@ func TestLockstepReportsProgress(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, steps)
 	require.Equal(t, 12, total)
+}
+
+// TestLockstepTellsBatches wants each batch told after all that was said of its chunks, with what it took.
+func TestLockstepTellsBatches(t *testing.T) {
+	chunks := small.chunks(9, 4, 7)
+	sources := []*source{small.build(1), small.build(2)}
+	var told []int
+	sum := make([]time.Duration, 2)
+	visits := make([]int, len(chunks))
+	var mu sync.Mutex
+	stop := errors.New("stop")
+	observer := infer.Observer{
+		Logits: func(_, chunk, _ int, _, _ []float32) {
+			mu.Lock()
+			defer mu.Unlock()
+			visits[chunk]++
+		},
+		Batch: func(first, n int, elapsed []time.Duration) error {
+			for c := range visits {
+				done := 0
+				if c < first+n {
+					done = 2 * len(chunks[c])
+				}
+				require.Equal(t, done, visits[c])
+			}
+			for i, e := range elapsed {
+				sum[i] += e
+			}
+			told = append(told, first, n)
+			return nil
+		},
+	}
+	elapsed, err := infer.Lockstep(t.Context(), engines(t, infer.Options{Memory: 1}, sources...), infer.Chunks(chunks, 0), observer)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 1, 1, 1, 2, 1}, told)
+	require.Equal(t, elapsed, sum)
+	observer.Batch = func(int, int, []time.Duration) error { return stop }
+	_, err = infer.Lockstep(t.Context(), engines(t, infer.Options{Memory: 1}, sources...), infer.Chunks(chunks, 0), observer)
+	require.ErrorIs(t, err, stop)
 }
 
 func TestLockstepErrors(t *testing.T) {

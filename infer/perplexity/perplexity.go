@@ -25,6 +25,8 @@ package perplexity
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -35,6 +37,7 @@ import (
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
@@ -61,6 +64,9 @@ type Model interface {
 type Options struct {
 	Ctx    int // tokens in a chunk, DefaultCtx if 0
 	Chunks int // at most so many of each text, all there are if 0
+	// Results, if not nil, is where what is known of each window is kept. Those that are there are not run again. The
+	// error is a *results.Partial if some are missing then that others have to do.
+	Results *results.Place
 }
 
 func (o Options) ctx() int {
@@ -88,6 +94,8 @@ type Result struct {
 	// ChunkTokens has the number of scored tokens of each of them, if not all have as many.
 	ChunkTokens [][]int
 	Tokens      int // of all chunks, scored or not
+	// Cost is what all chunks took of all texts together, on all machines, if there are Options.Results.
+	Cost results.Cost
 }
 
 // Tokens encodes a text as llama-perplexity does that of its -f file: without
@@ -129,7 +137,7 @@ func Score(ctx context.Context, m Model, tokens []int32, bos int32, opts Options
 	if err != nil {
 		return Result{}, fmt.Errorf("perplexity: %w", err)
 	}
-	s, err := score(ctx, m, opts.windows(chunks), opts)
+	s, err := score(ctx, m, opts.windows(chunks), []int{len(chunks)}, opts)
 	if err != nil {
 		return Result{}, err
 	}
@@ -143,7 +151,7 @@ func ScoreTexts(ctx context.Context, m Model, texts []Text, opts Options) (toget
 	if err != nil {
 		return Result{}, nil, fmt.Errorf("perplexity: %w", err)
 	}
-	s, err := score(ctx, m, windows, opts)
+	s, err := score(ctx, m, windows, counts, opts)
 	if err != nil {
 		return Result{}, nil, err
 	}
@@ -152,7 +160,9 @@ func ScoreTexts(ctx context.Context, m Model, texts []Text, opts Options) (toget
 		each = append(each, s.result(first, n))
 		first += n
 	}
-	return s.result(0, counts...), each, nil
+	together = s.result(0, counts...)
+	together.Cost = s.cost
+	return together, each, nil
 }
 
 // TextWindows cuts several texts into the chunks that ScoreTexts runs, text after
@@ -235,19 +245,41 @@ func Chunks(tokens []int32, bos int32, opts Options) ([][]int32, error) {
 	return chunks, nil
 }
 
-// score runs the model on windows.
-func score(ctx context.Context, m Model, windows []Window, opts Options) (*scorer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s := newScorer(windows, opts.ctx(), cancel)
-	err := m.Forward(ctx, InferChunks(windows), s.visit)
-	if s.err != nil {
-		err = s.err // what Forward returns is only that it was cancelled
+// score runs the model on windows, of which the texts have so many each.
+func score(ctx context.Context, m Model, windows []Window, counts []int, opts Options) (_ *scorer, err error) {
+	s := newScorer(windows, opts.ctx())
+	if opts.Results == nil {
+		if err := s.run(ctx, m, windows); err != nil {
+			return nil, fmt.Errorf("perplexity: %w", err)
+		}
+		return s, nil
 	}
+	store, err := opts.Results.Open(ctx, "perplexity", len(windows), WindowFacts(windows, counts)...)
 	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := s.keep(ctx, m, store); err != nil {
 		return nil, fmt.Errorf("perplexity: %w", err)
 	}
-	return s, nil
+	if err := store.Finish(); err != nil {
+		return nil, err
+	}
+	return s, s.recall(store)
+}
+
+// WindowFacts says what windows are, of which the texts have so many each.
+func WindowFacts(windows []Window, counts []int) []gguf.Fact {
+	var facts []gguf.Fact
+	for i, n := range counts {
+		sum := sha256.New()
+		for _, w := range windows[:n] {
+			fmt.Fprintln(sum, w.Tokens, w.Scored)
+		}
+		windows = windows[n:]
+		facts = append(facts, gguf.Fact{What: fmt.Sprintf("text %d", i+1), Is: fmt.Sprintf("%d windows, SHA-256 %x", n, sum.Sum(nil))})
+	}
+	return facts
 }
 
 // scorer turns logits into the negative log-likelihoods of the tokens of windows.
@@ -255,42 +287,114 @@ type scorer struct {
 	windows []Window
 	ctx     int
 	nll     [][]float64 // of the scored tokens of each window; NaN: not yet visited
+	numbers []int       // of the windows that are run, nil if they are all
 	cancel  context.CancelFunc
+	done    func(window int) error // is called when all of a window is visited; or nil
+	cost    results.Cost
 
-	mu  sync.Mutex
-	err error // the first
+	mu   sync.Mutex
+	left []int // tokens of each window that are not visited
+	err  error // the first
 }
 
-func newScorer(windows []Window, ctx int, cancel context.CancelFunc) *scorer {
-	s := &scorer{windows: windows, ctx: ctx, nll: make([][]float64, len(windows)), cancel: cancel}
+func newScorer(windows []Window, ctx int) *scorer {
+	s := &scorer{windows: windows, ctx: ctx, nll: make([][]float64, len(windows)), left: make([]int, len(windows))}
 	for i, w := range windows {
-		s.nll[i] = slices.Repeat([]float64{math.NaN()}, len(w.Scored))
+		s.nll[i], s.left[i] = slices.Repeat([]float64{math.NaN()}, len(w.Scored)), len(w.Scored)
 	}
 	return s
 }
 
+// run runs the model on windows: those of numbers, or all.
+func (s *scorer) run(ctx context.Context, m Model, windows []Window) error {
+	ctx, s.cancel = context.WithCancel(ctx)
+	defer s.cancel()
+	err := m.Forward(ctx, InferChunks(windows), s.visit)
+	if s.err != nil {
+		err = s.err // what Forward returns is only that it was cancelled
+	}
+	return err
+}
+
+// keep runs the model on the windows that are missing in a store, and keeps what is known of each.
+func (s *scorer) keep(ctx context.Context, m Model, store *results.Store) error {
+	var windows []Window
+	s.numbers = store.Missing()
+	for _, n := range s.numbers {
+		windows = append(windows, s.windows[n])
+	}
+	if len(windows) == 0 {
+		return nil
+	}
+	meter := results.NewMeter(m)
+	s.done = func(n int) error {
+		data, err := binary.Append(nil, binary.LittleEndian, s.nll[n])
+		if err != nil {
+			return err
+		}
+		return store.Keep(results.Record{Unit: n, Data: data, Cost: meter.Cost()})
+	}
+	return s.run(ctx, m, windows)
+}
+
+// recall takes over what a store has of all windows.
+func (s *scorer) recall(store *results.Store) error {
+	for n, nll := range s.nll {
+		data, cost, err := store.Get(n)
+		if err != nil {
+			return err
+		}
+		if len(data) != 8*len(nll) {
+			return store.Corrupt(n, fmt.Errorf("%d bytes for %d tokens", len(data), len(nll)))
+		}
+		if _, err := binary.Decode(data, binary.LittleEndian, nll); err != nil {
+			return store.Corrupt(n, err)
+		}
+		if slices.ContainsFunc(nll, math.IsNaN) {
+			return store.Corrupt(n, errors.New("a token was not scored"))
+		}
+		s.cost.Add(cost)
+	}
+	return nil
+}
+
 // visit scores the token after position pos of a window.
 func (s *scorer) visit(chunk, pos int, logits []float32) {
+	if s.numbers != nil {
+		chunk = s.numbers[chunk]
+	}
 	w := s.windows[chunk]
 	at, ok := slices.BinarySearch(w.Scored, pos)
 	if !ok {
 		return
 	}
 	nll, err := negLogLikelihood(logits, w.Tokens[pos+1])
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
-		if s.err == nil {
-			s.err = fmt.Errorf("chunk %d, position %d: %w", chunk, pos, err)
-			s.cancel()
-		}
+		err = fmt.Errorf("chunk %d, position %d: %w", chunk, pos, err)
+	} else if s.set(chunk, at, pos, nll) && s.done != nil {
+		err = s.done(chunk)
+	}
+	if err == nil {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+		s.cancel()
+	}
+}
+
+// set notes the score of a token, and reports whether it is the last of its window.
+func (s *scorer) set(chunk, at, pos int, nll float64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !math.IsNaN(s.nll[chunk][at]) {
 		panic(fmt.Sprintf("perplexity: chunk %d, position %d was visited twice", chunk, pos))
 	}
 	s.nll[chunk][at] = nll
+	s.left[chunk]--
+	return s.left[chunk] == 0
 }
 
 // negLogLikelihood returns -log softmax(logits)[token] in nats, with the

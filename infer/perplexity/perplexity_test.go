@@ -15,6 +15,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
 
@@ -399,4 +400,43 @@ func (p positions) Forward(_ context.Context, chunks []infer.Chunk, visit func(i
 		}
 	}
 	return nil
+}
+
+// forgetful gives up after some windows.
+type forgetful struct {
+	perplexity.Model
+	after int
+}
+
+func (m forgetful) Forward(ctx context.Context, chunks []infer.Chunk, visit func(chunk, pos int, logits []float32)) error {
+	if len(chunks) > m.after {
+		chunks = chunks[:m.after]
+	}
+	if err := m.Model.Forward(ctx, chunks, visit); err != nil {
+		return err
+	}
+	return errors.New("it gave up")
+}
+
+// What was scored before a run ended is not scored again, and the result is the same.
+func TestResultsAreKept(t *testing.T) {
+	texts := []perplexity.Text{{Name: "a", Tokens: count(40, 7), BOS: -1}, {Name: "b", Tokens: count(24, 7), BOS: 3}}
+	opts := perplexity.Options{Ctx: 6}
+	want, wantEach, err := perplexity.ScoreTexts(t.Context(), successor(7), texts, opts)
+	require.NoError(t, err)
+	opts.Results = &results.Place{Storage: results.Directory(t.TempDir())}
+	for range 4 {
+		_, _, err := perplexity.ScoreTexts(t.Context(), forgetful{successor(7), 2}, texts, opts)
+		require.ErrorContains(t, err, "it gave up")
+	}
+	got, each, err := perplexity.ScoreTexts(t.Context(), successor(7), texts, opts)
+	require.NoError(t, err)
+	require.Len(t, got.Cost.Took, 1)
+	got.Cost = results.Cost{}
+	require.Equal(t, want, got)
+	require.Equal(t, wantEach, each)
+	again, _, err := perplexity.ScoreTexts(t.Context(), nil, texts, opts)
+	require.NoError(t, err, "no model is needed for what is there")
+	again.Cost = results.Cost{}
+	require.Equal(t, want, again)
 }
