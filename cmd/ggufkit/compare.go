@@ -174,7 +174,7 @@ func newDriftRun(c *call, measured *report.Drift, in *driftInput) (*driftRun, er
 
 // measure runs models on the texts and adds them to the report.
 func (r *driftRun) measure(c *call, models []drift.Candidate) ([]drift.Result, error) {
-	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), display.TokenRate)
+	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), tokenRate(r.options.Results))
 	defer progress.stop()
 	options := r.options
 	options.Engine.Progress = tokenProgress(progress, r.tokens)

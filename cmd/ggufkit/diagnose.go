@@ -48,7 +48,7 @@ func diagnose(c *call, f textFlags, model gguf.Source, name string, texts []text
 // observe runs the mixture and its donors on a text.
 func observe(c *call, f textFlags, model gguf.Source, t textFile, donors []string) (observed report.DoctorText, err error) {
 	var tally routing.Tally
-	result, _, _, err := score(c, f, model, []textFile{t}, tally.Add, t.file)
+	result, _, _, err := score(c, f, model, []textFile{t}, nil, tally.Add, t.file)
 	if err != nil {
 		return observed, err
 	}
@@ -76,7 +76,7 @@ func observeDonor(c *call, f textFlags, path string, t textFile, observed *repor
 	if err != nil {
 		return err
 	}
-	result, _, _, err := score(c, f, model, []textFile{t}, nil, filepath.Base(path)+" on "+t.file)
+	result, _, _, err := score(c, f, model, []textFile{t}, nil, nil, filepath.Base(path)+" on "+t.file)
 	if err != nil {
 		return err
 	}

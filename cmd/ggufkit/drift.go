@@ -19,6 +19,7 @@ const driftTypes = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,IQ4_XS,Q3_K_M,Q2_K"
 
 type driftFlags struct {
 	compareFlags
+	keepFlags
 	reference      string
 	candidates     []string
 	untilSeparated bool
@@ -55,7 +56,7 @@ func driftCommand() *cli.Command {
 				Destination: &f.untilSeparated},
 			f.windowFlag("`N` tokens in a window, the second half of which is scored"), f.scoreFlag(),
 			chunksFlag(&f.chunks, "run at most `N` windows of each text"),
-			computeFlag(&f.compute), memoryFlag(&f.memory),
+			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
 		},
 		Action: action(func(c *call) error { return measureDrift(c, f) }),
 	}
@@ -84,6 +85,9 @@ func (f *driftFlags) models(c *call) (reference, source string, err error) {
 }
 
 func measureDrift(c *call, f driftFlags) (err error) {
+	if f.dir != "" && (f.untilSeparated || f.saveLogits != "" || f.logits != "") {
+		return c.usagef("--results keeps figures of each window, so that --until-separated, --save-logits and --logits cannot be with it")
+	}
 	if f.logits != "" {
 		return measureAgainstLogits(c, f)
 	}
@@ -141,8 +145,15 @@ func measureDrift(c *call, f driftFlags) (err error) {
 	if logits != nil {
 		defer func() { err = errors.Join(err, logits.Discard()) }()
 	}
-	if _, err := run.measure(c, models); err != nil {
+	kept := []keptModel{{"model", in.base}}
+	for _, m := range models {
+		kept = append(kept, keptModel{"candidate " + m.Name, m.Source})
+	}
+	if run.options.Results, err = f.place(c, in.hashing, f.compute, kept...); err != nil {
 		return err
+	}
+	if _, err := run.measure(c, models); err != nil {
+		return partDone(c, err)
 	}
 	if measured.Provenance, err = in.hashing.Wait(); err != nil {
 		return err

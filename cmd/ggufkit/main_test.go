@@ -53,6 +53,9 @@ func TestScripts(t *testing.T) {
 			"hub":        hub,
 			"store":      store,
 			"pack-gptq":  packGPTQ,
+			"tear":       tear,
+
+			"same-figures": sameFigures,
 		},
 	})
 }
@@ -122,6 +125,27 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+// tear cuts the last byte off the one file of a pattern: tear PATTERN.
+func tear(ts *testscript.TestScript, _ bool, args []string) {
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(names) != 1 {
+		ts.Fatalf("there are %d of %s", len(names), args[0])
+	}
+	info, err := os.Stat(names[0])
+	ts.Check(err)
+	ts.Check(os.Truncate(names[0], info.Size()-1))
+}
+
+// sameFigures compares JSON byte for byte, but for how long things took, what was read, and the command: same-figures A B.
+func sameFigures(ts *testscript.TestScript, neg bool, args []string) {
+	other := regexp.MustCompile(`"(seconds|tokens_per_second|read_bytes|readings|command)": .*`)
+	a, b := other.ReplaceAllString(ts.ReadFile(args[0]), ""), other.ReplaceAllString(ts.ReadFile(args[1]), "")
+	if (a == b) == neg {
+		ts.Fatalf("%s\n%s", a, b)
+	}
 }
 
 // appendBytes makes a file longer: append FILE BYTES.

@@ -8,8 +8,13 @@ import (
 	"github.com/ggufkit/ggufkit/infer/report"
 )
 
+type perplexityFlags struct {
+	textFlags
+	keepFlags
+}
+
 func perplexityCommand() *cli.Command {
-	var f textFlags
+	var f perplexityFlags
 	return &cli.Command{
 		Name:      "perplexity",
 		Usage:     "how well a model predicts a text, as llama-perplexity defines it",
@@ -21,13 +26,13 @@ func perplexityCommand() *cli.Command {
 			f.textFlag("score the text"),
 			f.windowFlag("`N` tokens in a window, the second half of which is scored"), f.scoreFlag(),
 			chunksFlag(&f.chunks, "score at most `N` windows of each text"),
-			computeFlag(&f.compute), memoryFlag(&f.memory),
+			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
 		},
 		Action: action(func(c *call) error { return showPerplexity(c, f) }),
 	}
 }
 
-func showPerplexity(c *call, f textFlags) error {
+func showPerplexity(c *call, f perplexityFlags) error {
 	args, err := c.arguments("MODEL")
 	if err != nil {
 		return err
@@ -45,12 +50,24 @@ func showPerplexity(c *call, f textFlags) error {
 		return err
 	}
 	defer model.Close()
-	start := time.Now()
-	together, each, read, err := score(c, f, model, texts, nil, "scoring")
+	var hashing *report.Hashing
+	if f.dir != "" {
+		hashing = newProvenance(c, model, nil)
+		defer hashing.Stop()
+	}
+	place, err := f.place(c, hashing, f.compute, keptModel{"model", model})
 	if err != nil {
-		return about(model, err)
+		return err
+	}
+	start := time.Now()
+	together, each, read, err := score(c, f.textFlags, model, texts, place, nil, "scoring")
+	if err != nil {
+		return partDone(c, about(model, err))
 	}
 	took := time.Since(start)
+	if place != nil {
+		took, read = together.Cost.Took[0], together.Cost.Read
+	}
 	var byText []report.PerplexityText
 	for i, r := range each {
 		byText = append(byText, report.NewPerplexityText(texts[i].file, texts[i].sha256, texts[i].conversations, r))

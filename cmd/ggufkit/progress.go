@@ -17,7 +17,7 @@ type progress struct {
 	mu   sync.Mutex
 	w    io.Writer // nil reports nothing
 	what string
-	rate func(perSecond float64) string
+	rate func(perSecond float64) string // nil: it is not known of what how much is done
 	// at says where the work is, if it is not nil.
 	at      func(done int64) string
 	console *console // nil elsewhere than on a terminal
@@ -78,7 +78,7 @@ const (
 )
 
 // newProgress starts reporting what is being done. rate formats the speed in
-// the units that update is called with.
+// the units that update is called with; it may be nil.
 func newProgress(c *call, what string, rate func(perSecond float64) string) *progress {
 	p := &progress{what: what, rate: rate, start: time.Now(), last: time.Now()}
 	if !c.progress {
@@ -110,7 +110,11 @@ func (p *progress) update(done, total int64) {
 	p.last = now
 	seconds := now.Sub(p.start).Seconds()
 	left := time.Duration(seconds * float64(total-done) / float64(max(1, done)) * float64(time.Second))
-	line := fmt.Sprintf("%s: %3d %%, %s, %s left", p.what, 100*done/max(1, total), p.rate(float64(done)/seconds), left.Round(time.Second))
+	line := fmt.Sprintf("%s: %3d %%", p.what, 100*done/max(1, total))
+	if p.rate != nil {
+		line += ", " + p.rate(float64(done)/seconds)
+	}
+	line += fmt.Sprintf(", %s left", left.Round(time.Second))
 	if p.at != nil {
 		line += ", " + p.at(done)
 	}

@@ -6,21 +6,22 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
-	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/results"
 )
 
 // score runs a model on texts, showing progress on what it does, and router what routers do, if it is not
-// nil. It returns the result for all of them and for each, and how many bytes of weights were read.
-func score(c *call, f textFlags, model gguf.Source, texts []textFile, router func(infer.Routing), what string) (together perplexity.Result,
+// nil. Results are kept in a place, or nil. It returns the result for all of them and for each, and how many bytes of weights were read.
+func score(c *call, f textFlags, model gguf.Source, texts []textFile, place *results.Place, router func(infer.Routing), what string) (together perplexity.Result,
 	each []perplexity.Result, read int64, err error) {
 	windows, engine := f.windows(), f.engine(c)
+	windows.Results = place
 	encoded, err := f.encode(c, model, texts)
 	if err != nil {
 		return together, nil, 0, err
 	}
 	noteContext(c, model, windows.Ctx)
-	progress := newProgress(c, what, display.TokenRate)
+	progress := newProgress(c, what, tokenRate(place))
 	defer progress.stop()
 	engine.Router = router
 	engine.Progress = tokenProgress(progress, windowTokens(encoded, windows))

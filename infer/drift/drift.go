@@ -32,6 +32,7 @@ package drift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -41,6 +42,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/results"
 )
 
 // Text is something to score.
@@ -52,7 +54,8 @@ type Candidate struct {
 	Source gguf.Source
 }
 
-// Options says what to score, and how. Chunks is for each text.
+// Options says what to score, and how. Chunks is for each text. Results are kept of each chunk, when the batch that it is in is done;
+// not with UntilSeparated.
 type Options struct {
 	perplexity.Options
 	// UntilSeparated stops as soon as the order of the candidates and the base by mean
@@ -153,10 +156,13 @@ func Measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 }
 
 func measure(ctx context.Context, base gguf.Source, candidates []Candidate, texts []Text, opts Options) (*Report, error) {
+	if opts.UntilSeparated && opts.Results != nil {
+		return nil, fmt.Errorf("%w: to keep results of a run whose length depends on them", gguf.ErrUnsupported)
+	}
 	if err := sameModel(base, candidates, opts.Engine); err != nil {
 		return nil, err
 	}
-	if opts.Save != nil && (len(texts) != 1 || opts.UntilSeparated) {
+	if opts.Save != nil && (len(texts) != 1 || opts.UntilSeparated || opts.Results != nil) {
 		return nil, fmt.Errorf("%w: logits are saved of one text, and of all of it", gguf.ErrUnsupported)
 	}
 	windows, counts, err := perplexity.TextWindows(texts, opts.Options)
@@ -185,20 +191,27 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	}
 	first := inTurn(byText)
 
-	once := opts
-	once.UntilSeparated, once.Save = false, nil
-	once.Engine.Progress = share(opts.Engine.Progress, 0, len(again)*len(first), len(models)*len(parts))
-	floor, err := newRunner(first, texts, once).run(ctx, again)
-	if err != nil {
+	r := newRunner("drift", parts, texts, opts)
+	opts.UntilSeparated, opts.Save = false, nil
+	once := newRunner("floor", first, texts, opts)
+	for _, r := range []*runner{once, r} {
+		if err := r.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	of, ofAll := len(again)*once.toRun(), len(models)*r.toRun()
+	once.opts.Engine.Progress = share(opts.Engine.Progress, 0, of, ofAll)
+	r.opts.Engine.Progress = share(opts.Engine.Progress, of, ofAll, 0)
+	floor, err := once.run(ctx, again)
+	unfinished := (*results.Partial)(nil)
+	if err != nil && !errors.As(err, &unfinished) {
 		return nil, err
 	}
-	opts.Engine.Progress = share(opts.Engine.Progress, len(again)*len(first), len(models)*len(parts), 0)
-	r := newRunner(parts, texts, opts)
-	results, err := r.run(ctx, models)
-	if err != nil {
+	measured, err := r.run(ctx, models)
+	if err := unfinished.And(err); err != nil {
 		return nil, err
 	}
-	report := &Report{Base: results[0], Floor: floor[1], Candidates: results[1:], Chunks: make([]int, len(texts)), Tokens: make([]int, len(texts))}
+	report := &Report{Base: measured[0], Floor: floor[1], Candidates: measured[1:], Chunks: make([]int, len(texts)), Tokens: make([]int, len(texts))}
 	for _, p := range r.parts[:r.done] {
 		report.Chunks[p.text]++
 		report.Tokens[p.text] += len(p.Tokens)

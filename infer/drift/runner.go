@@ -16,23 +16,28 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/interval"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/results"
 )
 
 // runner runs models in lock-step and gathers what they do.
 type runner struct {
+	what    string // the word for what is kept of it
 	opts    Options
 	parts   []part
 	texts   []Text
 	starts  []int // scored tokens before each part, and of all
-	done    int   // parts that have been run
-	piece   int   // parts that are run now
+	done    int   // parts that are known
 	base    []reference
 	tallies []*tally // of every model
 
-	// Of the batch and layer under way: the text of each token, and what
-	// the router of the base has chosen.
-	textOf []int
-	chosen []int32
+	store *results.Store // or nil
+
+	// Of what is under way: the parts that are run now, and how many were before; the part of each token of the batch; and what the
+	// router of the base has chosen in the layer.
+	running []int
+	before  int
+	partOf  []int
+	chosen  []int32
 
 	cancel context.CancelFunc
 	mu     sync.Mutex
@@ -48,12 +53,13 @@ type model struct {
 // tally is what is known of one model.
 type tally struct {
 	tokens  []token // every scored token, part after part
-	texts   []textTally
+	parts   []layerSums
 	elapsed time.Duration
 }
 
-// textTally has sums over all tokens of a text, for each layer.
-type textTally struct {
+// layerSums has sums over all tokens of a part, or of several, for each layer. Those of several are sums of those of each, in the
+// order of the text, so that they are the same to the last digit however the parts were run.
+type layerSums struct {
 	tokens  int64
 	hidden  []float64 // of squared relative errors
 	routed  []int64   // tokens that a router has seen
@@ -72,8 +78,8 @@ const referenceBytes, tokenBytes = 32, 32
 // what quant.View converts in, for each thread.
 const modelBytes, viewBytes = 2 << 20, 1 << 20
 
-func newRunner(parts []part, texts []Text, opts Options) *runner {
-	r := &runner{opts: opts, parts: parts, texts: texts, starts: []int{0}}
+func newRunner(what string, parts []part, texts []Text, opts Options) *runner {
+	r := &runner{what: what, opts: opts, parts: parts, texts: texts, starts: []int{0}}
 	for i, p := range parts {
 		r.starts = append(r.starts, r.starts[i]+len(p.Scored))
 	}
@@ -89,40 +95,74 @@ func (r *runner) run(ctx context.Context, models []model) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.piece = len(r.parts)
-	if r.opts.UntilSeparated {
-		r.piece = r.firstPiece()
+	if r.store != nil {
+		err = r.keep(ctx, models, engines)
+	} else {
+		err = r.pieces(ctx, models, engines)
 	}
-	for r.piece > 0 {
-		windows := make([]perplexity.Window, r.piece)
-		for i, p := range r.parts[r.done:][:r.piece] {
-			windows[i] = p.Window
+	if err != nil {
+		return nil, err
+	}
+	measured := make([]Result, len(models))
+	for i, m := range models {
+		measured[i] = r.result(r.tallies[i])
+		measured[i].Name = m.Name
+	}
+	return measured, nil
+}
+
+// pieces runs all parts, or as many as are needed for Options.UntilSeparated.
+func (r *runner) pieces(ctx context.Context, models []model, engines []*infer.Model) error {
+	piece := len(r.parts)
+	if r.opts.UntilSeparated {
+		piece = r.firstPiece()
+	}
+	for piece > 0 {
+		r.before, r.running = r.done, r.running[:0]
+		for i := range piece {
+			r.running = append(r.running, r.done+i)
 		}
-		elapsed, err := infer.Lockstep(ctx, engines, perplexity.InferChunks(windows), infer.Observer{Residual: r.residual, Logits: r.logits})
-		if r.err != nil {
-			err = r.err // what Lockstep returns is only that it was cancelled
+		if err := r.runParts(ctx, models, engines, nil); err != nil {
+			return err
 		}
-		if failed := (*infer.ModelError)(nil); errors.As(err, &failed) {
-			err = fmt.Errorf("%s: %w", models[failed.Model].Name, failed.Err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i, t := range r.tallies {
-			t.elapsed += elapsed[i]
-		}
-		r.done += r.piece
-		r.piece = min(r.done, len(r.parts)-r.done)
-		if r.piece > 0 && r.separated() {
+		r.done += piece
+		piece = min(r.done, len(r.parts)-r.done)
+		if piece > 0 && r.separated() {
 			break
 		}
 	}
-	results := make([]Result, len(models))
-	for i, m := range models {
-		results[i] = r.result(r.tallies[i])
-		results[i].Name = m.Name
+	return nil
+}
+
+// runParts runs the parts that are to be run now. Batch, if not nil, is told of each batch of them.
+func (r *runner) runParts(ctx context.Context, models []model, engines []*infer.Model, batch func(parts []int, elapsed []time.Duration) error) error {
+	windows := make([]perplexity.Window, len(r.running))
+	for i, p := range r.running {
+		windows[i] = r.parts[p].Window
 	}
-	return results, nil
+	observer := infer.Observer{Residual: r.residual, Logits: r.logits, Batch: func(first, n int, elapsed []time.Duration) error {
+		for i, t := range r.tallies {
+			t.elapsed += elapsed[i]
+		}
+		if batch == nil || r.failed() {
+			return nil
+		}
+		return batch(r.running[first:][:n], elapsed)
+	}}
+	_, err := infer.Lockstep(ctx, engines, perplexity.InferChunks(windows), observer)
+	if r.err != nil {
+		err = r.err // what Lockstep returns is only that it was cancelled
+	}
+	if failed := (*infer.ModelError)(nil); errors.As(err, &failed) {
+		err = fmt.Errorf("%s: %w", models[failed.Model].Name, failed.Err)
+	}
+	return err
+}
+
+func (r *runner) failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err != nil
 }
 
 // engines makes the models ready to run.
@@ -134,15 +174,15 @@ func (r *runner) engines(models []model) ([]*infer.Model, error) {
 	}
 	ours := len(r.base)*(referenceBytes+len(models)*tokenBytes) + len(models)*(modelBytes+r.threads()*viewBytes)
 	engine.Memory = max(1, engine.Memory-int64(ours))
-	if progress := engine.Progress; progress != nil {
+	if progress, all := engine.Progress, r.toRun(); progress != nil {
 		engine.Progress = func(done, total int) {
-			steps := total / r.piece // for each part
-			progress(r.done*steps+done, len(r.parts)*steps)
+			steps := total / len(r.running) // for each part
+			progress(r.before*steps+done, all*steps)
 		}
 	}
 	var engines []*infer.Model
 	for i, m := range models {
-		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), texts: make([]textTally, len(r.texts))})
+		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), parts: make([]layerSums, len(r.parts))})
 		engine.Router = func(routing infer.Routing) { r.route(i, routing) }
 		engine.Compute = m.compute
 		model, err := infer.New(m.Source, engine)
@@ -154,20 +194,15 @@ func (r *runner) engines(models []model) ([]*infer.Model, error) {
 	return engines, nil
 }
 
-// tallyOf returns the tally of the text that a token of the batch is of.
-func (r *runner) tallyOf(t *tally, token int) *textTally {
-	return &t.texts[r.textOf[token]]
-}
-
 // residual compares the residual streams of the models with the first.
 func (r *runner) residual(s infer.Streams) {
 	if s.Layer == 0 {
-		r.textOf = r.textOf[:0]
-		for _, p := range r.parts[r.done+s.First:] {
-			if len(r.textOf) == s.Tokens {
+		r.partOf = r.partOf[:0]
+		for _, p := range r.running[s.First:] {
+			if len(r.partOf) == s.Tokens {
 				break
 			}
-			r.textOf = append(r.textOf, slices.Repeat([]int{p.text}, len(p.Tokens))...)
+			r.partOf = append(r.partOf, slices.Repeat([]int{p}, len(r.parts[p].Tokens))...)
 		}
 	}
 	width := len(s.Models[0]) / s.Tokens
@@ -176,11 +211,11 @@ func (r *runner) residual(s infer.Streams) {
 	for model, t := range r.tallies {
 		g.Go(func() error {
 			for i := range s.Tokens {
-				text := r.tallyOf(t, i)
+				sums := &t.parts[r.partOf[i]]
 				if s.Layer == 0 {
-					text.tokens++
+					sums.tokens++
 				}
-				*at(&text.hidden, s.Layer) += relativeSquare(s.Models[model][i*width:][:width], s.Models[0][i*width:][:width])
+				*at(&sums.hidden, s.Layer) += relativeSquare(s.Models[model][i*width:][:width], s.Models[0][i*width:][:width])
 			}
 			return nil
 		})
@@ -216,10 +251,10 @@ func (r *runner) route(model int, routing infer.Routing) {
 	}
 	used := len(routing.Chosen) / routing.Tokens
 	for i := range routing.Tokens {
-		text := r.tallyOf(r.tallies[model], i)
+		sums := &r.tallies[model].parts[r.partOf[i]]
 		ours, base := routing.Chosen[i*used:][:used], r.chosen[i*used:][:used]
-		experts, first := at(&text.experts, routing.Layer), at(&text.first, routing.Layer)
-		*at(&text.routed, routing.Layer)++
+		experts, first := at(&sums.experts, routing.Layer), at(&sums.first, routing.Layer)
+		*at(&sums.routed, routing.Layer)++
 		if ours[0] == base[0] {
 			*first++
 		}
@@ -239,7 +274,7 @@ func at[T any](s *[]T, i int) *T {
 
 // logits scores the token after position pos of a chunk.
 func (r *runner) logits(model, chunk, pos int, logits, base []float32) {
-	part := r.done + chunk
+	part := r.running[chunk]
 	p := r.parts[part]
 	at, ok := slices.BinarySearch(p.Scored, pos)
 	if !ok {
@@ -324,9 +359,15 @@ func (r *runner) result(t *tally) Result {
 	result := Result{Elapsed: t.elapsed}
 	result.KLD, result.Scored = r.kld(t)
 	var texts []text
-	var all textTally
-	for i, sums := range t.texts {
+	var all layerSums
+	for i := range r.texts {
 		text := r.text(t, i)
+		var sums layerSums
+		for p, part := range r.parts[:r.done] {
+			if part.text == i {
+				sums.add(t.parts[p])
+			}
+		}
 		texts = append(texts, text)
 		all.add(sums)
 		measures := sums.measures(newStats(text))
@@ -337,28 +378,28 @@ func (r *runner) result(t *tally) Result {
 	return result
 }
 
-// add adds the sums of another text.
-func (t *textTally) add(other textTally) {
-	t.tokens += other.tokens
+// add adds other sums.
+func (s *layerSums) add(other layerSums) {
+	s.tokens += other.tokens
 	for i, v := range other.hidden {
-		*at(&t.hidden, i) += v
+		*at(&s.hidden, i) += v
 	}
 	for i := range other.routed {
-		*at(&t.routed, i) += other.routed[i]
-		*at(&t.experts, i) += other.experts[i]
-		*at(&t.first, i) += other.first[i]
+		*at(&s.routed, i) += other.routed[i]
+		*at(&s.experts, i) += other.experts[i]
+		*at(&s.first, i) += other.first[i]
 	}
 }
 
 // measures turns the sums into means.
-func (t *textTally) measures(s Stats) Measures {
-	m := Measures{Stats: s}
-	n := float64(t.tokens)
-	for _, sum := range t.hidden {
+func (s *layerSums) measures(of Stats) Measures {
+	m := Measures{Stats: of}
+	n := float64(s.tokens)
+	for _, sum := range s.hidden {
 		m.Hidden = append(m.Hidden, math.Sqrt(sum/n))
 	}
-	for i, n := range t.routed {
-		m.Routing = append(m.Routing, Agreement{float64(t.experts[i]) / float64(n), float64(t.first[i]) / float64(n)})
+	for i, n := range s.routed {
+		m.Routing = append(m.Routing, Agreement{float64(s.experts[i]) / float64(n), float64(s.first[i]) / float64(n)})
 	}
 	return m
 }

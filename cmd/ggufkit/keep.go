@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/infer/results"
+	"github.com/ggufkit/ggufkit/quant/isa"
+)
+
+// keepFlags say where results are kept, and which part of a run is to be done.
+type keepFlags struct {
+	dir  string
+	part results.Part
+}
+
+func (f *keepFlags) resultsFlag() cli.Flag {
+	return &cli.StringFlag{Name: "results", Usage: "keep results in `DIR` as they come, and do only what is missing there", Destination: &f.dir}
+}
+
+func (f *keepFlags) partFlag() cli.Flag {
+	return parsedFlag("part", "", "with --results: do part `I/N` of the run, or auto, what Slurm, Kubernetes or MPI say; without it, report when all is there",
+		&f.part, func(s string) (results.Part, error) {
+			part, err := results.ParsePart(s, os.Getenv)
+			if err != nil {
+				err = fmt.Errorf("--part: %w", err)
+			}
+			return part, err
+		})
+}
+
+// keptModel is one of the models that kept results are of.
+type keptModel struct {
+	name   string // what it is in the run
+	source gguf.Source
+}
+
+// place returns where results are kept, nil if they are not. They are of models, the first of which is the one that is hashed, and depend
+// on how it is computed.
+func (f *keepFlags) place(c *call, hashing *report.Hashing, compute infer.Compute, models ...keptModel) (*results.Place, error) {
+	if f.dir == "" {
+		if f.part.Of > 0 {
+			return nil, c.usagef("--part needs --results DIR: where the parts come together")
+		}
+		return nil, nil
+	}
+	storage, err := results.Locate(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	known, err := hashing.Wait()
+	if err != nil {
+		return nil, err
+	}
+	place := &results.Place{Storage: storage, Part: f.part, Note: func(note string) { printNotes(c, []string{note}) }}
+	place.Facts = append(place.Facts, gguf.Fact{What: "version", Is: programVersion() + " " + runtime.GOARCH}, gguf.Fact{What: "compute", Is: compute.String()})
+	if compute == infer.Int8 && anyBF16(models) {
+		place.Facts = append(place.Facts, gguf.Fact{What: "instructions", Is: isa.Current().String()}) // on which products with BF16 depend
+	}
+	if known.Imatrix != nil {
+		place.Facts = append(place.Facts, gguf.Fact{What: "importance matrix", Is: known.Imatrix.SHA256})
+	}
+	var sources []gguf.Source
+	place.Check = func() error { return gguf.Unchanged(sources...) }
+	for i, m := range models {
+		sources = append(sources, m.source)
+		sum := ""
+		if i == 0 {
+			sum = known.Model.FileSHA256 + known.Model.DataSHA256
+		}
+		fact, err := results.Model(c.ctx, m.name, m.source, sum)
+		if err != nil {
+			return nil, about(m.source, err)
+		}
+		place.Facts = append(place.Facts, fact)
+	}
+	return place, nil
+}
+
+func anyBF16(models []keptModel) bool {
+	for _, m := range models {
+		for _, t := range m.source.Tensors() {
+			if t.Type == gguf.BF16 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// partDone says that a part of a run is done, if that is what err is. It returns any other error.
+func partDone(c *call, err error) error {
+	partial := (*results.Partial)(nil)
+	if !errors.As(err, &partial) {
+		return err
+	}
+	if !partial.Done() {
+		return partial
+	}
+	done := report.Part{Part: partial.Part.Number, Parts: partial.Part.Of, Units: partial.Units, Now: partial.Now}
+	return printResults(c, done, func(w io.Writer) { done.Print(w) })
+}
+
+// tokenRate is display.TokenRate, nil where results are kept: only some of the windows may be run.
+func tokenRate(place *results.Place) func(perSecond float64) string {
+	if place != nil {
+		return nil
+	}
+	return display.TokenRate
+}
