@@ -27,7 +27,7 @@ func TestComplete(t *testing.T) {
 		{"quantize a.gguf iq4|", "IQ4_NL IQ4_XS"},
 		{"quantize a.gguf b.gguf q8|", "Q8_0"},
 		{"quantize |", ""}, // files
-		{"convert --type q5_k|", "Q5_K_M Q5_K_S"},
+		{"convert --type q5_k|", "Q5_K_L Q5_K_M Q5_K_S"},
 		{"convert --type = Q8|", "Q8_0"},
 		{"drift a.gguf --compute |", "exact int8"},
 		{"drift a.gguf -f |", ""},

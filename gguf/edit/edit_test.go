@@ -95,7 +95,7 @@ func hostile(t *testing.T) map[string]struct {
 		"unknown key of another type":   {edits{set(t, "x.byte=u16:7")}, "x.byte is of type UINT8", true},
 		"id beyond the vocabulary":      {edits{set(t, "tokenizer.ggml.eos_token_id=u32:300")}, "there are 300 tokens", true},
 		"special token beyond it":       {edits{edit.SpecialToken{"bos", "300"}}, "not among the 300", false},
-		"special token that is none":    {edits{edit.SpecialToken{"boss", "1"}}, "no special token, one of: bos, eom", false},
+		"special token that is none":    {edits{edit.SpecialToken{"boss", "1"}}, "no special token, one of: bos, cls, eom", false},
 		"token that is not there":       {edits{edit.SpecialToken{"bos", "nothing"}}, `there is no token "nothing"`, false},
 		"token that is there twice":     {edits{edit.SpecialToken{"bos", "twice"}}, "[7 8]", false},
 		"type of a token beyond it":     {edits{edit.TokenType{"300", gguf.TokenControl}}, "not among the 300", false},

@@ -28,7 +28,7 @@ const (
 var specialKeys = func() map[string]string {
 	keys := map[string]string{"separator": "tokenizer.ggml.seperator_token_id"}
 	for _, name := range []string{
-		"bos", "eos", "eot", "eom", "unknown", "padding", "mask", "prefix", "suffix", "middle",
+		"bos", "eos", "eot", "eom", "unknown", "padding", "cls", "mask", "prefix", "suffix", "middle",
 		"fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep",
 	} {
 		keys[name] = "tokenizer.ggml." + name + "_token_id"

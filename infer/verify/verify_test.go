@@ -107,7 +107,13 @@ func TestFindings(t *testing.T) {
 		"an id beyond them":        {set("tokenizer.ggml.eos_token_id", uint32(4096)), verify.Tokenizer, "tokenizer.ggml.eos_token_id is 4096, and there are 4096 tokens"},
 		"an id that is a text":     {set("tokenizer.ggml.mask_token_id", "x"), verify.Tokenizer, "tokenizer.ggml.mask_token_id is of type STRING"},
 		"merges of nothing":        {set("tokenizer.ggml.merges", []string{"▁ t", "no merge"}), verify.Tokenizer, `1 of 2 merges are not of two tokens that make one: number 1, "no merge"`},
-		"texts become others":      {list("tokenizer.ggml.tokens", func(l []string) { l[3+'T'] = "<0x54 >" }), verify.Tokenizer, ""},
+		"a byte with another text": {list("tokenizer.ggml.tokens", func(l []string) { l[3+'T'] = "<0x54 >" }), verify.Tokenizer, "token 87: byte token"},
+		"a text that comes back as another": {func(s *small) {
+			v, _ := gguf.Value[[]int32](s.meta, "tokenizer.ggml.token_type")
+			v = append([]int32(nil), v...)
+			v[3+0xf0] = int32(gguf.TokenNormal) // what is meant to be a byte is a text
+			s.meta.Set("tokenizer.ggml.token_type", v)
+		}, verify.Tokenizer, "comes back as another"},
 		"a template with an error": {set("tokenizer.chat_template", "{% for m in %}"), verify.Template, "tokenizer.chat_template: "},
 		"a template that raises":   {set("tokenizer.chat_template", "{{ raise_exception('never') }}"), verify.Template, "never"},
 		"another template":         {set("tokenizer.chat_template.tool_use", "{{ messages[0].x.y }}"), verify.Template, "tokenizer.chat_template.tool_use: "},
