@@ -27,7 +27,7 @@
 // host at all, since they only sign. Redirects lose the token, from https none leads to
 // http, and no error has either, nor the query of an address or a password in it.
 //
-// Memory: 96 MiB of what was read, and of what is on its way.
+// Memory: 64 MiB of what was read, and of what is on its way.
 //
 // # Environment
 //

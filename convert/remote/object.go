@@ -25,7 +25,7 @@ const (
 	// steadyPages is after how many pages in order more is read ahead than a part of what was read.
 	steadyPages = 64
 	// memory bounds the pages that are there or under way.
-	memory = 96 << 20
+	memory = 64 << 20
 	// maxStreams is in how many places of a file somebody can read in order.
 	maxStreams = 8
 )
@@ -83,6 +83,7 @@ type object struct {
 	pages   map[int64]*page
 	streams []*stream
 	clock   int64
+	starts  []int64 // of sections
 }
 
 // newObject returns an object of a size, or, if that is negative, asks how large it is.
@@ -163,7 +164,7 @@ func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 		// Not more at a time than there is room for.
 		some := min(len(p)-n, runPages*pageBytes)
 		first, last := off/pageBytes, (off+int64(some)-1)/pageBytes
-		for _, pg := range o.take(first, last) {
+		for _, pg := range o.take(first, last, off, off+int64(some)) {
 			if err := o.wait(pg); err != nil {
 				return n, err
 			}
@@ -193,26 +194,40 @@ func (o *object) Prefetch(offset, n int64) {
 	first, last := offset/pageBytes, (offset+n-1)/pageBytes
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.c.pool.hasRoom(last - first + 1) {
+	if last = min(last, first+o.c.pool.room()-1); first <= last {
 		o.ask(first, last)
 	}
 }
 
-// take returns pages that are there or asked for, and asks for more if they are read in order.
-func (o *object) take(first, last int64) []*page {
+// Sections implements files.Sectioned.
+func (o *object) Sections(starts []int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	end := o.follow(first, last)
+	o.starts = starts
+}
+
+// take returns the pages of bytes [from, to), which are there or asked for, and asks for more
+// if they are read in order.
+func (o *object) take(first, last, from, to int64) []*page {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	pages := o.ask(first, last)
-	if end > last && o.c.pool.hasRoom(end-last) {
-		o.ask(last+1, end)
+	if next, end := o.follow(first, last, from, to); end > next {
+		o.ask(next, end-1)
 	}
 	return pages
 }
 
-// follow returns up to which page somebody who reads these will want more soon. Several
+// follow returns which pages, [next, end), somebody who reads these will want soon. Several
 // goroutines that read in order do not come in order.
-func (o *object) follow(first, last int64) (end int64) {
+func (o *object) follow(first, last, from, to int64) (next, end int64) {
+	limit, begins := o.size, false
+	if len(o.starts) > 0 {
+		_, begins = slices.BinarySearch(o.starts, from)
+		if i, _ := slices.BinarySearch(o.starts, to); i < len(o.starts) {
+			limit = o.starts[i]
+		}
+	}
 	o.clock++
 	var s *stream
 	for _, other := range o.streams {
@@ -231,19 +246,25 @@ func (o *object) follow(first, last int64) (end int64) {
 	}
 	s.used, s.next = o.clock, max(s.next, last+1)
 	read := s.next - s.start
-	if read <= last-first+1 { // the first time
-		return last
-	}
 	window := read / 4 // so that headers do not cost much more than they have
-	if read > steadyPages {
+	switch {
+	case begins:
+		window = aheadPages
+	case read <= last-first+1: // the first time
+		return 0, 0
+	case read > steadyPages:
 		window = min(read, aheadPages)
 	}
-	end = min(s.next+window, (o.size+pageBytes-1)/pageBytes) - 1
 	if s.ahead > s.next+window/2 { // there is still enough, and it becomes a larger request
-		return last
+		return 0, 0
 	}
-	s.ahead = max(s.ahead, end+1)
-	return end
+	next = max(s.next, s.ahead)
+	want := min(s.next+window, (limit+pageBytes-1)/pageBytes)
+	if end = min(want, next+o.c.pool.room()); end < want && end < next+min(window/2, runPages) {
+		return 0, 0 // there is no room for a request worth it
+	}
+	s.ahead = max(s.ahead, end)
+	return next, end
 }
 
 // ask returns pages, after it has begun to read those that are not there. o.mu is held.
@@ -317,11 +338,11 @@ func (o *object) forget(pg *page) {
 	o.c.pool.drop(pg)
 }
 
-// hasRoom reports whether so many pages may be read ahead.
-func (p *pool) hasRoom(pages int64) bool {
+// room returns how many pages may be read ahead.
+func (p *pool) room() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int64(p.under)+pages <= memory/pageBytes/2
+	return max(0, memory/pageBytes/2-int64(p.under))
 }
 
 // finish makes a page ready.

@@ -151,6 +151,36 @@ func TestReadAt(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestSections: parts that are read each by itself, in any order, are sent once, and in large
+// pieces: nothing is read ahead from one into another that is read much later.
+func TestSections(t *testing.T) {
+	const size, sections = 3 << 20, 12
+	want := random(size*sections, 14)
+	h, _ := newHub(t, map[string][]byte{"model.safetensors": want})
+	c := remote.New(t.Context(), remote.Options{})
+	folder, name, err := c.Open("hf://test/model/model.safetensors")
+	require.NoError(t, err)
+	f, err := folder.Open(name)
+	require.NoError(t, err)
+	var starts []int64
+	for i := range sections {
+		starts = append(starts, int64(i*size))
+	}
+	f.Sections(starts)
+	sent, requests := h.Sent(), h.Requests()
+	buf := make([]byte, 70_000)
+	for _, i := range []int{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11} {
+		for off := i * size; off < (i+1)*size; off += len(buf) {
+			some := buf[:min(len(buf), (i+1)*size-off)]
+			_, err := f.ReadAt(some, int64(off))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(want[off:off+len(some)], some))
+		}
+	}
+	require.LessOrEqual(t, h.Sent()-sent, int64(len(want)+100_000))
+	require.Less(t, h.Requests()-requests, int64(6*sections))
+}
+
 // TestHeadersAlone: of a large file only what is looked at is sent, and not much more.
 func TestHeadersAlone(t *testing.T) {
 	h, _ := newHub(t, map[string][]byte{"model.gguf": random(20<<20, 3)})

@@ -151,6 +151,12 @@ func openIn(folder files.Folder, name string) (*File, error) {
 		return nil, err
 	}
 	file.input, file.views = f, new(views)
+	var starts []int64
+	for _, name := range file.Names() {
+		starts = append(starts, file.Get(name).(*tensor).offset)
+	}
+	slices.Sort(starts)
+	f.Sections(slices.Compact(starts))
 	return file, nil
 }
 

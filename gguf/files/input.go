@@ -65,6 +65,22 @@ func (f *File) Name() string { return f.name }
 // Read reads what follows what Read has read.
 func (f *File) Read(p []byte) (int, error) { return f.next.Read(p) }
 
+// Sectioned is an Object that reads ahead what is read in order, and wants to know how far that
+// makes sense.
+type Sectioned interface {
+	Object
+	// Sections says where parts begin that are read each by itself, from its start to its end, as
+	// tensors are. The offsets are in order.
+	Sections(starts []int64)
+}
+
+// Sections tells the Object, if it wants to know, where parts begin: see Sectioned.
+func (f *File) Sections(starts []int64) {
+	if o, ok := f.Object.(Sectioned); ok {
+		o.Sections(starts)
+	}
+}
+
 // Input returns the file as one that outputs must not replace, none if it lies elsewhere.
 func (f *File) Input() []Input {
 	if r, ok := f.Object.(*regular); ok {

@@ -183,6 +183,8 @@ func (s *Server) serveHub(w http.ResponseWriter, r *http.Request) {
 		s.receive(w, r, parts)
 	case len(parts) == 6 && parts[0] == "api" && parts[1] == "models" && parts[4] == "revision":
 		s.list(w, r, parts[2]+"/"+parts[3], parts[5])
+	case len(parts) == 6 && parts[0] == "api" && parts[1] == "models" && parts[4] == "tree":
+		s.tree(w, r, parts[2]+"/"+parts[3], parts[5])
 	case len(parts) >= 5 && parts[2] == "resolve":
 		s.resolve(w, r, parts[0]+"/"+parts[1], parts[3], strings.Join(parts[4:], "/"))
 	default:
@@ -278,6 +280,34 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, id, revision strin
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"id": id, "sha": commit, "private": strings.HasPrefix(id, "private/"), "siblings": siblings})
+}
+
+// tree answers with the files of a commit, which is how huggingface_hub finds them.
+func (s *Server) tree(w http.ResponseWriter, r *http.Request, id, revision string) {
+	dir, ok := s.dir(w, r, id)
+	if !ok {
+		return
+	}
+	if revision != "main" && revision != s.Commit(dir) {
+		fail(w, http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+revision)
+		return
+	}
+	files := []map[string]any{}
+	for _, name := range names(dir) {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		known := s.sumsOf(path)
+		file := map[string]any{"type": "file", "path": name, "size": info.Size(), "oid": known.git}
+		if info.Size() >= s.Large {
+			file["lfs"] = map[string]any{"oid": known.sha256, "size": info.Size(), "pointerSize": 130}
+		}
+		files = append(files, file)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(files)
 }
 
 // resolve answers with a file, or where it is.
