@@ -2,8 +2,10 @@ package verify_test
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -182,6 +184,26 @@ func TestAgainst(t *testing.T) {
 	require.NotNil(t, r.Findings[0].Offset)
 	require.Equal(t, "output_norm.weight", r.Findings[1].Tensor)
 	require.Contains(t, r.Findings[1].What, "missing")
+}
+
+// Scales that stand beside a tensor are applied before it is compared.
+func TestAgainstWithScales(t *testing.T) {
+	s := mini(t, gguf.Q8_0)
+	s.tensors = append(s.tensors, gguf.TensorInfo{Name: "blk.0.attn_q.scale", Type: gguf.F32, Shape: []int64{1}})
+	s.data = append(s.data, []byte{0, 0, 0, 0x3f}) // a half
+	path := s.write(t)
+	original := mini(t, gguf.F32)
+	r := look(t, path, verify.Options{Against: original})
+	require.Len(t, r.Findings, 1)
+	require.Contains(t, r.Findings[0].What, "its NMSE is 0.25")
+	for at := 0; at < len(original.data[1]); at += 4 {
+		x := math.Float32frombits(binary.LittleEndian.Uint32(original.data[1][at:]))
+		binary.LittleEndian.PutUint32(original.data[1][at:], math.Float32bits(x/2))
+	}
+	r = look(t, path, verify.Options{Against: original})
+	require.Empty(t, r.Findings)
+	require.Len(t, r.Matches, 2)
+	require.Equal(t, "Q8_0", r.Matches[1].Type)
 }
 
 func TestSums(t *testing.T) {
