@@ -100,7 +100,11 @@ func (b *bench) table(name string, update bool) error {
 		if err != nil {
 			return err
 		}
-		text := fmt.Sprintf("%s, %s, -threads %d, medians of %d.\n\n%s", time.Now().Format("2 January 2006"), machine, b.threads, b.runs, measured)
+		options := fmt.Sprintf("-threads %d", b.threads)
+		if name == "transcode" || name == "unpacking" {
+			options += fmt.Sprintf(", -layers %d", b.layers)
+		}
+		text := fmt.Sprintf("%s, %s, %s, medians of %d.\n\n%s", time.Now().Format("2 January 2006"), machine, options, b.runs, measured)
 		if !update {
 			fmt.Printf("%s\n\n%s\n", name, text)
 			return nil
