@@ -159,7 +159,7 @@ func hashParts(c *call, file *report.CardFile, model *model) error {
 	group, ctx := errgroup.WithContext(c.ctx)
 	for i, input := range gguf.Inputs(model.Model) {
 		group.Go(func() (err error) {
-			file.Parts[i].SHA256, err = files.SHA256(ctx, input)
+			file.Parts[i].SHA256, err = files.Sum(ctx, input)
 			return err
 		})
 	}

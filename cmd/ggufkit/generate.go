@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/chat"
 	"github.com/ggufkit/ggufkit/infer/generate"
@@ -89,6 +91,7 @@ func generateText(c *call, f generateFlags) error {
 		return err
 	}
 	defer model.Close()
+	noteElsewhere(c, model)
 	if err := notePacked(c, model); err != nil {
 		return err
 	}
@@ -118,6 +121,13 @@ func generateText(c *call, f generateFlags) error {
 	}
 	g.EndWith(endOfTurn)
 	return about(model, converse(c, f, g, template))
+}
+
+// noteElsewhere says why a model that lies elsewhere is slow.
+func noteElsewhere(c *call, model *model) {
+	if slices.ContainsFunc(gguf.Inputs(model), func(f *files.File) bool { return !f.IsLocal() }) {
+		printNotes(c, []string{model.path + ": weights are fetched again for each token; a file that is here, or in the hub's cache, is faster"})
+	}
 }
 
 // notePacked says why a packed checkpoint is slow: a file has its rows in memory, as they are multiplied.

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -386,6 +387,9 @@ func (f *hubFolder) Open(name string) (*files.File, error) {
 	}
 	o, err := f.c.object("hub "+f.address.id+"@"+f.commit+"/"+where, func() (*object, error) {
 		o, err := f.c.newObject(f.Path(name), &hubFile{repo: f.repo, name: where}, entry.size, "commit "+f.commit)
+		if err == nil && len(entry.oid) == sha256.Size*2 && blobName.MatchString(entry.oid) {
+			o.sum = entry.oid
+		}
 		if err == nil && f.c.opts.Keep {
 			o.keeper = f.cache.newKeeper(f.c, f.address.revision, f.commit, where, entry)
 		}

@@ -76,6 +76,7 @@ type object struct {
 
 	size  int64
 	fixed string // what it is a version of, "" if nobody said that it does not change
+	sum   string // SHA-256 that the hub says, "" if it does not
 
 	mu      sync.Mutex
 	version string // of the first answer, "" while there is none
@@ -136,6 +137,9 @@ func (o *object) Version() string {
 	defer o.mu.Unlock()
 	return fmt.Sprintf("%d bytes, version %s", o.size, o.version)
 }
+
+// SHA256 implements files.Summed.
+func (o *object) SHA256() string { return o.sum }
 
 // Unchanged implements files.Object. Nothing is asked: every answer was compared with the
 // first.

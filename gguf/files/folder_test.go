@@ -65,6 +65,11 @@ type object struct {
 	closed bool
 }
 
+// summed is one whose hash is known.
+type summed struct{ *object }
+
+func (summed) SHA256() string { return "as its owner says" }
+
 func (o *object) Close() error          { o.closed = true; return nil }
 func (o *object) Version() string       { return "1" }
 func (o *object) Unchanged() error      { return files.ErrChanged }
@@ -84,6 +89,12 @@ func TestElsewhere(t *testing.T) {
 	sum, err := files.SHA256(t.Context(), f)
 	require.NoError(t, err)
 	require.Equal(t, "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73", sum)
+	sum, err = files.Sum(t.Context(), f)
+	require.NoError(t, err)
+	require.Equal(t, "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73", sum)
+	sum, err = files.Sum(t.Context(), files.NewFile("hf://a/b", summed{o}))
+	require.NoError(t, err)
+	require.Equal(t, "as its owner says", sum)
 	_, err = f.Map(0, 7)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorIs(t, files.Unchanged([]*files.File{f}), files.ErrChanged)

@@ -73,7 +73,7 @@ func NewProvenance(ctx context.Context, version, command string, model gguf.Sour
 	p.Model.Architecture, _ = gguf.Value[string](model.Metadata(), "general.architecture") // every model that runs has one
 	group.Go(func() (err error) {
 		if f, ok := model.(*gguf.File); ok && len(f.Paths()) == 1 {
-			p.Model.FileSHA256, err = files.SHA256(ctx, f.Inputs()[0])
+			p.Model.FileSHA256, err = files.Sum(ctx, f.Inputs()[0])
 			return err
 		}
 		hashes, err := gguf.Hash(ctx, model, func(int64, int64) {})
