@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,18 +14,18 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
-	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/chat"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/eval"
 	"github.com/ggufkit/ggufkit/infer/report"
-	"github.com/ggufkit/ggufkit/quant"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
 type evalFlags struct {
+	keepFlags
 	tasks, candidates       []string
 	data, samples           string
 	profile                 *eval.Profile
@@ -78,7 +76,8 @@ func evalCommand() *cli.Command {
 			repeatedFlag("candidate", "also evaluate `MODEL`; may be repeated", &f.candidates, one(itself)),
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
 			&cli.BoolFlag{Name: "log-samples", Usage: "show each document in JSON, with what was asked and answered", Destination: &f.logSamples},
-			&cli.StringFlag{Name: "resume", Usage: "keep answers in `FILE` as they come, and take those that are there", Destination: &f.resume},
+			f.resultsFlag(), f.partFlag(),
+			&cli.StringFlag{Name: "resume", Usage: "as --results `DIR`, but what is there of another run is an error, unless there is --force", Destination: &f.resume},
 			&cli.StringFlag{Name: "output", Usage: "write the results as JSON to `FILE`", Destination: &f.output},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`", Destination: &f.markdown},
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`", Destination: &f.html},
@@ -118,6 +117,8 @@ func evaluate(c *call, f evalFlags) (err error) {
 	switch {
 	case len(f.tasks) == 0:
 		return c.usagef("--tasks is needed; --tasks list shows what there is")
+	case f.resume != "" && f.dir != "":
+		return c.usagef("--results and --resume are the same")
 	case f.multiturn && !f.template:
 		return c.usagef("--fewshot-as-multiturn needs --apply-chat-template")
 	}
@@ -139,7 +140,7 @@ func evaluate(c *call, f evalFlags) (err error) {
 	defer func() { err = errors.Join(err, run.close()) }()
 	result, err := run.report(c, f, selections)
 	if err != nil {
-		return about(run.in.base, err)
+		return partDone(c, about(run.in.base, err))
 	}
 	if err := f.save(c, result); err != nil {
 		return err
@@ -174,7 +175,7 @@ type evalRun struct {
 	candidates []drift.Candidate
 	closers    []io.Closer
 	engines    []*infer.Model
-	kept       *eval.Kept
+	kept       *results.Place // or nil
 }
 
 func (f *evalFlags) open(c *call, path string) (run *evalRun, err error) {
@@ -220,45 +221,23 @@ func (f *evalFlags) open(c *call, path string) (run *evalRun, err error) {
 		}
 		run.engines = append(run.engines, engine)
 	}
-	if f.resume != "" {
-		return run, run.keep(c, f)
-	}
-	return run, nil
+	return run, run.keep(c, f)
 }
 
-// keep opens the file of answers.
-func (r *evalRun) keep(c *call, f *evalFlags) error {
-	file, err := files.OpenNamed(f.resume, true, 0o666)
-	if err != nil {
-		return err
-	}
-	r.closers = append(r.closers, file)
-	if err := files.Lock(file); err != nil {
-		return fmt.Errorf("%s: %w", f.resume, err)
-	}
-	provenance, err := r.in.hashing.Wait()
-	if err != nil {
-		return err
-	}
-	models := sha256.New()
-	fmt.Fprintln(models, provenance.Model.FileSHA256, provenance.Model.DataSHA256)
-	if provenance.Imatrix != nil {
-		fmt.Fprintln(models, provenance.Imatrix.SHA256)
-	}
+// keep finds the place where answers are kept.
+func (r *evalRun) keep(c *call, f *evalFlags) (err error) {
+	models := []keptModel{{"model", r.in.base}}
 	for _, candidate := range r.candidates {
-		if _, ok := candidate.Source.(*quant.View); ok { // which follows from what was hashed
-			fmt.Fprintln(models, candidate.Name)
-			continue
-		}
-		hashes, err := gguf.Hash(c.ctx, candidate.Source, func(int64, int64) {})
-		if err != nil {
-			return about(candidate.Source, err)
-		}
-		models.Write(hashes.Data[:])
+		models = append(models, keptModel{"candidate " + candidate.Name, candidate.Source})
 	}
-	fmt.Fprintln(models, f.compute, isa.Current(), programVersion())
-	r.kept = &eval.Kept{File: file, Models: hex.EncodeToString(models.Sum(nil)), Restart: c.force}
-	return nil
+	kept := f.keepFlags
+	if f.resume != "" {
+		kept.dir = f.resume
+	}
+	if r.kept, err = kept.place(c, r.in.hashing, f.compute, models...); err == nil && f.resume != "" {
+		r.kept.Alone = !c.force
+	}
+	return err
 }
 
 func (r *evalRun) sources() []gguf.Source {
@@ -279,7 +258,7 @@ func (r *evalRun) close() (err error) {
 // report evaluates all.
 func (r *evalRun) report(c *call, f evalFlags, selections []eval.Selection) (*report.Eval, error) {
 	meta := r.in.base.Metadata()
-	opts := eval.Options{BOS: f.bos, MaxLength: f.maxLength, MaxTokens: f.maxTokens, LogSamples: f.logSamples, Kept: r.kept}
+	opts := eval.Options{BOS: f.bos, MaxLength: f.maxLength, MaxTokens: f.maxTokens, LogSamples: f.logSamples, Results: r.kept}
 	opts.Prompts = eval.Prompts{Limit: f.limit, Seed: f.seed, Multiturn: f.multiturn, System: f.system}
 	if opts.MaxLength == 0 {
 		opts.MaxLength = infer.ContextLength(meta)

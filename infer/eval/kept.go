@@ -1,119 +1,128 @@
 package eval
 
 import (
-	"bufio"
+	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"hash"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/results"
 )
 
-// Kept are the answers of a run, in a file that grows with each document: first a line that says of which run, then one of
-// each document. A line that was not written to its end is as if it were not there.
-type Kept struct {
-	// File is open for reading and writing. It is the caller's to lock and to close.
-	File *os.File
-	// Models tells the models, and how they compute, from all others.
-	Models string
-	// Restart forgets the answers of another run; without it they are an error.
-	Restart bool
-
-	documents map[key][][]Answer
+// keptAnswer is an Answer as it is kept. Text is any bytes.
+type keptAnswer struct {
+	Log    float64 `json:"ll"`
+	Greedy bool    `json:"greedy,omitempty"`
+	Text   []byte  `json:"text,omitempty"`
+	Tokens int     `json:"tokens,omitempty"`
 }
 
-// ErrOtherRun means that a file has the answers of another run.
-var ErrOtherRun = errors.New("the answers are of a run with another model, other data or other flags")
-
-// key names a document of a run.
-type key struct {
-	Task string `json:"task"`
-	Doc  int    `json:"doc"`
-}
-
-// keptHeader is the first line.
-type keptHeader struct {
-	Format int    `json:"ggufkit_eval_answers"`
-	Models string `json:"models"`
-	Asked  string `json:"asked"` // SHA-256 of all that is asked
-}
-
-const keptFormat = 1
-
-type keptLine struct {
-	key
-	Answers [][]Answer `json:"answers"`
-}
-
-// open reads what there is of a run that asks something, and makes ready to add to it.
-func (k *Kept) open(asked string) error {
-	k.documents = make(map[key][][]Answer)
-	header := keptHeader{keptFormat, k.Models, asked}
-	end, err := k.read(header)
-	if errors.Is(err, ErrOtherRun) && k.Restart {
-		end, err = 0, nil
+// recall takes over the answers that are kept, and leaves out the documents that others have to ask.
+func (r *run) recall(ctx context.Context) (err error) {
+	if r.opts.Results == nil {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", k.File.Name(), err)
-	}
-	if err := k.File.Truncate(end); err != nil {
+	if r.store, err = r.opts.Results.Open(ctx, "eval", len(r.docs), r.facts()...); err != nil {
 		return err
 	}
-	if _, err := k.File.Seek(end, io.SeekStart); err != nil {
-		return err
+	missing := make(map[int]bool)
+	for _, unit := range r.store.Missing() {
+		missing[unit] = true
 	}
-	if end == 0 {
-		return k.write(header)
+	for unit, a := range r.docs {
+		if missing[unit] {
+			continue
+		}
+		a.left = 0
+		if !r.store.Has(unit) {
+			a.elsewhere = true
+			r.elsewhere++
+			continue
+		}
+		data, _, err := r.store.Get(unit)
+		if err != nil {
+			return err
+		}
+		if err := a.read(data); err != nil {
+			return r.store.Corrupt(unit, fmt.Errorf("%s, document %d: %w", a.task.Name, a.number, err))
+		}
+		r.done++
 	}
 	return nil
 }
 
-// read reads all whole lines, and returns where the last ends.
-func (k *Kept) read(want keptHeader) (end int64, err error) {
-	if _, err := k.File.Seek(0, io.SeekStart); err != nil {
-		return 0, err
+// read takes over what was kept of a document's answers.
+func (a *asked) read(data []byte) error {
+	var kept [][]keptAnswer
+	if err := json.Unmarshal(data, &kept); err != nil {
+		return err
 	}
-	r := bufio.NewReader(k.File)
-	for n := 1; ; n++ {
-		line, err := r.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			if n == 1 && len(line) > 0 && line[0] != '{' {
-				return 0, fmt.Errorf("%w: it has no answers, but something else", gguf.ErrUnsupported)
-			}
-			return end, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-		if n == 1 {
-			var header keptHeader
-			if json.Unmarshal(line, &header) != nil || header.Format == 0 {
-				return 0, fmt.Errorf("%w: it has no answers, but something else", gguf.ErrUnsupported)
-			}
-			if header != want {
-				return 0, ErrOtherRun
-			}
-		} else {
-			var l keptLine
-			if err := json.Unmarshal(line, &l); err != nil {
-				return 0, fmt.Errorf("%w: line %d: %w", gguf.ErrCorrupt, n, err)
-			}
-			k.documents[l.key] = l.Answers
-		}
-		end += int64(len(line))
+	if len(kept) != len(a.answers) {
+		return fmt.Errorf("answers of %d models, not of %d", len(kept), len(a.answers))
 	}
+	for m, answers := range kept {
+		if len(answers) != len(a.requests) {
+			return fmt.Errorf("%d answers to %d requests", len(answers), len(a.requests))
+		}
+		for i, answer := range answers {
+			a.answers[m][i] = Answer{answer.Log, answer.Greedy, string(answer.Text), answer.Tokens}
+		}
+	}
+	return nil
 }
 
-func (k *Kept) add(of key, answers [][]Answer) error { return k.write(keptLine{of, answers}) }
-
-// write appends a line, in one piece.
-func (k *Kept) write(v any) error {
-	line, err := json.Marshal(v)
+// keep keeps the answers of a document.
+func (r *run) keep(unit int) error {
+	kept := make([][]keptAnswer, len(r.models))
+	for m, answers := range r.docs[unit].answers {
+		kept[m] = make([]keptAnswer, len(answers))
+		for i, a := range answers {
+			kept[m][i] = keptAnswer{a.Log, a.Greedy, []byte(a.Text), a.Tokens}
+		}
+	}
+	data, err := json.Marshal(kept)
 	if err != nil {
 		return err
 	}
-	_, err = k.File.Write(append(line, '\n'))
-	return err
+	return r.store.Keep(results.Record{Unit: unit, Data: data})
+}
+
+// finish says whether there are answers to all.
+func (r *run) finish() error {
+	if r.store == nil {
+		return nil
+	}
+	return r.store.Finish()
+}
+
+// close ends the keeping, after an error or none.
+func (r *run) close(err error) error {
+	if r.store == nil {
+		return err
+	}
+	return errors.Join(err, r.store.Close())
+}
+
+// facts tells all that is asked from anything else, task by task.
+func (r *run) facts() []gguf.Fact {
+	var facts []gguf.Fact
+	var sum hash.Hash
+	docs := 0
+	for i, a := range r.docs {
+		if docs++; sum == nil {
+			sum = sha256.New()
+		}
+		fmt.Fprintf(sum, "%d\n", a.number)
+		for i, e := range a.encoded {
+			fmt.Fprintf(sum, "%d %d %d %v %v %v\n", a.requests[i].kind, e.lost, e.most, e.requests, e.prompt, a.example.generate)
+		}
+		if i == len(r.docs)-1 || r.docs[i+1].task != a.task {
+			facts = append(facts, gguf.Fact{What: "task " + a.task.Name, Is: fmt.Sprintf("%d documents, SHA-256 of what is asked %x", docs, sum.Sum(nil))})
+			docs, sum = 0, nil
+		}
+	}
+	return facts
 }

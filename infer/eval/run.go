@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/infer/score"
 	"github.com/ggufkit/ggufkit/infer/tokenizer"
 )
@@ -25,8 +25,9 @@ type Options struct {
 	MaxTokens int
 	// LogSamples keeps what was asked and answered.
 	LogSamples bool
-	// Kept, if not nil, has what is known already, and is told what becomes so.
-	Kept *Kept
+	// Results, if not nil, is where the answers to each document are kept. Documents that are there are not asked again. The error is
+	// a *results.Partial if some are missing then that others have to ask.
+	Results *results.Place
 	// Progress, if not nil, is called when a document is done, with the number of those and of all.
 	Progress func(done, total int, score Running)
 }
@@ -72,16 +73,24 @@ func (p *Profile) Run(ctx context.Context, models []*infer.Model, vocab *tokeniz
 			return nil, err
 		}
 	}
-	if err := r.recall(); err != nil {
-		return nil, err
-	}
-	if err := r.likelihoods(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.generate(ctx); err != nil {
+	if err := r.close(r.answer(ctx)); err != nil {
 		return nil, err
 	}
 	return r.evaluation(selections)
+}
+
+// answer finds the answers to all.
+func (r *run) answer(ctx context.Context) error {
+	if err := r.recall(ctx); err != nil {
+		return err
+	}
+	if err := r.likelihoods(ctx); err != nil {
+		return err
+	}
+	if err := r.generate(ctx); err != nil {
+		return err
+	}
+	return r.finish()
 }
 
 // run is a run under way.
@@ -91,6 +100,9 @@ type run struct {
 	opts   Options
 	docs   []*asked
 	done   int
+
+	store     *results.Store // or nil
+	elsewhere int            // documents that others ask
 }
 
 // asked is a document with the answers so far.
@@ -99,6 +111,9 @@ type asked struct {
 	encoded []*encoded
 	answers [][]Answer // of each model, to each request
 	left    int        // parts of requests that are not answered, by all models
+
+	unit      int
+	elsewhere bool // another part of the run has its answers
 }
 
 // Answer is what a model says to a request.
@@ -111,7 +126,7 @@ type Answer struct {
 
 func (r *run) add(docs []*document) error {
 	for _, d := range docs {
-		a := &asked{document: d, answers: make([][]Answer, len(r.models))}
+		a := &asked{document: d, answers: make([][]Answer, len(r.models)), unit: len(r.docs)}
 		all, err := r.document(d)
 		if err != nil {
 			return fmt.Errorf("%s, document %d: %w", d.task.Name, d.number, err)
@@ -134,57 +149,19 @@ func (r *run) add(docs []*document) error {
 	return nil
 }
 
-func (a *asked) key() key { return key{a.task.Name, a.number} }
-
-// recall takes over the answers that are known from a run before.
-func (r *run) recall() error {
-	if r.opts.Kept == nil {
-		return nil
-	}
-	if err := r.opts.Kept.open(r.hash()); err != nil {
-		return err
-	}
-	for _, a := range r.docs {
-		known, ok := r.opts.Kept.documents[a.key()]
-		if !ok {
-			continue
-		}
-		for _, answers := range known {
-			if len(known) != len(r.models) || len(answers) != len(a.requests) {
-				return fmt.Errorf("%s: %w: %s, document %d", r.opts.Kept.File.Name(), gguf.ErrCorrupt, a.task.Name, a.number)
-			}
-		}
-		a.answers, a.left = known, 0
-		r.done++
-	}
-	return nil
-}
-
-// hash tells all that is asked from anything else.
-func (r *run) hash() string {
-	h := sha256.New()
-	for _, a := range r.docs {
-		fmt.Fprintf(h, "%s %d\n", a.task.Name, a.number)
-		for i, e := range a.encoded {
-			fmt.Fprintf(h, "%d %d %d %v %v %v\n", a.requests[i].kind, e.lost, e.most, e.requests, e.prompt, a.example.generate)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
 // answered is called when a part of a document's requests was.
 func (r *run) answered(a *asked) error {
 	if a.left--; a.left > 0 {
 		return nil
 	}
 	r.done++
-	if r.opts.Kept != nil {
-		if err := r.opts.Kept.add(a.key(), a.answers); err != nil {
+	if r.store != nil {
+		if err := r.keep(a.unit); err != nil {
 			return err
 		}
 	}
 	if r.opts.Progress != nil {
-		r.opts.Progress(r.done, len(r.docs), r.running())
+		r.opts.Progress(r.done, len(r.docs)-r.elsewhere, r.running())
 	}
 	return nil
 }
@@ -193,7 +170,7 @@ func (r *run) answered(a *asked) error {
 func (r *run) running() Running {
 	var values []float64
 	for _, a := range r.docs {
-		if m := a.task.Metrics[a.task.Score]; a.left == 0 && m.total == nil {
+		if m := a.task.Metrics[a.task.Score]; a.left == 0 && !a.elsewhere && m.total == nil {
 			values = append(values, m.of(a.example, a.outcome(0)))
 		}
 	}

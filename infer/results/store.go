@@ -28,9 +28,14 @@ type Place struct {
 	// Check, if not nil, is called before anything is kept. An error says that it would be wrong: that a model is not what
 	// it was.
 	Check func() error
+	// Alone has Open return ErrOtherRun if there are results of another run of the kind, and none of this.
+	Alone bool
 	// Note, if not nil, is told what was noticed that has no effect but that something is done again.
 	Note func(string)
 }
+
+// ErrOtherRun means that what is kept is of another run: see Place.Alone.
+var ErrOtherRun = errors.New("the results are of a run with another model, other data or other flags")
 
 // title is what the first record of a file says of the run.
 type title struct {
@@ -128,6 +133,9 @@ func (p *Place) Open(ctx context.Context, what string, units int, facts ...gguf.
 		count[other]++
 	}
 	for _, other := range slices.Sorted(maps.Keys(count)) {
+		if p.Alone {
+			return nil, fmt.Errorf("%s: %w: %s", p.Storage.Path("."), ErrOtherRun, other)
+		}
 		s.note("%s has results of another run, which are left alone: %s (files: %d)", p.Storage.Path("."), other, count[other])
 	}
 	return s, nil
@@ -244,7 +252,13 @@ func (s *Store) noteUnits() {
 	}
 }
 
-// has reports whether the result of a unit is there.
+// Has reports whether the result of a unit is known to be there.
+func (s *Store) Has(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.has(n)
+}
+
 func (s *Store) has(n int) bool {
 	u := s.units[n]
 	return u != nil && !u.contest
