@@ -2,6 +2,7 @@ package quant_test
 
 import (
 	"math"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,8 +30,13 @@ func TestCheck(t *testing.T) {
 		}
 		src.data = append(src.data, data)
 	}
+	var mu sync.Mutex
 	var last, all int64
-	found, err := quant.Check(t.Context(), src, func(done, total int64) { last, all = max(last, done), total })
+	found, err := quant.Check(t.Context(), src, func(done, total int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		last, all = max(last, done), total
+	})
 	require.NoError(t, err)
 	require.Empty(t, found)
 	require.Equal(t, 2*src.tensors[0].Bytes(), all)

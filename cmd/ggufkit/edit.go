@@ -172,6 +172,9 @@ func writeEdited(c *call, file *gguf.File, src gguf.Source, patch *gguf.Patch, s
 	case patch != nil:
 		return patch.Apply()
 	}
+	if itself && files.Links(file.Inputs()[0].Input()[0].Info) > 1 {
+		printNotes(c, []string{seen.File + " has other names, and these keep what they have"})
+	}
 	progress := newProgress(c, "writing", display.ByteRate)
 	defer progress.stop()
 	opts := gguf.WriteOptions{Overwrite: c.force || itself, Threads: c.threads, Progress: progress.update}

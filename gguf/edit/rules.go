@@ -100,6 +100,7 @@ func (e *editor) check(c Changed) error {
 		want, known = partTypes[part]
 	}
 	switch {
+	case c.Was != nil && reflect.TypeOf(c.Was) == reflect.TypeOf(c.Is) && c.From == "":
 	case known && reflect.TypeOf(want) != reflect.TypeOf(c.Is):
 		return refuse("%s is %s for those who read it, not %s", c.Key, gguf.TypeName(want), gguf.TypeName(c.Is))
 	case c.Was != nil && reflect.TypeOf(c.Was) != reflect.TypeOf(c.Is):
