@@ -67,6 +67,9 @@ type Destination struct {
 // is Threads times this plus what the Source needs for it.
 const chunkBytes = 512 << 10
 
+// batchChunks is how many times that is read and written at a time of several Sources together.
+const batchChunks = 16
+
 // chunkRows returns how many rows of a tensor are read at a time, if one takes so many bytes
 // in what is written: a grain, or part of one that would take much.
 func chunkRows(src Source, tensor int, rowBytes int64) int64 {
@@ -102,7 +105,7 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 
 // WriteAll writes several Sources side by side, as Write does each, and returns the paths
 // written for each. What tensors of Combiners have in common is read once for all of them.
-// Each thread holds about 512 KiB for every Source.
+// Each thread holds about 8 MiB.
 //
 // The files get their names when all are whole. If one cannot get its name, the
 // others do nevertheless.
@@ -432,7 +435,10 @@ func batchesOf(parts []*part) []*batch {
 	for _, b := range batches {
 		rowBytes := int64(0)
 		for _, at := range b.of {
-			rowBytes = max(rowBytes, at.info().RowBytes())
+			rowBytes += at.info().RowBytes()
+		}
+		if len(b.of) > 1 { // small pieces of many files cost the system more than large ones
+			rowBytes = max(1, rowBytes/batchChunks)
 		}
 		b.rows = chunkRows(b.of[0].part.src, b.of[0].part.first+b.of[0].tensor, rowBytes)
 		for _, at := range b.of {

@@ -46,12 +46,12 @@ func (c *counting) ReadRows(dst []byte, tensor int, first, n int64) error {
 	return c.synthetic.ReadRows(dst, tensor, first, n)
 }
 
-// small is a mixture of one layer, one tensor of which is written in several chunks.
-func small() *synthetic {
+// small is a mixture of one layer with so many tokens.
+func small(tokens int64) *synthetic {
 	s := newSynthetic()
 	s.tensors = s.tensors[:13]
 	s.meta.Set("llama.block_count", uint32(1))
-	s.tensors[0].Shape = []int64{256, 1200}
+	s.tensors[0].Shape = []int64{256, tokens}
 	return s
 }
 
@@ -90,7 +90,7 @@ func TestWrittenTogether(t *testing.T) {
 	m := importance(t, "m.gguf", map[string]int64{"blk.0.ffn_down_exps.weight": 4 * 256, "blk.0.attn_q.weight": 256, "token_embd.weight": 256})
 	types := []recipe.FileType{recipe.F32, recipe.F16, recipe.Q8_0, recipe.Q6_K, recipe.Q5_K_M, recipe.Q4_K_M, recipe.Q4_K_S, recipe.Q4_0, recipe.IQ4_XS, recipe.Q3_K_M, recipe.Q2_K}
 	for _, opts := range []gguf.WriteOptions{{}, {MaxBytes: 300_000}} {
-		src := newCounting(small())
+		src := newCounting(small(3000)) // the embeddings are written in two chunks
 		sources := append(views(t, src, m, types...), views(t, src, nil, recipe.Q4_K_M, recipe.Q8_0)...)
 		var alone [][]string
 		for _, to := range destinations(t.TempDir(), sources) {
@@ -133,7 +133,7 @@ func TestWrittenTogetherIsResumed(t *testing.T) {
 		return views(t, src, nil, recipe.F16, recipe.Q8_0, recipe.Q4_K_M, recipe.Q4_K_S)
 	}
 	opts := gguf.WriteOptions{Job: []gguf.Fact{{What: "job", Is: "a"}}, Resume: true, Threads: 1}
-	src := newCounting(small())
+	src := newCounting(small(300))
 	paths, err := gguf.WriteAll(t.Context(), destinations(t.TempDir(), sources(src)), opts)
 	require.NoError(t, err)
 	want := readFiles(t, paths)
@@ -163,7 +163,7 @@ func TestWrittenTogetherIsResumed(t *testing.T) {
 // If one file cannot be sealed none appears; if one cannot get its name, the others do.
 func TestWrittenTogetherFails(t *testing.T) {
 	dir := t.TempDir()
-	to := destinations(dir, views(t, small(), nil, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K))
+	to := destinations(dir, views(t, small(300), nil, recipe.Q8_0, recipe.Q4_K_M, recipe.Q2_K))
 	broken := errors.New("broken")
 	_, err := gguf.WriteAll(t.Context(), to, gguf.WriteOptions{Seal: func(path, _ string) error {
 		if path == to[1].Path {
@@ -192,9 +192,9 @@ func TestWrittenTogetherFails(t *testing.T) {
 
 // Tensors that are made of others are refused, and so are those that cannot be read.
 func TestReadTogetherRefuses(t *testing.T) {
-	src := small()
+	src := small(300)
 	v := views(t, src, nil, recipe.Q8_0, recipe.Q4_K_M)
-	other := views(t, small(), nil, recipe.Q8_0)
+	other := views(t, small(300), nil, recipe.Q8_0)
 	view := v[0].(*quant.View)
 	q, k := find(t, view, "blk.0.attn_q.weight"), find(t, view, "blk.0.attn_k.weight")
 	buf := func(src gguf.Source, tensor int) gguf.Read {
