@@ -91,7 +91,7 @@ func convertModel(c *call, f convertFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if fileType, err = f.resolve(c, fileType); err != nil {
+	if fileType, err = f.resolve(c, fileType, f.fileType != ""); err != nil {
 		return err
 	}
 	opts.View.Recipe.Overrides = f.file.Overrides

@@ -47,7 +47,8 @@ func parseFileTypes(c *call, list string) ([]recipe.FileType, error) {
 // recipeFlag is the flag for a recipe of types.
 type recipeFlag struct {
 	file        recipe.File
-	recipeFiles []string // that were read
+	used        bool
+	recipeFiles []string // that were read, with --tensor-type-file too
 }
 
 func (f *recipeFlag) flag() cli.Flag {
@@ -56,26 +57,26 @@ func (f *recipeFlag) flag() cli.Flag {
 		Name:  "recipe-file",
 		Usage: "give tensors the types in `FILE`, a recipe that choose has written or one's own, and write the type that it is of",
 		Action: func(c *cli.Context, path string) (err error) {
-			f.recipeFiles = append(f.recipeFiles, path)
+			f.used, f.recipeFiles = true, append(f.recipeFiles, path)
 			f.file, err = readRecipe(path)
 			return asUsage(c, err)
 		},
 	}
 }
 
-// resolve returns what to write with the recipe, if there is one: what is asked for, or else what
+// resolve returns what to write with the recipe, if there is one: the type that is given, or else what
 // the recipe is of.
-func (f *recipeFlag) resolve(c *call, asked recipe.FileType) (recipe.FileType, error) {
-	if f.recipeFiles == nil || f.file.Overrides == nil {
-		return asked, nil
+func (f *recipeFlag) resolve(c *call, fileType recipe.FileType, given bool) (recipe.FileType, error) {
+	if !f.used {
+		return fileType, nil
 	}
-	if asked == recipe.Copy {
-		asked = f.file.Type
+	if !given {
+		fileType = f.file.Type
 	}
-	if !asked.TakesOverrides() {
-		return 0, c.usagef("--recipe-file: the recipe does not say of which type it is, such as #type:q4_k_m=f32, so a quantized one has to be given")
+	if !fileType.TakesOverrides() {
+		return 0, c.usagef("--recipe-file needs a quantized type: given beside it, or in the recipe, as in #type:q4_k_m=f32")
 	}
-	return asked, nil
+	return fileType, nil
 }
 
 // maxRecipe is far more than the lines of any recipe have.

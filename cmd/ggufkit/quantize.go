@@ -119,7 +119,7 @@ func quantize(c *call, f quantizeFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if fileType, err = f.resolve(c, fileType); err != nil {
+	if fileType, err = f.resolve(c, fileType, true); err != nil {
 		return err
 	}
 	f.recipe.Overrides = append(f.recipe.Overrides, f.file.Overrides...)
