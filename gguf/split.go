@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
 // SplitOptions says where a model is cut. With neither limit there is one file.
@@ -120,7 +122,13 @@ var ErrNotSplit = errors.New("not one of a set of split files")
 
 // OpenSet opens a set of split files, whichever of them path names.
 func OpenSet(path string) (*File, error) {
-	f, err := Open(SplitSet(path)[0])
+	folder, name := files.Locate(path)
+	return OpenSetIn(folder, name)
+}
+
+// OpenSetIn opens a set of split files in a folder, as OpenSet does.
+func OpenSetIn(folder files.Folder, name string) (*File, error) {
+	f, err := OpenIn(folder, SplitSet(name)[0])
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
 )
 
@@ -38,9 +39,13 @@ func join(c *call, f joinFlags) error {
 	if err := checkModelOutput(c, modelOutput{path: args[1], dryRun: f.dryRun}, gguf.SplitSet(args[0])); err != nil {
 		return err
 	}
-	file, err := gguf.OpenSet(args[0])
+	folder, name, err := locateFile(c, args[0])
 	if err != nil {
-		return ggufHint(args[0], err)
+		return ggufHint(remote.Plain(args[0]), err)
+	}
+	file, err := gguf.OpenSetIn(folder, name)
+	if err != nil {
+		return ggufHint(remote.Plain(args[0]), err)
 	}
 	defer file.Close()
 	var src gguf.Source = file

@@ -118,6 +118,19 @@ func openParts(c *call, path string) (*model, error) {
 	return &model{alone, path}, nil
 }
 
+// locateFile finds a GGUF file by its path or its address.
+func locateFile(c *call, path string) (folder files.Folder, name string, err error) {
+	if !convert.IsElsewhere(path) {
+		folder, name = files.Locate(path)
+		return folder, name, nil
+	}
+	folder, name, err = convert.Locate(path, c.remote())
+	if err == nil && name == "" {
+		err = fmt.Errorf("%w: %s is no file", gguf.ErrNotGGUF, remote.Plain(path))
+	}
+	return folder, name, err
+}
+
 // openImportance opens the importance matrix to quantize with; without a path it returns nil.
 func openImportance(c *call, path string) (*imatrix.Matrix, error) {
 	if path == "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/display"
 )
@@ -69,9 +70,13 @@ func splitModel(c *call, f splitFlags) error {
 	if isStdout(args[1]) {
 		return c.usagef("several files cannot be written to standard output")
 	}
-	file, err := gguf.Open(gguf.SplitSet(args[0])[0])
+	folder, name, err := locateFile(c, args[0])
 	if err != nil {
-		return ggufHint(args[0], err)
+		return ggufHint(remote.Plain(args[0]), err)
+	}
+	file, err := gguf.OpenIn(folder, gguf.SplitSet(name)[0])
+	if err != nil {
+		return ggufHint(remote.Plain(args[0]), err)
 	}
 	defer file.Close()
 	splitting, err := gguf.Split(file, strings.TrimSuffix(args[1], ".gguf"), f.SplitOptions)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/internal/pyjson"
 	"github.com/ggufkit/ggufkit/convert/internal/sidecar"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -130,11 +131,10 @@ var samplingKeys = []struct {
 	{"mirostat_eta", "mirostat_eta", false},
 }
 
-// nameOf returns the name of a directory, or of what has an address elsewhere, without its revision.
+// nameOf returns the name of a directory, or of what has an address.
 func nameOf(dir string) (string, error) {
-	if _, elsewhere, ok := strings.Cut(dir, "://"); ok {
-		name, _, _ := strings.Cut(path.Base(elsewhere), "@")
-		return name, nil
+	if remote.IsAddress(dir) {
+		return remote.Name(dir), nil
 	}
 	abs, err := filepath.Abs(dir)
 	return filepath.Base(abs), err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -52,6 +53,17 @@ func HubID(address string) (id string, ok bool) {
 	scheme, rest, _ := strings.Cut(address, "://")
 	a, err := parseHub(rest)
 	return a.id, err == nil && strings.EqualFold(scheme, "hf")
+}
+
+// Name returns what the folder or file of an address is called by itself, without a revision.
+func Name(address string) string {
+	scheme, rest, _ := strings.Cut(Plain(address), "://")
+	if strings.EqualFold(scheme, "hf") {
+		if a, err := parseHub(rest); err == nil {
+			rest = path.Join(a.id, a.file)
+		}
+	}
+	return path.Base(rest)
 }
 
 // hubAddress is what hf://org/name@revision/file says.

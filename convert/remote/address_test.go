@@ -70,6 +70,15 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+func TestName(t *testing.T) {
+	for address, want := range map[string]string{
+		"hf://org/name": "name", "hf://org/name@v1": "name", "hf://org/name@refs/pr/1": "name", "hf://org/name@refs/pr/1/below/sub": "sub", "hf://org/name/sub": "sub",
+		"hf://gpt2": "gpt2", "s3://bucket/models/base": "base", "https://host/a/m.gguf?x/y": "m.gguf",
+	} {
+		require.Equal(t, want, remote.Name(address), address)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for value, want := range map[string]time.Duration{

@@ -293,7 +293,11 @@ func (k *keeper) save(o *object) error {
 		return k.err
 	}
 	if k.missing > 0 {
-		if err := files.Write(k.parts(), k.have, true); err != nil {
+		err := k.file.Sync() // before anything says that it is there
+		if err == nil {
+			err = files.Write(k.parts(), k.have, true)
+		}
+		if err != nil {
 			k.note(fmt.Sprintf("what was read of %s is not kept in the cache: %v", k.name, err))
 		}
 		return nil
