@@ -75,6 +75,24 @@ func TestGood(t *testing.T) {
 	require.Empty(t, r.Notes)
 }
 
+// A vocabulary that changes letters and spaces is none that is wrong.
+func TestGoodWordPiece(t *testing.T) {
+	tokens := []string{"[UNK]", "[CLS]", "[SEP]", "▁the", "▁quick", "▁brown", "▁fox", "▁,", "▁;", "▁if", "▁two", "▁spaces"}
+	types := make([]int32, len(tokens))
+	for i := range types {
+		types[i] = int32(gguf.TokenNormal)
+	}
+	s := &small{meta: gguf.NewMetadata(
+		gguf.KV{Key: "general.architecture", Value: "bert"}, gguf.KV{Key: "tokenizer.ggml.model", Value: "bert"},
+		gguf.KV{Key: "tokenizer.ggml.tokens", Value: tokens}, gguf.KV{Key: "tokenizer.ggml.token_type", Value: types},
+		gguf.KV{Key: "tokenizer.ggml.unknown_token_id", Value: uint32(0)}, gguf.KV{Key: "tokenizer.ggml.bos_token_id", Value: uint32(1)},
+		gguf.KV{Key: "tokenizer.ggml.seperator_token_id", Value: uint32(2)},
+	)}
+	r := look(t, s.write(t), verify.Options{})
+	require.Empty(t, r.Findings)
+	require.Equal(t, []string{"there is no chat template"}, r.Notes)
+}
+
 // Each thing that is wrong is found, and says what it is about.
 func TestFindings(t *testing.T) {
 	set := func(key string, value any) func(*small) { return func(s *small) { s.meta.Set(key, value) } }
@@ -115,7 +133,7 @@ func TestFindings(t *testing.T) {
 			v = append([]int32(nil), v...)
 			v[3+0xf0] = int32(gguf.TokenNormal) // what is meant to be a byte is a text
 			s.meta.Set("tokenizer.ggml.token_type", v)
-		}, verify.Tokenizer, "comes back as another"},
+		}, verify.Tokenizer, "as another"},
 		"a template with an error": {set("tokenizer.chat_template", "{% for m in %}"), verify.Template, "tokenizer.chat_template: "},
 		"a template that raises":   {set("tokenizer.chat_template", "{{ raise_exception('never') }}"), verify.Template, "never"},
 		"another template":         {set("tokenizer.chat_template.tool_use", "{{ messages[0].x.y }}"), verify.Template, "tokenizer.chat_template.tool_use: "},
