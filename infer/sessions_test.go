@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/quant/isa"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -112,6 +113,35 @@ func TestSessionsSideBySideOfQuantized(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSessionsReadCachesAsStored has heads whose keys and values are multiplied as they are stored, where there are kernels for that: of all
+// positions, of windows that begin anywhere in the cache, of values that are parts of keys, and of what an indexer chose.
+func TestSessionsReadCachesAsStored(t *testing.T) {
+	norm := func(name string) graph.Norm { return graph.Norm{Name: name, Epsilon: 1e-5} }
+	attention := graph.Attention{Heads: 4, KVHeads: 2, KeyLen: 32, ValueLen: 16, Scale: 0.4, Rope: graph.RopeSpec{Dims: 32, Base: 500, Factor: 1}}
+	window, sinks := attention, attention
+	window.Window, sinks.Sinks, sinks.KeyLen, sinks.ValueLen = 7, true, 80, 112
+	latent := graph.MLA{
+		Heads: 3, KeyLen: 20, ValueLen: 5, QueryRank: 9, Rank: 16, Absorbed: true, QNorm: norm("attn_q_a_norm"), KVNorm: norm("attn_kv_a_norm"),
+		Rope: graph.RopeSpec{Dims: 16, Base: 500, Factor: 1}, Scale: 0.4,
+	}
+	indexed := latent
+	indexed.Indexer = graph.Indexer{Heads: 12, KeyLen: 16, TopK: 6, Norm: norm("indexer.k_norm"), Rope: graph.RopeSpec{Dims: 4, Base: 500, Factor: 1}}
+	g := graph.Spec{Vocabulary: small.vocabulary, Width: small.width, OutputNorm: norm("output_norm")}
+	for _, m := range []graph.Mixer{attention, window, sinks, latent, indexed} {
+		g.Layers = append(g.Layers, graph.Layer{{Norm: norm("attn_norm"), Mixers: []graph.Mixer{m}}})
+	}
+	src, tokens := random{Spec: g}.build(1), small.chunks(20)[0]
+	want := logitsOf(g, src, tokens, inputs{})
+	isatest.ForEach(t, func(t *testing.T) {
+		m, err := infer.NewModel(g, src, infer.Options{Threads: 2})
+		require.NoError(t, err)
+		for _, prompt := range []int{1, 12} {
+			requireSession(t, want, m, tokens, prompt)
+		}
+		requireSideBySide(t, m, unequal(tokens)...)
+	})
 }
 
 // rowsInMemory is a Source of rows as they are in files.
