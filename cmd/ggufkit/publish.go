@@ -277,7 +277,7 @@ func (p *publication) run(dir string) error {
 // plan finds out what there is to make, and whether an importance matrix has to be measured first: the files are then those that it
 // will make possible.
 func (p *publication) plan() (missing bool, err error) {
-	if err := p.checkOthers(); err != nil {
+	if err := p.checkForeign(cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile); err != nil {
 		return false, err
 	}
 	switch p.flags.imatrix {
@@ -315,7 +315,7 @@ func (p *publication) plan() (missing bool, err error) {
 		}
 	}
 	if missing {
-		return true, nil
+		return true, p.checkForeign(p.set.Names()...)
 	}
 	return false, p.look()
 }
@@ -328,9 +328,9 @@ func (p *publication) imatrixFile() []string {
 	return []string{p.flags.imatrix}
 }
 
-// checkOthers refuses to begin if a file that will stand beside those of the model is there and is somebody else's.
-func (p *publication) checkOthers() error {
-	for _, name := range []string{cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile} {
+// checkForeign refuses to begin if a file that will be written is there and is somebody else's.
+func (p *publication) checkForeign(names ...string) error {
+	for _, name := range names {
 		_, _, err := p.folder.State(p.ctx, name, nil)
 		if p.force && errors.Is(err, publish.ErrForeign) {
 			continue
