@@ -3,6 +3,7 @@ package infer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -299,6 +300,46 @@ func TestNewRefusesArchitectures(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 		})
 	}
+}
+
+// Sums are those of the squares, and the same to the last bit however many chunks run together.
+func TestSumsDoNotDependOnBatches(t *testing.T) {
+	spec := small
+	spec.experts, spec.used = 4, 2
+	src := spec.build(1)
+	chunks := infer.Chunks(spec.chunks(30, 7, 41), 0)
+	want, inputs := make(map[string][]float64), make(map[string][]float64)
+	name := func(in infer.Input) string { return fmt.Sprint(in.Tensor, in.Matrix) }
+	into := func(sums map[string][]float64, in infer.Input) []float64 {
+		if sums[name(in)] == nil {
+			sums[name(in)] = make([]float64, in.Cols)
+		}
+		return sums[name(in)]
+	}
+	run := func(opts infer.Options) {
+		m, err := infer.New(src, opts)
+		require.NoError(t, err)
+		require.NoError(t, m.Forward(t.Context(), chunks, func(int, int, []float32) {}))
+	}
+	run(infer.Options{Input: func(in infer.Input) {
+		for i, v := range in.Squares {
+			into(inputs, in)[i] += v
+		}
+	}})
+	run(infer.Options{Threads: 3, Sums: func(in infer.Input) []float64 {
+		require.Nil(t, in.Squares)
+		return into(want, in)
+	}})
+	require.Len(t, want, len(inputs))
+	for name, sums := range inputs {
+		require.InEpsilonSlice(t, sums, want[name], 1e-12)
+	}
+	got := make(map[string][]float64)
+	run(infer.Options{Threads: 1, Memory: 1, Sums: func(in infer.Input) []float64 { return into(got, in) }})
+	require.Equal(t, want, got)
+	run(infer.Options{Sums: func(infer.Input) []float64 { return nil }})
+	_, err := infer.New(src, infer.Options{Compute: infer.Int8, Sums: func(infer.Input) []float64 { return nil }})
+	require.ErrorContains(t, err, "exact compute")
 }
 
 // Every matrix of the blocks is told of, with all tokens that it multiplied.

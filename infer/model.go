@@ -30,6 +30,10 @@ type Options struct {
 	// Input, if not nil, is called during Forward, by its goroutine, after
 	// every product with a weight matrix. It needs exact compute.
 	Input func(Input)
+	// Sums, if not nil, is called instead: it returns what the squares of an Input are added to, a number for each column, or nil if nobody
+	// wants them. Rows are added one after the other, in the order of the tokens, so that the sums do not depend on how many
+	// chunks are run together. Squares of the Input is nil. It needs Exact compute too.
+	Sums func(Input) []float64
 	// Residual, if not nil, is called during Forward, by its goroutine, before
 	// every layer.
 	Residual func(Residual)
@@ -54,7 +58,7 @@ type Input struct {
 	Tensor           string
 	Matrix, Matrices int  // which matrix of how many: the experts of the tensor, or its heads
 	Head             bool // the matrices are those of heads, all of which see every token
-	Rows             int  // tokens
+	Rows, Cols       int  // tokens, and columns of the matrix
 	// Squares has for each column the sum of the squares of the rows' values. It
 	// may be used only during the call.
 	Squares []float64
@@ -69,9 +73,10 @@ type Model struct {
 	threads   int
 	memory    int64
 	report    func(done, total int)
-	residual  func(Residual) // or nil
-	input     func(Input)    // or nil
-	router    func(Routing)  // or nil
+	residual  func(Residual)        // or nil
+	input     func(Input)           // or nil
+	sums      func(Input) []float64 // or nil
+	router    func(Routing)         // or nil
 	bytesRead atomic.Int64
 	widest    int // elements of a row of the widest matrix
 }
@@ -88,8 +93,8 @@ func New(src gguf.Source, opts Options) (*Model, error) {
 }
 
 func newModel(spec graph.Spec, src gguf.Source, opts Options) (*Model, error) {
-	if opts.Input != nil && opts.Compute != Exact {
-		return nil, errors.New("infer: Options.Input needs exact compute")
+	if (opts.Input != nil || opts.Sums != nil) && opts.Compute != Exact {
+		return nil, errors.New("infer: Options.Input and Options.Sums need exact compute")
 	}
 	bound, err := graph.Bind(spec, src)
 	if err != nil {
@@ -97,7 +102,7 @@ func newModel(spec graph.Spec, src gguf.Source, opts Options) (*Model, error) {
 	}
 	m := &Model{
 		graph: bound, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory,
-		report: opts.Progress, residual: opts.Residual, input: opts.Input, router: opts.Router, widest: spec.Width,
+		report: opts.Progress, residual: opts.Residual, input: opts.Input, sums: opts.Sums, router: opts.Router, widest: spec.Width,
 	}
 	if m.threads <= 0 {
 		m.threads = runtime.GOMAXPROCS(0)

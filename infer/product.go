@@ -155,7 +155,7 @@ func (b *batch) product(ctx context.Context, dst []float32, rows int, w *graph.M
 			return err
 		}
 	}
-	if b.m.input != nil {
+	if b.m.input != nil || b.m.sums != nil {
 		return b.observe(ctx, rows, w)
 	}
 	return nil
@@ -167,18 +167,24 @@ func (b *batch) observe(ctx context.Context, rows int, w *graph.Matrix) error {
 	if w.First%whole != 0 {
 		return nil // the first part of the matrix was multiplied with the same
 	}
-	squares := make([]float64, w.Cols)
+	info := b.m.src.Tensors()[w.Tensor]
+	in := Input{Tensor: info.Name, Matrix: w.First / whole, Matrices: int(info.Rows()) / whole, Head: w.Head, Rows: rows, Cols: w.Cols}
+	var squares []float64
+	if b.m.sums == nil {
+		squares = make([]float64, w.Cols)
+	} else if squares = b.m.sums(in); squares == nil {
+		return nil
+	}
 	// Sums do not depend on the number of threads, since every column is one
 	// task's.
 	err := blocks(ctx, b.workers, w.Cols, taskCols, func(first, end int) {
 		kernel.AddSquares(squares[first:end], b.a.floats, rows, w.Cols, first)
 	})
-	if err != nil {
-		return err
+	if err == nil && b.m.sums == nil {
+		in.Squares = squares
+		b.m.input(in)
 	}
-	info := b.m.src.Tensors()[w.Tensor]
-	b.m.input(Input{info.Name, w.First / whole, int(info.Rows()) / whole, w.Head, rows, squares})
-	return nil
+	return err
 }
 
 // prepare gives a part of the result of a product, rows x cols with rows ld

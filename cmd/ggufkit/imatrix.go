@@ -22,6 +22,7 @@ import (
 
 type imatrixFlags struct {
 	textFlags
+	keepFlags
 	output        string
 	processOutput bool
 	inFiles       []string
@@ -53,7 +54,7 @@ func imatrixCommand() *cli.Command {
 			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the texts", Destination: &f.coverage},
 			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens",
 				Destination: &f.minTokens},
-			memoryFlag(&f.memory),
+			memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
 		},
 		Action: action(func(c *call) error { return writeImatrix(c, f) }),
 	}
@@ -85,6 +86,8 @@ func (f *imatrixFlags) check(c *call) (model string, err error) {
 			return "", err
 		}
 		model = args[0]
+	} else if f.dir != "" || f.part.Of > 0 {
+		return "", c.usagef("--results keeps what is measured: it needs --file")
 	} else if len(c.args) > 0 {
 		return "", c.usagef("without --file, there is nothing to run %s on", c.args[0])
 	}
@@ -124,7 +127,7 @@ func writeImatrix(c *call, f imatrixFlags) (err error) {
 	}
 	if name != "" {
 		if m, err = openAndMeasure(c, f, name); err != nil {
-			return err
+			return partDone(c, err)
 		}
 	}
 	for _, in := range added {
@@ -193,14 +196,17 @@ func openAndMeasure(c *call, f imatrixFlags, name string) (*measure.Measurement,
 	return m, nil
 }
 
-func measureImatrix(c *call, f imatrixFlags, model gguf.Source, texts []textFile) (*measure.Measurement, error) {
+func measureImatrix(c *call, f imatrixFlags, model *model, texts []textFile) (*measure.Measurement, error) {
 	windows := f.windows()
 	encoded, err := f.encode(c, model, texts)
 	if err != nil {
 		return nil, err
 	}
 	noteContext(c, model, windows.Ctx)
-	progress := newProgress(c, "measuring", display.TokenRate)
+	if windows.Results, err = f.placeOf(c, model, infer.Exact); err != nil {
+		return nil, err
+	}
+	progress := newProgress(c, "measuring", tokenRate(windows.Results))
 	defer progress.stop()
 	m, err := measure.Measure(c.ctx, model, encoded, measure.Options{
 		Options: windows,

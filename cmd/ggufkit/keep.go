@@ -86,6 +86,16 @@ func (f *keepFlags) place(c *call, hashing *report.Hashing, compute infer.Comput
 	return place, nil
 }
 
+// placeOf is place for what is measured of a model alone.
+func (f *keepFlags) placeOf(c *call, m *model, compute infer.Compute) (*results.Place, error) {
+	if f.dir == "" {
+		return f.place(c, nil, compute)
+	}
+	hashing := newProvenance(c, m, nil)
+	defer hashing.Stop()
+	return f.place(c, hashing, compute, keptModel{"model", m})
+}
+
 func anyBF16(models []keptModel) bool {
 	for _, m := range models {
 		for _, t := range m.source.Tensors() {

@@ -50,12 +50,7 @@ func showPerplexity(c *call, f perplexityFlags) error {
 		return err
 	}
 	defer model.Close()
-	var hashing *report.Hashing
-	if f.dir != "" {
-		hashing = newProvenance(c, model, nil)
-		defer hashing.Stop()
-	}
-	place, err := f.place(c, hashing, f.compute, keptModel{"model", model})
+	place, err := f.placeOf(c, model, f.compute)
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,7 @@ func (r *runner) failed() bool {
 // engines makes the models ready to run.
 func (r *runner) engines(models []model) ([]*infer.Model, error) {
 	engine := r.opts.Engine
-	engine.Residual, engine.Input = nil, nil
+	engine.Residual, engine.Input, engine.Sums = nil, nil, nil
 	if engine.Memory == 0 {
 		engine.Memory = infer.DefaultMemory
 	}

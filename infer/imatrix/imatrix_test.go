@@ -2,6 +2,7 @@ package imatrix_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/isa/isatest"
 	"github.com/ggufkit/ggufkit/testdata/reference"
@@ -127,10 +129,7 @@ func TestSumsDoNotDependOnThreadsOrBatches(t *testing.T) {
 		if want == nil {
 			want = got
 		}
-		require.InDeltaSlice(t, want, got, 1e-3)
-		if engine.Memory == 0 {
-			require.Equal(t, want, got)
-		}
+		require.Equal(t, want, got)
 	}
 }
 
@@ -188,4 +187,49 @@ func TestSumsDoNotDependOnTheInstructionSet(t *testing.T) {
 		}
 		require.Equal(t, want, got)
 	})
+}
+
+// Parts give the same file and the same routing as a run in one piece, to the last bit, and so does one that was stopped and continued.
+func TestResultsAreThoseOfOneRun(t *testing.T) {
+	model := openMoE(t)
+	opts := imatrix.Options{Options: perplexity.Options{Ctx: 5}, Output: true} // 40 chunks, 3 units
+	want, err := imatrix.Measure(t.Context(), model, text(someTokens()), opts)
+	require.NoError(t, err)
+	storage := results.Directory(t.TempDir())
+	partial := (*results.Partial)(nil)
+	in := func(part results.Part) imatrix.Options {
+		opts := opts
+		if part.Number == 2 {
+			opts.Engine.Memory = 1
+		}
+		opts.Results = &results.Place{Storage: storage, Part: part}
+		return opts
+	}
+	stopped := in(results.Part{Number: 1, Of: 2})
+	kept := 0
+	stopped.Results.Check = func() error {
+		if kept++; kept == 2 {
+			return errors.New("killed")
+		}
+		return nil
+	}
+	_, err = imatrix.Measure(t.Context(), model, text(someTokens()), stopped)
+	require.ErrorContains(t, err, "killed")
+	for i, units := range []int{2, 1} {
+		_, err := imatrix.Measure(t.Context(), model, text(someTokens()), in(results.Part{Number: i + 1, Of: 2}))
+		require.ErrorAs(t, err, &partial)
+		require.True(t, partial.Done())
+		require.Equal(t, units, partial.Units)
+		require.Equal(t, 1, partial.Now)
+	}
+	got, err := imatrix.Measure(t.Context(), model, text(someTokens()), in(results.Part{}))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+
+	other := in(results.Part{})
+	other.Output = false
+	other.Results.Alone = true
+	_, err = imatrix.Measure(t.Context(), model, text(someTokens()), other)
+	require.ErrorIs(t, err, results.ErrOtherRun)
+	require.ErrorContains(t, err, "output matrix: it was true, now it is false")
 }

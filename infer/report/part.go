@@ -15,5 +15,5 @@ type Part struct {
 
 // Print shows it on a terminal.
 func (p Part) Print(w io.Writer) {
-	fmt.Fprintf(w, "part %d of %d is done: %d units, %d of them now; the same command without --part reports when all are\n", p.Part, p.Parts, p.Units, p.Now)
+	fmt.Fprintf(w, "part %d of %d is done (units: %d, done now: %d); the same command without --part reports when all are\n", p.Part, p.Parts, p.Units, p.Now)
 }

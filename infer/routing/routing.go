@@ -12,6 +12,8 @@
 package routing
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 
@@ -41,12 +43,7 @@ type Tally struct{ layers []Layer }
 
 // Add adds what a router did with some tokens. It can be infer.Options.Router.
 func (t *Tally) Add(r infer.Routing) {
-	at := slices.IndexFunc(t.layers, func(l Layer) bool { return l.Layer == r.Layer })
-	if at < 0 {
-		at = len(t.layers)
-		t.layers = append(t.layers, Layer{Layer: r.Layer, Chosen: make([]int64, r.Experts)})
-	}
-	l := &t.layers[at]
+	l := t.layer(r.Layer, r.Experts)
 	l.Tokens += int64(r.Tokens)
 	for _, expert := range r.Chosen {
 		l.Chosen[expert]++
@@ -55,6 +52,38 @@ func (t *Tally) Add(r infer.Routing) {
 		l.Entropy += entropy(logits) // a sum until Layers divides it
 	}
 }
+
+// AddTally adds what routers did with other tokens.
+func (t *Tally) AddTally(other *Tally) error {
+	for _, from := range other.layers {
+		l := t.layer(from.Layer, len(from.Chosen))
+		if len(l.Chosen) != len(from.Chosen) {
+			return fmt.Errorf("layer %d has %d experts, not %d as before", from.Layer, len(from.Chosen), len(l.Chosen))
+		}
+		l.Tokens += from.Tokens
+		for i, n := range from.Chosen {
+			l.Chosen[i] += n
+		}
+		l.Entropy += from.Entropy
+	}
+	return nil
+}
+
+// layer returns what is known of a layer of so many experts.
+func (t *Tally) layer(number, experts int) *Layer {
+	at := slices.IndexFunc(t.layers, func(l Layer) bool { return l.Layer == number })
+	if at < 0 {
+		at = len(t.layers)
+		t.layers = append(t.layers, Layer{Layer: number, Chosen: make([]int64, experts)})
+	}
+	return &t.layers[at]
+}
+
+// MarshalJSON implements json.Marshaler, for a tally to be continued elsewhere.
+func (t *Tally) MarshalJSON() ([]byte, error) { return json.Marshal(t.layers) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Tally) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, &t.layers) }
 
 // Layers returns the layers with experts, from the first to the last.
 func (t *Tally) Layers() []Layer {

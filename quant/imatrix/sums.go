@@ -44,16 +44,51 @@ func (s *Sums) AddHead(tensor string, head, heads int, rows int64, squares []flo
 }
 
 func (s *Sums) add(tensor string, matrix, matrices, counts int, rows int64, squares []float64) error {
-	t, err := s.tensor(tensor, counts, len(squares)*matrices)
+	sums, err := s.room(tensor, matrix, matrices, counts, rows, len(squares))
 	if err != nil {
 		return err
+	}
+	for i, v := range squares {
+		sums[i] += v
+	}
+	return nil
+}
+
+// Room is Add, or AddHead of the matrices of heads, of rows whose squares the caller adds to what it returns: a sum for each column.
+func (s *Sums) Room(tensor string, matrix, matrices int, heads bool, rows int64, cols int) ([]float64, error) {
+	counts := matrices
+	if heads {
+		counts = 1
+	}
+	return s.room(tensor, matrix, matrices, counts, rows, cols)
+}
+
+func (s *Sums) room(tensor string, matrix, matrices, counts int, rows int64, cols int) ([]float64, error) {
+	t, err := s.tensor(tensor, counts, cols*matrices)
+	if err != nil {
+		return nil, err
 	}
 	if matrix < counts {
 		t.counts[matrix] += float64(rows)
 	}
-	for i, v := range squares {
-		t.squares[matrix*len(squares)+i] += v
+	return t.squares[matrix*cols:][:cols], nil
+}
+
+// AddSums adds what was summed elsewhere of other chunks.
+func (s *Sums) AddSums(other *Sums) error {
+	for name, from := range other.tensors {
+		t, err := s.tensor(name, len(from.counts), len(from.squares))
+		if err != nil {
+			return err
+		}
+		for i, v := range from.squares {
+			t.squares[i] += v
+		}
+		for i, n := range from.counts {
+			t.counts[i] += n
+		}
 	}
+	s.Chunks += other.Chunks
 	return nil
 }
 
