@@ -94,17 +94,11 @@ func trimmed(t TensorInfo) TensorInfo {
 
 // Files lists what Write writes.
 func (s *Splitting) Files() ([]SplitFile, error) {
-	var list []SplitFile
-	for _, p := range s.parts {
-		_, offsets, err := p.header()
-		if err != nil {
-			return nil, err
-		}
-		f := SplitFile{Path: p.path, Tensors: len(p.tensors), Bytes: offsets[len(p.tensors)]}
-		f.Oversize = len(p.tensors) == 1 && s.opts.MaxBytes > 0 && p.tensors[0].Bytes() > s.opts.MaxBytes
-		list = append(list, f)
+	list, err := filesOf(s.parts)
+	for i, p := range s.parts[:len(list)] {
+		list[i].Oversize = len(p.tensors) == 1 && s.opts.MaxBytes > 0 && p.tensors[0].Bytes() > s.opts.MaxBytes
 	}
-	return list, nil
+	return list, err
 }
 
 // Write writes the files as the function Write does, with those of its options that are not about

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -46,6 +44,8 @@ type WriteOptions struct {
 	// Shards, if not nil, splits the output into files with so many tensors
 	// each, whatever their size.
 	Shards []int
+	// Share, if it is one of several, writes only some of the files.
+	Share Share
 	// Seal, if set, is called with the SHA-256 of every file, in hexadecimal, when all are whole and on the
 	// disk, before any has its name. Its error is that of Write.
 	Seal func(path, sha256 string) error
@@ -112,7 +112,11 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 func WriteAll(ctx context.Context, destinations []Destination, opts WriteOptions) ([][]string, error) {
 	var all [][]*part // of each destination
 	for _, d := range destinations {
-		all = append(all, split(d, opts))
+		parts, err := split(d, opts)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, parts)
 	}
 	return writeParts(ctx, all, opts)
 }
@@ -125,15 +129,15 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 		if err := aim(own, opts); err != nil {
 			return nil, err
 		}
-		for _, t := range own[0].src.Tensors() {
-			if err := t.Check(); err != nil {
-				return nil, err
-			}
-			progress.total += t.Bytes()
-		}
 		parts = append(parts, own...)
 		var names []string
 		for _, p := range own {
+			for _, t := range p.tensors {
+				if err := t.Check(); err != nil {
+					return nil, err
+				}
+				progress.total += t.Bytes()
+			}
 			names = append(names, p.path)
 		}
 		paths = append(paths, names)
@@ -167,6 +171,9 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 		return nil, err
 	}
 	for _, own := range all {
+		if len(own) == 0 {
+			continue
+		}
 		if err := Unchanged(own[0].src); err != nil {
 			return nil, err
 		}
@@ -268,8 +275,8 @@ func (p *part) header() (head []byte, offsets []int64, err error) {
 
 // aim finds the places of the parts of a Source.
 func aim(parts []*part, opts WriteOptions) (err error) {
-	if len(parts) > maxParts {
-		return fmt.Errorf("%s: %d files would be needed, at most %d are possible", parts[0].path, len(parts), maxParts)
+	if len(parts) == 0 {
+		return nil
 	}
 	var read []files.Input
 	for _, in := range Inputs(parts[0].src) {
@@ -283,77 +290,6 @@ func aim(parts []*part, opts WriteOptions) (err error) {
 		}
 	}
 	return nil
-}
-
-// maxParts is how many files of a set there can be, since they are counted in 16 bits.
-const maxParts = math.MaxUint16
-
-// Paths returns where Write puts a Source: path, or the names of split files.
-func (o WriteOptions) Paths(path string, src Source) []string {
-	_, paths := o.split(path, src)
-	return paths
-}
-
-// split returns how many tensors there are in each file, and the names of the files.
-func (o WriteOptions) split(path string, src Source) (shards []int, paths []string) {
-	if shards = o.Shards; shards == nil {
-		shards = shardsOf(src.Tensors(), o.MaxBytes)
-	}
-	if len(shards) == 1 {
-		return shards, []string{path}
-	}
-	return shards, splitPaths(strings.TrimSuffix(path, ".gguf"), len(shards))
-}
-
-// split cuts a source into parts. The first part has the metadata and all
-// have the split.* keys, as llama-quantize writes them.
-func split(d Destination, opts WriteOptions) []*part {
-	src, tensors := d.Source, d.Source.Tensors()
-	shards, paths := opts.split(d.Path, src)
-	var parts []*part
-	first := 0
-	for i, n := range shards {
-		parts = append(parts, &part{
-			src: src, path: paths[i], overwrite: d.Overwrite, meta: &Metadata{}, first: first, tensors: tensors[first : first+n], rows: make([]int64, n),
-		})
-		first += n
-	}
-	if first != len(tensors) {
-		panic(fmt.Sprintf("gguf: shards %v of %d tensors", shards, len(tensors)))
-	}
-	parts[0].meta = src.Metadata()
-	if len(parts) == 1 {
-		return parts
-	}
-	alignment, custom := src.Metadata().Get(keyAlignment)
-	for i := range parts {
-		parts[i].meta = parts[i].meta.Clone()
-		if custom && i > 0 {
-			parts[i].meta.Set(keyAlignment, alignment)
-		}
-		parts[i].meta.Set(keySplitNo, uint16(i))
-		parts[i].meta.Set(keySplitCount, uint16(len(parts)))
-		parts[i].meta.Set(keySplitTensors, int32(len(tensors)))
-	}
-	return parts
-}
-
-// shardsOf returns numbers of tensors that take at most maxBytes together, or all
-// if that is 0.
-func shardsOf(tensors []TensorInfo, maxBytes int64) []int {
-	shards := []int{0}
-	size := int64(0)
-	for _, t := range tensors {
-		last := &shards[len(shards)-1]
-		if maxBytes > 0 && *last > 0 && size+t.Bytes() > maxBytes {
-			shards = append(shards, 0)
-			last = &shards[len(shards)-1]
-			size = 0
-		}
-		size += t.Bytes()
-		*last++
-	}
-	return shards
 }
 
 // begin creates the file of a part, with its header and room for the rest.

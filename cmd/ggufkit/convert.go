@@ -16,9 +16,8 @@ import (
 type convertFlags struct {
 	writeFlags
 	recipeFlag
-	fileType     string
-	name, pre    string
-	splitMaxSize int64
+	fileType  string
+	name, pre string
 }
 
 func convertCommand() *cli.Command {
@@ -40,7 +39,7 @@ func convertCommand() *cli.Command {
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the model, instead of the directory's", Destination: &f.name},
 			&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer of a byte-level vocabulary, as llama-bpe, instead of the one that cuts alike",
 				Destination: &f.pre},
-			sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize),
+			f.splitFlag(), f.partFlag(),
 			requantizeFlag(&f.requantize),
 			&cli.BoolFlag{Name: "verify", Usage: "read the output back, check every block, and report how far each tensor is from the checkpoint", Destination: &f.verify},
 			dryRunFlag(&f.dryRun),
@@ -74,7 +73,7 @@ func convertModel(c *call, f convertFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkModelOutput(c, modelOutput{path: args[1], split: f.splitMaxSize > 0, dryRun: f.dryRun}, append(f.recipeFiles, args[0], f.imatrix)); err != nil {
+	if err := f.check(c, args[1], false, append(f.recipeFiles, args[0], f.imatrix)); err != nil {
 		return err
 	}
 	if err := notStdin(c, "a model", args[0]); err != nil {
@@ -111,5 +110,5 @@ func convertModel(c *call, f convertFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	return writeModel(c, f.writeFlags, output, args[1], gguf.WriteOptions{MaxBytes: f.splitMaxSize})
+	return writeModel(c, f.writeFlags, output, args[1], gguf.WriteOptions{})
 }

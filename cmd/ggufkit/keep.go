@@ -28,14 +28,18 @@ func (f *keepFlags) resultsFlag() cli.Flag {
 }
 
 func (f *keepFlags) partFlag() cli.Flag {
-	return parsedFlag("part", "", "with --results: do part `I/N` of the run, or auto, what Slurm, Kubernetes or MPI say; without it, report when all is there",
-		&f.part, func(s string) (results.Part, error) {
-			part, err := results.ParsePart(s, os.Getenv)
-			if err != nil {
-				err = fmt.Errorf("--part: %w", err)
-			}
-			return part, err
-		})
+	return partFlag("with --results: do part `I/N` of the run, or auto, what Slurm, Kubernetes or MPI say; without it, report when all is there", &f.part)
+}
+
+// partFlag returns the flag for a part of what a command does.
+func partFlag(usage string, to *results.Part) cli.Flag {
+	return parsedFlag("part", "", usage, to, func(s string) (results.Part, error) {
+		part, err := results.ParsePart(s, os.Getenv)
+		if err != nil {
+			err = fmt.Errorf("--part: %w", err)
+		}
+		return part, err
+	})
 }
 
 // keptModel is one of the models that kept results are of.

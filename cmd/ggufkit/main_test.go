@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"tear":       tear,
 
 			"same-figures": sameFigures,
+			"same-set":     sameSet,
 		},
 	})
 }
@@ -145,6 +147,25 @@ func sameFigures(ts *testscript.TestScript, neg bool, args []string) {
 	a, b := other.ReplaceAllString(ts.ReadFile(args[0]), ""), other.ReplaceAllString(ts.ReadFile(args[1]), "")
 	if (a == b) == neg {
 		ts.Fatalf("%s\n%s", a, b)
+	}
+}
+
+// sameSet compares the files of two split sets, which are several: same-set PREFIX PREFIX.
+func sameSet(ts *testscript.TestScript, _ bool, args []string) {
+	var sets [2][]string
+	for i := range sets {
+		var err error
+		sets[i], err = filepath.Glob(ts.MkAbs(args[i]) + "-*-of-*.gguf")
+		ts.Check(err)
+	}
+	if len(sets[0]) < 2 || len(sets[0]) != len(sets[1]) {
+		ts.Fatalf("%v\n%v", sets[0], sets[1])
+	}
+	for i, path := range sets[0] {
+		other := sets[1][i]
+		if strings.TrimPrefix(path, ts.MkAbs(args[0])) != strings.TrimPrefix(other, ts.MkAbs(args[1])) || ts.ReadFile(path) != ts.ReadFile(other) {
+			ts.Fatalf("%s and %s are not the same", path, other)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ func quantizeCommand() *cli.Command {
 			parsedFlag("prune-layers", "", "take out layers `L0,L1,...`, counted from 0", &f.pruneLayers, parseLayers),
 			&cli.BoolFlag{Name: "keep-split", Usage: "write the same split files as the input's, and keep the order of tensors",
 				Destination: &f.recipe.KeepOrder},
+			f.splitFlag(), f.partFlag(),
 			repeatedFlag("override-kv", "set metadata: `KEY=TYPE:VALUE`, where TYPE is int, float, bool or str; may be repeated", &f.metadata,
 				one(quant.ParseOverrideKV)),
 			&cli.StringFlag{Name: "compat", Value: recipe.CompatVersion, Usage: "write what this `VERSION` of llama-quantize writes", Destination: &f.compat},
@@ -127,7 +128,10 @@ func quantize(c *call, f quantizeFlags) (err error) {
 		return c.usagef("--compat is %q, only %s is known", f.compat, recipe.CompatVersion)
 	}
 	keepSplit := f.recipe.KeepOrder
-	if err := checkModelOutput(c, modelOutput{path: out, split: keepSplit, dryRun: f.dryRun}, append(f.recipeFiles, in, f.imatrix)); err != nil {
+	if keepSplit && f.splitMaxSize > 0 {
+		return c.usagef("--keep-split and --split-max-size cannot be used together")
+	}
+	if err := f.check(c, out, keepSplit, append(f.recipeFiles, in, f.imatrix)); err != nil {
 		return err
 	}
 	opts := f.view()

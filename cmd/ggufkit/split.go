@@ -53,6 +53,13 @@ type splitFile struct {
 	Bytes   int64  `json:"bytes"`
 }
 
+func splitFiles(planned []gguf.SplitFile) (list []splitFile) {
+	for _, p := range planned {
+		list = append(list, splitFile{p.Path, p.Tensors, p.Bytes})
+	}
+	return list
+}
+
 func splitModel(c *call, f splitFlags) error {
 	args, err := c.arguments("IN.gguf", "PREFIX")
 	if err != nil {
@@ -87,9 +94,8 @@ func splitModel(c *call, f splitFlags) error {
 	if err != nil {
 		return err
 	}
-	report := splitReport{}
+	report := splitReport{splitFiles(planned)}
 	for _, p := range planned {
-		report.Files = append(report.Files, splitFile{p.Path, p.Tensors, p.Bytes})
 		if p.Oversize {
 			printNotes(c, []string{p.Path + ": its one tensor is larger than --split-max-size"})
 		}

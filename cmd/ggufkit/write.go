@@ -5,25 +5,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/display"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // writeFlags are what convert and quantize have in common.
 type writeFlags struct {
-	imatrix    string
-	requantize bool
-	dryRun     bool
-	verify     bool
-	resume     bool
+	imatrix      string
+	requantize   bool
+	dryRun       bool
+	verify       bool
+	resume       bool
+	splitMaxSize int64
+	part         results.Part
+}
+
+func (f *writeFlags) splitFlag() cli.Flag {
+	return sizeFlag("split-max-size", "split the output into files with at most this `SIZE` of tensors, such as 4G", &f.splitMaxSize)
+}
+
+func (f *writeFlags) partFlag() cli.Flag {
+	return partFlag("write only part `I/N` of a set of split files, of N files without --split-max-size, or auto, what Slurm, Kubernetes or MPI say", &f.part)
+}
+
+// check refuses an output that could not be written, before any work.
+func (f *writeFlags) check(c *call, out string, split bool, reads []string) error {
+	if f.verify && !f.part.IsAll() {
+		return c.usagef("--verify needs the whole set, --part writes some of its files; 'ggufkit verify' looks at it when all are there")
+	}
+	return checkModelOutput(c, modelOutput{path: out, split: split || f.splitMaxSize > 0 || !f.part.IsAll(), dryRun: f.dryRun}, reads)
 }
 
 // view are the options of a model that is quantized as it is written.
@@ -57,6 +79,41 @@ type writeReport struct {
 	Tensors   []writeTensor `json:"tensors"`
 	// Packed says what became of matrices that were packed, if there were any.
 	Packed *writePacked `json:"packed,omitempty"`
+	// Part is there if only some of the files are written. All else is of the whole model, but Files.
+	Part *writePart `json:"part,omitempty"`
+}
+
+// writePart says what a part of the set is.
+type writePart struct {
+	Part  int         `json:"part"`
+	Parts int         `json:"parts"`
+	Files []splitFile `json:"files"`
+	// Missing are files of the set that were not there when the part was.
+	Missing []string `json:"missing,omitempty"`
+}
+
+func newWritePart(part results.Part, opts gguf.WriteOptions, out string, src gguf.Source) (*writePart, error) {
+	files, err := opts.Files(out, src)
+	return &writePart{Part: part.Number, Parts: part.Of, Files: splitFiles(files)}, err
+}
+
+// look finds out which files of the set are not there.
+func (p *writePart) look(set []string) {
+	for _, path := range set {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			p.Missing = append(p.Missing, path)
+		}
+	}
+}
+
+// say says that the part is written.
+func (p *writePart) say(c *call, took time.Duration) {
+	fmt.Fprintf(c.stderr, "part %d of %d is written: %s, in %s; ", p.Part, p.Parts, display.Bytes(splitReport{p.Files}.total()), display.Seconds(took))
+	if len(p.Missing) == 0 {
+		fmt.Fprintln(c.stderr, "all files of the set are there")
+	} else {
+		fmt.Fprintf(c.stderr, "files of the set that are not there yet: %d, such as %s\n", len(p.Missing), display.Printable(p.Missing[0]))
+	}
 }
 
 type writePacked struct {
@@ -92,12 +149,20 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 	if err != nil {
 		return err
 	}
+	opts.MaxBytes, opts.Share = f.splitMaxSize, gguf.Share(f.part)
+	if !f.part.IsAll() {
+		if report.Part, err = newWritePart(f.part, opts, out, src); err != nil {
+			return err
+		}
+	}
 	if f.dryRun {
 		return report.print(c, src)
 	}
 	start := time.Now()
 	progress := newProgress(c, "writing", display.ByteRate)
-	progress.at = tensorAt(src)
+	if report.Part == nil {
+		progress.at = tensorAt(src)
+	}
 	opts.Overwrite = c.force
 	opts.Threads = c.threads
 	opts.Progress = progress.update
@@ -120,6 +185,9 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 	if err := report.requantized(c, output, differences); err != nil {
 		return err
 	}
+	if report.Part != nil {
+		report.Part.look(opts.Paths(out, src))
+	}
 	if c.json {
 		return printJSON(c, report)
 	}
@@ -129,7 +197,11 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 	for _, file := range report.Files {
 		fmt.Fprintln(c.stderr, "wrote", display.Printable(file))
 	}
-	fmt.Fprintf(c.stderr, "%s, %.2f bits per weight, in %s\n", display.Bytes(report.FileBytes), report.BPW, display.Seconds(took))
+	if report.Part != nil {
+		report.Part.say(c, took)
+	} else {
+		fmt.Fprintf(c.stderr, "%s, %.2f bits per weight, in %s\n", display.Bytes(report.FileBytes), report.BPW, display.Seconds(took))
+	}
 	report.printPacked(c)
 	if f.verify {
 		worst := slices.MaxFunc(report.Tensors, func(a, b writeTensor) int { return cmp.Compare(*a.RMSE, *b.RMSE) })
@@ -280,5 +352,9 @@ func (r writeReport) print(c *call, src gguf.Source) error {
 	t.AppendFooter(table.Row{fmt.Sprintf("%d tensors", len(r.Tensors)), fmt.Sprintf("%.2f B weights", float64(gguf.Elements(src))/1e9), "",
 		fmt.Sprintf("%.2f bpw", r.BPW), r.FileBytes})
 	t.Render()
+	if r.Part != nil {
+		fmt.Fprintf(c.stdout, "\npart %d of %d\n", r.Part.Part, r.Part.Parts)
+		splitReport{r.Part.Files}.print(c.stdout)
+	}
 	return nil
 }
