@@ -68,6 +68,6 @@
 // # Determinism
 //
 // Results do not depend on the number of threads, on the other chunks or sessions, or on
-// Options.Memory. They depend, within rounding, on the instruction set: see
+// Options.Memory (of models with LongRoPE, on whether any chunk is a long text: see [Model.LongContext]). They depend, within rounding, on the instruction set: see
 // package quant/isa.
 package infer
