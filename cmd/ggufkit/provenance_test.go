@@ -14,6 +14,12 @@ import (
 	"github.com/ggufkit/ggufkit/testdata/reference"
 )
 
+// TestCommandLine: what a report says was typed has no secrets of addresses.
+func TestCommandLine(t *testing.T) {
+	c := &call{line: []string{"/usr/bin/ggufkit", "drift", "https://user:secret@host/m.gguf?X-Amz-Signature=secret", "hf://org/name@v1", "-f", "a text?.txt"}}
+	require.Equal(t, "ggufkit drift https://host/m.gguf hf://org/name@v1 -f 'a text?.txt'", c.commandLine())
+}
+
 // TestProvenance measures twice, and gets the same report but for the time that it took.
 func TestProvenance(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")

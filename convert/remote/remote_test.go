@@ -356,7 +356,22 @@ func TestToken(t *testing.T) {
 	require.NoError(t, err)
 	_, err = read(t, remote.New(t.Context(), remote.Options{}), strings.Replace(other.URL, "http://", "http://user:password@", 1)+"/m.gguf")
 	require.NoError(t, err)
+	redirect := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/m.gguf" { // first to itself, with the password, then elsewhere, without
+			http.Redirect(w, r, "/n.gguf", http.StatusFound)
+			return
+		}
+		seen = append(seen, r.Header.Get("Authorization"))
+		http.Redirect(w, r, strings.Replace(other.URL, "http://", "http://eve:eve@", 1), http.StatusFound)
+	}))
+	defer redirect.Close()
 	require.Equal(t, "", seen[0])
+	last := seen[len(seen)-1]
+	seen = nil
+	_, err = read(t, remote.New(t.Context(), remote.Options{}), strings.Replace(redirect.URL, "http://", "http://user:password@", 1)+"/m.gguf")
+	require.NoError(t, err)
+	require.Equal(t, []string{last, ""}, seen)
+	seen = []string{last}
 	require.True(t, strings.HasPrefix(seen[len(seen)-1], "Basic "))
 }
 
@@ -402,6 +417,12 @@ func TestHostile(t *testing.T) {
 				time.Sleep(5 * time.Millisecond)
 			}
 		}, "after 6 tries"},
+		"a redirect without end": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", r.URL.String())
+			w.WriteHeader(http.StatusFound)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, "and there is no end"},
 		"redirects in a circle": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.String()+"x", http.StatusFound)
 		}, "and there is no end"},

@@ -114,10 +114,9 @@ func (w *web) get(ctx context.Context, u *url.URL, header http.Header) (a *answe
 		if u.Scheme == "https" && next.Scheme == "http" {
 			return nil, fmt.Errorf("%s sends on to %s, which anybody could read and change", plainURL(u), plainURL(next))
 		}
-		if next.User != nil || origin(next) != origin(u) {
-			header = header.Clone()
-			header.Del("Authorization")
-			next.User = nil
+		next.User = nil
+		if origin(next) == origin(u) {
+			next.User = u.User
 		}
 		u = next
 	}
@@ -144,8 +143,9 @@ func (e *networkError) Error() string { return e.host + ": " + e.text }
 
 // drain reads a little, so that the connection can be used again, and closes the body.
 func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxExplanation)
-	_ = body.Close()
+	s := newSteady(body)
+	defer s.Close()
+	_, _ = io.CopyN(io.Discard, s, maxExplanation)
 }
 
 // refused returns the error of an answer that has not what was asked for, and closes it.
