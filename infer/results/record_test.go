@@ -90,7 +90,7 @@ func FuzzStore(f *testing.F) {
 	f.Add(data[:len(data)-1])
 	f.Add(append(slices.Clone(data), appendRecord(nil, s.key, 7, 1, []byte(`{"took":[1,2]}`), nil)...))
 	f.Add(append(slices.Clone(data), appendRecord(nil, s.key, 0, 2, nil, []byte("other"))...))
-	f.Add(appendRecord(nil, s.key, 0, titleUnit, nil, []byte(`{"part":"3/7"}`)))
+	f.Add(appendRecord(nil, s.key, 0, titleUnit, nil, []byte(`{"units":3}`)))
 	f.Add(appendRecord(nil, key{}, maxAttempt, maxUnits, nil, nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := &memory{files: map[string][]byte{name: data}}

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -42,13 +41,10 @@ type title struct {
 	What  string      `json:"what"`
 	Units int         `json:"units"`
 	Facts []gguf.Fact `json:"facts"`
-	// Part is not part of the key.
-	Part string `json:"part,omitempty"`
 }
 
 // key returns what tells the run from all others.
 func (t title) key() (k key, err error) {
-	t.Part = ""
 	text, err := json.Marshal(t)
 	sum := sha256.Sum256(text)
 	copy(k[:], sum[:])
@@ -113,8 +109,7 @@ func (p *Place) Open(ctx context.Context, what string, units int, facts ...gguf.
 		switch {
 		case !ours:
 			others = append(others, name)
-		case elsewhere(own, p.Part):
-		default:
+		case !s.elsewhere(own):
 			if err := s.read(name); err != nil {
 				return nil, fmt.Errorf("%s: %w", p.Storage.Path(name), err)
 			}
@@ -141,12 +136,16 @@ func (p *Place) Open(ctx context.Context, what string, units int, facts ...gguf.
 	return s, nil
 }
 
-// elsewhere reports whether a file, by what its name says behind the key, has none of the units of a part. With hundreds of machines,
+// elsewhere reports whether a file, by what its name says behind the key, has none of the units of the part to do. With hundreds of machines,
 // each reads what it has left itself, and not what all have.
-func elsewhere(name string, p Part) bool {
+func (s *Store) elsewhere(name string) bool {
 	own, _, _ := strings.Cut(name, "-")
-	number, of, ok := strings.Cut(own, partInfix)
-	return ok && of == strconv.Itoa(p.Of) && number != strconv.Itoa(p.Number)
+	of, err := ParsePart(strings.Replace(own, partInfix, "/", 1), func(string) string { return "" })
+	if err != nil || of.IsAll() {
+		return false
+	}
+	s.parts = of.Of
+	return s.place.Part.Of == of.Of && s.place.Part.Number != of.Number
 }
 
 // partInfix is what stands between the numbers of a part in the name of a file.
@@ -173,10 +172,6 @@ func (s *Store) read(name string) error {
 		case r.key != s.key:
 			foreign++
 		case r.unit == titleUnit:
-			var t title
-			if data, err := readData(f, r); err == nil && json.Unmarshal(data, &t) == nil {
-				s.seeParts(t.Part)
-			}
 		case r.unit >= uint64(s.title.Units):
 			foreign++
 		default:
@@ -193,13 +188,6 @@ func (s *Store) read(name string) error {
 		s.note("%s: %d bytes are of no whole record: it was cut off, or damaged; what they were is done again", s.place.Storage.Path(name), damaged)
 	}
 	return nil
-}
-
-// seeParts remembers of how many parts a worker's was one.
-func (s *Store) seeParts(part string) {
-	if p, err := ParsePart(part, func(string) string { return "" }); err == nil && !p.IsAll() {
-		s.parts = p.Of
-	}
 }
 
 // difference says what is other in the run of a file.
@@ -307,11 +295,7 @@ func (s *Store) keep(records []Record) error {
 		if err := s.create(); err != nil {
 			return fmt.Errorf("results: %w", err)
 		}
-		t := s.title
-		if s.place.Part.Of > 0 {
-			t.Part = s.place.Part.String()
-		}
-		text, err := json.Marshal(t)
+		text, err := json.Marshal(s.title)
 		if err != nil {
 			return err
 		}
