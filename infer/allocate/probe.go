@@ -38,7 +38,7 @@ const warmUp = 16
 
 // swapRuns is how many runs of the model on all chunks the swaps of single groups take, about. With
 // two runs of the original, one with everything swapped, and what the errors of types take, it
-// is less than ten.
+// is less than ten, unless there is so little text that a run is mostly reading weights.
 const swapRuns = 5.
 
 func newProbe(original gguf.Source, importance *imatrix.Matrix, parts []part, chunks [][]int32, engine infer.Options) (*probe, error) {
@@ -278,7 +278,7 @@ func sum(numbers []float64) (s float64) {
 }
 
 // calibrate makes costs of the errors: in proportion to them, and so that those of the swaps of a group are together its
-// part of the divergence with everything swapped. Which parts groups have was measured on the sample, how much it is on all chunks.
+// part of the divergence with everything swapped. The parts were measured on the sample, the whole on all chunks.
 func (p *probe) calibrate() {
 	var total, all float64
 	for i := range p.groups {
