@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/chat"
 	"github.com/ggufkit/ggufkit/infer/display"
@@ -77,7 +78,7 @@ func evalCommand() *cli.Command {
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
 			&cli.BoolFlag{Name: "log-samples", Usage: "show each document in JSON, with what was asked and answered", Destination: &f.logSamples},
 			f.resultsFlag(), f.partFlag(),
-			&cli.StringFlag{Name: "resume", Usage: "as --results `DIR`, but what is there of another run is an error, unless there is --force", Destination: &f.resume},
+			&cli.StringFlag{Name: "resume", Usage: "keep answers in `FILE` as they come, a line for each document, and take those that are there", Destination: &f.resume},
 			&cli.StringFlag{Name: "output", Usage: "write the results as JSON to `FILE`", Destination: &f.output},
 			&cli.StringFlag{Name: "markdown", Usage: "write tables for a model card to `FILE`", Destination: &f.markdown},
 			&cli.StringFlag{Name: "html", Usage: "write a page with charts to `FILE`", Destination: &f.html},
@@ -118,7 +119,7 @@ func evaluate(c *call, f evalFlags) (err error) {
 	case len(f.tasks) == 0:
 		return c.usagef("--tasks is needed; --tasks list shows what there is")
 	case f.resume != "" && f.dir != "":
-		return c.usagef("--results and --resume are the same")
+		return c.usagef("--results and --resume both say where answers are kept: one is enough")
 	case f.multiturn && !f.template:
 		return c.usagef("--fewshot-as-multiturn needs --apply-chat-template")
 	}
@@ -176,6 +177,7 @@ type evalRun struct {
 	closers    []io.Closer
 	engines    []*infer.Model
 	kept       *results.Place // or nil
+	lines      *eval.Lines    // or nil
 }
 
 func (f *evalFlags) open(c *call, path string) (run *evalRun, err error) {
@@ -230,14 +232,24 @@ func (r *evalRun) keep(c *call, f *evalFlags) (err error) {
 	for _, candidate := range r.candidates {
 		models = append(models, keptModel{"candidate " + candidate.Name, candidate.Source})
 	}
-	kept := f.keepFlags
-	if f.resume != "" {
-		kept.dir = f.resume
+	if f.resume == "" {
+		r.kept, err = f.place(c, r.in.hashing, f.compute, models...)
+		return err
 	}
-	if r.kept, err = kept.place(c, r.in.hashing, f.compute, models...); err == nil && f.resume != "" {
-		r.kept.Alone = !c.force
+	file, err := files.OpenNamed(f.resume, true, 0o666)
+	if err != nil {
+		return err
 	}
-	return err
+	r.closers = append(r.closers, file)
+	if err := files.Lock(file); err != nil {
+		return fmt.Errorf("%s: %w", f.resume, err)
+	}
+	place, err := resultsOf(c, r.in.hashing, f.compute, models...)
+	if err != nil {
+		return err
+	}
+	r.lines = &eval.Lines{File: file, Facts: place.Facts, Restart: c.force}
+	return nil
 }
 
 func (r *evalRun) sources() []gguf.Source {
@@ -258,7 +270,7 @@ func (r *evalRun) close() (err error) {
 // report evaluates all.
 func (r *evalRun) report(c *call, f evalFlags, selections []eval.Selection) (*report.Eval, error) {
 	meta := r.in.base.Metadata()
-	opts := eval.Options{BOS: f.bos, MaxLength: f.maxLength, MaxTokens: f.maxTokens, LogSamples: f.logSamples, Results: r.kept}
+	opts := eval.Options{BOS: f.bos, MaxLength: f.maxLength, MaxTokens: f.maxTokens, LogSamples: f.logSamples, Results: r.kept, Lines: r.lines}
 	opts.Prompts = eval.Prompts{Limit: f.limit, Seed: f.seed, Multiturn: f.multiturn, System: f.system}
 	if opts.MaxLength == 0 {
 		opts.MaxLength = infer.ContextLength(meta)

@@ -48,8 +48,7 @@ type keptModel struct {
 	source gguf.Source
 }
 
-// place returns where results are kept, nil if they are not. They are of models, the first of which is the one that is hashed, and depend
-// on how it is computed.
+// place returns where results are kept, nil if they are not.
 func (f *keepFlags) place(c *call, hashing *report.Hashing, compute infer.Compute, models ...keptModel) (*results.Place, error) {
 	if f.dir == "" {
 		if f.part.Of > 0 {
@@ -61,11 +60,22 @@ func (f *keepFlags) place(c *call, hashing *report.Hashing, compute infer.Comput
 	if err != nil {
 		return nil, err
 	}
+	place, err := resultsOf(c, hashing, compute, models...)
+	if err != nil {
+		return nil, err
+	}
+	place.Storage, place.Part, place.Note = storage, f.part, func(note string) { printNotes(c, []string{note}) }
+	return place, nil
+}
+
+// resultsOf returns a place, but for where it is, of results of models, the first of which is the one that is hashed, which depend on how
+// it is computed.
+func resultsOf(c *call, hashing *report.Hashing, compute infer.Compute, models ...keptModel) (*results.Place, error) {
 	known, err := hashing.Wait()
 	if err != nil {
 		return nil, err
 	}
-	place := &results.Place{Storage: storage, Part: f.part, Note: func(note string) { printNotes(c, []string{note}) }}
+	place := &results.Place{}
 	place.Facts = append(place.Facts, gguf.Fact{What: "version", Is: programVersion() + " " + runtime.GOARCH}, gguf.Fact{What: "compute", Is: compute.String()})
 	if compute == infer.Int8 && anyBF16(models) {
 		place.Facts = append(place.Facts, gguf.Fact{What: "instructions", Is: isa.Current().String()}) // on which products with BF16 depend

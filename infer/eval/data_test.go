@@ -3,7 +3,9 @@ package eval
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -135,6 +137,36 @@ func FuzzRender(f *testing.F) {
 				}
 			}
 		}
+	})
+}
+
+// FuzzLines reads files of answers of any content.
+func FuzzLines(f *testing.F) {
+	facts := []gguf.Fact{{What: "models", Is: "m"}}
+	text, err := json.Marshal(facts)
+	require.NoError(f, err)
+	header := fmt.Sprintf(`{"ggufkit_eval_answers":2,"run":"%x"}`+"\n", sha256.Sum256(text))
+	f.Add([]byte(header + `{"task":"t","doc":1,"answers":[[{"ll":-1}]]}` + "\n" + `{"task":`))
+	f.Add([]byte("something else"))
+	f.Add([]byte(header + "{}\n[]\n"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "kept")
+		require.NoError(t, os.WriteFile(path, content, 0o666))
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+		defer file.Close()
+		l := &Lines{File: file}
+		if l.open(facts) != nil {
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, content, after, "what is not understood stays")
+			return
+		}
+		a := &asked{document: &document{task: &Task{Name: "t"}, number: 2}, answers: [][]Answer{{{Log: -2}}}}
+		require.NoError(t, l.keep(a))
+		again := &Lines{File: file}
+		require.NoError(t, again.open(facts))
+		require.Contains(t, again.documents, lineKey{"t", 2})
 	})
 }
 

@@ -22,6 +22,9 @@ type keptAnswer struct {
 
 // recall takes over the answers that are kept, and leaves out the documents that others have to ask.
 func (r *run) recall(ctx context.Context) (err error) {
+	if r.opts.Lines != nil {
+		return r.opts.Lines.recall(r)
+	}
 	if r.opts.Results == nil {
 		return nil
 	}
@@ -74,20 +77,31 @@ func (a *asked) read(data []byte) error {
 	return nil
 }
 
-// keep keeps the answers of a document.
-func (r *run) keep(unit int) error {
-	kept := make([][]keptAnswer, len(r.models))
-	for m, answers := range r.docs[unit].answers {
+// kept returns what is kept of a document's answers.
+func (a *asked) kept() ([]byte, error) {
+	kept := make([][]keptAnswer, len(a.answers))
+	for m, answers := range a.answers {
 		kept[m] = make([]keptAnswer, len(answers))
-		for i, a := range answers {
-			kept[m][i] = keptAnswer{a.Log, a.Greedy, []byte(a.Text), a.Tokens}
+		for i, answer := range answers {
+			kept[m][i] = keptAnswer{answer.Log, answer.Greedy, []byte(answer.Text), answer.Tokens}
 		}
 	}
-	data, err := json.Marshal(kept)
+	return json.Marshal(kept)
+}
+
+// keep keeps the answers of a document.
+func (r *run) keep(a *asked) error {
+	switch {
+	case r.opts.Lines != nil:
+		return r.opts.Lines.keep(a)
+	case r.store == nil:
+		return nil
+	}
+	data, err := a.kept()
 	if err != nil {
 		return err
 	}
-	return r.store.Keep(results.Record{Unit: unit, Data: data})
+	return r.store.Keep(results.Record{Unit: a.unit, Data: data})
 }
 
 // finish says whether there are answers to all.

@@ -28,6 +28,8 @@ type Options struct {
 	// Results, if not nil, is where the answers to each document are kept. Documents that are there are not asked again. The error is
 	// a *results.Partial if some are missing then that others have to ask.
 	Results *results.Place
+	// Lines, if not nil, is where they are kept instead: a file.
+	Lines *Lines
 	// Progress, if not nil, is called when a document is done, with the number of those and of all.
 	Progress func(done, total int, score Running)
 }
@@ -155,10 +157,8 @@ func (r *run) answered(a *asked) error {
 		return nil
 	}
 	r.done++
-	if r.store != nil {
-		if err := r.keep(a.unit); err != nil {
-			return err
-		}
+	if err := r.keep(a); err != nil {
+		return err
 	}
 	if r.opts.Progress != nil {
 		r.opts.Progress(r.done, len(r.docs)-r.elsewhere, r.running())

@@ -27,14 +27,9 @@ type Place struct {
 	// Check, if not nil, is called before anything is kept. An error says that it would be wrong: that a model is not what
 	// it was.
 	Check func() error
-	// Alone has Open return ErrOtherRun if there are results of another run of the kind, and none of this.
-	Alone bool
 	// Note, if not nil, is told what was noticed that has no effect but that something is done again.
 	Note func(string)
 }
-
-// ErrOtherRun means that what is kept is of another run: see Place.Alone.
-var ErrOtherRun = errors.New("the results are of a run with another model, other data or other flags")
 
 // title is what the first record of a file says of the run.
 type title struct {
@@ -128,9 +123,6 @@ func (p *Place) Open(ctx context.Context, what string, units int, facts ...gguf.
 		count[other]++
 	}
 	for _, other := range slices.Sorted(maps.Keys(count)) {
-		if p.Alone {
-			return nil, fmt.Errorf("%s: %w: %s", p.Storage.Path("."), ErrOtherRun, other)
-		}
 		s.note("%s has results of another run, which are left alone: %s (files: %d)", p.Storage.Path("."), other, count[other])
 	}
 	return s, nil
