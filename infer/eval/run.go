@@ -212,7 +212,7 @@ func (r *run) likelihoods(ctx context.Context) error {
 		}
 		waiting[p]++
 	}
-	return score.Likelihoods(ctx, r.models, requests, func(i int, of []score.Likelihood) error {
+	answer := func(i int, of []score.Likelihood) error {
 		logs[i] = of
 		p := parts[i]
 		if waiting[p]--; waiting[p] == 0 {
@@ -226,7 +226,37 @@ func (r *run) likelihoods(ctx context.Context) error {
 			}
 		}
 		return r.answered(p.of)
-	})
+	}
+	for start, end := 0, 0; start < len(requests); start = end {
+		end = len(requests)
+		if r.opts.Results != nil || r.opts.Lines != nil {
+			end = start + round(requests[start:])
+		}
+		err := score.Likelihoods(ctx, r.models, requests[start:end], func(i int, of []score.Likelihood) error { return answer(start+i, of) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roundTokens is how many tokens are computed before answers are kept, where memory has room for more: a kill costs no more, and what
+// requests have in common is so little of it that it may be computed again.
+const roundTokens = 16 << 10
+
+// round returns how many requests, at least one, are answered together if answers are kept.
+func round(requests []score.Request) int {
+	tokens := len(requests[0].Context)
+	for i, r := range requests[1:] {
+		common := 0
+		for before := requests[i].Context; common < min(len(r.Context), len(before)) && r.Context[common] == before[common]; {
+			common++
+		}
+		if tokens += len(r.Context) - common + len(r.Continuation); tokens > roundTokens {
+			return i + 1
+		}
+	}
+	return len(requests)
 }
 
 // generate has each model in turn continue what is to be continued.
