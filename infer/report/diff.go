@@ -194,7 +194,7 @@ func (r *Diff) Print(w io.Writer) {
 	case r.Same:
 		fmt.Fprintf(w, "the same: %d tensors\n", same)
 	default:
-		fmt.Fprintf(w, "different: %d pairs of metadata, %d tensors; the same: %d tensors\n", len(r.Metadata), len(r.Tensors)-same, same)
+		fmt.Fprintf(w, "different: keys %d, tensors %d; the same: tensors %d\n", len(r.Metadata), len(r.Tensors)-same, same)
 	}
 }
 
