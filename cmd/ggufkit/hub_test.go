@@ -63,9 +63,11 @@ func hub(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		h.Add(args[1], dir)
 	case "trouble":
-		h.Trouble = number(args[1])
+		percent := number(args[1])
+		h.Change(func() { h.Trouble = percent })
 	case "links":
-		h.LinkUses = number(args[1])
+		uses := number(args[1])
+		h.Change(func() { h.LinkUses = uses })
 	case "sent":
 		sent := h.Sent() - h.sent
 		h.sent += sent
@@ -73,7 +75,7 @@ func hub(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("it has sent %d bytes, not %d to %d", sent, least, most)
 		}
 	case "block":
-		h.Served = func(host string, _ http.ResponseWriter, r *http.Request) bool {
+		block := func(host string, _ http.ResponseWriter, r *http.Request) bool {
 			if host == "hub" {
 				return false
 			}
@@ -84,6 +86,7 @@ func hub(ts *testscript.TestScript, neg bool, args []string) {
 			<-r.Context().Done()
 			return true
 		}
+		h.Change(func() { h.Served = block })
 	case "wait":
 		select {
 		case <-h.blocked:

@@ -28,7 +28,7 @@ import (
 )
 
 // Server is a hub, and the host that its large files lie on. Fields may be set before it is
-// used.
+// used, and Trouble, LinkUses and Served in Change at any time.
 type Server struct {
 	// URL is where the hub is, for HF_ENDPOINT, and CDN where its large files are.
 	URL, CDN string
@@ -79,6 +79,13 @@ func (s *Server) Close() {
 	s.cdn.Close()
 }
 
+// Change calls a function that may set fields, while no request looks at them.
+func (s *Server) Change(set func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set()
+}
+
 // Add has a model's files be those of a directory. Private models are called private/NAME.
 func (s *Server) Add(id, dir string) {
 	s.mu.Lock()
@@ -123,7 +130,10 @@ func (c *counted) Write(p []byte) (int, error) {
 func (s *Server) answering(host string, serve http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
-		if s.Served != nil && s.Served(host, w, r) {
+		s.mu.Lock()
+		served := s.Served
+		s.mu.Unlock()
+		if served != nil && served(host, w, r) {
 			return
 		}
 		s.mu.Lock()
