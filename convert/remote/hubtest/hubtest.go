@@ -121,8 +121,9 @@ func (c *counted) Write(p []byte) (int, error) {
 		}
 		c.left -= len(p)
 	}
+	c.s.sent.Add(int64(len(p))) // before they are: who has them all may ask how many
 	n, err := c.ResponseWriter.Write(p)
-	c.s.sent.Add(int64(n))
+	c.s.sent.Add(int64(n - len(p)))
 	return n, err
 }
 
