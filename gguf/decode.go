@@ -23,6 +23,8 @@ type header struct {
 	offsets []int64 // of each tensor, from the start of the file
 	end     int64   // of the header, without padding
 	data    int64   // where the data section starts
+	// alignment is that of the metadata.
+	alignment int64
 }
 
 // decoder reads the fields of a header and knows where it is. The first error
@@ -214,16 +216,16 @@ const maxCount = 1 << 18
 
 // decodeHeader reads the header of a file of the given size.
 func decodeHeader(r io.ReaderAt, size int64) (*header, error) {
-	h, alignment, err := decodeFields(r, size)
+	h, err := decodeFields(r, size)
 	if err != nil {
 		return nil, err
 	}
-	return h, h.place(alignment, size)
+	return h, h.place(size)
 }
 
 // decodeFields reads the header of a file of the given size. Where the tensors are is as it is
 // stored, from the start of the data section.
-func decodeFields(r io.ReaderAt, size int64) (h *header, alignment int64, err error) {
+func decodeFields(r io.ReaderAt, size int64) (*header, error) {
 	end := min(size, maxHeader)
 	d := &decoder{r: bufio.NewReaderSize(io.NewSectionReader(r, 0, end), 1<<16), order: binary.LittleEndian, end: end}
 
@@ -231,7 +233,7 @@ func decodeFields(r io.ReaderAt, size int64) (h *header, alignment int64, err er
 	var magic [4]byte
 	d.bytes(magic[:])
 	if d.err == nil && string(magic[:]) != "GGUF" {
-		return nil, 0, fmt.Errorf("%w: it starts with %q", ErrNotGGUF, magic[:])
+		return nil, fmt.Errorf("%w: it starts with %q", ErrNotGGUF, magic[:])
 	}
 	d.field = "version"
 	version := d.uint32()
@@ -240,27 +242,28 @@ func decodeFields(r io.ReaderAt, size int64) (h *header, alignment int64, err er
 		version = version >> 24
 	}
 	if d.err == nil && version != 2 && version != 3 {
-		return nil, 0, fmt.Errorf("%w: GGUF version %d, only 2 and 3 can be read", ErrUnsupported, version)
+		return nil, fmt.Errorf("%w: GGUF version %d, only 2 and 3 can be read", ErrUnsupported, version)
 	}
 	d.field = "tensor count"
 	tensors := d.count(minTensorInfo)
 	d.field = "metadata count"
 	kvs := d.count(minKV)
 	if d.err != nil {
-		return nil, 0, d.err
+		return nil, d.err
 	}
 
-	h = &header{version: version, order: d.order, meta: d.metadata(kvs)}
+	h := &header{version: version, order: d.order, meta: d.metadata(kvs)}
 	h.tensors, h.offsets = d.tensorInfos(tensors)
 	if d.err != nil {
-		return nil, 0, d.err
+		return nil, d.err
 	}
-	if alignment, err = h.meta.Alignment(); err != nil {
-		return nil, 0, err
+	var err error
+	if h.alignment, err = h.meta.Alignment(); err != nil {
+		return nil, err
 	}
 	h.end = d.off
-	h.data = alignTo(d.off, alignment)
-	return h, alignment, nil
+	h.data = alignTo(d.off, h.alignment)
+	return h, nil
 }
 
 func (d *decoder) metadata(n uint64) *Metadata {
@@ -341,7 +344,7 @@ func (d *decoder) tensorInfos(n uint64) ([]TensorInfo, []int64) {
 // place turns the stored offsets into offsets from the start of the file,
 // after checking that they are exactly what the tensors' sizes and the
 // alignment make them, as ggml demands, and that the data is there.
-func (h *header) place(alignment, size int64) error {
+func (h *header) place(size int64) error {
 	data, next := h.data, int64(0)
 	for i, t := range h.tensors {
 		if h.offsets[i] != next {
@@ -353,7 +356,7 @@ func (h *header) place(alignment, size int64) error {
 			return fmt.Errorf("%w: tensor %q needs %d bytes at offset %d, but the file ends at %d", ErrCorrupt, t.Name, t.Bytes(), data+next, size)
 		}
 		h.offsets[i] = data + next
-		next = alignTo(next+t.Bytes(), alignment)
+		next = alignTo(next+t.Bytes(), h.alignment)
 	}
 	return nil
 }

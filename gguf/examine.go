@@ -70,13 +70,13 @@ func (x *examination) shard(f *File, path string, number int) error {
 	if interrupted(file) {
 		x.fault(path, "", -1, "%v: 'ggufkit edit' of it brings it to its end", ErrInterrupted)
 	}
-	head, alignment, err := decodeFields(file, file.Size())
+	head, err := decodeFields(file, file.Size())
 	if err != nil {
 		x.fault(path, "", -1, "%v", err)
 		return file.Close()
 	}
 	sh := shard{path: path, r: file, head: head, size: file.Size(), file: file}
-	x.place(&sh, alignment)
+	x.place(&sh)
 	if number == 0 {
 		f.meta = head.meta
 	}
@@ -92,8 +92,9 @@ type span struct {
 }
 
 // place checks where the tensors of a file are, and drops those that are not there.
-func (x *examination) place(sh *shard, alignment int64) {
+func (x *examination) place(sh *shard) {
 	h := sh.head
+	alignment := h.alignment
 	var tensors []TensorInfo
 	var offsets []int64
 	spans := []span{{"", 0, h.end}}
@@ -177,11 +178,11 @@ func (x *examination) set(f *File, path string, named int) {
 	if err != nil {
 		x.fault(f.shards[0].path, "", -1, "%v", err)
 	}
+	prefix := strings.TrimSuffix(SplitSet(path)[0], splitSuffix(0, named))
 	for _, sh := range f.shards {
 		if n, err := sh.head.meta.Uint(keySplitCount); count > 0 && (err != nil || n != uint64(named)) {
 			x.fault(sh.path, "", -1, "%s is %s, and its name says %d", keySplitCount, uintText(n, err), named)
 		}
-		prefix := strings.TrimSuffix(SplitSet(path)[0], splitSuffix(0, named))
 		if n, err := sh.head.meta.Uint(keySplitNo); count > 0 && named > 1 && (err != nil || n > maxParts || SplitPath(prefix, int(n), named) != sh.path) {
 			x.fault(sh.path, "", -1, "%s is %s, which is not what its name says", keySplitNo, uintText(n, err))
 		}

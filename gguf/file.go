@@ -275,15 +275,12 @@ func (f *File) Size() int64 { return f.size }
 // Trailing returns how many bytes are in the (last) file after its tensors and their padding.
 func (f *File) Trailing() int64 {
 	sh := f.shards[len(f.shards)-1]
-	end := sh.head.data
-	if n := len(sh.head.tensors); n > 0 {
-		end = sh.head.offsets[n-1] + sh.head.tensors[n-1].Bytes()
+	h := sh.head
+	end := h.data
+	if n := len(h.tensors); n > 0 {
+		end = h.offsets[n-1] + h.tensors[n-1].Bytes()
 	}
-	alignment, err := sh.head.meta.Alignment()
-	if err != nil {
-		return 0 // such a file is not opened
-	}
-	return max(0, sh.size-alignTo(end, alignment))
+	return max(0, sh.size-alignTo(end, h.alignment))
 }
 
 // Shard returns which of the files of a split set, counted from 0, has a tensor.
