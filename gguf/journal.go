@@ -146,14 +146,11 @@ func (t title) wrote(f *os.File) bool {
 // process is at the same work.
 func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error) {
 	path := p.target.Path + partialSuffix
-	file, err := files.OpenNamed(p.target.Path+journalSuffix, true, 0o666)
+	file, err := openLocked(p.target.Path+journalSuffix, true)
 	if err != nil {
 		return nil, err
 	}
 	j := &journal{file: file}
-	if err := files.Lock(file); errors.Is(err, files.ErrLocked) {
-		return nil, errors.Join(fmt.Errorf("%s: %w", file.Name(), err), file.Close())
-	}
 	before, chunks, end, err := readJournal(file, file.Name(), p.has)
 	isNew := err == nil && before == nil
 	defer func() {
@@ -228,7 +225,7 @@ func Tidy(path string) (err error) {
 	if _, err := os.Lstat(path + partialSuffix); err == nil {
 		return nil
 	}
-	j, err := files.OpenNamed(path+journalSuffix, false, 0)
+	j, err := openLocked(path+journalSuffix, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -236,14 +233,29 @@ func Tidy(path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	if err := files.Lock(j); errors.Is(err, files.ErrLocked) {
-		return fmt.Errorf("%s: %w", j.Name(), err)
-	}
-	start := make([]byte, len(journalStart))
-	if _, err := io.ReadFull(j, start); err != nil || string(start) != journalStart {
+	if !startsWith(j, journalStart) {
 		return nil
 	}
 	return os.Remove(j.Name())
+}
+
+// openLocked opens a file, as files.OpenNamed does, for this process alone.
+func openLocked(path string, create bool) (*os.File, error) {
+	file, err := files.OpenNamed(path, create, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := files.Lock(file); errors.Is(err, files.ErrLocked) {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
+	}
+	return file, nil
+}
+
+// startsWith reports whether start is what can be read of r first.
+func startsWith(r io.Reader, start string) bool {
+	got := make([]byte, len(start))
+	_, err := io.ReadFull(r, got)
+	return err == nil && string(got) == start
 }
 
 func notOurs(path string) error {

@@ -100,7 +100,7 @@ func (p *Patch) Bytes() int64 { return p.title.Bytes }
 // it was made for, files.ErrLocked if another process patches it, and fs.ErrPermission if it
 // cannot be written.
 func (p *Patch) Apply() (err error) {
-	file, err := openPatched(p.path)
+	file, err := openLocked(p.path, false)
 	if err != nil {
 		return err
 	}
@@ -160,18 +160,6 @@ func (p *Patch) end(file patchFile) error {
 	return files.SyncDir(filepath.Dir(p.path))
 }
 
-// openPatched opens a file to be patched by this process alone.
-func openPatched(path string) (*os.File, error) {
-	file, err := files.OpenNamed(path, false, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := files.Lock(file); errors.Is(err, files.ErrLocked) {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), file.Close())
-	}
-	return file, nil
-}
-
 // interrupted reports whether a change of an open file is under way, or was interrupted.
 func interrupted(file *files.File) bool {
 	if !file.IsLocal() {
@@ -185,10 +173,8 @@ func interrupted(file *files.File) bool {
 	if err != nil {
 		return false
 	}
-	start := make([]byte, len(patchStart))
-	_, err = io.ReadFull(record, start)
-	record.Close()
-	return err == nil && string(start) == patchStart
+	defer record.Close()
+	return startsWith(record, patchStart)
 }
 
 // openRecord opens PATH.edit.
@@ -221,7 +207,7 @@ func Finish(path string) (done bool, err error) {
 	if found, err := p.read(record); err != nil || !found {
 		return false, err
 	}
-	file, err := openPatched(path)
+	file, err := openLocked(path, false)
 	if err != nil {
 		return false, err
 	}
