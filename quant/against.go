@@ -3,7 +3,6 @@ package quant
 import (
 	"bytes"
 	"context"
-	"sync/atomic"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -45,20 +44,12 @@ func (m Match) Within() bool {
 // the order of src, then those that only the original has. Progress, if not nil, is called with the elements done
 // and in all, possibly by several goroutines at the same time.
 func Against(ctx context.Context, src, original gguf.Source, progress func(done, total int64)) ([]Match, error) {
-	index := make(map[string]int)
-	for i, t := range original.Tensors() {
-		index[t.Name] = i
-	}
+	index := byName(original.Tensors())
 	var total int64
 	for _, t := range src.Tensors() {
 		total += t.Elements()
 	}
-	var done atomic.Int64
-	step := func(elements int64) {
-		if now := done.Add(elements); progress != nil {
-			progress(now, total)
-		}
-	}
+	step := counter(total, progress)
 	var all []Match
 	for i, t := range src.Tensors() {
 		j, ok := index[t.Name]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -22,12 +21,12 @@ type Invalid struct {
 // Progress, if not nil, is called with the bytes done and in all, possibly by several goroutines at the same time.
 func Check(ctx context.Context, src gguf.Source, progress func(done, total int64)) ([]Invalid, error) {
 	var total int64
-	var done atomic.Int64
 	for _, t := range src.Tensors() {
 		if CanDequantize(t.Type) {
 			total += t.Bytes()
 		}
 	}
+	step := counter(total, progress)
 	var all []Invalid
 	for i, t := range src.Tensors() {
 		if !CanDequantize(t.Type) {
@@ -37,11 +36,8 @@ func Check(ctx context.Context, src gguf.Source, progress func(done, total int64
 			if err := v[0].fetch(src, i, first, n); err != nil {
 				return Invalid{}, err
 			}
-			found, err := checkRows(t, v[0].raw, first)
-			if now := done.Add(n * t.RowBytes()); progress != nil {
-				progress(now, total)
-			}
-			return found, err
+			defer step(n * t.RowBytes())
+			return checkRows(t, v[0].raw, first)
 		})
 		if err != nil {
 			return nil, err

@@ -51,10 +51,7 @@ const compareElements = 256 << 10
 // same bytes. Progress, if not nil, is called with the elements done and in all,
 // possibly by several goroutines at the same time.
 func Compare(ctx context.Context, src, original gguf.Source, progress func(done, total int64)) ([]Difference, error) {
-	index := make(map[string]int)
-	for i, t := range original.Tensors() {
-		index[t.Name] = i
-	}
+	index := byName(original.Tensors())
 	var total int64
 	for _, t := range src.Tensors() {
 		i, ok := index[t.Name]
@@ -67,16 +64,7 @@ func Compare(ctx context.Context, src, original gguf.Source, progress func(done,
 		}
 		total += t.Elements()
 	}
-	var mu sync.Mutex
-	var done int64
-	step := func(elements int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		done += elements
-		if progress != nil {
-			progress(done, total)
-		}
-	}
+	step := counter(total, progress)
 	differences := make([]Difference, len(src.Tensors()))
 	for i, t := range src.Tensors() {
 		sums, err := compareTensor(ctx, src, i, original, index[t.Name], step)
@@ -87,6 +75,29 @@ func Compare(ctx context.Context, src, original gguf.Source, progress func(done,
 		differences[i] = Difference{Name: t.Name, Type: t.Type, RMSE: rmse, NMSE: sums.nmse(), Max: sums.max, Squares: sums.squares, Original: sums.original}
 	}
 	return differences, nil
+}
+
+// byName returns the index of each tensor.
+func byName(tensors []gguf.TensorInfo) map[string]int {
+	index := make(map[string]int, len(tensors))
+	for i, t := range tensors {
+		index[t.Name] = i
+	}
+	return index
+}
+
+// counter returns what counts n more of total as done, and tells progress, if that is not nil: one call at a time.
+func counter(total int64, progress func(done, total int64)) func(n int64) {
+	var mu sync.Mutex
+	var done int64
+	return func(n int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		done += n
+		if progress != nil {
+			progress(done, total)
+		}
+	}
 }
 
 // sums are of squared differences and of squared elements of the original.
@@ -138,9 +149,12 @@ func compareTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi
 	return all, nil
 }
 
+// chunkRows returns how many rows of a tensor are compared at a time.
+func chunkRows(t gguf.TensorInfo) int64 { return max(1, compareElements/t.RowLen()) }
+
 // inChunks returns what look makes of each chunk of the rows of a tensor, in order, several at a time.
 func inChunks[Result any](ctx context.Context, t gguf.TensorInfo, look func(v *pair, first, n int64) (Result, error)) ([]Result, error) {
-	rows := max(1, compareElements/t.RowLen())
+	rows := chunkRows(t)
 	chunks := make([]Result, (t.Rows()+rows-1)/rows)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))

@@ -5,7 +5,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"sync/atomic"
 
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -51,12 +50,8 @@ type ValueDiff struct {
 // that only one has, others in shape, and then by NMSE, the largest first. Progress, if not nil, is called with
 // the elements done and in all, possibly by several goroutines at the same time.
 func Diff(ctx context.Context, a, b gguf.Source, progress func(done, total int64)) ([]TensorDiff, error) {
-	index := make(map[string]int)
-	for i, t := range b.Tensors() {
-		index[t.Name] = i
-	}
+	index := byName(b.Tensors())
 	var total int64
-	var done atomic.Int64
 	var all []TensorDiff
 	type both struct{ diff, a, b int }
 	var pairs []both
@@ -80,11 +75,7 @@ func Diff(ctx context.Context, a, b gguf.Source, progress func(done, total int64
 			all = append(all, TensorDiff{Name: t.Name, Status: DiffOnlyB, B: &b.Tensors()[i]})
 		}
 	}
-	step := func(elements int64) {
-		if now := done.Add(elements); progress != nil {
-			progress(now, total)
-		}
-	}
+	step := counter(total, progress)
 	for _, p := range pairs {
 		var err error
 		d := &all[p.diff]
@@ -166,7 +157,7 @@ func diffTensor(ctx context.Context, a gguf.Source, ai int, b gguf.Source, bi in
 		return status, nil, nil
 	}
 	if slices.ContainsFunc(chunks, func(c chunk) bool { return c.same }) {
-		rows := max(1, compareElements/ta.RowLen())
+		rows := chunkRows(ta)
 		again, err := inChunks(ctx, ta, func(v *pair, first, n int64) (chunk, error) {
 			if c := chunks[first/rows]; !c.same {
 				return c, nil

@@ -23,10 +23,7 @@ type ScaledFile struct {
 // there are none. The error wraps gguf.ErrCorrupt if there are not as many as a tensor
 // has matrices. Closing it closes the file.
 func ApplyScales(file *gguf.File) (*ScaledFile, error) {
-	index := make(map[string]int)
-	for i, t := range file.Tensors() {
-		index[t.Name] = i
-	}
+	index := byName(file.Tensors())
 	s := &ScaledFile{file: file}
 	found := false
 	for i, t := range file.Tensors() {
