@@ -103,23 +103,23 @@ func (s *Sums) AddMatrix(m *Matrix) error {
 	for _, name := range m.Tensors() {
 		e := m.entries[name]
 		counts := e.counts
-		if t, ok := s.tensors[name]; ok && len(t.counts) != len(counts) {
+		known, ok := s.tensors[name]
+		if ok && len(known.counts) != len(counts) {
 			switch {
 			case m.legacy:
-				counts = slices.Repeat(counts, len(t.counts))
-			case t.legacy:
-				t.counts = slices.Repeat(t.counts, len(counts))
+				counts = slices.Repeat(counts, len(known.counts))
+			case known.legacy:
+				known.counts = slices.Repeat(known.counts, len(counts))
 			}
 		}
-		if t, ok := s.tensors[name]; ok && len(t.counts) == 1 && same(counts) {
+		if ok && len(known.counts) == 1 && same(counts) {
 			counts = counts[:1]
 		}
-		_, known := s.tensors[name]
 		t, err := s.tensor(name, len(counts), int(e.values))
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		t.legacy = m.legacy && (t.legacy || !known)
+		t.legacy = m.legacy && (t.legacy || !ok)
 		values := make([]float32, e.values)
 		if err := m.sums(values, e, 0); err != nil {
 			return fmt.Errorf("%s: tensor %q: %w", m.name, name, err)
