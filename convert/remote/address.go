@@ -47,18 +47,24 @@ func isID(name string) bool {
 
 // HubID returns the name that the hub has for the model of an address.
 func HubID(address string) (id string, ok bool) {
-	if !IsAddress(address) {
+	rest, ok := cutHub(address)
+	if !ok {
 		return "", false
 	}
-	scheme, rest, _ := strings.Cut(address, "://")
 	a, err := parseHub(rest)
-	return a.id, err == nil && strings.EqualFold(scheme, "hf")
+	return a.id, err == nil
+}
+
+// cutHub cuts the scheme off an address, if it is the hub's.
+func cutHub(address string) (rest string, ok bool) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	return rest, ok && strings.EqualFold(scheme, "hf")
 }
 
 // Name returns what the folder or file of an address is called by itself, without a revision.
 func Name(address string) string {
-	scheme, rest, _ := strings.Cut(Plain(address), "://")
-	if strings.EqualFold(scheme, "hf") {
+	rest, ok := cutHub(Plain(address))
+	if ok {
 		if a, err := parseHub(rest); err == nil {
 			rest = path.Join(a.id, a.file)
 		}
@@ -150,3 +156,6 @@ func plainURL(u *url.URL) string {
 	plain.RawQuery, plain.ForceQuery, plain.Fragment, plain.RawFragment = "", false, "", ""
 	return plain.String()
 }
+
+// plainHost returns the scheme and host of an address.
+func plainHost(u *url.URL) string { return plainURL(&url.URL{Scheme: u.Scheme, Host: u.Host}) }

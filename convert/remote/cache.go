@@ -172,7 +172,7 @@ func (k *keeper) open() error {
 	if err := files.Lock(f); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return errors.Join(err, f.Close())
 	}
-	pages := (k.size + pageBytes - 1) / pageBytes
+	pages := pagesOf(k.size)
 	k.have, k.missing = make([]byte, (pages+7)/8), pages
 	info, err := f.Stat()
 	if err == nil && info.Size() == k.size {
@@ -277,7 +277,7 @@ func (k *keeper) save(o *object) error {
 	}
 	if missing := k.isMissing(); missing > 0 && missing <= (k.size/pageBytes)/completedPart && o.c.ctx.Err() == nil {
 		buf := make([]byte, pageBytes)
-		for no := range (k.size + pageBytes - 1) / pageBytes {
+		for no := range pagesOf(k.size) {
 			if k.has(no) {
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -177,10 +178,5 @@ var ErrAccess = errors.New("access denied")
 
 // isStatus reports whether an answer has one of the statuses.
 func isStatus(resp *http.Response, statuses ...int) bool {
-	for _, s := range statuses {
-		if resp.StatusCode == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(statuses, resp.StatusCode)
 }

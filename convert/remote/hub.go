@@ -96,6 +96,11 @@ func (s *hubSettings) at(names ...string) *url.URL {
 	return &u
 }
 
+// api returns the address of something that the hub does for a revision of a model.
+func (s *hubSettings) api(a hubAddress, what string) *url.URL {
+	return s.at(slices.Concat([]string{"api", "models"}, strings.Split(a.id, "/"), []string{what, a.revision})...)
+}
+
 // readToken returns what a file of a token has, "" if there is none.
 func readToken(path string) string {
 	if path == "" {
@@ -248,7 +253,7 @@ var commitName = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // list asks the hub for the commit and its files.
 func (r *repo) list() error {
-	u := r.c.hub.at(append(append([]string{"api", "models"}, strings.Split(r.address.id, "/")...), "revision", r.address.revision)...)
+	u := r.c.hub.api(r.address, "revision")
 	u.RawQuery = "blobs=true"
 	answer, err := r.c.http.get(r.c.ctx, u, http.Header{"Accept": {"application/json"}})
 	if err != nil {

@@ -30,6 +30,9 @@ const (
 	maxStreams = 8
 )
 
+// pagesOf returns how many pages so many bytes are.
+func pagesOf(n int64) int64 { return (n + pageBytes - 1) / pageBytes }
+
 // source is something of which parts can be had.
 type source interface {
 	// get asks for bytes [from, to), or as many of them as there are. The caller closes the body.
@@ -263,7 +266,7 @@ func (o *object) follow(first, last, from, to int64) (next, end int64) {
 		return 0, 0
 	}
 	next = max(s.next, s.ahead)
-	want := min(s.next+window, (limit+pageBytes-1)/pageBytes)
+	want := min(s.next+window, pagesOf(limit))
 	if end = min(want, next+o.c.pool.room()); end < want && end < next+min(window/2, runPages) {
 		return 0, 0 // there is no room for a request worth it
 	}

@@ -70,6 +70,16 @@ func read(t *testing.T, c *remote.Client, address string) ([]byte, error) {
 	return data, errors.Join(err, f.Close())
 }
 
+// opened opens a file that is there.
+func opened(t *testing.T, c *remote.Client, address string) *files.File {
+	t.Helper()
+	folder, name, err := c.Open(address)
+	require.NoError(t, err)
+	f, err := folder.Open(name)
+	require.NoError(t, err)
+	return f
+}
+
 func TestHub(t *testing.T) {
 	large, small := random(5<<20+123, 1), []byte(`{"a": 1}`)
 	h, _ := newHub(t, map[string][]byte{"model.gguf": large, "config.json": small, "below/b": small, "below/deep/c #?%.txt": small, "empty": {}})
@@ -120,12 +130,9 @@ func TestReadAt(t *testing.T) {
 	want := random(9<<20+77, 2)
 	h, _ := newHub(t, map[string][]byte{"model.gguf": want})
 	c := remote.New(t.Context(), remote.Options{})
-	folder, name, err := c.Open("hf://test/model/model.gguf")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, "hf://test/model/model.gguf")
 	before := h.Sent()
-	_, err = io.Copy(io.Discard, io.NewSectionReader(f, 0, f.Size()))
+	_, err := io.Copy(io.Discard, io.NewSectionReader(f, 0, f.Size()))
 	require.NoError(t, err)
 	require.LessOrEqual(t, h.Sent()-before, int64(len(want)))
 
@@ -158,10 +165,7 @@ func TestSections(t *testing.T) {
 	want := random(size*sections, 14)
 	h, _ := newHub(t, map[string][]byte{"model.safetensors": want})
 	c := remote.New(t.Context(), remote.Options{})
-	folder, name, err := c.Open("hf://test/model/model.safetensors")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, "hf://test/model/model.safetensors")
 	var starts []int64
 	for i := range sections {
 		starts = append(starts, int64(i*size))
@@ -185,13 +189,10 @@ func TestSections(t *testing.T) {
 func TestHeadersAlone(t *testing.T) {
 	h, _ := newHub(t, map[string][]byte{"model.gguf": random(20<<20, 3)})
 	c := remote.New(t.Context(), remote.Options{})
-	folder, name, err := c.Open("hf://test/model/model.gguf")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, "hf://test/model/model.gguf")
 	before := h.Sent()
 	const header = 700_000
-	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.NewSectionReader(f, 0, header), make([]byte, 4096))
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.NewSectionReader(f, 0, header), make([]byte, 4096))
 	require.NoError(t, err)
 	time.Sleep(20 * time.Millisecond) // what is read ahead comes
 	require.Less(t, h.Sent()-before, int64(header*5/4+3*remote.PageBytes))
@@ -208,10 +209,7 @@ func TestMemory(t *testing.T) {
 	}))
 	defer server.Close()
 	c := remote.New(t.Context(), remote.Options{})
-	folder, name, err := c.Open(server.URL + "/m.gguf")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, server.URL+"/m.gguf")
 	buf := make([]byte, 1<<20)
 	for off := int64(0); off < size; off += int64(len(buf)) {
 		n, _ := f.ReadAt(buf, off)
@@ -256,12 +254,9 @@ func TestChanged(t *testing.T) {
 	h, dir := newHub(t, map[string][]byte{"model.gguf": random(9<<20, 5)})
 	path := filepath.Join(dir, "model.gguf")
 	c := remote.New(t.Context(), remote.Options{})
-	folder, name, err := c.Open("hf://test/model/model.gguf")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, "hf://test/model/model.gguf")
 	buf := make([]byte, 100)
-	_, err = f.ReadAt(buf, 0)
+	_, err := f.ReadAt(buf, 0)
 	require.NoError(t, err)
 	require.NoError(t, f.Unchanged())
 	require.NoError(t, os.WriteFile(path, random(9<<20, 6), 0o666))
@@ -294,10 +289,7 @@ func TestChanged(t *testing.T) {
 			}
 			http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(counting{}, 0, size))
 		}))
-		folder, name, err := remote.New(t.Context(), remote.Options{}).Open(server.URL + "/m.gguf")
-		require.NoError(t, err)
-		f, err := folder.Open(name)
-		require.NoError(t, err)
+		f := opened(t, remote.New(t.Context(), remote.Options{}), server.URL+"/m.gguf")
 		_, err = f.ReadAt(buf, 8<<20)
 		if what == "Last-Modified" { // nothing told the first one apart
 			require.NoError(t, err)
@@ -541,10 +533,7 @@ func TestCache(t *testing.T) {
 	require.Equal(t, h.Commit(dir), string(ref))
 
 	// A part is kept, too, and read by the next run, though no other tool may take it for a file.
-	folder, name, err := c.Open("hf://test/model/other.gguf")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, "hf://test/model/other.gguf")
 	first := make([]byte, 100_000)
 	_, err = f.ReadAt(first, 0)
 	require.NoError(t, err)
@@ -588,11 +577,7 @@ func TestCacheContinues(t *testing.T) {
 	h, dir := newHub(t, map[string][]byte{"model.gguf": want})
 	keep := remote.Options{Keep: true}
 	open := func() *files.File {
-		folder, name, err := remote.New(t.Context(), keep).Open("hf://test/model/model.gguf")
-		require.NoError(t, err)
-		f, err := folder.Open(name)
-		require.NoError(t, err)
-		return f
+		return opened(t, remote.New(t.Context(), keep), "hf://test/model/model.gguf")
 	}
 	f := open()
 	_, err := f.ReadAt(make([]byte, 1<<20), 1<<20)

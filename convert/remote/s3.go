@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -228,8 +227,8 @@ func (h *bucketHost) failed(ctx context.Context, err error) error {
 		return fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w: %s", ErrAccess, what)
-	case answer.StatusCode == http.StatusRequestTimeout || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500:
-		return &passingError{err: errors.New(what), after: time.Duration(0)}
+	case passes(answer.StatusCode):
+		return &passingError{err: errors.New(what)}
 	}
 	return errors.New(what)
 }

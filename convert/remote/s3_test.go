@@ -100,12 +100,9 @@ func TestS3(t *testing.T) {
 		_, _, err := c.Open(absent)
 		require.ErrorIs(t, err, fs.ErrNotExist, absent)
 	}
-	folder, name, err := c.Open("s3://bucket/models/a/model.safetensors")
-	require.NoError(t, err)
-	f, err := folder.Open(name)
-	require.NoError(t, err)
+	f := opened(t, c, "s3://bucket/models/a/model.safetensors")
 	put("models/a/model.safetensors", random(3<<20+9, 13))
-	_, err = f.ReadAt(make([]byte, 10), 2<<20)
+	_, err := f.ReadAt(make([]byte, 10), 2<<20)
 	require.ErrorIs(t, err, files.ErrChanged)
 
 	// A store that lets nobody in, and does not keep to itself what it was sent.

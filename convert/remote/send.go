@@ -13,18 +13,14 @@ import (
 // send sends a body of so many bytes. The token goes to the hub alone. It follows no redirect: an answer that is not a
 // success is an error, passing or not as for get. The caller must close the body of the answer.
 func (w *web) send(ctx context.Context, method string, u *url.URL, header http.Header, body io.Reader, n int64) (*http.Response, error) {
-	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: header.Clone()}).WithContext(ctx)
-	if req.Header == nil {
-		req.Header = make(http.Header)
-	}
+	req := newRequest(ctx, method, u, header)
 	if req.ContentLength = n; n == 0 {
 		req.Body = http.NoBody
 	} else {
 		req.Body = io.NopCloser(body)
 	}
-	req.Header.Set("User-Agent", "ggufkit")
 	if w.token != "" && origin(u) == w.home {
-		req.Header.Set("Authorization", "Bearer "+w.token)
+		w.identify(req)
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
@@ -36,13 +32,10 @@ func (w *web) send(ctx context.Context, method string, u *url.URL, header http.H
 	return resp, nil
 }
 
-// sharedCount counts what several goroutines do.
-type sharedCount = atomic.Int64
-
 // sentBytes are those of a file that were sent.
 type sentBytes struct {
 	u *uploader
-	n sharedCount
+	n atomic.Int64
 }
 
 func (s *sentBytes) add(n int64) {

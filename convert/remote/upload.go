@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -103,7 +104,7 @@ type uploader struct {
 	files    []*uploaded
 	total    int64
 	progress func(done, total int64)
-	sent     sharedCount
+	sent     atomic.Int64
 }
 
 // uploaded is a file on its way.
@@ -114,8 +115,8 @@ type uploaded struct {
 }
 
 func (c *Client) newUploader(address string) (*uploader, error) {
-	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok || !strings.EqualFold(scheme, "hf") {
+	rest, ok := cutHub(address)
+	if !ok {
 		return nil, fmt.Errorf("%w: %s: files go to the hub, hf://org/name", ErrAddress, Plain(address))
 	}
 	a, err := parseHub(rest)
@@ -133,7 +134,7 @@ func (c *Client) newUploader(address string) (*uploader, error) {
 
 // api returns the address of something that the hub does for the repository.
 func (u *uploader) api(what string) *url.URL {
-	return u.c.hub.at(append(append([]string{"api", "models"}, strings.Split(u.address.id, "/")...), what, u.address.revision)...)
+	return u.c.hub.api(u.address, what)
 }
 
 // do sends a request with a document until it is answered, and reads the answer into another one.

@@ -72,6 +72,19 @@ func (w *web) secrets(text string) string {
 	return text
 }
 
+// newRequest returns a request without a body, and without what says who asks.
+func newRequest(ctx context.Context, method string, u *url.URL, header http.Header) *http.Request {
+	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: header.Clone()}).WithContext(ctx)
+	if req.Header == nil {
+		req.Header = make(http.Header)
+	}
+	req.Header.Set("User-Agent", "ggufkit")
+	return req
+}
+
+// identify says who asks. The caller has looked at who is asked.
+func (w *web) identify(req *http.Request) { req.Header.Set("Authorization", "Bearer "+w.token) }
+
 // answer is an answer and what came before it.
 type answer struct {
 	*http.Response
@@ -86,13 +99,12 @@ func (w *web) get(ctx context.Context, u *url.URL, header http.Header) (a *answe
 	a = new(answer)
 	for range maxRedirects + 1 {
 		a.cross = a.cross || origin(u) != start
-		req := (&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: header.Clone()}).WithContext(ctx)
-		req.Header.Set("User-Agent", "ggufkit")
+		req := newRequest(ctx, http.MethodGet, u, header)
 		if u.User != nil && !a.cross {
 			password, _ := u.User.Password()
 			req.SetBasicAuth(u.User.Username(), password)
 		} else if w.token != "" && start == w.home && !a.cross {
-			req.Header.Set("Authorization", "Bearer "+w.token)
+			w.identify(req)
 		}
 		resp, err := w.client.Do(req)
 		if err != nil {
@@ -132,8 +144,7 @@ func (w *web) failed(ctx context.Context, u *url.URL, err error) error {
 	if errors.As(err, &inner) {
 		err = inner.Err
 	}
-	host := plainURL(&url.URL{Scheme: u.Scheme, Host: u.Host})
-	return &passingError{err: &networkError{host, w.secrets(err.Error())}}
+	return &passingError{err: &networkError{plainHost(u), w.secrets(err.Error())}}
 }
 
 // networkError is one of reaching a host.
@@ -151,7 +162,7 @@ func drain(body io.ReadCloser) {
 // refused returns the error of an answer that has not what was asked for, and closes it.
 func (w *web) refused(resp *http.Response) error {
 	defer resp.Body.Close()
-	what := fmt.Sprintf("%s answers %d", plainURL(&url.URL{Scheme: resp.Request.URL.Scheme, Host: resp.Request.URL.Host}), resp.StatusCode)
+	what := fmt.Sprintf("%s answers %d", plainHost(resp.Request.URL), resp.StatusCode)
 	if text := http.StatusText(resp.StatusCode); text != "" {
 		what += " (" + text + ")"
 	}
@@ -161,12 +172,17 @@ func (w *web) refused(resp *http.Response) error {
 	switch {
 	case isStatus(resp, http.StatusUnauthorized, http.StatusForbidden):
 		return fmt.Errorf("%w: %s", ErrAccess, what)
-	case isStatus(resp, http.StatusRequestTimeout, http.StatusTooManyRequests) || resp.StatusCode >= 500:
+	case passes(resp.StatusCode):
 		return &passingError{errors.New(what), retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	case isStatus(resp, http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed):
 		return fmt.Errorf("%w: %s", files.ErrChanged, what)
 	}
 	return errors.New(what)
+}
+
+// passes reports whether another try may not meet a status.
+func passes(status int) bool {
+	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500
 }
 
 // retryAfter returns how long a server asks to wait, in seconds or until a time.
@@ -196,7 +212,7 @@ func checkPart(resp *http.Response, from, to int64) (size int64, err error) {
 	}
 	if resp.StatusCode == http.StatusOK { // which has all of it
 		if size = resp.ContentLength; from != 0 || size < 0 || size > to {
-			return 0, fmt.Errorf("%s sends files only whole, not in parts", plainURL(&url.URL{Scheme: resp.Request.URL.Scheme, Host: resp.Request.URL.Host}))
+			return 0, fmt.Errorf("%s sends files only whole, not in parts", plainHost(resp.Request.URL))
 		}
 		return size, nil
 	}

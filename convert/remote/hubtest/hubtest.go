@@ -9,7 +9,6 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -251,6 +250,15 @@ func (s *Server) sumsOf(path string) sums {
 	return known
 }
 
+// isRevision reports whether a revision is the only commit that there is, or answers that there is none.
+func isRevision(w http.ResponseWriter, revision, commit string) bool {
+	if revision != "main" && revision != commit {
+		fail(w, http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+revision)
+		return false
+	}
+	return true
+}
+
 // list answers with what there is at a revision.
 func (s *Server) list(w http.ResponseWriter, r *http.Request, id, revision string) {
 	dir, ok := s.dir(w, r, id)
@@ -258,8 +266,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, id, revision strin
 		return
 	}
 	commit := s.Commit(dir)
-	if revision != "main" && revision != commit {
-		fail(w, http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+revision)
+	if !isRevision(w, revision, commit) {
 		return
 	}
 	type lfs struct {
@@ -289,8 +296,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, id, revision strin
 		}
 		siblings = append(siblings, file)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"id": id, "sha": commit, "private": strings.HasPrefix(id, "private/"), "siblings": siblings})
+	answer(w, map[string]any{"id": id, "sha": commit, "private": strings.HasPrefix(id, "private/"), "siblings": siblings})
 }
 
 // tree answers with the files of a commit, which is how huggingface_hub finds them.
@@ -299,8 +305,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, id, revision strin
 	if !ok {
 		return
 	}
-	if revision != "main" && revision != s.Commit(dir) {
-		fail(w, http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+revision)
+	if !isRevision(w, revision, s.Commit(dir)) {
 		return
 	}
 	files := []map[string]any{}
@@ -317,8 +322,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, id, revision strin
 		}
 		files = append(files, file)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(files)
+	answer(w, files)
 }
 
 // resolve answers with a file, or where it is.
@@ -329,8 +333,7 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, id, revision, n
 	}
 	commit := s.Commit(dir)
 	w.Header().Set("X-Repo-Commit", commit)
-	if revision != "main" && revision != commit {
-		fail(w, http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+revision)
+	if !isRevision(w, revision, commit) {
 		return
 	}
 	file := filepath.Join(dir, filepath.FromSlash(path.Clean("/"+name)))

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,7 +25,7 @@ type uploads struct {
 func (s *Server) Commits() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string(nil), s.commits...)
+	return slices.Clone(s.commits)
 }
 
 const lfsType = "application/vnd.git-lfs+json"
