@@ -237,8 +237,10 @@ func (f *sources) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 	case !f.hasFast && f.exists(tekkenFile):
 		return tekken, f.loadTekken(kvs, opts)
 	}
-	if file, ok := f.rankFile(); ok && !f.hasFast && !f.exists(piecesFile) {
-		return byteLevel, f.loadRanks(kvs, file, opts)
+	if !f.hasFast { // looking for a file can take long
+		if file, ok := f.rankFile(); ok && !f.exists(piecesFile) {
+			return byteLevel, f.loadRanks(kvs, file, opts)
+		}
 	}
 	model, err := loadPieces(f.folder, piecesFile)
 	name := piecesFile
