@@ -174,10 +174,13 @@ func (c *Config) attentionBiases(layer mapper, order func(r weights.Rows, heads 
 func (c *Config) mlp(layer mapper) { c.mlpBelow(layer, "mlp.") }
 
 // mlpBelow is mlp where names begin in another way.
-func (c *Config) mlpBelow(layer mapper, start string) {
-	layer.take(start+"gate_proj.weight", "ffn_gate.weight", c.IntermediateSize, c.HiddenSize)
-	layer.take(start+"up_proj.weight", "ffn_up.weight", c.IntermediateSize, c.HiddenSize)
-	layer.take(start+"down_proj.weight", "ffn_down.weight", c.HiddenSize, c.IntermediateSize)
+func (c *Config) mlpBelow(layer mapper, start string) { c.gated(layer, start, "", c.IntermediateSize) }
+
+// gated maps a network of the given width whose names begin and end so.
+func (c *Config) gated(layer mapper, start, end string, width int64) {
+	layer.take(start+"gate_proj.weight", "ffn_gate"+end+".weight", width, c.HiddenSize)
+	layer.take(start+"up_proj.weight", "ffn_up"+end+".weight", width, c.HiddenSize)
+	layer.take(start+"down_proj.weight", "ffn_down"+end+".weight", c.HiddenSize, width)
 }
 
 // queries returns the number of elements of all heads.

@@ -83,8 +83,6 @@ func (d *deepSeek) tensors(m mapper) {
 // sharedExpert maps an expert that every token uses, or several as one, if it has any width.
 func (x *mixture) sharedExpert(layer mapper, width int64) {
 	if width > 0 {
-		layer.take("mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight", width, x.HiddenSize)
-		layer.take("mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight", width, x.HiddenSize)
-		layer.take("mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight", x.HiddenSize, width)
+		x.gated(layer, "mlp.shared_experts.", "_shexp", width)
 	}
 }

@@ -117,10 +117,7 @@ func (r *restorer) hunyuanRope(head int64) {
 	if !r.hasKey("rope.scaling.original_context_length") {
 		return
 	}
-	base, err := r.src.Metadata().Float(r.prefix + "rope.freq_base")
-	if err != nil {
-		r.fail(err)
-	}
+	base := r.number("rope.freq_base")
 	const theta = 10000
 	d := float64(head)
 	alpha := math.Pow(base/theta, (d-2)/d)

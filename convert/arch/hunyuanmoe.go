@@ -98,8 +98,6 @@ func (h *hunyuanMoE) tensors(m mapper) {
 		layer.take("self_attn.key_layernorm.weight", "attn_k_norm.weight", h.HeadLength())
 		layer.take("mlp.gate.wg.weight", "ffn_gate_inp.weight", h.experts, h.HiddenSize)
 		h.apart(layer, "mlp.experts.", downFirst, h.expertWidth)
-		layer.take("mlp.shared_mlp.gate_proj.weight", "ffn_gate_shexp.weight", h.IntermediateSize, h.HiddenSize)
-		layer.take("mlp.shared_mlp.up_proj.weight", "ffn_up_shexp.weight", h.IntermediateSize, h.HiddenSize)
-		layer.take("mlp.shared_mlp.down_proj.weight", "ffn_down_shexp.weight", h.HiddenSize, h.IntermediateSize)
+		h.gated(layer, "mlp.shared_mlp.", "_shexp", h.IntermediateSize)
 	}
 }

@@ -146,7 +146,7 @@ func (l *llama4) tensors(m mapper) {
 		l.attention(layer, halves)
 		l.attentionBiases(layer, halves)
 		if (i+1)%l.step != 0 {
-			l.gated(layer, "feed_forward.", "", l.IntermediateSize)
+			l.mlpBelow(layer, "feed_forward.")
 			continue
 		}
 		layer.take("feed_forward.router.weight", "ffn_gate_inp.weight", l.experts, l.HiddenSize)
@@ -157,11 +157,4 @@ func (l *llama4) tensors(m mapper) {
 		layer.put("ffn_up_exps.weight", weights.Slice(gateUp, width, width))
 		l.gated(layer, "feed_forward.shared_expert.", "_shexp", width)
 	}
-}
-
-// gated maps a network of the given width whose names begin and end so.
-func (l *llama4) gated(layer mapper, start, end string, width int64) {
-	layer.take(start+"gate_proj.weight", "ffn_gate"+end+".weight", width, l.HiddenSize)
-	layer.take(start+"up_proj.weight", "ffn_up"+end+".weight", width, l.HiddenSize)
-	layer.take(start+"down_proj.weight", "ffn_down"+end+".weight", l.HiddenSize, width)
 }

@@ -18,16 +18,9 @@ var MiniCPM = Architecture{
 	restore: func(r *restorer) {
 		r.longRope(r.whole("context_length"))
 		r.take("embedding_scale", "scale_emb")
-		scale := func(key string) float64 {
-			v, err := r.src.Metadata().Float(r.prefix + key)
-			if err != nil {
-				r.fail(err)
-			}
-			return v
-		}
-		residual, root := scale("residual_scale"), math.Sqrt(float64(r.whole("block_count")))
+		residual, root := r.number("residual_scale"), math.Sqrt(float64(r.whole("block_count")))
 		r.set("scale_depth", rounded(residual*root, func(v float64) bool { return float32(v/root) == float32(residual) }))
-		logits, width := scale("logit_scale"), float64(r.whole("embedding_length"))
+		logits, width := r.number("logit_scale"), float64(r.whole("embedding_length"))
 		if !(logits > 0) || math.IsInf(logits, 0) {
 			r.fail(gguf.ErrCorrupt)
 			return

@@ -82,8 +82,6 @@ func (q *qwen2MoE) tensors(m mapper) {
 // shared maps the expert of a layer that works for every token.
 func (q *qwenMixture) shared(layer mapper) {
 	width := orZero(q.sharedWidth)
-	layer.take("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight", width, q.HiddenSize)
-	layer.take("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight", width, q.HiddenSize)
-	layer.take("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight", q.HiddenSize, width)
+	q.gated(layer, "mlp.shared_expert.", "_shexp", width)
 	layer.take("mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight", 1, q.HiddenSize)
 }

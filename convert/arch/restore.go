@@ -209,7 +209,6 @@ func (r *restorer) scaling() {
 	}
 }
 
-// fail notes an error, if it is the first.
 // longRope is the reverse of Rope.longFactors, of a model that was made for so many positions first.
 func (r *restorer) longRope(original int64) {
 	if !r.has("rope_factors_long.weight") {
@@ -226,6 +225,7 @@ func (r *restorer) longRope(original int64) {
 	r.set("rope_scaling", scaling)
 }
 
+// fail notes an error, if it is the first.
 func (r *restorer) fail(err error) {
 	if r.err == nil {
 		r.err = err
@@ -373,6 +373,15 @@ func (r *restorer) whole(key string) int64 {
 		r.fail(err)
 	}
 	return int64(min(n, math.MaxInt64))
+}
+
+// number returns the value of a key that must be there.
+func (r *restorer) number(key string) float64 {
+	v, err := r.src.Metadata().Float(r.prefix + key)
+	if err != nil {
+		r.fail(err)
+	}
+	return v
 }
 
 // tensors adds those of the checkpoint. Architectures are asked twice: first what they
