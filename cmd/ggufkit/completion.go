@@ -118,7 +118,7 @@ func complete(app *cli.App, words []string) []string {
 			}
 		}
 	case command.Name == "types", command.Name == "quantize" && given > 0:
-		possible = typeNames()
+		possible = typeNames(recipe.FileTypes())
 	}
 	slices.Sort(possible)
 	return slices.DeleteFunc(possible, func(s string) bool {
@@ -130,17 +130,9 @@ func complete(app *cli.App, words []string) []string {
 func flagValues(flag string) []string {
 	switch flag {
 	case "type", "types":
-		return typeNames()
+		return typeNames(recipe.FileTypes())
 	case "compute":
 		return []string{infer.Exact.String(), infer.Int8.String()}
 	}
 	return nil
-}
-
-func typeNames() []string {
-	var names []string
-	for _, t := range recipe.FileTypes() {
-		names = append(names, t.String())
-	}
-	return names
 }

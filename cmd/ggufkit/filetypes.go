@@ -21,14 +21,17 @@ func parseFileType(c *call, name string) (recipe.FileType, error) {
 	if err == nil {
 		return fileType, nil
 	}
-	var names []string
-	for _, t := range recipe.FileTypes() {
-		names = append(names, t.String())
-	}
-	if similar := nearest(name, names); similar != "" {
+	if similar := nearest(name, typeNames(recipe.FileTypes())); similar != "" {
 		err = fmt.Errorf("%w, but %s is", err, similar)
 	}
 	return 0, c.usagef("%w; 'ggufkit types' lists them", err)
+}
+
+func typeNames(types []recipe.FileType) (names []string) {
+	for _, t := range types {
+		names = append(names, t.String())
+	}
+	return names
 }
 
 // parseFileTypes reads the names in --types, or its default.

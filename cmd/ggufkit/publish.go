@@ -60,7 +60,7 @@ func publishCommand() *cli.Command {
 			"The same command continues what a killed run has left, and makes what is missing; what it has not made\n" +
 			"it does not touch.",
 		Flags: []cli.Flag{
-			repeatedFlag("types", "make file types `A,B,C`; standard (the default): "+typeList(publish.Standard)+"; all: all that the model can become. Those "+
+			repeatedFlag("types", "make file types `A,B,C`; standard (the default): "+strings.Join(typeNames(publish.Standard), ",")+"; all: all that the model can become. Those "+
 				"of standard and all that need an importance matrix are left out without one", &f.types, list),
 			f.textFlag("measure how far the files are from the original on the text"),
 			&cli.StringFlag{Name: "imatrix", Usage: "use the importance matrix in `FILE`; auto measures one, and keeps it in DIR", Destination: &f.imatrix},
@@ -77,14 +77,6 @@ func publishCommand() *cli.Command {
 		},
 		Action: action(func(c *call) error { return publishModel(c, f) }),
 	}
-}
-
-func typeList(types []recipe.FileType) string {
-	var names []string
-	for _, t := range types {
-		names = append(names, t.String())
-	}
-	return strings.Join(names, ",")
 }
 
 // fileTypes returns the types to make, each once, and which of them may be left out.
