@@ -79,7 +79,7 @@ func (p *publication) run(dir string) error {
 		return err
 	}
 	if p.flags.dryRun {
-		return p.show(dir, time.Duration(0))
+		return p.show(dir, 0)
 	}
 	if err := files.CheckRoom(dir, p.set.Room(p.folder)); err != nil {
 		return err
@@ -117,7 +117,7 @@ func (p *publication) run(dir string) error {
 // plan finds out what there is to make, and whether an importance matrix has to be measured first: the files are then those that it
 // will make possible.
 func (p *publication) plan() (missing bool, err error) {
-	if err := p.checkForeign(cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile); err != nil {
+	if err := p.checkForeign(besideFiles...); err != nil {
 		return false, err
 	}
 	switch p.flags.imatrix {
@@ -127,9 +127,9 @@ func (p *publication) plan() (missing bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		state, err := p.state(p.matrixName(), of)
+		state, err := p.folder.Find(p.ctx, p.matrixName(), of, p.force)
 		if err != nil {
-			return false, err
+			return false, p.forced(err)
 		}
 		if missing = state != publish.Whole; !missing {
 			p.importance, err = openMatrix(p.call, p.folder.Path(p.matrixName()))
@@ -145,13 +145,12 @@ func (p *publication) plan() (missing bool, err error) {
 	if err := p.newSet(missing); err != nil {
 		return false, err
 	}
-	inputs := inputsOf(slices.Concat([]string{p.model.path}, p.flags.files, p.flags.calibration, p.imatrixFile()))
-	for _, name := range slices.Concat(p.set.Names(), []string{cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile, p.matrixName()}) {
-		if p.flags.dryRun {
-			break
-		}
-		if err := files.Check(p.folder.Path(name), true, inputs...); err != nil {
-			return false, err
+	if !p.flags.dryRun {
+		inputs := inputsOf(slices.Concat([]string{p.model.path}, p.flags.files, p.flags.calibration, p.imatrixFile()))
+		for _, name := range slices.Concat(p.set.Names(), besideFiles, []string{p.matrixName()}) {
+			if err := files.Check(p.folder.Path(name), true, inputs...); err != nil {
+				return false, err
+			}
 		}
 	}
 	if missing {
@@ -182,18 +181,6 @@ func (p *publication) checkForeign(names ...string) error {
 	return nil
 }
 
-// state is that of a file that is only replaced with --force.
-func (p *publication) state(name string, of []gguf.Fact) (publish.State, error) {
-	state, changed, err := p.folder.State(p.ctx, name, of)
-	switch {
-	case p.force && errors.Is(err, publish.ErrForeign):
-		return publish.Another, nil
-	case err == nil && state == publish.Another && !p.force:
-		err = fmt.Errorf("%s: %w: %s", p.folder.Path(name), publish.ErrOther, changed)
-	}
-	return state, p.forced(err)
-}
-
 // forced says what to do about files that are in the way.
 func (p *publication) forced(err error) error {
 	if errors.Is(err, publish.ErrForeign) || errors.Is(err, publish.ErrOther) {
@@ -209,16 +196,16 @@ func (p *publication) newSet(missing bool) error {
 		MaxBytes: p.flags.splitMaxSize,
 		Optional: p.optional,
 	}
-	var src gguf.Source = p.model
 	importance := "none"
-	if p.importance != nil {
+	switch {
+	case p.importance == nil:
+	case p.flags.imatrix == autoImatrix:
+		importance = "SHA-256 " + p.folder.Sum(p.matrixName())
+	default:
 		importance = filepath.Base(p.importance.Name())
-		if sum := p.folder.Sum(importance); p.flags.imatrix == autoImatrix {
-			importance = "SHA-256 " + sum
-		}
 	}
 	var err error
-	if opts.Facts, err = jobOf(p.model.path, src, gguf.Fact{What: "importance matrix", Is: importance}); err != nil {
+	if opts.Facts, err = jobOf(p.model.path, p.model, gguf.Fact{What: "importance matrix", Is: importance}); err != nil {
 		return err
 	}
 	if p.importance != nil && p.flags.imatrix != autoImatrix {

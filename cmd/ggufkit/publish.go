@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/publish"
+	"github.com/ggufkit/ggufkit/infer/report"
 	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
@@ -31,6 +32,9 @@ const (
 	driftFile     = "drift.json"
 	driftPageFile = "drift.html"
 )
+
+// besideFiles are all that there can be, but for an importance matrix.
+var besideFiles = []string{cardName, sumsFile, report.ModelfileName, driftFile, driftPageFile}
 
 type publishFlags struct {
 	textFlags

@@ -180,6 +180,19 @@ func (f *Folder) State(ctx context.Context, name string, of []gguf.Fact) (state 
 	return Whole, "", nil
 }
 
+// Find is State for a file that is to be made where it is not whole. Without overwrite, the error wraps ErrForeign or ErrOther for
+// one that is in the way; with it, such a file is Another.
+func (f *Folder) Find(ctx context.Context, name string, of []gguf.Fact, overwrite bool) (State, error) {
+	state, changed, err := f.State(ctx, name, of)
+	switch {
+	case errors.Is(err, ErrForeign) && overwrite:
+		return Another, nil
+	case err == nil && state == Another && !overwrite:
+		err = fmt.Errorf("%s: %w: %s", f.Path(name), ErrOther, changed)
+	}
+	return state, err
+}
+
 // sum returns the SHA-256 of a file, "" if it is not there.
 func (f *Folder) sum(ctx context.Context, name string) (string, error) {
 	in, err := files.Open(f.Path(name))

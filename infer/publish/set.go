@@ -50,6 +50,7 @@ type File struct {
 	Names []string // of the files
 	Bytes int64    // of all of them
 
+	out       string // what gguf.WriteAll is told to call it: without the number of a split file
 	whole     bool
 	overwrite bool
 }
@@ -82,8 +83,9 @@ func NewSet(name string, model gguf.Source, types []recipe.FileType, opts Option
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fileType, err)
 		}
-		path := fmt.Sprintf("%s-%s.gguf", name, fileType)
-		s.Files = append(s.Files, &File{Type: fileType, View: view, Names: s.write().Paths(path, view), Bytes: size})
+		out := fmt.Sprintf("%s-%s.gguf", name, fileType)
+		names := gguf.WriteOptions{MaxBytes: opts.MaxBytes}.Paths(out, view)
+		s.Files = append(s.Files, &File{Type: fileType, View: view, Names: names, Bytes: size, out: out})
 	}
 	if len(unweighted) > 0 {
 		s.Left = append(s.Left, "left out, since there is no importance matrix: "+strings.Join(unweighted, ", "))
@@ -93,9 +95,6 @@ func NewSet(name string, model gguf.Source, types []recipe.FileType, opts Option
 	}
 	return s, nil
 }
-
-// write are the options of gguf.WriteAll that names depend on.
-func (s *Set) write() gguf.WriteOptions { return gguf.WriteOptions{MaxBytes: s.opts.MaxBytes} }
 
 // Notes returns what is to be known of the files, a sentence each. What is said of all of them is said once.
 func (s *Set) Notes() []string {
@@ -125,14 +124,9 @@ func (s *Set) Look(ctx context.Context, folder *Folder, overwrite bool) error {
 	for _, f := range s.Files {
 		f.whole, f.overwrite = true, overwrite
 		for _, name := range f.Names {
-			state, changed, err := folder.State(ctx, name, s.opts.Facts)
-			switch {
-			case errors.Is(err, ErrForeign) && overwrite:
-				state = Another
-			case err != nil:
+			state, err := folder.Find(ctx, name, s.opts.Facts, overwrite)
+			if err != nil {
 				return err
-			case state == Another && !overwrite:
-				return fmt.Errorf("%s: %w: %s", folder.Path(name), ErrOther, changed)
 			}
 			// Of a set of split files that was not finished, those that are there are made again.
 			f.overwrite = f.overwrite || state == Whole
@@ -168,8 +162,7 @@ func (s *Set) Write(ctx context.Context, folder *Folder, opts gguf.WriteOptions)
 			}
 		}
 		if !f.whole {
-			path := folder.Path(fmt.Sprintf("%s.gguf", f.stem()))
-			to = append(to, gguf.Destination{Path: path, Source: f.View, Overwrite: f.overwrite})
+			to = append(to, gguf.Destination{Path: folder.Path(f.out), Source: f.View, Overwrite: f.overwrite})
 		}
 	}
 	if len(to) == 0 {
@@ -183,13 +176,6 @@ func (s *Set) Write(ctx context.Context, folder *Folder, opts gguf.WriteOptions)
 	}
 	return nil
 }
-
-// stem is the name without .gguf, and without the number of a split file.
-func (f *File) stem() string {
-	return splitNumber.ReplaceAllString(strings.TrimSuffix(f.Name(), ".gguf"), "")
-}
-
-var splitNumber = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
 
 // Missing lists the files that are still to be made.
 func (s *Set) Missing() (files []*File) {
@@ -249,7 +235,8 @@ func IsName(name string) bool {
 }
 
 var (
-	hash       = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	isNumber   = regexp.MustCompile(`^\d+$`) // which is a file type, too
-	notInNames = regexp.MustCompile(`[^\w.-]+`)
+	splitNumber = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
+	hash        = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	isNumber    = regexp.MustCompile(`^\d+$`) // which is a file type, too
+	notInNames  = regexp.MustCompile(`[^\w.-]+`)
 )
