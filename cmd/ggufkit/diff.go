@@ -62,13 +62,11 @@ func diff(c *call, f diffFlags) (err error) {
 		}
 		found.AddTensors(a, b, diffs)
 	}
-	if c.json {
-		err = printJSON(c, found)
-	} else {
-		found.Print(c.stdout)
+	if err := printResults(c, found, found.Print); err != nil {
+		return err
 	}
-	if err == nil && !found.Same {
-		err = errDifferent
+	if !found.Same {
+		return errDifferent
 	}
-	return err
+	return nil
 }

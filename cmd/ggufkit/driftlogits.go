@@ -1,10 +1,8 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -81,8 +79,8 @@ func measureAgainstLogits(c *call, f driftFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(file, 0, file.Size())); err != nil {
+	sum, err := files.SHA256(c.ctx, file)
+	if err != nil {
 		return err
 	}
 	var sources []gguf.Source
@@ -92,7 +90,7 @@ func measureAgainstLogits(c *call, f driftFlags) (err error) {
 	if err := errors.Join(file.Unchanged(), gguf.Unchanged(sources...)); err != nil {
 		return err
 	}
-	if err := measured.Add(models, result, fmt.Sprintf("%x", hash.Sum(nil))); err != nil {
+	if err := measured.Add(models, result, sum); err != nil {
 		return err
 	}
 	return printResults(c, measured, measured.Print)

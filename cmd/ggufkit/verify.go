@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -63,15 +64,13 @@ func verifyFile(c *call, f verifyFlags) (err error) {
 	if err != nil {
 		return named(args[0], err)
 	}
-	if c.json {
-		err = printJSON(c, found)
-	} else {
-		report.PrintVerification(c.stdout, found)
+	if err := printResults(c, found, func(w io.Writer) { report.PrintVerification(w, found) }); err != nil {
+		return err
 	}
-	if err == nil && !found.Good {
-		err = errDifferent
+	if !found.Good {
+		return errDifferent
 	}
-	return err
+	return nil
 }
 
 // weightRate is the rate of what takes weights one by one.
