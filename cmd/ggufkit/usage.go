@@ -87,7 +87,6 @@ var peerFlags = []struct {
 	{names: []string{"conversation", "cnv", "interactive", "i"}, flag: "chat"},
 	{names: []string{"cache-type-k", "cache-type-v", "ctk", "ctv"}, flag: "cache-type"},
 	{names: []string{"nthreads", "threads-batch", "tb"}, flag: "threads"},
-	{names: []string{"show-statistics"}, flag: "coverage"},
 	{names: []string{"split-max-tensors"}, flag: "split-max-size"},
 	{names: []string{"outfile", "output-file", "o"}, flag: "output"},
 	{names: []string{"outfile", "output-file", "output", "o"}, argument: "OUT"},
