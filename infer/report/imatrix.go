@@ -83,15 +83,8 @@ func NewImatrixStatistics(sums *imatrix.Sums) *ImatrixStatistics {
 
 // Print shows the figures of tensors and layers.
 func (r *ImatrixStatistics) Print(w io.Writer) {
-	figure := func(format string) func(*float64) string {
-		return func(x *float64) string {
-			if x == nil {
-				return ""
-			}
-			return fmt.Sprintf(format, *x)
-		}
-	}
-	short, long := figure("%.2f"), figure("%.4f")
+	short := func(x *float64) string { return decimals(x, "%.2f") }
+	long := func(x *float64) string { return decimals(x, "%.4f") }
 	columns := []string{"tensor", "sum", "mean", "std dev", "min", "max", "skew", "kurtosis", "entropy", "active", "gain", "cosine", "correlation", "covariance"}
 	t := display.NewTable(w, columns, columns[1:]...).Spare("skew", "kurtosis", "covariance", "min", "active")
 	for _, s := range r.Values {
