@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -67,17 +66,11 @@ func (b *Binder) find(name string, shape ...int) (i int, ok bool) {
 	}
 	b.used[i] = true
 	info := b.src.Tensors()[i]
-	trim := func(shape []int64) []int64 {
-		for len(shape) > 1 && shape[len(shape)-1] == 1 {
-			shape = shape[:len(shape)-1]
-		}
-		return shape
-	}
 	want := make([]int64, len(shape))
 	for d, n := range shape {
 		want[d] = int64(n)
 	}
-	if !slices.Equal(trim(info.Shape), trim(want)) {
+	if !info.SameShape(gguf.TensorInfo{Shape: want}) {
 		b.fail(fmt.Errorf("%w: tensor %q has shape %v, not %v", gguf.ErrCorrupt, name, info.Shape, want))
 	}
 	if !quant.CanDequantize(info.Type) {
