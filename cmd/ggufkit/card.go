@@ -169,6 +169,18 @@ func hashParts(c *call, file *report.CardFile, model *model) error {
 	return gguf.Unchanged(model)
 }
 
+// addDrift adds the figures that a file has, the JSON of drift or of choose.
+func addDrift(card *report.ModelCard, name string, data []byte) (*report.CardDrift, error) {
+	measured, err := report.ReadDrift(data)
+	if err == nil {
+		err = card.AddDrift(measured)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return measured, nil
+}
+
 // measured adds what was measured, and the recipes.
 func (f *cardFlags) measured(card *report.ModelCard) error {
 	if f.drift != "" {
@@ -176,12 +188,8 @@ func (f *cardFlags) measured(card *report.ModelCard) error {
 		if err != nil {
 			return err
 		}
-		measured, err := report.ReadDrift([]byte(data.data))
-		if err == nil {
-			err = card.AddDrift(measured)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.drift, err)
+		if _, err := addDrift(card, f.drift, []byte(data.data)); err != nil {
+			return err
 		}
 	}
 	for _, path := range f.evals {

@@ -395,12 +395,9 @@ func (p *publication) describe(measured []byte) error {
 		return p.forced(p.folder.Put(p.ctx, name, []byte(text), nil, p.force))
 	}
 	if measured != nil {
-		shown, err := report.ReadDrift(measured)
-		if err == nil {
-			err = card.AddDrift(shown)
-		}
+		shown, err := addDrift(card, driftFile, measured)
 		if err != nil {
-			return fmt.Errorf("%s: %w", driftFile, err)
+			return err
 		}
 		page, err := shown.Page()
 		if err == nil {
