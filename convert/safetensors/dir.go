@@ -123,7 +123,11 @@ func shardsOf(folder files.Folder, present []string) (shards []string, shardOf m
 		return shards, nil, checkNumbers(dir, shards)
 	}
 	if len(absent) > 0 {
-		if _, err := folder.Open(absent[0]); err != nil && !errors.Is(err, fs.ErrNotExist) { // such as a directory
+		f, err := folder.Open(absent[0])
+		switch {
+		case err == nil: // such as by a name in other letters, where these do not count
+			f.Close()
+		case !errors.Is(err, fs.ErrNotExist): // such as a directory
 			return nil, nil, err
 		}
 		return nil, nil, fmt.Errorf("%w: %s: shard %s is missing (%d of %d are)", gguf.ErrCorrupt, path, absent[0], len(absent), len(listed))
