@@ -40,7 +40,7 @@ type meter struct {
 	sums    []errorSums         // of each part
 }
 
-// errorSums are sums of squares of outputs, and of what types change of them: those of the part, and the swap.
+// errorSums are sums of squares of outputs, and of what types change of them: those that part.tried returns.
 type errorSums struct {
 	output  float64
 	changes []float64
@@ -64,8 +64,9 @@ func newMeter(base gguf.Source, importance *imatrix.Matrix, parts []part, chunks
 	changes := make(map[gguf.Type]map[int]gguf.Type)
 	for i, p := range parts {
 		m.index[base.Tensors()[p.tensor].Name] = i
-		m.sums[i].changes = make([]float64, len(p.types)+1)
-		for _, t := range append(slices.Clone(p.types[1:]), p.swap) {
+		tried := p.tried()
+		m.sums[i].changes = make([]float64, len(tried))
+		for _, t := range tried {
 			if changes[t] == nil {
 				changes[t] = make(map[int]gguf.Type)
 			}
@@ -165,9 +166,9 @@ func (m *meter) finish(ctx context.Context, vocabulary int) error {
 			continue // nothing goes through it
 		}
 		for o := range p.types[1:] {
-			p.errors[1+o] = sums.changes[1+o] / sums.output
+			p.errors[1+o] = sums.changes[o] / sums.output
 		}
-		p.swapError = sums.changes[len(p.types)] / sums.output
+		p.swapError = sums.changes[slices.Index(p.tried(), p.swap)] / sums.output
 	}
 	return nil
 }
@@ -211,16 +212,14 @@ func (m *meter) measure(ctx context.Context, samples []sample) error {
 // errorsOf measures a sample.
 func (m *meter) errorsOf(s sample) (errorSums, error) {
 	p := m.parts[s.part]
-	sums := errorSums{changes: make([]float64, len(p.types)+1)}
+	tried := p.tried()
+	sums := errorSums{changes: make([]float64, len(tried))}
 	original, err := newRowReader(m.base, p.tensor)
 	if err != nil {
 		return sums, err
 	}
-	readers := make([]*rowReader, len(p.types)+1)
-	for o, t := range append(slices.Clone(p.types), p.swap) {
-		if o == 0 {
-			continue
-		}
+	readers := make([]*rowReader, len(tried))
+	for o, t := range tried {
 		if readers[o], err = newRowReader(m.views[t], p.tensor); err != nil {
 			return sums, err
 		}
@@ -236,9 +235,6 @@ func (m *meter) errorsOf(s sample) (errorSums, error) {
 		}
 		sums.output += weight * weighted(values, nil, s.columns)
 		for o, reader := range readers {
-			if reader == nil {
-				continue
-			}
 			quantized, err := reader.read(row)
 			if err != nil {
 				return sums, err

@@ -23,6 +23,15 @@ type part struct {
 	swapError float64
 }
 
+// tried returns the types whose errors are measured: all but its own, and behind them the swap if it is none of them.
+func (p *part) tried() []gguf.Type {
+	types := slices.Clip(p.types[1:])
+	if !slices.Contains(types, p.swap) {
+		types = append(types, p.swap)
+	}
+	return types
+}
+
 // group is parts of one kind, in one layer or in several that follow each other, that are
 // swapped together.
 type group struct {
