@@ -63,19 +63,13 @@ func (r *runner) keep(ctx context.Context, models []model, engines []*infer.Mode
 			return err
 		}
 	}
-	if err := store.Finish(); err != nil {
-		return err
-	}
 	var cost results.Cost
-	for p := range r.parts {
-		data, took, err := store.Get(p)
-		if err != nil {
-			return err
-		}
-		if err := r.readPart(data, p); err != nil {
-			return store.Corrupt(p, err)
-		}
+	err = store.ReadAll(func(p int, data []byte, took results.Cost) error {
 		cost.Add(took)
+		return r.readPart(data, p)
+	})
+	if err != nil {
+		return err
 	}
 	for i, t := range r.tallies {
 		t.elapsed = 0

@@ -167,23 +167,13 @@ func (r *runner) keep(ctx context.Context, place *results.Place, facts []gguf.Fa
 			return err
 		}
 	}
-	if err := store.Finish(); err != nil {
-		return err
-	}
-	for n := range r.units {
-		data, _, err := store.Get(n)
+	return store.ReadAll(func(_ int, data []byte, _ results.Cost) error {
+		u, err := readUnit(data)
 		if err != nil {
 			return err
 		}
-		u, err := readUnit(data)
-		if err == nil {
-			err = add(u)
-		}
-		if err != nil {
-			return store.Corrupt(n, err)
-		}
-	}
-	return nil
+		return add(u)
+	})
 }
 
 // run runs a unit.

@@ -262,10 +262,7 @@ func score(ctx context.Context, m Model, windows []Window, counts []int, opts Op
 	if err := s.keep(ctx, m, store); err != nil {
 		return nil, fmt.Errorf("perplexity: %w", err)
 	}
-	if err := store.Finish(); err != nil {
-		return nil, err
-	}
-	return s, s.recall(store)
+	return s, store.ReadAll(s.recall)
 }
 
 // WindowFacts says what windows are, of which the texts have so many each.
@@ -337,24 +334,19 @@ func (s *scorer) keep(ctx context.Context, m Model, store *results.Store) error 
 	return s.run(ctx, m, windows)
 }
 
-// recall takes over what a store has of all windows.
-func (s *scorer) recall(store *results.Store) error {
-	for n, nll := range s.nll {
-		data, cost, err := store.Get(n)
-		if err != nil {
-			return err
-		}
-		if len(data) != 8*len(nll) {
-			return store.Corrupt(n, fmt.Errorf("%d bytes for %d tokens", len(data), len(nll)))
-		}
-		if _, err := binary.Decode(data, binary.LittleEndian, nll); err != nil {
-			return store.Corrupt(n, err)
-		}
-		if slices.ContainsFunc(nll, math.IsNaN) {
-			return store.Corrupt(n, errors.New("a token was not scored"))
-		}
-		s.cost.Add(cost)
+// recall takes over what is kept of a window.
+func (s *scorer) recall(n int, data []byte, cost results.Cost) error {
+	nll := s.nll[n]
+	if len(data) != 8*len(nll) {
+		return fmt.Errorf("%d bytes for %d tokens", len(data), len(nll))
 	}
+	if _, err := binary.Decode(data, binary.LittleEndian, nll); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(nll, math.IsNaN) {
+		return errors.New("a token was not scored")
+	}
+	s.cost.Add(cost)
 	return nil
 }
 

@@ -17,10 +17,7 @@
 //			return err
 //		}
 //	}
-//	if err := store.Finish(); err != nil {
-//		return err // a *Partial: other parts are missing
-//	}
-//	data, err := store.Get(0)
+//	return store.ReadAll(report) // or a *Partial: other parts are missing
 //
 // # What is kept where
 //

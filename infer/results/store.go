@@ -399,6 +399,24 @@ func (s *Store) Finish() error {
 	return p
 }
 
+// ReadAll calls read with what is kept of each unit, in their order, if the run is done; else its error is that of Finish. An error of
+// read means that the data are not what they should be.
+func (s *Store) ReadAll(read func(unit int, data []byte, cost Cost) error) error {
+	if err := s.Finish(); err != nil {
+		return err
+	}
+	for n := range s.title.Units {
+		data, cost, err := s.Get(n)
+		if err != nil {
+			return err
+		}
+		if err := read(n, data, cost); err != nil {
+			return s.Corrupt(n, err)
+		}
+	}
+	return nil
+}
+
 // Close ends the work. What was kept stays.
 func (s *Store) Close() error {
 	s.mu.Lock()
