@@ -53,7 +53,7 @@ type Options struct {
 	// Budget is about how large the file is to become that Fit is asked for, 0 for 4.5 bits per weight. Costs are
 	// measured close to it; what they are elsewhere is less certain.
 	Budget int64
-	Engine infer.Options // but for Compute, Input, Residual and Router
+	Engine infer.Options // but for Compute, Input, Sums, Residual and Router
 }
 
 // Sensitivity is what a model loses by each type of each of its tensors.

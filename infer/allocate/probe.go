@@ -55,7 +55,7 @@ func newProbe(original gguf.Source, importance *imatrix.Matrix, parts []part, ch
 		groups: findGroups(original.Tensors(), parts, min(maxGroups, 2*swapRuns*len(chunks))),
 	}
 	p.swapped = make([]float64, len(p.groups))
-	p.engine.Compute, p.engine.Input, p.engine.Router, p.engine.Residual = infer.Exact, nil, nil, nil
+	p.engine.Compute, p.engine.Input, p.engine.Sums, p.engine.Router, p.engine.Residual = infer.Exact, nil, nil, nil, nil
 	steps := 0 // of a chunk, for all groups
 	for _, g := range p.groups {
 		steps += p.layers + 1 - p.start(g)

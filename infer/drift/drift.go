@@ -67,7 +67,7 @@ type Options struct {
 	UntilSeparated bool
 	// Save, if it is set, gets what the base predicts for the only text.
 	Save   *LogitsWriter
-	Engine infer.Options // but for Input, Residual and Router
+	Engine infer.Options // but for Input, Sums, Residual and Router
 }
 
 // Report is the outcome for the base and its candidates.

@@ -32,7 +32,7 @@ func MeasureSaved(ctx context.Context, base *Logits, bos int32, candidates []Can
 func measureSaved(ctx context.Context, base *Logits, bos int32, candidates []Candidate, opts Options) (*SavedReport, error) {
 	windows := base.Text(bos, opts.Chunks).Windows
 	engine := opts.Engine
-	engine.Residual, engine.Input, engine.Router = nil, nil, nil
+	engine.Residual, engine.Input, engine.Sums, engine.Router = nil, nil, nil, nil
 	var models []*infer.Model
 	for _, c := range candidates {
 		m, err := infer.New(c.Source, engine)
