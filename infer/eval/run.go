@@ -120,10 +120,10 @@ type asked struct {
 
 // Answer is what a model says to a request.
 type Answer struct {
-	Log    float64 `json:"ll"`
-	Greedy bool    `json:"greedy,omitempty"`
-	Text   string  `json:"text,omitempty"`
-	Tokens int     `json:"tokens,omitempty"` // generated
+	Log    float64
+	Greedy bool
+	Text   string
+	Tokens int // generated
 }
 
 func (r *run) add(docs []*document) error {
