@@ -92,7 +92,7 @@ var peerFlags = []struct {
 	{names: []string{"outfile", "output-file", "output", "o"}, argument: "OUT"},
 	{names: []string{"m", "model"}, argument: "MODEL"},
 	{names: []string{"ngl", "gpu-layers", "n-gpu-layers", "dev", "device"}, hint: "everything is computed on the CPU"},
-	{names: []string{"hf", "hfr", "hf-repo", "mu", "model-url", "remote"}, hint: "download the model first, and name its file or directory"},
+	{names: []string{"hf", "hfr", "hf-repo", "mu", "model-url", "remote"}, hint: "the name of a model on the hub, hf://OWNER/NAME, or an address is a MODEL"},
 	{names: []string{"kl-divergence", "kl-divergence-base"}, hint: "'ggufkit drift' compares models with the original"},
 	{names: []string{"b", "batch-size", "ub", "ubatch-size", "mlock", "no-mmap", "fa", "flash-attn"}, hint: "nothing like it is needed here"},
 }
