@@ -1,6 +1,7 @@
 package convert_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/remote/hubtest"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -90,4 +92,32 @@ func TestElsewhere(t *testing.T) {
 	require.True(t, convert.IsElsewhere("test/base"))
 	require.False(t, convert.IsElsewhere(base))
 	require.Empty(t, convert.Files("hf://test/base"))
+}
+
+// TestElsewhereIsNamed: what is wrong with a file of the hub is said of its address.
+func TestElsewhereIsNamed(t *testing.T) {
+	hub := hubtest.New()
+	defer hub.Close()
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	t.Setenv("HF_HOME", t.TempDir())
+	for name, content := range map[string]string{
+		"config.json":                  `{"architectures": ["NobodyForCausalLM"]}`,
+		"README.md":                    "---\na: [\n---\n",
+		"generation_config.json":       "{",
+		"tokenizer_config.json":        "{",
+		"tokenizer.model":              "x",
+		"model.safetensors.index.json": "x",
+	} {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(dir, os.DirFS("../testdata/beyonder-mini/base")))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
+		hub.Add("test/broken", dir)
+		m, err := convert.OpenModel(t.Context(), "hf://test/broken", convert.Options{})
+		said := fmt.Sprint(err)
+		if err == nil {
+			said = fmt.Sprint(m.(*hf.Checkpoint).Warnings())
+			require.NoError(t, m.Close())
+		}
+		require.Contains(t, said, "hf://test/broken/"+name)
+	}
 }

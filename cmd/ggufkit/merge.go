@@ -8,6 +8,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/convert/moe"
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer/display"
 )
 
@@ -67,7 +68,7 @@ func mergeModels(c *call, f mergeFlags) (err error) {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	printNotes(c, m.Notes)
-	m.Dir = args[1]
+	m.Path = files.Directory(args[1]).Path
 	model, err := hf.New(m.Parts, hf.Options{})
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -88,9 +87,9 @@ type Parts struct {
 	weights.Set
 	// Files are what they are read from.
 	Files Files
-	// Dir is the checkpoint's directory, or what else it is called, which need not be there:
-	// its name may become the model's.
-	Dir string
+	// Path is that of the checkpoint's folder, which need not be there: what its files are called
+	// for people. The name of the folder, that of ".", may become the model's.
+	Path func(name string) string
 	// Tokenizer has the tokenizer's files and generation_config.json.
 	Tokenizer files.Folder
 	// Config is config.json, and Card is README.md.
@@ -118,7 +117,7 @@ type Files interface {
 // OpenParts opens the parts of a checkpoint in a folder, for New. Errors are those
 // of Open.
 func OpenParts(folder files.Folder) (Parts, error) {
-	p := Parts{Dir: folder.Path("."), Tokenizer: folder}
+	p := Parts{Path: folder.Path, Tokenizer: folder}
 	var err error
 	p.Config, err = sidecar.Read(folder, configName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +148,7 @@ func (p *Parts) unpack(folder files.Folder) error {
 		return err
 	}
 	if p.Set, err = packed.Unpack(p.Set, config); err != nil {
-		return fmt.Errorf("%s: %w", p.Dir, err)
+		return fmt.Errorf("%s: %w", p.Path("."), err)
 	}
 	return nil
 }
@@ -174,11 +173,11 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	}
 	model, err := arch.Read(from.Config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(from.Dir, "config.json"), err)
+		return nil, fmt.Errorf("%s: %w", from.Path(configName), err)
 	}
 	plan, err := model.Plan(from)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", from.Dir, err)
+		return nil, fmt.Errorf("%s: %w", from.Path("."), err)
 	}
 	if others := slices.DeleteFunc(slices.Clone(from.Names()), arch.IsText); len(others) > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("%d tensors that are not of the text model are left out, such as %s", len(others), others[0]))
@@ -200,7 +199,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	exact := opts.Exact || model.Repacked && !own
 	if exact {
 		if plan, err = repackedFirst(plan); err != nil {
-			return nil, fmt.Errorf("%s: %w", from.Dir, err)
+			return nil, fmt.Errorf("%s: %w", from.Path("."), err)
 		}
 	}
 	for _, t := range plan {
@@ -209,7 +208,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 			typ = ownType(t)
 		}
 		if err := c.add(t, typ, packings(from.Set, t), exact); err != nil {
-			return nil, fmt.Errorf("%s: %w", from.Dir, err)
+			return nil, fmt.Errorf("%s: %w", from.Path("."), err)
 		}
 	}
 
@@ -226,7 +225,7 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	kvs := []gguf.KV{{Key: "general.architecture", Value: model.Name}}
 	early, err := model.EarlyMetadata()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", from.Dir, err)
+		return nil, fmt.Errorf("%s: %w", from.Path("."), err)
 	}
 	kvs = append(kvs, early...)
 	kvs = append(kvs, gguf.KV{Key: "general.type", Value: "model"})

@@ -20,7 +20,7 @@ func FuzzCard(f *testing.F) {
 		f.Add([]byte(card))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		kvs, _, err := generalMetadata(Parts{Dir: "7B", Tokenizer: files.Directory(t.TempDir()), Config: []byte("{}"), Card: data}, "", nil)
+		kvs, _, err := generalMetadata(Parts{Path: files.Directory("7B").Path, Tokenizer: files.Directory(t.TempDir()), Config: []byte("{}"), Card: data}, "", nil)
 		require.NoError(t, err)
 		for _, kv := range kvs {
 			require.NotEmpty(t, gguf.TypeName(kv.Value), kv.Key)
@@ -42,7 +42,7 @@ func FuzzBesideTheModel(f *testing.F) {
 		for _, name := range []string{"generation_config.json", "modules.json", "embedding_config.json"} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 		}
-		kvs, warnings, err := generalMetadata(Parts{Dir: dir, Tokenizer: files.Directory(dir), Config: data}, "", nil)
+		kvs, warnings, err := generalMetadata(Parts{Path: files.Directory(dir).Path, Tokenizer: files.Directory(dir), Config: data}, "", nil)
 		if err == nil {
 			require.NotEmpty(t, kvs)
 			for _, warning := range warnings {

@@ -28,7 +28,7 @@ func generalMetadata(from Parts, name string, tensors []gguf.TensorInfo) (kvs []
 	kvs, warnings = samplingMetadata(from.Tokenizer)
 	card, err := parseReadme(from.Card)
 	if err != nil {
-		warnings = append(warnings, fmt.Sprintf("%s: front matter: %v; it is left out", filepath.Join(from.Dir, "README.md"), err))
+		warnings = append(warnings, fmt.Sprintf("%s: front matter: %v; it is left out", from.Path(cardName), err))
 	}
 
 	g := card.texts()
@@ -39,14 +39,14 @@ func generalMetadata(from Parts, name string, tensors []gguf.TensorInfo) (kvs []
 		NameOrPath *string `json:"_name_or_path"`
 	}
 	if err := pyjson.Unmarshal(from.Config, &file); err != nil {
-		return nil, nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, filepath.Join(from.Dir, "config.json"), err)
+		return nil, nil, fmt.Errorf("%w: %s: %w", gguf.ErrCorrupt, from.Path(configName), err)
 	}
 	if id := file.NameOrPath; id != nil && strings.Count(*id, "/") <= 1 { // otherwise a path on somebody's disk
 		m := parseModelName(*id, total)
 		g.set("name", title(m.full))
 		g.addName(m)
 	}
-	dir, err := nameOf(from.Dir)
+	dir, err := nameOf(from.Path("."))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -46,7 +46,7 @@ func Restore(src gguf.FileSource) (*Restored, error) {
 	config := model.Config
 	maps.Copy(config, tokenizer.Config)
 	r := &Restored{
-		Parts: Parts{Set: &model.List, Files: keptOpen{src}, Dir: "checkpoint", Card: restoreCard(src)}, Side: tokenizer.Files, Starts: model.Starts,
+		Parts: Parts{Set: &model.List, Files: keptOpen{src}, Path: files.Directory("checkpoint").Path, Card: restoreCard(src)}, Side: tokenizer.Files, Starts: model.Starts,
 	}
 	if r.Config, err = marshal(config); err != nil {
 		return nil, err

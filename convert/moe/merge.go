@@ -87,7 +87,7 @@ type model struct {
 func New(ctx context.Context, recipe *Recipe, opts Options) (_ *Merge, err error) {
 	m := &Merge{recipe: recipe}
 	m.Files = m
-	m.Dir = strings.TrimSuffix(recipe.path, filepath.Ext(recipe.path))
+	m.Path = files.Directory(strings.TrimSuffix(recipe.path, filepath.Ext(recipe.path))).Path
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())
