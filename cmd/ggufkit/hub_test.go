@@ -2,15 +2,11 @@ package main
 
 import (
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ggufkit/ggufkit/convert/remote/hubtest"
@@ -100,29 +96,5 @@ func hub(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if leaks := h.Leaks(); len(leaks) > 0 {
 		ts.Fatalf("the other host was sent %q", leaks)
-	}
-}
-
-// store starts a store that speaks S3's language, with a bucket: store BUCKET PREFIX DIR.
-func store(ts *testscript.TestScript, _ bool, args []string) {
-	backend := s3mem.New()
-	server := httptest.NewServer(gofakes3.New(backend).Server())
-	ts.Defer(server.Close)
-	ts.Check(backend.CreateBucket(args[0]))
-	entries, err := os.ReadDir(ts.MkAbs(args[2]))
-	ts.Check(err)
-	for _, e := range entries {
-		f, err := os.Open(filepath.Join(ts.MkAbs(args[2]), e.Name()))
-		ts.Check(err)
-		info, err := f.Stat()
-		ts.Check(err)
-		_, err = backend.PutObject(args[0], args[1]+e.Name(), map[string]string{"Last-Modified": info.ModTime().UTC().Format(http.TimeFormat)}, f, info.Size(), nil)
-		ts.Check(err)
-		ts.Check(f.Close())
-	}
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secretOfTheStore", "AWS_REGION": "us-east-1",
-	} {
-		ts.Setenv(name, value)
 	}
 }

@@ -24,7 +24,7 @@ type keepFlags struct {
 }
 
 func (f *keepFlags) resultsFlag() cli.Flag {
-	return &cli.StringFlag{Name: "results", Usage: "keep results in `DIR` as they come, and do only what is missing there", Destination: &f.dir}
+	return &cli.StringFlag{Name: "results", Usage: "keep results in `DIR`, or at s3://, as they come, and do only what is missing there", Destination: &f.dir}
 }
 
 func (f *keepFlags) partFlag() cli.Flag {
@@ -56,7 +56,7 @@ func (f *keepFlags) place(c *call, hashing *report.Hashing, compute infer.Comput
 		}
 		return nil, nil
 	}
-	storage, err := results.Locate(f.dir)
+	storage, err := results.Locate(f.dir, c.remote)
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +75,12 @@ func resultsOf(c *call, hashing *report.Hashing, compute infer.Compute, models .
 	if err != nil {
 		return nil, err
 	}
+	version, err := buildVersion(c.ctx)
+	if err != nil {
+		return nil, err
+	}
 	place := &results.Place{}
-	place.Facts = append(place.Facts, gguf.Fact{What: "version", Is: programVersion() + " " + runtime.GOARCH}, gguf.Fact{What: "compute", Is: compute.String()})
+	place.Facts = append(place.Facts, gguf.Fact{What: "version", Is: version + " " + runtime.GOARCH}, gguf.Fact{What: "compute", Is: compute.String()})
 	if compute == infer.Int8 && anyBF16(models) {
 		place.Facts = append(place.Facts, gguf.Fact{What: "instructions", Is: isa.Current().String()}) // on which products with BF16 depend
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/quant/isa"
 )
 
@@ -38,6 +41,26 @@ func programVersion() string {
 		return info.Main.Version
 	}
 	return version
+}
+
+// buildVersion tells this build from all others of other sources: by the version, or, if that does not say, as where it is (devel) or
+// the sources were changed, by the hash of the program.
+func buildVersion(ctx context.Context) (string, error) {
+	version := programVersion()
+	if version != "" && version != "(devel)" && !strings.HasSuffix(version, "+dirty") {
+		return version, nil
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := files.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum, err := files.SHA256(ctx, f)
+	return version + " " + sum, err
 }
 
 func showVersion(c *call) error {

@@ -68,7 +68,7 @@ func (c *Client) Open(address string) (folder files.Folder, file string, err err
 		}
 		return c.openHub(a)
 	case "s3":
-		return c.openS3(rest)
+		return c.openS3(address)
 	case "http", "https":
 	default:
 		return nil, "", fmt.Errorf("%w: %s", ErrAddress, Plain(address))

@@ -89,20 +89,27 @@ func (c *Client) store() (*bucketHost, error) {
 	return h, nil
 }
 
-// openS3 finds a file in a bucket, or a folder.
-func (c *Client) openS3(rest string) (files.Folder, string, error) {
+// parseS3 reads an address, s3://bucket/key. The folder is the whole bucket.
+func (c *Client) parseS3(address string) (folder *s3Folder, key string, err error) {
+	scheme, rest, _ := strings.Cut(address, "://")
 	bucket, key, _ := strings.Cut(rest, "/")
 	key = strings.Trim(key, "/")
-	if bucket == "" || key != "" && !validName(key) {
-		return nil, "", fmt.Errorf("%w: s3://%s (s3://bucket/key)", ErrAddress, rest)
+	if !strings.EqualFold(scheme, "s3") || bucket == "" || key != "" && !validName(key) {
+		return nil, "", fmt.Errorf("%w: %s (s3://bucket/key)", ErrAddress, Plain(address))
 	}
 	h, err := c.store()
+	return &s3Folder{c: c, host: h, bucket: bucket}, key, err
+}
+
+// openS3 finds a file in a bucket, or a folder.
+func (c *Client) openS3(address string) (files.Folder, string, error) {
+	folder, key, err := c.parseS3(address)
 	if err != nil {
 		return nil, "", err
 	}
 	if key != "" {
 		dir, name := path.Split(key)
-		folder := &s3Folder{c: c, host: h, bucket: bucket, prefix: dir}
+		folder.prefix = dir
 		f, err := folder.Open(name)
 		if err == nil {
 			return folder, name, f.Close()
@@ -110,12 +117,11 @@ func (c *Client) openS3(rest string) (files.Folder, string, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, "", err
 		}
-		key += "/"
+		folder.prefix = key + "/"
 	}
-	folder := &s3Folder{c: c, host: h, bucket: bucket, prefix: key}
 	names, err := folder.List(".")
 	if err == nil && len(names) == 0 {
-		err = absent("s3://" + rest)
+		err = absent(folder.Path("."))
 	}
 	return folder, "", err
 }

@@ -105,6 +105,26 @@ func TestS3(t *testing.T) {
 	_, err := f.ReadAt(make([]byte, 10), 2<<20)
 	require.ErrorIs(t, err, files.ErrChanged)
 
+	// Files can be put there, too.
+	trouble.Store(true)
+	b, err := c.Bucket("s3://bucket/new/folder/")
+	require.NoError(t, err)
+	for _, name := range []string{"a", "b"} {
+		require.NoError(t, b.Put(name, want))
+	}
+	require.NoError(t, b.Remove("b"))
+	require.NoError(t, b.Remove("absent"))
+	names, err := b.List(".")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, names)
+	got, err := read(t, c, "s3://bucket/new/folder/a")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got))
+	trouble.Store(false)
+	require.ErrorIs(t, b.Put("../a", nil), fs.ErrInvalid)
+	_, err = c.Bucket("s3://nobucket/x")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+
 	// A store that lets nobody in, and does not keep to itself what it was sent.
 	closed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
@@ -115,6 +135,8 @@ func TestS3(t *testing.T) {
 	_, _, err = remote.New(t.Context(), remote.Options{}).Open("s3://bucket/top.gguf")
 	require.ErrorIs(t, err, remote.ErrAccess)
 	require.False(t, strings.Contains(err.Error(), "Signature"), err)
+	_, err = remote.New(t.Context(), remote.Options{}).Bucket("s3://bucket/top")
+	require.ErrorIs(t, err, remote.ErrAccess)
 	t.Setenv("AWS_ENDPOINT_URL_S3", "nowhere")
 	_, _, err = remote.New(t.Context(), remote.Options{}).Open("s3://bucket/top.gguf")
 	require.ErrorIs(t, err, remote.ErrAddress)

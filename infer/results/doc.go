@@ -26,6 +26,12 @@
 // WHAT-RUN-WORKER.results, or WHAT-RUN-2of4-WORKER.results of a part. RUN is the beginning of the run's key, the SHA-256 of what it depends on: units, models, texts, flags, version of the program
 // (see [gguf.Fact]). WORKER is random. Files of other runs and of others may be beside it; they are left alone.
 //
+// In a store that speaks S3's language nothing can be added to a file, so that a file is one or more objects, called NAME.FROM-TO by the
+// bytes of it that they have. What is kept at once is an object. When a worker has made 64, or 8 MiB of them, and when it
+// ends, it makes one of them, and then removes those: where both are there, the larger one is read. A worker that has kept something n times
+// leaves at most 64 + n/64 objects. Requests: one for what is kept at once, and for each object one to make it, one to remove it, and one or more to
+// read it; one more for each 1,000 that are listed.
+//
 // A file is a sequence of records. All numbers are little-endian.
 //
 //	 0  4 bytes  "gkr1"

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -66,26 +67,54 @@ func (object) Version() string       { return "" }
 func (object) Unchanged() error      { return nil }
 func (object) Prefetch(int64, int64) {}
 
-// 500 workers share 10,000 units. They are killed while they write, started again while the one before is still at work, and Disks lose bits,
+// world is where the workers of a test keep their results, and what can happen there.
+type world interface {
+	// process returns it as a process of its own sees it, and what kills that.
+	process(t *testing.T) (storage Storage, kill context.CancelFunc)
+	// killed has the process that writes next be killed, when what left returns of its bytes is there.
+	killed(kill context.CancelFunc, left func(data []byte) []byte)
+	names(t *testing.T) []string
+	get(t *testing.T, name string) []byte
+	put(t *testing.T, name string, data []byte)
+	remove(t *testing.T, name string)
+}
+
+func (m *memory) process(*testing.T) (Storage, context.CancelFunc) { return m, nil }
+
+func (m *memory) killed(_ context.CancelFunc, left func([]byte) []byte) {
+	m.append = func(data []byte) ([]byte, error) {
+		m.append = nil
+		return left(data), errors.New("killed")
+	}
+}
+
+func (m *memory) names(*testing.T) []string                  { return slices.Sorted(maps.Keys(m.files)) }
+func (m *memory) get(_ *testing.T, name string) []byte       { return m.files[name] }
+func (m *memory) put(_ *testing.T, name string, data []byte) { m.files[name] = data }
+func (m *memory) remove(_ *testing.T, name string)           { delete(m.files, name) }
+
+// Of what is written in a directory, any part may be there after a kill.
+func TestScale(t *testing.T) { testScale(t, &memory{}, 10_000, 500) }
+
+// Workers share units. They are killed while they write, started again while the one before is still at work, and Disks lose bits,
 // ends of files, and files, and one of the machines computes wrongly what others have done. In the end each unit is there, once, and right.
-func TestScale(t *testing.T) {
-	const units, workers = 10_000, 500
+func testScale(t *testing.T, store world, units, workers int) {
 	random := rand.New(rand.NewPCG(16, 1))
-	killed := errors.New("killed")
-	store := &memory{}
 	of := func(unit int) []byte {
 		data := binary.LittleEndian.AppendUint64(nil, uint64(unit)*0x9E3779B97F4A7C15)
 		return bytes.Repeat(data, 1+unit%5)
 	}
 	type worker struct {
 		part  Part
+		kill  context.CancelFunc
 		store *Store
 		todo  []int
 	}
 	start := func(part Part) *worker {
-		s, err := (&Place{Storage: store, Part: part}).Open(t.Context(), "scale", units)
+		storage, kill := store.process(t)
+		s, err := (&Place{Storage: storage, Part: part}).Open(t.Context(), "scale", units)
 		require.NoError(t, err)
-		return &worker{part, s, s.Missing()}
+		return &worker{part, kill, s, s.Missing()}
 	}
 	var running []*worker
 	for i := range workers {
@@ -97,6 +126,7 @@ func TestScale(t *testing.T) {
 		w := running[i]
 		stop := func() { running = append(running[:i], running[i+1:]...) }
 		if len(w.todo) == 0 {
+			require.NoError(t, w.store.Close())
 			stop()
 			continue
 		}
@@ -106,10 +136,9 @@ func TestScale(t *testing.T) {
 			records = append(records, Record{Unit: unit, Data: of(unit)})
 		}
 		w.todo = w.todo[n:]
-		store.append = nil
 		if random.IntN(20) == 0 { // it is killed meanwhile
 			kills++
-			store.append = func(b []byte) ([]byte, error) {
+			store.killed(w.kill, func(b []byte) []byte {
 				written := slices.Clone(b[:random.IntN(len(b)+1)])
 				if random.IntN(4) == 0 { // the length is on the disk, the bytes are not
 					written = append(written, make([]byte, random.IntN(4096))...)
@@ -117,9 +146,9 @@ func TestScale(t *testing.T) {
 				if len(written) > 0 {
 					torn++
 				}
-				return written, killed
-			}
-			require.ErrorIs(t, w.store.Keep(records...), killed)
+				return written
+			})
+			require.Error(t, w.store.Keep(records...))
 			stop()
 			running = append(running, start(w.part))
 			continue
@@ -131,25 +160,25 @@ func TestScale(t *testing.T) {
 			running = append(running, start(w.part))
 		}
 	}
-	store.append = nil
-	names := slices.Sorted(maps.Keys(store.files))
+	names := store.names(t)
 	for range 40 {
-		name := names[random.IntN(len(names))]
-		data := store.files[name]
+		i := random.IntN(len(names))
+		data := store.get(t, names[i])
 		switch {
 		case len(data) == 0:
 		case lost%3 == 0:
 			data[random.IntN(len(data))] ^= 1 << random.IntN(8)
+			store.put(t, names[i], data)
 		case lost%3 == 1:
-			store.files[name] = data[:random.IntN(len(data))]
+			store.put(t, names[i], data[:random.IntN(len(data))])
 		default:
-			delete(store.files, name)
+			store.remove(t, names[i])
+			names = slices.Delete(names, i, i+1)
 		}
 		lost++
 	}
 
-	s, err := (&Place{Storage: store}).Open(t.Context(), "scale", units)
-	require.NoError(t, err)
+	s := start(Part{}).store
 	for range 50 {
 		unit := random.IntN(units)
 		if !s.has(unit) {
@@ -161,8 +190,7 @@ func TestScale(t *testing.T) {
 	}
 
 	// What is missing now is known, and of which parts.
-	s, err = (&Place{Storage: store}).Open(t.Context(), "scale", units)
-	require.NoError(t, err)
+	s = start(Part{}).store
 	partial := (*Partial)(nil)
 	require.ErrorAs(t, s.Finish(), &partial)
 	missing := 0
@@ -181,8 +209,7 @@ func TestScale(t *testing.T) {
 	for _, unit := range last.todo {
 		require.NoError(t, last.store.Keep(Record{Unit: unit, Data: of(unit)}))
 	}
-	s, err = (&Place{Storage: store}).Open(t.Context(), "scale", units)
-	require.NoError(t, err)
+	s = start(Part{}).store
 	require.NoError(t, s.Finish())
 	for unit := range units {
 		data, _, err := s.Get(unit)

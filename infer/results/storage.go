@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -28,10 +29,14 @@ type Log interface {
 }
 
 // Locate returns what an argument of the command line names: a directory, which is made when something is kept
-// in it.
-func Locate(name string) (Storage, error) {
-	if scheme, _, ok := strings.Cut(name, "://"); ok {
-		return nil, fmt.Errorf("%s: %w: results are kept in directories, not at %s://", name, gguf.ErrUnsupported, scheme)
+// in it, or s3://bucket/folder, of a store that client is asked for.
+func Locate(name string, client func() *remote.Client) (Storage, error) {
+	switch scheme, _, ok := strings.Cut(name, "://"); {
+	case ok && strings.EqualFold(scheme, "s3"):
+		folder, err := client().Bucket(name)
+		return &bucket{Bucket: folder}, err
+	case ok:
+		return nil, fmt.Errorf("%s: %w: results are kept in directories and at s3://, not at %s://", remote.Plain(name), gguf.ErrUnsupported, scheme)
 	}
 	if info, err := os.Stat(name); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%s: it is there, and no directory", name)

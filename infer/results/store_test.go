@@ -243,10 +243,10 @@ func TestParsePart(t *testing.T) {
 }
 
 func TestLocate(t *testing.T) {
-	_, err := Locate("s3://bucket/results")
+	_, err := Locate("hf://org/name", nil)
 	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	_, err = Locate("store_test.go")
+	_, err = Locate("store_test.go", nil)
 	require.ErrorContains(t, err, "no directory")
-	_, err = Locate(t.TempDir())
+	_, err = Locate(t.TempDir(), nil)
 	require.NoError(t, err)
 }
