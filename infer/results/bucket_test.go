@@ -71,7 +71,7 @@ func (s *store) killed(kill context.CancelFunc, left func([]byte) []byte) {
 	defer s.mu.Unlock()
 	s.cut = func(name string, data []byte) {
 		if data = left(data); len(data) > 0 {
-			s.write(name, data)
+			_ = s.write(name, data)
 		}
 		kill()
 	}
