@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/convert"
 	"github.com/ggufkit/ggufkit/convert/hf"
+	"github.com/ggufkit/ggufkit/convert/remote"
 	"github.com/ggufkit/ggufkit/convert/remote/hubtest"
 	"github.com/ggufkit/ggufkit/gguf"
 )
@@ -120,4 +121,39 @@ func TestElsewhereIsNamed(t *testing.T) {
 		}
 		require.Contains(t, said, "hf://test/broken/"+name)
 	}
+}
+
+// TestPin: what a model is that lies elsewhere is known without reading its tensors, and the same when the cache has it.
+func TestPin(t *testing.T) {
+	hub := hubtest.New()
+	defer hub.Close()
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	t.Setenv("HF_HOME", t.TempDir())
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS("../testdata/beyonder-mini/base")))
+	path, _ := write(t, open(t, dir, convert.Options{}))
+	hub.Add("test/base", dir)
+	hub.Add("test/other", dir)
+	hub.Add("test/files", filepath.Dir(path))
+	pin := func(model string) string { return gguf.Pin(open(t, model, convert.Options{})) }
+	require.Empty(t, pin(dir))
+	require.Empty(t, pin(path))
+	recipe := filepath.Join(t.TempDir(), "moe.yaml")
+	require.NoError(t, os.WriteFile(recipe, []byte("base_model: test/base\ngate_mode: random\nexperts:\n- source_model: test/base\n- source_model: test/other\n"), 0o666))
+	require.Empty(t, pin(recipe), "it depends on more")
+
+	base, file := pin("hf://test/base"), pin("hf://test/files/m.gguf")
+	require.NotEmpty(t, base)
+	require.NotEmpty(t, file)
+	require.NotEqual(t, base, file)
+	for _, model := range []string{"hf://test/base", "hf://test/files/m.gguf"} {
+		kept, err := convert.OpenModel(t.Context(), model, convert.Options{Remote: remote.New(t.Context(), remote.Options{Keep: true})})
+		require.NoError(t, err)
+		write(t, kept)
+		require.NoError(t, kept.Close())
+	}
+	sent := hub.Sent()
+	require.Equal(t, base, pin("hf://test/base"))
+	require.Equal(t, file, pin("hf://test/files/m.gguf"))
+	require.Less(t, hub.Sent()-sent, int64(10_000), "it is in the cache")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,6 +123,7 @@ func openShard(folder files.Folder, name string) (shard, error) {
 		return shard{}, errors.Join(err, file.Close())
 	}
 	sh.file = file
+	file.Sections(slices.Compact(slices.Sorted(slices.Values(sh.head.offsets))))
 	return sh, nil
 }
 
@@ -268,6 +270,9 @@ func (f *File) Inputs() []*files.File {
 	}
 	return inputs
 }
+
+// Pin implements Pinned.
+func (f *File) Pin() string { return files.Pin(f.Inputs()) }
 
 // Size returns the size of the file or of all files of the set in bytes.
 func (f *File) Size() int64 { return f.size }

@@ -57,6 +57,22 @@ func Inputs(src Source) []*files.File {
 	return inputs
 }
 
+// Pinned is a Source that depends on nothing but its metadata, the types and shapes of its tensors, and files.
+type Pinned interface {
+	FileSource
+	// Pin returns what tells its data from those of all Sources with the same metadata, types and shapes, without reading them: a hash of
+	// what others say of the files, see files.Pin. It is "" if they do not.
+	Pin() string
+}
+
+// Pin returns what tells the data of src from others, "" if they must be read for that. See Pinned.
+func Pin(src Source) string {
+	if src, ok := src.(Pinned); ok {
+		return src.Pin()
+	}
+	return ""
+}
+
 // Unchanged returns an error that wraps files.ErrChanged if a file that rows of the
 // sources are read from is not what it was when it was opened.
 func Unchanged(sources ...Source) error {

@@ -138,6 +138,9 @@ func (s *StackedFile) Tensors() []gguf.TensorInfo { return s.tensors }
 // Inputs implements gguf.FileSource.
 func (s *StackedFile) Inputs() []*files.File { return s.file.Inputs() }
 
+// Pin implements gguf.Pinned.
+func (s *StackedFile) Pin() string { return s.file.Pin() }
+
 // Close closes the file.
 func (s *StackedFile) Close() error { return s.file.Close() }
 

@@ -103,6 +103,9 @@ func (s *ScaledFile) Packings(tensor int) []gguf.Packing {
 // Inputs implements gguf.FileSource.
 func (s *ScaledFile) Inputs() []*files.File { return s.file.Inputs() }
 
+// Pin implements gguf.Pinned.
+func (s *ScaledFile) Pin() string { return s.file.Pin() }
+
 // Close closes the file.
 func (s *ScaledFile) Close() error { return s.file.Close() }
 

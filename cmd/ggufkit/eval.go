@@ -337,7 +337,7 @@ func (r *evalRun) report(c *call, f evalFlags, selections []eval.Selection) (*re
 	if err != nil {
 		return nil, err
 	}
-	result.DataSHA256, result.ModelSHA256 = data.Files, cmp.Or(provenance.Model.FileSHA256, provenance.Model.DataSHA256)
+	result.DataSHA256, result.ModelSHA256 = data.Files, cmp.Or(provenance.Model.FileSHA256, provenance.Model.DataSHA256, provenance.Model.PinSHA256)
 	return result, nil
 }
 

@@ -29,6 +29,9 @@ func (m *model) Unwrap(tensor int, first, n int64) gguf.Origin {
 	return gguf.Origin{Source: m.Model, Tensor: tensor, First: first, N: n, Same: true}
 }
 
+// Pin implements gguf.Pinned.
+func (m *model) Pin() string { return gguf.Pin(m.Model) }
+
 // otherFile is a GGUF file that is taken as another one: a quant.StackedFile or a
 // quant.ScaledFile.
 type otherFile interface {

@@ -1,6 +1,8 @@
 package hf
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +49,7 @@ type Options struct {
 // Checkpoint is a Hugging Face directory as a gguf.Source.
 type Checkpoint struct {
 	files    Files
+	pin      string
 	meta     *gguf.Metadata
 	tensors  []gguf.TensorInfo
 	plan     []arch.Tensor     // in the order of tensors
@@ -60,8 +63,8 @@ type Checkpoint struct {
 }
 
 var (
-	_ gguf.FileSource = (*Checkpoint)(nil)
-	_ gguf.Unpacker   = (*Checkpoint)(nil)
+	_ gguf.Pinned   = (*Checkpoint)(nil)
+	_ gguf.Unpacker = (*Checkpoint)(nil)
 )
 
 // Open opens the checkpoint in a directory. The caller must close it. The error
@@ -97,6 +100,8 @@ type Parts struct {
 	// Notes and Warnings are what Checkpoint's methods of these names return, as far
 	// as it is known.
 	Notes, Warnings []string
+	// pin is that of the checkpoint: see gguf.Pinned.
+	pin string
 }
 
 // Bytes returns how much the tensors take.
@@ -135,28 +140,34 @@ func OpenParts(folder files.Folder) (Parts, error) {
 		return Parts{}, err
 	}
 	p.Set, p.Files = tensors, tensors
-	if err := p.unpack(folder); err != nil {
+	packing, err := p.unpack(folder)
+	if err != nil {
 		return Parts{}, errors.Join(err, tensors.Close())
+	}
+	if pin := tensors.Pin(); pin != "" {
+		sum := sha256.New()
+		fmt.Fprintf(sum, "%s\n%q\n%q\n", pin, p.Config, packing)
+		p.pin = hex.EncodeToString(sum.Sum(nil))
 	}
 	return p, nil
 }
 
-// unpack replaces the tensors of a checkpoint that is quantized.
-func (p *Parts) unpack(folder files.Folder) error {
+// unpack replaces the tensors of a checkpoint that is quantized. It returns what it says of that.
+func (p *Parts) unpack(folder files.Folder) (packing []byte, err error) {
 	config, err := packed.ReadConfig(folder, p.Config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.Set, err = packed.Unpack(p.Set, config); err != nil {
-		return fmt.Errorf("%s: %w", p.Path("."), err)
+		return nil, fmt.Errorf("%s: %w", p.Path("."), err)
 	}
-	return nil
+	return config.JSON(), nil
 }
 
 // New returns a checkpoint of its parts, in a directory or not. Closing it closes
 // their files, which an error does as well. Errors are those of Open.
 func New(from Parts, opts Options) (_ *Checkpoint, err error) {
-	c := &Checkpoint{files: from.Files}
+	c := &Checkpoint{files: from.Files, pin: from.pin}
 	c.scratch.New = func() any { return new([]float32) }
 	defer func() {
 		if err != nil {
@@ -422,6 +433,9 @@ func (c *Checkpoint) NoBOS() bool { return c.noBOS }
 // Inputs implements gguf.FileSource, for the files of tensors: the others were read
 // when the checkpoint was opened.
 func (c *Checkpoint) Inputs() []*files.File { return c.files.Inputs() }
+
+// Pin implements gguf.Pinned. It is "" if the parts are not those of a folder.
+func (c *Checkpoint) Pin() string { return c.pin }
 
 // Grain implements gguf.Grainer.
 func (c *Checkpoint) Grain(tensor int) int64 { return c.plan[tensor].Grain() }

@@ -28,6 +28,14 @@ type Config struct {
 // called quantization_config there: of GPTQ, AWQ, ModelOpt, AutoRound and EXL3.
 var sideFiles = []string{"quantize_config.json", "quant_config.json", "hf_quant_config.json", "quantization_config.json"}
 
+// JSON returns what the file says, nil if there is none.
+func (c *Config) JSON() []byte {
+	if c == nil {
+		return nil
+	}
+	return c.value
+}
+
 // ReadConfig returns what the config.json of a checkpoint says, or else another file in
 // its directory; nil if nothing does. The error wraps gguf.ErrCorrupt if that cannot be
 // understood.

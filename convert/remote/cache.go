@@ -93,6 +93,14 @@ func (h *hubCache) find(commit, name string, entry hubEntry) string {
 	return ""
 }
 
+// blobOf returns the hash of a file in a snapshot: the name of what it is a link to. It is "" if it is no link.
+func blobOf(path string) string {
+	if to, err := filepath.EvalSymlinks(path); err == nil && blobName.MatchString(filepath.Base(to)) {
+		return filepath.Base(to)
+	}
+	return ""
+}
+
 // name gives a blob the name that it has in a commit, and the commit that of its revision. What
 // cannot be done is left: the blob is found nevertheless.
 func (h *hubCache) name(revision, commit, name, oid string) {

@@ -1,8 +1,8 @@
 package remote
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -385,15 +385,15 @@ func (f *hubFolder) Open(name string) (*files.File, error) {
 		if f.c.opts.Keep {
 			f.cache.name(f.address.revision, f.commit, where, entry.oid)
 		}
-		return files.Open(local)
+		return files.OpenPinned(local, cmp.Or(entry.oid, blobOf(local)))
 	}
 	if f.offline {
 		return nil, fmt.Errorf("%w: it is not in the cache, and the hub is not asked", absent(f.Path(name)))
 	}
 	o, err := f.c.object("hub "+f.address.id+"@"+f.commit+"/"+where, func() (*object, error) {
 		o, err := f.c.newObject(f.Path(name), &hubFile{repo: f.repo, name: where}, entry.size, "commit "+f.commit)
-		if err == nil && len(entry.oid) == sha256.Size*2 && blobName.MatchString(entry.oid) {
-			o.sum = entry.oid
+		if err == nil && blobName.MatchString(entry.oid) {
+			o.oid = entry.oid
 		}
 		if err == nil && f.c.opts.Keep {
 			o.keeper = f.cache.newKeeper(f.c, f.address.revision, f.commit, where, entry)

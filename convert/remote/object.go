@@ -3,6 +3,7 @@ package remote
 import (
 	"container/list"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -79,7 +80,7 @@ type object struct {
 
 	size  int64
 	fixed string // what it is a version of, "" if nobody said that it does not change
-	sum   string // SHA-256 that the hub says, "" if it does not
+	oid   string // the hub's hash, SHA-256 of large files, Git's of others, "" if it does not say
 
 	mu      sync.Mutex
 	version string // of the first answer, "" while there is none
@@ -142,7 +143,25 @@ func (o *object) Version() string {
 }
 
 // SHA256 implements files.Summed.
-func (o *object) SHA256() string { return o.sum }
+func (o *object) SHA256() string {
+	if len(o.oid) == sha256.Size*2 {
+		return o.oid
+	}
+	return ""
+}
+
+// Pin implements files.Pinned: the hub's hash, else the version.
+func (o *object) Pin() string {
+	if o.oid != "" {
+		return o.oid
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.version == "" {
+		return o.fixed
+	}
+	return o.version
+}
 
 // Unchanged implements files.Object. Nothing is asked: every answer was compared with the
 // first.

@@ -279,3 +279,6 @@ func (c *Checkpoint) Inputs() []*files.File {
 	}
 	return inputs
 }
+
+// Pin returns a hash of what others say of the files: see files.Pin.
+func (c *Checkpoint) Pin() string { return files.Pin(c.Inputs()) }

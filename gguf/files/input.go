@@ -1,6 +1,7 @@
 package files
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -96,12 +97,16 @@ func (f *File) IsLocal() bool { _, ok := f.Object.(*regular); return ok }
 type regular struct {
 	*os.File
 	info fs.FileInfo // when it was opened
+	pin  string      // its hash, "" if nobody has said it
 }
 
 // Open opens a regular file for reading. The error wraps ErrNotRegular if it is
 // something else, which is neither opened nor waited for, and ErrPointer if Git LFS has
 // not fetched it.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return OpenPinned(path, "") }
+
+// OpenPinned opens a file as Open does, whose hash somebody has said, in hexadecimal: SHA-256, or another.
+func OpenPinned(path, pin string) (*File, error) {
 	info, err := os.Stat(path) // first, since opening a device can do something to it
 	if err != nil {
 		return nil, err
@@ -123,7 +128,18 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return NewFile(path, &regular{f, info}), nil
+	return NewFile(path, &regular{f, info, pin}), nil
+}
+
+// Pin implements Pinned.
+func (r *regular) Pin() string { return r.pin }
+
+// SHA256 implements Summed.
+func (r *regular) SHA256() string {
+	if len(r.pin) == 2*sha256.Size {
+		return r.pin
+	}
+	return ""
 }
 
 func (r *regular) Size() int64 { return r.info.Size() }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -14,10 +15,39 @@ type Summed interface {
 	SHA256() string
 }
 
+// Pinned is an Object of which somebody has said what its bytes are.
+type Pinned interface {
+	Object
+	// Pin returns what tells them from all others that it could have: a hash, or the name of a version. It is "" if nobody says.
+	Pin() string
+}
+
+// Pin returns a hash, in hexadecimal, of what others say of the bytes of some files. It is "" if there is one of which nobody says it, so
+// that it would have to be read.
+func Pin(inputs []*File) string {
+	sum := sha256.New()
+	for _, f := range inputs {
+		o, ok := f.Object.(Pinned)
+		if !ok || o.Pin() == "" {
+			return ""
+		}
+		fmt.Fprintln(sum, f.Size(), o.Pin())
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// KnownSum returns the SHA-256 of a file as whoever has it says it, "" if nobody does.
+func KnownSum(file *File) string {
+	if o, ok := file.Object.(Summed); ok {
+		return o.SHA256()
+	}
+	return ""
+}
+
 // Sum returns the SHA-256 of a file as whoever has it says it, or else reads it for that.
 func Sum(ctx context.Context, file *File) (string, error) {
-	if o, ok := file.Object.(Summed); ok && o.SHA256() != "" {
-		return o.SHA256(), nil
+	if sum := KnownSum(file); sum != "" {
+		return sum, nil
 	}
 	return SHA256(ctx, file)
 }

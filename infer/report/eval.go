@@ -49,7 +49,7 @@ type Eval struct {
 	// Version is the program's, ISA the instructions that it computed with.
 	Version string `json:"ggufkit"`
 	ISA     string `json:"isa"`
-	// ModelSHA256 is that of the file, or of the data of all tensors, as hash has it.
+	// ModelSHA256 is that of the file, or of the data of all tensors, as hash has it, or that which ProvenanceModel has of its files.
 	ModelSHA256 string `json:"model_sha256"`
 }
 

@@ -37,10 +37,11 @@ type ProvenanceModel struct {
 	File         string `json:"file"`
 	Architecture string `json:"architecture"`
 	Parameters   int64  `json:"parameters"`
-	// FileSHA256 is that of the file, if the model is a single one. Otherwise DataSHA256 is that
-	// of the data of all tensors, as hash has it.
+	// FileSHA256 is that of the file, if the model is a single one. Otherwise PinSHA256 is that of what the server says that its
+	// files are, if they lie elsewhere (gguf.Pin), or DataSHA256 that of the data of all tensors, as hash has it.
 	FileSHA256 string `json:"file_sha256,omitempty"`
 	DataSHA256 string `json:"data_sha256,omitempty"`
+	PinSHA256  string `json:"pin_sha256,omitempty"`
 }
 
 // ProvenanceImatrix is the importance matrix that types were quantized with.
@@ -72,9 +73,14 @@ func NewProvenance(ctx context.Context, version, command string, model gguf.Sour
 	}
 	p.Model.Architecture, _ = gguf.Value[string](model.Metadata(), "general.architecture") // every model that runs has one
 	group.Go(func() (err error) {
-		if f, ok := model.(*gguf.File); ok && len(f.Paths()) == 1 {
+		pin := gguf.Pin(model)
+		if f, ok := model.(*gguf.File); ok && len(f.Paths()) == 1 && (pin == "" || files.KnownSum(f.Inputs()[0]) != "") {
 			p.Model.FileSHA256, err = files.Sum(ctx, f.Inputs()[0])
 			return err
+		}
+		if pin != "" {
+			p.Model.PinSHA256 = pin
+			return nil
 		}
 		hashes, err := gguf.Hash(ctx, model, func(int64, int64) {})
 		p.Model.DataSHA256 = hex.EncodeToString(hashes.Data[:])
@@ -107,10 +113,13 @@ func (p *Provenance) Lines() [][2]string {
 	lines := [][2]string{
 		{"model", fmt.Sprintf("%s (%s), architecture %s, %s parameters", p.Model.Name, p.Model.File, p.Model.Architecture, display.Count(p.Model.Parameters))},
 	}
-	if p.Model.FileSHA256 != "" {
-		lines = append(lines, [2]string{"SHA-256 of the file", p.Model.FileSHA256})
-	} else {
-		lines = append(lines, [2]string{"SHA-256 of all tensors", p.Model.DataSHA256})
+	switch m := p.Model; {
+	case m.FileSHA256 != "":
+		lines = append(lines, [2]string{"SHA-256 of the file", m.FileSHA256})
+	case m.PinSHA256 != "":
+		lines = append(lines, [2]string{"SHA-256 of the hashes or versions of its files", m.PinSHA256})
+	default:
+		lines = append(lines, [2]string{"SHA-256 of all tensors", m.DataSHA256})
 	}
 	if p.Imatrix != nil {
 		lines = append(lines, [2]string{"SHA-256 of " + p.Imatrix.File, p.Imatrix.SHA256})
