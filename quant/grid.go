@@ -143,7 +143,7 @@ func (g *grid) forLanes() *kernel.Grid {
 			belowPoint[point] = below[code]
 			record := k.Points[16*int(point):][:16]
 			for i, level := range g.point(uint16(point)) {
-				record[i] = uint8(8 * (i*g.levels + int(level)))
+				record[i] = uint8(8 * (i<<width + int(level)))
 			}
 			binary.LittleEndian.PutUint32(record[8:], packed[code]|1<<31)
 		}
@@ -187,9 +187,42 @@ func (g *grid) forLanes() *kernel.Grid {
 		for i, offset := range k.Lists {
 			k.Packed[i] = binary.LittleEndian.Uint16(k.Points[offset+8:])
 		}
+		k.Moves = make([]uint16, len(k.Packed))
+		if g.rings == 1 {
+			for code, neighbours := range g.neighbours {
+				if g.markMoves(&k, packed[code], neighbours, width) {
+					k.Starts[packed[code]] |= kernel.GridMoves
+				}
+			}
+		}
 		g.lanes = k
 	})
 	return &g.lanes
+}
+
+// markMoves sets the moves to the neighbours of a combination, which has width bits
+// for each level. It reports whether they are all such that one level is moved by
+// one.
+func (g *grid) markMoves(k *kernel.Grid, packed uint32, neighbours []uint16, width int) bool {
+	if len(neighbours) == 0 || len(neighbours) > 16 {
+		return false
+	}
+	moves := k.Moves[k.Starts[packed]&(kernel.GridMoves-1):]
+	mask := uint32(1)<<width - 1
+	for n := range neighbours {
+		to := uint32(binary.LittleEndian.Uint16(k.Points[16*int(neighbours[n])+8:]))
+		element := bits.TrailingZeros32(to^packed) / width
+		shift := element * width
+		a, b := packed>>shift&mask, to>>shift&mask
+		if (to^packed)>>shift > mask || a+1 != b && b+1 != a {
+			return false
+		}
+		moves[n] = uint16(element<<width+int(b))*8 | uint16(element<<width+int(a))*8<<8
+	}
+	for n := len(neighbours); n%kernel.GridStep != 0; n++ {
+		moves[n] = uint16(mask) * 8 // as far as can be
+	}
+	return true
 }
 
 // point returns the levels of point i.
@@ -446,6 +479,9 @@ func (g *grid) round(q []uint8, m, root []float32, scale, inverse float32) (move
 		for i, l := range g.point(neighbour) {
 			d := float32(scale*float32(2*l+1)) - m[i]
 			e += float32(float32(root[i]*d) * d)
+			if e >= least { // no term is negative
+				break
+			}
 		}
 		if e < least {
 			best, least = neighbour, e

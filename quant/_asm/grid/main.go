@@ -36,6 +36,7 @@ type shape struct{ dim, levels, bits int }
 type constants struct {
 	Constants
 	half, two, rounderHigh, sign, near, low8, middle, before Mem
+	number, certain, far, close                              Mem         // see closestMove and best
 	odd                                                      map[int]Mem // by bits: level l, or its low bits, is 2*l + 1
 	codeBias                                                 Mem
 	// By dim: which element, of a half, has a place in the vector of terms, and which
@@ -65,6 +66,7 @@ func newConstants() constants {
 
 	c.near = float(0x1p-18)
 	c.low8, c.middle = same(255), same(1<<22)
+	c.number, c.certain, c.far, c.close = same(1<<numberBits-1), float(0x1p-19), float(0x1p120), float(1-0x1p-18)
 	c.before = add(func(lane int) uint32 { return uint32(lane-1) & 15 })
 	rounder := math.Float32bits(3 << 22)
 	c.codeBias = same(-(rounder + rounder<<3 + rounder<<6 + rounder<<9))
@@ -94,6 +96,7 @@ const (
 	wArray    = 1024
 	rootArray = 2048
 	wmArray   = 3072
+	rootSums  = 4096 // of values: at the first of eight elements, the sum of their roots
 )
 
 // Parts of GridWork.work, in bytes. Every group has terms for up to 32 levels of
@@ -106,8 +109,11 @@ const (
 	nearAt     = changesAt + 16
 	levelsAt   = nearAt + 40 // which is a multiple of 64
 	termShift  = 7           // from the number of a lane to the terms of its group
+	noLevel    = 3           // the place of a level that the first of eight elements does not have
 	unroll     = 4           // neighbours at a time: GridStep of package kernel
 	entryShift = 23
+	movesBit   = 22
+	numberBits = 5 // of a neighbour in a list of moves, which has at most 16
 )
 
 // purpose says what is in the lanes.
@@ -143,11 +149,24 @@ func round(v ISA, c constants, s shape, p purpose) {
 	// Where few lanes have the same combination, lanes are neighbours for each.
 	single := v.Masks && p != candidates
 	if single {
-		scales += ", plain *float32, packed *uint16"
+		scales += ", plain *float32"
 		doc += " plain has the sub-blocks one after another."
 	}
-	Start(fmt.Sprint(name, s.levels), "func(values *float32, groups int, "+scales+", starts, all *uint32, lists *uint16, points *uint8, work *float32, "+
-		"chosen *uint32, sums *float32)",
+	hasMoves := s.levels == 3 && p != again
+	lists := "lists *uint16"
+	if single || hasMoves {
+		lists += ", packed *uint16"
+	}
+	if hasMoves {
+		lists += ", moves *uint16"
+	}
+	result := ""
+	if p == candidates && v.Masks {
+		result = " (best int)"
+		doc += " It returns the best one, or -1 if that takes a closer look."
+	}
+	Start(fmt.Sprint(name, s.levels), "func(values *float32, groups int, "+scales+", starts, all *uint32, "+lists+", points *uint8, work *float32, "+
+		"chosen *uint32, sums *float32)"+result,
 		doc+" See GridWork.", v)
 	work, chosen := Load(Param("work"), GP64()), Load(Param("chosen"), GP64())
 	bytes := 4 * v.Width
@@ -233,16 +252,16 @@ func round(v ISA, c constants, s shape, p purpose) {
 	for i := range 4 {
 		MOVQ(zero, Mem{Base: work, Disp: changesAt + 8*i})
 	}
-	terms, codes, bits, result := GP64(), GP64(), GP64(), GP64()
+	terms, codes, bits, rounded := GP64(), GP64(), GP64(), GP64()
 	MOVQ(work, terms)
 	LEAQ(Mem{Base: work, Disp: codesAt}, codes)
 	LEAQ(Mem{Base: work, Disp: changesAt}, bits)
-	MOVQ(chosen, result)
+	MOVQ(chosen, rounded)
 	eachGroup("round", func() {
 		ADDQ(U32(32*bytes), terms)
 		ADDQ(U8(bytes), codes)
 		ADDQ(U8(v.Width/8), bits)
-		ADDQ(U8(memoryBytes), result)
+		ADDQ(U8(memoryBytes), rounded)
 	}, func(group reg.GPVirtual) {
 		code, near := v.Vector(), v.Load(c.One)
 		if s.levels == 8 {
@@ -261,25 +280,28 @@ func round(v ISA, c constants, s shape, p purpose) {
 			root := value(group, rootArray, i)
 			for l, worth := range worth {
 				d := v.Sub(m, worth)
-				VMOVUPS(v.Mul(v.Mul(root, d), d), Mem{Base: terms, Disp: (i*s.levels + l) * bytes})
+				VMOVUPS(v.Mul(v.Mul(root, d), d), Mem{Base: terms, Disp: (i<<s.bits + l) * bytes})
 			}
+		}
+		if hasMoves && !single {
+			VMOVUPS(v.Load(c.Infinity), Mem{Base: terms, Disp: noLevel * bytes})
 		}
 		VMOVUPS(code, Mem{Base: codes})
 		storeMask(v, maskOf(v, v.Compare(Less, near, v.Load(c.near))), Mem{Base: bits, Disp: nearAt - changesAt})
 		changes := GP32()
 		switch p {
 		case candidates:
-			VMOVUPS(code, Mem{Base: result})
+			VMOVUPS(code, Mem{Base: rounded})
 			before := v.Load(c.before)
 			VPERMD(code, before, before)
 			changes = maskOf(v, equal(v, code, before))
 			NOTL(changes)
 			ORL(U8(1), changes)
 		case rest:
-			VMOVUPS(code, Mem{Base: result})
+			VMOVUPS(code, Mem{Base: rounded})
 			Load(Param("mask"), changes)
 		case again:
-			before := load(Mem{Base: result})
+			before := load(Mem{Base: rounded})
 			marked := Op(before)
 			if v.Masks {
 				marked = K()
@@ -287,7 +309,7 @@ func round(v ISA, c constants, s shape, p purpose) {
 			}
 			changes = maskOf(v, marked)
 			VORPS(c.sign, code, code)
-			VMOVUPS(inMemory(v.Choose(marked, code, before)), Mem{Base: result})
+			VMOVUPS(inMemory(v.Choose(marked, code, before)), Mem{Base: rounded})
 		}
 		storeMask(v, changes, Mem{Base: bits})
 	})
@@ -336,7 +358,7 @@ func round(v ISA, c constants, s shape, p purpose) {
 	if single {
 		closest(c, s, p, item, end, work, chosen)
 	} else {
-		closestInLanes(v, c, s, p, item, end, work, chosen)
+		closestInLanes(v, c, s, p, item, end, work, chosen, v.Mul(scale, scale))
 	}
 	Label("found")
 
@@ -364,11 +386,86 @@ func round(v ISA, c constants, s shape, p purpose) {
 	VMOVUPS(inMemory(qq), Mem{Base: sums, Disp: memoryBytes})
 	if p != again {
 		positive := v.Compare(Greater, qq, v.Load(c.Zero))
-		VMOVUPS(v.Mul(v.Div(xq, qq), xq), Mem{Base: sums, Disp: 2 * bytes})
-		VMOVUPS(v.Choose(positive, v.Mul(xq, xq), v.Load(c.MinusInfinity)), Mem{Base: sums, Disp: 3 * bytes})
+		VMOVUPS(v.Mul(v.Div(xq, qq), xq), Mem{Base: sums, Disp: worthAt * bytes})
+		VMOVUPS(v.Choose(positive, v.Mul(xq, xq), v.Load(c.MinusInfinity)), Mem{Base: sums, Disp: squareAt * bytes})
+	}
+	if result != "" {
+		best(c, xq, qq, sums)
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// Vectors of sums after the first two.
+const (
+	worthAt  = 2
+	squareAt = 3
+)
+
+// best generates the choice among 16 candidates. Others that are worth nearly as much
+// as the best one may be taken or not by a rounding error, unless they have the same
+// sums: then either none after the first one is taken, or each of them.
+func best(c constants, xq, qq reg.VecVirtual, sums reg.Register) {
+	v := AVX512
+	square := v.Load(Mem{Base: sums, Disp: squareAt * 64})
+	worth := v.Choose(v.Compare(Greater, square, v.Load(c.MinusInfinity)), v.Load(Mem{Base: sums, Disp: worthAt * 64}), v.Load(c.MinusInfinity))
+	most := ZMM()
+	VBROADCASTSS(reduce(VMAXPS, worth), most)
+	const notLess = 0x1d
+	near := v.Compare(notLess, worth, v.Mul(most, v.Load(c.close))).(reg.Register)
+	bits, first := GP32(), GP64()
+	KMOVW(near, bits)
+	BSFL(bits, first.As32())
+	JEQ(LabelRef("unsure"))
+
+	at, same := ZMM(), near
+	VPBROADCASTD(first.As32(), at)
+	for _, x := range []reg.VecVirtual{xq, qq} {
+		y, equal := ZMM(), K()
+		VPERMD(x, at, y)
+		VPCMPEQD(x, y, same, equal)
+		same = equal
+	}
+	others := GP32()
+	KMOVW(same, others)
+	CMPL(others, bits)
+	JNE(LabelRef("unsure"))
+
+	Comment("Nothing overflows, and nothing is too small.")
+	const least, greatest = (127 - 100) << 23, (127 + 100) << 23
+	size := GP32()
+	sum := func(i int) Mem { return Mem{Base: sums, Index: first, Scale: 4, Disp: i * 64} }
+	MOVL(sum(squareAt), size)
+	SUBL(U32(least), size)
+	CMPL(size, U32(greatest-least))
+	JHI(LabelRef("unsure"))
+
+	last, again := GP64(), XMM()
+	BSRL(bits, last.As32())
+	VMOVSS(sum(worthAt), again)
+	VMULSS(sum(1), again, again)
+	VUCOMISS(sum(squareAt), again)
+	CMOVQCS(last, first)
+	Store(first, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+	Label("unsure")
+	MOVQ(I32(-1), first)
+	Store(first, ReturnIndex(0))
+}
+
+// reduce returns what op makes of the lanes of x.
+func reduce(op func(...Op), x reg.VecVirtual) reg.Register {
+	low, high := ZMM(), ZMM()
+	VEXTRACTF64X4(U8(1), x, high.AsY())
+	op(high.AsY(), x.AsY(), low.AsY())
+	VEXTRACTF32X4(U8(1), low.AsY(), high.AsX())
+	op(high.AsX(), low.AsX(), low.AsX())
+	VSHUFPS(U8(0x4e), low.AsX(), low.AsX(), high.AsX())
+	op(high.AsX(), low.AsX(), low.AsX())
+	VSHUFPS(U8(0xb1), low.AsX(), low.AsX(), high.AsX())
+	op(high.AsX(), low.AsX(), low.AsX())
+	return low.AsX()
 }
 
 // loadItem loads what was collected of a combination: the list, the number of
@@ -379,15 +476,21 @@ func loadItem(item reg.GPVirtual) (list, count, lane reg.GPVirtual) {
 	MOVL(Mem{Base: item, Disp: 4}, lane.As32())
 	MOVL(count, list.As32())
 	SHRL(U8(entryShift), count)
-	ANDL(U32(1<<entryShift-1), list.As32())
+	ANDL(U32(1<<movesBit-1), list.As32())
 	return list, count, lane
 }
 
 // closestInLanes looks at the neighbours one by one, in all lanes of the group
 // that have the combination.
-func closestInLanes(v ISA, c constants, s shape, p purpose, item, end reg.GPVirtual, work, chosen reg.Register) {
-	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
+func closestInLanes(v ISA, c constants, s shape, p purpose, item, end reg.GPVirtual, work, chosen reg.Register, squareScale reg.VecVirtual) {
+	hasMoves := s.levels == 3 && p == candidates
 	Label("item")
+	if hasMoves {
+		TESTL(U32(1<<movesBit), Mem{Base: item})
+		JNE(LabelRef("moves"))
+		Label("list")
+	}
+	lists, points := Load(Param("lists"), GP64()), Load(Param("points"), GP64())
 	list, count, lane := loadItem(item)
 	LEAQ(Mem{Base: lists, Index: list, Scale: 2}, list)
 	code := v.Vector()
@@ -440,9 +543,110 @@ func closestInLanes(v ISA, c constants, s shape, p purpose, item, end reg.GPVirt
 		VBLENDVPS(before, best, before, best)
 	}
 	VMOVUPS(best, at)
+	Label("next")
 	ADDQ(U8(8), item)
 	CMPQ(item, end)
 	JNE(LabelRef("item"))
+	if hasMoves {
+		JMP(LabelRef("found"))
+		Label("moves")
+		closestMove(v, c, item, work, chosen, squareScale)
+		JMP(LabelRef("next"))
+	}
+}
+
+// closestMove looks for the closest of neighbours each of which has one level moved
+// by one. The distances of neighbours differ by what that changes: the term of the
+// level moved to less that of the level moved from, not counting rounding errors. If
+// another neighbour is as close but for these, it goes to list.
+//
+// A distance is the sum of eight terms of the form root*d^2, rounded seven times. As
+// there is no m below 0 or greater than what the largest numerator makes of it, |d|
+// is at most the scale, and the terms without a move are together at most the
+// square of the scale times the sum of the roots. So distances are rounded by at
+// most 7*2^-24 times that and the change; c.certain is twice what two of them take.
+func closestMove(v ISA, c constants, item reg.GPVirtual, work, chosen reg.Register, squareScale reg.VecVirtual) {
+	moves, packed, values := Load(Param("moves"), GP64()), Load(Param("packed"), GP64()), Load(Param("values"), GP64())
+	list, count, lane := loadItem(item)
+	LEAQ(Mem{Base: moves, Index: list, Scale: 2}, moves)
+	LEAQ(Mem{Base: packed, Index: list, Scale: 2}, packed)
+	code := v.Vector()
+	VPBROADCASTD(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}, code)
+	ANDL(I32(-v.Width), lane.As32())
+	mask := equal(v, v.Load(Mem{Base: work, Index: lane, Scale: 4, Disp: codesAt}), code)
+	terms := GP64()
+	MOVQ(lane, terms)
+	SHLQ(U8(termShift), terms)
+	ADDQ(work, terms)
+
+	// The lowest bits of a change are replaced by the number of the neighbour.
+	// Changes are not negative, so they are ordered as integers.
+	broadcast := func(m Mem) reg.VecVirtual {
+		r := v.Vector()
+		VPBROADCASTD(m, r)
+		return r
+	}
+	numberMask, step := v.Load(c.number), broadcast(c.Lanes.Offset(4*unroll))
+	var numbers [unroll]reg.VecVirtual
+	for n := range numbers {
+		numbers[n] = broadcast(c.Lanes.Offset(4 * n))
+	}
+	least, second := v.Load(c.Infinity), v.Load(c.Infinity)
+	Label("move")
+	for n, number := range numbers {
+		from, to := GP64(), GP64()
+		MOVWLZX(Mem{Base: moves, Disp: 2 * n}, from.As32())
+		MOVBLZX(from.As8(), to.As32())
+		SHRL(U8(8), from.As32())
+		e := v.Load(Mem{Base: terms, Index: to, Scale: uint8(v.Width / 2)})
+		VSUBPS(Mem{Base: terms, Index: from, Scale: uint8(v.Width / 2)}, e, e)
+		if v.Masks {
+			VPTERNLOGD(U8(0xba), number, numberMask, e) // e&^numberMask | number
+		} else {
+			VPANDN(e, numberMask, e)
+			VPOR(number, e, e)
+		}
+		VPADDD(step, number, number)
+		greater := v.Vector()
+		VPMAXUD(e, least, greater)
+		VPMINUD(greater, second, second)
+		VPMINUD(e, least, least)
+	}
+	ADDQ(U8(2*unroll), moves)
+	SUBL(U8(unroll), count)
+	JGT(LabelRef("move"))
+
+	low, high, sum := v.Vector(), v.Vector(), v.Vector()
+	VANDNPS(second, numberMask, low)
+	VORPS(least, numberMask, high)
+	VBROADCASTSS(Mem{Base: values, Index: lane, Scale: uint8(32 / v.Width), Disp: rootSums}, sum)
+	bound := v.Mul(v.Add(v.Mul(sum, squareScale), low), v.Load(c.certain))
+	certain := v.Compare(Greater, v.Sub(low, high), bound)
+	number, best := v.Vector(), v.Vector()
+	VANDPS(least, numberMask, number)
+	if v.Masks {
+		unsure := K()
+		KANDNW(mask, certain, unsure) // mask &^ certain
+		KORTESTW(unsure, unsure)
+		JNE(LabelRef("list"))
+		VPMOVZXWD(Mem{Base: packed}, best)
+		VPERMD(best, number, best)
+	} else {
+		unsure := v.Vector()
+		VPANDN(mask, certain, unsure)
+		VPTEST(unsure, unsure)
+		JNE(LabelRef("list"))
+		second := v.Vector()
+		VPMOVZXWD(Mem{Base: packed}, best)
+		VPMOVZXWD(Mem{Base: packed, Disp: 16}, second)
+		VPERMD(best, number, best)
+		VPERMD(second, number, second)
+		VPSLLD(U8(31-3), number, number)
+		VBLENDVPS(number, second, best, best)
+	}
+	VORPS(c.sign, best, best)
+	at := Mem{Base: chosen, Index: lane, Scale: 4}
+	VMOVUPS(v.Choose(mask, best, v.Load(at)), at)
 }
 
 // closest looks at 16 neighbours at a time for one combination in one lane. The
@@ -451,6 +655,7 @@ func closestInLanes(v ISA, c constants, s shape, p purpose, item, end reg.GPVirt
 func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, chosen reg.Register) {
 	v := AVX512
 	plain, packed := Load(Param("plain"), GP64()), Load(Param("packed"), GP64())
+	hasMoves := s.levels == 3 && p == rest
 	subBlock := GP64() // bytes
 	IMUL3Q(U32(uint32(4*s.dim)), Load(Param("groups"), GP64()), subBlock)
 	elements := [2]reg.VecVirtual{v.Load(c.element[s.dim][0]), v.Load(c.element[s.dim][1])}
@@ -461,6 +666,11 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 	}
 	Label("item")
 	list, count, lane := loadItem(item)
+	move := reg.Register(nil)
+	if hasMoves {
+		move = Load(Param("moves"), GP64())
+		LEAQ(Mem{Base: move, Index: list, Scale: 2}, move)
+	}
 	LEAQ(Mem{Base: packed, Index: list, Scale: 2}, list)
 	group, at, in := GP64(), GP64(), GP64()
 	MOVQ(lane, group)
@@ -484,9 +694,9 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 		VMOVUPS(Mem{Base: at, Disp: mArray}, m.AsX())
 		VMOVUPS(Mem{Base: at, Disp: rootArray}, root.AsX())
 	}
-	worth := ZMM()
-	VBROADCASTSS(Mem{Base: work, Index: lane, Scale: 4, Disp: levelsAt}, worth)
-	VMULPS(odd, worth, worth)
+	scale := ZMM()
+	VBROADCASTSS(Mem{Base: work, Index: lane, Scale: 4, Disp: levelsAt}, scale)
+	worth := v.Mul(odd, scale)
 	var terms [2]reg.VecVirtual
 	for half := range terms {
 		element := elements[half]
@@ -498,6 +708,37 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 	}
 
 	least, bits := XMM(), GP32()
+	count16 := func() Op {
+		number, k := ZMM(), K()
+		VPBROADCASTD(count, number)
+		VPCMPGTD(lanes, number, k)
+		return k
+	}
+	if hasMoves {
+		// See closestMove.
+		TESTL(U32(1<<movesBit), Mem{Base: item})
+		JEQ(LabelRef("list"))
+		to, from := ZMM(), ZMM()
+		VPMOVZXWD(Mem{Base: move}, from)
+		VPSRLD(U8(3), from, to)
+		VPSRLD(U8(8+3), from, from)
+		VPERMI2PS(terms[1], terms[0], to)
+		VPERMI2PS(terms[1], terms[0], from)
+		change := v.Choose(count16(), v.Sub(to, from), v.Load(c.far))
+		low, sum := ZMM(), ZMM()
+		VBROADCASTSS(reduce(VMINPS, change), low)
+		VBROADCASTSS(Mem{Base: at, Disp: rootSums}, sum)
+		bound := v.Mul(v.Add(v.Mul(v.Mul(scale, scale), sum), change), v.Load(c.certain))
+		const notGreater = 0x12
+		near, others := maskOf(v, v.Compare(notGreater, v.Sub(change, low), bound)), GP32()
+		LEAL(Mem{Base: near.As64(), Disp: -1}, others)
+		TESTL(others, near)
+		JNE(LabelRef("list"))
+		BSFL(near, near)
+		MOVWLZX(Mem{Base: list, Index: near.As64(), Scale: 2}, bits)
+		JMP(LabelRef("closest"))
+		Label("list")
+	}
 	VMOVAPS(infinity.AsX(), least)
 	Label("neighbours")
 	levels, e := ZMM(), ZMM()
@@ -518,30 +759,20 @@ func closest(c constants, s shape, p purpose, item, end reg.GPVirtual, work, cho
 			VADDPS(term, e, e)
 		}
 	}
-	number, k := ZMM(), K()
-	VPBROADCASTD(count, number)
-	VPCMPGTD(lanes, number, k)
-	e = v.Choose(k, e, infinity)
-	low, high := ZMM(), ZMM()
-	VEXTRACTF64X4(U8(1), e, high.AsY())
-	VMINPS(high.AsY(), e.AsY(), low.AsY())
-	VEXTRACTF32X4(U8(1), low.AsY(), high.AsX())
-	VMINPS(high.AsX(), low.AsX(), low.AsX())
-	VSHUFPS(U8(0x4e), low.AsX(), low.AsX(), high.AsX())
-	VMINPS(high.AsX(), low.AsX(), low.AsX())
-	VSHUFPS(U8(0xb1), low.AsX(), low.AsX(), high.AsX())
-	VMINPS(high.AsX(), low.AsX(), low.AsX())
-	VUCOMISS(least, low.AsX())
+	e = v.Choose(count16(), e, infinity)
+	low, all := reduce(VMINPS, e), ZMM()
+	VUCOMISS(least, low)
 	JCC(LabelRef("others"))
-	VMOVAPS(low.AsX(), least)
-	VBROADCASTSS(low.AsX(), low)
-	first := maskOf(v, v.Compare(Equal, e, low))
+	VMOVAPS(low, least)
+	VBROADCASTSS(low, all)
+	first := maskOf(v, v.Compare(Equal, e, all))
 	BSFL(first, first)
 	MOVWLZX(Mem{Base: list, Index: first, Scale: 2}, bits)
 	Label("others")
 	ADDQ(U8(32), list)
 	SUBL(U8(16), count)
 	JGT(LabelRef("neighbours"))
+	Label("closest")
 	ORL(U32(1<<31), bits)
 	SHLQ(U8(map[purpose]int{rest: 6, again: 5}[p]), group)
 	ADDQ(chosen, group)
@@ -648,7 +879,7 @@ func split(c constants) {
 	v := AVX2
 	Start("gridSplit", "func(x, importance *float32, variance, base float32, size, even int, values *float32, signs *uint8, peaks, lows *float32) (bits "+
 		"uint32)",
-		"fills the first four arrays of values, signs, and for each sub-block of size values the greatest and the least magnitude. It returns the "+
+		"fills the arrays of values, signs, and for each sub-block of size values the greatest and the least magnitude. It returns the "+
 			"greatest magnitude of values and weights as the bits of a float, or more if a weight is negative.", v)
 	x, importance := Load(Param("x"), GP64()), Load(Param("importance"), GP64())
 	values, signs := Load(Param("values"), GP64()), Load(Param("signs"), GP64())
@@ -728,6 +959,8 @@ func split(c constants) {
 	VMOVUPS(m, at(wmArray))
 	VSQRTPS(w, w)
 	VMOVUPS(w, at(rootArray))
+	across(VADDPS, w)
+	VMOVSS(w.AsX(), at(rootSums))
 	ADDQ(U8(8), i)
 	SUBQ(U8(8), left)
 	JNE(LabelRef("group"))

@@ -7,8 +7,9 @@ import "unsafe"
 // level, the first one being the lowest.
 type Grid struct {
 	Levels int
-	// Points has 16 bytes for each point: for each element, eight times its place
-	// among the levels of all elements; at 8, the bits, and the highest bit set.
+	// Points has 16 bytes for each point: for each element, eight times the place of
+	// its level, of four or eight for an element; at 8, the bits, and the highest bit
+	// set.
 	Points []uint8
 	// Lists has the neighbours of combinations that are no points, as offsets in
 	// Points. By the bits of a combination, All says how many there are, in bits 23
@@ -18,7 +19,16 @@ type Grid struct {
 	// Packed has the bits of those in Lists, and 16 more places.
 	Lists, Packed []uint16
 	Starts, All   []uint32
+	// Moves is as long as Packed. Where Starts has the bit GridMoves set, there are
+	// at most 16 neighbours and each has one level moved by one: Moves has eight times
+	// the places of the level that it is moved to and, in the high byte, from. The
+	// first element's fourth level of three is farther away than any other. There
+	// are none for searches with EvenSigns or FitPeak.
+	Moves []uint16
 }
+
+// GridMoves is a bit of Starts.
+const GridMoves = 1 << 22
 
 // GridStep is what Lists has for each combination a multiple of: the first one
 // stands again for what lacks.
@@ -30,7 +40,7 @@ type GridSearch struct {
 	EvenSigns bool
 	Zero      float32
 	// Numerators are what over the peak is the inverse of a candidate scale, the
-	// greatest one last of Candidates. The others are not used, but must not be 0.
+	// greatest one last of Candidates. The others are the same as that.
 	Numerators [32]float32
 	Candidates int
 	// RestNumerators has each of the candidates 16 to 19 four times.
@@ -58,7 +68,9 @@ const cacheLine = 64
 type gridRoom struct {
 	// Magnitudes, weights, the square roots of these, and products of the first
 	// two: of the elements, and of eight sub-blocks side by side.
-	values, lanes [4 * 256]float32
+	values   [4 * 256]float32
+	rootSums [256]float32 // of values: at the first of eight, the sum of their roots
+	lanes    [4 * 256]float32
 	// For all groups with the first 8 or 16 candidates, then with the next: the
 	// bits of points, the highest one set where a neighbour was taken. For each 8
 	// or 16 candidates, the two sums that scales are fitted by, what they make a

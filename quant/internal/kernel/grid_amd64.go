@@ -65,8 +65,7 @@ func FitGrid(g *Grid, s *GridSearch, b *GridWork, x *[256]float32, importance []
 		}
 		for i := first; i < first+8; i++ {
 			if !r.zero[i] {
-				f.try(i)
-				f.choose(i)
+				f.choose(i, f.try(i))
 			}
 		}
 		if !f.again(first) {
@@ -167,40 +166,48 @@ func (f gridFit) rest(first int) {
 	chosen, sums := &r.chosenRest[first/4%2][0], &r.sumsRest[first/4%2][0]
 	starts, all, lists, points, packed := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0], &g.Packed[0]
 	if g.Levels == 3 {
-		gridRest3AVX512(values, groups, &peaks[0], &s.RestNumerators[0], mask, plain, packed, starts, all, lists, points, &r.work[0], chosen, sums)
+		gridRest3AVX512(values, groups, &peaks[0], &s.RestNumerators[0], mask, plain, starts, all, lists, packed, &g.Moves[0], points, &r.work[0], chosen, sums)
 	} else {
-		gridRest8AVX512(values, groups, &peaks[0], &s.RestNumerators[0], mask, plain, packed, starts, all, lists, points, &r.work[0], chosen, sums)
+		gridRest8AVX512(values, groups, &peaks[0], &s.RestNumerators[0], mask, plain, starts, all, lists, packed, points, &r.work[0], chosen, sums)
 	}
 }
 
-// try rounds sub-block i with the candidates.
-func (f gridFit) try(i int) {
+// try rounds sub-block i with the candidates. It returns the best one of the first
+// vector, or -1 if it does not know.
+func (f gridFit) try(i int) (best int) {
+	best = -1
 	g, s, r, groups := f.g, f.s, f.r, f.groups
 	values, peak := &r.values[i*s.Size], r.peaks[i]
 	starts, all, lists, points := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0]
-	for v := range f.vectors() {
+	for v := f.vectors() - 1; v >= 0; v-- {
 		numerators, chosen, sums := &s.Numerators[v*f.width], &r.chosen[v*groups*f.width], &r.sums[4*v*f.width]
 		switch {
 		case g.Levels == 3 && f.width == 16:
-			gridCandidates3AVX512(values, groups, peak, numerators, starts, all, lists, points, &r.work[0], chosen, sums)
+			best = gridCandidates3AVX512(values, groups, peak, numerators, starts, all, lists, &g.Packed[0], &g.Moves[0], points, &r.work[0], chosen, sums)
 		case g.Levels == 3:
-			gridCandidates3AVX2(values, groups, peak, numerators, starts, all, lists, points, &r.work[0], chosen, sums)
+			gridCandidates3AVX2(values, groups, peak, numerators, starts, all, lists, &g.Packed[0], &g.Moves[0], points, &r.work[0], chosen, sums)
 		case f.width == 16:
-			gridCandidates8AVX512(values, groups, peak, numerators, starts, all, lists, points, &r.work[0], chosen, sums)
+			best = gridCandidates8AVX512(values, groups, peak, numerators, starts, all, lists, points, &r.work[0], chosen, sums)
 		default:
 			gridCandidates8AVX2(values, groups, peak, numerators, starts, all, lists, points, &r.work[0], chosen, sums)
 		}
 	}
+	return best
 }
 
 // choose takes the best candidate for sub-block i, and marks what to round again.
-func (f gridFit) choose(i int) {
+// first is what try returns.
+func (f gridFit) choose(i, first int) {
 	s, b, r := f.s, f.b, f.r
 	best := gridChoice{scale: b.Scales[i]}
 	var chosen []uint32
 	left := s.Candidates
 	for v := range f.vectors() {
-		if at := best.better(r.sums[4*v*f.width:], f.width, min(left, f.width), 1); at >= 0 {
+		sums := r.sums[4*v*f.width:]
+		if v == 0 && first >= 0 {
+			best.take(sums, f.width, first)
+			chosen = r.chosen[first:]
+		} else if at := best.better(sums, f.width, min(left, f.width), 1); at >= 0 {
 			chosen = r.chosen[v*f.groups*f.width+at:]
 		}
 		left -= f.width
@@ -241,9 +248,14 @@ func (c *gridChoice) better(sums []float32, width, n, step int) int {
 		}
 	}
 	if at >= 0 {
-		c.scale, c.best = sums[at]/qq[at], best
+		c.take(sums, width, at)
 	}
 	return at
+}
+
+// take takes the candidate at.
+func (c *gridChoice) take(sums []float32, width, at int) {
+	c.scale, c.best = sums[at]/sums[width+at], sums[2*width+at]
 }
 
 // again rounds what is marked in eight sub-blocks once more, with the scales they
@@ -277,11 +289,11 @@ func (f gridFit) again(first int) bool {
 	starts, all, lists, points, packed := &g.Starts[0], &g.All[0], &g.Lists[0], &g.Points[0], &g.Packed[0]
 	switch {
 	case g.Levels == 3 && f.width == 16:
-		gridAgain3AVX512(&r.lanes[0], groups, &lanes[0], plain, packed, starts, all, lists, points, &r.work[0], chosen, sums)
+		gridAgain3AVX512(&r.lanes[0], groups, &lanes[0], plain, starts, all, lists, packed, points, &r.work[0], chosen, sums)
 	case g.Levels == 3:
 		gridAgain3AVX2(&r.lanes[0], groups, &lanes[0], starts, all, lists, points, &r.work[0], chosen, sums)
 	case f.width == 16:
-		gridAgain8AVX512(&r.lanes[0], groups, &lanes[0], plain, packed, starts, all, lists, points, &r.work[0], chosen, sums)
+		gridAgain8AVX512(&r.lanes[0], groups, &lanes[0], plain, starts, all, lists, packed, points, &r.work[0], chosen, sums)
 	default:
 		gridAgain8AVX2(&r.lanes[0], groups, &lanes[0], starts, all, lists, points, &r.work[0], chosen, sums)
 	}

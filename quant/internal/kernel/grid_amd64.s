@@ -278,166 +278,166 @@ DATA gridConstants<>+432(SB)/4, $0x00400000
 DATA gridConstants<>+436(SB)/4, $0x00400000
 DATA gridConstants<>+440(SB)/4, $0x00400000
 DATA gridConstants<>+444(SB)/4, $0x00400000
-DATA gridConstants<>+448(SB)/4, $0x0000000f
-DATA gridConstants<>+452(SB)/4, $0x00000000
-DATA gridConstants<>+456(SB)/4, $0x00000001
-DATA gridConstants<>+460(SB)/4, $0x00000002
-DATA gridConstants<>+464(SB)/4, $0x00000003
-DATA gridConstants<>+468(SB)/4, $0x00000004
-DATA gridConstants<>+472(SB)/4, $0x00000005
-DATA gridConstants<>+476(SB)/4, $0x00000006
-DATA gridConstants<>+480(SB)/4, $0x00000007
-DATA gridConstants<>+484(SB)/4, $0x00000008
-DATA gridConstants<>+488(SB)/4, $0x00000009
-DATA gridConstants<>+492(SB)/4, $0x0000000a
-DATA gridConstants<>+496(SB)/4, $0x0000000b
-DATA gridConstants<>+500(SB)/4, $0x0000000c
-DATA gridConstants<>+504(SB)/4, $0x0000000d
-DATA gridConstants<>+508(SB)/4, $0x0000000e
-DATA gridConstants<>+512(SB)/4, $0x0ac00000
-DATA gridConstants<>+516(SB)/4, $0x0ac00000
-DATA gridConstants<>+520(SB)/4, $0x0ac00000
-DATA gridConstants<>+524(SB)/4, $0x0ac00000
-DATA gridConstants<>+528(SB)/4, $0x0ac00000
-DATA gridConstants<>+532(SB)/4, $0x0ac00000
-DATA gridConstants<>+536(SB)/4, $0x0ac00000
-DATA gridConstants<>+540(SB)/4, $0x0ac00000
-DATA gridConstants<>+544(SB)/4, $0x0ac00000
-DATA gridConstants<>+548(SB)/4, $0x0ac00000
-DATA gridConstants<>+552(SB)/4, $0x0ac00000
-DATA gridConstants<>+556(SB)/4, $0x0ac00000
-DATA gridConstants<>+560(SB)/4, $0x0ac00000
-DATA gridConstants<>+564(SB)/4, $0x0ac00000
-DATA gridConstants<>+568(SB)/4, $0x0ac00000
-DATA gridConstants<>+572(SB)/4, $0x0ac00000
-DATA gridConstants<>+576(SB)/4, $0x3f800000
-DATA gridConstants<>+580(SB)/4, $0x40400000
-DATA gridConstants<>+584(SB)/4, $0x40a00000
-DATA gridConstants<>+588(SB)/4, $0x40e00000
-DATA gridConstants<>+592(SB)/4, $0x3f800000
-DATA gridConstants<>+596(SB)/4, $0x40400000
-DATA gridConstants<>+600(SB)/4, $0x40a00000
-DATA gridConstants<>+604(SB)/4, $0x40e00000
-DATA gridConstants<>+608(SB)/4, $0x3f800000
-DATA gridConstants<>+612(SB)/4, $0x40400000
-DATA gridConstants<>+616(SB)/4, $0x40a00000
-DATA gridConstants<>+620(SB)/4, $0x40e00000
-DATA gridConstants<>+624(SB)/4, $0x3f800000
-DATA gridConstants<>+628(SB)/4, $0x40400000
-DATA gridConstants<>+632(SB)/4, $0x40a00000
-DATA gridConstants<>+636(SB)/4, $0x40e00000
-DATA gridConstants<>+640(SB)/4, $0x3f800000
-DATA gridConstants<>+644(SB)/4, $0x40400000
-DATA gridConstants<>+648(SB)/4, $0x40a00000
-DATA gridConstants<>+652(SB)/4, $0x40e00000
-DATA gridConstants<>+656(SB)/4, $0x41100000
-DATA gridConstants<>+660(SB)/4, $0x41300000
-DATA gridConstants<>+664(SB)/4, $0x41500000
-DATA gridConstants<>+668(SB)/4, $0x41700000
-DATA gridConstants<>+672(SB)/4, $0x3f800000
-DATA gridConstants<>+676(SB)/4, $0x40400000
-DATA gridConstants<>+680(SB)/4, $0x40a00000
-DATA gridConstants<>+684(SB)/4, $0x40e00000
-DATA gridConstants<>+688(SB)/4, $0x41100000
-DATA gridConstants<>+692(SB)/4, $0x41300000
-DATA gridConstants<>+696(SB)/4, $0x41500000
-DATA gridConstants<>+700(SB)/4, $0x41700000
-DATA gridConstants<>+704(SB)/4, $0x00000000
+DATA gridConstants<>+448(SB)/4, $0x0000001f
+DATA gridConstants<>+452(SB)/4, $0x0000001f
+DATA gridConstants<>+456(SB)/4, $0x0000001f
+DATA gridConstants<>+460(SB)/4, $0x0000001f
+DATA gridConstants<>+464(SB)/4, $0x0000001f
+DATA gridConstants<>+468(SB)/4, $0x0000001f
+DATA gridConstants<>+472(SB)/4, $0x0000001f
+DATA gridConstants<>+476(SB)/4, $0x0000001f
+DATA gridConstants<>+480(SB)/4, $0x0000001f
+DATA gridConstants<>+484(SB)/4, $0x0000001f
+DATA gridConstants<>+488(SB)/4, $0x0000001f
+DATA gridConstants<>+492(SB)/4, $0x0000001f
+DATA gridConstants<>+496(SB)/4, $0x0000001f
+DATA gridConstants<>+500(SB)/4, $0x0000001f
+DATA gridConstants<>+504(SB)/4, $0x0000001f
+DATA gridConstants<>+508(SB)/4, $0x0000001f
+DATA gridConstants<>+512(SB)/4, $0x36000000
+DATA gridConstants<>+516(SB)/4, $0x36000000
+DATA gridConstants<>+520(SB)/4, $0x36000000
+DATA gridConstants<>+524(SB)/4, $0x36000000
+DATA gridConstants<>+528(SB)/4, $0x36000000
+DATA gridConstants<>+532(SB)/4, $0x36000000
+DATA gridConstants<>+536(SB)/4, $0x36000000
+DATA gridConstants<>+540(SB)/4, $0x36000000
+DATA gridConstants<>+544(SB)/4, $0x36000000
+DATA gridConstants<>+548(SB)/4, $0x36000000
+DATA gridConstants<>+552(SB)/4, $0x36000000
+DATA gridConstants<>+556(SB)/4, $0x36000000
+DATA gridConstants<>+560(SB)/4, $0x36000000
+DATA gridConstants<>+564(SB)/4, $0x36000000
+DATA gridConstants<>+568(SB)/4, $0x36000000
+DATA gridConstants<>+572(SB)/4, $0x36000000
+DATA gridConstants<>+576(SB)/4, $0x7b800000
+DATA gridConstants<>+580(SB)/4, $0x7b800000
+DATA gridConstants<>+584(SB)/4, $0x7b800000
+DATA gridConstants<>+588(SB)/4, $0x7b800000
+DATA gridConstants<>+592(SB)/4, $0x7b800000
+DATA gridConstants<>+596(SB)/4, $0x7b800000
+DATA gridConstants<>+600(SB)/4, $0x7b800000
+DATA gridConstants<>+604(SB)/4, $0x7b800000
+DATA gridConstants<>+608(SB)/4, $0x7b800000
+DATA gridConstants<>+612(SB)/4, $0x7b800000
+DATA gridConstants<>+616(SB)/4, $0x7b800000
+DATA gridConstants<>+620(SB)/4, $0x7b800000
+DATA gridConstants<>+624(SB)/4, $0x7b800000
+DATA gridConstants<>+628(SB)/4, $0x7b800000
+DATA gridConstants<>+632(SB)/4, $0x7b800000
+DATA gridConstants<>+636(SB)/4, $0x7b800000
+DATA gridConstants<>+640(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+644(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+648(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+652(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+656(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+660(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+664(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+668(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+672(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+676(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+680(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+684(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+688(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+692(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+696(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+700(SB)/4, $0x3f7fffc0
+DATA gridConstants<>+704(SB)/4, $0x0000000f
 DATA gridConstants<>+708(SB)/4, $0x00000000
-DATA gridConstants<>+712(SB)/4, $0x00000000
-DATA gridConstants<>+716(SB)/4, $0x00000000
-DATA gridConstants<>+720(SB)/4, $0x00000000
-DATA gridConstants<>+724(SB)/4, $0x00000000
-DATA gridConstants<>+728(SB)/4, $0x00000000
-DATA gridConstants<>+732(SB)/4, $0x00000000
-DATA gridConstants<>+736(SB)/4, $0x00000001
-DATA gridConstants<>+740(SB)/4, $0x00000001
-DATA gridConstants<>+744(SB)/4, $0x00000001
-DATA gridConstants<>+748(SB)/4, $0x00000001
-DATA gridConstants<>+752(SB)/4, $0x00000001
-DATA gridConstants<>+756(SB)/4, $0x00000001
-DATA gridConstants<>+760(SB)/4, $0x00000001
-DATA gridConstants<>+764(SB)/4, $0x00000001
-DATA gridConstants<>+768(SB)/4, $0x00000002
-DATA gridConstants<>+772(SB)/4, $0x00000002
-DATA gridConstants<>+776(SB)/4, $0x00000002
-DATA gridConstants<>+780(SB)/4, $0x00000002
-DATA gridConstants<>+784(SB)/4, $0x00000002
-DATA gridConstants<>+788(SB)/4, $0x00000002
-DATA gridConstants<>+792(SB)/4, $0x00000002
-DATA gridConstants<>+796(SB)/4, $0x00000002
-DATA gridConstants<>+800(SB)/4, $0x00000003
-DATA gridConstants<>+804(SB)/4, $0x00000003
-DATA gridConstants<>+808(SB)/4, $0x00000003
-DATA gridConstants<>+812(SB)/4, $0x00000003
-DATA gridConstants<>+816(SB)/4, $0x00000003
-DATA gridConstants<>+820(SB)/4, $0x00000003
-DATA gridConstants<>+824(SB)/4, $0x00000003
-DATA gridConstants<>+828(SB)/4, $0x00000003
-DATA gridConstants<>+832(SB)/4, $0x00000000
-DATA gridConstants<>+836(SB)/4, $0x00000000
-DATA gridConstants<>+840(SB)/4, $0x00000000
-DATA gridConstants<>+844(SB)/4, $0x00000000
-DATA gridConstants<>+848(SB)/4, $0x00000000
-DATA gridConstants<>+852(SB)/4, $0x00000000
-DATA gridConstants<>+856(SB)/4, $0x00000000
-DATA gridConstants<>+860(SB)/4, $0x00000000
-DATA gridConstants<>+864(SB)/4, $0x00000000
-DATA gridConstants<>+868(SB)/4, $0x00000000
-DATA gridConstants<>+872(SB)/4, $0x00000000
-DATA gridConstants<>+876(SB)/4, $0x00000000
-DATA gridConstants<>+880(SB)/4, $0x00000000
-DATA gridConstants<>+884(SB)/4, $0x00000000
-DATA gridConstants<>+888(SB)/4, $0x00000000
-DATA gridConstants<>+892(SB)/4, $0x00000000
-DATA gridConstants<>+896(SB)/4, $0x00000008
-DATA gridConstants<>+900(SB)/4, $0x00000008
-DATA gridConstants<>+904(SB)/4, $0x00000008
-DATA gridConstants<>+908(SB)/4, $0x00000008
-DATA gridConstants<>+912(SB)/4, $0x00000008
-DATA gridConstants<>+916(SB)/4, $0x00000008
-DATA gridConstants<>+920(SB)/4, $0x00000008
-DATA gridConstants<>+924(SB)/4, $0x00000008
-DATA gridConstants<>+928(SB)/4, $0x00000008
-DATA gridConstants<>+932(SB)/4, $0x00000008
-DATA gridConstants<>+936(SB)/4, $0x00000008
-DATA gridConstants<>+940(SB)/4, $0x00000008
-DATA gridConstants<>+944(SB)/4, $0x00000008
-DATA gridConstants<>+948(SB)/4, $0x00000008
-DATA gridConstants<>+952(SB)/4, $0x00000008
-DATA gridConstants<>+956(SB)/4, $0x00000008
+DATA gridConstants<>+712(SB)/4, $0x00000001
+DATA gridConstants<>+716(SB)/4, $0x00000002
+DATA gridConstants<>+720(SB)/4, $0x00000003
+DATA gridConstants<>+724(SB)/4, $0x00000004
+DATA gridConstants<>+728(SB)/4, $0x00000005
+DATA gridConstants<>+732(SB)/4, $0x00000006
+DATA gridConstants<>+736(SB)/4, $0x00000007
+DATA gridConstants<>+740(SB)/4, $0x00000008
+DATA gridConstants<>+744(SB)/4, $0x00000009
+DATA gridConstants<>+748(SB)/4, $0x0000000a
+DATA gridConstants<>+752(SB)/4, $0x0000000b
+DATA gridConstants<>+756(SB)/4, $0x0000000c
+DATA gridConstants<>+760(SB)/4, $0x0000000d
+DATA gridConstants<>+764(SB)/4, $0x0000000e
+DATA gridConstants<>+768(SB)/4, $0x0ac00000
+DATA gridConstants<>+772(SB)/4, $0x0ac00000
+DATA gridConstants<>+776(SB)/4, $0x0ac00000
+DATA gridConstants<>+780(SB)/4, $0x0ac00000
+DATA gridConstants<>+784(SB)/4, $0x0ac00000
+DATA gridConstants<>+788(SB)/4, $0x0ac00000
+DATA gridConstants<>+792(SB)/4, $0x0ac00000
+DATA gridConstants<>+796(SB)/4, $0x0ac00000
+DATA gridConstants<>+800(SB)/4, $0x0ac00000
+DATA gridConstants<>+804(SB)/4, $0x0ac00000
+DATA gridConstants<>+808(SB)/4, $0x0ac00000
+DATA gridConstants<>+812(SB)/4, $0x0ac00000
+DATA gridConstants<>+816(SB)/4, $0x0ac00000
+DATA gridConstants<>+820(SB)/4, $0x0ac00000
+DATA gridConstants<>+824(SB)/4, $0x0ac00000
+DATA gridConstants<>+828(SB)/4, $0x0ac00000
+DATA gridConstants<>+832(SB)/4, $0x3f800000
+DATA gridConstants<>+836(SB)/4, $0x40400000
+DATA gridConstants<>+840(SB)/4, $0x40a00000
+DATA gridConstants<>+844(SB)/4, $0x40e00000
+DATA gridConstants<>+848(SB)/4, $0x3f800000
+DATA gridConstants<>+852(SB)/4, $0x40400000
+DATA gridConstants<>+856(SB)/4, $0x40a00000
+DATA gridConstants<>+860(SB)/4, $0x40e00000
+DATA gridConstants<>+864(SB)/4, $0x3f800000
+DATA gridConstants<>+868(SB)/4, $0x40400000
+DATA gridConstants<>+872(SB)/4, $0x40a00000
+DATA gridConstants<>+876(SB)/4, $0x40e00000
+DATA gridConstants<>+880(SB)/4, $0x3f800000
+DATA gridConstants<>+884(SB)/4, $0x40400000
+DATA gridConstants<>+888(SB)/4, $0x40a00000
+DATA gridConstants<>+892(SB)/4, $0x40e00000
+DATA gridConstants<>+896(SB)/4, $0x3f800000
+DATA gridConstants<>+900(SB)/4, $0x40400000
+DATA gridConstants<>+904(SB)/4, $0x40a00000
+DATA gridConstants<>+908(SB)/4, $0x40e00000
+DATA gridConstants<>+912(SB)/4, $0x41100000
+DATA gridConstants<>+916(SB)/4, $0x41300000
+DATA gridConstants<>+920(SB)/4, $0x41500000
+DATA gridConstants<>+924(SB)/4, $0x41700000
+DATA gridConstants<>+928(SB)/4, $0x3f800000
+DATA gridConstants<>+932(SB)/4, $0x40400000
+DATA gridConstants<>+936(SB)/4, $0x40a00000
+DATA gridConstants<>+940(SB)/4, $0x40e00000
+DATA gridConstants<>+944(SB)/4, $0x41100000
+DATA gridConstants<>+948(SB)/4, $0x41300000
+DATA gridConstants<>+952(SB)/4, $0x41500000
+DATA gridConstants<>+956(SB)/4, $0x41700000
 DATA gridConstants<>+960(SB)/4, $0x00000000
 DATA gridConstants<>+964(SB)/4, $0x00000000
 DATA gridConstants<>+968(SB)/4, $0x00000000
 DATA gridConstants<>+972(SB)/4, $0x00000000
-DATA gridConstants<>+976(SB)/4, $0x00000001
-DATA gridConstants<>+980(SB)/4, $0x00000001
-DATA gridConstants<>+984(SB)/4, $0x00000001
-DATA gridConstants<>+988(SB)/4, $0x00000001
-DATA gridConstants<>+992(SB)/4, $0x00000002
-DATA gridConstants<>+996(SB)/4, $0x00000002
-DATA gridConstants<>+1000(SB)/4, $0x00000002
-DATA gridConstants<>+1004(SB)/4, $0x00000002
-DATA gridConstants<>+1008(SB)/4, $0x00000003
-DATA gridConstants<>+1012(SB)/4, $0x00000003
-DATA gridConstants<>+1016(SB)/4, $0x00000003
-DATA gridConstants<>+1020(SB)/4, $0x00000003
-DATA gridConstants<>+1024(SB)/4, $0x00000004
-DATA gridConstants<>+1028(SB)/4, $0x00000004
-DATA gridConstants<>+1032(SB)/4, $0x00000004
-DATA gridConstants<>+1036(SB)/4, $0x00000004
-DATA gridConstants<>+1040(SB)/4, $0x00000005
-DATA gridConstants<>+1044(SB)/4, $0x00000005
-DATA gridConstants<>+1048(SB)/4, $0x00000005
-DATA gridConstants<>+1052(SB)/4, $0x00000005
-DATA gridConstants<>+1056(SB)/4, $0x00000006
-DATA gridConstants<>+1060(SB)/4, $0x00000006
-DATA gridConstants<>+1064(SB)/4, $0x00000006
-DATA gridConstants<>+1068(SB)/4, $0x00000006
-DATA gridConstants<>+1072(SB)/4, $0x00000007
-DATA gridConstants<>+1076(SB)/4, $0x00000007
-DATA gridConstants<>+1080(SB)/4, $0x00000007
-DATA gridConstants<>+1084(SB)/4, $0x00000007
+DATA gridConstants<>+976(SB)/4, $0x00000000
+DATA gridConstants<>+980(SB)/4, $0x00000000
+DATA gridConstants<>+984(SB)/4, $0x00000000
+DATA gridConstants<>+988(SB)/4, $0x00000000
+DATA gridConstants<>+992(SB)/4, $0x00000001
+DATA gridConstants<>+996(SB)/4, $0x00000001
+DATA gridConstants<>+1000(SB)/4, $0x00000001
+DATA gridConstants<>+1004(SB)/4, $0x00000001
+DATA gridConstants<>+1008(SB)/4, $0x00000001
+DATA gridConstants<>+1012(SB)/4, $0x00000001
+DATA gridConstants<>+1016(SB)/4, $0x00000001
+DATA gridConstants<>+1020(SB)/4, $0x00000001
+DATA gridConstants<>+1024(SB)/4, $0x00000002
+DATA gridConstants<>+1028(SB)/4, $0x00000002
+DATA gridConstants<>+1032(SB)/4, $0x00000002
+DATA gridConstants<>+1036(SB)/4, $0x00000002
+DATA gridConstants<>+1040(SB)/4, $0x00000002
+DATA gridConstants<>+1044(SB)/4, $0x00000002
+DATA gridConstants<>+1048(SB)/4, $0x00000002
+DATA gridConstants<>+1052(SB)/4, $0x00000002
+DATA gridConstants<>+1056(SB)/4, $0x00000003
+DATA gridConstants<>+1060(SB)/4, $0x00000003
+DATA gridConstants<>+1064(SB)/4, $0x00000003
+DATA gridConstants<>+1068(SB)/4, $0x00000003
+DATA gridConstants<>+1072(SB)/4, $0x00000003
+DATA gridConstants<>+1076(SB)/4, $0x00000003
+DATA gridConstants<>+1080(SB)/4, $0x00000003
+DATA gridConstants<>+1084(SB)/4, $0x00000003
 DATA gridConstants<>+1088(SB)/4, $0x00000000
 DATA gridConstants<>+1092(SB)/4, $0x00000000
 DATA gridConstants<>+1096(SB)/4, $0x00000000
@@ -454,87 +454,151 @@ DATA gridConstants<>+1136(SB)/4, $0x00000000
 DATA gridConstants<>+1140(SB)/4, $0x00000000
 DATA gridConstants<>+1144(SB)/4, $0x00000000
 DATA gridConstants<>+1148(SB)/4, $0x00000000
-DATA gridConstants<>+1152(SB)/4, $0x00000004
-DATA gridConstants<>+1156(SB)/4, $0x00000004
-DATA gridConstants<>+1160(SB)/4, $0x00000004
-DATA gridConstants<>+1164(SB)/4, $0x00000004
-DATA gridConstants<>+1168(SB)/4, $0x00000004
-DATA gridConstants<>+1172(SB)/4, $0x00000004
-DATA gridConstants<>+1176(SB)/4, $0x00000004
-DATA gridConstants<>+1180(SB)/4, $0x00000004
-DATA gridConstants<>+1184(SB)/4, $0x00000004
-DATA gridConstants<>+1188(SB)/4, $0x00000004
-DATA gridConstants<>+1192(SB)/4, $0x00000004
-DATA gridConstants<>+1196(SB)/4, $0x00000004
-DATA gridConstants<>+1200(SB)/4, $0x00000004
-DATA gridConstants<>+1204(SB)/4, $0x00000004
-DATA gridConstants<>+1208(SB)/4, $0x00000004
-DATA gridConstants<>+1212(SB)/4, $0x00000004
-DATA gridConstants<>+1216(SB)/4, $0x00000008
-DATA gridConstants<>+1220(SB)/4, $0x00000008
-DATA gridConstants<>+1224(SB)/4, $0x00000008
-DATA gridConstants<>+1228(SB)/4, $0x00000008
-DATA gridConstants<>+1232(SB)/4, $0x00000008
-DATA gridConstants<>+1236(SB)/4, $0x00000008
-DATA gridConstants<>+1240(SB)/4, $0x00000008
-DATA gridConstants<>+1244(SB)/4, $0x00000008
-DATA gridConstants<>+1248(SB)/4, $0x00000008
-DATA gridConstants<>+1252(SB)/4, $0x00000008
-DATA gridConstants<>+1256(SB)/4, $0x00000008
-DATA gridConstants<>+1260(SB)/4, $0x00000008
-DATA gridConstants<>+1264(SB)/4, $0x00000008
-DATA gridConstants<>+1268(SB)/4, $0x00000008
-DATA gridConstants<>+1272(SB)/4, $0x00000008
-DATA gridConstants<>+1276(SB)/4, $0x00000008
-DATA gridConstants<>+1280(SB)/4, $0x0000000c
-DATA gridConstants<>+1284(SB)/4, $0x0000000c
-DATA gridConstants<>+1288(SB)/4, $0x0000000c
-DATA gridConstants<>+1292(SB)/4, $0x0000000c
-DATA gridConstants<>+1296(SB)/4, $0x0000000c
-DATA gridConstants<>+1300(SB)/4, $0x0000000c
-DATA gridConstants<>+1304(SB)/4, $0x0000000c
-DATA gridConstants<>+1308(SB)/4, $0x0000000c
-DATA gridConstants<>+1312(SB)/4, $0x0000000c
-DATA gridConstants<>+1316(SB)/4, $0x0000000c
-DATA gridConstants<>+1320(SB)/4, $0x0000000c
-DATA gridConstants<>+1324(SB)/4, $0x0000000c
-DATA gridConstants<>+1328(SB)/4, $0x0000000c
-DATA gridConstants<>+1332(SB)/4, $0x0000000c
-DATA gridConstants<>+1336(SB)/4, $0x0000000c
-DATA gridConstants<>+1340(SB)/4, $0x0000000c
-DATA gridConstants<>+1344(SB)/4, $0x00000003
-DATA gridConstants<>+1348(SB)/4, $0x00000003
-DATA gridConstants<>+1352(SB)/4, $0x00000003
-DATA gridConstants<>+1356(SB)/4, $0x00000003
-DATA gridConstants<>+1360(SB)/4, $0x00000003
-DATA gridConstants<>+1364(SB)/4, $0x00000003
-DATA gridConstants<>+1368(SB)/4, $0x00000003
-DATA gridConstants<>+1372(SB)/4, $0x00000003
-DATA gridConstants<>+1376(SB)/4, $0x00000003
-DATA gridConstants<>+1380(SB)/4, $0x00000003
-DATA gridConstants<>+1384(SB)/4, $0x00000003
-DATA gridConstants<>+1388(SB)/4, $0x00000003
-DATA gridConstants<>+1392(SB)/4, $0x00000003
-DATA gridConstants<>+1396(SB)/4, $0x00000003
-DATA gridConstants<>+1400(SB)/4, $0x00000003
-DATA gridConstants<>+1404(SB)/4, $0x00000003
-DATA gridConstants<>+1408(SB)/4, $0x00000007
-DATA gridConstants<>+1412(SB)/4, $0x00000007
-DATA gridConstants<>+1416(SB)/4, $0x00000007
-DATA gridConstants<>+1420(SB)/4, $0x00000007
-DATA gridConstants<>+1424(SB)/4, $0x00000007
-DATA gridConstants<>+1428(SB)/4, $0x00000007
-DATA gridConstants<>+1432(SB)/4, $0x00000007
-DATA gridConstants<>+1436(SB)/4, $0x00000007
-DATA gridConstants<>+1440(SB)/4, $0x00000007
-DATA gridConstants<>+1444(SB)/4, $0x00000007
-DATA gridConstants<>+1448(SB)/4, $0x00000007
-DATA gridConstants<>+1452(SB)/4, $0x00000007
-DATA gridConstants<>+1456(SB)/4, $0x00000007
-DATA gridConstants<>+1460(SB)/4, $0x00000007
-DATA gridConstants<>+1464(SB)/4, $0x00000007
-DATA gridConstants<>+1468(SB)/4, $0x00000007
-GLOBL gridConstants<>(SB), RODATA|NOPTR, $1472
+DATA gridConstants<>+1152(SB)/4, $0x00000008
+DATA gridConstants<>+1156(SB)/4, $0x00000008
+DATA gridConstants<>+1160(SB)/4, $0x00000008
+DATA gridConstants<>+1164(SB)/4, $0x00000008
+DATA gridConstants<>+1168(SB)/4, $0x00000008
+DATA gridConstants<>+1172(SB)/4, $0x00000008
+DATA gridConstants<>+1176(SB)/4, $0x00000008
+DATA gridConstants<>+1180(SB)/4, $0x00000008
+DATA gridConstants<>+1184(SB)/4, $0x00000008
+DATA gridConstants<>+1188(SB)/4, $0x00000008
+DATA gridConstants<>+1192(SB)/4, $0x00000008
+DATA gridConstants<>+1196(SB)/4, $0x00000008
+DATA gridConstants<>+1200(SB)/4, $0x00000008
+DATA gridConstants<>+1204(SB)/4, $0x00000008
+DATA gridConstants<>+1208(SB)/4, $0x00000008
+DATA gridConstants<>+1212(SB)/4, $0x00000008
+DATA gridConstants<>+1216(SB)/4, $0x00000000
+DATA gridConstants<>+1220(SB)/4, $0x00000000
+DATA gridConstants<>+1224(SB)/4, $0x00000000
+DATA gridConstants<>+1228(SB)/4, $0x00000000
+DATA gridConstants<>+1232(SB)/4, $0x00000001
+DATA gridConstants<>+1236(SB)/4, $0x00000001
+DATA gridConstants<>+1240(SB)/4, $0x00000001
+DATA gridConstants<>+1244(SB)/4, $0x00000001
+DATA gridConstants<>+1248(SB)/4, $0x00000002
+DATA gridConstants<>+1252(SB)/4, $0x00000002
+DATA gridConstants<>+1256(SB)/4, $0x00000002
+DATA gridConstants<>+1260(SB)/4, $0x00000002
+DATA gridConstants<>+1264(SB)/4, $0x00000003
+DATA gridConstants<>+1268(SB)/4, $0x00000003
+DATA gridConstants<>+1272(SB)/4, $0x00000003
+DATA gridConstants<>+1276(SB)/4, $0x00000003
+DATA gridConstants<>+1280(SB)/4, $0x00000004
+DATA gridConstants<>+1284(SB)/4, $0x00000004
+DATA gridConstants<>+1288(SB)/4, $0x00000004
+DATA gridConstants<>+1292(SB)/4, $0x00000004
+DATA gridConstants<>+1296(SB)/4, $0x00000005
+DATA gridConstants<>+1300(SB)/4, $0x00000005
+DATA gridConstants<>+1304(SB)/4, $0x00000005
+DATA gridConstants<>+1308(SB)/4, $0x00000005
+DATA gridConstants<>+1312(SB)/4, $0x00000006
+DATA gridConstants<>+1316(SB)/4, $0x00000006
+DATA gridConstants<>+1320(SB)/4, $0x00000006
+DATA gridConstants<>+1324(SB)/4, $0x00000006
+DATA gridConstants<>+1328(SB)/4, $0x00000007
+DATA gridConstants<>+1332(SB)/4, $0x00000007
+DATA gridConstants<>+1336(SB)/4, $0x00000007
+DATA gridConstants<>+1340(SB)/4, $0x00000007
+DATA gridConstants<>+1344(SB)/4, $0x00000000
+DATA gridConstants<>+1348(SB)/4, $0x00000000
+DATA gridConstants<>+1352(SB)/4, $0x00000000
+DATA gridConstants<>+1356(SB)/4, $0x00000000
+DATA gridConstants<>+1360(SB)/4, $0x00000000
+DATA gridConstants<>+1364(SB)/4, $0x00000000
+DATA gridConstants<>+1368(SB)/4, $0x00000000
+DATA gridConstants<>+1372(SB)/4, $0x00000000
+DATA gridConstants<>+1376(SB)/4, $0x00000000
+DATA gridConstants<>+1380(SB)/4, $0x00000000
+DATA gridConstants<>+1384(SB)/4, $0x00000000
+DATA gridConstants<>+1388(SB)/4, $0x00000000
+DATA gridConstants<>+1392(SB)/4, $0x00000000
+DATA gridConstants<>+1396(SB)/4, $0x00000000
+DATA gridConstants<>+1400(SB)/4, $0x00000000
+DATA gridConstants<>+1404(SB)/4, $0x00000000
+DATA gridConstants<>+1408(SB)/4, $0x00000004
+DATA gridConstants<>+1412(SB)/4, $0x00000004
+DATA gridConstants<>+1416(SB)/4, $0x00000004
+DATA gridConstants<>+1420(SB)/4, $0x00000004
+DATA gridConstants<>+1424(SB)/4, $0x00000004
+DATA gridConstants<>+1428(SB)/4, $0x00000004
+DATA gridConstants<>+1432(SB)/4, $0x00000004
+DATA gridConstants<>+1436(SB)/4, $0x00000004
+DATA gridConstants<>+1440(SB)/4, $0x00000004
+DATA gridConstants<>+1444(SB)/4, $0x00000004
+DATA gridConstants<>+1448(SB)/4, $0x00000004
+DATA gridConstants<>+1452(SB)/4, $0x00000004
+DATA gridConstants<>+1456(SB)/4, $0x00000004
+DATA gridConstants<>+1460(SB)/4, $0x00000004
+DATA gridConstants<>+1464(SB)/4, $0x00000004
+DATA gridConstants<>+1468(SB)/4, $0x00000004
+DATA gridConstants<>+1472(SB)/4, $0x00000008
+DATA gridConstants<>+1476(SB)/4, $0x00000008
+DATA gridConstants<>+1480(SB)/4, $0x00000008
+DATA gridConstants<>+1484(SB)/4, $0x00000008
+DATA gridConstants<>+1488(SB)/4, $0x00000008
+DATA gridConstants<>+1492(SB)/4, $0x00000008
+DATA gridConstants<>+1496(SB)/4, $0x00000008
+DATA gridConstants<>+1500(SB)/4, $0x00000008
+DATA gridConstants<>+1504(SB)/4, $0x00000008
+DATA gridConstants<>+1508(SB)/4, $0x00000008
+DATA gridConstants<>+1512(SB)/4, $0x00000008
+DATA gridConstants<>+1516(SB)/4, $0x00000008
+DATA gridConstants<>+1520(SB)/4, $0x00000008
+DATA gridConstants<>+1524(SB)/4, $0x00000008
+DATA gridConstants<>+1528(SB)/4, $0x00000008
+DATA gridConstants<>+1532(SB)/4, $0x00000008
+DATA gridConstants<>+1536(SB)/4, $0x0000000c
+DATA gridConstants<>+1540(SB)/4, $0x0000000c
+DATA gridConstants<>+1544(SB)/4, $0x0000000c
+DATA gridConstants<>+1548(SB)/4, $0x0000000c
+DATA gridConstants<>+1552(SB)/4, $0x0000000c
+DATA gridConstants<>+1556(SB)/4, $0x0000000c
+DATA gridConstants<>+1560(SB)/4, $0x0000000c
+DATA gridConstants<>+1564(SB)/4, $0x0000000c
+DATA gridConstants<>+1568(SB)/4, $0x0000000c
+DATA gridConstants<>+1572(SB)/4, $0x0000000c
+DATA gridConstants<>+1576(SB)/4, $0x0000000c
+DATA gridConstants<>+1580(SB)/4, $0x0000000c
+DATA gridConstants<>+1584(SB)/4, $0x0000000c
+DATA gridConstants<>+1588(SB)/4, $0x0000000c
+DATA gridConstants<>+1592(SB)/4, $0x0000000c
+DATA gridConstants<>+1596(SB)/4, $0x0000000c
+DATA gridConstants<>+1600(SB)/4, $0x00000003
+DATA gridConstants<>+1604(SB)/4, $0x00000003
+DATA gridConstants<>+1608(SB)/4, $0x00000003
+DATA gridConstants<>+1612(SB)/4, $0x00000003
+DATA gridConstants<>+1616(SB)/4, $0x00000003
+DATA gridConstants<>+1620(SB)/4, $0x00000003
+DATA gridConstants<>+1624(SB)/4, $0x00000003
+DATA gridConstants<>+1628(SB)/4, $0x00000003
+DATA gridConstants<>+1632(SB)/4, $0x00000003
+DATA gridConstants<>+1636(SB)/4, $0x00000003
+DATA gridConstants<>+1640(SB)/4, $0x00000003
+DATA gridConstants<>+1644(SB)/4, $0x00000003
+DATA gridConstants<>+1648(SB)/4, $0x00000003
+DATA gridConstants<>+1652(SB)/4, $0x00000003
+DATA gridConstants<>+1656(SB)/4, $0x00000003
+DATA gridConstants<>+1660(SB)/4, $0x00000003
+DATA gridConstants<>+1664(SB)/4, $0x00000007
+DATA gridConstants<>+1668(SB)/4, $0x00000007
+DATA gridConstants<>+1672(SB)/4, $0x00000007
+DATA gridConstants<>+1676(SB)/4, $0x00000007
+DATA gridConstants<>+1680(SB)/4, $0x00000007
+DATA gridConstants<>+1684(SB)/4, $0x00000007
+DATA gridConstants<>+1688(SB)/4, $0x00000007
+DATA gridConstants<>+1692(SB)/4, $0x00000007
+DATA gridConstants<>+1696(SB)/4, $0x00000007
+DATA gridConstants<>+1700(SB)/4, $0x00000007
+DATA gridConstants<>+1704(SB)/4, $0x00000007
+DATA gridConstants<>+1708(SB)/4, $0x00000007
+DATA gridConstants<>+1712(SB)/4, $0x00000007
+DATA gridConstants<>+1716(SB)/4, $0x00000007
+DATA gridConstants<>+1720(SB)/4, $0x00000007
+DATA gridConstants<>+1724(SB)/4, $0x00000007
+GLOBL gridConstants<>(SB), RODATA|NOPTR, $1728
 
 // func gridSplitAVX2(x *float32, importance *float32, variance float32, base float32, size int, even int, values *float32, signs *uint8, peaks *float32, lows *float32) (bits uint32)
 // Requires: AVX, AVX2, POPCNT
@@ -620,6 +684,13 @@ any:
 	VMOVUPS    Y5, 3072(BX)(R11*4)
 	VSQRTPS    Y6, Y6
 	VMOVUPS    Y6, 2048(BX)(R11*4)
+	VPERM2F128 $0x01, Y6, Y6, Y5
+	VADDPS     Y5, Y6, Y6
+	VSHUFPS    $0x4e, Y6, Y6, Y5
+	VADDPS     Y5, Y6, Y6
+	VSHUFPS    $0xb1, Y6, Y6, Y5
+	VADDPS     Y5, Y6, Y6
+	VMOVSS     X6, 4096(BX)(R11*4)
 	ADDQ       $0x08, R11
 	SUBQ       $0x08, R12
 	JNE        group
@@ -846,25 +917,25 @@ next:
 	VZEROUPPER
 	RET
 
-// func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, moves *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX2, CMOV
-TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-88
-	MOVQ         work+64(FP), AX
-	MOVQ         chosen+72(FP), CX
+TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-104
+	MOVQ         work+80(FP), AX
+	MOVQ         chosen+88(FP), CX
 	VBROADCASTSS peak+16(FP), Y0
 	MOVQ         numerators+24(FP), DX
 	VMOVUPS      (DX), Y1
 	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+896(SB), Y2
 	VMULPS       Y2, Y1, Y2
-	VBROADCASTSS gridConstants<>+644(SB), Y3
+	VBROADCASTSS gridConstants<>+900(SB), Y3
 	VMULPS       Y3, Y1, Y3
-	VBROADCASTSS gridConstants<>+648(SB), Y4
-	VMULPS       Y4, Y1, Y1
-	VMOVUPS      gridConstants<>+0(SB), Y4
-	VMULPS       Y4, Y0, Y0
+	VBROADCASTSS gridConstants<>+904(SB), Y4
+	VMULPS       Y4, Y1, Y4
+	VMOVUPS      gridConstants<>+0(SB), Y5
+	VMULPS       Y5, Y0, Y0
 
 	// Round all elements.
 	XORQ DX, DX
@@ -880,225 +951,227 @@ TEXT ·gridCandidates3AVX2(SB), NOSPLIT, $0-88
 	MOVQ groups+8(FP), R10
 
 round:
-	VMOVUPS      constants<>+192(SB), Y5
-	VXORPS       Y4, Y4, Y4
-	VBROADCASTSS (R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2048(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, (DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 32(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 64(DX)
-	VBROADCASTSS 4(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x02, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2052(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 96(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 128(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 160(DX)
-	VBROADCASTSS 8(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x04, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2056(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 192(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 224(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 256(DX)
-	VBROADCASTSS 12(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x06, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2060(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 288(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 320(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 352(DX)
-	VBROADCASTSS 16(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x08, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2064(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 384(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 416(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 448(DX)
-	VBROADCASTSS 20(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x0a, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2068(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 480(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 512(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 544(DX)
-	VBROADCASTSS 24(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x0c, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2072(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 576(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 608(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 640(DX)
-	VBROADCASTSS 28(R9), Y6
-	VMULPS       Y6, Y0, Y7
-	VMOVUPS      constants<>+192(SB), Y8
-	VCMPPS       $0x1e, Y8, Y7, Y8
-	VMOVUPS      gridConstants<>+64(SB), Y9
-	VCMPPS       $0x1d, Y9, Y7, Y9
-	VPADDD       Y8, Y9, Y8
-	VPSLLD       $0x0e, Y8, Y8
-	VPSUBD       Y8, Y4, Y4
-	VROUNDPS     $0x08, Y7, Y8
-	VSUBPS       Y8, Y7, Y8
-	VANDPS       constants<>+128(SB), Y8, Y8
-	VMINPS       Y8, Y5, Y5
-	VBROADCASTSS 2076(R9), Y7
-	VSUBPS       Y2, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 672(DX)
-	VSUBPS       Y3, Y6, Y8
-	VMULPS       Y8, Y7, Y9
-	VMULPS       Y8, Y9, Y8
-	VMOVUPS      Y8, 704(DX)
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y6, Y7, Y6
-	VMOVUPS      Y6, 736(DX)
-	VMOVUPS      Y4, (SI)
-	VMOVUPS      gridConstants<>+256(SB), Y6
-	VCMPPS       $0x11, Y6, Y5, Y5
-	VMOVMSKPS    Y5, R11
+	VMOVUPS      constants<>+192(SB), Y6
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS (R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2048(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, (DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 32(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 64(DX)
+	VBROADCASTSS 4(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x02, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2052(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 128(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 160(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 192(DX)
+	VBROADCASTSS 8(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x04, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2056(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 256(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 288(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 320(DX)
+	VBROADCASTSS 12(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x06, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2060(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 384(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 416(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 448(DX)
+	VBROADCASTSS 16(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x08, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2064(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 512(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 544(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 576(DX)
+	VBROADCASTSS 20(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x0a, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2068(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 640(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 672(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 704(DX)
+	VBROADCASTSS 24(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x0c, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2072(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 768(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 800(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 832(DX)
+	VBROADCASTSS 28(R9), Y7
+	VMULPS       Y7, Y0, Y8
+	VMOVUPS      constants<>+192(SB), Y9
+	VCMPPS       $0x1e, Y9, Y8, Y9
+	VMOVUPS      gridConstants<>+64(SB), Y10
+	VCMPPS       $0x1d, Y10, Y8, Y10
+	VPADDD       Y9, Y10, Y9
+	VPSLLD       $0x0e, Y9, Y9
+	VPSUBD       Y9, Y5, Y5
+	VROUNDPS     $0x08, Y8, Y9
+	VSUBPS       Y9, Y8, Y9
+	VANDPS       constants<>+128(SB), Y9, Y9
+	VMINPS       Y9, Y6, Y6
+	VBROADCASTSS 2076(R9), Y8
+	VSUBPS       Y2, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 896(DX)
+	VSUBPS       Y3, Y7, Y9
+	VMULPS       Y9, Y8, Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      Y9, 928(DX)
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y7, Y8, Y7
+	VMOVUPS      Y7, 960(DX)
+	VMOVUPS      constants<>+256(SB), Y7
+	VMOVUPS      Y7, 96(DX)
+	VMOVUPS      Y5, (SI)
+	VMOVUPS      gridConstants<>+256(SB), Y7
+	VCMPPS       $0x11, Y7, Y6, Y6
+	VMOVMSKPS    Y6, R11
 	MOVB         R11, 16(DI)
-	VMOVUPS      Y4, (R8)
-	VMOVUPS      gridConstants<>+448(SB), Y5
-	VPERMD       Y4, Y5, Y5
-	VPCMPEQD     Y4, Y5, Y4
-	VMOVMSKPS    Y4, R11
+	VMOVUPS      Y5, (R8)
+	VMOVUPS      gridConstants<>+704(SB), Y6
+	VPERMD       Y5, Y6, Y6
+	VPCMPEQD     Y5, Y6, Y5
+	VMOVMSKPS    Y5, R11
 	NOTL         R11
 	ORL          $0x01, R11
 	MOVB         R11, (DI)
@@ -1137,162 +1210,270 @@ collect0:
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(AX), BX
-	CMPQ BX, DX
-	JEQ  found
-	MOVQ lists+48(FP), SI
-	MOVQ points+56(FP), DI
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	VMULPS Y1, Y1, Y0
 
 item:
+	TESTL $0x00400000, (BX)
+	JNE   moves
+
+list:
+	MOVQ         lists+48(FP), SI
+	MOVQ         points+72(FP), DI
 	MOVL         (BX), R9
 	MOVL         4(BX), R10
 	MOVL         R9, R8
 	SHRL         $0x17, R9
-	ANDL         $0x007fffff, R8
+	ANDL         $0x003fffff, R8
 	LEAQ         (SI)(R8*2), R8
-	VPBROADCASTD 16384(AX)(R10*4), Y0
+	VPBROADCASTD 16384(AX)(R10*4), Y1
 	ANDL         $-8, R10
-	VMOVUPS      16384(AX)(R10*4), Y1
-	VPCMPEQD     Y1, Y0, Y0
-	VMOVUPS      constants<>+256(SB), Y1
-	VMOVUPS      constants<>+320(SB), Y2
-	VBLENDVPS    Y0, Y1, Y2, Y0
-	VMOVUPS      (CX)(R10*4), Y1
-	MOVQ         R10, R11
-	SHLQ         $0x07, R11
-	ADDQ         AX, R11
+	VMOVUPS      16384(AX)(R10*4), Y2
+	VPCMPEQD     Y2, Y1, Y1
+	VMOVUPS      constants<>+256(SB), Y2
+	VMOVUPS      constants<>+320(SB), Y3
+	VBLENDVPS    Y1, Y2, Y3, Y1
+	VMOVUPS      (CX)(R10*4), Y2
+	MOVQ         R10, SI
+	SHLQ         $0x07, SI
+	ADDQ         AX, SI
 
 neighbour:
-	MOVWLZX      (R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
-	VCMPPS       $0x11, Y0, Y2, Y3
-	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
-	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
-	VCMPPS       $0x11, Y0, Y2, Y3
-	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
-	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      4(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
-	VCMPPS       $0x11, Y0, Y2, Y3
-	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
-	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      6(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
-	VCMPPS       $0x11, Y0, Y2, Y3
-	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
-	VBLENDVPS    Y3, Y2, Y1, Y1
+	MOVWLZX      (R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y3, Y3
+	VCMPPS       $0x11, Y1, Y3, Y4
+	VMINPS       Y1, Y3, Y1
+	VPBROADCASTD 8(DI)(R11*1), Y3
+	VBLENDVPS    Y4, Y3, Y2, Y2
+	MOVWLZX      2(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y3, Y3
+	VCMPPS       $0x11, Y1, Y3, Y4
+	VMINPS       Y1, Y3, Y1
+	VPBROADCASTD 8(DI)(R11*1), Y3
+	VBLENDVPS    Y4, Y3, Y2, Y2
+	MOVWLZX      4(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y3, Y3
+	VCMPPS       $0x11, Y1, Y3, Y4
+	VMINPS       Y1, Y3, Y1
+	VPBROADCASTD 8(DI)(R11*1), Y3
+	VBLENDVPS    Y4, Y3, Y2, Y2
+	MOVWLZX      6(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y3, Y3
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y3, Y3
+	VCMPPS       $0x11, Y1, Y3, Y4
+	VMINPS       Y1, Y3, Y1
+	VPBROADCASTD 8(DI)(R11*1), Y3
+	VBLENDVPS    Y4, Y3, Y2, Y2
 	ADDQ         $0x08, R8
 	SUBL         $0x04, R9
 	JGT          neighbour
-	VMOVUPS      Y1, (CX)(R10*4)
-	ADDQ         $0x08, BX
-	CMPQ         BX, DX
-	JNE          item
+	VMOVUPS      Y2, (CX)(R10*4)
+
+next:
+	ADDQ $0x08, BX
+	CMPQ BX, DX
+	JNE  item
+	JMP  found
+
+moves:
+	MOVQ         moves+64(FP), SI
+	MOVQ         packed+56(FP), DI
+	MOVQ         values+0(FP), R8
+	MOVL         (BX), R10
+	MOVL         4(BX), R11
+	MOVL         R10, R9
+	SHRL         $0x17, R10
+	ANDL         $0x003fffff, R9
+	LEAQ         (SI)(R9*2), SI
+	LEAQ         (DI)(R9*2), DI
+	VPBROADCASTD 16384(AX)(R11*4), Y1
+	ANDL         $-8, R11
+	VMOVUPS      16384(AX)(R11*4), Y2
+	VPCMPEQD     Y2, Y1, Y1
+	MOVQ         R11, R9
+	SHLQ         $0x07, R9
+	ADDQ         AX, R9
+	VMOVUPS      gridConstants<>+448(SB), Y2
+	VPBROADCASTD constants<>+16(SB), Y3
+	VPBROADCASTD constants<>+0(SB), Y4
+	VPBROADCASTD constants<>+4(SB), Y5
+	VPBROADCASTD constants<>+8(SB), Y6
+	VPBROADCASTD constants<>+12(SB), Y7
+	VMOVUPS      constants<>+256(SB), Y8
+	VMOVUPS      constants<>+256(SB), Y9
+
+move:
+	MOVWLZX      (SI), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VMOVUPS      (R9)(R13*4), Y10
+	VSUBPS       (R9)(R12*4), Y10, Y10
+	VPANDN       Y10, Y2, Y10
+	VPOR         Y4, Y10, Y10
+	VPADDD       Y3, Y4, Y4
+	VPMAXUD      Y10, Y8, Y11
+	VPMINUD      Y11, Y9, Y9
+	VPMINUD      Y10, Y8, Y8
+	MOVWLZX      2(SI), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VMOVUPS      (R9)(R13*4), Y10
+	VSUBPS       (R9)(R12*4), Y10, Y10
+	VPANDN       Y10, Y2, Y10
+	VPOR         Y5, Y10, Y10
+	VPADDD       Y3, Y5, Y5
+	VPMAXUD      Y10, Y8, Y11
+	VPMINUD      Y11, Y9, Y9
+	VPMINUD      Y10, Y8, Y8
+	MOVWLZX      4(SI), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VMOVUPS      (R9)(R13*4), Y10
+	VSUBPS       (R9)(R12*4), Y10, Y10
+	VPANDN       Y10, Y2, Y10
+	VPOR         Y6, Y10, Y10
+	VPADDD       Y3, Y6, Y6
+	VPMAXUD      Y10, Y8, Y11
+	VPMINUD      Y11, Y9, Y9
+	VPMINUD      Y10, Y8, Y8
+	MOVWLZX      6(SI), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VMOVUPS      (R9)(R13*4), Y10
+	VSUBPS       (R9)(R12*4), Y10, Y10
+	VPANDN       Y10, Y2, Y10
+	VPOR         Y7, Y10, Y10
+	VPADDD       Y3, Y7, Y7
+	VPMAXUD      Y10, Y8, Y11
+	VPMINUD      Y11, Y9, Y9
+	VPMINUD      Y10, Y8, Y8
+	ADDQ         $0x08, SI
+	SUBL         $0x04, R10
+	JGT          move
+	VANDNPS      Y9, Y2, Y3
+	VORPS        Y8, Y2, Y4
+	VBROADCASTSS 4096(R8)(R11*4), Y5
+	VMULPS       Y0, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VMOVUPS      gridConstants<>+512(SB), Y6
+	VMULPS       Y6, Y5, Y5
+	VSUBPS       Y4, Y3, Y3
+	VCMPPS       $0x1e, Y5, Y3, Y3
+	VANDPS       Y8, Y2, Y2
+	VPANDN       Y1, Y3, Y3
+	VPTEST       Y3, Y3
+	JNE          list
+	VPMOVZXWD    (DI), Y3
+	VPMOVZXWD    16(DI), Y4
+	VPERMD       Y3, Y2, Y3
+	VPERMD       Y4, Y2, Y4
+	VPSLLD       $0x1c, Y2, Y2
+	VBLENDVPS    Y2, Y4, Y3, Y3
+	VORPS        gridConstants<>+192(SB), Y3, Y3
+	VMOVUPS      (CX)(R11*4), Y2
+	VBLENDVPS    Y1, Y3, Y2, Y1
+	VMOVUPS      Y1, (CX)(R11*4)
+	JMP          next
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Y0
+	VMOVUPS gridConstants<>+832(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    chosen+72(FP), AX
+	MOVQ    chosen+88(FP), AX
 	MOVQ    values+0(FP), CX
 	MOVQ    groups+8(FP), DX
 
@@ -1373,7 +1554,7 @@ sum:
 	ADDQ         $0x20, AX
 	DECQ         DX
 	JNE          sum
-	MOVQ         sums+80(FP), AX
+	MOVQ         sums+96(FP), AX
 	VMOVUPS      Y1, (AX)
 	VMOVUPS      Y2, 32(AX)
 	VMOVUPS      constants<>+576(SB), Y0
@@ -1388,25 +1569,25 @@ sum:
 	VZEROUPPER
 	RET
 
-// func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
-	MOVQ         work+64(FP), AX
-	MOVQ         chosen+72(FP), CX
+// func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, moves *uint16, points *uint8, work *float32, chosen *uint32, sums *float32) (best int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
+TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-112
+	MOVQ         work+80(FP), AX
+	MOVQ         chosen+88(FP), CX
 	VBROADCASTSS peak+16(FP), Z0
 	MOVQ         numerators+24(FP), DX
 	VMOVUPS      (DX), Z1
 	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+640(SB), Z4
-	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+644(SB), Z5
-	VMULPS       Z5, Z1, Z5
-	VBROADCASTSS gridConstants<>+648(SB), Z6
-	VMULPS       Z6, Z1, Z1
-	VMOVUPS      gridConstants<>+0(SB), Z6
-	VMULPS       Z6, Z0, Z0
+	VBROADCASTSS gridConstants<>+896(SB), Z6
+	VMULPS       Z6, Z1, Z6
+	VBROADCASTSS gridConstants<>+900(SB), Z7
+	VMULPS       Z7, Z1, Z7
+	VBROADCASTSS gridConstants<>+904(SB), Z8
+	VMULPS       Z8, Z1, Z8
+	VMOVUPS      gridConstants<>+0(SB), Z9
+	VMULPS       Z9, Z0, Z0
 
 	// Round all elements.
 	XORQ DX, DX
@@ -1415,539 +1596,688 @@ TEXT ·gridCandidates3AVX512(SB), NOSPLIT, $0-88
 	MOVQ DX, 17944(AX)
 	MOVQ DX, 17952(AX)
 	MOVQ AX, DX
-	LEAQ 16384(AX), DI
-	LEAQ 17928(AX), R8
-	MOVQ CX, R9
-	MOVQ values+0(FP), R10
-	MOVQ groups+8(FP), R11
+	LEAQ 16384(AX), R9
+	LEAQ 17928(AX), R10
+	MOVQ CX, R11
+	MOVQ values+0(FP), R12
+	MOVQ groups+8(FP), R13
 
 round:
-	VMOVUPS      constants<>+192(SB), Z7
-	VXORPS       Z6, Z6, Z6
-	VBROADCASTSS (R10), Z8
-	VMULPS       Z8, Z0, Z9
 	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2048(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, (DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 64(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 128(DX)
-	VBROADCASTSS 4(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x02, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2052(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 192(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 256(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 320(DX)
-	VBROADCASTSS 8(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x04, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2056(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 384(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 448(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 512(DX)
-	VBROADCASTSS 12(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x06, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2060(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 576(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 640(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 704(DX)
-	VBROADCASTSS 16(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x08, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2064(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 768(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 832(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 896(DX)
-	VBROADCASTSS 20(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x0a, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2068(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 960(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 1024(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 1088(DX)
-	VBROADCASTSS 24(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x0c, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2072(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 1152(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 1216(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 1280(DX)
-	VBROADCASTSS 28(R10), Z8
-	VMULPS       Z8, Z0, Z9
-	VMOVUPS      constants<>+192(SB), Z10
-	VCMPPS       $0x1e, Z10, Z9, K1
-	VMOVUPS      gridConstants<>+64(SB), Z10
-	VCMPPS       $0x1d, Z10, Z9, K2
-	VPBROADCASTD constants<>+4(SB), Z10
-	VPSLLD       $0x0e, Z10, Z10
-	VPADDD       Z10, Z6, K1, Z6
-	VPADDD       Z10, Z6, K2, Z6
-	VREDUCEPS    $0x00, Z9, Z9
-	VRANGEPS     $0x0a, Z9, Z7, Z7
-	VBROADCASTSS 2076(R10), Z9
-	VSUBPS       Z4, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 1344(DX)
-	VSUBPS       Z5, Z8, Z10
-	VMULPS       Z10, Z9, Z11
-	VMULPS       Z10, Z11, Z10
-	VMOVUPS      Z10, 1408(DX)
-	VSUBPS       Z1, Z8, Z8
-	VMULPS       Z8, Z9, Z9
-	VMULPS       Z8, Z9, Z8
-	VMOVUPS      Z8, 1472(DX)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      gridConstants<>+256(SB), Z8
-	VCMPPS       $0x11, Z8, Z7, K1
-	KMOVW        K1, R12
-	MOVW         R12, 16(R8)
-	VMOVUPS      Z6, (R9)
-	VMOVUPS      gridConstants<>+448(SB), Z7
-	VPERMD       Z6, Z7, Z7
-	VPCMPEQD     Z6, Z7, K1
-	KMOVW        K1, R12
-	NOTL         R12
-	ORL          $0x01, R12
-	MOVW         R12, (R8)
-	ADDQ         $0x00000020, R10
+	VXORPS       Z9, Z9, Z9
+	VBROADCASTSS (R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2048(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, (DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 64(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 128(DX)
+	VBROADCASTSS 4(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x02, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2052(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 256(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 320(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 384(DX)
+	VBROADCASTSS 8(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x04, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2056(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 512(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 576(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 640(DX)
+	VBROADCASTSS 12(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x06, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2060(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 768(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 832(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 896(DX)
+	VBROADCASTSS 16(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x08, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2064(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1024(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1088(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 1152(DX)
+	VBROADCASTSS 20(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x0a, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2068(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1280(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1344(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 1408(DX)
+	VBROADCASTSS 24(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x0c, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2072(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1536(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1600(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 1664(DX)
+	VBROADCASTSS 28(R12), Z11
+	VMULPS       Z11, Z0, Z12
+	VMOVUPS      constants<>+192(SB), Z13
+	VCMPPS       $0x1e, Z13, Z12, K1
+	VMOVUPS      gridConstants<>+64(SB), Z13
+	VCMPPS       $0x1d, Z13, Z12, K2
+	VPBROADCASTD constants<>+4(SB), Z13
+	VPSLLD       $0x0e, Z13, Z13
+	VPADDD       Z13, Z9, K1, Z9
+	VPADDD       Z13, Z9, K2, Z9
+	VREDUCEPS    $0x00, Z12, Z12
+	VRANGEPS     $0x0a, Z12, Z10, Z10
+	VBROADCASTSS 2076(R12), Z12
+	VSUBPS       Z6, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1792(DX)
+	VSUBPS       Z7, Z11, Z13
+	VMULPS       Z13, Z12, Z14
+	VMULPS       Z13, Z14, Z13
+	VMOVUPS      Z13, 1856(DX)
+	VSUBPS       Z8, Z11, Z11
+	VMULPS       Z11, Z12, Z12
+	VMULPS       Z11, Z12, Z11
+	VMOVUPS      Z11, 1920(DX)
+	VMOVUPS      constants<>+256(SB), Z11
+	VMOVUPS      Z11, 192(DX)
+	VMOVUPS      Z9, (R9)
+	VMOVUPS      gridConstants<>+256(SB), Z11
+	VCMPPS       $0x11, Z11, Z10, K1
+	KMOVW        K1, R14
+	MOVW         R14, 16(R10)
+	VMOVUPS      Z9, (R11)
+	VMOVUPS      gridConstants<>+704(SB), Z10
+	VPERMD       Z9, Z10, Z10
+	VPCMPEQD     Z9, Z10, K1
+	KMOVW        K1, R14
+	NOTL         R14
+	ORL          $0x01, R14
+	MOVW         R14, (R10)
+	ADDQ         $0x00000020, R12
 	ADDQ         $0x00000800, DX
-	ADDQ         $0x40, DI
-	ADDQ         $0x02, R8
 	ADDQ         $0x40, R9
-	DECQ         R11
+	ADDQ         $0x02, R10
+	ADDQ         $0x40, R11
+	DECQ         R13
 	JNE          round
 
 	// Collect what is no point.
 	LEAQ  16896(AX), DX
-	MOVQ  starts+32(FP), DI
-	MOVQ  all+40(FP), R8
-	MOVQ  17928(AX), R9
-	MOVQ  17944(AX), R10
-	TESTQ R9, R9
+	MOVQ  starts+32(FP), R9
+	MOVQ  all+40(FP), R10
+	MOVQ  17928(AX), R11
+	MOVQ  17944(AX), R12
+	TESTQ R11, R11
 	JEQ   collected0
 
 collect0:
-	BSFQ    R9, BX
-	LEAQ    -1(R9), R11
-	MOVL    16384(AX)(BX*4), R12
-	MOVQ    DI, R13
-	BTQ     BX, R10
-	CMOVQCS R8, R13
-	MOVL    (R13)(R12*4), R12
-	MOVL    R12, (DX)
+	BSFQ    R11, BX
+	LEAQ    -1(R11), R13
+	MOVL    16384(AX)(BX*4), R14
+	MOVQ    R9, R15
+	BTQ     BX, R12
+	CMOVQCS R10, R15
+	MOVL    (R15)(R14*4), R14
+	MOVL    R14, (DX)
 	MOVL    BX, 4(DX)
-	LEAQ    8(DX), R13
-	CMPL    R12, $0x00800000
-	CMOVQCC R13, DX
-	ANDQ    R11, R9
+	LEAQ    8(DX), R15
+	CMPL    R14, $0x00800000
+	CMOVQCC R15, DX
+	ANDQ    R13, R11
 	JNE     collect0
 
 collected0:
 	MOVQ  starts+32(FP), BX
-	MOVQ  all+40(FP), DI
-	MOVQ  17936(AX), R8
-	MOVQ  17952(AX), R9
-	TESTQ R8, R8
+	MOVQ  all+40(FP), R9
+	MOVQ  17936(AX), R10
+	MOVQ  17952(AX), R11
+	TESTQ R10, R10
 	JEQ   collected1
 
 collect1:
-	BSFQ    R8, SI
-	LEAQ    -1(R8), R10
-	MOVL    16640(AX)(SI*4), R11
-	MOVQ    BX, R12
-	BTQ     SI, R9
-	CMOVQCS DI, R12
-	MOVL    (R12)(R11*4), R11
+	BSFQ    R10, SI
+	LEAQ    -1(R10), R12
+	MOVL    16640(AX)(SI*4), R13
+	MOVQ    BX, R14
+	BTQ     SI, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
 	ADDL    $0x40, SI
-	MOVL    R11, (DX)
+	MOVL    R13, (DX)
 	MOVL    SI, 4(DX)
-	LEAQ    8(DX), R12
-	CMPL    R11, $0x00800000
-	CMOVQCC R12, DX
-	ANDQ    R10, R8
+	LEAQ    8(DX), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, DX
+	ANDQ    R12, R10
 	JNE     collect1
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ 16896(AX), BX
-	CMPQ BX, DX
-	JEQ  found
-	MOVQ lists+48(FP), SI
-	MOVQ points+56(FP), DI
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	VMULPS Z1, Z1, Z0
 
 item:
-	MOVL         (BX), R9
-	MOVL         4(BX), R10
-	MOVL         R9, R8
-	SHRL         $0x17, R9
-	ANDL         $0x007fffff, R8
-	LEAQ         (SI)(R8*2), R8
-	VPBROADCASTD 16384(AX)(R10*4), Z0
-	ANDL         $-16, R10
-	VMOVUPS      16384(AX)(R10*4), Z1
-	VPCMPEQD     Z1, Z0, K1
-	VMOVUPS      constants<>+256(SB), Z0
-	VMOVUPS      constants<>+320(SB), Z1
-	VBLENDMPS    Z0, Z1, K1, Z2
-	VMOVUPS      (CX)(R10*4), Z0
-	MOVQ         R10, R11
-	SHLQ         $0x07, R11
-	ADDQ         AX, R11
+	TESTL $0x00400000, (BX)
+	JNE   moves
+
+list:
+	MOVQ         lists+48(FP), SI
+	MOVQ         points+72(FP), R9
+	MOVL         (BX), R11
+	MOVL         4(BX), R12
+	MOVL         R11, R10
+	SHRL         $0x17, R11
+	ANDL         $0x003fffff, R10
+	LEAQ         (SI)(R10*2), R10
+	VPBROADCASTD 16384(AX)(R12*4), Z1
+	ANDL         $-16, R12
+	VMOVUPS      16384(AX)(R12*4), Z6
+	VPCMPEQD     Z6, Z1, K1
+	VMOVUPS      constants<>+256(SB), Z1
+	VMOVUPS      constants<>+320(SB), Z6
+	VBLENDMPS    Z1, Z6, K1, Z2
+	VMOVUPS      (CX)(R12*4), Z1
+	MOVQ         R12, SI
+	SHLQ         $0x07, SI
+	ADDQ         AX, SI
 
 neighbour:
-	MOVWLZX      (R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	MOVWLZX      2(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	MOVWLZX      4(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	MOVWLZX      6(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	ADDQ         $0x08, R8
-	SUBL         $0x04, R9
+	MOVWLZX      (R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z6, Z6
+	VCMPPS       $0x11, Z2, Z6, K1
+	VMINPS       Z2, Z6, Z2
+	VPBROADCASTD 8(R9)(R13*1), K1, Z1
+	MOVWLZX      2(R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z6, Z6
+	VCMPPS       $0x11, Z2, Z6, K1
+	VMINPS       Z2, Z6, Z2
+	VPBROADCASTD 8(R9)(R13*1), K1, Z1
+	MOVWLZX      4(R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z6, Z6
+	VCMPPS       $0x11, Z2, Z6, K1
+	VMINPS       Z2, Z6, Z2
+	VPBROADCASTD 8(R9)(R13*1), K1, Z1
+	MOVWLZX      6(R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z6, Z6
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z6, Z6
+	VCMPPS       $0x11, Z2, Z6, K1
+	VMINPS       Z2, Z6, Z2
+	VPBROADCASTD 8(R9)(R13*1), K1, Z1
+	ADDQ         $0x08, R10
+	SUBL         $0x04, R11
 	JGT          neighbour
-	VMOVUPS      Z0, (CX)(R10*4)
-	ADDQ         $0x08, BX
-	CMPQ         BX, DX
-	JNE          item
+	VMOVUPS      Z1, (CX)(R12*4)
+
+next:
+	ADDQ $0x08, BX
+	CMPQ BX, DX
+	JNE  item
+	JMP  found
+
+moves:
+	MOVQ         moves+64(FP), SI
+	MOVQ         packed+56(FP), R9
+	MOVQ         values+0(FP), R10
+	MOVL         (BX), R12
+	MOVL         4(BX), R13
+	MOVL         R12, R11
+	SHRL         $0x17, R12
+	ANDL         $0x003fffff, R11
+	LEAQ         (SI)(R11*2), SI
+	LEAQ         (R9)(R11*2), R9
+	VPBROADCASTD 16384(AX)(R13*4), Z1
+	ANDL         $-16, R13
+	VMOVUPS      16384(AX)(R13*4), Z6
+	VPCMPEQD     Z6, Z1, K1
+	MOVQ         R13, R11
+	SHLQ         $0x07, R11
+	ADDQ         AX, R11
+	VMOVUPS      gridConstants<>+448(SB), Z1
+	VPBROADCASTD constants<>+16(SB), Z6
+	VPBROADCASTD constants<>+0(SB), Z7
+	VPBROADCASTD constants<>+4(SB), Z8
+	VPBROADCASTD constants<>+8(SB), Z9
+	VPBROADCASTD constants<>+12(SB), Z10
+	VMOVUPS      constants<>+256(SB), Z11
+	VMOVUPS      constants<>+256(SB), Z12
+
+move:
+	MOVWLZX      (SI), R14
+	MOVBLZX      R14, R15
+	SHRL         $0x08, R14
+	VMOVUPS      (R11)(R15*8), Z13
+	VSUBPS       (R11)(R14*8), Z13, Z13
+	VPTERNLOGD   $0xba, Z7, Z1, Z13
+	VPADDD       Z6, Z7, Z7
+	VPMAXUD      Z13, Z11, Z14
+	VPMINUD      Z14, Z12, Z12
+	VPMINUD      Z13, Z11, Z11
+	MOVWLZX      2(SI), R14
+	MOVBLZX      R14, R15
+	SHRL         $0x08, R14
+	VMOVUPS      (R11)(R15*8), Z13
+	VSUBPS       (R11)(R14*8), Z13, Z13
+	VPTERNLOGD   $0xba, Z8, Z1, Z13
+	VPADDD       Z6, Z8, Z8
+	VPMAXUD      Z13, Z11, Z14
+	VPMINUD      Z14, Z12, Z12
+	VPMINUD      Z13, Z11, Z11
+	MOVWLZX      4(SI), R14
+	MOVBLZX      R14, R15
+	SHRL         $0x08, R14
+	VMOVUPS      (R11)(R15*8), Z13
+	VSUBPS       (R11)(R14*8), Z13, Z13
+	VPTERNLOGD   $0xba, Z9, Z1, Z13
+	VPADDD       Z6, Z9, Z9
+	VPMAXUD      Z13, Z11, Z14
+	VPMINUD      Z14, Z12, Z12
+	VPMINUD      Z13, Z11, Z11
+	MOVWLZX      6(SI), R14
+	MOVBLZX      R14, R15
+	SHRL         $0x08, R14
+	VMOVUPS      (R11)(R15*8), Z13
+	VSUBPS       (R11)(R14*8), Z13, Z13
+	VPTERNLOGD   $0xba, Z10, Z1, Z13
+	VPADDD       Z6, Z10, Z10
+	VPMAXUD      Z13, Z11, Z14
+	VPMINUD      Z14, Z12, Z12
+	VPMINUD      Z13, Z11, Z11
+	ADDQ         $0x08, SI
+	SUBL         $0x04, R12
+	JGT          move
+	VANDNPS      Z12, Z1, Z6
+	VORPS        Z11, Z1, Z7
+	VBROADCASTSS 4096(R10)(R13*2), Z8
+	VMULPS       Z0, Z8, Z8
+	VADDPS       Z6, Z8, Z8
+	VMOVUPS      gridConstants<>+512(SB), Z9
+	VMULPS       Z9, Z8, Z8
+	VSUBPS       Z7, Z6, Z6
+	VCMPPS       $0x1e, Z8, Z6, K2
+	VANDPS       Z11, Z1, Z1
+	KANDNW       K1, K2, K2
+	KORTESTW     K2, K2
+	JNE          list
+	VPMOVZXWD    (R9), Z6
+	VPERMD       Z6, Z1, Z6
+	VORPS        gridConstants<>+192(SB), Z6, Z6
+	VMOVUPS      (CX)(R13*4), Z1
+	VBLENDMPS    Z6, Z1, K1, Z3
+	VMOVUPS      Z3, (CX)(R13*4)
+	JMP          next
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Z0
+	VMOVUPS gridConstants<>+832(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    chosen+72(FP), AX
+	MOVQ    chosen+88(FP), AX
 	MOVQ    values+0(FP), CX
 	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (AX), Z4
-	VPERMPS      Z0, Z4, Z5
-	VBROADCASTSS 3072(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1024(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x02, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3076(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1028(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x04, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3080(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1032(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x06, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3084(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1036(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x08, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3088(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1040(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x0a, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3092(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1044(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x0c, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3096(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1048(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x0e, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3100(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1052(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x40, AX
-	DECQ         DX
-	JNE          sum
-	MOVQ         sums+80(FP), AX
-	VMOVUPS      Z1, (AX)
-	VMOVUPS      Z2, 64(AX)
-	VMOVUPS      constants<>+576(SB), Z0
-	VCMPPS       $0x1e, Z0, Z2, K1
-	VDIVPS       Z2, Z1, Z0
-	VMULPS       Z1, Z0, Z0
-	VMOVUPS      Z0, 128(AX)
-	VMULPS       Z1, Z1, Z0
-	VMOVUPS      constants<>+320(SB), Z1
-	VBLENDMPS    Z0, Z1, K1, Z3
-	VMOVUPS      Z3, 192(AX)
+	VMOVUPS       (AX), Z3
+	VPERMPS       Z0, Z3, Z6
+	VBROADCASTSS  3072(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1024(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x02, Z3, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3076(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1028(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x04, Z3, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3080(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1032(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x06, Z3, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3084(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1036(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x08, Z3, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3088(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1040(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x0a, Z3, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3092(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1044(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x0c, Z3, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3096(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1048(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x0e, Z3, Z3
+	VPERMPS       Z0, Z3, Z3
+	VBROADCASTSS  3100(CX), Z6
+	VMULPS        Z3, Z6, Z6
+	VADDPS        Z6, Z1, Z1
+	VBROADCASTSS  1052(CX), Z6
+	VMULPS        Z3, Z6, Z6
+	VMULPS        Z3, Z6, Z3
+	VADDPS        Z3, Z2, Z2
+	ADDQ          $0x00000020, CX
+	ADDQ          $0x40, AX
+	DECQ          DX
+	JNE           sum
+	MOVQ          sums+96(FP), AX
+	VMOVUPS       Z1, (AX)
+	VMOVUPS       Z2, 64(AX)
+	VMOVUPS       constants<>+576(SB), Z0
+	VCMPPS        $0x1e, Z0, Z2, K1
+	VDIVPS        Z2, Z1, Z0
+	VMULPS        Z1, Z0, Z0
+	VMOVUPS       Z0, 128(AX)
+	VMULPS        Z1, Z1, Z0
+	VMOVUPS       constants<>+320(SB), Z3
+	VBLENDMPS     Z0, Z3, K1, Z4
+	VMOVUPS       Z4, 192(AX)
+	VMOVUPS       192(AX), Z0
+	VMOVUPS       constants<>+320(SB), Z3
+	VCMPPS        $0x1e, Z3, Z0, K1
+	VMOVUPS       128(AX), Z0
+	VMOVUPS       constants<>+320(SB), Z3
+	VBLENDMPS     Z0, Z3, K1, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y3
+	VMAXPS        Y3, Y5, Y0
+	VEXTRACTF32X4 $0x01, Y0, X3
+	VMAXPS        X3, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X3
+	VMAXPS        X3, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X3
+	VMAXPS        X3, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVUPS       gridConstants<>+640(SB), Z3
+	VMULPS        Z3, Z0, Z0
+	VCMPPS        $0x1d, Z0, Z5, K1
+	KMOVW         K1, CX
+	BSFL          CX, DI
+	JEQ           unsure
+	VPBROADCASTD  DI, Z0
+	VPERMD        Z1, Z0, Z3
+	VPCMPEQD      Z1, Z3, K1, K1
+	VPERMD        Z2, Z0, Z0
+	VPCMPEQD      Z2, Z0, K1, K1
+	KMOVW         K1, DX
+	CMPL          DX, CX
+	JNE           unsure
+
+	// Nothing overflows, and nothing is too small.
+	MOVL     192(AX)(DI*4), DX
+	SUBL     $0x0d800000, DX
+	CMPL     DX, $0x64000000
+	JHI      unsure
+	BSRL     CX, R8
+	VMOVSS   128(AX)(DI*4), X0
+	VMULSS   64(AX)(DI*4), X0, X0
+	VUCOMISS 192(AX)(DI*4), X0
+	CMOVQCS  R8, DI
+	MOVQ     DI, best+104(FP)
 	VZEROUPPER
 	RET
 
-// func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+unsure:
+	MOVQ $-1, DI
+	MOVQ DI, best+104(FP)
+	VZEROUPPER
+	RET
+
+// func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, moves *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
-TEXT ·gridRest3AVX512(SB), NOSPLIT, $0-112
-	MOVQ            work+88(FP), AX
-	MOVQ            chosen+96(FP), CX
+TEXT ·gridRest3AVX512(SB), NOSPLIT, $8-120
+	MOVQ            work+96(FP), AX
+	MOVQ            chosen+104(FP), CX
 	MOVQ            peaks+16(FP), DX
 	VBROADCASTF32X4 (DX), Z0
 	MOVQ            numerators+24(FP), DX
@@ -1973,106 +2303,106 @@ TEXT ·gridRest3AVX512(SB), NOSPLIT, $0-112
 	MOVQ groups+8(FP), R12
 
 round:
-	VMOVUPS         constants<>+192(SB), Z6
+	VMOVUPS         constants<>+192(SB), Z7
 	VXORPS          Z1, Z1, Z1
-	VBROADCASTF32X4 (R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 32(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x02, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 64(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x04, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 96(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x06, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 128(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x08, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 160(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x0a, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 192(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x0c, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
-	VBROADCASTF32X4 224(R11), Z7
-	VMULPS          Z7, Z0, Z7
-	VMOVUPS         constants<>+192(SB), Z8
-	VCMPPS          $0x1e, Z8, Z7, K1
-	VMOVUPS         gridConstants<>+64(SB), Z8
-	VCMPPS          $0x1d, Z8, Z7, K2
-	VPBROADCASTD    constants<>+4(SB), Z8
-	VPSLLD          $0x0e, Z8, Z8
-	VPADDD          Z8, Z1, K1, Z1
-	VPADDD          Z8, Z1, K2, Z1
-	VREDUCEPS       $0x00, Z7, Z7
-	VRANGEPS        $0x0a, Z7, Z6, Z6
+	VBROADCASTF32X4 (R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 32(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x02, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 64(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x04, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 96(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x06, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 128(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x08, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 160(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x0a, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 192(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x0c, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
+	VBROADCASTF32X4 224(R11), Z8
+	VMULPS          Z8, Z0, Z8
+	VMOVUPS         constants<>+192(SB), Z9
+	VCMPPS          $0x1e, Z9, Z8, K1
+	VMOVUPS         gridConstants<>+64(SB), Z9
+	VCMPPS          $0x1d, Z9, Z8, K2
+	VPBROADCASTD    constants<>+4(SB), Z9
+	VPSLLD          $0x0e, Z9, Z9
+	VPADDD          Z9, Z1, K1, Z1
+	VPADDD          Z9, Z1, K2, Z1
+	VREDUCEPS       $0x00, Z8, Z8
+	VRANGEPS        $0x0a, Z8, Z7, Z7
 	VMOVUPS         Z1, (R8)
-	VMOVUPS         gridConstants<>+256(SB), Z7
-	VCMPPS          $0x11, Z7, Z6, K1
+	VMOVUPS         gridConstants<>+256(SB), Z8
+	VCMPPS          $0x11, Z8, Z7, K1
 	KMOVW           K1, R13
 	MOVW            R13, 16(R9)
 	VMOVUPS         Z1, (R10)
@@ -2088,8 +2418,8 @@ round:
 
 	// Collect what is no point.
 	LEAQ  16896(AX), DX
-	MOVQ  starts+56(FP), R8
-	MOVQ  all+64(FP), R9
+	MOVQ  starts+48(FP), R8
+	MOVQ  all+56(FP), R9
 	MOVQ  17928(AX), R10
 	MOVQ  17944(AX), R11
 	TESTQ R10, R10
@@ -2112,8 +2442,8 @@ collect0:
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+56(FP), BX
-	MOVQ  all+64(FP), R8
+	MOVQ  starts+48(FP), BX
+	MOVQ  all+56(FP), R8
 	MOVQ  17936(AX), R9
 	MOVQ  17952(AX), R10
 	TESTQ R9, R9
@@ -2142,102 +2472,142 @@ collected1:
 	CMPQ    BX, DX
 	JEQ     found
 	MOVQ    plain+40(FP), SI
-	MOVQ    packed+48(FP), R8
+	MOVQ    packed+72(FP), R8
 	MOVQ    groups+8(FP), R9
 	IMUL3Q  $0x00000020, R9, R9
-	VMOVUPS gridConstants<>+960(SB), Z0
-	VMOVUPS gridConstants<>+1024(SB), Z1
-	VMOVUPS gridConstants<>+576(SB), Z6
-	VMOVUPS gridConstants<>+1344(SB), Z7
-	VMOVUPS constants<>+0(SB), Z8
-	VMOVUPS constants<>+256(SB), Z9
-	VMOVUPS gridConstants<>+1088(SB), Z10
-	VMOVUPS gridConstants<>+1152(SB), Z11
-	VMOVUPS gridConstants<>+1216(SB), Z12
-	VMOVUPS gridConstants<>+1280(SB), Z13
+	VMOVUPS gridConstants<>+1216(SB), Z0
+	VMOVUPS gridConstants<>+1280(SB), Z1
+	VMOVUPS gridConstants<>+832(SB), Z7
+	VMOVUPS gridConstants<>+1600(SB), Z8
+	VMOVUPS constants<>+0(SB), Z9
+	VMOVUPS constants<>+256(SB), Z10
+	VMOVUPS gridConstants<>+1344(SB), Z11
+	VMOVUPS gridConstants<>+1408(SB), Z12
+	VMOVUPS gridConstants<>+1472(SB), Z13
+	VMOVUPS gridConstants<>+1536(SB), Z14
 
 item:
-	MOVL         (BX), R11
-	MOVL         4(BX), R12
-	MOVL         R11, R10
-	SHRL         $0x17, R11
-	ANDL         $0x007fffff, R10
-	LEAQ         (R8)(R10*2), R10
-	MOVQ         R12, R13
-	SHRQ         $0x04, R13
-	ANDL         $0x0f, R12
-	MOVQ         R12, R14
-	ANDQ         $0x03, R14
-	IMULQ        R9, R14
-	ADDQ         SI, R14
-	MOVQ         R13, R15
-	SHLQ         $0x05, R15
-	ADDQ         R15, R14
-	VMOVUPS      (R14), Y2
-	VMOVUPS      2048(R14), Y3
-	VBROADCASTSS 17984(AX)(R12*4), Z14
-	VMULPS       Z6, Z14, Z14
-	VPERMPS      Z2, Z0, Z15
-	VPERMPS      Z3, Z0, Z16
-	VSUBPS       Z14, Z15, Z15
-	VMULPS       Z15, Z16, Z16
-	VMULPS       Z15, Z16, Z15
-	VPERMPS      Z2, Z1, Z16
-	VPERMPS      Z3, Z1, Z17
-	VSUBPS       Z14, Z16, Z14
-	VMULPS       Z14, Z17, Z16
-	VMULPS       Z14, Z16, Z14
-	VMOVAPS      X9, X2
+	MOVL          (BX), R11
+	MOVL          4(BX), R12
+	MOVL          R11, R10
+	SHRL          $0x17, R11
+	ANDL          $0x003fffff, R10
+	MOVQ          moves+80(FP), R13
+	LEAQ          (R13)(R10*2), R13
+	LEAQ          (R8)(R10*2), R10
+	MOVQ          R12, R14
+	SHRQ          $0x04, R14
+	ANDL          $0x0f, R12
+	MOVQ          R12, R15
+	ANDQ          $0x03, R15
+	IMULQ         R9, R15
+	ADDQ          SI, R15
+	MOVQ          R14, BP
+	SHLQ          $0x05, BP
+	ADDQ          BP, R15
+	VMOVUPS       (R15), Y2
+	VMOVUPS       2048(R15), Y3
+	VBROADCASTSS  17984(AX)(R12*4), Z15
+	VMULPS        Z15, Z7, Z16
+	VPERMPS       Z2, Z0, Z17
+	VPERMPS       Z3, Z0, Z18
+	VSUBPS        Z16, Z17, Z17
+	VMULPS        Z17, Z18, Z18
+	VMULPS        Z17, Z18, Z17
+	VPERMPS       Z2, Z1, Z18
+	VPERMPS       Z3, Z1, Z19
+	VSUBPS        Z16, Z18, Z16
+	VMULPS        Z16, Z19, Z18
+	VMULPS        Z16, Z18, Z16
+	TESTL         $0x00400000, (BX)
+	JEQ           list
+	VPMOVZXWD     (R13), Z19
+	VPSRLD        $0x03, Z19, Z18
+	VPSRLD        $0x0b, Z19, Z19
+	VPERMI2PS     Z16, Z17, Z18
+	VPERMI2PS     Z16, Z17, Z19
+	VPBROADCASTD  R11, Z20
+	VPCMPGTD      Z9, Z20, K1
+	VSUBPS        Z19, Z18, Z18
+	VMOVUPS       gridConstants<>+576(SB), Z19
+	VBLENDMPS     Z18, Z19, K1, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VMINPS        Y3, Y4, Y2
+	VEXTRACTF32X4 $0x01, Y2, X3
+	VMINPS        X3, X2, X2
+	VSHUFPS       $0x4e, X2, X2, X3
+	VMINPS        X3, X2, X2
+	VSHUFPS       $0xb1, X2, X2, X3
+	VMINPS        X3, X2, X2
+	VBROADCASTSS  X2, Z18
+	VBROADCASTSS  4096(R15), Z19
+	VMULPS        Z15, Z15, Z15
+	VMULPS        Z19, Z15, Z15
+	VADDPS        Z4, Z15, Z15
+	VMOVUPS       gridConstants<>+512(SB), Z19
+	VMULPS        Z19, Z15, Z15
+	VSUBPS        Z18, Z4, Z18
+	VCMPPS        $0x12, Z15, Z18, K1
+	KMOVW         K1, R13
+	LEAL          -1(R13), R15
+	TESTL         R15, R13
+	JNE           list
+	BSFL          R13, R13
+	MOVWLZX       (R10)(R13*2), DI
+	JMP           closest
+
+list:
+	VMOVAPS X10, X2
 
 neighbours:
-	VPMOVZXWD     (R10), Z16
-	VMOVDQU32     Z16, Z17
-	VPTERNLOGD    $0xea, Z10, Z7, Z17
-	VPERMPS       Z15, Z17, Z17
-	VPSRLD        $0x02, Z16, Z18
-	VPTERNLOGD    $0xea, Z11, Z7, Z18
-	VPERMPS       Z15, Z18, Z18
-	VADDPS        Z18, Z17, Z17
-	VPSRLD        $0x04, Z16, Z18
-	VPTERNLOGD    $0xea, Z12, Z7, Z18
-	VPERMPS       Z15, Z18, Z18
-	VADDPS        Z18, Z17, Z17
-	VPSRLD        $0x06, Z16, Z18
-	VPTERNLOGD    $0xea, Z13, Z7, Z18
-	VPERMPS       Z15, Z18, Z18
-	VADDPS        Z18, Z17, Z17
-	VPSRLD        $0x08, Z16, Z18
-	VPTERNLOGD    $0xea, Z10, Z7, Z18
-	VPERMPS       Z14, Z18, Z18
-	VADDPS        Z18, Z17, Z17
-	VPSRLD        $0x0a, Z16, Z18
-	VPTERNLOGD    $0xea, Z11, Z7, Z18
-	VPERMPS       Z14, Z18, Z18
-	VADDPS        Z18, Z17, Z17
-	VPSRLD        $0x0c, Z16, Z18
-	VPTERNLOGD    $0xea, Z12, Z7, Z18
-	VPERMPS       Z14, Z18, Z18
-	VADDPS        Z18, Z17, Z17
-	VPSRLD        $0x0e, Z16, Z16
-	VPTERNLOGD    $0xea, Z13, Z7, Z16
-	VPERMPS       Z14, Z16, Z16
-	VADDPS        Z16, Z17, Z17
-	VPBROADCASTD  R11, Z16
-	VPCMPGTD      Z8, Z16, K1
-	VBLENDMPS     Z17, Z9, K1, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y3
-	VMINPS        Y3, Y4, Y16
-	VEXTRACTF32X4 $0x01, Y16, X3
-	VMINPS        X3, X16, X16
-	VSHUFPS       $0x4e, X16, X16, X3
-	VMINPS        X3, X16, X16
-	VSHUFPS       $0xb1, X16, X16, X3
-	VMINPS        X3, X16, X16
-	VUCOMISS      X2, X16
+	VPMOVZXWD     (R10), Z15
+	VMOVDQU32     Z15, Z18
+	VPTERNLOGD    $0xea, Z11, Z8, Z18
+	VPERMPS       Z17, Z18, Z18
+	VPSRLD        $0x02, Z15, Z19
+	VPTERNLOGD    $0xea, Z12, Z8, Z19
+	VPERMPS       Z17, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VPSRLD        $0x04, Z15, Z19
+	VPTERNLOGD    $0xea, Z13, Z8, Z19
+	VPERMPS       Z17, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VPSRLD        $0x06, Z15, Z19
+	VPTERNLOGD    $0xea, Z14, Z8, Z19
+	VPERMPS       Z17, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VPSRLD        $0x08, Z15, Z19
+	VPTERNLOGD    $0xea, Z11, Z8, Z19
+	VPERMPS       Z16, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VPSRLD        $0x0a, Z15, Z19
+	VPTERNLOGD    $0xea, Z12, Z8, Z19
+	VPERMPS       Z16, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VPSRLD        $0x0c, Z15, Z19
+	VPTERNLOGD    $0xea, Z13, Z8, Z19
+	VPERMPS       Z16, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VPSRLD        $0x0e, Z15, Z15
+	VPTERNLOGD    $0xea, Z14, Z8, Z15
+	VPERMPS       Z16, Z15, Z15
+	VADDPS        Z15, Z18, Z18
+	VPBROADCASTD  R11, Z15
+	VPCMPGTD      Z9, Z15, K1
+	VBLENDMPS     Z18, Z10, K1, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y15
+	VMINPS        Y15, Y5, Y3
+	VEXTRACTF32X4 $0x01, Y3, X15
+	VMINPS        X15, X3, X3
+	VSHUFPS       $0x4e, X3, X3, X15
+	VMINPS        X15, X3, X3
+	VSHUFPS       $0xb1, X3, X3, X15
+	VMINPS        X15, X3, X3
+	VUCOMISS      X2, X3
 	JCC           others
-	VMOVAPS       X16, X2
-	VBROADCASTSS  X16, Z16
-	VCMPPS        $0x00, Z16, Z4, K1
+	VMOVAPS       X3, X2
+	VBROADCASTSS  X3, Z15
+	VCMPPS        $0x00, Z15, Z5, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
 	MOVWLZX       (R10)(DI*2), DI
@@ -2246,86 +2616,88 @@ others:
 	ADDQ $0x20, R10
 	SUBL $0x10, R11
 	JGT  neighbours
+
+closest:
 	ORL  $0x80000000, DI
-	SHLQ $0x06, R13
-	ADDQ CX, R13
-	MOVL DI, (R13)(R12*4)
+	SHLQ $0x06, R14
+	ADDQ CX, R14
+	MOVL DI, (R14)(R12*4)
 	ADDQ $0x08, BX
 	CMPQ BX, DX
 	JNE  item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Z0
+	VMOVUPS gridConstants<>+832(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
-	MOVQ    chosen+96(FP), AX
+	MOVQ    chosen+104(FP), AX
 	MOVQ    values+0(FP), CX
 	MOVQ    groups+8(FP), DX
 
 sum:
 	VMOVUPS         (AX), Z3
 	VPERMPS         Z0, Z3, Z4
-	VBROADCASTF32X4 3072(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1024(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3072(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1024(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x02, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3104(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1056(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3104(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1056(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x04, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3136(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1088(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3136(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1088(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x06, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3168(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1120(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3168(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1120(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x08, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3200(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1152(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3200(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1152(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0a, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3232(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1184(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3232(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1184(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0c, Z3, Z4
 	VPERMPS         Z0, Z4, Z4
-	VBROADCASTF32X4 3264(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VADDPS          Z6, Z1, Z1
-	VBROADCASTF32X4 1216(CX), Z6
-	VMULPS          Z4, Z6, Z6
-	VMULPS          Z4, Z6, Z4
+	VBROADCASTF32X4 3264(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VADDPS          Z5, Z1, Z1
+	VBROADCASTF32X4 1216(CX), Z5
+	VMULPS          Z4, Z5, Z5
+	VMULPS          Z4, Z5, Z4
 	VADDPS          Z4, Z2, Z2
 	VPSRLD          $0x0e, Z3, Z3
 	VPERMPS         Z0, Z3, Z3
@@ -2340,7 +2712,7 @@ sum:
 	ADDQ            $0x40, AX
 	DECQ            DX
 	JNE             sum
-	MOVQ            sums+104(FP), AX
+	MOVQ            sums+112(FP), AX
 	VMOVUPS         Z1, (AX)
 	VMOVUPS         Z2, 64(AX)
 	VMOVUPS         constants<>+576(SB), Z0
@@ -2350,8 +2722,8 @@ sum:
 	VMOVUPS         Z0, 128(AX)
 	VMULPS          Z1, Z1, Z0
 	VMOVUPS         constants<>+320(SB), Z1
-	VBLENDMPS       Z0, Z1, K1, Z5
-	VMOVUPS         Z5, 192(AX)
+	VBLENDMPS       Z0, Z1, K1, Z6
+	VMOVUPS         Z6, 192(AX)
 	VZEROUPPER
 	RET
 
@@ -2364,14 +2736,14 @@ TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
 	VMOVUPS      (DX), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+896(SB), Y2
 	VMULPS       Y2, Y0, Y2
-	VBROADCASTSS gridConstants<>+644(SB), Y3
+	VBROADCASTSS gridConstants<>+900(SB), Y3
 	VMULPS       Y3, Y0, Y3
-	VBROADCASTSS gridConstants<>+648(SB), Y4
-	VMULPS       Y4, Y0, Y0
-	VMOVUPS      gridConstants<>+0(SB), Y4
-	VMULPS       Y4, Y1, Y1
+	VBROADCASTSS gridConstants<>+904(SB), Y4
+	VMULPS       Y4, Y0, Y4
+	VMOVUPS      gridConstants<>+0(SB), Y5
+	VMULPS       Y5, Y1, Y1
 
 	// Round all elements.
 	XORQ DX, DX
@@ -2387,225 +2759,225 @@ TEXT ·gridAgain3AVX2(SB), NOSPLIT, $0-80
 	MOVQ groups+8(FP), R10
 
 round:
-	VMOVUPS   constants<>+192(SB), Y5
-	VXORPS    Y4, Y4, Y4
-	VMOVUPS   (R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2048(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, (DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 32(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 64(DX)
-	VMOVUPS   32(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x02, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2080(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 96(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 128(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 160(DX)
-	VMOVUPS   64(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x04, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2112(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 192(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 224(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 256(DX)
-	VMOVUPS   96(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x06, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2144(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 288(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 320(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 352(DX)
-	VMOVUPS   128(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x08, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2176(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 384(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 416(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 448(DX)
-	VMOVUPS   160(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x0a, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2208(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 480(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 512(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 544(DX)
-	VMOVUPS   192(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x0c, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2240(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 576(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 608(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 640(DX)
-	VMOVUPS   224(R9), Y6
-	VMULPS    Y6, Y1, Y7
-	VMOVUPS   constants<>+192(SB), Y8
-	VCMPPS    $0x1e, Y8, Y7, Y8
-	VMOVUPS   gridConstants<>+64(SB), Y9
-	VCMPPS    $0x1d, Y9, Y7, Y9
-	VPADDD    Y8, Y9, Y8
-	VPSLLD    $0x0e, Y8, Y8
-	VPSUBD    Y8, Y4, Y4
-	VROUNDPS  $0x08, Y7, Y8
-	VSUBPS    Y8, Y7, Y8
-	VANDPS    constants<>+128(SB), Y8, Y8
-	VMINPS    Y8, Y5, Y5
-	VMOVUPS   2272(R9), Y7
-	VSUBPS    Y2, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 672(DX)
-	VSUBPS    Y3, Y6, Y8
-	VMULPS    Y8, Y7, Y9
-	VMULPS    Y8, Y9, Y8
-	VMOVUPS   Y8, 704(DX)
-	VSUBPS    Y0, Y6, Y6
-	VMULPS    Y6, Y7, Y7
-	VMULPS    Y6, Y7, Y6
-	VMOVUPS   Y6, 736(DX)
-	VMOVUPS   Y4, (SI)
-	VMOVUPS   gridConstants<>+256(SB), Y6
-	VCMPPS    $0x11, Y6, Y5, Y5
-	VMOVMSKPS Y5, R11
+	VMOVUPS   constants<>+192(SB), Y6
+	VXORPS    Y5, Y5, Y5
+	VMOVUPS   (R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2048(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, (DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 32(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 64(DX)
+	VMOVUPS   32(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x02, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2080(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 128(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 160(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 192(DX)
+	VMOVUPS   64(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x04, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2112(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 256(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 288(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 320(DX)
+	VMOVUPS   96(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x06, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2144(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 384(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 416(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 448(DX)
+	VMOVUPS   128(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x08, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2176(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 512(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 544(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 576(DX)
+	VMOVUPS   160(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x0a, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2208(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 640(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 672(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 704(DX)
+	VMOVUPS   192(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x0c, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2240(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 768(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 800(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 832(DX)
+	VMOVUPS   224(R9), Y7
+	VMULPS    Y7, Y1, Y8
+	VMOVUPS   constants<>+192(SB), Y9
+	VCMPPS    $0x1e, Y9, Y8, Y9
+	VMOVUPS   gridConstants<>+64(SB), Y10
+	VCMPPS    $0x1d, Y10, Y8, Y10
+	VPADDD    Y9, Y10, Y9
+	VPSLLD    $0x0e, Y9, Y9
+	VPSUBD    Y9, Y5, Y5
+	VROUNDPS  $0x08, Y8, Y9
+	VSUBPS    Y9, Y8, Y9
+	VANDPS    constants<>+128(SB), Y9, Y9
+	VMINPS    Y9, Y6, Y6
+	VMOVUPS   2272(R9), Y8
+	VSUBPS    Y2, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 896(DX)
+	VSUBPS    Y3, Y7, Y9
+	VMULPS    Y9, Y8, Y10
+	VMULPS    Y9, Y10, Y9
+	VMOVUPS   Y9, 928(DX)
+	VSUBPS    Y4, Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VMULPS    Y7, Y8, Y7
+	VMOVUPS   Y7, 960(DX)
+	VMOVUPS   Y5, (SI)
+	VMOVUPS   gridConstants<>+256(SB), Y7
+	VCMPPS    $0x11, Y7, Y6, Y6
+	VMOVMSKPS Y6, R11
 	MOVB      R11, 16(DI)
-	VMOVUPS   (R8), Y5
-	VMOVMSKPS Y5, R11
-	VORPS     gridConstants<>+192(SB), Y4, Y4
-	VBLENDVPS Y5, Y4, Y5, Y4
-	VMOVUPS   Y4, (R8)
+	VMOVUPS   (R8), Y6
+	VMOVMSKPS Y6, R11
+	VORPS     gridConstants<>+192(SB), Y5, Y5
+	VBLENDVPS Y6, Y5, Y6, Y5
+	VMOVUPS   Y5, (R8)
 	MOVB      R11, (DI)
 	ADDQ      $0x00000100, R9
 	ADDQ      $0x00000400, DX
@@ -2642,18 +3014,19 @@ collect0:
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(AX), BX
-	CMPQ BX, DX
-	JEQ  found
-	MOVQ lists+40(FP), SI
-	MOVQ points+48(FP), DI
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	VMULPS Y0, Y0, Y0
 
 item:
+	MOVQ         lists+40(FP), SI
+	MOVQ         points+48(FP), DI
 	MOVL         (BX), R9
 	MOVL         4(BX), R10
 	MOVL         R9, R8
 	SHRL         $0x17, R9
-	ANDL         $0x007fffff, R8
+	ANDL         $0x003fffff, R8
 	LEAQ         (SI)(R8*2), R8
 	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
@@ -2663,126 +3036,126 @@ item:
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
 	VMOVUPS      (CX)(R10*4), Y1
-	MOVQ         R10, R11
-	SHLQ         $0x07, R11
-	ADDQ         AX, R11
+	MOVQ         R10, SI
+	SHLQ         $0x07, SI
+	ADDQ         AX, SI
 
 neighbour:
-	MOVWLZX      (R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      (R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      2(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      4(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      4(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      6(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      6(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	ADDQ         $0x08, R8
 	SUBL         $0x04, R9
@@ -2796,7 +3169,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Y0
+	VMOVUPS gridConstants<>+832(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    chosen+64(FP), AX
@@ -2886,7 +3259,7 @@ sum:
 	VZEROUPPER
 	RET
 
-// func gridAgain3AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// func gridAgain3AVX512(values *float32, groups int, scales *float32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
 TEXT ·gridAgain3AVX512(SB), NOSPLIT, $0-96
 	MOVQ    work+72(FP), AX
@@ -3032,8 +3405,8 @@ round:
 
 	// Collect what is no point.
 	LEAQ  16896(AX), DX
-	MOVQ  starts+40(FP), R8
-	MOVQ  all+48(FP), R9
+	MOVQ  starts+32(FP), R8
+	MOVQ  all+40(FP), R9
 	MOVQ  17928(AX), R10
 	MOVQ  17944(AX), R11
 	TESTQ R10, R10
@@ -3056,8 +3429,8 @@ collect0:
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+40(FP), BX
-	MOVQ  all+48(FP), R8
+	MOVQ  starts+32(FP), BX
+	MOVQ  all+40(FP), R8
 	MOVQ  17936(AX), R9
 	MOVQ  17952(AX), R10
 	TESTQ R9, R9
@@ -3086,26 +3459,26 @@ collected1:
 	CMPQ    BX, DX
 	JEQ     found
 	MOVQ    plain+24(FP), SI
-	MOVQ    packed+32(FP), R8
+	MOVQ    packed+56(FP), R8
 	MOVQ    groups+8(FP), R9
 	IMUL3Q  $0x00000020, R9, R9
-	VMOVUPS gridConstants<>+960(SB), Z0
-	VMOVUPS gridConstants<>+1024(SB), Z1
-	VMOVUPS gridConstants<>+576(SB), Z2
-	VMOVUPS gridConstants<>+1344(SB), Z6
+	VMOVUPS gridConstants<>+1216(SB), Z0
+	VMOVUPS gridConstants<>+1280(SB), Z1
+	VMOVUPS gridConstants<>+832(SB), Z2
+	VMOVUPS gridConstants<>+1600(SB), Z6
 	VMOVUPS constants<>+0(SB), Z7
 	VMOVUPS constants<>+256(SB), Z8
-	VMOVUPS gridConstants<>+1088(SB), Z9
-	VMOVUPS gridConstants<>+1152(SB), Z10
-	VMOVUPS gridConstants<>+1216(SB), Z11
-	VMOVUPS gridConstants<>+1280(SB), Z12
+	VMOVUPS gridConstants<>+1344(SB), Z9
+	VMOVUPS gridConstants<>+1408(SB), Z10
+	VMOVUPS gridConstants<>+1472(SB), Z11
+	VMOVUPS gridConstants<>+1536(SB), Z12
 
 item:
 	MOVL         (BX), R11
 	MOVL         4(BX), R12
 	MOVL         R11, R10
 	SHRL         $0x17, R11
-	ANDL         $0x007fffff, R10
+	ANDL         $0x003fffff, R10
 	LEAQ         (R8)(R10*2), R10
 	MOVQ         R12, R13
 	SHRQ         $0x04, R13
@@ -3119,7 +3492,7 @@ item:
 	VMOVUPS      (R14), Y4
 	VMOVUPS      2048(R14), Y5
 	VBROADCASTSS 17984(AX)(R12*4), Z13
-	VMULPS       Z2, Z13, Z13
+	VMULPS       Z13, Z2, Z13
 	VPERMPS      Z4, Z0, Z14
 	VPERMPS      Z5, Z0, Z15
 	VSUBPS       Z13, Z14, Z14
@@ -3168,18 +3541,18 @@ neighbours:
 	VPBROADCASTD  R11, Z15
 	VPCMPGTD      Z7, Z15, K1
 	VBLENDMPS     Z16, Z8, K1, Z3
-	VEXTRACTF64X4 $0x01, Z3, Y5
-	VMINPS        Y5, Y3, Y15
-	VEXTRACTF32X4 $0x01, Y15, X5
-	VMINPS        X5, X15, X15
-	VSHUFPS       $0x4e, X15, X15, X5
-	VMINPS        X5, X15, X15
-	VSHUFPS       $0xb1, X15, X15, X5
-	VMINPS        X5, X15, X15
-	VUCOMISS      X4, X15
+	VEXTRACTF64X4 $0x01, Z3, Y15
+	VMINPS        Y15, Y3, Y5
+	VEXTRACTF32X4 $0x01, Y5, X15
+	VMINPS        X15, X5, X5
+	VSHUFPS       $0x4e, X5, X5, X15
+	VMINPS        X15, X5, X5
+	VSHUFPS       $0xb1, X5, X5, X15
+	VMINPS        X15, X5, X5
+	VUCOMISS      X4, X5
 	JCC           others
-	VMOVAPS       X15, X4
-	VBROADCASTSS  X15, Z15
+	VMOVAPS       X5, X4
+	VBROADCASTSS  X5, Z15
 	VCMPPS        $0x00, Z15, Z3, K1
 	KMOVW         K1, DI
 	BSFL          DI, DI
@@ -3199,7 +3572,7 @@ others:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+576(SB), Z0
+	VMOVUPS gridConstants<>+832(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	MOVQ    chosen+80(FP), AX
@@ -3300,32 +3673,32 @@ TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
 	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+896(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 17984(AX)
-	VBROADCASTSS gridConstants<>+644(SB), Y2
+	VBROADCASTSS gridConstants<>+900(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18016(AX)
-	VBROADCASTSS gridConstants<>+648(SB), Y2
+	VBROADCASTSS gridConstants<>+904(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18048(AX)
-	VBROADCASTSS gridConstants<>+652(SB), Y2
+	VBROADCASTSS gridConstants<>+908(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18080(AX)
-	VBROADCASTSS gridConstants<>+656(SB), Y2
+	VBROADCASTSS gridConstants<>+912(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18112(AX)
-	VBROADCASTSS gridConstants<>+660(SB), Y2
+	VBROADCASTSS gridConstants<>+916(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18144(AX)
-	VBROADCASTSS gridConstants<>+664(SB), Y2
+	VBROADCASTSS gridConstants<>+920(SB), Y2
 	VMULPS       Y2, Y1, Y2
 	VMOVUPS      Y2, 18176(AX)
-	VBROADCASTSS gridConstants<>+668(SB), Y2
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 18208(AX)
-	VMOVUPS      gridConstants<>+0(SB), Y1
-	VMULPS       Y1, Y0, Y0
+	VBROADCASTSS gridConstants<>+924(SB), Y2
+	VMULPS       Y2, Y1, Y2
+	VMOVUPS      Y2, 18208(AX)
+	VMOVUPS      gridConstants<>+0(SB), Y2
+	VMULPS       Y2, Y0, Y0
 
 	// Round all elements.
 	XORQ DX, DX
@@ -3341,205 +3714,205 @@ TEXT ·gridCandidates8AVX2(SB), NOSPLIT, $0-88
 	MOVQ groups+8(FP), R10
 
 round:
-	VMOVUPS      constants<>+192(SB), Y2
-	VMOVUPS      gridConstants<>+512(SB), Y1
-	VBROADCASTSS (R9), Y3
-	VMULPS       Y3, Y0, Y4
-	VMOVUPS      gridConstants<>+0(SB), Y5
-	VSUBPS       Y5, Y4, Y5
-	VMOVUPS      constants<>+384(SB), Y6
-	VADDPS       Y6, Y5, Y5
-	VMAXPS       constants<>+384(SB), Y5, Y5
-	VMINPS       gridConstants<>+128(SB), Y5, Y5
-	VPADDD       Y5, Y1, Y1
-	VROUNDPS     $0x08, Y4, Y5
-	VSUBPS       Y5, Y4, Y5
-	VANDPS       constants<>+128(SB), Y5, Y5
-	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2048(R9), Y4
-	VSUBPS       17984(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, (DX)
-	VSUBPS       18016(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 32(DX)
-	VSUBPS       18048(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 64(DX)
-	VSUBPS       18080(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 96(DX)
-	VSUBPS       18112(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 128(DX)
-	VSUBPS       18144(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 160(DX)
-	VSUBPS       18176(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 192(DX)
-	VSUBPS       18208(AX), Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 224(DX)
-	VBROADCASTSS 4(R9), Y3
-	VMULPS       Y3, Y0, Y4
-	VMOVUPS      gridConstants<>+0(SB), Y5
-	VSUBPS       Y5, Y4, Y5
-	VMOVUPS      constants<>+384(SB), Y6
-	VADDPS       Y6, Y5, Y5
-	VMAXPS       constants<>+384(SB), Y5, Y5
-	VMINPS       gridConstants<>+128(SB), Y5, Y5
-	VPSLLD       $0x03, Y5, Y5
-	VPADDD       Y5, Y1, Y1
-	VROUNDPS     $0x08, Y4, Y5
-	VSUBPS       Y5, Y4, Y5
-	VANDPS       constants<>+128(SB), Y5, Y5
-	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2052(R9), Y4
-	VSUBPS       17984(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 256(DX)
-	VSUBPS       18016(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 288(DX)
-	VSUBPS       18048(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 320(DX)
-	VSUBPS       18080(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 352(DX)
-	VSUBPS       18112(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 384(DX)
-	VSUBPS       18144(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 416(DX)
-	VSUBPS       18176(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 448(DX)
-	VSUBPS       18208(AX), Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 480(DX)
-	VBROADCASTSS 8(R9), Y3
-	VMULPS       Y3, Y0, Y4
-	VMOVUPS      gridConstants<>+0(SB), Y5
-	VSUBPS       Y5, Y4, Y5
-	VMOVUPS      constants<>+384(SB), Y6
-	VADDPS       Y6, Y5, Y5
-	VMAXPS       constants<>+384(SB), Y5, Y5
-	VMINPS       gridConstants<>+128(SB), Y5, Y5
-	VPSLLD       $0x06, Y5, Y5
-	VPADDD       Y5, Y1, Y1
-	VROUNDPS     $0x08, Y4, Y5
-	VSUBPS       Y5, Y4, Y5
-	VANDPS       constants<>+128(SB), Y5, Y5
-	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2056(R9), Y4
-	VSUBPS       17984(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 512(DX)
-	VSUBPS       18016(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 544(DX)
-	VSUBPS       18048(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 576(DX)
-	VSUBPS       18080(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 608(DX)
-	VSUBPS       18112(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 640(DX)
-	VSUBPS       18144(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 672(DX)
-	VSUBPS       18176(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 704(DX)
-	VSUBPS       18208(AX), Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 736(DX)
-	VBROADCASTSS 12(R9), Y3
-	VMULPS       Y3, Y0, Y4
-	VMOVUPS      gridConstants<>+0(SB), Y5
-	VSUBPS       Y5, Y4, Y5
-	VMOVUPS      constants<>+384(SB), Y6
-	VADDPS       Y6, Y5, Y5
-	VMAXPS       constants<>+384(SB), Y5, Y5
-	VMINPS       gridConstants<>+128(SB), Y5, Y5
-	VPSLLD       $0x09, Y5, Y5
-	VPADDD       Y5, Y1, Y1
-	VROUNDPS     $0x08, Y4, Y5
-	VSUBPS       Y5, Y4, Y5
-	VANDPS       constants<>+128(SB), Y5, Y5
-	VMINPS       Y5, Y2, Y2
-	VBROADCASTSS 2060(R9), Y4
-	VSUBPS       17984(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 768(DX)
-	VSUBPS       18016(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 800(DX)
-	VSUBPS       18048(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 832(DX)
-	VSUBPS       18080(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 864(DX)
-	VSUBPS       18112(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 896(DX)
-	VSUBPS       18144(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 928(DX)
-	VSUBPS       18176(AX), Y3, Y5
-	VMULPS       Y5, Y4, Y6
-	VMULPS       Y5, Y6, Y5
-	VMOVUPS      Y5, 960(DX)
-	VSUBPS       18208(AX), Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VMULPS       Y3, Y4, Y3
-	VMOVUPS      Y3, 992(DX)
-	VMOVUPS      Y1, (SI)
-	VMOVUPS      gridConstants<>+256(SB), Y3
-	VCMPPS       $0x11, Y3, Y2, Y2
-	VMOVMSKPS    Y2, R11
+	VMOVUPS      constants<>+192(SB), Y3
+	VMOVUPS      gridConstants<>+768(SB), Y2
+	VBROADCASTSS (R9), Y4
+	VMULPS       Y4, Y0, Y5
+	VMOVUPS      gridConstants<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVUPS      constants<>+384(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VMAXPS       constants<>+384(SB), Y6, Y6
+	VMINPS       gridConstants<>+128(SB), Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VROUNDPS     $0x08, Y5, Y6
+	VSUBPS       Y6, Y5, Y6
+	VANDPS       constants<>+128(SB), Y6, Y6
+	VMINPS       Y6, Y3, Y3
+	VBROADCASTSS 2048(R9), Y5
+	VSUBPS       17984(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, (DX)
+	VSUBPS       18016(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 32(DX)
+	VSUBPS       18048(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 64(DX)
+	VSUBPS       18080(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 96(DX)
+	VSUBPS       18112(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 128(DX)
+	VSUBPS       18144(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 160(DX)
+	VSUBPS       18176(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 192(DX)
+	VSUBPS       18208(AX), Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VMOVUPS      Y4, 224(DX)
+	VBROADCASTSS 4(R9), Y4
+	VMULPS       Y4, Y0, Y5
+	VMOVUPS      gridConstants<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVUPS      constants<>+384(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VMAXPS       constants<>+384(SB), Y6, Y6
+	VMINPS       gridConstants<>+128(SB), Y6, Y6
+	VPSLLD       $0x03, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VROUNDPS     $0x08, Y5, Y6
+	VSUBPS       Y6, Y5, Y6
+	VANDPS       constants<>+128(SB), Y6, Y6
+	VMINPS       Y6, Y3, Y3
+	VBROADCASTSS 2052(R9), Y5
+	VSUBPS       17984(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 256(DX)
+	VSUBPS       18016(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 288(DX)
+	VSUBPS       18048(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 320(DX)
+	VSUBPS       18080(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 352(DX)
+	VSUBPS       18112(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 384(DX)
+	VSUBPS       18144(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 416(DX)
+	VSUBPS       18176(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 448(DX)
+	VSUBPS       18208(AX), Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VMOVUPS      Y4, 480(DX)
+	VBROADCASTSS 8(R9), Y4
+	VMULPS       Y4, Y0, Y5
+	VMOVUPS      gridConstants<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVUPS      constants<>+384(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VMAXPS       constants<>+384(SB), Y6, Y6
+	VMINPS       gridConstants<>+128(SB), Y6, Y6
+	VPSLLD       $0x06, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VROUNDPS     $0x08, Y5, Y6
+	VSUBPS       Y6, Y5, Y6
+	VANDPS       constants<>+128(SB), Y6, Y6
+	VMINPS       Y6, Y3, Y3
+	VBROADCASTSS 2056(R9), Y5
+	VSUBPS       17984(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 512(DX)
+	VSUBPS       18016(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 544(DX)
+	VSUBPS       18048(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 576(DX)
+	VSUBPS       18080(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 608(DX)
+	VSUBPS       18112(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 640(DX)
+	VSUBPS       18144(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 672(DX)
+	VSUBPS       18176(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 704(DX)
+	VSUBPS       18208(AX), Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VMOVUPS      Y4, 736(DX)
+	VBROADCASTSS 12(R9), Y4
+	VMULPS       Y4, Y0, Y5
+	VMOVUPS      gridConstants<>+0(SB), Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVUPS      constants<>+384(SB), Y7
+	VADDPS       Y7, Y6, Y6
+	VMAXPS       constants<>+384(SB), Y6, Y6
+	VMINPS       gridConstants<>+128(SB), Y6, Y6
+	VPSLLD       $0x09, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VROUNDPS     $0x08, Y5, Y6
+	VSUBPS       Y6, Y5, Y6
+	VANDPS       constants<>+128(SB), Y6, Y6
+	VMINPS       Y6, Y3, Y3
+	VBROADCASTSS 2060(R9), Y5
+	VSUBPS       17984(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 768(DX)
+	VSUBPS       18016(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 800(DX)
+	VSUBPS       18048(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 832(DX)
+	VSUBPS       18080(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 864(DX)
+	VSUBPS       18112(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 896(DX)
+	VSUBPS       18144(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 928(DX)
+	VSUBPS       18176(AX), Y4, Y6
+	VMULPS       Y6, Y5, Y7
+	VMULPS       Y6, Y7, Y6
+	VMOVUPS      Y6, 960(DX)
+	VSUBPS       18208(AX), Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VMULPS       Y4, Y5, Y4
+	VMOVUPS      Y4, 992(DX)
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      gridConstants<>+256(SB), Y4
+	VCMPPS       $0x11, Y4, Y3, Y3
+	VMOVMSKPS    Y3, R11
 	MOVB         R11, 16(DI)
-	VMOVUPS      Y1, (R8)
-	VMOVUPS      gridConstants<>+448(SB), Y2
-	VPERMD       Y1, Y2, Y2
-	VPCMPEQD     Y1, Y2, Y1
-	VMOVMSKPS    Y1, R11
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      gridConstants<>+704(SB), Y3
+	VPERMD       Y2, Y3, Y3
+	VPCMPEQD     Y2, Y3, Y2
+	VMOVMSKPS    Y2, R11
 	NOTL         R11
 	ORL          $0x01, R11
 	MOVB         R11, (DI)
@@ -3578,18 +3951,19 @@ collect0:
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(AX), BX
-	CMPQ BX, DX
-	JEQ  found
-	MOVQ lists+48(FP), SI
-	MOVQ points+56(FP), DI
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	VMULPS Y1, Y1, Y0
 
 item:
+	MOVQ         lists+48(FP), SI
+	MOVQ         points+56(FP), DI
 	MOVL         (BX), R9
 	MOVL         4(BX), R10
 	MOVL         R9, R8
 	SHRL         $0x17, R9
-	ANDL         $0x007fffff, R8
+	ANDL         $0x003fffff, R8
 	LEAQ         (SI)(R8*2), R8
 	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
@@ -3599,78 +3973,78 @@ item:
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
 	VMOVUPS      (CX)(R10*4), Y1
-	MOVQ         R10, R11
-	SHLQ         $0x07, R11
-	ADDQ         AX, R11
+	MOVQ         R10, SI
+	SHLQ         $0x07, SI
+	ADDQ         AX, SI
 
 neighbour:
-	MOVWLZX      (R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      (R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      2(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      4(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      4(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      6(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      6(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	ADDQ         $0x08, R8
 	SUBL         $0x04, R9
@@ -3682,7 +4056,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Y0
+	VMOVUPS gridConstants<>+896(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    chosen+72(FP), AX
@@ -3745,9 +4119,9 @@ sum:
 	VZEROUPPER
 	RET
 
-// func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
-TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
+// func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32) (best int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
+TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-96
 	MOVQ         work+64(FP), AX
 	MOVQ         chosen+72(FP), CX
 	VBROADCASTSS peak+16(FP), Z0
@@ -3756,24 +4130,24 @@ TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 	VDIVPS       Z0, Z1, Z0
 	VMOVUPS      constants<>+192(SB), Z1
 	VDIVPS       Z0, Z1, Z1
-	VBROADCASTSS gridConstants<>+640(SB), Z4
-	VMULPS       Z4, Z1, Z4
-	VBROADCASTSS gridConstants<>+644(SB), Z5
+	VBROADCASTSS gridConstants<>+896(SB), Z5
 	VMULPS       Z5, Z1, Z5
-	VBROADCASTSS gridConstants<>+648(SB), Z6
+	VBROADCASTSS gridConstants<>+900(SB), Z6
 	VMULPS       Z6, Z1, Z6
-	VBROADCASTSS gridConstants<>+652(SB), Z7
+	VBROADCASTSS gridConstants<>+904(SB), Z7
 	VMULPS       Z7, Z1, Z7
-	VBROADCASTSS gridConstants<>+656(SB), Z8
+	VBROADCASTSS gridConstants<>+908(SB), Z8
 	VMULPS       Z8, Z1, Z8
-	VBROADCASTSS gridConstants<>+660(SB), Z9
+	VBROADCASTSS gridConstants<>+912(SB), Z9
 	VMULPS       Z9, Z1, Z9
-	VBROADCASTSS gridConstants<>+664(SB), Z10
+	VBROADCASTSS gridConstants<>+916(SB), Z10
 	VMULPS       Z10, Z1, Z10
-	VBROADCASTSS gridConstants<>+668(SB), Z11
-	VMULPS       Z11, Z1, Z1
-	VMOVUPS      gridConstants<>+0(SB), Z11
-	VMULPS       Z11, Z0, Z0
+	VBROADCASTSS gridConstants<>+920(SB), Z11
+	VMULPS       Z11, Z1, Z11
+	VBROADCASTSS gridConstants<>+924(SB), Z12
+	VMULPS       Z12, Z1, Z12
+	VMOVUPS      gridConstants<>+0(SB), Z13
+	VMULPS       Z13, Z0, Z0
 
 	// Round all elements.
 	XORQ DX, DX
@@ -3782,368 +4156,369 @@ TEXT ·gridCandidates8AVX512(SB), NOSPLIT, $0-88
 	MOVQ DX, 17944(AX)
 	MOVQ DX, 17952(AX)
 	MOVQ AX, DX
-	LEAQ 16384(AX), DI
-	LEAQ 17928(AX), R8
-	MOVQ CX, R9
-	MOVQ values+0(FP), R10
-	MOVQ groups+8(FP), R11
+	LEAQ 16384(AX), R9
+	LEAQ 17928(AX), R10
+	MOVQ CX, R11
+	MOVQ values+0(FP), R12
+	MOVQ groups+8(FP), R13
 
 round:
-	VMOVUPS      constants<>+192(SB), Z12
-	VMOVUPS      gridConstants<>+512(SB), Z11
-	VBROADCASTSS (R10), Z13
-	VMULPS       Z13, Z0, Z14
-	VMOVUPS      gridConstants<>+0(SB), Z15
-	VSUBPS       Z15, Z14, Z15
-	VMOVUPS      constants<>+384(SB), Z16
-	VADDPS       Z16, Z15, Z15
-	VMAXPS       constants<>+384(SB), Z15, Z15
-	VMINPS       gridConstants<>+128(SB), Z15, Z15
-	VPADDD       Z15, Z11, Z11
-	VREDUCEPS    $0x00, Z14, Z14
-	VRANGEPS     $0x0a, Z14, Z12, Z12
-	VBROADCASTSS 2048(R10), Z14
-	VSUBPS       Z4, Z13, Z15
-	VMULPS       Z15, Z14, Z16
+	VMOVUPS      constants<>+192(SB), Z14
+	VMOVUPS      gridConstants<>+768(SB), Z13
+	VBROADCASTSS (R12), Z15
+	VMULPS       Z15, Z0, Z16
+	VMOVUPS      gridConstants<>+0(SB), Z17
+	VSUBPS       Z17, Z16, Z17
+	VMOVUPS      constants<>+384(SB), Z18
+	VADDPS       Z18, Z17, Z17
+	VMAXPS       constants<>+384(SB), Z17, Z17
+	VMINPS       gridConstants<>+128(SB), Z17, Z17
+	VPADDD       Z17, Z13, Z13
+	VREDUCEPS    $0x00, Z16, Z16
+	VRANGEPS     $0x0a, Z16, Z14, Z14
+	VBROADCASTSS 2048(R12), Z16
+	VSUBPS       Z5, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, (DX)
+	VSUBPS       Z6, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 64(DX)
+	VSUBPS       Z7, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 128(DX)
+	VSUBPS       Z8, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 192(DX)
+	VSUBPS       Z9, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 256(DX)
+	VSUBPS       Z10, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 320(DX)
+	VSUBPS       Z11, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 384(DX)
+	VSUBPS       Z12, Z15, Z15
+	VMULPS       Z15, Z16, Z16
 	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, (DX)
-	VSUBPS       Z5, Z13, Z15
-	VMULPS       Z15, Z14, Z16
+	VMOVUPS      Z15, 448(DX)
+	VBROADCASTSS 4(R12), Z15
+	VMULPS       Z15, Z0, Z16
+	VMOVUPS      gridConstants<>+0(SB), Z17
+	VSUBPS       Z17, Z16, Z17
+	VMOVUPS      constants<>+384(SB), Z18
+	VADDPS       Z18, Z17, Z17
+	VMAXPS       constants<>+384(SB), Z17, Z17
+	VMINPS       gridConstants<>+128(SB), Z17, Z17
+	VPSLLD       $0x03, Z17, Z17
+	VPADDD       Z17, Z13, Z13
+	VREDUCEPS    $0x00, Z16, Z16
+	VRANGEPS     $0x0a, Z16, Z14, Z14
+	VBROADCASTSS 2052(R12), Z16
+	VSUBPS       Z5, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 512(DX)
+	VSUBPS       Z6, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 576(DX)
+	VSUBPS       Z7, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 640(DX)
+	VSUBPS       Z8, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 704(DX)
+	VSUBPS       Z9, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 768(DX)
+	VSUBPS       Z10, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 832(DX)
+	VSUBPS       Z11, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 896(DX)
+	VSUBPS       Z12, Z15, Z15
+	VMULPS       Z15, Z16, Z16
 	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 64(DX)
-	VSUBPS       Z6, Z13, Z15
-	VMULPS       Z15, Z14, Z16
+	VMOVUPS      Z15, 960(DX)
+	VBROADCASTSS 8(R12), Z15
+	VMULPS       Z15, Z0, Z16
+	VMOVUPS      gridConstants<>+0(SB), Z17
+	VSUBPS       Z17, Z16, Z17
+	VMOVUPS      constants<>+384(SB), Z18
+	VADDPS       Z18, Z17, Z17
+	VMAXPS       constants<>+384(SB), Z17, Z17
+	VMINPS       gridConstants<>+128(SB), Z17, Z17
+	VPSLLD       $0x06, Z17, Z17
+	VPADDD       Z17, Z13, Z13
+	VREDUCEPS    $0x00, Z16, Z16
+	VRANGEPS     $0x0a, Z16, Z14, Z14
+	VBROADCASTSS 2056(R12), Z16
+	VSUBPS       Z5, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1024(DX)
+	VSUBPS       Z6, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1088(DX)
+	VSUBPS       Z7, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1152(DX)
+	VSUBPS       Z8, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1216(DX)
+	VSUBPS       Z9, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1280(DX)
+	VSUBPS       Z10, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1344(DX)
+	VSUBPS       Z11, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1408(DX)
+	VSUBPS       Z12, Z15, Z15
+	VMULPS       Z15, Z16, Z16
 	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 128(DX)
-	VSUBPS       Z7, Z13, Z15
-	VMULPS       Z15, Z14, Z16
+	VMOVUPS      Z15, 1472(DX)
+	VBROADCASTSS 12(R12), Z15
+	VMULPS       Z15, Z0, Z16
+	VMOVUPS      gridConstants<>+0(SB), Z17
+	VSUBPS       Z17, Z16, Z17
+	VMOVUPS      constants<>+384(SB), Z18
+	VADDPS       Z18, Z17, Z17
+	VMAXPS       constants<>+384(SB), Z17, Z17
+	VMINPS       gridConstants<>+128(SB), Z17, Z17
+	VPSLLD       $0x09, Z17, Z17
+	VPADDD       Z17, Z13, Z13
+	VREDUCEPS    $0x00, Z16, Z16
+	VRANGEPS     $0x0a, Z16, Z14, Z14
+	VBROADCASTSS 2060(R12), Z16
+	VSUBPS       Z5, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1536(DX)
+	VSUBPS       Z6, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1600(DX)
+	VSUBPS       Z7, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1664(DX)
+	VSUBPS       Z8, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1728(DX)
+	VSUBPS       Z9, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1792(DX)
+	VSUBPS       Z10, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1856(DX)
+	VSUBPS       Z11, Z15, Z17
+	VMULPS       Z17, Z16, Z18
+	VMULPS       Z17, Z18, Z17
+	VMOVUPS      Z17, 1920(DX)
+	VSUBPS       Z12, Z15, Z15
+	VMULPS       Z15, Z16, Z16
 	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 192(DX)
-	VSUBPS       Z8, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 256(DX)
-	VSUBPS       Z9, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 320(DX)
-	VSUBPS       Z10, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 384(DX)
-	VSUBPS       Z1, Z13, Z13
-	VMULPS       Z13, Z14, Z14
-	VMULPS       Z13, Z14, Z13
-	VMOVUPS      Z13, 448(DX)
-	VBROADCASTSS 4(R10), Z13
-	VMULPS       Z13, Z0, Z14
-	VMOVUPS      gridConstants<>+0(SB), Z15
-	VSUBPS       Z15, Z14, Z15
-	VMOVUPS      constants<>+384(SB), Z16
-	VADDPS       Z16, Z15, Z15
-	VMAXPS       constants<>+384(SB), Z15, Z15
-	VMINPS       gridConstants<>+128(SB), Z15, Z15
-	VPSLLD       $0x03, Z15, Z15
-	VPADDD       Z15, Z11, Z11
-	VREDUCEPS    $0x00, Z14, Z14
-	VRANGEPS     $0x0a, Z14, Z12, Z12
-	VBROADCASTSS 2052(R10), Z14
-	VSUBPS       Z4, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 512(DX)
-	VSUBPS       Z5, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 576(DX)
-	VSUBPS       Z6, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 640(DX)
-	VSUBPS       Z7, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 704(DX)
-	VSUBPS       Z8, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 768(DX)
-	VSUBPS       Z9, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 832(DX)
-	VSUBPS       Z10, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 896(DX)
-	VSUBPS       Z1, Z13, Z13
-	VMULPS       Z13, Z14, Z14
-	VMULPS       Z13, Z14, Z13
-	VMOVUPS      Z13, 960(DX)
-	VBROADCASTSS 8(R10), Z13
-	VMULPS       Z13, Z0, Z14
-	VMOVUPS      gridConstants<>+0(SB), Z15
-	VSUBPS       Z15, Z14, Z15
-	VMOVUPS      constants<>+384(SB), Z16
-	VADDPS       Z16, Z15, Z15
-	VMAXPS       constants<>+384(SB), Z15, Z15
-	VMINPS       gridConstants<>+128(SB), Z15, Z15
-	VPSLLD       $0x06, Z15, Z15
-	VPADDD       Z15, Z11, Z11
-	VREDUCEPS    $0x00, Z14, Z14
-	VRANGEPS     $0x0a, Z14, Z12, Z12
-	VBROADCASTSS 2056(R10), Z14
-	VSUBPS       Z4, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1024(DX)
-	VSUBPS       Z5, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1088(DX)
-	VSUBPS       Z6, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1152(DX)
-	VSUBPS       Z7, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1216(DX)
-	VSUBPS       Z8, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1280(DX)
-	VSUBPS       Z9, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1344(DX)
-	VSUBPS       Z10, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1408(DX)
-	VSUBPS       Z1, Z13, Z13
-	VMULPS       Z13, Z14, Z14
-	VMULPS       Z13, Z14, Z13
-	VMOVUPS      Z13, 1472(DX)
-	VBROADCASTSS 12(R10), Z13
-	VMULPS       Z13, Z0, Z14
-	VMOVUPS      gridConstants<>+0(SB), Z15
-	VSUBPS       Z15, Z14, Z15
-	VMOVUPS      constants<>+384(SB), Z16
-	VADDPS       Z16, Z15, Z15
-	VMAXPS       constants<>+384(SB), Z15, Z15
-	VMINPS       gridConstants<>+128(SB), Z15, Z15
-	VPSLLD       $0x09, Z15, Z15
-	VPADDD       Z15, Z11, Z11
-	VREDUCEPS    $0x00, Z14, Z14
-	VRANGEPS     $0x0a, Z14, Z12, Z12
-	VBROADCASTSS 2060(R10), Z14
-	VSUBPS       Z4, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1536(DX)
-	VSUBPS       Z5, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1600(DX)
-	VSUBPS       Z6, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1664(DX)
-	VSUBPS       Z7, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1728(DX)
-	VSUBPS       Z8, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1792(DX)
-	VSUBPS       Z9, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1856(DX)
-	VSUBPS       Z10, Z13, Z15
-	VMULPS       Z15, Z14, Z16
-	VMULPS       Z15, Z16, Z15
-	VMOVUPS      Z15, 1920(DX)
-	VSUBPS       Z1, Z13, Z13
-	VMULPS       Z13, Z14, Z14
-	VMULPS       Z13, Z14, Z13
-	VMOVUPS      Z13, 1984(DX)
-	VMOVUPS      Z11, (DI)
-	VMOVUPS      gridConstants<>+256(SB), Z13
-	VCMPPS       $0x11, Z13, Z12, K1
-	KMOVW        K1, R12
-	MOVW         R12, 16(R8)
-	VMOVUPS      Z11, (R9)
-	VMOVUPS      gridConstants<>+448(SB), Z12
-	VPERMD       Z11, Z12, Z12
-	VPCMPEQD     Z11, Z12, K1
-	KMOVW        K1, R12
-	NOTL         R12
-	ORL          $0x01, R12
-	MOVW         R12, (R8)
-	ADDQ         $0x00000010, R10
+	VMOVUPS      Z15, 1984(DX)
+	VMOVUPS      Z13, (R9)
+	VMOVUPS      gridConstants<>+256(SB), Z15
+	VCMPPS       $0x11, Z15, Z14, K1
+	KMOVW        K1, R14
+	MOVW         R14, 16(R10)
+	VMOVUPS      Z13, (R11)
+	VMOVUPS      gridConstants<>+704(SB), Z14
+	VPERMD       Z13, Z14, Z14
+	VPCMPEQD     Z13, Z14, K1
+	KMOVW        K1, R14
+	NOTL         R14
+	ORL          $0x01, R14
+	MOVW         R14, (R10)
+	ADDQ         $0x00000010, R12
 	ADDQ         $0x00000800, DX
-	ADDQ         $0x40, DI
-	ADDQ         $0x02, R8
 	ADDQ         $0x40, R9
-	DECQ         R11
+	ADDQ         $0x02, R10
+	ADDQ         $0x40, R11
+	DECQ         R13
 	JNE          round
 
 	// Collect what is no point.
 	LEAQ  16896(AX), DX
-	MOVQ  starts+32(FP), DI
-	MOVQ  all+40(FP), R8
-	MOVQ  17928(AX), R9
-	MOVQ  17944(AX), R10
-	TESTQ R9, R9
+	MOVQ  starts+32(FP), R9
+	MOVQ  all+40(FP), R10
+	MOVQ  17928(AX), R11
+	MOVQ  17944(AX), R12
+	TESTQ R11, R11
 	JEQ   collected0
 
 collect0:
-	BSFQ    R9, BX
-	LEAQ    -1(R9), R11
-	MOVL    16384(AX)(BX*4), R12
-	MOVQ    DI, R13
-	BTQ     BX, R10
-	CMOVQCS R8, R13
-	MOVL    (R13)(R12*4), R12
-	MOVL    R12, (DX)
+	BSFQ    R11, BX
+	LEAQ    -1(R11), R13
+	MOVL    16384(AX)(BX*4), R14
+	MOVQ    R9, R15
+	BTQ     BX, R12
+	CMOVQCS R10, R15
+	MOVL    (R15)(R14*4), R14
+	MOVL    R14, (DX)
 	MOVL    BX, 4(DX)
-	LEAQ    8(DX), R13
-	CMPL    R12, $0x00800000
-	CMOVQCC R13, DX
-	ANDQ    R11, R9
+	LEAQ    8(DX), R15
+	CMPL    R14, $0x00800000
+	CMOVQCC R15, DX
+	ANDQ    R13, R11
 	JNE     collect0
 
 collected0:
 	MOVQ  starts+32(FP), BX
-	MOVQ  all+40(FP), DI
-	MOVQ  17936(AX), R8
-	MOVQ  17952(AX), R9
-	TESTQ R8, R8
+	MOVQ  all+40(FP), R9
+	MOVQ  17936(AX), R10
+	MOVQ  17952(AX), R11
+	TESTQ R10, R10
 	JEQ   collected1
 
 collect1:
-	BSFQ    R8, SI
-	LEAQ    -1(R8), R10
-	MOVL    16640(AX)(SI*4), R11
-	MOVQ    BX, R12
-	BTQ     SI, R9
-	CMOVQCS DI, R12
-	MOVL    (R12)(R11*4), R11
+	BSFQ    R10, SI
+	LEAQ    -1(R10), R12
+	MOVL    16640(AX)(SI*4), R13
+	MOVQ    BX, R14
+	BTQ     SI, R11
+	CMOVQCS R9, R14
+	MOVL    (R14)(R13*4), R13
 	ADDL    $0x40, SI
-	MOVL    R11, (DX)
+	MOVL    R13, (DX)
 	MOVL    SI, 4(DX)
-	LEAQ    8(DX), R12
-	CMPL    R11, $0x00800000
-	CMOVQCC R12, DX
-	ANDQ    R10, R8
+	LEAQ    8(DX), R14
+	CMPL    R13, $0x00800000
+	CMOVQCC R14, DX
+	ANDQ    R12, R10
 	JNE     collect1
 
 collected1:
 	// Find the closest neighbours.
-	LEAQ 16896(AX), BX
-	CMPQ BX, DX
-	JEQ  found
-	MOVQ lists+48(FP), SI
-	MOVQ points+56(FP), DI
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	VMULPS Z1, Z1, Z0
 
 item:
-	MOVL         (BX), R9
-	MOVL         4(BX), R10
-	MOVL         R9, R8
-	SHRL         $0x17, R9
-	ANDL         $0x007fffff, R8
-	LEAQ         (SI)(R8*2), R8
-	VPBROADCASTD 16384(AX)(R10*4), Z0
-	ANDL         $-16, R10
-	VMOVUPS      16384(AX)(R10*4), Z1
+	MOVQ         lists+48(FP), SI
+	MOVQ         points+56(FP), R9
+	MOVL         (BX), R11
+	MOVL         4(BX), R12
+	MOVL         R11, R10
+	SHRL         $0x17, R11
+	ANDL         $0x003fffff, R10
+	LEAQ         (SI)(R10*2), R10
+	VPBROADCASTD 16384(AX)(R12*4), Z0
+	ANDL         $-16, R12
+	VMOVUPS      16384(AX)(R12*4), Z1
 	VPCMPEQD     Z1, Z0, K1
 	VMOVUPS      constants<>+256(SB), Z0
 	VMOVUPS      constants<>+320(SB), Z1
 	VBLENDMPS    Z0, Z1, K1, Z2
-	VMOVUPS      (CX)(R10*4), Z0
-	MOVQ         R10, R11
-	SHLQ         $0x07, R11
-	ADDQ         AX, R11
+	VMOVUPS      (CX)(R12*4), Z0
+	MOVQ         R12, SI
+	SHLQ         $0x07, SI
+	ADDQ         AX, SI
 
 neighbour:
-	MOVWLZX      (R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
+	MOVWLZX      (R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	MOVWLZX      2(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
+	VPBROADCASTD 8(R9)(R13*1), K1, Z0
+	MOVWLZX      2(R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	MOVWLZX      4(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
+	VPBROADCASTD 8(R9)(R13*1), K1, Z0
+	MOVWLZX      4(R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	MOVWLZX      6(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*8), Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*8), Z1, Z1
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*8), Z1, Z1
+	VPBROADCASTD 8(R9)(R13*1), K1, Z0
+	MOVWLZX      6(R10), R13
+	MOVQ         (R9)(R13*1), R15
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VMOVUPS      (SI)(R14*8), Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	SHRQ         $0x08, R15
+	VADDPS       (SI)(R14*8), Z1, Z1
+	MOVBLZX      R15, R14
+	VADDPS       (SI)(R14*8), Z1, Z1
 	VCMPPS       $0x11, Z2, Z1, K1
 	VMINPS       Z2, Z1, Z2
-	VPBROADCASTD 8(DI)(R12*1), K1, Z0
-	ADDQ         $0x08, R8
-	SUBL         $0x04, R9
+	VPBROADCASTD 8(R9)(R13*1), K1, Z0
+	ADDQ         $0x08, R10
+	SUBL         $0x04, R11
 	JGT          neighbour
-	VMOVUPS      Z0, (CX)(R10*4)
+	VMOVUPS      Z0, (CX)(R12*4)
 	ADDQ         $0x08, BX
 	CMPQ         BX, DX
 	JNE          item
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Z0
+	VMOVUPS gridConstants<>+896(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	MOVQ    chosen+72(FP), AX
@@ -4151,62 +4526,109 @@ found:
 	MOVQ    groups+8(FP), DX
 
 sum:
-	VMOVUPS      (AX), Z4
-	VPERMPS      Z0, Z4, Z5
-	VBROADCASTSS 3072(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1024(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x03, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3076(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1028(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x06, Z4, Z5
-	VPERMPS      Z0, Z5, Z5
-	VBROADCASTSS 3080(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VADDPS       Z6, Z1, Z1
-	VBROADCASTSS 1032(CX), Z6
-	VMULPS       Z5, Z6, Z6
-	VMULPS       Z5, Z6, Z5
-	VADDPS       Z5, Z2, Z2
-	VPSRLD       $0x09, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VBROADCASTSS 3084(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VADDPS       Z5, Z1, Z1
-	VBROADCASTSS 1036(CX), Z5
-	VMULPS       Z4, Z5, Z5
-	VMULPS       Z4, Z5, Z4
-	VADDPS       Z4, Z2, Z2
-	ADDQ         $0x00000010, CX
-	ADDQ         $0x40, AX
-	DECQ         DX
-	JNE          sum
-	MOVQ         sums+80(FP), AX
-	VMOVUPS      Z1, (AX)
-	VMOVUPS      Z2, 64(AX)
-	VMOVUPS      constants<>+576(SB), Z0
-	VCMPPS       $0x1e, Z0, Z2, K1
-	VDIVPS       Z2, Z1, Z0
-	VMULPS       Z1, Z0, Z0
-	VMOVUPS      Z0, 128(AX)
-	VMULPS       Z1, Z1, Z0
-	VMOVUPS      constants<>+320(SB), Z1
-	VBLENDMPS    Z0, Z1, K1, Z3
-	VMOVUPS      Z3, 192(AX)
+	VMOVUPS       (AX), Z5
+	VPERMPS       Z0, Z5, Z6
+	VBROADCASTSS  3072(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1024(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x03, Z5, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3076(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1028(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x06, Z5, Z6
+	VPERMPS       Z0, Z6, Z6
+	VBROADCASTSS  3080(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VBROADCASTSS  1032(CX), Z7
+	VMULPS        Z6, Z7, Z7
+	VMULPS        Z6, Z7, Z6
+	VADDPS        Z6, Z2, Z2
+	VPSRLD        $0x09, Z5, Z5
+	VPERMPS       Z0, Z5, Z5
+	VBROADCASTSS  3084(CX), Z6
+	VMULPS        Z5, Z6, Z6
+	VADDPS        Z6, Z1, Z1
+	VBROADCASTSS  1036(CX), Z6
+	VMULPS        Z5, Z6, Z6
+	VMULPS        Z5, Z6, Z5
+	VADDPS        Z5, Z2, Z2
+	ADDQ          $0x00000010, CX
+	ADDQ          $0x40, AX
+	DECQ          DX
+	JNE           sum
+	MOVQ          sums+80(FP), AX
+	VMOVUPS       Z1, (AX)
+	VMOVUPS       Z2, 64(AX)
+	VMOVUPS       constants<>+576(SB), Z0
+	VCMPPS        $0x1e, Z0, Z2, K1
+	VDIVPS        Z2, Z1, Z0
+	VMULPS        Z1, Z0, Z0
+	VMOVUPS       Z0, 128(AX)
+	VMULPS        Z1, Z1, Z0
+	VMOVUPS       constants<>+320(SB), Z5
+	VBLENDMPS     Z0, Z5, K1, Z3
+	VMOVUPS       Z3, 192(AX)
+	VMOVUPS       192(AX), Z0
+	VMOVUPS       constants<>+320(SB), Z3
+	VCMPPS        $0x1e, Z3, Z0, K1
+	VMOVUPS       128(AX), Z0
+	VMOVUPS       constants<>+320(SB), Z3
+	VBLENDMPS     Z0, Z3, K1, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VMAXPS        Y3, Y4, Y0
+	VEXTRACTF32X4 $0x01, Y0, X3
+	VMAXPS        X3, X0, X0
+	VSHUFPS       $0x4e, X0, X0, X3
+	VMAXPS        X3, X0, X0
+	VSHUFPS       $0xb1, X0, X0, X3
+	VMAXPS        X3, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVUPS       gridConstants<>+640(SB), Z3
+	VMULPS        Z3, Z0, Z0
+	VCMPPS        $0x1d, Z0, Z4, K1
+	KMOVW         K1, CX
+	BSFL          CX, DI
+	JEQ           unsure
+	VPBROADCASTD  DI, Z0
+	VPERMD        Z1, Z0, Z3
+	VPCMPEQD      Z1, Z3, K1, K1
+	VPERMD        Z2, Z0, Z0
+	VPCMPEQD      Z2, Z0, K1, K1
+	KMOVW         K1, DX
+	CMPL          DX, CX
+	JNE           unsure
+
+	// Nothing overflows, and nothing is too small.
+	MOVL     192(AX)(DI*4), DX
+	SUBL     $0x0d800000, DX
+	CMPL     DX, $0x64000000
+	JHI      unsure
+	BSRL     CX, R8
+	VMOVSS   128(AX)(DI*4), X0
+	VMULSS   64(AX)(DI*4), X0, X0
+	VUCOMISS 192(AX)(DI*4), X0
+	CMOVQCS  R8, DI
+	MOVQ     DI, best+88(FP)
 	VZEROUPPER
 	RET
 
-// func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+unsure:
+	MOVQ $-1, DI
+	MOVQ DI, best+88(FP)
+	VZEROUPPER
+	RET
+
+// func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
 TEXT ·gridRest8AVX512(SB), NOSPLIT, $0-112
 	MOVQ            work+88(FP), AX
@@ -4237,7 +4659,7 @@ TEXT ·gridRest8AVX512(SB), NOSPLIT, $0-112
 
 round:
 	VMOVUPS         constants<>+192(SB), Z6
-	VMOVUPS         gridConstants<>+512(SB), Z1
+	VMOVUPS         gridConstants<>+768(SB), Z1
 	VBROADCASTF32X4 (R11), Z7
 	VMULPS          Z7, Z0, Z7
 	VMOVUPS         gridConstants<>+0(SB), Z8
@@ -4303,8 +4725,8 @@ round:
 
 	// Collect what is no point.
 	LEAQ  16896(AX), DX
-	MOVQ  starts+56(FP), R8
-	MOVQ  all+64(FP), R9
+	MOVQ  starts+48(FP), R8
+	MOVQ  all+56(FP), R9
 	MOVQ  17928(AX), R10
 	MOVQ  17944(AX), R11
 	TESTQ R10, R10
@@ -4327,8 +4749,8 @@ collect0:
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+56(FP), BX
-	MOVQ  all+64(FP), R8
+	MOVQ  starts+48(FP), BX
+	MOVQ  all+56(FP), R8
 	MOVQ  17936(AX), R9
 	MOVQ  17952(AX), R10
 	TESTQ R9, R9
@@ -4357,24 +4779,24 @@ collected1:
 	CMPQ    BX, DX
 	JEQ     found
 	MOVQ    plain+40(FP), SI
-	MOVQ    packed+48(FP), R8
+	MOVQ    packed+72(FP), R8
 	MOVQ    groups+8(FP), R9
 	IMUL3Q  $0x00000010, R9, R9
-	VMOVUPS gridConstants<>+704(SB), Z0
-	VMOVUPS gridConstants<>+768(SB), Z1
-	VMOVUPS gridConstants<>+640(SB), Z6
-	VMOVUPS gridConstants<>+1408(SB), Z7
+	VMOVUPS gridConstants<>+960(SB), Z0
+	VMOVUPS gridConstants<>+1024(SB), Z1
+	VMOVUPS gridConstants<>+896(SB), Z6
+	VMOVUPS gridConstants<>+1664(SB), Z7
 	VMOVUPS constants<>+0(SB), Z8
 	VMOVUPS constants<>+256(SB), Z9
-	VMOVUPS gridConstants<>+832(SB), Z10
-	VMOVUPS gridConstants<>+896(SB), Z11
+	VMOVUPS gridConstants<>+1088(SB), Z10
+	VMOVUPS gridConstants<>+1152(SB), Z11
 
 item:
 	MOVL         (BX), R11
 	MOVL         4(BX), R12
 	MOVL         R11, R10
 	SHRL         $0x17, R11
-	ANDL         $0x007fffff, R10
+	ANDL         $0x003fffff, R10
 	LEAQ         (R8)(R10*2), R10
 	MOVQ         R12, R13
 	SHRQ         $0x04, R13
@@ -4389,7 +4811,7 @@ item:
 	VMOVUPS      (R14), X2
 	VMOVUPS      2048(R14), X3
 	VBROADCASTSS 17984(AX)(R12*4), Z12
-	VMULPS       Z6, Z12, Z12
+	VMULPS       Z12, Z6, Z12
 	VPERMPS      Z2, Z0, Z13
 	VPERMPS      Z3, Z0, Z14
 	VSUBPS       Z12, Z13, Z13
@@ -4453,7 +4875,7 @@ others:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Z0
+	VMOVUPS gridConstants<>+896(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	MOVQ    chosen+96(FP), AX
@@ -4525,32 +4947,32 @@ TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
 	VMOVUPS      (DX), Y0
 	VMOVUPS      constants<>+192(SB), Y1
 	VDIVPS       Y0, Y1, Y1
-	VBROADCASTSS gridConstants<>+640(SB), Y2
+	VBROADCASTSS gridConstants<>+896(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 17984(AX)
-	VBROADCASTSS gridConstants<>+644(SB), Y2
+	VBROADCASTSS gridConstants<>+900(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18016(AX)
-	VBROADCASTSS gridConstants<>+648(SB), Y2
+	VBROADCASTSS gridConstants<>+904(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18048(AX)
-	VBROADCASTSS gridConstants<>+652(SB), Y2
+	VBROADCASTSS gridConstants<>+908(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18080(AX)
-	VBROADCASTSS gridConstants<>+656(SB), Y2
+	VBROADCASTSS gridConstants<>+912(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18112(AX)
-	VBROADCASTSS gridConstants<>+660(SB), Y2
+	VBROADCASTSS gridConstants<>+916(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18144(AX)
-	VBROADCASTSS gridConstants<>+664(SB), Y2
+	VBROADCASTSS gridConstants<>+920(SB), Y2
 	VMULPS       Y2, Y0, Y2
 	VMOVUPS      Y2, 18176(AX)
-	VBROADCASTSS gridConstants<>+668(SB), Y2
-	VMULPS       Y2, Y0, Y0
-	VMOVUPS      Y0, 18208(AX)
-	VMOVUPS      gridConstants<>+0(SB), Y0
-	VMULPS       Y0, Y1, Y0
+	VBROADCASTSS gridConstants<>+924(SB), Y2
+	VMULPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 18208(AX)
+	VMOVUPS      gridConstants<>+0(SB), Y2
+	VMULPS       Y2, Y1, Y1
 
 	// Round all elements.
 	XORQ DX, DX
@@ -4566,205 +4988,205 @@ TEXT ·gridAgain8AVX2(SB), NOSPLIT, $0-80
 	MOVQ groups+8(FP), R10
 
 round:
-	VMOVUPS   constants<>+192(SB), Y2
-	VMOVUPS   gridConstants<>+512(SB), Y1
-	VMOVUPS   (R9), Y3
-	VMULPS    Y3, Y0, Y4
-	VMOVUPS   gridConstants<>+0(SB), Y5
-	VSUBPS    Y5, Y4, Y5
-	VMOVUPS   constants<>+384(SB), Y6
-	VADDPS    Y6, Y5, Y5
-	VMAXPS    constants<>+384(SB), Y5, Y5
-	VMINPS    gridConstants<>+128(SB), Y5, Y5
-	VPADDD    Y5, Y1, Y1
-	VROUNDPS  $0x08, Y4, Y5
-	VSUBPS    Y5, Y4, Y5
-	VANDPS    constants<>+128(SB), Y5, Y5
-	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2048(R9), Y4
-	VSUBPS    17984(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, (DX)
-	VSUBPS    18016(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 32(DX)
-	VSUBPS    18048(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 64(DX)
-	VSUBPS    18080(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 96(DX)
-	VSUBPS    18112(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 128(DX)
-	VSUBPS    18144(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 160(DX)
-	VSUBPS    18176(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 192(DX)
-	VSUBPS    18208(AX), Y3, Y3
-	VMULPS    Y3, Y4, Y4
-	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 224(DX)
-	VMOVUPS   32(R9), Y3
-	VMULPS    Y3, Y0, Y4
-	VMOVUPS   gridConstants<>+0(SB), Y5
-	VSUBPS    Y5, Y4, Y5
-	VMOVUPS   constants<>+384(SB), Y6
-	VADDPS    Y6, Y5, Y5
-	VMAXPS    constants<>+384(SB), Y5, Y5
-	VMINPS    gridConstants<>+128(SB), Y5, Y5
-	VPSLLD    $0x03, Y5, Y5
-	VPADDD    Y5, Y1, Y1
-	VROUNDPS  $0x08, Y4, Y5
-	VSUBPS    Y5, Y4, Y5
-	VANDPS    constants<>+128(SB), Y5, Y5
-	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2080(R9), Y4
-	VSUBPS    17984(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 256(DX)
-	VSUBPS    18016(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 288(DX)
-	VSUBPS    18048(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 320(DX)
-	VSUBPS    18080(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 352(DX)
-	VSUBPS    18112(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 384(DX)
-	VSUBPS    18144(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 416(DX)
-	VSUBPS    18176(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 448(DX)
-	VSUBPS    18208(AX), Y3, Y3
-	VMULPS    Y3, Y4, Y4
-	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 480(DX)
-	VMOVUPS   64(R9), Y3
-	VMULPS    Y3, Y0, Y4
-	VMOVUPS   gridConstants<>+0(SB), Y5
-	VSUBPS    Y5, Y4, Y5
-	VMOVUPS   constants<>+384(SB), Y6
-	VADDPS    Y6, Y5, Y5
-	VMAXPS    constants<>+384(SB), Y5, Y5
-	VMINPS    gridConstants<>+128(SB), Y5, Y5
-	VPSLLD    $0x06, Y5, Y5
-	VPADDD    Y5, Y1, Y1
-	VROUNDPS  $0x08, Y4, Y5
-	VSUBPS    Y5, Y4, Y5
-	VANDPS    constants<>+128(SB), Y5, Y5
-	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2112(R9), Y4
-	VSUBPS    17984(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 512(DX)
-	VSUBPS    18016(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 544(DX)
-	VSUBPS    18048(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 576(DX)
-	VSUBPS    18080(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 608(DX)
-	VSUBPS    18112(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 640(DX)
-	VSUBPS    18144(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 672(DX)
-	VSUBPS    18176(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 704(DX)
-	VSUBPS    18208(AX), Y3, Y3
-	VMULPS    Y3, Y4, Y4
-	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 736(DX)
-	VMOVUPS   96(R9), Y3
-	VMULPS    Y3, Y0, Y4
-	VMOVUPS   gridConstants<>+0(SB), Y5
-	VSUBPS    Y5, Y4, Y5
-	VMOVUPS   constants<>+384(SB), Y6
-	VADDPS    Y6, Y5, Y5
-	VMAXPS    constants<>+384(SB), Y5, Y5
-	VMINPS    gridConstants<>+128(SB), Y5, Y5
-	VPSLLD    $0x09, Y5, Y5
-	VPADDD    Y5, Y1, Y1
-	VROUNDPS  $0x08, Y4, Y5
-	VSUBPS    Y5, Y4, Y5
-	VANDPS    constants<>+128(SB), Y5, Y5
-	VMINPS    Y5, Y2, Y2
-	VMOVUPS   2144(R9), Y4
-	VSUBPS    17984(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 768(DX)
-	VSUBPS    18016(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 800(DX)
-	VSUBPS    18048(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 832(DX)
-	VSUBPS    18080(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 864(DX)
-	VSUBPS    18112(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 896(DX)
-	VSUBPS    18144(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 928(DX)
-	VSUBPS    18176(AX), Y3, Y5
-	VMULPS    Y5, Y4, Y6
-	VMULPS    Y5, Y6, Y5
-	VMOVUPS   Y5, 960(DX)
-	VSUBPS    18208(AX), Y3, Y3
-	VMULPS    Y3, Y4, Y4
-	VMULPS    Y3, Y4, Y3
-	VMOVUPS   Y3, 992(DX)
-	VMOVUPS   Y1, (SI)
-	VMOVUPS   gridConstants<>+256(SB), Y3
-	VCMPPS    $0x11, Y3, Y2, Y2
-	VMOVMSKPS Y2, R11
+	VMOVUPS   constants<>+192(SB), Y3
+	VMOVUPS   gridConstants<>+768(SB), Y2
+	VMOVUPS   (R9), Y4
+	VMULPS    Y4, Y1, Y5
+	VMOVUPS   gridConstants<>+0(SB), Y6
+	VSUBPS    Y6, Y5, Y6
+	VMOVUPS   constants<>+384(SB), Y7
+	VADDPS    Y7, Y6, Y6
+	VMAXPS    constants<>+384(SB), Y6, Y6
+	VMINPS    gridConstants<>+128(SB), Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VROUNDPS  $0x08, Y5, Y6
+	VSUBPS    Y6, Y5, Y6
+	VANDPS    constants<>+128(SB), Y6, Y6
+	VMINPS    Y6, Y3, Y3
+	VMOVUPS   2048(R9), Y5
+	VSUBPS    17984(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, (DX)
+	VSUBPS    18016(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 32(DX)
+	VSUBPS    18048(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 64(DX)
+	VSUBPS    18080(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 96(DX)
+	VSUBPS    18112(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 128(DX)
+	VSUBPS    18144(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 160(DX)
+	VSUBPS    18176(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 192(DX)
+	VSUBPS    18208(AX), Y4, Y4
+	VMULPS    Y4, Y5, Y5
+	VMULPS    Y4, Y5, Y4
+	VMOVUPS   Y4, 224(DX)
+	VMOVUPS   32(R9), Y4
+	VMULPS    Y4, Y1, Y5
+	VMOVUPS   gridConstants<>+0(SB), Y6
+	VSUBPS    Y6, Y5, Y6
+	VMOVUPS   constants<>+384(SB), Y7
+	VADDPS    Y7, Y6, Y6
+	VMAXPS    constants<>+384(SB), Y6, Y6
+	VMINPS    gridConstants<>+128(SB), Y6, Y6
+	VPSLLD    $0x03, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VROUNDPS  $0x08, Y5, Y6
+	VSUBPS    Y6, Y5, Y6
+	VANDPS    constants<>+128(SB), Y6, Y6
+	VMINPS    Y6, Y3, Y3
+	VMOVUPS   2080(R9), Y5
+	VSUBPS    17984(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 256(DX)
+	VSUBPS    18016(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 288(DX)
+	VSUBPS    18048(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 320(DX)
+	VSUBPS    18080(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 352(DX)
+	VSUBPS    18112(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 384(DX)
+	VSUBPS    18144(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 416(DX)
+	VSUBPS    18176(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 448(DX)
+	VSUBPS    18208(AX), Y4, Y4
+	VMULPS    Y4, Y5, Y5
+	VMULPS    Y4, Y5, Y4
+	VMOVUPS   Y4, 480(DX)
+	VMOVUPS   64(R9), Y4
+	VMULPS    Y4, Y1, Y5
+	VMOVUPS   gridConstants<>+0(SB), Y6
+	VSUBPS    Y6, Y5, Y6
+	VMOVUPS   constants<>+384(SB), Y7
+	VADDPS    Y7, Y6, Y6
+	VMAXPS    constants<>+384(SB), Y6, Y6
+	VMINPS    gridConstants<>+128(SB), Y6, Y6
+	VPSLLD    $0x06, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VROUNDPS  $0x08, Y5, Y6
+	VSUBPS    Y6, Y5, Y6
+	VANDPS    constants<>+128(SB), Y6, Y6
+	VMINPS    Y6, Y3, Y3
+	VMOVUPS   2112(R9), Y5
+	VSUBPS    17984(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 512(DX)
+	VSUBPS    18016(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 544(DX)
+	VSUBPS    18048(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 576(DX)
+	VSUBPS    18080(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 608(DX)
+	VSUBPS    18112(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 640(DX)
+	VSUBPS    18144(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 672(DX)
+	VSUBPS    18176(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 704(DX)
+	VSUBPS    18208(AX), Y4, Y4
+	VMULPS    Y4, Y5, Y5
+	VMULPS    Y4, Y5, Y4
+	VMOVUPS   Y4, 736(DX)
+	VMOVUPS   96(R9), Y4
+	VMULPS    Y4, Y1, Y5
+	VMOVUPS   gridConstants<>+0(SB), Y6
+	VSUBPS    Y6, Y5, Y6
+	VMOVUPS   constants<>+384(SB), Y7
+	VADDPS    Y7, Y6, Y6
+	VMAXPS    constants<>+384(SB), Y6, Y6
+	VMINPS    gridConstants<>+128(SB), Y6, Y6
+	VPSLLD    $0x09, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VROUNDPS  $0x08, Y5, Y6
+	VSUBPS    Y6, Y5, Y6
+	VANDPS    constants<>+128(SB), Y6, Y6
+	VMINPS    Y6, Y3, Y3
+	VMOVUPS   2144(R9), Y5
+	VSUBPS    17984(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 768(DX)
+	VSUBPS    18016(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 800(DX)
+	VSUBPS    18048(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 832(DX)
+	VSUBPS    18080(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 864(DX)
+	VSUBPS    18112(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 896(DX)
+	VSUBPS    18144(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 928(DX)
+	VSUBPS    18176(AX), Y4, Y6
+	VMULPS    Y6, Y5, Y7
+	VMULPS    Y6, Y7, Y6
+	VMOVUPS   Y6, 960(DX)
+	VSUBPS    18208(AX), Y4, Y4
+	VMULPS    Y4, Y5, Y5
+	VMULPS    Y4, Y5, Y4
+	VMOVUPS   Y4, 992(DX)
+	VMOVUPS   Y2, (SI)
+	VMOVUPS   gridConstants<>+256(SB), Y4
+	VCMPPS    $0x11, Y4, Y3, Y3
+	VMOVMSKPS Y3, R11
 	MOVB      R11, 16(DI)
-	VMOVUPS   (R8), Y2
-	VMOVMSKPS Y2, R11
-	VORPS     gridConstants<>+192(SB), Y1, Y1
-	VBLENDVPS Y2, Y1, Y2, Y1
-	VMOVUPS   Y1, (R8)
+	VMOVUPS   (R8), Y3
+	VMOVMSKPS Y3, R11
+	VORPS     gridConstants<>+192(SB), Y2, Y2
+	VBLENDVPS Y3, Y2, Y3, Y2
+	VMOVUPS   Y2, (R8)
 	MOVB      R11, (DI)
 	ADDQ      $0x00000080, R9
 	ADDQ      $0x00000400, DX
@@ -4801,18 +5223,19 @@ collect0:
 
 collected0:
 	// Find the closest neighbours.
-	LEAQ 16896(AX), BX
-	CMPQ BX, DX
-	JEQ  found
-	MOVQ lists+40(FP), SI
-	MOVQ points+48(FP), DI
+	LEAQ   16896(AX), BX
+	CMPQ   BX, DX
+	JEQ    found
+	VMULPS Y0, Y0, Y0
 
 item:
+	MOVQ         lists+40(FP), SI
+	MOVQ         points+48(FP), DI
 	MOVL         (BX), R9
 	MOVL         4(BX), R10
 	MOVL         R9, R8
 	SHRL         $0x17, R9
-	ANDL         $0x007fffff, R8
+	ANDL         $0x003fffff, R8
 	LEAQ         (SI)(R8*2), R8
 	VPBROADCASTD 16384(AX)(R10*4), Y0
 	ANDL         $-8, R10
@@ -4822,78 +5245,78 @@ item:
 	VMOVUPS      constants<>+320(SB), Y2
 	VBLENDVPS    Y0, Y1, Y2, Y0
 	VMOVUPS      (CX)(R10*4), Y1
-	MOVQ         R10, R11
-	SHLQ         $0x07, R11
-	ADDQ         AX, R11
+	MOVQ         R10, SI
+	SHLQ         $0x07, SI
+	ADDQ         AX, SI
 
 neighbour:
-	MOVWLZX      (R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      (R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      2(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      2(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      4(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      4(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	MOVWLZX      6(R8), R12
-	MOVQ         (DI)(R12*1), R14
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VMOVUPS      (R11)(R13*4), Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	SHRQ         $0x08, R14
-	VADDPS       (R11)(R13*4), Y2, Y2
-	MOVBLZX      R14, R13
-	VADDPS       (R11)(R13*4), Y2, Y2
+	MOVWLZX      6(R8), R11
+	MOVQ         (DI)(R11*1), R13
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VMOVUPS      (SI)(R12*4), Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	SHRQ         $0x08, R13
+	VADDPS       (SI)(R12*4), Y2, Y2
+	MOVBLZX      R13, R12
+	VADDPS       (SI)(R12*4), Y2, Y2
 	VCMPPS       $0x11, Y0, Y2, Y3
 	VMINPS       Y0, Y2, Y0
-	VPBROADCASTD 8(DI)(R12*1), Y2
+	VPBROADCASTD 8(DI)(R11*1), Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	ADDQ         $0x08, R8
 	SUBL         $0x04, R9
@@ -4907,7 +5330,7 @@ neighbour:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Y0
+	VMOVUPS gridConstants<>+896(SB), Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    chosen+64(FP), AX
@@ -4961,7 +5384,7 @@ sum:
 	VZEROUPPER
 	RET
 
-// func gridAgain8AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+// func gridAgain8AVX512(values *float32, groups int, scales *float32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, CMOV
 TEXT ·gridAgain8AVX512(SB), NOSPLIT, $0-96
 	MOVQ    work+72(FP), AX
@@ -4989,7 +5412,7 @@ TEXT ·gridAgain8AVX512(SB), NOSPLIT, $0-96
 
 round:
 	VMOVUPS   constants<>+192(SB), Z7
-	VMOVUPS   gridConstants<>+512(SB), Z1
+	VMOVUPS   gridConstants<>+768(SB), Z1
 	VMOVUPS   (R11), Y6
 	VMULPS    Z6, Z0, Z8
 	VMOVUPS   gridConstants<>+0(SB), Z9
@@ -5059,8 +5482,8 @@ round:
 
 	// Collect what is no point.
 	LEAQ  16896(AX), DX
-	MOVQ  starts+40(FP), R8
-	MOVQ  all+48(FP), R9
+	MOVQ  starts+32(FP), R8
+	MOVQ  all+40(FP), R9
 	MOVQ  17928(AX), R10
 	MOVQ  17944(AX), R11
 	TESTQ R10, R10
@@ -5083,8 +5506,8 @@ collect0:
 	JNE     collect0
 
 collected0:
-	MOVQ  starts+40(FP), BX
-	MOVQ  all+48(FP), R8
+	MOVQ  starts+32(FP), BX
+	MOVQ  all+40(FP), R8
 	MOVQ  17936(AX), R9
 	MOVQ  17952(AX), R10
 	TESTQ R9, R9
@@ -5113,24 +5536,24 @@ collected1:
 	CMPQ    BX, DX
 	JEQ     found
 	MOVQ    plain+24(FP), SI
-	MOVQ    packed+32(FP), R8
+	MOVQ    packed+56(FP), R8
 	MOVQ    groups+8(FP), R9
 	IMUL3Q  $0x00000010, R9, R9
-	VMOVUPS gridConstants<>+704(SB), Z0
-	VMOVUPS gridConstants<>+768(SB), Z1
-	VMOVUPS gridConstants<>+640(SB), Z2
-	VMOVUPS gridConstants<>+1408(SB), Z6
+	VMOVUPS gridConstants<>+960(SB), Z0
+	VMOVUPS gridConstants<>+1024(SB), Z1
+	VMOVUPS gridConstants<>+896(SB), Z2
+	VMOVUPS gridConstants<>+1664(SB), Z6
 	VMOVUPS constants<>+0(SB), Z7
 	VMOVUPS constants<>+256(SB), Z8
-	VMOVUPS gridConstants<>+832(SB), Z9
-	VMOVUPS gridConstants<>+896(SB), Z10
+	VMOVUPS gridConstants<>+1088(SB), Z9
+	VMOVUPS gridConstants<>+1152(SB), Z10
 
 item:
 	MOVL         (BX), R11
 	MOVL         4(BX), R12
 	MOVL         R11, R10
 	SHRL         $0x17, R11
-	ANDL         $0x007fffff, R10
+	ANDL         $0x003fffff, R10
 	LEAQ         (R8)(R10*2), R10
 	MOVQ         R12, R13
 	SHRQ         $0x04, R13
@@ -5144,7 +5567,7 @@ item:
 	VMOVUPS      (R14), X3
 	VMOVUPS      2048(R14), X4
 	VBROADCASTSS 17984(AX)(R12*4), Z11
-	VMULPS       Z2, Z11, Z11
+	VMULPS       Z11, Z2, Z11
 	VPERMPS      Z3, Z0, Z12
 	VPERMPS      Z4, Z0, Z13
 	VSUBPS       Z11, Z12, Z12
@@ -5208,7 +5631,7 @@ others:
 
 found:
 	// Sum up.
-	VMOVUPS gridConstants<>+640(SB), Z0
+	VMOVUPS gridConstants<>+896(SB), Z0
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	MOVQ    chosen+80(FP), AX

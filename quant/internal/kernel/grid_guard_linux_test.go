@@ -26,12 +26,13 @@ func guardedGrid(t *testing.T, levels int, start bool) *kernel.Grid {
 		Packed: guarded[uint16](t, 2*points+16, start),
 		Starts: guarded[uint32](t, 1<<(bits*dim), start),
 		All:    guarded[uint32](t, 1<<(bits*dim), start),
+		Moves:  guarded[uint16](t, 2*points+16, start),
 	}
 	require.Zero(t, points%step)
 	for p := range points {
 		for i := range dim {
 			level := (p + i) % levels
-			g.Points[16*p+i] = uint8(8 * (i*levels + level))
+			g.Points[16*p+i] = uint8(8 * (i<<bits + level))
 			g.Packed[p] |= uint16(level << (bits * i))
 		}
 		g.Points[16*p+8], g.Points[16*p+9], g.Points[16*p+11] = uint8(g.Packed[p]), uint8(g.Packed[p]>>8), 1<<7

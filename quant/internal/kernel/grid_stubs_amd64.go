@@ -4,9 +4,9 @@
 
 package kernel
 
-// gridSplitAVX2 fills the first four arrays of values, signs, and for each sub-block of size values the greatest
-// and the least magnitude. It returns the greatest magnitude of values and weights as the bits of a float, or
-// more if a weight is negative. It needs AVX2 and F16C.
+// gridSplitAVX2 fills the arrays of values, signs, and for each sub-block of size values the greatest and the
+// least magnitude. It returns the greatest magnitude of values and weights as the bits of a float, or more if a
+// weight is negative. It needs AVX2 and F16C.
 //
 //go:noescape
 func gridSplitAVX2(x *float32, importance *float32, variance float32, base float32, size int, even int, values *float32, signs *uint8, peaks *float32, lows *float32) (bits uint32)
@@ -26,20 +26,20 @@ func gridSpreadAVX2(values *float32, size int, lanes *float32)
 // gridCandidates3AVX2 rounds the groups of a sub-block with 8 candidates. See GridWork. It needs AVX2 and F16C.
 //
 //go:noescape
-func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridCandidates3AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, moves *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
-// gridCandidates3AVX512 rounds the groups of a sub-block with 16 candidates. See GridWork. It needs AVX512F, BW,
-// DQ and VL.
+// gridCandidates3AVX512 rounds the groups of a sub-block with 16 candidates. It returns the best one, or -1 if
+// that takes a closer look. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridCandidates3AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, moves *uint16, points *uint8, work *float32, chosen *uint32, sums *float32) (best int)
 
 // gridRest3AVX512 rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by
 // side. In lanes without a bit in mask, it does not look for neighbours. plain has the sub-blocks one after
 // another. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridRest3AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, moves *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
 // gridAgain3AVX2 rounds the groups of eight sub-blocks side by side that are marked as moved. See GridWork. It
 // needs AVX2 and F16C.
@@ -51,25 +51,25 @@ func gridAgain3AVX2(values *float32, groups int, scales *float32, starts *uint32
 // sub-blocks one after another. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridAgain3AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridAgain3AVX512(values *float32, groups int, scales *float32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
 // gridCandidates8AVX2 rounds the groups of a sub-block with 8 candidates. See GridWork. It needs AVX2 and F16C.
 //
 //go:noescape
 func gridCandidates8AVX2(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
-// gridCandidates8AVX512 rounds the groups of a sub-block with 16 candidates. See GridWork. It needs AVX512F, BW,
-// DQ and VL.
+// gridCandidates8AVX512 rounds the groups of a sub-block with 16 candidates. It returns the best one, or -1 if
+// that takes a closer look. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridCandidates8AVX512(values *float32, groups int, peak float32, numerators *float32, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32) (best int)
 
 // gridRest8AVX512 rounds the groups of four sub-blocks with four candidates. values has eight sub-blocks side by
 // side. In lanes without a bit in mask, it does not look for neighbours. plain has the sub-blocks one after
 // another. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridRest8AVX512(values *float32, groups int, peaks *float32, numerators *float32, mask uint32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
 
 // gridAgain8AVX2 rounds the groups of eight sub-blocks side by side that are marked as moved. See GridWork. It
 // needs AVX2 and F16C.
@@ -81,4 +81,4 @@ func gridAgain8AVX2(values *float32, groups int, scales *float32, starts *uint32
 // sub-blocks one after another. See GridWork. It needs AVX512F, BW, DQ and VL.
 //
 //go:noescape
-func gridAgain8AVX512(values *float32, groups int, scales *float32, plain *float32, packed *uint16, starts *uint32, all *uint32, lists *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
+func gridAgain8AVX512(values *float32, groups int, scales *float32, plain *float32, starts *uint32, all *uint32, lists *uint16, packed *uint16, points *uint8, work *float32, chosen *uint32, sums *float32)
