@@ -152,6 +152,11 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 		}
 		taken++
 	}
+	return taken
+}
+
+// makeRoom makes room for what the tokens of the batch take.
+func (b *batch) makeRoom() {
 	width := b.m.graph.Width
 	sized(&b.x, b.tokens*b.m.graph.Stream())
 	sized(&b.normed, b.tokens*width)
@@ -166,7 +171,6 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 	}
 	_, _, scratch := b.m.sizes()
 	sized(&b.scratch, b.tokens*scratch)
-	return taken
 }
 
 // take adds a chunk to the batch, behind the one that it follows.

@@ -175,7 +175,7 @@ func TestMultiply(t *testing.T) {
 			require.NoError(t, quant.Dequantize(typ, values, blocks, k))
 			for _, compute := range []infer.Compute{infer.Exact, infer.Int8} {
 				dst := make([]float32, rows*n)
-				require.NoError(t, infer.Product{Type: typ, Weights: blocks, Cols: k, Compute: compute, Threads: 2}.Multiply(t.Context(), dst, x))
+				require.NoError(t, (&infer.Product{Type: typ, Weights: blocks, Cols: k, Compute: compute, Threads: 2}).Multiply(t.Context(), dst, x))
 				bound := 1e-4
 				if compute == infer.Int8 {
 					// Rounding errors of 1/254 of the largest of a block, of
@@ -191,7 +191,7 @@ func TestMultiply(t *testing.T) {
 				}
 			}
 		}
-		require.ErrorIs(t, infer.Product{Type: gguf.I32, Weights: make([]byte, 4), Cols: 1, Threads: 1}.Multiply(t.Context(), make([]float32, 1),
+		require.ErrorIs(t, (&infer.Product{Type: gguf.I32, Weights: make([]byte, 4), Cols: 1, Threads: 1}).Multiply(t.Context(), make([]float32, 1),
 			[]float32{1}), gguf.ErrUnsupported)
 	})
 }

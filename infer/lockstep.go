@@ -104,6 +104,31 @@ func newLockstep(models []*Model, o Observer) *lockstep {
 
 // run takes chunks through the models.
 func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
+	if err := l.prepare(chunks); err != nil {
+		return err
+	}
+	l.steps.total = len(l.models) * len(chunks) * (len(l.models[0].graph.Layers) - l.layer + 1)
+	for first := 0; first < len(chunks); {
+		before := slices.Clone(l.elapsed)
+		n, err := l.batchFrom(ctx, chunks, first)
+		if err != nil {
+			return err
+		}
+		if l.observer.Batch != nil {
+			for i, elapsed := range l.elapsed {
+				before[i] = elapsed - before[i]
+			}
+			if err := l.observer.Batch(first, n, before); err != nil {
+				return err
+			}
+		}
+		first += n
+	}
+	return nil
+}
+
+// prepare checks the models and the chunks, and finds out what the memory has to hold beside batches of these.
+func (l *lockstep) prepare(chunks []Chunk) error {
 	first := l.models[0]
 	for i, m := range l.models[1:] {
 		if err := first.Spec().Difference(m.Spec()); err != nil {
@@ -131,23 +156,6 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 		if len(sessions) > 0 {
 			l.context, l.beside.fixed = sessions[0].context, sessions[0].engine.held
 		}
-	}
-	l.steps.total = len(l.models) * len(chunks) * (len(first.graph.Layers) - l.layer + 1)
-	for first := 0; first < len(chunks); {
-		before := slices.Clone(l.elapsed)
-		n, err := l.batchFrom(ctx, chunks, first)
-		if err != nil {
-			return err
-		}
-		if l.observer.Batch != nil {
-			for i, elapsed := range l.elapsed {
-				before[i] = elapsed - before[i]
-			}
-			if err := l.observer.Batch(first, n, before); err != nil {
-				return err
-			}
-		}
-		first += n
 	}
 	return nil
 }
@@ -183,7 +191,7 @@ func (l *lockstep) share(chunks []Chunk) {
 	}
 	left := l.room(l.ends[0]) - int64(tokens)*l.perToken()
 	l.reuse = newReuse(l.models, stages, max(left, first.memory/8))
-	l.beside.fixed += int64(len(l.reuse.arena))
+	l.beside.fixed += l.reuse.size
 }
 
 // layerMatrices lists the matrices of a layer of a model.
@@ -213,6 +221,7 @@ func (l *lockstep) inTurn(f func(model int) error, step func()) error {
 func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) (n int, err error) {
 	l.m, l.x = l.models[0], l.streams[0]
 	n = l.begin(chunks, first)
+	l.makeRoom()
 	l.streams[0] = l.x
 	for i := range l.streams[1:] {
 		sized(&l.streams[i+1], len(l.x))

@@ -16,13 +16,15 @@ type Product struct {
 	Cols    int    // elements of a row
 	Compute Compute
 	Threads int
+
+	batch *batch // with what it needs to compute
 }
 
 // Multiply sets dst, m x n, to the product of x, m x Cols, and the transpose of the n rows of
 // Weights, which are dequantized and packed first. The error wraps
 // gguf.ErrUnsupported if Type cannot be dequantized. Multiply panics if the
-// lengths do not match or are 0.
-func (p Product) Multiply(ctx context.Context, dst, x []float32) error {
+// lengths do not match or are 0. Its buffers stay for the next call, so that there may be one at a time.
+func (p *Product) Multiply(ctx context.Context, dst, x []float32) error {
 	if !quant.CanDequantize(p.Type) {
 		return fmt.Errorf("%w: %s cannot be computed with", gguf.ErrUnsupported, p.Type)
 	}
@@ -33,8 +35,11 @@ func (p Product) Multiply(ctx context.Context, dst, x []float32) error {
 			len(dst)))
 	}
 	src := weightSource{info: gguf.TensorInfo{Type: p.Type, Shape: []int64{int64(p.Cols), int64(n)}}, data: p.Weights}
-	b := &batch{m: &Model{src: src, compute: p.Compute}, workers: make([]worker, p.Threads), tokens: rows}
-	return b.Multiply(ctx, x, graph.Product{Dst: dst, W: &graph.Matrix{Rows: n, Cols: p.Cols}})
+	if p.batch == nil {
+		p.batch = &batch{workers: make([]worker, p.Threads)}
+	}
+	p.batch.m, p.batch.tokens = &Model{src: src, compute: p.Compute}, rows
+	return p.batch.Multiply(ctx, x, graph.Product{Dst: dst, W: &graph.Matrix{Rows: n, Cols: p.Cols}})
 }
 
 // weightSource is a single weight in memory.

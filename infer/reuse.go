@@ -9,6 +9,7 @@ import (
 // reuse keeps the rows that several models in lock-step make in one stage, a
 // layer or the output, so that they are made once.
 type reuse struct {
+	size  int64 // bytes of arena
 	arena []byte
 	kept  map[rowsKey]*keptRows
 }
@@ -53,21 +54,29 @@ func newReuse(models []*Model, stages []func(*Model) []*graph.Matrix, limit int6
 		sharedRows(models, of, func(_ rowsKey, _ *graph.Matrix, bytes int) { sum += int64(bytes) })
 		most = max(most, sum)
 	}
-	return reuse{arena: make([]byte, min(most, limit))}
+	return reuse{size: min(most, limit)}
 }
 
 // begin forgets all rows and gets ready to keep those of a stage that fit.
 func (r *reuse) begin(models []*Model, of func(*Model) []*graph.Matrix) {
-	if len(r.arena) == 0 {
+	if r.size == 0 {
 		return
 	}
 	r.kept = make(map[rowsKey]*keptRows)
-	free := r.arena
+	arena := sized(&r.arena, int(r.size))
+	r.fitting(models, of, func(key rowsKey, w *graph.Matrix, at, bytes int) {
+		panels := (w.Rows + kernel.TileCols - 1) / kernel.TileCols
+		r.kept[key] = &keptRows{data: arena[at:][:bytes], made: make([]bool, panels)}
+	})
+}
+
+// fitting calls visit with the matrices that are kept in a stage, and where: those that fit.
+func (r *reuse) fitting(models []*Model, of func(*Model) []*graph.Matrix, visit func(key rowsKey, w *graph.Matrix, at, bytes int)) {
+	at := 0
 	sharedRows(models, of, func(key rowsKey, w *graph.Matrix, bytes int) {
-		if bytes <= len(free) {
-			panels := (w.Rows + kernel.TileCols - 1) / kernel.TileCols
-			r.kept[key] = &keptRows{data: free[:bytes], made: make([]bool, panels)}
-			free = free[bytes:]
+		if int64(at+bytes) <= r.size {
+			visit(key, w, at, bytes)
+			at += bytes
 		}
 	})
 }

@@ -25,7 +25,7 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "bench",
 		Usage:     "throughput of this build on this machine",
-		ArgsUsage: "[quantize | matmul | perplexity [MODEL]]",
+		ArgsUsage: "[quantize | matmul | perplexity [MODEL] | rates]",
 		Description: "quantize: quantizes normally distributed weights, without and with an importance matrix, and reads the\n" +
 			"blocks back, per type and instruction set. Each figure is the best of three runs.\n\n" +
 			"matmul: multiplies 512 x 2048 activations with 128 x 2048 weights, which it dequantizes first, per type,\n" +
@@ -33,10 +33,12 @@ func benchCommand() *cli.Command {
 			"perplexity: runs MODEL, or the small mixture of experts that comes with the program, on eight windows of\n" +
 			"512 random tokens, with exact and with int8 compute. Logits are computed for the last token of each\n" +
 			"window, as llama-bench does. Reading the weights counts.\n\n" +
-			"All measure one core and all.",
+			"rates: what runs consist of, for --bench of commands with --dry-run, perhaps on another machine: weights brought to the\n" +
+			"form of products, products, quantizing and so on. Each figure is the median of short times, of all cores at once.\n\n" +
+			"The first three measure one core and all.",
 		Flags: []cli.Flag{
-			parsedFlag("types", "", "quantize, matmul: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all", &f.Types, parseQuantizable),
-			parsedFlag("compute", "", "matmul, perplexity: measure only exact or int8 compute", &f.Computes, one(infer.ParseCompute)),
+			parsedFlag("types", "", "quantize, matmul, rates: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all", &f.Types, parseQuantizable),
+			parsedFlag("compute", "", "matmul, perplexity, rates: measure only exact or int8 compute", &f.Computes, one(infer.ParseCompute)),
 		},
 		Action: action(func(c *call) error { return showBench(c, f) }),
 	}
@@ -62,8 +64,16 @@ func showBench(c *call, f bench.Options) error {
 		results, err = bench.Matmul(c.ctx, f)
 	case len(args) <= 2 && args[0] == "perplexity":
 		results, err = benchPerplexity(c, args[1:], f)
+	case len(args) == 1 && args[0] == "rates":
+		computes := f.Computes
+		if slices.Contains(computes, infer.Int8) {
+			computes = append(computes, infer.Int8All)
+		}
+		var measured benchReport
+		measured, err = measureRates(c, bench.All(f.Types, computes), all)
+		results = measured.Results
 	default:
-		return c.usagef("only \"quantize\", \"matmul\" and \"perplexity\" can be measured")
+		return c.usagef("only \"quantize\", \"matmul\", \"rates\" and \"perplexity\" can be measured")
 	}
 	if err != nil {
 		return err
@@ -81,6 +91,12 @@ func showBench(c *call, f bench.Options) error {
 	}
 	t.Render()
 	return nil
+}
+
+// measureRates measures how fast that is done here which some work consists of.
+func measureRates(c *call, w infer.Work, threads int) (benchReport, error) {
+	results, err := bench.MeasureRates(c.ctx, w, threads)
+	return benchReport{ISA: isa.Current().String(), Results: results}, err
 }
 
 // benchPerplexity measures how fast a model, that in args or else the one that

@@ -29,6 +29,8 @@ type compareFlags struct {
 	requantize bool
 	html       string
 	markdown   string
+	// headersOnly leaves the model's data, and does not begin to hash them.
+	headersOnly bool
 }
 
 func (f *compareFlags) htmlFlag() cli.Flag {
@@ -79,6 +81,10 @@ func (f *compareFlags) open(c *call, model string, candidates []string, outputs 
 		return nil, errors.Join(err, in.close())
 	}
 	in.source = in.base
+	if f.headersOnly {
+		withoutData(in.base)
+		return in, nil
+	}
 	in.hashing = newProvenance(c, in.base, in.importance)
 	return in, nil
 }

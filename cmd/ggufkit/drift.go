@@ -20,6 +20,7 @@ const driftTypes = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,IQ4_XS,Q3_K_M,Q2_K"
 type driftFlags struct {
 	compareFlags
 	keepFlags
+	planFlags
 	reference      string
 	candidates     []string
 	untilSeparated bool
@@ -56,7 +57,7 @@ func driftCommand() *cli.Command {
 				Destination: &f.untilSeparated},
 			f.windowFlag("`N` tokens in a window, the second half of which is scored"), f.scoreFlag(),
 			chunksFlag(&f.chunks, "run at most `N` windows of each text"),
-			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
+			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(), f.dryRunFlag(), f.ratesFlag(),
 		},
 		Action: action(func(c *call) error { return measureDrift(c, f) }),
 	}
@@ -110,6 +111,7 @@ func measureDrift(c *call, f driftFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	f.headersOnly = f.dryRun
 	in, err := f.open(c, reference, append(slices.Clip(candidates), f.recipeFiles...), f.saveLogits)
 	if err != nil {
 		return err
@@ -122,6 +124,9 @@ func measureDrift(c *call, f driftFlags) (err error) {
 			return err
 		}
 		defer model.Close()
+		if f.dryRun {
+			withoutData(model)
+		}
 		if candidates[i] == source {
 			in.source = model
 		}
@@ -136,6 +141,9 @@ func measureDrift(c *call, f driftFlags) (err error) {
 	run, err := newDriftRun(c, measured, in)
 	if err != nil {
 		return err
+	}
+	if f.dryRun {
+		return f.plan(c, run, models, in)
 	}
 	run.options.UntilSeparated = f.untilSeparated
 	logits, err := f.openLogits(c, run)
@@ -167,6 +175,19 @@ func measureDrift(c *call, f driftFlags) (err error) {
 		return err
 	}
 	return f.save(c, measured)
+}
+
+// plan says what there is to do.
+func (f *driftFlags) plan(c *call, run *driftRun, models []drift.Candidate, in *driftInput) error {
+	planned, err := drift.Plan(run.base, models, run.texts, f.part, run.options)
+	if err != nil {
+		return about(run.base, err)
+	}
+	var names []string
+	for _, m := range models {
+		names = append(names, m.Name)
+	}
+	return f.show(c, in.base, &f.textFlags, f.part, planned, in.importance != nil, names...)
 }
 
 // candidateNames returns a name for each of several models: that of its file or directory, with those of

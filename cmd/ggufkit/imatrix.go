@@ -23,6 +23,7 @@ import (
 type imatrixFlags struct {
 	textFlags
 	keepFlags
+	planFlags
 	output        string
 	processOutput bool
 	inFiles       []string
@@ -54,7 +55,7 @@ func imatrixCommand() *cli.Command {
 			&cli.BoolFlag{Name: "coverage", Usage: "report how the experts share the texts", Destination: &f.coverage},
 			&cli.IntFlag{Name: "min-tokens", Value: 1000, Usage: "with --coverage, point out experts that saw fewer than `N` tokens",
 				Destination: &f.minTokens},
-			memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
+			memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(), f.dryRunFlag(), f.ratesFlag(),
 		},
 		Action: action(func(c *call) error { return writeImatrix(c, f) }),
 	}
@@ -88,6 +89,8 @@ func (f *imatrixFlags) check(c *call) (model string, err error) {
 		model = args[0]
 	} else if f.dir != "" || f.part.Of > 0 {
 		return "", c.usagef("--results keeps what is measured: it needs --file")
+	} else if f.dryRun {
+		return "", c.usagef("--dry-run tells what measuring takes: it needs --file")
 	} else if len(c.args) > 0 {
 		return "", c.usagef("without --file, there is nothing to run %s on", c.args[0])
 	}
@@ -112,6 +115,9 @@ func writeImatrix(c *call, f imatrixFlags) (err error) {
 		return err
 	}
 	limitMemory(f.memory)
+	if f.dryRun {
+		return f.plan(c, name)
+	}
 	m := &measure.Measurement{Sums: &imatrix.Sums{ChunkSize: int64(f.ctx)}}
 	var added []*imatrix.Matrix
 	for _, path := range f.inFiles {
@@ -194,6 +200,29 @@ func openAndMeasure(c *call, f imatrixFlags, name string) (*measure.Measurement,
 		return nil, about(model, err)
 	}
 	return m, nil
+}
+
+// plan says what there is to do.
+func (f *imatrixFlags) plan(c *call, name string) error {
+	texts, err := f.read()
+	if err != nil {
+		return err
+	}
+	model, err := openModel(c, name)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	withoutData(model)
+	encoded, err := f.encode(c, model, texts)
+	if err != nil {
+		return err
+	}
+	planned, err := measure.Plan(model, encoded, f.part, measure.Options{Options: f.windows(), Output: f.processOutput, Engine: f.engine(c)})
+	if err != nil {
+		return about(model, err)
+	}
+	return f.show(c, model, &f.textFlags, f.part, planned, false)
 }
 
 func measureImatrix(c *call, f imatrixFlags, model *model, texts []textFile) (*measure.Measurement, error) {

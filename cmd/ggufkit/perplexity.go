@@ -5,12 +5,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
 )
 
 type perplexityFlags struct {
 	textFlags
 	keepFlags
+	planFlags
 }
 
 func perplexityCommand() *cli.Command {
@@ -26,7 +28,7 @@ func perplexityCommand() *cli.Command {
 			f.textFlag("score the text"),
 			f.windowFlag("`N` tokens in a window, the second half of which is scored"), f.scoreFlag(),
 			chunksFlag(&f.chunks, "score at most `N` windows of each text"),
-			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
+			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(), f.dryRunFlag(), f.ratesFlag(),
 		},
 		Action: action(func(c *call) error { return showPerplexity(c, f) }),
 	}
@@ -50,6 +52,9 @@ func showPerplexity(c *call, f perplexityFlags) error {
 		return err
 	}
 	defer model.Close()
+	if f.dryRun {
+		return f.plan(c, model, texts)
+	}
 	place, err := f.placeOf(c, model, f.compute)
 	if err != nil {
 		return err
@@ -72,4 +77,22 @@ func showPerplexity(c *call, f perplexityFlags) error {
 		return err
 	}
 	return printResults(c, scored, scored.Print)
+}
+
+// plan says what there is to do.
+func (f *perplexityFlags) plan(c *call, model *model, texts []textFile) error {
+	withoutData(model)
+	encoded, err := f.encode(c, model, texts)
+	if err != nil {
+		return err
+	}
+	engine, err := engineOf(model, f.engine(c))
+	if err != nil {
+		return err
+	}
+	planned, err := perplexity.Plan(engine, encoded, f.part, f.windows())
+	if err != nil {
+		return about(model, err)
+	}
+	return f.show(c, model, &f.textFlags, f.part, planned, false)
 }

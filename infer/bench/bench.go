@@ -1,5 +1,6 @@
-// Package bench measures how fast this build is on this machine: codecs ([Quantize]), products ([Matmul]) and
-// whole models ([Perplexity]). The numbers are of a moment: something else that runs slows them down.
+// Package bench measures how fast this build is on this machine: codecs ([Quantize]), products ([Matmul]),
+// whole models ([Perplexity]), and what runs of models consist of ([MeasureRates]), which is what their time is estimated by
+// ([Rates]). The numbers are of a moment: something else that runs slows them down.
 //
 //	results, err := bench.Quantize(ctx, bench.Options{Types: bench.Types(), Threads: []int{1}})
 //	if err != nil {

@@ -156,18 +156,49 @@ func Measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 }
 
 func measure(ctx context.Context, base gguf.Source, candidates []Candidate, texts []Text, opts Options) (*Report, error) {
-	if opts.UntilSeparated && opts.Results != nil {
-		return nil, fmt.Errorf("%w: to keep results of a run whose length depends on them", gguf.ErrUnsupported)
-	}
-	if err := sameModel(base, candidates, opts.Engine); err != nil {
+	r, once, err := newRunners(base, candidates, texts, opts)
+	if err != nil {
 		return nil, err
 	}
+	for _, r := range []*runner{once, r} {
+		if err := r.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	of, ofAll := len(once.models)*once.toRun(), len(r.models)*r.toRun()
+	once.opts.Engine.Progress = share(opts.Engine.Progress, 0, of, ofAll)
+	r.opts.Engine.Progress = share(opts.Engine.Progress, of, ofAll, 0)
+	floor, err := once.run(ctx)
+	unfinished := (*results.Partial)(nil)
+	if err != nil && !errors.As(err, &unfinished) {
+		return nil, err
+	}
+	measured, err := r.run(ctx)
+	if err := unfinished.And(err); err != nil {
+		return nil, err
+	}
+	report := &Report{Base: measured[0], Floor: floor[1], Candidates: measured[1:], Chunks: make([]int, len(texts)), Tokens: make([]int, len(texts))}
+	for _, p := range r.parts[:r.done] {
+		report.Chunks[p.text]++
+		report.Tokens[p.text] += len(p.Tokens)
+	}
+	return report, nil
+}
+
+// newRunners returns what measures the models, and what the floor.
+func newRunners(base gguf.Source, candidates []Candidate, texts []Text, opts Options) (r, once *runner, err error) {
+	if opts.UntilSeparated && opts.Results != nil {
+		return nil, nil, fmt.Errorf("%w: to keep results of a run whose length depends on them", gguf.ErrUnsupported)
+	}
+	if err := sameModel(base, candidates, opts.Engine); err != nil {
+		return nil, nil, err
+	}
 	if opts.Save != nil && (len(texts) != 1 || opts.UntilSeparated || opts.Results != nil) {
-		return nil, fmt.Errorf("%w: logits are saved of one text, and of all of it", gguf.ErrUnsupported)
+		return nil, nil, fmt.Errorf("%w: logits are saved of one text, and of all of it", gguf.ErrUnsupported)
 	}
 	windows, counts, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	byText := make([][]part, len(texts))
 	for i, n := range counts {
@@ -189,34 +220,9 @@ func measure(ctx context.Context, base gguf.Source, candidates []Candidate, text
 	for i, text := range byText {
 		byText[i] = text[:min(len(text), most)]
 	}
-	first := inTurn(byText)
-
-	r := newRunner("drift", parts, texts, opts)
+	r = newRunner("drift", models, parts, texts, opts)
 	opts.UntilSeparated, opts.Save = false, nil
-	once := newRunner("floor", first, texts, opts)
-	for _, r := range []*runner{once, r} {
-		if err := r.open(ctx); err != nil {
-			return nil, err
-		}
-	}
-	of, ofAll := len(again)*once.toRun(), len(models)*r.toRun()
-	once.opts.Engine.Progress = share(opts.Engine.Progress, 0, of, ofAll)
-	r.opts.Engine.Progress = share(opts.Engine.Progress, of, ofAll, 0)
-	floor, err := once.run(ctx, again)
-	unfinished := (*results.Partial)(nil)
-	if err != nil && !errors.As(err, &unfinished) {
-		return nil, err
-	}
-	measured, err := r.run(ctx, models)
-	if err := unfinished.And(err); err != nil {
-		return nil, err
-	}
-	report := &Report{Base: measured[0], Floor: floor[1], Candidates: measured[1:], Chunks: make([]int, len(texts)), Tokens: make([]int, len(texts))}
-	for _, p := range r.parts[:r.done] {
-		report.Chunks[p.text]++
-		report.Tokens[p.text] += len(p.Tokens)
-	}
-	return report, nil
+	return r, newRunner("floor", again, inTurn(byText), texts, opts), nil
 }
 
 // floorChunks is how many chunks of each text are run at most for Report.Floor; fewer where it is

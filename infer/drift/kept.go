@@ -44,14 +44,14 @@ func (r *runner) toRun() int {
 
 // keep runs the parts that are missing in the store, keeps what is known of each when its batch is done, and takes over
 // all that is there.
-func (r *runner) keep(ctx context.Context, models []model, engines []*infer.Model) (err error) {
+func (r *runner) keep(ctx context.Context, engines []*infer.Model) (err error) {
 	store := r.store
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if len(r.running) > 0 {
-		err := r.runParts(ctx, models, engines, func(parts []int, elapsed []time.Duration) error {
+		err := r.runParts(ctx, engines, func(parts []int, elapsed []time.Duration) error {
 			var records []results.Record
 			for _, p := range parts {
-				cost := results.Cost{Took: make([]time.Duration, len(models))}
+				cost := results.Cost{Took: make([]time.Duration, len(r.models))}
 				for i, took := range elapsed {
 					cost.Took[i] = took / time.Duration(len(parts))
 				}

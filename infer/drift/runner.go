@@ -23,6 +23,7 @@ import (
 type runner struct {
 	what    string // the word for what is kept of it
 	opts    Options
+	models  []model
 	parts   []part
 	texts   []Text
 	starts  []int // scored tokens before each part, and of all
@@ -78,8 +79,8 @@ const referenceBytes, tokenBytes = 32, 32
 // what quant.View converts in, for each thread.
 const modelBytes, viewBytes = 2 << 20, 1 << 20
 
-func newRunner(what string, parts []part, texts []Text, opts Options) *runner {
-	r := &runner{what: what, opts: opts, parts: parts, texts: texts, starts: []int{0}}
+func newRunner(what string, models []model, parts []part, texts []Text, opts Options) *runner {
+	r := &runner{what: what, opts: opts, models: models, parts: parts, texts: texts, starts: []int{0}}
 	for i, p := range parts {
 		r.starts = append(r.starts, r.starts[i]+len(p.Scored))
 	}
@@ -88,23 +89,23 @@ func newRunner(what string, parts []part, texts []Text, opts Options) *runner {
 }
 
 // run compares models with the first of them.
-func (r *runner) run(ctx context.Context, models []model) ([]Result, error) {
+func (r *runner) run(ctx context.Context) ([]Result, error) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
-	engines, err := r.engines(models)
+	engines, err := r.engines()
 	if err != nil {
 		return nil, err
 	}
 	if r.store != nil {
-		err = r.keep(ctx, models, engines)
+		err = r.keep(ctx, engines)
 	} else {
-		err = r.pieces(ctx, models, engines)
+		err = r.pieces(ctx, engines)
 	}
 	if err != nil {
 		return nil, err
 	}
-	measured := make([]Result, len(models))
-	for i, m := range models {
+	measured := make([]Result, len(r.models))
+	for i, m := range r.models {
 		measured[i] = r.result(r.tallies[i])
 		measured[i].Name = m.Name
 	}
@@ -112,7 +113,7 @@ func (r *runner) run(ctx context.Context, models []model) ([]Result, error) {
 }
 
 // pieces runs all parts, or as many as are needed for Options.UntilSeparated.
-func (r *runner) pieces(ctx context.Context, models []model, engines []*infer.Model) error {
+func (r *runner) pieces(ctx context.Context, engines []*infer.Model) error {
 	piece := len(r.parts)
 	if r.opts.UntilSeparated {
 		piece = r.firstPiece()
@@ -122,7 +123,7 @@ func (r *runner) pieces(ctx context.Context, models []model, engines []*infer.Mo
 		for i := range piece {
 			r.running = append(r.running, r.done+i)
 		}
-		if err := r.runParts(ctx, models, engines, nil); err != nil {
+		if err := r.runParts(ctx, engines, nil); err != nil {
 			return err
 		}
 		r.done += piece
@@ -135,11 +136,7 @@ func (r *runner) pieces(ctx context.Context, models []model, engines []*infer.Mo
 }
 
 // runParts runs the parts that are to be run now. Batch, if not nil, is told of each batch of them.
-func (r *runner) runParts(ctx context.Context, models []model, engines []*infer.Model, batch func(parts []int, elapsed []time.Duration) error) error {
-	windows := make([]perplexity.Window, len(r.running))
-	for i, p := range r.running {
-		windows[i] = r.parts[p].Window
-	}
+func (r *runner) runParts(ctx context.Context, engines []*infer.Model, batch func(parts []int, elapsed []time.Duration) error) error {
 	observer := infer.Observer{Residual: r.residual, Logits: r.logits, Batch: func(first, n int, elapsed []time.Duration) error {
 		for i, t := range r.tallies {
 			t.elapsed += elapsed[i]
@@ -149,14 +146,23 @@ func (r *runner) runParts(ctx context.Context, models []model, engines []*infer.
 		}
 		return batch(r.running[first:][:n], elapsed)
 	}}
-	_, err := infer.Lockstep(ctx, engines, perplexity.InferChunks(windows), observer)
+	_, err := infer.Lockstep(ctx, engines, r.chunks(), observer)
 	if r.err != nil {
 		err = r.err // what Lockstep returns is only that it was cancelled
 	}
 	if failed := (*infer.ModelError)(nil); errors.As(err, &failed) {
-		err = fmt.Errorf("%s: %w", models[failed.Model].Name, failed.Err)
+		err = fmt.Errorf("%s: %w", r.models[failed.Model].Name, failed.Err)
 	}
 	return err
+}
+
+// chunks returns the parts that are to be run now.
+func (r *runner) chunks() []infer.Chunk {
+	windows := make([]perplexity.Window, len(r.running))
+	for i, p := range r.running {
+		windows[i] = r.parts[p].Window
+	}
+	return perplexity.InferChunks(windows)
 }
 
 func (r *runner) failed() bool {
@@ -166,14 +172,13 @@ func (r *runner) failed() bool {
 }
 
 // engines makes the models ready to run.
-func (r *runner) engines(models []model) ([]*infer.Model, error) {
+func (r *runner) engines() ([]*infer.Model, error) {
 	engine := r.opts.Engine
 	engine.Residual, engine.Input, engine.Sums = nil, nil, nil
 	if engine.Memory == 0 {
 		engine.Memory = infer.DefaultMemory
 	}
-	ours := len(r.base)*(referenceBytes+len(models)*tokenBytes) + len(models)*(modelBytes+r.threads()*viewBytes)
-	engine.Memory = max(1, engine.Memory-int64(ours))
+	engine.Memory = max(1, engine.Memory-r.bytes())
 	if progress, all := engine.Progress, r.toRun(); progress != nil {
 		engine.Progress = func(done, total int) {
 			steps := total / len(r.running) // for each part
@@ -181,7 +186,7 @@ func (r *runner) engines(models []model) ([]*infer.Model, error) {
 		}
 	}
 	var engines []*infer.Model
-	for i, m := range models {
+	for i, m := range r.models {
 		r.tallies = append(r.tallies, &tally{tokens: make([]token, len(r.base)), parts: make([]layerSums, len(r.parts))})
 		engine.Router = func(routing infer.Routing) { r.route(i, routing) }
 		engine.Compute = m.compute
@@ -192,6 +197,11 @@ func (r *runner) engines(models []model) ([]*infer.Model, error) {
 		engines = append(engines, model)
 	}
 	return engines, nil
+}
+
+// bytes is what the run takes beside that of Lockstep.
+func (r *runner) bytes() int64 {
+	return int64(len(r.base)*(referenceBytes+len(r.models)*tokenBytes) + len(r.models)*(modelBytes+r.threads()*viewBytes))
 }
 
 // residual compares the residual streams of the models with the first.

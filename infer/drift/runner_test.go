@@ -26,7 +26,7 @@ func TestLayersWithoutRouter(t *testing.T) {
 func TestPartsAreReadBack(t *testing.T) {
 	parts := []part{{0, perplexity.Window{Tokens: make([]int32, 4), Scored: []int{1, 2}}}, {1, perplexity.Window{Tokens: make([]int32, 3), Scored: []int{0}}}}
 	full := func() *runner {
-		r := newRunner("drift", parts, make([]Text, 2), Options{})
+		r := newRunner("drift", nil, parts, make([]Text, 2), Options{})
 		for range 2 {
 			r.tallies = append(r.tallies, &tally{tokens: make([]token, 3), parts: make([]layerSums, 2)})
 		}
@@ -61,7 +61,7 @@ func TestPartsAreReadBack(t *testing.T) {
 // What is kept is not trusted to be whole.
 func FuzzReadPart(f *testing.F) {
 	parts := []part{{0, perplexity.Window{Tokens: make([]int32, 4), Scored: []int{1, 2}}}}
-	r := newRunner("drift", parts, make([]Text, 1), Options{})
+	r := newRunner("drift", nil, parts, make([]Text, 1), Options{})
 	r.tallies = []*tally{{tokens: make([]token, 2), parts: []layerSums{{hidden: []float64{1}, routed: []int64{2}}}}}
 	f.Add(r.appendPart(nil, 0))
 	f.Add([]byte("\x01\x00\x00\x00\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"))

@@ -17,6 +17,7 @@ type Matrix struct {
 	Bias       []float32 // per row, or nil
 	Exact      bool      // products are computed in float32 whatever the others are
 	Head       bool      // its tensor stacks one for each head: every token is multiplied with all of them
+	Share      float64   // of an expert: the share of the tokens that a router sends to it if all are sent as many; 0: it is none
 }
 
 // Binder finds the tensors of a model and remembers the first that is missing or wrong.

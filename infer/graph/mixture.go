@@ -124,6 +124,9 @@ func (b *Binder) experts(m Mixture) []*NetworkOp {
 	networks, activate := make([]*NetworkOp, m.Experts), m.Activation.function(XIELUNumbers{})
 	for e := range networks {
 		networks[e] = &NetworkOp{gate[e], up[e], down[e], activate}
+		for _, w := range networks[e].Weights() {
+			w.Share = float64(m.Used) / float64(m.Experts)
+		}
 	}
 	return networks
 }

@@ -66,6 +66,27 @@ func Measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts
 }
 
 func measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts Options) (*Measurement, error) {
+	r, err := newRunner(src, texts, opts)
+	if err != nil {
+		return nil, err
+	}
+	m := &Measurement{Sums: &imatrix.Sums{ChunkSize: int64(len(r.units[0][0].Tokens))}}
+	for _, text := range texts {
+		m.Sums.Datasets = append(m.Sums.Datasets, text.Name)
+	}
+	var tally routing.Tally
+	add := func(u *unit) error { return errors.Join(m.Sums.AddSums(&u.sums), tally.AddTally(&u.tally)) }
+	if opts.Results == nil {
+		err = r.runAll(ctx, add)
+	} else {
+		err = r.keep(ctx, opts.Results, append(r.facts, gguf.Fact{What: "output matrix", Is: fmt.Sprint(opts.Output)}), add)
+	}
+	m.Layers = tally.Layers()
+	return m, err
+}
+
+// newRunner cuts the texts into units, and makes the model ready to run.
+func newRunner(src gguf.Source, texts []perplexity.Text, opts Options) (*runner, error) {
 	windows, counts, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
 		return nil, err
@@ -81,28 +102,16 @@ func measure(ctx context.Context, src gguf.Source, texts []perplexity.Text, opts
 			chunks[i].From = 0
 		}
 	}
-	r := &runner{output: opts.Output, units: slices.Collect(slices.Chunk(chunks, UnitChunks)), progress: opts.Engine.Progress}
+	r := &runner{
+		output: opts.Output, units: slices.Collect(slices.Chunk(chunks, UnitChunks)), facts: perplexity.WindowFacts(windows, counts),
+		progress: opts.Engine.Progress,
+	}
 	opts.Engine.Compute, opts.Engine.Router, opts.Engine.Sums, opts.Engine.Input = infer.Exact, r.route, r.sums, nil
 	if r.progress != nil {
 		opts.Engine.Progress = r.report
 	}
-	if r.model, err = infer.New(src, opts.Engine); err != nil {
-		return nil, err
-	}
-	m := &Measurement{Sums: &imatrix.Sums{ChunkSize: int64(size)}}
-	for _, text := range texts {
-		m.Sums.Datasets = append(m.Sums.Datasets, text.Name)
-	}
-	var tally routing.Tally
-	add := func(u *unit) error { return errors.Join(m.Sums.AddSums(&u.sums), tally.AddTally(&u.tally)) }
-	if opts.Results == nil {
-		err = r.runAll(ctx, add)
-	} else {
-		facts := append(perplexity.WindowFacts(windows, counts), gguf.Fact{What: "output matrix", Is: fmt.Sprint(opts.Output)})
-		err = r.keep(ctx, opts.Results, facts, add)
-	}
-	m.Layers = tally.Layers()
-	return m, err
+	r.model, err = infer.New(src, opts.Engine)
+	return r, err
 }
 
 // runner measures units: some chunks each. What is summed over a unit is summed in the order of its tokens, and units are added in theirs,
@@ -111,6 +120,7 @@ type runner struct {
 	model    *infer.Model
 	output   bool
 	units    [][]infer.Chunk
+	facts    []gguf.Fact           // about the windows
 	progress func(done, total int) // or nil
 
 	now       *unit // that is run
