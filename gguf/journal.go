@@ -187,7 +187,7 @@ func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error)
 		if err := j.startAt(end); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		return &output{p.target.Output(f), j}, nil
+		return &output{p.target.Output(f), j, p.direct}, nil
 	default:
 		if err := errors.Join(f.Close(), os.Remove(path)); err != nil {
 			return nil, err
@@ -203,7 +203,7 @@ func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error)
 	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, p.target.Mode()); err != nil {
 		return nil, err
 	}
-	return &output{p.target.Output(f), j}, nil
+	return &output{p.target.Output(f), j, p.direct}, nil
 }
 
 // Unfinished returns how many bytes of a file at path a run of WriteOptions.Job has left that was killed, or interrupted: the

@@ -11,6 +11,7 @@ import (
 type output struct {
 	*files.Output
 	journal *journal // nil if the work cannot be resumed
+	direct  bool     // whether chunks go past the cache of the system
 }
 
 // newOutput creates the file of a part.
@@ -22,7 +23,7 @@ func newOutput(head []byte, p *part, opts WriteOptions) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &output{Output: file}, nil
+	return &output{Output: file, direct: p.direct}, nil
 }
 
 // resumed reports whether there may be something in the file from an earlier run.
@@ -41,13 +42,21 @@ func (o *output) has(c chunk, offset int64, data []byte) (bool, error) {
 
 // put puts a chunk in its place in the file.
 func (o *output) put(c chunk, offset int64, data []byte) error {
-	if _, err := o.WriteAt(data, offset); err != nil {
+	if err := o.write(data, offset); err != nil {
 		return err
 	}
 	if o.journal != nil {
 		return o.journal.record(c, data)
 	}
 	return nil
+}
+
+func (o *output) write(data []byte, offset int64) error {
+	if o.direct {
+		return o.WriteDirect(data, offset)
+	}
+	_, err := o.WriteAt(data, offset)
+	return err
 }
 
 // end removes what was not published and the journal. With keep, both stay for a

@@ -105,7 +105,8 @@ func Write(ctx context.Context, path string, src Source, opts WriteOptions) (pat
 
 // WriteAll writes several Sources side by side, as Write does each, and returns the paths
 // written for each. What tensors of Combiners have in common is read once for all of them.
-// Each thread holds about 8 MiB.
+// Each thread has two chunks of about 8 MiB under way, and as much may wait to be hashed. Where the system can, chunks of several Sources
+// are written past its cache, for which they would be too many.
 //
 // The files get their names when all are whole. If one cannot get its name, the
 // others do nevertheless.
@@ -132,6 +133,7 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 		parts = append(parts, own...)
 		var names []string
 		for _, p := range own {
+			p.direct = len(all) > 1 // more than anybody reads again soon
 			for _, t := range p.tensors {
 				if err := t.Check(); err != nil {
 					return nil, err
@@ -245,6 +247,7 @@ type part struct {
 	padding   int64   // if not 0, the alignment of the end of a header without tensors
 	rows      []int64 // of a chunk of each tensor
 	offsets   []int64 // of each tensor, and where the file ends
+	direct    bool    // whether its bytes go past the cache of the system
 	out       *output
 	sum       *sum // nil if nobody asks for it
 }
@@ -310,7 +313,7 @@ func (p *part) begin(opts WriteOptions) error {
 		return p.failed(err)
 	}
 	if opts.Seal != nil {
-		p.sum = newSum(int64(max(16, 4*threads(opts.Threads))) * chunkBytes)
+		p.sum = newSum(int64(ahead*threads(opts.Threads)) * batchChunks * chunkBytes)
 		p.sum.add(head, 0)
 		for i, t := range p.tensors {
 			end := offsets[i] + t.Bytes()
@@ -384,21 +387,35 @@ func batchesOf(parts []*part) []*batch {
 	return batches
 }
 
+// writer is what chunks have in common.
+type writer struct {
+	buffers  sync.Pool
+	compute  chan struct{} // has room for as many chunks as are made at once, while others wait for the disk
+	progress *progressMeter
+}
+
+// ahead is how many chunks are under way for each thread: one is made, another written.
+const ahead = 2
+
 // writeBatches fills all files. Every chunk of rows has its place in its file, so chunks of many
-// tensors are under way at once.
+// tensors are under way at once. None begins before all but the last few are done, so that whoever hashes them need not keep many.
 func writeBatches(ctx context.Context, batches []*batch, n int, progress *progressMeter) error {
-	var buffers sync.Pool
+	n = threads(n)
+	w := &writer{compute: make(chan struct{}, n), progress: progress}
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(threads(n))
+	underWay := make(chan chan struct{}, ahead*n-1) // closed when done, in their order
 	for _, b := range batches {
 		rows := b.of[0].info().Rows()
 		for first := int64(0); first < rows && working.Err() == nil; first += b.rows {
+			done := make(chan struct{})
 			group.Go(func() error {
-				if err := working.Err(); err != nil {
-					return err
-				}
-				return b.write(first, min(b.rows, rows-first), &buffers, progress)
+				defer close(done)
+				return w.write(working, b, first, min(b.rows, rows-first))
 			})
+			for len(underWay) == cap(underWay) {
+				<-<-underWay
+			}
+			underWay <- done
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -407,48 +424,62 @@ func writeBatches(ctx context.Context, batches []*batch, n int, progress *progre
 	return ctx.Err()
 }
 
-// write puts rows [first, first+n) in their places in the files, but for those that an earlier run
+// write puts rows [first, first+n) of a batch in their places in the files, but for those that an earlier run
 // has put there.
-func (b *batch) write(first, n int64, buffers *sync.Pool, progress *progressMeter) error {
+func (w *writer) write(ctx context.Context, b *batch, first, n int64) error {
 	size := int64(0)
 	for _, at := range b.of {
-		size += n * at.info().RowBytes()
+		size += n*at.info().RowBytes() + int64(os.Getpagesize())
 	}
-	buf, _ := buffers.Get().(*[]byte)
+	buf, _ := w.buffers.Get().(*[]byte)
 	if buf == nil || int64(cap(*buf)) < size {
 		b := make([]byte, size)
 		buf = &b
 	}
-	defer buffers.Put(buf)
-	rest := (*buf)[:size]
-	var missing []place
-	var reads []Read
-	for _, at := range b.of {
-		bytes := n * at.info().RowBytes()
-		data := rest[:bytes:bytes]
-		rest = rest[bytes:]
-		done, err := at.part.out.has(chunk{at.tensor, first, n}, at.offset(first), data)
-		if err != nil {
-			return at.part.failed(err)
-		}
-		if done {
-			at.part.hash(data, at.offset(first))
-			progress.add(bytes)
-			continue
-		}
-		missing, reads = append(missing, at), append(reads, Read{at.part.src, at.part.first + at.tensor, data})
-	}
-	if err := readTogether(reads, first, n); err != nil {
-		return missing[0].part.failed(err)
+	defer w.buffers.Put(buf)
+	missing, reads, err := w.make(ctx, b, first, n, (*buf)[:size])
+	if err != nil {
+		return err
 	}
 	for i, at := range missing {
 		if err := at.part.out.put(chunk{at.tensor, first, n}, at.offset(first), reads[i].Dst); err != nil {
 			return at.part.failed(err)
 		}
-		at.part.hash(reads[i].Dst, at.offset(first))
-		progress.add(int64(len(reads[i].Dst)))
+		w.progress.add(int64(len(reads[i].Dst)))
 	}
 	return nil
+}
+
+// make makes rows [first, first+n) of a batch in a buffer, and returns those that have to be written.
+func (w *writer) make(ctx context.Context, b *batch, first, n int64, buf []byte) (missing []place, reads []Read, err error) {
+	w.compute <- struct{}{}
+	defer func() { <-w.compute }()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	for _, at := range b.of {
+		bytes := n * at.info().RowBytes()
+		buf = files.Aligned(buf, at.offset(first))
+		data := buf[:bytes:bytes]
+		buf = buf[bytes:]
+		done, err := at.part.out.has(chunk{at.tensor, first, n}, at.offset(first), data)
+		if err != nil {
+			return nil, nil, at.part.failed(err)
+		}
+		if done {
+			at.part.hash(data, at.offset(first))
+			w.progress.add(bytes)
+			continue
+		}
+		missing, reads = append(missing, at), append(reads, Read{at.part.src, at.part.first + at.tensor, data})
+	}
+	if err := readTogether(reads, first, n); err != nil {
+		return nil, nil, missing[0].part.failed(err)
+	}
+	for i, at := range missing {
+		at.part.hash(reads[i].Dst, at.offset(first))
+	}
+	return missing, reads, nil
 }
 
 // offset returns where in the file a row is.

@@ -99,6 +99,7 @@ type Output struct {
 	*os.File
 	target    Target
 	published bool
+	direct    direct
 }
 
 // Create makes an output that will be at path, as NewTarget and Target.Create do.
