@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"context"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -14,6 +17,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
@@ -133,7 +137,7 @@ func (h *hubCache) name(revision, commit, name, oid string) {
 }
 
 // keeper keeps the pages of a file as they come, beside blobs that are whole, and makes a blob of
-// them when all have come.
+// them when all have come. Processes share what they keep: one fetches a page, the others wait for it.
 type keeper struct {
 	cache                  *hubCache
 	note                   func(string)
@@ -141,79 +145,103 @@ type keeper struct {
 	oid                    string
 	size                   int64
 
-	mu      sync.Mutex
-	file    *os.File // nil when it is a blob, or cannot be kept
-	have    []byte   // a bit for each page
-	missing int64    // pages
-	err     error    // of what came not being what it should be
+	mu sync.Mutex
+	// file has the pages, and parts the checksum of each, 0 for those that are not there. They are nil when the file is a blob, or
+	// cannot be kept. A page counts if it has its checksum: what was written before a crash may not be there.
+	file, parts *os.File
+	sums        []uint32 // as far as they are known
+	missing     int64    // pages
+	err         error    // of what came not being what it should be
 }
 
 // completedPart is of how much of a file the rest is read, too, when it is closed: what little no
 // command reads, so that the file can be kept whole.
 const completedPart = 4
 
-// newKeeper returns one for a file, nil if it cannot be kept.
-func (h *hubCache) newKeeper(c *Client, revision, commit, name string, entry hubEntry) *keeper {
+// errKept means that meanwhile another process has made a blob of a file.
+var errKept = errors.New("it is kept already")
+
+// newKeeper returns one for a file, nil if it cannot be kept. The only error is errKept.
+func (h *hubCache) newKeeper(c *Client, revision, commit, name string, entry hubEntry) (*keeper, error) {
 	if h == nil || !blobName.MatchString(entry.oid) || entry.size <= 0 {
-		return nil
+		return nil, nil
 	}
 	k := &keeper{cache: h, note: c.opts.Note, revision: revision, commit: commit, name: name, oid: entry.oid, size: entry.size}
-	if err := k.open(); err != nil {
-		c.opts.Note(fmt.Sprintf("%s is not kept in the cache: %v", name, err))
-		return nil
+	err := k.open()
+	if errors.Is(err, errKept) {
+		return nil, err
 	}
-	return k
+	if err != nil {
+		c.opts.Note(fmt.Sprintf("%s is not kept in the cache: %v", name, err))
+		return nil, nil
+	}
+	return k, nil
 }
 
-func (k *keeper) partial() string { return k.cache.blob(k.oid) + ".ggufkit" }
-func (k *keeper) parts() string   { return k.cache.blob(k.oid) + ".ggufkit-parts" }
+func (k *keeper) partial() string   { return k.cache.blob(k.oid) + ".ggufkit" }
+func (k *keeper) partsPath() string { return k.cache.blob(k.oid) + ".ggufkit-parts" }
 
-// open opens what an earlier run has kept, or begins.
-func (k *keeper) open() error {
+// open opens what others have kept, or keep, or begins.
+func (k *keeper) open() (err error) {
 	if err := os.MkdirAll(filepath.Dir(k.partial()), 0o777); err != nil {
 		return err
 	}
-	f, err := files.OpenNamed(k.partial(), true, 0o666)
-	if err != nil {
+	defer func() {
+		if err != nil && k.file != nil {
+			k.end(errors.Is(err, errKept))
+		}
+	}()
+	if k.parts, err = files.OpenNamed(k.partsPath(), true, 0o666); err != nil {
 		return err
 	}
-	if err := files.Lock(f); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return errors.Join(err, f.Close())
+	if k.file, err = files.OpenNamed(k.partial(), true, 0o666); err != nil {
+		return errors.Join(err, k.parts.Close())
+	}
+	if info, err := os.Stat(k.cache.blob(k.oid)); err == nil && info.Size() == k.size {
+		return errKept
 	}
 	pages := pagesOf(k.size)
-	k.have, k.missing = make([]byte, (pages+7)/8), pages
-	info, err := f.Stat()
-	if err == nil && info.Size() == k.size {
-		k.readParts(pages)
-	} else if err == nil {
-		err = f.Truncate(k.size)
+	for file, size := range map[*os.File]int64{k.file: k.size, k.parts: pages * sumBytes} {
+		info, err := file.Stat()
+		if err == nil && info.Size() != size {
+			err = file.Truncate(size)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return errors.Join(err, f.Close())
+	k.sums, k.missing = make([]uint32, pages), pages
+	return k.refresh(0, pages)
+}
+
+// sumBytes is how large a checksum is.
+const sumBytes = 4
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf returns the checksum of a page, which is not 0.
+func sumOf(data []byte) uint32 { return max(1, crc32.Checksum(data, castagnoli)) }
+
+// refresh looks at which of n pages others have kept meanwhile.
+func (k *keeper) refresh(first, n int64) error {
+	b := make([]byte, n*sumBytes)
+	if _, err := k.parts.ReadAt(b, first*sumBytes); err != nil {
+		return err
 	}
-	k.file = f
+	for i := range n {
+		k.set(first+i, binary.LittleEndian.Uint32(b[i*sumBytes:]))
+	}
 	return nil
 }
 
-func (k *keeper) readParts(pages int64) {
-	f, err := files.Open(k.parts())
-	if err != nil {
-		return
+// set says which checksum a page has.
+func (k *keeper) set(no int64, sum uint32) {
+	if k.sums[no] == 0 && sum != 0 {
+		k.missing--
+	} else if k.sums[no] != 0 && sum == 0 {
+		k.missing++
 	}
-	defer f.Close()
-	have := make([]byte, len(k.have))
-	if f.Size() != int64(len(have)) {
-		return
-	}
-	if _, err := io.ReadFull(f, have); err != nil {
-		return
-	}
-	k.have, k.missing = have, 0
-	for no := range pages {
-		if !k.hasLocked(no) {
-			k.missing++
-		}
-	}
+	k.sums[no] = sum
 }
 
 // has reports whether a page was kept.
@@ -223,23 +251,24 @@ func (k *keeper) has(no int64) bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.file != nil && k.hasLocked(no)
+	return k.file != nil && k.sums[no] != 0
 }
 
-func (k *keeper) hasLocked(no int64) bool { return k.have[no/8]&(1<<(no%8)) != 0 }
-
-// load makes pages ready that were kept, and returns those that cannot be read.
+// load makes pages ready that were kept, and returns those from the first on that was not.
 func (k *keeper) load(run []*page) []*page {
-	for len(run) > 0 {
+	for len(run) > 0 && k.has(run[0].no) {
 		pg := run[0]
 		data := make([]byte, min(pageBytes, k.size-pg.no*pageBytes))
 		k.mu.Lock()
-		file := k.file
-		k.mu.Unlock()
-		if file == nil {
-			break
+		ok := k.file != nil
+		if ok {
+			_, err := k.file.ReadAt(data, pg.no*pageBytes)
+			if ok = err == nil && sumOf(data) == k.sums[pg.no]; !ok {
+				k.set(pg.no, 0)
+			}
 		}
-		if _, err := file.ReadAt(data, pg.no*pageBytes); err != nil {
+		k.mu.Unlock()
+		if !ok {
 			break
 		}
 		pg.finish(data, nil)
@@ -248,6 +277,56 @@ func (k *keeper) load(run []*page) []*page {
 	return run
 }
 
+// claim waits until no other process fetches one of some pages, and has others wait until release is called. Then it is known which
+// of them were kept.
+func (k *keeper) claim(ctx context.Context, run []*page) (release func(), err error) {
+	release = func() {}
+	if k == nil {
+		return release, nil
+	}
+	first, n := run[0].no, int64(len(run))
+	for wait := time.Millisecond; ; wait = min(2*wait, claimPause) {
+		k.mu.Lock()
+		parts := k.parts
+		if parts != nil {
+			err = files.LockRange(parts, first, n)
+		}
+		k.mu.Unlock()
+		if parts == nil || !errors.Is(err, files.ErrLocked) {
+			break
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return release, ctx.Err()
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.parts == nil {
+		return release, nil
+	}
+	if err == nil { // else there are no locks, and two may fetch the same
+		release = func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if k.parts != nil {
+				_ = files.UnlockRange(k.parts, first, n)
+			}
+		}
+	}
+	if err := k.refresh(first, n); err != nil {
+		k.note(fmt.Sprintf("%s is no longer kept in the cache: %v", k.name, err))
+		k.end(false)
+	}
+	return release, nil
+}
+
+// claimPause is the longest pause before a claim is tried again.
+const claimPause = 50 * time.Millisecond
+
 // keep keeps a page.
 func (k *keeper) keep(no int64, data []byte) {
 	if k == nil {
@@ -255,26 +334,31 @@ func (k *keeper) keep(no int64, data []byte) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.file == nil || k.hasLocked(no) {
+	if k.file == nil || k.sums[no] != 0 {
 		return
 	}
-	if _, err := k.file.WriteAt(data, no*pageBytes); err != nil {
+	sum := sumOf(data)
+	_, err := k.file.WriteAt(data, no*pageBytes)
+	if err == nil { // in this order
+		_, err = k.parts.WriteAt(binary.LittleEndian.AppendUint32(nil, sum), no*sumBytes)
+	}
+	if err != nil {
 		k.note(fmt.Sprintf("%s is no longer kept in the cache: %v", k.name, err))
-		k.end(true)
+		k.end(false)
 		return
 	}
-	k.have[no/8] |= 1 << (no % 8)
-	k.missing--
+	k.set(no, sum)
 }
 
-// end closes the file, and removes it or leaves it for another run. k.mu is held.
+// end closes the files, and removes them or leaves them for others. k.mu is held.
 func (k *keeper) end(remove bool) {
 	if remove {
 		_ = os.Remove(k.partial())
-		_ = os.Remove(k.parts())
+		_ = os.Remove(k.partsPath())
 	}
 	_ = k.file.Close()
-	k.file = nil
+	_ = k.parts.Close()
+	k.file, k.parts = nil, nil
 }
 
 // save keeps what was read for good: as a blob if it is all there, which it is made if little is
@@ -301,13 +385,15 @@ func (k *keeper) save(o *object) error {
 		return k.err
 	}
 	if k.missing > 0 {
-		err := k.file.Sync() // before anything says that it is there
-		if err == nil {
-			err = files.Write(k.parts(), k.have, true)
-		}
-		if err != nil {
+		if err := errors.Join(k.file.Sync(), k.parts.Sync()); err != nil {
 			k.note(fmt.Sprintf("what was read of %s is not kept in the cache: %v", k.name, err))
 		}
+		return nil
+	}
+	// Of several processes that have seen the last page, one makes it a blob.
+	if err := files.LockRange(k.parts, pagesOf(k.size), 1); errors.Is(err, files.ErrLocked) || !files.HasName(k.file) {
+		k.end(false)
+		k.cache.name(k.revision, k.commit, k.name, k.oid)
 		return nil
 	}
 	switch sum, err := k.sum(); {
@@ -320,24 +406,29 @@ func (k *keeper) save(o *object) error {
 		k.end(true)
 		return k.err
 	}
-	err := k.file.Sync()
-	k.end(false)
+	err := errors.Join(k.file.Sync(), k.file.Close()) // some systems rename no open files
 	if err == nil {
 		err = os.Rename(k.partial(), k.cache.blob(k.oid))
 	}
+	_ = k.parts.Close() // with the lock
+	k.file, k.parts = nil, nil
 	if err != nil {
 		k.note(fmt.Sprintf("%s is not kept in the cache: %v", k.name, err))
 		return nil
 	}
-	_ = os.Remove(k.parts())
+	_ = os.Remove(k.partsPath())
 	k.cache.name(k.revision, k.commit, k.name, k.oid)
 	return nil
 }
 
+// isMissing returns how many pages nobody has kept.
 func (k *keeper) isMissing() int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.file == nil {
+		return 0
+	}
+	if err := k.refresh(0, int64(len(k.sums))); err != nil {
 		return 0
 	}
 	return k.missing

@@ -396,10 +396,13 @@ func (f *hubFolder) Open(name string) (*files.File, error) {
 			o.oid = entry.oid
 		}
 		if err == nil && f.c.opts.Keep {
-			o.keeper = f.cache.newKeeper(f.c, f.address.revision, f.commit, where, entry)
+			o.keeper, err = f.cache.newKeeper(f.c, f.address.revision, f.commit, where, entry)
 		}
 		return o, err
 	})
+	if errors.Is(err, errKept) {
+		return f.Open(name)
+	}
 	if err != nil {
 		return nil, err
 	}

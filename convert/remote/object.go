@@ -406,10 +406,8 @@ func (o *object) load(run []*page) {
 			o.forget(pg)
 		}
 	}
-	if o.keeper.has(run[0].no) {
-		if run = o.keeper.load(run); len(run) == 0 {
-			return
-		}
+	if run = o.keeper.load(run); len(run) == 0 {
+		return
 	}
 	select {
 	case o.c.pool.slots <- struct{}{}:
@@ -418,11 +416,23 @@ func (o *object) load(run []*page) {
 		fail(o.c.ctx.Err())
 		return
 	}
-	err := o.c.retry(o.name, maxTries, func() (progress bool, err error) {
-		before := len(run)
-		run, err = o.loadSome(run)
-		return len(run) < before, err
-	})
+	release, err := o.keeper.claim(o.c.ctx, run)
+	defer release()
+	for err == nil && len(run) > 0 {
+		if run = o.keeper.load(run); len(run) == 0 {
+			return
+		}
+		some := 1 // pages that nobody has kept
+		for some < len(run) && !o.keeper.has(run[some].no) {
+			some++
+		}
+		err = o.c.retry(o.name, maxTries, func() (progress bool, err error) {
+			left, err := o.loadSome(run[:some])
+			got := some - len(left)
+			run, some = run[got:], len(left)
+			return got > 0, err
+		})
+	}
 	if err != nil {
 		fail(err)
 	}

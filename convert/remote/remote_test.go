@@ -3,8 +3,10 @@ package remote_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -12,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -541,9 +544,6 @@ func TestCache(t *testing.T) {
 	blobs, err := filepath.Glob(filepath.Join(cache, "blobs", "*.ggufkit*"))
 	require.NoError(t, err)
 	require.Len(t, blobs, 2)
-	_, err = read(t, remote.New(t.Context(), keep), "hf://test/model/other.gguf")
-	require.NoError(t, err, "another process has it, so it is read and not kept")
-	require.NoError(t, f.Object.(io.Closer).Close())
 
 	// The hub is asked for nothing but the list, or not at all.
 	before := h.Sent()
@@ -607,15 +607,112 @@ func TestCacheContinues(t *testing.T) {
 	parts, err := filepath.Glob(filepath.Join(os.Getenv("HF_HOME"), "hub", "models--test--model", "blobs", "*.ggufkit"))
 	require.NoError(t, err)
 	require.Len(t, parts, 1)
-	data, err := os.ReadFile(parts[0])
+	damage := func(off int64, to []byte) {
+		data, err := os.ReadFile(parts[0])
+		require.NoError(t, err)
+		copy(data[off:], to)
+		require.NoError(t, os.WriteFile(parts[0], data, 0o666))
+	}
+	damage(1<<20, []byte("bytes that a crash has lost"))
+	f = open()
+	got, err = io.ReadAll(f)
 	require.NoError(t, err)
-	data[1<<20]++
-	require.NoError(t, os.WriteFile(parts[0], data, 0o666))
+	require.True(t, bytes.Equal(want, got), "they are asked for again")
+	remote.EndRun(f)
+	damage(0, make([]byte, remote.PageBytes))
+	sums, err := os.OpenFile(parts[0]+"-parts", os.O_RDWR, 0)
+	require.NoError(t, err)
+	sum := crc32.Checksum(make([]byte, remote.PageBytes), crc32.MakeTable(crc32.Castagnoli))
+	_, err = sums.WriteAt(binary.LittleEndian.AppendUint32(nil, sum), 0)
+	require.NoError(t, err)
+	require.NoError(t, sums.Close())
 	f = open()
 	_, err = io.Copy(io.Discard, f)
 	require.NoError(t, err)
 	require.ErrorIs(t, f.Close(), files.ErrChanged)
 	require.NoFileExists(t, parts[0])
+	require.NoFileExists(t, parts[0]+"-parts")
+}
+
+// TestCacheIsShared: several processes that keep what they read fetch each part of a file once, whatever they read of it, and one of them
+// gives it its name. (Open files stand for processes, since locks are theirs.)
+func TestCacheIsShared(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there are no locks of parts of files")
+	}
+	want := random(6<<20+77, 12)
+	h, dir := newHub(t, map[string][]byte{"model.gguf": want})
+	before := h.Sent()
+	var processes errgroup.Group
+	for i := range 4 {
+		f := opened(t, remote.New(t.Context(), remote.Options{Keep: true}), "hf://test/model/model.gguf")
+		processes.Go(func() error {
+			order := rand.New(rand.NewPCG(uint64(i), 1)).Perm(12)
+			buf := make([]byte, 1<<19+100)
+			for _, part := range order {
+				off := int64(part) << 19
+				n, err := f.ReadAt(buf, off)
+				if err != nil && !errors.Is(err, io.EOF) {
+					return err
+				}
+				if !bytes.Equal(buf[:n], want[off:off+int64(n)]) {
+					return fmt.Errorf("process %d, part %d: other bytes", i, part)
+				}
+			}
+			return f.Close()
+		})
+	}
+	require.NoError(t, processes.Wait())
+	require.LessOrEqual(t, h.Sent()-before, int64(len(want)+10_000))
+	blobs, err := filepath.Glob(filepath.Join(os.Getenv("HF_HOME"), "hub", "models--test--model", "blobs", "*"))
+	require.NoError(t, err)
+	require.Len(t, blobs, 1)
+	got, err := os.ReadFile(filepath.Join(os.Getenv("HF_HOME"), "hub", "models--test--model", "snapshots", h.Commit(dir), "model.gguf"))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got))
+}
+
+// TestCacheOfOneThatDied: what a process was about to fetch is fetched by others when it is dead.
+func TestCacheOfOneThatDied(t *testing.T) {
+	want := random(1<<20, 12)
+	h, _ := newHub(t, map[string][]byte{"model.gguf": want})
+	blocked := make(chan struct{}, 100)
+	h.Change(func() {
+		h.Served = func(host string, _ http.ResponseWriter, r *http.Request) bool {
+			if host == "hub" {
+				return false
+			}
+			blocked <- struct{}{}
+			<-r.Context().Done()
+			return true
+		}
+	})
+	ctx, die := context.WithCancel(t.Context())
+	dying := opened(t, remote.New(ctx, remote.Options{Keep: true}), "hf://test/model/model.gguf")
+	died := make(chan error)
+	go func() {
+		_, err := dying.ReadAt(make([]byte, 1<<20), 0)
+		died <- err
+	}()
+	<-blocked
+	h.Change(func() { h.Served = nil })
+	f := opened(t, remote.New(t.Context(), remote.Options{Keep: true}), "hf://test/model/model.gguf")
+	done := make(chan error)
+	go func() {
+		got, err := io.ReadAll(f)
+		if err == nil && !bytes.Equal(want, got) {
+			err = errors.New("other bytes")
+		}
+		done <- err
+	}()
+	select {
+	case <-done:
+		require.Fail(t, "the other one was still at it")
+	case <-time.After(50 * time.Millisecond):
+	}
+	die()
+	require.ErrorIs(t, <-died, context.Canceled)
+	require.NoError(t, <-done)
 }
 
 func TestEmptyAndOdd(t *testing.T) {

@@ -32,14 +32,21 @@ func Lock(f *os.File) error {
 	if err := flock(f); err != nil {
 		return err
 	}
-	if !hasName(f) {
+	if !HasName(f) {
 		return ErrLocked
 	}
 	return nil
 }
 
-// hasName reports whether an open file has the name that it was opened with.
-func hasName(f *os.File) bool {
+// LockRange locks n numbers from an offset on for an open file: there need not be bytes there. The error wraps ErrLocked if another open file,
+// of whatever process, has locked one of them, and errors.ErrUnsupported where there are no such locks (elsewhere than on Linux).
+func LockRange(f *os.File, offset, n int64) error { return lockRange(f, offset, n) }
+
+// UnlockRange undoes LockRange.
+func UnlockRange(f *os.File, offset, n int64) error { return unlockRange(f, offset, n) }
+
+// HasName reports whether an open file has the name that it was opened with.
+func HasName(f *os.File) bool {
 	is, err := f.Stat()
 	if err != nil {
 		return false
