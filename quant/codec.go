@@ -84,6 +84,16 @@ func CanDequantize(t gguf.Type) bool { return find(t).dequantize != nil }
 // importance matrix, as ggml_quantize_requires_imatrix does.
 func NeedsImportance(t gguf.Type) bool { return find(t).needsImportance }
 
+// Grid returns the points of the grid that blocks of an IQ1, IQ2 or IQ3 type have indices of,
+// one after another: 8 levels each, 4 for IQ3. Levels count from 0; what they are worth is the
+// type's business. Other types have none. The caller must not change them.
+func Grid(t gguf.Type) []uint8 {
+	if c := find(t); c.grid != nil {
+		return c.grid.read()
+	}
+	return nil
+}
+
 // Quantize encodes src, rows of rowLen elements one after another, as blocks of type t,
 // byte for byte as ggml's ggml_quantize_chunk does. importance has rowLen values, for the
 // columns of every row: errors in a column count in proportion to them. F32, F16, BF16,
@@ -137,11 +147,7 @@ func Dequantize(t gguf.Type, dst []float32, src []byte, rowLen int) error {
 		}
 		return nil
 	}
-	var points []uint8
-	if c.grid != nil {
-		points = c.grid.read()
-	}
-	done := kernel.Dequantize(t, dst, src, points)
+	done := kernel.Dequantize(t, dst, src, Grid(t))
 	c.dequantize(dst[done:], src[t.RowBytes(int64(done)):])
 	return nil
 }

@@ -4,1689 +4,801 @@
 
 #include "textflag.h"
 
-DATA rowdotConstants<>+0(SB)/1, $0x0f
-DATA rowdotConstants<>+1(SB)/1, $0x0f
-DATA rowdotConstants<>+2(SB)/1, $0x0f
-DATA rowdotConstants<>+3(SB)/1, $0x0f
-DATA rowdotConstants<>+4(SB)/1, $0x0f
-DATA rowdotConstants<>+5(SB)/1, $0x0f
-DATA rowdotConstants<>+6(SB)/1, $0x0f
-DATA rowdotConstants<>+7(SB)/1, $0x0f
-DATA rowdotConstants<>+8(SB)/1, $0x0f
-DATA rowdotConstants<>+9(SB)/1, $0x0f
-DATA rowdotConstants<>+10(SB)/1, $0x0f
-DATA rowdotConstants<>+11(SB)/1, $0x0f
-DATA rowdotConstants<>+12(SB)/1, $0x0f
-DATA rowdotConstants<>+13(SB)/1, $0x0f
-DATA rowdotConstants<>+14(SB)/1, $0x0f
-DATA rowdotConstants<>+15(SB)/1, $0x0f
-DATA rowdotConstants<>+16(SB)/1, $0x0f
-DATA rowdotConstants<>+17(SB)/1, $0x0f
-DATA rowdotConstants<>+18(SB)/1, $0x0f
-DATA rowdotConstants<>+19(SB)/1, $0x0f
-DATA rowdotConstants<>+20(SB)/1, $0x0f
-DATA rowdotConstants<>+21(SB)/1, $0x0f
-DATA rowdotConstants<>+22(SB)/1, $0x0f
-DATA rowdotConstants<>+23(SB)/1, $0x0f
-DATA rowdotConstants<>+24(SB)/1, $0x0f
-DATA rowdotConstants<>+25(SB)/1, $0x0f
-DATA rowdotConstants<>+26(SB)/1, $0x0f
-DATA rowdotConstants<>+27(SB)/1, $0x0f
-DATA rowdotConstants<>+28(SB)/1, $0x0f
-DATA rowdotConstants<>+29(SB)/1, $0x0f
-DATA rowdotConstants<>+30(SB)/1, $0x0f
-DATA rowdotConstants<>+31(SB)/1, $0x0f
-DATA rowdotConstants<>+32(SB)/1, $0x30
-DATA rowdotConstants<>+33(SB)/1, $0x30
-DATA rowdotConstants<>+34(SB)/1, $0x30
-DATA rowdotConstants<>+35(SB)/1, $0x30
-DATA rowdotConstants<>+36(SB)/1, $0x30
-DATA rowdotConstants<>+37(SB)/1, $0x30
-DATA rowdotConstants<>+38(SB)/1, $0x30
-DATA rowdotConstants<>+39(SB)/1, $0x30
-DATA rowdotConstants<>+40(SB)/1, $0x30
-DATA rowdotConstants<>+41(SB)/1, $0x30
-DATA rowdotConstants<>+42(SB)/1, $0x30
-DATA rowdotConstants<>+43(SB)/1, $0x30
-DATA rowdotConstants<>+44(SB)/1, $0x30
-DATA rowdotConstants<>+45(SB)/1, $0x30
-DATA rowdotConstants<>+46(SB)/1, $0x30
-DATA rowdotConstants<>+47(SB)/1, $0x30
-DATA rowdotConstants<>+48(SB)/1, $0x30
-DATA rowdotConstants<>+49(SB)/1, $0x30
-DATA rowdotConstants<>+50(SB)/1, $0x30
-DATA rowdotConstants<>+51(SB)/1, $0x30
-DATA rowdotConstants<>+52(SB)/1, $0x30
-DATA rowdotConstants<>+53(SB)/1, $0x30
-DATA rowdotConstants<>+54(SB)/1, $0x30
-DATA rowdotConstants<>+55(SB)/1, $0x30
-DATA rowdotConstants<>+56(SB)/1, $0x30
-DATA rowdotConstants<>+57(SB)/1, $0x30
-DATA rowdotConstants<>+58(SB)/1, $0x30
-DATA rowdotConstants<>+59(SB)/1, $0x30
-DATA rowdotConstants<>+60(SB)/1, $0x30
-DATA rowdotConstants<>+61(SB)/1, $0x30
-DATA rowdotConstants<>+62(SB)/1, $0x30
-DATA rowdotConstants<>+63(SB)/1, $0x30
-DATA rowdotConstants<>+64(SB)/1, $0x01
-DATA rowdotConstants<>+65(SB)/1, $0x00
-DATA rowdotConstants<>+66(SB)/1, $0x01
-DATA rowdotConstants<>+67(SB)/1, $0x00
-DATA rowdotConstants<>+68(SB)/1, $0x01
-DATA rowdotConstants<>+69(SB)/1, $0x00
-DATA rowdotConstants<>+70(SB)/1, $0x01
-DATA rowdotConstants<>+71(SB)/1, $0x00
-DATA rowdotConstants<>+72(SB)/1, $0x01
-DATA rowdotConstants<>+73(SB)/1, $0x00
-DATA rowdotConstants<>+74(SB)/1, $0x01
-DATA rowdotConstants<>+75(SB)/1, $0x00
-DATA rowdotConstants<>+76(SB)/1, $0x01
-DATA rowdotConstants<>+77(SB)/1, $0x00
-DATA rowdotConstants<>+78(SB)/1, $0x01
-DATA rowdotConstants<>+79(SB)/1, $0x00
-DATA rowdotConstants<>+80(SB)/1, $0x01
-DATA rowdotConstants<>+81(SB)/1, $0x00
-DATA rowdotConstants<>+82(SB)/1, $0x01
-DATA rowdotConstants<>+83(SB)/1, $0x00
-DATA rowdotConstants<>+84(SB)/1, $0x01
-DATA rowdotConstants<>+85(SB)/1, $0x00
-DATA rowdotConstants<>+86(SB)/1, $0x01
-DATA rowdotConstants<>+87(SB)/1, $0x00
-DATA rowdotConstants<>+88(SB)/1, $0x01
-DATA rowdotConstants<>+89(SB)/1, $0x00
-DATA rowdotConstants<>+90(SB)/1, $0x01
-DATA rowdotConstants<>+91(SB)/1, $0x00
-DATA rowdotConstants<>+92(SB)/1, $0x01
-DATA rowdotConstants<>+93(SB)/1, $0x00
-DATA rowdotConstants<>+94(SB)/1, $0x01
-DATA rowdotConstants<>+95(SB)/1, $0x00
-DATA rowdotConstants<>+96(SB)/1, $0x00
-DATA rowdotConstants<>+97(SB)/1, $0x80
-DATA rowdotConstants<>+98(SB)/1, $0x00
-DATA rowdotConstants<>+99(SB)/1, $0x80
-DATA rowdotConstants<>+100(SB)/1, $0x00
-DATA rowdotConstants<>+101(SB)/1, $0x80
-DATA rowdotConstants<>+102(SB)/1, $0x00
-DATA rowdotConstants<>+103(SB)/1, $0x80
-DATA rowdotConstants<>+104(SB)/1, $0x00
-DATA rowdotConstants<>+105(SB)/1, $0x80
-DATA rowdotConstants<>+106(SB)/1, $0x00
-DATA rowdotConstants<>+107(SB)/1, $0x80
-DATA rowdotConstants<>+108(SB)/1, $0x00
-DATA rowdotConstants<>+109(SB)/1, $0x80
-DATA rowdotConstants<>+110(SB)/1, $0x00
-DATA rowdotConstants<>+111(SB)/1, $0x80
-DATA rowdotConstants<>+112(SB)/1, $0x00
-DATA rowdotConstants<>+113(SB)/1, $0x80
-DATA rowdotConstants<>+114(SB)/1, $0x00
-DATA rowdotConstants<>+115(SB)/1, $0x80
-DATA rowdotConstants<>+116(SB)/1, $0x00
-DATA rowdotConstants<>+117(SB)/1, $0x80
-DATA rowdotConstants<>+118(SB)/1, $0x00
-DATA rowdotConstants<>+119(SB)/1, $0x80
-DATA rowdotConstants<>+120(SB)/1, $0x00
-DATA rowdotConstants<>+121(SB)/1, $0x80
-DATA rowdotConstants<>+122(SB)/1, $0x00
-DATA rowdotConstants<>+123(SB)/1, $0x80
-DATA rowdotConstants<>+124(SB)/1, $0x00
-DATA rowdotConstants<>+125(SB)/1, $0x80
-DATA rowdotConstants<>+126(SB)/1, $0x00
-DATA rowdotConstants<>+127(SB)/1, $0x80
-DATA rowdotConstants<>+128(SB)/1, $0x00
-DATA rowdotConstants<>+129(SB)/1, $0x00
-DATA rowdotConstants<>+130(SB)/1, $0x00
-DATA rowdotConstants<>+131(SB)/1, $0x00
-DATA rowdotConstants<>+132(SB)/1, $0x00
-DATA rowdotConstants<>+133(SB)/1, $0x00
-DATA rowdotConstants<>+134(SB)/1, $0x00
-DATA rowdotConstants<>+135(SB)/1, $0x00
-DATA rowdotConstants<>+136(SB)/1, $0x01
-DATA rowdotConstants<>+137(SB)/1, $0x01
-DATA rowdotConstants<>+138(SB)/1, $0x01
-DATA rowdotConstants<>+139(SB)/1, $0x01
-DATA rowdotConstants<>+140(SB)/1, $0x01
-DATA rowdotConstants<>+141(SB)/1, $0x01
-DATA rowdotConstants<>+142(SB)/1, $0x01
-DATA rowdotConstants<>+143(SB)/1, $0x01
-DATA rowdotConstants<>+144(SB)/1, $0x01
-DATA rowdotConstants<>+145(SB)/1, $0x81
-DATA rowdotConstants<>+146(SB)/1, $0x01
-DATA rowdotConstants<>+147(SB)/1, $0x81
-DATA rowdotConstants<>+148(SB)/1, $0x01
-DATA rowdotConstants<>+149(SB)/1, $0x81
-DATA rowdotConstants<>+150(SB)/1, $0x01
-DATA rowdotConstants<>+151(SB)/1, $0x81
-DATA rowdotConstants<>+152(SB)/1, $0x01
-DATA rowdotConstants<>+153(SB)/1, $0x81
-DATA rowdotConstants<>+154(SB)/1, $0x01
-DATA rowdotConstants<>+155(SB)/1, $0x81
-DATA rowdotConstants<>+156(SB)/1, $0x01
-DATA rowdotConstants<>+157(SB)/1, $0x81
-DATA rowdotConstants<>+158(SB)/1, $0x01
-DATA rowdotConstants<>+159(SB)/1, $0x81
-DATA rowdotConstants<>+160(SB)/1, $0x01
-DATA rowdotConstants<>+161(SB)/1, $0x81
-DATA rowdotConstants<>+162(SB)/1, $0x01
-DATA rowdotConstants<>+163(SB)/1, $0x81
-DATA rowdotConstants<>+164(SB)/1, $0x01
-DATA rowdotConstants<>+165(SB)/1, $0x81
-DATA rowdotConstants<>+166(SB)/1, $0x01
-DATA rowdotConstants<>+167(SB)/1, $0x81
-DATA rowdotConstants<>+168(SB)/1, $0x01
-DATA rowdotConstants<>+169(SB)/1, $0x81
-DATA rowdotConstants<>+170(SB)/1, $0x01
-DATA rowdotConstants<>+171(SB)/1, $0x81
-DATA rowdotConstants<>+172(SB)/1, $0x01
-DATA rowdotConstants<>+173(SB)/1, $0x81
-DATA rowdotConstants<>+174(SB)/1, $0x01
-DATA rowdotConstants<>+175(SB)/1, $0x81
-DATA rowdotConstants<>+176(SB)/1, $0x02
-DATA rowdotConstants<>+177(SB)/1, $0x02
-DATA rowdotConstants<>+178(SB)/1, $0x02
-DATA rowdotConstants<>+179(SB)/1, $0x02
-DATA rowdotConstants<>+180(SB)/1, $0x02
-DATA rowdotConstants<>+181(SB)/1, $0x02
-DATA rowdotConstants<>+182(SB)/1, $0x02
-DATA rowdotConstants<>+183(SB)/1, $0x02
-DATA rowdotConstants<>+184(SB)/1, $0x03
-DATA rowdotConstants<>+185(SB)/1, $0x03
-DATA rowdotConstants<>+186(SB)/1, $0x03
-DATA rowdotConstants<>+187(SB)/1, $0x03
-DATA rowdotConstants<>+188(SB)/1, $0x03
-DATA rowdotConstants<>+189(SB)/1, $0x03
-DATA rowdotConstants<>+190(SB)/1, $0x03
-DATA rowdotConstants<>+191(SB)/1, $0x03
-DATA rowdotConstants<>+192(SB)/1, $0x02
-DATA rowdotConstants<>+193(SB)/1, $0x82
-DATA rowdotConstants<>+194(SB)/1, $0x02
-DATA rowdotConstants<>+195(SB)/1, $0x82
-DATA rowdotConstants<>+196(SB)/1, $0x02
-DATA rowdotConstants<>+197(SB)/1, $0x82
-DATA rowdotConstants<>+198(SB)/1, $0x02
-DATA rowdotConstants<>+199(SB)/1, $0x82
-DATA rowdotConstants<>+200(SB)/1, $0x02
-DATA rowdotConstants<>+201(SB)/1, $0x82
-DATA rowdotConstants<>+202(SB)/1, $0x02
-DATA rowdotConstants<>+203(SB)/1, $0x82
-DATA rowdotConstants<>+204(SB)/1, $0x02
-DATA rowdotConstants<>+205(SB)/1, $0x82
-DATA rowdotConstants<>+206(SB)/1, $0x02
-DATA rowdotConstants<>+207(SB)/1, $0x82
-DATA rowdotConstants<>+208(SB)/1, $0x02
-DATA rowdotConstants<>+209(SB)/1, $0x82
-DATA rowdotConstants<>+210(SB)/1, $0x02
-DATA rowdotConstants<>+211(SB)/1, $0x82
-DATA rowdotConstants<>+212(SB)/1, $0x02
-DATA rowdotConstants<>+213(SB)/1, $0x82
-DATA rowdotConstants<>+214(SB)/1, $0x02
-DATA rowdotConstants<>+215(SB)/1, $0x82
-DATA rowdotConstants<>+216(SB)/1, $0x02
-DATA rowdotConstants<>+217(SB)/1, $0x82
-DATA rowdotConstants<>+218(SB)/1, $0x02
-DATA rowdotConstants<>+219(SB)/1, $0x82
-DATA rowdotConstants<>+220(SB)/1, $0x02
-DATA rowdotConstants<>+221(SB)/1, $0x82
-DATA rowdotConstants<>+222(SB)/1, $0x02
-DATA rowdotConstants<>+223(SB)/1, $0x82
-DATA rowdotConstants<>+224(SB)/1, $0x04
-DATA rowdotConstants<>+225(SB)/1, $0x04
-DATA rowdotConstants<>+226(SB)/1, $0x04
-DATA rowdotConstants<>+227(SB)/1, $0x04
-DATA rowdotConstants<>+228(SB)/1, $0x04
-DATA rowdotConstants<>+229(SB)/1, $0x04
-DATA rowdotConstants<>+230(SB)/1, $0x04
-DATA rowdotConstants<>+231(SB)/1, $0x04
-DATA rowdotConstants<>+232(SB)/1, $0x05
-DATA rowdotConstants<>+233(SB)/1, $0x05
-DATA rowdotConstants<>+234(SB)/1, $0x05
-DATA rowdotConstants<>+235(SB)/1, $0x05
-DATA rowdotConstants<>+236(SB)/1, $0x05
-DATA rowdotConstants<>+237(SB)/1, $0x05
-DATA rowdotConstants<>+238(SB)/1, $0x05
-DATA rowdotConstants<>+239(SB)/1, $0x05
-DATA rowdotConstants<>+240(SB)/1, $0x03
-DATA rowdotConstants<>+241(SB)/1, $0x83
-DATA rowdotConstants<>+242(SB)/1, $0x03
-DATA rowdotConstants<>+243(SB)/1, $0x83
-DATA rowdotConstants<>+244(SB)/1, $0x03
-DATA rowdotConstants<>+245(SB)/1, $0x83
-DATA rowdotConstants<>+246(SB)/1, $0x03
-DATA rowdotConstants<>+247(SB)/1, $0x83
-DATA rowdotConstants<>+248(SB)/1, $0x03
-DATA rowdotConstants<>+249(SB)/1, $0x83
-DATA rowdotConstants<>+250(SB)/1, $0x03
-DATA rowdotConstants<>+251(SB)/1, $0x83
-DATA rowdotConstants<>+252(SB)/1, $0x03
-DATA rowdotConstants<>+253(SB)/1, $0x83
-DATA rowdotConstants<>+254(SB)/1, $0x03
-DATA rowdotConstants<>+255(SB)/1, $0x83
-DATA rowdotConstants<>+256(SB)/1, $0x03
-DATA rowdotConstants<>+257(SB)/1, $0x83
-DATA rowdotConstants<>+258(SB)/1, $0x03
-DATA rowdotConstants<>+259(SB)/1, $0x83
-DATA rowdotConstants<>+260(SB)/1, $0x03
-DATA rowdotConstants<>+261(SB)/1, $0x83
-DATA rowdotConstants<>+262(SB)/1, $0x03
-DATA rowdotConstants<>+263(SB)/1, $0x83
-DATA rowdotConstants<>+264(SB)/1, $0x03
-DATA rowdotConstants<>+265(SB)/1, $0x83
-DATA rowdotConstants<>+266(SB)/1, $0x03
-DATA rowdotConstants<>+267(SB)/1, $0x83
-DATA rowdotConstants<>+268(SB)/1, $0x03
-DATA rowdotConstants<>+269(SB)/1, $0x83
-DATA rowdotConstants<>+270(SB)/1, $0x03
-DATA rowdotConstants<>+271(SB)/1, $0x83
-DATA rowdotConstants<>+272(SB)/1, $0x06
-DATA rowdotConstants<>+273(SB)/1, $0x06
-DATA rowdotConstants<>+274(SB)/1, $0x06
-DATA rowdotConstants<>+275(SB)/1, $0x06
-DATA rowdotConstants<>+276(SB)/1, $0x06
-DATA rowdotConstants<>+277(SB)/1, $0x06
-DATA rowdotConstants<>+278(SB)/1, $0x06
-DATA rowdotConstants<>+279(SB)/1, $0x06
-DATA rowdotConstants<>+280(SB)/1, $0x07
-DATA rowdotConstants<>+281(SB)/1, $0x07
-DATA rowdotConstants<>+282(SB)/1, $0x07
-DATA rowdotConstants<>+283(SB)/1, $0x07
-DATA rowdotConstants<>+284(SB)/1, $0x07
-DATA rowdotConstants<>+285(SB)/1, $0x07
-DATA rowdotConstants<>+286(SB)/1, $0x07
-DATA rowdotConstants<>+287(SB)/1, $0x07
-DATA rowdotConstants<>+288(SB)/1, $0x04
-DATA rowdotConstants<>+289(SB)/1, $0x84
-DATA rowdotConstants<>+290(SB)/1, $0x04
-DATA rowdotConstants<>+291(SB)/1, $0x84
-DATA rowdotConstants<>+292(SB)/1, $0x04
-DATA rowdotConstants<>+293(SB)/1, $0x84
-DATA rowdotConstants<>+294(SB)/1, $0x04
-DATA rowdotConstants<>+295(SB)/1, $0x84
-DATA rowdotConstants<>+296(SB)/1, $0x04
-DATA rowdotConstants<>+297(SB)/1, $0x84
-DATA rowdotConstants<>+298(SB)/1, $0x04
-DATA rowdotConstants<>+299(SB)/1, $0x84
-DATA rowdotConstants<>+300(SB)/1, $0x04
-DATA rowdotConstants<>+301(SB)/1, $0x84
-DATA rowdotConstants<>+302(SB)/1, $0x04
-DATA rowdotConstants<>+303(SB)/1, $0x84
-DATA rowdotConstants<>+304(SB)/1, $0x04
-DATA rowdotConstants<>+305(SB)/1, $0x84
-DATA rowdotConstants<>+306(SB)/1, $0x04
-DATA rowdotConstants<>+307(SB)/1, $0x84
-DATA rowdotConstants<>+308(SB)/1, $0x04
-DATA rowdotConstants<>+309(SB)/1, $0x84
-DATA rowdotConstants<>+310(SB)/1, $0x04
-DATA rowdotConstants<>+311(SB)/1, $0x84
-DATA rowdotConstants<>+312(SB)/1, $0x04
-DATA rowdotConstants<>+313(SB)/1, $0x84
-DATA rowdotConstants<>+314(SB)/1, $0x04
-DATA rowdotConstants<>+315(SB)/1, $0x84
-DATA rowdotConstants<>+316(SB)/1, $0x04
-DATA rowdotConstants<>+317(SB)/1, $0x84
-DATA rowdotConstants<>+318(SB)/1, $0x04
-DATA rowdotConstants<>+319(SB)/1, $0x84
-DATA rowdotConstants<>+320(SB)/1, $0x08
-DATA rowdotConstants<>+321(SB)/1, $0x08
-DATA rowdotConstants<>+322(SB)/1, $0x08
-DATA rowdotConstants<>+323(SB)/1, $0x08
-DATA rowdotConstants<>+324(SB)/1, $0x08
-DATA rowdotConstants<>+325(SB)/1, $0x08
-DATA rowdotConstants<>+326(SB)/1, $0x08
-DATA rowdotConstants<>+327(SB)/1, $0x08
-DATA rowdotConstants<>+328(SB)/1, $0x09
-DATA rowdotConstants<>+329(SB)/1, $0x09
-DATA rowdotConstants<>+330(SB)/1, $0x09
-DATA rowdotConstants<>+331(SB)/1, $0x09
-DATA rowdotConstants<>+332(SB)/1, $0x09
-DATA rowdotConstants<>+333(SB)/1, $0x09
-DATA rowdotConstants<>+334(SB)/1, $0x09
-DATA rowdotConstants<>+335(SB)/1, $0x09
-DATA rowdotConstants<>+336(SB)/1, $0x05
-DATA rowdotConstants<>+337(SB)/1, $0x85
-DATA rowdotConstants<>+338(SB)/1, $0x05
-DATA rowdotConstants<>+339(SB)/1, $0x85
-DATA rowdotConstants<>+340(SB)/1, $0x05
-DATA rowdotConstants<>+341(SB)/1, $0x85
-DATA rowdotConstants<>+342(SB)/1, $0x05
-DATA rowdotConstants<>+343(SB)/1, $0x85
-DATA rowdotConstants<>+344(SB)/1, $0x05
-DATA rowdotConstants<>+345(SB)/1, $0x85
-DATA rowdotConstants<>+346(SB)/1, $0x05
-DATA rowdotConstants<>+347(SB)/1, $0x85
-DATA rowdotConstants<>+348(SB)/1, $0x05
-DATA rowdotConstants<>+349(SB)/1, $0x85
-DATA rowdotConstants<>+350(SB)/1, $0x05
-DATA rowdotConstants<>+351(SB)/1, $0x85
-DATA rowdotConstants<>+352(SB)/1, $0x05
-DATA rowdotConstants<>+353(SB)/1, $0x85
-DATA rowdotConstants<>+354(SB)/1, $0x05
-DATA rowdotConstants<>+355(SB)/1, $0x85
-DATA rowdotConstants<>+356(SB)/1, $0x05
-DATA rowdotConstants<>+357(SB)/1, $0x85
-DATA rowdotConstants<>+358(SB)/1, $0x05
-DATA rowdotConstants<>+359(SB)/1, $0x85
-DATA rowdotConstants<>+360(SB)/1, $0x05
-DATA rowdotConstants<>+361(SB)/1, $0x85
-DATA rowdotConstants<>+362(SB)/1, $0x05
-DATA rowdotConstants<>+363(SB)/1, $0x85
-DATA rowdotConstants<>+364(SB)/1, $0x05
-DATA rowdotConstants<>+365(SB)/1, $0x85
-DATA rowdotConstants<>+366(SB)/1, $0x05
-DATA rowdotConstants<>+367(SB)/1, $0x85
-DATA rowdotConstants<>+368(SB)/1, $0x0a
-DATA rowdotConstants<>+369(SB)/1, $0x0a
-DATA rowdotConstants<>+370(SB)/1, $0x0a
-DATA rowdotConstants<>+371(SB)/1, $0x0a
-DATA rowdotConstants<>+372(SB)/1, $0x0a
-DATA rowdotConstants<>+373(SB)/1, $0x0a
-DATA rowdotConstants<>+374(SB)/1, $0x0a
-DATA rowdotConstants<>+375(SB)/1, $0x0a
-DATA rowdotConstants<>+376(SB)/1, $0x0b
-DATA rowdotConstants<>+377(SB)/1, $0x0b
-DATA rowdotConstants<>+378(SB)/1, $0x0b
-DATA rowdotConstants<>+379(SB)/1, $0x0b
-DATA rowdotConstants<>+380(SB)/1, $0x0b
-DATA rowdotConstants<>+381(SB)/1, $0x0b
-DATA rowdotConstants<>+382(SB)/1, $0x0b
-DATA rowdotConstants<>+383(SB)/1, $0x0b
-DATA rowdotConstants<>+384(SB)/1, $0x06
-DATA rowdotConstants<>+385(SB)/1, $0x86
-DATA rowdotConstants<>+386(SB)/1, $0x06
-DATA rowdotConstants<>+387(SB)/1, $0x86
-DATA rowdotConstants<>+388(SB)/1, $0x06
-DATA rowdotConstants<>+389(SB)/1, $0x86
-DATA rowdotConstants<>+390(SB)/1, $0x06
-DATA rowdotConstants<>+391(SB)/1, $0x86
-DATA rowdotConstants<>+392(SB)/1, $0x06
-DATA rowdotConstants<>+393(SB)/1, $0x86
-DATA rowdotConstants<>+394(SB)/1, $0x06
-DATA rowdotConstants<>+395(SB)/1, $0x86
-DATA rowdotConstants<>+396(SB)/1, $0x06
-DATA rowdotConstants<>+397(SB)/1, $0x86
-DATA rowdotConstants<>+398(SB)/1, $0x06
-DATA rowdotConstants<>+399(SB)/1, $0x86
-DATA rowdotConstants<>+400(SB)/1, $0x06
-DATA rowdotConstants<>+401(SB)/1, $0x86
-DATA rowdotConstants<>+402(SB)/1, $0x06
-DATA rowdotConstants<>+403(SB)/1, $0x86
-DATA rowdotConstants<>+404(SB)/1, $0x06
-DATA rowdotConstants<>+405(SB)/1, $0x86
-DATA rowdotConstants<>+406(SB)/1, $0x06
-DATA rowdotConstants<>+407(SB)/1, $0x86
-DATA rowdotConstants<>+408(SB)/1, $0x06
-DATA rowdotConstants<>+409(SB)/1, $0x86
-DATA rowdotConstants<>+410(SB)/1, $0x06
-DATA rowdotConstants<>+411(SB)/1, $0x86
-DATA rowdotConstants<>+412(SB)/1, $0x06
-DATA rowdotConstants<>+413(SB)/1, $0x86
-DATA rowdotConstants<>+414(SB)/1, $0x06
-DATA rowdotConstants<>+415(SB)/1, $0x86
-DATA rowdotConstants<>+416(SB)/1, $0x0c
-DATA rowdotConstants<>+417(SB)/1, $0x0c
-DATA rowdotConstants<>+418(SB)/1, $0x0c
-DATA rowdotConstants<>+419(SB)/1, $0x0c
-DATA rowdotConstants<>+420(SB)/1, $0x0c
-DATA rowdotConstants<>+421(SB)/1, $0x0c
-DATA rowdotConstants<>+422(SB)/1, $0x0c
-DATA rowdotConstants<>+423(SB)/1, $0x0c
-DATA rowdotConstants<>+424(SB)/1, $0x0d
-DATA rowdotConstants<>+425(SB)/1, $0x0d
-DATA rowdotConstants<>+426(SB)/1, $0x0d
-DATA rowdotConstants<>+427(SB)/1, $0x0d
-DATA rowdotConstants<>+428(SB)/1, $0x0d
-DATA rowdotConstants<>+429(SB)/1, $0x0d
-DATA rowdotConstants<>+430(SB)/1, $0x0d
-DATA rowdotConstants<>+431(SB)/1, $0x0d
-DATA rowdotConstants<>+432(SB)/1, $0x07
-DATA rowdotConstants<>+433(SB)/1, $0x87
-DATA rowdotConstants<>+434(SB)/1, $0x07
-DATA rowdotConstants<>+435(SB)/1, $0x87
-DATA rowdotConstants<>+436(SB)/1, $0x07
-DATA rowdotConstants<>+437(SB)/1, $0x87
-DATA rowdotConstants<>+438(SB)/1, $0x07
-DATA rowdotConstants<>+439(SB)/1, $0x87
-DATA rowdotConstants<>+440(SB)/1, $0x07
-DATA rowdotConstants<>+441(SB)/1, $0x87
-DATA rowdotConstants<>+442(SB)/1, $0x07
-DATA rowdotConstants<>+443(SB)/1, $0x87
-DATA rowdotConstants<>+444(SB)/1, $0x07
-DATA rowdotConstants<>+445(SB)/1, $0x87
-DATA rowdotConstants<>+446(SB)/1, $0x07
-DATA rowdotConstants<>+447(SB)/1, $0x87
-DATA rowdotConstants<>+448(SB)/1, $0x07
-DATA rowdotConstants<>+449(SB)/1, $0x87
-DATA rowdotConstants<>+450(SB)/1, $0x07
-DATA rowdotConstants<>+451(SB)/1, $0x87
-DATA rowdotConstants<>+452(SB)/1, $0x07
-DATA rowdotConstants<>+453(SB)/1, $0x87
-DATA rowdotConstants<>+454(SB)/1, $0x07
-DATA rowdotConstants<>+455(SB)/1, $0x87
-DATA rowdotConstants<>+456(SB)/1, $0x07
-DATA rowdotConstants<>+457(SB)/1, $0x87
-DATA rowdotConstants<>+458(SB)/1, $0x07
-DATA rowdotConstants<>+459(SB)/1, $0x87
-DATA rowdotConstants<>+460(SB)/1, $0x07
-DATA rowdotConstants<>+461(SB)/1, $0x87
-DATA rowdotConstants<>+462(SB)/1, $0x07
-DATA rowdotConstants<>+463(SB)/1, $0x87
-DATA rowdotConstants<>+464(SB)/1, $0x0e
-DATA rowdotConstants<>+465(SB)/1, $0x0e
-DATA rowdotConstants<>+466(SB)/1, $0x0e
-DATA rowdotConstants<>+467(SB)/1, $0x0e
-DATA rowdotConstants<>+468(SB)/1, $0x0e
-DATA rowdotConstants<>+469(SB)/1, $0x0e
-DATA rowdotConstants<>+470(SB)/1, $0x0e
-DATA rowdotConstants<>+471(SB)/1, $0x0e
-DATA rowdotConstants<>+472(SB)/1, $0x0f
-DATA rowdotConstants<>+473(SB)/1, $0x0f
-DATA rowdotConstants<>+474(SB)/1, $0x0f
-DATA rowdotConstants<>+475(SB)/1, $0x0f
-DATA rowdotConstants<>+476(SB)/1, $0x0f
-DATA rowdotConstants<>+477(SB)/1, $0x0f
-DATA rowdotConstants<>+478(SB)/1, $0x0f
-DATA rowdotConstants<>+479(SB)/1, $0x0f
-GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $480
+DATA rowdotHalfPowers<>+0(SB)/4, $0x00200000
+DATA rowdotHalfPowers<>+4(SB)/4, $0x00400000
+DATA rowdotHalfPowers<>+8(SB)/4, $0x00800000
+DATA rowdotHalfPowers<>+12(SB)/4, $0x01000000
+DATA rowdotHalfPowers<>+16(SB)/4, $0x01800000
+DATA rowdotHalfPowers<>+20(SB)/4, $0x02000000
+DATA rowdotHalfPowers<>+24(SB)/4, $0x02800000
+DATA rowdotHalfPowers<>+28(SB)/4, $0x03000000
+DATA rowdotHalfPowers<>+32(SB)/4, $0x03800000
+DATA rowdotHalfPowers<>+36(SB)/4, $0x04000000
+DATA rowdotHalfPowers<>+40(SB)/4, $0x04800000
+DATA rowdotHalfPowers<>+44(SB)/4, $0x05000000
+DATA rowdotHalfPowers<>+48(SB)/4, $0x05800000
+DATA rowdotHalfPowers<>+52(SB)/4, $0x06000000
+DATA rowdotHalfPowers<>+56(SB)/4, $0x06800000
+DATA rowdotHalfPowers<>+60(SB)/4, $0x07000000
+DATA rowdotHalfPowers<>+64(SB)/4, $0x07800000
+DATA rowdotHalfPowers<>+68(SB)/4, $0x08000000
+DATA rowdotHalfPowers<>+72(SB)/4, $0x08800000
+DATA rowdotHalfPowers<>+76(SB)/4, $0x09000000
+DATA rowdotHalfPowers<>+80(SB)/4, $0x09800000
+DATA rowdotHalfPowers<>+84(SB)/4, $0x0a000000
+DATA rowdotHalfPowers<>+88(SB)/4, $0x0a800000
+DATA rowdotHalfPowers<>+92(SB)/4, $0x0b000000
+DATA rowdotHalfPowers<>+96(SB)/4, $0x0b800000
+DATA rowdotHalfPowers<>+100(SB)/4, $0x0c000000
+DATA rowdotHalfPowers<>+104(SB)/4, $0x0c800000
+DATA rowdotHalfPowers<>+108(SB)/4, $0x0d000000
+DATA rowdotHalfPowers<>+112(SB)/4, $0x0d800000
+DATA rowdotHalfPowers<>+116(SB)/4, $0x0e000000
+DATA rowdotHalfPowers<>+120(SB)/4, $0x0e800000
+DATA rowdotHalfPowers<>+124(SB)/4, $0x0f000000
+DATA rowdotHalfPowers<>+128(SB)/4, $0x0f800000
+DATA rowdotHalfPowers<>+132(SB)/4, $0x10000000
+DATA rowdotHalfPowers<>+136(SB)/4, $0x10800000
+DATA rowdotHalfPowers<>+140(SB)/4, $0x11000000
+DATA rowdotHalfPowers<>+144(SB)/4, $0x11800000
+DATA rowdotHalfPowers<>+148(SB)/4, $0x12000000
+DATA rowdotHalfPowers<>+152(SB)/4, $0x12800000
+DATA rowdotHalfPowers<>+156(SB)/4, $0x13000000
+DATA rowdotHalfPowers<>+160(SB)/4, $0x13800000
+DATA rowdotHalfPowers<>+164(SB)/4, $0x14000000
+DATA rowdotHalfPowers<>+168(SB)/4, $0x14800000
+DATA rowdotHalfPowers<>+172(SB)/4, $0x15000000
+DATA rowdotHalfPowers<>+176(SB)/4, $0x15800000
+DATA rowdotHalfPowers<>+180(SB)/4, $0x16000000
+DATA rowdotHalfPowers<>+184(SB)/4, $0x16800000
+DATA rowdotHalfPowers<>+188(SB)/4, $0x17000000
+DATA rowdotHalfPowers<>+192(SB)/4, $0x17800000
+DATA rowdotHalfPowers<>+196(SB)/4, $0x18000000
+DATA rowdotHalfPowers<>+200(SB)/4, $0x18800000
+DATA rowdotHalfPowers<>+204(SB)/4, $0x19000000
+DATA rowdotHalfPowers<>+208(SB)/4, $0x19800000
+DATA rowdotHalfPowers<>+212(SB)/4, $0x1a000000
+DATA rowdotHalfPowers<>+216(SB)/4, $0x1a800000
+DATA rowdotHalfPowers<>+220(SB)/4, $0x1b000000
+DATA rowdotHalfPowers<>+224(SB)/4, $0x1b800000
+DATA rowdotHalfPowers<>+228(SB)/4, $0x1c000000
+DATA rowdotHalfPowers<>+232(SB)/4, $0x1c800000
+DATA rowdotHalfPowers<>+236(SB)/4, $0x1d000000
+DATA rowdotHalfPowers<>+240(SB)/4, $0x1d800000
+DATA rowdotHalfPowers<>+244(SB)/4, $0x1e000000
+DATA rowdotHalfPowers<>+248(SB)/4, $0x1e800000
+DATA rowdotHalfPowers<>+252(SB)/4, $0x1f000000
+DATA rowdotHalfPowers<>+256(SB)/4, $0x1f800000
+DATA rowdotHalfPowers<>+260(SB)/4, $0x20000000
+DATA rowdotHalfPowers<>+264(SB)/4, $0x20800000
+DATA rowdotHalfPowers<>+268(SB)/4, $0x21000000
+DATA rowdotHalfPowers<>+272(SB)/4, $0x21800000
+DATA rowdotHalfPowers<>+276(SB)/4, $0x22000000
+DATA rowdotHalfPowers<>+280(SB)/4, $0x22800000
+DATA rowdotHalfPowers<>+284(SB)/4, $0x23000000
+DATA rowdotHalfPowers<>+288(SB)/4, $0x23800000
+DATA rowdotHalfPowers<>+292(SB)/4, $0x24000000
+DATA rowdotHalfPowers<>+296(SB)/4, $0x24800000
+DATA rowdotHalfPowers<>+300(SB)/4, $0x25000000
+DATA rowdotHalfPowers<>+304(SB)/4, $0x25800000
+DATA rowdotHalfPowers<>+308(SB)/4, $0x26000000
+DATA rowdotHalfPowers<>+312(SB)/4, $0x26800000
+DATA rowdotHalfPowers<>+316(SB)/4, $0x27000000
+DATA rowdotHalfPowers<>+320(SB)/4, $0x27800000
+DATA rowdotHalfPowers<>+324(SB)/4, $0x28000000
+DATA rowdotHalfPowers<>+328(SB)/4, $0x28800000
+DATA rowdotHalfPowers<>+332(SB)/4, $0x29000000
+DATA rowdotHalfPowers<>+336(SB)/4, $0x29800000
+DATA rowdotHalfPowers<>+340(SB)/4, $0x2a000000
+DATA rowdotHalfPowers<>+344(SB)/4, $0x2a800000
+DATA rowdotHalfPowers<>+348(SB)/4, $0x2b000000
+DATA rowdotHalfPowers<>+352(SB)/4, $0x2b800000
+DATA rowdotHalfPowers<>+356(SB)/4, $0x2c000000
+DATA rowdotHalfPowers<>+360(SB)/4, $0x2c800000
+DATA rowdotHalfPowers<>+364(SB)/4, $0x2d000000
+DATA rowdotHalfPowers<>+368(SB)/4, $0x2d800000
+DATA rowdotHalfPowers<>+372(SB)/4, $0x2e000000
+DATA rowdotHalfPowers<>+376(SB)/4, $0x2e800000
+DATA rowdotHalfPowers<>+380(SB)/4, $0x2f000000
+DATA rowdotHalfPowers<>+384(SB)/4, $0x2f800000
+DATA rowdotHalfPowers<>+388(SB)/4, $0x30000000
+DATA rowdotHalfPowers<>+392(SB)/4, $0x30800000
+DATA rowdotHalfPowers<>+396(SB)/4, $0x31000000
+DATA rowdotHalfPowers<>+400(SB)/4, $0x31800000
+DATA rowdotHalfPowers<>+404(SB)/4, $0x32000000
+DATA rowdotHalfPowers<>+408(SB)/4, $0x32800000
+DATA rowdotHalfPowers<>+412(SB)/4, $0x33000000
+DATA rowdotHalfPowers<>+416(SB)/4, $0x33800000
+DATA rowdotHalfPowers<>+420(SB)/4, $0x34000000
+DATA rowdotHalfPowers<>+424(SB)/4, $0x34800000
+DATA rowdotHalfPowers<>+428(SB)/4, $0x35000000
+DATA rowdotHalfPowers<>+432(SB)/4, $0x35800000
+DATA rowdotHalfPowers<>+436(SB)/4, $0x36000000
+DATA rowdotHalfPowers<>+440(SB)/4, $0x36800000
+DATA rowdotHalfPowers<>+444(SB)/4, $0x37000000
+DATA rowdotHalfPowers<>+448(SB)/4, $0x37800000
+DATA rowdotHalfPowers<>+452(SB)/4, $0x38000000
+DATA rowdotHalfPowers<>+456(SB)/4, $0x38800000
+DATA rowdotHalfPowers<>+460(SB)/4, $0x39000000
+DATA rowdotHalfPowers<>+464(SB)/4, $0x39800000
+DATA rowdotHalfPowers<>+468(SB)/4, $0x3a000000
+DATA rowdotHalfPowers<>+472(SB)/4, $0x3a800000
+DATA rowdotHalfPowers<>+476(SB)/4, $0x3b000000
+DATA rowdotHalfPowers<>+480(SB)/4, $0x3b800000
+DATA rowdotHalfPowers<>+484(SB)/4, $0x3c000000
+DATA rowdotHalfPowers<>+488(SB)/4, $0x3c800000
+DATA rowdotHalfPowers<>+492(SB)/4, $0x3d000000
+DATA rowdotHalfPowers<>+496(SB)/4, $0x3d800000
+DATA rowdotHalfPowers<>+500(SB)/4, $0x3e000000
+DATA rowdotHalfPowers<>+504(SB)/4, $0x3e800000
+DATA rowdotHalfPowers<>+508(SB)/4, $0x3f000000
+DATA rowdotHalfPowers<>+512(SB)/4, $0x3f800000
+DATA rowdotHalfPowers<>+516(SB)/4, $0x40000000
+DATA rowdotHalfPowers<>+520(SB)/4, $0x40800000
+DATA rowdotHalfPowers<>+524(SB)/4, $0x41000000
+DATA rowdotHalfPowers<>+528(SB)/4, $0x41800000
+DATA rowdotHalfPowers<>+532(SB)/4, $0x42000000
+DATA rowdotHalfPowers<>+536(SB)/4, $0x42800000
+DATA rowdotHalfPowers<>+540(SB)/4, $0x43000000
+DATA rowdotHalfPowers<>+544(SB)/4, $0x43800000
+DATA rowdotHalfPowers<>+548(SB)/4, $0x44000000
+DATA rowdotHalfPowers<>+552(SB)/4, $0x44800000
+DATA rowdotHalfPowers<>+556(SB)/4, $0x45000000
+DATA rowdotHalfPowers<>+560(SB)/4, $0x45800000
+DATA rowdotHalfPowers<>+564(SB)/4, $0x46000000
+DATA rowdotHalfPowers<>+568(SB)/4, $0x46800000
+DATA rowdotHalfPowers<>+572(SB)/4, $0x47000000
+DATA rowdotHalfPowers<>+576(SB)/4, $0x47800000
+DATA rowdotHalfPowers<>+580(SB)/4, $0x48000000
+DATA rowdotHalfPowers<>+584(SB)/4, $0x48800000
+DATA rowdotHalfPowers<>+588(SB)/4, $0x49000000
+DATA rowdotHalfPowers<>+592(SB)/4, $0x49800000
+DATA rowdotHalfPowers<>+596(SB)/4, $0x4a000000
+DATA rowdotHalfPowers<>+600(SB)/4, $0x4a800000
+DATA rowdotHalfPowers<>+604(SB)/4, $0x4b000000
+DATA rowdotHalfPowers<>+608(SB)/4, $0x4b800000
+DATA rowdotHalfPowers<>+612(SB)/4, $0x4c000000
+DATA rowdotHalfPowers<>+616(SB)/4, $0x4c800000
+DATA rowdotHalfPowers<>+620(SB)/4, $0x4d000000
+DATA rowdotHalfPowers<>+624(SB)/4, $0x4d800000
+DATA rowdotHalfPowers<>+628(SB)/4, $0x4e000000
+DATA rowdotHalfPowers<>+632(SB)/4, $0x4e800000
+DATA rowdotHalfPowers<>+636(SB)/4, $0x4f000000
+DATA rowdotHalfPowers<>+640(SB)/4, $0x4f800000
+DATA rowdotHalfPowers<>+644(SB)/4, $0x50000000
+DATA rowdotHalfPowers<>+648(SB)/4, $0x50800000
+DATA rowdotHalfPowers<>+652(SB)/4, $0x51000000
+DATA rowdotHalfPowers<>+656(SB)/4, $0x51800000
+DATA rowdotHalfPowers<>+660(SB)/4, $0x52000000
+DATA rowdotHalfPowers<>+664(SB)/4, $0x52800000
+DATA rowdotHalfPowers<>+668(SB)/4, $0x53000000
+DATA rowdotHalfPowers<>+672(SB)/4, $0x53800000
+DATA rowdotHalfPowers<>+676(SB)/4, $0x54000000
+DATA rowdotHalfPowers<>+680(SB)/4, $0x54800000
+DATA rowdotHalfPowers<>+684(SB)/4, $0x55000000
+DATA rowdotHalfPowers<>+688(SB)/4, $0x55800000
+DATA rowdotHalfPowers<>+692(SB)/4, $0x56000000
+DATA rowdotHalfPowers<>+696(SB)/4, $0x56800000
+DATA rowdotHalfPowers<>+700(SB)/4, $0x57000000
+DATA rowdotHalfPowers<>+704(SB)/4, $0x57800000
+DATA rowdotHalfPowers<>+708(SB)/4, $0x58000000
+DATA rowdotHalfPowers<>+712(SB)/4, $0x58800000
+DATA rowdotHalfPowers<>+716(SB)/4, $0x59000000
+DATA rowdotHalfPowers<>+720(SB)/4, $0x59800000
+DATA rowdotHalfPowers<>+724(SB)/4, $0x5a000000
+DATA rowdotHalfPowers<>+728(SB)/4, $0x5a800000
+DATA rowdotHalfPowers<>+732(SB)/4, $0x5b000000
+DATA rowdotHalfPowers<>+736(SB)/4, $0x5b800000
+DATA rowdotHalfPowers<>+740(SB)/4, $0x5c000000
+DATA rowdotHalfPowers<>+744(SB)/4, $0x5c800000
+DATA rowdotHalfPowers<>+748(SB)/4, $0x5d000000
+DATA rowdotHalfPowers<>+752(SB)/4, $0x5d800000
+DATA rowdotHalfPowers<>+756(SB)/4, $0x5e000000
+DATA rowdotHalfPowers<>+760(SB)/4, $0x5e800000
+DATA rowdotHalfPowers<>+764(SB)/4, $0x5f000000
+DATA rowdotHalfPowers<>+768(SB)/4, $0x5f800000
+DATA rowdotHalfPowers<>+772(SB)/4, $0x60000000
+DATA rowdotHalfPowers<>+776(SB)/4, $0x60800000
+DATA rowdotHalfPowers<>+780(SB)/4, $0x61000000
+DATA rowdotHalfPowers<>+784(SB)/4, $0x61800000
+DATA rowdotHalfPowers<>+788(SB)/4, $0x62000000
+DATA rowdotHalfPowers<>+792(SB)/4, $0x62800000
+DATA rowdotHalfPowers<>+796(SB)/4, $0x63000000
+DATA rowdotHalfPowers<>+800(SB)/4, $0x63800000
+DATA rowdotHalfPowers<>+804(SB)/4, $0x64000000
+DATA rowdotHalfPowers<>+808(SB)/4, $0x64800000
+DATA rowdotHalfPowers<>+812(SB)/4, $0x65000000
+DATA rowdotHalfPowers<>+816(SB)/4, $0x65800000
+DATA rowdotHalfPowers<>+820(SB)/4, $0x66000000
+DATA rowdotHalfPowers<>+824(SB)/4, $0x66800000
+DATA rowdotHalfPowers<>+828(SB)/4, $0x67000000
+DATA rowdotHalfPowers<>+832(SB)/4, $0x67800000
+DATA rowdotHalfPowers<>+836(SB)/4, $0x68000000
+DATA rowdotHalfPowers<>+840(SB)/4, $0x68800000
+DATA rowdotHalfPowers<>+844(SB)/4, $0x69000000
+DATA rowdotHalfPowers<>+848(SB)/4, $0x69800000
+DATA rowdotHalfPowers<>+852(SB)/4, $0x6a000000
+DATA rowdotHalfPowers<>+856(SB)/4, $0x6a800000
+DATA rowdotHalfPowers<>+860(SB)/4, $0x6b000000
+DATA rowdotHalfPowers<>+864(SB)/4, $0x6b800000
+DATA rowdotHalfPowers<>+868(SB)/4, $0x6c000000
+DATA rowdotHalfPowers<>+872(SB)/4, $0x6c800000
+DATA rowdotHalfPowers<>+876(SB)/4, $0x6d000000
+DATA rowdotHalfPowers<>+880(SB)/4, $0x6d800000
+DATA rowdotHalfPowers<>+884(SB)/4, $0x6e000000
+DATA rowdotHalfPowers<>+888(SB)/4, $0x6e800000
+DATA rowdotHalfPowers<>+892(SB)/4, $0x6f000000
+DATA rowdotHalfPowers<>+896(SB)/4, $0x6f800000
+DATA rowdotHalfPowers<>+900(SB)/4, $0x70000000
+DATA rowdotHalfPowers<>+904(SB)/4, $0x70800000
+DATA rowdotHalfPowers<>+908(SB)/4, $0x71000000
+DATA rowdotHalfPowers<>+912(SB)/4, $0x71800000
+DATA rowdotHalfPowers<>+916(SB)/4, $0x72000000
+DATA rowdotHalfPowers<>+920(SB)/4, $0x72800000
+DATA rowdotHalfPowers<>+924(SB)/4, $0x73000000
+DATA rowdotHalfPowers<>+928(SB)/4, $0x73800000
+DATA rowdotHalfPowers<>+932(SB)/4, $0x74000000
+DATA rowdotHalfPowers<>+936(SB)/4, $0x74800000
+DATA rowdotHalfPowers<>+940(SB)/4, $0x75000000
+DATA rowdotHalfPowers<>+944(SB)/4, $0x75800000
+DATA rowdotHalfPowers<>+948(SB)/4, $0x76000000
+DATA rowdotHalfPowers<>+952(SB)/4, $0x76800000
+DATA rowdotHalfPowers<>+956(SB)/4, $0x77000000
+DATA rowdotHalfPowers<>+960(SB)/4, $0x77800000
+DATA rowdotHalfPowers<>+964(SB)/4, $0x78000000
+DATA rowdotHalfPowers<>+968(SB)/4, $0x78800000
+DATA rowdotHalfPowers<>+972(SB)/4, $0x79000000
+DATA rowdotHalfPowers<>+976(SB)/4, $0x79800000
+DATA rowdotHalfPowers<>+980(SB)/4, $0x7a000000
+DATA rowdotHalfPowers<>+984(SB)/4, $0x7a800000
+DATA rowdotHalfPowers<>+988(SB)/4, $0x7b000000
+DATA rowdotHalfPowers<>+992(SB)/4, $0x7b800000
+DATA rowdotHalfPowers<>+996(SB)/4, $0x7c000000
+DATA rowdotHalfPowers<>+1000(SB)/4, $0x7c800000
+DATA rowdotHalfPowers<>+1004(SB)/4, $0x7d000000
+DATA rowdotHalfPowers<>+1008(SB)/4, $0x7d800000
+DATA rowdotHalfPowers<>+1012(SB)/4, $0x7e000000
+DATA rowdotHalfPowers<>+1016(SB)/4, $0x7e800000
+DATA rowdotHalfPowers<>+1020(SB)/4, $0x7f000000
+GLOBL rowdotHalfPowers<>(SB), RODATA|NOPTR, $1024
 
-DATA rowdotTwoBits<>+0(SB)/1, $0x03
-DATA rowdotTwoBits<>+1(SB)/1, $0x03
-DATA rowdotTwoBits<>+2(SB)/1, $0x03
-DATA rowdotTwoBits<>+3(SB)/1, $0x03
-DATA rowdotTwoBits<>+4(SB)/1, $0x03
-DATA rowdotTwoBits<>+5(SB)/1, $0x03
-DATA rowdotTwoBits<>+6(SB)/1, $0x03
-DATA rowdotTwoBits<>+7(SB)/1, $0x03
-DATA rowdotTwoBits<>+8(SB)/1, $0x03
-DATA rowdotTwoBits<>+9(SB)/1, $0x03
-DATA rowdotTwoBits<>+10(SB)/1, $0x03
-DATA rowdotTwoBits<>+11(SB)/1, $0x03
-DATA rowdotTwoBits<>+12(SB)/1, $0x03
-DATA rowdotTwoBits<>+13(SB)/1, $0x03
-DATA rowdotTwoBits<>+14(SB)/1, $0x03
-DATA rowdotTwoBits<>+15(SB)/1, $0x03
-DATA rowdotTwoBits<>+16(SB)/1, $0x03
-DATA rowdotTwoBits<>+17(SB)/1, $0x03
-DATA rowdotTwoBits<>+18(SB)/1, $0x03
-DATA rowdotTwoBits<>+19(SB)/1, $0x03
-DATA rowdotTwoBits<>+20(SB)/1, $0x03
-DATA rowdotTwoBits<>+21(SB)/1, $0x03
-DATA rowdotTwoBits<>+22(SB)/1, $0x03
-DATA rowdotTwoBits<>+23(SB)/1, $0x03
-DATA rowdotTwoBits<>+24(SB)/1, $0x03
-DATA rowdotTwoBits<>+25(SB)/1, $0x03
-DATA rowdotTwoBits<>+26(SB)/1, $0x03
-DATA rowdotTwoBits<>+27(SB)/1, $0x03
-DATA rowdotTwoBits<>+28(SB)/1, $0x03
-DATA rowdotTwoBits<>+29(SB)/1, $0x03
-DATA rowdotTwoBits<>+30(SB)/1, $0x03
-DATA rowdotTwoBits<>+31(SB)/1, $0x03
-DATA rowdotTwoBits<>+32(SB)/1, $0x04
-DATA rowdotTwoBits<>+33(SB)/1, $0x04
-DATA rowdotTwoBits<>+34(SB)/1, $0x04
-DATA rowdotTwoBits<>+35(SB)/1, $0x04
-DATA rowdotTwoBits<>+36(SB)/1, $0x04
-DATA rowdotTwoBits<>+37(SB)/1, $0x04
-DATA rowdotTwoBits<>+38(SB)/1, $0x04
-DATA rowdotTwoBits<>+39(SB)/1, $0x04
-DATA rowdotTwoBits<>+40(SB)/1, $0x04
-DATA rowdotTwoBits<>+41(SB)/1, $0x04
-DATA rowdotTwoBits<>+42(SB)/1, $0x04
-DATA rowdotTwoBits<>+43(SB)/1, $0x04
-DATA rowdotTwoBits<>+44(SB)/1, $0x04
-DATA rowdotTwoBits<>+45(SB)/1, $0x04
-DATA rowdotTwoBits<>+46(SB)/1, $0x04
-DATA rowdotTwoBits<>+47(SB)/1, $0x04
-DATA rowdotTwoBits<>+48(SB)/1, $0x04
-DATA rowdotTwoBits<>+49(SB)/1, $0x04
-DATA rowdotTwoBits<>+50(SB)/1, $0x04
-DATA rowdotTwoBits<>+51(SB)/1, $0x04
-DATA rowdotTwoBits<>+52(SB)/1, $0x04
-DATA rowdotTwoBits<>+53(SB)/1, $0x04
-DATA rowdotTwoBits<>+54(SB)/1, $0x04
-DATA rowdotTwoBits<>+55(SB)/1, $0x04
-DATA rowdotTwoBits<>+56(SB)/1, $0x04
-DATA rowdotTwoBits<>+57(SB)/1, $0x04
-DATA rowdotTwoBits<>+58(SB)/1, $0x04
-DATA rowdotTwoBits<>+59(SB)/1, $0x04
-DATA rowdotTwoBits<>+60(SB)/1, $0x04
-DATA rowdotTwoBits<>+61(SB)/1, $0x04
-DATA rowdotTwoBits<>+62(SB)/1, $0x04
-DATA rowdotTwoBits<>+63(SB)/1, $0x04
-DATA rowdotTwoBits<>+64(SB)/1, $0x30
-DATA rowdotTwoBits<>+65(SB)/1, $0x30
-DATA rowdotTwoBits<>+66(SB)/1, $0x30
-DATA rowdotTwoBits<>+67(SB)/1, $0x30
-DATA rowdotTwoBits<>+68(SB)/1, $0x30
-DATA rowdotTwoBits<>+69(SB)/1, $0x30
-DATA rowdotTwoBits<>+70(SB)/1, $0x30
-DATA rowdotTwoBits<>+71(SB)/1, $0x30
-DATA rowdotTwoBits<>+72(SB)/1, $0x30
-DATA rowdotTwoBits<>+73(SB)/1, $0x30
-DATA rowdotTwoBits<>+74(SB)/1, $0x30
-DATA rowdotTwoBits<>+75(SB)/1, $0x30
-DATA rowdotTwoBits<>+76(SB)/1, $0x30
-DATA rowdotTwoBits<>+77(SB)/1, $0x30
-DATA rowdotTwoBits<>+78(SB)/1, $0x30
-DATA rowdotTwoBits<>+79(SB)/1, $0x30
-DATA rowdotTwoBits<>+80(SB)/1, $0x20
-DATA rowdotTwoBits<>+81(SB)/1, $0x20
-DATA rowdotTwoBits<>+82(SB)/1, $0x20
-DATA rowdotTwoBits<>+83(SB)/1, $0x20
-DATA rowdotTwoBits<>+84(SB)/1, $0x20
-DATA rowdotTwoBits<>+85(SB)/1, $0x20
-DATA rowdotTwoBits<>+86(SB)/1, $0x20
-DATA rowdotTwoBits<>+87(SB)/1, $0x20
-DATA rowdotTwoBits<>+88(SB)/1, $0x20
-DATA rowdotTwoBits<>+89(SB)/1, $0x20
-DATA rowdotTwoBits<>+90(SB)/1, $0x20
-DATA rowdotTwoBits<>+91(SB)/1, $0x20
-DATA rowdotTwoBits<>+92(SB)/1, $0x20
-DATA rowdotTwoBits<>+93(SB)/1, $0x20
-DATA rowdotTwoBits<>+94(SB)/1, $0x20
-DATA rowdotTwoBits<>+95(SB)/1, $0x20
-DATA rowdotTwoBits<>+96(SB)/1, $0x00
-DATA rowdotTwoBits<>+97(SB)/1, $0x00
-DATA rowdotTwoBits<>+98(SB)/1, $0x00
-DATA rowdotTwoBits<>+99(SB)/1, $0x00
-DATA rowdotTwoBits<>+100(SB)/1, $0x02
-DATA rowdotTwoBits<>+101(SB)/1, $0x00
-DATA rowdotTwoBits<>+102(SB)/1, $0x00
-DATA rowdotTwoBits<>+103(SB)/1, $0x00
-DATA rowdotTwoBits<>+104(SB)/1, $0x04
-DATA rowdotTwoBits<>+105(SB)/1, $0x00
-DATA rowdotTwoBits<>+106(SB)/1, $0x00
-DATA rowdotTwoBits<>+107(SB)/1, $0x00
-DATA rowdotTwoBits<>+108(SB)/1, $0x06
-DATA rowdotTwoBits<>+109(SB)/1, $0x00
-DATA rowdotTwoBits<>+110(SB)/1, $0x00
-DATA rowdotTwoBits<>+111(SB)/1, $0x00
-DATA rowdotTwoBits<>+112(SB)/1, $0x00
-DATA rowdotTwoBits<>+113(SB)/1, $0x02
-DATA rowdotTwoBits<>+114(SB)/1, $0x04
-DATA rowdotTwoBits<>+115(SB)/1, $0x06
-DATA rowdotTwoBits<>+116(SB)/1, $0x08
-DATA rowdotTwoBits<>+117(SB)/1, $0x0a
-DATA rowdotTwoBits<>+118(SB)/1, $0x0c
-DATA rowdotTwoBits<>+119(SB)/1, $0x0e
-DATA rowdotTwoBits<>+120(SB)/1, $0x01
-DATA rowdotTwoBits<>+121(SB)/1, $0x03
-DATA rowdotTwoBits<>+122(SB)/1, $0x05
-DATA rowdotTwoBits<>+123(SB)/1, $0x07
-DATA rowdotTwoBits<>+124(SB)/1, $0x09
-DATA rowdotTwoBits<>+125(SB)/1, $0x0b
-DATA rowdotTwoBits<>+126(SB)/1, $0x0d
-DATA rowdotTwoBits<>+127(SB)/1, $0x0f
-DATA rowdotTwoBits<>+128(SB)/1, $0x00
-DATA rowdotTwoBits<>+129(SB)/1, $0x01
-DATA rowdotTwoBits<>+130(SB)/1, $0x00
-DATA rowdotTwoBits<>+131(SB)/1, $0x01
-DATA rowdotTwoBits<>+132(SB)/1, $0x00
-DATA rowdotTwoBits<>+133(SB)/1, $0x01
-DATA rowdotTwoBits<>+134(SB)/1, $0x00
-DATA rowdotTwoBits<>+135(SB)/1, $0x01
-DATA rowdotTwoBits<>+136(SB)/1, $0x00
-DATA rowdotTwoBits<>+137(SB)/1, $0x01
-DATA rowdotTwoBits<>+138(SB)/1, $0x00
-DATA rowdotTwoBits<>+139(SB)/1, $0x01
-DATA rowdotTwoBits<>+140(SB)/1, $0x00
-DATA rowdotTwoBits<>+141(SB)/1, $0x01
-DATA rowdotTwoBits<>+142(SB)/1, $0x00
-DATA rowdotTwoBits<>+143(SB)/1, $0x01
-DATA rowdotTwoBits<>+144(SB)/1, $0x00
-DATA rowdotTwoBits<>+145(SB)/1, $0x01
-DATA rowdotTwoBits<>+146(SB)/1, $0x00
-DATA rowdotTwoBits<>+147(SB)/1, $0x01
-DATA rowdotTwoBits<>+148(SB)/1, $0x00
-DATA rowdotTwoBits<>+149(SB)/1, $0x01
-DATA rowdotTwoBits<>+150(SB)/1, $0x00
-DATA rowdotTwoBits<>+151(SB)/1, $0x01
-DATA rowdotTwoBits<>+152(SB)/1, $0x00
-DATA rowdotTwoBits<>+153(SB)/1, $0x01
-DATA rowdotTwoBits<>+154(SB)/1, $0x00
-DATA rowdotTwoBits<>+155(SB)/1, $0x01
-DATA rowdotTwoBits<>+156(SB)/1, $0x00
-DATA rowdotTwoBits<>+157(SB)/1, $0x01
-DATA rowdotTwoBits<>+158(SB)/1, $0x00
-DATA rowdotTwoBits<>+159(SB)/1, $0x01
-DATA rowdotTwoBits<>+160(SB)/1, $0x02
-DATA rowdotTwoBits<>+161(SB)/1, $0x03
-DATA rowdotTwoBits<>+162(SB)/1, $0x02
-DATA rowdotTwoBits<>+163(SB)/1, $0x03
-DATA rowdotTwoBits<>+164(SB)/1, $0x02
-DATA rowdotTwoBits<>+165(SB)/1, $0x03
-DATA rowdotTwoBits<>+166(SB)/1, $0x02
-DATA rowdotTwoBits<>+167(SB)/1, $0x03
-DATA rowdotTwoBits<>+168(SB)/1, $0x02
-DATA rowdotTwoBits<>+169(SB)/1, $0x03
-DATA rowdotTwoBits<>+170(SB)/1, $0x02
-DATA rowdotTwoBits<>+171(SB)/1, $0x03
-DATA rowdotTwoBits<>+172(SB)/1, $0x02
-DATA rowdotTwoBits<>+173(SB)/1, $0x03
-DATA rowdotTwoBits<>+174(SB)/1, $0x02
-DATA rowdotTwoBits<>+175(SB)/1, $0x03
-DATA rowdotTwoBits<>+176(SB)/1, $0x02
-DATA rowdotTwoBits<>+177(SB)/1, $0x03
-DATA rowdotTwoBits<>+178(SB)/1, $0x02
-DATA rowdotTwoBits<>+179(SB)/1, $0x03
-DATA rowdotTwoBits<>+180(SB)/1, $0x02
-DATA rowdotTwoBits<>+181(SB)/1, $0x03
-DATA rowdotTwoBits<>+182(SB)/1, $0x02
-DATA rowdotTwoBits<>+183(SB)/1, $0x03
-DATA rowdotTwoBits<>+184(SB)/1, $0x02
-DATA rowdotTwoBits<>+185(SB)/1, $0x03
-DATA rowdotTwoBits<>+186(SB)/1, $0x02
-DATA rowdotTwoBits<>+187(SB)/1, $0x03
-DATA rowdotTwoBits<>+188(SB)/1, $0x02
-DATA rowdotTwoBits<>+189(SB)/1, $0x03
-DATA rowdotTwoBits<>+190(SB)/1, $0x02
-DATA rowdotTwoBits<>+191(SB)/1, $0x03
-DATA rowdotTwoBits<>+192(SB)/1, $0x04
-DATA rowdotTwoBits<>+193(SB)/1, $0x05
-DATA rowdotTwoBits<>+194(SB)/1, $0x04
-DATA rowdotTwoBits<>+195(SB)/1, $0x05
-DATA rowdotTwoBits<>+196(SB)/1, $0x04
-DATA rowdotTwoBits<>+197(SB)/1, $0x05
-DATA rowdotTwoBits<>+198(SB)/1, $0x04
-DATA rowdotTwoBits<>+199(SB)/1, $0x05
-DATA rowdotTwoBits<>+200(SB)/1, $0x04
-DATA rowdotTwoBits<>+201(SB)/1, $0x05
-DATA rowdotTwoBits<>+202(SB)/1, $0x04
-DATA rowdotTwoBits<>+203(SB)/1, $0x05
-DATA rowdotTwoBits<>+204(SB)/1, $0x04
-DATA rowdotTwoBits<>+205(SB)/1, $0x05
-DATA rowdotTwoBits<>+206(SB)/1, $0x04
-DATA rowdotTwoBits<>+207(SB)/1, $0x05
-DATA rowdotTwoBits<>+208(SB)/1, $0x04
-DATA rowdotTwoBits<>+209(SB)/1, $0x05
-DATA rowdotTwoBits<>+210(SB)/1, $0x04
-DATA rowdotTwoBits<>+211(SB)/1, $0x05
-DATA rowdotTwoBits<>+212(SB)/1, $0x04
-DATA rowdotTwoBits<>+213(SB)/1, $0x05
-DATA rowdotTwoBits<>+214(SB)/1, $0x04
-DATA rowdotTwoBits<>+215(SB)/1, $0x05
-DATA rowdotTwoBits<>+216(SB)/1, $0x04
-DATA rowdotTwoBits<>+217(SB)/1, $0x05
-DATA rowdotTwoBits<>+218(SB)/1, $0x04
-DATA rowdotTwoBits<>+219(SB)/1, $0x05
-DATA rowdotTwoBits<>+220(SB)/1, $0x04
-DATA rowdotTwoBits<>+221(SB)/1, $0x05
-DATA rowdotTwoBits<>+222(SB)/1, $0x04
-DATA rowdotTwoBits<>+223(SB)/1, $0x05
-DATA rowdotTwoBits<>+224(SB)/1, $0x06
-DATA rowdotTwoBits<>+225(SB)/1, $0x07
-DATA rowdotTwoBits<>+226(SB)/1, $0x06
-DATA rowdotTwoBits<>+227(SB)/1, $0x07
-DATA rowdotTwoBits<>+228(SB)/1, $0x06
-DATA rowdotTwoBits<>+229(SB)/1, $0x07
-DATA rowdotTwoBits<>+230(SB)/1, $0x06
-DATA rowdotTwoBits<>+231(SB)/1, $0x07
-DATA rowdotTwoBits<>+232(SB)/1, $0x06
-DATA rowdotTwoBits<>+233(SB)/1, $0x07
-DATA rowdotTwoBits<>+234(SB)/1, $0x06
-DATA rowdotTwoBits<>+235(SB)/1, $0x07
-DATA rowdotTwoBits<>+236(SB)/1, $0x06
-DATA rowdotTwoBits<>+237(SB)/1, $0x07
-DATA rowdotTwoBits<>+238(SB)/1, $0x06
-DATA rowdotTwoBits<>+239(SB)/1, $0x07
-DATA rowdotTwoBits<>+240(SB)/1, $0x06
-DATA rowdotTwoBits<>+241(SB)/1, $0x07
-DATA rowdotTwoBits<>+242(SB)/1, $0x06
-DATA rowdotTwoBits<>+243(SB)/1, $0x07
-DATA rowdotTwoBits<>+244(SB)/1, $0x06
-DATA rowdotTwoBits<>+245(SB)/1, $0x07
-DATA rowdotTwoBits<>+246(SB)/1, $0x06
-DATA rowdotTwoBits<>+247(SB)/1, $0x07
-DATA rowdotTwoBits<>+248(SB)/1, $0x06
-DATA rowdotTwoBits<>+249(SB)/1, $0x07
-DATA rowdotTwoBits<>+250(SB)/1, $0x06
-DATA rowdotTwoBits<>+251(SB)/1, $0x07
-DATA rowdotTwoBits<>+252(SB)/1, $0x06
-DATA rowdotTwoBits<>+253(SB)/1, $0x07
-DATA rowdotTwoBits<>+254(SB)/1, $0x06
-DATA rowdotTwoBits<>+255(SB)/1, $0x07
-DATA rowdotTwoBits<>+256(SB)/1, $0x08
-DATA rowdotTwoBits<>+257(SB)/1, $0x09
-DATA rowdotTwoBits<>+258(SB)/1, $0x08
-DATA rowdotTwoBits<>+259(SB)/1, $0x09
-DATA rowdotTwoBits<>+260(SB)/1, $0x08
-DATA rowdotTwoBits<>+261(SB)/1, $0x09
-DATA rowdotTwoBits<>+262(SB)/1, $0x08
-DATA rowdotTwoBits<>+263(SB)/1, $0x09
-DATA rowdotTwoBits<>+264(SB)/1, $0x08
-DATA rowdotTwoBits<>+265(SB)/1, $0x09
-DATA rowdotTwoBits<>+266(SB)/1, $0x08
-DATA rowdotTwoBits<>+267(SB)/1, $0x09
-DATA rowdotTwoBits<>+268(SB)/1, $0x08
-DATA rowdotTwoBits<>+269(SB)/1, $0x09
-DATA rowdotTwoBits<>+270(SB)/1, $0x08
-DATA rowdotTwoBits<>+271(SB)/1, $0x09
-DATA rowdotTwoBits<>+272(SB)/1, $0x08
-DATA rowdotTwoBits<>+273(SB)/1, $0x09
-DATA rowdotTwoBits<>+274(SB)/1, $0x08
-DATA rowdotTwoBits<>+275(SB)/1, $0x09
-DATA rowdotTwoBits<>+276(SB)/1, $0x08
-DATA rowdotTwoBits<>+277(SB)/1, $0x09
-DATA rowdotTwoBits<>+278(SB)/1, $0x08
-DATA rowdotTwoBits<>+279(SB)/1, $0x09
-DATA rowdotTwoBits<>+280(SB)/1, $0x08
-DATA rowdotTwoBits<>+281(SB)/1, $0x09
-DATA rowdotTwoBits<>+282(SB)/1, $0x08
-DATA rowdotTwoBits<>+283(SB)/1, $0x09
-DATA rowdotTwoBits<>+284(SB)/1, $0x08
-DATA rowdotTwoBits<>+285(SB)/1, $0x09
-DATA rowdotTwoBits<>+286(SB)/1, $0x08
-DATA rowdotTwoBits<>+287(SB)/1, $0x09
-DATA rowdotTwoBits<>+288(SB)/1, $0x0a
-DATA rowdotTwoBits<>+289(SB)/1, $0x0b
-DATA rowdotTwoBits<>+290(SB)/1, $0x0a
-DATA rowdotTwoBits<>+291(SB)/1, $0x0b
-DATA rowdotTwoBits<>+292(SB)/1, $0x0a
-DATA rowdotTwoBits<>+293(SB)/1, $0x0b
-DATA rowdotTwoBits<>+294(SB)/1, $0x0a
-DATA rowdotTwoBits<>+295(SB)/1, $0x0b
-DATA rowdotTwoBits<>+296(SB)/1, $0x0a
-DATA rowdotTwoBits<>+297(SB)/1, $0x0b
-DATA rowdotTwoBits<>+298(SB)/1, $0x0a
-DATA rowdotTwoBits<>+299(SB)/1, $0x0b
-DATA rowdotTwoBits<>+300(SB)/1, $0x0a
-DATA rowdotTwoBits<>+301(SB)/1, $0x0b
-DATA rowdotTwoBits<>+302(SB)/1, $0x0a
-DATA rowdotTwoBits<>+303(SB)/1, $0x0b
-DATA rowdotTwoBits<>+304(SB)/1, $0x0a
-DATA rowdotTwoBits<>+305(SB)/1, $0x0b
-DATA rowdotTwoBits<>+306(SB)/1, $0x0a
-DATA rowdotTwoBits<>+307(SB)/1, $0x0b
-DATA rowdotTwoBits<>+308(SB)/1, $0x0a
-DATA rowdotTwoBits<>+309(SB)/1, $0x0b
-DATA rowdotTwoBits<>+310(SB)/1, $0x0a
-DATA rowdotTwoBits<>+311(SB)/1, $0x0b
-DATA rowdotTwoBits<>+312(SB)/1, $0x0a
-DATA rowdotTwoBits<>+313(SB)/1, $0x0b
-DATA rowdotTwoBits<>+314(SB)/1, $0x0a
-DATA rowdotTwoBits<>+315(SB)/1, $0x0b
-DATA rowdotTwoBits<>+316(SB)/1, $0x0a
-DATA rowdotTwoBits<>+317(SB)/1, $0x0b
-DATA rowdotTwoBits<>+318(SB)/1, $0x0a
-DATA rowdotTwoBits<>+319(SB)/1, $0x0b
-DATA rowdotTwoBits<>+320(SB)/1, $0x0c
-DATA rowdotTwoBits<>+321(SB)/1, $0x0d
-DATA rowdotTwoBits<>+322(SB)/1, $0x0c
-DATA rowdotTwoBits<>+323(SB)/1, $0x0d
-DATA rowdotTwoBits<>+324(SB)/1, $0x0c
-DATA rowdotTwoBits<>+325(SB)/1, $0x0d
-DATA rowdotTwoBits<>+326(SB)/1, $0x0c
-DATA rowdotTwoBits<>+327(SB)/1, $0x0d
-DATA rowdotTwoBits<>+328(SB)/1, $0x0c
-DATA rowdotTwoBits<>+329(SB)/1, $0x0d
-DATA rowdotTwoBits<>+330(SB)/1, $0x0c
-DATA rowdotTwoBits<>+331(SB)/1, $0x0d
-DATA rowdotTwoBits<>+332(SB)/1, $0x0c
-DATA rowdotTwoBits<>+333(SB)/1, $0x0d
-DATA rowdotTwoBits<>+334(SB)/1, $0x0c
-DATA rowdotTwoBits<>+335(SB)/1, $0x0d
-DATA rowdotTwoBits<>+336(SB)/1, $0x0c
-DATA rowdotTwoBits<>+337(SB)/1, $0x0d
-DATA rowdotTwoBits<>+338(SB)/1, $0x0c
-DATA rowdotTwoBits<>+339(SB)/1, $0x0d
-DATA rowdotTwoBits<>+340(SB)/1, $0x0c
-DATA rowdotTwoBits<>+341(SB)/1, $0x0d
-DATA rowdotTwoBits<>+342(SB)/1, $0x0c
-DATA rowdotTwoBits<>+343(SB)/1, $0x0d
-DATA rowdotTwoBits<>+344(SB)/1, $0x0c
-DATA rowdotTwoBits<>+345(SB)/1, $0x0d
-DATA rowdotTwoBits<>+346(SB)/1, $0x0c
-DATA rowdotTwoBits<>+347(SB)/1, $0x0d
-DATA rowdotTwoBits<>+348(SB)/1, $0x0c
-DATA rowdotTwoBits<>+349(SB)/1, $0x0d
-DATA rowdotTwoBits<>+350(SB)/1, $0x0c
-DATA rowdotTwoBits<>+351(SB)/1, $0x0d
-DATA rowdotTwoBits<>+352(SB)/1, $0x0e
-DATA rowdotTwoBits<>+353(SB)/1, $0x0f
-DATA rowdotTwoBits<>+354(SB)/1, $0x0e
-DATA rowdotTwoBits<>+355(SB)/1, $0x0f
-DATA rowdotTwoBits<>+356(SB)/1, $0x0e
-DATA rowdotTwoBits<>+357(SB)/1, $0x0f
-DATA rowdotTwoBits<>+358(SB)/1, $0x0e
-DATA rowdotTwoBits<>+359(SB)/1, $0x0f
-DATA rowdotTwoBits<>+360(SB)/1, $0x0e
-DATA rowdotTwoBits<>+361(SB)/1, $0x0f
-DATA rowdotTwoBits<>+362(SB)/1, $0x0e
-DATA rowdotTwoBits<>+363(SB)/1, $0x0f
-DATA rowdotTwoBits<>+364(SB)/1, $0x0e
-DATA rowdotTwoBits<>+365(SB)/1, $0x0f
-DATA rowdotTwoBits<>+366(SB)/1, $0x0e
-DATA rowdotTwoBits<>+367(SB)/1, $0x0f
-DATA rowdotTwoBits<>+368(SB)/1, $0x0e
-DATA rowdotTwoBits<>+369(SB)/1, $0x0f
-DATA rowdotTwoBits<>+370(SB)/1, $0x0e
-DATA rowdotTwoBits<>+371(SB)/1, $0x0f
-DATA rowdotTwoBits<>+372(SB)/1, $0x0e
-DATA rowdotTwoBits<>+373(SB)/1, $0x0f
-DATA rowdotTwoBits<>+374(SB)/1, $0x0e
-DATA rowdotTwoBits<>+375(SB)/1, $0x0f
-DATA rowdotTwoBits<>+376(SB)/1, $0x0e
-DATA rowdotTwoBits<>+377(SB)/1, $0x0f
-DATA rowdotTwoBits<>+378(SB)/1, $0x0e
-DATA rowdotTwoBits<>+379(SB)/1, $0x0f
-DATA rowdotTwoBits<>+380(SB)/1, $0x0e
-DATA rowdotTwoBits<>+381(SB)/1, $0x0f
-DATA rowdotTwoBits<>+382(SB)/1, $0x0e
-DATA rowdotTwoBits<>+383(SB)/1, $0x0f
-GLOBL rowdotTwoBits<>(SB), RODATA|NOPTR, $384
+DATA rowdotConstants<>+0(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+8(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+16(SB)/8, $0x0000000000000004
+DATA rowdotConstants<>+24(SB)/8, $0x0000000000000004
+DATA rowdotConstants<>+32(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA rowdotConstants<>+40(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA rowdotConstants<>+48(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA rowdotConstants<>+56(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA rowdotConstants<>+64(SB)/8, $0xfffefdfcfbfaf9f8
+DATA rowdotConstants<>+72(SB)/8, $0x0706050403020100
+DATA rowdotConstants<>+80(SB)/8, $0xfffefdfcfbfaf9f8
+DATA rowdotConstants<>+88(SB)/8, $0x0706050403020100
+DATA rowdotConstants<>+96(SB)/8, $0x0001000100010001
+DATA rowdotConstants<>+104(SB)/8, $0x0001000100010001
+DATA rowdotConstants<>+112(SB)/8, $0x0001000100010001
+DATA rowdotConstants<>+120(SB)/8, $0x0001000100010001
+DATA rowdotConstants<>+128(SB)/8, $0x8040201008040201
+DATA rowdotConstants<>+136(SB)/8, $0x8040201008040201
+DATA rowdotConstants<>+144(SB)/8, $0x8040201008040201
+DATA rowdotConstants<>+152(SB)/8, $0x8040201008040201
+DATA rowdotConstants<>+160(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+168(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+176(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+184(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+192(SB)/8, $0x1010101010101010
+DATA rowdotConstants<>+200(SB)/8, $0x1010101010101010
+DATA rowdotConstants<>+208(SB)/8, $0x1010101010101010
+DATA rowdotConstants<>+216(SB)/8, $0x1010101010101010
+DATA rowdotConstants<>+224(SB)/8, $0xf6eaddcfbfad9881
+DATA rowdotConstants<>+232(SB)/8, $0x7159453526190d01
+DATA rowdotConstants<>+240(SB)/8, $0xf6eaddcfbfad9881
+DATA rowdotConstants<>+248(SB)/8, $0x7159453526190d01
+DATA rowdotConstants<>+256(SB)/8, $0x0c08060403020100
+DATA rowdotConstants<>+264(SB)/8, $0xf4f8fafcfdfeff00
+DATA rowdotConstants<>+272(SB)/8, $0x0c08060403020100
+DATA rowdotConstants<>+280(SB)/8, $0xf4f8fafcfdfeff00
+DATA rowdotConstants<>+288(SB)/8, $0x0e0c0a0806040200
+DATA rowdotConstants<>+296(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+304(SB)/8, $0x0e0c0a0806040200
+DATA rowdotConstants<>+312(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+320(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+328(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+336(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+344(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+352(SB)/8, $0x0100010001000100
+DATA rowdotConstants<>+360(SB)/8, $0x0100010001000100
+DATA rowdotConstants<>+368(SB)/8, $0x0100010001000100
+DATA rowdotConstants<>+376(SB)/8, $0x0100010001000100
+DATA rowdotConstants<>+384(SB)/8, $0x0302030203020302
+DATA rowdotConstants<>+392(SB)/8, $0x0302030203020302
+DATA rowdotConstants<>+400(SB)/8, $0x0302030203020302
+DATA rowdotConstants<>+408(SB)/8, $0x0302030203020302
+DATA rowdotConstants<>+416(SB)/8, $0x0504050405040504
+DATA rowdotConstants<>+424(SB)/8, $0x0504050405040504
+DATA rowdotConstants<>+432(SB)/8, $0x0504050405040504
+DATA rowdotConstants<>+440(SB)/8, $0x0504050405040504
+DATA rowdotConstants<>+448(SB)/8, $0x0706070607060706
+DATA rowdotConstants<>+456(SB)/8, $0x0706070607060706
+DATA rowdotConstants<>+464(SB)/8, $0x0706070607060706
+DATA rowdotConstants<>+472(SB)/8, $0x0706070607060706
+DATA rowdotConstants<>+480(SB)/8, $0x0908090809080908
+DATA rowdotConstants<>+488(SB)/8, $0x0908090809080908
+DATA rowdotConstants<>+496(SB)/8, $0x0908090809080908
+DATA rowdotConstants<>+504(SB)/8, $0x0908090809080908
+DATA rowdotConstants<>+512(SB)/8, $0x0b0a0b0a0b0a0b0a
+DATA rowdotConstants<>+520(SB)/8, $0x0b0a0b0a0b0a0b0a
+DATA rowdotConstants<>+528(SB)/8, $0x0b0a0b0a0b0a0b0a
+DATA rowdotConstants<>+536(SB)/8, $0x0b0a0b0a0b0a0b0a
+DATA rowdotConstants<>+544(SB)/8, $0x0d0c0d0c0d0c0d0c
+DATA rowdotConstants<>+552(SB)/8, $0x0d0c0d0c0d0c0d0c
+DATA rowdotConstants<>+560(SB)/8, $0x0d0c0d0c0d0c0d0c
+DATA rowdotConstants<>+568(SB)/8, $0x0d0c0d0c0d0c0d0c
+DATA rowdotConstants<>+576(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA rowdotConstants<>+584(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA rowdotConstants<>+592(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA rowdotConstants<>+600(SB)/8, $0x0f0e0f0e0f0e0f0e
+DATA rowdotConstants<>+608(SB)/8, $0x0000000200000000
+DATA rowdotConstants<>+616(SB)/8, $0x0000000600000004
+DATA rowdotConstants<>+624(SB)/8, $0x0000000a00000008
+DATA rowdotConstants<>+632(SB)/8, $0x0000000e0000000c
+DATA rowdotConstants<>+640(SB)/8, $0x3030303030303030
+DATA rowdotConstants<>+648(SB)/8, $0x3030303030303030
+DATA rowdotConstants<>+656(SB)/8, $0x3030303030303030
+DATA rowdotConstants<>+664(SB)/8, $0x3030303030303030
+DATA rowdotConstants<>+672(SB)/8, $0x2020202020202020
+DATA rowdotConstants<>+680(SB)/8, $0x2020202020202020
+DATA rowdotConstants<>+688(SB)/8, $0x2020202020202020
+DATA rowdotConstants<>+696(SB)/8, $0x2020202020202020
+DATA rowdotConstants<>+704(SB)/8, $0x0404040404040404
+DATA rowdotConstants<>+712(SB)/8, $0x0404040404040404
+DATA rowdotConstants<>+720(SB)/8, $0x0404040404040404
+DATA rowdotConstants<>+728(SB)/8, $0x0404040404040404
+DATA rowdotConstants<>+736(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+744(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+752(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+760(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+768(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+776(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+784(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+792(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+800(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+808(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+816(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+824(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+832(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+840(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+848(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+856(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+864(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+872(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+880(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+888(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+896(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+904(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+912(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+920(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+928(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+936(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+944(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+952(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+960(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+968(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+976(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+984(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+992(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1000(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1008(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1016(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1024(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1032(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+1040(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1048(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+1056(SB)/8, $0x0404040404040404
+DATA rowdotConstants<>+1064(SB)/8, $0x0505050505050505
+DATA rowdotConstants<>+1072(SB)/8, $0x0404040404040404
+DATA rowdotConstants<>+1080(SB)/8, $0x0505050505050505
+DATA rowdotConstants<>+1088(SB)/8, $0x0606060606060606
+DATA rowdotConstants<>+1096(SB)/8, $0x0707070707070707
+DATA rowdotConstants<>+1104(SB)/8, $0x0606060606060606
+DATA rowdotConstants<>+1112(SB)/8, $0x0707070707070707
+DATA rowdotConstants<>+1120(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+1128(SB)/8, $0x0909090909090909
+DATA rowdotConstants<>+1136(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+1144(SB)/8, $0x0909090909090909
+DATA rowdotConstants<>+1152(SB)/8, $0x0a0a0a0a0a0a0a0a
+DATA rowdotConstants<>+1160(SB)/8, $0x0b0b0b0b0b0b0b0b
+DATA rowdotConstants<>+1168(SB)/8, $0x0a0a0a0a0a0a0a0a
+DATA rowdotConstants<>+1176(SB)/8, $0x0b0b0b0b0b0b0b0b
+DATA rowdotConstants<>+1184(SB)/8, $0x0c0c0c0c0c0c0c0c
+DATA rowdotConstants<>+1192(SB)/8, $0x0d0d0d0d0d0d0d0d
+DATA rowdotConstants<>+1200(SB)/8, $0x0c0c0c0c0c0c0c0c
+DATA rowdotConstants<>+1208(SB)/8, $0x0d0d0d0d0d0d0d0d
+DATA rowdotConstants<>+1216(SB)/8, $0x0e0e0e0e0e0e0e0e
+DATA rowdotConstants<>+1224(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA rowdotConstants<>+1232(SB)/8, $0x0e0e0e0e0e0e0e0e
+DATA rowdotConstants<>+1240(SB)/8, $0x0f0f0f0f0f0f0f0f
+DATA rowdotConstants<>+1248(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+1256(SB)/8, $0x0001000400100040
+DATA rowdotConstants<>+1264(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+1272(SB)/8, $0x0001000400100040
+DATA rowdotConstants<>+1280(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1288(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1296(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1304(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1312(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1320(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1328(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1336(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1344(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1352(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1360(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1368(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1376(SB)/8, $0x0100010001000100
+DATA rowdotConstants<>+1384(SB)/8, $0x0302030203020302
+DATA rowdotConstants<>+1392(SB)/8, $0x0504050405040504
+DATA rowdotConstants<>+1400(SB)/8, $0x0706070607060706
+DATA rowdotConstants<>+1408(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1416(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1424(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1432(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1440(SB)/8, $0x0302030201000100
+DATA rowdotConstants<>+1448(SB)/8, $0x0706070605040504
+DATA rowdotConstants<>+1456(SB)/8, $0x0b0a0b0a09080908
+DATA rowdotConstants<>+1464(SB)/8, $0x0f0e0f0e0d0c0d0c
+DATA rowdotConstants<>+1472(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1480(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1488(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1496(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1504(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1512(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1520(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1528(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1536(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+1544(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+1552(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+1560(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+1568(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+1576(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+1584(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+1592(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+1600(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+1608(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+1616(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+1624(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+1632(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+1640(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+1648(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+1656(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+1664(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+1672(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+1680(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+1688(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+1696(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+1704(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+1712(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+1720(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+1728(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+1736(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+1744(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+1752(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+1760(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+1768(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+1776(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+1784(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+1792(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1800(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1808(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1816(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1824(SB)/8, $0x8101810180008000
+DATA rowdotConstants<>+1832(SB)/8, $0x8303830382028202
+DATA rowdotConstants<>+1840(SB)/8, $0x8505850584048404
+DATA rowdotConstants<>+1848(SB)/8, $0x8707870786068606
+DATA rowdotConstants<>+1856(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1864(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1872(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1880(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1888(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1896(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1904(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1912(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1920(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1928(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1936(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1944(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1952(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+1960(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+1968(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+1976(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+1984(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1992(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2000(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2008(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2016(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+2024(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+2032(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+2040(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+2048(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+2056(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+2064(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+2072(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+2080(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+2088(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+2096(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+2104(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+2112(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+2120(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+2128(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+2136(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+2144(SB)/8, $0x8000008000808000
+DATA rowdotConstants<>+2152(SB)/8, $0x0080800080000080
+DATA rowdotConstants<>+2160(SB)/8, $0x8000008000808000
+DATA rowdotConstants<>+2168(SB)/8, $0x0080800080000080
+DATA rowdotConstants<>+2176(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2184(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2192(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2200(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2208(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2216(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2224(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2232(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2240(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2248(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2256(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2264(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2272(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+2280(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+2288(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+2296(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+2304(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2312(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2320(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2328(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2336(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2344(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2352(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2360(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2368(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2376(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2384(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2392(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2400(SB)/8, $0x1000200040008000
+DATA rowdotConstants<>+2408(SB)/8, $0x0100020004000800
+DATA rowdotConstants<>+2416(SB)/8, $0x1000200040008000
+DATA rowdotConstants<>+2424(SB)/8, $0x0100020004000800
+DATA rowdotConstants<>+2432(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2440(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2448(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2456(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2464(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2472(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2480(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2488(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2496(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2504(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2512(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2520(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2528(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+2536(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+2544(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+2552(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+2560(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+2568(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+2576(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+2584(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+2592(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+2600(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+2608(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+2616(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+2624(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+2632(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+2640(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+2648(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+2656(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+2664(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+2672(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+2680(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+2688(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+2696(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+2704(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+2712(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+2720(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+2728(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+2736(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+2744(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+2752(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+2760(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+2768(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+2776(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+2784(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2792(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2800(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2808(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2816(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2824(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2832(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+2840(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+2848(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2856(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2864(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2872(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2880(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2888(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2896(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2904(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2912(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2920(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2928(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2936(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2944(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2952(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2960(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2968(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2976(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2984(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2992(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+3000(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+3008(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+3016(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+3024(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+3032(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+3040(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3048(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3056(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3064(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3072(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3080(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3088(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3096(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+3104(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3112(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3120(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3128(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3136(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3144(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3152(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+3160(SB)/8, $0x0f0d0b0907050301
+GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $3168
 
-DATA rowdotIQ4Constants<>+0(SB)/1, $0x81
-DATA rowdotIQ4Constants<>+1(SB)/1, $0x98
-DATA rowdotIQ4Constants<>+2(SB)/1, $0xad
-DATA rowdotIQ4Constants<>+3(SB)/1, $0xbf
-DATA rowdotIQ4Constants<>+4(SB)/1, $0xcf
-DATA rowdotIQ4Constants<>+5(SB)/1, $0xdd
-DATA rowdotIQ4Constants<>+6(SB)/1, $0xea
-DATA rowdotIQ4Constants<>+7(SB)/1, $0xf6
-DATA rowdotIQ4Constants<>+8(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+9(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+10(SB)/1, $0x19
-DATA rowdotIQ4Constants<>+11(SB)/1, $0x26
-DATA rowdotIQ4Constants<>+12(SB)/1, $0x35
-DATA rowdotIQ4Constants<>+13(SB)/1, $0x45
-DATA rowdotIQ4Constants<>+14(SB)/1, $0x59
-DATA rowdotIQ4Constants<>+15(SB)/1, $0x71
-DATA rowdotIQ4Constants<>+16(SB)/1, $0x81
-DATA rowdotIQ4Constants<>+17(SB)/1, $0x98
-DATA rowdotIQ4Constants<>+18(SB)/1, $0xad
-DATA rowdotIQ4Constants<>+19(SB)/1, $0xbf
-DATA rowdotIQ4Constants<>+20(SB)/1, $0xcf
-DATA rowdotIQ4Constants<>+21(SB)/1, $0xdd
-DATA rowdotIQ4Constants<>+22(SB)/1, $0xea
-DATA rowdotIQ4Constants<>+23(SB)/1, $0xf6
-DATA rowdotIQ4Constants<>+24(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+25(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+26(SB)/1, $0x19
-DATA rowdotIQ4Constants<>+27(SB)/1, $0x26
-DATA rowdotIQ4Constants<>+28(SB)/1, $0x35
-DATA rowdotIQ4Constants<>+29(SB)/1, $0x45
-DATA rowdotIQ4Constants<>+30(SB)/1, $0x59
-DATA rowdotIQ4Constants<>+31(SB)/1, $0x71
-DATA rowdotIQ4Constants<>+32(SB)/1, $0xf8
-DATA rowdotIQ4Constants<>+33(SB)/1, $0xf9
-DATA rowdotIQ4Constants<>+34(SB)/1, $0xfa
-DATA rowdotIQ4Constants<>+35(SB)/1, $0xfb
-DATA rowdotIQ4Constants<>+36(SB)/1, $0xfc
-DATA rowdotIQ4Constants<>+37(SB)/1, $0xfd
-DATA rowdotIQ4Constants<>+38(SB)/1, $0xfe
-DATA rowdotIQ4Constants<>+39(SB)/1, $0xff
-DATA rowdotIQ4Constants<>+40(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+41(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+42(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+43(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+44(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+45(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+46(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+47(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+48(SB)/1, $0xf8
-DATA rowdotIQ4Constants<>+49(SB)/1, $0xf9
-DATA rowdotIQ4Constants<>+50(SB)/1, $0xfa
-DATA rowdotIQ4Constants<>+51(SB)/1, $0xfb
-DATA rowdotIQ4Constants<>+52(SB)/1, $0xfc
-DATA rowdotIQ4Constants<>+53(SB)/1, $0xfd
-DATA rowdotIQ4Constants<>+54(SB)/1, $0xfe
-DATA rowdotIQ4Constants<>+55(SB)/1, $0xff
-DATA rowdotIQ4Constants<>+56(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+57(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+58(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+59(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+60(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+61(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+62(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+63(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+64(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+65(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+66(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+67(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+68(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+69(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+70(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+71(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+72(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+73(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+74(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+75(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+76(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+77(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+78(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+79(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+80(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+81(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+82(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+83(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+84(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+85(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+86(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+87(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+88(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+89(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+90(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+91(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+92(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+93(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+94(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+95(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+96(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+97(SB)/1, $0x40
-DATA rowdotIQ4Constants<>+98(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+99(SB)/1, $0x10
-DATA rowdotIQ4Constants<>+100(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+101(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+102(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+103(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+104(SB)/1, $0x40
-DATA rowdotIQ4Constants<>+105(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+106(SB)/1, $0x10
-DATA rowdotIQ4Constants<>+107(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+108(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+109(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+110(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+111(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+112(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+113(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+114(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+115(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+116(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+117(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+118(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+119(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+120(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+121(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+122(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+123(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+124(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+125(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+126(SB)/1, $0x20
-DATA rowdotIQ4Constants<>+127(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+128(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+129(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+130(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+131(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+132(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+133(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+134(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+135(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+136(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+137(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+138(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+139(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+140(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+141(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+142(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+143(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+144(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+145(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+146(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+147(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+148(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+149(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+150(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+151(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+152(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+153(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+154(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+155(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+156(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+157(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+158(SB)/1, $0x00
-DATA rowdotIQ4Constants<>+159(SB)/1, $0x01
-DATA rowdotIQ4Constants<>+160(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+161(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+162(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+163(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+164(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+165(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+166(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+167(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+168(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+169(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+170(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+171(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+172(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+173(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+174(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+175(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+176(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+177(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+178(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+179(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+180(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+181(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+182(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+183(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+184(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+185(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+186(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+187(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+188(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+189(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+190(SB)/1, $0x02
-DATA rowdotIQ4Constants<>+191(SB)/1, $0x03
-DATA rowdotIQ4Constants<>+192(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+193(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+194(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+195(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+196(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+197(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+198(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+199(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+200(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+201(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+202(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+203(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+204(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+205(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+206(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+207(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+208(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+209(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+210(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+211(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+212(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+213(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+214(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+215(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+216(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+217(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+218(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+219(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+220(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+221(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+222(SB)/1, $0x04
-DATA rowdotIQ4Constants<>+223(SB)/1, $0x05
-DATA rowdotIQ4Constants<>+224(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+225(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+226(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+227(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+228(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+229(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+230(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+231(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+232(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+233(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+234(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+235(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+236(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+237(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+238(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+239(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+240(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+241(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+242(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+243(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+244(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+245(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+246(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+247(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+248(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+249(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+250(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+251(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+252(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+253(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+254(SB)/1, $0x06
-DATA rowdotIQ4Constants<>+255(SB)/1, $0x07
-DATA rowdotIQ4Constants<>+256(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+257(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+258(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+259(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+260(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+261(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+262(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+263(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+264(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+265(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+266(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+267(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+268(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+269(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+270(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+271(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+272(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+273(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+274(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+275(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+276(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+277(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+278(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+279(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+280(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+281(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+282(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+283(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+284(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+285(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+286(SB)/1, $0x08
-DATA rowdotIQ4Constants<>+287(SB)/1, $0x09
-DATA rowdotIQ4Constants<>+288(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+289(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+290(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+291(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+292(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+293(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+294(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+295(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+296(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+297(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+298(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+299(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+300(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+301(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+302(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+303(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+304(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+305(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+306(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+307(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+308(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+309(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+310(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+311(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+312(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+313(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+314(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+315(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+316(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+317(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+318(SB)/1, $0x0a
-DATA rowdotIQ4Constants<>+319(SB)/1, $0x0b
-DATA rowdotIQ4Constants<>+320(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+321(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+322(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+323(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+324(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+325(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+326(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+327(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+328(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+329(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+330(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+331(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+332(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+333(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+334(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+335(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+336(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+337(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+338(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+339(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+340(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+341(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+342(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+343(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+344(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+345(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+346(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+347(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+348(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+349(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+350(SB)/1, $0x0c
-DATA rowdotIQ4Constants<>+351(SB)/1, $0x0d
-DATA rowdotIQ4Constants<>+352(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+353(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+354(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+355(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+356(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+357(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+358(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+359(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+360(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+361(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+362(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+363(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+364(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+365(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+366(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+367(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+368(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+369(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+370(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+371(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+372(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+373(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+374(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+375(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+376(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+377(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+378(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+379(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+380(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+381(SB)/1, $0x0f
-DATA rowdotIQ4Constants<>+382(SB)/1, $0x0e
-DATA rowdotIQ4Constants<>+383(SB)/1, $0x0f
-GLOBL rowdotIQ4Constants<>(SB), RODATA|NOPTR, $384
-
-// func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+TEXT ·dotQ4_0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0     16384(DX)
-	PREFETCHT0     16448(DX)
-	PREFETCHT0     16512(DX)
-	VMOVDQU        rowdotConstants<>+0(SB), Y2
-	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
-	VMOVDQU        rowdotIQ4Constants<>+32(SB), Y4
-	VBROADCASTSS   288(BX), Y1
-	VBROADCASTI128 2(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        (BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   (DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 20(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        32(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   18(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 38(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        64(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   36(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 56(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        96(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   54(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 74(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        128(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   72(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 92(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        160(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   90(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 110(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        192(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   108(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 128(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        224(BX), Y3
-	VPABSB         Y5, Y2
-	VPSIGNB        Y5, Y3, Y3
-	VPMADDUBSW     Y3, Y2, Y2
-	VPMADDWD       rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW   126(DX), X3
-	VCVTPH2PS      X3, Y3
-	VMULPS         Y1, Y3, Y3
-	VCVTDQ2PS      Y2, Y2
-	VFMADD231PS    Y2, Y3, Y0
-	ADDQ           $0x00000090, DX
-	ADDQ           $0x00000140, BX
-	SUBQ           $0x01, SI
-	JNZ            loop
-	VEXTRACTF128   $0x01, Y0, X1
-	VADDPS         X0, X1, X1
-	VMOVHLPS       X1, X1, X0
-	VADDPS         X0, X1, X1
-	VMOVSHDUP      X1, X0
-	VADDSS         X0, X1, X1
-	VMOVSS         X1, (AX)
-	ADDQ           $0x04, AX
-	SUBQ           $0x01, CX
-	JNZ            row
-	VZEROUPPER
-	RET
-
-// func dotIQ4NLAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotIQ4NLAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
-
-row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	PREFETCHT0     16384(DX)
-	PREFETCHT0     16448(DX)
-	PREFETCHT0     16512(DX)
-	VMOVDQU        rowdotConstants<>+0(SB), Y2
-	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
-	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
-	VBROADCASTSS   288(BX), Y1
-	VBROADCASTI128 2(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        (BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   (DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 20(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        32(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   18(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 38(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        64(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   36(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 56(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        96(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   54(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 74(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        128(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   72(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 92(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        160(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   90(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 110(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        192(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPMADDUBSW     Y7, Y6, Y5
-	VPMADDWD       rowdotConstants<>+64(SB), Y5, Y5
-	VPBROADCASTW   108(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 128(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        224(BX), Y3
-	VPABSB         Y5, Y2
-	VPSIGNB        Y5, Y3, Y3
-	VPMADDUBSW     Y3, Y2, Y2
-	VPMADDWD       rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW   126(DX), X3
-	VCVTPH2PS      X3, Y3
-	VMULPS         Y1, Y3, Y3
-	VCVTDQ2PS      Y2, Y2
-	VFMADD231PS    Y2, Y3, Y0
-	ADDQ           $0x00000090, DX
-	ADDQ           $0x00000140, BX
-	SUBQ           $0x01, SI
-	JNZ            loop
-	VEXTRACTF128   $0x01, Y0, X1
-	VADDPS         X0, X1, X1
-	VMOVHLPS       X1, X1, X0
-	VADDPS         X0, X1, X1
-	VMOVSHDUP      X1, X0
-	VADDSS         X0, X1, X1
-	VMOVSS         X1, (AX)
-	ADDQ           $0x04, AX
-	SUBQ           $0x01, CX
-	JNZ            row
-	VZEROUPPER
-	RET
-
-// func dotIQ4XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotIQ4XSAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
-
-row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	PREFETCHT0     16384(DX)
-	PREFETCHT0     16448(DX)
-	PREFETCHT0     16512(DX)
-	MOVL           4(DX), DI
-	MOVL           DI, R8
-	ANDL           $0x0f0f0f0f, DI
-	SHRL           $0x04, R8
-	ANDL           $0x0f0f0f0f, R8
-	VMOVD          DI, X2
-	VMOVD          R8, X1
-	VPUNPCKLBW     X1, X2, X2
-	VPMOVZXBW      X2, X2
-	VPBROADCASTW   2(DX), X1
-	VPMULLW        rowdotIQ4Constants<>+96(SB), X1, X1
-	VPSRLW         $0x0e, X1, X1
-	VPSLLW         $0x04, X1, X1
-	VPOR           X2, X1, X1
-	VPSUBW         rowdotIQ4Constants<>+112(SB), X1, X1
-	VINSERTI128    $0x01, X1, Y1, Y1
-	VMOVDQU        rowdotConstants<>+0(SB), Y2
-	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
-	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
 	VPXOR          Y5, Y5, Y5
-	VBROADCASTI128 8(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
+	VBROADCASTI128 2(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VMOVDQU        rowdotConstants<>+64(SB), Y6
+	VPSHUFB        Y5, Y6, Y5
 	VMOVDQU        (BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+128(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 24(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        32(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+160(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 40(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        64(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+192(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 56(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        96(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+224(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 72(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        128(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+256(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 88(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        160(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+288(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 104(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        192(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+320(SB), Y1, Y7
-	VPMADDWD       Y7, Y6, Y6
-	VPADDD         Y6, Y5, Y5
-	VBROADCASTI128 120(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        224(BX), Y2
-	VPSIGNB        Y6, Y2, Y2
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y2, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+352(SB), Y1, Y2
-	VPMADDWD       Y2, Y6, Y2
-	VPADDD         Y2, Y5, Y5
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
 	VCVTDQ2PS      Y5, Y5
-	VPBROADCASTW   (DX), X2
-	VCVTPH2PS      X2, Y2
-	VBROADCASTSS   288(BX), Y3
-	VMULPS         Y3, Y2, Y2
-	VFMADD231PS    Y5, Y2, Y0
-	ADDQ           $0x00000088, DX
+	VCVTPH2PS      (AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 20(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      18(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 38(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      36(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 56(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      54(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 74(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      72(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 92(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      90(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 110(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      108(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 128(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        224(BX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y6, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      126(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000090, AX
 	ADDQ           $0x00000140, BX
 	SUBQ           $0x01, SI
 	JNZ            loop
@@ -1696,373 +808,653 @@ loop:
 	VADDPS         X0, X1, X1
 	VMOVSHDUP      X1, X0
 	VADDSS         X0, X1, X1
-	VMOVSS         X1, (AX)
-	ADDQ           $0x04, AX
-	SUBQ           $0x01, CX
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
 	JNZ            row
 	VZEROUPPER
 	RET
 
-// func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// func dotQ4_1AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+TEXT ·dotQ4_1AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	PREFETCHT0   16576(DX)
-	PREFETCHT0   16640(DX)
-	VBROADCASTSS 288(BX), Y1
-	VMOVDQU      2(DX), Y2
-	VMOVDQU      (BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW (DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      36(DX), Y2
-	VMOVDQU      32(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 34(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      70(DX), Y2
-	VMOVDQU      64(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 68(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      104(DX), Y2
-	VMOVDQU      96(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 102(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      138(DX), Y2
-	VMOVDQU      128(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 136(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      172(DX), Y2
-	VMOVDQU      160(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 170(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      206(DX), Y2
-	VMOVDQU      192(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 204(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      240(DX), Y2
-	VMOVDQU      224(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPMADDUBSW   Y4, Y3, Y2
-	VPMADDWD     rowdotConstants<>+64(SB), Y2, Y2
-	VPBROADCASTW 238(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	ADDQ         $0x00000110, DX
-	ADDQ         $0x00000140, BX
-	SUBQ         $0x01, SI
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
-	JNZ          row
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VMOVDQU        rowdotConstants<>+96(SB), Y1
+	VPMADDWD       256(BX), Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VPXOR          X5, X5, X5
+	VPINSRW        $0x00, 2(AX), X5, X5
+	VPINSRW        $0x01, 22(AX), X5, X5
+	VPINSRW        $0x02, 42(AX), X5, X5
+	VPINSRW        $0x03, 62(AX), X5, X5
+	VPINSRW        $0x04, 82(AX), X5, X5
+	VPINSRW        $0x05, 102(AX), X5, X5
+	VPINSRW        $0x06, 122(AX), X5, X5
+	VPINSRW        $0x07, 142(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMULPS         Y1, Y5, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 4(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     (BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 24(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     32(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      20(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 44(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     64(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      40(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 64(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     96(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      60(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 84(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     128(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      80(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 104(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     160(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      100(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 124(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     192(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      120(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 144(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPMADDUBSW     224(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      140(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x000000a0, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
 	VZEROUPPER
 	RET
 
-// func dotQ4KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// func dotQ5_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ4KAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+TEXT ·dotQ5_0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	MOVL         4(DX), DI
-	MOVL         8(DX), R8
-	MOVL         12(DX), R9
-	MOVL         R9, R10
-	ANDL         $0x0f0f0f0f, R10
-	MOVL         DI, R11
-	SHRL         $0x06, R11
-	ANDL         $0x03030303, R11
-	ANDL         $0x3f3f3f3f, DI
-	SHLL         $0x04, R11
-	ORL          R11, R10
-	SHLQ         $0x20, R10
-	ORQ          DI, R10
-	VMOVQ        R10, X1
-	MOVL         R9, DI
-	SHRL         $0x04, DI
-	ANDL         $0x0f0f0f0f, DI
-	MOVL         R8, R9
-	SHRL         $0x06, R9
-	ANDL         $0x03030303, R9
-	ANDL         $0x3f3f3f3f, R8
-	SHLL         $0x04, R9
-	ORL          R9, DI
-	SHLQ         $0x20, DI
-	ORQ          R8, DI
-	VMOVQ        DI, X2
-	VPBROADCASTQ X1, Y1
-	VPUNPCKLBW   X2, X2, X2
-	VPMOVZXBW    X2, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VMOVDQU      rowdotConstants<>+0(SB), Y3
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 6(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VMOVDQU        rowdotConstants<>+128(SB), Y6
+	VPBROADCASTD   2(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        (BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 28(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   24(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      22(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 50(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   46(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      44(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 72(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   68(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      66(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 94(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   90(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      88(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 116(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   112(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      110(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 138(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   134(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      132(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 160(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   156(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSUBB         rowdotConstants<>+192(SB), Y5, Y5
+	VMOVDQU        224(BX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y6, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      154(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x000000b0, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ5_1AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ5_1AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VMOVDQU        rowdotConstants<>+96(SB), Y1
+	VPMADDWD       256(BX), Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VPXOR          X5, X5, X5
+	VPINSRW        $0x00, 2(AX), X5, X5
+	VPINSRW        $0x01, 26(AX), X5, X5
+	VPINSRW        $0x02, 50(AX), X5, X5
+	VPINSRW        $0x03, 74(AX), X5, X5
+	VPINSRW        $0x04, 98(AX), X5, X5
+	VPINSRW        $0x05, 122(AX), X5, X5
+	VPINSRW        $0x06, 146(AX), X5, X5
+	VPINSRW        $0x07, 170(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMULPS         Y1, Y5, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 8(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VMOVDQU        rowdotConstants<>+128(SB), Y6
+	VPBROADCASTD   4(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     (BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 32(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   28(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     32(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      24(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 56(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   52(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     64(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      48(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 80(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   76(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     96(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      72(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 104(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   100(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     128(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      96(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 128(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   124(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     160(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      120(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 152(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   148(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     192(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      144(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 176(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPBROADCASTD   172(AX), Y7
+	VPSHUFB        rowdotConstants<>+160(SB), Y7, Y7
+	VPAND          Y6, Y7, Y7
+	VPCMPEQB       Y6, Y7, Y7
+	VPAND          rowdotConstants<>+192(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPMADDUBSW     224(BX), Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      168(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x000000c0, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ8_0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	PREFETCHT0   16576(AX)
+	PREFETCHT0   16640(AX)
+	VPXOR        Y1, Y1, Y1
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
-	VMOVDQU      16(DX), Y5
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   (BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y4, Y4
-	VPMADDUBSW   32(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y5
-	VPMADDWD     Y5, Y6, Y5
-	VPADDD       Y5, Y4, Y4
-	VMOVDQU      48(DX), Y5
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   64(BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y4, Y4
-	VPMADDUBSW   96(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y5
-	VPMADDWD     Y5, Y6, Y5
-	VPADDD       Y5, Y4, Y4
-	VMOVDQU      80(DX), Y5
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   128(BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y7
-	VPMADDWD     Y7, Y5, Y5
-	VPADDD       Y5, Y4, Y4
-	VPMADDUBSW   160(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y5
-	VPMADDWD     Y5, Y6, Y5
-	VPADDD       Y5, Y4, Y4
-	VMOVDQU      112(DX), Y5
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   192(BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
-	VPMADDWD     Y3, Y5, Y3
-	VPADDD       Y3, Y4, Y4
-	VPMADDUBSW   224(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
-	VPMADDWD     Y1, Y6, Y1
-	VPADDD       Y1, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	VCVTDQ2PS    Y2, Y2
-	VMOVD        (DX), X1
-	VCVTPH2PS    X1, X1
-	VBROADCASTSS 288(BX), X3
-	VMULPS       X3, X1, X1
-	VMOVSHDUP    X1, X3
-	VBROADCASTSS X1, Y1
-	VBROADCASTSS X3, Y3
-	VFMADD231PS  Y4, Y1, Y0
-	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x00000090, DX
-	ADDQ         $0x00000140, BX
-	SUBQ         $0x01, SI
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
-	JNZ          row
-	VZEROUPPER
-	RET
-
-// func dotQ6KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ6KAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
-
-row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	PREFETCHT0   16576(DX)
-	VMOVDQU      192(DX), X1
-	VPMOVSXBW    X1, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VPSLLD       $0x05, Y2, Y2
-	VMOVDQU      rowdotConstants<>+0(SB), Y3
-	VMOVDQU      rowdotConstants<>+32(SB), Y4
 	VPXOR        Y5, Y5, Y5
-	VMOVDQU      (DX), Y6
-	VMOVDQU      32(DX), Y7
-	VMOVDQU      128(DX), Y8
-	VPAND        Y3, Y6, Y9
-	VPSLLW       $0x04, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   (BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+128(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPMADDWD     Y10, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPAND        Y3, Y7, Y9
-	VPSLLW       $0x02, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   32(BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+176(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPMADDWD     Y10, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        Y3, Y6, Y6
-	VPAND        Y4, Y8, Y9
-	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   64(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+224(SB), X1, X9
-	VPMOVSXBW    X9, Y9
-	VPMADDWD     Y9, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VPSRLW       $0x04, Y7, Y6
-	VPAND        Y3, Y6, Y6
-	VPSRLW       $0x02, Y8, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VPMADDUBSW   96(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+272(SB), X1, X7
-	VPMOVSXBW    X7, Y7
-	VPMADDWD     Y7, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VMOVDQU      64(DX), Y6
-	VMOVDQU      96(DX), Y7
-	VMOVDQU      160(DX), Y8
-	VPAND        Y3, Y6, Y9
-	VPSLLW       $0x04, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   128(BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+320(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPMADDWD     Y10, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPAND        Y3, Y7, Y9
-	VPSLLW       $0x02, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   160(BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+368(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPMADDWD     Y10, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        Y3, Y6, Y6
-	VPAND        Y4, Y8, Y9
-	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   192(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+416(SB), X1, X9
-	VPMOVSXBW    X9, Y9
-	VPMADDWD     Y9, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VPSRLW       $0x04, Y7, Y6
-	VPAND        Y3, Y6, Y6
-	VPSRLW       $0x02, Y8, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y6, Y6
-	VPMADDUBSW   224(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+464(SB), X1, X1
-	VPMOVSXBW    X1, Y1
-	VPMADDWD     Y1, Y6, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSUBD       Y2, Y5, Y5
+	VMOVDQU      2(AX), Y5
+	VMOVDQU      (BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
 	VCVTDQ2PS    Y5, Y5
-	VPBROADCASTW 208(DX), X1
-	VCVTPH2PS    X1, Y1
+	VCVTPH2PS    (AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      36(AX), Y5
+	VMOVDQU      32(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    34(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      70(AX), Y5
+	VMOVDQU      64(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    68(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      104(AX), Y5
+	VMOVDQU      96(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    102(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      138(AX), Y5
+	VMOVDQU      128(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    136(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      172(AX), Y5
+	VMOVDQU      160(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    170(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      206(AX), Y5
+	VMOVDQU      192(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    204(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      240(AX), Y5
+	VMOVDQU      224(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPABSB       Y5, Y5
+	VPMADDUBSW   Y6, Y5, Y5
+	VPMADDWD     rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    238(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y4
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
 	VBROADCASTSS 288(BX), Y2
-	VMULPS       Y2, Y1, Y1
-	VFMADD231PS  Y5, Y1, Y0
-	ADDQ         $0x000000d2, DX
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $0x00000110, AX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -2072,368 +1464,407 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
 	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ5KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+// func dotIQ4_NLAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ5KAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+TEXT ·dotIQ4_NLAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	MOVL         4(DX), DI
-	MOVL         8(DX), R8
-	MOVL         12(DX), R9
-	MOVL         R9, R10
-	ANDL         $0x0f0f0f0f, R10
-	MOVL         DI, R11
-	SHRL         $0x06, R11
-	ANDL         $0x03030303, R11
-	ANDL         $0x3f3f3f3f, DI
-	SHLL         $0x04, R11
-	ORL          R11, R10
-	SHLQ         $0x20, R10
-	ORQ          DI, R10
-	VMOVQ        R10, X1
-	MOVL         R9, DI
-	SHRL         $0x04, DI
-	ANDL         $0x0f0f0f0f, DI
-	MOVL         R8, R9
-	SHRL         $0x06, R9
-	ANDL         $0x03030303, R9
-	ANDL         $0x3f3f3f3f, R8
-	SHLL         $0x04, R9
-	ORL          R9, DI
-	SHLQ         $0x20, DI
-	ORQ          R8, DI
-	VMOVQ        DI, X2
-	VPBROADCASTQ X1, Y1
-	VPUNPCKLBW   X2, X2, X2
-	VPMOVZXBW    X2, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VMOVDQU      rowdotConstants<>+0(SB), Y3
-	VMOVDQU      16(DX), Y5
-	VPXOR        Y6, Y6, Y6
-	VPADDB       Y3, Y3, Y4
-	VPANDN       Y4, Y3, Y4
-	VMOVDQU      48(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPSLLW       $0x04, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y7, Y7
-	VPMADDUBSW   (BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y9
-	VPMADDWD     Y9, Y7, Y7
-	VPADDD       Y7, Y6, Y6
-	VPSLLW       $0x03, Y5, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y8, Y8
-	VPMADDUBSW   32(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y7
-	VPMADDWD     Y7, Y8, Y7
-	VPADDD       Y7, Y6, Y6
-	VMOVDQU      80(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPSLLW       $0x02, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y7, Y7
-	VPMADDUBSW   64(BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y9
-	VPMADDWD     Y9, Y7, Y7
-	VPADDD       Y7, Y6, Y6
-	VPSLLW       $0x01, Y5, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y8, Y8
-	VPMADDUBSW   96(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y7
-	VPMADDWD     Y7, Y8, Y7
-	VPADDD       Y7, Y6, Y6
-	VMOVDQU      112(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPAND        Y4, Y5, Y9
-	VPOR         Y9, Y7, Y7
-	VPMADDUBSW   128(BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y9
-	VPMADDWD     Y9, Y7, Y7
-	VPADDD       Y7, Y6, Y6
-	VPSRLW       $0x01, Y5, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y8, Y8
-	VPMADDUBSW   160(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y7
-	VPMADDWD     Y7, Y8, Y7
-	VPADDD       Y7, Y6, Y6
-	VMOVDQU      144(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPSRLW       $0x02, Y5, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y7, Y7
-	VPMADDUBSW   192(BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
-	VPMADDWD     Y3, Y7, Y3
-	VPADDD       Y3, Y6, Y6
-	VPSRLW       $0x03, Y5, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y8, Y8
-	VPMADDUBSW   224(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
-	VPMADDWD     Y1, Y8, Y1
-	VPADDD       Y1, Y6, Y6
-	VCVTDQ2PS    Y6, Y6
-	VCVTDQ2PS    Y2, Y2
-	VMOVD        (DX), X1
-	VCVTPH2PS    X1, X1
-	VBROADCASTSS 288(BX), X3
-	VMULPS       X3, X1, X1
-	VMOVSHDUP    X1, X3
-	VBROADCASTSS X1, Y1
-	VBROADCASTSS X3, Y3
-	VFMADD231PS  Y6, Y1, Y0
-	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x000000b0, DX
-	ADDQ         $0x00000140, BX
-	SUBQ         $0x01, SI
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
-	JNZ          row
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 2(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VMOVDQU        rowdotConstants<>+224(SB), Y6
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        (BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 20(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      18(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 38(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      36(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 56(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      54(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 74(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      72(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 92(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      90(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 110(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      108(AX), X7
+	VBROADCASTSS   X7, Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 128(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        224(BX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y6, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      126(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000090, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
 	VZEROUPPER
 	RET
 
-// func dotQ3KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ3KAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+// func dotMXFP4AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·dotMXFP4AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	VMOVQ        96(DX), X1
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 1(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VMOVDQU        rowdotConstants<>+256(SB), Y6
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        (BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        (AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 18(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        17(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 35(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        34(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 52(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        51(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 69(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        68(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 86(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        85(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 103(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y5, Y7, Y7
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y7, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        102(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y7
+	VFMADD231PS    Y5, Y7, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 120(AX), Y5
+	VPSRLVQ        rowdotConstants<>+0(SB), Y5, Y5
+	VPAND          rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB        Y5, Y6, Y5
+	VMOVDQU        224(BX), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPABSB         Y5, Y5
+	VPMADDUBSW     Y6, Y5, Y5
+	VPMADDWD       rowdotConstants<>+96(SB), Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        119(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000088, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ2_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ2_KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	VMOVDQU      (AX), X1
 	VPSRLW       $0x04, X1, X2
-	VPUNPCKLQDQ  X2, X1, X1
-	VPAND        rowdotConstants<>+0(SB), X1, X1
-	VPBROADCASTD 104(DX), X2
-	VPSRLVD      rowdotTwoBits<>+96(SB), X2, X2
-	VPSLLW       $0x04, X2, X2
-	VPAND        rowdotTwoBits<>+64(SB), X2, X2
-	VPOR         X2, X1, X1
-	VPSUBB       rowdotTwoBits<>+80(SB), X1, X1
-	VPMOVSXBW    X1, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VPSLLD       $0x02, Y2, Y2
-	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
-	VPMOVSXBW    X1, Y1
-	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
-	VMOVDQU      rowdotTwoBits<>+32(SB), Y4
-	VMOVDQU      (DX), Y5
-	VPXOR        Y6, Y6, Y6
-	VMOVDQU      32(DX), Y7
-	VPAND        Y3, Y7, Y8
-	VPSLLW       $0x02, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPMADDUBSW   (BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y9
-	VPMADDWD     Y9, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VPSRLW       $0x02, Y7, Y8
-	VPAND        Y3, Y8, Y8
-	VPSLLW       $0x01, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPMADDUBSW   32(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y9
-	VPMADDWD     Y9, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y8, Y8
-	VPAND        Y4, Y5, Y9
-	VPOR         Y9, Y8, Y8
-	VPMADDUBSW   64(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y9
-	VPMADDWD     Y9, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VPSRLW       $0x06, Y7, Y7
-	VPAND        Y3, Y7, Y7
-	VPSRLW       $0x01, Y5, Y8
-	VPAND        Y4, Y8, Y8
-	VPOR         Y8, Y7, Y7
-	VPMADDUBSW   96(BX), Y7, Y7
-	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y8
-	VPMADDWD     Y8, Y7, Y7
-	VPADDD       Y7, Y6, Y6
-	VMOVDQU      64(DX), Y7
-	VPAND        Y3, Y7, Y8
-	VPSRLW       $0x02, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPMADDUBSW   128(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y9
-	VPMADDWD     Y9, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VPSRLW       $0x02, Y7, Y8
-	VPAND        Y3, Y8, Y8
-	VPSRLW       $0x03, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPMADDUBSW   160(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y9
-	VPMADDWD     Y9, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y8, Y8
-	VPSRLW       $0x04, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y8, Y8
-	VPMADDUBSW   192(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y9
-	VPMADDWD     Y9, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VPSRLW       $0x06, Y7, Y7
-	VPAND        Y3, Y7, Y7
-	VPSRLW       $0x05, Y5, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y7, Y7
-	VPMADDUBSW   224(BX), Y7, Y7
-	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
-	VPMADDWD     Y1, Y7, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSUBD       Y2, Y6, Y6
-	VCVTDQ2PS    Y6, Y6
-	VPBROADCASTW 108(DX), X1
-	VCVTPH2PS    X1, Y1
-	VBROADCASTSS 288(BX), Y2
-	VMULPS       Y2, Y1, Y1
-	VFMADD231PS  Y6, Y1, Y0
-	ADDQ         $0x0000006e, DX
-	ADDQ         $0x00000140, BX
-	SUBQ         $0x01, SI
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
-	JNZ          row
-	VZEROUPPER
-	RET
-
-// func dotQ2KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, F16C, FMA3, MMX+
-TEXT ·dotQ2KAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
-
-row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	VMOVDQU      (DX), X1
-	VPSRLW       $0x04, X1, X2
-	VPAND        rowdotConstants<>+0(SB), X1, X1
-	VPAND        rowdotConstants<>+0(SB), X2, X2
-	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
+	VPAND        rowdotConstants<>+32(SB), X1, X1
+	VPAND        rowdotConstants<>+32(SB), X2, X2
+	VPSHUFB      rowdotConstants<>+288(SB), X1, X1
 	VPMOVSXBW    X1, Y1
 	VPMOVSXBW    X2, Y2
 	VPMADDWD     256(BX), Y2, Y2
-	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
+	VMOVDQU      rowdotConstants<>+320(SB), Y3
 	VPXOR        Y4, Y4, Y4
-	VMOVDQU      16(DX), Y5
+	VMOVDQU      16(AX), Y5
 	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+352(SB), Y1, Y7
 	VPMADDUBSW   (BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y4, Y4
 	VPSRLW       $0x02, Y5, Y6
 	VPAND        Y3, Y6, Y6
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y7
 	VPMADDUBSW   32(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y4, Y4
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y6, Y6
+	VPSHUFB      rowdotConstants<>+416(SB), Y1, Y7
 	VPMADDUBSW   64(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y4, Y4
 	VPSRLW       $0x06, Y5, Y5
 	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+448(SB), Y1, Y6
 	VPMADDUBSW   96(BX), Y5, Y5
-	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y4, Y4
-	VMOVDQU      48(DX), Y5
+	VMOVDQU      48(AX), Y5
 	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+480(SB), Y1, Y7
 	VPMADDUBSW   128(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y4, Y4
 	VPSRLW       $0x02, Y5, Y6
 	VPAND        Y3, Y6, Y6
+	VPSHUFB      rowdotConstants<>+512(SB), Y1, Y7
 	VPMADDUBSW   160(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y4, Y4
 	VPSRLW       $0x04, Y5, Y6
 	VPAND        Y3, Y6, Y6
+	VPSHUFB      rowdotConstants<>+544(SB), Y1, Y7
 	VPMADDUBSW   192(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y7
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y4, Y4
 	VPSRLW       $0x06, Y5, Y5
 	VPAND        Y3, Y5, Y5
-	VPMADDUBSW   224(BX), Y5, Y5
-	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
-	VPMADDWD     Y1, Y5, Y1
+	VPSHUFB      rowdotConstants<>+576(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y5, Y3
+	VPMADDWD     Y1, Y3, Y1
 	VPADDD       Y1, Y4, Y4
 	VCVTDQ2PS    Y4, Y4
 	VCVTDQ2PS    Y2, Y2
-	VMOVD        80(DX), X1
+	VMOVD        80(AX), X1
 	VCVTPH2PS    X1, X1
 	VBROADCASTSS 288(BX), X3
 	VMULPS       X3, X1, X1
@@ -2442,7 +1873,7 @@ loop:
 	VBROADCASTSS X3, Y3
 	VFMADD231PS  Y4, Y1, Y0
 	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x00000054, DX
+	ADDQ         $0x00000054, AX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -2452,328 +1883,560 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
 	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ4_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+// func dotQ3_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ3_KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0     16384(DX)
-	PREFETCHT0     16448(DX)
-	PREFETCHT0     16512(DX)
-	VMOVDQU        rowdotConstants<>+0(SB), Y2
-	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
-	VMOVDQU        rowdotIQ4Constants<>+32(SB), Y4
-	VBROADCASTSS   288(BX), Y1
-	VBROADCASTI128 2(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        (BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   (DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 20(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        32(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   18(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 38(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        64(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   36(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 56(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        96(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   54(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 74(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        128(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   72(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 92(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        160(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   90(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 110(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        192(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   108(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 128(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        224(BX), Y3
-	VPABSB         Y5, Y2
-	VPSIGNB        Y5, Y3, Y3
-	VPXOR          Y4, Y4, Y4
-	VPDPBUSD       Y3, Y2, Y4
-	VPBROADCASTW   126(DX), X2
-	VCVTPH2PS      X2, Y2
-	VMULPS         Y1, Y2, Y2
-	VCVTDQ2PS      Y4, Y4
-	VFMADD231PS    Y4, Y2, Y0
-	ADDQ           $0x00000090, DX
-	ADDQ           $0x00000140, BX
-	SUBQ           $0x01, SI
-	JNZ            loop
-	VEXTRACTF128   $0x01, Y0, X1
-	VADDPS         X0, X1, X1
-	VMOVHLPS       X1, X1, X0
-	VADDPS         X0, X1, X1
-	VMOVSHDUP      X1, X0
-	VADDSS         X0, X1, X1
-	VMOVSS         X1, (AX)
-	ADDQ           $0x04, AX
-	SUBQ           $0x01, CX
-	JNZ            row
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	VMOVQ        96(AX), X1
+	VPSRLW       $0x04, X1, X2
+	VPUNPCKLQDQ  X2, X1, X1
+	VPAND        rowdotConstants<>+32(SB), X1, X1
+	VPBROADCASTD 104(AX), X2
+	VPSRLVD      rowdotConstants<>+608(SB), X2, X2
+	VPSLLW       $0x04, X2, X2
+	VPAND        rowdotConstants<>+640(SB), X2, X2
+	VPOR         X2, X1, X1
+	VPSUBB       rowdotConstants<>+672(SB), X1, X1
+	VPMOVSXBW    X1, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VPSLLD       $0x02, Y2, Y2
+	VPSHUFB      rowdotConstants<>+288(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VMOVDQU      rowdotConstants<>+320(SB), Y3
+	VMOVDQU      rowdotConstants<>+704(SB), Y4
+	VMOVDQU      (AX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      32(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+352(SB), Y1, Y9
+	VPMADDUBSW   (BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSLLW       $0x01, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y9
+	VPMADDUBSW   32(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+416(SB), Y1, Y9
+	VPMADDUBSW   64(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+448(SB), Y1, Y8
+	VPMADDUBSW   96(BX), Y7, Y7
+	VPMADDWD     Y8, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      64(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSRLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+480(SB), Y1, Y9
+	VPMADDUBSW   128(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x03, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+512(SB), Y1, Y9
+	VPMADDUBSW   160(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y3, Y8, Y8
+	VPSRLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+544(SB), Y1, Y9
+	VPMADDUBSW   192(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x06, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x05, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPSHUFB      rowdotConstants<>+576(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y7, Y3
+	VPMADDWD     Y1, Y3, Y1
+	VPADDD       Y1, Y6, Y6
+	VPSUBD       Y2, Y6, Y6
+	VPBROADCASTW 108(AX), X1
+	VCVTDQ2PS    Y6, Y6
+	VCVTPH2PS    X1, Y1
+	VBROADCASTSS 288(BX), Y2
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y6, Y1, Y0
+	ADDQ         $0x0000006e, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotIQ4NLAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotIQ4NLAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+// func dotQ4_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ4_KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0     16384(DX)
-	PREFETCHT0     16448(DX)
-	PREFETCHT0     16512(DX)
-	VMOVDQU        rowdotConstants<>+0(SB), Y2
-	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
-	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
-	VBROADCASTSS   288(BX), Y1
-	VBROADCASTI128 2(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        (BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   (DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 20(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        32(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   18(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 38(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        64(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   36(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 56(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        96(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   54(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 74(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        128(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   72(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 92(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        160(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   90(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 110(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        192(BX), Y7
-	VPABSB         Y5, Y6
-	VPSIGNB        Y5, Y7, Y7
-	VPXOR          Y5, Y5, Y5
-	VPDPBUSD       Y7, Y6, Y5
-	VPBROADCASTW   108(DX), X6
-	VCVTPH2PS      X6, Y6
-	VMULPS         Y1, Y6, Y6
-	VCVTDQ2PS      Y5, Y5
-	VFMADD231PS    Y5, Y6, Y0
-	VBROADCASTI128 128(DX), Y5
-	VPSRLVQ        Y3, Y5, Y5
-	VPAND          Y2, Y5, Y5
-	VPSHUFB        Y5, Y4, Y5
-	VMOVDQU        224(BX), Y3
-	VPABSB         Y5, Y2
-	VPSIGNB        Y5, Y3, Y3
-	VPXOR          Y4, Y4, Y4
-	VPDPBUSD       Y3, Y2, Y4
-	VPBROADCASTW   126(DX), X2
-	VCVTPH2PS      X2, Y2
-	VMULPS         Y1, Y2, Y2
-	VCVTDQ2PS      Y4, Y4
-	VFMADD231PS    Y4, Y2, Y0
-	ADDQ           $0x00000090, DX
-	ADDQ           $0x00000140, BX
-	SUBQ           $0x01, SI
-	JNZ            loop
-	VEXTRACTF128   $0x01, Y0, X1
-	VADDPS         X0, X1, X1
-	VMOVHLPS       X1, X1, X0
-	VADDPS         X0, X1, X1
-	VMOVSHDUP      X1, X0
-	VADDSS         X0, X1, X1
-	VMOVSS         X1, (AX)
-	ADDQ           $0x04, AX
-	SUBQ           $0x01, CX
-	JNZ            row
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	MOVL         4(AX), DI
+	MOVL         8(AX), R8
+	MOVL         12(AX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
+	SHRL         $0x06, R9
+	ANDL         $0x03030303, R9
+	ANDL         $0x3f3f3f3f, R8
+	SHLL         $0x04, R9
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
+	VPBROADCASTQ X1, Y1
+	VPUNPCKLBW   X2, X2, X2
+	VPMOVZXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotConstants<>+32(SB), Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      16(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+736(SB), Y1, Y7
+	VPMADDUBSW   (BX), Y6, Y6
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+768(SB), Y1, Y6
+	VPMADDUBSW   32(BX), Y5, Y5
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      48(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+800(SB), Y1, Y7
+	VPMADDUBSW   64(BX), Y6, Y6
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+832(SB), Y1, Y6
+	VPMADDUBSW   96(BX), Y5, Y5
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      80(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+864(SB), Y1, Y7
+	VPMADDUBSW   128(BX), Y6, Y6
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+896(SB), Y1, Y6
+	VPMADDUBSW   160(BX), Y5, Y5
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      112(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+928(SB), Y1, Y7
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+960(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y5, Y3
+	VPMADDWD     Y1, Y3, Y1
+	VPADDD       Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        (AX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y4, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x00000090, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotIQ4XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotIQ4XSAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+// func dotQ5_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ5_KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0     16384(DX)
-	PREFETCHT0     16448(DX)
-	PREFETCHT0     16512(DX)
-	MOVL           4(DX), DI
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	MOVL         4(AX), DI
+	MOVL         8(AX), R8
+	MOVL         12(AX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
+	SHRL         $0x06, R9
+	ANDL         $0x03030303, R9
+	ANDL         $0x3f3f3f3f, R8
+	SHLL         $0x04, R9
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
+	VPBROADCASTQ X1, Y1
+	VPUNPCKLBW   X2, X2, X2
+	VPMOVZXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotConstants<>+32(SB), Y3
+	VMOVDQU      rowdotConstants<>+192(SB), Y4
+	VMOVDQU      16(AX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      48(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+736(SB), Y1, Y9
+	VPMADDUBSW   (BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSLLW       $0x03, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+768(SB), Y1, Y8
+	VPMADDUBSW   32(BX), Y7, Y7
+	VPMADDWD     Y8, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      80(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+800(SB), Y1, Y9
+	VPMADDUBSW   64(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSLLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+832(SB), Y1, Y8
+	VPMADDUBSW   96(BX), Y7, Y7
+	VPMADDWD     Y8, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      112(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+864(SB), Y1, Y9
+	VPMADDUBSW   128(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+896(SB), Y1, Y8
+	VPMADDUBSW   160(BX), Y7, Y7
+	VPMADDWD     Y8, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VMOVDQU      144(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSRLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+928(SB), Y1, Y9
+	VPMADDUBSW   192(BX), Y8, Y8
+	VPMADDWD     Y9, Y8, Y8
+	VPADDD       Y8, Y6, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x03, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPSHUFB      rowdotConstants<>+960(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y7, Y3
+	VPMADDWD     Y1, Y3, Y1
+	VPADDD       Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        (AX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y6, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x000000b0, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ6_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotQ6_KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	PREFETCHT0   16576(AX)
+	VMOVDQU      192(AX), X1
+	VPMOVSXBW    X1, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VPSLLD       $0x05, Y2, Y2
+	VMOVDQU      rowdotConstants<>+32(SB), Y3
+	VMOVDQU      rowdotConstants<>+640(SB), Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VMOVDQU      32(AX), Y7
+	VMOVDQU      128(AX), Y8
+	VPAND        Y3, Y6, Y9
+	VPSLLW       $0x04, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+992(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   (BX), Y9, Y9
+	VPMADDWD     Y10, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPAND        Y3, Y7, Y9
+	VPSLLW       $0x02, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+1024(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   32(BX), Y9, Y9
+	VPMADDWD     Y10, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y3, Y6, Y6
+	VPAND        Y4, Y8, Y9
+	VPOR         Y9, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1056(SB), X1, X9
+	VPMOVSXBW    X9, Y9
+	VPMADDUBSW   64(BX), Y6, Y6
+	VPMADDWD     Y9, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPSRLW       $0x04, Y7, Y6
+	VPAND        Y3, Y6, Y6
+	VPSRLW       $0x02, Y8, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1088(SB), X1, X7
+	VPMOVSXBW    X7, Y7
+	VPMADDUBSW   96(BX), Y6, Y6
+	VPMADDWD     Y7, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VMOVDQU      64(AX), Y6
+	VMOVDQU      96(AX), Y7
+	VMOVDQU      160(AX), Y8
+	VPAND        Y3, Y6, Y9
+	VPSLLW       $0x04, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+1120(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   128(BX), Y9, Y9
+	VPMADDWD     Y10, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPAND        Y3, Y7, Y9
+	VPSLLW       $0x02, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+1152(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   160(BX), Y9, Y9
+	VPMADDWD     Y10, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y3, Y6, Y6
+	VPAND        Y4, Y8, Y9
+	VPOR         Y9, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1184(SB), X1, X9
+	VPMOVSXBW    X9, Y9
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPMADDWD     Y9, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPSRLW       $0x04, Y7, Y6
+	VPAND        Y3, Y6, Y6
+	VPSRLW       $0x02, Y8, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1216(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VPMADDUBSW   224(BX), Y6, Y3
+	VPMADDWD     Y1, Y3, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSUBD       Y2, Y5, Y5
+	VPBROADCASTW 208(AX), X1
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    X1, Y1
+	VBROADCASTSS 288(BX), Y2
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y5, Y1, Y0
+	ADDQ         $0x000000d2, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ4_XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotIQ4_XSAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	MOVL           4(AX), DI
 	MOVL           DI, R8
 	ANDL           $0x0f0f0f0f, DI
 	SHRL           $0x04, R8
@@ -2782,104 +2445,110 @@ loop:
 	VMOVD          R8, X1
 	VPUNPCKLBW     X1, X2, X2
 	VPMOVZXBW      X2, X2
-	VPBROADCASTW   2(DX), X1
-	VPMULLW        rowdotIQ4Constants<>+96(SB), X1, X1
+	VPBROADCASTW   2(AX), X1
+	VPMULLW        rowdotConstants<>+1248(SB), X1, X1
 	VPSRLW         $0x0e, X1, X1
 	VPSLLW         $0x04, X1, X1
 	VPOR           X2, X1, X1
-	VPSUBW         rowdotIQ4Constants<>+112(SB), X1, X1
+	VPSUBW         rowdotConstants<>+1280(SB), X1, X1
 	VINSERTI128    $0x01, X1, Y1, Y1
-	VMOVDQU        rowdotConstants<>+0(SB), Y2
-	VMOVDQU        rowdotIQ4Constants<>+64(SB), Y3
-	VMOVDQU        rowdotIQ4Constants<>+0(SB), Y4
-	VPXOR          Y5, Y5, Y5
-	VBROADCASTI128 8(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        (BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+128(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 24(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        32(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+160(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 40(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        64(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+192(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 56(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        96(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+224(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 72(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        128(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+256(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 88(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        160(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+288(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 104(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        192(BX), Y7
-	VPSIGNB        Y6, Y7, Y7
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y7, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+320(SB), Y1, Y7
-	VPDPWSSD       Y7, Y6, Y5
-	VBROADCASTI128 120(DX), Y6
-	VPSRLVQ        Y3, Y6, Y6
-	VPAND          Y2, Y6, Y6
-	VPSHUFB        Y6, Y4, Y6
-	VMOVDQU        224(BX), Y2
-	VPSIGNB        Y6, Y2, Y2
-	VPABSB         Y6, Y6
-	VPMADDUBSW     Y2, Y6, Y6
-	VPSHUFB        rowdotIQ4Constants<>+352(SB), Y1, Y2
-	VPDPWSSD       Y2, Y6, Y5
-	VCVTDQ2PS      Y5, Y5
-	VPBROADCASTW   (DX), X2
-	VCVTPH2PS      X2, Y2
-	VBROADCASTSS   288(BX), Y3
-	VMULPS         Y3, Y2, Y2
-	VFMADD231PS    Y5, Y2, Y0
-	ADDQ           $0x00000088, DX
+	VPXOR          Y2, Y2, Y2
+	VBROADCASTI128 8(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VMOVDQU        rowdotConstants<>+224(SB), Y4
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        (BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+352(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 24(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        32(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+384(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 40(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        64(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+416(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 56(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        96(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+448(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 72(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        128(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+480(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 88(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        160(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+512(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 104(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        192(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+544(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPMADDWD       Y6, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VBROADCASTI128 120(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        224(BX), Y4
+	VPSIGNB        Y3, Y4, Y4
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+576(SB), Y1, Y5
+	VPMADDUBSW     Y4, Y3, Y3
+	VPMADDWD       Y5, Y3, Y3
+	VPADDD         Y3, Y2, Y2
+	VPBROADCASTW   (AX), X3
+	VCVTDQ2PS      Y2, Y2
+	VCVTPH2PS      X3, Y3
+	VBROADCASTSS   288(BX), Y4
+	VMULPS         Y4, Y3, Y3
+	VFMADD231PS    Y2, Y3, Y0
+	ADDQ           $0x00000088, AX
 	ADDQ           $0x00000140, BX
 	SUBQ           $0x01, SI
 	JNZ            loop
@@ -2889,121 +2558,228 @@ loop:
 	VADDPS         X0, X1, X1
 	VMOVSHDUP      X1, X0
 	VADDSS         X0, X1, X1
-	VMOVSS         X1, (AX)
-	ADDQ           $0x04, AX
-	SUBQ           $0x01, CX
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
 	JNZ            row
 	VZEROUPPER
 	RET
 
-// func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+// func dotTQ1_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotTQ1_0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	PREFETCHT0   16576(DX)
-	PREFETCHT0   16640(DX)
-	VBROADCASTSS 288(BX), Y1
-	VMOVDQU      2(DX), Y2
-	VMOVDQU      (BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
+	PREFETCHT0     16384(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VMOVDQU        rowdotConstants<>+1312(SB), Y3
+	VMOVDQU        rowdotConstants<>+1344(SB), Y4
+	VMOVDQU        (AX), Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     (BX), Y8, Y6
+	VPADDW         Y6, Y1, Y1
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     32(BX), Y8, Y6
+	VPADDW         Y6, Y2, Y2
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     64(BX), Y8, Y6
+	VPADDW         Y6, Y1, Y1
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     96(BX), Y8, Y6
+	VPADDW         Y6, Y2, Y2
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     128(BX), Y8, Y5
+	VPADDW         Y5, Y1, Y1
+	VBROADCASTI128 32(AX), Y5
+	VMOVDQA        Y5, Y6
+	VPADDB         Y6, Y6, Y7
+	VPADDB         Y7, Y6, Y6
+	VPBLENDD       $0xf0, Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     160(BX), Y8, Y6
+	VPADDW         Y6, Y2, Y2
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPMADDUBSW     192(BX), Y8, Y6
+	VPADDW         Y6, Y1, Y1
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPBROADCASTD   48(AX), Y6
+	VMOVDQA        Y6, Y7
+	VPADDB         Y7, Y7, Y8
+	VPADDB         Y8, Y7, Y7
+	VPBLENDD       $0xe0, Y7, Y6, Y6
+	VMOVDQA        Y6, Y7
+	VPADDB         Y7, Y7, Y8
+	VPADDB         Y8, Y7, Y7
+	VPBLENDD       $0xc0, Y7, Y6, Y6
+	VMOVDQA        Y6, Y7
+	VPADDB         Y7, Y7, Y8
+	VPADDB         Y8, Y7, Y7
+	VPBLENDD       $0x80, Y7, Y6, Y6
+	VPBLENDD       $0xf0, Y6, Y5, Y5
+	VPXOR          Y6, Y6, Y6
+	VPMAXUB        Y3, Y5, Y3
+	VPCMPEQB       Y5, Y3, Y3
+	VPMAXUB        Y4, Y5, Y4
+	VPCMPEQB       Y5, Y4, Y4
+	VPSUBB         Y3, Y6, Y6
+	VPSUBB         Y4, Y6, Y6
+	VPMADDUBSW     224(BX), Y6, Y3
+	VPADDW         Y3, Y2, Y2
+	VMOVDQU        rowdotConstants<>+96(SB), Y3
+	VPADDW         Y2, Y1, Y1
+	VPMADDWD       Y3, Y1, Y1
+	VPMADDWD       256(BX), Y3, Y2
+	VPSUBD         Y2, Y1, Y1
+	VPBROADCASTW   52(AX), X2
+	VCVTDQ2PS      Y1, Y1
+	VCVTPH2PS      X2, Y2
+	VBROADCASTSS   288(BX), Y3
+	VMULPS         Y3, Y2, Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000036, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotTQ2_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·dotTQ2_0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	VPXOR        Y1, Y1, Y1
 	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW (DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      36(DX), Y2
-	VMOVDQU      32(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 34(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      70(DX), Y2
-	VMOVDQU      64(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 68(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      104(DX), Y2
-	VMOVDQU      96(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 102(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      138(DX), Y2
-	VMOVDQU      128(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 136(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      172(DX), Y2
-	VMOVDQU      160(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 170(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      206(DX), Y2
-	VMOVDQU      192(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 204(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	VMOVDQU      240(DX), Y2
-	VMOVDQU      224(BX), Y4
-	VPABSB       Y2, Y3
-	VPSIGNB      Y2, Y4, Y4
-	VPXOR        Y2, Y2, Y2
-	VPDPBUSD     Y4, Y3, Y2
-	VPBROADCASTW 238(DX), X3
-	VCVTPH2PS    X3, Y3
-	VMULPS       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VFMADD231PS  Y2, Y3, Y0
-	ADDQ         $0x00000110, DX
+	VMOVDQU      (AX), Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y4
+	VPMADDUBSW   (BX), Y4, Y4
+	VPADDW       Y4, Y1, Y1
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPMADDUBSW   32(BX), Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPMADDUBSW   64(BX), Y4, Y4
+	VPADDW       Y4, Y1, Y1
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y3
+	VPMADDUBSW   96(BX), Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VMOVDQU      32(AX), Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y4
+	VPMADDUBSW   128(BX), Y4, Y4
+	VPADDW       Y4, Y1, Y1
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPMADDUBSW   160(BX), Y4, Y4
+	VPADDW       Y4, Y2, Y2
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPMADDUBSW   192(BX), Y4, Y4
+	VPADDW       Y4, Y1, Y1
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y3
+	VPMADDUBSW   224(BX), Y3, Y3
+	VPADDW       Y3, Y2, Y2
+	VMOVDQU      rowdotConstants<>+96(SB), Y3
+	VPADDW       Y2, Y1, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPMADDWD     256(BX), Y3, Y2
+	VPSUBD       Y2, Y1, Y1
+	VPBROADCASTW 64(AX), X2
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X2, Y2
+	VBROADCASTSS 288(BX), Y3
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $0x00000042, AX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -3013,104 +2789,3063 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
 	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ4KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ4KAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+// func dotIQ1_SAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ1_SAVX2(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x00000032, BX, BX
+	LEAQ         -50(AX)(BX*1), BX
+	VPMOVZXBW    2(AX), Y0
+	VPBROADCASTQ 34(AX), Y1
+	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    18(AX), Y0
+	VPBROADCASTQ 42(AX), Y1
+	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	MOVQ         points+40(FP), SI
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	MOVL         4(DX), DI
-	MOVL         8(DX), R8
-	MOVL         12(DX), R9
-	MOVL         R9, R10
-	ANDL         $0x0f0f0f0f, R10
-	MOVL         DI, R11
-	SHRL         $0x06, R11
-	ANDL         $0x03030303, R11
-	ANDL         $0x3f3f3f3f, DI
-	SHLL         $0x04, R11
-	ORL          R11, R10
-	SHLQ         $0x20, R10
-	ORQ          DI, R10
-	VMOVQ        R10, X1
-	MOVL         R9, DI
-	SHRL         $0x04, DI
-	ANDL         $0x0f0f0f0f, DI
-	MOVL         R8, R9
-	SHRL         $0x06, R9
-	ANDL         $0x03030303, R9
-	ANDL         $0x3f3f3f3f, R8
-	SHLL         $0x04, R9
-	ORL          R9, DI
-	SHLQ         $0x20, DI
-	ORQ          R8, DI
-	VMOVQ        DI, X2
-	VPBROADCASTQ X1, Y1
-	VPUNPCKLBW   X2, X2, X2
-	VPMOVZXBW    X2, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VMOVDQU      rowdotConstants<>+0(SB), Y3
+	PREFETCHT0     16384(AX)
+	LEAQ           50(AX), R11
+	CMPQ           R11, BX
+	CMOVQHI        BX, R11
+	VPMOVZXBW      2(R11), Y1
+	VPBROADCASTQ   34(R11), Y3
+	VPSHUFB        rowdotConstants<>+1376(SB), Y3, Y3
+	VPMULLW        rowdotConstants<>+1408(SB), Y3, Y3
+	VPSRLW         $0x0d, Y3, Y3
+	VPSLLW         $0x08, Y3, Y3
+	VPOR           Y3, Y1, Y1
+	VMOVDQU        Y1, (DX)
+	VPMOVZXBW      18(R11), Y1
+	VPBROADCASTQ   42(R11), Y3
+	VPSHUFB        rowdotConstants<>+1376(SB), Y3, Y3
+	VPMULLW        rowdotConstants<>+1408(SB), Y3, Y3
+	VPSRLW         $0x0d, Y3, Y3
+	VPSLLW         $0x08, Y3, Y3
+	VPOR           Y3, Y1, Y1
+	VMOVDQU        Y1, 32(DX)
+	VPXOR          Y1, Y1, Y1
+	VBROADCASTI128 34(AX), Y3
+	VPSHUFB        rowdotConstants<>+1440(SB), Y3, Y3
+	VPMULLW        rowdotConstants<>+1472(SB), Y3, Y4
+	VPSRLW         $0x0d, Y4, Y4
+	VPADDW         Y4, Y4, Y4
+	VPADDW         rowdotConstants<>+96(SB), Y4, Y4
+	VPSRAW         $0x0f, Y3, Y3
+	VPADDW         Y3, Y3, Y3
+	VMOVDQU        rowdotConstants<>+1504(SB), Y5
+	VPSUBW         Y3, Y5, Y3
+	VPMULLW        Y4, Y3, Y3
+	VPMADDWD       256(R9), Y3, Y3
+	VPACKUSWB      Y4, Y4, Y4
+	VPERMQ         $0x88, Y4, Y4
+	MOVWLZX        (CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        2(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        4(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        6(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     (R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1536(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        8(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        10(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        12(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        14(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     32(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1568(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        16(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        18(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        20(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        22(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     64(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1600(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        24(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        26(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        28(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        30(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     96(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1632(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        32(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        34(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        36(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        38(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     128(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1664(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        40(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        42(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        44(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        46(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     160(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1696(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        48(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        50(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        52(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        54(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     192(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1728(SB), Y4, Y6
+	VPMADDWD       Y6, Y5, Y5
+	VPADDD         Y5, Y1, Y1
+	MOVWLZX        56(CX), R11
+	VMOVQ          (SI)(R11*8), X2
+	MOVWLZX        58(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX        60(CX), R11
+	VMOVQ          (SI)(R11*8), X5
+	MOVWLZX        62(CX), R11
+	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128    $0x01, X5, Y2, Y5
+	VPMADDUBSW     224(R9), Y5, Y5
+	VPSHUFB        rowdotConstants<>+1760(SB), Y4, Y4
+	VPMADDWD       Y4, Y5, Y4
+	VPADDD         Y4, Y1, Y1
+	VPSLLD         $0x03, Y1, Y1
+	VPSUBD         Y3, Y1, Y1
+	VPBROADCASTW   (AX), X3
+	VCVTDQ2PS      Y1, Y1
+	VCVTPH2PS      X3, Y3
+	VBROADCASTSS   288(R9), Y4
+	VMULPS         Y4, Y3, Y3
+	VMULPS         rowdotConstants<>+1792(SB), Y3, Y3
+	VFMADD231PS    Y1, Y3, Y0
+	XCHGQ          CX, DX
+	ADDQ           $0x00000032, AX
+	ADDQ           $0x00000140, R9
+	SUBQ           $0x01, R10
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (DI)
+	ADDQ           $0x04, DI
+	SUBQ           $0x01, R8
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotIQ1_MAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ1_MAVX2(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x00000038, BX, BX
+	LEAQ         -56(AX)(BX*1), BX
+	VPMOVZXBW    (AX), Y0
+	VPBROADCASTQ 32(AX), Y1
+	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    16(AX), Y0
+	VPBROADCASTQ 40(AX), Y1
+	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	MOVQ         points+40(FP), SI
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	LEAQ         56(AX), R11
+	CMPQ         R11, BX
+	CMOVQHI      BX, R11
+	VPMOVZXBW    (R11), Y1
+	VPBROADCASTQ 32(R11), Y3
+	VPSHUFB      rowdotConstants<>+1824(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+1856(SB), Y3, Y3
+	VPSRLW       $0x0d, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, (DX)
+	VPMOVZXBW    16(R11), Y1
+	VPBROADCASTQ 40(R11), Y3
+	VPSHUFB      rowdotConstants<>+1824(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+1856(SB), Y3, Y3
+	VPSRLW       $0x0d, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, 32(DX)
+	VPXOR        Y1, Y1, Y1
+	VPBROADCASTQ 48(AX), Y3
+	VPSHUFB      rowdotConstants<>+1376(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+1408(SB), Y3, Y4
+	VPSRLW       $0x0d, Y4, Y4
+	VPADDW       Y4, Y4, Y4
+	VPADDW       rowdotConstants<>+96(SB), Y4, Y4
+	VPMULLW      rowdotConstants<>+1888(SB), Y4, Y3
+	VPMADDWD     256(R9), Y3, Y3
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0x88, Y4, Y4
+	MOVWLZX      (CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      2(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      4(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      6(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 32(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VMOVDQU      rowdotConstants<>+1952(SB), Y7
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   (R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      8(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      10(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      12(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      14(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 34(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   32(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      16(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      18(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      20(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      22(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 36(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   64(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      24(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      26(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      28(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      30(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 38(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   96(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      32(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      34(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      36(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      38(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 40(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   128(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      40(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      42(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      44(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      46(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 42(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   160(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      48(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      50(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      52(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      54(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 44(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   192(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y6
+	VPMADDWD     Y6, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      56(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      58(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      60(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      62(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSLLW       $0x03, Y5, Y5
+	VPBROADCASTW 46(AX), Y6
+	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPAND        Y7, Y6, Y6
+	VPCMPEQB     Y7, Y6, Y6
+	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPMADDUBSW   224(R9), Y5, Y5
+	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPMADDWD     Y4, Y5, Y4
+	VPADDD       Y4, Y1, Y1
+	VPSUBD       Y3, Y1, Y1
+	MOVQ         48(AX), R11
+	XORL         R12, R12
+	MOVQ         R11, R13
+	SHRQ         $0x0c, R13
+	ANDL         $0x0000000f, R13
+	ORL          R13, R12
+	MOVQ         R11, R13
+	SHRQ         $0x18, R13
+	ANDL         $0x000000f0, R13
+	ORL          R13, R12
+	MOVQ         R11, R13
+	SHRQ         $0x24, R13
+	ANDL         $0x00000f00, R13
+	ORL          R13, R12
+	SHRQ         $0x30, R11
+	ANDL         $0x0000f000, R11
+	ORL          R11, R12
+	VMOVD        R12, X3
+	VPBROADCASTW X3, X3
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X3, Y3
+	VBROADCASTSS 288(R9), Y4
+	VMULPS       Y4, Y3, Y3
+	VMULPS       rowdotConstants<>+1792(SB), Y3, Y3
+	VFMADD231PS  Y1, Y3, Y0
+	XCHGQ        CX, DX
+	ADDQ         $0x00000038, AX
+	ADDQ         $0x00000140, R9
+	SUBQ         $0x01, R10
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         $0x01, R8
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XXSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ2_XXSAVX2(SB), NOSPLIT, $320-48
+	MOVQ    w+16(FP), AX
+	LEAQ    (SP), CX
+	LEAQ    160(SP), DX
+	MOVQ    rows+8(FP), BX
+	MOVQ    vectors+32(FP), SI
+	IMULQ   SI, BX
+	IMUL3Q  $0x00000042, BX, BX
+	LEAQ    -66(AX)(BX*1), BX
+	VMOVDQU 34(AX), Y0
+	VMOVDQU 2(AX), Y1
+	VSHUFPS $0xdd, Y0, Y1, Y0
+	VPERMQ  $0xd8, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPSLLD  $0x00, Y0, Y2
+	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x01, Y0, Y2
+	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x02, Y0, Y2
+	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x03, Y0, Y0
+	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPOR    Y0, Y1, Y1
+	VPSRLW  $0x04, Y1, Y0
+	VPXOR   Y1, Y0, Y0
+	VPAND   rowdotConstants<>+32(SB), Y0, Y0
+	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VPSHUFB Y0, Y2, Y0
+	VPOR    Y1, Y0, Y0
+	VMOVDQU Y0, 128(CX)
+	MOVQ    points+40(FP), SI
+	MOVQ    dst+0(FP), DI
+	MOVQ    rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	LEAQ         66(AX), R11
+	CMPQ         R11, BX
+	CMOVQHI      BX, R11
+	VMOVDQU      34(R11), Y1
+	VMOVDQU      2(R11), Y4
+	VSHUFPS      $0xdd, Y1, Y4, Y1
+	VPERMQ       $0xd8, Y1, Y1
 	VPXOR        Y4, Y4, Y4
-	VMOVDQU      16(DX), Y5
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
+	VPSLLD       $0x00, Y1, Y5
+	VPAND        rowdotConstants<>+2016(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSLLD       $0x01, Y1, Y5
+	VPAND        rowdotConstants<>+2048(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSLLD       $0x02, Y1, Y5
+	VPAND        rowdotConstants<>+2080(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSLLD       $0x03, Y1, Y1
+	VPAND        rowdotConstants<>+2112(SB), Y1, Y1
+	VPOR         Y1, Y4, Y4
+	VPSRLW       $0x04, Y4, Y1
+	VPXOR        Y4, Y1, Y1
+	VPAND        rowdotConstants<>+32(SB), Y1, Y1
+	VPSHUFB      Y1, Y2, Y1
+	VPOR         Y4, Y1, Y1
+	VMOVDQU      Y1, 128(DX)
+	VPXOR        Y1, Y1, Y1
+	VMOVDQU      34(AX), Y4
+	VMOVDQU      2(AX), Y5
+	VSHUFPS      $0xdd, Y4, Y5, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VPSRLD       $0x1c, Y4, Y4
+	VPSLLD       $0x10, Y4, Y5
+	VPOR         Y5, Y4, Y4
+	VPADDW       Y4, Y4, Y4
+	VPADDW       rowdotConstants<>+96(SB), Y4, Y4
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0x88, Y4, Y4
+	MOVBLZX      2(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      3(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      4(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      5(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VMOVDQU      rowdotConstants<>+2176(SB), Y6
+	VPSHUFB      Y5, Y6, Y5
+	VMOVDQU      rowdotConstants<>+128(SB), Y9
+	VPBROADCASTD 128(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      (R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      10(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      11(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      12(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      13(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 132(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      32(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      18(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      19(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      20(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      21(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 136(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      64(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      26(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      27(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      28(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      29(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 140(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      96(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      34(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      35(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      36(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      37(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 144(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      128(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      42(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      43(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      44(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      45(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 148(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      160(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      50(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      51(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      52(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      53(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 152(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      192(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      58(AX), R11
+	VMOVQ        (SI)(R11*8), X3
+	MOVBLZX      59(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X3, X3
+	MOVBLZX      60(AX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVBLZX      61(AX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 156(CX), Y6
+	VPSHUFB      rowdotConstants<>+160(SB), Y6, Y6
+	VPAND        Y9, Y6, Y6
+	VPCMPEQB     Y9, Y6, Y6
+	VPOR         rowdotConstants<>+2208(SB), Y6, Y6
+	VMOVDQU      224(R9), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPMADDWD     Y4, Y5, Y4
+	VPADDD       Y4, Y1, Y1
+	VPBROADCASTW (AX), X4
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X4, Y4
+	VBROADCASTSS 288(R9), Y5
+	VMULPS       Y5, Y4, Y4
+	VMULPS       rowdotConstants<>+1792(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y0
+	XCHGQ        CX, DX
+	ADDQ         $0x00000042, AX
+	ADDQ         $0x00000140, R9
+	SUBQ         $0x01, R10
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         $0x01, R8
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $320-48
+	MOVQ      w+16(FP), AX
+	LEAQ      (SP), CX
+	LEAQ      160(SP), DX
+	MOVQ      rows+8(FP), BX
+	MOVQ      vectors+32(FP), SI
+	IMULQ     SI, BX
+	IMUL3Q    $0x0000004a, BX, BX
+	LEAQ      -74(AX)(BX*1), BX
+	VMOVDQU   2(AX), Y0
+	VPAND     rowdotConstants<>+2240(SB), Y0, Y1
+	VMOVDQU   Y1, (CX)
+	VPSRLW    $0x09, Y0, Y0
+	VMOVDQU   34(AX), Y1
+	VPAND     rowdotConstants<>+2240(SB), Y1, Y3
+	VMOVDQU   Y3, 32(CX)
+	VPSRLW    $0x09, Y1, Y1
+	VPACKUSWB Y1, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPSRLW    $0x04, Y0, Y1
+	VPXOR     Y0, Y1, Y1
+	VPAND     rowdotConstants<>+32(SB), Y1, Y1
+	VMOVDQU   rowdotConstants<>+2144(SB), Y3
+	VPSHUFB   Y1, Y3, Y1
+	VPOR      Y0, Y1, Y1
+	VMOVDQU   Y1, 128(CX)
+	MOVQ      points+40(FP), SI
+	MOVQ      dst+0(FP), DI
+	MOVQ      rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	LEAQ         74(AX), R11
+	CMPQ         R11, BX
+	CMOVQHI      BX, R11
+	VMOVDQU      2(R11), Y1
+	VPAND        rowdotConstants<>+2240(SB), Y1, Y4
+	VMOVDQU      Y4, (DX)
+	VPSRLW       $0x09, Y1, Y1
+	VMOVDQU      34(R11), Y4
+	VPAND        rowdotConstants<>+2240(SB), Y4, Y5
+	VMOVDQU      Y5, 32(DX)
+	VPSRLW       $0x09, Y4, Y4
+	VPACKUSWB    Y4, Y1, Y1
+	VPERMQ       $0xd8, Y1, Y1
+	VPSRLW       $0x04, Y1, Y4
+	VPXOR        Y1, Y4, Y4
+	VPAND        rowdotConstants<>+32(SB), Y4, Y4
+	VPSHUFB      Y4, Y3, Y4
+	VPOR         Y1, Y4, Y4
+	VMOVDQU      Y4, 128(DX)
+	VPXOR        Y1, Y1, Y1
+	VMOVQ        66(AX), X2
+	VPSRLW       $0x04, X2, X4
+	VPUNPCKLBW   X4, X2, X2
+	VPAND        rowdotConstants<>+32(SB), X2, X2
+	VPMOVZXBW    X2, Y4
+	VPADDW       Y4, Y4, Y4
+	VPADDW       rowdotConstants<>+96(SB), Y4, Y4
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0x88, Y4, Y4
+	MOVWLZX      (CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      2(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      4(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      6(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VMOVDQU      rowdotConstants<>+2176(SB), Y6
+	VPSHUFB      Y5, Y6, Y5
+	VMOVDQU      rowdotConstants<>+128(SB), Y9
+	VPBROADCASTD 128(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      (R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      8(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      10(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      12(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      14(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 132(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      32(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      16(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      18(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      20(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      22(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 136(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      64(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      24(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      26(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      28(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      30(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 140(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      96(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      32(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      34(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      36(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      38(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 144(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      128(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      40(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      42(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      44(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      46(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 148(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      160(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      48(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      50(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      52(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      54(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 152(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      192(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVWLZX      56(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      58(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      60(CX), R11
+	VMOVQ        (SI)(R11*8), X5
+	MOVWLZX      62(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
+	VINSERTI128  $0x01, X5, Y2, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 156(CX), Y6
+	VPSHUFB      rowdotConstants<>+160(SB), Y6, Y6
+	VPAND        Y9, Y6, Y6
+	VPCMPEQB     Y9, Y6, Y6
+	VPOR         rowdotConstants<>+2208(SB), Y6, Y6
+	VMOVDQU      224(R9), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPMADDWD     Y4, Y5, Y4
+	VPADDD       Y4, Y1, Y1
+	VPBROADCASTW (AX), X4
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X4, Y4
+	VBROADCASTSS 288(R9), Y5
+	VMULPS       Y5, Y4, Y4
+	VMULPS       rowdotConstants<>+1792(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y0
+	XCHGQ        CX, DX
+	ADDQ         $0x0000004a, AX
+	ADDQ         $0x00000140, R9
+	SUBQ         $0x01, R10
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         $0x01, R8
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ2_SAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ2_SAVX2(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x00000052, BX, BX
+	LEAQ         -82(AX)(BX*1), BX
+	VPMOVZXBW    2(AX), Y0
+	VPBROADCASTQ 66(AX), Y1
+	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSRLW       $0x0e, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    18(AX), Y0
+	VPBROADCASTQ 70(AX), Y1
+	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSRLW       $0x0e, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	MOVQ         points+40(FP), SI
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	LEAQ         82(AX), R11
+	CMPQ         R11, BX
+	CMOVQHI      BX, R11
+	VPMOVZXBW    2(R11), Y1
+	VPBROADCASTQ 66(R11), Y3
+	VPSHUFB      rowdotConstants<>+2272(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2304(SB), Y3, Y3
+	VPSRLW       $0x0e, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, (DX)
+	VPMOVZXBW    18(R11), Y1
+	VPBROADCASTQ 70(R11), Y3
+	VPSHUFB      rowdotConstants<>+2272(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2304(SB), Y3, Y3
+	VPSRLW       $0x0e, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, 32(DX)
+	VPXOR        Y1, Y1, Y1
+	VMOVQ        74(AX), X2
+	VPSRLW       $0x04, X2, X3
+	VPUNPCKLBW   X3, X2, X2
+	VPAND        rowdotConstants<>+32(SB), X2, X2
+	VPMOVZXBW    X2, Y3
+	VPADDW       Y3, Y3, Y3
+	VPADDW       rowdotConstants<>+96(SB), Y3, Y3
+	VPACKUSWB    Y3, Y3, Y3
+	VPERMQ       $0x88, Y3, Y3
+	MOVWLZX      (CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      2(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      4(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      6(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VMOVDQU      rowdotConstants<>+2176(SB), Y5
+	VPSHUFB      Y4, Y5, Y4
+	VMOVDQU      rowdotConstants<>+128(SB), Y8
+	VPBROADCASTD 34(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      (R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      8(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      10(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      12(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      14(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 38(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      32(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1568(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      16(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      18(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      20(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      22(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 42(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      64(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1600(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      24(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      26(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      28(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      30(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 46(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      96(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1632(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      32(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      34(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      36(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      38(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 50(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      128(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1664(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      40(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      42(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      44(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      46(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 54(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      160(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1696(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      48(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      50(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      52(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      54(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 58(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      192(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1728(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      56(CX), R11
+	VMOVQ        (SI)(R11*8), X2
+	MOVWLZX      58(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X2, X2
+	MOVWLZX      60(CX), R11
+	VMOVQ        (SI)(R11*8), X4
+	MOVWLZX      62(CX), R11
+	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 62(AX), Y5
+	VPSHUFB      rowdotConstants<>+160(SB), Y5, Y5
+	VPAND        Y8, Y5, Y5
+	VPCMPEQB     Y8, Y5, Y5
+	VPOR         rowdotConstants<>+2208(SB), Y5, Y5
+	VMOVDQU      224(R9), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1760(SB), Y3, Y3
+	VPMADDWD     Y3, Y4, Y3
+	VPADDD       Y3, Y1, Y1
+	VPBROADCASTW (AX), X3
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X3, Y3
+	VBROADCASTSS 288(R9), Y4
+	VMULPS       Y4, Y3, Y3
+	VMULPS       rowdotConstants<>+1792(SB), Y3, Y3
+	VFMADD231PS  Y1, Y3, Y0
+	XCHGQ        CX, DX
+	ADDQ         $0x00000052, AX
+	ADDQ         $0x00000140, R9
+	SUBQ         $0x01, R10
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         $0x01, R8
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ3_XXSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ3_XXSAVX2(SB), NOSPLIT, $320-48
+	MOVQ    w+16(FP), AX
+	LEAQ    (SP), CX
+	LEAQ    160(SP), DX
+	MOVQ    rows+8(FP), BX
+	MOVQ    vectors+32(FP), SI
+	IMULQ   SI, BX
+	IMUL3Q  $0x00000062, BX, BX
+	LEAQ    -98(AX)(BX*1), BX
+	VMOVDQU 66(AX), Y0
+	VPXOR   Y1, Y1, Y1
+	VPSLLD  $0x00, Y0, Y2
+	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x01, Y0, Y2
+	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x02, Y0, Y2
+	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x03, Y0, Y0
+	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPOR    Y0, Y1, Y1
+	VPSRLW  $0x04, Y1, Y0
+	VPXOR   Y1, Y0, Y0
+	VPAND   rowdotConstants<>+32(SB), Y0, Y0
+	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VPSHUFB Y0, Y2, Y0
+	VPOR    Y1, Y0, Y0
+	VMOVDQU Y0, 128(CX)
+	MOVQ    points+40(FP), SI
+	MOVQ    dst+0(FP), DI
+	MOVQ    rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	LEAQ         98(AX), R11
+	CMPQ         R11, BX
+	CMOVQHI      BX, R11
+	VMOVDQU      66(R11), Y1
+	VPXOR        Y4, Y4, Y4
+	VPSLLD       $0x00, Y1, Y5
+	VPAND        rowdotConstants<>+2016(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSLLD       $0x01, Y1, Y5
+	VPAND        rowdotConstants<>+2048(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSLLD       $0x02, Y1, Y5
+	VPAND        rowdotConstants<>+2080(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSLLD       $0x03, Y1, Y1
+	VPAND        rowdotConstants<>+2112(SB), Y1, Y1
+	VPOR         Y1, Y4, Y4
+	VPSRLW       $0x04, Y4, Y1
+	VPXOR        Y4, Y1, Y1
+	VPAND        rowdotConstants<>+32(SB), Y1, Y1
+	VPSHUFB      Y1, Y2, Y1
+	VPOR         Y4, Y1, Y1
+	VMOVDQU      Y1, 128(DX)
+	VPXOR        Y1, Y1, Y1
+	VMOVDQU      66(AX), Y4
+	VPSRLD       $0x1c, Y4, Y4
+	VPSLLD       $0x10, Y4, Y5
+	VPOR         Y5, Y4, Y4
+	VPADDW       Y4, Y4, Y4
+	VPADDW       rowdotConstants<>+96(SB), Y4, Y4
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0x88, Y4, Y4
+	MOVBLZX      2(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      3(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      4(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      5(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      6(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      7(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      8(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      9(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VMOVDQU      rowdotConstants<>+2336(SB), Y6
+	VPSHUFB      Y5, Y6, Y5
+	VMOVDQU      rowdotConstants<>+128(SB), Y9
+	VPBROADCASTD 128(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      (R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      10(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      11(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      12(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      13(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      14(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      15(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      16(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      17(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 132(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      32(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      18(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      19(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      20(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      21(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      22(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      23(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      24(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      25(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 136(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      64(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      26(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      27(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      28(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      29(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      30(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      31(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      32(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      33(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 140(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      96(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      34(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      35(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      36(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      37(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      38(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      39(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      40(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      41(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 144(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      128(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      42(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      43(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      44(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      45(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      46(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      47(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      48(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      49(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 148(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      160(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      50(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      51(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      52(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      53(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      54(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      55(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      56(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      57(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 152(CX), Y8
+	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPCMPEQB     Y9, Y8, Y8
+	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VMOVDQU      192(R9), Y7
+	VPSIGNB      Y8, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y7
+	VPMADDWD     Y7, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	MOVBLZX      58(AX), R11
+	VMOVD        (SI)(R11*4), X3
+	MOVBLZX      59(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X3, X3
+	MOVBLZX      60(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X3, X3
+	MOVBLZX      61(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X3, X3
+	MOVBLZX      62(AX), R11
+	VMOVD        (SI)(R11*4), X5
+	MOVBLZX      63(AX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X5, X5
+	MOVBLZX      64(AX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X5, X5
+	MOVBLZX      65(AX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X5, X5
+	VINSERTI128  $0x01, X5, Y3, Y5
+	VPSHUFB      Y5, Y6, Y5
+	VPBROADCASTD 156(CX), Y6
+	VPSHUFB      rowdotConstants<>+160(SB), Y6, Y6
+	VPAND        Y9, Y6, Y6
+	VPCMPEQB     Y9, Y6, Y6
+	VPOR         rowdotConstants<>+2208(SB), Y6, Y6
+	VMOVDQU      224(R9), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y5
+	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPMADDWD     Y4, Y5, Y4
+	VPADDD       Y4, Y1, Y1
+	VPBROADCASTW (AX), X4
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X4, Y4
+	VBROADCASTSS 288(R9), Y5
+	VMULPS       Y5, Y4, Y4
+	VMULPS       rowdotConstants<>+2368(SB), Y4, Y4
+	VFMADD231PS  Y1, Y4, Y0
+	XCHGQ        CX, DX
+	ADDQ         $0x00000062, AX
+	ADDQ         $0x00000140, R9
+	SUBQ         $0x01, R10
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         $0x01, R8
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ3_SAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ3_SAVX2(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x0000006e, BX, BX
+	LEAQ         -110(AX)(BX*1), BX
+	VPMOVZXBW    2(AX), Y0
+	VPBROADCASTQ 66(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    18(AX), Y0
+	VPBROADCASTQ 68(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	VPMOVZXBW    34(AX), Y0
+	VPBROADCASTQ 70(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 64(CX)
+	VPMOVZXBW    50(AX), Y0
+	VPBROADCASTQ 72(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 96(CX)
+	MOVQ         points+40(FP), SI
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	LEAQ         110(AX), R11
+	CMPQ         R11, BX
+	CMOVQHI      BX, R11
+	VPMOVZXBW    2(R11), Y1
+	VPBROADCASTQ 66(R11), Y3
+	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSRLW       $0x0f, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, (DX)
+	VPMOVZXBW    18(R11), Y1
+	VPBROADCASTQ 68(R11), Y3
+	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSRLW       $0x0f, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, 32(DX)
+	VPMOVZXBW    34(R11), Y1
+	VPBROADCASTQ 70(R11), Y3
+	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSRLW       $0x0f, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, 64(DX)
+	VPMOVZXBW    50(R11), Y1
+	VPBROADCASTQ 72(R11), Y3
+	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSRLW       $0x0f, Y3, Y3
+	VPSLLW       $0x08, Y3, Y3
+	VPOR         Y3, Y1, Y1
+	VMOVDQU      Y1, 96(DX)
+	VPXOR        Y1, Y1, Y1
+	VPBROADCASTD 106(AX), Y3
+	VPSHUFB      rowdotConstants<>+2272(SB), Y3, Y3
+	VPSRLVD      rowdotConstants<>+2432(SB), Y3, Y3
+	VPAND        rowdotConstants<>+2464(SB), Y3, Y3
+	VPADDW       Y3, Y3, Y3
+	VPADDW       rowdotConstants<>+96(SB), Y3, Y3
+	VPACKUSWB    Y3, Y3, Y3
+	VPERMQ       $0x88, Y3, Y3
+	MOVWLZX      (CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      2(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      4(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      6(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      8(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      10(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      12(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      14(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VMOVDQU      rowdotConstants<>+2496(SB), Y5
+	VPSHUFB      Y4, Y5, Y4
+	VMOVDQU      rowdotConstants<>+128(SB), Y8
+	VPBROADCASTD 74(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      (R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      16(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      18(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      20(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      22(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      24(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      26(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      28(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      30(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 78(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      32(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1568(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      32(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      34(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      36(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      38(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      40(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      42(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      44(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      46(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 82(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      64(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1600(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      48(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      50(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      52(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      54(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      56(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      58(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      60(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      62(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 86(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      96(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1632(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      64(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      66(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      68(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      70(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      72(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      74(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      76(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      78(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 90(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      128(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1664(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      80(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      82(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      84(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      86(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      88(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      90(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      92(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      94(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 94(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      160(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1696(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      96(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      98(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      100(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      102(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      104(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      106(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      108(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      110(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 98(AX), Y7
+	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
+	VPAND        Y8, Y7, Y7
+	VPCMPEQB     Y8, Y7, Y7
+	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VMOVDQU      192(R9), Y6
+	VPSIGNB      Y7, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1728(SB), Y3, Y6
+	VPMADDWD     Y6, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	MOVWLZX      112(CX), R11
+	VMOVD        (SI)(R11*4), X2
+	MOVWLZX      114(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X2, X2
+	MOVWLZX      116(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X2, X2
+	MOVWLZX      118(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X2, X2
+	MOVWLZX      120(CX), R11
+	VMOVD        (SI)(R11*4), X4
+	MOVWLZX      122(CX), R11
+	VPINSRD      $0x01, (SI)(R11*4), X4, X4
+	MOVWLZX      124(CX), R11
+	VPINSRD      $0x02, (SI)(R11*4), X4, X4
+	MOVWLZX      126(CX), R11
+	VPINSRD      $0x03, (SI)(R11*4), X4, X4
+	VINSERTI128  $0x01, X4, Y2, Y4
+	VPSHUFB      Y4, Y5, Y4
+	VPBROADCASTD 102(AX), Y5
+	VPSHUFB      rowdotConstants<>+160(SB), Y5, Y5
+	VPAND        Y8, Y5, Y5
+	VPCMPEQB     Y8, Y5, Y5
+	VPOR         rowdotConstants<>+2208(SB), Y5, Y5
+	VMOVDQU      224(R9), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y4
+	VPSHUFB      rowdotConstants<>+1760(SB), Y3, Y3
+	VPMADDWD     Y3, Y4, Y3
+	VPADDD       Y3, Y1, Y1
+	VPBROADCASTW (AX), X3
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X3, Y3
+	VBROADCASTSS 288(R9), Y4
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y1, Y3, Y0
+	XCHGQ        CX, DX
+	ADDQ         $0x0000006e, AX
+	ADDQ         $0x00000140, R9
+	SUBQ         $0x01, R10
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         $0x01, R8
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ4_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ4_0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 2(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VMOVDQU        rowdotConstants<>+64(SB), Y7
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        (BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 20(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        32(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      18(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 38(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        64(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      36(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 56(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        96(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      54(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 74(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        128(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      72(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 92(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        160(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      90(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 110(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        192(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      108(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 128(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        224(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      126(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000090, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ4_1AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ4_1AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VMOVDQU        rowdotConstants<>+96(SB), Y1
+	VPMADDWD       256(BX), Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VPXOR          X5, X5, X5
+	VPINSRW        $0x00, 2(AX), X5, X5
+	VPINSRW        $0x01, 22(AX), X5, X5
+	VPINSRW        $0x02, 42(AX), X5, X5
+	VPINSRW        $0x03, 62(AX), X5, X5
+	VPINSRW        $0x04, 82(AX), X5, X5
+	VPINSRW        $0x05, 102(AX), X5, X5
+	VPINSRW        $0x06, 122(AX), X5, X5
+	VPINSRW        $0x07, 142(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMULPS         Y1, Y5, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 4(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       (BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 24(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       32(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      20(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 44(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       64(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      40(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 64(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       96(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      60(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 84(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       128(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      80(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 104(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       160(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      100(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 124(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       192(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      120(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 144(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPDPBUSD       224(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      140(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x000000a0, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ5_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ5_0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 6(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          2(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        (BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 28(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          24(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        32(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      22(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 50(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          46(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        64(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      44(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 72(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          68(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        96(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      66(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 94(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          90(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        128(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      88(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 116(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          112(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        160(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      110(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 138(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          134(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        192(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      132(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 160(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          156(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPSUBB         rowdotConstants<>+192(SB), Y6, Y6
+	VMOVDQU        224(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      154(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x000000b0, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ5_1AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ5_1AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VMOVDQU        rowdotConstants<>+96(SB), Y1
+	VPMADDWD       256(BX), Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VPXOR          X5, X5, X5
+	VPINSRW        $0x00, 2(AX), X5, X5
+	VPINSRW        $0x01, 26(AX), X5, X5
+	VPINSRW        $0x02, 50(AX), X5, X5
+	VPINSRW        $0x03, 74(AX), X5, X5
+	VPINSRW        $0x04, 98(AX), X5, X5
+	VPINSRW        $0x05, 122(AX), X5, X5
+	VPINSRW        $0x06, 146(AX), X5, X5
+	VPINSRW        $0x07, 170(AX), X5, X5
+	VCVTPH2PS      X5, Y5
+	VMULPS         Y1, Y5, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 8(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          4(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       (BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 32(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          28(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       32(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      24(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 56(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          52(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       64(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      48(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 80(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          76(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       96(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      72(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 104(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          100(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       128(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      96(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 128(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          124(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       160(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      120(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 152(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          148(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       192(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      144(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 176(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	KMOVD          172(AX), K1
+	VPADDB         rowdotConstants<>+192(SB), Y6, K1, Y6
+	VPDPBUSD       224(BX), Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      168(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x000000c0, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ8_0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	PREFETCHT0   16576(AX)
+	PREFETCHT0   16640(AX)
+	VPXOR        Y1, Y1, Y1
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      2(AX), Y6
+	VMOVDQU      (BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    (AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      36(AX), Y6
+	VMOVDQU      32(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    34(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      70(AX), Y6
+	VMOVDQU      64(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    68(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      104(AX), Y6
+	VMOVDQU      96(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    102(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      138(AX), Y6
+	VMOVDQU      128(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    136(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      172(AX), Y6
+	VMOVDQU      160(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    170(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      206(AX), Y6
+	VMOVDQU      192(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    204(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      240(AX), Y6
+	VMOVDQU      224(BX), Y7
+	VPSIGNB      Y6, Y7, Y7
+	VPABSB       Y6, Y6
+	VPDPBUSD     Y7, Y6, Y5
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    238(AX), X6
+	VBROADCASTSS X6, Y6
+	VFMADD231PS  Y5, Y6, Y4
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VBROADCASTSS 288(BX), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $0x00000110, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ4_NLAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotIQ4_NLAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 2(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VMOVDQU        rowdotConstants<>+224(SB), Y7
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        (BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      (AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 20(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        32(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      18(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 38(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        64(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      36(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 56(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        96(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      54(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 74(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        128(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      72(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 92(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        160(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      90(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 110(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        192(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      108(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 128(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        224(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	VCVTPH2PS      126(AX), X6
+	VBROADCASTSS   X6, Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000090, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotMXFP4AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·dotMXFP4AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 1(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VMOVDQU        rowdotConstants<>+256(SB), Y7
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        (BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        (AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 18(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        32(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        17(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 35(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        64(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        34(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 52(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        96(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        51(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 69(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        128(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        68(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y1
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 86(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        160(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        85(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y2
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 103(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        192(BX), Y8
+	VPSIGNB        Y6, Y8, Y8
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y8, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        102(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y3
+	VPXOR          Y5, Y5, Y5
+	VBROADCASTI128 120(AX), Y6
+	VPSRLVQ        rowdotConstants<>+0(SB), Y6, Y6
+	VPAND          rowdotConstants<>+32(SB), Y6, Y6
+	VPSHUFB        Y6, Y7, Y6
+	VMOVDQU        224(BX), Y7
+	VPSIGNB        Y6, Y7, Y7
+	VPABSB         Y6, Y6
+	VPDPBUSD       Y7, Y6, Y5
+	VCVTDQ2PS      Y5, Y5
+	MOVBLZX        119(AX), DI
+	LEAQ           rowdotHalfPowers<>+0(SB), R8
+	VBROADCASTSS   (R8)(DI*4), Y6
+	VFMADD231PS    Y5, Y6, Y4
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y4, Y3, Y3
+	VADDPS         Y3, Y1, Y1
+	VBROADCASTSS   288(BX), Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000088, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotQ2_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ2_KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	VMOVDQU      (AX), X1
+	VPSRLW       $0x04, X1, X2
+	VPAND        rowdotConstants<>+32(SB), X1, X1
+	VPAND        rowdotConstants<>+32(SB), X2, X2
+	VPSHUFB      rowdotConstants<>+288(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VPMOVSXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotConstants<>+320(SB), Y3
+	VPXOR        Y4, Y4, Y4
+	VMOVDQU      16(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+352(SB), Y1, Y7
+	VPMADDUBSW   (BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x02, Y5, Y6
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   (BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y7
-	VPDPWSSD     Y7, Y5, Y4
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y7
 	VPMADDUBSW   32(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y5
-	VPDPWSSD     Y5, Y6, Y4
-	VMOVDQU      48(DX), Y5
+	VPDPWSSD     Y7, Y6, Y4
 	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   64(BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y7
-	VPDPWSSD     Y7, Y5, Y4
-	VPMADDUBSW   96(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y5
-	VPDPWSSD     Y5, Y6, Y4
-	VMOVDQU      80(DX), Y5
-	VPSRLW       $0x04, Y5, Y6
+	VPSHUFB      rowdotConstants<>+416(SB), Y1, Y7
+	VPMADDUBSW   64(BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x06, Y5, Y5
 	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+448(SB), Y1, Y6
+	VPMADDUBSW   96(BX), Y5, Y5
+	VPDPWSSD     Y6, Y5, Y4
+	VMOVDQU      48(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+480(SB), Y1, Y7
+	VPMADDUBSW   128(BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x02, Y5, Y6
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   128(BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y7
-	VPDPWSSD     Y7, Y5, Y4
+	VPSHUFB      rowdotConstants<>+512(SB), Y1, Y7
 	VPMADDUBSW   160(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y5
-	VPDPWSSD     Y5, Y6, Y4
-	VMOVDQU      112(DX), Y5
+	VPDPWSSD     Y7, Y6, Y4
 	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y5, Y5
 	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   192(BX), Y5, Y5
-	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
-	VPDPWSSD     Y3, Y5, Y4
-	VPMADDUBSW   224(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
-	VPDPWSSD     Y1, Y6, Y4
+	VPSHUFB      rowdotConstants<>+544(SB), Y1, Y7
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+576(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y5, Y3
+	VPDPWSSD     Y1, Y3, Y4
 	VCVTDQ2PS    Y4, Y4
 	VCVTDQ2PS    Y2, Y2
-	VMOVD        (DX), X1
+	VMOVD        80(AX), X1
 	VCVTPH2PS    X1, X1
 	VBROADCASTSS 288(BX), X3
 	VMULPS       X3, X1, X1
@@ -3119,7 +5854,7 @@ loop:
 	VBROADCASTSS X3, Y3
 	VFMADD231PS  Y4, Y1, Y0
 	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x00000090, DX
+	ADDQ         $0x00000054, AX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -3129,380 +5864,118 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
 	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ6KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// func dotQ3_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ6KAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+TEXT ·dotQ3_KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	PREFETCHT0   16576(DX)
-	VMOVDQU      192(DX), X1
-	VPMOVSXBW    X1, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VPSLLD       $0x05, Y2, Y2
-	VMOVDQU      rowdotConstants<>+0(SB), Y3
-	VMOVDQU      rowdotConstants<>+32(SB), Y4
-	VPXOR        Y5, Y5, Y5
-	VMOVDQU      (DX), Y6
-	VMOVDQU      32(DX), Y7
-	VMOVDQU      128(DX), Y8
-	VPAND        Y3, Y6, Y9
-	VPSLLW       $0x04, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   (BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+128(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPDPWSSD     Y10, Y9, Y5
-	VPAND        Y3, Y7, Y9
-	VPSLLW       $0x02, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   32(BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+176(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPDPWSSD     Y10, Y9, Y5
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        Y3, Y6, Y6
-	VPAND        Y4, Y8, Y9
-	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   64(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+224(SB), X1, X9
-	VPMOVSXBW    X9, Y9
-	VPDPWSSD     Y9, Y6, Y5
-	VPSRLW       $0x04, Y7, Y6
-	VPAND        Y3, Y6, Y6
-	VPSRLW       $0x02, Y8, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y6, Y6
-	VPMADDUBSW   96(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+272(SB), X1, X7
-	VPMOVSXBW    X7, Y7
-	VPDPWSSD     Y7, Y6, Y5
-	VMOVDQU      64(DX), Y6
-	VMOVDQU      96(DX), Y7
-	VMOVDQU      160(DX), Y8
-	VPAND        Y3, Y6, Y9
-	VPSLLW       $0x04, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   128(BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+320(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPDPWSSD     Y10, Y9, Y5
-	VPAND        Y3, Y7, Y9
-	VPSLLW       $0x02, Y8, Y10
-	VPAND        Y4, Y10, Y10
-	VPOR         Y10, Y9, Y9
-	VPMADDUBSW   160(BX), Y9, Y9
-	VPSHUFB      rowdotConstants<>+368(SB), X1, X10
-	VPMOVSXBW    X10, Y10
-	VPDPWSSD     Y10, Y9, Y5
-	VPSRLW       $0x04, Y6, Y6
-	VPAND        Y3, Y6, Y6
-	VPAND        Y4, Y8, Y9
-	VPOR         Y9, Y6, Y6
-	VPMADDUBSW   192(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+416(SB), X1, X9
-	VPMOVSXBW    X9, Y9
-	VPDPWSSD     Y9, Y6, Y5
-	VPSRLW       $0x04, Y7, Y6
-	VPAND        Y3, Y6, Y6
-	VPSRLW       $0x02, Y8, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y6, Y6
-	VPMADDUBSW   224(BX), Y6, Y6
-	VPSHUFB      rowdotConstants<>+464(SB), X1, X1
-	VPMOVSXBW    X1, Y1
-	VPDPWSSD     Y1, Y6, Y5
-	VPSUBD       Y2, Y5, Y5
-	VCVTDQ2PS    Y5, Y5
-	VPBROADCASTW 208(DX), X1
-	VCVTPH2PS    X1, Y1
-	VBROADCASTSS 288(BX), Y2
-	VMULPS       Y2, Y1, Y1
-	VFMADD231PS  Y5, Y1, Y0
-	ADDQ         $0x000000d2, DX
-	ADDQ         $0x00000140, BX
-	SUBQ         $0x01, SI
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
-	JNZ          row
-	VZEROUPPER
-	RET
-
-// func dotQ5KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ5KAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
-
-row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	PREFETCHT0   16512(DX)
-	MOVL         4(DX), DI
-	MOVL         8(DX), R8
-	MOVL         12(DX), R9
-	MOVL         R9, R10
-	ANDL         $0x0f0f0f0f, R10
-	MOVL         DI, R11
-	SHRL         $0x06, R11
-	ANDL         $0x03030303, R11
-	ANDL         $0x3f3f3f3f, DI
-	SHLL         $0x04, R11
-	ORL          R11, R10
-	SHLQ         $0x20, R10
-	ORQ          DI, R10
-	VMOVQ        R10, X1
-	MOVL         R9, DI
-	SHRL         $0x04, DI
-	ANDL         $0x0f0f0f0f, DI
-	MOVL         R8, R9
-	SHRL         $0x06, R9
-	ANDL         $0x03030303, R9
-	ANDL         $0x3f3f3f3f, R8
-	SHLL         $0x04, R9
-	ORL          R9, DI
-	SHLQ         $0x20, DI
-	ORQ          R8, DI
-	VMOVQ        DI, X2
-	VPBROADCASTQ X1, Y1
-	VPUNPCKLBW   X2, X2, X2
-	VPMOVZXBW    X2, Y2
-	VPMADDWD     256(BX), Y2, Y2
-	VMOVDQU      rowdotConstants<>+0(SB), Y3
-	VMOVDQU      16(DX), Y5
-	VPXOR        Y6, Y6, Y6
-	VPADDB       Y3, Y3, Y4
-	VPANDN       Y4, Y3, Y4
-	VMOVDQU      48(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPSLLW       $0x04, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y7, Y7
-	VPMADDUBSW   (BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+96(SB), Y1, Y9
-	VPDPWSSD     Y9, Y7, Y6
-	VPSLLW       $0x03, Y5, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y8, Y8
-	VPMADDUBSW   32(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+144(SB), Y1, Y7
-	VPDPWSSD     Y7, Y8, Y6
-	VMOVDQU      80(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPSLLW       $0x02, Y5, Y9
-	VPAND        Y4, Y9, Y9
-	VPOR         Y9, Y7, Y7
-	VPMADDUBSW   64(BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+192(SB), Y1, Y9
-	VPDPWSSD     Y9, Y7, Y6
-	VPSLLW       $0x01, Y5, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y8, Y8
-	VPMADDUBSW   96(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+240(SB), Y1, Y7
-	VPDPWSSD     Y7, Y8, Y6
-	VMOVDQU      112(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPAND        Y4, Y5, Y9
-	VPOR         Y9, Y7, Y7
-	VPMADDUBSW   128(BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+288(SB), Y1, Y9
-	VPDPWSSD     Y9, Y7, Y6
-	VPSRLW       $0x01, Y5, Y7
-	VPAND        Y4, Y7, Y7
-	VPOR         Y7, Y8, Y8
-	VPMADDUBSW   160(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+336(SB), Y1, Y7
-	VPDPWSSD     Y7, Y8, Y6
-	VMOVDQU      144(DX), Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y3, Y7, Y7
-	VPAND        Y3, Y8, Y8
-	VPSRLW       $0x02, Y5, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y7, Y7
-	VPMADDUBSW   192(BX), Y7, Y7
-	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y3
-	VPDPWSSD     Y3, Y7, Y6
-	VPSRLW       $0x03, Y5, Y3
-	VPAND        Y4, Y3, Y3
-	VPOR         Y3, Y8, Y8
-	VPMADDUBSW   224(BX), Y8, Y8
-	VPSHUFB      rowdotConstants<>+432(SB), Y1, Y1
-	VPDPWSSD     Y1, Y8, Y6
-	VCVTDQ2PS    Y6, Y6
-	VCVTDQ2PS    Y2, Y2
-	VMOVD        (DX), X1
-	VCVTPH2PS    X1, X1
-	VBROADCASTSS 288(BX), X3
-	VMULPS       X3, X1, X1
-	VMOVSHDUP    X1, X3
-	VBROADCASTSS X1, Y1
-	VBROADCASTSS X3, Y3
-	VFMADD231PS  Y6, Y1, Y0
-	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x000000b0, DX
-	ADDQ         $0x00000140, BX
-	SUBQ         $0x01, SI
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X0, X1, X1
-	VMOVHLPS     X1, X1, X0
-	VADDPS       X0, X1, X1
-	VMOVSHDUP    X1, X0
-	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
-	JNZ          row
-	VZEROUPPER
-	RET
-
-// func dotQ3KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ3KAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
-
-row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	VMOVQ        96(DX), X1
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	VMOVQ        96(AX), X1
 	VPSRLW       $0x04, X1, X2
 	VPUNPCKLQDQ  X2, X1, X1
-	VPAND        rowdotConstants<>+0(SB), X1, X1
-	VPBROADCASTD 104(DX), X2
-	VPSRLVD      rowdotTwoBits<>+96(SB), X2, X2
+	VPAND        rowdotConstants<>+32(SB), X1, X1
+	VPBROADCASTD 104(AX), X2
+	VPSRLVD      rowdotConstants<>+608(SB), X2, X2
 	VPSLLW       $0x04, X2, X2
-	VPAND        rowdotTwoBits<>+64(SB), X2, X2
+	VPAND        rowdotConstants<>+640(SB), X2, X2
 	VPOR         X2, X1, X1
-	VPSUBB       rowdotTwoBits<>+80(SB), X1, X1
+	VPSUBB       rowdotConstants<>+672(SB), X1, X1
 	VPMOVSXBW    X1, Y2
 	VPMADDWD     256(BX), Y2, Y2
 	VPSLLD       $0x02, Y2, Y2
-	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
+	VPSHUFB      rowdotConstants<>+288(SB), X1, X1
 	VPMOVSXBW    X1, Y1
-	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
-	VMOVDQU      rowdotTwoBits<>+32(SB), Y4
-	VMOVDQU      (DX), Y5
+	VMOVDQU      rowdotConstants<>+320(SB), Y3
+	VMOVDQU      rowdotConstants<>+704(SB), Y4
+	VMOVDQU      (AX), Y5
 	VPXOR        Y6, Y6, Y6
-	VMOVDQU      32(DX), Y7
+	VMOVDQU      32(AX), Y7
 	VPAND        Y3, Y7, Y8
 	VPSLLW       $0x02, Y5, Y9
 	VPAND        Y4, Y9, Y9
 	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+352(SB), Y1, Y9
 	VPMADDUBSW   (BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y9
 	VPDPWSSD     Y9, Y8, Y6
 	VPSRLW       $0x02, Y7, Y8
 	VPAND        Y3, Y8, Y8
 	VPSLLW       $0x01, Y5, Y9
 	VPAND        Y4, Y9, Y9
 	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y9
 	VPMADDUBSW   32(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y9
 	VPDPWSSD     Y9, Y8, Y6
 	VPSRLW       $0x04, Y7, Y8
 	VPAND        Y3, Y8, Y8
 	VPAND        Y4, Y5, Y9
 	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+416(SB), Y1, Y9
 	VPMADDUBSW   64(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y9
 	VPDPWSSD     Y9, Y8, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        Y3, Y7, Y7
 	VPSRLW       $0x01, Y5, Y8
 	VPAND        Y4, Y8, Y8
 	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+448(SB), Y1, Y8
 	VPMADDUBSW   96(BX), Y7, Y7
-	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y8
 	VPDPWSSD     Y8, Y7, Y6
-	VMOVDQU      64(DX), Y7
+	VMOVDQU      64(AX), Y7
 	VPAND        Y3, Y7, Y8
 	VPSRLW       $0x02, Y5, Y9
 	VPAND        Y4, Y9, Y9
 	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+480(SB), Y1, Y9
 	VPMADDUBSW   128(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y9
 	VPDPWSSD     Y9, Y8, Y6
 	VPSRLW       $0x02, Y7, Y8
 	VPAND        Y3, Y8, Y8
 	VPSRLW       $0x03, Y5, Y9
 	VPAND        Y4, Y9, Y9
 	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+512(SB), Y1, Y9
 	VPMADDUBSW   160(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y9
 	VPDPWSSD     Y9, Y8, Y6
 	VPSRLW       $0x04, Y7, Y8
 	VPAND        Y3, Y8, Y8
 	VPSRLW       $0x04, Y5, Y9
 	VPAND        Y4, Y9, Y9
 	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+544(SB), Y1, Y9
 	VPMADDUBSW   192(BX), Y8, Y8
-	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y9
 	VPDPWSSD     Y9, Y8, Y6
 	VPSRLW       $0x06, Y7, Y7
 	VPAND        Y3, Y7, Y7
 	VPSRLW       $0x05, Y5, Y3
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y7, Y7
-	VPMADDUBSW   224(BX), Y7, Y7
-	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
-	VPDPWSSD     Y1, Y7, Y6
+	VPSHUFB      rowdotConstants<>+576(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y7, Y3
+	VPDPWSSD     Y1, Y3, Y6
 	VPSUBD       Y2, Y6, Y6
+	VPBROADCASTW 108(AX), X1
 	VCVTDQ2PS    Y6, Y6
-	VPBROADCASTW 108(DX), X1
 	VCVTPH2PS    X1, Y1
 	VBROADCASTSS 288(BX), Y2
 	VMULPS       Y2, Y1, Y1
 	VFMADD231PS  Y6, Y1, Y0
-	ADDQ         $0x0000006e, DX
+	ADDQ         $0x0000006e, AX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -3512,81 +5985,104 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
 	JNZ          row
 	VZEROUPPER
 	RET
 
-// func dotQ2KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+// func dotQ4_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
-TEXT ·dotQ2KAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ rows+8(FP), CX
-	MOVQ w+16(FP), DX
+TEXT ·dotQ4_KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
 
 row:
-	MOVQ   x+24(FP), BX
-	MOVQ   vectors+32(FP), SI
-	VXORPS Y0, Y0, Y0
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
 
 loop:
-	PREFETCHT0   16384(DX)
-	PREFETCHT0   16448(DX)
-	VMOVDQU      (DX), X1
-	VPSRLW       $0x04, X1, X2
-	VPAND        rowdotConstants<>+0(SB), X1, X1
-	VPAND        rowdotConstants<>+0(SB), X2, X2
-	VPSHUFB      rowdotTwoBits<>+112(SB), X1, X1
-	VPMOVSXBW    X1, Y1
-	VPMOVSXBW    X2, Y2
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	MOVL         4(AX), DI
+	MOVL         8(AX), R8
+	MOVL         12(AX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
+	SHRL         $0x06, R9
+	ANDL         $0x03030303, R9
+	ANDL         $0x3f3f3f3f, R8
+	SHLL         $0x04, R9
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
+	VPBROADCASTQ X1, Y1
+	VPUNPCKLBW   X2, X2, X2
+	VPMOVZXBW    X2, Y2
 	VPMADDWD     256(BX), Y2, Y2
-	VMOVDQU      rowdotTwoBits<>+0(SB), Y3
+	VMOVDQU      rowdotConstants<>+32(SB), Y3
 	VPXOR        Y4, Y4, Y4
-	VMOVDQU      16(DX), Y5
+	VMOVDQU      16(AX), Y5
 	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+736(SB), Y1, Y7
 	VPMADDUBSW   (BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+128(SB), Y1, Y7
 	VPDPWSSD     Y7, Y6, Y4
-	VPSRLW       $0x02, Y5, Y6
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   32(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+160(SB), Y1, Y7
-	VPDPWSSD     Y7, Y6, Y4
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   64(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+192(SB), Y1, Y7
-	VPDPWSSD     Y7, Y6, Y4
-	VPSRLW       $0x06, Y5, Y5
+	VPSRLW       $0x04, Y5, Y5
 	VPAND        Y3, Y5, Y5
-	VPMADDUBSW   96(BX), Y5, Y5
-	VPSHUFB      rowdotTwoBits<>+224(SB), Y1, Y6
+	VPSHUFB      rowdotConstants<>+768(SB), Y1, Y6
+	VPMADDUBSW   32(BX), Y5, Y5
 	VPDPWSSD     Y6, Y5, Y4
-	VMOVDQU      48(DX), Y5
+	VMOVDQU      48(AX), Y5
 	VPAND        Y3, Y5, Y6
-	VPMADDUBSW   128(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+256(SB), Y1, Y7
+	VPSHUFB      rowdotConstants<>+800(SB), Y1, Y7
+	VPMADDUBSW   64(BX), Y6, Y6
 	VPDPWSSD     Y7, Y6, Y4
-	VPSRLW       $0x02, Y5, Y6
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   160(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+288(SB), Y1, Y7
-	VPDPWSSD     Y7, Y6, Y4
-	VPSRLW       $0x04, Y5, Y6
-	VPAND        Y3, Y6, Y6
-	VPMADDUBSW   192(BX), Y6, Y6
-	VPSHUFB      rowdotTwoBits<>+320(SB), Y1, Y7
-	VPDPWSSD     Y7, Y6, Y4
-	VPSRLW       $0x06, Y5, Y5
+	VPSRLW       $0x04, Y5, Y5
 	VPAND        Y3, Y5, Y5
-	VPMADDUBSW   224(BX), Y5, Y5
-	VPSHUFB      rowdotTwoBits<>+352(SB), Y1, Y1
-	VPDPWSSD     Y1, Y5, Y4
+	VPSHUFB      rowdotConstants<>+832(SB), Y1, Y6
+	VPMADDUBSW   96(BX), Y5, Y5
+	VPDPWSSD     Y6, Y5, Y4
+	VMOVDQU      80(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+864(SB), Y1, Y7
+	VPMADDUBSW   128(BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+896(SB), Y1, Y6
+	VPMADDUBSW   160(BX), Y5, Y5
+	VPDPWSSD     Y6, Y5, Y4
+	VMOVDQU      112(AX), Y5
+	VPAND        Y3, Y5, Y6
+	VPSHUFB      rowdotConstants<>+928(SB), Y1, Y7
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y4
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VPSHUFB      rowdotConstants<>+960(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y5, Y3
+	VPDPWSSD     Y1, Y3, Y4
 	VCVTDQ2PS    Y4, Y4
 	VCVTDQ2PS    Y2, Y2
-	VMOVD        80(DX), X1
+	VMOVD        (AX), X1
 	VCVTPH2PS    X1, X1
 	VBROADCASTSS 288(BX), X3
 	VMULPS       X3, X1, X1
@@ -3595,7 +6091,7 @@ loop:
 	VBROADCASTSS X3, Y3
 	VFMADD231PS  Y4, Y1, Y0
 	VFNMADD231PS Y2, Y3, Y0
-	ADDQ         $0x00000054, DX
+	ADDQ         $0x00000090, AX
 	ADDQ         $0x00000140, BX
 	SUBQ         $0x01, SI
 	JNZ          loop
@@ -3605,9 +6101,2231 @@ loop:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	VMOVSS       X1, (AX)
-	ADDQ         $0x04, AX
-	SUBQ         $0x01, CX
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
 	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ5_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ5_KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	MOVL         4(AX), DI
+	MOVL         8(AX), R8
+	MOVL         12(AX), R9
+	MOVL         R9, R10
+	ANDL         $0x0f0f0f0f, R10
+	MOVL         DI, R11
+	SHRL         $0x06, R11
+	ANDL         $0x03030303, R11
+	ANDL         $0x3f3f3f3f, DI
+	SHLL         $0x04, R11
+	ORL          R11, R10
+	SHLQ         $0x20, R10
+	ORQ          DI, R10
+	VMOVQ        R10, X1
+	MOVL         R9, DI
+	SHRL         $0x04, DI
+	ANDL         $0x0f0f0f0f, DI
+	MOVL         R8, R9
+	SHRL         $0x06, R9
+	ANDL         $0x03030303, R9
+	ANDL         $0x3f3f3f3f, R8
+	SHLL         $0x04, R9
+	ORL          R9, DI
+	SHLQ         $0x20, DI
+	ORQ          R8, DI
+	VMOVQ        DI, X2
+	VPBROADCASTQ X1, Y1
+	VPUNPCKLBW   X2, X2, X2
+	VPMOVZXBW    X2, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VMOVDQU      rowdotConstants<>+32(SB), Y3
+	VMOVDQU      rowdotConstants<>+192(SB), Y4
+	VMOVDQU      16(AX), Y5
+	VPXOR        Y6, Y6, Y6
+	VMOVDQU      48(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x04, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+736(SB), Y1, Y9
+	VPMADDUBSW   (BX), Y8, Y8
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSLLW       $0x03, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+768(SB), Y1, Y8
+	VPMADDUBSW   32(BX), Y7, Y7
+	VPDPWSSD     Y8, Y7, Y6
+	VMOVDQU      80(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+800(SB), Y1, Y9
+	VPMADDUBSW   64(BX), Y8, Y8
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSLLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+832(SB), Y1, Y8
+	VPMADDUBSW   96(BX), Y7, Y7
+	VPDPWSSD     Y8, Y7, Y6
+	VMOVDQU      112(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPAND        Y4, Y5, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+864(SB), Y1, Y9
+	VPMADDUBSW   128(BX), Y8, Y8
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y4, Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      rowdotConstants<>+896(SB), Y1, Y8
+	VPMADDUBSW   160(BX), Y7, Y7
+	VPDPWSSD     Y8, Y7, Y6
+	VMOVDQU      144(AX), Y7
+	VPAND        Y3, Y7, Y8
+	VPSRLW       $0x02, Y5, Y9
+	VPAND        Y4, Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      rowdotConstants<>+928(SB), Y1, Y9
+	VPMADDUBSW   192(BX), Y8, Y8
+	VPDPWSSD     Y9, Y8, Y6
+	VPSRLW       $0x04, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VPSRLW       $0x03, Y5, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y7, Y7
+	VPSHUFB      rowdotConstants<>+960(SB), Y1, Y1
+	VPMADDUBSW   224(BX), Y7, Y3
+	VPDPWSSD     Y1, Y3, Y6
+	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y2, Y2
+	VMOVD        (AX), X1
+	VCVTPH2PS    X1, X1
+	VBROADCASTSS 288(BX), X3
+	VMULPS       X3, X1, X1
+	VMOVSHDUP    X1, X3
+	VBROADCASTSS X1, Y1
+	VBROADCASTSS X3, Y3
+	VFMADD231PS  Y6, Y1, Y0
+	VFNMADD231PS Y2, Y3, Y0
+	ADDQ         $0x000000b0, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotQ6_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotQ6_KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	PREFETCHT0   16512(AX)
+	PREFETCHT0   16576(AX)
+	VMOVDQU      192(AX), X1
+	VPMOVSXBW    X1, Y2
+	VPMADDWD     256(BX), Y2, Y2
+	VPSLLD       $0x05, Y2, Y2
+	VMOVDQU      rowdotConstants<>+32(SB), Y3
+	VMOVDQU      rowdotConstants<>+640(SB), Y4
+	VPXOR        Y5, Y5, Y5
+	VMOVDQU      (AX), Y6
+	VMOVDQU      32(AX), Y7
+	VMOVDQU      128(AX), Y8
+	VPAND        Y3, Y6, Y9
+	VPSLLW       $0x04, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+992(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   (BX), Y9, Y9
+	VPDPWSSD     Y10, Y9, Y5
+	VPAND        Y3, Y7, Y9
+	VPSLLW       $0x02, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+1024(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   32(BX), Y9, Y9
+	VPDPWSSD     Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y3, Y6, Y6
+	VPAND        Y4, Y8, Y9
+	VPOR         Y9, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1056(SB), X1, X9
+	VPMOVSXBW    X9, Y9
+	VPMADDUBSW   64(BX), Y6, Y6
+	VPDPWSSD     Y9, Y6, Y5
+	VPSRLW       $0x04, Y7, Y6
+	VPAND        Y3, Y6, Y6
+	VPSRLW       $0x02, Y8, Y7
+	VPAND        Y4, Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1088(SB), X1, X7
+	VPMOVSXBW    X7, Y7
+	VPMADDUBSW   96(BX), Y6, Y6
+	VPDPWSSD     Y7, Y6, Y5
+	VMOVDQU      64(AX), Y6
+	VMOVDQU      96(AX), Y7
+	VMOVDQU      160(AX), Y8
+	VPAND        Y3, Y6, Y9
+	VPSLLW       $0x04, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+1120(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   128(BX), Y9, Y9
+	VPDPWSSD     Y10, Y9, Y5
+	VPAND        Y3, Y7, Y9
+	VPSLLW       $0x02, Y8, Y10
+	VPAND        Y4, Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      rowdotConstants<>+1152(SB), X1, X10
+	VPMOVSXBW    X10, Y10
+	VPMADDUBSW   160(BX), Y9, Y9
+	VPDPWSSD     Y10, Y9, Y5
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y3, Y6, Y6
+	VPAND        Y4, Y8, Y9
+	VPOR         Y9, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1184(SB), X1, X9
+	VPMOVSXBW    X9, Y9
+	VPMADDUBSW   192(BX), Y6, Y6
+	VPDPWSSD     Y9, Y6, Y5
+	VPSRLW       $0x04, Y7, Y6
+	VPAND        Y3, Y6, Y6
+	VPSRLW       $0x02, Y8, Y3
+	VPAND        Y4, Y3, Y3
+	VPOR         Y3, Y6, Y6
+	VPSHUFB      rowdotConstants<>+1216(SB), X1, X1
+	VPMOVSXBW    X1, Y1
+	VPMADDUBSW   224(BX), Y6, Y3
+	VPDPWSSD     Y1, Y3, Y5
+	VPSUBD       Y2, Y5, Y5
+	VPBROADCASTW 208(AX), X1
+	VCVTDQ2PS    Y5, Y5
+	VCVTPH2PS    X1, Y1
+	VBROADCASTSS 288(BX), Y2
+	VMULPS       Y2, Y1, Y1
+	VFMADD231PS  Y5, Y1, Y0
+	ADDQ         $0x000000d2, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ4_XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotIQ4_XSAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	PREFETCHT0     16448(AX)
+	PREFETCHT0     16512(AX)
+	MOVL           4(AX), DI
+	MOVL           DI, R8
+	ANDL           $0x0f0f0f0f, DI
+	SHRL           $0x04, R8
+	ANDL           $0x0f0f0f0f, R8
+	VMOVD          DI, X2
+	VMOVD          R8, X1
+	VPUNPCKLBW     X1, X2, X2
+	VPMOVZXBW      X2, X2
+	VPBROADCASTW   2(AX), X1
+	VPMULLW        rowdotConstants<>+1248(SB), X1, X1
+	VPSRLW         $0x0e, X1, X1
+	VPSLLW         $0x04, X1, X1
+	VPOR           X2, X1, X1
+	VPSUBW         rowdotConstants<>+1280(SB), X1, X1
+	VINSERTI128    $0x01, X1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VBROADCASTI128 8(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VMOVDQU        rowdotConstants<>+224(SB), Y4
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        (BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+352(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 24(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        32(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+384(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 40(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        64(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+416(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 56(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        96(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+448(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 72(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        128(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+480(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 88(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        160(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+512(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 104(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        192(BX), Y5
+	VPSIGNB        Y3, Y5, Y5
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+544(SB), Y1, Y6
+	VPMADDUBSW     Y5, Y3, Y3
+	VPDPWSSD       Y6, Y3, Y2
+	VBROADCASTI128 120(AX), Y3
+	VPSRLVQ        rowdotConstants<>+0(SB), Y3, Y3
+	VPAND          rowdotConstants<>+32(SB), Y3, Y3
+	VPSHUFB        Y3, Y4, Y3
+	VMOVDQU        224(BX), Y4
+	VPSIGNB        Y3, Y4, Y4
+	VPABSB         Y3, Y3
+	VPSHUFB        rowdotConstants<>+576(SB), Y1, Y5
+	VPMADDUBSW     Y4, Y3, Y3
+	VPDPWSSD       Y5, Y3, Y2
+	VPBROADCASTW   (AX), X3
+	VCVTDQ2PS      Y2, Y2
+	VCVTPH2PS      X3, Y3
+	VBROADCASTSS   288(BX), Y4
+	VMULPS         Y4, Y3, Y3
+	VFMADD231PS    Y2, Y3, Y0
+	ADDQ           $0x00000088, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotTQ1_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotTQ1_0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0     16384(AX)
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VMOVDQU        rowdotConstants<>+1312(SB), Y3
+	VMOVDQU        rowdotConstants<>+1344(SB), Y4
+	VMOVDQU        (AX), Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       (BX), Y8, Y1
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       32(BX), Y8, Y2
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       64(BX), Y8, Y1
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       96(BX), Y8, Y2
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       128(BX), Y8, Y1
+	VBROADCASTI128 32(AX), Y5
+	VMOVDQA        Y5, Y6
+	VPADDB         Y6, Y6, Y7
+	VPADDB         Y7, Y6, Y6
+	VPBLENDD       $0xf0, Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       160(BX), Y8, Y2
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPXOR          Y8, Y8, Y8
+	VPMAXUB        Y3, Y5, Y6
+	VPCMPEQB       Y5, Y6, Y6
+	VPMAXUB        Y4, Y5, Y7
+	VPCMPEQB       Y5, Y7, Y7
+	VPSUBB         Y6, Y8, Y8
+	VPSUBB         Y7, Y8, Y8
+	VPDPBUSD       192(BX), Y8, Y1
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPADDB         Y5, Y5, Y6
+	VPADDB         Y6, Y5, Y5
+	VPBROADCASTD   48(AX), Y6
+	VMOVDQA        Y6, Y7
+	VPADDB         Y7, Y7, Y8
+	VPADDB         Y8, Y7, Y7
+	VPBLENDD       $0xe0, Y7, Y6, Y6
+	VMOVDQA        Y6, Y7
+	VPADDB         Y7, Y7, Y8
+	VPADDB         Y8, Y7, Y7
+	VPBLENDD       $0xc0, Y7, Y6, Y6
+	VMOVDQA        Y6, Y7
+	VPADDB         Y7, Y7, Y8
+	VPADDB         Y8, Y7, Y7
+	VPBLENDD       $0x80, Y7, Y6, Y6
+	VPBLENDD       $0xf0, Y6, Y5, Y5
+	VPXOR          Y6, Y6, Y6
+	VPMAXUB        Y3, Y5, Y3
+	VPCMPEQB       Y5, Y3, Y3
+	VPMAXUB        Y4, Y5, Y4
+	VPCMPEQB       Y5, Y4, Y4
+	VPSUBB         Y3, Y6, Y6
+	VPSUBB         Y4, Y6, Y6
+	VPDPBUSD       224(BX), Y6, Y2
+	VMOVDQU        rowdotConstants<>+96(SB), Y3
+	VPADDD         Y2, Y1, Y1
+	VPMADDWD       256(BX), Y3, Y2
+	VPSUBD         Y2, Y1, Y1
+	VPBROADCASTW   52(AX), X2
+	VCVTDQ2PS      Y1, Y1
+	VCVTPH2PS      X2, Y2
+	VBROADCASTSS   288(BX), Y3
+	VMULPS         Y3, Y2, Y2
+	VFMADD231PS    Y1, Y2, Y0
+	ADDQ           $0x00000036, AX
+	ADDQ           $0x00000140, BX
+	SUBQ           $0x01, SI
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y0, X1
+	VADDPS         X0, X1, X1
+	VMOVHLPS       X1, X1, X0
+	VADDPS         X0, X1, X1
+	VMOVSHDUP      X1, X0
+	VADDSS         X0, X1, X1
+	VMOVSS         X1, (CX)
+	ADDQ           $0x04, CX
+	SUBQ           $0x01, DX
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotTQ2_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, MMX+
+TEXT ·dotTQ2_0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+16(FP), AX
+	MOVQ dst+0(FP), CX
+	MOVQ rows+8(FP), DX
+
+row:
+	MOVQ  x+24(FP), BX
+	MOVQ  vectors+32(FP), SI
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0   16384(AX)
+	PREFETCHT0   16448(AX)
+	VPXOR        Y1, Y1, Y1
+	VPXOR        Y2, Y2, Y2
+	VMOVDQU      (AX), Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y4
+	VPDPBUSD     (BX), Y4, Y1
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPDPBUSD     32(BX), Y4, Y2
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPDPBUSD     64(BX), Y4, Y1
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y3
+	VPDPBUSD     96(BX), Y3, Y2
+	VMOVDQU      32(AX), Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y4
+	VPDPBUSD     128(BX), Y4, Y1
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPDPBUSD     160(BX), Y4, Y2
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        rowdotConstants<>+320(SB), Y4, Y4
+	VPDPBUSD     192(BX), Y4, Y1
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        rowdotConstants<>+320(SB), Y3, Y3
+	VPDPBUSD     224(BX), Y3, Y2
+	VMOVDQU      rowdotConstants<>+96(SB), Y3
+	VPADDD       Y2, Y1, Y1
+	VPMADDWD     256(BX), Y3, Y2
+	VPSUBD       Y2, Y1, Y1
+	VPBROADCASTW 64(AX), X2
+	VCVTDQ2PS    Y1, Y1
+	VCVTPH2PS    X2, Y2
+	VBROADCASTSS 288(BX), Y3
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $0x00000042, AX
+	ADDQ         $0x00000140, BX
+	SUBQ         $0x01, SI
+	JNZ          loop
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDSS       X0, X1, X1
+	VMOVSS       X1, (CX)
+	ADDQ         $0x04, CX
+	SUBQ         $0x01, DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func dotIQ1_SAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ1_SAVX512(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x00000032, BX, BX
+	LEAQ         -50(AX)(BX*1), BX
+	VPMOVZXBW    2(AX), Y0
+	VPBROADCASTQ 34(AX), Y1
+	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    18(AX), Y0
+	VPBROADCASTQ 42(AX), Y1
+	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	MOVQ         points+40(FP), SI
+	VPXORD       Z2, Z2, Z2
+	MOVL         $0x00000002, DI
+	KMOVW        DI, K1
+	MOVL         $0x00000004, DI
+	KMOVW        DI, K2
+	MOVL         $0x00000008, DI
+	KMOVW        DI, K3
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y1, Y1, Y1
+
+loop:
+	PREFETCHT0     16384(AX)
+	LEAQ           50(AX), R11
+	CMPQ           R11, BX
+	CMOVQHI        BX, R11
+	VPMOVZXBW      2(R11), Y0
+	VPBROADCASTQ   34(R11), Y2
+	VPSHUFB        rowdotConstants<>+1376(SB), Y2, Y2
+	VPMULLW        rowdotConstants<>+1408(SB), Y2, Y2
+	VPSRLW         $0x0d, Y2, Y2
+	VPSLLW         $0x08, Y2, Y2
+	VPOR           Y2, Y0, Y0
+	VMOVDQU        Y0, (DX)
+	VPMOVZXBW      18(R11), Y0
+	VPBROADCASTQ   42(R11), Y2
+	VPSHUFB        rowdotConstants<>+1376(SB), Y2, Y2
+	VPMULLW        rowdotConstants<>+1408(SB), Y2, Y2
+	VPSRLW         $0x0d, Y2, Y2
+	VPSLLW         $0x08, Y2, Y2
+	VPOR           Y2, Y0, Y0
+	VMOVDQU        Y0, 32(DX)
+	VPXORD         Z3, Z3, Z3
+	VBROADCASTI128 34(AX), Y2
+	VPSHUFB        rowdotConstants<>+1440(SB), Y2, Y2
+	VPMULLW        rowdotConstants<>+1472(SB), Y2, Y0
+	VPSRLW         $0x0d, Y0, Y0
+	VPADDW         Y0, Y0, Y0
+	VPADDW         rowdotConstants<>+96(SB), Y0, Y0
+	VPSRAW         $0x0f, Y2, Y2
+	VPADDW         Y2, Y2, Y2
+	VMOVDQU        rowdotConstants<>+1504(SB), Y4
+	VPSUBW         Y2, Y4, Y2
+	VPMULLW        Y0, Y2, Y2
+	VPMADDWD       256(R9), Y2, Y2
+	VPACKUSWB      Y0, Y0, Y0
+	VPERMQ         $0x88, Y0, Y0
+	VINSERTI64X4   $0x01, Y0, Z0, Z4
+	MOVWLZX        (CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y0
+	MOVWLZX        2(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y0
+	MOVWLZX        4(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y0
+	MOVWLZX        6(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y0
+	MOVWLZX        8(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y5
+	MOVWLZX        10(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y5
+	MOVWLZX        12(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y5
+	MOVWLZX        14(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y5
+	VINSERTI64X4   $0x01, Y5, Z0, Z5
+	VPMADDUBSW     (R9), Z5, Z5
+	VPSHUFB        rowdotConstants<>+2528(SB), Z4, Z6
+	VPDPWSSD       Z6, Z5, Z3
+	MOVWLZX        16(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y0
+	MOVWLZX        18(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y0
+	MOVWLZX        20(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y0
+	MOVWLZX        22(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y0
+	MOVWLZX        24(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y5
+	MOVWLZX        26(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y5
+	MOVWLZX        28(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y5
+	MOVWLZX        30(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y5
+	VINSERTI64X4   $0x01, Y5, Z0, Z5
+	VPMADDUBSW     64(R9), Z5, Z5
+	VPSHUFB        rowdotConstants<>+2592(SB), Z4, Z6
+	VPDPWSSD       Z6, Z5, Z3
+	MOVWLZX        32(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y0
+	MOVWLZX        34(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y0
+	MOVWLZX        36(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y0
+	MOVWLZX        38(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y0
+	MOVWLZX        40(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y5
+	MOVWLZX        42(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y5
+	MOVWLZX        44(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y5
+	MOVWLZX        46(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y5
+	VINSERTI64X4   $0x01, Y5, Z0, Z5
+	VPMADDUBSW     128(R9), Z5, Z5
+	VPSHUFB        rowdotConstants<>+2656(SB), Z4, Z6
+	VPDPWSSD       Z6, Z5, Z3
+	MOVWLZX        48(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y0
+	MOVWLZX        50(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y0
+	MOVWLZX        52(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y0
+	MOVWLZX        54(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y0
+	MOVWLZX        56(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), Y5
+	MOVWLZX        58(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K1, Y5
+	MOVWLZX        60(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K2, Y5
+	MOVWLZX        62(CX), R11
+	VPBROADCASTQ   (SI)(R11*8), K3, Y5
+	VINSERTI64X4   $0x01, Y5, Z0, Z5
+	VPMADDUBSW     192(R9), Z5, Z5
+	VPSHUFB        rowdotConstants<>+2720(SB), Z4, Z4
+	VPDPWSSD       Z4, Z5, Z3
+	VEXTRACTI64X4  $0x01, Z3, Y0
+	VPADDD         Y0, Y3, Y0
+	VPSLLD         $0x03, Y0, Y0
+	VPSUBD         Y2, Y0, Y0
+	VPBROADCASTW   (AX), X2
+	VCVTDQ2PS      Y0, Y0
+	VCVTPH2PS      X2, Y2
+	VBROADCASTSS   288(R9), Y4
+	VMULPS         Y4, Y2, Y2
+	VMULPS         rowdotConstants<>+1792(SB), Y2, Y2
+	VFMADD231PS    Y0, Y2, Y1
+	XCHGQ          CX, DX
+	ADDQ           $0x00000032, AX
+	ADDQ           $0x00000140, R9
+	SUBQ           $0x01, R10
+	JNZ            loop
+	VEXTRACTF128   $0x01, Y1, X0
+	VADDPS         X1, X0, X0
+	VMOVHLPS       X0, X0, X1
+	VADDPS         X1, X0, X0
+	VMOVSHDUP      X0, X1
+	VADDSS         X1, X0, X0
+	VMOVSS         X0, (DI)
+	ADDQ           $0x04, DI
+	SUBQ           $0x01, R8
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func dotIQ1_MAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ1_MAVX512(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x00000038, BX, BX
+	LEAQ         -56(AX)(BX*1), BX
+	VPMOVZXBW    (AX), Y0
+	VPBROADCASTQ 32(AX), Y1
+	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    16(AX), Y0
+	VPBROADCASTQ 40(AX), Y1
+	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSRLW       $0x0d, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	MOVQ         points+40(FP), SI
+	VPXORD       Z2, Z2, Z2
+	MOVL         $0x00000002, DI
+	KMOVW        DI, K1
+	MOVL         $0x00000004, DI
+	KMOVW        DI, K2
+	MOVL         $0x00000008, DI
+	KMOVW        DI, K3
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y1, Y1, Y1
+
+loop:
+	PREFETCHT0    16384(AX)
+	LEAQ          56(AX), R11
+	CMPQ          R11, BX
+	CMOVQHI       BX, R11
+	VPMOVZXBW     (R11), Y0
+	VPBROADCASTQ  32(R11), Y2
+	VPSHUFB       rowdotConstants<>+1824(SB), Y2, Y2
+	VPMULLW       rowdotConstants<>+1856(SB), Y2, Y2
+	VPSRLW        $0x0d, Y2, Y2
+	VPSLLW        $0x08, Y2, Y2
+	VPOR          Y2, Y0, Y0
+	VMOVDQU       Y0, (DX)
+	VPMOVZXBW     16(R11), Y0
+	VPBROADCASTQ  40(R11), Y2
+	VPSHUFB       rowdotConstants<>+1824(SB), Y2, Y2
+	VPMULLW       rowdotConstants<>+1856(SB), Y2, Y2
+	VPSRLW        $0x0d, Y2, Y2
+	VPSLLW        $0x08, Y2, Y2
+	VPOR          Y2, Y0, Y0
+	VMOVDQU       Y0, 32(DX)
+	VPXORD        Z3, Z3, Z3
+	VPBROADCASTQ  48(AX), Y0
+	VPSHUFB       rowdotConstants<>+1376(SB), Y0, Y0
+	VPMULLW       rowdotConstants<>+1408(SB), Y0, Y0
+	VPSRLW        $0x0d, Y0, Y0
+	VPADDW        Y0, Y0, Y0
+	VPADDW        rowdotConstants<>+96(SB), Y0, Y0
+	VPMULLW       rowdotConstants<>+1888(SB), Y0, Y2
+	VPMADDWD      256(R9), Y2, Y2
+	VPACKUSWB     Y0, Y0, Y0
+	VPERMQ        $0x88, Y0, Y0
+	VINSERTI64X4  $0x01, Y0, Z0, Z4
+	MOVWLZX       (CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y0
+	MOVWLZX       2(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y0
+	MOVWLZX       4(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y0
+	MOVWLZX       6(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y0
+	MOVWLZX       8(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       10(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       12(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       14(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z0, Z5
+	VPSLLW        $0x03, Z5, Z5
+	VPBROADCASTD  32(AX), Z6
+	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPMADDUBSW    (R9), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2528(SB), Z4, Z6
+	VPDPWSSD      Z6, Z5, Z3
+	MOVWLZX       16(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y0
+	MOVWLZX       18(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y0
+	MOVWLZX       20(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y0
+	MOVWLZX       22(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y0
+	MOVWLZX       24(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       26(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       28(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       30(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z0, Z5
+	VPSLLW        $0x03, Z5, Z5
+	VPBROADCASTD  36(AX), Z6
+	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPMADDUBSW    64(R9), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2592(SB), Z4, Z6
+	VPDPWSSD      Z6, Z5, Z3
+	MOVWLZX       32(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y0
+	MOVWLZX       34(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y0
+	MOVWLZX       36(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y0
+	MOVWLZX       38(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y0
+	MOVWLZX       40(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       42(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       44(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       46(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z0, Z5
+	VPSLLW        $0x03, Z5, Z5
+	VPBROADCASTD  40(AX), Z6
+	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPMADDUBSW    128(R9), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2656(SB), Z4, Z6
+	VPDPWSSD      Z6, Z5, Z3
+	MOVWLZX       48(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y0
+	MOVWLZX       50(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y0
+	MOVWLZX       52(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y0
+	MOVWLZX       54(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y0
+	MOVWLZX       56(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       58(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       60(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       62(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z0, Z5
+	VPSLLW        $0x03, Z5, Z5
+	VPBROADCASTD  44(AX), Z6
+	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPMADDUBSW    192(R9), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2720(SB), Z4, Z4
+	VPDPWSSD      Z4, Z5, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y0
+	VPADDD        Y0, Y3, Y0
+	VPSUBD        Y2, Y0, Y0
+	MOVQ          48(AX), R11
+	XORL          R12, R12
+	MOVQ          R11, R13
+	SHRQ          $0x0c, R13
+	ANDL          $0x0000000f, R13
+	ORL           R13, R12
+	MOVQ          R11, R13
+	SHRQ          $0x18, R13
+	ANDL          $0x000000f0, R13
+	ORL           R13, R12
+	MOVQ          R11, R13
+	SHRQ          $0x24, R13
+	ANDL          $0x00000f00, R13
+	ORL           R13, R12
+	SHRQ          $0x30, R11
+	ANDL          $0x0000f000, R11
+	ORL           R11, R12
+	VMOVD         R12, X2
+	VPBROADCASTW  X2, X2
+	VCVTDQ2PS     Y0, Y0
+	VCVTPH2PS     X2, Y2
+	VBROADCASTSS  288(R9), Y4
+	VMULPS        Y4, Y2, Y2
+	VMULPS        rowdotConstants<>+1792(SB), Y2, Y2
+	VFMADD231PS   Y0, Y2, Y1
+	XCHGQ         CX, DX
+	ADDQ          $0x00000038, AX
+	ADDQ          $0x00000140, R9
+	SUBQ          $0x01, R10
+	JNZ           loop
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDSS        X1, X0, X0
+	VMOVSS        X0, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          $0x01, R8
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XXSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ2_XXSAVX512(SB), NOSPLIT, $320-48
+	MOVQ    w+16(FP), AX
+	LEAQ    (SP), CX
+	LEAQ    160(SP), DX
+	MOVQ    rows+8(FP), BX
+	MOVQ    vectors+32(FP), SI
+	IMULQ   SI, BX
+	IMUL3Q  $0x00000042, BX, BX
+	LEAQ    -66(AX)(BX*1), BX
+	VMOVDQU 34(AX), Y0
+	VMOVDQU 2(AX), Y1
+	VSHUFPS $0xdd, Y0, Y1, Y0
+	VPERMQ  $0xd8, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPSLLD  $0x00, Y0, Y2
+	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x01, Y0, Y2
+	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x02, Y0, Y2
+	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x03, Y0, Y0
+	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPOR    Y0, Y1, Y1
+	VPSRLW  $0x04, Y1, Y0
+	VPXOR   Y1, Y0, Y0
+	VPAND   rowdotConstants<>+32(SB), Y0, Y0
+	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VPSHUFB Y0, Y2, Y0
+	VPOR    Y1, Y0, Y0
+	VMOVDQU Y0, 128(CX)
+	MOVQ    points+40(FP), SI
+	VPXORD  Z3, Z3, Z3
+	MOVL    $0x00000002, DI
+	KMOVW   DI, K1
+	MOVL    $0x00000004, DI
+	KMOVW   DI, K2
+	MOVL    $0x00000008, DI
+	KMOVW   DI, K3
+	MOVQ    dst+0(FP), DI
+	MOVQ    rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0    16384(AX)
+	PREFETCHT0    16448(AX)
+	LEAQ          66(AX), R11
+	CMPQ          R11, BX
+	CMOVQHI       BX, R11
+	VMOVDQU       34(R11), Y1
+	VMOVDQU       2(R11), Y5
+	VSHUFPS       $0xdd, Y1, Y5, Y1
+	VPERMQ        $0xd8, Y1, Y1
+	VPXOR         Y5, Y5, Y5
+	VPSLLD        $0x00, Y1, Y6
+	VPAND         rowdotConstants<>+2016(SB), Y6, Y6
+	VPOR          Y6, Y5, Y5
+	VPSLLD        $0x01, Y1, Y6
+	VPAND         rowdotConstants<>+2048(SB), Y6, Y6
+	VPOR          Y6, Y5, Y5
+	VPSLLD        $0x02, Y1, Y6
+	VPAND         rowdotConstants<>+2080(SB), Y6, Y6
+	VPOR          Y6, Y5, Y5
+	VPSLLD        $0x03, Y1, Y1
+	VPAND         rowdotConstants<>+2112(SB), Y1, Y1
+	VPOR          Y1, Y5, Y5
+	VPSRLW        $0x04, Y5, Y1
+	VPXOR         Y5, Y1, Y1
+	VPAND         rowdotConstants<>+32(SB), Y1, Y1
+	VPSHUFB       Y1, Y2, Y1
+	VPOR          Y5, Y1, Y1
+	VMOVDQU       Y1, 128(DX)
+	VPXORD        Z4, Z4, Z4
+	VMOVDQU       34(AX), Y1
+	VMOVDQU       2(AX), Y5
+	VSHUFPS       $0xdd, Y1, Y5, Y1
+	VPERMQ        $0xd8, Y1, Y1
+	VPSRLD        $0x1c, Y1, Y1
+	VPSLLD        $0x10, Y1, Y5
+	VPOR          Y5, Y1, Y1
+	VPADDW        Y1, Y1, Y1
+	VPADDW        rowdotConstants<>+96(SB), Y1, Y1
+	VPACKUSWB     Y1, Y1, Y1
+	VPERMQ        $0x88, Y1, Y1
+	VINSERTI64X4  $0x01, Y1, Z1, Z5
+	MOVBLZX       2(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVBLZX       3(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVBLZX       4(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVBLZX       5(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVBLZX       10(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVBLZX       11(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVBLZX       12(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVBLZX       13(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VMOVDQU64     rowdotConstants<>+2976(SB), Z7
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         128(CX), K4
+	VMOVDQU64     (R9), Z8
+	VPSUBB        Z8, Z3, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2528(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z4
+	MOVBLZX       18(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVBLZX       19(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVBLZX       20(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVBLZX       21(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVBLZX       26(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVBLZX       27(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVBLZX       28(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVBLZX       29(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         136(CX), K4
+	VMOVDQU64     64(R9), Z8
+	VPSUBB        Z8, Z3, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2592(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z4
+	MOVBLZX       34(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVBLZX       35(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVBLZX       36(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVBLZX       37(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVBLZX       42(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVBLZX       43(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVBLZX       44(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVBLZX       45(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         144(CX), K4
+	VMOVDQU64     128(R9), Z8
+	VPSUBB        Z8, Z3, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2656(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z4
+	MOVBLZX       50(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVBLZX       51(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVBLZX       52(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVBLZX       53(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVBLZX       58(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVBLZX       59(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVBLZX       60(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVBLZX       61(AX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         152(CX), K4
+	VMOVDQU64     192(R9), Z7
+	VPSUBB        Z7, Z3, K4, Z7
+	VPMADDUBSW    Z7, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2720(SB), Z5, Z5
+	VPDPWSSD      Z5, Z6, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y1
+	VPADDD        Y1, Y4, Y1
+	VPBROADCASTW  (AX), X5
+	VCVTDQ2PS     Y1, Y1
+	VCVTPH2PS     X5, Y5
+	VBROADCASTSS  288(R9), Y6
+	VMULPS        Y6, Y5, Y5
+	VMULPS        rowdotConstants<>+1792(SB), Y5, Y5
+	VFMADD231PS   Y1, Y5, Y0
+	XCHGQ         CX, DX
+	ADDQ          $0x00000042, AX
+	ADDQ          $0x00000140, R9
+	SUBQ          $0x01, R10
+	JNZ           loop
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          $0x01, R8
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotIQ2_XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $320-48
+	MOVQ      w+16(FP), AX
+	LEAQ      (SP), CX
+	LEAQ      160(SP), DX
+	MOVQ      rows+8(FP), BX
+	MOVQ      vectors+32(FP), SI
+	IMULQ     SI, BX
+	IMUL3Q    $0x0000004a, BX, BX
+	LEAQ      -74(AX)(BX*1), BX
+	VMOVDQU   2(AX), Y0
+	VPAND     rowdotConstants<>+2240(SB), Y0, Y1
+	VMOVDQU   Y1, (CX)
+	VPSRLW    $0x09, Y0, Y0
+	VMOVDQU   34(AX), Y1
+	VPAND     rowdotConstants<>+2240(SB), Y1, Y4
+	VMOVDQU   Y4, 32(CX)
+	VPSRLW    $0x09, Y1, Y1
+	VPACKUSWB Y1, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPSRLW    $0x04, Y0, Y1
+	VPXOR     Y0, Y1, Y1
+	VPAND     rowdotConstants<>+32(SB), Y1, Y1
+	VMOVDQU   rowdotConstants<>+2144(SB), Y4
+	VPSHUFB   Y1, Y4, Y1
+	VPOR      Y0, Y1, Y1
+	VMOVDQU   Y1, 128(CX)
+	MOVQ      points+40(FP), SI
+	VPXORD    Z2, Z2, Z2
+	MOVL      $0x00000002, DI
+	KMOVW     DI, K1
+	MOVL      $0x00000004, DI
+	KMOVW     DI, K2
+	MOVL      $0x00000008, DI
+	KMOVW     DI, K3
+	MOVQ      dst+0(FP), DI
+	MOVQ      rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0    16384(AX)
+	PREFETCHT0    16448(AX)
+	LEAQ          74(AX), R11
+	CMPQ          R11, BX
+	CMOVQHI       BX, R11
+	VMOVDQU       2(R11), Y1
+	VPAND         rowdotConstants<>+2240(SB), Y1, Y5
+	VMOVDQU       Y5, (DX)
+	VPSRLW        $0x09, Y1, Y1
+	VMOVDQU       34(R11), Y5
+	VPAND         rowdotConstants<>+2240(SB), Y5, Y6
+	VMOVDQU       Y6, 32(DX)
+	VPSRLW        $0x09, Y5, Y5
+	VPACKUSWB     Y5, Y1, Y1
+	VPERMQ        $0xd8, Y1, Y1
+	VPSRLW        $0x04, Y1, Y5
+	VPXOR         Y1, Y5, Y5
+	VPAND         rowdotConstants<>+32(SB), Y5, Y5
+	VPSHUFB       Y5, Y4, Y5
+	VPOR          Y1, Y5, Y5
+	VMOVDQU       Y5, 128(DX)
+	VPXORD        Z3, Z3, Z3
+	VMOVQ         66(AX), X1
+	VPSRLW        $0x04, X1, X5
+	VPUNPCKLBW    X5, X1, X1
+	VPAND         rowdotConstants<>+32(SB), X1, X1
+	VPMOVZXBW     X1, Y1
+	VPADDW        Y1, Y1, Y1
+	VPADDW        rowdotConstants<>+96(SB), Y1, Y1
+	VPACKUSWB     Y1, Y1, Y1
+	VPERMQ        $0x88, Y1, Y1
+	VINSERTI64X4  $0x01, Y1, Z1, Z5
+	MOVWLZX       (CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       2(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       4(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       6(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       8(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVWLZX       10(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVWLZX       12(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVWLZX       14(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VMOVDQU64     rowdotConstants<>+2976(SB), Z7
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         128(CX), K4
+	VMOVDQU64     (R9), Z8
+	VPSUBB        Z8, Z2, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2528(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z3
+	MOVWLZX       16(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       18(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       20(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       22(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       24(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVWLZX       26(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVWLZX       28(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVWLZX       30(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         136(CX), K4
+	VMOVDQU64     64(R9), Z8
+	VPSUBB        Z8, Z2, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2592(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z3
+	MOVWLZX       32(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       34(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       36(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       38(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       40(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVWLZX       42(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVWLZX       44(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVWLZX       46(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         144(CX), K4
+	VMOVDQU64     128(R9), Z8
+	VPSUBB        Z8, Z2, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2656(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z3
+	MOVWLZX       48(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       50(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       52(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       54(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       56(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y6
+	MOVWLZX       58(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y6
+	MOVWLZX       60(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y6
+	MOVWLZX       62(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         152(CX), K4
+	VMOVDQU64     192(R9), Z7
+	VPSUBB        Z7, Z2, K4, Z7
+	VPMADDUBSW    Z7, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2720(SB), Z5, Z5
+	VPDPWSSD      Z5, Z6, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y1
+	VPADDD        Y1, Y3, Y1
+	VPBROADCASTW  (AX), X5
+	VCVTDQ2PS     Y1, Y1
+	VCVTPH2PS     X5, Y5
+	VBROADCASTSS  288(R9), Y6
+	VMULPS        Y6, Y5, Y5
+	VMULPS        rowdotConstants<>+1792(SB), Y5, Y5
+	VFMADD231PS   Y1, Y5, Y0
+	XCHGQ         CX, DX
+	ADDQ          $0x0000004a, AX
+	ADDQ          $0x00000140, R9
+	SUBQ          $0x01, R10
+	JNZ           loop
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          $0x01, R8
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotIQ2_SAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ2_SAVX512(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x00000052, BX, BX
+	LEAQ         -82(AX)(BX*1), BX
+	VPMOVZXBW    2(AX), Y0
+	VPBROADCASTQ 66(AX), Y1
+	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSRLW       $0x0e, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    18(AX), Y0
+	VPBROADCASTQ 70(AX), Y1
+	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSRLW       $0x0e, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	MOVQ         points+40(FP), SI
+	VPXORD       Z2, Z2, Z2
+	MOVL         $0x00000002, DI
+	KMOVW        DI, K1
+	MOVL         $0x00000004, DI
+	KMOVW        DI, K2
+	MOVL         $0x00000008, DI
+	KMOVW        DI, K3
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0    16384(AX)
+	PREFETCHT0    16448(AX)
+	LEAQ          82(AX), R11
+	CMPQ          R11, BX
+	CMOVQHI       BX, R11
+	VPMOVZXBW     2(R11), Y1
+	VPBROADCASTQ  66(R11), Y4
+	VPSHUFB       rowdotConstants<>+2272(SB), Y4, Y4
+	VPMULLW       rowdotConstants<>+2304(SB), Y4, Y4
+	VPSRLW        $0x0e, Y4, Y4
+	VPSLLW        $0x08, Y4, Y4
+	VPOR          Y4, Y1, Y1
+	VMOVDQU       Y1, (DX)
+	VPMOVZXBW     18(R11), Y1
+	VPBROADCASTQ  70(R11), Y4
+	VPSHUFB       rowdotConstants<>+2272(SB), Y4, Y4
+	VPMULLW       rowdotConstants<>+2304(SB), Y4, Y4
+	VPSRLW        $0x0e, Y4, Y4
+	VPSLLW        $0x08, Y4, Y4
+	VPOR          Y4, Y1, Y1
+	VMOVDQU       Y1, 32(DX)
+	VPXORD        Z3, Z3, Z3
+	VMOVQ         74(AX), X1
+	VPSRLW        $0x04, X1, X4
+	VPUNPCKLBW    X4, X1, X1
+	VPAND         rowdotConstants<>+32(SB), X1, X1
+	VPMOVZXBW     X1, Y1
+	VPADDW        Y1, Y1, Y1
+	VPADDW        rowdotConstants<>+96(SB), Y1, Y1
+	VPACKUSWB     Y1, Y1, Y1
+	VPERMQ        $0x88, Y1, Y1
+	VINSERTI64X4  $0x01, Y1, Z1, Z4
+	MOVWLZX       (CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       2(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       4(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       6(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       8(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       10(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       12(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       14(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z1, Z5
+	VMOVDQU64     rowdotConstants<>+2976(SB), Z6
+	VPSHUFB       Z5, Z6, Z5
+	KMOVQ         34(AX), K4
+	VMOVDQU64     (R9), Z7
+	VPSUBB        Z7, Z2, K4, Z7
+	VPMADDUBSW    Z7, Z5, Z5
+	VPSHUFB       rowdotConstants<>+2528(SB), Z4, Z7
+	VPDPWSSD      Z7, Z5, Z3
+	MOVWLZX       16(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       18(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       20(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       22(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       24(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       26(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       28(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       30(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z1, Z5
+	VPSHUFB       Z5, Z6, Z5
+	KMOVQ         42(AX), K4
+	VMOVDQU64     64(R9), Z7
+	VPSUBB        Z7, Z2, K4, Z7
+	VPMADDUBSW    Z7, Z5, Z5
+	VPSHUFB       rowdotConstants<>+2592(SB), Z4, Z7
+	VPDPWSSD      Z7, Z5, Z3
+	MOVWLZX       32(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       34(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       36(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       38(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       40(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       42(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       44(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       46(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z1, Z5
+	VPSHUFB       Z5, Z6, Z5
+	KMOVQ         50(AX), K4
+	VMOVDQU64     128(R9), Z7
+	VPSUBB        Z7, Z2, K4, Z7
+	VPMADDUBSW    Z7, Z5, Z5
+	VPSHUFB       rowdotConstants<>+2656(SB), Z4, Z7
+	VPDPWSSD      Z7, Z5, Z3
+	MOVWLZX       48(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y1
+	MOVWLZX       50(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y1
+	MOVWLZX       52(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y1
+	MOVWLZX       54(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y1
+	MOVWLZX       56(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), Y5
+	MOVWLZX       58(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K1, Y5
+	MOVWLZX       60(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K2, Y5
+	MOVWLZX       62(CX), R11
+	VPBROADCASTQ  (SI)(R11*8), K3, Y5
+	VINSERTI64X4  $0x01, Y5, Z1, Z5
+	VPSHUFB       Z5, Z6, Z5
+	KMOVQ         58(AX), K4
+	VMOVDQU64     192(R9), Z6
+	VPSUBB        Z6, Z2, K4, Z6
+	VPMADDUBSW    Z6, Z5, Z5
+	VPSHUFB       rowdotConstants<>+2720(SB), Z4, Z4
+	VPDPWSSD      Z4, Z5, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y1
+	VPADDD        Y1, Y3, Y1
+	VPBROADCASTW  (AX), X4
+	VCVTDQ2PS     Y1, Y1
+	VCVTPH2PS     X4, Y4
+	VBROADCASTSS  288(R9), Y5
+	VMULPS        Y5, Y4, Y4
+	VMULPS        rowdotConstants<>+1792(SB), Y4, Y4
+	VFMADD231PS   Y1, Y4, Y0
+	XCHGQ         CX, DX
+	ADDQ          $0x00000052, AX
+	ADDQ          $0x00000140, R9
+	SUBQ          $0x01, R10
+	JNZ           loop
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          $0x01, R8
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotIQ3_XXSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ3_XXSAVX512(SB), NOSPLIT, $320-48
+	MOVQ    w+16(FP), AX
+	LEAQ    (SP), CX
+	LEAQ    160(SP), DX
+	MOVQ    rows+8(FP), BX
+	MOVQ    vectors+32(FP), SI
+	IMULQ   SI, BX
+	IMUL3Q  $0x00000062, BX, BX
+	LEAQ    -98(AX)(BX*1), BX
+	VMOVDQU 66(AX), Y0
+	VPXOR   Y1, Y1, Y1
+	VPSLLD  $0x00, Y0, Y2
+	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x01, Y0, Y2
+	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x02, Y0, Y2
+	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPOR    Y2, Y1, Y1
+	VPSLLD  $0x03, Y0, Y0
+	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPOR    Y0, Y1, Y1
+	VPSRLW  $0x04, Y1, Y0
+	VPXOR   Y1, Y0, Y0
+	VPAND   rowdotConstants<>+32(SB), Y0, Y0
+	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VPSHUFB Y0, Y2, Y0
+	VPOR    Y1, Y0, Y0
+	VMOVDQU Y0, 128(CX)
+	MOVQ    points+40(FP), SI
+	VPXORD  Z3, Z3, Z3
+	MOVL    $0x00000002, DI
+	KMOVW   DI, K1
+	MOVL    $0x00000004, DI
+	KMOVW   DI, K2
+	MOVL    $0x00000008, DI
+	KMOVW   DI, K3
+	MOVQ    dst+0(FP), DI
+	MOVQ    rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0    16384(AX)
+	PREFETCHT0    16448(AX)
+	LEAQ          98(AX), R11
+	CMPQ          R11, BX
+	CMOVQHI       BX, R11
+	VMOVDQU       66(R11), Y1
+	VPXOR         Y6, Y6, Y6
+	VPSLLD        $0x00, Y1, Y7
+	VPAND         rowdotConstants<>+2016(SB), Y7, Y7
+	VPOR          Y7, Y6, Y6
+	VPSLLD        $0x01, Y1, Y7
+	VPAND         rowdotConstants<>+2048(SB), Y7, Y7
+	VPOR          Y7, Y6, Y6
+	VPSLLD        $0x02, Y1, Y7
+	VPAND         rowdotConstants<>+2080(SB), Y7, Y7
+	VPOR          Y7, Y6, Y6
+	VPSLLD        $0x03, Y1, Y1
+	VPAND         rowdotConstants<>+2112(SB), Y1, Y1
+	VPOR          Y1, Y6, Y6
+	VPSRLW        $0x04, Y6, Y1
+	VPXOR         Y6, Y1, Y1
+	VPAND         rowdotConstants<>+32(SB), Y1, Y1
+	VPSHUFB       Y1, Y2, Y1
+	VPOR          Y6, Y1, Y1
+	VMOVDQU       Y1, 128(DX)
+	VPXORD        Z4, Z4, Z4
+	VMOVDQU       66(AX), Y1
+	VPSRLD        $0x1c, Y1, Y1
+	VPSLLD        $0x10, Y1, Y6
+	VPOR          Y6, Y1, Y1
+	VPADDW        Y1, Y1, Y1
+	VPADDW        rowdotConstants<>+96(SB), Y1, Y1
+	VPACKUSWB     Y1, Y1, Y1
+	VPERMQ        $0x88, Y1, Y1
+	VINSERTI64X4  $0x01, Y1, Z1, Z6
+	MOVBLZX       2(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       3(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       4(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       5(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       6(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVBLZX       7(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVBLZX       8(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVBLZX       9(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y5, Y1
+	MOVBLZX       10(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       11(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       12(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       13(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       14(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X7
+	MOVBLZX       15(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X7
+	MOVBLZX       16(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X7
+	MOVBLZX       17(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X7
+	VINSERTI128   $0x01, X7, Y5, Y7
+	VINSERTI64X4  $0x01, Y7, Z1, Z7
+	VMOVDQU64     rowdotConstants<>+3040(SB), Z8
+	VPSHUFB       Z7, Z8, Z7
+	KMOVQ         128(CX), K4
+	VMOVDQU64     (R9), Z9
+	VPSUBB        Z9, Z3, K4, Z9
+	VPMADDUBSW    Z9, Z7, Z7
+	VPSHUFB       rowdotConstants<>+2528(SB), Z6, Z9
+	VPDPWSSD      Z9, Z7, Z4
+	MOVBLZX       18(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       19(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       20(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       21(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       22(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVBLZX       23(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVBLZX       24(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVBLZX       25(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y5, Y1
+	MOVBLZX       26(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       27(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       28(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       29(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       30(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X7
+	MOVBLZX       31(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X7
+	MOVBLZX       32(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X7
+	MOVBLZX       33(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X7
+	VINSERTI128   $0x01, X7, Y5, Y7
+	VINSERTI64X4  $0x01, Y7, Z1, Z7
+	VPSHUFB       Z7, Z8, Z7
+	KMOVQ         136(CX), K4
+	VMOVDQU64     64(R9), Z9
+	VPSUBB        Z9, Z3, K4, Z9
+	VPMADDUBSW    Z9, Z7, Z7
+	VPSHUFB       rowdotConstants<>+2592(SB), Z6, Z9
+	VPDPWSSD      Z9, Z7, Z4
+	MOVBLZX       34(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       35(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       36(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       37(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       38(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVBLZX       39(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVBLZX       40(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVBLZX       41(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y5, Y1
+	MOVBLZX       42(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       43(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       44(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       45(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       46(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X7
+	MOVBLZX       47(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X7
+	MOVBLZX       48(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X7
+	MOVBLZX       49(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X7
+	VINSERTI128   $0x01, X7, Y5, Y7
+	VINSERTI64X4  $0x01, Y7, Z1, Z7
+	VPSHUFB       Z7, Z8, Z7
+	KMOVQ         144(CX), K4
+	VMOVDQU64     128(R9), Z9
+	VPSUBB        Z9, Z3, K4, Z9
+	VPMADDUBSW    Z9, Z7, Z7
+	VPSHUFB       rowdotConstants<>+2656(SB), Z6, Z9
+	VPDPWSSD      Z9, Z7, Z4
+	MOVBLZX       50(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       51(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       52(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       53(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       54(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVBLZX       55(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVBLZX       56(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVBLZX       57(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y5, Y1
+	MOVBLZX       58(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X5
+	MOVBLZX       59(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X5
+	MOVBLZX       60(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X5
+	MOVBLZX       61(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X5
+	MOVBLZX       62(AX), R11
+	VPBROADCASTD  (SI)(R11*4), X7
+	MOVBLZX       63(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X7
+	MOVBLZX       64(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X7
+	MOVBLZX       65(AX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X7
+	VINSERTI128   $0x01, X7, Y5, Y7
+	VINSERTI64X4  $0x01, Y7, Z1, Z7
+	VPSHUFB       Z7, Z8, Z7
+	KMOVQ         152(CX), K4
+	VMOVDQU64     192(R9), Z8
+	VPSUBB        Z8, Z3, K4, Z8
+	VPMADDUBSW    Z8, Z7, Z7
+	VPSHUFB       rowdotConstants<>+2720(SB), Z6, Z6
+	VPDPWSSD      Z6, Z7, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y1
+	VPADDD        Y1, Y4, Y1
+	VPBROADCASTW  (AX), X6
+	VCVTDQ2PS     Y1, Y1
+	VCVTPH2PS     X6, Y6
+	VBROADCASTSS  288(R9), Y7
+	VMULPS        Y7, Y6, Y6
+	VMULPS        rowdotConstants<>+2368(SB), Y6, Y6
+	VFMADD231PS   Y1, Y6, Y0
+	XCHGQ         CX, DX
+	ADDQ          $0x00000062, AX
+	ADDQ          $0x00000140, R9
+	SUBQ          $0x01, R10
+	JNZ           loop
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          $0x01, R8
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func dotIQ3_SAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, CMOV, F16C, FMA3, MMX+
+TEXT ·dotIQ3_SAVX512(SB), NOSPLIT, $320-48
+	MOVQ         w+16(FP), AX
+	LEAQ         (SP), CX
+	LEAQ         160(SP), DX
+	MOVQ         rows+8(FP), BX
+	MOVQ         vectors+32(FP), SI
+	IMULQ        SI, BX
+	IMUL3Q       $0x0000006e, BX, BX
+	LEAQ         -110(AX)(BX*1), BX
+	VPMOVZXBW    2(AX), Y0
+	VPBROADCASTQ 66(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, (CX)
+	VPMOVZXBW    18(AX), Y0
+	VPBROADCASTQ 68(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 32(CX)
+	VPMOVZXBW    34(AX), Y0
+	VPBROADCASTQ 70(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 64(CX)
+	VPMOVZXBW    50(AX), Y0
+	VPBROADCASTQ 72(AX), Y1
+	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSRLW       $0x0f, Y1, Y1
+	VPSLLW       $0x08, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVDQU      Y0, 96(CX)
+	MOVQ         points+40(FP), SI
+	VPXORD       Z2, Z2, Z2
+	MOVL         $0x00000002, DI
+	KMOVW        DI, K1
+	MOVL         $0x00000004, DI
+	KMOVW        DI, K2
+	MOVL         $0x00000008, DI
+	KMOVW        DI, K3
+	MOVQ         dst+0(FP), DI
+	MOVQ         rows+8(FP), R8
+
+row:
+	MOVQ  x+24(FP), R9
+	MOVQ  vectors+32(FP), R10
+	VPXOR Y0, Y0, Y0
+
+loop:
+	PREFETCHT0    16384(AX)
+	PREFETCHT0    16448(AX)
+	LEAQ          110(AX), R11
+	CMPQ          R11, BX
+	CMOVQHI       BX, R11
+	VPMOVZXBW     2(R11), Y1
+	VPBROADCASTQ  66(R11), Y5
+	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSRLW        $0x0f, Y5, Y5
+	VPSLLW        $0x08, Y5, Y5
+	VPOR          Y5, Y1, Y1
+	VMOVDQU       Y1, (DX)
+	VPMOVZXBW     18(R11), Y1
+	VPBROADCASTQ  68(R11), Y5
+	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSRLW        $0x0f, Y5, Y5
+	VPSLLW        $0x08, Y5, Y5
+	VPOR          Y5, Y1, Y1
+	VMOVDQU       Y1, 32(DX)
+	VPMOVZXBW     34(R11), Y1
+	VPBROADCASTQ  70(R11), Y5
+	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSRLW        $0x0f, Y5, Y5
+	VPSLLW        $0x08, Y5, Y5
+	VPOR          Y5, Y1, Y1
+	VMOVDQU       Y1, 64(DX)
+	VPMOVZXBW     50(R11), Y1
+	VPBROADCASTQ  72(R11), Y5
+	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSRLW        $0x0f, Y5, Y5
+	VPSLLW        $0x08, Y5, Y5
+	VPOR          Y5, Y1, Y1
+	VMOVDQU       Y1, 96(DX)
+	VPXORD        Z3, Z3, Z3
+	VPBROADCASTD  106(AX), Y1
+	VPSHUFB       rowdotConstants<>+2272(SB), Y1, Y1
+	VPSRLVD       rowdotConstants<>+2432(SB), Y1, Y1
+	VPAND         rowdotConstants<>+2464(SB), Y1, Y1
+	VPADDW        Y1, Y1, Y1
+	VPADDW        rowdotConstants<>+96(SB), Y1, Y1
+	VPACKUSWB     Y1, Y1, Y1
+	VPERMQ        $0x88, Y1, Y1
+	VINSERTI64X4  $0x01, Y1, Z1, Z5
+	MOVWLZX       (CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       2(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       4(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       6(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       8(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVWLZX       10(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVWLZX       12(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVWLZX       14(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y4, Y1
+	MOVWLZX       16(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       18(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       20(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       22(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       24(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X6
+	MOVWLZX       26(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X6
+	MOVWLZX       28(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X6
+	MOVWLZX       30(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X6
+	VINSERTI128   $0x01, X6, Y4, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VMOVDQU64     rowdotConstants<>+3104(SB), Z7
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         74(AX), K4
+	VMOVDQU64     (R9), Z8
+	VPSUBB        Z8, Z2, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2528(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z3
+	MOVWLZX       32(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       34(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       36(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       38(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       40(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVWLZX       42(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVWLZX       44(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVWLZX       46(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y4, Y1
+	MOVWLZX       48(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       50(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       52(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       54(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       56(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X6
+	MOVWLZX       58(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X6
+	MOVWLZX       60(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X6
+	MOVWLZX       62(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X6
+	VINSERTI128   $0x01, X6, Y4, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         82(AX), K4
+	VMOVDQU64     64(R9), Z8
+	VPSUBB        Z8, Z2, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2592(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z3
+	MOVWLZX       64(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       66(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       68(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       70(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       72(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVWLZX       74(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVWLZX       76(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVWLZX       78(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y4, Y1
+	MOVWLZX       80(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       82(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       84(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       86(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       88(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X6
+	MOVWLZX       90(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X6
+	MOVWLZX       92(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X6
+	MOVWLZX       94(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X6
+	VINSERTI128   $0x01, X6, Y4, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         90(AX), K4
+	VMOVDQU64     128(R9), Z8
+	VPSUBB        Z8, Z2, K4, Z8
+	VPMADDUBSW    Z8, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2656(SB), Z5, Z8
+	VPDPWSSD      Z8, Z6, Z3
+	MOVWLZX       96(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       98(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       100(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       102(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       104(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X1
+	MOVWLZX       106(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X1
+	MOVWLZX       108(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X1
+	MOVWLZX       110(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X1
+	VINSERTI128   $0x01, X1, Y4, Y1
+	MOVWLZX       112(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X4
+	MOVWLZX       114(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X4
+	MOVWLZX       116(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X4
+	MOVWLZX       118(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X4
+	MOVWLZX       120(CX), R11
+	VPBROADCASTD  (SI)(R11*4), X6
+	MOVWLZX       122(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K1, X6
+	MOVWLZX       124(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K2, X6
+	MOVWLZX       126(CX), R11
+	VPBROADCASTD  (SI)(R11*4), K3, X6
+	VINSERTI128   $0x01, X6, Y4, Y6
+	VINSERTI64X4  $0x01, Y6, Z1, Z6
+	VPSHUFB       Z6, Z7, Z6
+	KMOVQ         98(AX), K4
+	VMOVDQU64     192(R9), Z7
+	VPSUBB        Z7, Z2, K4, Z7
+	VPMADDUBSW    Z7, Z6, Z6
+	VPSHUFB       rowdotConstants<>+2720(SB), Z5, Z5
+	VPDPWSSD      Z5, Z6, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y1
+	VPADDD        Y1, Y3, Y1
+	VPBROADCASTW  (AX), X5
+	VCVTDQ2PS     Y1, Y1
+	VCVTPH2PS     X5, Y5
+	VBROADCASTSS  288(R9), Y6
+	VMULPS        Y6, Y5, Y5
+	VFMADD231PS   Y1, Y5, Y0
+	XCHGQ         CX, DX
+	ADDQ          $0x0000006e, AX
+	ADDQ          $0x00000140, R9
+	SUBQ          $0x01, R10
+	JNZ           loop
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDSS        X0, X1, X1
+	VMOVSS        X1, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          $0x01, R8
+	JNZ           row
 	VZEROUPPER
 	RET

@@ -7,89 +7,219 @@ package kernel
 // dotQ4_0AVX2 is DotRows for Q4_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotIQ4NLAVX2 is DotRows for IQ4_NL. It needs AVX2, FMA and F16C.
+// dotQ4_1AVX2 is DotRows for Q4_1. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotIQ4NLAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ4_1AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotIQ4XSAVX2 is DotRows for IQ4_XS. It needs AVX2, FMA and F16C.
+// dotQ5_0AVX2 is DotRows for Q5_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotIQ4XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ5_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ5_1AVX2 is DotRows for Q5_1. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotQ5_1AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
 // dotQ8_0AVX2 is DotRows for Q8_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ8_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ4KAVX2 is DotRows for Q4_K. It needs AVX2, FMA and F16C.
+// dotIQ4_NLAVX2 is DotRows for IQ4_NL. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ4KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotIQ4_NLAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ6KAVX2 is DotRows for Q6_K. It needs AVX2, FMA and F16C.
+// dotMXFP4AVX2 is DotRows for MXFP4. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ6KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotMXFP4AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ5KAVX2 is DotRows for Q5_K. It needs AVX2, FMA and F16C.
+// dotQ2_KAVX2 is DotRows for Q2_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ5KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ2_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ3KAVX2 is DotRows for Q3_K. It needs AVX2, FMA and F16C.
+// dotQ3_KAVX2 is DotRows for Q3_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ3KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ3_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ2KAVX2 is DotRows for Q2_K. It needs AVX2, FMA and F16C.
+// dotQ4_KAVX2 is DotRows for Q4_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ2KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ4_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ4_0AVX512 is DotRows for Q4_0. It needs AVX-512 VL and VNNI.
+// dotQ5_KAVX2 is DotRows for Q5_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ4_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ5_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotIQ4NLAVX512 is DotRows for IQ4_NL. It needs AVX-512 VL and VNNI.
+// dotQ6_KAVX2 is DotRows for Q6_K. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotIQ4NLAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotQ6_KAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotIQ4XSAVX512 is DotRows for IQ4_XS. It needs AVX-512 VL and VNNI.
+// dotIQ4_XSAVX2 is DotRows for IQ4_XS. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotIQ4XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotIQ4_XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ8_0AVX512 is DotRows for Q8_0. It needs AVX-512 VL and VNNI.
+// dotTQ1_0AVX2 is DotRows for TQ1_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotTQ1_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ4KAVX512 is DotRows for Q4_K. It needs AVX-512 VL and VNNI.
+// dotTQ2_0AVX2 is DotRows for TQ2_0. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ4KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotTQ2_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ6KAVX512 is DotRows for Q6_K. It needs AVX-512 VL and VNNI.
+// dotIQ1_SAVX2 is DotRows for IQ1_S. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ6KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotIQ1_SAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ5KAVX512 is DotRows for Q5_K. It needs AVX-512 VL and VNNI.
+// dotIQ1_MAVX2 is DotRows for IQ1_M. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ5KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotIQ1_MAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ3KAVX512 is DotRows for Q3_K. It needs AVX-512 VL and VNNI.
+// dotIQ2_XXSAVX2 is DotRows for IQ2_XXS. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ3KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotIQ2_XXSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 
-// dotQ2KAVX512 is DotRows for Q2_K. It needs AVX-512 VL and VNNI.
+// dotIQ2_XSAVX2 is DotRows for IQ2_XS. It needs AVX2, FMA and F16C.
 //
 //go:noescape
-func dotQ2KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int)
+func dotIQ2_XSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ2_SAVX2 is DotRows for IQ2_S. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotIQ2_SAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ3_XXSAVX2 is DotRows for IQ3_XXS. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotIQ3_XXSAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ3_SAVX2 is DotRows for IQ3_S. It needs AVX2, FMA and F16C.
+//
+//go:noescape
+func dotIQ3_SAVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ4_0AVX512 is DotRows for Q4_0. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ4_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ4_1AVX512 is DotRows for Q4_1. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ4_1AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ5_0AVX512 is DotRows for Q5_0. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ5_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ5_1AVX512 is DotRows for Q5_1. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ5_1AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ8_0AVX512 is DotRows for Q8_0. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ8_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ4_NLAVX512 is DotRows for IQ4_NL. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ4_NLAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotMXFP4AVX512 is DotRows for MXFP4. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotMXFP4AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ2_KAVX512 is DotRows for Q2_K. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ2_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ3_KAVX512 is DotRows for Q3_K. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ3_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ4_KAVX512 is DotRows for Q4_K. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ4_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ5_KAVX512 is DotRows for Q5_K. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ5_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotQ6_KAVX512 is DotRows for Q6_K. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotQ6_KAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ4_XSAVX512 is DotRows for IQ4_XS. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ4_XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotTQ1_0AVX512 is DotRows for TQ1_0. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotTQ1_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotTQ2_0AVX512 is DotRows for TQ2_0. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotTQ2_0AVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ1_SAVX512 is DotRows for IQ1_S. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ1_SAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ1_MAVX512 is DotRows for IQ1_M. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ1_MAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ2_XXSAVX512 is DotRows for IQ2_XXS. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ2_XXSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ2_XSAVX512 is DotRows for IQ2_XS. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ2_XSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ2_SAVX512 is DotRows for IQ2_S. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ2_SAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ3_XXSAVX512 is DotRows for IQ3_XXS. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ3_XXSAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
+
+// dotIQ3_SAVX512 is DotRows for IQ3_S. It needs AVX-512 VL, BW and VNNI.
+//
+//go:noescape
+func dotIQ3_SAVX512(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)

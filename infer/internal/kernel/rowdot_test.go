@@ -21,29 +21,33 @@ func arbitraryRow(rng *rand.Rand, typ gguf.Type, elements int) []byte {
 		row[i] = byte(rng.Uint32())
 	}
 	for b := 0; b < len(row); b += typ.BlockBytes() {
-		scale := func(at int) {
-			binary.LittleEndian.PutUint16(row[b+at:], uint16(0x1000+rng.IntN(0x2000)|rng.IntN(2)<<15))
-		}
+		block := row[b:][:typ.BlockBytes()]
+		half := uint16(0x1000 + rng.IntN(0x2000) | rng.IntN(2)<<15)
 		switch typ {
-		case gguf.Q8_0, gguf.Q4_0, gguf.IQ4_NL, gguf.IQ4_XS:
-			scale(0)
-		case gguf.Q4_K, gguf.Q5_K:
-			scale(0)
-			scale(2)
-		case gguf.Q6_K:
-			scale(208)
-		case gguf.Q3_K:
-			scale(108)
-		case gguf.Q2_K:
-			scale(80)
-			scale(82)
+		case gguf.IQ1_M: // four bits each at the top of four words
+			for i := range 4 {
+				top := &block[49+2*i]
+				*top = *top&15 | byte(half>>(4*i)&15)<<4
+			}
+		case gguf.MXFP4:
+			block[0] = byte(rng.IntN(150))
+		default:
+			for _, f := range typ.Fields() {
+				for i := 0; f.Type == gguf.F16 && i < f.Count; i++ {
+					binary.LittleEndian.PutUint16(block[f.Offset+2*i:], half^uint16(rng.IntN(2))<<15)
+				}
+			}
 		}
 	}
 	return row
 }
 
 // rowTypes are those of DotRows.
-var rowTypes = []gguf.Type{gguf.Q8_0, gguf.Q4_K, gguf.Q6_K, gguf.Q5_K, gguf.Q3_K, gguf.Q2_K, gguf.Q4_0, gguf.IQ4_NL, gguf.IQ4_XS}
+var rowTypes = []gguf.Type{
+	gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0, gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K,
+	gguf.IQ1_S, gguf.IQ1_M, gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS, gguf.IQ3_S, gguf.IQ4_NL, gguf.IQ4_XS,
+	gguf.TQ1_0, gguf.TQ2_0, gguf.MXFP4,
+}
 
 // extremes says where blocks have their integers, and which bytes make the least
 // and the greatest of them.
@@ -60,6 +64,12 @@ var extremes = map[gguf.Type]struct {
 	gguf.Q5_K:   {16, 176, [2]byte{0, 0xff}},
 	gguf.Q3_K:   {0, 96, [2]byte{0, 0xff}},
 	gguf.Q2_K:   {16, 80, [2]byte{0, 0xff}},
+	gguf.Q4_1:   {4, 20, [2]byte{0, 0xff}},
+	gguf.Q5_0:   {2, 22, [2]byte{0, 0xff}},
+	gguf.Q5_1:   {4, 24, [2]byte{0, 0xff}},
+	gguf.MXFP4:  {1, 17, [2]byte{0x77, 0xff}},
+	gguf.TQ1_0:  {0, 52, [2]byte{0, 0xff}},
+	gguf.TQ2_0:  {0, 64, [2]byte{0, 0xff}},
 }
 
 func TestDotRows(t *testing.T) {
@@ -82,7 +92,7 @@ func TestDotRows(t *testing.T) {
 						for i := range x {
 							x[i] = float32(1 - 2*(round%2))
 						}
-						greatest := extremes[typ]
+						greatest := extremes[typ] // of types with a grid, points are what the bytes say
 						for i := range blocks {
 							if at := i % typ.BlockBytes(); greatest.from <= at && at < greatest.to {
 								blocks[i] = greatest.values[round/10%2]
