@@ -16,9 +16,11 @@ type batch struct {
 	memories  []memory   // of the texts of sessions, of those that end in the batch
 	workers   []worker
 	chunks    []batchChunk
-	roots     []int // chunks that begin a text
-	depth     int   // of chunks that follow each other, at most
-	positions []int // of each token in its text
+	owners    []*Model // of each token: whose matrices it is multiplied with, if they are not all m's
+	pieces    []piece  // of packed A
+	roots     []int    // chunks that begin a text
+	depth     int      // of chunks that follow each other, at most
+	positions []int    // of each token in its text
 	tokens    int
 	context   int            // tokens of the longest text of all, or that the session has room for
 	longest   int            // text so far
@@ -282,7 +284,11 @@ func (b *batch) Lookup(ctx context.Context, dst []float32, w *graph.Matrix, firs
 	n := len(dst) / b.tokens
 	return parallel(ctx, b.workers, len(b.chunks), func(worker *worker, c int) error {
 		for pos, id := range b.chunks[c].Tokens {
-			if err := b.m.lookup(worker, dst[(b.chunks[c].start+pos)*n:][:n], w, id, first); err != nil {
+			row, m := b.chunks[c].start+pos, b.m
+			if b.owners != nil {
+				m = b.owners[row]
+			}
+			if err := m.lookup(worker, dst[row*n:][:n], w, id, first); err != nil {
 				return err
 			}
 		}
@@ -388,17 +394,16 @@ func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) e
 		}
 	}
 	form := b.m.form(&n.Down)
-	b.a.reset(form, rows, hidden)
-	panels := (rows + kernel.TileRows - 1) / kernel.TileRows
-	return parallel(ctx, b.workers, panels, func(w *worker, panel int) error {
-		first := panel * kernel.TileRows
-		count := min(kernel.TileRows, rows-first)
+	panels, packed := b.cut(u.Rows, rows, &n.Down)
+	b.a.reset(form, packed, hidden)
+	return parallel(ctx, b.workers, len(panels), func(w *worker, i int) error {
+		first, count := panels[i].first, panels[i].n
 		parts := make([][]float32, len(inputs))
 		for i := range parts {
 			parts[i] = b.scratch[(i*rows+first)*hidden:][:count*hidden]
 		}
 		n.Activate(parts...)
-		b.a.put(w, form, first, parts[0], count, hidden)
+		b.a.put(w, form, panels[i].packed, parts[0], count, hidden)
 		return nil
 	})
 }

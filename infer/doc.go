@@ -16,6 +16,9 @@
 //		// logits predict the token after position pos of the chunk
 //	})
 //
+// [Strands] take texts through layers of several forms of a model side by side, which differ in some tensors, and let them wait between
+// layers.
+//
 // # The graph
 //
 // A model is data: package infer/graph has what it is made of, norms, attention,

@@ -16,11 +16,12 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/quant/recipe"
 )
 
 // TestFamiliesAreLlamaCpp compares small models of many families, whose weights are those of
 // testdata/families.py, with the logits that llama.cpp computes: of a text at once, also in integers, and of
-// its second half token by token.
+// its second half token by token. Its first half goes through strands, of the model and of one whose matrices are F16.
 func TestFamiliesAreLlamaCpp(t *testing.T) {
 	file, err := os.Open("testdata/families.json.gz")
 	require.NoError(t, err)
@@ -75,6 +76,10 @@ func TestFamiliesAreLlamaCpp(t *testing.T) {
 			visit, exact := collect(t, [][]int32{tokens}, 0)
 			require.NoError(t, m.Forward(t.Context(), infer.Chunks([][]int32{tokens}, 0), visit))
 			requireClose(golden.Logits, exact()[0][len(tokens)-1])
+			half, changed := [][]int32{tokens[:len(tokens)/2]}, halvesOf(src, recipe.Quantizable)
+			ours, theirs := through(t, m, changed, half, len(half[0])-1)
+			require.Equal(t, forward(t, src, infer.Options{Threads: 1}, half, len(half[0])-1), ours)
+			require.Equal(t, forward(t, changed, infer.Options{Threads: 1}, half, len(half[0])-1), theirs)
 			rounded, err := infer.New(src, infer.Options{Threads: 1, Compute: infer.Int8All})
 			require.NoError(t, err)
 			visit, ints := collect(t, [][]int32{tokens}, 0)

@@ -20,9 +20,6 @@ type Chunk struct {
 	After int
 	// From is the first position whose logits are computed; len(Tokens) computes none.
 	From int
-	// Stream is what ForwardFrom starts with: the residual stream on its way into a
-	// layer, tokens x Spec.Stream. It is not changed. Forward and Lockstep need none.
-	Stream []float32
 }
 
 // NoLogits is a Chunk's From that leaves the logits of all its positions out.
@@ -44,31 +41,8 @@ func Chunks(texts [][]int32, from int) []Chunk {
 // The chunks are run in batches that fit in Options.Memory. Forward returns
 // early when ctx is done.
 func (m *Model) Forward(ctx context.Context, chunks []Chunk, visit func(chunk, pos int, logits []float32)) error {
-	return m.forward(ctx, chunks, entrance{}, nil, visit)
+	return m.forward(ctx, chunks, nil, visit)
 }
-
-// ForwardFrom is Forward without the layers before the given one: the chunks have their
-// residual streams on their way into it, as Options.Residual shows them. So the part of a
-// model that a change of its weights does not touch is computed once for many changes.
-// It is an error if the model cannot begin there: see CanBegin.
-func (m *Model) ForwardFrom(ctx context.Context, layer int, chunks []Chunk, visit func(chunk, pos int, logits []float32)) error {
-	if layer < 0 || layer > len(m.graph.Layers) {
-		return fmt.Errorf("there is no layer %d among %d", layer, len(m.graph.Layers))
-	}
-	if !m.CanBegin(layer) {
-		return fmt.Errorf("%w: to begin with layer %d, behind keys and values that are shared", gguf.ErrUnsupported, layer)
-	}
-	for c, chunk := range chunks {
-		if n := m.graph.Stream(); len(chunk.Stream) != len(chunk.Tokens)*n {
-			return fmt.Errorf("the residual stream of chunk %d has %d elements, not %d x %d", c, len(chunk.Stream), len(chunk.Tokens), n)
-		}
-	}
-	return m.forward(ctx, chunks, entrance{layer, true}, nil, visit)
-}
-
-// CanBegin reports whether ForwardFrom can begin with a layer: from there on, no layer has the keys and values
-// of one before.
-func (m *Model) CanBegin(layer int) bool { return m.graph.CanBegin(layer) }
 
 // Embed runs chunks and calls visit, by its goroutine, with the embedding at every position of a
 // chunk: what the output matrix is multiplied with, or, of an encoder, all that it makes of the token. It may be used only
@@ -103,17 +77,11 @@ func (m *Model) Embed(ctx context.Context, chunks []Chunk, visit func(chunk, pos
 	return failed
 }
 
-// entrance is where chunks enter a model: as tokens, or as streams in front of a layer.
-type entrance struct {
-	layer   int
-	streams bool
-}
-
 // forward is Forward: models in lock-step, of which there is one. Sessions, for each chunk or none, remember
 // the texts that end with it.
-func (m *Model) forward(ctx context.Context, chunks []Chunk, start entrance, sessions []Sessions, visit func(chunk, pos int, logits []float32)) error {
+func (m *Model) forward(ctx context.Context, chunks []Chunk, sessions []Sessions, visit func(chunk, pos int, logits []float32)) error {
 	l := newLockstep([]*Model{m}, Observer{Logits: func(_, chunk, pos int, logits, _ []float32) { visit(chunk, pos, logits) }})
-	l.entrance, l.sessions = start, sessions
+	l.sessions = sessions
 	if m.residual != nil {
 		l.observer.Residual = func(s Streams) {
 			if s.Layer < len(m.graph.Layers) {

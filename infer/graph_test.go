@@ -384,14 +384,7 @@ func TestEmbedSeveralStreams(t *testing.T) {
 	for c, chunk := range chunks {
 		want[c] = logitsOf(g, src, chunk, inputs{})
 	}
-	var entering []infer.Chunk
-	m, err := infer.NewModel(g, src, infer.Options{Residual: func(r infer.Residual) {
-		for i, stream := range r.Chunks {
-			if r.Layer == 1 {
-				entering = append(entering, infer.Chunk{Tokens: chunks[r.First+i], From: 2, Stream: slices.Clone(stream)})
-			}
-		}
-	}})
+	m, err := infer.NewModel(g, src, infer.Options{})
 	require.NoError(t, err)
 	visit, logits := collect(t, chunks, 2)
 	require.NoError(t, m.Forward(t.Context(), infer.Chunks(chunks, 2), visit))
@@ -403,10 +396,12 @@ func TestEmbedSeveralStreams(t *testing.T) {
 		}
 		require.InDeltaSlice(t, want[chunk][pos], n.multiply("output", 0, g.Vocabulary, x), 1e-4)
 	}))
-	narrow, err := infer.NewModel(g, src, infer.Options{Memory: 1}) // one chunk after the other
-	require.NoError(t, err)
+	strands := strandsOf(m, chunks)
+	require.NoError(t, strands.Enter(t.Context()))
+	require.NoError(t, strands.Advance(t.Context(), 0, 1))
+	require.NoError(t, strands.Advance(t.Context(), 1, 2))
 	visit, fromStreams := collect(t, chunks, 2)
-	require.NoError(t, narrow.ForwardFrom(t.Context(), 1, entering, visit))
+	require.NoError(t, strands.Logits(t.Context(), 2, visit))
 	require.Equal(t, logits(), fromStreams())
 }
 
@@ -453,10 +448,7 @@ func TestSharedIndexersNeedTheirLayer(t *testing.T) {
 	}
 	m, err := model(func(*graph.Indexer) {})
 	require.NoError(t, err)
-	chunk := infer.Chunk{Tokens: []int32{1, 2}, Stream: make([]float32, 8)}
-	err = m.ForwardFrom(t.Context(), 1, []infer.Chunk{chunk}, func(_, _ int, _ []float32) {})
-	require.ErrorIs(t, err, gguf.ErrUnsupported)
-	require.ErrorContains(t, err, "behind the layer whose indexer is shared")
+	require.False(t, m.CanBegin(1))
 }
 
 // TestSharedKeysNeedTheirLayer has layers that share keys and values with none, or run without it.
@@ -491,6 +483,8 @@ func TestSharedKeysNeedTheirLayer(t *testing.T) {
 	require.True(t, m.CanBegin(0))
 	require.False(t, m.CanBegin(1))
 	require.True(t, m.CanBegin(2))
-	chunk := infer.Chunk{Tokens: []int32{1}, Stream: make([]float32, 4)}
-	require.ErrorIs(t, m.ForwardFrom(t.Context(), 1, []infer.Chunk{chunk}, func(_, _ int, _ []float32) {}), gguf.ErrUnsupported)
+	strands := strandsOf(m, [][]int32{{1}})
+	require.ErrorIs(t, strands.Advance(t.Context(), 1, 2), gguf.ErrUnsupported)
+	require.ErrorIs(t, strands.Advance(t.Context(), 0, 1), gguf.ErrUnsupported)
+	require.NoError(t, strands.Advance(t.Context(), 0, 2))
 }

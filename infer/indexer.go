@@ -2,9 +2,7 @@ package infer
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/infer/internal/kernel"
 )
@@ -138,14 +136,11 @@ func (t *tokens) Choose(_ context.Context, q, k, weights []float32, x *graph.Ind
 }
 
 // chosen returns what the indexer of an attention chose, nil if there is none.
-func (b *batch) chosen(a *graph.AttentionOp) (*choice, error) {
+func (b *batch) chosen(a *graph.AttentionOp) *choice {
 	if a.Indexer == nil {
-		return nil, nil
+		return nil
 	}
-	if c := b.choices[b.m]; c != nil && c.by == a.Indexer {
-		return c, nil
-	}
-	return nil, fmt.Errorf("%w: to begin behind the layer whose indexer is shared", gguf.ErrUnsupported)
+	return b.choices[b.m]
 }
 
 // softmaxOf is Softmax of the scores of some positions, ascending. Those of others become 0.

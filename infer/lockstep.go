@@ -82,8 +82,10 @@ const minHeadRows = 64
 // lockstep is a batch that models use in turn: one, for Forward, or several.
 type lockstep struct {
 	batch
-	entrance
 	models    []*Model
+	strands   Strands     // whose texts the chunks are, or nil
+	layer     int         // the first that is run
+	end       int         // and the one before which the run ends
 	streams   [][]float32 // the residual stream of each model
 	reference []float32   // logits of the first model
 	elapsed   []time.Duration
@@ -96,6 +98,7 @@ func newLockstep(models []*Model, o Observer) *lockstep {
 	return &lockstep{
 		batch:    batch{m: first, workers: make([]worker, first.threads)},
 		models:   models,
+		end:      len(first.graph.Layers),
 		streams:  make([][]float32, len(models)),
 		elapsed:  make([]time.Duration, len(models)),
 		observer: o,
@@ -107,7 +110,7 @@ func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	if err := l.prepare(chunks); err != nil {
 		return err
 	}
-	l.steps.total = len(l.models) * len(chunks) * (len(l.models[0].graph.Layers) - l.layer + 1)
+	l.steps.total = len(l.models) * len(chunks) * (l.end - l.layer + 1)
 	for first := 0; first < len(chunks); {
 		before := slices.Clone(l.elapsed)
 		n, err := l.batchFrom(ctx, chunks, first)
@@ -229,8 +232,7 @@ func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) (n 
 	if err := l.enter(ctx); err != nil {
 		return n, err
 	}
-	layers := len(l.models[0].graph.Layers)
-	for i := l.layer; i < layers; i++ {
+	for i := l.layer; i < l.end; i++ {
 		l.tell(i, first)
 		l.reuse.begin(l.models, layerMatrices(i))
 		err := l.inTurn(func(model int) error {
@@ -241,16 +243,14 @@ func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) (n 
 			return n, err
 		}
 	}
-	l.tell(layers, first)
+	l.tell(l.end, first)
 	return n, l.heads(ctx, n)
 }
 
-// enter sets the residual streams to what enters the first layer.
+// enter sets the residual streams to what enters the first layer that is run.
 func (l *lockstep) enter(ctx context.Context) error {
-	if l.entrance.streams {
-		for _, chunk := range l.chunks {
-			copy(l.x[chunk.start*l.m.graph.Stream():], chunk.Stream)
-		}
+	if l.strands != nil {
+		l.own()
 		return nil
 	}
 	rows := make(map[int32][]int) // of the batch, by token
@@ -372,6 +372,9 @@ func (l *lockstep) heads(ctx context.Context, chunks int) error {
 		err := l.inTurn(func(model int) error {
 			for i, row := range rows[:l.tokens] {
 				copy(l.x[i*stream:][:stream], l.x[row*stream:]) // rows that are done make room
+				if l.owners != nil {
+					l.owners[i] = l.owners[row]
+				}
 			}
 			room := &l.scratch
 			if model == 0 && len(l.models) > 1 {

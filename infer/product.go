@@ -3,6 +3,7 @@ package infer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/graph"
@@ -79,17 +80,16 @@ func (b *batch) pack(ctx context.Context, src []float32, rows []int, factors []f
 	if rows != nil {
 		n = len(rows)
 	}
+	panels, packed := b.cut(rows, n, weights...)
 	var needed [forms]bool
 	for _, w := range weights {
 		if form := b.m.form(w); !needed[form] {
 			needed[form] = true
-			b.a.reset(form, n, k)
+			b.a.reset(form, packed, k)
 		}
 	}
-	panels := (n + kernel.TileRows - 1) / kernel.TileRows
-	return parallel(ctx, b.workers, panels, func(w *worker, panel int) error {
-		first := panel * kernel.TileRows
-		count := min(kernel.TileRows, n-first)
+	return parallel(ctx, b.workers, len(panels), func(w *worker, i int) error {
+		first, count := panels[i].first, panels[i].n
 		var part []float32
 		if rows == nil {
 			part = src[first*k:]
@@ -104,11 +104,61 @@ func (b *batch) pack(ctx context.Context, src []float32, rows []int, factors []f
 		}
 		for f, ok := range needed {
 			if ok {
-				b.a.put(w, form(f), first, part, count, k)
+				b.a.put(w, form(f), panels[i].packed, part, count, k)
 			}
 		}
 		return nil
 	})
+}
+
+// piece is rows of a product that follow each other and are multiplied with the matrices of one model.
+type piece struct {
+	m        *Model
+	first, n int
+	packed   int // the first of them in packed A, where a panel begins
+}
+
+// cut finds the pieces of n rows, those listed or one for each token if the list is nil, that are multiplied with the given weights, and
+// returns their panels and how many rows they take when they are packed. Each piece has panels of its own. There is one but for strands.
+func (b *batch) cut(rows []int, n int, weights ...*graph.Matrix) (panels []piece, packed int) {
+	b.pieces = b.pieces[:0]
+	if b.owners == nil && n > 0 {
+		b.pieces = append(b.pieces, piece{m: b.m, n: n})
+	}
+	for i := range min(n, len(b.owners)) {
+		row := i
+		if rows != nil {
+			row = rows[i]
+		}
+		m := b.owners[row]
+		if last := len(b.pieces) - 1; last >= 0 && b.pieces[last].m.same(m, weights) {
+			b.pieces[last].n++
+		} else {
+			b.pieces = append(b.pieces, piece{m: m, first: i, n: 1})
+		}
+	}
+	for i := range b.pieces {
+		p := &b.pieces[i]
+		p.packed = packed
+		for first := 0; first < p.n; first += kernel.TileRows {
+			panels = append(panels, piece{p.m, p.first + first, min(kernel.TileRows, p.n-first), packed})
+			packed += kernel.TileRows
+		}
+	}
+	return panels, packed
+}
+
+// same reports whether two forms of a model have matrices of the same types, and so the same matrices.
+func (m *Model) same(other *Model, weights []*graph.Matrix) bool {
+	if m == other {
+		return true
+	}
+	for _, w := range weights {
+		if m.src.Tensors()[w.Tensor].Type != other.src.Tensors()[w.Tensor].Type {
+			return false
+		}
+	}
+	return true
 }
 
 // packedB is the right factor of a product: a slab, as many rows of a weight as slabBytes
@@ -126,37 +176,62 @@ func (b *batch) product(ctx context.Context, dst []float32, rows int, w *graph.M
 	if rows == 0 {
 		return nil
 	}
+	left := slices.Clone(b.pieces)
+	for len(left) > 0 {
+		var now, later []piece
+		for _, p := range left {
+			if p.m.same(left[0].m, []*graph.Matrix{w}) {
+				now = append(now, p)
+			} else {
+				later = append(later, p)
+			}
+		}
+		if err := b.multiply(ctx, dst, now, w, add); err != nil {
+			return err
+		}
+		left = later
+	}
+	if b.m.input != nil || b.m.sums != nil {
+		return b.observe(ctx, rows, w)
+	}
+	return nil
+}
+
+// multiply is product for pieces whose models have the same w.
+func (b *batch) multiply(ctx context.Context, dst []float32, pieces []piece, w *graph.Matrix, add bool) error {
 	form := b.m.form(w)
 	slabRows := max(1, slabBytes/(kernel.PackedLenB(1, w.Cols)*form.bytes())) * kernel.TileCols
+	var tasks []piece
+	for _, p := range pieces {
+		for first := 0; first < p.n; first += taskRows {
+			tasks = append(tasks, piece{p.m, p.first + first, min(taskRows, p.n-first), p.packed + first})
+		}
+	}
 	for first := 0; first < w.Rows; first += slabRows {
 		n := min(slabRows, w.Rows-first)
-		if err := b.load(ctx, w, first, n); err != nil {
+		if err := b.load(ctx, pieces[0].m, w, first, n); err != nil {
 			return err
 		}
 		across := (n + taskCols - 1) / taskCols
-		down := (rows + taskRows - 1) / taskRows
-		err := parallel(ctx, b.workers, across*down, func(_ *worker, task int) error {
-			i, j := task/across*taskRows, task%across*taskCols
-			height, width := min(taskRows, rows-i), min(taskCols, n-j)
-			c := dst[i*w.Rows+first+j:]
-			prepare(c, w.Rows, height, width, w.Bias, first+j, add)
+		err := parallel(ctx, b.workers, across*len(tasks), func(_ *worker, task int) error {
+			p, j := tasks[task/across], task%across*taskCols
+			width := min(taskCols, n-j)
+			c := dst[p.first*w.Rows+first+j:]
+			prepare(c, w.Rows, p.n, width, w.Bias, first+j, add)
 			switch form {
 			case float32s:
-				kernel.Mul(c, w.Rows, b.a.floats[i*w.Cols:], b.b.floats[j*w.Cols:], height, width, w.Cols)
+				kernel.Mul(c, w.Rows, b.a.floats[p.packed*w.Cols:], b.b.floats[j*w.Cols:], p.n, width, w.Cols)
 			case int8s:
-				kernel.MulInt8(c, w.Rows, &b.a.ints, i, height, &b.b.ints, j, width)
+				kernel.MulInt8(c, w.Rows, &b.a.ints, p.packed, p.n, &b.b.ints, j, width)
 			case bfloat16s:
 				pairs := kernel.Pairs(w.Cols)
-				kernel.Mul(c, w.Rows, b.a.pairs[i*pairs:], b.b.pairs[j*pairs:], height, width, pairs)
+				kernel.Mul(c, w.Rows, b.a.pairs[p.packed*pairs:], b.b.pairs[j*pairs:], p.n, width, pairs)
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-	}
-	if b.m.input != nil || b.m.sums != nil {
-		return b.observe(ctx, rows, w)
 	}
 	return nil
 }
@@ -203,8 +278,8 @@ func prepare(c []float32, ld, rows, cols int, bias []float32, first int, add boo
 	}
 }
 
-// load reads n rows of w and packs them into b.b.
-func (b *batch) load(ctx context.Context, w *graph.Matrix, first, n int) error {
+// load reads n rows of a model's w and packs them into b.b.
+func (b *batch) load(ctx context.Context, m *Model, w *graph.Matrix, first, n int) error {
 	pairs := kernel.Pairs(w.Cols)
 	switch b.m.form(w) {
 	case float32s:
@@ -215,15 +290,15 @@ func (b *batch) load(ctx context.Context, w *graph.Matrix, first, n int) error {
 		sized(&b.b.pairs, kernel.PackedLenB(n, pairs))
 	}
 	panels := (n + kernel.TileCols - 1) / kernel.TileCols
-	kept := b.reuse.find(b.m, w)
+	kept := b.reuse.find(m, w)
 	return parallel(ctx, b.workers, panels, func(worker *worker, panel int) error {
 		at := panel * kernel.TileCols
 		count := min(kernel.TileCols, n-at)
-		pack := func(raw []byte) error { return b.packRows(worker, w, at, count, raw) }
+		pack := func(raw []byte) error { return b.packRows(worker, m, w, at, count, raw) }
 		if kept == nil {
-			return b.m.useRows(worker, w, first+at, count, pack)
+			return m.useRows(worker, w, first+at, count, pack)
 		}
-		raw, err := kept.panel(b.m, w, first+at, count)
+		raw, err := kept.panel(m, w, first+at, count)
 		if err != nil {
 			return err
 		}
@@ -232,12 +307,12 @@ func (b *batch) load(ctx context.Context, w *graph.Matrix, first, n int) error {
 }
 
 // packRows packs count rows of w as rows of the slab, from number at on.
-func (b *batch) packRows(worker *worker, w *graph.Matrix, at, count int, raw []byte) error {
+func (b *batch) packRows(worker *worker, m *Model, w *graph.Matrix, at, count int, raw []byte) error {
 	rowBytes := len(raw) / count
-	switch b.m.form(w) {
+	switch m.form(w) {
 	case float32s:
 		rows := sized(&worker.rows, count*w.Cols)
-		if err := b.m.dequantize(rows, w, raw); err != nil {
+		if err := m.dequantize(rows, w, raw); err != nil {
 			return err
 		}
 		kernel.PackB(b.b.floats[at*w.Cols:], rows, w.Cols, count, w.Cols)
@@ -245,7 +320,7 @@ func (b *batch) packRows(worker *worker, w *graph.Matrix, at, count int, raw []b
 		// One by one, so that the floats stay in the first cache.
 		row := sized(&worker.rows, w.Cols)
 		for i := range count {
-			if err := b.m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
+			if err := m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
 				return err
 			}
 			b.b.ints.Put(at+i, row)

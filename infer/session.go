@@ -165,7 +165,7 @@ func (s Sessions) Start(ctx context.Context, prompts [][]int32) error {
 		of[c] = append(of[c], s[i])
 		chunks[c].From = len(chunks[c].Tokens) - 1
 	}
-	err = m.forward(ctx, chunks, entrance{}, of, func(chunk, _ int, logits []float32) {
+	err = m.forward(ctx, chunks, of, func(chunk, _ int, logits []float32) {
 		for _, session := range of[chunk] {
 			copy(session.logits, logits)
 		}

@@ -19,8 +19,13 @@
 // What a type costs in a tensor is the product of two things. One is which part of the squares of its output the type changes, which
 // one run of the model tells for all types and tensors. The other is how much divergence such a change makes, which is measured for groups of
 // tensors, by giving them one type, the swap, in a part of the text. A group is the tensors of one kind in a layer, such as blk.3.ffn_up_exps, or in several
-// layers that follow each other where there would be more than 64 groups. All takes about as long as eight to ten runs of the model on the
-// text, in float32 ([infer.Exact]).
+// layers that follow each other where there would be more than 64 groups.
+//
+// All takes no longer than ten runs of the model on the text in float32 ([infer.Exact]), whatever the number of layers, kinds, experts and types, if
+// there is memory for a few windows at a time. In tokens that go through layers it is two runs of all windows, five of swaps, more by a third
+// at most where there is little text, and half a run of the original that leads them. Weights are read four times: by these two runs, and by all swaps together, which go through the
+// layers side by side ([infer.Strands]), those of the original and the swapped ones. Swapped ones are quick to make; the rows that are quantized to every type are so few that they
+// take about half of a run.
 //
 // That divergences grow with the squares of what changes, and that they add up, are assumptions: errors of rounding are small and point in
 // different directions, and then the divergence of the whole is, to the second order,
@@ -30,7 +35,7 @@
 //
 // Memory is Options.Engine.Memory or less, unless a single chunk needs more: what the
 // original predicts for the scored tokens, 4 bytes for each token of the vocabulary,
-// takes half of it at most, and two models run in half of what is left each.
+// takes half of it at most, and residual streams a quarter of what is left.
 package allocate
 
 import (
@@ -114,11 +119,11 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 	if opts.Budget > 0 {
 		bits = 8 * float64(opts.Budget-s.fixed) / float64(elements)
 	}
-	chooseSwaps(base.Tensors(), s.parts, importance, bits)
 	p, err := newProbe(base, importance, s.parts, chunks, opts.Engine)
 	if err != nil {
 		return nil, err
 	}
+	chooseSwaps(base.Tensors(), s.parts, importance, bits, len(chunks)*len(chunks[0]), expertsUsed(p.model.Spec()))
 	return s, p.run(ctx)
 }
 

@@ -22,6 +22,20 @@ const (
 	rowsOfMatrix = 16
 )
 
+// What bounds the rows beside that: quantizing them to all types is to take no more than half of what the products with their
+// matrix take in a run. Times are in those that it takes to get a weight ready for products.
+const (
+	quantizeTime = 30      // of the slowest types
+	productTime  = 1. / 32 // of a weight with one token
+)
+
+// rowsToMeasure returns of how many rows of a matrix the errors are measured, if its tensor has so many matrices, it was multiplied with so many
+// tokens, and so many types are tried.
+func rowsToMeasure(rows int64, matrices, tokens, types int) int64 {
+	most := int64(float64(rows) * (1 + float64(tokens)*productTime) / float64(2*quantizeTime*types))
+	return max(1, min(int64(max(rowsOfMatrix, rowsOfTensor/matrices)), most))
+}
+
 // meter measures what types change of the outputs of matrices.
 //
 // The output of a row w is w·x, and that of the quantized row differs by Δ·x. Over the inputs of a text
@@ -32,15 +46,22 @@ type meter struct {
 	base    gguf.Source
 	parts   []part
 	views   map[gguf.Type]gguf.Source // the base with all parts that can be of a type in it
+	swapped gguf.Source               // the base with all parts swapped
 	tokens  map[int32]int             // of the text, and how often each is there
 	threads int
-	index   map[string]int      // of parts, by name
-	seen    map[int][][]float64 // sums of squares of columns, by part and matrix
-	met     []bool              // parts that were seen
-	sums    []errorSums         // of each part
+	index   map[string]int   // of parts, by name
+	seen    map[int][]inputs // by part and matrix
+	met     []bool           // parts that were seen
+	sums    []errorSums      // of each part
 }
 
-// errorSums are sums of squares of outputs, and of what types change of them: those that part.tried returns.
+// inputs are what a matrix was multiplied with.
+type inputs struct {
+	tokens  int
+	squares []float64 // sum of them, of each column
+}
+
+// errorSums are sums of squares of outputs, and of what types change of them: all but the part's own, and behind them the swap.
 type errorSums struct {
 	output  float64
 	changes []float64
@@ -59,22 +80,25 @@ func newMeter(base gguf.Source, importance *imatrix.Matrix, parts []part, chunks
 	}
 	m := &meter{
 		base: base, parts: parts, threads: threads, views: make(map[gguf.Type]gguf.Source), tokens: make(map[int32]int), index: make(map[string]int),
-		seen: make(map[int][][]float64), met: make([]bool, len(parts)), sums: make([]errorSums, len(parts)),
+		seen: make(map[int][]inputs), met: make([]bool, len(parts)), sums: make([]errorSums, len(parts)),
 	}
-	changes := make(map[gguf.Type]map[int]gguf.Type)
+	changes, swapped := make(map[gguf.Type]map[int]gguf.Type), make(map[int]gguf.Type)
 	for i, p := range parts {
 		m.index[base.Tensors()[p.tensor].Name] = i
-		tried := p.tried()
-		m.sums[i].changes = make([]float64, len(tried))
-		for _, t := range tried {
+		m.sums[i].changes = make([]float64, len(p.types))
+		swapped[p.tensor] = p.swap
+		for _, t := range p.types[1:] {
 			if changes[t] == nil {
 				changes[t] = make(map[int]gguf.Type)
 			}
 			changes[t][p.tensor] = t
 		}
 	}
+	var err error
+	if m.swapped, err = newVariant(base, importance, swapped); err != nil {
+		return nil, err
+	}
 	for t, of := range changes {
-		var err error
 		if m.views[t], err = newVariant(base, importance, of); err != nil {
 			return nil, err
 		}
@@ -95,15 +119,16 @@ func (m *meter) see(in infer.Input) {
 	}
 	m.met[i] = true
 	if m.seen[i] == nil {
-		m.seen[i] = make([][]float64, in.Matrices)
+		m.seen[i] = make([]inputs, in.Matrices)
 	}
 	of := &m.seen[i][in.Matrix]
-	if *of == nil {
-		*of = slices.Clone(in.Squares)
+	of.tokens += in.Rows
+	if of.squares == nil {
+		of.squares = slices.Clone(in.Squares)
 		return
 	}
 	for j, v := range in.Squares {
-		(*of)[j] += v
+		of.squares[j] += v
 	}
 }
 
@@ -121,13 +146,13 @@ func (m *meter) flush(ctx context.Context) error {
 	for _, i := range slices.Sorted(maps.Keys(m.seen)) {
 		matrices := m.seen[i]
 		each := m.base.Tensors()[m.parts[i].tensor].Rows() / int64(len(matrices))
-		for number, columns := range matrices {
-			if columns != nil {
-				rows := spread(each, int64(max(rowsOfMatrix, rowsOfTensor/len(matrices))))
+		for number, in := range matrices {
+			if in.squares != nil {
+				rows := spread(each, rowsToMeasure(each, len(matrices), in.tokens, len(m.parts[i].types)))
 				for r := range rows {
 					rows[r] += int64(number) * each
 				}
-				samples = append(samples, sample{part: i, columns: columns, rows: rows})
+				samples = append(samples, sample{part: i, columns: in.squares, rows: rows})
 			}
 		}
 	}
@@ -168,7 +193,7 @@ func (m *meter) finish(ctx context.Context, vocabulary int) error {
 		for o := range p.types[1:] {
 			p.errors[1+o] = sums.changes[o] / sums.output
 		}
-		p.swapError = sums.changes[slices.Index(p.tried(), p.swap)] / sums.output
+		p.swapError = sums.changes[len(p.types)-1] / sums.output
 	}
 	return nil
 }
@@ -212,15 +237,18 @@ func (m *meter) measure(ctx context.Context, samples []sample) error {
 // errorsOf measures a sample.
 func (m *meter) errorsOf(s sample) (errorSums, error) {
 	p := m.parts[s.part]
-	tried := p.tried()
-	sums := errorSums{changes: make([]float64, len(tried))}
+	sums := errorSums{changes: make([]float64, len(p.types))}
 	original, err := newRowReader(m.base, p.tensor)
 	if err != nil {
 		return sums, err
 	}
-	readers := make([]*rowReader, len(tried))
-	for o, t := range tried {
-		if readers[o], err = newRowReader(m.views[t], p.tensor); err != nil {
+	readers := make([]*rowReader, len(p.types))
+	for o := range readers {
+		view := m.swapped
+		if o+1 < len(p.types) {
+			view = m.views[p.types[o+1]]
+		}
+		if readers[o], err = newRowReader(view, p.tensor); err != nil {
 			return sums, err
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer/graph"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -23,20 +25,12 @@ type part struct {
 	swapError float64
 }
 
-// tried returns the types whose errors are measured: all but its own, and behind them the swap if it is none of them.
-func (p *part) tried() []gguf.Type {
-	types := slices.Clip(p.types[1:])
-	if !slices.Contains(types, p.swap) {
-		types = append(types, p.swap)
-	}
-	return types
-}
-
 // group is parts of one kind, in one layer or in several that follow each other, that are
 // swapped together.
 type group struct {
-	layer int // the first that the parts have a part in: -1 before all, their number after them
-	parts []int
+	layer    int  // the first that the parts have a part in: -1 before all, their number after them
+	entrance bool // the parts have a part in what enters the first layer
+	parts    []int
 }
 
 // maxGroups is how many groups there are at most, about, however much text there is.
@@ -89,17 +83,33 @@ func canBe(info gguf.TensorInfo, t gguf.Type, importance *imatrix.Matrix) bool {
 	return t != info.Type && info.RowLen()%int64(t.BlockSize()) == 0 && err == nil && (has || !quant.NeedsImportance(t))
 }
 
-// swaps are the types that parts are given to see what an error costs: quick to make, so that it
-// does not matter if they are not those that are sought, and some for narrow rows.
-var swaps = []gguf.Type{gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.Q4_0, gguf.Q5_0, gguf.Q8_0}
+// swaps are the types that parts are given to see what an error costs: quicker to make than some of those that are sought, and some for narrow rows.
+// quickSwaps are for matrices that few tokens are multiplied with: these take less time to make than the products do.
+var (
+	swaps      = []gguf.Type{gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.Q4_0, gguf.Q5_0, gguf.Q8_0}
+	quickSwaps = []gguf.Type{gguf.Q4_0, gguf.Q5_0, gguf.Q8_0}
+)
 
-// chooseSwaps gives each part the swap whose bits per weight are closest to the given.
-func chooseSwaps(tensors []gguf.TensorInfo, parts []part, importance *imatrix.Matrix, bits float64) {
+// fewTokens is below how many tokens the other swaps would take too long: each matrix is quantized twice, at up to seven times what
+// it takes to read it for a product.
+const fewTokens = 1024
+
+// chooseSwaps gives each part the swap whose bits per weight are closest to the given. tokens is how many there are, used which part of them goes
+// through an expert, in the mean.
+func chooseSwaps(tensors []gguf.TensorInfo, parts []part, importance *imatrix.Matrix, bits float64, tokens int, used float64) {
 	for i := range parts {
 		p := &parts[i]
+		seen := float64(tokens)
+		if strings.Contains(tensors[p.tensor].Name, "_exps.") {
+			seen *= used
+		}
+		possible := swaps
+		if seen < fewTokens {
+			possible = quickSwaps
+		}
 		p.swap = p.types[1]
 		nearest := math.Inf(1)
-		for _, t := range swaps {
+		for _, t := range possible {
 			if !canBe(tensors[p.tensor], t, importance) {
 				continue
 			}
@@ -108,6 +118,17 @@ func chooseSwaps(tensors []gguf.TensorInfo, parts []part, importance *imatrix.Ma
 			}
 		}
 	}
+}
+
+// expertsUsed returns the least part of its experts that a layer of a model uses for a token, 1 if there are none.
+func expertsUsed(spec *graph.Spec) float64 {
+	used := 1.
+	for mixer := range spec.Mixers {
+		if m, ok := mixer.(graph.Mixture); ok {
+			used = min(used, float64(m.Used)/float64(m.Experts))
+		}
+	}
+	return used
 }
 
 // bitsOf returns the bits per weight of a type.
@@ -133,11 +154,11 @@ func findGroups(tensors []gguf.TensorInfo, parts []part, most int) []group {
 	index := make(map[place]int)
 	for i, p := range parts {
 		name := tensors[p.tensor].Name
-		g, at := group{layer: -1}, place{-1, name}
+		g, at := group{layer: -1, entrance: true}, place{-1, name}
 		if layer, kind := gguf.SplitName(name); layer >= 0 {
-			g.layer, at = layer, place{layer / band, kind}
+			g, at = group{layer: layer}, place{layer / band, kind}
 		} else if name == "output.weight" {
-			g.layer = layers
+			g = group{layer: layers}
 		}
 		n, ok := index[at]
 		if !ok {

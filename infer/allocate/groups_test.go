@@ -88,13 +88,20 @@ func TestSwapsAreOfTheSize(t *testing.T) {
 	tensors := []gguf.TensorInfo{
 		{Name: "blk.0.attn_q.weight", Type: gguf.BF16, Shape: []int64{256, 8}},
 		{Name: "blk.0.attn_k.weight", Type: gguf.BF16, Shape: []int64{96, 8}},
+		{Name: "blk.0.ffn_up_exps.weight", Type: gguf.BF16, Shape: []int64{256, 8, 4}},
 	}
-	for bits, want := range map[float64][2]gguf.Type{
-		1: {gguf.Q2_K, gguf.Q4_0}, 3.5: {gguf.Q3_K, gguf.Q4_0}, 4.6: {gguf.Q4_K, gguf.Q4_0}, 6: {gguf.Q5_K, gguf.Q5_0}, 16: {gguf.Q8_0, gguf.Q8_0},
+	for bits, want := range map[float64][3]gguf.Type{
+		1: {gguf.Q2_K, gguf.Q4_0, gguf.Q4_0}, 3.5: {gguf.Q3_K, gguf.Q4_0, gguf.Q4_0}, 4.6: {gguf.Q4_K, gguf.Q4_0, gguf.Q4_0}, 6: {gguf.Q5_K, gguf.Q5_0, gguf.Q5_0},
+		16: {gguf.Q8_0, gguf.Q8_0, gguf.Q8_0},
 	} {
-		parts := []part{{tensor: 0, types: []gguf.Type{gguf.BF16, gguf.IQ4_XS}}, {tensor: 1, types: []gguf.Type{gguf.BF16, gguf.Q5_1}}}
-		chooseSwaps(tensors, parts, nil, bits)
-		require.Equal(t, want, [2]gguf.Type{parts[0].swap, parts[1].swap}, bits)
+		parts := make([]part, len(tensors))
+		for i, t := range []gguf.Type{gguf.IQ4_XS, gguf.Q5_1, gguf.IQ4_XS} {
+			parts[i] = part{tensor: i, types: []gguf.Type{gguf.BF16, t}}
+		}
+		chooseSwaps(tensors, parts, nil, bits, 2*fewTokens-1, 0.5) // an expert sees few tokens
+		require.Equal(t, want, [3]gguf.Type{parts[0].swap, parts[1].swap, parts[2].swap}, bits)
+		chooseSwaps(tensors, parts, nil, bits, 2*fewTokens, 0.5)
+		require.Equal(t, want[0], parts[2].swap, bits)
 	}
 }
 
@@ -107,7 +114,7 @@ func TestErrorsAreThoseOfOutputs(t *testing.T) {
 	for range cols * rows * experts {
 		src.values = append(src.values, float32(random.NormFloat64()))
 	}
-	parts := []part{{tensor: 0, types: []gguf.Type{gguf.F32, gguf.Q4_K}, errors: make([]float64, 2), swap: gguf.Q2_K}}
+	parts := []part{{tensor: 0, types: []gguf.Type{gguf.F32, gguf.Q4_K}, errors: make([]float64, 2), swap: gguf.Q4_0}}
 	m, err := newMeter(src, nil, parts, [][]int32{{1}}, 2)
 	require.NoError(t, err)
 	squares := make([][]float64, experts)
@@ -120,7 +127,7 @@ func TestErrorsAreThoseOfOutputs(t *testing.T) {
 			half[j] = v / 2
 		}
 		for range 2 {
-			m.see(infer.Input{Tensor: "blk.0.ffn_up_exps.weight", Matrix: e, Matrices: experts, Squares: half})
+			m.see(infer.Input{Tensor: "blk.0.ffn_up_exps.weight", Matrix: e, Matrices: experts, Rows: 8000, Squares: half})
 			require.NoError(t, m.flush(t.Context()))
 		}
 	}
@@ -128,7 +135,7 @@ func TestErrorsAreThoseOfOutputs(t *testing.T) {
 	for _, c := range []struct {
 		to  gguf.Type
 		got float64
-	}{{gguf.Q4_K, parts[0].errors[1]}, {gguf.Q2_K, parts[0].swapError}} {
+	}{{gguf.Q4_K, parts[0].errors[1]}, {gguf.Q4_0, parts[0].swapError}} {
 		packed, back := make([]byte, rows*experts*c.to.RowBytes(cols)), make([]float32, len(src.values))
 		require.NoError(t, quant.Quantize(c.to, packed, src.values, cols, nil))
 		require.NoError(t, quant.Dequantize(c.to, back, packed, cols))

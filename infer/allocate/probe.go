@@ -1,10 +1,12 @@
 package allocate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
@@ -17,17 +19,19 @@ type probe struct {
 	original   gguf.Source
 	importance *imatrix.Matrix
 	parts      []part
-	groups     []group
+	groups     []group // in the order of their layers
 	chunks     [][]int32
 	sample     []int // chunks that single groups are measured on
 	prefix     int   // and how many of their tokens
 	engine     infer.Options
-	layers     int
+	model      *infer.Model     // the original
+	layers     int              // of it
 	from       int              // the first position whose next token is scored
 	base       [][]distribution // of each chunk, what the original predicts for the scored tokens
-	all        [][]float64      // of each chunk, the divergences of the model with all groups swapped
+	all        float64          // mean divergence with all groups swapped
 	swapped    []float64        // of each group, the sum of the divergences with it swapped
-	// Steps, each a chunk through a layer: those of runs that have ended, and all.
+	progress   func(done, total int)
+	// Steps, each a token through a layer or the output: those that are done, and all.
 	done, total int
 }
 
@@ -36,38 +40,43 @@ type probe struct {
 // less on the context than how well they predict.
 const warmUp = 16
 
-// swapRuns is how many runs of the model on all chunks the swaps of single groups take, about. With
-// two runs of the original, one with everything swapped, and what the errors of types take, it
-// is less than ten, unless there is so little text that a run is mostly reading weights.
+// swapRuns is how many runs of the model on all chunks the swaps of single groups take, about.
 const swapRuns = 5.
 
 func newProbe(original gguf.Source, importance *imatrix.Matrix, parts []part, chunks [][]int32, engine infer.Options) (*probe, error) {
-	arch, err := gguf.Value[string](original.Metadata(), "general.architecture")
-	if err != nil {
+	p := &probe{original: original, importance: importance, parts: parts, chunks: chunks, engine: engine, progress: engine.Progress, from: len(chunks[0]) / warmUp}
+	if p.progress == nil {
+		p.progress = func(int, int) {}
+	}
+	p.engine.Compute, p.engine.Input, p.engine.Sums, p.engine.Router, p.engine.Residual, p.engine.Progress = infer.Exact, nil, nil, nil, nil, nil
+	var err error
+	if p.model, err = infer.New(original, p.engine); err != nil {
 		return nil, err
 	}
-	layers, err := original.Metadata().Uint(arch + ".block_count")
-	if err != nil {
-		return nil, err
+	p.layers = len(p.model.Spec().Layers)
+	p.groups = findGroups(original.Tensors(), parts, min(maxGroups, 2*swapRuns*len(chunks)))
+	for i := range p.groups {
+		p.groups[i].layer = p.start(p.groups[i].layer)
 	}
-	p := &probe{
-		original: original, importance: importance, parts: parts, chunks: chunks, engine: engine, layers: int(layers), from: len(chunks[0]) / warmUp,
-		groups: findGroups(original.Tensors(), parts, min(maxGroups, 2*swapRuns*len(chunks))),
-	}
+	slices.SortStableFunc(p.groups, func(a, b group) int { return cmp.Compare(a.layer, b.layer) })
 	p.swapped = make([]float64, len(p.groups))
-	p.engine.Compute, p.engine.Input, p.engine.Sums, p.engine.Router, p.engine.Residual = infer.Exact, nil, nil, nil, nil
-	steps := 0 // of a chunk, for all groups
+	steps := 0 // of a token, for all groups
 	for _, g := range p.groups {
-		steps += p.layers + 1 - p.start(g)
+		steps += p.layers + 1 - g.layer
 	}
+	run := len(chunks) * len(chunks[0]) * (p.layers + 1)
 	p.choose(swapRuns * float64(len(chunks)*(p.layers+1)) / float64(steps))
-	p.total = 2*(p.layers+1)*len(chunks) + steps*len(p.sample)
-	p.engine.Progress = func(done, _ int) {
-		if engine.Progress != nil {
-			engine.Progress(p.done+done, p.total)
-		}
+	if err := p.limit(); err != nil {
+		return nil, err
 	}
+	p.total = 2*run + len(p.sample)*p.prefix*(steps+p.groups[len(p.groups)-1].layer)
 	return p, nil
+}
+
+// step reports that so many tokens went through so many layers.
+func (p *probe) step(tokens, layers int) {
+	p.done += tokens * layers
+	p.progress(p.done, p.total)
 }
 
 // choose finds the chunks to measure single groups on, so many in all: more of them, and not all of each, since chunks differ
@@ -81,14 +90,16 @@ func (p *probe) choose(chunks float64) {
 	p.prefix = min(len(p.chunks[0]), max(len(p.chunks[0])/2, int(chunks/float64(n)*float64(len(p.chunks[0])))))
 }
 
-// start returns the layer that a group is measured from.
-func (p *probe) start(g group) int { return min(max(g.layer, 0), p.layers-1) }
+// start returns the layer that a group is measured from that has its first part in a layer: the last before which texts can wait.
+func (p *probe) start(layer int) int {
+	layer = min(max(layer, 0), p.layers)
+	for !p.model.CanBegin(layer) {
+		layer--
+	}
+	return layer
+}
 
 // run fills in the costs of the parts.
-//
-// The original runs twice: once for what it predicts and what goes into its matrices, and again to lead the residual
-// streams from layer to layer. In front of each, the swaps of its groups start with
-// them.
 func (p *probe) run(ctx context.Context) error {
 	if err := p.remember(ctx); err != nil {
 		return err
@@ -96,52 +107,32 @@ func (p *probe) run(ctx context.Context) error {
 	if err := p.swapAll(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	engine := p.engine
-	engine.Progress = nil
-	engine.Residual = func(r infer.Residual) {
-		if ctx.Err() == nil {
-			if err := p.layer(ctx, r); err != nil {
-				cancel(err)
-			}
-		}
-	}
-	base, err := infer.New(p.original, engine)
-	if err != nil {
-		return err
-	}
-	err = base.Forward(ctx, infer.Chunks(p.chunks, infer.NoLogits), nil)
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	if err != nil {
+	if err := p.swapEach(ctx); err != nil {
 		return err
 	}
 	p.calibrate()
 	return nil
 }
 
-// remember runs the original for what it predicts. If that takes more than half of the
-// memory, fewer tokens of each chunk are scored. The models that run afterwards, two at a
-// time, get half of the rest each. On the way, it has measured what types change of
-// the outputs of matrices.
-func (p *probe) remember(ctx context.Context) error {
-	base, err := infer.New(p.original, p.engine)
-	if err != nil {
-		return err
-	}
+// limit makes room for what is predicted: if that takes more than half of the memory, fewer tokens of each chunk are scored.
+func (p *probe) limit() error {
 	if p.engine.Memory <= 0 {
 		p.engine.Memory = infer.DefaultMemory
 	}
-	token := 4 * int64(len(p.chunks)) * int64(base.Vocabulary()) // a token of each chunk
+	token := 4 * int64(len(p.chunks)) * int64(p.model.Vocabulary()) // a token of each chunk
 	p.from = max(p.from, len(p.chunks[0])-1-int(min(p.engine.Memory/2/token, math.MaxInt32)))
 	if p.scored() < len(p.chunks[0])/warmUp {
 		return fmt.Errorf("what is predicted for %d tokens of each of %d windows takes more than half of the memory, %s", len(p.chunks[0])/warmUp,
 			len(p.chunks), display.Bytes(p.engine.Memory))
 	}
 	p.prefix = max(p.prefix, p.from+1+len(p.chunks[0])/warmUp)
-	p.engine.Memory = (p.engine.Memory - int64(p.scored())*token) / 2
+	p.engine.Memory -= int64(p.scored()) * token
+	return nil
+}
+
+// remember runs the original for what it predicts. On the way, it has measured what types change of
+// the outputs of matrices.
+func (p *probe) remember(ctx context.Context) error {
 	p.base = make([][]distribution, len(p.chunks))
 	for i := range p.base {
 		p.base[i] = make([]distribution, p.scored())
@@ -152,14 +143,15 @@ func (p *probe) remember(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	engine := p.engine
+	engine := p.running()
 	engine.Input = meter.see
 	engine.Residual = func(infer.Residual) {
 		if err := meter.flush(ctx); err != nil {
 			cancel(err)
 		}
 	}
-	if base, err = infer.New(p.original, engine); err != nil {
+	base, err := infer.New(p.original, engine)
+	if err != nil {
 		return err
 	}
 	err = base.Forward(ctx, infer.Chunks(p.chunks, p.from), func(chunk, pos int, logits []float32) {
@@ -173,8 +165,15 @@ func (p *probe) remember(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.done += (p.layers + 1) * len(p.chunks)
+	p.done += len(p.chunks) * len(p.chunks[0]) * (p.layers + 1)
 	return meter.finish(ctx, base.Vocabulary())
+}
+
+// running returns the options of a run of a model on all chunks.
+func (p *probe) running() infer.Options {
+	engine := p.engine
+	engine.Progress = func(done, _ int) { p.progress(p.done+done*len(p.chunks[0]), p.total) }
+	return engine
 }
 
 // scored returns how many tokens of a chunk are scored.
@@ -182,91 +181,171 @@ func (p *probe) scored() int { return len(p.chunks[0]) - 1 - p.from }
 
 // swapAll measures the model with all parts swapped.
 func (p *probe) swapAll(ctx context.Context) error {
-	everything := group{layer: -1}
-	chunks := make([]int, len(p.chunks))
+	everything := group{}
 	for i := range p.parts {
 		everything.parts = append(everything.parts, i)
 	}
-	for i := range chunks {
-		chunks[i] = i
+	src, err := p.variant(everything)
+	if err != nil {
+		return err
 	}
-	var err error
-	p.all, err = p.swap(ctx, everything, chunks, len(p.chunks[0]), infer.Residual{})
-	p.done += (p.layers + 1) * len(p.chunks)
-	return err
+	m, err := infer.New(src, p.running())
+	if err != nil {
+		return err
+	}
+	divergences := make([][]float64, len(p.chunks))
+	for i := range divergences {
+		divergences[i] = make([]float64, p.scored())
+	}
+	err = m.Forward(ctx, infer.Chunks(p.chunks, p.from), func(chunk, pos int, logits []float32) {
+		if pos < len(p.chunks[chunk])-1 {
+			divergences[chunk][pos-p.from] = p.base[chunk][pos-p.from].divergence(logits)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, chunk := range divergences {
+		p.all += sum(chunk) / float64(len(p.chunks)*p.scored())
+	}
+	p.done += len(p.chunks) * len(p.chunks[0]) * (p.layers + 1)
+	return finite(p.all)
 }
 
-// layer measures the groups that start at a layer, on those of a batch's chunks that are in the
-// sample.
-func (p *probe) layer(ctx context.Context, r infer.Residual) error {
-	var chunks []int
-	for _, c := range p.sample {
-		if c >= r.First && c < r.First+len(r.Chunks) {
-			chunks = append(chunks, c)
-		}
-	}
-	if chunks == nil {
-		return nil
-	}
-	for i, g := range p.groups {
-		if p.start(g) != r.Layer {
-			continue
-		}
-		divergences, err := p.swap(ctx, g, chunks, p.prefix, r)
-		if err != nil {
-			return err
-		}
-		for _, chunk := range divergences {
-			p.swapped[i] += sum(chunk)
-		}
-		p.done += (p.layers + 1 - r.Layer) * len(chunks)
-	}
-	return nil
-}
-
-// swap returns the divergences of the tokens of some chunks, up to some length, with a group swapped. r has
-// streams that they enter a layer with, unless the group is before it.
-func (p *probe) swap(ctx context.Context, g group, numbers []int, length int, r infer.Residual) ([][]float64, error) {
+// variant returns the original with the parts of a group swapped.
+func (p *probe) variant(g group) (gguf.Source, error) {
 	changed := make(map[int]gguf.Type)
 	for _, i := range g.parts {
 		changed[p.parts[i].tensor] = p.parts[i].swap
 	}
-	src, err := newVariant(p.original, p.importance, changed)
+	return newVariant(p.original, p.importance, changed)
+}
+
+// streamsShare is which part of the memory residual streams may take.
+const streamsShare = 4
+
+// swapEach measures the model with each group swapped, on the sample. The streams of the original lead: in front of its layer,
+// those of a group branch off. As many groups as there is memory for the streams of run together, so that all of them
+// take what one run takes to read the weights, and read those of the group.
+func (p *probe) swapEach(ctx context.Context) (err error) {
+	room := p.engine.Memory / streamsShare
+	engine := p.engine
+	engine.Memory -= room
+	if p.model, err = infer.New(p.original, engine); err != nil {
+		return err
+	}
+	lead := p.strands(p.model)
+	if err := lead.Enter(ctx); err != nil {
+		return err
+	}
+	together := max(1, int(room/int64(4*len(p.sample)*p.prefix*p.model.Spec().Stream())))
+	for first := 0; first < len(p.groups); first += together {
+		groups := p.groups[first:min(first+together, len(p.groups))]
+		until := groups[len(groups)-1].layer
+		if next := first + together; next < len(p.groups) {
+			until = p.groups[next].layer
+		}
+		divergences, err := p.branches(ctx, lead, groups, until)
+		if err != nil {
+			return err
+		}
+		copy(p.swapped[first:], divergences)
+	}
+	return nil
+}
+
+// strands returns the texts of the sample as they go through a model.
+func (p *probe) strands(m *infer.Model) infer.Strands {
+	var strands infer.Strands
+	for _, number := range p.sample {
+		tokens := p.chunks[number][:p.prefix]
+		strands = append(strands, infer.Strand{Model: m, Tokens: tokens, Stream: make([]float32, len(tokens)*m.Spec().Stream())})
+	}
+	return strands
+}
+
+// branches returns the sum of the divergences with each of some groups swapped. The streams of the original, lead, are before the layer of the
+// first of them, and are left before layer until.
+func (p *probe) branches(ctx context.Context, lead infer.Strands, groups []group, until int) ([]float64, error) {
+	var branches infer.Strands
+	left := groups
+	for layer := left[0].layer; ; {
+		for ; len(left) > 0 && left[0].layer == layer; left = left[1:] {
+			strands, err := p.branch(ctx, lead, left[0])
+			if err != nil {
+				return nil, err
+			}
+			branches = append(branches, strands...)
+		}
+		if layer == p.layers {
+			break
+		}
+		end := layer + 1
+		for !p.model.CanBegin(end) {
+			end++
+		}
+		all := branches
+		if layer < until {
+			all = slices.Concat(lead, branches)
+		}
+		if err := all.Advance(ctx, layer, end); err != nil {
+			return nil, err
+		}
+		p.step(len(all)*p.prefix, end-layer)
+		layer = end
+	}
+	divergences := make([]float64, len(groups))
+	each := make([][]float64, len(branches))
+	for i := range each {
+		each[i] = make([]float64, p.prefix-1-p.from)
+	}
+	err := branches.Logits(ctx, p.from, func(strand, pos int, logits []float32) {
+		if pos < p.prefix-1 {
+			each[strand][pos-p.from] = p.base[p.sample[strand%len(p.sample)]][pos-p.from].divergence(logits)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	m, err := infer.New(src, p.engine)
-	if err != nil {
-		return nil, err
+	p.step(len(branches)*p.prefix, 1)
+	for i, of := range each {
+		divergences[i/len(p.sample)] += sum(of)
 	}
-	chunks := make([]infer.Chunk, len(numbers))
-	divergences := make([][]float64, len(numbers))
-	for i, number := range numbers {
-		chunks[i] = infer.Chunk{Tokens: p.chunks[number][:length], From: p.from}
-		divergences[i] = make([]float64, length-1-p.from)
-	}
-	visit := func(chunk, pos int, logits []float32) {
-		if pos < length-1 {
-			divergences[chunk][pos-p.from] = p.base[numbers[chunk]][pos-p.from].divergence(logits)
+	for i, g := range groups {
+		if err := finite(divergences[i]); err != nil {
+			part := p.parts[g.parts[0]]
+			return nil, fmt.Errorf("%s as %s: %w", p.original.Tensors()[part.tensor].Name, part.swap, err)
 		}
-	}
-	if g.layer < 0 || !m.CanBegin(r.Layer) {
-		err = m.Forward(ctx, chunks, visit)
-	} else {
-		for i, number := range numbers {
-			chunks[i].Stream = r.Chunks[number-r.First][:length*m.Spec().Stream()]
-		}
-		err = m.ForwardFrom(ctx, r.Layer, chunks, visit)
-	}
-	for _, chunk := range divergences {
-		if s := sum(chunk); err == nil && (math.IsNaN(s) || math.IsInf(s, 0)) {
-			err = errors.New("a logit is not finite")
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s as %s: %w", p.original.Tensors()[p.parts[g.parts[0]].tensor].Name, p.parts[g.parts[0]].swap, err)
 	}
 	return divergences, nil
+}
+
+// branch returns strands with a group swapped, which are where the lead is.
+func (p *probe) branch(ctx context.Context, lead infer.Strands, g group) (infer.Strands, error) {
+	src, err := p.variant(g)
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.model.Form(src)
+	if err != nil {
+		return nil, err
+	}
+	strands := p.strands(m)
+	if g.entrance {
+		return strands, strands.Enter(ctx)
+	}
+	for i := range strands {
+		copy(strands[i].Stream, lead[i].Stream)
+	}
+	return strands, nil
+}
+
+// finite reports a divergence that is no number.
+func finite(divergence float64) error {
+	if math.IsNaN(divergence) || math.IsInf(divergence, 0) {
+		return errors.New("a logit is not finite")
+	}
+	return nil
 }
 
 // sum adds numbers up.
@@ -280,13 +359,10 @@ func sum(numbers []float64) (s float64) {
 // calibrate makes costs of the errors: in proportion to them, and so that those of the swaps of a group are together its
 // part of the divergence with everything swapped. The parts were measured on the sample, the whole on all chunks.
 func (p *probe) calibrate() {
-	var total, all float64
+	var total float64
 	for i := range p.groups {
 		p.swapped[i] = max(0, p.swapped[i]) // rounding may have made it less
 		total += p.swapped[i]
-	}
-	for _, chunk := range p.all {
-		all += sum(chunk) / float64(len(p.all)*len(chunk))
 	}
 	for i, g := range p.groups {
 		var swapErrors float64
@@ -298,7 +374,7 @@ func (p *probe) calibrate() {
 		}
 		for _, n := range g.parts {
 			for o, e := range p.parts[n].errors {
-				p.parts[n].costs[o] = all * p.swapped[i] / total * e / swapErrors
+				p.parts[n].costs[o] = p.all * p.swapped[i] / total * e / swapErrors
 			}
 		}
 	}

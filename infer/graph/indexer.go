@@ -43,6 +43,7 @@ func (x Indexer) bind(b *Binder, rank int) *IndexerOp {
 		if source == nil || source.TopK != x.TopK {
 			b.fail(fmt.Errorf("%w: layer %d cannot share the indexer of layer %d", gguf.ErrCorrupt, b.layer, b.layer-x.Shared))
 		}
+		b.shares = append(b.shares, share{b.layer - x.Shared, b.layer})
 		return source
 	}
 	o := &IndexerOp{

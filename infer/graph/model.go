@@ -93,10 +93,10 @@ func Bind(spec Spec, src gguf.Source) (*Model, error) {
 	return m, b.missing
 }
 
-// share says that a layer has the keys and values of another one, before it.
+// share says that a layer has the keys and values of another one, before it, or what its indexer chose.
 type share struct{ source, layer int }
 
-// CanBegin reports whether a layer can be the first that is run: no keys and values of those before it are shared.
+// CanBegin reports whether a layer can be the first that is run: no keys and values, nor choices of indexers, of those before it are shared.
 func (m *Model) CanBegin(layer int) bool {
 	return !slices.ContainsFunc(m.shares, func(s share) bool { return s.source < layer && layer <= s.layer })
 }
