@@ -17,6 +17,37 @@ type row struct {
 	dotProd bool
 }
 
+// rowTypes are those of kernel.DotRows. begin emits what comes before all rows and
+// returns what emits the products of a Vector8 at x and the blocks at w.
+var rowTypes = []struct {
+	name  string
+	bytes int // of the blocks of a Vector8
+	begin func(r *row) (body func())
+}{
+	{"Q4_0", 8 * 18, blocks{bytes: 18, at: 2, unpack: beginLevels(offsetLevels(8))}.begin},
+	{"Q4_1", 8 * 20, blocks{bytes: 20, at: 4, minimum: true, unpack: beginNibbles}.begin},
+	{"Q5_0", 8 * 22, blocks{bytes: 22, at: 2, unpack: beginFives(true)}.begin},
+	{"Q5_1", 8 * 24, blocks{bytes: 24, at: 4, minimum: true, unpack: beginFives(false)}.begin},
+	{"Q8_0", 8 * 34, blocks{bytes: 34, at: 2, unpack: beginBytes}.begin},
+	{"Q2_K", 84, beginQ2K},
+	{"Q3_K", 110, beginQ3K},
+	{"Q4_K", 144, beginQ4K},
+	{"Q5_K", 176, beginQ5K},
+	{"Q6_K", 210, beginQ6K},
+	{"IQ1_S", 50, beginIQ1S},
+	{"IQ1_M", 56, beginIQ1M},
+	{"IQ2_XXS", 66, beginIQ2XXS},
+	{"IQ2_XS", 74, beginIQ2XS},
+	{"IQ2_S", 82, beginIQ2S},
+	{"IQ3_XXS", 98, beginIQ3XXS},
+	{"IQ3_S", 110, beginIQ3S},
+	{"IQ4_NL", 8 * 18, blocks{bytes: 18, at: 2, unpack: beginLevels(neon.IQ4Levels)}.begin},
+	{"IQ4_XS", 136, beginIQ4XS},
+	{"TQ1_0", 54, beginTQ10},
+	{"TQ2_0", 66, beginTQ20},
+	{"MXFP4", 8 * 17, blocks{bytes: 17, at: 1, power: true, unpack: beginLevels(neon.FP4Levels)}.begin},
+}
+
 // generateRowDot generates kernel.DotRows for each type, with SDOT and without.
 func generateRowDot(file *neon.File) {
 	for _, dotProd := range []bool{false, true} {
@@ -24,23 +55,12 @@ func generateRowDot(file *neon.File) {
 		if dotProd {
 			suffix = "DotProd"
 		}
-		for _, format := range []struct {
-			name  string
-			bytes int // of the blocks of a Vector8
-			// body adds the products of a Vector8 at x and the blocks at w; constants
-			// loads what it needs each time.
-			constants func(f *neon.Function) []neon.Vector
-			body      func(r *row, constants []neon.Vector)
-		}{
-			{"Q8_0", 8 * 34, func(*neon.Function) []neon.Vector { return nil }, dotQ80},
-			{"Q4K", 144, constantsQ4K, dotQ4K},
-			{"Q6K", 210, constantsQ6K, dotQ6K},
-		} {
-			f := file.Function("dot"+format.name+suffix, "dst *float32, rows int, w *byte, x *int8, vectors int", "")
+		for _, t := range rowTypes {
+			f := file.Function("dot"+t.name+suffix, "dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8", "")
 			dst, rows := f.Parameter("dst"), f.Parameter("rows")
 			r := &row{Function: f, w: f.Parameter("w"), dotProd: dotProd}
 			r.sums = [2]neon.Vector{f.Vector(), f.Vector()}
-			constants := format.constants(f)
+			body := t.begin(r)
 			f.Label("row")
 			f.Zero(r.sums[0])
 			f.Zero(r.sums[1])
@@ -48,8 +68,8 @@ func generateRowDot(file *neon.File) {
 				r.x = f.Parameter("x")
 				left := f.Parameter("vectors")
 				f.Label("vector")
-				f.Scope(func() { format.body(r, constants) })
-				f.Op("ADD $%d, %v", format.bytes, r.w)
+				f.Scope(body)
+				f.Op("ADD $%d, %v", t.bytes, r.w)
 				f.Op("ADD $%d, %v", vectorAt, r.x)
 				f.Op("SUBS $1, %v", left)
 				f.Op("BNE vector")
@@ -73,6 +93,16 @@ func (r *row) load(base neon.Register, offset int) [2]neon.Vector {
 	return v
 }
 
+// load16 loads a vector of the block.
+func (r *row) load16(offset int) neon.Vector {
+	v := r.Vector()
+	r.Load(v, r.w, offset)
+	return v
+}
+
+// zero returns a vector of zeros.
+func (r *row) zero() neon.Vector { return zeros(r.Function, 1)[0] }
+
 // dot adds to the integers of sum the products of 16 bytes each. Two of them fit in
 // 16 bits, as none of a Vector8 is -128 where its scale is a number.
 func (r *row) dot(sum, q, x neon.Vector) {
@@ -88,6 +118,36 @@ func (r *row) dot(sum, q, x neon.Vector) {
 	})
 }
 
+// values loads n vectors of elements, one or two, from position on.
+func (r *row) values(position, n int) []neon.Vector {
+	if n == 2 {
+		v := r.load(r.x, position)
+		return v[:]
+	}
+	v := r.Vector()
+	r.Load(v, r.x, position)
+	return []neon.Vector{v}
+}
+
+// dotAt adds to the integers of sum the products of the vectors of q with the
+// elements from position on.
+func (r *row) dotAt(sum neon.Vector, q []neon.Vector, position int) {
+	r.Scope(func() {
+		for i, x := range r.values(position, len(q)) {
+			r.dot(sum, q[i], x)
+		}
+	})
+}
+
+// addSubBlock adds to total a scale, element i of scales, times what dotAt adds.
+func (r *row) addSubBlock(total neon.Vector, q []neon.Vector, position int, scales neon.Vector, i int) {
+	r.Scope(func() {
+		products := r.zero()
+		r.dotAt(products, q, position)
+		r.MLAElement(total, products, scales, i)
+	})
+}
+
 // scale loads the scale of the Vector8 into element 0.
 func (r *row) scale() neon.Vector {
 	v := r.Vector()
@@ -95,169 +155,42 @@ func (r *row) scale() neon.Vector {
 	return v
 }
 
-func dotQ80(r *row, _ []neon.Vector) {
-	scales := [2]neon.Vector{r.Vector(), r.Vector()}
+// add adds the integers of total, which have so many bits below the point, times
+// the scale in element 0 of d and that of the Vector8.
+func (r *row) add(total neon.Vector, fraction int, d neon.Vector) {
+	r.SCVTF(total, total, fraction)
 	r.Scope(func() {
-		halves, bits := r.Vector(), r.Register()
-		for b := range 8 {
-			r.Op("MOVHU %d(%v), %v", 34*b, r.w, bits)
-			r.Op("VMOV %v, V%d.H[%d]", bits, halves, b)
-		}
-		r.FCVTL(scales[0], halves)
-		r.FCVTL2(scales[1], halves)
-		scale := r.scale()
-		for _, v := range scales {
-			r.FMULElement(v, v, scale, 0)
-		}
+		factor := r.Vector()
+		r.FMULElement(factor, d, r.scale(), 0)
+		r.FMLAElement(r.sums[0], total, factor, 0)
 	})
-	for b := range 8 {
-		r.Scope(func() {
-			x, products := r.load(r.x, 32*b), r.Vector()
-			r.Zero(products)
-			for i, x := range x {
-				w := r.Vector()
-				r.Load(w, r.w, 34*b+2+16*i)
-				r.dot(products, w, x)
-			}
-			r.SCVTF(products, products, 0)
-			r.FMLAElement(r.sums[b%2], products, scales[b/4], b%4)
-		})
-	}
 }
 
-// constantsQ4K loads what unpacks the scales and minima.
-func constantsQ4K(f *neon.Function) []neon.Vector {
-	const none = 0xffffffff
-	return []neon.Vector{
-		// For a table of the first 16 bytes of a block and the same shifted by four.
-		f.Bytes(0x0f0e0d0c_07060504, 0x1f1e1d1c_0b0a0908),
-		f.Bytes(0x0f0f0f0f_3f3f3f3f, 0x0f0f0f0f_3f3f3f3f),
-		// For one without the shifted bytes.
-		f.Bytes(0x07060504_00000000|none, 0x0b0a0908_00000000|none),
-		f.Constant(0xc0c0c0c0),
-		f.Constant(0x0f0f0f0f),
-	}
-}
-
-func dotQ4K(r *row, constants []neon.Vector) {
-	low, lowMask, top, topMask, nibble := constants[0], constants[1], constants[2], constants[3], constants[4]
-	factors, scales, minima := r.Vector(), [2]neon.Vector{r.Vector(), r.Vector()}, r.Vector()
+// words makes integers of 32 bits of as many signed bytes of packed as fill to.
+func (r *row) words(packed neon.Vector, to []neon.Vector) {
 	r.Scope(func() {
-		// Six bits each of eight scales, and then of eight minima: see scaleMin of
-		// package quant. Of the last four of both, the top two bits are elsewhere.
-		head := [2]neon.Vector{r.Vector(), r.Vector()}
-		packed, high := r.Vector(), r.Vector()
-		r.Load(head[0], r.w, 0)
-		r.USHR(neon.B16, head[1], head[0], 4)
-		r.TBL2(packed, head, low)
-		r.AND(packed, packed, lowMask)
-		r.TBL(high, head[0], top)
-		r.AND(high, high, topMask)
-		r.USHR(neon.B16, high, high, 2)
-		r.ORR(packed, packed, high)
-
-		r.FCVTL(factors, head[0]) // of the scales and the minima, and two that are none
-		r.FMULElement(factors, factors, r.scale(), 0)
-
-		words, sums := r.Vector(), r.load(r.x, sumsAt)
-		r.SXTL(neon.B16, words, packed)
-		r.SXTL(neon.H8, scales[0], words)
-		r.SXTL2(neon.H8, scales[1], words)
-		r.SXTL2(neon.B16, words, packed)
-		// Each minimum has two sums.
-		r.ZIP1(neon.H8, packed, words, words)
-		r.ZIP2(neon.H8, high, words, words)
-		r.SMULL(neon.H8, minima, sums[0], packed)
-		r.SMLAL2(neon.H8, minima, sums[0], packed)
-		r.SMLAL(neon.H8, minima, sums[1], high)
-		r.SMLAL2(neon.H8, minima, sums[1], high)
-		r.SCVTF(minima, minima, 0)
-	})
-	total := r.Vector()
-	r.Zero(total)
-	for j := range 4 {
-		r.Scope(func() {
-			q := [2][2]neon.Vector{r.load(r.w, 16+32*j), {r.Vector(), r.Vector()}}
-			for i := range 2 {
-				r.USHR(neon.B16, q[1][i], q[0][i], 4)
-				r.AND(q[0][i], q[0][i], nibble)
+		half := r.Vector()
+		for i, v := range to {
+			switch i {
+			case 0:
+				r.SXTL(neon.B16, half, packed)
+			case 2:
+				r.SXTL2(neon.B16, half, packed)
 			}
-			for i, q := range q {
-				r.Scope(func() {
-					s, products := 2*j+i, r.Vector()
-					r.Zero(products)
-					for i, x := range r.load(r.x, 32*s) {
-						r.dot(products, q[i], x)
-					}
-					r.MLAElement(total, products, scales[s/4], s%4)
-				})
+			if i%2 == 0 {
+				r.SXTL(neon.H8, v, half)
+			} else {
+				r.SXTL2(neon.H8, v, half)
 			}
-		})
-	}
-	r.SCVTF(total, total, 0)
-	r.FMLAElement(r.sums[0], total, factors, 0)
-	r.FMLSElement(r.sums[1], minima, factors, 1)
-}
-
-// constantsQ6K loads what takes 32 from six bits at the top of a byte, and their
-// mask.
-func constantsQ6K(f *neon.Function) []neon.Vector {
-	return []neon.Vector{f.Constant(0xaaaaaaaa), f.Constant(0xfcfcfcfc)}
-}
-
-func dotQ6K(r *row, constants []neon.Vector) {
-	// 32 less is, in the top six bits, the integer with its top bit inverted, which
-	// is the higher one of each two at w+128.
-	invert, mask := constants[0], constants[1]
-	scales := r.Vectors(4)
-	r.Scope(func() {
-		packed, words := r.Vector(), r.Vector()
-		r.Load(packed, r.w, 192)
-		for i, widen := range []func(a neon.Arrangement, d, n neon.Vector){r.SXTL, r.SXTL2} {
-			widen(neon.B16, words, packed)
-			r.SXTL(neon.H8, scales[2*i], words)
-			r.SXTL2(neon.H8, scales[2*i+1], words)
 		}
 	})
-	total := r.Vector()
-	r.Zero(total)
-	for h := range 2 {
-		r.Scope(func() {
-			top := r.load(r.w, 128+32*h)
-			for _, v := range top {
-				r.EOR(v, v, invert)
-			}
-			low := [2][2]neon.Vector{r.load(r.w, 64*h), r.load(r.w, 64*h+32)}
-			for part := range 4 {
-				r.Scope(func() {
-					for i, x := range r.load(r.x, 128*h+32*part) {
-						r.Scope(func() {
-							q, bits, products := r.Vector(), low[part%2][i], r.Vector()
-							r.SHL(neon.B16, q, top[i], 6-2*part)
-							if part < 2 {
-								shifted := r.Vector()
-								r.SHL(neon.B16, shifted, bits, 4)
-								bits = shifted
-							}
-							r.SRI(neon.B16, q, bits, 2)
-							r.AND(q, q, mask)
-							r.Zero(products)
-							r.dot(products, q, x)
-							s := 8*h + 2*part + i
-							r.MLAElement(total, products, scales[s/4], s%4)
-						})
-					}
-				})
-			}
-		})
-	}
-	r.SCVTF(total, total, 2)
-	r.Scope(func() {
-		d, bits := r.Vector(), r.Register()
-		r.Op("MOVHU 208(%v), %v", r.w, bits)
-		r.Op("FMOVS %v, F%d", bits, d)
-		r.Op("FCVTHS F%d, F%d", d, d)
-		r.FMULElement(d, d, r.scale(), 0)
-		r.FMLAElement(r.sums[0], total, d, 0)
-	})
+}
+
+// nibbles returns the low four bits of 16 bytes, in the same vector, and the high
+// ones.
+func (r *row) nibbles(low, mask neon.Vector) []neon.Vector {
+	high := r.Vector()
+	r.USHR(neon.B16, high, low, 4)
+	r.AND(low, low, mask)
+	return []neon.Vector{low, high}
 }

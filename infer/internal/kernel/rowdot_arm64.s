@@ -4,11 +4,13 @@
 
 #include "textflag.h"
 
-// func dotQ8_0NEON(dst *float32, rows int, w *byte, x *int8, vectors int) ()
-TEXT ·dotQ8_0NEON(SB), NOSPLIT, $0-40
+// func dotQ4_0NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ4_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD rows+8(FP), R1
 	MOVD w+16(FP), R2
+	VMOVQ $0xfffefdfcfbfaf9f8, $0x706050403020100, V2
+	VMOVI $15, V3.B16
 
 row:
 	VEOR V0.B16, V0.B16, V0.B16
@@ -17,274 +19,147 @@ row:
 	MOVD vectors+32(FP), R4
 
 vector:
+	FMOVS 288(R3), F4
 	MOVHU 0(R2), R5
-	VMOV R5, V4.H[0]
-	MOVHU 34(R2), R5
-	VMOV R5, V4.H[1]
-	MOVHU 68(R2), R5
-	VMOV R5, V4.H[2]
-	MOVHU 102(R2), R5
-	VMOV R5, V4.H[3]
-	MOVHU 136(R2), R5
-	VMOV R5, V4.H[4]
-	MOVHU 170(R2), R5
-	VMOV R5, V4.H[5]
-	MOVHU 204(R2), R5
-	VMOV R5, V4.H[6]
-	MOVHU 238(R2), R5
-	VMOV R5, V4.H[7]
-	WORD $0x0e217882 // fcvtl v2.4s, v4.4h
-	WORD $0x4e217883 // fcvtl2 v3.4s, v4.8h
-	FMOVS 288(R3), F5
-	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
-	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-	FLDPQ 0(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 2(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 18(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8210c0 // fmla v0.4s, v6.4s, v2.s[0]
-	FLDPQ 32(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 36(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 52(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa210c1 // fmla v1.4s, v6.4s, v2.s[1]
-	FLDPQ 64(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 70(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 86(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8218c0 // fmla v0.4s, v6.4s, v2.s[2]
-	FLDPQ 96(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 104(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 120(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa218c1 // fmla v1.4s, v6.4s, v2.s[3]
-	FLDPQ 128(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 138(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 154(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8310c0 // fmla v0.4s, v6.4s, v3.s[0]
-	FLDPQ 160(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 172(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 188(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
-	FLDPQ 192(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 206(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 222(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8318c0 // fmla v0.4s, v6.4s, v3.s[2]
-	FLDPQ 224(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 240(R2), F7
-	WORD $0x0e24c0e8 // smull v8.8h, v7.8b, v4.8b
-	WORD $0x4e2480e8 // smlal2 v8.8h, v7.16b, v4.16b
-	WORD $0x4e606906 // sadalp v6.4s, v8.8h
-	FMOVQ 256(R2), F8
-	WORD $0x0e25c109 // smull v9.8h, v8.8b, v5.8b
-	WORD $0x4e258109 // smlal2 v9.8h, v8.16b, v5.16b
-	WORD $0x4e606926 // sadalp v6.4s, v9.8h
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
-	ADD $272, R2
-	ADD $320, R3
-	SUBS $1, R4
-	BNE vector
-	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
-	FMOVS.P F0, 4(R0)
-	SUBS $1, R1
-	BNE row
-	RET
-
-// func dotQ4KNEON(dst *float32, rows int, w *byte, x *int8, vectors int) ()
-TEXT ·dotQ4KNEON(SB), NOSPLIT, $0-40
-	MOVD dst+0(FP), R0
-	MOVD rows+8(FP), R1
-	MOVD w+16(FP), R2
-	VMOVQ $0xf0e0d0c07060504, $0x1f1e1d1c0b0a0908, V2
-	VMOVQ $0xf0f0f0f3f3f3f3f, $0xf0f0f0f3f3f3f3f, V3
-	VMOVQ $0x7060504ffffffff, $0xb0a0908ffffffff, V4
-	MOVD $0xc0c0c0c0, R3
-	VDUP R3, V5.S4
-	MOVD $0xf0f0f0f, R3
-	VDUP R3, V6.S4
-
-row:
-	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V1.B16, V1.B16, V1.B16
-	MOVD x+24(FP), R3
-	MOVD vectors+32(FP), R4
-
-vector:
-	FMOVQ 0(R2), F11
-	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
-	WORD $0x4e02216d // tbl v13.16b, {v11.16b, v12.16b}, v2.16b
-	WORD $0x4e231dad // and v13.16b, v13.16b, v3.16b
-	WORD $0x4e04016e // tbl v14.16b, {v11.16b}, v4.16b
-	WORD $0x4e251dce // and v14.16b, v14.16b, v5.16b
-	WORD $0x6f0e05ce // ushr v14.16b, v14.16b, #2
-	WORD $0x4eae1dad // orr v13.16b, v13.16b, v14.16b
-	WORD $0x0e217967 // fcvtl v7.4s, v11.4h
-	FMOVS 288(R3), F15
-	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-	FLDPQ 256(R3), (F17, F18)
-	WORD $0x0f08a5b0 // sxtl v16.8h, v13.8b
-	WORD $0x0f10a608 // sxtl v8.4s, v16.4h
-	WORD $0x4f10a609 // sxtl2 v9.4s, v16.8h
-	WORD $0x4f08a5b0 // sxtl2 v16.8h, v13.16b
-	WORD $0x4e503a0d // zip1 v13.8h, v16.8h, v16.8h
-	WORD $0x4e507a0e // zip2 v14.8h, v16.8h, v16.8h
-	WORD $0x0e6dc22a // smull v10.4s, v17.4h, v13.4h
-	WORD $0x4e6d822a // smlal2 v10.4s, v17.8h, v13.8h
-	WORD $0x0e6e824a // smlal v10.4s, v18.4h, v14.4h
-	WORD $0x4e6e824a // smlal2 v10.4s, v18.8h, v14.8h
-	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	VEOR V11.B16, V11.B16, V11.B16
-	FLDPQ 16(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 0(R3), (F17, F18)
-	WORD $0x0e31c193 // smull v19.8h, v12.8b, v17.8b
-	WORD $0x4e318193 // smlal2 v19.8h, v12.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1b3 // smull v19.8h, v13.8b, v18.8b
-	WORD $0x4e3281b3 // smlal2 v19.8h, v13.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6f88020b // mla v11.4s, v16.4s, v8.s[0]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 32(R3), (F17, F18)
-	WORD $0x0e31c1d3 // smull v19.8h, v14.8b, v17.8b
-	WORD $0x4e3181d3 // smlal2 v19.8h, v14.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1f3 // smull v19.8h, v15.8b, v18.8b
-	WORD $0x4e3281f3 // smlal2 v19.8h, v15.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6fa8020b // mla v11.4s, v16.4s, v8.s[1]
-	FLDPQ 48(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 64(R3), (F17, F18)
-	WORD $0x0e31c193 // smull v19.8h, v12.8b, v17.8b
-	WORD $0x4e318193 // smlal2 v19.8h, v12.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1b3 // smull v19.8h, v13.8b, v18.8b
-	WORD $0x4e3281b3 // smlal2 v19.8h, v13.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6f880a0b // mla v11.4s, v16.4s, v8.s[2]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 96(R3), (F17, F18)
-	WORD $0x0e31c1d3 // smull v19.8h, v14.8b, v17.8b
-	WORD $0x4e3181d3 // smlal2 v19.8h, v14.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1f3 // smull v19.8h, v15.8b, v18.8b
-	WORD $0x4e3281f3 // smlal2 v19.8h, v15.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6fa80a0b // mla v11.4s, v16.4s, v8.s[3]
-	FLDPQ 80(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 128(R3), (F17, F18)
-	WORD $0x0e31c193 // smull v19.8h, v12.8b, v17.8b
-	WORD $0x4e318193 // smlal2 v19.8h, v12.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1b3 // smull v19.8h, v13.8b, v18.8b
-	WORD $0x4e3281b3 // smlal2 v19.8h, v13.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6f89020b // mla v11.4s, v16.4s, v9.s[0]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 160(R3), (F17, F18)
-	WORD $0x0e31c1d3 // smull v19.8h, v14.8b, v17.8b
-	WORD $0x4e3181d3 // smlal2 v19.8h, v14.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1f3 // smull v19.8h, v15.8b, v18.8b
-	WORD $0x4e3281f3 // smlal2 v19.8h, v15.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6fa9020b // mla v11.4s, v16.4s, v9.s[1]
-	FLDPQ 112(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 192(R3), (F17, F18)
-	WORD $0x0e31c193 // smull v19.8h, v12.8b, v17.8b
-	WORD $0x4e318193 // smlal2 v19.8h, v12.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1b3 // smull v19.8h, v13.8b, v18.8b
-	WORD $0x4e3281b3 // smlal2 v19.8h, v13.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6f890a0b // mla v11.4s, v16.4s, v9.s[2]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 224(R3), (F17, F18)
-	WORD $0x0e31c1d3 // smull v19.8h, v14.8b, v17.8b
-	WORD $0x4e3181d3 // smlal2 v19.8h, v14.16b, v17.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x0e32c1f3 // smull v19.8h, v15.8b, v18.8b
-	WORD $0x4e3281f3 // smlal2 v19.8h, v15.16b, v18.16b
-	WORD $0x4e606a70 // sadalp v16.4s, v19.8h
-	WORD $0x6fa90a0b // mla v11.4s, v16.4s, v9.s[3]
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f871160 // fmla v0.4s, v11.4s, v7.s[0]
-	WORD $0x4fa75141 // fmls v1.4s, v10.4s, v7.s[1]
+	VMOV R5, V7.H[0]
+	MOVHU 18(R2), R5
+	VMOV R5, V7.H[1]
+	MOVHU 36(R2), R5
+	VMOV R5, V7.H[2]
+	MOVHU 54(R2), R5
+	VMOV R5, V7.H[3]
+	MOVHU 72(R2), R5
+	VMOV R5, V7.H[4]
+	MOVHU 90(R2), R5
+	VMOV R5, V7.H[5]
+	MOVHU 108(R2), R5
+	VMOV R5, V7.H[6]
+	MOVHU 126(R2), R5
+	VMOV R5, V7.H[7]
+	WORD $0x0e2178e5 // fcvtl v5.4s, v7.4h
+	WORD $0x4e2178e6 // fcvtl2 v6.4s, v7.8h
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f8490c6 // fmul v6.4s, v6.4s, v4.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 2(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8510e0 // fmla v0.4s, v7.4s, v5.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 20(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa510e1 // fmla v1.4s, v7.4s, v5.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 38(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8518e0 // fmla v0.4s, v7.4s, v5.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 56(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa518e1 // fmla v1.4s, v7.4s, v5.s[3]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 74(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 92(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 110(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8618e0 // fmla v0.4s, v7.4s, v6.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 128(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa618e1 // fmla v1.4s, v7.4s, v6.s[3]
 	ADD $144, R2
 	ADD $320, R3
 	SUBS $1, R4
@@ -297,15 +172,12 @@ vector:
 	BNE row
 	RET
 
-// func dotQ6KNEON(dst *float32, rows int, w *byte, x *int8, vectors int) ()
-TEXT ·dotQ6KNEON(SB), NOSPLIT, $0-40
+// func dotQ4_1NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ4_1NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD rows+8(FP), R1
 	MOVD w+16(FP), R2
-	MOVD $0xaaaaaaaa, R3
-	VDUP R3, V2.S4
-	MOVD $0xfcfcfcfc, R3
-	VDUP R3, V3.S4
+	VMOVI $15, V2.B16
 
 row:
 	VEOR V0.B16, V0.B16, V0.B16
@@ -314,176 +186,161 @@ row:
 	MOVD vectors+32(FP), R4
 
 vector:
-	FMOVQ 192(R2), F8
-	WORD $0x0f08a509 // sxtl v9.8h, v8.8b
-	WORD $0x0f10a524 // sxtl v4.4s, v9.4h
-	WORD $0x4f10a525 // sxtl2 v5.4s, v9.8h
-	WORD $0x4f08a509 // sxtl2 v9.8h, v8.16b
-	WORD $0x0f10a526 // sxtl v6.4s, v9.4h
-	WORD $0x4f10a527 // sxtl2 v7.4s, v9.8h
+	FMOVS 288(R3), F3
+	MOVHU 2(R2), R5
+	VMOV R5, V6.H[0]
+	MOVHU 22(R2), R5
+	VMOV R5, V6.H[1]
+	MOVHU 42(R2), R5
+	VMOV R5, V6.H[2]
+	MOVHU 62(R2), R5
+	VMOV R5, V6.H[3]
+	MOVHU 82(R2), R5
+	VMOV R5, V6.H[4]
+	MOVHU 102(R2), R5
+	VMOV R5, V6.H[5]
+	MOVHU 122(R2), R5
+	VMOV R5, V6.H[6]
+	MOVHU 142(R2), R5
+	VMOV R5, V6.H[7]
+	WORD $0x0e2178c4 // fcvtl v4.4s, v6.4h
+	WORD $0x4e2178c5 // fcvtl2 v5.4s, v6.8h
+	WORD $0x4f839084 // fmul v4.4s, v4.4s, v3.s[0]
+	WORD $0x4f8390a5 // fmul v5.4s, v5.4s, v3.s[0]
+	FLDPQ 256(R3), (F6, F7)
 	VEOR V8.B16, V8.B16, V8.B16
-	FLDPQ 128(R2), (F9, F10)
-	WORD $0x6e221d29 // eor v9.16b, v9.16b, v2.16b
-	WORD $0x6e221d4a // eor v10.16b, v10.16b, v2.16b
-	FLDPQ 0(R2), (F11, F12)
-	FLDPQ 32(R2), (F13, F14)
-	FLDPQ 0(R3), (F15, F16)
-	WORD $0x4f0e5531 // shl v17.16b, v9.16b, #6
-	WORD $0x4f0c5573 // shl v19.16b, v11.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc234 // smull v20.8h, v17.8b, v15.8b
-	WORD $0x4e2f8234 // smlal2 v20.8h, v17.16b, v15.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6f840248 // mla v8.4s, v18.4s, v4.s[0]
-	WORD $0x4f0e5551 // shl v17.16b, v10.16b, #6
-	WORD $0x4f0c5593 // shl v19.16b, v12.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c234 // smull v20.8h, v17.8b, v16.8b
-	WORD $0x4e308234 // smlal2 v20.8h, v17.16b, v16.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6fa40248 // mla v8.4s, v18.4s, v4.s[1]
-	FLDPQ 32(R3), (F15, F16)
-	WORD $0x4f0c5531 // shl v17.16b, v9.16b, #4
-	WORD $0x4f0c55b3 // shl v19.16b, v13.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc234 // smull v20.8h, v17.8b, v15.8b
-	WORD $0x4e2f8234 // smlal2 v20.8h, v17.16b, v15.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6f840a48 // mla v8.4s, v18.4s, v4.s[2]
-	WORD $0x4f0c5551 // shl v17.16b, v10.16b, #4
-	WORD $0x4f0c55d3 // shl v19.16b, v14.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c234 // smull v20.8h, v17.8b, v16.8b
-	WORD $0x4e308234 // smlal2 v20.8h, v17.16b, v16.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6fa40a48 // mla v8.4s, v18.4s, v4.s[3]
-	FLDPQ 64(R3), (F15, F16)
-	WORD $0x4f0a5531 // shl v17.16b, v9.16b, #2
-	WORD $0x6f0e4571 // sri v17.16b, v11.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc233 // smull v19.8h, v17.8b, v15.8b
-	WORD $0x4e2f8233 // smlal2 v19.8h, v17.16b, v15.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6f850248 // mla v8.4s, v18.4s, v5.s[0]
-	WORD $0x4f0a5551 // shl v17.16b, v10.16b, #2
-	WORD $0x6f0e4591 // sri v17.16b, v12.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c233 // smull v19.8h, v17.8b, v16.8b
-	WORD $0x4e308233 // smlal2 v19.8h, v17.16b, v16.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6fa50248 // mla v8.4s, v18.4s, v5.s[1]
-	FLDPQ 96(R3), (F15, F16)
-	WORD $0x4f085531 // shl v17.16b, v9.16b, #0
-	WORD $0x6f0e45b1 // sri v17.16b, v13.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc233 // smull v19.8h, v17.8b, v15.8b
-	WORD $0x4e2f8233 // smlal2 v19.8h, v17.16b, v15.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6f850a48 // mla v8.4s, v18.4s, v5.s[2]
-	WORD $0x4f085551 // shl v17.16b, v10.16b, #0
-	WORD $0x6f0e45d1 // sri v17.16b, v14.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c233 // smull v19.8h, v17.8b, v16.8b
-	WORD $0x4e308233 // smlal2 v19.8h, v17.16b, v16.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6fa50a48 // mla v8.4s, v18.4s, v5.s[3]
-	FLDPQ 160(R2), (F9, F10)
-	WORD $0x6e221d29 // eor v9.16b, v9.16b, v2.16b
-	WORD $0x6e221d4a // eor v10.16b, v10.16b, v2.16b
-	FLDPQ 64(R2), (F11, F12)
-	FLDPQ 96(R2), (F13, F14)
-	FLDPQ 128(R3), (F15, F16)
-	WORD $0x4f0e5531 // shl v17.16b, v9.16b, #6
-	WORD $0x4f0c5573 // shl v19.16b, v11.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc234 // smull v20.8h, v17.8b, v15.8b
-	WORD $0x4e2f8234 // smlal2 v20.8h, v17.16b, v15.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6f860248 // mla v8.4s, v18.4s, v6.s[0]
-	WORD $0x4f0e5551 // shl v17.16b, v10.16b, #6
-	WORD $0x4f0c5593 // shl v19.16b, v12.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c234 // smull v20.8h, v17.8b, v16.8b
-	WORD $0x4e308234 // smlal2 v20.8h, v17.16b, v16.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6fa60248 // mla v8.4s, v18.4s, v6.s[1]
-	FLDPQ 160(R3), (F15, F16)
-	WORD $0x4f0c5531 // shl v17.16b, v9.16b, #4
-	WORD $0x4f0c55b3 // shl v19.16b, v13.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc234 // smull v20.8h, v17.8b, v15.8b
-	WORD $0x4e2f8234 // smlal2 v20.8h, v17.16b, v15.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6f860a48 // mla v8.4s, v18.4s, v6.s[2]
-	WORD $0x4f0c5551 // shl v17.16b, v10.16b, #4
-	WORD $0x4f0c55d3 // shl v19.16b, v14.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c234 // smull v20.8h, v17.8b, v16.8b
-	WORD $0x4e308234 // smlal2 v20.8h, v17.16b, v16.16b
-	WORD $0x4e606a92 // sadalp v18.4s, v20.8h
-	WORD $0x6fa60a48 // mla v8.4s, v18.4s, v6.s[3]
-	FLDPQ 192(R3), (F15, F16)
-	WORD $0x4f0a5531 // shl v17.16b, v9.16b, #2
-	WORD $0x6f0e4571 // sri v17.16b, v11.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc233 // smull v19.8h, v17.8b, v15.8b
-	WORD $0x4e2f8233 // smlal2 v19.8h, v17.16b, v15.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6f870248 // mla v8.4s, v18.4s, v7.s[0]
-	WORD $0x4f0a5551 // shl v17.16b, v10.16b, #2
-	WORD $0x6f0e4591 // sri v17.16b, v12.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c233 // smull v19.8h, v17.8b, v16.8b
-	WORD $0x4e308233 // smlal2 v19.8h, v17.16b, v16.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6fa70248 // mla v8.4s, v18.4s, v7.s[1]
-	FLDPQ 224(R3), (F15, F16)
-	WORD $0x4f085531 // shl v17.16b, v9.16b, #0
-	WORD $0x6f0e45b1 // sri v17.16b, v13.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e2fc233 // smull v19.8h, v17.8b, v15.8b
-	WORD $0x4e2f8233 // smlal2 v19.8h, v17.16b, v15.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6f870a48 // mla v8.4s, v18.4s, v7.s[2]
-	WORD $0x4f085551 // shl v17.16b, v10.16b, #0
-	WORD $0x6f0e45d1 // sri v17.16b, v14.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x0e30c233 // smull v19.8h, v17.8b, v16.8b
-	WORD $0x4e308233 // smlal2 v19.8h, v17.16b, v16.16b
-	WORD $0x4e606a72 // sadalp v18.4s, v19.8h
-	WORD $0x6fa70a48 // mla v8.4s, v18.4s, v7.s[3]
-	WORD $0x4f3ee508 // scvtf v8.4s, v8.4s, #2
-	MOVHU 208(R2), R5
-	FMOVS R5, F9
-	FCVTHS F9, F9
-	FMOVS 288(R3), F10
-	WORD $0x4f8a9129 // fmul v9.4s, v9.4s, v10.s[0]
-	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	ADD $210, R2
+	WORD $0x4e6068c8 // sadalp v8.4s, v6.8h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd00 // fmla v0.4s, v8.4s, v4.4s
+	VEOR V9.B16, V9.B16, V9.B16
+	WORD $0x4e6068e9 // sadalp v9.4s, v7.8h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e25cd21 // fmla v1.4s, v9.4s, v5.4s
+	MOVHU 0(R2), R5
+	VMOV R5, V6.H[0]
+	MOVHU 20(R2), R5
+	VMOV R5, V6.H[1]
+	MOVHU 40(R2), R5
+	VMOV R5, V6.H[2]
+	MOVHU 60(R2), R5
+	VMOV R5, V6.H[3]
+	MOVHU 80(R2), R5
+	VMOV R5, V6.H[4]
+	MOVHU 100(R2), R5
+	VMOV R5, V6.H[5]
+	MOVHU 120(R2), R5
+	VMOV R5, V6.H[6]
+	MOVHU 140(R2), R5
+	VMOV R5, V6.H[7]
+	WORD $0x0e2178c4 // fcvtl v4.4s, v6.4h
+	WORD $0x4e2178c5 // fcvtl2 v5.4s, v6.8h
+	WORD $0x4f839084 // fmul v4.4s, v4.4s, v3.s[0]
+	WORD $0x4f8390a5 // fmul v5.4s, v5.4s, v3.s[0]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 4(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 0(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 24(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 32(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa410c1 // fmla v1.4s, v6.4s, v4.s[1]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 44(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 64(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8418c0 // fmla v0.4s, v6.4s, v4.s[2]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 64(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 96(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa418c1 // fmla v1.4s, v6.4s, v4.s[3]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 84(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 128(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8510c0 // fmla v0.4s, v6.4s, v5.s[0]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 104(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 160(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa510c1 // fmla v1.4s, v6.4s, v5.s[1]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 124(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 192(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8518c0 // fmla v0.4s, v6.4s, v5.s[2]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 144(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 224(R3), (F9, F10)
+	WORD $0x0e29c0eb // smull v11.8h, v7.8b, v9.8b
+	WORD $0x4e2980eb // smlal2 v11.8h, v7.16b, v9.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa518c1 // fmla v1.4s, v6.4s, v5.s[3]
+	ADD $160, R2
 	ADD $320, R3
 	SUBS $1, R4
 	BNE vector
@@ -495,8 +352,492 @@ vector:
 	BNE row
 	RET
 
-// func dotQ8_0DotProd(dst *float32, rows int, w *byte, x *int8, vectors int) ()
-TEXT ·dotQ8_0DotProd(SB), NOSPLIT, $0-40
+// func dotQ5_0NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ5_0NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $15, V2.B16
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V3
+	VMOVQ $0x0, $0x101010101010101, V4
+	VMOVQ $0x202020202020202, $0x303030303030303, V5
+	VMOVI $16, V6.B16
+	VMOVI $240, V7.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F8
+	MOVHU 0(R2), R5
+	VMOV R5, V11.H[0]
+	MOVHU 22(R2), R5
+	VMOV R5, V11.H[1]
+	MOVHU 44(R2), R5
+	VMOV R5, V11.H[2]
+	MOVHU 66(R2), R5
+	VMOV R5, V11.H[3]
+	MOVHU 88(R2), R5
+	VMOV R5, V11.H[4]
+	MOVHU 110(R2), R5
+	VMOV R5, V11.H[5]
+	MOVHU 132(R2), R5
+	VMOV R5, V11.H[6]
+	MOVHU 154(R2), R5
+	VMOV R5, V11.H[7]
+	WORD $0x0e217969 // fcvtl v9.4s, v11.4h
+	WORD $0x4e21796a // fcvtl2 v10.4s, v11.8h
+	WORD $0x4f889129 // fmul v9.4s, v9.4s, v8.s[0]
+	WORD $0x4f88914a // fmul v10.4s, v10.4s, v8.s[0]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 6(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 2(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 0(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f891160 // fmla v0.4s, v11.4s, v9.s[0]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 28(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 24(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 32(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4fa91161 // fmla v1.4s, v11.4s, v9.s[1]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 50(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 46(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 64(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f891960 // fmla v0.4s, v11.4s, v9.s[2]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 72(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 68(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 96(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4fa91961 // fmla v1.4s, v11.4s, v9.s[3]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 94(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 90(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 128(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8a1160 // fmla v0.4s, v11.4s, v10.s[0]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 116(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 112(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 160(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4faa1161 // fmla v1.4s, v11.4s, v10.s[1]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 138(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 134(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 192(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8a1960 // fmla v0.4s, v11.4s, v10.s[2]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 160(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 156(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 224(R3), (F14, F15)
+	WORD $0x0e2ec190 // smull v16.8h, v12.8b, v14.8b
+	WORD $0x4e2e8190 // smlal2 v16.8h, v12.16b, v14.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0b // sadalp v11.4s, v16.8h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4faa1961 // fmla v1.4s, v11.4s, v10.s[3]
+	ADD $176, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ5_1NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ5_1NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $15, V2.B16
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V3
+	VMOVQ $0x0, $0x101010101010101, V4
+	VMOVQ $0x202020202020202, $0x303030303030303, V5
+	VMOVI $16, V6.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F7
+	MOVHU 2(R2), R5
+	VMOV R5, V10.H[0]
+	MOVHU 26(R2), R5
+	VMOV R5, V10.H[1]
+	MOVHU 50(R2), R5
+	VMOV R5, V10.H[2]
+	MOVHU 74(R2), R5
+	VMOV R5, V10.H[3]
+	MOVHU 98(R2), R5
+	VMOV R5, V10.H[4]
+	MOVHU 122(R2), R5
+	VMOV R5, V10.H[5]
+	MOVHU 146(R2), R5
+	VMOV R5, V10.H[6]
+	MOVHU 170(R2), R5
+	VMOV R5, V10.H[7]
+	WORD $0x0e217948 // fcvtl v8.4s, v10.4h
+	WORD $0x4e217949 // fcvtl2 v9.4s, v10.8h
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	FLDPQ 256(R3), (F10, F11)
+	VEOR V12.B16, V12.B16, V12.B16
+	WORD $0x4e60694c // sadalp v12.4s, v10.8h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e28cd80 // fmla v0.4s, v12.4s, v8.4s
+	VEOR V13.B16, V13.B16, V13.B16
+	WORD $0x4e60696d // sadalp v13.4s, v11.8h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e29cda1 // fmla v1.4s, v13.4s, v9.4s
+	MOVHU 0(R2), R5
+	VMOV R5, V10.H[0]
+	MOVHU 24(R2), R5
+	VMOV R5, V10.H[1]
+	MOVHU 48(R2), R5
+	VMOV R5, V10.H[2]
+	MOVHU 72(R2), R5
+	VMOV R5, V10.H[3]
+	MOVHU 96(R2), R5
+	VMOV R5, V10.H[4]
+	MOVHU 120(R2), R5
+	VMOV R5, V10.H[5]
+	MOVHU 144(R2), R5
+	VMOV R5, V10.H[6]
+	MOVHU 168(R2), R5
+	VMOV R5, V10.H[7]
+	WORD $0x0e217948 // fcvtl v8.4s, v10.4h
+	WORD $0x4e217949 // fcvtl2 v9.4s, v10.8h
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 8(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 4(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 0(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 32(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 28(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 32(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa81141 // fmla v1.4s, v10.4s, v8.s[1]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 56(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 52(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 64(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f881940 // fmla v0.4s, v10.4s, v8.s[2]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 80(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 76(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 96(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa81941 // fmla v1.4s, v10.4s, v8.s[3]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 104(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 100(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 128(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f891140 // fmla v0.4s, v10.4s, v9.s[0]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 128(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 124(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 160(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa91141 // fmla v1.4s, v10.4s, v9.s[1]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 152(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 148(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 192(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f891940 // fmla v0.4s, v10.4s, v9.s[2]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 176(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 172(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 224(R3), (F13, F14)
+	WORD $0x0e2dc16f // smull v15.8h, v11.8b, v13.8b
+	WORD $0x4e2d816f // smlal2 v15.8h, v11.16b, v13.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x0e2ec18f // smull v15.8h, v12.8b, v14.8b
+	WORD $0x4e2e818f // smlal2 v15.8h, v12.16b, v14.16b
+	WORD $0x4e6069ea // sadalp v10.4s, v15.8h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa91941 // fmla v1.4s, v10.4s, v9.s[3]
+	ADD $192, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ8_0NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ8_0NEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD rows+8(FP), R1
 	MOVD w+16(FP), R2
@@ -508,91 +849,123 @@ row:
 	MOVD vectors+32(FP), R4
 
 vector:
+	FMOVS 288(R3), F2
 	MOVHU 0(R2), R5
-	VMOV R5, V4.H[0]
+	VMOV R5, V5.H[0]
 	MOVHU 34(R2), R5
-	VMOV R5, V4.H[1]
+	VMOV R5, V5.H[1]
 	MOVHU 68(R2), R5
-	VMOV R5, V4.H[2]
+	VMOV R5, V5.H[2]
 	MOVHU 102(R2), R5
-	VMOV R5, V4.H[3]
+	VMOV R5, V5.H[3]
 	MOVHU 136(R2), R5
-	VMOV R5, V4.H[4]
+	VMOV R5, V5.H[4]
 	MOVHU 170(R2), R5
-	VMOV R5, V4.H[5]
+	VMOV R5, V5.H[5]
 	MOVHU 204(R2), R5
-	VMOV R5, V4.H[6]
+	VMOV R5, V5.H[6]
 	MOVHU 238(R2), R5
-	VMOV R5, V4.H[7]
-	WORD $0x0e217882 // fcvtl v2.4s, v4.4h
-	WORD $0x4e217883 // fcvtl2 v3.4s, v4.8h
-	FMOVS 288(R3), F5
-	WORD $0x4f859042 // fmul v2.4s, v2.4s, v5.s[0]
-	WORD $0x4f859063 // fmul v3.4s, v3.4s, v5.s[0]
-	FLDPQ 0(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 2(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 18(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8210c0 // fmla v0.4s, v6.4s, v2.s[0]
-	FLDPQ 32(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 36(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 52(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa210c1 // fmla v1.4s, v6.4s, v2.s[1]
-	FLDPQ 64(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 70(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 86(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8218c0 // fmla v0.4s, v6.4s, v2.s[2]
-	FLDPQ 96(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 104(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 120(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa218c1 // fmla v1.4s, v6.4s, v2.s[3]
-	FLDPQ 128(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 138(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 154(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8310c0 // fmla v0.4s, v6.4s, v3.s[0]
-	FLDPQ 160(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 172(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 188(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa310c1 // fmla v1.4s, v6.4s, v3.s[1]
-	FLDPQ 192(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 206(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 222(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4f8318c0 // fmla v0.4s, v6.4s, v3.s[2]
-	FLDPQ 224(R3), (F4, F5)
-	VEOR V6.B16, V6.B16, V6.B16
-	FMOVQ 240(R2), F7
-	WORD $0x4e8494e6 // sdot v6.4s, v7.16b, v4.16b
-	FMOVQ 256(R2), F8
-	WORD $0x4e859506 // sdot v6.4s, v8.16b, v5.16b
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4fa318c1 // fmla v1.4s, v6.4s, v3.s[3]
+	VMOV R5, V5.H[7]
+	WORD $0x0e2178a3 // fcvtl v3.4s, v5.4h
+	WORD $0x4e2178a4 // fcvtl2 v4.4s, v5.8h
+	WORD $0x4f829063 // fmul v3.4s, v3.4s, v2.s[0]
+	WORD $0x4f829084 // fmul v4.4s, v4.4s, v2.s[0]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 2(R2), F6
+	FMOVQ 18(R2), F7
+	FLDPQ 0(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8310a0 // fmla v0.4s, v5.4s, v3.s[0]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 36(R2), F6
+	FMOVQ 52(R2), F7
+	FLDPQ 32(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa310a1 // fmla v1.4s, v5.4s, v3.s[1]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 70(R2), F6
+	FMOVQ 86(R2), F7
+	FLDPQ 64(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8318a0 // fmla v0.4s, v5.4s, v3.s[2]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 104(R2), F6
+	FMOVQ 120(R2), F7
+	FLDPQ 96(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa318a1 // fmla v1.4s, v5.4s, v3.s[3]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 138(R2), F6
+	FMOVQ 154(R2), F7
+	FLDPQ 128(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 172(R2), F6
+	FMOVQ 188(R2), F7
+	FLDPQ 160(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 206(R2), F6
+	FMOVQ 222(R2), F7
+	FLDPQ 192(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8418a0 // fmla v0.4s, v5.4s, v4.s[2]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 240(R2), F6
+	FMOVQ 256(R2), F7
+	FLDPQ 224(R3), (F8, F9)
+	WORD $0x0e28c0ca // smull v10.8h, v6.8b, v8.8b
+	WORD $0x4e2880ca // smlal2 v10.8h, v6.16b, v8.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x0e29c0ea // smull v10.8h, v7.8b, v9.8b
+	WORD $0x4e2980ea // smlal2 v10.8h, v7.16b, v9.16b
+	WORD $0x4e606945 // sadalp v5.4s, v10.8h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa418a1 // fmla v1.4s, v5.4s, v4.s[3]
 	ADD $272, R2
 	ADD $320, R3
 	SUBS $1, R4
@@ -605,18 +978,13 @@ vector:
 	BNE row
 	RET
 
-// func dotQ4KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int) ()
-TEXT ·dotQ4KDotProd(SB), NOSPLIT, $0-40
+// func dotQ2_KNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ2_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD rows+8(FP), R1
 	MOVD w+16(FP), R2
-	VMOVQ $0xf0e0d0c07060504, $0x1f1e1d1c0b0a0908, V2
-	VMOVQ $0xf0f0f0f3f3f3f3f, $0xf0f0f0f3f3f3f3f, V3
-	VMOVQ $0x7060504ffffffff, $0xb0a0908ffffffff, V4
-	MOVD $0xc0c0c0c0, R3
-	VDUP R3, V5.S4
-	MOVD $0xf0f0f0f, R3
-	VDUP R3, V6.S4
+	VMOVI $15, V2.B16
+	VMOVI $3, V3.B16
 
 row:
 	VEOR V0.B16, V0.B16, V0.B16
@@ -625,6 +993,413 @@ row:
 	MOVD vectors+32(FP), R4
 
 vector:
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 0(R2), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x0f08a54c // sxtl v12.8h, v10.8b
+	WORD $0x0f10a584 // sxtl v4.4s, v12.4h
+	WORD $0x4f10a585 // sxtl2 v5.4s, v12.8h
+	WORD $0x4f08a54c // sxtl2 v12.8h, v10.16b
+	WORD $0x0f10a586 // sxtl v6.4s, v12.4h
+	WORD $0x4f10a587 // sxtl2 v7.4s, v12.8h
+	WORD $0x0f08a56c // sxtl v12.8h, v11.8b
+	WORD $0x4f08a56d // sxtl2 v13.8h, v11.16b
+	FLDPQ 256(R3), (F14, F15)
+	WORD $0x0e6cc1c8 // smull v8.4s, v14.4h, v12.4h
+	WORD $0x4e6c81c8 // smlal2 v8.4s, v14.8h, v12.8h
+	WORD $0x0e6d81e8 // smlal v8.4s, v15.4h, v13.4h
+	WORD $0x4e6d81e8 // smlal2 v8.4s, v15.8h, v13.8h
+	FMOVQ 16(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 0(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f840189 // mla v9.4s, v12.4s, v4.s[0]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 32(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f840989 // mla v9.4s, v12.4s, v4.s[2]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 64(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f850189 // mla v9.4s, v12.4s, v5.s[0]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 96(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f850989 // mla v9.4s, v12.4s, v5.s[2]
+	FMOVQ 32(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 16(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa40189 // mla v9.4s, v12.4s, v4.s[1]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 48(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa40989 // mla v9.4s, v12.4s, v4.s[3]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 80(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa50189 // mla v9.4s, v12.4s, v5.s[1]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 112(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa50989 // mla v9.4s, v12.4s, v5.s[3]
+	FMOVQ 48(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 128(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f860189 // mla v9.4s, v12.4s, v6.s[0]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 160(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f860989 // mla v9.4s, v12.4s, v6.s[2]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 192(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f870189 // mla v9.4s, v12.4s, v7.s[0]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 224(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f870989 // mla v9.4s, v12.4s, v7.s[2]
+	FMOVQ 64(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 144(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa60189 // mla v9.4s, v12.4s, v6.s[1]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 176(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa60989 // mla v9.4s, v12.4s, v6.s[3]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 208(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa70189 // mla v9.4s, v12.4s, v7.s[1]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 240(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa70989 // mla v9.4s, v12.4s, v7.s[3]
+	FMOVS 80(R2), F10
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	FMOVS 288(R3), F11
+	WORD $0x4f8b914a // fmul v10.4s, v10.4s, v11.s[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8a1120 // fmla v0.4s, v9.4s, v10.s[0]
+	WORD $0x4faa5101 // fmls v1.4s, v8.4s, v10.s[1]
+	ADD $84, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ3_KNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ3_KNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $224, V2.B16
+	VMOVI $255, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD 96(R2), R5
+	MOVWU 104(R2), R6
+	LSR $0, R6, R7
+	ORR R7<<30, R7, R7
+	AND $0x0303030303030303, R7, R7
+	LSR $0, R5, R8
+	AND $0x0f0f0f0f0f0f0f0f, R8, R8
+	ORR R7<<4, R8, R8
+	VMOV R8, V9.D[0]
+	LSR $4, R6, R7
+	ORR R7<<30, R7, R7
+	AND $0x0303030303030303, R7, R7
+	LSR $4, R5, R9
+	AND $0x0f0f0f0f0f0f0f0f, R9, R9
+	ORR R7<<4, R9, R9
+	VMOV R9, V9.D[1]
+	WORD $0x4f0a5529 // shl v9.16b, v9.16b, #2
+	VMOVI $128, V10.B16
+	WORD $0x6e2a1d29 // eor v9.16b, v9.16b, v10.16b
+	WORD $0x0f08a52b // sxtl v11.8h, v9.8b
+	WORD $0x0f10a564 // sxtl v4.4s, v11.4h
+	WORD $0x4f10a565 // sxtl2 v5.4s, v11.8h
+	WORD $0x4f08a52b // sxtl2 v11.8h, v9.16b
+	WORD $0x0f10a566 // sxtl v6.4s, v11.4h
+	WORD $0x4f10a567 // sxtl2 v7.4s, v11.8h
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x6e231d29 // eor v9.16b, v9.16b, v3.16b
+	WORD $0x6e231d4a // eor v10.16b, v10.16b, v3.16b
+	FMOVQ 32(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0f552d // shl v13.16b, v9.16b, #7
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 0(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8401c8 // mla v8.4s, v14.4s, v4.s[0]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0e552d // shl v13.16b, v9.16b, #6
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 32(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8409c8 // mla v8.4s, v14.4s, v4.s[2]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f0d552d // shl v13.16b, v9.16b, #5
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 64(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8501c8 // mla v8.4s, v14.4s, v5.s[0]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f0c552d // shl v13.16b, v9.16b, #4
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 96(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8509c8 // mla v8.4s, v14.4s, v5.s[2]
+	FMOVQ 48(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0f554d // shl v13.16b, v10.16b, #7
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 16(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa401c8 // mla v8.4s, v14.4s, v4.s[1]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0e554d // shl v13.16b, v10.16b, #6
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 48(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa409c8 // mla v8.4s, v14.4s, v4.s[3]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f0d554d // shl v13.16b, v10.16b, #5
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 80(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa501c8 // mla v8.4s, v14.4s, v5.s[1]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f0c554d // shl v13.16b, v10.16b, #4
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 112(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa509c8 // mla v8.4s, v14.4s, v5.s[3]
+	FMOVQ 64(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0b552d // shl v13.16b, v9.16b, #3
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 128(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8601c8 // mla v8.4s, v14.4s, v6.s[0]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0a552d // shl v13.16b, v9.16b, #2
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 160(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8609c8 // mla v8.4s, v14.4s, v6.s[2]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f09552d // shl v13.16b, v9.16b, #1
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 192(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8701c8 // mla v8.4s, v14.4s, v7.s[0]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f08552d // shl v13.16b, v9.16b, #0
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 224(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6f8709c8 // mla v8.4s, v14.4s, v7.s[2]
+	FMOVQ 80(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0b554d // shl v13.16b, v10.16b, #3
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 144(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa601c8 // mla v8.4s, v14.4s, v6.s[1]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0a554d // shl v13.16b, v10.16b, #2
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 176(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa609c8 // mla v8.4s, v14.4s, v6.s[3]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f09554d // shl v13.16b, v10.16b, #1
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 208(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa701c8 // mla v8.4s, v14.4s, v7.s[1]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f08554d // shl v13.16b, v10.16b, #0
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 240(R3), F15
+	WORD $0x0e2fc1b0 // smull v16.8h, v13.8b, v15.8b
+	WORD $0x4e2f81b0 // smlal2 v16.8h, v13.16b, v15.16b
+	WORD $0x4e606a0e // sadalp v14.4s, v16.8h
+	WORD $0x6fa709c8 // mla v8.4s, v14.4s, v7.s[3]
+	MOVHU 108(R2), R5
+	FMOVS R5, F11
+	FCVTHS F11, F11
+	WORD $0x4f39e508 // scvtf v8.4s, v8.4s, #7
+	FMOVS 288(R3), F13
+	WORD $0x4f8d916c // fmul v12.4s, v11.4s, v13.s[0]
+	WORD $0x4f8c1100 // fmla v0.4s, v8.4s, v12.s[0]
+	ADD $110, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ4_KNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ4_KNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf0e0d0c07060504, $0x1f1e1d1c0b0a0908, V2
+	VMOVQ $0xf0f0f0f3f3f3f3f, $0xf0f0f0f3f3f3f3f, V3
+	VMOVQ $0x7060504ffffffff, $0xb0a0908ffffffff, V4
+	VMOVI $192, V5.B16
+	VMOVI $15, V6.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V10.B16, V10.B16, V10.B16
 	FMOVQ 0(R2), F11
 	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
 	WORD $0x4e02216d // tbl v13.16b, {v11.16b, v12.16b}, v2.16b
@@ -633,85 +1408,117 @@ vector:
 	WORD $0x4e251dce // and v14.16b, v14.16b, v5.16b
 	WORD $0x6f0e05ce // ushr v14.16b, v14.16b, #2
 	WORD $0x4eae1dad // orr v13.16b, v13.16b, v14.16b
-	WORD $0x0e217967 // fcvtl v7.4s, v11.4h
-	FMOVS 288(R3), F15
-	WORD $0x4f8f90e7 // fmul v7.4s, v7.4s, v15.s[0]
-	FLDPQ 256(R3), (F17, F18)
-	WORD $0x0f08a5b0 // sxtl v16.8h, v13.8b
-	WORD $0x0f10a608 // sxtl v8.4s, v16.4h
-	WORD $0x4f10a609 // sxtl2 v9.4s, v16.8h
-	WORD $0x4f08a5b0 // sxtl2 v16.8h, v13.16b
-	WORD $0x4e503a0d // zip1 v13.8h, v16.8h, v16.8h
-	WORD $0x4e507a0e // zip2 v14.8h, v16.8h, v16.8h
-	WORD $0x0e6dc22a // smull v10.4s, v17.4h, v13.4h
-	WORD $0x4e6d822a // smlal2 v10.4s, v17.8h, v13.8h
-	WORD $0x0e6e824a // smlal v10.4s, v18.4h, v14.4h
-	WORD $0x4e6e824a // smlal2 v10.4s, v18.8h, v14.8h
+	WORD $0x0f08a5af // sxtl v15.8h, v13.8b
+	WORD $0x0f10a5e7 // sxtl v7.4s, v15.4h
+	WORD $0x4f10a5e8 // sxtl2 v8.4s, v15.8h
+	WORD $0x4f08a5ad // sxtl2 v13.8h, v13.16b
+	WORD $0x4e4d39ab // zip1 v11.8h, v13.8h, v13.8h
+	WORD $0x4e4d79ac // zip2 v12.8h, v13.8h, v13.8h
+	FLDPQ 256(R3), (F15, F16)
+	WORD $0x0e6bc1e9 // smull v9.4s, v15.4h, v11.4h
+	WORD $0x4e6b81e9 // smlal2 v9.4s, v15.8h, v11.8h
+	WORD $0x0e6c8209 // smlal v9.4s, v16.4h, v12.4h
+	WORD $0x4e6c8209 // smlal2 v9.4s, v16.8h, v12.8h
+	FLDPQ 16(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 0(R3), (F16, F17)
+	WORD $0x0e30c172 // smull v18.8h, v11.8b, v16.8b
+	WORD $0x4e308172 // smlal2 v18.8h, v11.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c192 // smull v18.8h, v12.8b, v17.8b
+	WORD $0x4e318192 // smlal2 v18.8h, v12.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6f8701ea // mla v10.4s, v15.4s, v7.s[0]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 32(R3), (F16, F17)
+	WORD $0x0e30c1b2 // smull v18.8h, v13.8b, v16.8b
+	WORD $0x4e3081b2 // smlal2 v18.8h, v13.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c1d2 // smull v18.8h, v14.8b, v17.8b
+	WORD $0x4e3181d2 // smlal2 v18.8h, v14.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6fa701ea // mla v10.4s, v15.4s, v7.s[1]
+	FLDPQ 48(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 64(R3), (F16, F17)
+	WORD $0x0e30c172 // smull v18.8h, v11.8b, v16.8b
+	WORD $0x4e308172 // smlal2 v18.8h, v11.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c192 // smull v18.8h, v12.8b, v17.8b
+	WORD $0x4e318192 // smlal2 v18.8h, v12.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6f8709ea // mla v10.4s, v15.4s, v7.s[2]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 96(R3), (F16, F17)
+	WORD $0x0e30c1b2 // smull v18.8h, v13.8b, v16.8b
+	WORD $0x4e3081b2 // smlal2 v18.8h, v13.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c1d2 // smull v18.8h, v14.8b, v17.8b
+	WORD $0x4e3181d2 // smlal2 v18.8h, v14.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6fa709ea // mla v10.4s, v15.4s, v7.s[3]
+	FLDPQ 80(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 128(R3), (F16, F17)
+	WORD $0x0e30c172 // smull v18.8h, v11.8b, v16.8b
+	WORD $0x4e308172 // smlal2 v18.8h, v11.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c192 // smull v18.8h, v12.8b, v17.8b
+	WORD $0x4e318192 // smlal2 v18.8h, v12.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6f8801ea // mla v10.4s, v15.4s, v8.s[0]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 160(R3), (F16, F17)
+	WORD $0x0e30c1b2 // smull v18.8h, v13.8b, v16.8b
+	WORD $0x4e3081b2 // smlal2 v18.8h, v13.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c1d2 // smull v18.8h, v14.8b, v17.8b
+	WORD $0x4e3181d2 // smlal2 v18.8h, v14.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6fa801ea // mla v10.4s, v15.4s, v8.s[1]
+	FLDPQ 112(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 192(R3), (F16, F17)
+	WORD $0x0e30c172 // smull v18.8h, v11.8b, v16.8b
+	WORD $0x4e308172 // smlal2 v18.8h, v11.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c192 // smull v18.8h, v12.8b, v17.8b
+	WORD $0x4e318192 // smlal2 v18.8h, v12.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6f8809ea // mla v10.4s, v15.4s, v8.s[2]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 224(R3), (F16, F17)
+	WORD $0x0e30c1b2 // smull v18.8h, v13.8b, v16.8b
+	WORD $0x4e3081b2 // smlal2 v18.8h, v13.16b, v16.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x0e31c1d2 // smull v18.8h, v14.8b, v17.8b
+	WORD $0x4e3181d2 // smlal2 v18.8h, v14.16b, v17.16b
+	WORD $0x4e606a4f // sadalp v15.4s, v18.8h
+	WORD $0x6fa809ea // mla v10.4s, v15.4s, v8.s[3]
+	FMOVS 0(R2), F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVS 288(R3), F12
+	WORD $0x4f8c916b // fmul v11.4s, v11.4s, v12.s[0]
 	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
-	VEOR V11.B16, V11.B16, V11.B16
-	FLDPQ 16(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 0(R3), (F17, F18)
-	WORD $0x4e919590 // sdot v16.4s, v12.16b, v17.16b
-	WORD $0x4e9295b0 // sdot v16.4s, v13.16b, v18.16b
-	WORD $0x6f88020b // mla v11.4s, v16.4s, v8.s[0]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 32(R3), (F17, F18)
-	WORD $0x4e9195d0 // sdot v16.4s, v14.16b, v17.16b
-	WORD $0x4e9295f0 // sdot v16.4s, v15.16b, v18.16b
-	WORD $0x6fa8020b // mla v11.4s, v16.4s, v8.s[1]
-	FLDPQ 48(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 64(R3), (F17, F18)
-	WORD $0x4e919590 // sdot v16.4s, v12.16b, v17.16b
-	WORD $0x4e9295b0 // sdot v16.4s, v13.16b, v18.16b
-	WORD $0x6f880a0b // mla v11.4s, v16.4s, v8.s[2]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 96(R3), (F17, F18)
-	WORD $0x4e9195d0 // sdot v16.4s, v14.16b, v17.16b
-	WORD $0x4e9295f0 // sdot v16.4s, v15.16b, v18.16b
-	WORD $0x6fa80a0b // mla v11.4s, v16.4s, v8.s[3]
-	FLDPQ 80(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 128(R3), (F17, F18)
-	WORD $0x4e919590 // sdot v16.4s, v12.16b, v17.16b
-	WORD $0x4e9295b0 // sdot v16.4s, v13.16b, v18.16b
-	WORD $0x6f89020b // mla v11.4s, v16.4s, v9.s[0]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 160(R3), (F17, F18)
-	WORD $0x4e9195d0 // sdot v16.4s, v14.16b, v17.16b
-	WORD $0x4e9295f0 // sdot v16.4s, v15.16b, v18.16b
-	WORD $0x6fa9020b // mla v11.4s, v16.4s, v9.s[1]
-	FLDPQ 112(R2), (F12, F13)
-	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
-	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
-	WORD $0x6f0c05af // ushr v15.16b, v13.16b, #4
-	WORD $0x4e261dad // and v13.16b, v13.16b, v6.16b
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 192(R3), (F17, F18)
-	WORD $0x4e919590 // sdot v16.4s, v12.16b, v17.16b
-	WORD $0x4e9295b0 // sdot v16.4s, v13.16b, v18.16b
-	WORD $0x6f890a0b // mla v11.4s, v16.4s, v9.s[2]
-	VEOR V16.B16, V16.B16, V16.B16
-	FLDPQ 224(R3), (F17, F18)
-	WORD $0x4e9195d0 // sdot v16.4s, v14.16b, v17.16b
-	WORD $0x4e9295f0 // sdot v16.4s, v15.16b, v18.16b
-	WORD $0x6fa90a0b // mla v11.4s, v16.4s, v9.s[3]
-	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
-	WORD $0x4f871160 // fmla v0.4s, v11.4s, v7.s[0]
-	WORD $0x4fa75141 // fmls v1.4s, v10.4s, v7.s[1]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8b1140 // fmla v0.4s, v10.4s, v11.s[0]
+	WORD $0x4fab5121 // fmls v1.4s, v9.4s, v11.s[1]
 	ADD $144, R2
 	ADD $320, R3
 	SUBS $1, R4
@@ -724,15 +1531,17 @@ vector:
 	BNE row
 	RET
 
-// func dotQ6KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int) ()
-TEXT ·dotQ6KDotProd(SB), NOSPLIT, $0-40
+// func dotQ5_KNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ5_KNEON(SB), NOSPLIT, $0-48
 	MOVD dst+0(FP), R0
 	MOVD rows+8(FP), R1
 	MOVD w+16(FP), R2
-	MOVD $0xaaaaaaaa, R3
-	VDUP R3, V2.S4
-	MOVD $0xfcfcfcfc, R3
-	VDUP R3, V3.S4
+	VMOVQ $0xf0e0d0c07060504, $0x1f1e1d1c0b0a0908, V2
+	VMOVQ $0xf0f0f0f3f3f3f3f, $0xf0f0f0f3f3f3f3f, V3
+	VMOVQ $0x7060504ffffffff, $0xb0a0908ffffffff, V4
+	VMOVI $192, V5.B16
+	VMOVI $15, V6.B16
+	VMOVI $31, V7.B16
 
 row:
 	VEOR V0.B16, V0.B16, V0.B16
@@ -741,144 +1550,9467 @@ row:
 	MOVD vectors+32(FP), R4
 
 vector:
-	FMOVQ 192(R2), F8
-	WORD $0x0f08a509 // sxtl v9.8h, v8.8b
-	WORD $0x0f10a524 // sxtl v4.4s, v9.4h
-	WORD $0x4f10a525 // sxtl2 v5.4s, v9.8h
-	WORD $0x4f08a509 // sxtl2 v9.8h, v8.16b
-	WORD $0x0f10a526 // sxtl v6.4s, v9.4h
-	WORD $0x4f10a527 // sxtl2 v7.4s, v9.8h
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 0(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e02218e // tbl v14.16b, {v12.16b, v13.16b}, v2.16b
+	WORD $0x4e231dce // and v14.16b, v14.16b, v3.16b
+	WORD $0x4e04018f // tbl v15.16b, {v12.16b}, v4.16b
+	WORD $0x4e251def // and v15.16b, v15.16b, v5.16b
+	WORD $0x6f0e05ef // ushr v15.16b, v15.16b, #2
+	WORD $0x4eaf1dce // orr v14.16b, v14.16b, v15.16b
+	WORD $0x0f08a5d0 // sxtl v16.8h, v14.8b
+	WORD $0x0f10a608 // sxtl v8.4s, v16.4h
+	WORD $0x4f10a609 // sxtl2 v9.4s, v16.8h
+	WORD $0x4f08a5ce // sxtl2 v14.8h, v14.16b
+	WORD $0x4e4e39cc // zip1 v12.8h, v14.8h, v14.8h
+	WORD $0x4e4e79cd // zip2 v13.8h, v14.8h, v14.8h
+	FLDPQ 256(R3), (F16, F17)
+	WORD $0x0e6cc20a // smull v10.4s, v16.4h, v12.4h
+	WORD $0x4e6c820a // smlal2 v10.4s, v16.8h, v12.8h
+	WORD $0x0e6d822a // smlal v10.4s, v17.4h, v13.4h
+	WORD $0x4e6d822a // smlal2 v10.4s, v17.8h, v13.8h
+	FLDPQ 16(R2), (F12, F13)
+	FLDPQ 48(R2), (F14, F15)
+	WORD $0x4f0c5590 // shl v16.16b, v12.16b, #4
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4f0c55b1 // shl v17.16b, v13.16b, #4
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 0(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6f88024b // mla v11.4s, v18.4s, v8.s[0]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x4f0b5590 // shl v16.16b, v12.16b, #3
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x4f0b55b1 // shl v17.16b, v13.16b, #3
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 32(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6fa8024b // mla v11.4s, v18.4s, v8.s[1]
+	FLDPQ 80(R2), (F14, F15)
+	WORD $0x4f0a5590 // shl v16.16b, v12.16b, #2
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4f0a55b1 // shl v17.16b, v13.16b, #2
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 64(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6f880a4b // mla v11.4s, v18.4s, v8.s[2]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x4f095590 // shl v16.16b, v12.16b, #1
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x4f0955b1 // shl v17.16b, v13.16b, #1
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 96(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6fa80a4b // mla v11.4s, v18.4s, v8.s[3]
+	FLDPQ 112(R2), (F14, F15)
+	WORD $0x4f085590 // shl v16.16b, v12.16b, #0
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4f0855b1 // shl v17.16b, v13.16b, #0
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 128(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6f89024b // mla v11.4s, v18.4s, v9.s[0]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x6f0f0590 // ushr v16.16b, v12.16b, #1
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x6f0f05b1 // ushr v17.16b, v13.16b, #1
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 160(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6fa9024b // mla v11.4s, v18.4s, v9.s[1]
+	FLDPQ 144(R2), (F14, F15)
+	WORD $0x6f0e0590 // ushr v16.16b, v12.16b, #2
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0e05b1 // ushr v17.16b, v13.16b, #2
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 192(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6f890a4b // mla v11.4s, v18.4s, v9.s[2]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x6f0d0590 // ushr v16.16b, v12.16b, #3
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x6f0d05b1 // ushr v17.16b, v13.16b, #3
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 224(R3), (F19, F20)
+	WORD $0x0e33c215 // smull v21.8h, v16.8b, v19.8b
+	WORD $0x4e338215 // smlal2 v21.8h, v16.16b, v19.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x0e34c235 // smull v21.8h, v17.8b, v20.8b
+	WORD $0x4e348235 // smlal2 v21.8h, v17.16b, v20.16b
+	WORD $0x4e606ab2 // sadalp v18.4s, v21.8h
+	WORD $0x6fa90a4b // mla v11.4s, v18.4s, v9.s[3]
+	FMOVS 0(R2), F14
+	WORD $0x0e2179ce // fcvtl v14.4s, v14.4h
+	FMOVS 288(R3), F15
+	WORD $0x4f8f91ce // fmul v14.4s, v14.4s, v15.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8e1160 // fmla v0.4s, v11.4s, v14.s[0]
+	WORD $0x4fae5141 // fmls v1.4s, v10.4s, v14.s[1]
+	ADD $176, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ6_KNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ6_KNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $170, V2.B16
+	VMOVI $252, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
 	VEOR V8.B16, V8.B16, V8.B16
+	FMOVQ 192(R2), F9
+	WORD $0x0f08a52a // sxtl v10.8h, v9.8b
+	WORD $0x0f10a544 // sxtl v4.4s, v10.4h
+	WORD $0x4f10a545 // sxtl2 v5.4s, v10.8h
+	WORD $0x4f08a52a // sxtl2 v10.8h, v9.16b
+	WORD $0x0f10a546 // sxtl v6.4s, v10.4h
+	WORD $0x4f10a547 // sxtl2 v7.4s, v10.8h
 	FLDPQ 128(R2), (F9, F10)
 	WORD $0x6e221d29 // eor v9.16b, v9.16b, v2.16b
 	WORD $0x6e221d4a // eor v10.16b, v10.16b, v2.16b
 	FLDPQ 0(R2), (F11, F12)
 	FLDPQ 32(R2), (F13, F14)
-	FLDPQ 0(R3), (F15, F16)
-	WORD $0x4f0e5531 // shl v17.16b, v9.16b, #6
-	WORD $0x4f0c5573 // shl v19.16b, v11.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f840248 // mla v8.4s, v18.4s, v4.s[0]
-	WORD $0x4f0e5551 // shl v17.16b, v10.16b, #6
-	WORD $0x4f0c5593 // shl v19.16b, v12.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa40248 // mla v8.4s, v18.4s, v4.s[1]
-	FLDPQ 32(R3), (F15, F16)
-	WORD $0x4f0c5531 // shl v17.16b, v9.16b, #4
-	WORD $0x4f0c55b3 // shl v19.16b, v13.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f840a48 // mla v8.4s, v18.4s, v4.s[2]
-	WORD $0x4f0c5551 // shl v17.16b, v10.16b, #4
-	WORD $0x4f0c55d3 // shl v19.16b, v14.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa40a48 // mla v8.4s, v18.4s, v4.s[3]
-	FLDPQ 64(R3), (F15, F16)
-	WORD $0x4f0a5531 // shl v17.16b, v9.16b, #2
-	WORD $0x6f0e4571 // sri v17.16b, v11.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f850248 // mla v8.4s, v18.4s, v5.s[0]
-	WORD $0x4f0a5551 // shl v17.16b, v10.16b, #2
-	WORD $0x6f0e4591 // sri v17.16b, v12.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa50248 // mla v8.4s, v18.4s, v5.s[1]
-	FLDPQ 96(R3), (F15, F16)
-	WORD $0x4f085531 // shl v17.16b, v9.16b, #0
-	WORD $0x6f0e45b1 // sri v17.16b, v13.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f850a48 // mla v8.4s, v18.4s, v5.s[2]
-	WORD $0x4f085551 // shl v17.16b, v10.16b, #0
-	WORD $0x6f0e45d1 // sri v17.16b, v14.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa50a48 // mla v8.4s, v18.4s, v5.s[3]
+	WORD $0x4f0e552f // shl v15.16b, v9.16b, #6
+	WORD $0x4f0c5571 // shl v17.16b, v11.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0e5550 // shl v16.16b, v10.16b, #6
+	WORD $0x4f0c5591 // shl v17.16b, v12.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 0(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f840268 // mla v8.4s, v19.4s, v4.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa40268 // mla v8.4s, v19.4s, v4.s[1]
+	WORD $0x4f0c552f // shl v15.16b, v9.16b, #4
+	WORD $0x4f0c55b1 // shl v17.16b, v13.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0c5550 // shl v16.16b, v10.16b, #4
+	WORD $0x4f0c55d1 // shl v17.16b, v14.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 32(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f840a68 // mla v8.4s, v19.4s, v4.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa40a68 // mla v8.4s, v19.4s, v4.s[3]
+	WORD $0x4f0a552f // shl v15.16b, v9.16b, #2
+	WORD $0x6f0e456f // sri v15.16b, v11.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0a5550 // shl v16.16b, v10.16b, #2
+	WORD $0x6f0e4590 // sri v16.16b, v12.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 64(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f850268 // mla v8.4s, v19.4s, v5.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa50268 // mla v8.4s, v19.4s, v5.s[1]
+	WORD $0x4f08552f // shl v15.16b, v9.16b, #0
+	WORD $0x6f0e45af // sri v15.16b, v13.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f085550 // shl v16.16b, v10.16b, #0
+	WORD $0x6f0e45d0 // sri v16.16b, v14.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 96(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f850a68 // mla v8.4s, v19.4s, v5.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa50a68 // mla v8.4s, v19.4s, v5.s[3]
 	FLDPQ 160(R2), (F9, F10)
 	WORD $0x6e221d29 // eor v9.16b, v9.16b, v2.16b
 	WORD $0x6e221d4a // eor v10.16b, v10.16b, v2.16b
 	FLDPQ 64(R2), (F11, F12)
 	FLDPQ 96(R2), (F13, F14)
-	FLDPQ 128(R3), (F15, F16)
-	WORD $0x4f0e5531 // shl v17.16b, v9.16b, #6
-	WORD $0x4f0c5573 // shl v19.16b, v11.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f860248 // mla v8.4s, v18.4s, v6.s[0]
-	WORD $0x4f0e5551 // shl v17.16b, v10.16b, #6
-	WORD $0x4f0c5593 // shl v19.16b, v12.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa60248 // mla v8.4s, v18.4s, v6.s[1]
-	FLDPQ 160(R3), (F15, F16)
-	WORD $0x4f0c5531 // shl v17.16b, v9.16b, #4
-	WORD $0x4f0c55b3 // shl v19.16b, v13.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f860a48 // mla v8.4s, v18.4s, v6.s[2]
-	WORD $0x4f0c5551 // shl v17.16b, v10.16b, #4
-	WORD $0x4f0c55d3 // shl v19.16b, v14.16b, #4
-	WORD $0x6f0e4671 // sri v17.16b, v19.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa60a48 // mla v8.4s, v18.4s, v6.s[3]
-	FLDPQ 192(R3), (F15, F16)
-	WORD $0x4f0a5531 // shl v17.16b, v9.16b, #2
-	WORD $0x6f0e4571 // sri v17.16b, v11.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f870248 // mla v8.4s, v18.4s, v7.s[0]
-	WORD $0x4f0a5551 // shl v17.16b, v10.16b, #2
-	WORD $0x6f0e4591 // sri v17.16b, v12.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa70248 // mla v8.4s, v18.4s, v7.s[1]
-	FLDPQ 224(R3), (F15, F16)
-	WORD $0x4f085531 // shl v17.16b, v9.16b, #0
-	WORD $0x6f0e45b1 // sri v17.16b, v13.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e8f9632 // sdot v18.4s, v17.16b, v15.16b
-	WORD $0x6f870a48 // mla v8.4s, v18.4s, v7.s[2]
-	WORD $0x4f085551 // shl v17.16b, v10.16b, #0
-	WORD $0x6f0e45d1 // sri v17.16b, v14.16b, #2
-	WORD $0x4e231e31 // and v17.16b, v17.16b, v3.16b
-	VEOR V18.B16, V18.B16, V18.B16
-	WORD $0x4e909632 // sdot v18.4s, v17.16b, v16.16b
-	WORD $0x6fa70a48 // mla v8.4s, v18.4s, v7.s[3]
-	WORD $0x4f3ee508 // scvtf v8.4s, v8.4s, #2
+	WORD $0x4f0e552f // shl v15.16b, v9.16b, #6
+	WORD $0x4f0c5571 // shl v17.16b, v11.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0e5550 // shl v16.16b, v10.16b, #6
+	WORD $0x4f0c5591 // shl v17.16b, v12.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 128(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f860268 // mla v8.4s, v19.4s, v6.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa60268 // mla v8.4s, v19.4s, v6.s[1]
+	WORD $0x4f0c552f // shl v15.16b, v9.16b, #4
+	WORD $0x4f0c55b1 // shl v17.16b, v13.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0c5550 // shl v16.16b, v10.16b, #4
+	WORD $0x4f0c55d1 // shl v17.16b, v14.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 160(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f860a68 // mla v8.4s, v19.4s, v6.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa60a68 // mla v8.4s, v19.4s, v6.s[3]
+	WORD $0x4f0a552f // shl v15.16b, v9.16b, #2
+	WORD $0x6f0e456f // sri v15.16b, v11.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0a5550 // shl v16.16b, v10.16b, #2
+	WORD $0x6f0e4590 // sri v16.16b, v12.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 192(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f870268 // mla v8.4s, v19.4s, v7.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa70268 // mla v8.4s, v19.4s, v7.s[1]
+	WORD $0x4f08552f // shl v15.16b, v9.16b, #0
+	WORD $0x6f0e45af // sri v15.16b, v13.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f085550 // shl v16.16b, v10.16b, #0
+	WORD $0x6f0e45d0 // sri v16.16b, v14.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 224(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e31c1f4 // smull v20.8h, v15.8b, v17.8b
+	WORD $0x4e3181f4 // smlal2 v20.8h, v15.16b, v17.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6f870a68 // mla v8.4s, v19.4s, v7.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x0e32c214 // smull v20.8h, v16.8b, v18.8b
+	WORD $0x4e328214 // smlal2 v20.8h, v16.16b, v18.16b
+	WORD $0x4e606a93 // sadalp v19.4s, v20.8h
+	WORD $0x6fa70a68 // mla v8.4s, v19.4s, v7.s[3]
 	MOVHU 208(R2), R5
 	FMOVS R5, F9
 	FCVTHS F9, F9
-	FMOVS 288(R3), F10
-	WORD $0x4f8a9129 // fmul v9.4s, v9.4s, v10.s[0]
-	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	WORD $0x4f3ee508 // scvtf v8.4s, v8.4s, #2
+	FMOVS 288(R3), F11
+	WORD $0x4f8b912a // fmul v10.4s, v9.4s, v11.s[0]
+	WORD $0x4f8a1100 // fmla v0.4s, v8.4s, v10.s[0]
 	ADD $210, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ1_SNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ1_SNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x901f9, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVH 34(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 2(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 3(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 4(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 5(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 0(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 36(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 6(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 7(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 8(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 9(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 32(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 38(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 10(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 11(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 12(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 13(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 64(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 40(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 14(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 15(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 16(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 17(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 96(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 42(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 18(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 19(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 20(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 21(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 128(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 44(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 22(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 23(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 24(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 25(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 160(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 46(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 26(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 27(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 28(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 29(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 192(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 48(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 30(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 31(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 32(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 33(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 224(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVHU 0(R2), R6
+	FMOVS R6, F6
+	FCVTHS F6, F6
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $50, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ1_MNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ1_MNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x901f9, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD 48(R2), R6
+	MOVBU 32(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 0(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 1(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $0, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 0(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 33(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 2(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 3(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $3, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 16(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 34(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 4(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 5(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $6, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 32(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 35(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 6(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 7(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $9, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 48(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 36(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 8(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 9(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $16, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 64(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 37(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 10(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 11(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $19, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 80(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 38(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 12(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 13(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $22, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 96(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 39(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 14(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 15(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $25, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 112(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 40(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 16(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 17(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $32, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 128(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 41(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 18(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 19(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $35, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 144(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 42(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 20(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 21(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $38, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 160(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 43(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 22(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 23(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $41, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 176(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 44(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 24(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 25(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $48, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 192(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 45(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 26(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 27(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $51, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 208(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 46(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 28(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 29(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $54, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 224(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 47(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 30(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 31(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $57, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 240(R4), F10
+	WORD $0x0e2ac0cb // smull v11.8h, v6.8b, v10.8b
+	WORD $0x4e2a80cb // smlal2 v11.8h, v6.16b, v10.16b
+	WORD $0x4e606969 // sadalp v9.4s, v11.8h
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	UBFX $12, R6, $4, R7
+	UBFX $28, R6, $4, R8
+	ORR R8<<4, R7, R7
+	UBFX $44, R6, $4, R8
+	ORR R8<<8, R7, R7
+	UBFX $60, R6, $4, R8
+	ORR R8<<12, R7, R7
+	FMOVS R7, F6
+	FCVTHS F6, F6
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $56, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ2_XXSNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ2_XXSNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x2b1908, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVWU 6(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 2(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 3(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 4(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 5(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 0(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 14(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 10(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 11(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 12(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 13(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 32(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 22(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 18(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 19(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 20(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 21(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 64(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 30(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 26(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 27(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 28(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 29(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 96(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 38(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 34(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 35(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 36(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 37(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 128(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 46(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 42(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 43(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 44(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 45(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 160(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 54(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 50(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 51(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 52(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 53(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 192(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 62(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 58(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 59(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 60(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 61(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 224(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVHU 0(R2), R6
+	FMOVS R6, F6
+	FCVTHS F6, F6
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $66, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ2_XSNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ2_XSNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x2b1908, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVD 66(R2), F10
+	VMOVI $15, V12.B16
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
+	WORD $0x4e0b394a // zip1 v10.16b, v10.16b, v11.16b
+	WORD $0x4f09554a // shl v10.16b, v10.16b, #1
+	VMOVI $1, V11.B16
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	WORD $0x0f08a54c // sxtl v12.8h, v10.8b
+	WORD $0x0f10a586 // sxtl v6.4s, v12.4h
+	WORD $0x4f10a587 // sxtl2 v7.4s, v12.8h
+	WORD $0x4f08a54c // sxtl2 v12.8h, v10.16b
+	WORD $0x0f10a588 // sxtl v8.4s, v12.4h
+	WORD $0x4f10a589 // sxtl2 v9.4s, v12.8h
+	FMOVQ 2(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 2(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 4(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 0(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f860185 // mla v5.4s, v12.4s, v6.s[0]
+	MOVHU 6(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 8(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 16(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa60185 // mla v5.4s, v12.4s, v6.s[1]
+	MOVHU 10(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 12(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 32(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f860985 // mla v5.4s, v12.4s, v6.s[2]
+	MOVHU 14(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 16(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 48(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa60985 // mla v5.4s, v12.4s, v6.s[3]
+	FMOVQ 18(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 18(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 20(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 64(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f870185 // mla v5.4s, v12.4s, v7.s[0]
+	MOVHU 22(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 24(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 80(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa70185 // mla v5.4s, v12.4s, v7.s[1]
+	MOVHU 26(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 28(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 96(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f870985 // mla v5.4s, v12.4s, v7.s[2]
+	MOVHU 30(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 32(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 112(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa70985 // mla v5.4s, v12.4s, v7.s[3]
+	FMOVQ 34(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 34(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 36(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 128(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f880185 // mla v5.4s, v12.4s, v8.s[0]
+	MOVHU 38(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 40(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 144(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa80185 // mla v5.4s, v12.4s, v8.s[1]
+	MOVHU 42(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 44(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 160(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f880985 // mla v5.4s, v12.4s, v8.s[2]
+	MOVHU 46(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 48(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 176(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa80985 // mla v5.4s, v12.4s, v8.s[3]
+	FMOVQ 50(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 50(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 52(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 192(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f890185 // mla v5.4s, v12.4s, v9.s[0]
+	MOVHU 54(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 56(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 208(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa90185 // mla v5.4s, v12.4s, v9.s[1]
+	MOVHU 58(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 60(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 224(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f890985 // mla v5.4s, v12.4s, v9.s[2]
+	MOVHU 62(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 64(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 240(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa90985 // mla v5.4s, v12.4s, v9.s[3]
+	MOVHU 0(R2), R6
+	FMOVS R6, F10
+	FCVTHS F10, F10
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F12
+	WORD $0x4f8c914b // fmul v11.4s, v10.4s, v12.s[0]
+	WORD $0x4f8b10a0 // fmla v0.4s, v5.4s, v11.s[0]
+	ADD $74, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ2_SNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ2_SNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x2b1908, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVD 74(R2), F10
+	VMOVI $15, V12.B16
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
+	WORD $0x4e0b394a // zip1 v10.16b, v10.16b, v11.16b
+	WORD $0x4f09554a // shl v10.16b, v10.16b, #1
+	VMOVI $1, V11.B16
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	WORD $0x0f08a54c // sxtl v12.8h, v10.8b
+	WORD $0x0f10a586 // sxtl v6.4s, v12.4h
+	WORD $0x4f10a587 // sxtl2 v7.4s, v12.8h
+	WORD $0x4f08a54c // sxtl2 v12.8h, v10.16b
+	WORD $0x0f10a588 // sxtl v8.4s, v12.4h
+	WORD $0x4f10a589 // sxtl2 v9.4s, v12.8h
+	FMOVQ 34(R2), F10
+	MOVWU 66(R2), R6
+	UBFX $0, R6, $2, R8
+	MOVBU 2(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $2, R6, $2, R8
+	MOVBU 3(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 0(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f860185 // mla v5.4s, v12.4s, v6.s[0]
+	UBFX $4, R6, $2, R8
+	MOVBU 4(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $6, R6, $2, R8
+	MOVBU 5(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 16(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa60185 // mla v5.4s, v12.4s, v6.s[1]
+	UBFX $8, R6, $2, R8
+	MOVBU 6(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $10, R6, $2, R8
+	MOVBU 7(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 32(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f860985 // mla v5.4s, v12.4s, v6.s[2]
+	UBFX $12, R6, $2, R8
+	MOVBU 8(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $14, R6, $2, R8
+	MOVBU 9(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 48(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa60985 // mla v5.4s, v12.4s, v6.s[3]
+	UBFX $16, R6, $2, R8
+	MOVBU 10(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $18, R6, $2, R8
+	MOVBU 11(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $8, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 64(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f870185 // mla v5.4s, v12.4s, v7.s[0]
+	UBFX $20, R6, $2, R8
+	MOVBU 12(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $22, R6, $2, R8
+	MOVBU 13(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $10, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 80(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa70185 // mla v5.4s, v12.4s, v7.s[1]
+	UBFX $24, R6, $2, R8
+	MOVBU 14(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $26, R6, $2, R8
+	MOVBU 15(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $12, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 96(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f870985 // mla v5.4s, v12.4s, v7.s[2]
+	UBFX $28, R6, $2, R8
+	MOVBU 16(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $30, R6, $2, R8
+	MOVBU 17(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $14, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 112(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa70985 // mla v5.4s, v12.4s, v7.s[3]
+	FMOVQ 50(R2), F10
+	MOVWU 70(R2), R6
+	UBFX $0, R6, $2, R8
+	MOVBU 18(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $2, R6, $2, R8
+	MOVBU 19(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 128(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f880185 // mla v5.4s, v12.4s, v8.s[0]
+	UBFX $4, R6, $2, R8
+	MOVBU 20(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $6, R6, $2, R8
+	MOVBU 21(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 144(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa80185 // mla v5.4s, v12.4s, v8.s[1]
+	UBFX $8, R6, $2, R8
+	MOVBU 22(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $10, R6, $2, R8
+	MOVBU 23(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 160(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f880985 // mla v5.4s, v12.4s, v8.s[2]
+	UBFX $12, R6, $2, R8
+	MOVBU 24(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $14, R6, $2, R8
+	MOVBU 25(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 176(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa80985 // mla v5.4s, v12.4s, v8.s[3]
+	UBFX $16, R6, $2, R8
+	MOVBU 26(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $18, R6, $2, R8
+	MOVBU 27(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $8, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 192(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f890185 // mla v5.4s, v12.4s, v9.s[0]
+	UBFX $20, R6, $2, R8
+	MOVBU 28(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $22, R6, $2, R8
+	MOVBU 29(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $10, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 208(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa90185 // mla v5.4s, v12.4s, v9.s[1]
+	UBFX $24, R6, $2, R8
+	MOVBU 30(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $26, R6, $2, R8
+	MOVBU 31(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $12, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 224(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6f890985 // mla v5.4s, v12.4s, v9.s[2]
+	UBFX $28, R6, $2, R8
+	MOVBU 32(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $30, R6, $2, R8
+	MOVBU 33(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $14, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 240(R4), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069cc // sadalp v12.4s, v14.8h
+	WORD $0x6fa90985 // mla v5.4s, v12.4s, v9.s[3]
+	MOVHU 0(R2), R6
+	FMOVS R6, F10
+	FCVTHS F10, F10
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F12
+	WORD $0x4f8c914b // fmul v11.4s, v10.4s, v12.s[0]
+	WORD $0x4f8b10a0 // fmla v0.4s, v5.4s, v11.s[0]
+	ADD $82, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ3_XXSNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ3_XXSNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x3e342c241c140c04, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVWU 66(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 2(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 3(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 4(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 5(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 6(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 7(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 8(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 9(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 0(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 70(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 10(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 11(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 12(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 13(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 14(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 15(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 16(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 17(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 32(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 74(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 18(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 19(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 20(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 21(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 22(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 23(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 24(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 25(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 64(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 78(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 26(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 27(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 28(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 29(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 30(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 31(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 32(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 33(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 96(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 82(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 34(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 35(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 36(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 37(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 38(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 39(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 40(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 41(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 128(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 86(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 42(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 43(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 44(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 45(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 46(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 47(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 48(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 49(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 160(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 90(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 50(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 51(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 52(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 53(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 54(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 55(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 56(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 57(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 192(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 94(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 58(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 59(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 60(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 61(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 62(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 63(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 64(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 65(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 224(R4), (F11, F12)
+	WORD $0x0e2bc0ed // smull v13.8h, v7.8b, v11.8b
+	WORD $0x4e2b80ed // smlal2 v13.8h, v7.16b, v11.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x0e2cc10d // smull v13.8h, v8.8b, v12.8b
+	WORD $0x4e2c810d // smlal2 v13.8h, v8.16b, v12.16b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVHU 0(R2), R6
+	FMOVS R6, F6
+	FCVTHS F6, F6
+	WORD $0x4f3ee4a5 // scvtf v5.4s, v5.4s, #2
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $98, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ3_SNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ3_SNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0xf0d0b0907050301, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVS 106(R2), F8
+	VMOVI $15, V10.B16
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e2a1d08 // and v8.16b, v8.16b, v10.16b
+	WORD $0x4e093908 // zip1 v8.16b, v8.16b, v9.16b
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	VMOVI $1, V9.B16
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	WORD $0x0f08a50a // sxtl v10.8h, v8.8b
+	WORD $0x0f10a546 // sxtl v6.4s, v10.4h
+	WORD $0x4f10a547 // sxtl2 v7.4s, v10.8h
+	FMOVQ 74(R2), F8
+	MOVWU 66(R2), R6
+	UBFX $0, R6, $1, R8
+	MOVBU 2(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $1, R6, $1, R8
+	MOVBU 3(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $2, R6, $1, R8
+	MOVBU 4(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $3, R6, $1, R8
+	MOVBU 5(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	WORD $0x4e03010b // tbl v11.16b, {v8.16b}, v3.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $4, R6, $1, R8
+	MOVBU 6(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $5, R6, $1, R8
+	MOVBU 7(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $6, R6, $1, R8
+	MOVBU 8(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $7, R6, $1, R8
+	MOVBU 9(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 0(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6f860165 // mla v5.4s, v11.4s, v6.s[0]
+	UBFX $8, R6, $1, R8
+	MOVBU 10(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $9, R6, $1, R8
+	MOVBU 11(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $10, R6, $1, R8
+	MOVBU 12(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $11, R6, $1, R8
+	MOVBU 13(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $4, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $12, R6, $1, R8
+	MOVBU 14(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $13, R6, $1, R8
+	MOVBU 15(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $14, R6, $1, R8
+	MOVBU 16(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $15, R6, $1, R8
+	MOVBU 17(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $6, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 32(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6fa60165 // mla v5.4s, v11.4s, v6.s[1]
+	UBFX $16, R6, $1, R8
+	MOVBU 18(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $17, R6, $1, R8
+	MOVBU 19(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $18, R6, $1, R8
+	MOVBU 20(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $19, R6, $1, R8
+	MOVBU 21(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $8, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $20, R6, $1, R8
+	MOVBU 22(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $21, R6, $1, R8
+	MOVBU 23(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $22, R6, $1, R8
+	MOVBU 24(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $23, R6, $1, R8
+	MOVBU 25(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $10, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 64(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6f860965 // mla v5.4s, v11.4s, v6.s[2]
+	UBFX $24, R6, $1, R8
+	MOVBU 26(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $25, R6, $1, R8
+	MOVBU 27(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $26, R6, $1, R8
+	MOVBU 28(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $27, R6, $1, R8
+	MOVBU 29(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $12, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $28, R6, $1, R8
+	MOVBU 30(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $29, R6, $1, R8
+	MOVBU 31(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $30, R6, $1, R8
+	MOVBU 32(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $31, R6, $1, R8
+	MOVBU 33(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $14, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 96(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6fa60965 // mla v5.4s, v11.4s, v6.s[3]
+	FMOVQ 90(R2), F8
+	MOVWU 70(R2), R6
+	UBFX $0, R6, $1, R8
+	MOVBU 34(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $1, R6, $1, R8
+	MOVBU 35(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $2, R6, $1, R8
+	MOVBU 36(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $3, R6, $1, R8
+	MOVBU 37(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	WORD $0x4e03010b // tbl v11.16b, {v8.16b}, v3.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $4, R6, $1, R8
+	MOVBU 38(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $5, R6, $1, R8
+	MOVBU 39(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $6, R6, $1, R8
+	MOVBU 40(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $7, R6, $1, R8
+	MOVBU 41(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 128(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6f870165 // mla v5.4s, v11.4s, v7.s[0]
+	UBFX $8, R6, $1, R8
+	MOVBU 42(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $9, R6, $1, R8
+	MOVBU 43(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $10, R6, $1, R8
+	MOVBU 44(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $11, R6, $1, R8
+	MOVBU 45(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $4, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $12, R6, $1, R8
+	MOVBU 46(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $13, R6, $1, R8
+	MOVBU 47(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $14, R6, $1, R8
+	MOVBU 48(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $15, R6, $1, R8
+	MOVBU 49(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $6, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 160(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6fa70165 // mla v5.4s, v11.4s, v7.s[1]
+	UBFX $16, R6, $1, R8
+	MOVBU 50(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $17, R6, $1, R8
+	MOVBU 51(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $18, R6, $1, R8
+	MOVBU 52(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $19, R6, $1, R8
+	MOVBU 53(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $8, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $20, R6, $1, R8
+	MOVBU 54(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $21, R6, $1, R8
+	MOVBU 55(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $22, R6, $1, R8
+	MOVBU 56(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $23, R6, $1, R8
+	MOVBU 57(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $10, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 192(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6f870965 // mla v5.4s, v11.4s, v7.s[2]
+	UBFX $24, R6, $1, R8
+	MOVBU 58(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $25, R6, $1, R8
+	MOVBU 59(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $26, R6, $1, R8
+	MOVBU 60(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $27, R6, $1, R8
+	MOVBU 61(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $12, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $28, R6, $1, R8
+	MOVBU 62(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $29, R6, $1, R8
+	MOVBU 63(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $30, R6, $1, R8
+	MOVBU 64(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $31, R6, $1, R8
+	MOVBU 65(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $14, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 224(R4), (F12, F13)
+	WORD $0x0e2cc12e // smull v14.8h, v9.8b, v12.8b
+	WORD $0x4e2c812e // smlal2 v14.8h, v9.16b, v12.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x0e2dc14e // smull v14.8h, v10.8b, v13.8b
+	WORD $0x4e2d814e // smlal2 v14.8h, v10.16b, v13.16b
+	WORD $0x4e6069cb // sadalp v11.4s, v14.8h
+	WORD $0x6fa70965 // mla v5.4s, v11.4s, v7.s[3]
+	MOVHU 0(R2), R6
+	FMOVS R6, F8
+	FCVTHS F8, F8
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVS 288(R4), F10
+	WORD $0x4f8a9109 // fmul v9.4s, v8.4s, v10.s[0]
+	WORD $0x4f8910a0 // fmla v0.4s, v5.4s, v9.s[0]
+	ADD $110, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ4_NLNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ4_NLNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf6eaddcfbfad9881, $0x7159453526190d01, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F4
+	MOVHU 0(R2), R5
+	VMOV R5, V7.H[0]
+	MOVHU 18(R2), R5
+	VMOV R5, V7.H[1]
+	MOVHU 36(R2), R5
+	VMOV R5, V7.H[2]
+	MOVHU 54(R2), R5
+	VMOV R5, V7.H[3]
+	MOVHU 72(R2), R5
+	VMOV R5, V7.H[4]
+	MOVHU 90(R2), R5
+	VMOV R5, V7.H[5]
+	MOVHU 108(R2), R5
+	VMOV R5, V7.H[6]
+	MOVHU 126(R2), R5
+	VMOV R5, V7.H[7]
+	WORD $0x0e2178e5 // fcvtl v5.4s, v7.4h
+	WORD $0x4e2178e6 // fcvtl2 v6.4s, v7.8h
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f8490c6 // fmul v6.4s, v6.4s, v4.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 2(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8510e0 // fmla v0.4s, v7.4s, v5.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 20(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa510e1 // fmla v1.4s, v7.4s, v5.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 38(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8518e0 // fmla v0.4s, v7.4s, v5.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 56(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa518e1 // fmla v1.4s, v7.4s, v5.s[3]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 74(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 92(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 110(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8618e0 // fmla v0.4s, v7.4s, v6.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 128(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa618e1 // fmla v1.4s, v7.4s, v6.s[3]
+	ADD $144, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ4_XSNEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ4_XSNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf6eaddcfbfad9881, $0x7159453526190d01, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVWU 4(R2), R5
+	ORR R5<<16, R5, R5
+	AND $0xffff0000ffff, R5, R5
+	ORR R5<<8, R5, R5
+	AND $0xff00ff00ff00ff, R5, R5
+	ORR R5<<4, R5, R5
+	AND $0xf0f0f0f0f0f0f0f, R5, R5
+	MOVHU 2(R2), R6
+	ORR R6<<24, R6, R6
+	AND $0xff000000ff, R6, R6
+	ORR R6<<12, R6, R6
+	AND $0xf000f000f000f, R6, R6
+	ORR R6<<6, R6, R6
+	AND $0x303030303030303, R6, R6
+	ORR R6<<4, R5, R5
+	LSL $2, R5, R5
+	MOVD $0x8080808080808080, R7
+	EOR R7, R5, R5
+	FMOVD R5, F7
+	WORD $0x0f08a4e8 // sxtl v8.8h, v7.8b
+	WORD $0x0f10a504 // sxtl v4.4s, v8.4h
+	WORD $0x4f10a505 // sxtl2 v5.4s, v8.8h
+	FMOVQ 8(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6f840126 // mla v6.4s, v9.4s, v4.s[0]
+	FMOVQ 24(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6fa40126 // mla v6.4s, v9.4s, v4.s[1]
+	FMOVQ 40(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6f840926 // mla v6.4s, v9.4s, v4.s[2]
+	FMOVQ 56(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6fa40926 // mla v6.4s, v9.4s, v4.s[3]
+	FMOVQ 72(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6f850126 // mla v6.4s, v9.4s, v5.s[0]
+	FMOVQ 88(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6fa50126 // mla v6.4s, v9.4s, v5.s[1]
+	FMOVQ 104(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6f850926 // mla v6.4s, v9.4s, v5.s[2]
+	FMOVQ 120(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x0e2ac0ec // smull v12.8h, v7.8b, v10.8b
+	WORD $0x4e2a80ec // smlal2 v12.8h, v7.16b, v10.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x0e2bc10c // smull v12.8h, v8.8b, v11.8b
+	WORD $0x4e2b810c // smlal2 v12.8h, v8.16b, v11.16b
+	WORD $0x4e606989 // sadalp v9.4s, v12.8h
+	WORD $0x6fa50926 // mla v6.4s, v9.4s, v5.s[3]
+	MOVHU 0(R2), R5
+	FMOVS R5, F7
+	FCVTHS F7, F7
+	WORD $0x4f3ee4c6 // scvtf v6.4s, v6.4s, #2
+	FMOVS 288(R3), F9
+	WORD $0x4f8990e8 // fmul v8.4s, v7.4s, v9.s[0]
+	WORD $0x4f8810c0 // fmla v0.4s, v6.4s, v8.s[0]
+	ADD $136, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotTQ1_0NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotTQ1_0NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $128, V2.B16
+	VMOVI $214, V3.B16
+	VMOVI $43, V4.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 0(R2), F6
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 0(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 32(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 64(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 96(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 128(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	FMOVQ 16(R2), F6
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 16(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 48(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 80(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 112(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 144(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	FMOVQ 32(R2), F6
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 160(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 176(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 192(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 208(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 224(R3), F10
+	WORD $0x0e2ac10b // smull v11.8h, v8.8b, v10.8b
+	WORD $0x4e2a810b // smlal2 v11.8h, v8.16b, v10.16b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	FMOVS 48(R2), F6
+	WORD $0x4e2684ca // add v10.16b, v6.16b, v6.16b
+	WORD $0x4e268547 // add v7.16b, v10.16b, v6.16b
+	WORD $0x4e2784ea // add v10.16b, v7.16b, v7.16b
+	WORD $0x4e278548 // add v8.16b, v10.16b, v7.16b
+	WORD $0x4e28850a // add v10.16b, v8.16b, v8.16b
+	WORD $0x4e288549 // add v9.16b, v10.16b, v8.16b
+	WORD $0x4e8738c6 // zip1 v6.4s, v6.4s, v7.4s
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4ec838c6 // zip1 v6.2d, v6.2d, v8.2d
+	WORD $0x6e221cca // eor v10.16b, v6.16b, v2.16b
+	WORD $0x4e233d4b // cmge v11.16b, v10.16b, v3.16b
+	WORD $0x4e243d4c // cmge v12.16b, v10.16b, v4.16b
+	WORD $0x4e2c856b // add v11.16b, v11.16b, v12.16b
+	FMOVQ 240(R3), F13
+	WORD $0x0e2dc16e // smull v14.8h, v11.8b, v13.8b
+	WORD $0x4e2d816e // smlal2 v14.8h, v11.16b, v13.16b
+	WORD $0x4e6069c5 // sadalp v5.4s, v14.8h
+	VEOR V6.B16, V6.B16, V6.B16
+	FLDPQ 256(R3), (F7, F8)
+	WORD $0x4e6068e6 // sadalp v6.4s, v7.8h
+	WORD $0x4e606906 // sadalp v6.4s, v8.8h
+	WORD $0x4ea684a5 // add v5.4s, v5.4s, v6.4s
+	MOVHU 52(R2), R5
+	FMOVS R5, F7
+	FCVTHS F7, F7
+	WORD $0x6ea0f8e7 // fneg v7.4s, v7.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVS 288(R3), F9
+	WORD $0x4f8990e8 // fmul v8.4s, v7.4s, v9.s[0]
+	WORD $0x4f8810a0 // fmla v0.4s, v5.4s, v8.s[0]
+	ADD $54, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotTQ2_0NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotTQ2_0NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $3, V2.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V3.B16, V3.B16, V3.B16
+	FMOVQ 0(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 0(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 32(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 64(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 96(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	FMOVQ 16(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 16(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 48(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 80(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 112(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	FMOVQ 32(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 128(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 160(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 192(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 224(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	FMOVQ 48(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 144(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 176(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 208(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 240(R3), F6
+	WORD $0x0e26c0a7 // smull v7.8h, v5.8b, v6.8b
+	WORD $0x4e2680a7 // smlal2 v7.8h, v5.16b, v6.16b
+	WORD $0x4e6068e3 // sadalp v3.4s, v7.8h
+	VEOR V4.B16, V4.B16, V4.B16
+	FLDPQ 256(R3), (F5, F6)
+	WORD $0x4e6068a4 // sadalp v4.4s, v5.8h
+	WORD $0x4e6068c4 // sadalp v4.4s, v6.8h
+	VSUB V4.S4, V3.S4, V3.S4
+	MOVHU 64(R2), R5
+	FMOVS R5, F5
+	FCVTHS F5, F5
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	FMOVS 288(R3), F7
+	WORD $0x4f8790a6 // fmul v6.4s, v5.4s, v7.s[0]
+	WORD $0x4f861060 // fmla v0.4s, v3.4s, v6.s[0]
+	ADD $66, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotMXFP4NEON(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotMXFP4NEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xc08060403020100, $0xf4f8fafcfdfeff00, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F4
+	MOVBU 0(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[0]
+	MOVBU 17(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[1]
+	MOVBU 34(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[2]
+	MOVBU 51(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[3]
+	MOVBU 68(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[0]
+	MOVBU 85(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[1]
+	MOVBU 102(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[2]
+	MOVBU 119(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[3]
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f8490c6 // fmul v6.4s, v6.4s, v4.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 1(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8510e0 // fmla v0.4s, v7.4s, v5.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 18(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa510e1 // fmla v1.4s, v7.4s, v5.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 35(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8518e0 // fmla v0.4s, v7.4s, v5.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 52(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa518e1 // fmla v1.4s, v7.4s, v5.s[3]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 69(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 86(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 103(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8618e0 // fmla v0.4s, v7.4s, v6.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 120(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x0e2ac10c // smull v12.8h, v8.8b, v10.8b
+	WORD $0x4e2a810c // smlal2 v12.8h, v8.16b, v10.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x0e2bc12c // smull v12.8h, v9.8b, v11.8b
+	WORD $0x4e2b812c // smlal2 v12.8h, v9.16b, v11.16b
+	WORD $0x4e606987 // sadalp v7.4s, v12.8h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa618e1 // fmla v1.4s, v7.4s, v6.s[3]
+	ADD $136, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ4_0DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ4_0DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xfffefdfcfbfaf9f8, $0x706050403020100, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F4
+	MOVHU 0(R2), R5
+	VMOV R5, V7.H[0]
+	MOVHU 18(R2), R5
+	VMOV R5, V7.H[1]
+	MOVHU 36(R2), R5
+	VMOV R5, V7.H[2]
+	MOVHU 54(R2), R5
+	VMOV R5, V7.H[3]
+	MOVHU 72(R2), R5
+	VMOV R5, V7.H[4]
+	MOVHU 90(R2), R5
+	VMOV R5, V7.H[5]
+	MOVHU 108(R2), R5
+	VMOV R5, V7.H[6]
+	MOVHU 126(R2), R5
+	VMOV R5, V7.H[7]
+	WORD $0x0e2178e5 // fcvtl v5.4s, v7.4h
+	WORD $0x4e2178e6 // fcvtl2 v6.4s, v7.8h
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f8490c6 // fmul v6.4s, v6.4s, v4.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 2(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8510e0 // fmla v0.4s, v7.4s, v5.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 20(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa510e1 // fmla v1.4s, v7.4s, v5.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 38(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8518e0 // fmla v0.4s, v7.4s, v5.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 56(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa518e1 // fmla v1.4s, v7.4s, v5.s[3]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 74(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 92(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 110(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8618e0 // fmla v0.4s, v7.4s, v6.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 128(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa618e1 // fmla v1.4s, v7.4s, v6.s[3]
+	ADD $144, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ4_1DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ4_1DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $15, V2.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F3
+	MOVHU 2(R2), R5
+	VMOV R5, V6.H[0]
+	MOVHU 22(R2), R5
+	VMOV R5, V6.H[1]
+	MOVHU 42(R2), R5
+	VMOV R5, V6.H[2]
+	MOVHU 62(R2), R5
+	VMOV R5, V6.H[3]
+	MOVHU 82(R2), R5
+	VMOV R5, V6.H[4]
+	MOVHU 102(R2), R5
+	VMOV R5, V6.H[5]
+	MOVHU 122(R2), R5
+	VMOV R5, V6.H[6]
+	MOVHU 142(R2), R5
+	VMOV R5, V6.H[7]
+	WORD $0x0e2178c4 // fcvtl v4.4s, v6.4h
+	WORD $0x4e2178c5 // fcvtl2 v5.4s, v6.8h
+	WORD $0x4f839084 // fmul v4.4s, v4.4s, v3.s[0]
+	WORD $0x4f8390a5 // fmul v5.4s, v5.4s, v3.s[0]
+	FLDPQ 256(R3), (F6, F7)
+	VEOR V8.B16, V8.B16, V8.B16
+	WORD $0x4e6068c8 // sadalp v8.4s, v6.8h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e24cd00 // fmla v0.4s, v8.4s, v4.4s
+	VEOR V9.B16, V9.B16, V9.B16
+	WORD $0x4e6068e9 // sadalp v9.4s, v7.8h
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e25cd21 // fmla v1.4s, v9.4s, v5.4s
+	MOVHU 0(R2), R5
+	VMOV R5, V6.H[0]
+	MOVHU 20(R2), R5
+	VMOV R5, V6.H[1]
+	MOVHU 40(R2), R5
+	VMOV R5, V6.H[2]
+	MOVHU 60(R2), R5
+	VMOV R5, V6.H[3]
+	MOVHU 80(R2), R5
+	VMOV R5, V6.H[4]
+	MOVHU 100(R2), R5
+	VMOV R5, V6.H[5]
+	MOVHU 120(R2), R5
+	VMOV R5, V6.H[6]
+	MOVHU 140(R2), R5
+	VMOV R5, V6.H[7]
+	WORD $0x0e2178c4 // fcvtl v4.4s, v6.4h
+	WORD $0x4e2178c5 // fcvtl2 v5.4s, v6.8h
+	WORD $0x4f839084 // fmul v4.4s, v4.4s, v3.s[0]
+	WORD $0x4f8390a5 // fmul v5.4s, v5.4s, v3.s[0]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 4(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 0(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 24(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 32(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa410c1 // fmla v1.4s, v6.4s, v4.s[1]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 44(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 64(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8418c0 // fmla v0.4s, v6.4s, v4.s[2]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 64(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 96(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa418c1 // fmla v1.4s, v6.4s, v4.s[3]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 84(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 128(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8510c0 // fmla v0.4s, v6.4s, v5.s[0]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 104(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 160(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa510c1 // fmla v1.4s, v6.4s, v5.s[1]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 124(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 192(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f8518c0 // fmla v0.4s, v6.4s, v5.s[2]
+	VEOR V6.B16, V6.B16, V6.B16
+	FMOVQ 144(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e221ce7 // and v7.16b, v7.16b, v2.16b
+	FLDPQ 224(R3), (F9, F10)
+	WORD $0x4e8994e6 // sdot v6.4s, v7.16b, v9.16b
+	WORD $0x4e8a9506 // sdot v6.4s, v8.16b, v10.16b
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4fa518c1 // fmla v1.4s, v6.4s, v5.s[3]
+	ADD $160, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ5_0DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ5_0DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $15, V2.B16
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V3
+	VMOVQ $0x0, $0x101010101010101, V4
+	VMOVQ $0x202020202020202, $0x303030303030303, V5
+	VMOVI $16, V6.B16
+	VMOVI $240, V7.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F8
+	MOVHU 0(R2), R5
+	VMOV R5, V11.H[0]
+	MOVHU 22(R2), R5
+	VMOV R5, V11.H[1]
+	MOVHU 44(R2), R5
+	VMOV R5, V11.H[2]
+	MOVHU 66(R2), R5
+	VMOV R5, V11.H[3]
+	MOVHU 88(R2), R5
+	VMOV R5, V11.H[4]
+	MOVHU 110(R2), R5
+	VMOV R5, V11.H[5]
+	MOVHU 132(R2), R5
+	VMOV R5, V11.H[6]
+	MOVHU 154(R2), R5
+	VMOV R5, V11.H[7]
+	WORD $0x0e217969 // fcvtl v9.4s, v11.4h
+	WORD $0x4e21796a // fcvtl2 v10.4s, v11.8h
+	WORD $0x4f889129 // fmul v9.4s, v9.4s, v8.s[0]
+	WORD $0x4f88914a // fmul v10.4s, v10.4s, v8.s[0]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 6(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 2(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 0(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f891160 // fmla v0.4s, v11.4s, v9.s[0]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 28(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 24(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 32(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4fa91161 // fmla v1.4s, v11.4s, v9.s[1]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 50(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 46(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 64(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f891960 // fmla v0.4s, v11.4s, v9.s[2]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 72(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 68(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 96(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4fa91961 // fmla v1.4s, v11.4s, v9.s[3]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 94(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 90(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 128(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8a1160 // fmla v0.4s, v11.4s, v10.s[0]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 116(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 112(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 160(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4faa1161 // fmla v1.4s, v11.4s, v10.s[1]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 138(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 134(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 192(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f8a1960 // fmla v0.4s, v11.4s, v10.s[2]
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 160(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e221d8c // and v12.16b, v12.16b, v2.16b
+	FMOVS 156(R2), F14
+	WORD $0x4e0401cf // tbl v15.16b, {v14.16b}, v4.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1d8c // orr v12.16b, v12.16b, v15.16b
+	WORD $0x4e0501cf // tbl v15.16b, {v14.16b}, v5.16b
+	VCMTST V3.B16, V15.B16, V15.B16
+	WORD $0x4e6f1cef // bic v15.16b, v7.16b, v15.16b
+	WORD $0x4eaf1dad // orr v13.16b, v13.16b, v15.16b
+	FLDPQ 224(R3), (F14, F15)
+	WORD $0x4e8e958b // sdot v11.4s, v12.16b, v14.16b
+	WORD $0x4e8f95ab // sdot v11.4s, v13.16b, v15.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4faa1961 // fmla v1.4s, v11.4s, v10.s[3]
+	ADD $176, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ5_1DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ5_1DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $15, V2.B16
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V3
+	VMOVQ $0x0, $0x101010101010101, V4
+	VMOVQ $0x202020202020202, $0x303030303030303, V5
+	VMOVI $16, V6.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F7
+	MOVHU 2(R2), R5
+	VMOV R5, V10.H[0]
+	MOVHU 26(R2), R5
+	VMOV R5, V10.H[1]
+	MOVHU 50(R2), R5
+	VMOV R5, V10.H[2]
+	MOVHU 74(R2), R5
+	VMOV R5, V10.H[3]
+	MOVHU 98(R2), R5
+	VMOV R5, V10.H[4]
+	MOVHU 122(R2), R5
+	VMOV R5, V10.H[5]
+	MOVHU 146(R2), R5
+	VMOV R5, V10.H[6]
+	MOVHU 170(R2), R5
+	VMOV R5, V10.H[7]
+	WORD $0x0e217948 // fcvtl v8.4s, v10.4h
+	WORD $0x4e217949 // fcvtl2 v9.4s, v10.8h
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	FLDPQ 256(R3), (F10, F11)
+	VEOR V12.B16, V12.B16, V12.B16
+	WORD $0x4e60694c // sadalp v12.4s, v10.8h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e28cd80 // fmla v0.4s, v12.4s, v8.4s
+	VEOR V13.B16, V13.B16, V13.B16
+	WORD $0x4e60696d // sadalp v13.4s, v11.8h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e29cda1 // fmla v1.4s, v13.4s, v9.4s
+	MOVHU 0(R2), R5
+	VMOV R5, V10.H[0]
+	MOVHU 24(R2), R5
+	VMOV R5, V10.H[1]
+	MOVHU 48(R2), R5
+	VMOV R5, V10.H[2]
+	MOVHU 72(R2), R5
+	VMOV R5, V10.H[3]
+	MOVHU 96(R2), R5
+	VMOV R5, V10.H[4]
+	MOVHU 120(R2), R5
+	VMOV R5, V10.H[5]
+	MOVHU 144(R2), R5
+	VMOV R5, V10.H[6]
+	MOVHU 168(R2), R5
+	VMOV R5, V10.H[7]
+	WORD $0x0e217948 // fcvtl v8.4s, v10.4h
+	WORD $0x4e217949 // fcvtl2 v9.4s, v10.8h
+	WORD $0x4f879108 // fmul v8.4s, v8.4s, v7.s[0]
+	WORD $0x4f879129 // fmul v9.4s, v9.4s, v7.s[0]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 8(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 4(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 0(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 32(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 28(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 32(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa81141 // fmla v1.4s, v10.4s, v8.s[1]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 56(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 52(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 64(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f881940 // fmla v0.4s, v10.4s, v8.s[2]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 80(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 76(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 96(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa81941 // fmla v1.4s, v10.4s, v8.s[3]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 104(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 100(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 128(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f891140 // fmla v0.4s, v10.4s, v9.s[0]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 128(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 124(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 160(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa91141 // fmla v1.4s, v10.4s, v9.s[1]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 152(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 148(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 192(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f891940 // fmla v0.4s, v10.4s, v9.s[2]
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 176(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e221d6b // and v11.16b, v11.16b, v2.16b
+	FMOVS 172(R2), F13
+	WORD $0x4e0401ae // tbl v14.16b, {v13.16b}, v4.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d6b // orr v11.16b, v11.16b, v14.16b
+	WORD $0x4e0501ae // tbl v14.16b, {v13.16b}, v5.16b
+	VCMTST V3.B16, V14.B16, V14.B16
+	WORD $0x4e2e1cce // and v14.16b, v6.16b, v14.16b
+	WORD $0x4eae1d8c // orr v12.16b, v12.16b, v14.16b
+	FLDPQ 224(R3), (F13, F14)
+	WORD $0x4e8d956a // sdot v10.4s, v11.16b, v13.16b
+	WORD $0x4e8e958a // sdot v10.4s, v12.16b, v14.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4fa91941 // fmla v1.4s, v10.4s, v9.s[3]
+	ADD $192, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ8_0DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ8_0DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F2
+	MOVHU 0(R2), R5
+	VMOV R5, V5.H[0]
+	MOVHU 34(R2), R5
+	VMOV R5, V5.H[1]
+	MOVHU 68(R2), R5
+	VMOV R5, V5.H[2]
+	MOVHU 102(R2), R5
+	VMOV R5, V5.H[3]
+	MOVHU 136(R2), R5
+	VMOV R5, V5.H[4]
+	MOVHU 170(R2), R5
+	VMOV R5, V5.H[5]
+	MOVHU 204(R2), R5
+	VMOV R5, V5.H[6]
+	MOVHU 238(R2), R5
+	VMOV R5, V5.H[7]
+	WORD $0x0e2178a3 // fcvtl v3.4s, v5.4h
+	WORD $0x4e2178a4 // fcvtl2 v4.4s, v5.8h
+	WORD $0x4f829063 // fmul v3.4s, v3.4s, v2.s[0]
+	WORD $0x4f829084 // fmul v4.4s, v4.4s, v2.s[0]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 2(R2), F6
+	FMOVQ 18(R2), F7
+	FLDPQ 0(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8310a0 // fmla v0.4s, v5.4s, v3.s[0]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 36(R2), F6
+	FMOVQ 52(R2), F7
+	FLDPQ 32(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa310a1 // fmla v1.4s, v5.4s, v3.s[1]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 70(R2), F6
+	FMOVQ 86(R2), F7
+	FLDPQ 64(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8318a0 // fmla v0.4s, v5.4s, v3.s[2]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 104(R2), F6
+	FMOVQ 120(R2), F7
+	FLDPQ 96(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa318a1 // fmla v1.4s, v5.4s, v3.s[3]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 138(R2), F6
+	FMOVQ 154(R2), F7
+	FLDPQ 128(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 172(R2), F6
+	FMOVQ 188(R2), F7
+	FLDPQ 160(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 206(R2), F6
+	FMOVQ 222(R2), F7
+	FLDPQ 192(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f8418a0 // fmla v0.4s, v5.4s, v4.s[2]
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 240(R2), F6
+	FMOVQ 256(R2), F7
+	FLDPQ 224(R3), (F8, F9)
+	WORD $0x4e8894c5 // sdot v5.4s, v6.16b, v8.16b
+	WORD $0x4e8994e5 // sdot v5.4s, v7.16b, v9.16b
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4fa418a1 // fmla v1.4s, v5.4s, v4.s[3]
+	ADD $272, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ2_KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ2_KDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $15, V2.B16
+	VMOVI $3, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 0(R2), F10
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e221d4a // and v10.16b, v10.16b, v2.16b
+	WORD $0x0f08a54c // sxtl v12.8h, v10.8b
+	WORD $0x0f10a584 // sxtl v4.4s, v12.4h
+	WORD $0x4f10a585 // sxtl2 v5.4s, v12.8h
+	WORD $0x4f08a54c // sxtl2 v12.8h, v10.16b
+	WORD $0x0f10a586 // sxtl v6.4s, v12.4h
+	WORD $0x4f10a587 // sxtl2 v7.4s, v12.8h
+	WORD $0x0f08a56c // sxtl v12.8h, v11.8b
+	WORD $0x4f08a56d // sxtl2 v13.8h, v11.16b
+	FLDPQ 256(R3), (F14, F15)
+	WORD $0x0e6cc1c8 // smull v8.4s, v14.4h, v12.4h
+	WORD $0x4e6c81c8 // smlal2 v8.4s, v14.8h, v12.8h
+	WORD $0x0e6d81e8 // smlal v8.4s, v15.4h, v13.4h
+	WORD $0x4e6d81e8 // smlal2 v8.4s, v15.8h, v13.8h
+	FMOVQ 16(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 0(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f840189 // mla v9.4s, v12.4s, v4.s[0]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 32(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f840989 // mla v9.4s, v12.4s, v4.s[2]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 64(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f850189 // mla v9.4s, v12.4s, v5.s[0]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 96(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f850989 // mla v9.4s, v12.4s, v5.s[2]
+	FMOVQ 32(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 16(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa40189 // mla v9.4s, v12.4s, v4.s[1]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 48(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa40989 // mla v9.4s, v12.4s, v4.s[3]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 80(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa50189 // mla v9.4s, v12.4s, v5.s[1]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 112(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa50989 // mla v9.4s, v12.4s, v5.s[3]
+	FMOVQ 48(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 128(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f860189 // mla v9.4s, v12.4s, v6.s[0]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 160(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f860989 // mla v9.4s, v12.4s, v6.s[2]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 192(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f870189 // mla v9.4s, v12.4s, v7.s[0]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 224(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f870989 // mla v9.4s, v12.4s, v7.s[2]
+	FMOVQ 64(R2), F10
+	WORD $0x4e231d4b // and v11.16b, v10.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 144(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa60189 // mla v9.4s, v12.4s, v6.s[1]
+	WORD $0x6f0e054b // ushr v11.16b, v10.16b, #2
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 176(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa60989 // mla v9.4s, v12.4s, v6.s[3]
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e231d6b // and v11.16b, v11.16b, v3.16b
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 208(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa70189 // mla v9.4s, v12.4s, v7.s[1]
+	WORD $0x6f0a054b // ushr v11.16b, v10.16b, #6
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 240(R3), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa70989 // mla v9.4s, v12.4s, v7.s[3]
+	FMOVS 80(R2), F10
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	FMOVS 288(R3), F11
+	WORD $0x4f8b914a // fmul v10.4s, v10.4s, v11.s[0]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8a1120 // fmla v0.4s, v9.4s, v10.s[0]
+	WORD $0x4faa5101 // fmls v1.4s, v8.4s, v10.s[1]
+	ADD $84, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ3_KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ3_KDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $224, V2.B16
+	VMOVI $255, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD 96(R2), R5
+	MOVWU 104(R2), R6
+	LSR $0, R6, R7
+	ORR R7<<30, R7, R7
+	AND $0x0303030303030303, R7, R7
+	LSR $0, R5, R8
+	AND $0x0f0f0f0f0f0f0f0f, R8, R8
+	ORR R7<<4, R8, R8
+	VMOV R8, V9.D[0]
+	LSR $4, R6, R7
+	ORR R7<<30, R7, R7
+	AND $0x0303030303030303, R7, R7
+	LSR $4, R5, R9
+	AND $0x0f0f0f0f0f0f0f0f, R9, R9
+	ORR R7<<4, R9, R9
+	VMOV R9, V9.D[1]
+	WORD $0x4f0a5529 // shl v9.16b, v9.16b, #2
+	VMOVI $128, V10.B16
+	WORD $0x6e2a1d29 // eor v9.16b, v9.16b, v10.16b
+	WORD $0x0f08a52b // sxtl v11.8h, v9.8b
+	WORD $0x0f10a564 // sxtl v4.4s, v11.4h
+	WORD $0x4f10a565 // sxtl2 v5.4s, v11.8h
+	WORD $0x4f08a52b // sxtl2 v11.8h, v9.16b
+	WORD $0x0f10a566 // sxtl v6.4s, v11.4h
+	WORD $0x4f10a567 // sxtl2 v7.4s, v11.8h
+	FLDPQ 0(R2), (F9, F10)
+	WORD $0x6e231d29 // eor v9.16b, v9.16b, v3.16b
+	WORD $0x6e231d4a // eor v10.16b, v10.16b, v3.16b
+	FMOVQ 32(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0f552d // shl v13.16b, v9.16b, #7
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 0(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8401c8 // mla v8.4s, v14.4s, v4.s[0]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0e552d // shl v13.16b, v9.16b, #6
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 32(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8409c8 // mla v8.4s, v14.4s, v4.s[2]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f0d552d // shl v13.16b, v9.16b, #5
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 64(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8501c8 // mla v8.4s, v14.4s, v5.s[0]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f0c552d // shl v13.16b, v9.16b, #4
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 96(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8509c8 // mla v8.4s, v14.4s, v5.s[2]
+	FMOVQ 48(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0f554d // shl v13.16b, v10.16b, #7
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 16(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa401c8 // mla v8.4s, v14.4s, v4.s[1]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0e554d // shl v13.16b, v10.16b, #6
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 48(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa409c8 // mla v8.4s, v14.4s, v4.s[3]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f0d554d // shl v13.16b, v10.16b, #5
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 80(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa501c8 // mla v8.4s, v14.4s, v5.s[1]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f0c554d // shl v13.16b, v10.16b, #4
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 112(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa509c8 // mla v8.4s, v14.4s, v5.s[3]
+	FMOVQ 64(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0b552d // shl v13.16b, v9.16b, #3
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 128(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8601c8 // mla v8.4s, v14.4s, v6.s[0]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0a552d // shl v13.16b, v9.16b, #2
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 160(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8609c8 // mla v8.4s, v14.4s, v6.s[2]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f09552d // shl v13.16b, v9.16b, #1
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 192(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8701c8 // mla v8.4s, v14.4s, v7.s[0]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f08552d // shl v13.16b, v9.16b, #0
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 224(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6f8709c8 // mla v8.4s, v14.4s, v7.s[2]
+	FMOVQ 80(R2), F11
+	WORD $0x4f0e556c // shl v12.16b, v11.16b, #6
+	WORD $0x4f0b554d // shl v13.16b, v10.16b, #3
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 144(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa601c8 // mla v8.4s, v14.4s, v6.s[1]
+	WORD $0x4f0c556c // shl v12.16b, v11.16b, #4
+	WORD $0x4f0a554d // shl v13.16b, v10.16b, #2
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 176(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa609c8 // mla v8.4s, v14.4s, v6.s[3]
+	WORD $0x4f0a556c // shl v12.16b, v11.16b, #2
+	WORD $0x4f09554d // shl v13.16b, v10.16b, #1
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 208(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa701c8 // mla v8.4s, v14.4s, v7.s[1]
+	WORD $0x4f08556c // shl v12.16b, v11.16b, #0
+	WORD $0x4f08554d // shl v13.16b, v10.16b, #0
+	WORD $0x6f0f458d // sri v13.16b, v12.16b, #1
+	WORD $0x4e221dad // and v13.16b, v13.16b, v2.16b
+	VEOR V14.B16, V14.B16, V14.B16
+	FMOVQ 240(R3), F15
+	WORD $0x4e8f95ae // sdot v14.4s, v13.16b, v15.16b
+	WORD $0x6fa709c8 // mla v8.4s, v14.4s, v7.s[3]
+	MOVHU 108(R2), R5
+	FMOVS R5, F11
+	FCVTHS F11, F11
+	WORD $0x4f39e508 // scvtf v8.4s, v8.4s, #7
+	FMOVS 288(R3), F13
+	WORD $0x4f8d916c // fmul v12.4s, v11.4s, v13.s[0]
+	WORD $0x4f8c1100 // fmla v0.4s, v8.4s, v12.s[0]
+	ADD $110, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ4_KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ4_KDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf0e0d0c07060504, $0x1f1e1d1c0b0a0908, V2
+	VMOVQ $0xf0f0f0f3f3f3f3f, $0xf0f0f0f3f3f3f3f, V3
+	VMOVQ $0x7060504ffffffff, $0xb0a0908ffffffff, V4
+	VMOVI $192, V5.B16
+	VMOVI $15, V6.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V10.B16, V10.B16, V10.B16
+	FMOVQ 0(R2), F11
+	WORD $0x6f0c056c // ushr v12.16b, v11.16b, #4
+	WORD $0x4e02216d // tbl v13.16b, {v11.16b, v12.16b}, v2.16b
+	WORD $0x4e231dad // and v13.16b, v13.16b, v3.16b
+	WORD $0x4e04016e // tbl v14.16b, {v11.16b}, v4.16b
+	WORD $0x4e251dce // and v14.16b, v14.16b, v5.16b
+	WORD $0x6f0e05ce // ushr v14.16b, v14.16b, #2
+	WORD $0x4eae1dad // orr v13.16b, v13.16b, v14.16b
+	WORD $0x0f08a5af // sxtl v15.8h, v13.8b
+	WORD $0x0f10a5e7 // sxtl v7.4s, v15.4h
+	WORD $0x4f10a5e8 // sxtl2 v8.4s, v15.8h
+	WORD $0x4f08a5ad // sxtl2 v13.8h, v13.16b
+	WORD $0x4e4d39ab // zip1 v11.8h, v13.8h, v13.8h
+	WORD $0x4e4d79ac // zip2 v12.8h, v13.8h, v13.8h
+	FLDPQ 256(R3), (F15, F16)
+	WORD $0x0e6bc1e9 // smull v9.4s, v15.4h, v11.4h
+	WORD $0x4e6b81e9 // smlal2 v9.4s, v15.8h, v11.8h
+	WORD $0x0e6c8209 // smlal v9.4s, v16.4h, v12.4h
+	WORD $0x4e6c8209 // smlal2 v9.4s, v16.8h, v12.8h
+	FLDPQ 16(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 0(R3), (F16, F17)
+	WORD $0x4e90956f // sdot v15.4s, v11.16b, v16.16b
+	WORD $0x4e91958f // sdot v15.4s, v12.16b, v17.16b
+	WORD $0x6f8701ea // mla v10.4s, v15.4s, v7.s[0]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 32(R3), (F16, F17)
+	WORD $0x4e9095af // sdot v15.4s, v13.16b, v16.16b
+	WORD $0x4e9195cf // sdot v15.4s, v14.16b, v17.16b
+	WORD $0x6fa701ea // mla v10.4s, v15.4s, v7.s[1]
+	FLDPQ 48(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 64(R3), (F16, F17)
+	WORD $0x4e90956f // sdot v15.4s, v11.16b, v16.16b
+	WORD $0x4e91958f // sdot v15.4s, v12.16b, v17.16b
+	WORD $0x6f8709ea // mla v10.4s, v15.4s, v7.s[2]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 96(R3), (F16, F17)
+	WORD $0x4e9095af // sdot v15.4s, v13.16b, v16.16b
+	WORD $0x4e9195cf // sdot v15.4s, v14.16b, v17.16b
+	WORD $0x6fa709ea // mla v10.4s, v15.4s, v7.s[3]
+	FLDPQ 80(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 128(R3), (F16, F17)
+	WORD $0x4e90956f // sdot v15.4s, v11.16b, v16.16b
+	WORD $0x4e91958f // sdot v15.4s, v12.16b, v17.16b
+	WORD $0x6f8801ea // mla v10.4s, v15.4s, v8.s[0]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 160(R3), (F16, F17)
+	WORD $0x4e9095af // sdot v15.4s, v13.16b, v16.16b
+	WORD $0x4e9195cf // sdot v15.4s, v14.16b, v17.16b
+	WORD $0x6fa801ea // mla v10.4s, v15.4s, v8.s[1]
+	FLDPQ 112(R2), (F11, F12)
+	WORD $0x6f0c056d // ushr v13.16b, v11.16b, #4
+	WORD $0x4e261d6b // and v11.16b, v11.16b, v6.16b
+	WORD $0x6f0c058e // ushr v14.16b, v12.16b, #4
+	WORD $0x4e261d8c // and v12.16b, v12.16b, v6.16b
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 192(R3), (F16, F17)
+	WORD $0x4e90956f // sdot v15.4s, v11.16b, v16.16b
+	WORD $0x4e91958f // sdot v15.4s, v12.16b, v17.16b
+	WORD $0x6f8809ea // mla v10.4s, v15.4s, v8.s[2]
+	VEOR V15.B16, V15.B16, V15.B16
+	FLDPQ 224(R3), (F16, F17)
+	WORD $0x4e9095af // sdot v15.4s, v13.16b, v16.16b
+	WORD $0x4e9195cf // sdot v15.4s, v14.16b, v17.16b
+	WORD $0x6fa809ea // mla v10.4s, v15.4s, v8.s[3]
+	FMOVS 0(R2), F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	FMOVS 288(R3), F12
+	WORD $0x4f8c916b // fmul v11.4s, v11.4s, v12.s[0]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4f8b1140 // fmla v0.4s, v10.4s, v11.s[0]
+	WORD $0x4fab5121 // fmls v1.4s, v9.4s, v11.s[1]
+	ADD $144, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ5_KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ5_KDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf0e0d0c07060504, $0x1f1e1d1c0b0a0908, V2
+	VMOVQ $0xf0f0f0f3f3f3f3f, $0xf0f0f0f3f3f3f3f, V3
+	VMOVQ $0x7060504ffffffff, $0xb0a0908ffffffff, V4
+	VMOVI $192, V5.B16
+	VMOVI $15, V6.B16
+	VMOVI $31, V7.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V11.B16, V11.B16, V11.B16
+	FMOVQ 0(R2), F12
+	WORD $0x6f0c058d // ushr v13.16b, v12.16b, #4
+	WORD $0x4e02218e // tbl v14.16b, {v12.16b, v13.16b}, v2.16b
+	WORD $0x4e231dce // and v14.16b, v14.16b, v3.16b
+	WORD $0x4e04018f // tbl v15.16b, {v12.16b}, v4.16b
+	WORD $0x4e251def // and v15.16b, v15.16b, v5.16b
+	WORD $0x6f0e05ef // ushr v15.16b, v15.16b, #2
+	WORD $0x4eaf1dce // orr v14.16b, v14.16b, v15.16b
+	WORD $0x0f08a5d0 // sxtl v16.8h, v14.8b
+	WORD $0x0f10a608 // sxtl v8.4s, v16.4h
+	WORD $0x4f10a609 // sxtl2 v9.4s, v16.8h
+	WORD $0x4f08a5ce // sxtl2 v14.8h, v14.16b
+	WORD $0x4e4e39cc // zip1 v12.8h, v14.8h, v14.8h
+	WORD $0x4e4e79cd // zip2 v13.8h, v14.8h, v14.8h
+	FLDPQ 256(R3), (F16, F17)
+	WORD $0x0e6cc20a // smull v10.4s, v16.4h, v12.4h
+	WORD $0x4e6c820a // smlal2 v10.4s, v16.8h, v12.8h
+	WORD $0x0e6d822a // smlal v10.4s, v17.4h, v13.4h
+	WORD $0x4e6d822a // smlal2 v10.4s, v17.8h, v13.8h
+	FLDPQ 16(R2), (F12, F13)
+	FLDPQ 48(R2), (F14, F15)
+	WORD $0x4f0c5590 // shl v16.16b, v12.16b, #4
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4f0c55b1 // shl v17.16b, v13.16b, #4
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 0(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6f88024b // mla v11.4s, v18.4s, v8.s[0]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x4f0b5590 // shl v16.16b, v12.16b, #3
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x4f0b55b1 // shl v17.16b, v13.16b, #3
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 32(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6fa8024b // mla v11.4s, v18.4s, v8.s[1]
+	FLDPQ 80(R2), (F14, F15)
+	WORD $0x4f0a5590 // shl v16.16b, v12.16b, #2
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4f0a55b1 // shl v17.16b, v13.16b, #2
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 64(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6f880a4b // mla v11.4s, v18.4s, v8.s[2]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x4f095590 // shl v16.16b, v12.16b, #1
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x4f0955b1 // shl v17.16b, v13.16b, #1
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 96(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6fa80a4b // mla v11.4s, v18.4s, v8.s[3]
+	FLDPQ 112(R2), (F14, F15)
+	WORD $0x4f085590 // shl v16.16b, v12.16b, #0
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x4f0855b1 // shl v17.16b, v13.16b, #0
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 128(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6f89024b // mla v11.4s, v18.4s, v9.s[0]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x6f0f0590 // ushr v16.16b, v12.16b, #1
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x6f0f05b1 // ushr v17.16b, v13.16b, #1
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 160(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6fa9024b // mla v11.4s, v18.4s, v9.s[1]
+	FLDPQ 144(R2), (F14, F15)
+	WORD $0x6f0e0590 // ushr v16.16b, v12.16b, #2
+	WORD $0x6ea61dd0 // bit v16.16b, v14.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0e05b1 // ushr v17.16b, v13.16b, #2
+	WORD $0x6ea61df1 // bit v17.16b, v15.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 192(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6f890a4b // mla v11.4s, v18.4s, v9.s[2]
+	WORD $0x6f0c05d2 // ushr v18.16b, v14.16b, #4
+	WORD $0x6f0d0590 // ushr v16.16b, v12.16b, #3
+	WORD $0x6ea61e50 // bit v16.16b, v18.16b, v6.16b
+	WORD $0x4e271e10 // and v16.16b, v16.16b, v7.16b
+	WORD $0x6f0c05f2 // ushr v18.16b, v15.16b, #4
+	WORD $0x6f0d05b1 // ushr v17.16b, v13.16b, #3
+	WORD $0x6ea61e51 // bit v17.16b, v18.16b, v6.16b
+	WORD $0x4e271e31 // and v17.16b, v17.16b, v7.16b
+	VEOR V18.B16, V18.B16, V18.B16
+	FLDPQ 224(R3), (F19, F20)
+	WORD $0x4e939612 // sdot v18.4s, v16.16b, v19.16b
+	WORD $0x4e949632 // sdot v18.4s, v17.16b, v20.16b
+	WORD $0x6fa90a4b // mla v11.4s, v18.4s, v9.s[3]
+	FMOVS 0(R2), F14
+	WORD $0x0e2179ce // fcvtl v14.4s, v14.4h
+	FMOVS 288(R3), F15
+	WORD $0x4f8f91ce // fmul v14.4s, v14.4s, v15.s[0]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f8e1160 // fmla v0.4s, v11.4s, v14.s[0]
+	WORD $0x4fae5141 // fmls v1.4s, v10.4s, v14.s[1]
+	ADD $176, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotQ6_KDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotQ6_KDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $170, V2.B16
+	VMOVI $252, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V8.B16, V8.B16, V8.B16
+	FMOVQ 192(R2), F9
+	WORD $0x0f08a52a // sxtl v10.8h, v9.8b
+	WORD $0x0f10a544 // sxtl v4.4s, v10.4h
+	WORD $0x4f10a545 // sxtl2 v5.4s, v10.8h
+	WORD $0x4f08a52a // sxtl2 v10.8h, v9.16b
+	WORD $0x0f10a546 // sxtl v6.4s, v10.4h
+	WORD $0x4f10a547 // sxtl2 v7.4s, v10.8h
+	FLDPQ 128(R2), (F9, F10)
+	WORD $0x6e221d29 // eor v9.16b, v9.16b, v2.16b
+	WORD $0x6e221d4a // eor v10.16b, v10.16b, v2.16b
+	FLDPQ 0(R2), (F11, F12)
+	FLDPQ 32(R2), (F13, F14)
+	WORD $0x4f0e552f // shl v15.16b, v9.16b, #6
+	WORD $0x4f0c5571 // shl v17.16b, v11.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0e5550 // shl v16.16b, v10.16b, #6
+	WORD $0x4f0c5591 // shl v17.16b, v12.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 0(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f840268 // mla v8.4s, v19.4s, v4.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa40268 // mla v8.4s, v19.4s, v4.s[1]
+	WORD $0x4f0c552f // shl v15.16b, v9.16b, #4
+	WORD $0x4f0c55b1 // shl v17.16b, v13.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0c5550 // shl v16.16b, v10.16b, #4
+	WORD $0x4f0c55d1 // shl v17.16b, v14.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 32(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f840a68 // mla v8.4s, v19.4s, v4.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa40a68 // mla v8.4s, v19.4s, v4.s[3]
+	WORD $0x4f0a552f // shl v15.16b, v9.16b, #2
+	WORD $0x6f0e456f // sri v15.16b, v11.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0a5550 // shl v16.16b, v10.16b, #2
+	WORD $0x6f0e4590 // sri v16.16b, v12.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 64(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f850268 // mla v8.4s, v19.4s, v5.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa50268 // mla v8.4s, v19.4s, v5.s[1]
+	WORD $0x4f08552f // shl v15.16b, v9.16b, #0
+	WORD $0x6f0e45af // sri v15.16b, v13.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f085550 // shl v16.16b, v10.16b, #0
+	WORD $0x6f0e45d0 // sri v16.16b, v14.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 96(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f850a68 // mla v8.4s, v19.4s, v5.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa50a68 // mla v8.4s, v19.4s, v5.s[3]
+	FLDPQ 160(R2), (F9, F10)
+	WORD $0x6e221d29 // eor v9.16b, v9.16b, v2.16b
+	WORD $0x6e221d4a // eor v10.16b, v10.16b, v2.16b
+	FLDPQ 64(R2), (F11, F12)
+	FLDPQ 96(R2), (F13, F14)
+	WORD $0x4f0e552f // shl v15.16b, v9.16b, #6
+	WORD $0x4f0c5571 // shl v17.16b, v11.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0e5550 // shl v16.16b, v10.16b, #6
+	WORD $0x4f0c5591 // shl v17.16b, v12.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 128(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f860268 // mla v8.4s, v19.4s, v6.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa60268 // mla v8.4s, v19.4s, v6.s[1]
+	WORD $0x4f0c552f // shl v15.16b, v9.16b, #4
+	WORD $0x4f0c55b1 // shl v17.16b, v13.16b, #4
+	WORD $0x6f0e462f // sri v15.16b, v17.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0c5550 // shl v16.16b, v10.16b, #4
+	WORD $0x4f0c55d1 // shl v17.16b, v14.16b, #4
+	WORD $0x6f0e4630 // sri v16.16b, v17.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 160(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f860a68 // mla v8.4s, v19.4s, v6.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa60a68 // mla v8.4s, v19.4s, v6.s[3]
+	WORD $0x4f0a552f // shl v15.16b, v9.16b, #2
+	WORD $0x6f0e456f // sri v15.16b, v11.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f0a5550 // shl v16.16b, v10.16b, #2
+	WORD $0x6f0e4590 // sri v16.16b, v12.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 192(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f870268 // mla v8.4s, v19.4s, v7.s[0]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa70268 // mla v8.4s, v19.4s, v7.s[1]
+	WORD $0x4f08552f // shl v15.16b, v9.16b, #0
+	WORD $0x6f0e45af // sri v15.16b, v13.16b, #2
+	WORD $0x4e231def // and v15.16b, v15.16b, v3.16b
+	WORD $0x4f085550 // shl v16.16b, v10.16b, #0
+	WORD $0x6f0e45d0 // sri v16.16b, v14.16b, #2
+	WORD $0x4e231e10 // and v16.16b, v16.16b, v3.16b
+	FLDPQ 224(R3), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e9195f3 // sdot v19.4s, v15.16b, v17.16b
+	WORD $0x6f870a68 // mla v8.4s, v19.4s, v7.s[2]
+	VEOR V19.B16, V19.B16, V19.B16
+	WORD $0x4e929613 // sdot v19.4s, v16.16b, v18.16b
+	WORD $0x6fa70a68 // mla v8.4s, v19.4s, v7.s[3]
+	MOVHU 208(R2), R5
+	FMOVS R5, F9
+	FCVTHS F9, F9
+	WORD $0x4f3ee508 // scvtf v8.4s, v8.4s, #2
+	FMOVS 288(R3), F11
+	WORD $0x4f8b912a // fmul v10.4s, v9.4s, v11.s[0]
+	WORD $0x4f8a1100 // fmla v0.4s, v8.4s, v10.s[0]
+	ADD $210, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ1_SDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ1_SDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x901f9, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVH 34(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 2(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 3(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 4(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 5(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 0(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 36(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 6(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 7(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 8(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 9(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 32(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 38(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 10(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 11(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 12(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 13(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 64(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 40(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 14(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 15(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 16(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 17(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 96(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 42(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 18(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 19(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 20(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 21(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 128(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 44(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 22(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 23(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 24(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 25(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 160(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 46(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 26(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 27(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 28(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 29(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 192(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVH 48(R2), R6
+	ASR $15, R6, R7
+	LSL $1, R7, R7
+	VDUP R7, V6.B16
+	UBFX $0, R6, $3, R8
+	MOVBU 30(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F8
+	UBFX $3, R6, $3, R8
+	MOVBU 31(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e2684e7 // add v7.16b, v7.16b, v6.16b
+	UBFX $6, R6, $3, R8
+	MOVBU 32(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F9
+	UBFX $9, R6, $3, R8
+	MOVBU 33(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e268508 // add v8.16b, v8.16b, v6.16b
+	UBFX $12, R6, $3, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 224(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVHU 0(R2), R6
+	FMOVS R6, F6
+	FCVTHS F6, F6
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $50, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ1_MDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ1_MDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x901f9, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD 48(R2), R6
+	MOVBU 32(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 0(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 1(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $0, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 0(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 33(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 2(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 3(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $3, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 16(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 34(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 4(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 5(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $6, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 32(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 35(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 6(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 7(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $9, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 48(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 36(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 8(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 9(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $16, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 64(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 37(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 10(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 11(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $19, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 80(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 38(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 12(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 13(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $22, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 96(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 39(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 14(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 15(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $25, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 112(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 40(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 16(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 17(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $32, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 128(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 41(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 18(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 19(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $35, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 144(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 42(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 20(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 21(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $38, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 160(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 43(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 22(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 23(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $41, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 176(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 44(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 24(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 25(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $48, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 192(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 45(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 26(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 27(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $51, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 208(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 46(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 28(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 29(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $54, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 224(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	MOVBU 47(R2), R7
+	UBFX $0, R7, $3, R9
+	MOVBU 30(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F7
+	UBFX $4, R7, $3, R9
+	MOVBU 31(R2), R8
+	ORR R9<<8, R8, R8
+	FMOVD (R3)(R8<<3), F8
+	WORD $0x4ec838e6 // zip1 v6.2d, v7.2d, v8.2d
+	WORD $0x4e060046 // tbl v6.16b, {v2.16b}, v6.16b
+	VMOVQ $0x808080808080808, $0x8080808080808080, V7
+	VDUP R7, V8.B16
+	VCMTST V7.B16, V8.B16, V7.B16
+	WORD $0x4f0954e7 // shl v7.16b, v7.16b, #1
+	WORD $0x4e2784c6 // add v6.16b, v6.16b, v7.16b
+	UBFX $57, R6, $3, R8
+	LSL $1, R8, R8
+	ORR $1, R8, R8
+	FMOVS R8, F8
+	VEOR V9.B16, V9.B16, V9.B16
+	FMOVQ 240(R4), F10
+	WORD $0x4e8a94c9 // sdot v9.4s, v6.16b, v10.16b
+	WORD $0x6f880125 // mla v5.4s, v9.4s, v8.s[0]
+	UBFX $12, R6, $4, R7
+	UBFX $28, R6, $4, R8
+	ORR R8<<4, R7, R7
+	UBFX $44, R6, $4, R8
+	ORR R8<<8, R7, R7
+	UBFX $60, R6, $4, R8
+	ORR R8<<12, R7, R7
+	FMOVS R7, F6
+	FCVTHS F6, F6
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $56, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ2_XXSDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ2_XXSDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x2b1908, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVWU 6(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 2(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 3(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 4(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 5(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 0(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 14(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 10(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 11(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 12(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 13(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 32(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 22(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 18(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 19(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 20(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 21(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 64(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 30(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 26(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 27(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 28(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 29(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 96(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 38(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 34(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 35(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 36(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 37(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 128(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 46(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 42(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 43(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 44(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 45(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 160(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 54(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 50(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 51(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 52(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 53(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 192(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 62(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 58(R2), R8
+	FMOVD (R3)(R8<<3), F8
+	MOVBU 59(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 60(R2), R8
+	FMOVD (R3)(R8<<3), F9
+	MOVBU 61(R2), R8
+	FMOVD (R3)(R8<<3), F10
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 224(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVHU 0(R2), R6
+	FMOVS R6, F6
+	FCVTHS F6, F6
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $66, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ2_XSDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ2_XSDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x2b1908, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVD 66(R2), F10
+	VMOVI $15, V12.B16
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
+	WORD $0x4e0b394a // zip1 v10.16b, v10.16b, v11.16b
+	WORD $0x4f09554a // shl v10.16b, v10.16b, #1
+	VMOVI $1, V11.B16
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	WORD $0x0f08a54c // sxtl v12.8h, v10.8b
+	WORD $0x0f10a586 // sxtl v6.4s, v12.4h
+	WORD $0x4f10a587 // sxtl2 v7.4s, v12.8h
+	WORD $0x4f08a54c // sxtl2 v12.8h, v10.16b
+	WORD $0x0f10a588 // sxtl v8.4s, v12.4h
+	WORD $0x4f10a589 // sxtl2 v9.4s, v12.8h
+	FMOVQ 2(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 2(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 4(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 0(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f860185 // mla v5.4s, v12.4s, v6.s[0]
+	MOVHU 6(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 8(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 16(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa60185 // mla v5.4s, v12.4s, v6.s[1]
+	MOVHU 10(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 12(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 32(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f860985 // mla v5.4s, v12.4s, v6.s[2]
+	MOVHU 14(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 16(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 48(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa60985 // mla v5.4s, v12.4s, v6.s[3]
+	FMOVQ 18(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 18(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 20(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 64(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f870185 // mla v5.4s, v12.4s, v7.s[0]
+	MOVHU 22(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 24(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 80(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa70185 // mla v5.4s, v12.4s, v7.s[1]
+	MOVHU 26(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 28(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 96(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f870985 // mla v5.4s, v12.4s, v7.s[2]
+	MOVHU 30(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 32(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 112(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa70985 // mla v5.4s, v12.4s, v7.s[3]
+	FMOVQ 34(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 34(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 36(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 128(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f880185 // mla v5.4s, v12.4s, v8.s[0]
+	MOVHU 38(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 40(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 144(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa80185 // mla v5.4s, v12.4s, v8.s[1]
+	MOVHU 42(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 44(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 160(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f880985 // mla v5.4s, v12.4s, v8.s[2]
+	MOVHU 46(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 48(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 176(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa80985 // mla v5.4s, v12.4s, v8.s[3]
+	FMOVQ 50(R2), F10
+	WORD $0x6f17054a // ushr v10.8h, v10.8h, #9
+	WORD $0x4e0a194a // uzp1 v10.16b, v10.16b, v10.16b
+	VCNT V10.B16, V11.B16
+	WORD $0x4f0f556b // shl v11.16b, v11.16b, #7
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	MOVHU 50(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 52(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 192(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f890185 // mla v5.4s, v12.4s, v9.s[0]
+	MOVHU 54(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 56(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 208(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa90185 // mla v5.4s, v12.4s, v9.s[1]
+	MOVHU 58(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 60(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 224(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f890985 // mla v5.4s, v12.4s, v9.s[2]
+	MOVHU 62(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F12
+	MOVHU 64(R2), R6
+	AND $511, R6, R6
+	FMOVD (R3)(R6<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 240(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa90985 // mla v5.4s, v12.4s, v9.s[3]
+	MOVHU 0(R2), R6
+	FMOVS R6, F10
+	FCVTHS F10, F10
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F12
+	WORD $0x4f8c914b // fmul v11.4s, v10.4s, v12.s[0]
+	WORD $0x4f8b10a0 // fmla v0.4s, v5.4s, v11.s[0]
+	ADD $74, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ2_SDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ2_SDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x2b1908, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVD 74(R2), F10
+	VMOVI $15, V12.B16
+	WORD $0x6f0c054b // ushr v11.16b, v10.16b, #4
+	WORD $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
+	WORD $0x4e0b394a // zip1 v10.16b, v10.16b, v11.16b
+	WORD $0x4f09554a // shl v10.16b, v10.16b, #1
+	VMOVI $1, V11.B16
+	WORD $0x4eab1d4a // orr v10.16b, v10.16b, v11.16b
+	WORD $0x0f08a54c // sxtl v12.8h, v10.8b
+	WORD $0x0f10a586 // sxtl v6.4s, v12.4h
+	WORD $0x4f10a587 // sxtl2 v7.4s, v12.8h
+	WORD $0x4f08a54c // sxtl2 v12.8h, v10.16b
+	WORD $0x0f10a588 // sxtl v8.4s, v12.4h
+	WORD $0x4f10a589 // sxtl2 v9.4s, v12.8h
+	FMOVQ 34(R2), F10
+	MOVWU 66(R2), R6
+	UBFX $0, R6, $2, R8
+	MOVBU 2(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $2, R6, $2, R8
+	MOVBU 3(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 0(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f860185 // mla v5.4s, v12.4s, v6.s[0]
+	UBFX $4, R6, $2, R8
+	MOVBU 4(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $6, R6, $2, R8
+	MOVBU 5(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 16(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa60185 // mla v5.4s, v12.4s, v6.s[1]
+	UBFX $8, R6, $2, R8
+	MOVBU 6(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $10, R6, $2, R8
+	MOVBU 7(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 32(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f860985 // mla v5.4s, v12.4s, v6.s[2]
+	UBFX $12, R6, $2, R8
+	MOVBU 8(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $14, R6, $2, R8
+	MOVBU 9(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 48(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa60985 // mla v5.4s, v12.4s, v6.s[3]
+	UBFX $16, R6, $2, R8
+	MOVBU 10(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $18, R6, $2, R8
+	MOVBU 11(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $8, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 64(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f870185 // mla v5.4s, v12.4s, v7.s[0]
+	UBFX $20, R6, $2, R8
+	MOVBU 12(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $22, R6, $2, R8
+	MOVBU 13(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $10, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 80(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa70185 // mla v5.4s, v12.4s, v7.s[1]
+	UBFX $24, R6, $2, R8
+	MOVBU 14(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $26, R6, $2, R8
+	MOVBU 15(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $12, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 96(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f870985 // mla v5.4s, v12.4s, v7.s[2]
+	UBFX $28, R6, $2, R8
+	MOVBU 16(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $30, R6, $2, R8
+	MOVBU 17(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $14, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 112(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa70985 // mla v5.4s, v12.4s, v7.s[3]
+	FMOVQ 50(R2), F10
+	MOVWU 70(R2), R6
+	UBFX $0, R6, $2, R8
+	MOVBU 18(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $2, R6, $2, R8
+	MOVBU 19(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	WORD $0x4e03014d // tbl v13.16b, {v10.16b}, v3.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 128(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f880185 // mla v5.4s, v12.4s, v8.s[0]
+	UBFX $4, R6, $2, R8
+	MOVBU 20(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $6, R6, $2, R8
+	MOVBU 21(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $2, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 144(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa80185 // mla v5.4s, v12.4s, v8.s[1]
+	UBFX $8, R6, $2, R8
+	MOVBU 22(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $10, R6, $2, R8
+	MOVBU 23(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $4, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 160(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f880985 // mla v5.4s, v12.4s, v8.s[2]
+	UBFX $12, R6, $2, R8
+	MOVBU 24(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $14, R6, $2, R8
+	MOVBU 25(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $6, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 176(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa80985 // mla v5.4s, v12.4s, v8.s[3]
+	UBFX $16, R6, $2, R8
+	MOVBU 26(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $18, R6, $2, R8
+	MOVBU 27(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $8, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 192(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f890185 // mla v5.4s, v12.4s, v9.s[0]
+	UBFX $20, R6, $2, R8
+	MOVBU 28(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $22, R6, $2, R8
+	MOVBU 29(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $10, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 208(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa90185 // mla v5.4s, v12.4s, v9.s[1]
+	UBFX $24, R6, $2, R8
+	MOVBU 30(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $26, R6, $2, R8
+	MOVBU 31(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $12, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 224(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6f890985 // mla v5.4s, v12.4s, v9.s[2]
+	UBFX $28, R6, $2, R8
+	MOVBU 32(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F12
+	UBFX $30, R6, $2, R8
+	MOVBU 33(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVD (R3)(R7<<3), F13
+	WORD $0x4ecd398b // zip1 v11.2d, v12.2d, v13.2d
+	WORD $0x4e0b004b // tbl v11.16b, {v2.16b}, v11.16b
+	VMOVI $14, V12.B16
+	WORD $0x4e23858c // add v12.16b, v12.16b, v3.16b
+	WORD $0x4e0c014d // tbl v13.16b, {v10.16b}, v12.16b
+	VCMTST V4.B16, V13.B16, V13.B16
+	WORD $0x6e2d1d6b // eor v11.16b, v11.16b, v13.16b
+	VSUB V13.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	FMOVQ 240(R4), F13
+	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
+	WORD $0x6fa90985 // mla v5.4s, v12.4s, v9.s[3]
+	MOVHU 0(R2), R6
+	FMOVS R6, F10
+	FCVTHS F10, F10
+	WORD $0x4f3de4a5 // scvtf v5.4s, v5.4s, #3
+	FMOVS 288(R4), F12
+	WORD $0x4f8c914b // fmul v11.4s, v10.4s, v12.s[0]
+	WORD $0x4f8b10a0 // fmla v0.4s, v5.4s, v11.s[0]
+	ADD $82, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ3_XXSDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ3_XXSDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0x3e342c241c140c04, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVWU 66(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 2(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 3(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 4(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 5(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 6(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 7(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 8(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 9(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 0(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 70(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 10(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 11(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 12(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 13(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 14(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 15(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 16(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 17(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 32(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 74(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 18(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 19(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 20(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 21(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 22(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 23(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 24(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 25(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 64(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 78(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 26(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 27(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 28(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 29(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 30(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 31(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 32(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 33(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 96(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 82(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 34(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 35(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 36(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 37(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 38(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 39(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 40(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 41(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 128(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 86(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 42(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 43(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 44(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 45(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 46(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 47(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 48(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 49(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 160(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 90(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 50(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 51(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 52(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 53(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 54(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 55(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 56(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 57(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 192(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVWU 94(R2), R6
+	LSR $28, R6, R7
+	LSL $1, R7, R7
+	ORR $1, R7, R7
+	AND $0x7f, R6, R8
+	AND $0x3f80, R6, R9
+	ORR R9<<1, R8, R8
+	AND $0x1fc000, R6, R9
+	ORR R9<<2, R8, R8
+	AND $0xfe00000, R6, R9
+	ORR R9<<3, R8, R8
+	FMOVS R8, F6
+	VCNT V6.B16, V7.B16
+	WORD $0x4f0f54e7 // shl v7.16b, v7.16b, #7
+	WORD $0x4ea71cc6 // orr v6.16b, v6.16b, v7.16b
+	MOVBU 58(R2), R8
+	FMOVS (R3)(R8<<2), F8
+	MOVBU 59(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 60(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 61(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4e8b3949 // zip1 v9.4s, v10.4s, v11.4s
+	WORD $0x4ec93907 // zip1 v7.2d, v8.2d, v9.2d
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e0300c9 // tbl v9.16b, {v6.16b}, v3.16b
+	VCMTST V4.B16, V9.B16, V9.B16
+	WORD $0x6e291ce7 // eor v7.16b, v7.16b, v9.16b
+	VSUB V9.B16, V7.B16, V7.B16
+	MOVBU 62(R2), R8
+	FMOVS (R3)(R8<<2), F9
+	MOVBU 63(R2), R8
+	FMOVS (R3)(R8<<2), F10
+	MOVBU 64(R2), R8
+	FMOVS (R3)(R8<<2), F11
+	MOVBU 65(R2), R8
+	FMOVS (R3)(R8<<2), F12
+	WORD $0x4e8a3929 // zip1 v9.4s, v9.4s, v10.4s
+	WORD $0x4e8c396a // zip1 v10.4s, v11.4s, v12.4s
+	WORD $0x4eca3928 // zip1 v8.2d, v9.2d, v10.2d
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VMOVI $2, V9.B16
+	WORD $0x4e238529 // add v9.16b, v9.16b, v3.16b
+	WORD $0x4e0900ca // tbl v10.16b, {v6.16b}, v9.16b
+	VCMTST V4.B16, V10.B16, V10.B16
+	WORD $0x6e2a1d08 // eor v8.16b, v8.16b, v10.16b
+	VSUB V10.B16, V8.B16, V8.B16
+	FMOVS R7, F9
+	VEOR V10.B16, V10.B16, V10.B16
+	FLDPQ 224(R4), (F11, F12)
+	WORD $0x4e8b94ea // sdot v10.4s, v7.16b, v11.16b
+	WORD $0x4e8c950a // sdot v10.4s, v8.16b, v12.16b
+	WORD $0x6f890145 // mla v5.4s, v10.4s, v9.s[0]
+	MOVHU 0(R2), R6
+	FMOVS R6, F6
+	FCVTHS F6, F6
+	WORD $0x4f3ee4a5 // scvtf v5.4s, v5.4s, #2
+	FMOVS 288(R4), F8
+	WORD $0x4f8890c7 // fmul v7.4s, v6.4s, v8.s[0]
+	WORD $0x4f8710a0 // fmla v0.4s, v5.4s, v7.s[0]
+	ADD $98, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ3_SDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ3_SDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	MOVD points+40(FP), R3
+	VMOVQ $0xf0d0b0907050301, $0x0, V2
+	VMOVQ $0x0, $0x101010101010101, V3
+	VMOVQ $0x8040201008040201, $0x8040201008040201, V4
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R4
+	MOVD vectors+32(FP), R5
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVS 106(R2), F8
+	VMOVI $15, V10.B16
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e2a1d08 // and v8.16b, v8.16b, v10.16b
+	WORD $0x4e093908 // zip1 v8.16b, v8.16b, v9.16b
+	WORD $0x4f095508 // shl v8.16b, v8.16b, #1
+	VMOVI $1, V9.B16
+	WORD $0x4ea91d08 // orr v8.16b, v8.16b, v9.16b
+	WORD $0x0f08a50a // sxtl v10.8h, v8.8b
+	WORD $0x0f10a546 // sxtl v6.4s, v10.4h
+	WORD $0x4f10a547 // sxtl2 v7.4s, v10.8h
+	FMOVQ 74(R2), F8
+	MOVWU 66(R2), R6
+	UBFX $0, R6, $1, R8
+	MOVBU 2(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $1, R6, $1, R8
+	MOVBU 3(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $2, R6, $1, R8
+	MOVBU 4(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $3, R6, $1, R8
+	MOVBU 5(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	WORD $0x4e03010b // tbl v11.16b, {v8.16b}, v3.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $4, R6, $1, R8
+	MOVBU 6(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $5, R6, $1, R8
+	MOVBU 7(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $6, R6, $1, R8
+	MOVBU 8(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $7, R6, $1, R8
+	MOVBU 9(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 0(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6f860165 // mla v5.4s, v11.4s, v6.s[0]
+	UBFX $8, R6, $1, R8
+	MOVBU 10(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $9, R6, $1, R8
+	MOVBU 11(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $10, R6, $1, R8
+	MOVBU 12(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $11, R6, $1, R8
+	MOVBU 13(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $4, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $12, R6, $1, R8
+	MOVBU 14(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $13, R6, $1, R8
+	MOVBU 15(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $14, R6, $1, R8
+	MOVBU 16(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $15, R6, $1, R8
+	MOVBU 17(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $6, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 32(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6fa60165 // mla v5.4s, v11.4s, v6.s[1]
+	UBFX $16, R6, $1, R8
+	MOVBU 18(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $17, R6, $1, R8
+	MOVBU 19(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $18, R6, $1, R8
+	MOVBU 20(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $19, R6, $1, R8
+	MOVBU 21(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $8, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $20, R6, $1, R8
+	MOVBU 22(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $21, R6, $1, R8
+	MOVBU 23(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $22, R6, $1, R8
+	MOVBU 24(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $23, R6, $1, R8
+	MOVBU 25(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $10, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 64(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6f860965 // mla v5.4s, v11.4s, v6.s[2]
+	UBFX $24, R6, $1, R8
+	MOVBU 26(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $25, R6, $1, R8
+	MOVBU 27(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $26, R6, $1, R8
+	MOVBU 28(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $27, R6, $1, R8
+	MOVBU 29(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $12, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $28, R6, $1, R8
+	MOVBU 30(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $29, R6, $1, R8
+	MOVBU 31(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $30, R6, $1, R8
+	MOVBU 32(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $31, R6, $1, R8
+	MOVBU 33(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $14, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 96(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6fa60965 // mla v5.4s, v11.4s, v6.s[3]
+	FMOVQ 90(R2), F8
+	MOVWU 70(R2), R6
+	UBFX $0, R6, $1, R8
+	MOVBU 34(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $1, R6, $1, R8
+	MOVBU 35(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $2, R6, $1, R8
+	MOVBU 36(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $3, R6, $1, R8
+	MOVBU 37(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	WORD $0x4e03010b // tbl v11.16b, {v8.16b}, v3.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $4, R6, $1, R8
+	MOVBU 38(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $5, R6, $1, R8
+	MOVBU 39(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $6, R6, $1, R8
+	MOVBU 40(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $7, R6, $1, R8
+	MOVBU 41(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $2, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 128(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6f870165 // mla v5.4s, v11.4s, v7.s[0]
+	UBFX $8, R6, $1, R8
+	MOVBU 42(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $9, R6, $1, R8
+	MOVBU 43(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $10, R6, $1, R8
+	MOVBU 44(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $11, R6, $1, R8
+	MOVBU 45(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $4, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $12, R6, $1, R8
+	MOVBU 46(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $13, R6, $1, R8
+	MOVBU 47(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $14, R6, $1, R8
+	MOVBU 48(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $15, R6, $1, R8
+	MOVBU 49(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $6, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 160(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6fa70165 // mla v5.4s, v11.4s, v7.s[1]
+	UBFX $16, R6, $1, R8
+	MOVBU 50(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $17, R6, $1, R8
+	MOVBU 51(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $18, R6, $1, R8
+	MOVBU 52(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $19, R6, $1, R8
+	MOVBU 53(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $8, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $20, R6, $1, R8
+	MOVBU 54(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $21, R6, $1, R8
+	MOVBU 55(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $22, R6, $1, R8
+	MOVBU 56(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $23, R6, $1, R8
+	MOVBU 57(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $10, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 192(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6f870965 // mla v5.4s, v11.4s, v7.s[2]
+	UBFX $24, R6, $1, R8
+	MOVBU 58(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F10
+	UBFX $25, R6, $1, R8
+	MOVBU 59(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $26, R6, $1, R8
+	MOVBU 60(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $27, R6, $1, R8
+	MOVBU 61(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	WORD $0x4e8b394a // zip1 v10.4s, v10.4s, v11.4s
+	WORD $0x4e8d398b // zip1 v11.4s, v12.4s, v13.4s
+	WORD $0x4ecb3949 // zip1 v9.2d, v10.2d, v11.2d
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	VMOVI $12, V10.B16
+	WORD $0x4e23854a // add v10.16b, v10.16b, v3.16b
+	WORD $0x4e0a010b // tbl v11.16b, {v8.16b}, v10.16b
+	VCMTST V4.B16, V11.B16, V11.B16
+	WORD $0x6e2b1d29 // eor v9.16b, v9.16b, v11.16b
+	VSUB V11.B16, V9.B16, V9.B16
+	UBFX $28, R6, $1, R8
+	MOVBU 62(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F11
+	UBFX $29, R6, $1, R8
+	MOVBU 63(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F12
+	UBFX $30, R6, $1, R8
+	MOVBU 64(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F13
+	UBFX $31, R6, $1, R8
+	MOVBU 65(R2), R7
+	ORR R8<<8, R7, R7
+	FMOVS (R3)(R7<<2), F14
+	WORD $0x4e8c396b // zip1 v11.4s, v11.4s, v12.4s
+	WORD $0x4e8e39ac // zip1 v12.4s, v13.4s, v14.4s
+	WORD $0x4ecc396a // zip1 v10.2d, v11.2d, v12.2d
+	WORD $0x4e0a004a // tbl v10.16b, {v2.16b}, v10.16b
+	VMOVI $14, V11.B16
+	WORD $0x4e23856b // add v11.16b, v11.16b, v3.16b
+	WORD $0x4e0b010c // tbl v12.16b, {v8.16b}, v11.16b
+	VCMTST V4.B16, V12.B16, V12.B16
+	WORD $0x6e2c1d4a // eor v10.16b, v10.16b, v12.16b
+	VSUB V12.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	FLDPQ 224(R4), (F12, F13)
+	WORD $0x4e8c952b // sdot v11.4s, v9.16b, v12.16b
+	WORD $0x4e8d954b // sdot v11.4s, v10.16b, v13.16b
+	WORD $0x6fa70965 // mla v5.4s, v11.4s, v7.s[3]
+	MOVHU 0(R2), R6
+	FMOVS R6, F8
+	FCVTHS F8, F8
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVS 288(R4), F10
+	WORD $0x4f8a9109 // fmul v9.4s, v8.4s, v10.s[0]
+	WORD $0x4f8910a0 // fmla v0.4s, v5.4s, v9.s[0]
+	ADD $110, R2
+	ADD $320, R4
+	SUBS $1, R5
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ4_NLDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ4_NLDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf6eaddcfbfad9881, $0x7159453526190d01, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F4
+	MOVHU 0(R2), R5
+	VMOV R5, V7.H[0]
+	MOVHU 18(R2), R5
+	VMOV R5, V7.H[1]
+	MOVHU 36(R2), R5
+	VMOV R5, V7.H[2]
+	MOVHU 54(R2), R5
+	VMOV R5, V7.H[3]
+	MOVHU 72(R2), R5
+	VMOV R5, V7.H[4]
+	MOVHU 90(R2), R5
+	VMOV R5, V7.H[5]
+	MOVHU 108(R2), R5
+	VMOV R5, V7.H[6]
+	MOVHU 126(R2), R5
+	VMOV R5, V7.H[7]
+	WORD $0x0e2178e5 // fcvtl v5.4s, v7.4h
+	WORD $0x4e2178e6 // fcvtl2 v6.4s, v7.8h
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f8490c6 // fmul v6.4s, v6.4s, v4.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 2(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8510e0 // fmla v0.4s, v7.4s, v5.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 20(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa510e1 // fmla v1.4s, v7.4s, v5.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 38(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8518e0 // fmla v0.4s, v7.4s, v5.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 56(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa518e1 // fmla v1.4s, v7.4s, v5.s[3]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 74(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 92(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 110(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8618e0 // fmla v0.4s, v7.4s, v6.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 128(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa618e1 // fmla v1.4s, v7.4s, v6.s[3]
+	ADD $144, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotIQ4_XSDotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotIQ4_XSDotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xf6eaddcfbfad9881, $0x7159453526190d01, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVWU 4(R2), R5
+	ORR R5<<16, R5, R5
+	AND $0xffff0000ffff, R5, R5
+	ORR R5<<8, R5, R5
+	AND $0xff00ff00ff00ff, R5, R5
+	ORR R5<<4, R5, R5
+	AND $0xf0f0f0f0f0f0f0f, R5, R5
+	MOVHU 2(R2), R6
+	ORR R6<<24, R6, R6
+	AND $0xff000000ff, R6, R6
+	ORR R6<<12, R6, R6
+	AND $0xf000f000f000f, R6, R6
+	ORR R6<<6, R6, R6
+	AND $0x303030303030303, R6, R6
+	ORR R6<<4, R5, R5
+	LSL $2, R5, R5
+	MOVD $0x8080808080808080, R7
+	EOR R7, R5, R5
+	FMOVD R5, F7
+	WORD $0x0f08a4e8 // sxtl v8.8h, v7.8b
+	WORD $0x0f10a504 // sxtl v4.4s, v8.4h
+	WORD $0x4f10a505 // sxtl2 v5.4s, v8.8h
+	FMOVQ 8(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6f840126 // mla v6.4s, v9.4s, v4.s[0]
+	FMOVQ 24(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6fa40126 // mla v6.4s, v9.4s, v4.s[1]
+	FMOVQ 40(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6f840926 // mla v6.4s, v9.4s, v4.s[2]
+	FMOVQ 56(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6fa40926 // mla v6.4s, v9.4s, v4.s[3]
+	FMOVQ 72(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6f850126 // mla v6.4s, v9.4s, v5.s[0]
+	FMOVQ 88(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6fa50126 // mla v6.4s, v9.4s, v5.s[1]
+	FMOVQ 104(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6f850926 // mla v6.4s, v9.4s, v5.s[2]
+	FMOVQ 120(R2), F7
+	WORD $0x6f0c04e8 // ushr v8.16b, v7.16b, #4
+	WORD $0x4e231ce7 // and v7.16b, v7.16b, v3.16b
+	WORD $0x4e070047 // tbl v7.16b, {v2.16b}, v7.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	VEOR V9.B16, V9.B16, V9.B16
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x4e8a94e9 // sdot v9.4s, v7.16b, v10.16b
+	WORD $0x4e8b9509 // sdot v9.4s, v8.16b, v11.16b
+	WORD $0x6fa50926 // mla v6.4s, v9.4s, v5.s[3]
+	MOVHU 0(R2), R5
+	FMOVS R5, F7
+	FCVTHS F7, F7
+	WORD $0x4f3ee4c6 // scvtf v6.4s, v6.4s, #2
+	FMOVS 288(R3), F9
+	WORD $0x4f8990e8 // fmul v8.4s, v7.4s, v9.s[0]
+	WORD $0x4f8810c0 // fmla v0.4s, v6.4s, v8.s[0]
+	ADD $136, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotTQ1_0DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotTQ1_0DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $128, V2.B16
+	VMOVI $214, V3.B16
+	VMOVI $43, V4.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V5.B16, V5.B16, V5.B16
+	FMOVQ 0(R2), F6
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 0(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 32(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 64(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 96(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 128(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	FMOVQ 16(R2), F6
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 16(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 48(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 80(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 112(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 144(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	FMOVQ 32(R2), F6
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 160(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 176(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 192(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 208(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	WORD $0x4e2684c7 // add v7.16b, v6.16b, v6.16b
+	WORD $0x4e2684e6 // add v6.16b, v7.16b, v6.16b
+	WORD $0x6e221cc7 // eor v7.16b, v6.16b, v2.16b
+	WORD $0x4e233ce8 // cmge v8.16b, v7.16b, v3.16b
+	WORD $0x4e243ce9 // cmge v9.16b, v7.16b, v4.16b
+	WORD $0x4e298508 // add v8.16b, v8.16b, v9.16b
+	FMOVQ 224(R3), F10
+	WORD $0x4e8a9505 // sdot v5.4s, v8.16b, v10.16b
+	FMOVS 48(R2), F6
+	WORD $0x4e2684ca // add v10.16b, v6.16b, v6.16b
+	WORD $0x4e268547 // add v7.16b, v10.16b, v6.16b
+	WORD $0x4e2784ea // add v10.16b, v7.16b, v7.16b
+	WORD $0x4e278548 // add v8.16b, v10.16b, v7.16b
+	WORD $0x4e28850a // add v10.16b, v8.16b, v8.16b
+	WORD $0x4e288549 // add v9.16b, v10.16b, v8.16b
+	WORD $0x4e8738c6 // zip1 v6.4s, v6.4s, v7.4s
+	WORD $0x4e893908 // zip1 v8.4s, v8.4s, v9.4s
+	WORD $0x4ec838c6 // zip1 v6.2d, v6.2d, v8.2d
+	WORD $0x6e221cca // eor v10.16b, v6.16b, v2.16b
+	WORD $0x4e233d4b // cmge v11.16b, v10.16b, v3.16b
+	WORD $0x4e243d4c // cmge v12.16b, v10.16b, v4.16b
+	WORD $0x4e2c856b // add v11.16b, v11.16b, v12.16b
+	FMOVQ 240(R3), F13
+	WORD $0x4e8d9565 // sdot v5.4s, v11.16b, v13.16b
+	VEOR V6.B16, V6.B16, V6.B16
+	FLDPQ 256(R3), (F7, F8)
+	WORD $0x4e6068e6 // sadalp v6.4s, v7.8h
+	WORD $0x4e606906 // sadalp v6.4s, v8.8h
+	WORD $0x4ea684a5 // add v5.4s, v5.4s, v6.4s
+	MOVHU 52(R2), R5
+	FMOVS R5, F7
+	FCVTHS F7, F7
+	WORD $0x6ea0f8e7 // fneg v7.4s, v7.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FMOVS 288(R3), F9
+	WORD $0x4f8990e8 // fmul v8.4s, v7.4s, v9.s[0]
+	WORD $0x4f8810a0 // fmla v0.4s, v5.4s, v8.s[0]
+	ADD $54, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotTQ2_0DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotTQ2_0DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVI $3, V2.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	VEOR V3.B16, V3.B16, V3.B16
+	FMOVQ 0(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 0(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 32(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 64(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 96(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	FMOVQ 16(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 16(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 48(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 80(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 112(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	FMOVQ 32(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 128(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 160(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 192(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 224(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	FMOVQ 48(R2), F4
+	WORD $0x4e221c85 // and v5.16b, v4.16b, v2.16b
+	FMOVQ 144(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0e0485 // ushr v5.16b, v4.16b, #2
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 176(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0c0485 // ushr v5.16b, v4.16b, #4
+	WORD $0x4e221ca5 // and v5.16b, v5.16b, v2.16b
+	FMOVQ 208(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	WORD $0x6f0a0485 // ushr v5.16b, v4.16b, #6
+	FMOVQ 240(R3), F6
+	WORD $0x4e8694a3 // sdot v3.4s, v5.16b, v6.16b
+	VEOR V4.B16, V4.B16, V4.B16
+	FLDPQ 256(R3), (F5, F6)
+	WORD $0x4e6068a4 // sadalp v4.4s, v5.8h
+	WORD $0x4e6068c4 // sadalp v4.4s, v6.8h
+	VSUB V4.S4, V3.S4, V3.S4
+	MOVHU 64(R2), R5
+	FMOVS R5, F5
+	FCVTHS F5, F5
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	FMOVS 288(R3), F7
+	WORD $0x4f8790a6 // fmul v6.4s, v5.4s, v7.s[0]
+	WORD $0x4f861060 // fmla v0.4s, v3.4s, v6.s[0]
+	ADD $66, R2
+	ADD $320, R3
+	SUBS $1, R4
+	BNE vector
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func dotMXFP4DotProd(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8) ()
+TEXT ·dotMXFP4DotProd(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD w+16(FP), R2
+	VMOVQ $0xc08060403020100, $0xf4f8fafcfdfeff00, V2
+	VMOVI $15, V3.B16
+
+row:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD x+24(FP), R3
+	MOVD vectors+32(FP), R4
+
+vector:
+	FMOVS 288(R3), F4
+	MOVBU 0(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[0]
+	MOVBU 17(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[1]
+	MOVBU 34(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[2]
+	MOVBU 51(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V5.S[3]
+	MOVBU 68(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[0]
+	MOVBU 85(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[1]
+	MOVBU 102(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[2]
+	MOVBU 119(R2), R6
+	MOVD $2097152, R7
+	LSL R6, R7, R7
+	SUB $1, R6, R5
+	LSL $23, R5, R5
+	CMP $2, R6
+	CSEL LO, R7, R5, R5
+	VMOV R5, V6.S[3]
+	WORD $0x4f8490a5 // fmul v5.4s, v5.4s, v4.s[0]
+	WORD $0x4f8490c6 // fmul v6.4s, v6.4s, v4.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 1(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 0(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8510e0 // fmla v0.4s, v7.4s, v5.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 18(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 32(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa510e1 // fmla v1.4s, v7.4s, v5.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 35(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 64(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8518e0 // fmla v0.4s, v7.4s, v5.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 52(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 96(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa518e1 // fmla v1.4s, v7.4s, v5.s[3]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 69(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 128(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 86(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 160(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 103(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 192(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8618e0 // fmla v0.4s, v7.4s, v6.s[2]
+	VEOR V7.B16, V7.B16, V7.B16
+	FMOVQ 120(R2), F8
+	WORD $0x6f0c0509 // ushr v9.16b, v8.16b, #4
+	WORD $0x4e231d08 // and v8.16b, v8.16b, v3.16b
+	WORD $0x4e080048 // tbl v8.16b, {v2.16b}, v8.16b
+	WORD $0x4e090049 // tbl v9.16b, {v2.16b}, v9.16b
+	FLDPQ 224(R3), (F10, F11)
+	WORD $0x4e8a9507 // sdot v7.4s, v8.16b, v10.16b
+	WORD $0x4e8b9527 // sdot v7.4s, v9.16b, v11.16b
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4fa618e1 // fmla v1.4s, v7.4s, v6.s[3]
+	ADD $136, R2
 	ADD $320, R3
 	SUBS $1, R4
 	BNE vector

@@ -33,8 +33,8 @@ func newRounderIQ4(f *neon.Function) *rounderIQ4 {
 	var firsts, middles [cells]int8
 	for cell := range cells {
 		firsts[cell], middles[cell] = 0, 16
-		for q := 1; q < len(iq4Levels); q++ {
-			switch middle := int(iq4Levels[q-1]) + int(iq4Levels[q]) + 16*cells/2; {
+		for q := 1; q < len(neon.IQ4Levels); q++ {
+			switch middle := int(neon.IQ4Levels[q-1]) + int(neon.IQ4Levels[q]) + 16*cells/2; {
 			case middle/16 < cell:
 				firsts[cell]++
 			case middle/16 == cell && middles[cell] != 16:
@@ -45,7 +45,7 @@ func newRounderIQ4(f *neon.Function) *rounderIQ4 {
 		}
 	}
 	table := func(all [cells]int8) [2]neon.Vector {
-		return [2]neon.Vector{levelTable(f, [16]int8(all[:16])), levelTable(f, [16]int8(all[16:]))}
+		return [2]neon.Vector{f.Levels([16]int8(all[:16])), f.Levels([16]int8(all[16:]))}
 	}
 	r := &rounderIQ4{Function: f, firsts: table(firsts), middles: table(middles), fifteen: f.Vector(), sixteen: f.Vector(), lastCell: f.Vector()}
 	f.Op("VMOVI $15, V%d.B16", r.fifteen)
@@ -105,7 +105,7 @@ func fitIQ4(file *neon.File) {
 	f.weigh()
 	f.limits()
 
-	f.rounder, f.levels, f.spread = newRounderIQ4(f.Function), levelTable(f.Function, iq4Levels), newSpread(f.Function)
+	f.rounder, f.levels, f.spread = newRounderIQ4(f.Function), f.Levels(neon.IQ4Levels), newSpread(f.Function)
 	f.Comment("The scale that sends the peak to the lowest level.")
 	f.Scope(func() {
 		inverse, levels := f.load(f.work, iq4Peak), f.Vector()

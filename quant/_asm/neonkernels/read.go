@@ -67,23 +67,7 @@ func newSpread(f *neon.Function) (spread [4]neon.Vector) {
 }
 
 // half loads the binary16 number at offset into element 0.
-func (r *reader) half(offset int) neon.Vector {
-	v := r.Vector()
-	r.Scope(func() {
-		bits := r.Register()
-		r.Op("MOVHU %d(%v), %v", offset, r.src, bits)
-		r.Op("FMOVS %v, F%d", bits, v)
-		r.Op("FCVTHS F%d, F%d", v, v)
-	})
-	return v
-}
-
-// bytes returns a vector with b in all bytes.
-func (r *reader) bytes(b uint8) neon.Vector {
-	v := r.Vector()
-	r.Op("VMOVI $%d, V%d.B16", b, v)
-	return v
-}
+func (r *reader) half(offset int) neon.Vector { return r.Half(r.src, offset) }
 
 // load loads 16 bytes.
 func (r *reader) load(offset int) neon.Vector {
@@ -147,7 +131,7 @@ func readQ80(r *reader) {
 
 // nibbles loads 32 integers of four bits, and puts them at the top of their bytes.
 func (r *reader) nibbles(offset int) (low, high neon.Vector) {
-	low, high = r.load(offset), r.bytes(0xf0)
+	low, high = r.load(offset), r.Same(0xf0)
 	r.AND(high, low, high)
 	r.SHL(neon.B16, low, low, 4)
 	return low, high
@@ -155,7 +139,7 @@ func (r *reader) nibbles(offset int) (low, high neon.Vector) {
 
 func readQ40(r *reader) {
 	// 8 less is, at the top, the integer with its top bit inverted.
-	d, invert := r.half(0), r.bytes(0x80)
+	d, invert := r.half(0), r.Same(0x80)
 	low, high := r.nibbles(2)
 	r.EOR(low, low, invert)
 	r.EOR(high, high, invert)
@@ -190,7 +174,7 @@ func readQ41(r *reader) {
 func (r *reader) fives(offset int, invert bool) (low, high neon.Vector) {
 	low, high = r.Vector(), r.Vector()
 	r.Scope(func() {
-		packed, single, mask := r.Vector(), r.Bytes(0x8040201008040201, 0x8040201008040201), r.bytes(0xf8)
+		packed, single, mask := r.Vector(), r.Bytes(0x8040201008040201, 0x8040201008040201), r.Same(0xf8)
 		r.Op("FMOVS %d(%v), F%d", offset, r.src, packed)
 		nibbles := [2]neon.Vector{}
 		nibbles[0], nibbles[1] = r.nibbles(offset + 4)
@@ -228,25 +212,10 @@ func readQ51(r *reader) {
 	r.put(16, high, 3, false, then)
 }
 
-// levelTable returns a vector of levels.
-func levelTable(f *neon.Function, levels [16]int8) neon.Vector {
-	var halves [2]uint64
-	for i, l := range levels {
-		halves[i/8] |= uint64(uint8(l)) << (i % 8 * 8)
-	}
-	return f.Bytes(halves[0], halves[1])
-}
-
-// iq4Levels and fp4Levels are those of package quant.
-var (
-	iq4Levels = [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
-	fp4Levels = [16]int8{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
-)
-
 // putLevels stores the levels of 32 integers of four bits.
 func (r *reader) putLevels(position, offset int, levels neon.Vector, then func(x neon.Vector)) {
 	r.Scope(func() {
-		low, high, mask := r.load(offset), r.Vector(), r.bytes(15)
+		low, high, mask := r.load(offset), r.Vector(), r.Same(15)
 		r.USHR(neon.B16, high, low, 4)
 		r.AND(low, low, mask)
 		r.TBL(low, levels, low)
@@ -258,57 +227,26 @@ func (r *reader) putLevels(position, offset int, levels neon.Vector, then func(x
 
 func readIQ4NL(r *reader) {
 	d := r.half(0)
-	r.putLevels(0, 2, levelTable(r.Function, iq4Levels), r.times(d, 0))
+	r.putLevels(0, 2, r.Levels(neon.IQ4Levels), r.times(d, 0))
 }
 
 func readMXFP4(r *reader) {
 	d := r.Vector()
-	r.Scope(func() {
-		e, power, subnormal := r.Register(), r.Register(), r.Register()
-		r.Op("MOVBU (%v), %v", r.src, e)
-		r.Op("MOVD $%d, %v", 1<<21, subnormal)
-		r.Op("LSL %v, %v, %v", e, subnormal, subnormal)
-		r.Op("SUB $1, %v, %v", e, power)
-		r.Op("LSL $23, %v, %v", power, power)
-		r.Op("CMP $2, %v", e)
-		r.Op("CSEL LO, %v, %v, %v", subnormal, power, power)
-		r.Op("FMOVS %v, F%d", power, d)
-	})
-	r.putLevels(0, 1, levelTable(r.Function, fp4Levels), r.times(d, 0))
+	r.Scope(func() { r.Op("FMOVS %v, F%d", r.PowerMXFP4(r.src, 0), d) })
+	r.putLevels(0, 1, r.Levels(neon.FP4Levels), r.times(d, 0))
 }
 
 func readIQ4XS(r *reader) {
 	scales := [2]neon.Vector{r.Vector(), r.Vector()}
 	r.Scope(func() {
-		low, high, t := r.Register(), r.Register(), r.Register()
-		// spreadBits moves every second part of v that has the bits of mask up by
-		// distance.
-		spreadBits := func(v neon.Register, distance int, mask uint64) {
-			r.Op("ORR %v<<%d, %v, %v", v, distance, v, v)
-			r.Op("AND $%#x, %v, %v", mask, v, v)
-		}
-		r.Op("MOVWU 4(%v), %v", r.src, low)
-		spreadBits(low, 16, 0x0000ffff_0000ffff)
-		spreadBits(low, 8, 0x00ff00ff_00ff00ff)
-		spreadBits(low, 4, 0x0f0f0f0f_0f0f0f0f)
-		r.Op("MOVHU 2(%v), %v", r.src, high)
-		spreadBits(high, 24, 0x000000ff_000000ff)
-		spreadBits(high, 12, 0x000f000f_000f000f)
-		spreadBits(high, 6, 0x03030303_03030303)
-		r.Op("ORR %v<<4, %v, %v", high, low, low)
-		// 32 less is, in the top six bits, the integer with its top bit inverted.
-		r.Op("LSL $2, %v, %v", low, low)
-		r.Op("MOVD $0x8080808080808080, %v", t)
-		r.Op("EOR %v, %v, %v", t, low, low)
-		d, packed := r.half(0), r.Vector()
-		r.Op("FMOVD %v, F%d", low, packed)
+		d, packed := r.half(0), r.ScalesIQ4XS(r.src)
 		for i, s := range scales {
 			r.TBL(s, packed, r.spread[i])
 			r.SCVTF(s, s, 26)
 			r.FMULElement(s, s, d, 0)
 		}
 	})
-	levels := levelTable(r.Function, iq4Levels)
+	levels := r.Levels(neon.IQ4Levels)
 	for s := range 8 {
 		r.putLevels(32*s, 8+16*s, levels, r.times(scales[s/4], s%4))
 	}
@@ -331,11 +269,11 @@ func (r *reader) factors(packed neon.Vector, fraction int, signed bool, d neon.V
 }
 
 func readQ2K(r *reader) {
-	packed, high := r.load(0), r.bytes(0xf0)
+	packed, high := r.load(0), r.Same(0xf0)
 	r.AND(high, packed, high)
 	r.SHL(neon.B16, packed, packed, 4)
 	scales, minima := r.factors(packed, 4, false, r.half(80)), r.factors(high, 4, false, r.half(82))
-	mask := r.bytes(0xc0)
+	mask := r.Same(0xc0)
 	for s := range 16 {
 		r.Scope(func() {
 			q, minimum := r.load(16+s/8*32+s%2*16), r.Vector()
@@ -351,36 +289,16 @@ func readQ2K(r *reader) {
 }
 
 func readQ3K(r *reader) {
-	packed := r.Vector()
-	r.Scope(func() {
-		low, high, t := r.Register(), r.Register(), r.Register()
-		r.Op("MOVD 96(%v), %v", r.src, low)
-		r.Op("MOVWU 104(%v), %v", r.src, high)
-		for half := range 2 {
-			// Bits 4 and 5 of eight scales.
-			r.Op("LSR $%d, %v, %v", 4*half, high, t)
-			r.Op("ORR %v<<30, %v, %v", t, t, t)
-			r.Op("AND $0x0303030303030303, %v, %v", t, t)
-			nibbles := r.Register()
-			r.Op("LSR $%d, %v, %v", 4*half, low, nibbles)
-			r.Op("AND $0x0f0f0f0f0f0f0f0f, %v, %v", nibbles, nibbles)
-			r.Op("ORR %v<<4, %v, %v", t, nibbles, nibbles)
-			r.Op("VMOV %v, V%d.D[%d]", nibbles, packed, half)
-		}
-	})
-	// 32 less is, in the top six bits, the integer with its top bit inverted; so is
-	// 4 less in the top three.
-	r.SHL(neon.B16, packed, packed, 2)
-	r.EOR(packed, packed, r.bytes(0x80))
-	scales := r.factors(packed, 2, true, r.half(108))
+	scales := r.factors(r.ScalesQ3K(r.src), 2, true, r.half(108))
+	// 4 less is the top three bits with the first one inverted.
 	top := [2]neon.Vector{r.load(0), r.load(16)}
 	r.Scope(func() {
-		ones := r.bytes(0xff)
+		ones := r.Same(0xff)
 		for _, v := range top {
 			r.EOR(v, v, ones)
 		}
 	})
-	mask := r.bytes(0xe0)
+	mask := r.Same(0xe0)
 	for s := range 16 {
 		r.Scope(func() {
 			low, q := r.load(32+s/8*32+s%2*16), r.Vector()
@@ -453,7 +371,7 @@ func (r *reader) putSubBlocks(part, i int, q [2]neon.Vector, fraction [2]int, sc
 
 func readQ4K(r *reader) {
 	scales, minima := r.scalesAndMinima()
-	mask := r.bytes(0xf0)
+	mask := r.Same(0xf0)
 	for part := range 4 {
 		for i := range 2 {
 			r.Scope(func() {
@@ -468,7 +386,7 @@ func readQ4K(r *reader) {
 
 func readQ5K(r *reader) {
 	scales, minima := r.scalesAndMinima()
-	mask := r.bytes(0xf8)
+	mask := r.Same(0xf8)
 	top := [2]neon.Vector{r.load(16), r.load(32)}
 	for part := range 4 {
 		for i := range 2 {
@@ -492,7 +410,7 @@ func readQ5K(r *reader) {
 func readQ6K(r *reader) {
 	scales := r.factors(r.load(192), 0, true, r.half(208))
 	// 32 less is, in the top six bits, the integer with its top bit inverted.
-	invert, mask := r.bytes(0xaa), r.bytes(0xfc)
+	invert, mask := r.Same(0xaa), r.Same(0xfc)
 	for h := range 2 {
 		for i := range 2 {
 			r.Scope(func() {
