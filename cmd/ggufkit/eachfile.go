@@ -7,15 +7,15 @@ import (
 	"github.com/ggufkit/ggufkit/infer/display"
 )
 
-// eachFile makes reports on the files that are the arguments, and prints them: as
+// eachFile opens the files that are the arguments, makes reports on them, and prints them: as
 // one JSON document with --json, a list if there are several.
-func eachFile[Report any](c *call, look func(*model) (Report, error), show func(Report)) error {
+func eachFile[Report any](c *call, open func(path string) (*model, error), look func(*model) (Report, error), show func(Report)) error {
 	if len(c.args) == 0 {
 		return c.wrongCount(1, "MODEL")
 	}
 	var reports []Report
 	for i, path := range c.args {
-		model, err := openParts(c, path)
+		model, err := open(path)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer/display"
@@ -43,7 +44,7 @@ type tensorHash struct {
 }
 
 func hash(c *call) error {
-	return eachFile(c, func(model *model) (hashReport, error) { return hashModel(c, model) }, func(report hashReport) {
+	return eachFile(c, func(path string) (*model, error) { return openParts(c, path, hf.Options{}) }, func(model *model) (hashReport, error) { return hashModel(c, model) }, func(report hashReport) {
 		for _, t := range report.Tensors {
 			name := display.Quoted(t.Name)
 			if t.Packed != "" {

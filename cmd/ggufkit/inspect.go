@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggufkit/ggufkit/convert"
+	"github.com/ggufkit/ggufkit/convert/hf"
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer/report"
 )
@@ -23,8 +26,8 @@ func inspectCommand() *cli.Command {
 		ArgsUsage: "MODEL...",
 		Description: "Of a Hugging Face directory or a merge recipe it shows what convert would write. Of a set of split files it\n" +
 			"shows the whole if the first is named, and else what is in the one that is. With --kv only the values\n" +
-			"of these keys are printed, but whole: a chat template can be read so. Offsets are in bytes from the\n" +
-			"start of the file.",
+			"of these keys are printed, but whole: a chat template can be read so. Of a checkpoint that lies elsewhere the\n" +
+			"vocabulary is only read if one of its keys is asked for. Offsets are in bytes from the start of the file.",
 		Flags: []cli.Flag{
 			repeatedFlag("kv", "print the whole value of the metadata key `KEY`; may be repeated", &f.keys, one(itself)),
 			&cli.BoolFlag{Name: "no-tensors", Usage: "do not list the tensors", Destination: &f.noTensors},
@@ -34,7 +37,7 @@ func inspectCommand() *cli.Command {
 }
 
 func inspect(c *call, f inspectFlags) error {
-	return eachFile(c, func(model *model) (*report.Inspection, error) {
+	return eachFile(c, func(path string) (*model, error) { return f.open(c, path) }, func(model *model) (*report.Inspection, error) {
 		seen, err := report.NewInspection(model.path, model.Model)
 		if err == nil && len(f.keys) > 0 {
 			err = only(seen, f.keys)
@@ -50,6 +53,20 @@ func inspect(c *call, f inspectFlags) error {
 			seen.Print(c.stdout)
 		}
 	})
+}
+
+// open opens a model. Of one that lies elsewhere it leaves the tokenizer's files unread, which are larger than all else, unless they are
+// asked for.
+func (f *inspectFlags) open(c *call, path string) (*model, error) {
+	asked := slices.ContainsFunc(f.keys, func(key string) bool { return strings.HasPrefix(key, "tokenizer.") })
+	options := hf.Options{NoVocabulary: convert.IsElsewhere(path) && !asked}
+	m, err := openParts(c, path, options)
+	if err == nil && options.NoVocabulary {
+		if _, ok := m.Model.(*hf.Checkpoint); ok && len(f.keys) == 0 {
+			printNotes(c, []string{m.path + ": the vocabulary is left out, since it would have to be fetched; --kv tokenizer.ggml.tokens does it"})
+		}
+	}
+	return m, err
 }
 
 // only leaves the pairs with the given keys.

@@ -92,8 +92,8 @@ func mergeOptions(c *call) moe.Options {
 
 // openParts opens a model to look into it: of a set of split files the one that is
 // named, if it is not the first or others are missing. Tensors are those of the files.
-func openParts(c *call, path string) (*model, error) {
-	m, err := openAny(c, path, hf.Options{})
+func openParts(c *call, path string, options hf.Options) (*model, error) {
+	m, err := openAny(c, path, options)
 	if err == nil {
 		if other, ok := m.Model.(otherFile); ok {
 			m.Model = other.File()

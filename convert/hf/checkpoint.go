@@ -44,6 +44,9 @@ type Options struct {
 	// Pre is the name of the pre-tokenizer of a byte-level vocabulary, instead of the
 	// one that cuts words as the checkpoint's does. See vocab.CheckPre.
 	Pre string
+	// NoVocabulary leaves out the vocabulary, and all else that tokenizer.* says: the tokenizer's files, which can be large, are not
+	// read.
+	NoVocabulary bool
 }
 
 // Checkpoint is a Hugging Face directory as a gguf.Source.
@@ -227,9 +230,12 @@ func New(from Parts, opts Options) (_ *Checkpoint, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := vocab.LoadFrom(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.VocabularyRules(), Pre: opts.Pre})
-	if err != nil {
-		return nil, err
+	tokens := new(vocab.Vocabulary)
+	if !opts.NoVocabulary {
+		tokens, err = vocab.LoadFrom(from.Tokenizer, vocab.Options{Size: model.VocabSize, Rules: model.VocabularyRules(), Pre: opts.Pre})
+		if err != nil {
+			return nil, err
+		}
 	}
 	c.notes, c.noBOS = append(c.notes, from.Notes...), tokens.NoBOS
 	c.warnings = slices.Concat(warnings, from.Warnings, tokens.Warnings)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/ggufkit/ggufkit/gguf/files"
 )
 
@@ -37,6 +39,7 @@ type Client struct {
 	repos   map[string]*repo       // of the hub, by name and revision
 	objects map[string]*object     // by where they are
 	stores  map[string]*bucketHost // S3, by what they are reached by
+	opening singleflight.Group     // of repos and objects
 }
 
 // New returns a Client. When ctx is done, so is all reading.
@@ -92,25 +95,28 @@ func (c *Client) Folder(address string) (files.Folder, error) {
 	return folder, err
 }
 
-// object returns what is open already of a place, or opens it.
+// object returns what is open already of a place, or opens it, for all who want it at the time.
 func (c *Client) object(where string, open func() (*object, error)) (*object, error) {
-	c.mu.Lock()
-	o := c.objects[where]
-	c.mu.Unlock()
-	if o != nil {
+	o, err, _ := c.opening.Do(where, func() (any, error) {
+		c.mu.Lock()
+		o := c.objects[where]
+		c.mu.Unlock()
+		if o != nil {
+			return o, nil
+		}
+		o, err := open()
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.objects[where] = o
 		return o, nil
-	}
-	o, err := open()
+	})
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if first := c.objects[where]; first != nil { // which another goroutine has opened meanwhile
-		return first, nil
-	}
-	c.objects[where] = o
-	return o, nil
+	return o.(*object), nil
 }
 
 // absent is the error for a file that is not there.

@@ -207,20 +207,21 @@ func (r *repo) noFile(file string) error {
 // repo returns a model at the commit that its revision is, or was when the Client first saw
 // it.
 func (c *Client) repo(a hubAddress) (*repo, error) {
-	c.mu.Lock()
-	r := c.repos[a.String()]
-	c.mu.Unlock()
-	if r != nil {
-		return r, r.err
-	}
-	r = &repo{c: c, address: a, offline: c.hub.offline, cache: newHubCache(c.hub.cache, a.id)}
-	r.err = r.open()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if first := c.repos[a.String()]; first != nil { // which another goroutine has found meanwhile
-		r = first
-	}
-	c.repos[a.String()] = r
+	found, _, _ := c.opening.Do(a.String(), func() (any, error) {
+		c.mu.Lock()
+		r := c.repos[a.String()]
+		c.mu.Unlock()
+		if r != nil {
+			return r, nil
+		}
+		r = &repo{c: c, address: a, offline: c.hub.offline, cache: newHubCache(c.hub.cache, a.id)}
+		r.err = r.open()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.repos[a.String()] = r
+		return r, nil
+	})
+	r := found.(*repo)
 	return r, r.err
 }
 

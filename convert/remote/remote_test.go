@@ -116,7 +116,9 @@ func TestHub(t *testing.T) {
 	below, name, err := c.Open("hf://test/model/below")
 	require.NoError(t, err)
 	require.Empty(t, name)
-	require.True(t, files.Has(below, "b"))
+	names, err = below.List(".")
+	require.NoError(t, err)
+	require.Equal(t, []string{"b"}, names)
 	_, _, err = c.Open("hf://test/model/absent.gguf")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "there are model.gguf")
@@ -506,6 +508,32 @@ func TestCancel(t *testing.T) {
 	require.Less(t, time.Since(start), time.Second)
 	_, err := read(t, c, "hf://test/model/model.gguf")
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestOpenedOnce: whoever wants a model or a file at the same time waits for one answer.
+func TestOpenedOnce(t *testing.T) {
+	h, _ := newHub(t, map[string][]byte{"model.gguf": random(1000, 3)})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(10 * time.Millisecond)
+		http.Redirect(w, r, h.URL+"/test/model/resolve/main/model.gguf", http.StatusFound)
+	}))
+	defer server.Close()
+	for address, most := range map[string]int64{"hf://test/model/model.gguf": 1, server.URL + "/model.gguf": 1} {
+		before := h.Requests()
+		c := remote.New(t.Context(), remote.Options{})
+		var all errgroup.Group
+		for range 16 {
+			all.Go(func() error {
+				folder, name, err := c.Open(address)
+				if err == nil {
+					_, err = folder.Open(name)
+				}
+				return err
+			})
+		}
+		require.NoError(t, all.Wait())
+		require.LessOrEqual(t, h.Requests()-before, most, address)
+	}
 }
 
 // TestCache: what is read is kept where the hub's tools look for it, and is looked for there.

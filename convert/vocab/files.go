@@ -29,6 +29,7 @@ type sources struct {
 	unknown        int64          // the token for what is unknown, of kinds that have one, else unnumbered
 	flags          ordered[bool]  // what the normalizer does, as far as GGUF has keys for it
 	specialTokens  func() (*specialTokens, error)
+	names          func() []string // of the files in the folder
 }
 
 const (
@@ -46,6 +47,10 @@ const (
 func openFiles(folder files.Folder) (*sources, error) {
 	f := &sources{folder: folder, unknown: unnumbered}
 	f.specialTokens = sync.OnceValues(f.readSpecialTokens)
+	f.names = sync.OnceValue(func() []string {
+		names, _ := folder.List(".") // whose error opening a file says
+		return names
+	})
 	err := sidecar.ReadJSON(folder, fastFile, &f.fast)
 	f.hasFast = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

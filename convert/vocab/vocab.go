@@ -276,7 +276,7 @@ func (f *sources) loadVocabulary(kvs *pairs, opts Options) (kind, error) {
 	return 0, fmt.Errorf("%s: no tokenizer: %w", f.path("."), fs.ErrNotExist)
 }
 
-func (f *sources) exists(name string) bool { return files.Has(f.folder, name) }
+func (f *sources) exists(name string) bool { return slices.Contains(f.names(), name) }
 
 // loadFastFile adds what tokenizer.json describes.
 func (f *sources) loadFastFile(kvs *pairs, opts Options) (kind, error) {

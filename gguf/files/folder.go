@@ -3,9 +3,7 @@ package files
 import (
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
 )
 
 // Folder is where files are found by their names: a directory, or what stands for one
@@ -18,12 +16,6 @@ type Folder interface {
 	List(below string) ([]string, error)
 	// Path returns how a file is called for people; of ".", the folder.
 	Path(name string) string
-}
-
-// Has reports whether a folder has a file.
-func Has(folder Folder, name string) bool {
-	names, err := folder.List(path.Dir(name))
-	return err == nil && slices.Contains(names, path.Base(name))
 }
 
 // Directory returns a directory as a Folder; "" is the working directory. It need not be
