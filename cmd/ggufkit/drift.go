@@ -153,9 +153,9 @@ func measureDrift(c *call, f driftFlags) (err error) {
 	if logits != nil {
 		defer func() { err = errors.Join(err, logits.Discard()) }()
 	}
-	kept := []keptModel{{"model", in.base}}
+	kept := []keptModel{{name: "model", source: in.base}}
 	for _, m := range models {
-		kept = append(kept, keptModel{"candidate " + m.Name, m.Source})
+		kept = append(kept, keptModel{name: "candidate " + m.Name, source: m.Source})
 	}
 	if run.options.Results, err = f.place(c, in.hashing, f.compute, kept...); err != nil {
 		return err

@@ -228,9 +228,9 @@ func (f *evalFlags) open(c *call, path string) (run *evalRun, err error) {
 
 // keep finds the place where answers are kept.
 func (r *evalRun) keep(c *call, f *evalFlags) (err error) {
-	models := []keptModel{{"model", r.in.base}}
+	models := []keptModel{{name: "model", source: r.in.base}}
 	for _, candidate := range r.candidates {
-		models = append(models, keptModel{"candidate " + candidate.Name, candidate.Source})
+		models = append(models, keptModel{name: "candidate " + candidate.Name, source: candidate.Source})
 	}
 	if f.resume == "" {
 		r.kept, err = f.place(c, r.in.hashing, f.compute, models...)

@@ -21,6 +21,7 @@ import (
 type keepFlags struct {
 	dir  string
 	part results.Part
+	look bool // only read what is there
 }
 
 func (f *keepFlags) resultsFlag() cli.Flag {
@@ -46,6 +47,7 @@ func partFlag(usage string, to *results.Part) cli.Flag {
 type keptModel struct {
 	name   string // what it is in the run
 	source gguf.Source
+	sum    string // the hash of its data, or of all its files, "" if it is not known
 }
 
 // place returns where results are kept, nil if they are not.
@@ -64,7 +66,7 @@ func (f *keepFlags) place(c *call, hashing *report.Hashing, compute infer.Comput
 	if err != nil {
 		return nil, err
 	}
-	place.Storage, place.Part, place.Note = storage, f.part, func(note string) { printNotes(c, []string{note}) }
+	place.Storage, place.Part, place.Look, place.Note = storage, f.part, f.look, func(note string) { printNotes(c, []string{note}) }
 	return place, nil
 }
 
@@ -91,7 +93,7 @@ func resultsOf(c *call, hashing *report.Hashing, compute infer.Compute, models .
 	place.Check = func() error { return gguf.Unchanged(sources...) }
 	for i, m := range models {
 		sources = append(sources, m.source)
-		sum := ""
+		sum := m.sum
 		if i == 0 {
 			sum = known.Model.FileSHA256 + known.Model.DataSHA256
 		}
@@ -111,7 +113,7 @@ func (f *keepFlags) placeOf(c *call, m *model, compute infer.Compute) (*results.
 	}
 	hashing := newProvenance(c, m, nil)
 	defer hashing.Stop()
-	return f.place(c, hashing, compute, keptModel{"model", m})
+	return f.place(c, hashing, compute, keptModel{name: "model", source: m})
 }
 
 func anyBF16(models []keptModel) bool {

@@ -19,8 +19,10 @@ import (
 	"github.com/ggufkit/ggufkit/gguf/files"
 	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/drift"
+	measure "github.com/ggufkit/ggufkit/infer/imatrix"
 	"github.com/ggufkit/ggufkit/infer/publish"
 	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -69,7 +71,7 @@ func (p *publication) open(dir string) (*publish.Folder, error) {
 	if p.flags.dryRun {
 		return publish.Look(dir)
 	}
-	return publish.Open(dir)
+	return publish.OpenPart(dir, p.flags.part)
 }
 
 // run does what there is to do, in order.
@@ -95,13 +97,30 @@ func (p *publication) run(dir string) error {
 		}
 	}
 	start := time.Now()
+	done := &results.Partial{Place: dir, Part: p.flags.part, Units: len(p.set.Own())}
+	for _, f := range p.set.Missing() {
+		done.Now += len(f.Own())
+	}
 	if err := p.write(); err != nil {
 		return err
 	}
 	took := time.Since(start)
+	absent, err := p.set.Absent(p.folder)
+	part := p.flags.part
+	switch {
+	case err != nil:
+		return err
+	case !part.IsAll() && (len(absent) > 0 || len(p.texts) == 0):
+		return done
+	case len(absent) > 0:
+		return fmt.Errorf("%s: files of the set that are not there yet: %d of %d, such as %s: run the parts again that make them", dir, len(absent), len(p.set.Names()), absent[0])
+	}
 	measured, err := p.measure()
 	if err != nil {
 		return err
+	}
+	if !part.IsAll() { // and all is measured
+		return done
 	}
 	if err := p.describe(measured); err != nil {
 		return err
@@ -154,7 +173,7 @@ func (p *publication) plan() (missing bool, err error) {
 		}
 	}
 	if missing {
-		return true, p.checkForeign(p.set.Names()...)
+		return true, p.checkForeign(p.set.Own()...)
 	}
 	return false, p.look()
 }
@@ -195,6 +214,10 @@ func (p *publication) newSet(missing bool) error {
 		View:     quant.ViewOptions{Importance: p.importance, AllowRequantize: p.flags.requantize, DryRun: missing, Recipe: recipe.Options{Imatrix: missing}},
 		MaxBytes: p.flags.splitMaxSize,
 		Optional: p.optional,
+		Share:    gguf.Share(p.flags.part),
+	}
+	if p.flags.part.IsAll() {
+		opts.Share = gguf.Share{Of: p.folder.Parts()}
 	}
 	importance := "none"
 	switch {
@@ -265,8 +288,7 @@ func (p *publication) calibrate() error {
 	if err != nil {
 		return err
 	}
-	flags := imatrixFlags{textFlags: textFlags{ctx: p.flags.ctx, chunks: p.flags.chunks, memory: p.flags.memory}}
-	measured, err := measureImatrix(p.call, flags, p.model, p.calibration)
+	measured, err := p.measureImatrix()
 	if err != nil {
 		return err
 	}
@@ -284,6 +306,20 @@ func (p *publication) calibrate() error {
 		return err
 	}
 	return p.look()
+}
+
+// measureImatrix measures the matrix. As a part of a run, it does so from what all have measured, or measures its part, which is an error.
+func (p *publication) measureImatrix() (*measure.Measurement, error) {
+	flags := imatrixFlags{textFlags: textFlags{ctx: p.flags.ctx, chunks: p.flags.chunks, memory: p.flags.memory}, keepFlags: p.flags.keepFlags}
+	if !p.flags.part.IsAll() {
+		all := flags
+		all.part, all.look = results.Part{}, true
+		measured, err := measureImatrix(p.call, all, p.model, p.calibration)
+		if partial := (*results.Partial)(nil); !errors.As(err, &partial) {
+			return measured, err
+		}
+	}
+	return measureImatrix(p.call, flags, p.model, p.calibration)
 }
 
 // write makes the files that are not there.
@@ -344,6 +380,7 @@ func (p *publication) measureFiles() (measured *report.Drift, err error) {
 		measured.Imatrix = p.importance.Name()
 	}
 	var models []drift.Candidate
+	kept := []keptModel{{name: "model", source: p.model}}
 	for _, f := range p.set.Files {
 		model, err := openModel(p.call, p.folder.Path(f.Name()))
 		if err != nil {
@@ -351,9 +388,17 @@ func (p *publication) measureFiles() (measured *report.Drift, err error) {
 		}
 		defer func() { err = errors.Join(err, model.Close()) }()
 		models = append(models, drift.Candidate{Name: f.Type.String(), Source: model})
+		var sums []string
+		for _, name := range f.Names {
+			sums = append(sums, p.folder.Sum(name))
+		}
+		kept = append(kept, keptModel{"candidate " + f.Type.String(), model, strings.Join(sums, " ")})
 	}
 	run, err := newDriftRun(p.call, measured, in)
 	if err != nil {
+		return nil, err
+	}
+	if run.options.Results, err = p.flags.place(p.call, in.hashing, p.flags.compute, kept...); err != nil {
 		return nil, err
 	}
 	if _, err := run.measure(p.call, models); err != nil {

@@ -39,6 +39,7 @@ var besideFiles = []string{cardName, sumsFile, report.ModelfileName, driftFile, 
 type publishFlags struct {
 	textFlags
 	fitFlags
+	keepFlags
 	types        []string
 	imatrix      string
 	calibration  []string
@@ -77,7 +78,9 @@ func publishCommand() *cli.Command {
 			repeatedFlag("base-model", "say that the files were made of `OWNER/NAME` of the hub; may be repeated", &f.baseModels, one(hubName)),
 			parsedFlag("repo", "", "say how to get the files from `OWNER/NAME` of the hub, where they will be", &f.repository, hubName),
 			&cli.StringFlag{Name: "upload", Usage: "put it all into the repository `hf://OWNER/NAME` of the hub, which has to be there, as one commit", Destination: &f.upload},
-			computeFlag(&f.compute), memoryFlag(&f.memory), dryRunFlag(&f.dryRun),
+			computeFlag(&f.compute), memoryFlag(&f.memory), dryRunFlag(&f.dryRun), f.resultsFlag(),
+			partFlag("make only part `I/N` of the files, each type split into N or by --split-max-size, and measure that part with --results; auto: what Slurm, Kubernetes or "+
+				"MPI say. When all are there, the same command without it does the rest", &f.part),
 		},
 		Action: action(func(c *call) error { return publishModel(c, f) }),
 	}
@@ -128,6 +131,9 @@ func publishModel(c *call, f publishFlags) (err error) {
 	if len(f.calibration) > 0 && f.imatrix != autoImatrix {
 		return c.usagef("--calibration is for --imatrix auto")
 	}
+	if !f.part.IsAll() && f.dir == "" && (len(f.files) > 0 || f.imatrix == autoImatrix) {
+		return c.usagef("--part needs --results DIR where something is measured: where the parts come together")
+	}
 	if err := p.checkUpload(); err != nil {
 		return err
 	}
@@ -159,7 +165,7 @@ func publishModel(c *call, f publishFlags) (err error) {
 			err = errors.Join(err, p.importance.Close())
 		}
 	}()
-	err = p.run(args[1])
+	err = partDone(c, p.run(args[1]))
 	if c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) {
 		err = fmt.Errorf("%w: the same command continues it", context.Cause(c.ctx))
 	}

@@ -16,5 +16,7 @@
 //	err = set.Write(ctx, folder, gguf.WriteOptions{})
 //
 // A file that was made here before is recognised by its SHA-256, and by the facts that it was made of: a [Folder] keeps both.
+// Several processes may make parts of the files each ([OpenPart], Options.Share): every one keeps its own record, and whoever comes after them reads all.
+//
 // What was not made here is never replaced unless the caller says so, and nothing is removed.
 package publish

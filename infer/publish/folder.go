@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
+	"github.com/ggufkit/ggufkit/infer/results"
 )
 
 // Errors that callers can test for.
@@ -24,8 +26,29 @@ var (
 	ErrOther = errors.New("it was made with other arguments")
 )
 
-// recordName is the file in which a folder keeps what was made in it.
-const recordName = ".ggufkit-publish.json"
+// recordName returns the name of the file in which a folder keeps what a run, or one of several parts of it, has made in it.
+func recordName(part results.Part) string {
+	if part.IsAll() {
+		return recordStart + recordEnd
+	}
+	return fmt.Sprintf("%s-%dof%d%s", recordStart, part.Number, part.Of, recordEnd)
+}
+
+const (
+	recordStart = ".ggufkit-publish"
+	recordEnd   = ".json"
+)
+
+// recordOf returns whose record is kept under a name.
+func recordOf(name string) (part results.Part, ok bool) {
+	if name == recordStart+recordEnd {
+		return results.Part{}, true
+	}
+	if _, err := fmt.Sscanf(name, recordStart+"-%dof%d"+recordEnd, &part.Number, &part.Of); err != nil {
+		return results.Part{}, false
+	}
+	return part, !part.IsAll() && name == recordName(part)
+}
 
 // maxRecord bounds memory: a thousand files take less than a tenth.
 const maxRecord = 16 << 20
@@ -37,7 +60,10 @@ type Folder struct {
 	held *os.File // nil if nothing is to be made
 	// created says that the directory was not there.
 	created bool
-	made    map[string]record
+	part    results.Part
+	made    map[string]record // by this part, or by runs that are none
+	others  map[string]record // by all others
+	parts   int               // of a run that was divided, else 0
 }
 
 // record is what is known of a file that was made.
@@ -73,14 +99,62 @@ func Open(dir string) (f *Folder, err error) {
 	return f, err
 }
 
+// OpenPart opens a directory, and creates it if it is not there, for one of several processes that make each its own part of the files in it.
+// They need not know of each other: each keeps its own record.
+func OpenPart(dir string, part results.Part) (*Folder, error) {
+	if part.IsAll() {
+		return Open(dir)
+	}
+	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	f := &Folder{dir: dir, part: part}
+	if err := f.read(); err != nil {
+		return nil, err
+	}
+	return f, f.save() // by which others see how many parts there are
+}
+
 // Look reads what was made in a directory, which need not be there. Nothing can be made in it.
 func Look(dir string) (*Folder, error) {
-	f := &Folder{dir: dir, made: make(map[string]record)}
-	path := f.Path(recordName)
-	in, err := files.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil
+	f := &Folder{dir: dir}
+	return f, f.read()
+}
+
+// read reads what is recorded by now.
+func (f *Folder) read() error {
+	f.made, f.others, f.parts = make(map[string]record), make(map[string]record), f.part.Of
+	entries, err := os.ReadDir(f.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
+	for _, entry := range entries {
+		part, ok := recordOf(entry.Name())
+		if !ok {
+			continue
+		}
+		path := f.Path(entry.Name())
+		made, err := readRecords(path)
+		if err != nil {
+			return err
+		}
+		if !part.IsAll() {
+			if f.parts > 1 && f.parts != part.Of {
+				return fmt.Errorf("%s: it is of one of %d parts, but there are some of %d: take another DIR, or remove the records of those that do not count", path, part.Of, f.parts)
+			}
+			f.parts = part.Of
+		}
+		if part == f.part {
+			f.made = made
+		} else {
+			maps.Copy(f.others, made)
+		}
+	}
+	return nil
+}
+
+func readRecords(path string) (map[string]record, error) {
+	in, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +166,23 @@ func Look(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.made, err = parseRecords(data); err != nil {
+	made, err := parseRecords(data)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return f, nil
+	return made, nil
+}
+
+// Parts returns how many parts make the files, 0 if they are not divided.
+func (f *Folder) Parts() int { return f.parts }
+
+// known returns what is known of a file that was made here.
+func (f *Folder) known(name string) (record, bool) {
+	if r, ok := f.made[name]; ok {
+		return r, true
+	}
+	r, ok := f.others[name]
+	return r, ok
 }
 
 // records is the file.
@@ -148,7 +235,10 @@ func (f *Folder) Names() (names []string) {
 }
 
 // Sum returns the SHA-256 of a file that was made here.
-func (f *Folder) Sum(name string) string { return f.made[name].SHA256 }
+func (f *Folder) Sum(name string) string {
+	r, _ := f.known(name)
+	return r.SHA256
+}
 
 // State is what has become of a file.
 type State int
@@ -167,7 +257,7 @@ func (f *Folder) State(ctx context.Context, name string, of []gguf.Fact) (state 
 	if err != nil || sum == "" {
 		return Absent, "", err
 	}
-	r, ok := f.made[name]
+	r, ok := f.known(name)
 	switch {
 	case !ok || sum != r.SHA256 && sum != r.Before:
 		return Absent, "", fmt.Errorf("%s: %w", f.Path(name), ErrForeign)
@@ -213,11 +303,15 @@ func (f *Folder) record(ctx context.Context, name, sum string, of []gguf.Fact) e
 		return err
 	}
 	f.made[name] = record{SHA256: sum, Before: before, Of: of}
+	return f.save()
+}
+
+func (f *Folder) save() error {
 	data, err := json.MarshalIndent(records{recordsVersion, f.made}, "", " ")
 	if err != nil {
 		return err
 	}
-	return files.Write(f.Path(recordName), append(data, '\n'), true)
+	return files.Write(f.Path(recordName(f.part)), append(data, '\n'), true)
 }
 
 // Put writes a small file, unless it is there as it should be. One that was not made here is only replaced with overwrite.
@@ -226,7 +320,7 @@ func (f *Folder) Put(ctx context.Context, name string, data []byte, of []gguf.Fa
 	if err != nil {
 		return err
 	}
-	r, known := f.made[name]
+	r, known := f.known(name)
 	sum := fmt.Sprintf("%x", sha256.Sum256(data))
 	ours := known && (was == r.SHA256 || was == r.Before)
 	switch {
@@ -254,25 +348,30 @@ func (f *Folder) Read(name string, most int64) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(in, 0, in.Size()))
 }
 
-// Write writes a GGUF file that is made of some facts. One that was made here before is replaced, another one only with overwrite.
+// Write writes a GGUF file that is made of some facts. One that was made here before is replaced, another one only with overwrite. One that
+// another part has made meanwhile of the same facts is left as it is.
 func (f *Folder) Write(ctx context.Context, name string, src gguf.Source, of []gguf.Fact, overwrite bool) error {
-	state, _, err := f.State(ctx, name, of)
-	if overwrite && errors.Is(err, ErrForeign) {
-		err = nil
+	for again := false; ; again = true {
+		if err := f.read(); err != nil {
+			return err
+		}
+		state, _, err := f.State(ctx, name, of)
+		if overwrite && errors.Is(err, ErrForeign) {
+			err = nil
+		}
+		if err != nil || state == Whole {
+			return err
+		}
+		to := gguf.Destination{Path: f.Path(name), Source: src, Overwrite: overwrite || state == Another}
+		if err := f.write(ctx, []gguf.Destination{to}, gguf.WriteOptions{}, of); again || !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if err := gguf.Tidy(f.Path(name)); err != nil {
-		return err
-	}
-	to := gguf.Destination{Path: f.Path(name), Source: src, Overwrite: overwrite || state == Another}
-	return f.write(ctx, []gguf.Destination{to}, gguf.WriteOptions{Job: of})
 }
 
-// write writes models, and records each before it has its name.
-func (f *Folder) write(ctx context.Context, to []gguf.Destination, opts gguf.WriteOptions) error {
-	opts.Seal = func(path, sum string) error { return f.record(ctx, filepath.Base(path), sum, opts.Job) }
+// write writes models that are made of some facts, and records each before it has its name.
+func (f *Folder) write(ctx context.Context, to []gguf.Destination, opts gguf.WriteOptions, of []gguf.Fact) error {
+	opts.Seal = func(path, sum string) error { return f.record(ctx, filepath.Base(path), sum, of) }
 	_, err := gguf.WriteAll(ctx, to, opts)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -32,6 +33,8 @@ type Options struct {
 	Optional []recipe.FileType
 	// Facts are what the bytes of files depend on besides their headers.
 	Facts []gguf.Fact
+	// Share is that of gguf.WriteOptions: each type is a set of split files, some of which are made. Of one with Number 0, none is.
+	Share gguf.Share
 }
 
 // Set are the files of a model.
@@ -50,7 +53,8 @@ type File struct {
 	Names []string // of the files
 	Bytes int64    // of all of them
 
-	out       string // what gguf.WriteAll is told to call it: without the number of a split file
+	own       []gguf.SplitFile // those that this run makes; Path is the name
+	out       string           // what gguf.WriteAll is told to call it: without the number of a split file
 	whole     bool
 	overwrite bool
 }
@@ -58,7 +62,15 @@ type File struct {
 // Name returns the name of the file, or of the first.
 func (f *File) Name() string { return f.Names[0] }
 
-// Whole reports whether Set.Look found it made already, or Set.Write made it.
+// Own lists the names of those that this run makes: all, or with Options.Share some.
+func (f *File) Own() (names []string) {
+	for _, own := range f.own {
+		names = append(names, own.Path)
+	}
+	return names
+}
+
+// Whole reports whether Set.Look found all that this run makes of it made already, or Set.Write made it.
 func (f *File) Whole() bool { return f.whole }
 
 // NewSet returns a model as files of several types, called NAME-Q4_K_M.gguf and so on. Nothing is read of its weights. The error for a type
@@ -84,8 +96,14 @@ func NewSet(name string, model gguf.Source, types []recipe.FileType, opts Option
 			return nil, fmt.Errorf("%s: %w", fileType, err)
 		}
 		out := fmt.Sprintf("%s-%s.gguf", name, fileType)
-		names := gguf.WriteOptions{MaxBytes: opts.MaxBytes}.Paths(out, view)
-		s.Files = append(s.Files, &File{Type: fileType, View: view, Names: names, Bytes: size, out: out})
+		cut := gguf.WriteOptions{MaxBytes: opts.MaxBytes, Share: opts.Share}
+		f := &File{Type: fileType, View: view, Names: cut.Paths(out, view), Bytes: size, out: out}
+		if opts.Share.Of <= 1 || opts.Share.Number > 0 {
+			if f.own, err = cut.Files(out, view); err != nil {
+				return nil, fmt.Errorf("%s: %w", fileType, err)
+			}
+		}
+		s.Files = append(s.Files, f)
 	}
 	if len(unweighted) > 0 {
 		s.Left = append(s.Left, "left out, since there is no importance matrix: "+strings.Join(unweighted, ", "))
@@ -123,7 +141,11 @@ func (s *Set) Notes() []string {
 func (s *Set) Look(ctx context.Context, folder *Folder, overwrite bool) error {
 	for _, f := range s.Files {
 		f.whole, f.overwrite = true, overwrite
-		for _, name := range f.Names {
+		names := f.Own()
+		if len(names) == 0 && s.opts.Share.Number == 0 {
+			names = f.Names // of other parts
+		}
+		for _, name := range names {
 			state, err := folder.Find(ctx, name, s.opts.Facts, overwrite)
 			if err != nil {
 				return err
@@ -142,9 +164,8 @@ func (s *Set) Room(folder *Folder) (bytes int64) {
 		if f.whole {
 			continue
 		}
-		bytes += f.Bytes
-		for _, name := range f.Names {
-			bytes -= gguf.Unfinished(folder.Path(name))
+		for _, own := range f.own {
+			bytes += own.Bytes - gguf.Unfinished(folder.Path(own.Path))
 		}
 	}
 	return max(0, bytes)
@@ -153,22 +174,22 @@ func (s *Set) Room(folder *Folder) (bytes int64) {
 // Write makes the missing files, all of them of one reading of the model. What an earlier run has left is continued. opts says
 // how many threads there are, and whom to tell about progress.
 func (s *Set) Write(ctx context.Context, folder *Folder, opts gguf.WriteOptions) error {
-	opts.Job, opts.Resume, opts.MaxBytes = s.opts.Facts, true, s.opts.MaxBytes
+	opts.Job, opts.Resume, opts.MaxBytes, opts.Share = s.opts.Facts, true, s.opts.MaxBytes, s.opts.Share
 	var to []gguf.Destination
 	for _, f := range s.Files {
-		for _, name := range f.Names {
+		for _, name := range f.Own() {
 			if err := gguf.Tidy(folder.Path(name)); err != nil {
 				return err
 			}
 		}
-		if !f.whole {
+		if !f.whole && len(f.own) > 0 {
 			to = append(to, gguf.Destination{Path: folder.Path(f.out), Source: f.View, Overwrite: f.overwrite})
 		}
 	}
 	if len(to) == 0 {
 		return nil
 	}
-	if err := folder.write(ctx, to, opts); err != nil {
+	if err := folder.write(ctx, to, opts, s.opts.Facts); err != nil {
 		return err
 	}
 	for _, f := range s.Files {
@@ -177,14 +198,38 @@ func (s *Set) Write(ctx context.Context, folder *Folder, opts gguf.WriteOptions)
 	return nil
 }
 
-// Missing lists the files that are still to be made.
+// Absent lists the names of files that nobody has made yet, whoever is to make them, in the order of all.
+func (s *Set) Absent(folder *Folder) (names []string, err error) {
+	if err := folder.read(); err != nil {
+		return nil, err
+	}
+	for _, name := range s.Names() {
+		if r, ok := folder.known(name); ok && gguf.Changed(r.Of, s.opts.Facts) == "" {
+			if _, err := os.Lstat(folder.Path(name)); err == nil {
+				continue
+			}
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// Missing lists the files that this run is still to make.
 func (s *Set) Missing() (files []*File) {
 	for _, f := range s.Files {
-		if !f.whole {
+		if !f.whole && len(f.own) > 0 {
 			files = append(files, f)
 		}
 	}
 	return files
+}
+
+// Own lists the names of the files that this run makes.
+func (s *Set) Own() (names []string) {
+	for _, f := range s.Files {
+		names = append(names, f.Own()...)
+	}
+	return names
 }
 
 // Names lists the names of all files.

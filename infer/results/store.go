@@ -27,6 +27,8 @@ type Place struct {
 	// Check, if not nil, is called before anything is kept. An error says that it would be wrong: that a model is not what
 	// it was.
 	Check func() error
+	// Look has nothing done: what is kept is read, if it is all.
+	Look bool
 	// Note, if not nil, is told what was noticed that has no effect but that something is done again.
 	Note func(string)
 }
@@ -245,11 +247,11 @@ func (s *Store) has(n int) bool {
 }
 
 // Missing returns the units to do now: those of the part that are not there. Without a part, it is none if the run was
-// divided: other machines may be at work. The part 1/1 is all that is missing.
+// divided: other machines may be at work. The part 1/1 is all that is missing. With Place.Look, it is none.
 func (s *Store) Missing() []int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.place.Part.Of == 0 && s.parts > 0 {
+	if s.place.Look || s.place.Part.Of == 0 && s.parts > 0 {
 		return nil
 	}
 	return s.missing(s.place.Part)
