@@ -27,6 +27,9 @@ type Options struct {
 	// goroutine, with the steps done and in all. A step is one chunk through
 	// one layer.
 	Progress func(done, total int)
+	// Read, if not nil, is increased by what is read of weights, each time they are: rows that are made as they are read, as those of a
+	// quant.View, count as what is made. It may be that of several models.
+	Read *atomic.Int64
 	// Input, if not nil, is called during Forward, by its goroutine, after
 	// every product with a weight matrix. It needs exact compute.
 	Input func(Input)
@@ -78,7 +81,8 @@ type Model struct {
 	sums      func(Input) []float64 // or nil
 	router    func(Routing)         // or nil
 	bytesRead atomic.Int64
-	widest    int // elements of a row of the widest matrix
+	allRead   *atomic.Int64 // Options.Read
+	widest    int           // elements of a row of the widest matrix
 }
 
 // New checks that src is a model that can be run, in all but the values of the
@@ -103,6 +107,10 @@ func newModel(spec graph.Spec, src gguf.Source, opts Options) (*Model, error) {
 	m := &Model{
 		graph: bound, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory,
 		report: opts.Progress, residual: opts.Residual, input: opts.Input, sums: opts.Sums, router: opts.Router, widest: spec.Width,
+		allRead: opts.Read,
+	}
+	if m.allRead == nil {
+		m.allRead = new(atomic.Int64)
 	}
 	if m.threads <= 0 {
 		m.threads = runtime.GOMAXPROCS(0)
@@ -127,6 +135,11 @@ func (m *Model) Spec() *graph.Spec { return &m.graph.Spec }
 // BytesRead returns how much has been read of the weights so far, each time they
 // were.
 func (m *Model) BytesRead() int64 { return m.bytesRead.Load() }
+
+func (m *Model) addRead(bytes int64) {
+	m.bytesRead.Add(bytes)
+	m.allRead.Add(bytes)
+}
 
 // Vocabulary returns the number of token ids, and of logits per position.
 func (m *Model) Vocabulary() int { return m.graph.Vocabulary }

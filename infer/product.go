@@ -356,7 +356,7 @@ func (m *Model) dequantize(dst []float32, w *graph.Matrix, raw []byte) error {
 // useRows calls use with n rows of w as the Source stores them.
 func (m *Model) useRows(worker *worker, w *graph.Matrix, first, n int, use func(raw []byte) error) error {
 	rowBytes := m.src.Tensors()[w.Tensor].RowBytes()
-	m.bytesRead.Add(int64(n) * rowBytes)
+	m.addRead(int64(n) * rowBytes)
 	if raw, mapped := gguf.MappedRows(m.src, w.Tensor, int64(w.First+first), int64(n)); raw != nil {
 		return mapped.Guard(func() error { return use(raw) })
 	}

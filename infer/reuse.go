@@ -97,7 +97,7 @@ func (k *keptRows) panel(m *Model, w *graph.Matrix, first, n int) ([]byte, error
 	if *made {
 		return raw, nil
 	}
-	m.bytesRead.Add(int64(len(raw)))
+	m.addRead(int64(len(raw)))
 	err := m.src.ReadRows(raw, w.Tensor, int64(w.First+first), int64(n))
 	*made = err == nil
 	return raw, err

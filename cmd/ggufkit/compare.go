@@ -183,7 +183,7 @@ func (r *driftRun) measure(c *call, models []drift.Candidate) ([]drift.Result, e
 	progress := newProgress(c, fmt.Sprintf("measuring %d models", 1+len(models)), tokenRate(r.options.Results))
 	defer progress.stop()
 	options := r.options
-	options.Engine.Progress = tokenProgress(progress, r.tokens)
+	options.Engine.Progress, options.Engine.Read = tokenProgress(progress, r.tokens), progress.reading()
 	if _, err := engineOf(r.base, options.Engine); err != nil {
 		return nil, err
 	}

@@ -240,7 +240,7 @@ func measureImatrix(c *call, f imatrixFlags, model *model, texts []textFile) (*m
 	m, err := measure.Measure(c.ctx, model, encoded, measure.Options{
 		Options: windows,
 		Output:  f.processOutput,
-		Engine:  infer.Options{Threads: c.threads, Memory: f.memory, Progress: tokenProgress(progress, windowTokens(encoded, windows))},
+		Engine:  infer.Options{Threads: c.threads, Memory: f.memory, Progress: tokenProgress(progress, windowTokens(encoded, windows)), Read: progress.reading()},
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -18,7 +19,7 @@ type progress struct {
 	w    io.Writer // nil reports nothing
 	what string
 	rate func(perSecond float64) string // nil: it is not known of what how much is done
-	// at says where the work is, if it is not nil.
+	// at says where the work is, or more about it, if it is not nil.
 	at      func(done int64) string
 	console *console // nil elsewhere than on a terminal
 	start   time.Time
@@ -133,6 +134,16 @@ func (p *progress) stop() {
 		p.console.erase()
 	}
 	p.w = nil
+}
+
+// reading returns a counter for infer.Options.Read, and has progress say what was read of weights, and how fast.
+func (p *progress) reading() *atomic.Int64 {
+	read := new(atomic.Int64)
+	p.at = func(int64) string {
+		bytes := read.Load()
+		return fmt.Sprintf("%s of weights read, %s", display.Bytes(bytes), display.ByteRate(float64(bytes)/time.Since(p.start).Seconds()))
+	}
+	return read
 }
 
 // tokenProgress returns what reports the steps of a model on its way through so

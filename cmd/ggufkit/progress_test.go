@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,6 +47,17 @@ func TestConsoleEscapesControls(t *testing.T) {
 	results.terminal = false
 	fmt.Fprint(results, "\x1b")
 	require.Equal(t, `\x1b]0;x\a`+"\x1b", b.String())
+}
+
+// Where weights are read again and again, the line says how much and how fast.
+func TestProgressOfReading(t *testing.T) {
+	var b strings.Builder
+	p := newProgress(&call{stderr: &b, progress: true}, "scoring", display.TokenRate)
+	p.start = time.Now().Add(-10 * time.Second)
+	p.last = p.start
+	p.reading().Add(5e9)
+	p.update(50, 100)
+	require.Regexp(t, `^scoring: +50 %, 5(\.\d+)? tokens/s, 10s left, 4\.66 GiB of weights read, 0\.50 GB/s\n$`, b.String())
 }
 
 func TestRates(t *testing.T) {

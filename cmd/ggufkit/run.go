@@ -23,7 +23,7 @@ func score(c *call, f textFlags, model gguf.Source, texts []textFile, place *res
 	noteContext(c, model, windows.Ctx)
 	progress := newProgress(c, what, tokenRate(place))
 	defer progress.stop()
-	engine.Router = router
+	engine.Router, engine.Read = router, progress.reading()
 	engine.Progress = tokenProgress(progress, windowTokens(encoded, windows))
 	m, err := engineOf(model, engine)
 	if err != nil {
