@@ -20,12 +20,25 @@ import (
 //	store start BUCKET PREFIX DIR    it has a bucket with the files of a directory
 //	store hold N                     of what is put there from now on only the first N arrive
 //	store wait                       something has not arrived
+//	store sent LEAST MOST            it has sent so many bytes since the last time
 //	store release                    from now on everything arrives
 var stores sync.Map // of *scriptStore, by work directory
 
 type scriptStore struct {
 	room atomic.Int64  // how much arrives
 	held chan struct{} // has something once something has not arrived
+	sent atomic.Int64  // since it was asked the last time
+}
+
+// sending counts what is sent.
+type sending struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (s sending) Write(p []byte) (int, error) {
+	s.sent.Add(int64(len(p)))
+	return s.ResponseWriter.Write(p)
 }
 
 // allOf is more than arrives.
@@ -44,11 +57,18 @@ func store(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no store yet")
 	}
 	s := value.(*scriptStore)
+	number := func(arg string) int64 {
+		n, err := strconv.ParseInt(arg, 10, 64)
+		ts.Check(err)
+		return n
+	}
 	switch args[0] {
 	case "hold":
-		n, err := strconv.Atoi(args[1])
-		ts.Check(err)
-		s.room.Store(int64(n))
+		s.room.Store(number(args[1]))
+	case "sent":
+		if sent := s.sent.Swap(0); sent < number(args[1]) || sent > number(args[2]) {
+			ts.Fatalf("it has sent %d bytes, not %s to %s", sent, args[1], args[2])
+		}
 	case "wait":
 		select {
 		case <-s.held:
@@ -75,7 +95,7 @@ func startStore(ts *testscript.TestScript, bucket, prefix, dir string) {
 			}
 			panic(http.ErrAbortHandler)
 		}
-		answers.ServeHTTP(w, r)
+		answers.ServeHTTP(sending{w, &s.sent}, r)
 	}))
 	ts.Defer(server.Close)
 	stores.Store(ts.Getenv("WORK"), s)
