@@ -734,7 +734,8 @@ func TestCacheOfOneThatDied(t *testing.T) {
 		done <- err
 	}()
 	select {
-	case <-done:
+	case err := <-done:
+		require.NoError(t, err)
 		require.Fail(t, "the other one was still at it")
 	case <-time.After(50 * time.Millisecond):
 	}
