@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/parquet-go/parquet-go"
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/gguf/files"
@@ -208,6 +207,8 @@ var formats = []format{
 	{".parquet", parquetRows},
 }
 
+var errTooMuchData = fmt.Errorf("%w: more than %d bytes of data", gguf.ErrUnsupported, int64(maxData))
+
 // lines returns the lines of a file that are not blank.
 func lines(r io.Reader) ([]json.RawMessage, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxData+1))
@@ -215,7 +216,7 @@ func lines(r io.Reader) ([]json.RawMessage, error) {
 		return nil, err
 	}
 	if len(data) > maxData {
-		return nil, fmt.Errorf("%w: more than %d bytes of data", gguf.ErrUnsupported, int64(maxData))
+		return nil, errTooMuchData
 	}
 	var rows []json.RawMessage
 	n := 0
@@ -230,34 +231,4 @@ func lines(r io.Reader) ([]json.RawMessage, error) {
 		rows = append(rows, line)
 	}
 	return rows, nil
-}
-
-// parquetRows returns the rows of a Parquet file as JSON, under the names of its columns.
-func parquetRows(f *files.File) (rows []json.RawMessage, err error) {
-	file, err := parquet.OpenFile(f, f.Size())
-	if err != nil {
-		return nil, err
-	}
-	if n := file.NumRows(); n > maxData/16 {
-		return nil, fmt.Errorf("%w: %d rows", gguf.ErrUnsupported, n)
-	}
-	r := parquet.NewGenericReader[any](file)
-	defer func() { err = errors.Join(err, r.Close()) }()
-	for {
-		var row [1]any
-		n, err := r.Read(row[:])
-		if n > 0 {
-			raw, err := json.Marshal(row[0])
-			if err != nil {
-				return nil, err
-			}
-			rows = append(rows, raw)
-		}
-		if errors.Is(err, io.EOF) {
-			return rows, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
 }

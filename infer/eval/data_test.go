@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -113,29 +114,56 @@ func FuzzRender(f *testing.F) {
 		`{"question":"q","choices":["a","b"],"answer":9}`, `{"query":"q","choices":[],"gold":[7]}`, `{"page":""}`, `{"label":"-1","endings":null}`,
 		`{"examples":[{"input":"i","target_scores":{"a":1,"b":0},"target":[]}]}`, `{"mc1_targets":{"choices":["a"],"labels":[1,0]},"mc2_targets":{}}`, `null`, `[]`,
 	} {
-		f.Add([]byte(row))
+		for i := range tasks {
+			f.Add(uint16(i), []byte(row))
+		}
 	}
-	f.Fuzz(func(t *testing.T, row []byte) {
-		for _, task := range tasks {
-			render, rows := task.render, []json.RawMessage{row}
-			if task.open != nil {
-				var err error
-				if rows, render, err = task.open(row); err != nil {
-					continue
-				}
+	f.Fuzz(func(t *testing.T, number uint16, row []byte) {
+		task := tasks[int(number)%len(tasks)]
+		render, rows := task.render, []json.RawMessage{row}
+		if task.open != nil {
+			var err error
+			if rows, render, err = task.open(row); err != nil {
+				return
 			}
-			for _, r := range rows {
-				e, err := examine(render, r)
-				if err != nil {
-					continue
-				}
-				d := &document{task: task, example: e}
-				require.NoError(t, d.ask(t.Context(), nil, Prompts{}))
-				o := &outcome{likelihoods: make([]float64, max(1, len(e.choices)))}
-				for _, m := range task.Metrics {
-					m.of(e, o)
-				}
+		}
+		for _, r := range rows {
+			e, err := examine(render, r)
+			if err != nil {
+				continue
 			}
+			d := &document{task: task, example: e}
+			require.NoError(t, d.ask(t.Context(), nil, Prompts{}))
+			o := &outcome{likelihoods: make([]float64, max(1, len(e.choices)))}
+			for _, m := range task.Metrics {
+				m.of(e, o)
+			}
+		}
+	})
+}
+
+// FuzzData reads files of data in each of the formats: rows are JSON, or there is an error that names the file.
+func FuzzData(f *testing.F) {
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, err := z.Write([]byte("{}\n[1]\n"))
+	require.NoError(f, errors.Join(err, z.Close()))
+	squeezer, err := zstd.NewWriter(nil)
+	require.NoError(f, err)
+	for i, content := range [][]byte{[]byte("{}\n\n[1]\nnull"), zipped.Bytes(), squeezer.EncodeAll([]byte("{}\n"), nil), []byte("[{}, 1]"), parquetFile(f)} {
+		f.Add(uint8(i), content)
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, number uint8, content []byte) {
+		path := filepath.Join(dir, "test"+formats[int(number)%len(formats)].suffix)
+		require.NoError(t, os.WriteFile(path, content, 0o666))
+		rows, err := (&Data{Dir: dir}).named([]string{path}, "test")
+		if err != nil {
+			require.ErrorContains(t, err, path)
+			return
+		}
+		for _, row := range rows {
+			require.True(t, json.Valid(row))
 		}
 	})
 }
