@@ -1,6 +1,7 @@
 package gguf_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,7 +17,7 @@ import (
 
 // patched returns a file with room in its header, what it is with another name of the model, and the
 // patch that makes it that. Names of other lengths move all that follows.
-func patched(t *testing.T, was, is string) (path string, before, after []byte, patch *gguf.Patch) {
+func patched(t testing.TB, was, is string) (path string, before, after []byte, patch *gguf.Patch) {
 	dir := t.TempDir()
 	src := sample()
 	src.meta.Set("general.name", was)
@@ -231,4 +232,35 @@ func TestPatchDoesNotFit(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, patch.Bytes())
 	require.NoError(t, patch.Apply())
+}
+
+// FuzzFinish: whatever PATH.edit says, the file becomes what it was to become, or stays as it is.
+func FuzzFinish(f *testing.F) {
+	path, before, after, patch := patched(f, "short", "much longer")
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(f, err)
+	require.ErrorIs(f, patch.ApplyTo(&dying{File: file}), errKilled)
+	require.NoError(f, file.Close())
+	record, err := os.ReadFile(path + ".edit")
+	require.NoError(f, err)
+	f.Add(record)
+	f.Add(record[:len(record)-1])
+	f.Add(bytes.Replace(record, []byte(`"offset":`), []byte(`"offset":-`), 1))
+	f.Add([]byte("ggufkit edit 1 {}\n"))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		require.NoError(t, os.WriteFile(path, before, 0o666))
+		require.NoError(t, os.WriteFile(path+".edit", record, 0o666))
+		done, err := gguf.Finish(path)
+		content, errRead := os.ReadFile(path)
+		require.NoError(t, errRead)
+		if done && err == nil {
+			require.True(t, bytes.Equal(after, content))
+			require.NoFileExists(t, path+".edit")
+			return
+		}
+		require.True(t, bytes.Equal(before, content))
+		stays, err := os.ReadFile(path + ".edit")
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(record, stays))
+	})
 }

@@ -70,12 +70,11 @@ func TestValuesDoNotDependOnTheInstructionSet(t *testing.T) {
 
 // FuzzValuesDoNotDependOnTheInstructionSet takes any blocks there are.
 func FuzzValuesDoNotDependOnTheInstructionSet(f *testing.F) {
-	for _, c := range types {
-		f.Add(quantize(f, c.typ, ramp(512)))
+	for i, c := range types {
+		f.Add(uint8(i), quantize(f, c.typ, ramp(512)))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, c := range types {
-			requireSameValues(t, c.typ, data[:len(data)/c.typ.BlockBytes()*c.typ.BlockBytes()])
-		}
+	f.Fuzz(func(t *testing.T, number uint8, data []byte) {
+		typ := types[int(number)%len(types)].typ
+		requireSameValues(t, typ, data[:min(len(data), 4096)/typ.BlockBytes()*typ.BlockBytes()])
 	})
 }

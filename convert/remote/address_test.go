@@ -160,3 +160,23 @@ func FuzzListing(f *testing.F) {
 		}
 	})
 }
+
+// FuzzAnswers: whatever a server says that a part is, it is the one that was asked for, or there is an error; and it is not waited
+// for longer than it says.
+func FuzzAnswers(f *testing.F) {
+	f.Add(206, "bytes 10-19/100", int64(10), int64(10), int64(20), "120")
+	f.Add(206, "bytes 10-19/*", int64(-1), int64(10), int64(20), "Wed, 21 Oct 2099 07:28:00 GMT")
+	f.Add(200, "", int64(5), int64(0), int64(20), "-1")
+	f.Add(416, "bytes */0", int64(0), int64(0), int64(20), "Mon, 01 Jan 0001 00:00:00 GMT")
+	f.Add(206, "bytes 0-18446744073709551615/18446744073709551616", int64(0), int64(0), int64(20), "9223372036854775807")
+	f.Fuzz(func(t *testing.T, status int, contentRange string, length, from, to int64, after string) {
+		require.GreaterOrEqual(t, remote.RetryAfter(after, time.Unix(1e9, 0)), time.Duration(0))
+		if from < 0 || to <= from || status < 200 || status > 599 {
+			return
+		}
+		size, err := remote.CheckPart(status, contentRange, length, from, to)
+		if err == nil && size > 0 {
+			require.Greater(t, size, from)
+		}
+	})
+}

@@ -182,6 +182,9 @@ func readDrift(data []byte) (*Drift, *Choice, error) {
 		if err := json.Unmarshal(data, choice); err != nil {
 			return nil, nil, err
 		}
+		if !choice.Chosen.Measured() || len(choice.Chosen.Contexts) == 0 {
+			return nil, nil, errors.New("it has no figures of what was chosen")
+		}
 		*d = Drift{
 			Model: choice.Model, Base: choice.Base, Texts: choice.Texts, Ctx: choice.Window, Compute: choice.Compute, Imatrix: choice.Imatrix,
 			Floor: choice.Floor, Provenance: choice.Provenance,

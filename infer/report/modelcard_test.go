@@ -27,7 +27,7 @@ func (z zeros) ReadRows(dst []byte, _ int, _, _ int64) error {
 }
 
 // cardFile writes a small model, and describes the file.
-func cardFile(t *testing.T, name string, as recipe.FileType, of gguf.Type, more ...gguf.KV) *report.CardFile {
+func cardFile(t testing.TB, name string, as recipe.FileType, of gguf.Type, more ...gguf.KV) *report.CardFile {
 	h := newHeader(as, of)
 	for i := range h.tensors {
 		h.tensors[i].Shape = slices.Repeat([]int64{256}, len(h.tensors[i].Shape))
@@ -113,7 +113,7 @@ func smallBPW(of gguf.Type) float64 {
 }
 
 // driftJSON is what drift prints of these files.
-func driftJSON(t *testing.T) []byte {
+func driftJSON(t testing.TB) []byte {
 	d := measured(t)
 	for i, of := range []gguf.Type{gguf.Q4_0, gguf.Q6_K, gguf.Q8_0} {
 		d.Candidates[i].BPW = smallBPW(of)
@@ -126,7 +126,7 @@ func driftJSON(t *testing.T) []byte {
 	return data
 }
 
-func document(t *testing.T, v any) []byte {
+func document(t testing.TB, v any) []byte {
 	data, err := json.Marshal(v)
 	require.NoError(t, err)
 	return data
@@ -267,4 +267,27 @@ func TestScoresPage(t *testing.T) {
 	in(t, page, "<h3>truthfulqa: 50.00 in the mean</h3>", "<h3>other tasks</h3>", "arc_challenge, Q4_0: 32.50 (14.86 to 50.14)", "<h3>All tasks together</h3>",
 		"all, Q4_0: -5.00 (-7.00 to -3.00) points, worse", "<h3>Q8_0</h3>")
 	require.NotContains(t, page, "wikitext, Q4_0")
+}
+
+// FuzzMeasured: whatever a document of drift, choose or eval says, a card is made of it or there is an error.
+func FuzzMeasured(f *testing.F) {
+	file := cardFile(f, "a-model-Q4_0.gguf", recipe.Q4_0, gguf.Q4_0, origin()...)
+	f.Add(driftJSON(f))
+	f.Add(document(f, chosen(f, measured(f))))
+	f.Add(document(f, evaluated()))
+	f.Add([]byte(`{"texts":[{}],"considered":[null,{"by_text":[null]}]}`))
+	f.Add([]byte(`{"profile":"p","results":[null],"candidates":[null]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := report.NewModelCard(t.Context(), "1.0.0", file)
+		require.NoError(t, err)
+		if d, err := report.ReadDrift(data); err == nil && c.AddDrift(d) == nil {
+			_, err := d.Page()
+			require.NoError(t, err)
+		}
+		if e, err := report.ReadEval(data); err == nil {
+			_ = c.AddEval(e) // it may be of another model
+		}
+		_, err = c.Markdown()
+		require.NoError(t, err)
+	})
 }

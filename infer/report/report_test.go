@@ -77,7 +77,7 @@ func candidates() []drift.Candidate {
 }
 
 // measured is a report on them, from small to large.
-func measured(t *testing.T) *report.Drift {
+func measured(t testing.TB) *report.Drift {
 	r := &report.Drift{
 		Model: "models/a-model.gguf", Ctx: 512, Compute: "exact", Imatrix: "some/matrix.gguf",
 		Texts: []report.Text{{File: "texts/chat.txt", SHA256: strings.Repeat("ab", 32)}, {File: "texts/code.txt", SHA256: strings.Repeat("cd", 32)}},
@@ -91,7 +91,7 @@ func measured(t *testing.T) *report.Drift {
 }
 
 // chosen is the choice between them: the smallest with a mean divergence of 0.01.
-func chosen(t *testing.T, r *report.Drift) *report.Choice {
+func chosen(t testing.TB, r *report.Drift) *report.Choice {
 	var considered []choose.Candidate
 	for _, c := range candidates() {
 		_, size, err := gguf.Layout(c.Source)
