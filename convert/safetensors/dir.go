@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -108,7 +107,7 @@ func shardsOf(folder files.Folder, present []string) (shards []string, shardOf m
 	listed = slices.Compact(listed)
 	var absent []string
 	for _, name := range listed {
-		if name != filepath.Base(name) || !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) || name == "." {
+		if !files.IsName(name) {
 			return nil, nil, fmt.Errorf("%w: %s: shard %q is not a file name in this directory", gguf.ErrCorrupt, path, name)
 		}
 		if !slices.Contains(present, name) {

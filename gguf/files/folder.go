@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Folder is where files are found by their names: a directory, or what stands for one
@@ -16,6 +17,11 @@ type Folder interface {
 	List(below string) ([]string, error)
 	// Path returns how a file is called for people; of ".", the folder.
 	Path(name string) string
+}
+
+// IsName reports whether a name is that of a file in a folder itself, on every system.
+func IsName(name string) bool {
+	return name != "." && filepath.IsLocal(name) && name == filepath.Base(name) && !strings.ContainsAny(name, `/\`)
 }
 
 // Directory returns a directory as a Folder; "" is the working directory. It need not be

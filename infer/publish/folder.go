@@ -205,7 +205,7 @@ func parseRecords(data []byte) (map[string]record, error) {
 		return nil, fmt.Errorf("%w: version %d", gguf.ErrUnsupported, r.Version)
 	}
 	for name := range r.Files {
-		if !filepath.IsLocal(name) || filepath.Base(name) != name || strings.ContainsAny(name, `/\`) {
+		if !files.IsName(name) {
 			return nil, fmt.Errorf("%w: %q is not the name of a file", gguf.ErrCorrupt, name)
 		}
 	}
