@@ -123,20 +123,20 @@ func Changed(before, now []Fact) string {
 
 // wrote reports whether a file has the header that t tells of, or is empty. Nothing
 // else is a file of ours.
-func (t title) wrote(f *os.File) bool {
+func (t title) wrote(f *os.File) (bool, error) {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return false
+		return false, err
 	}
 	if info.Size() == 0 {
-		return true
+		return true, nil
 	}
 	if t.HeaderBytes < 0 || t.HeaderBytes > info.Size() {
-		return false
+		return false, nil
 	}
 	sum := sha256.New()
 	_, err = io.Copy(sum, io.NewSectionReader(f, 0, t.HeaderBytes))
-	return err == nil && hex.EncodeToString(sum.Sum(nil)) == t.HeaderSHA256
+	return hex.EncodeToString(sum.Sum(nil)) == t.HeaderSHA256, err
 }
 
 // openPartial opens OUT.partial and its journal for a part of the output. With
@@ -175,12 +175,19 @@ func openPartial(head []byte, p *part, opts WriteOptions) (_ *output, err error)
 		reason = before.other(now)
 	}
 	f, err := files.OpenNamed(path, false, 0)
+	there := err == nil
+	ours := false
+	if there {
+		ours, err = before.wrote(f)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		reason = cmp.Or(reason, path+" is gone")
-	case err != nil:
+	case err != nil && !there:
 		return nil, errors.Join(notOurs(path), err)
-	case !before.wrote(f):
+	case err != nil:
+		return nil, errors.Join(err, f.Close())
+	case !ours:
 		return nil, errors.Join(notOurs(path), f.Close())
 	case reason == "":
 		j.done = chunks
@@ -274,6 +281,9 @@ func readJournal(from io.Reader, name string, possible func(chunk) bool) (was *t
 		return nil, nil, 0, nil
 	}
 	text, ours := bytes.CutPrefix(line, []byte(journalStart))
+	if !ours && err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+		return nil, nil, 0, err
+	}
 	if !ours {
 		return nil, nil, 0, notOurs(name)
 	}

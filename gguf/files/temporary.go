@@ -32,10 +32,11 @@ func Lock(f *os.File) error {
 	if err := flock(f); err != nil {
 		return err
 	}
-	if !HasName(f) {
-		return ErrLocked
+	has, err := hasName(f)
+	if err == nil && !has {
+		err = ErrLocked
 	}
-	return nil
+	return err
 }
 
 // LockRange locks n numbers from an offset on for an open file: there need not be bytes there. The error wraps ErrLocked if another open file,
@@ -45,14 +46,22 @@ func LockRange(f *os.File, offset, n int64) error { return lockRange(f, offset, 
 // UnlockRange undoes LockRange.
 func UnlockRange(f *os.File, offset, n int64) error { return unlockRange(f, offset, n) }
 
-// HasName reports whether an open file has the name that it was opened with.
+// HasName reports whether an open file has the name that it was opened with, as far as that can be told.
 func HasName(f *os.File) bool {
+	has, err := hasName(f)
+	return err == nil && has
+}
+
+func hasName(f *os.File) (bool, error) {
 	is, err := f.Stat()
 	if err != nil {
-		return false
+		return false, err
 	}
 	named, err := os.Lstat(f.Name())
-	return err == nil && os.SameFile(is, named)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(is, named), err
 }
 
 // sweep removes the files and directories that begin with the prefix and that no

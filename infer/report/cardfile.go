@@ -213,11 +213,37 @@ func (r *Drift) check() error {
 		return errors.New("nothing was measured")
 	}
 	for _, c := range r.Candidates {
-		if len(c.ByText) != len(r.Texts) || (c.Router == nil) != (r.Candidates[0].Router == nil) {
+		if len(c.ByText) != len(r.Texts) || (c.Router == nil) != (r.Candidates[0].Router == nil) || !sameLayers(c.Layers, r.Candidates[0].Layers) {
 			return fmt.Errorf("candidate %q has other figures than the others", display.Name(c.Name))
+		}
+		intervals := c.hasIntervals()
+		for _, text := range c.ByText {
+			intervals = intervals && text.hasIntervals()
+		}
+		if !intervals {
+			return fmt.Errorf("candidate %q has an interval of one end", display.Name(c.Name))
 		}
 	}
 	return nil
+}
+
+// sameLayers reports whether two candidates have the same figures of the same layers.
+func sameLayers(a, b []Layer) bool {
+	return slices.EqualFunc(a, b, func(a, b Layer) bool {
+		return a.Layer == b.Layer && (a.SameExperts == nil) == (b.SameExperts == nil) && (a.SameExperts == nil) == (a.SameFirstExpert == nil)
+	})
+}
+
+// hasIntervals reports whether each interval has both ends, or none.
+func (m *Measures) hasIntervals() bool {
+	for _, ends := range [][2]*float64{
+		{m.PPLLow, m.PPLHigh}, {m.PPLRatioLow, m.PPLRatioHigh}, {m.KLDLow, m.KLDHigh}, {m.SameTopLow, m.SameTopHigh}, {m.RMSDeltaPLow, m.RMSDeltaPHigh},
+	} {
+		if (ends[0] == nil) != (ends[1] == nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // ReadEval reads the JSON of eval.
