@@ -46,6 +46,9 @@ type WriteOptions struct {
 	Shards []int
 	// Share, if it is one of several, writes only some of the files.
 	Share Share
+	// Accept, if set, is called for each file that is there already and is what would be written, which is compared; it is left as it
+	// is, whether it may be overwritten or not.
+	Accept func(path string)
 	// Seal, if set, is called with the SHA-256 of every file, in hexadecimal, when all are whole and on the
 	// disk, before any has its name. Its error is that of Write.
 	Seal func(path, sha256 string) error
@@ -126,12 +129,22 @@ func WriteAll(ctx context.Context, destinations []Destination, opts WriteOptions
 func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths [][]string, err error) {
 	progress := progressMeter{report: opts.Progress}
 	var parts []*part
-	for _, own := range all {
+	for i, own := range all {
+		var names []string
+		for _, p := range own {
+			names = append(names, p.path)
+		}
+		paths = append(paths, names)
+		if opts.Accept != nil {
+			if own, err = accept(ctx, own, opts); err != nil {
+				return nil, err
+			}
+			all[i] = own
+		}
 		if err := aim(own, opts); err != nil {
 			return nil, err
 		}
 		parts = append(parts, own...)
-		var names []string
 		for _, p := range own {
 			p.direct = len(all) > 1 // more than anybody reads again soon
 			for _, t := range p.tensors {
@@ -140,9 +153,7 @@ func writeParts(ctx context.Context, all [][]*part, opts WriteOptions) (paths []
 				}
 				progress.total += t.Bytes()
 			}
-			names = append(names, p.path)
 		}
-		paths = append(paths, names)
 	}
 	batches := batchesOf(parts)
 	defer func() {

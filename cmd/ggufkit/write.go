@@ -158,6 +158,13 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 	if f.dryRun {
 		return report.print(c, src)
 	}
+	there := make(map[string]bool)
+	if report.Part != nil && !c.force { // a task that was done may be started again
+		opts.Accept = func(path string) {
+			there[path] = true
+			printNotes(c, []string{path + " is there already, as it would be written"})
+		}
+	}
 	start := time.Now()
 	progress := newProgress(c, "writing", display.ByteRate)
 	if report.Part == nil {
@@ -195,7 +202,9 @@ func writeModel(c *call, f writeFlags, output *convert.Output, out string, opts 
 		return nil
 	}
 	for _, file := range report.Files {
-		fmt.Fprintln(c.stderr, "wrote", display.Printable(file))
+		if !there[file] {
+			fmt.Fprintln(c.stderr, "wrote", display.Printable(file))
+		}
 	}
 	if report.Part != nil {
 		report.Part.say(c, took)
