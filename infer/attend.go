@@ -20,18 +20,12 @@ func (b *batch) Attend(ctx context.Context, dst, q, k, v []float32, a *graph.Att
 	if a.Latent {
 		v = k
 	}
-	switch {
-	case a.Source != nil:
-		shared := b.kept[a.Source]
-		k, v = shared.keys, shared.values
-	case a.Kept:
-		b.keep(k, v, a)
-	}
 	if a.Source == nil && !a.Remembered {
 		if err := b.cache(ctx, k, v, a); err != nil {
 			return err
 		}
 	}
+	k, v = b.seen(k, v, a)
 	choice := b.chosen(a)
 	group := a.Heads / a.KVHeads
 	heads := headsOfTask(group, len(b.workers))
@@ -50,14 +44,51 @@ const sharedByTask = 8
 // headsOfTask returns how many of the heads of a group one of n tasks takes.
 func headsOfTask(group, n int) int { return min(group, max(sharedByTask, (group+n-1)/n)) }
 
-// keep copies the keys and values that other layers share.
+// seen returns the keys and values of the texts of a part: those given, which are kept if other layers share them or if other pieces
+// of the text see them, behind those that were kept of its pieces so far.
+func (b *batch) seen(k, v []float32, a *graph.AttentionOp) (keys, values []float32) {
+	kWidth, vWidth := a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	before := 0 // tokens of the text
+	if b.partial {
+		before = b.chunks[0].first
+	}
+	switch {
+	case a.Source != nil || a.Kept:
+		source := a
+		if a.Source != nil {
+			source = a.Source
+		} else {
+			b.keep(k, v, a)
+		}
+		kept, row := b.kept[source], b.row-before
+		return kept.keys[row*kWidth:], kept.values[row*vWidth:]
+	case !b.partial:
+		return k, v
+	}
+	text := b.chunks[0].text
+	keys = sized(&b.remembered.keys, text*kWidth)
+	if !a.Remembered {
+		copy(keys[before*kWidth:], k)
+	}
+	if a.Latent {
+		return keys, keys
+	}
+	values = sized(&b.remembered.values, text*vWidth)
+	if !a.Remembered {
+		copy(values[before*vWidth:], v)
+	}
+	return keys, values
+}
+
+// keep keeps the keys and values of a part.
 func (b *batch) keep(k, v []float32, a *graph.AttentionOp) {
 	if b.kept == nil {
 		b.kept = make(map[*graph.AttentionOp]keyValues)
 	}
 	kept := b.kept[a]
-	copy(sized(&kept.keys, len(k)), k)
-	copy(sized(&kept.values, len(v)), v)
+	kWidth, vWidth := a.KVHeads*a.KeyLen, a.KVHeads*a.ValueLen
+	copy(sized(&kept.keys, b.all()*kWidth)[b.row*kWidth:], k)
+	copy(sized(&kept.values, b.all()*vWidth)[b.row*vWidth:], v)
 	b.kept[a] = kept
 }
 
@@ -111,7 +142,7 @@ func (b *batch) attend(w *worker, dst, q, k, v []float32, a *graph.AttentionOp, 
 				row := scores[r*seen:][:seen]
 				from, end := a.First(at+r)-base, a.End(at+r, all)-base
 				clear(row[:from])
-				if positions := choice.of(start+first+r, at+r); positions != nil {
+				if positions := choice.of(b.row+start+first+r, at+r); positions != nil {
 					sums[r] = softmaxOf(a, head, row[:end], positions)
 				} else {
 					sums[r] = a.Softmax(head, row[from:end])

@@ -11,42 +11,56 @@ import (
 // batch is the engine for many tokens: chunks on their way through the layers. Their tokens
 // are rows, chunk after chunk.
 type batch struct {
-	m         *Model
-	sessions  []Sessions // that remember the texts which end with each of all chunks, or nil
-	memories  []memory   // of the texts of sessions, of those that end in the batch
-	workers   []worker
-	chunks    []batchChunk
-	owners    []*Model // of each token: whose matrices it is multiplied with, if they are not all m's
-	pieces    []piece  // of packed A
-	roots     []int    // chunks that begin a text
-	depth     int      // of chunks that follow each other, at most
-	positions []int    // of each token in its text
-	tokens    int
-	context   int            // tokens of the longest text of all, or that the session has room for
-	longest   int            // text so far
-	ends      []int          // tokens of the text up to the end of each chunk of all
-	angles    []graph.Angles // for chunks as long
-	beside    beside
-	reuse     reuse
-	kept      map[*graph.AttentionOp]keyValues // of the tokens, for attention that shares them
-	choices   map[*Model]*choice               // the last of each model
+	part               // that is under way: all of the batch, or a block
+	blocks      []part // of it
+	m           *Model
+	plan        plan
+	owners      []*Model   // of each token: whose matrices it is multiplied with, if they are not all m's
+	pieces      []piece    // of packed A
+	together    int        // rows that are multiplied at once, at most
+	sessions    []Sessions // that remember the texts which end with each of all chunks, or nil
+	workers     []worker
+	context     int                              // tokens of the longest text of all, or that the session has room for
+	longest     int                              // text so far
+	ends        []int                            // tokens of the text up to the end of each chunk of all
+	angles      []graph.Angles                   // for chunks as long
+	reuse       reuse                            // of rows that several models have
+	kept        map[*graph.AttentionOp]keyValues // of all tokens, for attention that shares them
+	choices     map[*Model]*choice               // the last of each model
+	remembered  keyValues                        // of the parts of a text so far
+	indexerKeys []float32                        // the same
+	recurrences []float32                        // the same
 
 	x                             []float32 // residual stream: tokens x Spec.Stream
 	normed, branch, aside, active []float32 // what mixers see, what they add, one of them, and the one stream of several: tokens x width
 	a                             packedA
 	scratch                       []float32 // results of products
 	b                             packedB
+	held                          heldWeights
 }
 
 var _ graph.Engine = (*batch)(nil)
 
-// batchChunk is a chunk in a batch.
+// part is some rows of a batch: whole texts, or a part of one.
+type part struct {
+	row       int // the first
+	tokens    int
+	chunks    []batchChunk
+	roots     []int // chunks that begin a text
+	depth     int   // of chunks that follow each other, at most
+	partial   bool  // of a text that goes on in other parts, or began in them
+	positions []int // of each token in its text
+	memories  []memory
+}
+
+// batchChunk is a chunk in a part of a batch, or a piece of one.
 type batchChunk struct {
 	Chunk
 	number int // among all chunks
-	start  int // row of its first token
+	start  int // row of the part of its first token
 	before []tokenRows
 	first  int // position of its first token: tokens before it
+	text   int // tokens up to the end of the whole chunk
 }
 
 // tokenRows are those of the tokens of a chunk.
@@ -55,77 +69,17 @@ type tokenRows struct{ start, n int }
 // memory is some tokens of the text of a session.
 type memory struct {
 	session *Session
-	row     int // of the first of them
+	row     int // of the part of the first of them
 	first   int // its position
 	n       int
 	text    int // tokens of the whole text
 }
 
-// beside is the memory that is taken beside that of the batch.
-type beside struct {
-	fixed    int64 // bytes
-	perToken int   // floats
-}
-
-// sizes returns how many floats the streams, packed A and scratch take per token.
-func (m *Model) sizes() (streams, packed, scratch int) {
-	width := m.graph.Width
-	streams = m.graph.Stream() + width
-	if m.graph.Branches() {
-		streams += width
-	}
-	if m.graph.Aside() {
-		streams += width
-	}
-	if m.graph.AltUp.Streams > 0 {
-		streams += width
-	}
-	streams += m.kept()
-	packed = m.widest
-	if m.compute != Exact {
-		packed *= 2 // there may be tensors of every form
-	}
-	return streams, packed, max(width, m.graph.Size().Scratch)
-}
-
-// kept returns how many floats each token keeps for mixers of other layers.
-func (m *Model) kept() int { return m.graph.Size().Kept + m.graph.Size().Chosen }
-
-// fixedBytes is what a run takes whatever the number of tokens: packed B, the
-// logits of minHeadRows positions, and what Go's runtime and the metadata are
-// taken to need.
-func (m *Model) fixedBytes() int64 {
-	slabs := int64(1)
-	if m.compute != Exact {
-		slabs = int64(forms)
-	}
-	return slabs*slabBytes + 4*minHeadRows*int64(m.Vocabulary()) + 24<<20
-}
-
-// workerBytes is what each thread takes for texts of the given length: a panel
-// of rows, the keys, values and scores of one head, the former also as they are gathered, and a part of a recurrence.
-func (m *Model) workerBytes(text int) int64 {
-	size := m.graph.Size()
-	return 4 * int64(2*kernel.TileCols*m.widest+2*text*(size.Head+queryBlock)+size.Recurrent)
-}
-
-// perToken returns how many bytes each token of a batch takes.
-func (b *batch) perToken() int64 {
-	streams, packed, scratch := b.m.sizes()
-	return int64(streams+packed+scratch+b.beside.perToken) * 4
-}
-
-// room returns how many bytes are left for the tokens of a batch of texts of the
-// given length.
-func (b *batch) room(text int) int64 {
-	return b.m.memory - b.m.fixedBytes() - b.beside.fixed - int64(len(b.workers))*b.m.workerBytes(text)
-}
-
 // begin takes as many of the chunks from number first on as fit in the memory, at least one, and those that they follow, and
 // returns how many. Those that they follow are run again if they were in a batch before, without their logits.
 func (b *batch) begin(chunks []Chunk, first int) int {
-	perToken, room := b.perToken(), b.room(b.ends[first])
-	b.chunks, b.roots, b.memories, b.depth, b.positions, b.tokens = nil, nil, nil, 0, b.positions[:0], 0
+	room := b.plan.room(b.m.memory, b.ends[first])
+	b.part = part{positions: b.positions[:0]}
 	known := make(map[int]int) // in the batch, by number
 	taken := 0
 	for number := first; number < len(chunks); number++ {
@@ -138,7 +92,7 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 			needed = append(needed, at)
 			n += len(chunks[at].Tokens)
 		}
-		if taken > 0 && int64(b.tokens+n)*perToken > room {
+		if all := b.tokens + n; taken > 0 && (int64(all)*b.plan.perToken > room || b.m.together > 0 && all > b.m.together) {
 			break
 		}
 		for _, at := range slices.Backward(needed) {
@@ -150,16 +104,17 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 			b.take(chunk, at, known)
 		}
 		if b.sessions != nil {
-			b.remembered(b.chunks[known[number]])
+			b.remembers(b.chunks[known[number]])
 		}
 		taken++
 	}
+	b.blocks, b.together = b.split(), b.plan.rows
 	return taken
 }
 
-// makeRoom makes room for what the tokens of the batch take.
+// makeRoom takes what the batch needs for each token, and for those of a block.
 func (b *batch) makeRoom() {
-	width := b.m.graph.Width
+	width, size := b.m.graph.Width, b.m.graph.Size()
 	sized(&b.x, b.tokens*b.m.graph.Stream())
 	sized(&b.normed, b.tokens*width)
 	if b.m.graph.Branches() {
@@ -171,8 +126,20 @@ func (b *batch) makeRoom() {
 	if b.m.graph.AltUp.Streams > 0 {
 		sized(&b.active, b.tokens*width)
 	}
-	_, _, scratch := b.m.sizes()
-	sized(&b.scratch, b.tokens*scratch)
+	rows := min(b.tokens, b.plan.rows)
+	scratch := max(b.tokens*size.Whole, rows*size.Network, rows*width)
+	for _, part := range b.blocks {
+		scratch = max(scratch, part.tokens*size.Scratch)
+		if part.partial {
+			sized(&b.recurrences, b.plan.state)
+		}
+	}
+	sized(&b.scratch, scratch)
+	for f, n := range b.plan.held {
+		if cap(b.held.slabs[f]) < n {
+			b.held.slabs[f] = make([]packedB, 0, n)
+		}
+	}
 }
 
 // take adds a chunk to the batch, behind the one that it follows.
@@ -183,32 +150,128 @@ func (b *batch) take(chunk Chunk, number int, known map[int]int) {
 		c.before = append(slices.Clip(parent.before), tokenRows{parent.start, len(parent.Tokens)})
 		c.first = parent.first + len(parent.Tokens)
 	}
-	if len(c.before) == 0 {
-		b.roots = append(b.roots, len(b.chunks))
-	}
-	b.depth = max(b.depth, len(c.before)+1)
-	b.chunks = append(b.chunks, c)
-	b.tokens += len(chunk.Tokens)
+	c.text = c.first + len(chunk.Tokens)
+	b.part.add(c)
 	for i := range chunk.Tokens {
 		b.positions = append(b.positions, c.first+i)
 	}
-	if end := c.first + len(chunk.Tokens); end > b.longest {
-		b.longest, b.angles = end, nil
+	if c.text > b.longest {
+		b.longest, b.angles = c.text, nil
 	}
 }
 
-// remembered lists what sessions remember of the text that ends with a chunk.
-func (b *batch) remembered(c batchChunk) {
+// add adds a chunk behind the others.
+func (p *part) add(c batchChunk) {
+	if len(c.before) == 0 {
+		p.roots = append(p.roots, len(p.chunks))
+	}
+	p.depth = max(p.depth, len(c.before)+1)
+	p.chunks = append(p.chunks, c)
+	p.tokens += len(c.Tokens)
+}
+
+// remembers lists what sessions remember of the text that ends with a chunk.
+func (b *batch) remembers(c batchChunk) {
 	for _, s := range b.sessions[c.number] {
 		first := 0
 		for _, rows := range append(slices.Clip(c.before), tokenRows{c.start, len(c.Tokens)}) {
-			for at := 0; at < rows.n; at += taskRows {
-				n := min(taskRows, rows.n-at)
-				b.memories = append(b.memories, memory{s, rows.start + at, first + at, n, c.first + len(c.Tokens)})
+			for at := 0; at < rows.n; at += leastRows { // each in one block
+				n := min(leastRows, rows.n-at)
+				b.memories = append(b.memories, memory{s, rows.start + at, first + at, n, c.text})
 			}
 			first += rows.n
 		}
 	}
+}
+
+// split returns the blocks of the batch: as many texts together as their rows allow, with all chunks that follow others, and
+// longer ones in pieces, but for those of encoders, whose tokens see those that come, and those that others follow.
+func (b *batch) split() []part {
+	var blocks []part
+	var block part
+	end := func() {
+		if block.tokens > 0 {
+			blocks = append(blocks, b.finish(block))
+		}
+		block = part{row: block.row + block.tokens}
+	}
+	for i, root := range b.roots {
+		chunks := b.chunks[root:]
+		if i+1 < len(b.roots) {
+			chunks = b.chunks[root:b.roots[i+1]]
+		}
+		n := 0
+		for _, c := range chunks {
+			n += len(c.Tokens)
+		}
+		if block.tokens+n > b.plan.rows {
+			end()
+		}
+		if n > b.plan.rows && len(chunks) == 1 && !b.m.graph.Encoder {
+			for c := chunks[0]; c.first < n; c.first += b.plan.rows {
+				next := c
+				next.start, next.Tokens = 0, c.Tokens[c.first:min(n, c.first+b.plan.rows)]
+				block.add(next)
+				block.partial = true
+				end()
+			}
+			continue
+		}
+		for _, c := range chunks {
+			c.start -= block.row
+			c.before = slices.Clone(c.before)
+			for i := range c.before {
+				c.before[i].start -= block.row
+			}
+			block.add(c)
+		}
+	}
+	end()
+	return blocks
+}
+
+// finish gives a block what the batch knows of its rows.
+func (b *batch) finish(block part) part {
+	block.positions = b.positions[block.row:][:block.tokens]
+	for _, m := range b.memories {
+		if m.row -= block.row; 0 <= m.row && m.row < block.tokens {
+			block.memories = append(block.memories, m)
+		}
+	}
+	return block
+}
+
+// Blocks implements graph.Engine.
+func (b *batch) Blocks(f func(first, end int) error) error {
+	if len(b.blocks) == 1 {
+		return f(0, b.tokens)
+	}
+	whole := b.part
+	b.held.forget(true)
+	defer func() {
+		b.part = whole
+		b.held.forget(false)
+	}()
+	for _, b.part = range b.blocks {
+		if err := f(b.row, b.row+b.tokens); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inBlocks calls f for blocks of n rows, [first, end), one after another.
+func (b *batch) inBlocks(n int, f func(first, end int) error) error {
+	if n > b.together && !b.held.on {
+		b.held.forget(true)
+		defer b.held.forget(false)
+	}
+	for first := 0; first < n; first += b.together {
+		if err := f(first, min(n, first+b.together)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remember calls f for every token of a session's text that is in the batch, for different ones at the same time.
@@ -228,16 +291,28 @@ func (b *batch) remember(ctx context.Context, f func(s *Session, row, pos, text 
 func (b *batch) Tokens() int { return b.tokens }
 
 // Normed implements graph.Engine.
-func (b *batch) Normed() []float32 { return b.normed }
+func (b *batch) Normed() []float32 { return b.rows(b.normed) }
 
 // Branch implements graph.Engine.
-func (b *batch) Branch() []float32 { return b.branch }
+func (b *batch) Branch() []float32 { return b.rows(b.branch) }
 
 // Aside implements graph.Engine.
-func (b *batch) Aside() []float32 { return b.aside }
+func (b *batch) Aside() []float32 { return b.rows(b.aside) }
 
 // Active implements graph.Engine.
-func (b *batch) Active() []float32 { return b.active }
+func (b *batch) Active() []float32 { return b.rows(b.active) }
+
+// all returns the number of tokens of the whole batch.
+func (b *batch) all() int {
+	last := b.blocks[len(b.blocks)-1]
+	return last.row + last.tokens
+}
+
+// rows returns those of the part under way.
+func (b *batch) rows(x []float32) []float32 {
+	width := b.m.graph.Width
+	return x[b.row*width:][:b.tokens*width]
+}
 
 // Scratch implements graph.Engine.
 func (b *batch) Scratch(perToken ...int) [][]float32 {
@@ -255,7 +330,7 @@ func rooms(scratch []float32, tokens int, perToken []int) [][]float32 {
 
 // Each implements graph.Engine.
 func (b *batch) Each(ctx context.Context, f func(row, pos int)) error {
-	return blocks(ctx, b.workers, b.tokens, taskRows, func(first, end int) {
+	return stretches(ctx, b.workers, b.tokens, taskRows, func(first, end int) {
 		for row := first; row < end; row++ {
 			f(row, b.positions[row])
 		}
@@ -305,15 +380,17 @@ func (b *batch) Multiply(ctx context.Context, x []float32, products ...graph.Pro
 	for i, p := range products {
 		weights[i] = p.W
 	}
-	if err := b.pack(ctx, x, nil, nil, weights...); err != nil {
-		return err
-	}
-	for _, p := range products {
-		if err := b.product(ctx, p.Dst, b.tokens, p.W, false); err != nil {
+	return b.inBlocks(b.tokens, func(first, end int) error {
+		if err := b.pack(ctx, x[first*weights[0].Cols:], end-first, nil, nil, weights...); err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, p := range products {
+			if err := b.product(ctx, p.Dst[first*p.W.Rows:], end-first, p.W, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // MultiplyEach implements graph.Engine.
@@ -328,28 +405,42 @@ func (b *batch) MultiplyEach(ctx context.Context, x [][]float32, products []grap
 
 // Add implements graph.Engine. The product is summed where it is added to.
 func (b *batch) Add(ctx context.Context, dst, x []float32, w *graph.Matrix) error {
-	if err := b.pack(ctx, x, nil, nil, w); err != nil {
-		return err
-	}
-	return b.product(ctx, dst, b.tokens, w, true)
+	return b.inBlocks(b.tokens, func(first, end int) error {
+		if err := b.pack(ctx, x[first*w.Cols:], end-first, nil, nil, w); err != nil {
+			return err
+		}
+		return b.product(ctx, dst[first*w.Rows:], end-first, w, true)
+	})
 }
 
 // Networks implements graph.Engine. Each network in turn multiplies all the tokens that go
 // through it, so that its weights are read once.
 func (b *batch) Networks(ctx context.Context, dst, x []float32, uses []graph.Use) error {
 	for _, u := range uses {
-		if err := b.network(ctx, dst, x, u); err != nil {
+		rows := b.tokens
+		if u.Rows != nil {
+			rows = len(u.Rows)
+		}
+		err := b.inBlocks(rows, func(first, end int) error {
+			part, width := u, u.Network.Down.Rows
+			if u.Weights != nil {
+				part.Weights = u.Weights[first:end]
+			}
+			if u.Rows != nil {
+				part.Rows = u.Rows[first:end]
+				return b.network(ctx, dst, x, end-first, part)
+			}
+			return b.network(ctx, dst[first*width:], x[first*width:], end-first, part)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *batch) network(ctx context.Context, dst, x []float32, u graph.Use) error {
-	rows := b.tokens
-	if u.Rows != nil {
-		rows = len(u.Rows)
-	}
+// network adds what a network makes of some rows of x, which are so many.
+func (b *batch) network(ctx context.Context, dst, x []float32, rows int, u graph.Use) error {
 	down := &u.Network.Down
 	if err := b.gated(ctx, x, rows, u); err != nil {
 		return err
@@ -362,7 +453,7 @@ func (b *batch) network(ctx context.Context, dst, x []float32, u graph.Use) erro
 	if err := b.product(ctx, out, rows, down, false); err != nil {
 		return err
 	}
-	return blocks(ctx, b.workers, rows, taskRows, func(first, end int) {
+	return stretches(ctx, b.workers, rows, taskRows, func(first, end int) {
 		for i := first; i < end; i++ {
 			row, weight := i, float32(1)
 			if u.Rows != nil {
@@ -385,7 +476,7 @@ func (b *batch) gated(ctx context.Context, x []float32, rows int, u graph.Use) e
 	if u.WeighFirst {
 		factors = u.Weights
 	}
-	if err := b.pack(ctx, x, u.Rows, factors, inputs...); err != nil {
+	if err := b.pack(ctx, x, rows, u.Rows, factors, inputs...); err != nil {
 		return err
 	}
 	for i, w := range inputs {

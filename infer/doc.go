@@ -61,10 +61,12 @@
 //
 // # Memory
 //
-// Forward takes Options.Memory or less, unless a single chunk needs more: it
-// counts the activations of a batch of chunks, slabs of packed weights, the
-// logits of 64 positions, and for each thread 32 dequantized rows and the keys,
-// values and scores of one head. The weights are read layer by layer, the next
+// Forward takes Options.Memory or less, unless a single chunk needs more
+// ([Model.LeastMemory]): it counts the residual streams of a batch of chunks, the activations of
+// a block of their tokens, packed weights, the
+// logits of some positions, and for each thread 32 dequantized rows and the keys,
+// values and scores of one head. A long chunk goes through a layer block by block, and what attention and recurrences
+// remember of it is held meanwhile. The weights are read layer by layer, the next
 // one ahead while this one computes, and once for each batch, so models far larger
 // than memory run at the speed of the disk.
 //

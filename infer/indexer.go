@@ -31,6 +31,12 @@ func (b *batch) Choose(ctx context.Context, q, k, weights []float32, x *graph.In
 	if err != nil {
 		return err
 	}
+	if b.partial {
+		text := b.chunks[0]
+		keys := sized(&b.indexerKeys, text.text*x.KeyLen)
+		copy(keys[text.first*x.KeyLen:], k[:b.tokens*x.KeyLen])
+		k = keys
+	}
 	type task struct{ chunk, first, rows int } // a block of queries
 	var tasks []task
 	for i, c := range b.chunks {
@@ -50,15 +56,15 @@ func (b *batch) Choose(ctx context.Context, q, k, weights []float32, x *graph.In
 	}
 	made.by = x
 	if len(tasks) > 0 {
-		sized(&made.positions, b.tokens*x.TopK)
+		sized(&made.positions, b.all()*x.TopK)
 	}
 	return parallel(ctx, b.workers, len(tasks), func(w *worker, i int) error {
 		c, first, rows := b.chunks[tasks[i].chunk], tasks[i].first, tasks[i].rows
 		start, at := c.start+first, c.first+first
 		scores := b.indexScores(w, q[start*x.Heads*x.KeyLen:], k, weights[start*x.Heads:], c, rows, at+rows, x)
 		for r := range rows {
-			if chosen := made.of(start+r, at+r); chosen != nil {
-				topK(w, chosen, scores[r*(at+rows):][:at+r+1], c.first+len(c.Tokens))
+			if chosen := made.of(b.row+start+r, at+r); chosen != nil {
+				topK(w, chosen, scores[r*(at+rows):][:at+r+1], c.text)
 			}
 		}
 		return nil

@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -29,10 +28,12 @@ type Observer struct {
 }
 
 // Streams are the residual streams of a batch of chunks on their way into a layer.
+// They may be shown in parts, one after the other.
 type Streams struct {
 	Layer  int
 	First  int         // number of the first of the chunks
-	Tokens int         // of all chunks
+	Row    int         // tokens of the chunks before these
+	Tokens int         // that are shown
 	Models [][]float32 // of each model: Tokens x Spec.Stream
 }
 
@@ -56,7 +57,8 @@ func (e *ModelError) Unwrap() error { return e.Err }
 // Threads, memory and progress are those of the first model. Beside what
 // Forward counts, the memory holds a residual stream for each model and the
 // logits of one; each weight is read once for each batch of chunks, but those of
-// the output once for each group of positions whose logits fit.
+// the output once for each group of positions whose logits fit. Where the streams of all chunks do not fit, those of
+// the model that is computed are in memory, and the others in a file without a name in a folder for temporary ones: TMPDIR, else /var/tmp.
 //
 // A Source that makes rows as they are read can say which tensors are made of
 // the same: see gguf.Identifier. What several models
@@ -86,7 +88,9 @@ type lockstep struct {
 	strands   Strands     // whose texts the chunks are, or nil
 	layer     int         // the first that is run
 	end       int         // and the one before which the run ends
-	streams   [][]float32 // the residual stream of each model
+	streams   [][]float32 // the residual stream of each model, unless they are spilled
+	spilled   *spill      // or nil
+	shown     []float32   // of spilled streams
 	reference []float32   // logits of the first model
 	elapsed   []time.Duration
 	observer  Observer
@@ -109,6 +113,13 @@ func newLockstep(models []*Model, o Observer) *lockstep {
 func (l *lockstep) run(ctx context.Context, chunks []Chunk) error {
 	if err := l.prepare(chunks); err != nil {
 		return err
+	}
+	if l.plan.spilled {
+		var err error
+		if l.spilled, err = newSpill(l.workers); err != nil {
+			return err
+		}
+		defer l.spilled.close()
 	}
 	l.steps.total = len(l.models) * len(chunks) * (l.end - l.layer + 1)
 	for first := 0; first < len(chunks); {
@@ -152,14 +163,7 @@ func (l *lockstep) prepare(chunks []Chunk) error {
 		}
 		l.context = max(l.context, l.ends[c])
 	}
-	if len(l.models) > 1 {
-		l.share(chunks)
-	}
-	for _, sessions := range l.sessions {
-		if len(sessions) > 0 {
-			l.context, l.beside.fixed = sessions[0].context, sessions[0].engine.held
-		}
-	}
+	l.divide(chunks)
 	return nil
 }
 
@@ -169,47 +173,48 @@ func (l *lockstep) step(n int) {
 	l.models[0].report(l.steps.done, l.steps.total)
 }
 
-// share makes room for what several models take: their streams, the logits of the first,
-// and the rows that they share, for which there is all that the chunks leave of the
-// memory, but at least an eighth of it.
-func (l *lockstep) share(chunks []Chunk) {
-	first := l.m
-	needy := slices.MaxFunc(l.models, func(a, b *Model) int { return cmp.Compare(a.fixedBytes(), b.fixedBytes()) })
-	_, least, scratch := first.sizes()
-	_, most, _ := needy.sizes()
-	l.beside = beside{
-		fixed:    4*minHeadRows*int64(first.Vocabulary()) + needy.fixedBytes() - first.fixedBytes(),
-		perToken: (len(l.models)-1)*(first.graph.Stream()+first.kept()) + scratch + most - least,
+// divide divides the memory: among the tokens that go through the layers together, what is taken for a block of them, and the rows that
+// models share, for which there is all that the chunks leave, but at least an eighth of it if one fits beside that.
+func (l *lockstep) divide(chunks []Chunk) {
+	s := setting{models: l.models, workers: len(l.workers), whole: l.strands != nil}
+	for _, chunk := range chunks {
+		s.tokens += len(chunk.Tokens)
 	}
-	if len(chunks) == 0 {
+	text := l.context
+	if l.m.together > 0 {
+		s.tokens = min(s.tokens, max(text, l.m.together))
+	}
+	for _, sessions := range l.sessions {
+		if len(sessions) > 0 {
+			l.context, s.beside = sessions[0].context, sessions[0].engine.held
+		}
+	}
+	l.plan = newPlan(s, text)
+	if len(l.models) == 1 {
 		return
 	}
-	tokens := 0
-	for _, chunk := range chunks {
-		tokens += len(chunk.Tokens)
+	memory := l.m.memory
+	left := func() int64 { return l.plan.room(memory, text) - int64(s.tokens)*l.plan.perToken }
+	if left() < 0 {
+		s.spilled = true
+		l.plan = newPlan(s, text)
 	}
-	stages := []func(*Model) []*graph.Matrix{outputMatrix}
-	for i := range first.graph.Layers {
-		stages = append(stages, layerMatrices(i))
+	stages := []stage{outputStage}
+	for i := range l.m.graph.Layers {
+		stages = append(stages, layerStage(i))
 	}
-	left := l.room(l.ends[0]) - int64(tokens)*l.perToken()
-	l.reuse = newReuse(l.models, stages, max(left, first.memory/8))
-	l.beside.fixed += l.reuse.size
+	l.reuse = newReuse(l.models, stages, max(0, left(), min(memory/8, memory-l.plan.needs(text))))
+	l.plan.fixed += l.reuse.size
 }
-
-// layerMatrices lists the matrices of a layer of a model.
-func layerMatrices(layer int) func(*Model) []*graph.Matrix {
-	return func(m *Model) []*graph.Matrix { return m.graph.Weights(layer) }
-}
-
-// outputMatrix lists the matrix of the output of a model.
-func outputMatrix(m *Model) []*graph.Matrix { return []*graph.Matrix{&m.graph.Output} }
 
 // inTurn calls f with the batch set to each of the models, then step.
 func (l *lockstep) inTurn(f func(model int) error, step func()) error {
 	for i, m := range l.models {
 		start := time.Now()
-		l.m, l.x = m, l.streams[i]
+		l.m = m
+		if l.spilled == nil {
+			l.x = l.streams[i]
+		}
 		err := f(i)
 		l.elapsed[i] += time.Since(start)
 		if err != nil {
@@ -220,30 +225,80 @@ func (l *lockstep) inTurn(f func(model int) error, step func()) error {
 	return nil
 }
 
+// load reads the residual stream of a model if it is not in memory.
+func (l *lockstep) load(ctx context.Context, model int) error {
+	if l.spilled == nil {
+		return nil
+	}
+	return l.spilled.read(ctx, l.x, model, 0)
+}
+
+// store writes the residual stream of a model if it does not stay in memory.
+func (l *lockstep) store(ctx context.Context, model int) error {
+	if l.spilled == nil {
+		return nil
+	}
+	return l.spilled.write(ctx, l.x, model)
+}
+
+// loadRows moves some rows of the residual stream of a model, ascending, to its front.
+func (l *lockstep) loadRows(ctx context.Context, model int, rows []int) error {
+	stream := l.m.graph.Stream()
+	if l.spilled == nil {
+		for i, row := range rows {
+			copy(l.x[i*stream:][:stream], l.x[row*stream:])
+			if l.owners != nil {
+				l.owners[i] = l.owners[row]
+			}
+		}
+		return nil
+	}
+	return parallel(ctx, l.workers, len(rows), func(_ *worker, i int) error {
+		return l.spilled.readPart(l.x[i*stream:][:stream], model, rows[i]*stream)
+	})
+}
+
 // batchFrom runs as many chunks as fit, from number first on, and returns how many.
 func (l *lockstep) batchFrom(ctx context.Context, chunks []Chunk, first int) (n int, err error) {
-	l.m, l.x = l.models[0], l.streams[0]
+	l.m = l.models[0]
+	if l.spilled == nil {
+		l.x = l.streams[0]
+	}
 	n = l.begin(chunks, first)
 	l.makeRoom()
-	l.streams[0] = l.x
-	for i := range l.streams[1:] {
-		sized(&l.streams[i+1], len(l.x))
+	if l.spilled != nil {
+		l.spilled.floats = len(l.x)
+	} else {
+		l.streams[0] = l.x
+		for i := range l.streams[1:] {
+			sized(&l.streams[i+1], len(l.x))
+		}
 	}
 	if err := l.enter(ctx); err != nil {
 		return n, err
 	}
 	for i := l.layer; i < l.end; i++ {
-		l.tell(i, first)
-		l.reuse.begin(l.models, layerMatrices(i))
+		if err := l.tell(ctx, i, first); err != nil {
+			return n, err
+		}
+		l.reuse.begin(l.models, layerStage(i))
 		err := l.inTurn(func(model int) error {
 			l.prefetch(model, i)
-			return l.m.graph.RunLayer(ctx, l, i, l.x)
+			if err := l.load(ctx, model); err != nil {
+				return err
+			}
+			if err := l.m.graph.RunLayer(ctx, l, i, l.x); err != nil {
+				return err
+			}
+			return l.store(ctx, model)
 		}, func() { l.step(n) })
 		if err != nil {
 			return n, err
 		}
 	}
-	l.tell(l.end, first)
+	if err := l.tell(ctx, l.end, first); err != nil {
+		return n, err
+	}
 	return n, l.heads(ctx, n)
 }
 
@@ -259,11 +314,14 @@ func (l *lockstep) enter(ctx context.Context) error {
 			rows[id] = append(rows[id], chunk.start+pos)
 		}
 	}
-	return l.inTurn(func(int) error {
+	return l.inTurn(func(model int) error {
 		if err := l.embed(ctx, rows); err != nil {
 			return err
 		}
-		return l.m.graph.Enter(ctx, l, l.x)
+		if err := l.m.graph.Enter(ctx, l, l.x); err != nil {
+			return err
+		}
+		return l.store(ctx, model)
 	}, func() {})
 }
 
@@ -324,10 +382,29 @@ func (m *Model) row(w *worker, dst []float32, matrix *graph.Matrix, row int) err
 	return m.useRows(w, matrix, row, 1, func(raw []byte) error { return m.dequantize(dst, matrix, raw) })
 }
 
-func (l *lockstep) tell(layer, first int) {
-	if l.observer.Residual != nil {
-		l.observer.Residual(Streams{layer, first, l.tokens, l.streams})
+// tell shows the residual streams.
+func (l *lockstep) tell(ctx context.Context, layer, first int) error {
+	if l.observer.Residual == nil {
+		return nil
 	}
+	if l.spilled == nil {
+		l.observer.Residual(Streams{layer, first, 0, l.tokens, l.streams})
+		return nil
+	}
+	stream, most := l.m.graph.Stream(), max(1, l.plan.rows/len(l.models))
+	shown := make([][]float32, len(l.models))
+	for row := 0; row < l.tokens; row += most {
+		n := min(most, l.tokens-row) * stream
+		sized(&l.shown, n*len(l.models))
+		for i := range shown {
+			shown[i] = l.shown[i*n:][:n]
+			if err := l.spilled.read(ctx, shown[i], i, row*stream); err != nil {
+				return err
+			}
+		}
+		l.observer.Residual(Streams{layer, first, row, n / stream, shown})
+	}
+	return nil
 }
 
 // residuals returns the residual stream of each chunk.
@@ -363,18 +440,17 @@ func (l *lockstep) heads(ctx context.Context, chunks int) error {
 			places = append(places, place{chunk.number, pos})
 		}
 	}
-	l.reuse.begin(l.models, outputMatrix)
+	l.reuse.begin(l.models, outputStage)
+	l.held, l.a, l.scratch = heldWeights{}, packedA{}, nil // make room for logits, which make room for blocks
+	defer func() { l.a, l.scratch, l.reference = packedA{}, nil, nil }()
+	l.together = l.plan.positions
 	vocabulary, stream := l.m.Vocabulary(), l.m.graph.Stream()
-	group := max(len(l.scratch)/vocabulary, minHeadRows)
 	steps, all, done := len(l.models)*chunks, len(l.models)*len(rows), 0
 	for len(rows) > 0 {
-		l.tokens = min(group, len(rows)) // what the engine computes with
+		l.tokens = min(l.together, len(rows)) // what the engine computes with
 		err := l.inTurn(func(model int) error {
-			for i, row := range rows[:l.tokens] {
-				copy(l.x[i*stream:][:stream], l.x[row*stream:]) // rows that are done make room
-				if l.owners != nil {
-					l.owners[i] = l.owners[row]
-				}
+			if err := l.loadRows(ctx, model, rows[:l.tokens]); err != nil {
+				return err
 			}
 			room := &l.scratch
 			if model == 0 && len(l.models) > 1 {

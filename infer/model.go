@@ -23,6 +23,8 @@ type Options struct {
 	// many chunks go through the layers together, and so how often the weights are
 	// read. A single chunk is run even if it needs more.
 	Memory int64
+	// BatchTokens is how many tokens go through the layers together at most, or those of one chunk if it has more; 0 means as many as fit.
+	BatchTokens int
 	// Progress, if not nil, is called from time to time during Forward, by its
 	// goroutine, with the steps done and in all. A step is one chunk through
 	// one layer.
@@ -75,6 +77,7 @@ type Model struct {
 	compute   Compute
 	threads   int
 	memory    int64
+	together  int // tokens; 0: as many as fit
 	report    func(done, total int)
 	residual  func(Residual)        // or nil
 	input     func(Input)           // or nil
@@ -105,7 +108,7 @@ func newModel(spec graph.Spec, src gguf.Source, opts Options) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		graph: bound, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory,
+		graph: bound, src: src, compute: opts.Compute, threads: opts.Threads, memory: opts.Memory, together: opts.BatchTokens,
 		report: opts.Progress, residual: opts.Residual, input: opts.Input, sums: opts.Sums, router: opts.Router, widest: spec.Width,
 		allRead: opts.Read,
 	}

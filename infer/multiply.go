@@ -38,7 +38,7 @@ func (p *Product) Multiply(ctx context.Context, dst, x []float32) error {
 	if p.batch == nil {
 		p.batch = &batch{workers: make([]worker, p.Threads)}
 	}
-	p.batch.m, p.batch.tokens = &Model{src: src, compute: p.Compute}, rows
+	p.batch.m, p.batch.tokens, p.batch.together = &Model{src: src, compute: p.Compute}, rows, rows
 	return p.batch.Multiply(ctx, x, graph.Product{Dst: dst, W: &graph.Matrix{Rows: n, Cols: p.Cols}})
 }
 

@@ -56,8 +56,8 @@ func parallel(ctx context.Context, workers []worker, n int, f func(w *worker, ta
 	return g.Wait()
 }
 
-// blocks calls f for [0, n) cut into blocks of size, in parallel.
-func blocks(ctx context.Context, workers []worker, n, size int, f func(first, end int)) error {
+// stretches calls f for [0, n) cut into stretches of a size, in parallel.
+func stretches(ctx context.Context, workers []worker, n, size int, f func(first, end int)) error {
 	return parallel(ctx, workers, (n+size-1)/size, func(_ *worker, task int) error {
 		f(task*size, min(n, (task+1)*size))
 		return nil

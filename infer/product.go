@@ -30,8 +30,17 @@ const (
 	forms int = iota
 )
 
-// bytes returns about how many bytes an element takes.
+// bytes returns how many bytes an element takes.
 func (f form) bytes() int { return [forms]int{float32s: 4, int8s: 1, bfloat16s: 2}[f] }
+
+// packed returns how many bytes so many elements take with their scales.
+func (f form) packed(elements int) int64 {
+	bytes := int64(elements) * int64(f.bytes())
+	if f == int8s {
+		bytes += 4 * int64(elements) / kernel.Int8Block
+	}
+	return bytes
+}
 
 // packedA is the left factor of products, packed in the forms that they need.
 type packedA struct {
@@ -72,14 +81,11 @@ func (a *packedA) put(w *worker, f form, first int, src []float32, n, k int) {
 	}
 }
 
-// pack packs rows of src, those listed, or one for each token if the list is nil, for
+// pack packs n rows of src, those listed, or the first if the list is nil, for
 // products with the given weights, which have rows as long. Each listed row is multiplied by its factor,
 // if there are any.
-func (b *batch) pack(ctx context.Context, src []float32, rows []int, factors []float32, weights ...*graph.Matrix) error {
-	n, k := b.tokens, weights[0].Cols
-	if rows != nil {
-		n = len(rows)
-	}
+func (b *batch) pack(ctx context.Context, src []float32, n int, rows []int, factors []float32, weights ...*graph.Matrix) error {
+	k := weights[0].Cols
 	panels, packed := b.cut(rows, n, weights...)
 	var needed [forms]bool
 	for _, w := range weights {
@@ -164,9 +170,46 @@ func (m *Model) same(other *Model, weights []*graph.Matrix) bool {
 // packedB is the right factor of a product: a slab, as many rows of a weight as slabBytes
 // hold.
 type packedB struct {
+	w      *graph.Matrix
+	first  int // row of w
 	floats []float32
 	ints   kernel.PackedInt8B
 	pairs  []kernel.Pair
+}
+
+// slabRows returns how many rows a slab has.
+func slabRows(f form, w *graph.Matrix) int {
+	return max(1, slabBytes/(kernel.PackedLenB(1, w.Cols)*f.bytes())) * kernel.TileCols
+}
+
+// heldWeights are slabs that stay packed while blocks of tokens are multiplied with them, one block after another.
+type heldWeights struct {
+	on    bool
+	slabs [forms][]packedB // with room for as many as plan.held says
+}
+
+// forget makes room for others.
+func (h *heldWeights) forget(on bool) {
+	h.on = on
+	for f := range h.slabs {
+		h.slabs[f] = h.slabs[f][:0]
+	}
+}
+
+// slab returns n rows of a model's w, packed, from a first one on. None are held where several models have w: see setting.whole.
+func (b *batch) slab(ctx context.Context, m *Model, w *graph.Matrix, first, n int) (*packedB, error) {
+	held := &b.held.slabs[b.m.form(w)]
+	for i := range *held {
+		if s := &(*held)[i]; s.w == w && s.first == first {
+			return s, nil
+		}
+	}
+	s := &b.b
+	if len(*held) < cap(*held) && b.held.on {
+		*held = (*held)[:len(*held)+1]
+		s = &(*held)[len(*held)-1]
+	}
+	return s, b.load(ctx, s, m, w, first, n)
 }
 
 // product multiplies the rows packed in b.a with w: dst, rows x
@@ -200,32 +243,33 @@ func (b *batch) product(ctx context.Context, dst []float32, rows int, w *graph.M
 // multiply is product for pieces whose models have the same w.
 func (b *batch) multiply(ctx context.Context, dst []float32, pieces []piece, w *graph.Matrix, add bool) error {
 	form := b.m.form(w)
-	slabRows := max(1, slabBytes/(kernel.PackedLenB(1, w.Cols)*form.bytes())) * kernel.TileCols
+	most := slabRows(form, w)
 	var tasks []piece
 	for _, p := range pieces {
 		for first := 0; first < p.n; first += taskRows {
 			tasks = append(tasks, piece{p.m, p.first + first, min(taskRows, p.n-first), p.packed + first})
 		}
 	}
-	for first := 0; first < w.Rows; first += slabRows {
-		n := min(slabRows, w.Rows-first)
-		if err := b.load(ctx, pieces[0].m, w, first, n); err != nil {
+	for first := 0; first < w.Rows; first += most {
+		n := min(most, w.Rows-first)
+		slab, err := b.slab(ctx, pieces[0].m, w, first, n)
+		if err != nil {
 			return err
 		}
 		across := (n + taskCols - 1) / taskCols
-		err := parallel(ctx, b.workers, across*len(tasks), func(_ *worker, task int) error {
+		err = parallel(ctx, b.workers, across*len(tasks), func(_ *worker, task int) error {
 			p, j := tasks[task/across], task%across*taskCols
 			width := min(taskCols, n-j)
 			c := dst[p.first*w.Rows+first+j:]
 			prepare(c, w.Rows, p.n, width, w.Bias, first+j, add)
 			switch form {
 			case float32s:
-				kernel.Mul(c, w.Rows, b.a.floats[p.packed*w.Cols:], b.b.floats[j*w.Cols:], p.n, width, w.Cols)
+				kernel.Mul(c, w.Rows, b.a.floats[p.packed*w.Cols:], slab.floats[j*w.Cols:], p.n, width, w.Cols)
 			case int8s:
-				kernel.MulInt8(c, w.Rows, &b.a.ints, p.packed, p.n, &b.b.ints, j, width)
+				kernel.MulInt8(c, w.Rows, &b.a.ints, p.packed, p.n, &slab.ints, j, width)
 			case bfloat16s:
 				pairs := kernel.Pairs(w.Cols)
-				kernel.Mul(c, w.Rows, b.a.pairs[p.packed*pairs:], b.b.pairs[j*pairs:], p.n, width, pairs)
+				kernel.Mul(c, w.Rows, b.a.pairs[p.packed*pairs:], slab.pairs[j*pairs:], p.n, width, pairs)
 			}
 			return nil
 		})
@@ -252,7 +296,7 @@ func (b *batch) observe(ctx context.Context, rows int, w *graph.Matrix) error {
 	}
 	// Sums do not depend on the number of threads, since every column is one
 	// task's.
-	err := blocks(ctx, b.workers, w.Cols, taskCols, func(first, end int) {
+	err := stretches(ctx, b.workers, w.Cols, taskCols, func(first, end int) {
 		kernel.AddSquares(squares[first:end], b.a.floats, rows, w.Cols, first)
 	})
 	if err == nil && b.m.sums == nil {
@@ -278,23 +322,24 @@ func prepare(c []float32, ld, rows, cols int, bias []float32, first int, add boo
 	}
 }
 
-// load reads n rows of a model's w and packs them into b.b.
-func (b *batch) load(ctx context.Context, m *Model, w *graph.Matrix, first, n int) error {
+// load reads n rows of a model's w and packs them into a slab.
+func (b *batch) load(ctx context.Context, slab *packedB, m *Model, w *graph.Matrix, first, n int) error {
+	slab.w, slab.first = w, first
 	pairs := kernel.Pairs(w.Cols)
 	switch b.m.form(w) {
 	case float32s:
-		sized(&b.b.floats, kernel.PackedLenB(n, w.Cols))
+		sized(&slab.floats, kernel.PackedLenB(n, w.Cols))
 	case int8s:
-		b.b.ints.Reset(n, w.Cols)
+		slab.ints.Reset(n, w.Cols)
 	case bfloat16s:
-		sized(&b.b.pairs, kernel.PackedLenB(n, pairs))
+		sized(&slab.pairs, kernel.PackedLenB(n, pairs))
 	}
 	panels := (n + kernel.TileCols - 1) / kernel.TileCols
 	kept := b.reuse.find(m, w)
 	return parallel(ctx, b.workers, panels, func(worker *worker, panel int) error {
 		at := panel * kernel.TileCols
 		count := min(kernel.TileCols, n-at)
-		pack := func(raw []byte) error { return b.packRows(worker, m, w, at, count, raw) }
+		pack := func(raw []byte) error { return b.packRows(worker, slab, m, at, count, raw) }
 		if kept == nil {
 			return m.useRows(worker, w, first+at, count, pack)
 		}
@@ -306,8 +351,9 @@ func (b *batch) load(ctx context.Context, m *Model, w *graph.Matrix, first, n in
 	})
 }
 
-// packRows packs count rows of w as rows of the slab, from number at on.
-func (b *batch) packRows(worker *worker, m *Model, w *graph.Matrix, at, count int, raw []byte) error {
+// packRows packs count rows of a model's matrix as rows of a slab, from number at on.
+func (b *batch) packRows(worker *worker, slab *packedB, m *Model, at, count int, raw []byte) error {
+	w := slab.w
 	rowBytes := len(raw) / count
 	switch m.form(w) {
 	case float32s:
@@ -315,7 +361,7 @@ func (b *batch) packRows(worker *worker, m *Model, w *graph.Matrix, at, count in
 		if err := m.dequantize(rows, w, raw); err != nil {
 			return err
 		}
-		kernel.PackB(b.b.floats[at*w.Cols:], rows, w.Cols, count, w.Cols)
+		kernel.PackB(slab.floats[at*w.Cols:], rows, w.Cols, count, w.Cols)
 	case int8s:
 		// One by one, so that the floats stay in the first cache.
 		row := sized(&worker.rows, w.Cols)
@@ -323,7 +369,7 @@ func (b *batch) packRows(worker *worker, m *Model, w *graph.Matrix, at, count in
 			if err := m.dequantize(row, w, raw[i*rowBytes:][:rowBytes]); err != nil {
 				return err
 			}
-			b.b.ints.Put(at+i, row)
+			slab.ints.Put(at+i, row)
 		}
 	case bfloat16s:
 		pairs := kernel.Pairs(w.Cols)
@@ -331,7 +377,7 @@ func (b *batch) packRows(worker *worker, m *Model, w *graph.Matrix, at, count in
 		for i := range count {
 			kernel.ReadPairs(rows[i*pairs:], raw[i*rowBytes:][:rowBytes])
 		}
-		kernel.PackB(b.b.pairs[at*pairs:], rows, pairs, count, pairs)
+		kernel.PackB(slab.pairs[at*pairs:], rows, pairs, count, pairs)
 	}
 	return nil
 }

@@ -32,12 +32,18 @@ func (b *batch) Recur(ctx context.Context, r graph.Recurrence, f func(part, firs
 		for _, c := range b.chunks[b.roots[root]:end] {
 			depth, n := len(c.before), len(c.Tokens)
 			state := states[depth*r.Size:][:r.Size]
-			if depth == 0 {
-				clear(state)
-			} else {
+			switch {
+			case depth > 0:
 				copy(state, states[(depth-1)*r.Size:])
+			case c.first > 0:
+				copy(state, b.recurrences[r.First+part*r.Size:])
+			default:
+				clear(state)
 			}
 			f(part, c.start, c.start+n, state, sized(&w.out, r.Work))
+			if b.partial {
+				copy(b.recurrences[r.First+part*r.Size:], state)
+			}
 			if b.sessions != nil {
 				for _, s := range b.sessions[c.number] {
 					copy(s.recurrent[r.Slot].after(c.first+n, r, part), state)

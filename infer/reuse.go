@@ -26,19 +26,32 @@ type keptRows struct {
 	made []bool // of each panel of kernel.TileCols rows
 }
 
-// sharedRows calls visit with every matrix that several of the models have, once. of
-// lists the matrices of a model.
-func sharedRows(models []*Model, of func(*Model) []*graph.Matrix, visit func(key rowsKey, w *graph.Matrix, bytes int)) {
-	users := make(map[rowsKey]int)
+// stage is a part of the work in which models take turns.
+type stage struct {
+	matrices func(*Model) []*graph.Matrix // that a model takes in it
+	uses     int                          // how often at least each is multiplied with
+}
+
+// layerStage is a layer: its matrices are multiplied with once.
+func layerStage(layer int) stage {
+	return stage{func(m *Model) []*graph.Matrix { return m.graph.Weights(layer) }, 1}
+}
+
+// outputStage is the output: its matrix is multiplied with for each group of positions, which may be many.
+var outputStage = stage{func(m *Model) []*graph.Matrix { return []*graph.Matrix{&m.graph.Output} }, 2}
+
+// sharedRows calls visit once with every matrix that is used several times in a stage.
+func sharedRows(models []*Model, s stage, visit func(key rowsKey, w *graph.Matrix, bytes int)) {
+	used := make(map[rowsKey]int)
 	for _, m := range models {
-		for _, w := range of(m) {
+		for _, w := range s.matrices(m) {
 			id := gguf.RowsID(m.src, w.Tensor)
 			if id == nil {
 				continue
 			}
 			key := rowsKey{id, w.First}
-			users[key]++
-			if users[key] == 2 {
+			before := used[key]
+			if used[key] += s.uses; before < 2 && used[key] >= 2 {
 				visit(key, w, w.Rows*int(m.src.Tensors()[w.Tensor].RowBytes()))
 			}
 		}
@@ -47,33 +60,33 @@ func sharedRows(models []*Model, of func(*Model) []*graph.Matrix, visit func(key
 
 // newReuse returns one with room for what the models share in any of the stages,
 // but not for more than limit bytes.
-func newReuse(models []*Model, stages []func(*Model) []*graph.Matrix, limit int64) reuse {
+func newReuse(models []*Model, stages []stage, limit int64) reuse {
 	var most int64
-	for _, of := range stages {
+	for _, s := range stages {
 		var sum int64
-		sharedRows(models, of, func(_ rowsKey, _ *graph.Matrix, bytes int) { sum += int64(bytes) })
+		sharedRows(models, s, func(_ rowsKey, _ *graph.Matrix, bytes int) { sum += int64(bytes) })
 		most = max(most, sum)
 	}
 	return reuse{size: min(most, limit)}
 }
 
 // begin forgets all rows and gets ready to keep those of a stage that fit.
-func (r *reuse) begin(models []*Model, of func(*Model) []*graph.Matrix) {
+func (r *reuse) begin(models []*Model, s stage) {
 	if r.size == 0 {
 		return
 	}
 	r.kept = make(map[rowsKey]*keptRows)
 	arena := sized(&r.arena, int(r.size))
-	r.fitting(models, of, func(key rowsKey, w *graph.Matrix, at, bytes int) {
+	r.fitting(models, s, func(key rowsKey, w *graph.Matrix, at, bytes int) {
 		panels := (w.Rows + kernel.TileCols - 1) / kernel.TileCols
 		r.kept[key] = &keptRows{data: arena[at:][:bytes], made: make([]bool, panels)}
 	})
 }
 
 // fitting calls visit with the matrices that are kept in a stage, and where: those that fit.
-func (r *reuse) fitting(models []*Model, of func(*Model) []*graph.Matrix, visit func(key rowsKey, w *graph.Matrix, at, bytes int)) {
+func (r *reuse) fitting(models []*Model, s stage, visit func(key rowsKey, w *graph.Matrix, at, bytes int)) {
 	at := 0
-	sharedRows(models, of, func(key rowsKey, w *graph.Matrix, bytes int) {
+	sharedRows(models, s, func(key rowsKey, w *graph.Matrix, bytes int) {
 		if int64(at+bytes) <= r.size {
 			visit(key, w, at, bytes)
 			at += bytes

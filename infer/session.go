@@ -86,14 +86,13 @@ func (m *Model) NewSessions(n, context int, cache gguf.Type) (Sessions, error) {
 // SessionsThatFit returns how many sessions fit into half of what Options.Memory leaves beside a run, at least one.
 // The other half is for prompts on their way through the layers.
 func (m *Model) SessionsThatFit(context int, cache gguf.Type) int {
-	left := m.memory - m.fixedBytes() - int64(m.threads)*m.workerBytes(context)
+	left := newPlan(setting{models: []*Model{m}, workers: m.threads, tokens: context}, context).room(m.memory, context)
 	return int(max(1, left/2/m.sessionBytes(context, cache)))
 }
 
 // sessionBytes is what a session takes: its state, its logits, what draws a token of them (sampling.Sampler), and the rooms of that token.
 func (m *Model) sessionBytes(context int, cache gguf.Type) int64 {
-	streams, packed, scratch := m.sizes()
-	bytes := 4 * int64(6*m.Vocabulary()+streams+packed+scratch+2*m.graph.Size().Inner)
+	bytes := 4 * int64(6*m.Vocabulary()+m.graph.Stream()+m.rooms()*m.graph.Width+m.rowFloats()+m.graph.Size().Whole+2*m.graph.Size().Inner)
 	for mixer := range m.Spec().Mixers {
 		state := mixer.State()
 		rows := state

@@ -41,7 +41,7 @@ func (t *tokens) run(ctx context.Context, sessions []*Session, ids []int32) erro
 		sized(room, n*width)
 	}
 	sized(&t.x, n*stream)
-	sized(&t.scratch, n*t.m.graph.Size().Scratch)
+	sized(&t.scratch, n*max(t.m.graph.Size().Scratch, t.m.graph.Size().Whole))
 	err := t.crew.run(n, func(w *worker, row int) error {
 		first := t.x[row*stream:][:width]
 		if err := t.m.embed(w, first, ids[row]); err != nil {
@@ -75,6 +75,9 @@ func (t *tokens) run(ctx context.Context, sessions []*Session, ids []int32) erro
 
 // Tokens implements graph.Engine.
 func (t *tokens) Tokens() int { return len(t.ids) }
+
+// Blocks implements graph.Engine: a token of each session is one.
+func (t *tokens) Blocks(f func(first, end int) error) error { return f(0, len(t.ids)) }
 
 // Normed implements graph.Engine.
 func (t *tokens) Normed() []float32 { return t.normed }

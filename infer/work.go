@@ -70,7 +70,11 @@ func Plan(models []*Model, chunks []Chunk) (Work, error) {
 		}
 		b.ids = len(ids)
 		alike[b]++
-		taken := p.m.fixedBytes() + p.beside.fixed + int64(len(p.workers))*p.m.workerBytes(p.ends[first]) + int64(p.tokens)*p.perToken()
+		text := 0
+		for _, c := range p.chunks {
+			text = max(text, c.text)
+		}
+		taken := p.plan.fixed + int64(text)*p.plan.perText + int64(p.tokens)*p.plan.perToken
 		p.work.Batches, p.work.Memory = p.work.Batches+1, max(p.work.Memory, taken)
 		first += n
 	}
@@ -102,8 +106,9 @@ func (c *batchChunk) pairs() (pairs int) {
 type planner struct {
 	*lockstep
 	work  Work
-	times float64         // that what is counted is done
-	seen  map[origin]bool // rows that were read in the stage
+	times float64          // that what is counted is done
+	seen  map[origin]bool  // rows that were read in the stage
+	made  map[rowsKey]bool // of those that are kept in it, whether they are there
 }
 
 // origin is where the rows of a matrix are read.
@@ -122,22 +127,25 @@ func (p *planner) batch(b passed) {
 		}
 	}
 	for i := range p.models[0].graph.Layers {
-		p.stage(layerMatrices(i), b.tokens)
+		p.forget(layerStage(i))
+		p.stage(layerStage(i), b.tokens, p.plan.rows)
 	}
-	_, _, scratch := p.models[0].sizes()
-	group := max(b.tokens*scratch/p.models[0].Vocabulary(), minHeadRows)
-	for left := b.scored; left > 0; left -= group {
-		p.stage(outputMatrix, min(group, left))
+	p.forget(outputStage)
+	for left := b.scored; left > 0; left -= p.plan.positions {
+		p.stage(outputStage, min(p.plan.positions, left), p.plan.positions)
 	}
 }
 
-// stage counts what matrices of all models take for so many tokens.
-func (p *planner) stage(of func(*Model) []*graph.Matrix, tokens int) {
-	p.seen = make(map[origin]bool)
-	made := make(map[rowsKey]bool) // of those that are kept, whether they are there
-	p.reuse.fitting(p.models, of, func(key rowsKey, _ *graph.Matrix, _, _ int) { made[key] = false })
+// forget forgets what was read and made, for the next stage.
+func (p *planner) forget(s stage) {
+	p.seen, p.made = make(map[origin]bool), make(map[rowsKey]bool)
+	p.reuse.fitting(p.models, s, func(key rowsKey, _ *graph.Matrix, _, _ int) { p.made[key] = false })
+}
+
+// stage counts what matrices of all models take for so many tokens, in blocks of some.
+func (p *planner) stage(s stage, tokens, block int) {
 	for _, m := range p.models {
-		for _, w := range of(m) {
+		for _, w := range s.matrices(m) {
 			n, used := float64(tokens), 1.0
 			if w.Share > 0 {
 				used = 1 - math.Pow(1-w.Share, n) // how likely it is that any token is sent to it
@@ -147,13 +155,16 @@ func (p *planner) stage(of func(*Model) []*graph.Matrix, tokens int) {
 			if w.Exact {
 				kind.Compute = Exact
 			}
+			if p.plan.held == ([forms]int{}) { // packed again for each block
+				used *= max(1, math.Ceil(n/float64(block)))
+			}
 			elements := p.times * float64(w.Rows) * float64(w.Cols)
 			p.work.Packed[kind] += used * elements
 			p.work.Multiplied[kind] += n * elements
 			id := rowsKey{gguf.RowsID(m.src, w.Tensor), w.First}
-			there, kept := made[id]
+			there, kept := p.made[id]
 			if kept {
-				made[id] = true
+				p.made[id], used = true, min(used, 1)
 			}
 			if !there {
 				p.read(m, w, used)
@@ -178,6 +189,6 @@ func (p *planner) read(m *Model, w *graph.Matrix, share float64) {
 	p.work.Read += bytes
 	if at := (origin{src, tensor, w.First}); !p.seen[at] {
 		p.seen[at] = true
-		p.work.Least += bytes
+		p.work.Least += int64(float64(bytes) / max(share, 1))
 	}
 }

@@ -184,7 +184,11 @@ func (r *driftRun) measure(c *call, models []drift.Candidate) ([]drift.Result, e
 	defer progress.stop()
 	options := r.options
 	options.Engine.Progress, options.Engine.Read = tokenProgress(progress, r.tokens), progress.reading()
-	if _, err := engineOf(r.base, options.Engine); err != nil {
+	base, err := engineOf(r.base, options.Engine)
+	if err != nil {
+		return nil, err
+	}
+	if err := fits(base, 1+len(models), longestWindow(r.texts, options.Options), options.Engine.Memory); err != nil {
 		return nil, err
 	}
 	for _, m := range models {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -114,8 +115,13 @@ func chunksFlag(to *int, usage string) cli.Flag {
 	}}
 }
 
+// memoryFlag chooses half of the memory that is free if it is not given.
 func memoryFlag(to *int64) cli.Flag {
-	return sizeFlag("memory", "use at most `SIZE` of memory, such as 4G; default: 1 GiB", to)
+	*to = infer.DefaultMemory
+	if free, ok := infer.FreeMemory(os.DirFS("/")); ok {
+		*to = max(free/2, smallestSize)
+	}
+	return sizeFlag("memory", "use at most `SIZE` of memory, such as 4G; default: half of what is free, 1 GiB where that is not known", to)
 }
 
 // smallestSize is the least that a size without a unit may be: --fit 24 means
@@ -187,7 +193,7 @@ type textFlags struct {
 	scored  string // tokens of conversations; "" where files of them are texts like others
 	chunks  int    // windows of each text, 0 for all
 	compute infer.Compute
-	memory  int64 // bytes, 0 for the default
+	memory  int64 // bytes
 }
 
 func (f *textFlags) textFlag(usage string) cli.Flag {

@@ -232,18 +232,23 @@ func measureImatrix(c *call, f imatrixFlags, model *model, texts []textFile) (*m
 		return nil, err
 	}
 	noteContext(c, model, windows.Ctx)
+	engine := infer.Options{Threads: c.threads, Memory: f.memory}
+	m, err := engineOf(model, engine)
+	if err != nil {
+		return nil, err
+	}
+	if err := fits(m, 1, longestWindow(encoded, windows), f.memory); err != nil {
+		return nil, err
+	}
 	if windows.Results, err = f.placeOf(c, model, infer.Exact); err != nil {
 		return nil, err
 	}
 	progress := newProgress(c, "measuring", tokenRate(windows.Results))
 	defer progress.stop()
-	m, err := measure.Measure(c.ctx, model, encoded, measure.Options{
-		Options: windows,
-		Output:  f.processOutput,
-		Engine:  infer.Options{Threads: c.threads, Memory: f.memory, Progress: tokenProgress(progress, windowTokens(encoded, windows)), Read: progress.reading()},
-	})
+	engine.Progress, engine.Read = tokenProgress(progress, windowTokens(encoded, windows)), progress.reading()
+	measured, err := measure.Measure(c.ctx, model, encoded, measure.Options{Options: windows, Output: f.processOutput, Engine: engine})
 	if err != nil {
 		return nil, err
 	}
-	return m, gguf.Unchanged(model)
+	return measured, gguf.Unchanged(model)
 }

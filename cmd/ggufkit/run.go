@@ -6,6 +6,7 @@ import (
 
 	"github.com/ggufkit/ggufkit/gguf"
 	"github.com/ggufkit/ggufkit/infer"
+	"github.com/ggufkit/ggufkit/infer/display"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/results"
 )
@@ -23,10 +24,16 @@ func score(c *call, f textFlags, model gguf.Source, texts []textFile, place *res
 	noteContext(c, model, windows.Ctx)
 	progress := newProgress(c, what, tokenRate(place))
 	defer progress.stop()
+	if place != nil {
+		engine.BatchTokens = results.BatchTokens
+	}
 	engine.Router, engine.Read = router, progress.reading()
 	engine.Progress = tokenProgress(progress, windowTokens(encoded, windows))
 	m, err := engineOf(model, engine)
 	if err != nil {
+		return together, nil, 0, err
+	}
+	if err := fits(m, 1, longestWindow(encoded, windows), f.memory); err != nil {
 		return together, nil, 0, err
 	}
 	if together, each, err = perplexity.ScoreTexts(c.ctx, m, encoded, windows); err == nil {
@@ -42,9 +49,18 @@ func noteContext(c *call, model gguf.Source, ctx int) {
 	}
 }
 
-// limitMemory has Go's garbage collector keep to what --memory allows, 0 for no limit.
-func limitMemory(bytes int64) {
-	if bytes > 0 {
-		debug.SetMemoryLimit(bytes)
+// fits reports an error if a window of so many tokens takes more than --memory allows with so many models like one.
+func fits(m *infer.Model, models, tokens int, memory int64) error {
+	least := m.LeastMemory(models, tokens)
+	if least <= memory {
+		return nil
 	}
+	with := ""
+	if models > 1 {
+		with = fmt.Sprintf(" with %d models", models)
+	}
+	return fmt.Errorf("a window of %d tokens takes at least %s of memory%s, and --memory is %s", tokens, display.Bytes(least), with, display.Bytes(memory))
 }
+
+// limitMemory has Go's garbage collector keep to what --memory allows.
+func limitMemory(bytes int64) { debug.SetMemoryLimit(bytes) }

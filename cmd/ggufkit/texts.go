@@ -205,3 +205,16 @@ func windowTokens(texts []perplexity.Text, windows perplexity.Options) (tokens i
 	}
 	return tokens
 }
+
+// longestWindow returns how many tokens the longest window of the texts has.
+func longestWindow(texts []perplexity.Text, windows perplexity.Options) (tokens int) {
+	for _, text := range texts {
+		if windows.Windows(len(text.Tokens)) > 0 {
+			tokens = max(tokens, windows.Ctx)
+		}
+		for _, w := range text.Windows {
+			tokens = max(tokens, len(w.Tokens))
+		}
+	}
+	return tokens
+}

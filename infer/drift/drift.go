@@ -4,7 +4,7 @@
 // The base and its candidates run side by side, layer by layer
 // ([infer.Lockstep]), over the same chunks of text. What each predicts is
 // compared with what the base predicts for the same token while the logits of
-// both are in memory: nothing is written, and a candidate can be a
+// both are in memory: no model is written, and a candidate can be a
 // [quant.View] that is quantized as it is read.
 //
 //	report, err := drift.Measure(ctx, base, []drift.Candidate{{"Q4_K_M", view}}, texts, drift.Options{})
@@ -25,8 +25,8 @@
 // A candidate has to have the shape and the vocabulary of the base: other
 // numbers of layers or experts cannot be compared. Memory is what Lockstep needs,
 // 32 bytes per scored token and model, and what the candidates themselves hold.
-// If the chunks do not fit into it together, a View quantizes its tensors again
-// for every batch of them. What several candidates quantize to the same type is
+// If the chunks do not fit into it together, even with the streams of one model only, a View
+// quantizes its tensors again for every batch of them. What several candidates quantize to the same type is
 // quantized once for all.
 package drift
 

@@ -33,7 +33,7 @@ type runner struct {
 
 	store *results.Store // or nil
 
-	// Of what is under way: the parts that are run now, and how many were before; the part of each token of the batch; and what the
+	// Of what is under way: the parts that are run now, and how many were before; the part of each token of the batch and of those to come; and what the
 	// router of the base has chosen in the layer.
 	running []int
 	before  int
@@ -179,6 +179,9 @@ func (r *runner) engines() ([]*infer.Model, error) {
 		engine.Memory = infer.DefaultMemory
 	}
 	engine.Memory = max(1, engine.Memory-r.bytes())
+	if r.store != nil {
+		engine.BatchTokens = results.BatchTokens
+	}
 	if progress, all := engine.Progress, r.toRun(); progress != nil {
 		engine.Progress = func(done, total int) {
 			steps := total / len(r.running) // for each part
@@ -206,12 +209,9 @@ func (r *runner) bytes() int64 {
 
 // residual compares the residual streams of the models with the first.
 func (r *runner) residual(s infer.Streams) {
-	if s.Layer == 0 {
+	if s.Layer == 0 && s.Row == 0 {
 		r.partOf = r.partOf[:0]
 		for _, p := range r.running[s.First:] {
-			if len(r.partOf) == s.Tokens {
-				break
-			}
 			r.partOf = append(r.partOf, slices.Repeat([]int{p}, len(r.parts[p].Tokens))...)
 		}
 	}
@@ -221,7 +221,7 @@ func (r *runner) residual(s infer.Streams) {
 	for model, t := range r.tallies {
 		g.Go(func() error {
 			for i := range s.Tokens {
-				sums := &t.parts[r.partOf[i]]
+				sums := &t.parts[r.partOf[s.Row+i]]
 				if s.Layer == 0 {
 					sums.tokens++
 				}

@@ -135,7 +135,7 @@ func (b *Binder) altUpLayer() *altUpLayer {
 // run takes the streams through the sub-layers.
 func (a *altUpLayer) run(ctx context.Context, e Engine, x []float32, layer []sublayer) error {
 	active, last := e.Active(), layer[len(layer)-1]
-	if err := a.before(ctx, e, active, x); err != nil {
+	if err := a.blocks(ctx, e, x, a.before); err != nil {
 		return err
 	}
 	for _, s := range layer[:len(layer)-1] {
@@ -143,12 +143,12 @@ func (a *altUpLayer) run(ctx context.Context, e Engine, x []float32, layer []sub
 			return err
 		}
 	}
-	if err := a.after(ctx, e, active, x); err != nil {
+	if err := a.blocks(ctx, e, x, a.after); err != nil {
 		return err
 	}
 	out := e.Branch()
 	clear(out)
-	if err := last.mix(ctx, e, out, active); err != nil {
+	if err := last.mix(ctx, e, out, active, a.width); err != nil {
 		return err
 	}
 	return e.Each(ctx, func(row, _ int) {
@@ -160,9 +160,14 @@ func (a *altUpLayer) run(ctx context.Context, e Engine, x []float32, layer []sub
 	})
 }
 
-// before adds a sum of all to each stream, and sets active to the active one.
-func (a *altUpLayer) before(ctx context.Context, e Engine, active, x []float32) error {
-	room := e.Scratch(a.Streams, a.Streams*a.width)
+// blocks takes the streams through a step block by block.
+func (a *altUpLayer) blocks(ctx context.Context, e Engine, x []float32, step func(ctx context.Context, e Engine, x []float32) error) error {
+	return e.Blocks(func(first, end int) error { return step(ctx, e, x[first*a.Streams*a.width:end*a.Streams*a.width]) })
+}
+
+// before adds a sum of all to each stream, and sets the active one apart.
+func (a *altUpLayer) before(ctx context.Context, e Engine, x []float32) error {
+	active, room := e.Active(), e.Scratch(a.Streams, a.Streams*a.width)
 	numbers, old := room[0], room[1]
 	if err := a.take(ctx, e, active, x, a.Active); err != nil {
 		return err
@@ -183,9 +188,9 @@ func (a *altUpLayer) before(ctx context.Context, e Engine, active, x []float32) 
 	})
 }
 
-// after adds what active has become more than the active stream to each, and sets it to what the last sub-layer sees.
-func (a *altUpLayer) after(ctx context.Context, e Engine, active, x []float32) error {
-	numbers := e.Scratch(a.Streams)[0]
+// after adds what the one apart has become more than the active stream to each, and sets it to what the last sub-layer sees.
+func (a *altUpLayer) after(ctx context.Context, e Engine, x []float32) error {
+	active, numbers := e.Active(), e.Scratch(a.Streams)[0]
 	if err := a.route(ctx, e, numbers, active); err != nil {
 		return err
 	}

@@ -6,6 +6,9 @@ import "context"
 type Engine interface {
 	// Tokens returns how many rows there are.
 	Tokens() int
+	// Blocks calls f for blocks of the rows, [first, end), one after another, so that all else that is taken of each row is of one block:
+	// within f, the rows of the block are all that there are. Blocks of a text come in their order.
+	Blocks(f func(first, end int) error) error
 	// Normed and Branch are rooms for a row of the model's width for each token: for
 	// what mixers see, and for what they add where that is held apart.
 	Normed() []float32
@@ -44,7 +47,7 @@ type Engine interface {
 	// same time: with the rows [first, end) that are new, what the part remembers of the text before them, which it
 	// brings up to date, and room for r.Work floats. At the beginning of a text what is remembered is 0.
 	Recur(ctx context.Context, r Recurrence, f func(part, first, end int, state, work []float32)) error
-	// Networks adds the results of networks to dst, one after another.
+	// Networks adds the results of networks to dst, one after another. Rows go through each in blocks.
 	Networks(ctx context.Context, dst, x []float32, uses []Use) error
 	// Router is told what routers choose. It may be nil.
 	Router() func(Routing)

@@ -134,7 +134,7 @@ func (b *Binder) experts(m Mixture) []*NetworkOp {
 // Size implements Mixer.
 func (m Mixture) Size() Size {
 	widest := max(m.Hidden, m.Shared.Hidden)
-	return Size{Scratch: max(m.Experts+1, 2*widest), Inner: max(widest, m.Used*m.Hidden)}
+	return Size{Whole: m.Experts + 1, Network: 2 * widest, Inner: max(widest, m.Used*m.Hidden)}
 }
 
 // State implements Mixer.
@@ -143,13 +143,18 @@ func (m Mixture) State() State { return State{} }
 // Weights implements Op: all but the router and the gate.
 func (m *mixtureOp) Weights() []*Matrix {
 	var all []*Matrix
-	if m.shared != nil {
-		all = m.shared.Weights()
-	}
-	for _, e := range m.experts {
-		all = append(all, e.Weights()...)
+	for _, n := range m.networks() {
+		all = append(all, n.Weights()...)
 	}
 	return all
+}
+
+// networks lists the shared expert, if there is one, and the others.
+func (m *mixtureOp) networks() []*NetworkOp {
+	if m.shared == nil {
+		return m.experts
+	}
+	return append([]*NetworkOp{m.shared}, m.experts...)
 }
 
 // Run implements Op. The results of a token are added in the order of the experts, then

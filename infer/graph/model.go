@@ -112,6 +112,23 @@ func (m *Model) Weights(layer int) []*Matrix {
 	return all
 }
 
+// Together lists the large matrices of a layer by what tokens go through at once: a mixer, or a network.
+func (m *Model) Together(layer int) [][]*Matrix {
+	var all [][]*Matrix
+	for _, s := range m.layers[layer].sublayers {
+		for _, op := range s.ops {
+			if mixture, ok := bare(op).(*mixtureOp); ok {
+				for _, n := range mixture.networks() {
+					all = append(all, n.Weights())
+				}
+				continue
+			}
+			all = append(all, op.Weights())
+		}
+	}
+	return all
+}
+
 // Embedded makes what enters the first layer of a row of the embeddings and, if there are any
 // of positions, of a row of those.
 func (m *Model) Embedded(row, position []float32) {
@@ -181,11 +198,11 @@ func (s *sublayer) run(ctx context.Context, e Engine, x []float32, width int) er
 // add adds the sub-layer's result to the stream.
 func (s *sublayer) add(ctx context.Context, e Engine, x []float32, width int) error {
 	if !s.branches() {
-		return s.mix(ctx, e, x, x)
+		return s.mix(ctx, e, x, x, width)
 	}
 	out := e.Branch()
 	clear(out)
-	if err := s.mix(ctx, e, out, x); err != nil {
+	if err := s.mix(ctx, e, out, x, width); err != nil {
 		return err
 	}
 	scale := s.Scale
@@ -200,17 +217,41 @@ func (s *sublayer) add(ctx context.Context, e Engine, x []float32, width int) er
 }
 
 // mix adds what the mixers make of x to out.
-func (s *sublayer) mix(ctx context.Context, e Engine, out, x []float32) error {
+func (s *sublayer) mix(ctx context.Context, e Engine, out, x []float32, width int) error {
 	seen, err := s.norm.seen(ctx, e, x)
 	if err != nil {
 		return err
 	}
 	for _, op := range s.ops {
-		if err := op.Run(ctx, e, out, seen); err != nil {
+		if whole(op) {
+			err = op.Run(ctx, e, out, seen)
+		} else {
+			err = e.Blocks(func(first, end int) error {
+				return op.Run(ctx, e, out[first*width:end*width], seen[first*width:end*width])
+			})
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// whole reports whether a mixer runs with all tokens at once: networks, through which the engine takes them in blocks.
+func whole(op Op) bool {
+	switch bare(op).(type) {
+	case *NetworkOp, *mixtureOp:
+		return true
+	}
+	return false
+}
+
+// bare returns a mixer without norms of its own.
+func bare(op Op) Op {
+	if n, ok := op.(normedOp); ok {
+		return n.Op
+	}
+	return op
 }
 
 // Final returns what comes out of the model of the residual stream behind the last layer, tokens x width: of several streams

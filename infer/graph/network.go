@@ -47,7 +47,7 @@ func (b *Binder) network(suffix string, n Network) *NetworkOp {
 }
 
 // Size implements Mixer.
-func (n Network) Size() Size { return Size{Scratch: 2 * n.Hidden, Inner: n.Hidden} }
+func (n Network) Size() Size { return Size{Network: 2 * n.Hidden, Inner: n.Hidden} }
 
 // State implements Mixer.
 func (n Network) State() State { return State{} }

@@ -62,7 +62,9 @@ type Op interface {
 
 // Size is what a mixer takes to run beside its weights and state, in floats.
 type Size struct {
-	Scratch int // what Run and the Engine take of scratch for each token
+	Scratch int // what Run takes of scratch for each token of a block
+	Whole   int // the same for each of all tokens, if Run does not see them in blocks
+	Network int // what the Engine takes for each token of a block on its way through a network
 	Inner   int // its widest activation of a token: all heads, or the networks that a token goes through
 	Keys    int // the keys or the values of a token, whichever are wider
 	Head    int // a key and a value of one head, which a thread holds for each token of a text
@@ -126,6 +128,8 @@ func (s *Spec) Size() Size {
 	for m := range s.Mixers {
 		next := m.Size()
 		size.Scratch = max(size.Scratch, next.Scratch)
+		size.Whole = max(size.Whole, next.Whole)
+		size.Network = max(size.Network, next.Network)
 		size.Inner = max(size.Inner, next.Inner)
 		size.Keys = max(size.Keys, next.Keys)
 		size.Head = max(size.Head, next.Head)

@@ -22,6 +22,9 @@ func (c *Cost) Add(other Cost) {
 	c.Read += other.Read
 }
 
+// BatchTokens is how many tokens go through a model together at most where results are kept, so that no kill costs more.
+const BatchTokens = 32 << 10
+
 // Meter tells what units take that are done one after the other by one model.
 type Meter struct {
 	read func() int64
