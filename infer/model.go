@@ -84,7 +84,7 @@ type Model struct {
 	sums      func(Input) []float64 // or nil
 	router    func(Routing)         // or nil
 	bytesRead atomic.Int64
-	allRead   *atomic.Int64 // Options.Read
+	allRead   *atomic.Int64 // Options.Read, or nil
 	widest    int           // elements of a row of the widest matrix
 }
 
@@ -112,9 +112,6 @@ func newModel(spec graph.Spec, src gguf.Source, opts Options) (*Model, error) {
 		report: opts.Progress, residual: opts.Residual, input: opts.Input, sums: opts.Sums, router: opts.Router, widest: spec.Width,
 		allRead: opts.Read,
 	}
-	if m.allRead == nil {
-		m.allRead = new(atomic.Int64)
-	}
 	if m.threads <= 0 {
 		m.threads = runtime.GOMAXPROCS(0)
 	}
@@ -141,7 +138,9 @@ func (m *Model) BytesRead() int64 { return m.bytesRead.Load() }
 
 func (m *Model) addRead(bytes int64) {
 	m.bytesRead.Add(bytes)
-	m.allRead.Add(bytes)
+	if m.allRead != nil {
+		m.allRead.Add(bytes)
+	}
 }
 
 // Vocabulary returns the number of token ids, and of logits per position.

@@ -22,7 +22,7 @@ func (m *Model) Form(src gguf.Source) (*Model, error) {
 		return nil, fmt.Errorf("%w: it is no form of the model: it has other tensors", gguf.ErrUnsupported)
 	}
 	return &Model{
-		graph: m.graph, src: src, compute: m.compute, threads: m.threads, memory: m.memory, report: m.report, widest: m.widest,
+		graph: m.graph, src: src, compute: m.compute, threads: m.threads, memory: m.memory, report: m.report, widest: m.widest, allRead: m.allRead,
 	}, nil
 }
 
