@@ -42,23 +42,27 @@ type setting struct {
 	tokens  int   // of all chunks, or of those that may go through the layers together
 	beside  int64 // bytes that are taken by others
 	whole   bool  // everything that goes through the layers together is one block
+	again   bool  // weights are packed again for each block
 	spilled bool  // only one of the models has its residual streams in memory
 }
 
-// newPlan divides the memory of the first model. Blocks are as small as need be for a text of the given length to fit, if it can.
+// newPlan divides the memory of the first model. Blocks are as small as need be for a text of the given length to fit, if it can; if
+// that does not help, weights are packed again for each.
 func newPlan(s setting, text int) plan {
 	memory := s.models[0].memory
-	p := s.plan(memory)
-	for shared := memory; shared > 0 && p.needs(text) > memory; {
-		shared /= 2
-		p = s.plan(shared)
+	for _, s.again = range []bool{false, true} {
+		for shared := memory; shared > 0; shared /= 2 {
+			if p := s.plan(shared); p.needs(text) <= memory {
+				return p
+			}
+		}
 	}
-	return p
+	return s.plan(0)
 }
 
 // LeastMemory returns how many bytes it takes at least to run a text of so many tokens through so many models like this one in lock-step.
 func (m *Model) LeastMemory(models, text int) int64 {
-	s := setting{models: slices.Repeat([]*Model{m}, models), workers: m.threads, tokens: text, spilled: models > 1}
+	s := setting{models: slices.Repeat([]*Model{m}, models), workers: m.threads, tokens: text, spilled: models > 1, again: true}
 	return s.plan(0).needs(text)
 }
 
@@ -87,7 +91,7 @@ func (s setting) plan(memory int64) plan {
 
 	share := memory / blockShare
 	held := packed.heldBytes()
-	if held > memory/heldShare {
+	if s.again || held > first.memory/heldShare {
 		held, share = 0, memory/heldShare
 	} else {
 		for f := range packed.held {
