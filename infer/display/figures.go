@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -76,3 +77,8 @@ func Stem(path string) string {
 	base := filepath.Base(path)
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
+
+// ModelStem returns what a model is called by the path of its file: Stem, without the number of a split file.
+func ModelStem(path string) string { return splitNumber.ReplaceAllString(Stem(path), "") }
+
+var splitNumber = regexp.MustCompile(`-\d{5}-of-\d{5}$`)

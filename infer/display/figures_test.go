@@ -30,5 +30,7 @@ func TestSeconds(t *testing.T) {
 func TestStem(t *testing.T) {
 	for path, stem := range map[string]string{"texts/chat.txt": "chat", "model": "model", "a.b.gguf": "a.b"} {
 		require.Equal(t, stem, display.Stem(path))
+		require.Equal(t, stem, display.ModelStem(path))
 	}
+	require.Equal(t, "big-Q8_0", display.ModelStem("a/big-Q8_0-00001-of-00003.gguf"))
 }

@@ -252,7 +252,7 @@ func NameOf(path string, meta *gguf.Metadata) string {
 		name, _, _ = strings.Cut(name, "@")
 	}
 	if ext := filepath.Ext(name); slices.Contains([]string{".gguf", ".yaml", ".yml"}, strings.ToLower(ext)) {
-		name = splitNumber.ReplaceAllString(display.Stem(name), "")
+		name = display.ModelStem(name)
 	}
 	for at, c := range name {
 		if at > 0 && (c == '-' || c == '.') && !isNumber.MatchString(name[at+1:]) {
@@ -280,8 +280,7 @@ func IsName(name string) bool {
 }
 
 var (
-	splitNumber = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
-	hash        = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	isNumber    = regexp.MustCompile(`^\d+$`) // which is a file type, too
-	notInNames  = regexp.MustCompile(`[^\w.-]+`)
+	hash       = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	isNumber   = regexp.MustCompile(`^\d+$`) // which is a file type, too
+	notInNames = regexp.MustCompile(`[^\w.-]+`)
 )

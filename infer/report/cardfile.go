@@ -59,9 +59,7 @@ func NewCardFile(path string, src gguf.Source) (*CardFile, error) {
 }
 
 // stem is the name without extension, and without the number of a split file.
-func (f *CardFile) stem() string { return splitNumber.ReplaceAllString(display.Stem(f.Name), "") }
-
-var splitNumber = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
+func (f *CardFile) stem() string { return display.ModelStem(f.Name) }
 
 // text returns a text of the metadata, "" if there is none.
 func (f *CardFile) text(key string) string {
