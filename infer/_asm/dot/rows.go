@@ -6,8 +6,9 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// ahead is how many bytes before their use rows are asked for.
-const ahead = 16384
+// ahead is how many bytes before their use rows are asked for, by the second-level cache: it waits for more of them at
+// once than the first.
+const ahead = 4096
 
 // element is a type of floats that rows have.
 type element struct {
@@ -50,7 +51,7 @@ func dotRows(v isa, e element) {
 	CMPQ(n, U8(unroll))
 	JLT(LabelRef("rest"))
 	for at := 0; at < e.bytes*unroll; at += 64 {
-		PREFETCHT0(Mem{Base: w, Disp: ahead + at})
+		PREFETCHT1(Mem{Base: w, Disp: ahead + at})
 	}
 	for i, sum := range sums {
 		e.load(Mem{Base: w, Disp: e.bytes * i * v.width}, weights)

@@ -21,8 +21,9 @@ const (
 	vectorAt = 320 // of the next one
 )
 
-// ahead is how many bytes before their use rows are asked for.
-const ahead = 16384
+// ahead is how many bytes before their use rows are asked for, by the second-level cache: it waits for more of them at
+// once than the first.
+const ahead = 4096
 
 // isa is what differs between the versions, and the constants that they share.
 type isa struct {
@@ -104,7 +105,7 @@ func (v isa) loops(bytes int, w reg.Register, body func(w, x reg.Register, sum r
 	Label("loop")
 	// Rows come from memory, where the hardware looks less far ahead.
 	for at := 0; at < bytes; at += 64 {
-		PREFETCHT0(Mem{Base: w, Disp: ahead + at})
+		PREFETCHT1(Mem{Base: w, Disp: ahead + at})
 	}
 	body(w, x, sum)
 	ADDQ(U32(uint32(bytes)), w)
