@@ -34,7 +34,7 @@ func benchCommand() *cli.Command {
 			"512 random tokens, with exact and with int8 compute. Logits are computed for the last token of each\n" +
 			"window, as llama-bench does. Reading the weights counts.\n\n" +
 			"rates: what runs consist of, for --bench of commands with --dry-run, perhaps on another machine: weights brought to the\n" +
-			"form of products, products, quantizing and so on. Each figure is the median of short times, of all cores at once.\n\n" +
+			"form of products, products, quantizing and so on. Each figure is of short times, all cores at once.\n\n" +
 			"The first three measure one core and all.",
 		Flags: []cli.Flag{
 			parsedFlag("types", "", "quantize, matmul, rates: tensor `TYPES` to measure, such as Q4_K,Q8_0; default: all", &f.Types, parseQuantizable),

@@ -68,21 +68,22 @@ func (f *planFlags) cost(c *call, w infer.Work, hashed gguf.Source, importance b
 	for _, in := range gguf.Inputs(hashed) {
 		w.Hashed += in.Size()
 	}
+	took, err := f.time(c, w, importance)
+	return report.NewPlanCost(w, limit, took), err
+}
+
+// time tells how long work takes.
+func (f *planFlags) time(c *call, w infer.Work, importance bool) (report.PlanTime, error) {
 	threads := c.threads
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	measured, err := f.figures(c, w, threads)
 	if err != nil {
-		return report.PlanCost{}, err
+		return report.PlanTime{}, err
 	}
 	took, err := bench.NewRates(measured.ISA, measured.Results).CoreTime(w, importance)
-	if err != nil {
-		return report.PlanCost{}, named(f.rates, err)
-	}
-	cost := report.NewPlanCost(w, limit, took, threads)
-	cost.Rates = f.rates
-	return cost, nil
+	return report.PlanTime{CoreHours: took.Hours(), Threads: threads, Seconds: took.Seconds() / float64(threads), Rates: f.rates}, named(f.rates, err)
 }
 
 // figures are those of a file, or are measured.

@@ -534,6 +534,11 @@ func (p *publication) show(dir string, took time.Duration) error {
 			read += in.Size()
 		}
 		r.ReadBytes, r.RoomBytes, r.Again = &read, &room, p.again()
+		takes, err := p.flags.time(p.call, p.set.Work(), p.flags.imatrix != "")
+		if err != nil {
+			return err
+		}
+		r.PlanTime = &takes
 	}
 	if !p.quiet || p.json || p.flags.dryRun {
 		if err := printResults(p.call, r, r.Print); err != nil {

@@ -40,11 +40,11 @@ type publishFlags struct {
 	textFlags
 	fitFlags
 	keepFlags
+	planFlags
 	types        []string
 	imatrix      string
 	calibration  []string
 	requantize   bool
-	dryRun       bool
 	splitMaxSize int64
 	name         string
 	baseModels   []string
@@ -78,7 +78,7 @@ func publishCommand() *cli.Command {
 			repeatedFlag("base-model", "say that the files were made of `OWNER/NAME` of the hub; may be repeated", &f.baseModels, one(hubName)),
 			parsedFlag("repo", "", "say how to get the files from `OWNER/NAME` of the hub, where they will be", &f.repository, hubName),
 			&cli.StringFlag{Name: "upload", Usage: "put it all into the repository `hf://OWNER/NAME` of the hub, which has to be there, as one commit", Destination: &f.upload},
-			computeFlag(&f.compute), memoryFlag(&f.memory), dryRunFlag(&f.dryRun), f.resultsFlag(),
+			computeFlag(&f.compute), memoryFlag(&f.memory), dryRunFlag(&f.dryRun), f.ratesFlag(), f.resultsFlag(),
 			partFlag("make only part `I/N` of the files, each type split into N or by --split-max-size, and measure that part with --results; auto: what Slurm, Kubernetes or "+
 				"MPI say. When all are there, the same command without it does the rest", &f.part),
 		},

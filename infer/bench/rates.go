@@ -119,8 +119,9 @@ func All(types []gguf.Type, computes []infer.Compute) infer.Work {
 	return w
 }
 
-// MeasureRates measures what some work consists of, on a number of threads that are all busy, as the median of short times: each thread with data
-// of its own, which stay in its core's caches. Quantizing is measured without an importance matrix and with one.
+// MeasureRates measures what some work consists of, on a number of threads that are all busy, as what a quarter of many short times do not exceed: each thread with data
+// of its own, which stay in its core's caches. Quantizing is measured without an importance matrix and with one, and, as in a quant.View, with looking for what is no number
+// in what is read and in what is made.
 func MeasureRates(ctx context.Context, w infer.Work, threads int) ([]Result, error) {
 	wanted := parts(w, false)
 	for p, n := range parts(w, true) {
@@ -138,8 +139,8 @@ func MeasureRates(ctx context.Context, w infer.Work, threads int) ([]Result, err
 			if wanted[part{opPack, t.String(), compute.String()}] == 0 && wanted[part{opMultiply, t.String(), compute.String()}] == 0 {
 				continue
 			}
-			few := median(ctx, threads, s.multiply(ctx, compute, fewTokens))
-			many := median(ctx, threads, s.multiply(ctx, compute, fewTokens+moreTokens))
+			few := typical(ctx, threads, s.multiply(ctx, compute, fewTokens))
+			many := typical(ctx, threads, s.multiply(ctx, compute, fewTokens+moreTokens))
 			multiply := max(many-few, few/1000) / moreTokens // seconds for a token
 			pack := max(few-multiply*fewTokens, few/1000)
 			if wanted[part{opPack, t.String(), compute.String()}] > 0 {
@@ -148,13 +149,13 @@ func MeasureRates(ctx context.Context, w infer.Work, threads int) ([]Result, err
 			add(opMultiply, t.String(), compute.String(), 2*sampleSize/multiply/1e9, gigaProducts)
 		}
 		if wanted[part{op: opDequantize, typ: t.String()}] > 0 {
-			add(opDequantize, t.String(), "", 4*sampleSize/median(ctx, threads, s.dequantize)/1e9, gigaBytes)
+			add(opDequantize, t.String(), "", 4*sampleSize/typical(ctx, threads, s.dequantize)/1e9, gigaBytes)
 		}
 		if wanted[part{op: opQuantize, typ: t.String()}] > 0 && !quant.NeedsImportance(t) {
-			add(opQuantize, t.String(), "", quantized/median(ctx, threads, s.quantize(nil))/1e6, megaWeights)
+			add(opQuantize, t.String(), "", quantized/typical(ctx, threads, s.quantize(nil))/1e6, megaWeights)
 		}
 		if wanted[part{op: opImportance, typ: t.String()}] > 0 {
-			add(opImportance, t.String(), "", quantized/median(ctx, threads, s.quantize(s.importance))/1e6, megaWeights)
+			add(opImportance, t.String(), "", quantized/typical(ctx, threads, s.quantize(s.importance))/1e6, megaWeights)
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -162,7 +163,7 @@ func MeasureRates(ctx context.Context, w infer.Work, threads int) ([]Result, err
 	}
 	if wanted[part{op: opSum}] > 0 {
 		data := make([]byte, 4*sampleSize)
-		add(opSum, "", "", float64(len(data))/median(ctx, threads, func() func() error {
+		add(opSum, "", "", float64(len(data))/typical(ctx, threads, func() func() error {
 			return func() error {
 				sha256.Sum256(data)
 				return nil
@@ -212,31 +213,39 @@ func (s *sample) multiply(ctx context.Context, compute infer.Compute, tokens int
 
 func (s *sample) dequantize() func() error {
 	dst := slices.Clone(s.weights)
-	return func() error { return quant.Dequantize(s.typ, dst, s.blocks, sampleCols) }
+	return func() error {
+		return errors.Join(quant.Validate(s.typ, s.blocks, sampleCols), quant.Dequantize(s.typ, dst, s.blocks, sampleCols))
+	}
 }
 
 func (s *sample) quantize(importance []float32) func() func() error {
 	return func() func() error {
 		dst := slices.Clone(s.blocks[:len(s.blocks)*quantized/sampleSize])
-		return func() error { return quant.Quantize(s.typ, dst, s.weights[:quantized], sampleCols, importance) }
+		return func() error {
+			return errors.Join(quant.Quantize(s.typ, dst, s.weights[:quantized], sampleCols, importance), quant.Validate(s.typ, dst, sampleCols))
+		}
 	}
 }
 
-// median returns how many seconds what prepare returns takes on each of the threads that all do it, half of the times at most. As each time is
+// typical returns how many seconds what prepare returns takes on each of the threads that all do it: a quarter of the times at most. As each time is
 // short, other programs that run now and then do not count.
-func median(ctx context.Context, threads int, prepare func() func() error) float64 {
+func typical(ctx context.Context, threads int, prepare func() func() error) float64 {
+	const enough, most = 24, 10 * moment // calls, if they do not take too long
 	took := make([][]float64, threads)
 	var group errgroup.Group
 	start := time.Now()
 	for i := range threads {
 		group.Go(func() error {
 			run := prepare()
-			for len(took[i]) == 0 || time.Since(start) < moment && ctx.Err() == nil {
+			for elapsed := time.Duration(0); len(took[i]) == 0 || elapsed < moment || len(took[i]) < enough && elapsed < most; elapsed = time.Since(start) {
 				before := time.Now()
 				if err := run(); err != nil && ctx.Err() == nil {
 					return err
 				}
 				took[i] = append(took[i], time.Since(before).Seconds())
+				if ctx.Err() != nil {
+					break
+				}
 			}
 			return nil
 		})
@@ -245,5 +254,5 @@ func median(ctx context.Context, threads int, prepare func() func() error) float
 		panic(err) // all types have codecs and the sizes are ours
 	}
 	all := slices.Sorted(slices.Values(slices.Concat(took...)))
-	return max(all[len(all)/2], 1e-9)
+	return max(all[len(all)/4], 1e-9)
 }

@@ -34,6 +34,11 @@ type PlanCost struct {
 	// disk, if it keeps a layer in memory until all models have passed it.
 	ReadBytes  int64 `json:"read_bytes"`
 	LeastBytes int64 `json:"least_bytes"`
+	PlanTime
+}
+
+// PlanTime is how long it takes.
+type PlanTime struct {
 	// CoreHours is the time of one core, and Seconds that of Threads.
 	CoreHours float64 `json:"core_hours"`
 	Threads   int     `json:"threads"`
@@ -42,14 +47,13 @@ type PlanCost struct {
 	Rates string `json:"rates,omitempty"`
 }
 
-// NewPlanCost tells what some work takes whose memory has a limit, 0 for the default, and that takes a core so long.
-func NewPlanCost(w infer.Work, limit int64, core time.Duration, threads int) PlanCost {
+// NewPlanCost tells what some work takes whose memory has a limit, 0 for the default.
+func NewPlanCost(w infer.Work, limit int64, takes PlanTime) PlanCost {
 	if limit == 0 {
 		limit = infer.DefaultMemory
 	}
 	return PlanCost{
-		Batches: w.Batches, MemoryBytes: w.Memory, MemoryLimit: limit, ReadBytes: w.Read + w.Hashed, LeastBytes: w.Least + w.Hashed,
-		CoreHours: core.Hours(), Threads: threads, Seconds: core.Seconds() / float64(threads),
+		Batches: w.Batches, MemoryBytes: w.Memory, MemoryLimit: limit, ReadBytes: w.Read + w.Hashed, LeastBytes: w.Least + w.Hashed, PlanTime: takes,
 	}
 }
 
@@ -75,9 +79,14 @@ func (p PlanCost) Print(w io.Writer) {
 	}
 	display.Line(w, "memory:  "+memory)
 	display.Line(w, fmt.Sprintf("reading: %s of the model's files, of which %s have to come from the disk", display.Bytes(p.ReadBytes), display.Bytes(p.LeastBytes)))
+	display.Line(w, "time:    "+p.words())
+}
+
+// words says it.
+func (p PlanTime) words() string {
 	rates := "as fast as this machine is now"
 	if p.Rates != "" {
 		rates = "as fast as " + display.Printable(p.Rates) + " says"
 	}
-	display.Line(w, fmt.Sprintf("time:    %.2g core hours, %s: about %s on %d cores", p.CoreHours, rates, display.Seconds(time.Duration(p.Seconds*float64(time.Second))), p.Threads))
+	return fmt.Sprintf("%.2g core hours, %s: about %s on %d cores", p.CoreHours, rates, display.Seconds(time.Duration(p.Seconds*float64(time.Second))), p.Threads)
 }

@@ -23,6 +23,8 @@ type Publish struct {
 	// --dry-run alone.
 	ReadBytes *int64 `json:"read_bytes,omitempty"`
 	RoomBytes *int64 `json:"room_bytes,omitempty"`
+	// PlanTime is how long a dry run says that writing them takes.
+	*PlanTime
 	// Again is what the model is read for beside, in words.
 	Again []string `json:"-"`
 }
@@ -61,5 +63,8 @@ func (p *Publish) Print(w io.Writer) {
 			again = ", and again " + strings.Join(p.Again, " and ")
 		}
 		fmt.Fprintf(w, "\n%s are read, once for all files%s. What is missing takes %s on the disk.\n", display.Bytes(*p.ReadBytes), again, display.Bytes(*p.RoomBytes))
+		if p.PlanTime != nil {
+			fmt.Fprintf(w, "Writing the files takes %s.\n", p.PlanTime.words())
+		}
 	}
 }
