@@ -260,3 +260,24 @@ func TestRowsWithImportancesAreQuantizedAsIfAlone(t *testing.T) {
 		})
 	}
 }
+
+// TestBoundariesOfLevelsDoNotDependOnTheInstructionSet quantizes values some of which
+// are, but for rounding errors, where a candidate scale of a grid type changes the level.
+func TestBoundariesOfLevelsDoNotDependOnTheInstructionSet(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 3))
+	x, importance := make([]float32, 64*256), make([]float32, 64*256)
+	for i := range x {
+		const peak = 30
+		x[i] = float32(math.Min(math.Abs(10*rng.NormFloat64()), peak))
+		switch {
+		case i%16 == 0:
+			x[i] = peak
+		case rng.IntN(4) == 0:
+			x[i] = float32(2 * peak / (5 + 0.1*float64(rng.IntN(19)-9)))
+		}
+		importance[i] = 1 + rng.Float32()
+	}
+	for _, typ := range []gguf.Type{gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ3_XXS, gguf.IQ3_S} {
+		requireSameOnAllTiers(t, typ, x, importance, "boundaries")
+	}
+}

@@ -287,7 +287,11 @@ func round(v ISA, c constants, s shape, p purpose) {
 			VMOVUPS(v.Load(c.Infinity), Mem{Base: terms, Disp: noLevel * bytes})
 		}
 		VMOVUPS(code, Mem{Base: codes})
-		storeMask(v, maskOf(v, v.Compare(Less, near, v.Load(c.near))), Mem{Base: bits, Disp: nearAt - changesAt})
+		// What is looked for in one lane may be taken in others, so one stands for all.
+		anyNear := maskOf(v, v.Compare(Less, near, v.Load(c.near)))
+		NEGL(anyNear)
+		SBBL(anyNear, anyNear)
+		storeMask(v, anyNear, Mem{Base: bits, Disp: nearAt - changesAt})
 		changes := GP32()
 		switch p {
 		case candidates:

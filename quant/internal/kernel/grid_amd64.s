@@ -1166,6 +1166,8 @@ round:
 	VMOVUPS      gridConstants<>+256(SB), Y7
 	VCMPPS       $0x11, Y7, Y6, Y6
 	VMOVMSKPS    Y6, R11
+	NEGL         R11
+	SBBL         R11, R11
 	MOVB         R11, 16(DI)
 	VMOVUPS      Y5, (R8)
 	VMOVUPS      gridConstants<>+704(SB), Y6
@@ -1810,6 +1812,8 @@ round:
 	VMOVUPS      gridConstants<>+256(SB), Z11
 	VCMPPS       $0x11, Z11, Z10, K1
 	KMOVW        K1, R14
+	NEGL         R14
+	SBBL         R14, R14
 	MOVW         R14, 16(R10)
 	VMOVUPS      Z9, (R11)
 	VMOVUPS      gridConstants<>+704(SB), Z10
@@ -2404,6 +2408,8 @@ round:
 	VMOVUPS         gridConstants<>+256(SB), Z8
 	VCMPPS          $0x11, Z8, Z7, K1
 	KMOVW           K1, R13
+	NEGL            R13
+	SBBL            R13, R13
 	MOVW            R13, 16(R9)
 	VMOVUPS         Z1, (R10)
 	MOVL            mask+32(FP), R13
@@ -2972,6 +2978,8 @@ round:
 	VMOVUPS   gridConstants<>+256(SB), Y7
 	VCMPPS    $0x11, Y7, Y6, Y6
 	VMOVMSKPS Y6, R11
+	NEGL      R11
+	SBBL      R11, R11
 	MOVB      R11, 16(DI)
 	VMOVUPS   (R8), Y6
 	VMOVMSKPS Y6, R11
@@ -3387,6 +3395,8 @@ round:
 	VMOVUPS      gridConstants<>+256(SB), Z7
 	VCMPPS       $0x11, Z7, Z6, K1
 	KMOVW        K1, R13
+	NEGL         R13
+	SBBL         R13, R13
 	MOVW         R13, 16(R9)
 	VMOVUPS      (R10), Y4
 	VPMOVD2M     Z4, K1
@@ -3907,6 +3917,8 @@ round:
 	VMOVUPS      gridConstants<>+256(SB), Y4
 	VCMPPS       $0x11, Y4, Y3, Y3
 	VMOVMSKPS    Y3, R11
+	NEGL         R11
+	SBBL         R11, R11
 	MOVB         R11, 16(DI)
 	VMOVUPS      Y2, (R8)
 	VMOVUPS      gridConstants<>+704(SB), Y3
@@ -4348,6 +4360,8 @@ round:
 	VMOVUPS      gridConstants<>+256(SB), Z15
 	VCMPPS       $0x11, Z15, Z14, K1
 	KMOVW        K1, R14
+	NEGL         R14
+	SBBL         R14, R14
 	MOVW         R14, 16(R10)
 	VMOVUPS      Z13, (R11)
 	VMOVUPS      gridConstants<>+704(SB), Z14
@@ -4711,6 +4725,8 @@ round:
 	VMOVUPS         gridConstants<>+256(SB), Z7
 	VCMPPS          $0x11, Z7, Z6, K1
 	KMOVW           K1, R13
+	NEGL            R13
+	SBBL            R13, R13
 	MOVW            R13, 16(R9)
 	VMOVUPS         Z1, (R10)
 	MOVL            mask+32(FP), R13
@@ -5181,6 +5197,8 @@ round:
 	VMOVUPS   gridConstants<>+256(SB), Y4
 	VCMPPS    $0x11, Y4, Y3, Y3
 	VMOVMSKPS Y3, R11
+	NEGL      R11
+	SBBL      R11, R11
 	MOVB      R11, 16(DI)
 	VMOVUPS   (R8), Y3
 	VMOVMSKPS Y3, R11
@@ -5464,6 +5482,8 @@ round:
 	VMOVUPS   gridConstants<>+256(SB), Z8
 	VCMPPS    $0x11, Z8, Z7, K1
 	KMOVW     K1, R13
+	NEGL      R13
+	SBBL      R13, R13
 	MOVW      R13, 16(R9)
 	VMOVUPS   (R10), Y6
 	VPMOVD2M  Z6, K1
