@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggufkit/ggufkit/gguf"
+	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/allocate"
 	"github.com/ggufkit/ggufkit/infer/choose"
 	"github.com/ggufkit/ggufkit/infer/drift"
@@ -24,6 +25,7 @@ const chooseTypes = "Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S,IQ4_XS,Q3_K_L,Q3_K_M,
 type chooseFlags struct {
 	compareFlags
 	fitFlags
+	keepFlags
 	maxKLD    float64 // 0 if not given
 	everyText bool
 	mix       bool
@@ -47,14 +49,14 @@ func chooseCommand() *cli.Command {
 			&cli.BoolFlag{Name: "every-text", Usage: "ask for --max-kld on each text, not only on all together", Destination: &f.everyText},
 			&cli.StringFlag{Name: "types", Usage: "choose between file types `A,B,C`; default: " + chooseTypes, Destination: &f.types},
 			imatrixFlag(&f.imatrix), requantizeFlag(&f.requantize),
-			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, for which it is measured what each costs in each tensor: takes as long as about eight runs of a few windows",
+			&cli.BoolFlag{Name: "mix", Usage: "try a mix of the types, for which it is measured what each costs in each tensor: takes up to ten runs of a few windows",
 				Destination: &f.mix},
 			chunksFlag(&f.chunks, "run at most `N` windows of 512 tokens of each text, or conversations"), f.scoreFlag(),
 			&cli.StringFlag{Name: "recipe", Usage: "write a recipe of types, one for each tensor, to `FILE`, for --tensor-type-file", Destination: &f.recipe},
 			f.htmlFlag(), f.markdownFlag(),
-			computeFlag(&f.compute), memoryFlag(&f.memory),
+			computeFlag(&f.compute), memoryFlag(&f.memory), f.resultsFlag(), f.partFlag(),
 		),
-		Action: action(func(c *call) error { return chooseType(c, f) }),
+		Action: action(func(c *call) error { return partDone(c, chooseType(c, f)) }),
 	}
 }
 
@@ -96,7 +98,7 @@ func chooseType(c *call, f chooseFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	measure := func(models []drift.Candidate) ([]drift.Result, error) { return run.measure(c, models) }
+	measure := func(models []drift.Candidate) ([]drift.Result, error) { return f.measure(c, run, in, models) }
 	stored, err := gguf.StorageOf(in.base)
 	if err != nil {
 		return err
@@ -109,7 +111,13 @@ func chooseType(c *call, f chooseFlags) (err error) {
 	var mix *report.Mix
 	if err == nil && f.mix {
 		tried, err := made.TryMix(func(types []gguf.Type, budget int64) (*allocate.Sensitivity, error) {
-			return run.sensitivity(c, in.importance, aside, types, budget)
+			place, err := f.place(c, in.hashing, infer.Exact, keptModel{"model", in.base})
+			if err != nil {
+				return nil, err
+			}
+			return together(place, func() (*allocate.Sensitivity, error) {
+				return run.sensitivity(c, in.importance, aside, types, budget, place)
+			})
 		}, measure)
 		if err != nil {
 			return err
@@ -139,6 +147,18 @@ func chooseType(c *call, f chooseFlags) (err error) {
 		}
 	}
 	return f.save(c, choice)
+}
+
+// measure measures models, which is a run of its own where results are kept.
+func (f *chooseFlags) measure(c *call, run *driftRun, in *driftInput, models []drift.Candidate) (_ []drift.Result, err error) {
+	kept := []keptModel{{"model", in.base}}
+	for _, m := range models {
+		kept = append(kept, keptModel{"candidate " + m.Name, m.Source})
+	}
+	if run.options.Results, err = f.place(c, in.hashing, f.compute, kept...); err != nil {
+		return nil, err
+	}
+	return together(run.options.Results, func() ([]drift.Result, error) { return run.measure(c, models) })
 }
 
 func (f *chooseFlags) limits(c *call) (choose.Limits, error) {

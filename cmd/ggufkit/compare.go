@@ -16,6 +16,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
 	"github.com/ggufkit/ggufkit/infer/report"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -257,7 +258,7 @@ func (r *driftRun) setAside() (aside []drift.Text, windows int, err error) {
 }
 
 // sensitivity measures what the types cost.
-func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type, budget int64) (*allocate.Sensitivity, error) {
+func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drift.Text, types []gguf.Type, budget int64, place *results.Place) (*allocate.Sensitivity, error) {
 	progress := newProgress(c, "measuring what each type costs", func(perSecond float64) string { return fmt.Sprintf("%.1f steps/s", perSecond) })
 	defer progress.stop()
 	engine := r.options.Engine
@@ -267,5 +268,6 @@ func (r *driftRun) sensitivity(c *call, importance *imatrix.Matrix, texts []drif
 		Types:   types,
 		Budget:  budget,
 		Engine:  engine,
+		Results: place,
 	})
 }

@@ -140,6 +140,21 @@ func partDone(c *call, err error) error {
 	return printResults(c, done, func(w io.Writer) { done.Print(w) })
 }
 
+// together runs what keeps its results at a place. If that was a part, and other processes have done the rest, it is run as a whole, so that what comes after it
+// can be begun.
+func together[T any](place *results.Place, run func() (T, error)) (T, error) {
+	made, err := run()
+	partial := (*results.Partial)(nil)
+	if !errors.As(err, &partial) || !partial.Done() {
+		return made, err
+	}
+	place.Part = results.Part{}
+	if made, again := run(); !errors.As(again, &partial) {
+		return made, again
+	}
+	return made, err
+}
+
 // tokenRate is display.TokenRate, nil where results are kept: only some of the windows may be run.
 func tokenRate(place *results.Place) func(perSecond float64) string {
 	if place != nil {

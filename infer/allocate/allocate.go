@@ -46,6 +46,7 @@ import (
 	"github.com/ggufkit/ggufkit/infer"
 	"github.com/ggufkit/ggufkit/infer/drift"
 	"github.com/ggufkit/ggufkit/infer/perplexity"
+	"github.com/ggufkit/ggufkit/infer/results"
 	"github.com/ggufkit/ggufkit/quant"
 	"github.com/ggufkit/ggufkit/quant/imatrix"
 	"github.com/ggufkit/ggufkit/quant/recipe"
@@ -59,6 +60,9 @@ type Options struct {
 	// measured close to it; what they are elsewhere is less certain.
 	Budget int64
 	Engine infer.Options // but for Compute, Input, Sums, Residual and Router
+	// Results, if not nil, is where what is measured is kept as it comes, in units: groups, and all tensors together. What is there already is not measured again. The error
+	// wraps a *results.Partial if units are missing that are not this process's to do.
+	Results *results.Place
 }
 
 // Sensitivity is what a model loses by each type of each of its tensors.
@@ -95,7 +99,7 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 	if s.parts, err = findParts(base, importance, opts.Types); err != nil {
 		return nil, err
 	}
-	windows, _, err := perplexity.TextWindows(texts, opts.Options)
+	windows, counts, err := perplexity.TextWindows(texts, opts.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +128,23 @@ func measure(ctx context.Context, base gguf.Source, importance *imatrix.Matrix, 
 		return nil, err
 	}
 	chooseSwaps(base.Tensors(), s.parts, importance, bits, len(chunks)*len(chunks[0]), expertsUsed(p.model.Spec()))
-	return s, p.run(ctx)
+	if opts.Results == nil {
+		every := make([]int, 1+len(p.groups))
+		for n := range every {
+			every[n] = n
+		}
+		err = p.measure(ctx, every, func(...int) error { return nil })
+	} else {
+		var store *results.Store
+		if store, err = opts.Results.Open(ctx, "mix", 1+len(p.groups), p.facts(windows, counts, opts)...); err == nil {
+			err = p.keep(ctx, store)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.calibrate()
+	return s, nil
 }
 
 // Fit returns the mix with the least predicted divergence of those whose file has

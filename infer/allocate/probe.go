@@ -60,17 +60,16 @@ func newProbe(original gguf.Source, importance *imatrix.Matrix, parts []part, ch
 	}
 	slices.SortStableFunc(p.groups, func(a, b group) int { return cmp.Compare(a.layer, b.layer) })
 	p.swapped = make([]float64, len(p.groups))
-	steps := 0 // of a token, for all groups
-	for _, g := range p.groups {
+	p.choose(swapRuns * float64(len(chunks)*(p.layers+1)) / float64(p.steps(p.groups)))
+	return p, p.limit()
+}
+
+// steps returns how many steps a token takes for some groups.
+func (p *probe) steps(groups []group) (steps int) {
+	for _, g := range groups {
 		steps += p.layers + 1 - g.layer
 	}
-	run := len(chunks) * len(chunks[0]) * (p.layers + 1)
-	p.choose(swapRuns * float64(len(chunks)*(p.layers+1)) / float64(steps))
-	if err := p.limit(); err != nil {
-		return nil, err
-	}
-	p.total = 2*run + len(p.sample)*p.prefix*(steps+p.groups[len(p.groups)-1].layer)
-	return p, nil
+	return steps
 }
 
 // step reports that so many tokens went through so many layers.
@@ -99,19 +98,42 @@ func (p *probe) start(layer int) int {
 	return layer
 }
 
-// run fills in the costs of the parts.
-func (p *probe) run(ctx context.Context) error {
-	if err := p.remember(ctx); err != nil {
+// measure measures units: what all parts cost together, number 0, and groups, from number 1 on. It calls keep with the numbers of those that are done.
+func (p *probe) measure(ctx context.Context, units []int, keep func(units ...int) error) error {
+	if len(units) == 0 {
+		return nil
+	}
+	run := len(p.chunks) * len(p.chunks[0]) * (p.layers + 1)
+	p.total = run
+	together := units[0] == 0
+	if together {
+		p.total += run
+		units = units[1:]
+	}
+	if len(units) > 0 {
+		groups := p.groupsOf(units)
+		p.total += len(p.sample) * p.prefix * (p.steps(groups) + groups[len(groups)-1].layer)
+	}
+	if err := p.remember(ctx, together); err != nil {
 		return err
 	}
-	if err := p.swapAll(ctx); err != nil {
-		return err
+	if together {
+		if err := p.swapAll(ctx); err != nil {
+			return err
+		}
+		if err := keep(0); err != nil {
+			return err
+		}
 	}
-	if err := p.swapEach(ctx); err != nil {
-		return err
+	return p.swapEach(ctx, units, keep)
+}
+
+func (p *probe) groupsOf(units []int) []group {
+	groups := make([]group, len(units))
+	for i, n := range units {
+		groups[i] = p.groups[n-1]
 	}
-	p.calibrate()
-	return nil
+	return groups
 }
 
 // limit makes room for what is predicted: if that takes more than half of the memory, fewer tokens of each chunk are scored.
@@ -130,9 +152,9 @@ func (p *probe) limit() error {
 	return nil
 }
 
-// remember runs the original for what it predicts. On the way, it has measured what types change of
+// remember runs the original for what it predicts. On the way, if that is wanted, it has measured what types change of
 // the outputs of matrices.
-func (p *probe) remember(ctx context.Context) error {
+func (p *probe) remember(ctx context.Context, measured bool) error {
 	p.base = make([][]distribution, len(p.chunks))
 	for i := range p.base {
 		p.base[i] = make([]distribution, p.scored())
@@ -144,10 +166,12 @@ func (p *probe) remember(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	engine := p.running()
-	engine.Input = meter.see
-	engine.Residual = func(infer.Residual) {
-		if err := meter.flush(ctx); err != nil {
-			cancel(err)
+	if measured {
+		engine.Input = meter.see
+		engine.Residual = func(infer.Residual) {
+			if err := meter.flush(ctx); err != nil {
+				cancel(err)
+			}
 		}
 	}
 	base, err := infer.New(p.original, engine)
@@ -166,6 +190,9 @@ func (p *probe) remember(ctx context.Context) error {
 		return err
 	}
 	p.done += len(p.chunks) * len(p.chunks[0]) * (p.layers + 1)
+	if !measured {
+		return nil
+	}
 	return meter.finish(ctx, base.Vocabulary())
 }
 
@@ -224,10 +251,16 @@ func (p *probe) variant(g group) (gguf.Source, error) {
 // streamsShare is which part of the memory residual streams may take.
 const streamsShare = 4
 
-// swapEach measures the model with each group swapped, on the sample. The streams of the original lead: in front of its layer,
+// mostTogether is how many groups go through the layers together at most, so that what is known of them can be kept.
+const mostTogether = 32
+
+// swapEach measures the model with each of some groups swapped, on the sample. The streams of the original lead: in front of its layer,
 // those of a group branch off. As many groups as there is memory for the streams of run together, so that all of them
-// take what one run takes to read the weights, and read those of the group.
-func (p *probe) swapEach(ctx context.Context) (err error) {
+// take what few runs take to read the weights, and read those of the group.
+func (p *probe) swapEach(ctx context.Context, units []int, keep func(units ...int) error) (err error) {
+	if len(units) == 0 {
+		return nil
+	}
 	room := p.engine.Memory / streamsShare
 	engine := p.engine
 	engine.Memory -= room
@@ -238,18 +271,21 @@ func (p *probe) swapEach(ctx context.Context) (err error) {
 	if err := lead.Enter(ctx); err != nil {
 		return err
 	}
-	together := max(1, int(room/int64(4*len(p.sample)*p.prefix*p.model.Spec().Stream())))
-	for first := 0; first < len(p.groups); first += together {
-		groups := p.groups[first:min(first+together, len(p.groups))]
-		until := groups[len(groups)-1].layer
-		if next := first + together; next < len(p.groups) {
-			until = p.groups[next].layer
-		}
-		divergences, err := p.branches(ctx, lead, groups, until)
+	at := 0 // the layer before which it is
+	together := min(mostTogether, max(1, int(room/int64(4*len(p.sample)*p.prefix*p.model.Spec().Stream()))))
+	for now := range slices.Chunk(units, together) {
+		groups := p.groupsOf(now)
+		divergences, err := p.branches(ctx, lead, at, groups)
 		if err != nil {
 			return err
 		}
-		copy(p.swapped[first:], divergences)
+		at = groups[len(groups)-1].layer
+		for i, n := range now {
+			p.swapped[n-1] = divergences[i]
+		}
+		if err := keep(now...); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -264,12 +300,12 @@ func (p *probe) strands(m *infer.Model) infer.Strands {
 	return strands
 }
 
-// branches returns the sum of the divergences with each of some groups swapped. The streams of the original, lead, are before the layer of the
-// first of them, and are left before layer until.
-func (p *probe) branches(ctx context.Context, lead infer.Strands, groups []group, until int) ([]float64, error) {
+// branches returns the sum of the divergences with each of some groups swapped. The streams of the original, lead, are before a layer,
+// and are left before that of the last group.
+func (p *probe) branches(ctx context.Context, lead infer.Strands, layer int, groups []group) ([]float64, error) {
 	var branches infer.Strands
-	left := groups
-	for layer := left[0].layer; ; {
+	left, until := groups, groups[len(groups)-1].layer
+	for {
 		for ; len(left) > 0 && left[0].layer == layer; left = left[1:] {
 			strands, err := p.branch(ctx, lead, left[0])
 			if err != nil {
