@@ -111,7 +111,7 @@ func chooseType(c *call, f chooseFlags) (err error) {
 	var mix *report.Mix
 	if err == nil && f.mix {
 		tried, err := made.TryMix(func(types []gguf.Type, budget int64) (*allocate.Sensitivity, error) {
-			place, err := f.place(c, in.hashing, infer.Exact, keptModel{"model", in.base})
+			place, err := f.place(c, in.hashing, infer.Exact, in.kept(nil)...)
 			if err != nil {
 				return nil, err
 			}
@@ -151,11 +151,7 @@ func chooseType(c *call, f chooseFlags) (err error) {
 
 // measure measures models, which is a run of its own where results are kept.
 func (f *chooseFlags) measure(c *call, run *driftRun, in *driftInput, models []drift.Candidate) (_ []drift.Result, err error) {
-	kept := []keptModel{{"model", in.base}}
-	for _, m := range models {
-		kept = append(kept, keptModel{"candidate " + m.Name, m.Source})
-	}
-	if run.options.Results, err = f.place(c, in.hashing, f.compute, kept...); err != nil {
+	if run.options.Results, err = f.place(c, in.hashing, f.compute, in.kept(models)...); err != nil {
 		return nil, err
 	}
 	return together(run.options.Results, func() ([]drift.Result, error) { return run.measure(c, models) })

@@ -153,6 +153,15 @@ func (in *driftInput) views(c *call, types []recipe.FileType, recipes ...recipe.
 	return views, nil
 }
 
+// kept lists the models that results are of.
+func (in *driftInput) kept(models []drift.Candidate) []keptModel {
+	kept := []keptModel{{name: "model", source: in.base}}
+	for _, m := range models {
+		kept = append(kept, keptModel{name: "candidate " + m.Name, source: m.Source})
+	}
+	return kept
+}
+
 // driftRun measures models on texts, for a report.
 type driftRun struct {
 	report  *report.Drift

@@ -153,11 +153,7 @@ func measureDrift(c *call, f driftFlags) (err error) {
 	if logits != nil {
 		defer func() { err = errors.Join(err, logits.Discard()) }()
 	}
-	kept := []keptModel{{name: "model", source: in.base}}
-	for _, m := range models {
-		kept = append(kept, keptModel{name: "candidate " + m.Name, source: m.Source})
-	}
-	if run.options.Results, err = f.place(c, in.hashing, f.compute, kept...); err != nil {
+	if run.options.Results, err = f.place(c, in.hashing, f.compute, in.kept(models)...); err != nil {
 		return err
 	}
 	if _, err := run.measure(c, models); err != nil {
