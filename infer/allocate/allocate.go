@@ -21,7 +21,7 @@
 // tensors, by giving them one type, the swap, in a part of the text. A group is the tensors of one kind in a layer, such as blk.3.ffn_up_exps, or in several
 // layers that follow each other where there would be more than 64 groups.
 //
-// All takes no longer than ten runs of the model on the text in float32 ([infer.Exact]), whatever the number of layers, kinds, experts and types, if
+// All takes about as long as ten runs of the model on the text at most, in float32 ([infer.Exact]), whatever the number of layers, kinds, experts and types, if
 // there is memory for a few windows at a time. In tokens that go through layers it is two runs of all windows, five of swaps, more by a third
 // at most where there is little text, and half a run of the original that leads them. Weights are read four times: by these two runs, and by all swaps together, which go through the
 // layers side by side ([infer.Strands]), those of the original and the swapped ones. Swapped ones are quick to make; the rows that are quantized to every type are so few that they
