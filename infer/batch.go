@@ -151,7 +151,7 @@ func (b *batch) take(chunk Chunk, number int, known map[int]int) {
 		c.first = parent.first + len(parent.Tokens)
 	}
 	c.text = c.first + len(chunk.Tokens)
-	b.part.add(c)
+	b.add(c)
 	for i := range chunk.Tokens {
 		b.positions = append(b.positions, c.first+i)
 	}
