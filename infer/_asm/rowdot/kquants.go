@@ -101,6 +101,7 @@ func (v isa) dotQ6K(w, x reg.Register, sum reg.VecVirtual) {
 	VPMOVSXBW(scales, offset)
 	VPMADDWD(Mem{Base: x, Disp: sumsAt}, offset, offset)
 	VPSLLD(U8(5), offset, offset)
+	words := v.sixteenScales(scales)
 
 	low4, high2, products := load(v.same(15)), load(v.same(0x30)), zero()
 	for h := range 2 {
@@ -108,10 +109,8 @@ func (v isa) dotQ6K(w, x reg.Register, sum reg.VecVirtual) {
 		for i, low := range []reg.VecVirtual{a, b, a, b} {
 			q := shift(low, i/2*4, low4)
 			VPOR(shift(high, 2*i-4, high2), q, q)
-			s, scale := 4*h+i, YMM()
-			VPSHUFB(v.bytes(func(i int) int { return 2*s + i%16/8 }), scales, scale.AsX())
-			VPMOVSXBW(scale.AsX(), scale)
-			v.addProducts(maddubs(Mem{Base: x, Disp: 32 * s}, q), scale, products)
+			s := 4*h + i
+			v.addSixteens(s, q, words, Mem{Base: x, Disp: 32 * s}, products)
 		}
 	}
 	VPSUBD(offset, products, products)

@@ -386,279 +386,247 @@ DATA rowdotConstants<>+960(SB)/8, $0x8707870787078707
 DATA rowdotConstants<>+968(SB)/8, $0x8707870787078707
 DATA rowdotConstants<>+976(SB)/8, $0x8707870787078707
 DATA rowdotConstants<>+984(SB)/8, $0x8707870787078707
-DATA rowdotConstants<>+992(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+1000(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+1008(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+1016(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+1024(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+1032(SB)/8, $0x0303030303030303
-DATA rowdotConstants<>+1040(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+1048(SB)/8, $0x0303030303030303
-DATA rowdotConstants<>+1056(SB)/8, $0x0404040404040404
-DATA rowdotConstants<>+1064(SB)/8, $0x0505050505050505
-DATA rowdotConstants<>+1072(SB)/8, $0x0404040404040404
-DATA rowdotConstants<>+1080(SB)/8, $0x0505050505050505
-DATA rowdotConstants<>+1088(SB)/8, $0x0606060606060606
-DATA rowdotConstants<>+1096(SB)/8, $0x0707070707070707
-DATA rowdotConstants<>+1104(SB)/8, $0x0606060606060606
-DATA rowdotConstants<>+1112(SB)/8, $0x0707070707070707
-DATA rowdotConstants<>+1120(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+1128(SB)/8, $0x0909090909090909
-DATA rowdotConstants<>+1136(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+1144(SB)/8, $0x0909090909090909
-DATA rowdotConstants<>+1152(SB)/8, $0x0a0a0a0a0a0a0a0a
-DATA rowdotConstants<>+1160(SB)/8, $0x0b0b0b0b0b0b0b0b
-DATA rowdotConstants<>+1168(SB)/8, $0x0a0a0a0a0a0a0a0a
-DATA rowdotConstants<>+1176(SB)/8, $0x0b0b0b0b0b0b0b0b
-DATA rowdotConstants<>+1184(SB)/8, $0x0c0c0c0c0c0c0c0c
-DATA rowdotConstants<>+1192(SB)/8, $0x0d0d0d0d0d0d0d0d
-DATA rowdotConstants<>+1200(SB)/8, $0x0c0c0c0c0c0c0c0c
-DATA rowdotConstants<>+1208(SB)/8, $0x0d0d0d0d0d0d0d0d
-DATA rowdotConstants<>+1216(SB)/8, $0x0e0e0e0e0e0e0e0e
-DATA rowdotConstants<>+1224(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA rowdotConstants<>+1232(SB)/8, $0x0e0e0e0e0e0e0e0e
-DATA rowdotConstants<>+1240(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA rowdotConstants<>+1248(SB)/8, $0x0100040010004000
-DATA rowdotConstants<>+1256(SB)/8, $0x0001000400100040
-DATA rowdotConstants<>+1264(SB)/8, $0x0100040010004000
-DATA rowdotConstants<>+1272(SB)/8, $0x0001000400100040
-DATA rowdotConstants<>+1280(SB)/8, $0x0020002000200020
-DATA rowdotConstants<>+1288(SB)/8, $0x0020002000200020
-DATA rowdotConstants<>+1296(SB)/8, $0x0020002000200020
-DATA rowdotConstants<>+1304(SB)/8, $0x0020002000200020
-DATA rowdotConstants<>+1312(SB)/8, $0x5656565656565656
-DATA rowdotConstants<>+1320(SB)/8, $0x5656565656565656
-DATA rowdotConstants<>+1328(SB)/8, $0x5656565656565656
-DATA rowdotConstants<>+1336(SB)/8, $0x5656565656565656
-DATA rowdotConstants<>+1344(SB)/8, $0xabababababababab
-DATA rowdotConstants<>+1352(SB)/8, $0xabababababababab
-DATA rowdotConstants<>+1360(SB)/8, $0xabababababababab
-DATA rowdotConstants<>+1368(SB)/8, $0xabababababababab
-DATA rowdotConstants<>+1376(SB)/8, $0x0100010001000100
-DATA rowdotConstants<>+1384(SB)/8, $0x0302030203020302
-DATA rowdotConstants<>+1392(SB)/8, $0x0504050405040504
-DATA rowdotConstants<>+1400(SB)/8, $0x0706070607060706
-DATA rowdotConstants<>+1408(SB)/8, $0x0010008004002000
-DATA rowdotConstants<>+1416(SB)/8, $0x0010008004002000
-DATA rowdotConstants<>+1424(SB)/8, $0x0010008004002000
-DATA rowdotConstants<>+1432(SB)/8, $0x0010008004002000
-DATA rowdotConstants<>+1440(SB)/8, $0x0302030201000100
-DATA rowdotConstants<>+1448(SB)/8, $0x0706070605040504
-DATA rowdotConstants<>+1456(SB)/8, $0x0b0a0b0a09080908
-DATA rowdotConstants<>+1464(SB)/8, $0x0f0e0f0e0d0c0d0c
-DATA rowdotConstants<>+1472(SB)/8, $0x0002000200020002
-DATA rowdotConstants<>+1480(SB)/8, $0x0002000200020002
-DATA rowdotConstants<>+1488(SB)/8, $0x0002000200020002
-DATA rowdotConstants<>+1496(SB)/8, $0x0002000200020002
-DATA rowdotConstants<>+1504(SB)/8, $0x0007000700070007
-DATA rowdotConstants<>+1512(SB)/8, $0x0007000700070007
-DATA rowdotConstants<>+1520(SB)/8, $0x0007000700070007
-DATA rowdotConstants<>+1528(SB)/8, $0x0007000700070007
-DATA rowdotConstants<>+1536(SB)/8, $0x8000800080008000
-DATA rowdotConstants<>+1544(SB)/8, $0x8000800080008000
-DATA rowdotConstants<>+1552(SB)/8, $0x8101810181018101
-DATA rowdotConstants<>+1560(SB)/8, $0x8101810181018101
-DATA rowdotConstants<>+1568(SB)/8, $0x8202820282028202
-DATA rowdotConstants<>+1576(SB)/8, $0x8202820282028202
-DATA rowdotConstants<>+1584(SB)/8, $0x8303830383038303
-DATA rowdotConstants<>+1592(SB)/8, $0x8303830383038303
-DATA rowdotConstants<>+1600(SB)/8, $0x8404840484048404
-DATA rowdotConstants<>+1608(SB)/8, $0x8404840484048404
-DATA rowdotConstants<>+1616(SB)/8, $0x8505850585058505
-DATA rowdotConstants<>+1624(SB)/8, $0x8505850585058505
-DATA rowdotConstants<>+1632(SB)/8, $0x8606860686068606
-DATA rowdotConstants<>+1640(SB)/8, $0x8606860686068606
-DATA rowdotConstants<>+1648(SB)/8, $0x8707870787078707
-DATA rowdotConstants<>+1656(SB)/8, $0x8707870787078707
-DATA rowdotConstants<>+1664(SB)/8, $0x8808880888088808
-DATA rowdotConstants<>+1672(SB)/8, $0x8808880888088808
-DATA rowdotConstants<>+1680(SB)/8, $0x8909890989098909
-DATA rowdotConstants<>+1688(SB)/8, $0x8909890989098909
-DATA rowdotConstants<>+1696(SB)/8, $0x8a0a8a0a8a0a8a0a
-DATA rowdotConstants<>+1704(SB)/8, $0x8a0a8a0a8a0a8a0a
-DATA rowdotConstants<>+1712(SB)/8, $0x8b0b8b0b8b0b8b0b
-DATA rowdotConstants<>+1720(SB)/8, $0x8b0b8b0b8b0b8b0b
-DATA rowdotConstants<>+1728(SB)/8, $0x8c0c8c0c8c0c8c0c
-DATA rowdotConstants<>+1736(SB)/8, $0x8c0c8c0c8c0c8c0c
-DATA rowdotConstants<>+1744(SB)/8, $0x8d0d8d0d8d0d8d0d
-DATA rowdotConstants<>+1752(SB)/8, $0x8d0d8d0d8d0d8d0d
-DATA rowdotConstants<>+1760(SB)/8, $0x8e0e8e0e8e0e8e0e
-DATA rowdotConstants<>+1768(SB)/8, $0x8e0e8e0e8e0e8e0e
-DATA rowdotConstants<>+1776(SB)/8, $0x8f0f8f0f8f0f8f0f
-DATA rowdotConstants<>+1784(SB)/8, $0x8f0f8f0f8f0f8f0f
-DATA rowdotConstants<>+1792(SB)/8, $0x3e0000003e000000
-DATA rowdotConstants<>+1800(SB)/8, $0x3e0000003e000000
-DATA rowdotConstants<>+1808(SB)/8, $0x3e0000003e000000
-DATA rowdotConstants<>+1816(SB)/8, $0x3e0000003e000000
-DATA rowdotConstants<>+1824(SB)/8, $0x8101810180008000
-DATA rowdotConstants<>+1832(SB)/8, $0x8303830382028202
-DATA rowdotConstants<>+1840(SB)/8, $0x8505850584048404
-DATA rowdotConstants<>+1848(SB)/8, $0x8707870786068606
-DATA rowdotConstants<>+1856(SB)/8, $0x0200200002002000
-DATA rowdotConstants<>+1864(SB)/8, $0x0200200002002000
-DATA rowdotConstants<>+1872(SB)/8, $0x0200200002002000
-DATA rowdotConstants<>+1880(SB)/8, $0x0200200002002000
-DATA rowdotConstants<>+1888(SB)/8, $0x0009000900090009
-DATA rowdotConstants<>+1896(SB)/8, $0x0009000900090009
-DATA rowdotConstants<>+1904(SB)/8, $0x0009000900090009
-DATA rowdotConstants<>+1912(SB)/8, $0x0009000900090009
-DATA rowdotConstants<>+1920(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+992(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+1000(SB)/8, $0x0001000400100040
+DATA rowdotConstants<>+1008(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+1016(SB)/8, $0x0001000400100040
+DATA rowdotConstants<>+1024(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1032(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1040(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1048(SB)/8, $0x0020002000200020
+DATA rowdotConstants<>+1056(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1064(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1072(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1080(SB)/8, $0x5656565656565656
+DATA rowdotConstants<>+1088(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1096(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1104(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1112(SB)/8, $0xabababababababab
+DATA rowdotConstants<>+1120(SB)/8, $0x0100010001000100
+DATA rowdotConstants<>+1128(SB)/8, $0x0302030203020302
+DATA rowdotConstants<>+1136(SB)/8, $0x0504050405040504
+DATA rowdotConstants<>+1144(SB)/8, $0x0706070607060706
+DATA rowdotConstants<>+1152(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1160(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1168(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1176(SB)/8, $0x0010008004002000
+DATA rowdotConstants<>+1184(SB)/8, $0x0302030201000100
+DATA rowdotConstants<>+1192(SB)/8, $0x0706070605040504
+DATA rowdotConstants<>+1200(SB)/8, $0x0b0a0b0a09080908
+DATA rowdotConstants<>+1208(SB)/8, $0x0f0e0f0e0d0c0d0c
+DATA rowdotConstants<>+1216(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1224(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1232(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1240(SB)/8, $0x0002000200020002
+DATA rowdotConstants<>+1248(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1256(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1264(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1272(SB)/8, $0x0007000700070007
+DATA rowdotConstants<>+1280(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+1288(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+1296(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+1304(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+1312(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+1320(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+1328(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+1336(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+1344(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+1352(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+1360(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+1368(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+1376(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+1384(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+1392(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+1400(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+1408(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+1416(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+1424(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+1432(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+1440(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+1448(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+1456(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+1464(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+1472(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+1480(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+1488(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+1496(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+1504(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+1512(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+1520(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+1528(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+1536(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1544(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1552(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1560(SB)/8, $0x3e0000003e000000
+DATA rowdotConstants<>+1568(SB)/8, $0x8101810180008000
+DATA rowdotConstants<>+1576(SB)/8, $0x8303830382028202
+DATA rowdotConstants<>+1584(SB)/8, $0x8505850584048404
+DATA rowdotConstants<>+1592(SB)/8, $0x8707870786068606
+DATA rowdotConstants<>+1600(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1608(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1616(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1624(SB)/8, $0x0200200002002000
+DATA rowdotConstants<>+1632(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1640(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1648(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1656(SB)/8, $0x0009000900090009
+DATA rowdotConstants<>+1664(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1672(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1680(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1688(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1696(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+1704(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+1712(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+1720(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+1728(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1736(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1744(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1752(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+1760(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+1768(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+1776(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+1784(SB)/8, $0x0000007f0000007f
+DATA rowdotConstants<>+1792(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+1800(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+1808(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+1816(SB)/8, $0x00007f0000007f00
+DATA rowdotConstants<>+1824(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+1832(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+1840(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+1848(SB)/8, $0x007f0000007f0000
+DATA rowdotConstants<>+1856(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+1864(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+1872(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+1880(SB)/8, $0x7f0000007f000000
+DATA rowdotConstants<>+1888(SB)/8, $0x8000008000808000
+DATA rowdotConstants<>+1896(SB)/8, $0x0080800080000080
+DATA rowdotConstants<>+1904(SB)/8, $0x8000008000808000
+DATA rowdotConstants<>+1912(SB)/8, $0x0080800080000080
+DATA rowdotConstants<>+1920(SB)/8, $0x00000000002b1908
 DATA rowdotConstants<>+1928(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+1936(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+1944(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+1952(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+1960(SB)/8, $0x8080808080808080
-DATA rowdotConstants<>+1968(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+1976(SB)/8, $0x8080808080808080
-DATA rowdotConstants<>+1984(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+1992(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2000(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2008(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2016(SB)/8, $0x0000007f0000007f
-DATA rowdotConstants<>+2024(SB)/8, $0x0000007f0000007f
-DATA rowdotConstants<>+2032(SB)/8, $0x0000007f0000007f
-DATA rowdotConstants<>+2040(SB)/8, $0x0000007f0000007f
-DATA rowdotConstants<>+2048(SB)/8, $0x00007f0000007f00
-DATA rowdotConstants<>+2056(SB)/8, $0x00007f0000007f00
-DATA rowdotConstants<>+2064(SB)/8, $0x00007f0000007f00
-DATA rowdotConstants<>+2072(SB)/8, $0x00007f0000007f00
-DATA rowdotConstants<>+2080(SB)/8, $0x007f0000007f0000
-DATA rowdotConstants<>+2088(SB)/8, $0x007f0000007f0000
-DATA rowdotConstants<>+2096(SB)/8, $0x007f0000007f0000
-DATA rowdotConstants<>+2104(SB)/8, $0x007f0000007f0000
-DATA rowdotConstants<>+2112(SB)/8, $0x7f0000007f000000
-DATA rowdotConstants<>+2120(SB)/8, $0x7f0000007f000000
-DATA rowdotConstants<>+2128(SB)/8, $0x7f0000007f000000
-DATA rowdotConstants<>+2136(SB)/8, $0x7f0000007f000000
-DATA rowdotConstants<>+2144(SB)/8, $0x8000008000808000
-DATA rowdotConstants<>+2152(SB)/8, $0x0080800080000080
-DATA rowdotConstants<>+2160(SB)/8, $0x8000008000808000
-DATA rowdotConstants<>+2168(SB)/8, $0x0080800080000080
-DATA rowdotConstants<>+2176(SB)/8, $0x00000000002b1908
-DATA rowdotConstants<>+2184(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+2192(SB)/8, $0x00000000002b1908
-DATA rowdotConstants<>+2200(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+2208(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+2216(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+2224(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+2232(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+2240(SB)/8, $0x01ff01ff01ff01ff
-DATA rowdotConstants<>+2248(SB)/8, $0x01ff01ff01ff01ff
-DATA rowdotConstants<>+2256(SB)/8, $0x01ff01ff01ff01ff
-DATA rowdotConstants<>+2264(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+1936(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+1944(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+1952(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1960(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1968(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1976(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+1984(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+1992(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2000(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2008(SB)/8, $0x01ff01ff01ff01ff
+DATA rowdotConstants<>+2016(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+2024(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+2032(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+2040(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+2048(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2056(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2064(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2072(SB)/8, $0x0100040010004000
+DATA rowdotConstants<>+2080(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2088(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2096(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2104(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2112(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2120(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2128(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2136(SB)/8, $0x3e8000003e800000
+DATA rowdotConstants<>+2144(SB)/8, $0x1000200040008000
+DATA rowdotConstants<>+2152(SB)/8, $0x0100020004000800
+DATA rowdotConstants<>+2160(SB)/8, $0x1000200040008000
+DATA rowdotConstants<>+2168(SB)/8, $0x0100020004000800
+DATA rowdotConstants<>+2176(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2184(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2192(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2200(SB)/8, $0x0000000400000000
+DATA rowdotConstants<>+2208(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2216(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2224(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2232(SB)/8, $0x000f000f000f000f
+DATA rowdotConstants<>+2240(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2248(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2256(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2264(SB)/8, $0x0f0d0b0907050301
 DATA rowdotConstants<>+2272(SB)/8, $0x8000800080008000
-DATA rowdotConstants<>+2280(SB)/8, $0x8101810181018101
-DATA rowdotConstants<>+2288(SB)/8, $0x8202820282028202
-DATA rowdotConstants<>+2296(SB)/8, $0x8303830383038303
-DATA rowdotConstants<>+2304(SB)/8, $0x0100040010004000
-DATA rowdotConstants<>+2312(SB)/8, $0x0100040010004000
-DATA rowdotConstants<>+2320(SB)/8, $0x0100040010004000
-DATA rowdotConstants<>+2328(SB)/8, $0x0100040010004000
-DATA rowdotConstants<>+2336(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+2344(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+2352(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+2360(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+2368(SB)/8, $0x3e8000003e800000
-DATA rowdotConstants<>+2376(SB)/8, $0x3e8000003e800000
-DATA rowdotConstants<>+2384(SB)/8, $0x3e8000003e800000
-DATA rowdotConstants<>+2392(SB)/8, $0x3e8000003e800000
-DATA rowdotConstants<>+2400(SB)/8, $0x1000200040008000
-DATA rowdotConstants<>+2408(SB)/8, $0x0100020004000800
-DATA rowdotConstants<>+2416(SB)/8, $0x1000200040008000
-DATA rowdotConstants<>+2424(SB)/8, $0x0100020004000800
-DATA rowdotConstants<>+2432(SB)/8, $0x0000000400000000
-DATA rowdotConstants<>+2440(SB)/8, $0x0000000400000000
-DATA rowdotConstants<>+2448(SB)/8, $0x0000000400000000
-DATA rowdotConstants<>+2456(SB)/8, $0x0000000400000000
-DATA rowdotConstants<>+2464(SB)/8, $0x000f000f000f000f
-DATA rowdotConstants<>+2472(SB)/8, $0x000f000f000f000f
-DATA rowdotConstants<>+2480(SB)/8, $0x000f000f000f000f
-DATA rowdotConstants<>+2488(SB)/8, $0x000f000f000f000f
-DATA rowdotConstants<>+2496(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+2504(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+2512(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+2520(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+2528(SB)/8, $0x8000800080008000
-DATA rowdotConstants<>+2536(SB)/8, $0x8000800080008000
-DATA rowdotConstants<>+2544(SB)/8, $0x8101810181018101
-DATA rowdotConstants<>+2552(SB)/8, $0x8101810181018101
-DATA rowdotConstants<>+2560(SB)/8, $0x8202820282028202
-DATA rowdotConstants<>+2568(SB)/8, $0x8202820282028202
-DATA rowdotConstants<>+2576(SB)/8, $0x8303830383038303
-DATA rowdotConstants<>+2584(SB)/8, $0x8303830383038303
-DATA rowdotConstants<>+2592(SB)/8, $0x8404840484048404
-DATA rowdotConstants<>+2600(SB)/8, $0x8404840484048404
-DATA rowdotConstants<>+2608(SB)/8, $0x8505850585058505
-DATA rowdotConstants<>+2616(SB)/8, $0x8505850585058505
-DATA rowdotConstants<>+2624(SB)/8, $0x8606860686068606
-DATA rowdotConstants<>+2632(SB)/8, $0x8606860686068606
-DATA rowdotConstants<>+2640(SB)/8, $0x8707870787078707
-DATA rowdotConstants<>+2648(SB)/8, $0x8707870787078707
-DATA rowdotConstants<>+2656(SB)/8, $0x8808880888088808
-DATA rowdotConstants<>+2664(SB)/8, $0x8808880888088808
-DATA rowdotConstants<>+2672(SB)/8, $0x8909890989098909
-DATA rowdotConstants<>+2680(SB)/8, $0x8909890989098909
-DATA rowdotConstants<>+2688(SB)/8, $0x8a0a8a0a8a0a8a0a
-DATA rowdotConstants<>+2696(SB)/8, $0x8a0a8a0a8a0a8a0a
-DATA rowdotConstants<>+2704(SB)/8, $0x8b0b8b0b8b0b8b0b
-DATA rowdotConstants<>+2712(SB)/8, $0x8b0b8b0b8b0b8b0b
-DATA rowdotConstants<>+2720(SB)/8, $0x8c0c8c0c8c0c8c0c
-DATA rowdotConstants<>+2728(SB)/8, $0x8c0c8c0c8c0c8c0c
-DATA rowdotConstants<>+2736(SB)/8, $0x8d0d8d0d8d0d8d0d
-DATA rowdotConstants<>+2744(SB)/8, $0x8d0d8d0d8d0d8d0d
-DATA rowdotConstants<>+2752(SB)/8, $0x8e0e8e0e8e0e8e0e
-DATA rowdotConstants<>+2760(SB)/8, $0x8e0e8e0e8e0e8e0e
-DATA rowdotConstants<>+2768(SB)/8, $0x8f0f8f0f8f0f8f0f
-DATA rowdotConstants<>+2776(SB)/8, $0x8f0f8f0f8f0f8f0f
-DATA rowdotConstants<>+2784(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+2792(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+2800(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+2808(SB)/8, $0x0101010101010101
-DATA rowdotConstants<>+2816(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2824(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2832(SB)/8, $0x0303030303030303
-DATA rowdotConstants<>+2840(SB)/8, $0x0303030303030303
-DATA rowdotConstants<>+2848(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+2856(SB)/8, $0x8080808080808080
-DATA rowdotConstants<>+2864(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+2872(SB)/8, $0x8080808080808080
-DATA rowdotConstants<>+2880(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+2888(SB)/8, $0x8080808080808080
-DATA rowdotConstants<>+2896(SB)/8, $0x0808080808080808
-DATA rowdotConstants<>+2904(SB)/8, $0x8080808080808080
-DATA rowdotConstants<>+2912(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2920(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2928(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2936(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2944(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2952(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2960(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2968(SB)/8, $0x0202020202020202
-DATA rowdotConstants<>+2976(SB)/8, $0x00000000002b1908
-DATA rowdotConstants<>+2984(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+2992(SB)/8, $0x00000000002b1908
-DATA rowdotConstants<>+3000(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+3008(SB)/8, $0x00000000002b1908
-DATA rowdotConstants<>+3016(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+3024(SB)/8, $0x00000000002b1908
-DATA rowdotConstants<>+3032(SB)/8, $0x0000000000000000
-DATA rowdotConstants<>+3040(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3048(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3056(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3064(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3072(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3080(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3088(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3096(SB)/8, $0x3e342c241c140c04
-DATA rowdotConstants<>+3104(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3112(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3120(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3128(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3136(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3144(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3152(SB)/8, $0x0f0d0b0907050301
-DATA rowdotConstants<>+3160(SB)/8, $0x0f0d0b0907050301
-GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $3168
+DATA rowdotConstants<>+2280(SB)/8, $0x8000800080008000
+DATA rowdotConstants<>+2288(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+2296(SB)/8, $0x8101810181018101
+DATA rowdotConstants<>+2304(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+2312(SB)/8, $0x8202820282028202
+DATA rowdotConstants<>+2320(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+2328(SB)/8, $0x8303830383038303
+DATA rowdotConstants<>+2336(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+2344(SB)/8, $0x8404840484048404
+DATA rowdotConstants<>+2352(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+2360(SB)/8, $0x8505850585058505
+DATA rowdotConstants<>+2368(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+2376(SB)/8, $0x8606860686068606
+DATA rowdotConstants<>+2384(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+2392(SB)/8, $0x8707870787078707
+DATA rowdotConstants<>+2400(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+2408(SB)/8, $0x8808880888088808
+DATA rowdotConstants<>+2416(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+2424(SB)/8, $0x8909890989098909
+DATA rowdotConstants<>+2432(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+2440(SB)/8, $0x8a0a8a0a8a0a8a0a
+DATA rowdotConstants<>+2448(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+2456(SB)/8, $0x8b0b8b0b8b0b8b0b
+DATA rowdotConstants<>+2464(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+2472(SB)/8, $0x8c0c8c0c8c0c8c0c
+DATA rowdotConstants<>+2480(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+2488(SB)/8, $0x8d0d8d0d8d0d8d0d
+DATA rowdotConstants<>+2496(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+2504(SB)/8, $0x8e0e8e0e8e0e8e0e
+DATA rowdotConstants<>+2512(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+2520(SB)/8, $0x8f0f8f0f8f0f8f0f
+DATA rowdotConstants<>+2528(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2536(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2544(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2552(SB)/8, $0x0101010101010101
+DATA rowdotConstants<>+2560(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2568(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2576(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+2584(SB)/8, $0x0303030303030303
+DATA rowdotConstants<>+2592(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2600(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2608(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2616(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2624(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2632(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2640(SB)/8, $0x0808080808080808
+DATA rowdotConstants<>+2648(SB)/8, $0x8080808080808080
+DATA rowdotConstants<>+2656(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2664(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2672(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2680(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2688(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2696(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2704(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2712(SB)/8, $0x0202020202020202
+DATA rowdotConstants<>+2720(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2728(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2736(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2744(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2752(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2760(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2768(SB)/8, $0x00000000002b1908
+DATA rowdotConstants<>+2776(SB)/8, $0x0000000000000000
+DATA rowdotConstants<>+2784(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2792(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2800(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2808(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2816(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2824(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2832(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2840(SB)/8, $0x3e342c241c140c04
+DATA rowdotConstants<>+2848(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2856(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2864(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2872(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2880(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2888(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2896(SB)/8, $0x0f0d0b0907050301
+DATA rowdotConstants<>+2904(SB)/8, $0x0f0d0b0907050301
+GLOBL rowdotConstants<>(SB), RODATA|NOPTR, $2912
 
 // func dotQ4_0AVX2(dst *float32, rows int, w *byte, x *int8, vectors int, points *uint8)
 // Requires: AVX, AVX2, F16C, FMA3, MMX+
@@ -2313,6 +2281,8 @@ loop:
 	VPMOVSXBW    X1, Y2
 	VPMADDWD     256(BX), Y2, Y2
 	VPSLLD       $0x05, Y2, Y2
+	VPSHUFB      rowdotConstants<>+288(SB), X1, X1
+	VPMOVSXBW    X1, Y1
 	VMOVDQU      rowdotConstants<>+32(SB), Y3
 	VMOVDQU      rowdotConstants<>+640(SB), Y4
 	VPXOR        Y5, Y5, Y5
@@ -2323,8 +2293,7 @@ loop:
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+992(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+352(SB), Y1, Y10
 	VPMADDUBSW   (BX), Y9, Y9
 	VPMADDWD     Y10, Y9, Y9
 	VPADDD       Y9, Y5, Y5
@@ -2332,8 +2301,7 @@ loop:
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+1024(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y10
 	VPMADDUBSW   32(BX), Y9, Y9
 	VPMADDWD     Y10, Y9, Y9
 	VPADDD       Y9, Y5, Y5
@@ -2341,8 +2309,7 @@ loop:
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1056(SB), X1, X9
-	VPMOVSXBW    X9, Y9
+	VPSHUFB      rowdotConstants<>+416(SB), Y1, Y9
 	VPMADDUBSW   64(BX), Y6, Y6
 	VPMADDWD     Y9, Y6, Y6
 	VPADDD       Y6, Y5, Y5
@@ -2351,8 +2318,7 @@ loop:
 	VPSRLW       $0x02, Y8, Y7
 	VPAND        Y4, Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1088(SB), X1, X7
-	VPMOVSXBW    X7, Y7
+	VPSHUFB      rowdotConstants<>+448(SB), Y1, Y7
 	VPMADDUBSW   96(BX), Y6, Y6
 	VPMADDWD     Y7, Y6, Y6
 	VPADDD       Y6, Y5, Y5
@@ -2363,8 +2329,7 @@ loop:
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+1120(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+480(SB), Y1, Y10
 	VPMADDUBSW   128(BX), Y9, Y9
 	VPMADDWD     Y10, Y9, Y9
 	VPADDD       Y9, Y5, Y5
@@ -2372,8 +2337,7 @@ loop:
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+1152(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+512(SB), Y1, Y10
 	VPMADDUBSW   160(BX), Y9, Y9
 	VPMADDWD     Y10, Y9, Y9
 	VPADDD       Y9, Y5, Y5
@@ -2381,8 +2345,7 @@ loop:
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1184(SB), X1, X9
-	VPMOVSXBW    X9, Y9
+	VPSHUFB      rowdotConstants<>+544(SB), Y1, Y9
 	VPMADDUBSW   192(BX), Y6, Y6
 	VPMADDWD     Y9, Y6, Y6
 	VPADDD       Y6, Y5, Y5
@@ -2391,8 +2354,7 @@ loop:
 	VPSRLW       $0x02, Y8, Y3
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1216(SB), X1, X1
-	VPMOVSXBW    X1, Y1
+	VPSHUFB      rowdotConstants<>+576(SB), Y1, Y1
 	VPMADDUBSW   224(BX), Y6, Y3
 	VPMADDWD     Y1, Y3, Y1
 	VPADDD       Y1, Y5, Y5
@@ -2446,11 +2408,11 @@ loop:
 	VPUNPCKLBW     X1, X2, X2
 	VPMOVZXBW      X2, X2
 	VPBROADCASTW   2(AX), X1
-	VPMULLW        rowdotConstants<>+1248(SB), X1, X1
+	VPMULLW        rowdotConstants<>+992(SB), X1, X1
 	VPSRLW         $0x0e, X1, X1
 	VPSLLW         $0x04, X1, X1
 	VPOR           X2, X1, X1
-	VPSUBW         rowdotConstants<>+1280(SB), X1, X1
+	VPSUBW         rowdotConstants<>+1024(SB), X1, X1
 	VINSERTI128    $0x01, X1, Y1, Y1
 	VPXOR          Y2, Y2, Y2
 	VBROADCASTI128 8(AX), Y3
@@ -2581,8 +2543,8 @@ loop:
 	PREFETCHT1     4096(AX)
 	VPXOR          Y1, Y1, Y1
 	VPXOR          Y2, Y2, Y2
-	VMOVDQU        rowdotConstants<>+1312(SB), Y3
-	VMOVDQU        rowdotConstants<>+1344(SB), Y4
+	VMOVDQU        rowdotConstants<>+1056(SB), Y3
+	VMOVDQU        rowdotConstants<>+1088(SB), Y4
 	VMOVDQU        (AX), Y5
 	VPXOR          Y8, Y8, Y8
 	VPMAXUB        Y3, Y5, Y6
@@ -2809,16 +2771,16 @@ TEXT ·dotIQ1_SAVX2(SB), NOSPLIT, $320-48
 	LEAQ         -50(AX)(BX*1), BX
 	VPMOVZXBW    2(AX), Y0
 	VPBROADCASTQ 34(AX), Y1
-	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1120(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1152(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    18(AX), Y0
 	VPBROADCASTQ 42(AX), Y1
-	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1120(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1152(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -2839,30 +2801,30 @@ loop:
 	CMOVQHI        BX, R11
 	VPMOVZXBW      2(R11), Y1
 	VPBROADCASTQ   34(R11), Y3
-	VPSHUFB        rowdotConstants<>+1376(SB), Y3, Y3
-	VPMULLW        rowdotConstants<>+1408(SB), Y3, Y3
+	VPSHUFB        rowdotConstants<>+1120(SB), Y3, Y3
+	VPMULLW        rowdotConstants<>+1152(SB), Y3, Y3
 	VPSRLW         $0x0d, Y3, Y3
 	VPSLLW         $0x08, Y3, Y3
 	VPOR           Y3, Y1, Y1
 	VMOVDQU        Y1, (DX)
 	VPMOVZXBW      18(R11), Y1
 	VPBROADCASTQ   42(R11), Y3
-	VPSHUFB        rowdotConstants<>+1376(SB), Y3, Y3
-	VPMULLW        rowdotConstants<>+1408(SB), Y3, Y3
+	VPSHUFB        rowdotConstants<>+1120(SB), Y3, Y3
+	VPMULLW        rowdotConstants<>+1152(SB), Y3, Y3
 	VPSRLW         $0x0d, Y3, Y3
 	VPSLLW         $0x08, Y3, Y3
 	VPOR           Y3, Y1, Y1
 	VMOVDQU        Y1, 32(DX)
 	VPXOR          Y1, Y1, Y1
 	VBROADCASTI128 34(AX), Y3
-	VPSHUFB        rowdotConstants<>+1440(SB), Y3, Y3
-	VPMULLW        rowdotConstants<>+1472(SB), Y3, Y4
+	VPSHUFB        rowdotConstants<>+1184(SB), Y3, Y3
+	VPMULLW        rowdotConstants<>+1216(SB), Y3, Y4
 	VPSRLW         $0x0d, Y4, Y4
 	VPADDW         Y4, Y4, Y4
 	VPADDW         rowdotConstants<>+96(SB), Y4, Y4
 	VPSRAW         $0x0f, Y3, Y3
 	VPADDW         Y3, Y3, Y3
-	VMOVDQU        rowdotConstants<>+1504(SB), Y5
+	VMOVDQU        rowdotConstants<>+1248(SB), Y5
 	VPSUBW         Y3, Y5, Y3
 	VPMULLW        Y4, Y3, Y3
 	VPMADDWD       256(R9), Y3, Y3
@@ -2878,7 +2840,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     (R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1536(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1280(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        8(CX), R11
@@ -2891,7 +2853,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     32(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1568(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1312(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        16(CX), R11
@@ -2904,7 +2866,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     64(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1600(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1344(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        24(CX), R11
@@ -2917,7 +2879,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     96(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1632(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1376(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        32(CX), R11
@@ -2930,7 +2892,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     128(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1664(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1408(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        40(CX), R11
@@ -2943,7 +2905,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     160(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1696(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1440(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        48(CX), R11
@@ -2956,7 +2918,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     192(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1728(SB), Y4, Y6
+	VPSHUFB        rowdotConstants<>+1472(SB), Y4, Y6
 	VPMADDWD       Y6, Y5, Y5
 	VPADDD         Y5, Y1, Y1
 	MOVWLZX        56(CX), R11
@@ -2969,7 +2931,7 @@ loop:
 	VPINSRQ        $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128    $0x01, X5, Y2, Y5
 	VPMADDUBSW     224(R9), Y5, Y5
-	VPSHUFB        rowdotConstants<>+1760(SB), Y4, Y4
+	VPSHUFB        rowdotConstants<>+1504(SB), Y4, Y4
 	VPMADDWD       Y4, Y5, Y4
 	VPADDD         Y4, Y1, Y1
 	VPSLLD         $0x03, Y1, Y1
@@ -2979,7 +2941,7 @@ loop:
 	VCVTPH2PS      X3, Y3
 	VBROADCASTSS   288(R9), Y4
 	VMULPS         Y4, Y3, Y3
-	VMULPS         rowdotConstants<>+1792(SB), Y3, Y3
+	VMULPS         rowdotConstants<>+1536(SB), Y3, Y3
 	VFMADD231PS    Y1, Y3, Y0
 	XCHGQ          CX, DX
 	ADDQ           $0x00000032, AX
@@ -3012,16 +2974,16 @@ TEXT ·dotIQ1_MAVX2(SB), NOSPLIT, $320-48
 	LEAQ         -56(AX)(BX*1), BX
 	VPMOVZXBW    (AX), Y0
 	VPBROADCASTQ 32(AX), Y1
-	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1568(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1600(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    16(AX), Y0
 	VPBROADCASTQ 40(AX), Y1
-	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1568(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1600(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -3042,28 +3004,28 @@ loop:
 	CMOVQHI      BX, R11
 	VPMOVZXBW    (R11), Y1
 	VPBROADCASTQ 32(R11), Y3
-	VPSHUFB      rowdotConstants<>+1824(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+1856(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1568(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+1600(SB), Y3, Y3
 	VPSRLW       $0x0d, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, (DX)
 	VPMOVZXBW    16(R11), Y1
 	VPBROADCASTQ 40(R11), Y3
-	VPSHUFB      rowdotConstants<>+1824(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+1856(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1568(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+1600(SB), Y3, Y3
 	VPSRLW       $0x0d, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, 32(DX)
 	VPXOR        Y1, Y1, Y1
 	VPBROADCASTQ 48(AX), Y3
-	VPSHUFB      rowdotConstants<>+1376(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+1408(SB), Y3, Y4
+	VPSHUFB      rowdotConstants<>+1120(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+1152(SB), Y3, Y4
 	VPSRLW       $0x0d, Y4, Y4
 	VPADDW       Y4, Y4, Y4
 	VPADDW       rowdotConstants<>+96(SB), Y4, Y4
-	VPMULLW      rowdotConstants<>+1888(SB), Y4, Y3
+	VPMULLW      rowdotConstants<>+1632(SB), Y4, Y3
 	VPMADDWD     256(R9), Y3, Y3
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0x88, Y4, Y4
@@ -3078,14 +3040,14 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 32(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
-	VMOVDQU      rowdotConstants<>+1952(SB), Y7
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
+	VMOVDQU      rowdotConstants<>+1696(SB), Y7
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   (R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1280(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      8(CX), R11
@@ -3099,13 +3061,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 34(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   32(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1312(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      16(CX), R11
@@ -3119,13 +3081,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 36(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   64(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1344(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      24(CX), R11
@@ -3139,13 +3101,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 38(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   96(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1376(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      32(CX), R11
@@ -3159,13 +3121,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 40(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   128(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1408(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      40(CX), R11
@@ -3179,13 +3141,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 42(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   160(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1440(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      48(CX), R11
@@ -3199,13 +3161,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 44(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   192(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y6
+	VPSHUFB      rowdotConstants<>+1472(SB), Y4, Y6
 	VPMADDWD     Y6, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      56(CX), R11
@@ -3219,13 +3181,13 @@ loop:
 	VINSERTI128  $0x01, X5, Y2, Y5
 	VPSLLW       $0x03, Y5, Y5
 	VPBROADCASTW 46(AX), Y6
-	VPSHUFB      rowdotConstants<>+1920(SB), Y6, Y6
+	VPSHUFB      rowdotConstants<>+1664(SB), Y6, Y6
 	VPAND        Y7, Y6, Y6
 	VPCMPEQB     Y7, Y6, Y6
-	VPANDN       rowdotConstants<>+1984(SB), Y6, Y6
+	VPANDN       rowdotConstants<>+1728(SB), Y6, Y6
 	VPOR         Y6, Y5, Y5
 	VPMADDUBSW   224(R9), Y5, Y5
-	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPSHUFB      rowdotConstants<>+1504(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y4
 	VPADDD       Y4, Y1, Y1
 	VPSUBD       Y3, Y1, Y1
@@ -3252,7 +3214,7 @@ loop:
 	VCVTPH2PS    X3, Y3
 	VBROADCASTSS 288(R9), Y4
 	VMULPS       Y4, Y3, Y3
-	VMULPS       rowdotConstants<>+1792(SB), Y3, Y3
+	VMULPS       rowdotConstants<>+1536(SB), Y3, Y3
 	VFMADD231PS  Y1, Y3, Y0
 	XCHGQ        CX, DX
 	ADDQ         $0x00000038, AX
@@ -3289,21 +3251,21 @@ TEXT ·dotIQ2_XXSAVX2(SB), NOSPLIT, $320-48
 	VPERMQ  $0xd8, Y0, Y0
 	VPXOR   Y1, Y1, Y1
 	VPSLLD  $0x00, Y0, Y2
-	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1760(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x01, Y0, Y2
-	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1792(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x02, Y0, Y2
-	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1824(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x03, Y0, Y0
-	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPAND   rowdotConstants<>+1856(SB), Y0, Y0
 	VPOR    Y0, Y1, Y1
 	VPSRLW  $0x04, Y1, Y0
 	VPXOR   Y1, Y0, Y0
 	VPAND   rowdotConstants<>+32(SB), Y0, Y0
-	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VMOVDQU rowdotConstants<>+1888(SB), Y2
 	VPSHUFB Y0, Y2, Y0
 	VPOR    Y1, Y0, Y0
 	VMOVDQU Y0, 128(CX)
@@ -3328,16 +3290,16 @@ loop:
 	VPERMQ       $0xd8, Y1, Y1
 	VPXOR        Y4, Y4, Y4
 	VPSLLD       $0x00, Y1, Y5
-	VPAND        rowdotConstants<>+2016(SB), Y5, Y5
+	VPAND        rowdotConstants<>+1760(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
 	VPSLLD       $0x01, Y1, Y5
-	VPAND        rowdotConstants<>+2048(SB), Y5, Y5
+	VPAND        rowdotConstants<>+1792(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
 	VPSLLD       $0x02, Y1, Y5
-	VPAND        rowdotConstants<>+2080(SB), Y5, Y5
+	VPAND        rowdotConstants<>+1824(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
 	VPSLLD       $0x03, Y1, Y1
-	VPAND        rowdotConstants<>+2112(SB), Y1, Y1
+	VPAND        rowdotConstants<>+1856(SB), Y1, Y1
 	VPOR         Y1, Y4, Y4
 	VPSRLW       $0x04, Y4, Y1
 	VPXOR        Y4, Y1, Y1
@@ -3366,18 +3328,18 @@ loop:
 	MOVBLZX      5(AX), R11
 	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128  $0x01, X5, Y3, Y5
-	VMOVDQU      rowdotConstants<>+2176(SB), Y6
+	VMOVDQU      rowdotConstants<>+1920(SB), Y6
 	VPSHUFB      Y5, Y6, Y5
 	VMOVDQU      rowdotConstants<>+128(SB), Y9
 	VPBROADCASTD 128(CX), Y8
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      (R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1280(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      10(AX), R11
@@ -3394,11 +3356,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      32(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1312(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      18(AX), R11
@@ -3415,11 +3377,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      64(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1344(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      26(AX), R11
@@ -3436,11 +3398,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      96(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1376(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      34(AX), R11
@@ -3457,11 +3419,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      128(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1408(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      42(AX), R11
@@ -3478,11 +3440,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      160(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1440(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      50(AX), R11
@@ -3499,11 +3461,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      192(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1472(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      58(AX), R11
@@ -3520,11 +3482,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y6, Y6
 	VPAND        Y9, Y6, Y6
 	VPCMPEQB     Y9, Y6, Y6
-	VPOR         rowdotConstants<>+2208(SB), Y6, Y6
+	VPOR         rowdotConstants<>+1952(SB), Y6, Y6
 	VMOVDQU      224(R9), Y7
 	VPSIGNB      Y6, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPSHUFB      rowdotConstants<>+1504(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y4
 	VPADDD       Y4, Y1, Y1
 	VPBROADCASTW (AX), X4
@@ -3532,7 +3494,7 @@ loop:
 	VCVTPH2PS    X4, Y4
 	VBROADCASTSS 288(R9), Y5
 	VMULPS       Y5, Y4, Y4
-	VMULPS       rowdotConstants<>+1792(SB), Y4, Y4
+	VMULPS       rowdotConstants<>+1536(SB), Y4, Y4
 	VFMADD231PS  Y1, Y4, Y0
 	XCHGQ        CX, DX
 	ADDQ         $0x00000042, AX
@@ -3564,11 +3526,11 @@ TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $320-48
 	IMUL3Q    $0x0000004a, BX, BX
 	LEAQ      -74(AX)(BX*1), BX
 	VMOVDQU   2(AX), Y0
-	VPAND     rowdotConstants<>+2240(SB), Y0, Y1
+	VPAND     rowdotConstants<>+1984(SB), Y0, Y1
 	VMOVDQU   Y1, (CX)
 	VPSRLW    $0x09, Y0, Y0
 	VMOVDQU   34(AX), Y1
-	VPAND     rowdotConstants<>+2240(SB), Y1, Y3
+	VPAND     rowdotConstants<>+1984(SB), Y1, Y3
 	VMOVDQU   Y3, 32(CX)
 	VPSRLW    $0x09, Y1, Y1
 	VPACKUSWB Y1, Y0, Y0
@@ -3576,7 +3538,7 @@ TEXT ·dotIQ2_XSAVX2(SB), NOSPLIT, $320-48
 	VPSRLW    $0x04, Y0, Y1
 	VPXOR     Y0, Y1, Y1
 	VPAND     rowdotConstants<>+32(SB), Y1, Y1
-	VMOVDQU   rowdotConstants<>+2144(SB), Y3
+	VMOVDQU   rowdotConstants<>+1888(SB), Y3
 	VPSHUFB   Y1, Y3, Y1
 	VPOR      Y0, Y1, Y1
 	VMOVDQU   Y1, 128(CX)
@@ -3596,11 +3558,11 @@ loop:
 	CMPQ         R11, BX
 	CMOVQHI      BX, R11
 	VMOVDQU      2(R11), Y1
-	VPAND        rowdotConstants<>+2240(SB), Y1, Y4
+	VPAND        rowdotConstants<>+1984(SB), Y1, Y4
 	VMOVDQU      Y4, (DX)
 	VPSRLW       $0x09, Y1, Y1
 	VMOVDQU      34(R11), Y4
-	VPAND        rowdotConstants<>+2240(SB), Y4, Y5
+	VPAND        rowdotConstants<>+1984(SB), Y4, Y5
 	VMOVDQU      Y5, 32(DX)
 	VPSRLW       $0x09, Y4, Y4
 	VPACKUSWB    Y4, Y1, Y1
@@ -3630,18 +3592,18 @@ loop:
 	MOVWLZX      6(CX), R11
 	VPINSRQ      $0x01, (SI)(R11*8), X5, X5
 	VINSERTI128  $0x01, X5, Y2, Y5
-	VMOVDQU      rowdotConstants<>+2176(SB), Y6
+	VMOVDQU      rowdotConstants<>+1920(SB), Y6
 	VPSHUFB      Y5, Y6, Y5
 	VMOVDQU      rowdotConstants<>+128(SB), Y9
 	VPBROADCASTD 128(CX), Y8
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      (R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1280(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      8(CX), R11
@@ -3658,11 +3620,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      32(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1312(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      16(CX), R11
@@ -3679,11 +3641,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      64(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1344(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      24(CX), R11
@@ -3700,11 +3662,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      96(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1376(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      32(CX), R11
@@ -3721,11 +3683,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      128(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1408(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      40(CX), R11
@@ -3742,11 +3704,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      160(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1440(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      48(CX), R11
@@ -3763,11 +3725,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      192(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1472(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVWLZX      56(CX), R11
@@ -3784,11 +3746,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y6, Y6
 	VPAND        Y9, Y6, Y6
 	VPCMPEQB     Y9, Y6, Y6
-	VPOR         rowdotConstants<>+2208(SB), Y6, Y6
+	VPOR         rowdotConstants<>+1952(SB), Y6, Y6
 	VMOVDQU      224(R9), Y7
 	VPSIGNB      Y6, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPSHUFB      rowdotConstants<>+1504(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y4
 	VPADDD       Y4, Y1, Y1
 	VPBROADCASTW (AX), X4
@@ -3796,7 +3758,7 @@ loop:
 	VCVTPH2PS    X4, Y4
 	VBROADCASTSS 288(R9), Y5
 	VMULPS       Y5, Y4, Y4
-	VMULPS       rowdotConstants<>+1792(SB), Y4, Y4
+	VMULPS       rowdotConstants<>+1536(SB), Y4, Y4
 	VFMADD231PS  Y1, Y4, Y0
 	XCHGQ        CX, DX
 	ADDQ         $0x0000004a, AX
@@ -3829,16 +3791,16 @@ TEXT ·dotIQ2_SAVX2(SB), NOSPLIT, $320-48
 	LEAQ         -82(AX)(BX*1), BX
 	VPMOVZXBW    2(AX), Y0
 	VPBROADCASTQ 66(AX), Y1
-	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+2016(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2048(SB), Y1, Y1
 	VPSRLW       $0x0e, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    18(AX), Y0
 	VPBROADCASTQ 70(AX), Y1
-	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+2016(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2048(SB), Y1, Y1
 	VPSRLW       $0x0e, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -3860,16 +3822,16 @@ loop:
 	CMOVQHI      BX, R11
 	VPMOVZXBW    2(R11), Y1
 	VPBROADCASTQ 66(R11), Y3
-	VPSHUFB      rowdotConstants<>+2272(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+2304(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+2016(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2048(SB), Y3, Y3
 	VPSRLW       $0x0e, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, (DX)
 	VPMOVZXBW    18(R11), Y1
 	VPBROADCASTQ 70(R11), Y3
-	VPSHUFB      rowdotConstants<>+2272(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+2304(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+2016(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2048(SB), Y3, Y3
 	VPSRLW       $0x0e, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
@@ -3893,18 +3855,18 @@ loop:
 	MOVWLZX      6(CX), R11
 	VPINSRQ      $0x01, (SI)(R11*8), X4, X4
 	VINSERTI128  $0x01, X4, Y2, Y4
-	VMOVDQU      rowdotConstants<>+2176(SB), Y5
+	VMOVDQU      rowdotConstants<>+1920(SB), Y5
 	VPSHUFB      Y4, Y5, Y4
 	VMOVDQU      rowdotConstants<>+128(SB), Y8
 	VPBROADCASTD 34(AX), Y7
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      (R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1280(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      8(CX), R11
@@ -3921,11 +3883,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      32(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1568(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1312(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      16(CX), R11
@@ -3942,11 +3904,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      64(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1600(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1344(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      24(CX), R11
@@ -3963,11 +3925,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      96(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1632(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1376(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      32(CX), R11
@@ -3984,11 +3946,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      128(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1664(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1408(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      40(CX), R11
@@ -4005,11 +3967,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      160(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1696(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1440(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      48(CX), R11
@@ -4026,11 +3988,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      192(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1728(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1472(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      56(CX), R11
@@ -4047,11 +4009,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y5, Y5
 	VPAND        Y8, Y5, Y5
 	VPCMPEQB     Y8, Y5, Y5
-	VPOR         rowdotConstants<>+2208(SB), Y5, Y5
+	VPOR         rowdotConstants<>+1952(SB), Y5, Y5
 	VMOVDQU      224(R9), Y6
 	VPSIGNB      Y5, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1760(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1504(SB), Y3, Y3
 	VPMADDWD     Y3, Y4, Y3
 	VPADDD       Y3, Y1, Y1
 	VPBROADCASTW (AX), X3
@@ -4059,7 +4021,7 @@ loop:
 	VCVTPH2PS    X3, Y3
 	VBROADCASTSS 288(R9), Y4
 	VMULPS       Y4, Y3, Y3
-	VMULPS       rowdotConstants<>+1792(SB), Y3, Y3
+	VMULPS       rowdotConstants<>+1536(SB), Y3, Y3
 	VFMADD231PS  Y1, Y3, Y0
 	XCHGQ        CX, DX
 	ADDQ         $0x00000052, AX
@@ -4093,21 +4055,21 @@ TEXT ·dotIQ3_XXSAVX2(SB), NOSPLIT, $320-48
 	VMOVDQU 66(AX), Y0
 	VPXOR   Y1, Y1, Y1
 	VPSLLD  $0x00, Y0, Y2
-	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1760(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x01, Y0, Y2
-	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1792(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x02, Y0, Y2
-	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1824(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x03, Y0, Y0
-	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPAND   rowdotConstants<>+1856(SB), Y0, Y0
 	VPOR    Y0, Y1, Y1
 	VPSRLW  $0x04, Y1, Y0
 	VPXOR   Y1, Y0, Y0
 	VPAND   rowdotConstants<>+32(SB), Y0, Y0
-	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VMOVDQU rowdotConstants<>+1888(SB), Y2
 	VPSHUFB Y0, Y2, Y0
 	VPOR    Y1, Y0, Y0
 	VMOVDQU Y0, 128(CX)
@@ -4129,16 +4091,16 @@ loop:
 	VMOVDQU      66(R11), Y1
 	VPXOR        Y4, Y4, Y4
 	VPSLLD       $0x00, Y1, Y5
-	VPAND        rowdotConstants<>+2016(SB), Y5, Y5
+	VPAND        rowdotConstants<>+1760(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
 	VPSLLD       $0x01, Y1, Y5
-	VPAND        rowdotConstants<>+2048(SB), Y5, Y5
+	VPAND        rowdotConstants<>+1792(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
 	VPSLLD       $0x02, Y1, Y5
-	VPAND        rowdotConstants<>+2080(SB), Y5, Y5
+	VPAND        rowdotConstants<>+1824(SB), Y5, Y5
 	VPOR         Y5, Y4, Y4
 	VPSLLD       $0x03, Y1, Y1
-	VPAND        rowdotConstants<>+2112(SB), Y1, Y1
+	VPAND        rowdotConstants<>+1856(SB), Y1, Y1
 	VPOR         Y1, Y4, Y4
 	VPSRLW       $0x04, Y4, Y1
 	VPXOR        Y4, Y1, Y1
@@ -4172,18 +4134,18 @@ loop:
 	MOVBLZX      9(AX), R11
 	VPINSRD      $0x03, (SI)(R11*4), X5, X5
 	VINSERTI128  $0x01, X5, Y3, Y5
-	VMOVDQU      rowdotConstants<>+2336(SB), Y6
+	VMOVDQU      rowdotConstants<>+2080(SB), Y6
 	VPSHUFB      Y5, Y6, Y5
 	VMOVDQU      rowdotConstants<>+128(SB), Y9
 	VPBROADCASTD 128(CX), Y8
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      (R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1536(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1280(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      10(AX), R11
@@ -4208,11 +4170,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      32(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1568(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1312(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      18(AX), R11
@@ -4237,11 +4199,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      64(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1600(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1344(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      26(AX), R11
@@ -4266,11 +4228,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      96(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1632(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1376(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      34(AX), R11
@@ -4295,11 +4257,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      128(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1664(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1408(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      42(AX), R11
@@ -4324,11 +4286,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      160(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1696(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1440(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      50(AX), R11
@@ -4353,11 +4315,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y8, Y8
 	VPAND        Y9, Y8, Y8
 	VPCMPEQB     Y9, Y8, Y8
-	VPOR         rowdotConstants<>+2208(SB), Y8, Y8
+	VPOR         rowdotConstants<>+1952(SB), Y8, Y8
 	VMOVDQU      192(R9), Y7
 	VPSIGNB      Y8, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1728(SB), Y4, Y7
+	VPSHUFB      rowdotConstants<>+1472(SB), Y4, Y7
 	VPMADDWD     Y7, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	MOVBLZX      58(AX), R11
@@ -4382,11 +4344,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y6, Y6
 	VPAND        Y9, Y6, Y6
 	VPCMPEQB     Y9, Y6, Y6
-	VPOR         rowdotConstants<>+2208(SB), Y6, Y6
+	VPOR         rowdotConstants<>+1952(SB), Y6, Y6
 	VMOVDQU      224(R9), Y7
 	VPSIGNB      Y6, Y7, Y7
 	VPMADDUBSW   Y7, Y5, Y5
-	VPSHUFB      rowdotConstants<>+1760(SB), Y4, Y4
+	VPSHUFB      rowdotConstants<>+1504(SB), Y4, Y4
 	VPMADDWD     Y4, Y5, Y4
 	VPADDD       Y4, Y1, Y1
 	VPBROADCASTW (AX), X4
@@ -4394,7 +4356,7 @@ loop:
 	VCVTPH2PS    X4, Y4
 	VBROADCASTSS 288(R9), Y5
 	VMULPS       Y5, Y4, Y4
-	VMULPS       rowdotConstants<>+2368(SB), Y4, Y4
+	VMULPS       rowdotConstants<>+2112(SB), Y4, Y4
 	VFMADD231PS  Y1, Y4, Y0
 	XCHGQ        CX, DX
 	ADDQ         $0x00000062, AX
@@ -4427,32 +4389,32 @@ TEXT ·dotIQ3_SAVX2(SB), NOSPLIT, $320-48
 	LEAQ         -110(AX)(BX*1), BX
 	VPMOVZXBW    2(AX), Y0
 	VPBROADCASTQ 66(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    18(AX), Y0
 	VPBROADCASTQ 68(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, 32(CX)
 	VPMOVZXBW    34(AX), Y0
 	VPBROADCASTQ 70(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, 64(CX)
 	VPMOVZXBW    50(AX), Y0
 	VPBROADCASTQ 72(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -4474,41 +4436,41 @@ loop:
 	CMOVQHI      BX, R11
 	VPMOVZXBW    2(R11), Y1
 	VPBROADCASTQ 66(R11), Y3
-	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1280(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2144(SB), Y3, Y3
 	VPSRLW       $0x0f, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, (DX)
 	VPMOVZXBW    18(R11), Y1
 	VPBROADCASTQ 68(R11), Y3
-	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1280(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2144(SB), Y3, Y3
 	VPSRLW       $0x0f, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, 32(DX)
 	VPMOVZXBW    34(R11), Y1
 	VPBROADCASTQ 70(R11), Y3
-	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1280(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2144(SB), Y3, Y3
 	VPSRLW       $0x0f, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, 64(DX)
 	VPMOVZXBW    50(R11), Y1
 	VPBROADCASTQ 72(R11), Y3
-	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y3
-	VPMULLW      rowdotConstants<>+2400(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1280(SB), Y3, Y3
+	VPMULLW      rowdotConstants<>+2144(SB), Y3, Y3
 	VPSRLW       $0x0f, Y3, Y3
 	VPSLLW       $0x08, Y3, Y3
 	VPOR         Y3, Y1, Y1
 	VMOVDQU      Y1, 96(DX)
 	VPXOR        Y1, Y1, Y1
 	VPBROADCASTD 106(AX), Y3
-	VPSHUFB      rowdotConstants<>+2272(SB), Y3, Y3
-	VPSRLVD      rowdotConstants<>+2432(SB), Y3, Y3
-	VPAND        rowdotConstants<>+2464(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+2016(SB), Y3, Y3
+	VPSRLVD      rowdotConstants<>+2176(SB), Y3, Y3
+	VPAND        rowdotConstants<>+2208(SB), Y3, Y3
 	VPADDW       Y3, Y3, Y3
 	VPADDW       rowdotConstants<>+96(SB), Y3, Y3
 	VPACKUSWB    Y3, Y3, Y3
@@ -4530,18 +4492,18 @@ loop:
 	MOVWLZX      14(CX), R11
 	VPINSRD      $0x03, (SI)(R11*4), X4, X4
 	VINSERTI128  $0x01, X4, Y2, Y4
-	VMOVDQU      rowdotConstants<>+2496(SB), Y5
+	VMOVDQU      rowdotConstants<>+2240(SB), Y5
 	VPSHUFB      Y4, Y5, Y4
 	VMOVDQU      rowdotConstants<>+128(SB), Y8
 	VPBROADCASTD 74(AX), Y7
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      (R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1536(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1280(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      16(CX), R11
@@ -4566,11 +4528,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      32(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1568(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1312(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      32(CX), R11
@@ -4595,11 +4557,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      64(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1600(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1344(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      48(CX), R11
@@ -4624,11 +4586,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      96(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1632(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1376(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      64(CX), R11
@@ -4653,11 +4615,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      128(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1664(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1408(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      80(CX), R11
@@ -4682,11 +4644,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      160(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1696(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1440(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      96(CX), R11
@@ -4711,11 +4673,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y7, Y7
 	VPAND        Y8, Y7, Y7
 	VPCMPEQB     Y8, Y7, Y7
-	VPOR         rowdotConstants<>+2208(SB), Y7, Y7
+	VPOR         rowdotConstants<>+1952(SB), Y7, Y7
 	VMOVDQU      192(R9), Y6
 	VPSIGNB      Y7, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1728(SB), Y3, Y6
+	VPSHUFB      rowdotConstants<>+1472(SB), Y3, Y6
 	VPMADDWD     Y6, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	MOVWLZX      112(CX), R11
@@ -4740,11 +4702,11 @@ loop:
 	VPSHUFB      rowdotConstants<>+160(SB), Y5, Y5
 	VPAND        Y8, Y5, Y5
 	VPCMPEQB     Y8, Y5, Y5
-	VPOR         rowdotConstants<>+2208(SB), Y5, Y5
+	VPOR         rowdotConstants<>+1952(SB), Y5, Y5
 	VMOVDQU      224(R9), Y6
 	VPSIGNB      Y5, Y6, Y6
 	VPMADDUBSW   Y6, Y4, Y4
-	VPSHUFB      rowdotConstants<>+1760(SB), Y3, Y3
+	VPSHUFB      rowdotConstants<>+1504(SB), Y3, Y3
 	VPMADDWD     Y3, Y4, Y3
 	VPADDD       Y3, Y1, Y1
 	VPBROADCASTW (AX), X3
@@ -6270,6 +6232,8 @@ loop:
 	VPMOVSXBW    X1, Y2
 	VPMADDWD     256(BX), Y2, Y2
 	VPSLLD       $0x05, Y2, Y2
+	VPSHUFB      rowdotConstants<>+288(SB), X1, X1
+	VPMOVSXBW    X1, Y1
 	VMOVDQU      rowdotConstants<>+32(SB), Y3
 	VMOVDQU      rowdotConstants<>+640(SB), Y4
 	VPXOR        Y5, Y5, Y5
@@ -6280,24 +6244,21 @@ loop:
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+992(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+352(SB), Y1, Y10
 	VPMADDUBSW   (BX), Y9, Y9
 	VPDPWSSD     Y10, Y9, Y5
 	VPAND        Y3, Y7, Y9
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+1024(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+384(SB), Y1, Y10
 	VPMADDUBSW   32(BX), Y9, Y9
 	VPDPWSSD     Y10, Y9, Y5
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1056(SB), X1, X9
-	VPMOVSXBW    X9, Y9
+	VPSHUFB      rowdotConstants<>+416(SB), Y1, Y9
 	VPMADDUBSW   64(BX), Y6, Y6
 	VPDPWSSD     Y9, Y6, Y5
 	VPSRLW       $0x04, Y7, Y6
@@ -6305,8 +6266,7 @@ loop:
 	VPSRLW       $0x02, Y8, Y7
 	VPAND        Y4, Y7, Y7
 	VPOR         Y7, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1088(SB), X1, X7
-	VPMOVSXBW    X7, Y7
+	VPSHUFB      rowdotConstants<>+448(SB), Y1, Y7
 	VPMADDUBSW   96(BX), Y6, Y6
 	VPDPWSSD     Y7, Y6, Y5
 	VMOVDQU      64(AX), Y6
@@ -6316,24 +6276,21 @@ loop:
 	VPSLLW       $0x04, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+1120(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+480(SB), Y1, Y10
 	VPMADDUBSW   128(BX), Y9, Y9
 	VPDPWSSD     Y10, Y9, Y5
 	VPAND        Y3, Y7, Y9
 	VPSLLW       $0x02, Y8, Y10
 	VPAND        Y4, Y10, Y10
 	VPOR         Y10, Y9, Y9
-	VPSHUFB      rowdotConstants<>+1152(SB), X1, X10
-	VPMOVSXBW    X10, Y10
+	VPSHUFB      rowdotConstants<>+512(SB), Y1, Y10
 	VPMADDUBSW   160(BX), Y9, Y9
 	VPDPWSSD     Y10, Y9, Y5
 	VPSRLW       $0x04, Y6, Y6
 	VPAND        Y3, Y6, Y6
 	VPAND        Y4, Y8, Y9
 	VPOR         Y9, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1184(SB), X1, X9
-	VPMOVSXBW    X9, Y9
+	VPSHUFB      rowdotConstants<>+544(SB), Y1, Y9
 	VPMADDUBSW   192(BX), Y6, Y6
 	VPDPWSSD     Y9, Y6, Y5
 	VPSRLW       $0x04, Y7, Y6
@@ -6341,8 +6298,7 @@ loop:
 	VPSRLW       $0x02, Y8, Y3
 	VPAND        Y4, Y3, Y3
 	VPOR         Y3, Y6, Y6
-	VPSHUFB      rowdotConstants<>+1216(SB), X1, X1
-	VPMOVSXBW    X1, Y1
+	VPSHUFB      rowdotConstants<>+576(SB), Y1, Y1
 	VPMADDUBSW   224(BX), Y6, Y3
 	VPDPWSSD     Y1, Y3, Y5
 	VPSUBD       Y2, Y5, Y5
@@ -6395,11 +6351,11 @@ loop:
 	VPUNPCKLBW     X1, X2, X2
 	VPMOVZXBW      X2, X2
 	VPBROADCASTW   2(AX), X1
-	VPMULLW        rowdotConstants<>+1248(SB), X1, X1
+	VPMULLW        rowdotConstants<>+992(SB), X1, X1
 	VPSRLW         $0x0e, X1, X1
 	VPSLLW         $0x04, X1, X1
 	VPOR           X2, X1, X1
-	VPSUBW         rowdotConstants<>+1280(SB), X1, X1
+	VPSUBW         rowdotConstants<>+1024(SB), X1, X1
 	VINSERTI128    $0x01, X1, Y1, Y1
 	VPXOR          Y2, Y2, Y2
 	VBROADCASTI128 8(AX), Y3
@@ -6522,8 +6478,8 @@ loop:
 	PREFETCHT1     4096(AX)
 	VPXOR          Y1, Y1, Y1
 	VPXOR          Y2, Y2, Y2
-	VMOVDQU        rowdotConstants<>+1312(SB), Y3
-	VMOVDQU        rowdotConstants<>+1344(SB), Y4
+	VMOVDQU        rowdotConstants<>+1056(SB), Y3
+	VMOVDQU        rowdotConstants<>+1088(SB), Y4
 	VMOVDQU        (AX), Y5
 	VPXOR          Y8, Y8, Y8
 	VPMAXUB        Y3, Y5, Y6
@@ -6732,16 +6688,16 @@ TEXT ·dotIQ1_SAVX512(SB), NOSPLIT, $320-48
 	LEAQ         -50(AX)(BX*1), BX
 	VPMOVZXBW    2(AX), Y0
 	VPBROADCASTQ 34(AX), Y1
-	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1120(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1152(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    18(AX), Y0
 	VPBROADCASTQ 42(AX), Y1
-	VPSHUFB      rowdotConstants<>+1376(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1408(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1120(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1152(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -6769,30 +6725,30 @@ loop:
 	CMOVQHI        BX, R11
 	VPMOVZXBW      2(R11), Y0
 	VPBROADCASTQ   34(R11), Y2
-	VPSHUFB        rowdotConstants<>+1376(SB), Y2, Y2
-	VPMULLW        rowdotConstants<>+1408(SB), Y2, Y2
+	VPSHUFB        rowdotConstants<>+1120(SB), Y2, Y2
+	VPMULLW        rowdotConstants<>+1152(SB), Y2, Y2
 	VPSRLW         $0x0d, Y2, Y2
 	VPSLLW         $0x08, Y2, Y2
 	VPOR           Y2, Y0, Y0
 	VMOVDQU        Y0, (DX)
 	VPMOVZXBW      18(R11), Y0
 	VPBROADCASTQ   42(R11), Y2
-	VPSHUFB        rowdotConstants<>+1376(SB), Y2, Y2
-	VPMULLW        rowdotConstants<>+1408(SB), Y2, Y2
+	VPSHUFB        rowdotConstants<>+1120(SB), Y2, Y2
+	VPMULLW        rowdotConstants<>+1152(SB), Y2, Y2
 	VPSRLW         $0x0d, Y2, Y2
 	VPSLLW         $0x08, Y2, Y2
 	VPOR           Y2, Y0, Y0
 	VMOVDQU        Y0, 32(DX)
 	VPXORD         Z3, Z3, Z3
 	VBROADCASTI128 34(AX), Y2
-	VPSHUFB        rowdotConstants<>+1440(SB), Y2, Y2
-	VPMULLW        rowdotConstants<>+1472(SB), Y2, Y0
+	VPSHUFB        rowdotConstants<>+1184(SB), Y2, Y2
+	VPMULLW        rowdotConstants<>+1216(SB), Y2, Y0
 	VPSRLW         $0x0d, Y0, Y0
 	VPADDW         Y0, Y0, Y0
 	VPADDW         rowdotConstants<>+96(SB), Y0, Y0
 	VPSRAW         $0x0f, Y2, Y2
 	VPADDW         Y2, Y2, Y2
-	VMOVDQU        rowdotConstants<>+1504(SB), Y4
+	VMOVDQU        rowdotConstants<>+1248(SB), Y4
 	VPSUBW         Y2, Y4, Y2
 	VPMULLW        Y0, Y2, Y2
 	VPMADDWD       256(R9), Y2, Y2
@@ -6817,7 +6773,7 @@ loop:
 	VPBROADCASTQ   (SI)(R11*8), K3, Y5
 	VINSERTI64X4   $0x01, Y5, Z0, Z5
 	VPMADDUBSW     (R9), Z5, Z5
-	VPSHUFB        rowdotConstants<>+2528(SB), Z4, Z6
+	VPSHUFB        rowdotConstants<>+2272(SB), Z4, Z6
 	VPDPWSSD       Z6, Z5, Z3
 	MOVWLZX        16(CX), R11
 	VPBROADCASTQ   (SI)(R11*8), Y0
@@ -6837,7 +6793,7 @@ loop:
 	VPBROADCASTQ   (SI)(R11*8), K3, Y5
 	VINSERTI64X4   $0x01, Y5, Z0, Z5
 	VPMADDUBSW     64(R9), Z5, Z5
-	VPSHUFB        rowdotConstants<>+2592(SB), Z4, Z6
+	VPSHUFB        rowdotConstants<>+2336(SB), Z4, Z6
 	VPDPWSSD       Z6, Z5, Z3
 	MOVWLZX        32(CX), R11
 	VPBROADCASTQ   (SI)(R11*8), Y0
@@ -6857,7 +6813,7 @@ loop:
 	VPBROADCASTQ   (SI)(R11*8), K3, Y5
 	VINSERTI64X4   $0x01, Y5, Z0, Z5
 	VPMADDUBSW     128(R9), Z5, Z5
-	VPSHUFB        rowdotConstants<>+2656(SB), Z4, Z6
+	VPSHUFB        rowdotConstants<>+2400(SB), Z4, Z6
 	VPDPWSSD       Z6, Z5, Z3
 	MOVWLZX        48(CX), R11
 	VPBROADCASTQ   (SI)(R11*8), Y0
@@ -6877,7 +6833,7 @@ loop:
 	VPBROADCASTQ   (SI)(R11*8), K3, Y5
 	VINSERTI64X4   $0x01, Y5, Z0, Z5
 	VPMADDUBSW     192(R9), Z5, Z5
-	VPSHUFB        rowdotConstants<>+2720(SB), Z4, Z4
+	VPSHUFB        rowdotConstants<>+2464(SB), Z4, Z4
 	VPDPWSSD       Z4, Z5, Z3
 	VEXTRACTI64X4  $0x01, Z3, Y0
 	VPADDD         Y0, Y3, Y0
@@ -6888,7 +6844,7 @@ loop:
 	VCVTPH2PS      X2, Y2
 	VBROADCASTSS   288(R9), Y4
 	VMULPS         Y4, Y2, Y2
-	VMULPS         rowdotConstants<>+1792(SB), Y2, Y2
+	VMULPS         rowdotConstants<>+1536(SB), Y2, Y2
 	VFMADD231PS    Y0, Y2, Y1
 	XCHGQ          CX, DX
 	ADDQ           $0x00000032, AX
@@ -6921,16 +6877,16 @@ TEXT ·dotIQ1_MAVX512(SB), NOSPLIT, $320-48
 	LEAQ         -56(AX)(BX*1), BX
 	VPMOVZXBW    (AX), Y0
 	VPBROADCASTQ 32(AX), Y1
-	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1568(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1600(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    16(AX), Y0
 	VPBROADCASTQ 40(AX), Y1
-	VPSHUFB      rowdotConstants<>+1824(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+1856(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1568(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+1600(SB), Y1, Y1
 	VPSRLW       $0x0d, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -6958,28 +6914,28 @@ loop:
 	CMOVQHI       BX, R11
 	VPMOVZXBW     (R11), Y0
 	VPBROADCASTQ  32(R11), Y2
-	VPSHUFB       rowdotConstants<>+1824(SB), Y2, Y2
-	VPMULLW       rowdotConstants<>+1856(SB), Y2, Y2
+	VPSHUFB       rowdotConstants<>+1568(SB), Y2, Y2
+	VPMULLW       rowdotConstants<>+1600(SB), Y2, Y2
 	VPSRLW        $0x0d, Y2, Y2
 	VPSLLW        $0x08, Y2, Y2
 	VPOR          Y2, Y0, Y0
 	VMOVDQU       Y0, (DX)
 	VPMOVZXBW     16(R11), Y0
 	VPBROADCASTQ  40(R11), Y2
-	VPSHUFB       rowdotConstants<>+1824(SB), Y2, Y2
-	VPMULLW       rowdotConstants<>+1856(SB), Y2, Y2
+	VPSHUFB       rowdotConstants<>+1568(SB), Y2, Y2
+	VPMULLW       rowdotConstants<>+1600(SB), Y2, Y2
 	VPSRLW        $0x0d, Y2, Y2
 	VPSLLW        $0x08, Y2, Y2
 	VPOR          Y2, Y0, Y0
 	VMOVDQU       Y0, 32(DX)
 	VPXORD        Z3, Z3, Z3
 	VPBROADCASTQ  48(AX), Y0
-	VPSHUFB       rowdotConstants<>+1376(SB), Y0, Y0
-	VPMULLW       rowdotConstants<>+1408(SB), Y0, Y0
+	VPSHUFB       rowdotConstants<>+1120(SB), Y0, Y0
+	VPMULLW       rowdotConstants<>+1152(SB), Y0, Y0
 	VPSRLW        $0x0d, Y0, Y0
 	VPADDW        Y0, Y0, Y0
 	VPADDW        rowdotConstants<>+96(SB), Y0, Y0
-	VPMULLW       rowdotConstants<>+1888(SB), Y0, Y2
+	VPMULLW       rowdotConstants<>+1632(SB), Y0, Y2
 	VPMADDWD      256(R9), Y2, Y2
 	VPACKUSWB     Y0, Y0, Y0
 	VPERMQ        $0x88, Y0, Y0
@@ -7003,11 +6959,11 @@ loop:
 	VINSERTI64X4  $0x01, Y5, Z0, Z5
 	VPSLLW        $0x03, Z5, Z5
 	VPBROADCASTD  32(AX), Z6
-	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
-	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
-	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPSHUFB       rowdotConstants<>+2528(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2592(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2656(SB), Z5, K4, Z5
 	VPMADDUBSW    (R9), Z5, Z5
-	VPSHUFB       rowdotConstants<>+2528(SB), Z4, Z6
+	VPSHUFB       rowdotConstants<>+2272(SB), Z4, Z6
 	VPDPWSSD      Z6, Z5, Z3
 	MOVWLZX       16(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y0
@@ -7028,11 +6984,11 @@ loop:
 	VINSERTI64X4  $0x01, Y5, Z0, Z5
 	VPSLLW        $0x03, Z5, Z5
 	VPBROADCASTD  36(AX), Z6
-	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
-	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
-	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPSHUFB       rowdotConstants<>+2528(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2592(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2656(SB), Z5, K4, Z5
 	VPMADDUBSW    64(R9), Z5, Z5
-	VPSHUFB       rowdotConstants<>+2592(SB), Z4, Z6
+	VPSHUFB       rowdotConstants<>+2336(SB), Z4, Z6
 	VPDPWSSD      Z6, Z5, Z3
 	MOVWLZX       32(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y0
@@ -7053,11 +7009,11 @@ loop:
 	VINSERTI64X4  $0x01, Y5, Z0, Z5
 	VPSLLW        $0x03, Z5, Z5
 	VPBROADCASTD  40(AX), Z6
-	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
-	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
-	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPSHUFB       rowdotConstants<>+2528(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2592(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2656(SB), Z5, K4, Z5
 	VPMADDUBSW    128(R9), Z5, Z5
-	VPSHUFB       rowdotConstants<>+2656(SB), Z4, Z6
+	VPSHUFB       rowdotConstants<>+2400(SB), Z4, Z6
 	VPDPWSSD      Z6, Z5, Z3
 	MOVWLZX       48(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y0
@@ -7078,11 +7034,11 @@ loop:
 	VINSERTI64X4  $0x01, Y5, Z0, Z5
 	VPSLLW        $0x03, Z5, Z5
 	VPBROADCASTD  44(AX), Z6
-	VPSHUFB       rowdotConstants<>+2784(SB), Z6, Z6
-	VPTESTNMB     rowdotConstants<>+2848(SB), Z6, K4
-	VPADDB        rowdotConstants<>+2912(SB), Z5, K4, Z5
+	VPSHUFB       rowdotConstants<>+2528(SB), Z6, Z6
+	VPTESTNMB     rowdotConstants<>+2592(SB), Z6, K4
+	VPADDB        rowdotConstants<>+2656(SB), Z5, K4, Z5
 	VPMADDUBSW    192(R9), Z5, Z5
-	VPSHUFB       rowdotConstants<>+2720(SB), Z4, Z4
+	VPSHUFB       rowdotConstants<>+2464(SB), Z4, Z4
 	VPDPWSSD      Z4, Z5, Z3
 	VEXTRACTI64X4 $0x01, Z3, Y0
 	VPADDD        Y0, Y3, Y0
@@ -7110,7 +7066,7 @@ loop:
 	VCVTPH2PS     X2, Y2
 	VBROADCASTSS  288(R9), Y4
 	VMULPS        Y4, Y2, Y2
-	VMULPS        rowdotConstants<>+1792(SB), Y2, Y2
+	VMULPS        rowdotConstants<>+1536(SB), Y2, Y2
 	VFMADD231PS   Y0, Y2, Y1
 	XCHGQ         CX, DX
 	ADDQ          $0x00000038, AX
@@ -7147,21 +7103,21 @@ TEXT ·dotIQ2_XXSAVX512(SB), NOSPLIT, $320-48
 	VPERMQ  $0xd8, Y0, Y0
 	VPXOR   Y1, Y1, Y1
 	VPSLLD  $0x00, Y0, Y2
-	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1760(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x01, Y0, Y2
-	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1792(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x02, Y0, Y2
-	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1824(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x03, Y0, Y0
-	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPAND   rowdotConstants<>+1856(SB), Y0, Y0
 	VPOR    Y0, Y1, Y1
 	VPSRLW  $0x04, Y1, Y0
 	VPXOR   Y1, Y0, Y0
 	VPAND   rowdotConstants<>+32(SB), Y0, Y0
-	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VMOVDQU rowdotConstants<>+1888(SB), Y2
 	VPSHUFB Y0, Y2, Y0
 	VPOR    Y1, Y0, Y0
 	VMOVDQU Y0, 128(CX)
@@ -7193,16 +7149,16 @@ loop:
 	VPERMQ        $0xd8, Y1, Y1
 	VPXOR         Y5, Y5, Y5
 	VPSLLD        $0x00, Y1, Y6
-	VPAND         rowdotConstants<>+2016(SB), Y6, Y6
+	VPAND         rowdotConstants<>+1760(SB), Y6, Y6
 	VPOR          Y6, Y5, Y5
 	VPSLLD        $0x01, Y1, Y6
-	VPAND         rowdotConstants<>+2048(SB), Y6, Y6
+	VPAND         rowdotConstants<>+1792(SB), Y6, Y6
 	VPOR          Y6, Y5, Y5
 	VPSLLD        $0x02, Y1, Y6
-	VPAND         rowdotConstants<>+2080(SB), Y6, Y6
+	VPAND         rowdotConstants<>+1824(SB), Y6, Y6
 	VPOR          Y6, Y5, Y5
 	VPSLLD        $0x03, Y1, Y1
-	VPAND         rowdotConstants<>+2112(SB), Y1, Y1
+	VPAND         rowdotConstants<>+1856(SB), Y1, Y1
 	VPOR          Y1, Y5, Y5
 	VPSRLW        $0x04, Y5, Y1
 	VPXOR         Y5, Y1, Y1
@@ -7240,13 +7196,13 @@ loop:
 	MOVBLZX       13(AX), R11
 	VPBROADCASTQ  (SI)(R11*8), K3, Y6
 	VINSERTI64X4  $0x01, Y6, Z1, Z6
-	VMOVDQU64     rowdotConstants<>+2976(SB), Z7
+	VMOVDQU64     rowdotConstants<>+2720(SB), Z7
 	VPSHUFB       Z6, Z7, Z6
 	KMOVQ         128(CX), K4
 	VMOVDQU64     (R9), Z8
 	VPSUBB        Z8, Z3, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2528(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2272(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z4
 	MOVBLZX       18(AX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7270,7 +7226,7 @@ loop:
 	VMOVDQU64     64(R9), Z8
 	VPSUBB        Z8, Z3, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2592(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2336(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z4
 	MOVBLZX       34(AX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7294,7 +7250,7 @@ loop:
 	VMOVDQU64     128(R9), Z8
 	VPSUBB        Z8, Z3, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2656(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2400(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z4
 	MOVBLZX       50(AX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7318,7 +7274,7 @@ loop:
 	VMOVDQU64     192(R9), Z7
 	VPSUBB        Z7, Z3, K4, Z7
 	VPMADDUBSW    Z7, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2720(SB), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2464(SB), Z5, Z5
 	VPDPWSSD      Z5, Z6, Z4
 	VEXTRACTI64X4 $0x01, Z4, Y1
 	VPADDD        Y1, Y4, Y1
@@ -7327,7 +7283,7 @@ loop:
 	VCVTPH2PS     X5, Y5
 	VBROADCASTSS  288(R9), Y6
 	VMULPS        Y6, Y5, Y5
-	VMULPS        rowdotConstants<>+1792(SB), Y5, Y5
+	VMULPS        rowdotConstants<>+1536(SB), Y5, Y5
 	VFMADD231PS   Y1, Y5, Y0
 	XCHGQ         CX, DX
 	ADDQ          $0x00000042, AX
@@ -7359,11 +7315,11 @@ TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $320-48
 	IMUL3Q    $0x0000004a, BX, BX
 	LEAQ      -74(AX)(BX*1), BX
 	VMOVDQU   2(AX), Y0
-	VPAND     rowdotConstants<>+2240(SB), Y0, Y1
+	VPAND     rowdotConstants<>+1984(SB), Y0, Y1
 	VMOVDQU   Y1, (CX)
 	VPSRLW    $0x09, Y0, Y0
 	VMOVDQU   34(AX), Y1
-	VPAND     rowdotConstants<>+2240(SB), Y1, Y4
+	VPAND     rowdotConstants<>+1984(SB), Y1, Y4
 	VMOVDQU   Y4, 32(CX)
 	VPSRLW    $0x09, Y1, Y1
 	VPACKUSWB Y1, Y0, Y0
@@ -7371,7 +7327,7 @@ TEXT ·dotIQ2_XSAVX512(SB), NOSPLIT, $320-48
 	VPSRLW    $0x04, Y0, Y1
 	VPXOR     Y0, Y1, Y1
 	VPAND     rowdotConstants<>+32(SB), Y1, Y1
-	VMOVDQU   rowdotConstants<>+2144(SB), Y4
+	VMOVDQU   rowdotConstants<>+1888(SB), Y4
 	VPSHUFB   Y1, Y4, Y1
 	VPOR      Y0, Y1, Y1
 	VMOVDQU   Y1, 128(CX)
@@ -7398,11 +7354,11 @@ loop:
 	CMPQ          R11, BX
 	CMOVQHI       BX, R11
 	VMOVDQU       2(R11), Y1
-	VPAND         rowdotConstants<>+2240(SB), Y1, Y5
+	VPAND         rowdotConstants<>+1984(SB), Y1, Y5
 	VMOVDQU       Y5, (DX)
 	VPSRLW        $0x09, Y1, Y1
 	VMOVDQU       34(R11), Y5
-	VPAND         rowdotConstants<>+2240(SB), Y5, Y6
+	VPAND         rowdotConstants<>+1984(SB), Y5, Y6
 	VMOVDQU       Y6, 32(DX)
 	VPSRLW        $0x09, Y5, Y5
 	VPACKUSWB     Y5, Y1, Y1
@@ -7441,13 +7397,13 @@ loop:
 	MOVWLZX       14(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), K3, Y6
 	VINSERTI64X4  $0x01, Y6, Z1, Z6
-	VMOVDQU64     rowdotConstants<>+2976(SB), Z7
+	VMOVDQU64     rowdotConstants<>+2720(SB), Z7
 	VPSHUFB       Z6, Z7, Z6
 	KMOVQ         128(CX), K4
 	VMOVDQU64     (R9), Z8
 	VPSUBB        Z8, Z2, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2528(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2272(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z3
 	MOVWLZX       16(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7471,7 +7427,7 @@ loop:
 	VMOVDQU64     64(R9), Z8
 	VPSUBB        Z8, Z2, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2592(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2336(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z3
 	MOVWLZX       32(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7495,7 +7451,7 @@ loop:
 	VMOVDQU64     128(R9), Z8
 	VPSUBB        Z8, Z2, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2656(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2400(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z3
 	MOVWLZX       48(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7519,7 +7475,7 @@ loop:
 	VMOVDQU64     192(R9), Z7
 	VPSUBB        Z7, Z2, K4, Z7
 	VPMADDUBSW    Z7, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2720(SB), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2464(SB), Z5, Z5
 	VPDPWSSD      Z5, Z6, Z3
 	VEXTRACTI64X4 $0x01, Z3, Y1
 	VPADDD        Y1, Y3, Y1
@@ -7528,7 +7484,7 @@ loop:
 	VCVTPH2PS     X5, Y5
 	VBROADCASTSS  288(R9), Y6
 	VMULPS        Y6, Y5, Y5
-	VMULPS        rowdotConstants<>+1792(SB), Y5, Y5
+	VMULPS        rowdotConstants<>+1536(SB), Y5, Y5
 	VFMADD231PS   Y1, Y5, Y0
 	XCHGQ         CX, DX
 	ADDQ          $0x0000004a, AX
@@ -7561,16 +7517,16 @@ TEXT ·dotIQ2_SAVX512(SB), NOSPLIT, $320-48
 	LEAQ         -82(AX)(BX*1), BX
 	VPMOVZXBW    2(AX), Y0
 	VPBROADCASTQ 66(AX), Y1
-	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+2016(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2048(SB), Y1, Y1
 	VPSRLW       $0x0e, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    18(AX), Y0
 	VPBROADCASTQ 70(AX), Y1
-	VPSHUFB      rowdotConstants<>+2272(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2304(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+2016(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2048(SB), Y1, Y1
 	VPSRLW       $0x0e, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -7599,16 +7555,16 @@ loop:
 	CMOVQHI       BX, R11
 	VPMOVZXBW     2(R11), Y1
 	VPBROADCASTQ  66(R11), Y4
-	VPSHUFB       rowdotConstants<>+2272(SB), Y4, Y4
-	VPMULLW       rowdotConstants<>+2304(SB), Y4, Y4
+	VPSHUFB       rowdotConstants<>+2016(SB), Y4, Y4
+	VPMULLW       rowdotConstants<>+2048(SB), Y4, Y4
 	VPSRLW        $0x0e, Y4, Y4
 	VPSLLW        $0x08, Y4, Y4
 	VPOR          Y4, Y1, Y1
 	VMOVDQU       Y1, (DX)
 	VPMOVZXBW     18(R11), Y1
 	VPBROADCASTQ  70(R11), Y4
-	VPSHUFB       rowdotConstants<>+2272(SB), Y4, Y4
-	VPMULLW       rowdotConstants<>+2304(SB), Y4, Y4
+	VPSHUFB       rowdotConstants<>+2016(SB), Y4, Y4
+	VPMULLW       rowdotConstants<>+2048(SB), Y4, Y4
 	VPSRLW        $0x0e, Y4, Y4
 	VPSLLW        $0x08, Y4, Y4
 	VPOR          Y4, Y1, Y1
@@ -7641,13 +7597,13 @@ loop:
 	MOVWLZX       14(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), K3, Y5
 	VINSERTI64X4  $0x01, Y5, Z1, Z5
-	VMOVDQU64     rowdotConstants<>+2976(SB), Z6
+	VMOVDQU64     rowdotConstants<>+2720(SB), Z6
 	VPSHUFB       Z5, Z6, Z5
 	KMOVQ         34(AX), K4
 	VMOVDQU64     (R9), Z7
 	VPSUBB        Z7, Z2, K4, Z7
 	VPMADDUBSW    Z7, Z5, Z5
-	VPSHUFB       rowdotConstants<>+2528(SB), Z4, Z7
+	VPSHUFB       rowdotConstants<>+2272(SB), Z4, Z7
 	VPDPWSSD      Z7, Z5, Z3
 	MOVWLZX       16(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7671,7 +7627,7 @@ loop:
 	VMOVDQU64     64(R9), Z7
 	VPSUBB        Z7, Z2, K4, Z7
 	VPMADDUBSW    Z7, Z5, Z5
-	VPSHUFB       rowdotConstants<>+2592(SB), Z4, Z7
+	VPSHUFB       rowdotConstants<>+2336(SB), Z4, Z7
 	VPDPWSSD      Z7, Z5, Z3
 	MOVWLZX       32(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7695,7 +7651,7 @@ loop:
 	VMOVDQU64     128(R9), Z7
 	VPSUBB        Z7, Z2, K4, Z7
 	VPMADDUBSW    Z7, Z5, Z5
-	VPSHUFB       rowdotConstants<>+2656(SB), Z4, Z7
+	VPSHUFB       rowdotConstants<>+2400(SB), Z4, Z7
 	VPDPWSSD      Z7, Z5, Z3
 	MOVWLZX       48(CX), R11
 	VPBROADCASTQ  (SI)(R11*8), Y1
@@ -7719,7 +7675,7 @@ loop:
 	VMOVDQU64     192(R9), Z6
 	VPSUBB        Z6, Z2, K4, Z6
 	VPMADDUBSW    Z6, Z5, Z5
-	VPSHUFB       rowdotConstants<>+2720(SB), Z4, Z4
+	VPSHUFB       rowdotConstants<>+2464(SB), Z4, Z4
 	VPDPWSSD      Z4, Z5, Z3
 	VEXTRACTI64X4 $0x01, Z3, Y1
 	VPADDD        Y1, Y3, Y1
@@ -7728,7 +7684,7 @@ loop:
 	VCVTPH2PS     X4, Y4
 	VBROADCASTSS  288(R9), Y5
 	VMULPS        Y5, Y4, Y4
-	VMULPS        rowdotConstants<>+1792(SB), Y4, Y4
+	VMULPS        rowdotConstants<>+1536(SB), Y4, Y4
 	VFMADD231PS   Y1, Y4, Y0
 	XCHGQ         CX, DX
 	ADDQ          $0x00000052, AX
@@ -7762,21 +7718,21 @@ TEXT ·dotIQ3_XXSAVX512(SB), NOSPLIT, $320-48
 	VMOVDQU 66(AX), Y0
 	VPXOR   Y1, Y1, Y1
 	VPSLLD  $0x00, Y0, Y2
-	VPAND   rowdotConstants<>+2016(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1760(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x01, Y0, Y2
-	VPAND   rowdotConstants<>+2048(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1792(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x02, Y0, Y2
-	VPAND   rowdotConstants<>+2080(SB), Y2, Y2
+	VPAND   rowdotConstants<>+1824(SB), Y2, Y2
 	VPOR    Y2, Y1, Y1
 	VPSLLD  $0x03, Y0, Y0
-	VPAND   rowdotConstants<>+2112(SB), Y0, Y0
+	VPAND   rowdotConstants<>+1856(SB), Y0, Y0
 	VPOR    Y0, Y1, Y1
 	VPSRLW  $0x04, Y1, Y0
 	VPXOR   Y1, Y0, Y0
 	VPAND   rowdotConstants<>+32(SB), Y0, Y0
-	VMOVDQU rowdotConstants<>+2144(SB), Y2
+	VMOVDQU rowdotConstants<>+1888(SB), Y2
 	VPSHUFB Y0, Y2, Y0
 	VPOR    Y1, Y0, Y0
 	VMOVDQU Y0, 128(CX)
@@ -7805,16 +7761,16 @@ loop:
 	VMOVDQU       66(R11), Y1
 	VPXOR         Y6, Y6, Y6
 	VPSLLD        $0x00, Y1, Y7
-	VPAND         rowdotConstants<>+2016(SB), Y7, Y7
+	VPAND         rowdotConstants<>+1760(SB), Y7, Y7
 	VPOR          Y7, Y6, Y6
 	VPSLLD        $0x01, Y1, Y7
-	VPAND         rowdotConstants<>+2048(SB), Y7, Y7
+	VPAND         rowdotConstants<>+1792(SB), Y7, Y7
 	VPOR          Y7, Y6, Y6
 	VPSLLD        $0x02, Y1, Y7
-	VPAND         rowdotConstants<>+2080(SB), Y7, Y7
+	VPAND         rowdotConstants<>+1824(SB), Y7, Y7
 	VPOR          Y7, Y6, Y6
 	VPSLLD        $0x03, Y1, Y1
-	VPAND         rowdotConstants<>+2112(SB), Y1, Y1
+	VPAND         rowdotConstants<>+1856(SB), Y1, Y1
 	VPOR          Y1, Y6, Y6
 	VPSRLW        $0x04, Y6, Y1
 	VPXOR         Y6, Y1, Y1
@@ -7867,13 +7823,13 @@ loop:
 	VPBROADCASTD  (SI)(R11*4), K3, X7
 	VINSERTI128   $0x01, X7, Y5, Y7
 	VINSERTI64X4  $0x01, Y7, Z1, Z7
-	VMOVDQU64     rowdotConstants<>+3040(SB), Z8
+	VMOVDQU64     rowdotConstants<>+2784(SB), Z8
 	VPSHUFB       Z7, Z8, Z7
 	KMOVQ         128(CX), K4
 	VMOVDQU64     (R9), Z9
 	VPSUBB        Z9, Z3, K4, Z9
 	VPMADDUBSW    Z9, Z7, Z7
-	VPSHUFB       rowdotConstants<>+2528(SB), Z6, Z9
+	VPSHUFB       rowdotConstants<>+2272(SB), Z6, Z9
 	VPDPWSSD      Z9, Z7, Z4
 	MOVBLZX       18(AX), R11
 	VPBROADCASTD  (SI)(R11*4), X5
@@ -7915,7 +7871,7 @@ loop:
 	VMOVDQU64     64(R9), Z9
 	VPSUBB        Z9, Z3, K4, Z9
 	VPMADDUBSW    Z9, Z7, Z7
-	VPSHUFB       rowdotConstants<>+2592(SB), Z6, Z9
+	VPSHUFB       rowdotConstants<>+2336(SB), Z6, Z9
 	VPDPWSSD      Z9, Z7, Z4
 	MOVBLZX       34(AX), R11
 	VPBROADCASTD  (SI)(R11*4), X5
@@ -7957,7 +7913,7 @@ loop:
 	VMOVDQU64     128(R9), Z9
 	VPSUBB        Z9, Z3, K4, Z9
 	VPMADDUBSW    Z9, Z7, Z7
-	VPSHUFB       rowdotConstants<>+2656(SB), Z6, Z9
+	VPSHUFB       rowdotConstants<>+2400(SB), Z6, Z9
 	VPDPWSSD      Z9, Z7, Z4
 	MOVBLZX       50(AX), R11
 	VPBROADCASTD  (SI)(R11*4), X5
@@ -7999,7 +7955,7 @@ loop:
 	VMOVDQU64     192(R9), Z8
 	VPSUBB        Z8, Z3, K4, Z8
 	VPMADDUBSW    Z8, Z7, Z7
-	VPSHUFB       rowdotConstants<>+2720(SB), Z6, Z6
+	VPSHUFB       rowdotConstants<>+2464(SB), Z6, Z6
 	VPDPWSSD      Z6, Z7, Z4
 	VEXTRACTI64X4 $0x01, Z4, Y1
 	VPADDD        Y1, Y4, Y1
@@ -8008,7 +7964,7 @@ loop:
 	VCVTPH2PS     X6, Y6
 	VBROADCASTSS  288(R9), Y7
 	VMULPS        Y7, Y6, Y6
-	VMULPS        rowdotConstants<>+2368(SB), Y6, Y6
+	VMULPS        rowdotConstants<>+2112(SB), Y6, Y6
 	VFMADD231PS   Y1, Y6, Y0
 	XCHGQ         CX, DX
 	ADDQ          $0x00000062, AX
@@ -8041,32 +7997,32 @@ TEXT ·dotIQ3_SAVX512(SB), NOSPLIT, $320-48
 	LEAQ         -110(AX)(BX*1), BX
 	VPMOVZXBW    2(AX), Y0
 	VPBROADCASTQ 66(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, (CX)
 	VPMOVZXBW    18(AX), Y0
 	VPBROADCASTQ 68(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, 32(CX)
 	VPMOVZXBW    34(AX), Y0
 	VPBROADCASTQ 70(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVDQU      Y0, 64(CX)
 	VPMOVZXBW    50(AX), Y0
 	VPBROADCASTQ 72(AX), Y1
-	VPSHUFB      rowdotConstants<>+1536(SB), Y1, Y1
-	VPMULLW      rowdotConstants<>+2400(SB), Y1, Y1
+	VPSHUFB      rowdotConstants<>+1280(SB), Y1, Y1
+	VPMULLW      rowdotConstants<>+2144(SB), Y1, Y1
 	VPSRLW       $0x0f, Y1, Y1
 	VPSLLW       $0x08, Y1, Y1
 	VPOR         Y1, Y0, Y0
@@ -8095,41 +8051,41 @@ loop:
 	CMOVQHI       BX, R11
 	VPMOVZXBW     2(R11), Y1
 	VPBROADCASTQ  66(R11), Y5
-	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
-	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSHUFB       rowdotConstants<>+1280(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2144(SB), Y5, Y5
 	VPSRLW        $0x0f, Y5, Y5
 	VPSLLW        $0x08, Y5, Y5
 	VPOR          Y5, Y1, Y1
 	VMOVDQU       Y1, (DX)
 	VPMOVZXBW     18(R11), Y1
 	VPBROADCASTQ  68(R11), Y5
-	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
-	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSHUFB       rowdotConstants<>+1280(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2144(SB), Y5, Y5
 	VPSRLW        $0x0f, Y5, Y5
 	VPSLLW        $0x08, Y5, Y5
 	VPOR          Y5, Y1, Y1
 	VMOVDQU       Y1, 32(DX)
 	VPMOVZXBW     34(R11), Y1
 	VPBROADCASTQ  70(R11), Y5
-	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
-	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSHUFB       rowdotConstants<>+1280(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2144(SB), Y5, Y5
 	VPSRLW        $0x0f, Y5, Y5
 	VPSLLW        $0x08, Y5, Y5
 	VPOR          Y5, Y1, Y1
 	VMOVDQU       Y1, 64(DX)
 	VPMOVZXBW     50(R11), Y1
 	VPBROADCASTQ  72(R11), Y5
-	VPSHUFB       rowdotConstants<>+1536(SB), Y5, Y5
-	VPMULLW       rowdotConstants<>+2400(SB), Y5, Y5
+	VPSHUFB       rowdotConstants<>+1280(SB), Y5, Y5
+	VPMULLW       rowdotConstants<>+2144(SB), Y5, Y5
 	VPSRLW        $0x0f, Y5, Y5
 	VPSLLW        $0x08, Y5, Y5
 	VPOR          Y5, Y1, Y1
 	VMOVDQU       Y1, 96(DX)
 	VPXORD        Z3, Z3, Z3
 	VPBROADCASTD  106(AX), Y1
-	VPSHUFB       rowdotConstants<>+2272(SB), Y1, Y1
-	VPSRLVD       rowdotConstants<>+2432(SB), Y1, Y1
-	VPAND         rowdotConstants<>+2464(SB), Y1, Y1
+	VPSHUFB       rowdotConstants<>+2016(SB), Y1, Y1
+	VPSRLVD       rowdotConstants<>+2176(SB), Y1, Y1
+	VPAND         rowdotConstants<>+2208(SB), Y1, Y1
 	VPADDW        Y1, Y1, Y1
 	VPADDW        rowdotConstants<>+96(SB), Y1, Y1
 	VPACKUSWB     Y1, Y1, Y1
@@ -8170,13 +8126,13 @@ loop:
 	VPBROADCASTD  (SI)(R11*4), K3, X6
 	VINSERTI128   $0x01, X6, Y4, Y6
 	VINSERTI64X4  $0x01, Y6, Z1, Z6
-	VMOVDQU64     rowdotConstants<>+3104(SB), Z7
+	VMOVDQU64     rowdotConstants<>+2848(SB), Z7
 	VPSHUFB       Z6, Z7, Z6
 	KMOVQ         74(AX), K4
 	VMOVDQU64     (R9), Z8
 	VPSUBB        Z8, Z2, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2528(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2272(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z3
 	MOVWLZX       32(CX), R11
 	VPBROADCASTD  (SI)(R11*4), X4
@@ -8218,7 +8174,7 @@ loop:
 	VMOVDQU64     64(R9), Z8
 	VPSUBB        Z8, Z2, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2592(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2336(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z3
 	MOVWLZX       64(CX), R11
 	VPBROADCASTD  (SI)(R11*4), X4
@@ -8260,7 +8216,7 @@ loop:
 	VMOVDQU64     128(R9), Z8
 	VPSUBB        Z8, Z2, K4, Z8
 	VPMADDUBSW    Z8, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2656(SB), Z5, Z8
+	VPSHUFB       rowdotConstants<>+2400(SB), Z5, Z8
 	VPDPWSSD      Z8, Z6, Z3
 	MOVWLZX       96(CX), R11
 	VPBROADCASTD  (SI)(R11*4), X4
@@ -8302,7 +8258,7 @@ loop:
 	VMOVDQU64     192(R9), Z7
 	VPSUBB        Z7, Z2, K4, Z7
 	VPMADDUBSW    Z7, Z6, Z6
-	VPSHUFB       rowdotConstants<>+2720(SB), Z5, Z5
+	VPSHUFB       rowdotConstants<>+2464(SB), Z5, Z5
 	VPDPWSSD      Z5, Z6, Z3
 	VEXTRACTI64X4 $0x01, Z3, Y1
 	VPADDD        Y1, Y3, Y1
