@@ -177,3 +177,28 @@ func TestQuantize(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(want, got))
 }
+
+// What pods of publish.yaml write are the files of one process, in several, and the same command without a part ends it.
+func TestPublish(t *testing.T) {
+	c := newCluster(t)
+	c.pods("publish.yaml")
+	job, args := c.args("publish.yaml")
+	var whole []string
+	for _, arg := range args {
+		if !strings.HasPrefix(arg, "--part=") {
+			whole = append(whole, arg)
+		}
+	}
+	c.run(nil, whole...)
+	out := filepath.Join(c.volumes, "made", "out")
+	require.FileExists(t, filepath.Join(out, "README.md"))
+	require.FileExists(t, filepath.Join(out, "SHA256SUMS"))
+	joined, one := filepath.Join(out, "joined.gguf"), filepath.Join(out, "one.gguf")
+	c.run(nil, "join", filepath.Join(out, fmt.Sprintf("big-Q4_K_M-00001-of-%05d.gguf", *job.Spec.Completions)), joined, "--clean")
+	c.run(nil, "quantize", filepath.Join(c.volumes, "models", "model"), one, "Q4_K_M")
+	want, err := os.ReadFile(one)
+	require.NoError(t, err)
+	got, err := os.ReadFile(joined)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got))
+}
