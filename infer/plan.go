@@ -66,6 +66,9 @@ func (m *Model) LeastMemory(models, text int) int64 {
 	return s.plan(0).needs(text)
 }
 
+// Memory returns what a run may take: Options.Memory, or its default.
+func (m *Model) Memory() int64 { return m.memory }
+
 // needs returns how many bytes a text of so many tokens takes.
 func (p plan) needs(text int) int64 { return p.fixed + int64(text)*(p.perText+p.perToken) }
 

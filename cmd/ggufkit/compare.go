@@ -198,7 +198,7 @@ func (r *driftRun) measure(c *call, models []drift.Candidate) ([]drift.Result, e
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(base, 1+len(models), longestWindow(r.texts, options.Options), options.Engine.Memory); err != nil {
+	if err := fits(base, 1+len(models), longestWindow(r.texts, options.Options)); err != nil {
 		return nil, err
 	}
 	for _, m := range models {

@@ -237,7 +237,7 @@ func measureImatrix(c *call, f imatrixFlags, model *model, texts []textFile) (*m
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(m, 1, longestWindow(encoded, windows), f.memory); err != nil {
+	if err := fits(m, 1, longestWindow(encoded, windows)); err != nil {
 		return nil, err
 	}
 	if windows.Results, err = f.placeOf(c, model, infer.Exact); err != nil {

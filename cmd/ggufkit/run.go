@@ -33,7 +33,7 @@ func score(c *call, f textFlags, model gguf.Source, texts []textFile, place *res
 	if err != nil {
 		return together, nil, 0, err
 	}
-	if err := fits(m, 1, longestWindow(encoded, windows), f.memory); err != nil {
+	if err := fits(m, 1, longestWindow(encoded, windows)); err != nil {
 		return together, nil, 0, err
 	}
 	if together, each, err = perplexity.ScoreTexts(c.ctx, m, encoded, windows); err == nil {
@@ -50,16 +50,16 @@ func noteContext(c *call, model gguf.Source, ctx int) {
 }
 
 // fits reports an error if a window of so many tokens takes more than --memory allows with so many models like one.
-func fits(m *infer.Model, models, tokens int, memory int64) error {
+func fits(m *infer.Model, models, tokens int) error {
 	least := m.LeastMemory(models, tokens)
-	if least <= memory {
+	if least <= m.Memory() {
 		return nil
 	}
 	with := ""
 	if models > 1 {
 		with = fmt.Sprintf(" with %d models", models)
 	}
-	return fmt.Errorf("a window of %d tokens takes at least %s of memory%s, and --memory is %s", tokens, display.Bytes(least), with, display.Bytes(memory))
+	return fmt.Errorf("a window of %d tokens takes at least %s of memory%s, and --memory is %s", tokens, display.Bytes(least), with, display.Bytes(m.Memory()))
 }
 
 // limitMemory has Go's garbage collector keep to what --memory allows.

@@ -64,7 +64,7 @@ func (p *Publish) Print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n%s are read, once for all files%s. What is missing takes %s on the disk.\n", display.Bytes(*p.ReadBytes), again, display.Bytes(*p.RoomBytes))
 		if p.PlanTime != nil {
-			fmt.Fprintf(w, "Writing the files takes %s.\n", p.PlanTime.words())
+			fmt.Fprintf(w, "Writing the files takes %s.\n", p.words())
 		}
 	}
 }
