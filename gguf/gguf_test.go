@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -340,8 +341,13 @@ func TestInterruptedWorkIsResumed(t *testing.T) {
 
 func TestWriteReportsProgress(t *testing.T) {
 	src := sample()
+	var mu sync.Mutex
 	var last, total int64
-	write(t, src, gguf.WriteOptions{Threads: 1, Progress: func(d, n int64) { last, total = max(last, d), n }})
+	write(t, src, gguf.WriteOptions{Threads: 1, Progress: func(d, n int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		last, total = max(last, d), n
+	}})
 	want := int64(0)
 	for _, info := range src.tensors {
 		want += info.Bytes()
