@@ -15,6 +15,9 @@ import (
 // TestMemoryIsBounded runs long texts through models of every kind of mixer in little memory, one and several in lock-step, and counts what
 // is held meanwhile: no more than the plan says, and that is no more than is allowed.
 func TestMemoryIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("counts bytes of long texts")
+	}
 	norm := graph.Norm{Name: "attn_norm", Epsilon: 1e-5}
 	network := graph.Sublayer{Norm: graph.Norm{Name: "ffn_norm", Epsilon: 1e-5}, Mixers: []graph.Mixer{graph.Network{Hidden: 600}}}
 	rope := graph.RopeSpec{Dims: 8, Base: 500, Factor: 1}

@@ -27,6 +27,9 @@ func (c *counted) ReadRows(dst []byte, tensor int, first, n int64) error {
 
 // What is planned of headers is what is done with the model.
 func TestPlan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("counts what runs read")
+	}
 	checkpoint, err := hf.Open("../testdata/beyonder-mini/base", hf.Options{})
 	require.NoError(t, err)
 	defer checkpoint.Close()
