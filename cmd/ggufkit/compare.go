@@ -70,7 +70,7 @@ func (f *compareFlags) open(c *call, model string, candidates []string, outputs 
 	if err := checkOutputs(c, outputs, slices.Concat([]string{model, f.imatrix}, candidates, f.files)); err != nil {
 		return nil, err
 	}
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	in = &driftInput{requantize: f.requantize, flags: &f.textFlags, windows: f.windows(), engine: f.engine(c)}
 	if in.texts, err = f.read(); err != nil {
 		return nil, err

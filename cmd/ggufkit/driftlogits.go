@@ -34,7 +34,7 @@ func measureAgainstLogits(c *call, f driftFlags) (err error) {
 	if len(paths) == 0 {
 		return c.usagef("with --logits, a MODEL or a --candidate is needed")
 	}
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	file, err := files.Open(f.logits)
 	if err != nil {
 		return err

@@ -181,7 +181,7 @@ type evalRun struct {
 }
 
 func (f *evalFlags) open(c *call, path string) (run *evalRun, err error) {
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	run = &evalRun{in: &driftInput{requantize: f.requantize, engine: infer.Options{Threads: c.threads, Compute: f.compute, Memory: f.memory}}}
 	defer func() {
 		if err != nil {

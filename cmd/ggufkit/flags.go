@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -115,12 +114,8 @@ func chunksFlag(to *int, usage string) cli.Flag {
 	}}
 }
 
-// memoryFlag chooses half of the memory that is free if it is not given.
+// memoryFlag is for limitMemory, which finds the default.
 func memoryFlag(to *int64) cli.Flag {
-	*to = infer.DefaultMemory
-	if free, ok := infer.FreeMemory(os.DirFS("/")); ok {
-		*to = max(free/2, smallestSize)
-	}
 	return sizeFlag("memory", "use at most `SIZE` of memory, such as 4G; default: half of what is free, 1 GiB where that is not known", to)
 }
 
@@ -193,7 +188,7 @@ type textFlags struct {
 	scored  string // tokens of conversations; "" where files of them are texts like others
 	chunks  int    // windows of each text, 0 for all
 	compute infer.Compute
-	memory  int64 // bytes
+	memory  int64 // bytes; 0 before limitMemory, where it was not given
 }
 
 func (f *textFlags) textFlag(usage string) cli.Flag {

@@ -114,7 +114,7 @@ func writeImatrix(c *call, f imatrixFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	if f.dryRun {
 		return f.plan(c, name)
 	}

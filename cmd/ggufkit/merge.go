@@ -58,7 +58,7 @@ func mergeModels(c *call, f mergeFlags) (err error) {
 		return forceHint(c, err)
 	}
 	c.seed = f.seed
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	texts, err := f.read()
 	if err != nil {
 		return err

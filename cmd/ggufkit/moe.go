@@ -52,7 +52,7 @@ func examine(c *call, f doctorFlags) (err error) {
 		return err
 	}
 	c.seed = f.seed
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	texts, err := f.read()
 	if err != nil {
 		return err

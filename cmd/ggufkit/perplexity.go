@@ -42,7 +42,7 @@ func showPerplexity(c *call, f perplexityFlags) error {
 	if err := f.need(c); err != nil {
 		return err
 	}
-	limitMemory(f.memory)
+	limitMemory(&f.memory)
 	texts, err := f.read()
 	if err != nil {
 		return err

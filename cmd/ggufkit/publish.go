@@ -137,7 +137,7 @@ func publishModel(c *call, f publishFlags) (err error) {
 	if err := p.checkUpload(); err != nil {
 		return err
 	}
-	limitMemory(f.memory)
+	limitMemory(&p.flags.memory)
 	if err := p.readTexts(); err != nil {
 		return err
 	}

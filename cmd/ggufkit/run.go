@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime/debug"
 
 	"github.com/ggufkit/ggufkit/gguf"
@@ -62,5 +63,13 @@ func fits(m *infer.Model, models, tokens int) error {
 	return fmt.Errorf("a window of %d tokens takes at least %s of memory%s, and --memory is %s", tokens, display.Bytes(least), with, display.Bytes(m.Memory()))
 }
 
-// limitMemory has Go's garbage collector keep to what --memory allows.
-func limitMemory(bytes int64) { debug.SetMemoryLimit(bytes) }
+// limitMemory has Go's garbage collector keep to what --memory allows, which it sets to half of the memory that is free if it was not given.
+func limitMemory(bytes *int64) {
+	if *bytes == 0 {
+		*bytes = infer.DefaultMemory
+		if free, ok := infer.FreeMemory(os.DirFS("/")); ok {
+			*bytes = max(free/2, smallestSize)
+		}
+	}
+	debug.SetMemoryLimit(*bytes)
+}

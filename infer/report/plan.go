@@ -47,11 +47,8 @@ type PlanTime struct {
 	Rates string `json:"rates,omitempty"`
 }
 
-// NewPlanCost tells what some work takes whose memory has a limit, 0 for the default.
+// NewPlanCost tells what some work takes whose memory has a limit.
 func NewPlanCost(w infer.Work, limit int64, takes PlanTime) PlanCost {
-	if limit == 0 {
-		limit = infer.DefaultMemory
-	}
 	return PlanCost{
 		Batches: w.Batches, MemoryBytes: w.Memory, MemoryLimit: limit, ReadBytes: w.Read + w.Hashed, LeastBytes: w.Least + w.Hashed, PlanTime: takes,
 	}
