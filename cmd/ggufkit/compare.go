@@ -153,7 +153,7 @@ func (in *driftInput) views(c *call, types []recipe.FileType, recipes ...recipe.
 	return views, nil
 }
 
-// kept lists the models that results are of.
+// kept lists the models that results are of: the base, and behind it the others.
 func (in *driftInput) kept(models []drift.Candidate) []keptModel {
 	kept := []keptModel{{name: "model", source: in.base}}
 	for _, m := range models {

@@ -41,12 +41,8 @@ type headers struct {
 	io.Closer
 }
 
-// withoutData leaves models with their headers.
-func withoutData(models ...*model) {
-	for _, m := range models {
-		m.Model = headers{gguf.Headers{Of: m.Model}, m.Model}
-	}
-}
+// withoutData leaves a model with its headers.
+func withoutData(m *model) { m.Model = headers{gguf.Headers{Of: m.Model}, m.Model} }
 
 // show says what is planned of a run on windows of texts: candidates, if there are any, beside the model.
 func (f *planFlags) show(c *call, m *model, flags *textFlags, part results.Part, planned perplexity.Planned, importance bool, candidates ...string) error {

@@ -228,10 +228,7 @@ func (f *evalFlags) open(c *call, path string) (run *evalRun, err error) {
 
 // keep finds the place where answers are kept.
 func (r *evalRun) keep(c *call, f *evalFlags) (err error) {
-	models := []keptModel{{name: "model", source: r.in.base}}
-	for _, candidate := range r.candidates {
-		models = append(models, keptModel{name: "candidate " + candidate.Name, source: candidate.Source})
-	}
+	models := r.in.kept(r.candidates)
 	if f.resume == "" {
 		r.kept, err = f.place(c, r.in.hashing, f.compute, models...)
 		return err

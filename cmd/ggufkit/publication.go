@@ -380,7 +380,6 @@ func (p *publication) measureFiles() (measured *report.Drift, err error) {
 		measured.Imatrix = p.importance.Name()
 	}
 	var models []drift.Candidate
-	kept := []keptModel{{name: "model", source: p.model}}
 	for _, f := range p.set.Files {
 		model, err := openModel(p.call, p.folder.Path(f.Name()))
 		if err != nil {
@@ -388,11 +387,14 @@ func (p *publication) measureFiles() (measured *report.Drift, err error) {
 		}
 		defer func() { err = errors.Join(err, model.Close()) }()
 		models = append(models, drift.Candidate{Name: f.Type.String(), Source: model})
+	}
+	kept := in.kept(models)
+	for i, f := range p.set.Files {
 		var sums []string
 		for _, name := range f.Names {
 			sums = append(sums, p.folder.Sum(name))
 		}
-		kept = append(kept, keptModel{"candidate " + f.Type.String(), model, strings.Join(sums, " ")})
+		kept[1+i].sum = strings.Join(sums, " ")
 	}
 	run, err := newDriftRun(p.call, measured, in)
 	if err != nil {
