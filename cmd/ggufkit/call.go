@@ -28,7 +28,8 @@ type call struct {
 
 	seed int // of recipes that have gates drawn at random
 
-	remote func() *remote.Client // reads models that lie elsewhere
+	remote func() *remote.Client  // reads models that lie elsewhere
+	build  func() (string, error) // is buildVersion, which may take a while, once
 }
 
 // action makes an action of what a command does.
@@ -44,6 +45,7 @@ func action(do func(*call) error) cli.ActionFunc {
 		call.remote = sync.OnceValue(func() *remote.Client {
 			return remote.New(call.ctx, remote.Options{Keep: c.Bool("cache"), Note: func(note string) { printNotes(call, []string{note}) }})
 		})
+		call.build = sync.OnceValues(func() (string, error) { return buildVersion(call.ctx) })
 		return do(call)
 	}
 }

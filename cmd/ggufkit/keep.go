@@ -77,7 +77,7 @@ func resultsOf(c *call, hashing *report.Hashing, compute infer.Compute, models .
 	if err != nil {
 		return nil, err
 	}
-	version, err := buildVersion(c.ctx)
+	version, err := c.build()
 	if err != nil {
 		return nil, err
 	}
