@@ -78,7 +78,6 @@ type memory struct {
 // begin takes as many of the chunks from number first on as fit in the memory, at least one, and those that they follow, and
 // returns how many. Those that they follow are run again if they were in a batch before, without their logits.
 func (b *batch) begin(chunks []Chunk, first int) int {
-	room := b.plan.room(b.m.memory, b.ends[first])
 	b.part = part{positions: b.positions[:0]}
 	known := make(map[int]int) // in the batch, by number
 	taken := 0
@@ -92,7 +91,7 @@ func (b *batch) begin(chunks []Chunk, first int) int {
 			needed = append(needed, at)
 			n += len(chunks[at].Tokens)
 		}
-		if all := b.tokens + n; taken > 0 && (int64(all)*b.plan.perToken > room || b.m.together > 0 && all > b.m.together) {
+		if all := b.tokens + n; taken > 0 && (b.plan.bytes(b.ends[first], all) > b.m.memory || b.m.together > 0 && all > b.m.together) {
 			break
 		}
 		for _, at := range slices.Backward(needed) {

@@ -23,7 +23,7 @@ func MemoryOf(ctx context.Context, models []*Model, chunks []Chunk, tell func(lo
 		for _, c := range l.chunks {
 			text = max(text, c.text)
 		}
-		planned = max(planned, l.plan.fixed+int64(text)*l.plan.perText+int64(len(l.positions))*l.plan.perToken)
+		planned = max(planned, l.plan.bytes(text, len(l.positions)))
 	}
 	l = newLockstep(models, Observer{
 		Residual: func(Streams) { look() },

@@ -194,7 +194,7 @@ func (l *lockstep) divide(chunks []Chunk) {
 		return
 	}
 	memory := l.m.memory
-	left := func() int64 { return l.plan.room(memory, text) - int64(s.tokens)*l.plan.perToken }
+	left := func() int64 { return memory - l.plan.bytes(text, s.tokens) }
 	if left() < 0 {
 		s.spilled = true
 		l.plan = newPlan(s, text)
@@ -203,7 +203,7 @@ func (l *lockstep) divide(chunks []Chunk) {
 	for i := range l.m.graph.Layers {
 		stages = append(stages, layerStage(i))
 	}
-	l.reuse = newReuse(l.models, stages, max(0, left(), min(memory/8, memory-l.plan.needs(text))))
+	l.reuse = newReuse(l.models, stages, max(0, left(), min(memory/8, memory-l.plan.bytes(text, text))))
 	l.plan.fixed += l.reuse.size
 }
 

@@ -52,7 +52,7 @@ func newPlan(s setting, text int) plan {
 	memory := s.models[0].memory
 	for _, s.again = range []bool{false, true} {
 		for shared := memory; shared > 0; shared /= 2 {
-			if p := s.plan(shared); p.needs(text) <= memory {
+			if p := s.plan(shared); p.bytes(text, text) <= memory {
 				return p
 			}
 		}
@@ -63,14 +63,16 @@ func newPlan(s setting, text int) plan {
 // LeastMemory returns how many bytes it takes at least to run a text of so many tokens through so many models like this one in lock-step.
 func (m *Model) LeastMemory(models, text int) int64 {
 	s := setting{models: slices.Repeat([]*Model{m}, models), workers: m.threads, tokens: text, spilled: models > 1, again: true}
-	return s.plan(0).needs(text)
+	return s.plan(0).bytes(text, text)
 }
 
 // Memory returns what a run may take: Options.Memory, or its default.
 func (m *Model) Memory() int64 { return m.memory }
 
-// needs returns how many bytes a text of so many tokens takes.
-func (p plan) needs(text int) int64 { return p.fixed + int64(text)*(p.perText+p.perToken) }
+// bytes returns how many bytes so many tokens take that go through the layers together, if the longest text has so many.
+func (p plan) bytes(text, tokens int) int64 {
+	return p.fixed + int64(text)*p.perText + int64(tokens)*p.perToken
+}
 
 // plan divides so much memory.
 func (s setting) plan(memory int64) plan {
@@ -164,9 +166,6 @@ func (m *Model) rowFloats() int {
 func (m *Model) threadFloats() int {
 	return 2*kernel.TileCols*m.widest + m.graph.Size().Recurrent
 }
-
-// room returns how many bytes of the memory are left for tokens if texts have so many at most.
-func (p plan) room(memory int64, text int) int64 { return memory - p.fixed - int64(text)*p.perText }
 
 // packing is what packed weights take, by form.
 type packing struct {

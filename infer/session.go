@@ -86,7 +86,7 @@ func (m *Model) NewSessions(n, context int, cache gguf.Type) (Sessions, error) {
 // SessionsThatFit returns how many sessions fit into half of what Options.Memory leaves beside a run, at least one.
 // The other half is for prompts on their way through the layers.
 func (m *Model) SessionsThatFit(context int, cache gguf.Type) int {
-	left := newPlan(setting{models: []*Model{m}, workers: m.threads, tokens: context}, context).room(m.memory, context)
+	left := m.memory - newPlan(setting{models: []*Model{m}, workers: m.threads, tokens: context}, context).bytes(context, 0)
 	return int(max(1, left/2/m.sessionBytes(context, cache)))
 }
 

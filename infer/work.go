@@ -74,8 +74,7 @@ func Plan(models []*Model, chunks []Chunk) (Work, error) {
 		for _, c := range p.chunks {
 			text = max(text, c.text)
 		}
-		taken := p.plan.fixed + int64(text)*p.plan.perText + int64(p.tokens)*p.plan.perToken
-		p.work.Batches, p.work.Memory = p.work.Batches+1, max(p.work.Memory, taken)
+		p.work.Batches, p.work.Memory = p.work.Batches+1, max(p.work.Memory, p.plan.bytes(text, p.tokens))
 		first += n
 	}
 	for b, times := range alike {
