@@ -166,16 +166,7 @@ func TestDrift(t *testing.T) {
 func TestQuantize(t *testing.T) {
 	c := newCluster(t)
 	c.pods("quantize.yaml")
-	job := read(t, "quantize.yaml")
-	made := filepath.Join(c.volumes, "made")
-	joined, one := filepath.Join(made, "joined.gguf"), filepath.Join(made, "one.gguf")
-	c.run(nil, "join", filepath.Join(made, fmt.Sprintf("big-00001-of-%05d.gguf", *job.Spec.Completions)), joined, "--clean")
-	c.run(nil, "quantize", filepath.Join(c.volumes, "models", "model"), one, "Q4_K_M")
-	want, err := os.ReadFile(one)
-	require.NoError(t, err)
-	got, err := os.ReadFile(joined)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, got))
+	c.joinsToOne(read(t, "quantize.yaml"), filepath.Join(c.volumes, "made", "big"))
 }
 
 // What pods of publish.yaml write are the files of one process, in several, and the same command without a part ends it.
@@ -193,12 +184,18 @@ func TestPublish(t *testing.T) {
 	out := filepath.Join(c.volumes, "made", "out")
 	require.FileExists(t, filepath.Join(out, "README.md"))
 	require.FileExists(t, filepath.Join(out, "SHA256SUMS"))
-	joined, one := filepath.Join(out, "joined.gguf"), filepath.Join(out, "one.gguf")
-	c.run(nil, "join", filepath.Join(out, fmt.Sprintf("big-Q4_K_M-00001-of-%05d.gguf", *job.Spec.Completions)), joined, "--clean")
+	c.joinsToOne(job, filepath.Join(out, "big-Q4_K_M"))
+}
+
+// joinsToOne requires that split files, one of each pod of a job, are together what one process makes of the model in Q4_K_M.
+func (c cluster) joinsToOne(job batch.Job, split string) {
+	dir := filepath.Dir(split)
+	joined, one := filepath.Join(dir, "joined.gguf"), filepath.Join(dir, "one.gguf")
+	c.run(nil, "join", fmt.Sprintf("%s-00001-of-%05d.gguf", split, *job.Spec.Completions), joined, "--clean")
 	c.run(nil, "quantize", filepath.Join(c.volumes, "models", "model"), one, "Q4_K_M")
 	want, err := os.ReadFile(one)
-	require.NoError(t, err)
+	require.NoError(c, err)
 	got, err := os.ReadFile(joined)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, got))
+	require.NoError(c, err)
+	require.True(c, bytes.Equal(want, got))
 }
